@@ -40,8 +40,10 @@ pub struct BaseVersion {
     /// Bytes.
     pub size: u64,
     /// Nanoseconds since the epoch.
+    #[serde(with = "decimal")]
     pub mtime_ns: i128,
     /// Nanoseconds since the epoch.
+    #[serde(with = "decimal")]
     pub ctime_ns: i128,
     /// Type and permission bits, as `st_mode`.
     pub mode: u32,
@@ -79,6 +81,7 @@ pub struct Change {
     /// Permission bits of the result (`0o7777`); set-id bits never reach the person's tree.
     pub mode: u32,
     /// Modification time of the result, nanoseconds since the epoch.
+    #[serde(with = "decimal")]
     pub mtime_ns: i128,
     /// Bytes of the new content.
     pub size: u64,
@@ -186,6 +189,19 @@ pub fn validate_path(path: &str) -> Result<(), Error> {
 /// Seconds and nanoseconds as one number of nanoseconds since the epoch.
 pub(crate) fn nanoseconds(seconds: i64, nanos: i64) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+}
+
+/// Times as decimal text: JSON numbers and serde's buffered formats hold fewer bits.
+mod decimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(value: &i128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,29 @@
 //! Staged changes: where an agent's writes wait until they are validated and committed.
+//!
+//! A [`Tree`] is a person's folder with its stage and its history. [`Tree::commit`] makes changes one by one, each
+//! atomic, journaled and undoable; [`Tree::undo`] takes them back; [`Tree::recover`] clears up after a death.
 #![forbid(unsafe_code)]
 
+mod beneath;
 pub mod change;
+mod commit;
+mod content;
 pub mod diff;
+mod effects;
 mod error;
+pub mod facts;
+mod journal;
+mod plan;
+mod recover;
+mod report;
+mod resolve;
+mod undo;
 
 pub use change::{BaseVersion, Change, Kind, Op, validate_path};
+pub use commit::{Judge, Tree};
 pub use error::{Error, Result};
+pub use facts::{Facts, facts};
+pub use plan::MAX_CHANGES;
+pub use recover::{INTERRUPTED, is_about};
+pub use report::{Choice, Entry, Report, State, Verdict};
+pub use undo::{CommitSummary, Undo};

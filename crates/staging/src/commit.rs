@@ -1,0 +1,457 @@
+//! A commit, from the first look at a change to the closed journal.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use crate::beneath::{self, Parent, version_at};
+use crate::change::{BaseVersion, Change, Kind, Op};
+use crate::content::{self, Fingerprint};
+use crate::effects::{Applied, Scene, Unsynced, adopt_owner, expect, modified_at, write_link};
+use crate::error::{At, Result};
+use crate::journal::{Begin, ChangeLine, CommitFolder, Done, History, Prepared, Record, Writer};
+use crate::plan::{Action, Step, WriteBase, plan};
+use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
+
+/// Steps between two syncs: bounds open descriptors and the work of a recovery.
+const GROUP: usize = 64;
+/// Extended attributes taken over from a replaced file, in bytes; more is refused.
+const XATTR_BYTES: usize = 64 << 10;
+
+/// Asked about every change before any of them has an effect; gets the change with its real size, and the content
+/// that will be there: a sealed private copy of new content, or the unchanged file of a rename or an attribute change.
+pub type Judge<'a> = &'a mut dyn FnMut(&Change, Option<&File>) -> Verdict;
+
+/// A person's tree, with the stage of a session and the history of its commits.
+pub struct Tree {
+    pub(crate) root: OwnedFd,
+    pub(crate) history: PathBuf,
+    pub(crate) stage: PathBuf,
+}
+
+/// What a run of the engine is for.
+pub(crate) struct Request<'a> {
+    pub changes: &'a [Change],
+    /// Where blobs are opened, links not followed.
+    pub blobs: &'a Path,
+    /// The undone commit, and for each change the index of the one it reverses.
+    pub undoes: Option<(u64, &'a [usize])>,
+}
+
+impl Tree {
+    /// `root` is the folder that paths are relative to, `history` a folder of the broker alone (created when
+    /// missing, its parent must exist), `stage` the folder that all blobs are in.
+    pub fn new(root: OwnedFd, history: impl Into<PathBuf>, stage: impl Into<PathBuf>) -> Self {
+        Self { root, history: history.into(), stage: stage.into() }
+    }
+
+    /// Makes the changes that `judge` lets through; what an earlier, interrupted commit left is cleared up first.
+    ///
+    /// Every path has its own outcome in the report. An error means that the commit stopped in between: the journal
+    /// stays open and the next call of any kind completes it.
+    pub fn commit(&self, changes: &[Change], judge: Judge<'_>) -> Result<Report> {
+        let history = self.open_history()?;
+        self.run(&history, &Request { changes, blobs: &self.stage, undoes: None }, judge)
+    }
+
+    /// The entries of staged changes with size and SHA-256 of their new content, nothing done.
+    pub fn staged(&self, changes: &[Change]) -> Result<Vec<Entry>> {
+        let blobs = self.open_blobs(&self.stage)?;
+        let mut entries: Vec<Entry> = changes.iter().map(entry_of).collect();
+        for (entry, change) in entries.iter_mut().zip(changes) {
+            let Some(blob) = &change.blob else { continue };
+            match open_blob(blobs.as_fd(), &self.stage, blob).and_then(|file| Ok(content::fingerprint(&file)?)) {
+                Ok(found) => (entry.size, entry.sha256) = (found.size, Some(found.hex())),
+                Err(stop) => (_, entry.reasons) = stop.into_parts(),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Opens and locks the history, and clears up what an interrupted commit left.
+    pub(crate) fn open_history(&self) -> Result<History> {
+        let history = History::open(&self.history)?;
+        crate::recover::recover(self.root.as_fd(), &history)?;
+        Ok(history)
+    }
+
+    pub(crate) fn run(&self, history: &History, request: &Request<'_>, judge: Judge<'_>) -> Result<Report> {
+        let blobs = self.open_blobs(request.blobs)?;
+        let mut run = Run {
+            root: self.root.as_fd(),
+            blobs: blobs.as_fd(),
+            request,
+            entries: request.changes.iter().map(entry_of).collect(),
+            judged: vec![None; request.changes.len()],
+        };
+        run.judge_all(history.folder.as_fd(), judge);
+        let allowed: Vec<(usize, &Change)> = request
+            .changes
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| run.entries.get(*index).is_some_and(|entry| entry.state == State::Staged))
+            .collect();
+        let (steps, circle) = plan(&allowed)?;
+        for index in circle {
+            run.stop(index, Stop::refused("rename_circle"));
+        }
+        if steps.is_empty() {
+            return Ok(Report { commit: None, entries: run.entries });
+        }
+        let folder = history.create_commit()?;
+        let begin = self.begin(request)?;
+        let mut journal = folder.append_after(0)?;
+        run.write_plan(&mut journal, &begin, &steps)?;
+        run.apply(&folder, &begin, &mut journal, &steps)?;
+        journal.add(&Record::End)?;
+        journal.sync()?;
+        Ok(Report { commit: Some(folder.number), entries: run.entries })
+    }
+
+    fn begin(&self, request: &Request<'_>) -> Result<Begin> {
+        let root = rustix::fs::fstat(&self.root).at("examine", "the root")?;
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(Begin {
+            version: 1,
+            time_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            undo_of: request.undoes.map(|(commit, _)| commit),
+            root: (root.st_dev as u64, root.st_ino),
+            tag: content::random_tag().at("draw a random name for", "temporary files")?,
+        })
+    }
+
+    fn open_blobs(&self, folder: &Path) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(folder, flags, Mode::empty()).at("open the stage", &folder.display().to_string())
+    }
+}
+
+/// Opens a file of the stage; nothing in the stage can lead out of it.
+pub(crate) fn open_blob(blobs: BorrowedFd<'_>, stage: &Path, blob: &Path) -> Result<File, Stop> {
+    let below = blob.strip_prefix(stage).unwrap_or(blob);
+    let below = below.to_str().filter(|path| crate::validate_path(path).is_ok());
+    let below = below.ok_or(Stop::refused("blob_outside_the_stage"))?;
+    beneath::open_file(blobs, below).map_err(|_| Stop::refused("blob_unreadable"))
+}
+
+fn entry_of(change: &Change) -> Entry {
+    Entry {
+        path: change.path.clone(),
+        op: change.op,
+        kind: change.kind,
+        from: change.from.clone(),
+        size: change.size,
+        sha256: None,
+        state: State::Staged,
+        reasons: Vec::new(),
+        choices: Vec::new(),
+        commit: None,
+    }
+}
+
+struct Run<'a> {
+    root: BorrowedFd<'a>,
+    blobs: BorrowedFd<'a>,
+    request: &'a Request<'a>,
+    entries: Vec<Entry>,
+    /// What the judge saw, change by change.
+    judged: Vec<Option<Fingerprint>>,
+}
+
+impl Run<'_> {
+    fn judge_all(&mut self, private: BorrowedFd<'_>, judge: Judge<'_>) {
+        let moves_names = self.request.changes.iter().any(|change| matches!(change.op, Op::Delete | Op::Rename));
+        for (index, change) in self.request.changes.iter().enumerate() {
+            match self.judge_one(index, change, private, moves_names, judge) {
+                Ok(Verdict::Commit) => {}
+                Ok(Verdict::Refuse { reasons }) => self.stop(index, Stop::Refused(reasons)),
+                Err(stop) => self.stop(index, stop),
+            }
+        }
+    }
+
+    fn judge_one(
+        &mut self,
+        index: usize,
+        change: &Change,
+        private: BorrowedFd<'_>,
+        moves_names: bool,
+        judge: Judge<'_>,
+    ) -> Result<Verdict, Stop> {
+        change.validate().map_err(|_| Stop::refused("malformed_change"))?;
+        if change.target.as_deref().is_some_and(|target| crate::facts::link_leaves_root(&change.path, target)) {
+            return Err(Stop::refused("link_leaves_root"));
+        }
+        let from = change.from.as_deref().unwrap_or(&change.path);
+        // A name that other changes of this commit free or move cannot be examined before they are made.
+        let is_original = matches!(change.op, Op::Delete | Op::Rename) || !moves_names;
+        if let Some(base) = change.base.as_ref().filter(|_| is_original) {
+            expect(&Parent::open(self.root, from)?, base)?;
+        }
+        let mut resolved = change.clone();
+        if let Some(blob) = &change.blob {
+            let source = open_blob(self.blobs, self.request.blobs, blob)?;
+            let (copy, fingerprint) = content::private_copy(&source, private)?;
+            if let Some(judged) = self.judged.get_mut(index) {
+                *judged = Some(fingerprint);
+            }
+            if let Some(entry) = self.entries.get_mut(index) {
+                (entry.size, entry.sha256) = (fingerprint.size, Some(fingerprint.hex()));
+            }
+            resolved.size = fingerprint.size;
+            return Ok(judge(&resolved, Some(&copy)));
+        }
+        if change.kind == Kind::File && matches!(change.op, Op::Modify | Op::Rename) && is_original {
+            let file = beneath::open_file(self.root, from)?;
+            let now = BaseVersion::of(&rustix::fs::fstat(&file)?);
+            if !change.base.is_some_and(|base| base.is_same_version(&now)) {
+                return Err(Stop::Conflict("changed_meanwhile"));
+            }
+            return Ok(judge(&resolved, Some(&file)));
+        }
+        Ok(judge(&resolved, None))
+    }
+
+    fn write_plan(&self, journal: &mut Writer, begin: &Begin, steps: &[Step]) -> Result<()> {
+        journal.add(&Record::Begin(begin.clone()))?;
+        for (index, change) in self.request.changes.iter().enumerate() {
+            if self.entries.get(index).is_none_or(|entry| entry.state != State::Staged) {
+                continue;
+            }
+            journal.add(&Record::Change(ChangeLine {
+                index,
+                path: change.path.clone(),
+                op: change.op,
+                kind: change.kind,
+                from: change.from.clone(),
+                undoes: self.request.undoes.and_then(|(_, indices)| indices.get(index).copied()),
+            }))?;
+        }
+        for step in steps {
+            journal.add(&Record::Step(step.clone()))?;
+        }
+        journal.add(&Record::Planned)?;
+        journal.sync()
+    }
+
+    fn apply(&mut self, folder: &CommitFolder, begin: &Begin, journal: &mut Writer, steps: &[Step]) -> Result<()> {
+        let scene =
+            Scene { root: self.root, kept: folder.kept.as_fd(), commit: folder.number, tag: &begin.tag };
+        let content_from = steps.iter().position(|step| !step.is_structural()).unwrap_or(steps.len());
+        let (structural, content) = steps.split_at(content_from);
+        let mut unsynced = Unsynced::default();
+        for (group, part) in structural.chunks(GROUP).enumerate() {
+            let mut done = Vec::new();
+            for (offset, step) in part.iter().enumerate() {
+                let number = group * GROUP + offset;
+                let outcome = scene.rearrange(number, step, &mut unsynced);
+                done.push(self.outcome(folder.number, number, step, None, outcome));
+            }
+            finish_group(&scene, &mut unsynced, journal, done, &folder.path)?;
+        }
+        for (group, part) in content.chunks(GROUP).enumerate() {
+            let mut done = Vec::new();
+            let mut waiting = Vec::new();
+            for (offset, step) in part.iter().enumerate() {
+                let number = content_from + group * GROUP + offset;
+                match self.prepare(&scene, number, step) {
+                    Ok((parent, prepared)) => {
+                        journal.add(&Record::Prepared(prepared.clone()))?;
+                        waiting.push((number, step, parent, prepared));
+                    }
+                    Err(stop) => done.push(self.outcome(folder.number, number, step, None, Err(stop))),
+                }
+            }
+            // The names must be on disk with the record, or a power cut could confuse new and displaced content.
+            for (_, _, parent, _) in &waiting {
+                unsynced.note(parent.fd.as_fd()).at("examine", &parent.path)?;
+            }
+            journal.sync()?;
+            for (number, step, parent, prepared) in waiting {
+                let outcome = scene.place(number, &parent, prepared.base.as_ref(), &prepared.new);
+                done.push(self.outcome(folder.number, number, step, prepared.sha256, outcome));
+            }
+            finish_group(&scene, &mut unsynced, journal, done, &folder.path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes new content under its temporary name, with everything that it will have in its place.
+    fn prepare(&self, scene: &Scene<'_>, number: usize, step: &Step) -> Result<(Parent, Prepared), Stop> {
+        let change = self.request.changes.get(step.change).ok_or(Stop::refused("malformed_change"))?;
+        if self.entries.get(step.change).is_some_and(|entry| !matches!(entry.state, State::Staged | State::Committed)) {
+            return Err(Stop::Conflict("not_renamed"));
+        }
+        let parent = Parent::open(self.root, &step.path)?;
+        let base = match step.action {
+            Action::Write { base: WriteBase::Version(base) } => Some(expect(&parent, &base)?),
+            Action::Write { base: WriteBase::Moved(base) } => {
+                let now = parent.version()?.filter(|now| base.is_same_content(now));
+                Some(now.ok_or(Stop::Conflict("changed_meanwhile"))?)
+            }
+            _ if parent.version()?.is_some() => return Err(Stop::Conflict("already_exists")),
+            _ => None,
+        };
+        if base.is_some_and(|base| base.kind() == Some(Kind::Dir)) {
+            return Err(Stop::Conflict("replaced_by_another_kind"));
+        }
+        if base.is_some_and(|base| base.kind() == Some(Kind::File) && base.nlink > 1) {
+            return Err(Stop::refused("hard_link"));
+        }
+        let temporary = scene.temporary(number);
+        let written = match &change.target {
+            Some(target) => write_link(&parent, &temporary, target, change.mtime_ns).map(|new| (new, None)),
+            None => self.write_file(&parent, &temporary, step.change, change, base.as_ref()),
+        };
+        match written {
+            Ok((new, sha256)) => Ok((parent, Prepared { step: number, new, base, sha256 })),
+            Err(stop) => {
+                // What cannot be removed now is removed by the next recovery, which knows the name.
+                let _ = rustix::fs::unlinkat(&parent.fd, temporary.as_str(), AtFlags::empty());
+                Err(stop)
+            }
+        }
+    }
+
+    fn write_file(
+        &self,
+        parent: &Parent,
+        temporary: &str,
+        index: usize,
+        change: &Change,
+        base: Option<&BaseVersion>,
+    ) -> Result<(BaseVersion, Option<String>), Stop> {
+        let judged = self.judged.get(index).copied().flatten().ok_or(Stop::refused("malformed_change"))?;
+        let blob = change.blob.as_ref().ok_or(Stop::refused("malformed_change"))?;
+        let source = open_blob(self.blobs, self.request.blobs, blob)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&parent.fd, temporary, flags, Mode::RUSR | Mode::WUSR)?;
+        let mut file = File::from(fd);
+        // One byte more than judged is enough to notice that there is more.
+        let written = content::copy(&source, &mut file, judged.size.saturating_add(1))?;
+        if written != judged {
+            return Err(Stop::refused("content_changed_while_judged"));
+        }
+        let fd = OwnedFd::from(file);
+        let replaced = match base {
+            Some(base) if base.kind() == Some(Kind::File) => {
+                Some(open_replaced(parent, base).map_err(|_| Stop::Conflict("changed_meanwhile"))?)
+            }
+            _ => None,
+        };
+        adopt_owner(&fd, parent.fd.as_fd(), replaced.as_ref().map(AsFd::as_fd))?;
+        if let Some(replaced) = &replaced {
+            take_over_attributes(replaced, &fd)?;
+        }
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(change.mode & 0o777))?;
+        rustix::fs::futimens(&fd, &modified_at(change.mtime_ns))?;
+        rustix::fs::fsync(&fd)?;
+        let new = version_at(parent.fd.as_fd(), temporary)?.ok_or(Stop::Conflict("gone"))?;
+        Ok((new, Some(written.hex())))
+    }
+
+    fn outcome(
+        &mut self,
+        commit: u64,
+        number: usize,
+        step: &Step,
+        sha256: Option<String>,
+        outcome: Result<Applied, Stop>,
+    ) -> Done {
+        match outcome {
+            Ok(applied) => {
+                if let Some(entry) = self.entries.get_mut(step.change) {
+                    entry.state = State::Committed;
+                    entry.commit = Some(commit);
+                    entry.reasons.extend(applied.reasons.iter().cloned());
+                }
+                Done {
+                    step: number,
+                    state: State::Committed,
+                    reasons: applied.reasons,
+                    before: applied.before,
+                    after: applied.after,
+                    sha256,
+                }
+            }
+            Err(stop) => {
+                self.stop(step.change, stop.clone());
+                let (state, reasons) = stop.into_parts();
+                Done { step: number, state, reasons, before: None, after: None, sha256: None }
+            }
+        }
+    }
+
+    fn stop(&mut self, index: usize, stop: Stop) {
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        let (state, reasons) = stop.into_parts();
+        if entry.state == State::Committed {
+            entry.reasons.push("renamed_without_its_new_content".to_owned());
+        }
+        entry.state = state;
+        entry.reasons.extend(reasons);
+        if state == State::Conflict {
+            entry.choices = choices_for(entry.op, entry.kind);
+        }
+    }
+}
+
+/// The choices that a conflict of this sort leaves.
+fn choices_for(op: Op, kind: Kind) -> Vec<Choice> {
+    match (op, kind) {
+        (Op::Create | Op::Modify, Kind::File) => vec![Choice::KeepMine, Choice::KeepTheirs, Choice::WriteBoth],
+        (_, Kind::Dir) => vec![Choice::KeepMine],
+        _ => vec![Choice::KeepMine, Choice::KeepTheirs],
+    }
+}
+
+/// Puts the group's effects on disk, then says in the journal that they are there.
+pub(crate) fn finish_group(
+    scene: &Scene<'_>,
+    unsynced: &mut Unsynced,
+    journal: &mut Writer,
+    done: Vec<Done>,
+    path: &str,
+) -> Result<()> {
+    unsynced.sync().at("sync the folders of", path)?;
+    rustix::fs::fsync(scene.kept).at("sync the kept versions of", path)?;
+    for record in done {
+        journal.add(&Record::Done(record))?;
+    }
+    journal.write()
+}
+
+fn open_replaced(parent: &Parent, base: &BaseVersion) -> Result<OwnedFd, rustix::io::Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = beneath::open(parent.fd.as_fd(), &parent.name, flags)?;
+    match base.is_same_version(&BaseVersion::of(&rustix::fs::fstat(&fd)?)) {
+        true => Ok(fd),
+        false => Err(rustix::io::Errno::STALE),
+    }
+}
+
+/// Copies the person's own extended attributes and access list to the new version.
+fn take_over_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<(), Stop> {
+    use rustix::io::Errno;
+    let too_many = || Stop::refused("attributes_cannot_be_kept");
+    let mut names = vec![0u8; XATTR_BYTES];
+    let length = match rustix::fs::flistxattr(from, &mut names[..]) {
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(Errno::RANGE) => return Err(too_many()),
+        other => other?,
+    };
+    let mut value = vec![0u8; XATTR_BYTES];
+    for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0) {
+        let Ok(name) = std::str::from_utf8(name) else { return Err(too_many()) };
+        let is_own = name.starts_with("user.") && !name.starts_with("user.overlay.");
+        if !is_own && name != "system.posix_acl_access" {
+            continue;
+        }
+        let length = rustix::fs::fgetxattr(from, name, &mut value[..]).map_err(|_| too_many())?;
+        let value = value.get(..length).unwrap_or_default();
+        rustix::fs::fsetxattr(to, name, value, rustix::fs::XattrFlags::empty()).map_err(|_| too_many())?;
+    }
+    Ok(())
+}

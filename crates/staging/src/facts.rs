@@ -1,0 +1,160 @@
+//! Plain facts about a change, for the policy to decide on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Change, Op};
+
+/// How much of the content [`facts`] wants to see.
+pub const HEAD_BYTES: usize = 4096;
+/// Longest interpreter line that is reported.
+const SHEBANG_CHARACTERS: usize = 200;
+
+/// Facts only; whether they matter is the policy's decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Somebody may execute the result.
+    pub executable: bool,
+    /// The interpreter line, without `#!`, safe to print.
+    pub shebang: Option<String>,
+    /// It could not be executed before and can be after.
+    pub becomes_executable: bool,
+    /// A name on the path starts with a dot.
+    pub hidden: bool,
+    /// What the content is by its first bytes: `xlsx`, `ole`, `zip`, `gzip`, `pdf`, `png`, `jpeg`, `elf`, `pe`,
+    /// `wasm`, `script`, `text`, `empty`, `binary`, `none` (there is no content).
+    pub type_by_magic: String,
+    /// The extension promises something else than the content is.
+    pub extension_mismatch: bool,
+    /// The text of the symlink leads out of the tree.
+    pub link_leaves_root: bool,
+    /// The name holds control, bidirectional or invisible characters.
+    pub deceptive_name: bool,
+}
+
+/// Facts about `change`, of whose new content `head` is the beginning (up to [`HEAD_BYTES`]).
+pub fn facts(change: &Change, head: &[u8]) -> Facts {
+    let executable = change.op != Op::Delete && change.kind == crate::Kind::File && change.mode & 0o111 != 0;
+    let was_executable = change.base.is_some_and(|base| base.mode & 0o111 != 0);
+    let has_content = change.kind == crate::Kind::File && change.op != Op::Delete;
+    let type_by_magic = if has_content { type_by_magic(head) } else { "none" };
+    Facts {
+        executable,
+        shebang: head.strip_prefix(b"#!").map(|rest| {
+            let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            crate::diff::printable(String::from_utf8_lossy(line).trim(), SHEBANG_CHARACTERS)
+        }),
+        becomes_executable: executable && !was_executable,
+        hidden: change.path.split('/').any(|name| name.starts_with('.')),
+        type_by_magic: type_by_magic.to_owned(),
+        extension_mismatch: has_content && is_mismatch(&change.path, type_by_magic),
+        link_leaves_root: change.target.as_deref().is_some_and(|target| link_leaves_root(&change.path, target)),
+        deceptive_name: change.path.chars().any(crate::diff::is_deceptive),
+    }
+}
+
+/// Whether a symlink at `path` with this text could lead out of the root: it is absolute or climbs too far.
+pub fn link_leaves_root(path: &str, target: &str) -> bool {
+    if target.starts_with('/') || target.is_empty() {
+        return true;
+    }
+    let mut depth = path.split('/').count() - 1;
+    let mut descended = false;
+    for name in target.split('/') {
+        match name {
+            "" | "." => {}
+            // `a/../..` climbs from where the link `a` leads to, which nobody knows here.
+            ".." if descended || depth == 0 => return true,
+            ".." => depth -= 1,
+            _ => descended = true,
+        }
+    }
+    false
+}
+
+fn type_by_magic(head: &[u8]) -> &'static str {
+    const MAGIC: [(&[u8], &str); 12] = [
+        (b"PK\x03\x04", "zip"),
+        (b"PK\x05\x06", "zip"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+        (b"\x1f\x8b", "gzip"),
+        (b"%PDF-", "pdf"),
+        (b"\x89PNG\r\n\x1a\n", "png"),
+        (b"\xff\xd8\xff", "jpeg"),
+        (b"\x7fELF", "elf"),
+        (b"MZ", "pe"),
+        (b"\0asm", "wasm"),
+        (b"#!", "script"),
+        (b"\xef\xbb\xbf#!", "script"),
+    ];
+    if head.is_empty() {
+        return "empty";
+    }
+    let found = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| *name);
+    match found {
+        Some("zip") if looks_like_xlsx(head) => "xlsx",
+        Some("pe") if is_text(head) => "text",
+        Some(name) => name,
+        None if is_text(head) => "text",
+        None => "binary",
+    }
+}
+
+/// The first member's name of a workbook is in the first bytes of its archive.
+fn looks_like_xlsx(head: &[u8]) -> bool {
+    let holds = |name: &[u8]| head.windows(name.len()).any(|window| window == name);
+    holds(b"xl/") || holds(b"[Content_Types].xml")
+}
+
+/// Text is UTF-8 (its last character may be cut) without NUL.
+pub(crate) fn is_text(head: &[u8]) -> bool {
+    let is_utf8 = match std::str::from_utf8(head) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    is_utf8 && !head.contains(&0)
+}
+
+fn is_mismatch(path: &str, found: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let Some((_, extension)) = name.rsplit_once('.') else { return false };
+    let allowed: &[&str] = match extension.to_ascii_lowercase().as_str() {
+        "xlsx" | "xlsm" | "xltx" | "xltm" | "xlsb" => &["xlsx"],
+        "zip" | "docx" | "pptx" | "odt" | "ods" | "odp" | "jar" | "epub" | "whl" => &["zip", "xlsx"],
+        "xls" | "doc" | "ppt" => &["ole"],
+        "gz" | "tgz" => &["gzip"],
+        "pdf" => &["pdf"],
+        "png" => &["png"],
+        "jpg" | "jpeg" => &["jpeg"],
+        "wasm" => &["wasm"],
+        "csv" | "tsv" | "txt" | "md" | "json" | "toml" | "yaml" | "yml" | "xml" | "html" | "css" | "ini" | "log" => {
+            &["text", "empty"]
+        }
+        _ => return false,
+    };
+    !allowed.contains(&found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_out_of_the_tree_is_told_from_one_inside() {
+        for (path, target) in
+            [("a", "/etc/passwd"), ("a", ".."), ("d/a", "../../x"), ("d/a", "b/../../x"), ("d/a", "../../../etc")]
+        {
+            assert!(link_leaves_root(path, target), "{path} -> {target} was taken for a link inside");
+        }
+        for (path, target) in [("a", "b"), ("d/a", "../b"), ("d/e/a", "../../b"), ("a", "./b/c")] {
+            assert!(!link_leaves_root(path, target), "{path} -> {target} was taken for a link outside");
+        }
+    }
+
+    #[test]
+    fn content_that_is_not_what_its_name_says_is_a_mismatch() {
+        assert!(is_mismatch("a/report.csv", type_by_magic(b"\x7fELF\x02\x01")));
+        assert!(is_mismatch("report.xlsx", type_by_magic(b"#!/bin/sh\n")));
+        assert!(!is_mismatch("report.csv", type_by_magic("name;größe\n".as_bytes())));
+        assert!(!is_mismatch("Makefile", type_by_magic(b"all:\n")));
+    }
+}

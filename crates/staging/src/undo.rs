@@ -1,0 +1,360 @@
+//! The history of commits, and the way back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::beneath::{self, Parent, link_text};
+use crate::change::{BaseVersion, Change, Kind, Op};
+use crate::commit::{Request, Tree};
+use crate::content;
+use crate::error::{Error, Result};
+use crate::journal::{ChangeLine, CommitFolder, Done, History, Journal};
+use crate::plan::{Action, strip_folder};
+use crate::recover::report;
+use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
+
+/// What to take back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undo {
+    /// One commit; `None`: all that still stand, the newest first.
+    pub commit: Option<u64>,
+    /// Paths (or folders, with all below) of the tree as the commit left it; `None`: all.
+    pub paths: Option<Vec<String>>,
+}
+
+/// One commit of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitSummary {
+    pub commit: u64,
+    /// Milliseconds since the epoch.
+    pub time_ms: u64,
+    /// The commit that this one takes back.
+    pub undo_of: Option<u64>,
+    pub entries: Vec<Entry>,
+    /// Positions in `entries` that were taken back since.
+    pub undone: Vec<usize>,
+}
+
+impl Tree {
+    /// All commits, the oldest first, with what became of each path.
+    pub fn history(&self) -> Result<Vec<CommitSummary>> {
+        let history = self.open_history()?;
+        let commits = read_all(&history)?;
+        let undone = undone(&commits);
+        let summaries = commits.values().map(|(folder, journal)| {
+            let outcomes = journal.outcomes();
+            let report = report(folder.number, &journal.changes, &outcomes);
+            let is_undone = |position: &usize| {
+                journal.changes.get(*position).is_some_and(|line| undone.contains(&(folder.number, line.index)))
+            };
+            CommitSummary {
+                commit: folder.number,
+                time_ms: journal.begin.time_ms,
+                undo_of: journal.begin.undo_of,
+                undone: (0..report.entries.len()).filter(is_undone).collect(),
+                entries: report.entries,
+            }
+        });
+        Ok(summaries.collect())
+    }
+
+    /// Restores what was there before, as a commit of its own that can be undone too. A path that changed since is a
+    /// conflict, unless `force` says that the former version wins; what is there then goes to the history.
+    pub fn undo(&self, which: &Undo, force: bool) -> Result<Report> {
+        let history = self.open_history()?;
+        let commits = read_all(&history)?;
+        let undone = undone(&commits);
+        let chosen: Vec<u64> = match which.commit {
+            Some(commit) if commits.contains_key(&commit) => vec![commit],
+            Some(commit) => return Err(Error::NoSuchCommit { commit }),
+            None => commits
+                .iter()
+                .rev()
+                .filter(|(_, (_, journal))| journal.begin.undo_of.is_none())
+                .map(|(number, _)| *number)
+                .collect(),
+        };
+        let mut whole = Report::default();
+        for number in chosen {
+            let Some((folder, journal)) = commits.get(&number) else { continue };
+            let report = self.undo_one(&history, folder, journal, &undone, which, force)?;
+            whole.commit = report.commit.or(whole.commit);
+            whole.entries.extend(report.entries);
+        }
+        Ok(whole)
+    }
+
+    fn undo_one(
+        &self,
+        history: &History,
+        folder: &CommitFolder,
+        journal: &Journal,
+        undone: &BTreeSet<(u64, usize)>,
+        which: &Undo,
+        force: bool,
+    ) -> Result<Report> {
+        let is_chosen = |line: &&ChangeLine| {
+            which.paths.as_ref().is_none_or(|paths| {
+                let is_below = |path: &str| paths.iter().any(|of| strip_folder(path, of).is_some());
+                is_below(&line.path) || line.from.as_deref().is_some_and(is_below)
+            }) && !undone.contains(&(folder.number, line.index))
+        };
+        let kept = PathBuf::from(&folder.path).join("kept");
+        let mut inverses = Inverses { tree: self, folder, kept: kept.clone(), moves: Vec::new(), force };
+        let lines: Vec<&ChangeLine> = journal.changes.iter().filter(is_chosen).collect();
+        let results = lines_in_reverse(&lines, journal);
+        inverses.moves = results
+            .iter()
+            .filter(|(line, _)| line.op == Op::Rename)
+            .filter_map(|(line, _)| Some((line.path.clone(), line.from.clone()?)))
+            .collect();
+        let (mut changes, mut reversed, mut stopped) = (Vec::new(), Vec::new(), Vec::new());
+        for (line, steps) in results {
+            match inverses.of(line, &steps) {
+                Ok(Some(change)) => {
+                    changes.push(change);
+                    reversed.push(line.index);
+                }
+                Ok(None) => {}
+                Err(stop) => stopped.push(conflict(line, stop)),
+            }
+        }
+        let request = Request { changes: &changes, blobs: &kept, undoes: Some((folder.number, &reversed)) };
+        let mut report = self.run(history, &request, &mut |_, _| Verdict::Commit)?;
+        for entry in &mut report.entries {
+            entry.choices.retain(|choice| *choice != Choice::WriteBoth);
+        }
+        report.entries.extend(stopped);
+        Ok(report)
+    }
+}
+
+/// What was committed of the chosen changes, the last effects first, with the steps that made it.
+fn lines_in_reverse<'a>(
+    lines: &[&'a ChangeLine],
+    journal: &'a Journal,
+) -> Vec<(&'a ChangeLine, Vec<(usize, &'a Action, &'a Done)>)> {
+    let mut steps: BTreeMap<usize, Vec<(usize, &Action, &Done)>> = BTreeMap::new();
+    for (number, step) in journal.steps.iter().enumerate() {
+        if let Some(done) = journal.done.get(&number).filter(|done| done.state == State::Committed) {
+            steps.entry(step.change).or_default().push((number, &step.action, done));
+        }
+    }
+    let with_steps = |line: &&'a ChangeLine| steps.remove(&line.index).map(|steps| (*line, steps));
+    let mut found: Vec<_> = lines.iter().filter_map(with_steps).collect();
+    found.sort_by_key(|(_, steps)| std::cmp::Reverse(steps.first().map(|(number, ..)| *number)));
+    found
+}
+
+struct Inverses<'a> {
+    tree: &'a Tree,
+    folder: &'a CommitFolder,
+    kept: PathBuf,
+    /// The renames that are taken back, as (where it is, where it was).
+    moves: Vec<(String, String)>,
+    force: bool,
+}
+
+impl Inverses<'_> {
+    fn of(&self, line: &ChangeLine, steps: &[(usize, &Action, &Done)]) -> Result<Option<Change>, Stop> {
+        let Some((number, action, done)) = steps.first() else { return Ok(None) };
+        let last = steps.last().map_or(*done, |(_, _, done)| *done);
+        let kept_by = |number: usize, version: &BaseVersion| self.restored(number, version);
+        let mut change = Change {
+            path: self.former_path(&line.path),
+            op: Op::Modify,
+            from: None,
+            kind: line.kind,
+            blob: None,
+            target: None,
+            base: None,
+            replaces: None,
+            mode: 0,
+            mtime_ns: 0,
+            size: 0,
+        };
+        match action {
+            Action::Remove { base } => {
+                change.op = Op::Create;
+                change.path = line.path.clone();
+                if self.force
+                    && let Some(now) = self.now(&line.path)?
+                {
+                    (change.op, change.base) = (Op::Modify, Some(now));
+                }
+                kept_by(*number, base)?.fill(&mut change);
+            }
+            Action::RemoveDir { base } => {
+                (change.op, change.path, change.mode) = (Op::Create, line.path.clone(), base.mode & 0o7777);
+            }
+            Action::MakeDir { .. } if done.before.is_some() => return Ok(None),
+            Action::MakeDir { .. } => {
+                (change.op, change.path, change.base) = (Op::Delete, line.path.clone(), done.after);
+            }
+            Action::Attributes { base, .. } => {
+                change.base = Some(self.unchanged(&line.path, done)?);
+                (change.mode, change.mtime_ns) = (base.mode & 0o7777, base.mtime_ns);
+            }
+            Action::Write { .. } => match &done.before {
+                Some(before) => {
+                    change.base = self.unchanged_or_gone(&line.path, done)?;
+                    if change.base.is_none() {
+                        change.op = Op::Create;
+                    }
+                    kept_by(*number, before)?.fill(&mut change);
+                }
+                None => {
+                    (change.op, change.path) = (Op::Delete, line.path.clone());
+                    change.base = Some(self.unchanged(&line.path, done)?);
+                }
+            },
+            Action::Move { .. } => {
+                change.op = Op::Rename;
+                change.path = line.from.clone().ok_or(Stop::refused("malformed_change"))?;
+                change.from = Some(line.path.clone());
+                change.base = Some(self.unchanged(&line.path, last)?);
+                if let Some((number, Action::Write { .. }, Done { before: Some(before), .. })) = steps.get(1) {
+                    kept_by(*number, before)?.fill(&mut change);
+                }
+            }
+            Action::MoveOver { .. } => return Err(Stop::refused("undo_the_replacing_rename_by_hand")),
+        }
+        Ok(Some(change))
+    }
+
+    /// Where an object that is at `path` now was before the renames that are taken back.
+    fn former_path(&self, path: &str) -> String {
+        let deepest = self.moves.iter().filter(|(now, _)| strip_folder(path, now).is_some()).max_by_key(|(now, _)| now.len());
+        match deepest {
+            Some((now, was)) => format!("{was}{}", strip_folder(path, now).unwrap_or_default()),
+            None => path.to_owned(),
+        }
+    }
+
+    fn now(&self, path: &str) -> Result<Option<BaseVersion>, Stop> {
+        match Parent::open(self.tree.root.as_fd(), path) {
+            Ok(parent) => Ok(parent.version()?),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn unchanged(&self, path: &str, done: &Done) -> Result<BaseVersion, Stop> {
+        self.unchanged_or_gone(path, done)?.ok_or(Stop::Conflict("gone"))
+    }
+
+    /// The version that is there, when the commit left it (by identity, or by content); any when forced.
+    fn unchanged_or_gone(&self, path: &str, done: &Done) -> Result<Option<BaseVersion>, Stop> {
+        let now = self.now(path)?;
+        if self.force {
+            return Ok(now);
+        }
+        let (now, after) = (now.ok_or(Stop::Conflict("gone"))?, done.after.ok_or(Stop::Conflict("gone"))?);
+        let is_dir = now.kind() == Some(Kind::Dir) && (now.dev, now.ino) == (after.dev, after.ino);
+        if is_dir || after.is_same_version(&now) {
+            return Ok(Some(now));
+        }
+        let is_alike = now.kind() == after.kind() && now.mode == after.mode && now.size == after.size;
+        if is_alike && now.kind() == Some(Kind::File) {
+            let file = beneath::open_file(self.tree.root.as_fd(), path)?;
+            let is_this = BaseVersion::of(&rustix::fs::fstat(&file)?) == now;
+            let same_inode = now.ino == after.ino && now.mtime_ns == after.mtime_ns;
+            let same_content =
+                || Ok::<_, Stop>(done.sha256.as_ref().is_some_and(|sha256| content::fingerprint(&file).is_ok_and(|now| now.hex() == *sha256)));
+            // Renames leave no fingerprint: there the inode and its modification time have to do.
+            if is_this && (same_content()? || (done.sha256.is_none() && same_inode)) {
+                return Ok(Some(now));
+            }
+        }
+        if is_alike && now.kind() == Some(Kind::Symlink) && now.ino == after.ino {
+            return Ok(Some(now));
+        }
+        Err(Stop::Conflict("changed_since_the_commit"))
+    }
+
+    fn restored(&self, number: usize, version: &BaseVersion) -> Result<Restored, Stop> {
+        let name = number.to_string();
+        let kept = beneath::version_at(self.folder.kept.as_fd(), &name)?.ok_or(Stop::refused("kept_version_missing"))?;
+        let mut restored = Restored {
+            kind: kept.kind().ok_or(Stop::refused("kept_version_missing"))?,
+            blob: None,
+            target: None,
+            mode: version.mode & 0o7777,
+            mtime_ns: version.mtime_ns,
+            size: kept.size,
+        };
+        match restored.kind {
+            Kind::File => restored.blob = Some(self.kept.join(name)),
+            Kind::Symlink => restored.target = Some(link_text(self.folder.kept.as_fd(), &name)?),
+            Kind::Dir => return Err(Stop::refused("kept_version_missing")),
+        }
+        Ok(restored)
+    }
+}
+
+struct Restored {
+    kind: Kind,
+    blob: Option<PathBuf>,
+    target: Option<String>,
+    mode: u32,
+    mtime_ns: i128,
+    size: u64,
+}
+
+impl Restored {
+    fn fill(self, change: &mut Change) {
+        change.kind = self.kind;
+        change.blob = self.blob;
+        change.target = self.target;
+        (change.mode, change.mtime_ns, change.size) = (self.mode, self.mtime_ns, self.size);
+    }
+}
+
+fn conflict(line: &ChangeLine, stop: Stop) -> Entry {
+    let (state, reasons) = stop.into_parts();
+    let choices = match state {
+        State::Conflict => vec![Choice::KeepMine, Choice::KeepTheirs],
+        _ => Vec::new(),
+    };
+    Entry {
+        path: line.path.clone(),
+        op: line.op,
+        kind: line.kind,
+        from: line.from.clone(),
+        size: 0,
+        sha256: None,
+        state,
+        reasons,
+        choices,
+        commit: None,
+    }
+}
+
+fn read_all(history: &History) -> Result<BTreeMap<u64, (CommitFolder, Journal)>> {
+    let mut all = BTreeMap::new();
+    for number in history.commits()? {
+        let folder = history.commit(number)?;
+        if let Some(journal) = folder.read()? {
+            all.insert(number, (folder, journal));
+        }
+    }
+    Ok(all)
+}
+
+/// The (commit, change) pairs whose effect was taken back by a later commit that itself stands.
+fn undone(commits: &BTreeMap<u64, (CommitFolder, Journal)>) -> BTreeSet<(u64, usize)> {
+    let mut undone = BTreeSet::new();
+    for (number, (_, journal)) in commits.iter().rev() {
+        let Some(of) = journal.begin.undo_of else { continue };
+        for line in &journal.changes {
+            let Some(reversed) = line.undoes.filter(|_| !undone.contains(&(*number, line.index))) else { continue };
+            if journal.is_committed(line.index) {
+                undone.insert((of, reversed));
+            }
+        }
+    }
+    undone
+}

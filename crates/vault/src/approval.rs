@@ -79,7 +79,8 @@ pub fn verify_approval(
         .ok_or(ApprovalError::BadSignature)?;
     key.verify_strict(&message(&signed.record, signed.pin), &Signature::from_bytes(&signature))
         .map_err(|_| ApprovalError::BadSignature)?;
-    let record: ApprovalRecord = serde_json::from_str(&signed.record).map_err(|_| ApprovalError::Malformed)?;
+    let record: ApprovalRecord =
+        serde_json::from_str(&signed.record).map_err(|_| ApprovalError::Malformed)?;
     if now >= record.expires {
         return Err(ApprovalError::Expired);
     }
@@ -90,7 +91,11 @@ pub fn verify_approval(
 }
 
 /// Signs a record that has been checked ([`check`]); `pin` says whether the PIN was given for it.
-pub(crate) fn sign(key: &SigningKey, record: &ApprovalRecord, pin: bool) -> Result<SignedApproval, VaultError> {
+pub(crate) fn sign(
+    key: &SigningKey,
+    record: &ApprovalRecord,
+    pin: bool,
+) -> Result<SignedApproval, VaultError> {
     let text = serde_json::to_string(record).map_err(|_| VaultError::Approval("it has no JSON form"))?;
     let signature = key.sign(&message(&text, pin));
     Ok(SignedApproval { record: text, signature: URL_SAFE_NO_PAD.encode(signature.to_bytes()), pin })

@@ -93,7 +93,12 @@ impl VaultClient {
 
     /// Signs the tree of `size` entries as a C2SP checkpoint (a signed note). `proof` is the RFC 6962 consistency proof
     /// from the last signed tree, empty for the first tree and for the same one again.
-    pub fn sign_checkpoint(&self, size: u64, root: [u8; 32], proof: &[[u8; 32]]) -> Result<String, VaultError> {
+    pub fn sign_checkpoint(
+        &self,
+        size: u64,
+        root: [u8; 32],
+        proof: &[[u8; 32]],
+    ) -> Result<String, VaultError> {
         let proof = proof.iter().map(|hash| Hex(*hash)).collect();
         match self.slow.ask(&Request::SignCheckpoint { size, root: Hex(root), proof }, SLOW_TIMEOUT)? {
             Response::Checkpoint { note } => Ok(note),
@@ -203,7 +208,8 @@ impl Signer for CapabilitySigner<'_> {
     }
 
     fn sign_claims(&self, claims: &[u8]) -> Result<String, SignError> {
-        let text = std::str::from_utf8(claims).map_err(|_| SignError("the claims are not UTF-8".to_owned()))?;
+        let text =
+            std::str::from_utf8(claims).map_err(|_| SignError("the claims are not UTF-8".to_owned()))?;
         self.0.sign_capability(text).map_err(|error| SignError(error.to_string()))
     }
 }

@@ -15,7 +15,9 @@ pub enum VaultError {
     InUse { path: PathBuf },
     #[error("the sealed record {record} does not open: damaged, swapped, or of another vault")]
     Unsealable { record: String },
-    #[error("the vault was rolled back: its state is at epoch {found}, the anchor at {anchor}; restore the newest copy of both")]
+    #[error(
+        "the vault was rolled back: its state is at epoch {found}, the anchor at {anchor}; restore the newest copy of both"
+    )]
     RolledBack { found: u64, anchor: u64 },
     #[error("{path} is missing although the vault was in use; restore it from a backup")]
     Missing { path: PathBuf },

@@ -55,7 +55,8 @@ impl Vault {
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>, VaultError> {
         let (folder, mut state, new) = Folder::open(path)?;
         let signing = |record| folder.key(record, new).map(|seed| SigningKey::from_bytes(&seed));
-        let (issuer, checkpoint, approval) = (signing("issuer")?, signing("checkpoint")?, signing("approval")?);
+        let (issuer, checkpoint, approval) =
+            (signing("issuer")?, signing("checkpoint")?, signing("approval")?);
         let fingerprint = folder.key("fingerprint", new)?;
         let fingerprint = <Hmac<Sha256> as Mac>::new_from_slice(fingerprint.as_slice())
             .map_err(|_| VaultError::Unsealable { record: "fingerprint".to_owned() })?;
@@ -95,7 +96,9 @@ impl Vault {
     pub(crate) fn answer(&self, request: Request) -> Result<Response, VaultError> {
         match request {
             Request::Hello {} => Ok(Response::Hello(self.hello())),
-            Request::SignCapability { claims } => self.sign_capability(&claims).map(|token| Response::Token { token }),
+            Request::SignCapability { claims } => {
+                self.sign_capability(&claims).map(|token| Response::Token { token })
+            }
             Request::SignCheckpoint { size, root, proof } => {
                 self.sign_checkpoint(size, root.0, &proof).map(|note| Response::Checkpoint { note })
             }
@@ -173,10 +176,13 @@ impl Vault {
 
     fn checkpoint_note(&self, size: u64, root: [u8; 32]) -> Result<String, VaultError> {
         let malformed = VaultError::Protocol("the checkpoint has no text form");
-        let Ok(checkpoint) = Checkpoint::new(&self.hello.origin, size, Hash(root), "") else { return Err(malformed) };
+        let Ok(checkpoint) = Checkpoint::new(&self.hello.origin, size, Hash(root), "") else {
+            return Err(malformed);
+        };
         let text = checkpoint.to_bytes();
         let signature = self.checkpoint.sign(&text).to_bytes().to_vec();
-        let Ok(signature) = NoteSignature::new(self.hello.origin.clone(), self.checkpoint_key_id, signature) else {
+        let Ok(signature) = NoteSignature::new(self.hello.origin.clone(), self.checkpoint_key_id, signature)
+        else {
             return Err(malformed);
         };
         let Ok(note) = Note::new(&text, &[signature]) else { return Err(malformed) };
@@ -184,7 +190,11 @@ impl Vault {
     }
 
     /// Signs a person's answer. An approval of a step-up needs a PIN given for this action in the last minute.
-    fn sign_approval(&self, record: &ApprovalRecord, proof: Option<[u8; 16]>) -> Result<SignedApproval, VaultError> {
+    fn sign_approval(
+        &self,
+        record: &ApprovalRecord,
+        proof: Option<[u8; 16]>,
+    ) -> Result<SignedApproval, VaultError> {
         let digest = approval::check(record, now())?;
         let pin = match proof {
             None => false,
@@ -208,7 +218,9 @@ impl Vault {
         if hashes.len() > MAX_FINGERPRINTS {
             return Err(VaultError::Protocol("more than 8,192 fingerprints in one call"));
         }
-        let one = |hash: &Hex<32>| Hex(self.fingerprint.clone().chain_update(hash.0).finalize().into_bytes().into());
+        let one = |hash: &Hex<32>| {
+            Hex(self.fingerprint.clone().chain_update(hash.0).finalize().into_bytes().into())
+        };
         Ok(hashes.iter().map(one).collect())
     }
 
@@ -222,7 +234,9 @@ impl Vault {
 
     fn data_key(&self, id: String) -> Result<(String, Zeroizing<[u8; 32]>), VaultError> {
         let record = data_record(&id)?;
-        let Some(sealed) = read(&self.folder.record_path(&record))? else { return Err(VaultError::NoDataKey(id)) };
+        let Some(sealed) = read(&self.folder.record_path(&record))? else {
+            return Err(VaultError::NoDataKey(id));
+        };
         let (_, plain) = self.wrapping.open(&record, &sealed)?;
         let key = plain.as_slice().try_into().map_err(|_| VaultError::Unsealable { record })?;
         Ok((id, Zeroizing::new(key)))
@@ -276,7 +290,11 @@ impl Vault {
 
 fn data_record(id: &str) -> Result<String, VaultError> {
     let well_formed = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if well_formed { Ok(format!("data-{id}")) } else { Err(VaultError::Protocol("a data key's id is 32 hex digits")) }
+    if well_formed {
+        Ok(format!("data-{id}"))
+    } else {
+        Err(VaultError::Protocol("a data key's id is 32 hex digits"))
+    }
 }
 
 /// Seconds since 1970; a clock before that is as good as none, and everything has expired.

@@ -51,8 +51,8 @@ impl PinRecord {
     }
 
     pub(crate) fn matches(&self, pin: &str) -> Result<bool, VaultError> {
-        let hash =
-            PasswordHash::new(&self.hash).map_err(|_| VaultError::Unsealable { record: "the PIN".to_owned() })?;
+        let hash = PasswordHash::new(&self.hash)
+            .map_err(|_| VaultError::Unsealable { record: "the PIN".to_owned() })?;
         Ok(pin.len() <= *LENGTH.end() && argon2()?.verify_password(pin.as_bytes(), &hash).is_ok())
     }
 
@@ -62,7 +62,8 @@ impl PinRecord {
 }
 
 fn argon2() -> Result<Argon2<'static>, VaultError> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(|_| VaultError::Protocol("Argon2 parameters"))?;
+    let params =
+        Params::new(MEMORY_KIB, PASSES, 1, None).map_err(|_| VaultError::Protocol("Argon2 parameters"))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
@@ -76,7 +77,18 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_with_each_wrong_try_up_to_an_hour() {
-        for (failures, wait) in [(0, 0), (2, 0), (3, 2), (4, 4), (5, 8), (10, 256), (14, 3600), (40, 3600), (70, 3600), (u32::MAX, 3600)] {
+        for (failures, wait) in [
+            (0, 0),
+            (2, 0),
+            (3, 2),
+            (4, 4),
+            (5, 8),
+            (10, 256),
+            (14, 3600),
+            (40, 3600),
+            (70, 3600),
+            (u32::MAX, 3600),
+        ] {
             let at = record(failures, 1000);
             assert!(at.begin_try(1000 + wait).is_ok(), "{failures}");
             if wait > 0 {

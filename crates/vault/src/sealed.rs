@@ -42,19 +42,29 @@ impl Sealer {
     /// The version and text of a record, if it was sealed under this name in this vault.
     pub(crate) fn open(&self, record: &str, sealed: &[u8]) -> Result<(u64, Zeroizing<Vec<u8>>), VaultError> {
         let bad = || VaultError::Unsealable { record: record.to_owned() };
-        let rest = sealed.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&[ALGORITHM])).ok_or_else(bad)?;
+        let rest =
+            sealed.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(&[ALGORITHM])).ok_or_else(bad)?;
         let (version, rest) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
         let (nonce, cipher) = rest.split_first_chunk::<24>().ok_or_else(bad)?;
         let version = u64::from_be_bytes(*version);
         let aad = self.associated_data(record, version);
-        let plain =
-            self.cipher.decrypt(XNonce::from_slice(nonce), Payload { msg: cipher, aad: &aad }).map_err(|_| bad())?;
+        let plain = self
+            .cipher
+            .decrypt(XNonce::from_slice(nonce), Payload { msg: cipher, aad: &aad })
+            .map_err(|_| bad())?;
         Ok((version, Zeroizing::new(plain)))
     }
 
     /// Binds a record to its vault, name, version and algorithm, so that none takes another's place.
     fn associated_data(&self, record: &str, version: u64) -> Vec<u8> {
-        [b"chaperone-vault-v1\0", self.vault_id.as_slice(), &version.to_be_bytes(), &[ALGORITHM], record.as_bytes()].concat()
+        [
+            b"chaperone-vault-v1\0",
+            self.vault_id.as_slice(),
+            &version.to_be_bytes(),
+            &[ALGORITHM],
+            record.as_bytes(),
+        ]
+        .concat()
     }
 }
 

@@ -42,7 +42,9 @@ pub fn serve(channels: Vec<OwnedFd>, dir: &Path, unlock: Unlock, confine: Confin
     };
     // The keys' memory is never written to swap where the limit allows it; Argon2's 64 MiB must stay outside.
     if let Err(error) = rustix::mm::mlockall(MlockAllFlags::CURRENT) {
-        eprintln!("chaperone vault: memory is not locked ({error}); use encrypted swap or raise RLIMIT_MEMLOCK");
+        eprintln!(
+            "chaperone vault: memory is not locked ({error}); use encrypted swap or raise RLIMIT_MEMLOCK"
+        );
     }
     let (ended, wait) = mpsc::channel();
     for channel in channels {
@@ -66,7 +68,8 @@ pub fn serve(channels: Vec<OwnedFd>, dir: &Path, unlock: Unlock, confine: Confin
 
 /// The main of `chaperone __vault DIR`: descriptors 0 and 1 are the two channels.
 pub fn serve_inherited(dir: &Path, confine: Confine) -> ExitCode {
-    let inherited = [std::io::stdin().as_fd().try_clone_to_owned(), std::io::stdout().as_fd().try_clone_to_owned()];
+    let inherited =
+        [std::io::stdin().as_fd().try_clone_to_owned(), std::io::stdout().as_fd().try_clone_to_owned()];
     let channels: Result<Vec<_>, _> = inherited.into_iter().collect();
     let served = match channels {
         Ok(channels) => serve(channels, dir, Unlock::RootKeyFile, confine),
@@ -83,7 +86,8 @@ pub fn serve_inherited(dir: &Path, confine: Confine) -> ExitCode {
 
 /// No core files, no reading of this process by others of the same user, and nobody who already reads it.
 fn harden() -> Result<(), VaultError> {
-    let unconfined = |what| move |error: rustix::io::Errno| VaultError::Unconfined { what, detail: error.to_string() };
+    let unconfined =
+        |what| move |error: rustix::io::Errno| VaultError::Unconfined { what, detail: error.to_string() };
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(unconfined("dumpable"))?;
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     rustix::process::setrlimit(Resource::Core, none).map_err(unconfined("core files"))?;
@@ -91,7 +95,8 @@ fn harden() -> Result<(), VaultError> {
     // An undumpable process cannot be attached to any more; one that was attached before stays so.
     let status = std::fs::read_to_string("/proc/self/status")
         .map_err(|error| VaultError::Unconfined { what: "/proc/self/status", detail: error.to_string() })?;
-    let untraced = status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() == "0"));
+    let untraced =
+        status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() == "0"));
     if untraced { Ok(()) } else { Err(VaultError::Traced) }
 }
 
@@ -100,12 +105,18 @@ fn harden() -> Result<(), VaultError> {
 fn converse(vault: &Vault, channel: &UnixStream) -> Result<(), VaultError> {
     let gone = |error: std::io::Error| VaultError::Dead(error.to_string());
     let mut stream = channel;
-    while let Some(frame) = read_frame(&mut stream).map_err(gone)? {
+    loop {
+        let frame = match read_frame(&mut stream) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(()),
+            // The broker died with an answer unread: an end like any other.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(gone(error)),
+        };
         let answer = decode::<Request>(&frame).and_then(|request| vault.answer(request));
         let response = answer.unwrap_or_else(|error| Response::Error(error.to_remote()));
         write_frame(&mut stream, &response).map_err(gone)?;
     }
-    Ok(())
 }
 
 /// Answers the first request of each channel with why the vault does not serve.

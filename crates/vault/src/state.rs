@@ -110,7 +110,8 @@ impl Folder {
     pub(crate) fn stored_key(&self, record: &str) -> Result<Option<Zeroizing<[u8; 32]>>, VaultError> {
         let Some(sealed) = read(&self.record_path(record))? else { return Ok(None) };
         let (_, plain) = self.sealer.open(record, &sealed)?;
-        let key = plain.as_slice().try_into().map_err(|_| VaultError::Unsealable { record: record.to_owned() })?;
+        let key =
+            plain.as_slice().try_into().map_err(|_| VaultError::Unsealable { record: record.to_owned() })?;
         Ok(Some(Zeroizing::new(key)))
     }
 
@@ -155,7 +156,9 @@ fn lock(folder: &Path) -> Result<File, VaultError> {
             Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            Err(std::fs::TryLockError::WouldBlock) => return Err(VaultError::InUse { path: folder.to_owned() }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(VaultError::InUse { path: folder.to_owned() });
+            }
             Err(std::fs::TryLockError::Error(source)) => return Err(io("lock", &path)(source)),
         }
     }
@@ -196,5 +199,7 @@ fn vault_id(folder: &Path, new: bool) -> Result<[u8; 16], VaultError> {
 }
 
 fn to_json(state: &State) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    serde_json::to_vec(state).map(Zeroizing::new).map_err(|_| VaultError::Unsealable { record: "state".to_owned() })
+    serde_json::to_vec(state)
+        .map(Zeroizing::new)
+        .map_err(|_| VaultError::Unsealable { record: "state".to_owned() })
 }

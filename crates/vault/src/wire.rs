@@ -27,7 +27,8 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         let mut bytes = [0; N];
-        hex::decode_to_slice(text.as_bytes(), &mut bytes).map_err(|_| serde::de::Error::custom("hex of a fixed length"))?;
+        hex::decode_to_slice(text.as_bytes(), &mut bytes)
+            .map_err(|_| serde::de::Error::custom("hex of a fixed length"))?;
         Ok(Self(bytes))
     }
 }

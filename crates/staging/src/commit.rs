@@ -302,7 +302,8 @@ impl Run<'_> {
         }
         let temporary = scene.temporary(number);
         let written = match &change.target {
-            Some(target) => write_link(&parent, &temporary, target, change.mtime_ns).map(|new| (new, None)),
+            Some(target) => write_link(&parent, &temporary, target, change.mtime_ns)
+                .map(|new| (new, Some(content::link_sha256(target)))),
             None => self.write_file(&parent, &temporary, step.change, change, base.as_ref()),
         };
         match written {

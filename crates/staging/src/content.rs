@@ -68,11 +68,9 @@ pub(crate) fn fingerprint(file: &File) -> io::Result<Fingerprint> {
     copy(file, &mut io::sink(), u64::MAX)
 }
 
-/// The first bytes of a file, at most `limit`.
-pub(crate) fn head(file: &File, limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    Positioned { file, offset: 0 }.take(limit as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The SHA-256 of the text of a symlink.
+pub(crate) fn link_sha256(text: &str) -> String {
+    hex::encode(Sha256::digest(text))
 }
 
 /// Reads a shared descriptor from its start without moving its position.

@@ -269,8 +269,12 @@ impl Inverses<'_> {
                 return Ok(Some(now));
             }
         }
-        if is_alike && now.kind() == Some(Kind::Symlink) && now.ino == after.ino {
-            return Ok(Some(now));
+        if is_alike && now.kind() == Some(Kind::Symlink) {
+            let parent = Parent::open(self.tree.root.as_fd(), path)?;
+            let text = link_text(parent.fd.as_fd(), &parent.name)?;
+            if now.ino == after.ino || done.sha256 == Some(content::link_sha256(&text)) {
+                return Ok(Some(now));
+            }
         }
         Err(Stop::Conflict("changed_since_the_commit"))
     }

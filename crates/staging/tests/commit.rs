@@ -1,0 +1,400 @@
+//! Claims about commit, undo and recovery, on real folders and with a real process that is killed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use chaperone_staging::{BaseVersion, Change, Choice, Kind, Op, State, Tree, Undo, Verdict};
+
+const MTIME_NS: i128 = 1_600_000_000_123_456_789;
+
+struct Place {
+    _folder: tempfile::TempDir,
+    root: PathBuf,
+    stage: PathBuf,
+    history: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (root, stage, history) = (path("root"), path("stage"), path("history"));
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(&stage).unwrap();
+        Self { root, stage, history, _folder: folder }
+    }
+
+    fn tree(&self) -> Tree {
+        tree(&self.root, &self.history, &self.stage)
+    }
+
+    fn put(&self, path: &str, content: &str) {
+        fs::write(self.root.join(path), content).unwrap();
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.root.join(path)).unwrap()
+    }
+
+    fn change(&self, op: Op, path: &str, content: &str) -> Change {
+        change(&self.root, &self.stage, op, path, content)
+    }
+
+    fn commit(&self, changes: &[Change]) -> chaperone_staging::Report {
+        self.tree().commit(changes, &mut |_, _| Verdict::Commit).unwrap()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        snapshot(&self.root).into_keys().filter(|path| path.contains(".chaperone-")).collect()
+    }
+}
+
+fn tree(root: &Path, history: &Path, stage: &Path) -> Tree {
+    Tree::new(OwnedFd::from(File::open(root).unwrap()), history, stage)
+}
+
+fn base(path: &Path) -> Option<BaseVersion> {
+    Some(BaseVersion::of(&rustix::fs::lstat(path).ok()?))
+}
+
+fn change(root: &Path, stage: &Path, op: Op, path: &str, content: &str) -> Change {
+    let blob = stage.join(path.replace('/', "_"));
+    let has_content = matches!(op, Op::Create | Op::Modify);
+    if has_content {
+        fs::write(&blob, content).unwrap();
+    }
+    Change {
+        path: path.into(),
+        op,
+        from: None,
+        kind: Kind::File,
+        blob: has_content.then_some(blob),
+        target: None,
+        base: if op == Op::Create { None } else { base(&root.join(path)) },
+        replaces: None,
+        mode: 0o640,
+        mtime_ns: MTIME_NS,
+        size: content.len() as u64,
+    }
+}
+
+fn rename(place: &Place, from: &str, to: &str, kind: Kind) -> Change {
+    let mut change = place.change(Op::Rename, to, "");
+    change.base = base(&place.root.join(from));
+    change.from = Some(from.into());
+    change.kind = kind;
+    change
+}
+
+/// Paths with content (files), link text, or nothing (folders).
+fn snapshot(root: &Path) -> BTreeMap<String, String> {
+    fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            let kind = fs::symlink_metadata(&path).unwrap().file_type();
+            if kind.is_dir() {
+                into.insert(name, "folder".into());
+                walk(root, &path, into);
+            } else if kind.is_symlink() {
+                into.insert(name, format!("link {}", fs::read_link(&path).unwrap().display()));
+            } else {
+                into.insert(name, format!("file {}", fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut into = BTreeMap::new();
+    walk(root, root, &mut into);
+    into
+}
+
+#[test]
+fn a_commit_writes_content_mode_and_mtime_and_keeps_the_previous_version() {
+    let place = Place::new();
+    place.put("a.txt", "old");
+    let report = place.commit(&[place.change(Op::Modify, "a.txt", "new"), place.change(Op::Create, "b.txt", "b")]);
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!((place.read("a.txt"), place.read("b.txt")), ("new".into(), "b".into()));
+    let meta = fs::metadata(place.root.join("a.txt")).unwrap();
+    assert_eq!(meta.permissions().mode() & 0o7777, 0o640);
+    assert_eq!(i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()), MTIME_NS);
+    let kept: Vec<_> = fs::read_dir(place.history.join("000001/kept")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(fs::read_to_string(&kept[0]).unwrap(), "old");
+    assert!(place.leftovers().is_empty());
+}
+
+#[test]
+fn undo_of_everything_and_undo_of_that_undo_come_back_to_the_same_trees() {
+    let place = Place::new();
+    fs::create_dir_all(place.root.join("dir/deep")).unwrap();
+    for (path, content) in [("m", "m1"), ("d", "d1"), ("dir/x", "x1"), ("dir/deep/y", "y1"), ("r", "r1")] {
+        place.put(path, content);
+    }
+    symlink("m", place.root.join("link")).unwrap();
+    let before = snapshot(&place.root);
+    let mut link = place.change(Op::Modify, "link", "");
+    (link.kind, link.blob, link.target) = (Kind::Symlink, None, Some("d2".into()));
+    let mut folder = place.change(Op::Create, "made", "");
+    (folder.kind, folder.blob, folder.mode) = (Kind::Dir, None, 0o755);
+    let mut moved_and_edited = rename(&place, "r", "made/r", Kind::File);
+    moved_and_edited.blob = Some(place.stage.join("r-new"));
+    fs::write(place.stage.join("r-new"), "r2").unwrap();
+    let mut edited_in_moved = place.change(Op::Modify, "dir/x", "x2");
+    edited_in_moved.path = "moved/x".into();
+    let changes = [
+        edited_in_moved,
+        place.change(Op::Modify, "m", "m2"),
+        place.change(Op::Delete, "d", ""),
+        place.change(Op::Create, "made/new", "n"),
+        rename(&place, "dir", "moved", Kind::Dir),
+        rename(&place, "dir/deep/y", "moved/y", Kind::File),
+        moved_and_edited,
+        link,
+        folder,
+    ];
+    let report = place.commit(&changes);
+    assert!(report.is_complete(), "{report:#?}");
+    let after = snapshot(&place.root);
+    assert_eq!(after["moved/x"], "file x2");
+    assert_eq!(after["moved/y"], "file y1");
+    assert_eq!(after["made/r"], "file r2");
+    assert_eq!(after["link"], "link d2");
+    let undo = place.tree().undo(&Undo::default(), false).unwrap();
+    assert!(undo.is_complete(), "{undo:#?}");
+    assert_eq!(snapshot(&place.root), before);
+    let redo = place.tree().undo(&Undo { commit: undo.commit, paths: None }, false).unwrap();
+    assert!(redo.is_complete(), "{redo:#?}");
+    assert_eq!(snapshot(&place.root), after);
+    let again = place.tree().undo(&Undo::default(), false).unwrap();
+    assert!(again.is_complete(), "{again:#?}");
+    assert_eq!(snapshot(&place.root), before);
+}
+
+#[test]
+fn a_file_that_the_person_changed_meanwhile_is_a_conflict_with_three_ways_out() {
+    let place = Place::new();
+    place.put("a.txt", "old");
+    let change = place.change(Op::Modify, "a.txt", "agent");
+    place.put("a.txt", "person");
+    let report = place.commit(std::slice::from_ref(&change));
+    let entry = report.entry("a.txt").unwrap();
+    assert_eq!(entry.state, State::Conflict);
+    assert_eq!(entry.choices, [Choice::KeepMine, Choice::KeepTheirs, Choice::WriteBoth]);
+    assert_eq!(place.read("a.txt"), "person");
+    let allow = &mut |_: &Change, _: Option<&File>| Verdict::Commit;
+    place.tree().resolve(&change, Choice::WriteBoth, allow).unwrap();
+    assert_eq!((place.read("a.txt"), place.read("a.agent-1.txt")), ("person".into(), "agent".into()));
+    place.tree().resolve(&change, Choice::KeepTheirs, allow).unwrap();
+    assert_eq!(place.read("a.txt"), "agent");
+    place.tree().undo(&Undo { commit: None, paths: Some(vec!["a.txt".into()]) }, false).unwrap();
+    assert_eq!(place.read("a.txt"), "person");
+}
+
+#[test]
+fn undo_refuses_over_a_later_edit_unless_forced_and_then_keeps_the_edit() {
+    let place = Place::new();
+    place.put("a", "old");
+    place.commit(&[place.change(Op::Modify, "a", "agent")]);
+    place.put("a", "later");
+    let undo = place.tree().undo(&Undo::default(), false).unwrap();
+    assert_eq!(undo.entry("a").unwrap().state, State::Conflict);
+    assert_eq!(place.read("a"), "later");
+    let forced = place.tree().undo(&Undo::default(), true).unwrap();
+    assert!(forced.is_complete());
+    assert_eq!(place.read("a"), "old");
+    place.tree().undo(&Undo { commit: forced.commit, paths: None }, false).unwrap();
+    assert_eq!(place.read("a"), "later");
+}
+
+#[test]
+fn a_symlink_swapped_in_while_it_is_judged_writes_nothing_outside() {
+    let place = Place::new();
+    let outside = place.root.with_file_name("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("f"), "safe").unwrap();
+    fs::create_dir(place.root.join("d")).unwrap();
+    place.put("d/f", "old");
+    place.put("g", "old");
+    let changes = [
+        place.change(Op::Modify, "d/f", "evil"),
+        place.change(Op::Create, "d/n", "evil"),
+        place.change(Op::Modify, "g", "evil"),
+    ];
+    let mut swapped = false;
+    let report = place.tree().commit(&changes, &mut |_, _| {
+        if !std::mem::replace(&mut swapped, true) {
+            fs::rename(place.root.join("d"), place.root.join("d-away")).unwrap();
+            symlink(&outside, place.root.join("d")).unwrap();
+            fs::remove_file(place.root.join("g")).unwrap();
+            symlink(outside.join("f"), place.root.join("g")).unwrap();
+        }
+        Verdict::Commit
+    });
+    let report = report.unwrap();
+    assert!(report.entries.iter().all(|entry| entry.state == State::Conflict), "{report:?}");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(outside.join("f")).unwrap(), "safe");
+    assert!(fs::symlink_metadata(place.root.join("g")).unwrap().is_symlink());
+}
+
+#[test]
+fn the_judge_sees_the_bytes_that_are_written_and_a_later_change_of_the_blob_is_refused() {
+    let place = Place::new();
+    let change = place.change(Op::Create, "a", "good");
+    let blob = change.blob.clone().unwrap();
+    let report = place.tree().commit(&[change], &mut |_, content| {
+        let mut seen = String::new();
+        std::io::Read::read_to_string(&mut std::io::BufReader::new(&mut content.unwrap().try_clone().unwrap()), &mut seen).ok();
+        fs::write(&blob, "evil").unwrap();
+        Verdict::Commit
+    });
+    let report = report.unwrap();
+    assert_eq!(report.entries[0].reasons, ["content_changed_while_judged"]);
+    assert!(!place.root.join("a").exists() && place.leftovers().is_empty());
+}
+
+#[test]
+fn links_out_hard_links_traversal_and_blobs_outside_the_stage_are_refused() {
+    let place = Place::new();
+    place.put("h", "shared");
+    fs::hard_link(place.root.join("h"), place.root.join("h2")).unwrap();
+    fs::write(place.root.with_file_name("secret"), "secret").unwrap();
+    symlink(place.root.with_file_name("secret"), place.stage.join("leak")).unwrap();
+    let mut out = place.change(Op::Create, "out", "");
+    (out.kind, out.blob, out.target) = (Kind::Symlink, None, Some("../secret".into()));
+    let mut leak = place.change(Op::Create, "leaked", "");
+    leak.blob = Some(place.stage.join("leak"));
+    let mut dots = place.change(Op::Create, "dots", "x");
+    dots.path = "../dots".into();
+    let report = place.commit(&[place.change(Op::Modify, "h", "x"), out, leak, dots]);
+    let reasons: Vec<_> = report.entries.iter().map(|entry| entry.reasons[0].as_str()).collect();
+    assert_eq!(reasons, ["hard_link", "link_leaves_root", "blob_unreadable", "malformed_change"]);
+    assert_eq!(place.read("h2"), "shared");
+    assert!(!place.root.with_file_name("dots").exists());
+}
+
+#[test]
+fn names_with_newlines_and_reversing_characters_commit_and_undo() {
+    let place = Place::new();
+    let name = "a\nb \u{202e}gpj.exe";
+    assert!(place.commit(&[place.change(Op::Create, name, "x")]).is_complete());
+    assert_eq!(place.read(name), "x");
+    assert!(place.tree().undo(&Undo::default(), false).unwrap().is_complete());
+    assert!(snapshot(&place.root).is_empty());
+}
+
+#[test]
+fn a_history_on_another_file_system_keeps_copies() {
+    let Ok(shm) = tempfile::tempdir_in("/dev/shm") else {
+        println!("SKIPPED a_history_on_another_file_system_keeps_copies: no /dev/shm");
+        return;
+    };
+    let mut place = Place::new();
+    place.history = shm.path().join("history");
+    place.put("a", "old");
+    place.put("b", "gone");
+    let report = place.commit(&[place.change(Op::Modify, "a", "new"), place.change(Op::Delete, "b", "")]);
+    assert!(report.is_complete(), "{report:?}");
+    assert!(place.tree().undo(&Undo::default(), false).unwrap().is_complete());
+    assert_eq!((place.read("a"), place.read("b")), ("old".into(), "gone".into()));
+    assert!(place.leftovers().is_empty());
+}
+
+const FILES: usize = 12;
+
+/// Run as a process of its own by the test below.
+#[test]
+fn child_that_commits() {
+    let Some(folder) = std::env::var_os("STAGING_TEST_FOLDER").map(PathBuf::from) else { return };
+    let (root, stage) = (folder.join("root"), folder.join("stage"));
+    let history = PathBuf::from(std::env::var_os("STAGING_TEST_HISTORY").unwrap());
+    let mut changes = Vec::new();
+    for number in 0..FILES {
+        changes.push(change(&root, &stage, Op::Modify, &format!("d/m{number}"), &format!("new {number}")));
+        changes.push(change(&root, &stage, Op::Create, &format!("d/c{number}"), "created"));
+        changes.push(change(&root, &stage, Op::Delete, &format!("d/x{number}"), ""));
+        let mut moved = change(&root, &stage, Op::Rename, &format!("e/t{number}"), "");
+        moved.from = Some(format!("d/f{number}"));
+        moved.base = base(&root.join(format!("d/f{number}")));
+        changes.push(moved);
+    }
+    fs::write(folder.join("ready"), "").unwrap();
+    tree(&root, &history, &stage).commit(&changes, &mut |_, _| Verdict::Commit).unwrap();
+}
+
+#[test]
+fn killed_at_any_point_every_file_is_old_or_new_and_undo_restores_all() {
+    kill_and_recover(200, None);
+}
+
+#[test]
+fn killed_at_any_point_with_the_history_elsewhere_every_file_is_old_or_new() {
+    kill_and_recover(60, tempfile::tempdir_in("/dev/shm").ok());
+}
+
+fn kill_and_recover(iterations: u64, elsewhere: Option<tempfile::TempDir>) {
+    let program = std::env::current_exe().unwrap();
+    let (mut interrupted, mut partial) = (0, 0);
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    for iteration in 0..iterations {
+        let mut place = Place::new();
+        if let Some(elsewhere) = &elsewhere {
+            place.history = elsewhere.path().join(iteration.to_string());
+        }
+        fs::create_dir(place.root.join("d")).unwrap();
+        fs::create_dir(place.root.join("e")).unwrap();
+        for number in 0..FILES {
+            for (name, content) in [("m", "old"), ("x", "doomed"), ("f", "moved")] {
+                place.put(&format!("d/{name}{number}"), &format!("{content} {number}"));
+            }
+        }
+        let before = snapshot(&place.root);
+        let folder = place.root.parent().unwrap();
+        let mut child = std::process::Command::new(&program)
+            .args(["--exact", "child_that_commits"])
+            .env("STAGING_TEST_FOLDER", folder)
+            .env("STAGING_TEST_HISTORY", &place.history)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while !folder.join("ready").exists() {
+            std::thread::yield_now();
+        }
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let wait = std::time::Duration::from_micros((seed >> 33) % 60_000);
+        let until = std::time::Instant::now() + wait;
+        while std::time::Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let reports = place.tree().recover().unwrap();
+        interrupted += reports.len();
+        let after = snapshot(&place.root);
+        let mut news = 0;
+        for number in 0..FILES {
+            let at = |name: &str| after.get(&format!("{name}{number}")).map(String::as_str);
+            let (old, new) = (format!("file old {number}"), format!("file new {number}"));
+            let m = at("d/m").expect("a modified file is always there");
+            assert!(m == old || m == new, "iteration {iteration}: {m}");
+            news += usize::from(m == new);
+            assert!(matches!(at("d/c"), None | Some("file created")));
+            let moved = format!("file moved {number}");
+            assert!(
+                [at("d/f"), at("e/t")].into_iter().flatten().eq([moved.as_str()]),
+                "iteration {iteration}: a moved file is at exactly one of its names"
+            );
+        }
+        partial += usize::from(news > 0 && news < FILES);
+        assert!(place.leftovers().is_empty(), "iteration {iteration}: {:?}", place.leftovers());
+        let undo = place.tree().undo(&Undo::default(), false).unwrap();
+        assert!(undo.is_complete(), "iteration {iteration}: {undo:#?}");
+        assert_eq!(snapshot(&place.root), before, "iteration {iteration}");
+    }
+    println!("{iterations} kills, {interrupted} open journals, {partial} half-way through the contents");
+    assert!(interrupted > 0, "no kill hit a commit");
+}

@@ -1,4 +1,5 @@
 //! `cargo bench -p chaperone-capability`: what a request costs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 use chaperone_capability::*;
 use divan::{Bencher, black_box};
 

@@ -1,4 +1,5 @@
 //! Revocations and use counts survive restarts, torn writes and damage, each in the safe direction.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod support;
 use std::io::Write as _;
 

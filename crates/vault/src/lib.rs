@@ -16,5 +16,5 @@ mod wire;
 pub use approval::{Answer, ApprovalError, ApprovalRecord, Effect, SignedApproval, verify_approval};
 pub use client::{CapabilitySigner, VaultClient};
 pub use error::{RemoteError, VaultError};
-pub use serve::{Confine, Unlock, serve, serve_inherited};
+pub use serve::{Unlock, serve, serve_inherited};
 pub use wire::{Hello, LastSigned, MAX_FINGERPRINTS, MAX_FRAME};

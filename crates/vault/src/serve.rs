@@ -22,13 +22,10 @@ pub enum Unlock {
     RootKeyFile,
 }
 
-/// Takes from the calling thread what the vault does not need (sockets, exec, tracing); `chaperone_sys::confine_vault`.
-pub type Confine = fn() -> Result<(), String>;
-
 /// Serves the channels (each in a thread: fast operations on one, those that wait for disk or a PIN on the other) until
 /// the broker closes one. The keys are loaded only after the process can neither be dumped nor traced, and no request
 /// is read before the thread is confined. An error at the start is told to the broker too.
-pub fn serve(channels: Vec<OwnedFd>, dir: &Path, unlock: Unlock, confine: Confine) -> Result<(), VaultError> {
+pub fn serve(channels: Vec<OwnedFd>, dir: &Path, unlock: Unlock) -> Result<(), VaultError> {
     let channels: Vec<UnixStream> = channels.into_iter().map(UnixStream::from).collect();
     let opened = match unlock {
         Unlock::RootKeyFile => harden().and_then(|()| Vault::open(dir)),
@@ -51,9 +48,7 @@ pub fn serve(channels: Vec<OwnedFd>, dir: &Path, unlock: Unlock, confine: Confin
         let (vault, ended) = (Arc::clone(&vault), ended.clone());
         std::thread::Builder::new()
             .spawn(move || {
-                let served = confine()
-                    .map_err(|detail| VaultError::Unconfined { what: "seccomp", detail })
-                    .and_then(|()| converse(&vault, &channel));
+                let served = confine().and_then(|()| converse(&vault, &channel));
                 if let Err(error @ VaultError::Unconfined { .. }) = &served {
                     refuse(vec![channel], error);
                 }
@@ -63,16 +58,18 @@ pub fn serve(channels: Vec<OwnedFd>, dir: &Path, unlock: Unlock, confine: Confin
             .map_err(|error| VaultError::Unconfined { what: "a thread", detail: error.to_string() })?;
     }
     drop(ended);
+    // The filter is a thread's own: this one, which made the others, takes it last.
+    confine()?;
     wait.recv().unwrap_or(Ok(()))
 }
 
 /// The main of `chaperone __vault DIR`: descriptors 0 and 1 are the two channels.
-pub fn serve_inherited(dir: &Path, confine: Confine) -> ExitCode {
+pub fn serve_inherited(dir: &Path) -> ExitCode {
     let inherited =
         [std::io::stdin().as_fd().try_clone_to_owned(), std::io::stdout().as_fd().try_clone_to_owned()];
     let channels: Result<Vec<_>, _> = inherited.into_iter().collect();
     let served = match channels {
-        Ok(channels) => serve(channels, dir, Unlock::RootKeyFile, confine),
+        Ok(channels) => serve(channels, dir, Unlock::RootKeyFile),
         Err(error) => Err(VaultError::Dead(error.to_string())),
     };
     match served {
@@ -98,6 +95,12 @@ fn harden() -> Result<(), VaultError> {
     let untraced =
         status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|pid| pid.trim() == "0"));
     if untraced { Ok(()) } else { Err(VaultError::Traced) }
+}
+
+/// From here the thread has its files and its socket: a new socket, another program or tracing kill the process.
+fn confine() -> Result<(), VaultError> {
+    chaperone_sys::confine_vault()
+        .map_err(|error| VaultError::Unconfined { what: "seccomp", detail: error.to_string() })
 }
 
 /// Answers until the broker closes the channel. A frame that is no operation gets an error; a frame that is too long or

@@ -1,4 +1,5 @@
 //! The vault as a real process: what it signs, refuses, survives and hides.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -383,4 +384,34 @@ fn another_process_of_the_same_user_cannot_read_the_vaults_memory() {
     assert!(vault.wait().unwrap().success(), "the vault ends with its broker");
     assert!(twins.success(), "the unprotected twin is readable, so the probe works");
     assert!(!vaults.success());
+}
+
+#[test]
+fn an_attempt_at_the_network_kills_the_confined_process() {
+    use std::os::unix::process::ExitStatusExt;
+    let free = Command::new(exe()).arg("--connect").status().unwrap();
+    let confined = Command::new(exe()).arg("--connect-confined").status().unwrap();
+    assert!(free.success(), "the unprotected arm gets through the call");
+    assert_eq!(confined.signal(), Some(31), "SIGSYS");
+}
+
+#[test]
+fn every_thread_of_a_serving_vault_is_filtered() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = spawn(&dir.path().join("vault")).unwrap();
+    vault.fingerprint(&[[0; 32]]).unwrap();
+    vault.last_signed().unwrap();
+    let mut modes = Vec::new();
+    for _ in 0..200 {
+        modes = std::fs::read_dir(format!("/proc/{}/task", vault.pid()))
+            .unwrap()
+            .map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())
+            .map(|status| status.lines().any(|line| line == "Seccomp:\t2"))
+            .collect();
+        if modes.iter().all(|filtered| *filtered) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    assert_eq!(modes, [true, true, true]);
 }

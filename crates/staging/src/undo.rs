@@ -192,7 +192,10 @@ impl Inverses<'_> {
             }
             Action::MakeDir { .. } if done.before.is_some() => return Ok(None),
             Action::MakeDir { .. } => {
-                (change.op, change.path, change.base) = (Op::Delete, line.path.clone(), done.after);
+                // Only an empty folder goes, so any folder of this name will do: a redo made it anew.
+                let now = self.now(&line.path)?.filter(|now| now.kind() == Some(Kind::Dir));
+                change.base = Some(now.ok_or(Stop::Conflict("gone"))?);
+                (change.op, change.path) = (Op::Delete, line.path.clone());
             }
             Action::Attributes { base, .. } => {
                 change.base = Some(self.unchanged(&line.path, done)?);

@@ -1,0 +1,156 @@
+//! Files of a log: `checkpoint`, `tile/L/N`, `tile/entries/N`, `payload/N`, and `pending/N`,
+//! the write-ahead segment of tile N until its 256 records are published.
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::LogError;
+use crate::payload::MAX_PAYLOAD;
+use crate::{MAX_LEAF, tree::WIDTH};
+
+/// One record as stored: leaf bytes and its sealed payload (empty when none).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub leaf: Vec<u8>,
+    pub sealed: Vec<u8>,
+}
+
+const HEAD: usize = 4 + 4 + 8 + 32;
+/// Room for nonce, salt and tag.
+const MAX_SEALED: usize = MAX_PAYLOAD + 72;
+
+pub(crate) fn number_path(n: u64) -> String {
+    let mut path = format!("{:03}", n % 1000);
+    let mut n = n / 1000;
+    while n > 0 {
+        path = format!("x{:03}/{path}", n % 1000);
+        n /= 1000;
+    }
+    path
+}
+pub(crate) fn hash_tile(level: u8, n: u64) -> String {
+    format!("tile/{level}/{}", number_path(n))
+}
+pub(crate) fn entries(n: u64) -> String {
+    format!("tile/entries/{}", number_path(n))
+}
+pub(crate) fn payloads(n: u64) -> String {
+    format!("payload/{}", number_path(n))
+}
+pub(crate) fn pending(n: u64) -> String {
+    format!("pending/{n:020}")
+}
+
+/// A frame: lengths, the synced mark, a checksum of all of it, leaf, payload.
+pub(crate) fn frame(record: &Record, synced: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD + record.leaf.len() + record.sealed.len());
+    out.extend((record.leaf.len() as u32).to_be_bytes());
+    out.extend((record.sealed.len() as u32).to_be_bytes());
+    out.extend(synced.to_be_bytes());
+    let sum = Sha256::new().chain_update(&out).chain_update(&record.leaf).chain_update(&record.sealed).finalize();
+    out.extend(sum);
+    out.extend(&record.leaf);
+    out.extend(&record.sealed);
+    out
+}
+
+/// What a segment holds; `good` bytes of it are whole frames.
+pub(crate) struct Segment {
+    pub records: Vec<Record>,
+    pub good: usize,
+    pub synced: u64,
+}
+
+pub(crate) fn read_segment(bytes: &[u8]) -> Segment {
+    let mut seg = Segment { records: Vec::new(), good: 0, synced: 0 };
+    while let Some((record, synced, len)) = bytes.get(seg.good..).and_then(read_frame) {
+        seg.records.push(record);
+        seg.synced = seg.synced.max(synced);
+        seg.good += len;
+    }
+    seg
+}
+
+fn read_frame(bytes: &[u8]) -> Option<(Record, u64, usize)> {
+    let leaf = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    let sealed = u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
+    let synced = u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?);
+    if leaf == 0 || leaf > MAX_LEAF || sealed > MAX_SEALED {
+        return None;
+    }
+    let end = HEAD + leaf + sealed;
+    let body = bytes.get(HEAD..end)?;
+    let sum = Sha256::new().chain_update(bytes.get(..16)?).chain_update(body).finalize();
+    if bytes.get(16..HEAD)? != sum.as_slice() {
+        return None;
+    }
+    let (leaf, sealed) = body.split_at_checked(leaf)?;
+    Some((Record { leaf: leaf.to_vec(), sealed: sealed.to_vec() }, synced, end))
+}
+
+/// The C2SP entry bundle and the payload bundle of full tile.
+pub(crate) fn bundle(records: &[Record]) -> (Vec<u8>, Vec<u8>) {
+    let (mut entries, mut payloads) = (Vec::new(), Vec::new());
+    for r in records {
+        entries.extend((r.leaf.len() as u16).to_be_bytes());
+        entries.extend(&r.leaf);
+        payloads.extend((r.sealed.len() as u32).to_be_bytes());
+        payloads.extend(&r.sealed);
+    }
+    (entries, payloads)
+}
+
+/// Reads the two bundles of one full tile; `None` unless both are exactly 256 items.
+pub(crate) fn unbundle(mut entries: &[u8], mut payloads: &[u8]) -> Option<Vec<Record>> {
+    let mut records = Vec::with_capacity(WIDTH);
+    for _ in 0..WIDTH {
+        let (head, rest) = entries.split_at_checked(2)?;
+        let (leaf, rest) = rest.split_at_checked(u16::from_be_bytes(head.try_into().ok()?) as usize)?;
+        entries = rest;
+        let (head, rest) = payloads.split_at_checked(4)?;
+        let (sealed, rest) = rest.split_at_checked(u32::from_be_bytes(head.try_into().ok()?) as usize)?;
+        payloads = rest;
+        records.push(Record { leaf: leaf.to_vec(), sealed: sealed.to_vec() });
+    }
+    (entries.is_empty() && payloads.is_empty()).then_some(records)
+}
+
+pub(crate) fn sync_dir(path: &Path) -> Result<(), LogError> {
+    File::open(path).and_then(|d| d.sync_all()).map_err(|e| LogError::io(path, e))
+}
+
+/// Writes a whole file or none of it, on disk when this returns.
+pub(crate) fn write_atomic(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), LogError> {
+    let path = dir.join(name);
+    let temp = dir.join("tmp").join(name.replace('/', "-"));
+    let parent = path.parent().unwrap_or(dir);
+    fs::create_dir_all(parent).map_err(|e| LogError::io(parent, e))?;
+    let written = File::create(&temp).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
+    written.and_then(|()| fs::rename(&temp, &path)).map_err(|e| LogError::io(&path, e))?;
+    let mut up = Some(parent);
+    while let Some(folder) = up.filter(|f| f.starts_with(dir)) {
+        sync_dir(folder)?;
+        up = folder.parent();
+    }
+    Ok(())
+}
+
+/// Numbers of the pending segments, ascending.
+pub(crate) fn pending_numbers(dir: &Path) -> Result<Vec<u64>, LogError> {
+    let folder = dir.join("pending");
+    let mut numbers = Vec::new();
+    for item in fs::read_dir(&folder).map_err(|e| LogError::io(&folder, e))? {
+        let name = item.map_err(|e| LogError::io(&folder, e))?.file_name();
+        let number = name.to_str().filter(|n| n.len() == 20).and_then(|n| n.parse().ok());
+        numbers.push(number.ok_or_else(|| LogError::corrupt(&folder, "an unknown file lies here"))?);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+pub(crate) fn read(dir: &Path, name: &str) -> Result<Vec<u8>, LogError> {
+    let path: PathBuf = dir.join(name);
+    fs::read(&path).map_err(|e| LogError::io(&path, e))
+}

@@ -1,8 +1,27 @@
 #![forbid(unsafe_code)]
 
+pub mod workbook;
+
 mod detect;
+mod extract;
+mod extract_snapshot;
+mod finding;
+mod redact;
+mod report;
+mod report_command;
 mod scan;
 mod validate;
+mod worker;
+mod worker_pool;
+mod worker_wire;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
+pub use extract::{ExtractError, Limits, RedactionReport, inspect_bytes, inspect_file, inspect_plain};
+pub use extract_snapshot::{Snapshot, snapshot};
+pub use finding::Finding;
+pub use redact::redact_file;
+pub use report::{Item, Report, shown};
+pub use report_command::{Inspector, inspect_paths};
 pub use scan::{Match, ScanOptions, Scanner, scan, scan_labelled};
+pub use worker::serve;
+pub use worker_pool::{InspectError, Worker, WorkerPool};

@@ -1,0 +1,231 @@
+//! ZIP and gzip: members are items of their own, within the limits of the whole.
+
+use std::io::{Cursor, Read, Write};
+
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use zip::result::ZipError;
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
+
+use super::batch::Sink;
+use super::kind;
+use super::{ExtractError, Reader, Source, Visit, workbook};
+use crate::report::shown;
+
+/// Bytes between members that no member accounts for: a data descriptor with its padding.
+const LOOSE: u64 = 64;
+
+impl Visit<'_> {
+    pub(super) fn zip(&mut self, source: Source<'_>, path: &str, depth: u32) -> Result<(), ExtractError> {
+        let mut archive = open(source)?;
+        let mut book = workbook::Book::new(&archive);
+        for index in 0..archive.len() {
+            let (name, data) = match self.member(&mut archive, index) {
+                Ok((name, Some(data))) => (name, data),
+                Ok((_, None)) => continue,
+                Err((name, e @ (ExtractError::Opaque(_) | ExtractError::Damaged(_)))) => {
+                    self.fail(&format!("{path}!/{}", shown(&name)), &e);
+                    continue;
+                }
+                Err((_, e)) => return Err(e),
+            };
+            if let Some(book) = book.as_mut().filter(|b| b.is_part(&name)) {
+                book.part(self, &name, data)?;
+            } else {
+                self.item(Source::Bytes(&data), &name, &format!("{path}!/{}", shown(&name)), depth + 1);
+            }
+        }
+        if let Some(book) = book {
+            let tally = book.finish(self)?.tally;
+            self.note(path, &tally);
+        }
+        Ok(())
+    }
+
+    /// One member, decompressed; `None` for a folder.
+    fn member(&mut self, archive: &mut ZipArchive<Reader<'_>>, index: usize) -> Result<(String, Option<Vec<u8>>), (String, ExtractError)> {
+        let unread = |e: ZipError| match e {
+            ZipError::UnsupportedArchive(m) if m.contains("assword") => ExtractError::Opaque("it is encrypted"),
+            ZipError::UnsupportedArchive(_) => ExtractError::Opaque("its compression is not known"),
+            ZipError::Io(e) if e.kind() != std::io::ErrorKind::InvalidData => ExtractError::Read(e),
+            _ => ExtractError::Damaged("archive"),
+        };
+        let name = archive.name_for_index(index).unwrap_or_default().to_string();
+        let mut member = archive.by_index(index).map_err(|e| (name.clone(), unread(e)))?;
+        if member.encrypted() {
+            return Err((name, ExtractError::Opaque("it is encrypted")));
+        }
+        self.members += 1;
+        if self.members > self.limits.members {
+            return Err((name, ExtractError::Limit("members")));
+        }
+        if member.is_dir() && member.size() == 0 {
+            return Ok((name, None));
+        }
+        let data = self.held(&mut member, "archive").map_err(|e| (name.clone(), e))?;
+        Ok((name, Some(data)))
+    }
+
+    /// Decompresses into memory, accounting as it goes.
+    fn held(&mut self, reader: &mut dyn Read, what: &'static str) -> Result<Vec<u8>, ExtractError> {
+        let mut data = Vec::new();
+        loop {
+            let n = (&mut *reader).take(256 * 1024).read_to_end(&mut data).map_err(|_| ExtractError::Damaged(what))?;
+            if n == 0 {
+                return Ok(data);
+            }
+            self.spend(n as u64)?;
+            if data.len() > self.limits.held {
+                return Err(ExtractError::Limit("the size of one member"));
+            }
+        }
+    }
+
+    pub(super) fn gzip(&mut self, source: Source<'_>, name: &str, path: &str, depth: u32) -> Result<(), ExtractError> {
+        let inner = unpacked_name(name);
+        let inner_path = format!("{path}!/{}", shown(&inner));
+        let mut head = Vec::new();
+        MultiGzDecoder::new(source.reader()).take(64 * 1024).read_to_end(&mut head).map_err(|_| ExtractError::Damaged("gzip stream"))?;
+        let kind = kind::of(&head, &inner);
+        if kind.is_container() {
+            let data = self.held(&mut MultiGzDecoder::new(source.reader()), "gzip stream")?;
+            self.item(Source::Bytes(&data), &inner, &inner_path, depth + 1);
+            return Ok(());
+        }
+        let mut sink = Sink::new(self.detectors);
+        let mut metered = Metered { inner: MultiGzDecoder::new(source.reader()), spent: 0, allowance: self.allowance() };
+        let walked = self.plain(kind, &mut metered, 0, &mut sink);
+        let over = metered.spent >= metered.allowance;
+        self.note(&inner_path, &sink.tally);
+        self.unpacked += metered.spent;
+        if over {
+            return Err(ExtractError::Limit("decompressed bytes"));
+        }
+        walked.map_err(|e| if matches!(e, ExtractError::Read(_)) { ExtractError::Damaged("gzip stream") } else { e })
+    }
+
+    /// Decompressed bytes that are left of the limits.
+    fn allowance(&self) -> u64 {
+        let by_ratio = self.packed.saturating_mul(self.limits.ratio).max(16 << 20);
+        by_ratio.min(self.limits.unpacked).saturating_sub(self.unpacked)
+    }
+
+    pub(super) fn rewrite_gzip(&mut self, source: Source<'_>, name: &str, depth: u32, out: &mut dyn Write) -> Result<u64, ExtractError> {
+        let data = self.held(&mut MultiGzDecoder::new(source.reader()), "gzip stream")?;
+        let mut packed = GzEncoder::new(out, flate2::Compression::default());
+        let replaced = self.rewrite(Source::Bytes(&data), &unpacked_name(name), depth + 1, &mut packed)?;
+        packed.finish()?;
+        Ok(replaced)
+    }
+
+    pub(super) fn rewrite_zip(&mut self, source: Source<'_>, depth: u32, out: &mut dyn Write) -> Result<u64, ExtractError> {
+        let mut archive = open(source)?;
+        let broken = |_| ExtractError::Damaged("archive");
+        let mut plan = match workbook::Book::new(&archive) {
+            None => None,
+            Some(mut book) => {
+                for index in 0..archive.len() {
+                    if let (name, Some(data)) = self.member(&mut archive, index).map_err(|(_, e)| e)?
+                        && book.is_part(&name)
+                    {
+                        book.part(self, &name, data)?;
+                    }
+                }
+                Some(book.finish(self)?)
+            }
+        };
+        let mut written = ZipWriter::new(Cursor::new(Vec::new()));
+        let mut replaced = 0;
+        for index in 0..archive.len() {
+            let (name, data) = self.member(&mut archive, index).map_err(|(_, e)| e)?;
+            let Some(data) = data else {
+                written.raw_copy_file(archive.by_index(index).map_err(broken)?).map_err(broken)?;
+                continue;
+            };
+            let mut new = Vec::new();
+            let count = match plan.as_mut().and_then(|p| p.rewritten.remove(&name)) {
+                Some((part, count)) => {
+                    new = part;
+                    count
+                }
+                None if plan.as_ref().is_some_and(|p| p.is_part(&name)) => 0,
+                None => self.rewrite(Source::Bytes(&data), &name, depth + 1, &mut new)?,
+            };
+            let member = archive.by_index(index).map_err(broken)?;
+            if count == 0 {
+                written.raw_copy_file(member).map_err(broken)?;
+                continue;
+            }
+            replaced += count;
+            let mut options = SimpleFileOptions::default().compression_method(member.compression());
+            if let Some(time) = member.last_modified() {
+                options = options.last_modified_time(time);
+            }
+            if let Some(mode) = member.unix_mode() {
+                options = options.unix_permissions(mode);
+            }
+            drop(member);
+            written.start_file(&*name, options).map_err(broken)?;
+            written.write_all(&new)?;
+        }
+        out.write_all(written.finish().map_err(broken)?.get_ref())?;
+        Ok(replaced)
+    }
+}
+
+/// Opens an archive in which every byte belongs to one member: what overlaps, hides or repeats is refused,
+/// because another program would read something else than was inspected.
+fn open(source: Source<'_>) -> Result<ZipArchive<Reader<'_>>, ExtractError> {
+    let mut archive = ZipArchive::new(source.reader()).map_err(|_| ExtractError::Damaged("archive"))?;
+    let mut spans = Vec::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index_raw(index).map_err(|_| ExtractError::Damaged("archive"))?;
+        spans.push((member.header_start(), member.data_start().saturating_add(member.compressed_size())));
+    }
+    spans.sort_unstable();
+    let mut at = 0;
+    for (start, end) in &spans {
+        if *start < at {
+            return Err(ExtractError::Opaque("its members overlap"));
+        }
+        if start - at > LOOSE {
+            return Err(ExtractError::Opaque("it holds bytes that belong to no member"));
+        }
+        at = *end;
+    }
+    if archive.central_directory_start().saturating_sub(at) > LOOSE {
+        return Err(ExtractError::Opaque("it holds bytes that belong to no member"));
+    }
+    if archive.central_directory_start() < at {
+        return Err(ExtractError::Opaque("its members overlap"));
+    }
+    Ok(archive)
+}
+
+fn unpacked_name(name: &str) -> String {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    match base.rsplit_once('.') {
+        Some((stem, e)) if e.eq_ignore_ascii_case("gz") => stem.to_string(),
+        Some((stem, e)) if e.eq_ignore_ascii_case("tgz") => format!("{stem}.tar"),
+        _ => base.to_string(),
+    }
+}
+
+/// Ends, as if the stream had ended, when more than the allowance was read; the caller then reports the limit.
+struct Metered<R> {
+    inner: R,
+    spent: u64,
+    allowance: u64,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.spent >= self.allowance {
+            return Ok(0);
+        }
+        let n = self.inner.read(into)?;
+        self.spent += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,230 @@
+//! Values gathered from a stretch of a document, scanned together, and written back in their own coding.
+
+use std::io::Write;
+use std::ops::Range;
+
+use super::ExtractError;
+use crate::report::{Plan, Tally};
+use crate::{DetectorId, Detectors, scan};
+
+/// How a value is written in its document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Plain,
+    /// A field; `delimiter` forces quotes when the new value needs them.
+    Csv { quoted: bool, delimiter: u8 },
+    JsonString,
+    JsonNumber,
+}
+
+#[derive(Debug)]
+pub(crate) struct Cell {
+    /// In [`Batch::raw`].
+    pub(crate) raw: Range<usize>,
+    /// In [`Batch::text`]; empty when there is nothing to scan.
+    pub(crate) text: Range<usize>,
+    pub(crate) column: u32,
+    /// Row or line, from 1.
+    pub(crate) row: u64,
+    pub(crate) coding: Coding,
+    /// Header or key: scanned, never masked with its column.
+    pub(crate) is_label: bool,
+}
+
+/// Text gathered before it is scanned; small enough for memory, large enough to start the scanner seldom.
+pub(crate) const FULL: usize = 256 * 1024;
+/// Values below this many bytes hold nothing that is looked for.
+const SHORTEST: usize = 4;
+
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) raw: Vec<u8>,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) text: Vec<u8>,
+}
+
+/// A match within the value of a cell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hit {
+    pub(crate) cell: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) detector: DetectorId,
+    pub(crate) confidence: f32,
+}
+
+impl Batch {
+    /// Adds a value under `label` (may be empty), in the form that `scan_labelled` gives it.
+    pub(crate) fn push(&mut self, raw: Range<usize>, label: &str, value: &[u8], (column, row): (u32, u64), coding: Coding) {
+        let at = self.text.len();
+        let mut text = at..at;
+        if value.len() >= SHORTEST {
+            if label.is_empty() {
+                self.text.push(b'\x1f');
+            } else {
+                self.text.extend(label.bytes().take(128).map(|b| if b < b' ' { b' ' } else { b }));
+                self.text.extend_from_slice(b": \x1f");
+            }
+            let start = self.text.len();
+            self.text.extend_from_slice(value);
+            text = start..self.text.len();
+            self.text.extend_from_slice(b"\x1f\n");
+        }
+        self.cells.push(Cell { raw, text, column, row, coding, is_label: false });
+    }
+
+    pub(crate) fn push_label(&mut self, raw: Range<usize>, value: &[u8], row: u64, coding: Coding) {
+        self.push(raw, "", value, (crate::report::NO_COLUMN, row), coding);
+        if let Some(cell) = self.cells.last_mut() {
+            cell.is_label = true;
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.text.len() >= FULL || self.cells.len() >= 64 * 1024
+    }
+
+    pub(crate) fn hits(&self, detectors: &Detectors) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        for m in scan(detectors, &self.text) {
+            let (start, end) = (m.start as usize, m.end as usize);
+            let after = self.cells.partition_point(|c| c.text.start <= start);
+            // Cells without text share their start with the next one: look back past them.
+            let found = (0..after).rev().take_while(|i| self.cells.get(*i).is_some_and(|c| c.text.is_empty())).count();
+            let Some(index) = after.checked_sub(found + 1) else { continue };
+            let Some(cell) = self.cells.get(index) else { continue };
+            let end = end.min(cell.text.end);
+            if start >= end || inside_marker(detectors, self.text.get(cell.text.clone()).unwrap_or_default(), start - cell.text.start, end - cell.text.start) {
+                continue;
+            }
+            hits.push(Hit { cell: index, start: start - cell.text.start, end: end - cell.text.start, detector: m.detector, confidence: m.confidence });
+        }
+        hits.sort_by_key(|h| (h.cell, h.start, std::cmp::Reverse(h.end)));
+        hits
+    }
+
+    pub(crate) fn value(&self, cell: &Cell) -> &[u8] {
+        self.text.get(cell.text.clone()).unwrap_or_default()
+    }
+}
+
+/// Where values go: into the tally, and when writing, redacted into the output.
+pub(crate) struct Sink<'a> {
+    pub(crate) detectors: &'a Detectors,
+    pub(crate) tally: Tally,
+    pub(crate) plan: Plan,
+    pub(crate) out: Option<&'a mut dyn Write>,
+    pub(crate) replaced: u64,
+    /// What a row is called: row, line.
+    pub(crate) unit: &'static str,
+    /// What a column is called: column, key.
+    pub(crate) column: &'static str,
+}
+
+impl<'a> Sink<'a> {
+    pub(crate) fn new(detectors: &'a Detectors) -> Sink<'a> {
+        Sink { detectors, tally: Tally::new(), plan: Plan::default(), out: None, replaced: 0, unit: "line", column: "key" }
+    }
+
+    pub(crate) fn writing(mut self, plan: Plan, out: &'a mut dyn Write) -> Sink<'a> {
+        (self.plan, self.out) = (plan, Some(out));
+        self
+    }
+
+    /// Scans a batch, counts, writes, and empties it.
+    pub(crate) fn take(&mut self, batch: &mut Batch) -> Result<(), ExtractError> {
+        let mut hits = batch.hits(self.detectors);
+        for cell in batch.cells.iter().filter(|c| !c.is_label) {
+            self.tally.value(cell.column, batch.value(cell));
+        }
+        for hit in &hits {
+            let Some(cell) = batch.cells.get(hit.cell) else { continue };
+            let value = batch.value(cell);
+            let matched = value.get(hit.start..hit.end).unwrap_or_default();
+            let bare = matched.len() == value.trim_ascii().len() && matched.iter().all(u8::is_ascii_digit);
+            let (unit, kind) = (self.unit, self.column);
+            let name = crate::report::shown(self.tally.name(cell.column));
+            let place = || if name.is_empty() { format!("{unit} {}", cell.row) } else { format!("{unit} {}, {kind} {name}", cell.row) };
+            self.tally.add(self.detectors, (cell.column, hit.detector), hit.confidence, matched, bare, place);
+        }
+        if let Some(out) = self.out.as_mut() {
+            hits.retain(|h| batch.cells.get(h.cell).is_none_or(|c| !self.plan.ignore.contains(&(c.column, h.detector))));
+            let mut hits = hits.as_slice();
+            let mut written = 0;
+            for (i, cell) in batch.cells.iter().enumerate() {
+                let of_cell = hits.iter().take_while(|h| h.cell == i).count();
+                let (mine, rest) = hits.split_at(of_cell);
+                hits = rest;
+                let value = batch.value(cell);
+                let masked = self.plan.mask.get(&cell.column).filter(|_| !cell.is_label && !value.trim_ascii().is_empty());
+                let new = match masked {
+                    Some(detector) => marker(self.detectors, *detector),
+                    None if mine.is_empty() => continue,
+                    None => replaced(self.detectors, value, mine),
+                };
+                self.replaced += 1;
+                out.write_all(batch.raw.get(written..cell.raw.start).unwrap_or_default())?;
+                out.write_all(&coded(&new, cell.coding))?;
+                written = cell.raw.end;
+            }
+            out.write_all(batch.raw.get(written..).unwrap_or_default())?;
+        }
+        batch.raw.clear();
+        batch.cells.clear();
+        batch.text.clear();
+        Ok(())
+    }
+}
+
+/// What stands in for a value.
+pub(crate) fn marker(detectors: &Detectors, detector: DetectorId) -> Vec<u8> {
+    format!("[REDACTED:{}]", detectors.info(detector).name).into_bytes()
+}
+
+/// `value` with each hit (in order of start) replaced by its marker; overlapping ones become one.
+pub(crate) fn replaced(detectors: &Detectors, value: &[u8], hits: &[Hit]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len() + 24);
+    let mut at = 0;
+    for hit in hits {
+        if hit.start >= at {
+            out.extend_from_slice(value.get(at..hit.start).unwrap_or_default());
+            out.extend_from_slice(&marker(detectors, hit.detector));
+        }
+        at = at.max(hit.end);
+    }
+    out.extend_from_slice(value.get(at..).unwrap_or_default());
+    out
+}
+
+/// Whether a match is nothing but a part of a marker that a redaction left.
+pub(crate) fn inside_marker(detectors: &Detectors, text: &[u8], start: usize, end: usize) -> bool {
+    const OPEN: &[u8] = b"[REDACTED:";
+    let upto = text.len().min(start + OPEN.len());
+    let from = start.saturating_sub(96);
+    let Some(window) = text.get(from..upto) else { return false };
+    let Some(open) = memchr::memmem::rfind(window, OPEN).map(|o| o + from) else { return false };
+    let Some(name) = text.get(open + OPEN.len()..) else { return false };
+    let Some(close) = memchr::memchr(b']', name.get(..80.min(name.len())).unwrap_or_default()) else { return false };
+    let known = detectors.ids().any(|id| Some(detectors.info(id).name.as_bytes()) == name.get(..close));
+    known && open <= start && end <= open + OPEN.len() + close + 1
+}
+
+fn coded(value: &[u8], coding: Coding) -> Vec<u8> {
+    match coding {
+        Coding::Plain => value.to_vec(),
+        Coding::Csv { quoted, delimiter } => {
+            let needs = quoted || value.iter().any(|b| *b == delimiter || matches!(b, b'"' | b'\n' | b'\r'));
+            if !needs {
+                return value.to_vec();
+            }
+            let mut out = vec![b'"'];
+            for b in value {
+                out.extend_from_slice(if *b == b'"' { b"\"\"" } else { std::slice::from_ref(b) });
+            }
+            out.push(b'"');
+            out
+        }
+        // A string always serialises.
+        Coding::JsonString | Coding::JsonNumber => serde_json::to_vec(&String::from_utf8_lossy(value)).unwrap_or_else(|_| b"\"\"".to_vec()),
+    }
+}

@@ -1,0 +1,269 @@
+//! JSON and JSON lines: the key is the label. What is not strictly JSON is scanned as text.
+
+use std::io::Read;
+use std::ops::Range;
+
+use super::batch::{Batch, Coding, Sink};
+use super::{ExtractError, Limits, text};
+use crate::report::NO_COLUMN;
+
+pub(crate) fn walk(reader: &mut dyn Read, len: u64, limits: &Limits, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+    let mut bytes = Vec::new();
+    reader.take(limits.held as u64 + 1).read_to_end(&mut bytes)?;
+    if len > limits.held as u64 || bytes.len() > limits.held {
+        // Beside each other in the text, keys still label their values.
+        return text::walk(&mut (&*bytes).chain(reader), sink);
+    }
+    if check(&bytes, limits.nesting).is_some() {
+        return document(&bytes, limits, sink);
+    }
+    let is_lines = bytes.split(|b| *b == b'\n').take(20).filter(|l| !l.trim_ascii().is_empty()).all(|l| check(l, limits.nesting).is_some());
+    if !is_lines {
+        return text::walk(&mut &*bytes, sink);
+    }
+    for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
+        lines(line, i as u64 + 1, limits, sink)?;
+    }
+    Ok(())
+}
+
+fn document(bytes: &[u8], limits: &Limits, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+    lines(bytes, 1, limits, sink)
+}
+
+/// One document that starts on line `line`; the text of it when it is not JSON.
+fn lines(bytes: &[u8], line: u64, limits: &Limits, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+    let mut batch = Batch::default();
+    // The batch holds the raw bytes from `base` on.
+    let (mut base, mut counted, mut row) = (0, 0, line);
+    let mut failure = Ok(());
+    let parsed = check(bytes, limits.nesting).is_some();
+    if !parsed {
+        batch.raw = bytes.to_vec();
+        batch.push(0..bytes.len(), "", bytes, (NO_COLUMN, line), Coding::Plain);
+        return sink.take(&mut batch);
+    }
+    parse(bytes, limits.nesting, &mut |span, label, token| {
+        if failure.is_err() {
+            return;
+        }
+        row += memchr::memchr_iter(b'\n', bytes.get(counted..span.start).unwrap_or_default()).count() as u64;
+        counted = span.start;
+        let column = sink.tally.column(label);
+        let raw = span.start - base..span.end - base;
+        let inner = bytes.get(span.clone()).unwrap_or_default();
+        match token {
+            Token::Number => batch.push(raw, label, inner, (column, row), Coding::JsonNumber),
+            Token::Key => batch.push_label(raw, unescaped(inner).as_bytes(), row, Coding::JsonString),
+            Token::String => batch.push(raw, label, unescaped(inner).as_bytes(), (column, row), Coding::JsonString),
+        }
+        if batch.is_full() {
+            batch.raw = bytes.get(base..span.end).unwrap_or_default().to_vec();
+            base = span.end;
+            failure = sink.take(&mut batch);
+        }
+    });
+    failure?;
+    batch.raw = bytes.get(base..).unwrap_or_default().to_vec();
+    sink.take(&mut batch)
+}
+
+/// A string token without its quotes and escapes; lone surrogates become U+FFFD.
+fn unescaped(token: &[u8]) -> String {
+    if let Ok(s) = serde_json::from_slice::<String>(token) {
+        return s;
+    }
+    let inner = token.get(1..token.len().saturating_sub(1)).unwrap_or_default();
+    let text = String::from_utf8_lossy(inner);
+    let (mut out, mut chars) = (String::new(), text.chars());
+    while let Some(c) = chars.next() {
+        match (c, c == '\\') {
+            (_, true) => match chars.next() {
+                Some('u') => {
+                    let code: String = chars.by_ref().take(4).collect();
+                    out.push(u32::from_str_radix(&code, 16).ok().and_then(char::from_u32).unwrap_or('\u{fffd}'));
+                }
+                Some('n') => out.push('\n'),
+                Some('t') => out.push('\t'),
+                Some(other) => out.push(other),
+                None => {}
+            },
+            (c, false) => out.push(c),
+        }
+    }
+    out
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Key,
+    String,
+    Number,
+}
+
+fn check(bytes: &[u8], nesting: usize) -> Option<()> {
+    parse(bytes, nesting, &mut |_, _, _| {})
+}
+
+/// Walks a strict JSON document without recursion; `None` when it is not one or nests too deeply.
+fn parse(bytes: &[u8], nesting: usize, on: &mut dyn FnMut(Range<usize>, &str, Token)) -> Option<()> {
+    let mut p = Cursor { bytes, at: 0 };
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        p.at = 3;
+    }
+    // Open objects (with the label outside) and arrays.
+    let mut stack: Vec<(bool, String)> = Vec::new();
+    let mut label = String::new();
+    loop {
+        // A value is due.
+        p.space();
+        let start = p.at;
+        let mut closed = true;
+        match p.peek()? {
+            b'{' | b'[' => {
+                let object = p.peek()? == b'{';
+                p.at += 1;
+                if stack.len() >= nesting {
+                    return None;
+                }
+                p.space();
+                if p.peek()? == if object { b'}' } else { b']' } {
+                    p.at += 1;
+                } else {
+                    stack.push((object, label.clone()));
+                    closed = false;
+                    if object {
+                        label = p.key(on)?;
+                    }
+                }
+            }
+            b'"' => {
+                p.string()?;
+                on(start..p.at, &label, Token::String);
+            }
+            b't' => p.word(b"true")?,
+            b'f' => p.word(b"false")?,
+            b'n' => p.word(b"null")?,
+            _ => {
+                p.number()?;
+                on(start..p.at, &label, Token::Number);
+            }
+        }
+        while closed {
+            p.space();
+            let Some((object, outer)) = stack.last() else {
+                return (p.at == bytes.len()).then_some(());
+            };
+            match (p.peek()?, *object) {
+                (b',', true) => {
+                    p.at += 1;
+                    p.space();
+                    label = p.key(on)?;
+                    closed = false;
+                }
+                (b',', false) => {
+                    p.at += 1;
+                    label.clone_from(outer);
+                    closed = false;
+                }
+                (b'}', true) | (b']', false) => {
+                    p.at += 1;
+                    stack.pop();
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        self.bytes.get(self.at..)?.starts_with(word).then(|| self.at += word.len())
+    }
+
+    fn key(&mut self, on: &mut dyn FnMut(Range<usize>, &str, Token)) -> Option<String> {
+        let start = self.at;
+        self.string()?;
+        on(start..self.at, "", Token::Key);
+        let key = unescaped(self.bytes.get(start..self.at)?);
+        self.space();
+        (self.peek()? == b':').then(|| self.at += 1)?;
+        Some(key)
+    }
+
+    fn string(&mut self) -> Option<()> {
+        (self.peek()? == b'"').then(|| self.at += 1)?;
+        let start = self.at;
+        loop {
+            match self.peek()? {
+                b'"' => break,
+                b'\\' => {
+                    let digits = match self.bytes.get(self.at + 1)? {
+                        b'u' => self.bytes.get(self.at + 2..self.at + 6)?,
+                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => &[],
+                        _ => return None,
+                    };
+                    digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+                    self.at += 2 + digits.len();
+                }
+                0..=0x1f => return None,
+                _ => self.at += 1,
+            }
+        }
+        std::str::from_utf8(self.bytes.get(start..self.at)?).ok()?;
+        self.at += 1;
+        Some(())
+    }
+
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.peek().is_some_and(|b| b.is_ascii_digit()) {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+
+    fn number(&mut self) -> Option<()> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+}
+
+/// Whether bytes are one strict JSON document of at most `nesting` levels.
+#[cfg(test)]
+pub(crate) fn is_json(bytes: &[u8], nesting: usize) -> bool {
+    check(bytes, nesting).is_some()
+}

@@ -1,0 +1,96 @@
+//! What a file is: by its first bytes, then by its name.
+
+use std::io::Read;
+
+use super::{ExtractError, Source};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Binary,
+    Utf16 { big_endian: bool, inner: Box<Kind> },
+    Table { delimiter: u8 },
+    Json,
+    Zip,
+    Gzip,
+    /// Something that would have to be unpacked and cannot be.
+    Opaque(&'static str),
+}
+
+/// Bytes looked at to tell the kind.
+const HEAD: usize = 64 * 1024;
+
+const OPAQUE: &[(&[u8], &str)] = &[
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\xfd7zXZ\0", "xz compression"),
+    (b"BZh", "bzip2 compression"),
+    (b"\x28\xb5\x2f\xfd", "zstd compression"),
+    (b"\x04\x22\x4d\x18", "lz4 compression"),
+    (b"%PDF-", "a PDF document"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or encrypted Office document"),
+    (b"MSCF\0\0\0\0", "a cabinet archive"),
+];
+
+impl Kind {
+    pub(crate) fn is_container(&self) -> bool {
+        matches!(self, Kind::Zip | Kind::Gzip | Kind::Opaque(_))
+    }
+}
+
+pub(crate) fn head(source: Source<'_>) -> Result<Vec<u8>, ExtractError> {
+    let mut head = Vec::new();
+    source.reader().take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
+    let head = bytes.get(..HEAD).unwrap_or(bytes);
+    let extension = name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase()).unwrap_or_default();
+    let zip_named = matches!(extension.as_str(), "zip" | "xlsx" | "xlsm" | "xltx" | "docx" | "pptx" | "ods" | "odt" | "odp" | "jar");
+    if [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| head.starts_with(magic)) {
+        return Kind::Zip;
+    }
+    if head.starts_with(b"\x1f\x8b") {
+        return Kind::Gzip;
+    }
+    if let Some((_, what)) = OPAQUE.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Kind::Opaque(what);
+    }
+    // A zip may hide behind a prefix; its name gives it away.
+    if zip_named && !head.is_empty() {
+        return Kind::Zip;
+    }
+    let utf16 = match head {
+        [0xff, 0xfe, ..] => Some(false),
+        [0xfe, 0xff, ..] => Some(true),
+        _ => None,
+    };
+    if let Some(big_endian) = utf16 {
+        let mut decoded = Vec::new();
+        // Reading from memory does not fail.
+        let _ = super::text::Utf16Reader::new(&mut &*head, big_endian).read_to_end(&mut decoded);
+        return Kind::Utf16 { big_endian, inner: Box::new(plain(&decoded, &extension)) };
+    }
+    plain(head, &extension)
+}
+
+fn plain(head: &[u8], extension: &str) -> Kind {
+    if memchr::memchr(0, head).is_some() {
+        return Kind::Binary;
+    }
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    match extension {
+        "json" | "jsonl" | "ndjson" | "geojson" | "ipynb" => return Kind::Json,
+        "tsv" | "tab" => return Kind::Table { delimiter: super::table::sniff(head).unwrap_or(b'\t') },
+        "csv" => return Kind::Table { delimiter: super::table::sniff(head).unwrap_or(b',') },
+        _ => {}
+    }
+    if matches!(head.trim_ascii_start().first(), Some(b'{')) && memchr::memchr(b'"', head).is_some() {
+        return Kind::Json;
+    }
+    match super::table::sniff(head) {
+        Some(delimiter) if matches!(extension, "" | "txt" | "dat" | "data" | "log" | "out") => Kind::Table { delimiter },
+        _ => Kind::Text,
+    }
+}

@@ -1,0 +1,279 @@
+//! From a file of any kind to labelled values: what it is, what it holds, and within which limits.
+
+mod archive;
+mod batch;
+mod json;
+mod kind;
+mod table;
+mod text;
+mod workbook;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::report::{Plan, Tally, shown};
+use crate::{Detectors, Item, Report};
+use batch::Sink;
+use kind::Kind;
+
+/// How far an inspection goes. What lies beyond a limit is an error of that item, never silently passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Containers inside containers.
+    pub depth: u32,
+    /// Members of all containers of one file together.
+    pub members: u64,
+    /// Decompressed bytes of one file together; protects time.
+    pub unpacked: u64,
+    /// Decompressed bytes for each compressed one, once 16 MiB are exceeded; protects against bombs.
+    pub ratio: u64,
+    /// Bytes of a member, a JSON document or a workbook part held in memory.
+    pub held: usize,
+    /// Nesting of JSON and XML.
+    pub nesting: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { depth: 4, members: 10_000, unpacked: 1 << 30, ratio: 200, held: 48 << 20, nesting: 128 }
+    }
+}
+
+/// Why an item was not inspected or redacted; the message names the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    #[error("it cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("cannot be inspected: {0}")]
+    Opaque(&'static str),
+    #[error("cannot be inspected: over the limit of {0}")]
+    Limit(&'static str),
+    #[error("cannot be inspected: damaged {0}")]
+    Damaged(&'static str),
+    #[error("cannot be redacted: {0}; hand over a plain copy")]
+    NotRedactable(String),
+    #[error("cannot be inspected: the parser failed")]
+    Panicked,
+}
+
+/// What redaction did.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct RedactionReport {
+    /// Values replaced.
+    pub replaced: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// Inspects a file and everything in it. The file must not change meanwhile (see [`crate::snapshot`]).
+#[must_use]
+pub fn inspect_file(detectors: &Detectors, file: &File, name: &str, limits: &Limits) -> Report {
+    inspect(detectors, Source::File(file), name, limits)
+}
+
+/// Inspects bytes and everything in them.
+#[must_use]
+pub fn inspect_bytes(detectors: &Detectors, bytes: &[u8], name: &str, limits: &Limits) -> Report {
+    inspect(detectors, Source::Bytes(bytes), name, limits)
+}
+
+/// Inspects bytes that need no parser: plain text, CSV, JSON. `None` when they are a container, which only a worker may open.
+#[must_use]
+pub fn inspect_plain(detectors: &Detectors, bytes: &[u8], name: &str) -> Option<Report> {
+    (!kind::of(bytes, name).is_container()).then(|| inspect_bytes(detectors, bytes, name, &Limits::default()))
+}
+
+fn inspect(detectors: &Detectors, source: Source<'_>, name: &str, limits: &Limits) -> Report {
+    let mut visit = Visit::new(detectors, limits, source.len());
+    let walked = catch_unwind(AssertUnwindSafe(|| visit.item(source, name, &shown(name), 0)));
+    if walked.is_err() {
+        visit.fail(&shown(name), &ExtractError::Panicked);
+    }
+    Report { items: visit.items, bytes: visit.unpacked + source.len() }
+}
+
+/// Writes the redacted form of `file` to `out`, in the same format, without looking at the result again.
+pub(crate) fn rewrite(detectors: &Detectors, file: &File, name: &str, limits: &Limits, out: &mut dyn Write) -> Result<u64, ExtractError> {
+    // Every part is read three times.
+    let limits = &Limits { unpacked: limits.unpacked * 3, ratio: limits.ratio * 3, members: limits.members * 3, ..*limits };
+    let mut visit = Visit::new(detectors, limits, Source::File(file).len());
+    catch_unwind(AssertUnwindSafe(|| visit.rewrite(Source::File(file), name, 0, out))).unwrap_or(Err(ExtractError::Panicked))
+}
+
+/// Something that can be read again from the start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    File(&'a File),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn len(self) -> u64 {
+        match self {
+            Source::File(f) => f.metadata().map_or(0, |m| m.len()),
+            Source::Bytes(b) => b.len() as u64,
+        }
+    }
+
+    pub(crate) fn reader(self) -> Reader<'a> {
+        Reader { source: self, at: 0 }
+    }
+}
+
+/// Reads a source at its own position: the file's own offset is shared with whoever passed it.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader<'a> {
+    source: Source<'a>,
+    at: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = match self.source {
+            Source::File(f) => f.read_at(into, self.at)?,
+            Source::Bytes(b) => {
+                let rest = usize::try_from(self.at).ok().and_then(|at| b.get(at..)).unwrap_or_default();
+                (&mut &*rest).read(into)?
+            }
+        };
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(n) => Some(n),
+            SeekFrom::End(n) => self.source.len().checked_add_signed(n),
+            SeekFrom::Current(n) => self.at.checked_add_signed(n),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+/// One inspection or redaction of one file: its limits and what has been used of them.
+pub(crate) struct Visit<'a> {
+    pub(crate) detectors: &'a Detectors,
+    pub(crate) limits: &'a Limits,
+    pub(crate) items: Vec<Item>,
+    pub(crate) members: u64,
+    pub(crate) unpacked: u64,
+    packed: u64,
+}
+
+impl<'a> Visit<'a> {
+    fn new(detectors: &'a Detectors, limits: &'a Limits, packed: u64) -> Visit<'a> {
+        Visit { detectors, limits, items: Vec::new(), members: 0, unpacked: 0, packed }
+    }
+
+    /// Inspects one item; what goes wrong is noted in it.
+    pub(crate) fn item(&mut self, source: Source<'_>, name: &str, path: &str, depth: u32) {
+        if let Err(e) = self.open(source, name, path, depth) {
+            self.fail(path, &e);
+        }
+    }
+
+    pub(crate) fn fail(&mut self, path: &str, error: &ExtractError) {
+        let message = error.to_string();
+        match self.items.iter_mut().find(|i| i.file == path) {
+            Some(item) => item.error = Some(message),
+            None => self.items.push(Item { file: path.to_string(), findings: Vec::new(), error: Some(message) }),
+        }
+    }
+
+    pub(crate) fn note(&mut self, path: &str, tally: &Tally) {
+        self.items.push(Item { file: path.to_string(), findings: tally.findings(self.detectors), error: None });
+    }
+
+    fn open(&mut self, source: Source<'_>, name: &str, path: &str, depth: u32) -> Result<(), ExtractError> {
+        let kind = kind::of(&kind::head(source)?, name);
+        if kind.is_container() && depth >= self.limits.depth {
+            return Err(ExtractError::Limit("containers inside containers"));
+        }
+        match kind {
+            Kind::Zip => self.zip(source, path, depth),
+            Kind::Gzip => self.gzip(source, name, path, depth),
+            Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
+            _ => {
+                let mut sink = Sink::new(self.detectors);
+                let walked = self.plain(kind, &mut source.reader(), source.len(), &mut sink);
+                self.note(path, &sink.tally);
+                walked
+            }
+        }
+    }
+
+    /// Walks what needs no unpacking.
+    pub(crate) fn plain(&self, kind: Kind, reader: &mut dyn Read, len: u64, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+        match kind {
+            Kind::Utf16 { big_endian, inner } => {
+                let mut decoded = text::Utf16Reader::new(reader, big_endian);
+                self.plain(*inner, &mut decoded, len * 3 / 2, sink)
+            }
+            Kind::Table { delimiter } => table::walk(reader, delimiter, sink),
+            Kind::Json => json::walk(reader, len, self.limits, sink),
+            _ => text::walk(reader, sink),
+        }
+    }
+
+    /// Writes the redacted form of `source`; answers how many values were replaced.
+    pub(crate) fn rewrite(&mut self, source: Source<'_>, name: &str, depth: u32, out: &mut dyn Write) -> Result<u64, ExtractError> {
+        let kind = kind::of(&kind::head(source)?, name);
+        if kind.is_container() && depth >= self.limits.depth {
+            return Err(ExtractError::Limit("containers inside containers"));
+        }
+        match kind {
+            Kind::Zip => self.rewrite_zip(source, depth, out),
+            Kind::Gzip => self.rewrite_gzip(source, name, depth, out),
+            Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
+            kind => {
+                let mut first = Sink::new(self.detectors);
+                self.plain(kind.clone(), &mut source.reader(), source.len(), &mut first)?;
+                if first.tally.findings(self.detectors).is_empty() {
+                    io::copy(&mut source.reader(), out)?;
+                    return Ok(0);
+                }
+                if matches!(kind, Kind::Binary) {
+                    return Err(ExtractError::NotRedactable("it is a binary file of a kind that is not known".into()));
+                }
+                if matches!(kind, Kind::Json) && source.len() > self.limits.held as u64 {
+                    return Err(ExtractError::NotRedactable("the JSON document is too large".into()));
+                }
+                self.second_pass(kind, source, first.tally.plan(), out)
+            }
+        }
+    }
+
+    fn second_pass(&self, kind: Kind, source: Source<'_>, plan: Plan, out: &mut dyn Write) -> Result<u64, ExtractError> {
+        let (mut utf16, mut plain);
+        let (kind, writer): (Kind, &mut dyn Write) = match &kind {
+            Kind::Utf16 { big_endian, .. } => {
+                utf16 = text::Utf16Writer::new(out, *big_endian);
+                (kind, &mut utf16)
+            }
+            _ => {
+                plain = out;
+                (kind, &mut plain)
+            }
+        };
+        let mut sink = Sink::new(self.detectors).writing(plan, writer);
+        self.plain(kind, &mut source.reader(), source.len(), &mut sink)?;
+        Ok(sink.replaced)
+    }
+
+    /// Accounts for decompressed bytes.
+    pub(crate) fn spend(&mut self, bytes: u64) -> Result<(), ExtractError> {
+        self.unpacked += bytes;
+        if self.unpacked > self.limits.unpacked {
+            return Err(ExtractError::Limit("decompressed bytes"));
+        }
+        if self.unpacked > 16 << 20 && self.unpacked / self.limits.ratio.max(1) > self.packed {
+            return Err(ExtractError::Limit("decompressed bytes for each compressed one"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! A private copy of a file that others may change, so that what is inspected is what is served.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
+use sha2::{Digest, Sha256};
+
+/// Up to this length a snapshot lives in sealed memory; beyond it on disk, to spare memory.
+const IN_MEMORY: u64 = 64 << 20;
+/// Tries to copy a file while it stays the same.
+const TRIES: u32 = 3;
+
+/// A copy that nobody else can change.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub file: File,
+    pub sha256: [u8; 32],
+    pub len: u64,
+}
+
+/// Copies `file` (at most `limit` bytes) to sealed memory, or to an unlinked file in `spill_dir`.
+///
+/// # Errors
+/// `FileTooLarge` beyond the limit, `ResourceBusy` when the file changes at each of three tries, and what reading and writing give.
+pub fn snapshot(file: &File, limit: u64, spill_dir: &Path) -> io::Result<Snapshot> {
+    for _ in 0..TRIES {
+        let before = file.metadata()?;
+        if before.len() > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes, the most that is inspected")));
+        }
+        let taken = copy(file, before.len(), limit, spill_dir)?;
+        let after = file.metadata()?;
+        let version = |m: &std::fs::Metadata| (m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
+        if version(&before) == version(&after) && taken.len == after.len() {
+            return Ok(taken);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "it keeps changing; try again when it is written"))
+}
+
+fn copy(from: &File, len: u64, limit: u64, spill_dir: &Path) -> io::Result<Snapshot> {
+    let in_memory = len <= IN_MEMORY;
+    let mut to = if in_memory {
+        File::from(rustix::fs::memfd_create("chaperone-snapshot", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
+    } else {
+        File::from(rustix::fs::openat(CWD, spill_dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?)
+    };
+    let (mut hash, mut block, mut at) = (Sha256::new(), vec![0; 256 * 1024], 0);
+    loop {
+        let n = match from.read_at(&mut block, at) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        let Some(part) = block.get(..n).filter(|p| !p.is_empty()) else { break };
+        at += n as u64;
+        // A file that grows while it is read is a changed one; stop early.
+        if at > limit.min(len) {
+            break;
+        }
+        hash.update(part);
+        to.write_all(part)?;
+    }
+    if in_memory {
+        rustix::fs::fcntl_add_seals(&to, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    }
+    to.seek(SeekFrom::Start(0))?;
+    Ok(Snapshot { file: to, sha256: hash.finalize().into(), len: at })
+}

@@ -1,0 +1,37 @@
+//! The redacted copy: same format, nothing left to find.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+
+use crate::extract::{ExtractError, Limits, RedactionReport, inspect_file, rewrite};
+use crate::Detectors;
+
+/// Writes the redacted form of `file` to the empty file `out` and inspects that again.
+///
+/// # Errors
+/// When the format cannot be kept or something would remain; `out` then holds nothing.
+pub fn redact_file(detectors: &Detectors, file: &File, name: &str, out: &File, limits: &Limits) -> Result<RedactionReport, ExtractError> {
+    let redacted = write_and_check(detectors, file, name, out, limits);
+    if redacted.is_err() {
+        out.set_len(0)?;
+    }
+    redacted
+}
+
+fn write_and_check(detectors: &Detectors, file: &File, name: &str, mut out: &File, limits: &Limits) -> Result<RedactionReport, ExtractError> {
+    let before = inspect_file(detectors, file, name, limits);
+    if let Some(error) = before.error() {
+        return Err(ExtractError::NotRedactable(error.to_string()));
+    }
+    let mut buffered = BufWriter::new(out);
+    let replaced = rewrite(detectors, file, name, limits, &mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
+    let after = inspect_file(detectors, out, name, limits);
+    if let Some(item) = after.items.iter().find(|i| !i.findings.is_empty() || i.error.is_some()) {
+        let what = item.findings.first().map_or("it would be unreadable", |f| &f.detector);
+        return Err(ExtractError::NotRedactable(format!("{what} would remain in {}", item.file)));
+    }
+    out.seek(SeekFrom::Start(0))?;
+    Ok(RedactionReport { replaced, bytes: out.metadata()?.len() })
+}

@@ -1,0 +1,242 @@
+//! The result of an inspection, and the tally that it is made from.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{DetectorId, Detectors, Finding};
+
+/// One file, or one member of an archive (`a.zip!/b.csv`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub file: String,
+    pub findings: Vec<Finding>,
+    /// Why it could not be inspected (whole).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+}
+
+/// What an inspection saw.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Report {
+    pub items: Vec<Item>,
+    /// Bytes looked at, decompressed.
+    pub bytes: u64,
+}
+
+impl Report {
+    /// Fills the fingerprints from the digests.
+    #[must_use]
+    pub fn fingerprinted(mut self, mut keyed: impl FnMut(&[u8; 32]) -> String) -> Report {
+        for finding in self.items.iter_mut().flat_map(|i| &mut i.findings) {
+            finding.fingerprint = Some(keyed(&finding.sha256));
+        }
+        self
+    }
+
+    /// Whether anything was found.
+    #[must_use]
+    pub fn found(&self) -> bool {
+        self.items.iter().any(|i| !i.findings.is_empty())
+    }
+
+    /// The first reason why a part could not be inspected.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        self.items.iter().find_map(|i| i.error.as_deref())
+    }
+}
+
+/// The column of values that have none.
+pub(crate) const NO_COLUMN: u32 = 0;
+/// Columns and keys told apart; protects memory against a document of random keys. Later ones share [`NO_COLUMN`].
+const MOST_COLUMNS: usize = 4096;
+/// Findings kept apart by column; later columns are counted together.
+const MOST_FINDINGS: usize = 1024;
+/// Distinct values that go into one fingerprint; protects memory. Later ones are counted only.
+const MOST_DIGESTS: usize = 1024;
+/// A column is judged as a whole from this many values on.
+const JUDGED_VALUES: u64 = 20;
+
+/// What a second pass over the same item does differently because of what the whole item showed.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Columns masked as a whole, and what for.
+    pub(crate) mask: HashMap<u32, DetectorId>,
+    /// Chance hits of a checksum in columns of other numbers.
+    pub(crate) ignore: HashSet<(u32, DetectorId)>,
+}
+
+#[derive(Debug, Default)]
+struct Column {
+    name: String,
+    values: u64,
+    digits: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    count: u64,
+    bare_digits: u64,
+    confidence: f32,
+    place: String,
+    digests: BTreeSet<[u8; 32]>,
+}
+
+/// Counts what is found in one item.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    columns: Vec<Column>,
+    by_name: HashMap<String, u32>,
+    entries: HashMap<(u32, DetectorId), Entry>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Tally {
+        Tally { columns: vec![Column::default()], by_name: HashMap::new(), entries: HashMap::new() }
+    }
+
+    /// The number of a column by name; the same name is the same column.
+    pub(crate) fn column(&mut self, name: &str) -> u32 {
+        if let Some(known) = self.by_name.get(name) {
+            return *known;
+        }
+        if self.columns.len() >= MOST_COLUMNS || name.is_empty() || name.len() > 256 {
+            return NO_COLUMN;
+        }
+        let id = self.columns.len() as u32;
+        self.columns.push(Column { name: name.to_string(), ..Column::default() });
+        self.by_name.insert(name.to_string(), id);
+        id
+    }
+
+    pub(crate) fn name(&self, column: u32) -> &str {
+        self.columns.get(column as usize).map_or("", |c| &c.name)
+    }
+
+    /// Counts a value of a column, found something or not.
+    pub(crate) fn value(&mut self, column: u32, value: &[u8]) {
+        if let Some(c) = self.columns.get_mut(column as usize)
+            && !value.trim_ascii().is_empty()
+        {
+            c.values += 1;
+            c.digits += u64::from(value.trim_ascii().iter().all(u8::is_ascii_digit));
+        }
+    }
+
+    /// Counts a match. `bare` when the whole value is nothing but its digits.
+    pub(crate) fn add(
+        &mut self,
+        detectors: &Detectors,
+        (column, detector): (u32, DetectorId),
+        confidence: f32,
+        value: &[u8],
+        bare: bool,
+        place: impl FnOnce() -> String,
+    ) {
+        let crowded = self.entries.len() >= MOST_FINDINGS && !self.entries.contains_key(&(column, detector));
+        let column = if crowded { NO_COLUMN } else { column };
+        let entry = self.entries.entry((column, detector)).or_insert_with(|| Entry {
+            count: 0,
+            bare_digits: 0,
+            confidence: 0.0,
+            place: place(),
+            digests: BTreeSet::new(),
+        });
+        entry.count += 1;
+        entry.bare_digits += u64::from(bare);
+        entry.confidence = entry.confidence.max(confidence);
+        if entry.digests.len() < MOST_DIGESTS {
+            let secret = detectors.info(detector).category == "secret";
+            entry.digests.insert(Sha256::digest(normalised(value, secret)).into());
+        }
+    }
+
+    /// What redaction of the same item should do.
+    pub(crate) fn plan(&self) -> Plan {
+        let mut plan = Plan::default();
+        let mut most: HashMap<u32, u64> = HashMap::new();
+        for ((column, detector), entry) in &self.entries {
+            let Some(c) = self.columns.get(*column as usize).filter(|_| *column != NO_COLUMN) else { continue };
+            if self.is_chance(c, entry) {
+                plan.ignore.insert((*column, *detector));
+            } else if entry.count * 2 >= c.values && entry.count > most.get(column).copied().unwrap_or(0) {
+                most.insert(*column, entry.count);
+                plan.mask.insert(*column, *detector);
+            }
+        }
+        plan
+    }
+
+    /// One in ten numbers passes Luhn: a few hits in a long column of plain numbers are ids or times, not cards.
+    fn is_chance(&self, column: &Column, entry: &Entry) -> bool {
+        !column.name.is_empty()
+            && column.values >= JUDGED_VALUES
+            && column.digits * 10 >= column.values * 9
+            && entry.bare_digits == entry.count
+            && entry.count * 10 <= column.values * 3
+    }
+
+    pub(crate) fn findings(&self, detectors: &Detectors) -> Vec<Finding> {
+        let mut out: Vec<(u32, Finding)> = Vec::new();
+        for ((column, detector), entry) in &self.entries {
+            let c = self.columns.get(*column as usize);
+            let mut confidence = entry.confidence;
+            if let Some(c) = c.filter(|_| *column != NO_COLUMN) {
+                if self.is_chance(c, entry) {
+                    continue;
+                }
+                if c.values >= 5 && entry.count * 10 >= c.values * 6 {
+                    confidence = confidence.max(0.97);
+                }
+            }
+            let info = detectors.info(*detector);
+            let mut digests = entry.digests.iter();
+            let sha256 = match (digests.next(), digests.next()) {
+                (Some(only), None) => *only,
+                _ => entry.digests.iter().fold(Sha256::new(), |h, d| h.chain_update(d)).finalize().into(),
+            };
+            out.push((
+                *column,
+                Finding {
+                    detector: info.name.clone(),
+                    category: info.category.clone(),
+                    severity: info.severity.clone(),
+                    confidence: (confidence * 100.0).round() / 100.0,
+                    count: entry.count,
+                    where_: entry.place.clone(),
+                    fingerprint: None,
+                    sha256,
+                },
+            ));
+        }
+        out.sort_by(|a, b| (a.0, &a.1.detector).cmp(&(b.0, &b.1.detector)));
+        out.into_iter().map(|(_, f)| f).collect()
+    }
+}
+
+/// The same card with and without spaces is one value; secrets are compared as they are.
+fn normalised(value: &[u8], secret: bool) -> Vec<u8> {
+    let value = value.trim_ascii();
+    if secret {
+        return value.to_vec();
+    }
+    let kept = |b: &&u8| b.is_ascii_alphanumeric() || !b.is_ascii() || matches!(b, b'@' | b'.' | b'_' | b'+');
+    value.iter().filter(kept).map(u8::to_ascii_lowercase).collect()
+}
+
+/// A name as it may be shown: control and bidirectional characters are written out, long ones are cut.
+#[must_use]
+pub fn shown(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars().take(512) {
+        let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}');
+        if c.is_control() || hidden {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}

@@ -1,0 +1,45 @@
+//! The process that parses hostile documents: it holds nothing and answers one request at a time.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::extract::{Limits, inspect_file};
+use crate::worker_wire::{Answer, Request, receive, send};
+use crate::{Detectors, redact_file};
+
+/// Memory of a worker; protects the machine against a document that the limits of extraction let through.
+const MEMORY: u64 = 512 << 20;
+
+/// Answers requests on `socket` until the peer closes it. `confine` gives up everything that is not needed;
+/// it runs after the detectors are loaded and before the first request is read.
+///
+/// # Errors
+/// When confinement fails (nothing was read then) or the socket breaks.
+pub fn serve(detectors: &Detectors, socket: OwnedFd, confine: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let limit = |n: u64| Rlimit { current: Some(n), maximum: Some(n) };
+    setrlimit(Resource::Data, limit(MEMORY))?;
+    setrlimit(Resource::Core, limit(0))?;
+    confine()?;
+    let socket = UnixStream::from(socket);
+    while let Some((request, files)) = receive::<Request>(&socket)? {
+        let mut files = files.into_iter().map(File::from);
+        let answer = match (request, files.next(), files.next()) {
+            (Request::Inspect { name }, Some(file), None) => {
+                Answer::inspected(inspect_file(detectors, &file, &name, &Limits::default()))
+            }
+            (Request::Redact { name }, Some(file), Some(out)) => {
+                match redact_file(detectors, &file, &name, &out, &Limits::default()) {
+                    Ok(done) => Answer::Redacted(done),
+                    Err(e) => Answer::Refused(e.to_string()),
+                }
+            }
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        send(&socket, &answer, &[])?;
+    }
+    Ok(())
+}

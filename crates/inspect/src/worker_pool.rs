@@ -1,0 +1,168 @@
+//! The broker's side of the workers: a time limit per operation, and a new worker for each one lost.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::extract::RedactionReport;
+use crate::worker_wire::{Answer, Request, receive, send};
+use crate::Report;
+
+/// Time for one operation, and more for each MiB: protects the one who waits.
+const TIME: Duration = Duration::from_secs(10);
+const TIME_PER_MIB: Duration = Duration::from_millis(50);
+/// Idle workers kept.
+const KEPT: usize = 2;
+
+/// Why a document was not inspected; the operation that needed it is denied.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    #[error("the inspection worker could not be started: {0}")]
+    Start(io::Error),
+    #[error("the inspection worker ended while it looked at the file; hand over a plain copy")]
+    Lost,
+    #[error("the inspection took longer than {} s; hand over a smaller file", .0.as_secs())]
+    Time(Duration),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A started worker and the socket to it.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    socket: UnixStream,
+}
+
+impl Worker {
+    /// Starts `command` (which calls [`crate::serve`] on its standard input) with nothing of this process's environment.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn spawn(mut command: Command) -> io::Result<Worker> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let child = command.env_clear().current_dir("/").stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Ok(Worker { child, socket: ours })
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+type Spawn = Box<dyn Fn() -> io::Result<Worker> + Send + Sync>;
+
+/// Workers, started when needed and reused.
+pub struct WorkerPool {
+    spawn: Spawn,
+    idle: Mutex<Vec<Worker>>,
+    time: Duration,
+}
+
+impl std::fmt::Debug for WorkerPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerPool").field("time", &self.time).finish_non_exhaustive()
+    }
+}
+
+impl WorkerPool {
+    #[must_use]
+    pub fn new(spawn: impl Fn() -> io::Result<Worker> + Send + Sync + 'static) -> WorkerPool {
+        WorkerPool { spawn: Box::new(spawn), idle: Mutex::new(Vec::new()), time: TIME }
+    }
+
+    /// The same with another time limit.
+    #[must_use]
+    pub fn with_time(mut self, time: Duration) -> WorkerPool {
+        self.time = time;
+        self
+    }
+
+    /// Inspects a file that does not change (see [`crate::snapshot`]).
+    ///
+    /// # Errors
+    /// When the worker crashes, hangs or cannot be started. Parts that cannot be inspected are errors of their items.
+    pub fn inspect(&self, file: &File, name: &str) -> Result<Report, InspectError> {
+        match self.ask(&Request::Inspect { name: name.to_string() }, file, &[file.as_fd()])? {
+            Answer::Inspected { items, bytes, digests } => Answer::report(items, bytes, &digests).ok_or(InspectError::Lost),
+            Answer::Refused(why) => Err(InspectError::Refused(why)),
+            Answer::Redacted(_) => Err(InspectError::Lost),
+        }
+    }
+
+    /// Writes the redacted copy of `file` to the empty file `out`.
+    ///
+    /// # Errors
+    /// As for [`WorkerPool::inspect`], and when the format cannot be kept or something would remain.
+    pub fn redact(&self, file: &File, name: &str, out: &File) -> Result<RedactionReport, InspectError> {
+        match self.ask(&Request::Redact { name: name.to_string() }, file, &[file.as_fd(), out.as_fd()])? {
+            Answer::Redacted(done) => Ok(done),
+            Answer::Refused(why) => Err(InspectError::Refused(why)),
+            Answer::Inspected { .. } => Err(InspectError::Lost),
+        }
+    }
+
+    /// The process ids of the idle workers.
+    #[must_use]
+    pub fn idle_pids(&self) -> Vec<u32> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Worker::pid).collect()
+    }
+
+    fn ask(&self, request: &Request, file: &File, files: &[BorrowedFd<'_>]) -> Result<Answer, InspectError> {
+        let mib = u32::try_from(file.metadata().map_or(0, |m| m.len()) >> 20).unwrap_or(u32::MAX);
+        let time = self.time.saturating_add(TIME_PER_MIB.saturating_mul(mib));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // One that died while it was idle costs nothing.
+        if idle.as_mut().is_some_and(|w| !matches!(w.child.try_wait(), Ok(None))) {
+            idle = None;
+        }
+        let worker = match idle {
+            Some(worker) => worker,
+            None => (self.spawn)().map_err(InspectError::Start)?,
+        };
+        send(&worker.socket, request, files).map_err(|_| InspectError::Lost)?;
+        let deadline = Instant::now() + time;
+        wait(&worker.socket, deadline).then_some(()).ok_or(InspectError::Time(time))?;
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        worker.socket.set_read_timeout(Some(left)).map_err(|_| InspectError::Lost)?;
+        // A worker that failed once is dropped, and with that killed.
+        let (answer, _) = receive::<Answer>(&worker.socket).map_err(|_| InspectError::Lost)?.ok_or(InspectError::Lost)?;
+        let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.push(worker);
+        }
+        Ok(answer)
+    }
+}
+
+/// Whether there is something to read before the deadline.
+fn wait(socket: &UnixStream, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        let Ok(left) = Timespec::try_from(left) else { return false };
+        match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&left)) {
+            Ok(n) if n > 0 => return true,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}

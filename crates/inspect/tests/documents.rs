@@ -1,0 +1,246 @@
+//! Documents: what is found in them, where, and what a redaction leaves.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use chaperone_inspect::{Detectors, Limits, Report, inspect_bytes, inspect_file, inspect_plain, redact_file, snapshot};
+use zip::write::SimpleFileOptions;
+
+const CARD: &str = "4111111111111111";
+const SSN: &str = "536-22-8741";
+
+fn detectors() -> Detectors {
+    Detectors::builtin().unwrap()
+}
+
+fn inspect(name: &str, bytes: &[u8]) -> Report {
+    inspect_bytes(&detectors(), bytes, name, &Limits::default())
+}
+
+fn file(bytes: &[u8]) -> File {
+    let mut f = tempfile::tempfile().unwrap();
+    f.write_all(bytes).unwrap();
+    f
+}
+
+fn redact(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut out = tempfile::tempfile().unwrap();
+    redact_file(&detectors(), &file(bytes), name, &out, &Limits::default()).map_err(|e| e.to_string())?;
+    let mut redacted = Vec::new();
+    out.seek(SeekFrom::Start(0)).unwrap();
+    out.read_to_end(&mut redacted).unwrap();
+    Ok(redacted)
+}
+
+fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, data) in members {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(data).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+fn gzipped(data: &[u8]) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gz.write_all(data).unwrap();
+    gz.finish().unwrap()
+}
+
+fn workbook(shared: &str, sheet: &str) -> Vec<u8> {
+    let types = br#"<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>"#;
+    zipped(&[
+        ("[Content_Types].xml", types),
+        ("xl/sharedStrings.xml", format!("<sst>{shared}</sst>").as_bytes()),
+        ("xl/worksheets/sheet1.xml", format!("<worksheet><sheetData>{sheet}</sheetData></worksheet>").as_bytes()),
+    ])
+}
+
+#[test]
+fn a_finding_names_its_column_and_row_and_never_the_text() {
+    let csv = format!("name,ssn\nAda,\"{SSN}\"\nBob,{SSN}\n");
+    let report = inspect("people.csv", csv.as_bytes());
+    let finding = &report.items[0].findings[0];
+    assert_eq!((finding.detector.as_str(), finding.count, finding.where_.as_str()), ("us_ssn", 2, "row 2, column ssn"));
+    assert!(!serde_json::to_string(&report.items).unwrap().contains(SSN));
+}
+
+#[test]
+fn one_value_has_one_fingerprint_wherever_it_is() {
+    let of = |name: &str, text: String| {
+        let report = inspect(name, text.as_bytes()).fingerprinted(|d| format!("hmac:{}", hex::encode(d)));
+        report.items[0].findings[0].fingerprint.clone().unwrap()
+    };
+    assert_eq!(of("a.txt", format!("pay with {CARD} now\n")), of("b.csv", format!("id,card\n1,{CARD}\n")));
+    assert_ne!(of("a.txt", format!("pay with {CARD} now\n")), of("a.txt", "pay with 5555555555554444 now\n".into()));
+}
+
+#[test]
+fn redacted_tables_keep_every_row_and_column_in_every_dialect() {
+    for (delimiter, end) in [(",", "\n"), (";", "\r\n"), ("\t", "\n"), ("|", "\r\n")] {
+        let rows = [
+            vec!["name".to_string(), "ssn".into(), "note".into()],
+            vec!["Ada".into(), SSN.into(), format!("\"says \"\"hi\"\"{delimiter} {end}twice\"")],
+            vec!["\"Bob\"".into(), format!("\"{SSN}\""), String::new()],
+        ];
+        let text: String = rows.iter().map(|r| r.join(delimiter) + end).collect();
+        let redacted = String::from_utf8(redact("t.csv", text.as_bytes()).unwrap()).unwrap();
+        assert_eq!(redacted, text.replace(SSN, "[REDACTED:us_ssn]"));
+        assert!(inspect("t.csv", redacted.as_bytes()).items.iter().all(|i| i.findings.is_empty()));
+    }
+}
+
+#[test]
+fn a_column_that_its_header_names_is_masked_as_a_whole() {
+    let csv = format!("id,ssn\n1,{SSN}\n2,536-22-8742\n3,unreadable\n");
+    let redacted = String::from_utf8(redact("t.csv", csv.as_bytes()).unwrap()).unwrap();
+    assert_eq!(redacted, "id,ssn\n1,[REDACTED:us_ssn]\n2,[REDACTED:us_ssn]\n3,[REDACTED:us_ssn]\n");
+}
+
+#[test]
+fn a_stray_hit_in_a_column_of_plain_numbers_is_not_a_card() {
+    let mut csv = String::from("order,amount\n");
+    for i in 0..40 {
+        csv.push_str(&format!("{},{i}\n", 4_111_111_111_111_102_u64 + i));
+    }
+    assert!(inspect("orders.csv", csv.as_bytes()).items[0].findings.iter().all(|f| f.detector != "credit_card"));
+}
+
+#[test]
+fn an_unclosed_quote_hides_nothing() {
+    let csv = format!("a,b\n\"open,{SSN}\n{}", "x,y\n".repeat(600_000));
+    assert!(inspect("t.csv", csv.as_bytes()).found());
+}
+
+#[test]
+fn json_stays_json_with_the_same_keys() {
+    let json = format!("{{ \"people\": [ {{\"ssn\":\"{SSN}\", \"card\": {CARD}, \"ok\": 1e400}} ], \"n\\u0061me\": null }}");
+    let redacted = redact("a.json", json.as_bytes()).unwrap();
+    assert_eq!(
+        String::from_utf8(redacted).unwrap(),
+        "{ \"people\": [ {\"ssn\":\"[REDACTED:us_ssn]\", \"card\": \"[REDACTED:credit_card]\", \"ok\": 1e400} ], \"n\\u0061me\": null }"
+    );
+}
+
+#[test]
+fn an_escaped_value_is_found_in_json() {
+    let escaped: String = SSN.bytes().map(|b| format!("\\u{b:04x}")).collect();
+    assert!(inspect("a.json", format!("{{\"ssn\":\"{escaped}\"}}").as_bytes()).found());
+}
+
+#[test]
+fn text_in_utf16_is_read_and_written_as_utf16() {
+    let coded = |s: &str| -> Vec<u8> { [0xfeff].into_iter().chain(s.encode_utf16()).flat_map(u16::to_le_bytes).collect() };
+    let text = format!("Grüße, ssn {SSN} 🦀\n");
+    assert_eq!(redact("a.txt", &coded(&text)).unwrap(), coded(&text.replace(SSN, "[REDACTED:us_ssn]")));
+}
+
+#[test]
+fn a_value_across_blocks_of_a_long_text_is_found_with_its_line() {
+    let mut text = "lorem ipsum\n".repeat(100_000);
+    text.push_str(&format!("ssn {SSN}\n"));
+    let report = inspect("long.txt", text.as_bytes());
+    assert_eq!(report.items[0].findings[0].where_, "line 100001");
+    assert_eq!(redact("long.txt", text.as_bytes()).unwrap(), text.replace(SSN, "[REDACTED:us_ssn]").into_bytes());
+}
+
+#[test]
+fn members_are_named_by_their_way_in() {
+    let inner = zipped(&[("b.csv", format!("id,ssn\n1,{SSN}\n").as_bytes())]);
+    let report = inspect("a.zip", &zipped(&[("in.zip", &gzipped(&inner)), ("n\u{1b}[2J\u{202e}.txt", b"x")]));
+    assert_eq!(report.items[0].file, "a.zip!/in.zip!/in.zip!/b.csv");
+    assert_eq!(report.items[1].file, "a.zip!/n\\u{1b}[2J\\u{202e}.txt");
+    assert!(report.found());
+}
+
+#[test]
+fn archives_are_redacted_member_by_member() {
+    let csv = format!("id,ssn\n1,{SSN}\n");
+    let redacted = redact("a.zip", &zipped(&[("b.csv", csv.as_bytes()), ("c.txt", b"plain"), ("d.csv.gz", &gzipped(csv.as_bytes()))])).unwrap();
+    let mut zip = zip::ZipArchive::new(Cursor::new(redacted)).unwrap();
+    let mut member = String::new();
+    zip.by_name("b.csv").unwrap().read_to_string(&mut member).unwrap();
+    assert_eq!(member, csv.replace(SSN, "[REDACTED:us_ssn]"));
+    assert_eq!(zip.len(), 3);
+}
+
+#[test]
+fn bombs_end_at_a_limit() {
+    let gz = gzipped(&vec![b'a'; 64 << 20]);
+    assert!(inspect("a.gz", &gz).error().unwrap().contains("limit"));
+    assert!(inspect("a.zip", &zipped(&[("z", &vec![0; 40 << 20])])).error().unwrap().contains("limit"));
+    let nested = (0..8).fold(b"x".to_vec(), |inner, _| zipped(&[("n.zip", &inner)]));
+    assert!(inspect("a.zip", &nested).error().unwrap().contains("containers"));
+    let entities = r#"<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb">]><a>&b;&b;</a>"#;
+    let book = zipped(&[("[Content_Types].xml", b"<Types/>"), ("xl/workbook.xml", entities.as_bytes())]);
+    assert!(inspect("a.xlsx", &book).error().is_some());
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    assert!(inspect("a.json", deep.as_bytes()).error().is_none());
+}
+
+#[test]
+fn an_archive_that_reads_differently_elsewhere_is_refused() {
+    let two = [zipped(&[("a.txt", format!("ssn {SSN} {}", "x".repeat(400)).as_bytes())]), zipped(&[("b.txt", b"clean")])].concat();
+    assert!(inspect("a.zip", &two).error().is_some());
+    let good = zipped(&[("a.txt", b"one"), ("b.txt", b"two")]);
+    // Both entries of the central directory point at the first member.
+    let mut overlapping = good.clone();
+    let last = overlapping.windows(4).rposition(|w| w == b"PK\x01\x02").unwrap();
+    overlapping[last + 42..last + 46].copy_from_slice(&[0; 4]);
+    assert!(inspect("a.zip", &good).error().is_none());
+    assert!(inspect("a.zip", &overlapping).error().is_some());
+}
+
+#[test]
+fn a_workbook_is_read_by_its_headers_and_redacted_in_its_cells() {
+    let shared = format!("<si><t>name</t></si><si><t>ssn</t></si><si><t>Ada</t></si><si><r><t>536-22-</t></r><r><t>8741</t></r></si>");
+    let sheet = r#"<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c></row>
+        <row r="2"><c r="A2" t="s"><v>2</v></c><c r="B2" t="s"><v>3</v></c></row>
+        <row r="3"><c r="A3" t="inlineStr"><is><t>Bob</t></is></c><c r="B3" s="4"><v>536228741</v></c></row>"#;
+    let book = workbook(&shared, sheet);
+    let report = inspect("a.xlsx", &book);
+    assert_eq!(report.items[0].findings[0].where_, "sheet1, cell B2, column ssn", "{report:?}");
+    let redacted = redact("a.xlsx", &book).unwrap();
+    let mut zip = zip::ZipArchive::new(Cursor::new(redacted)).unwrap();
+    let (mut strings, mut cells) = (String::new(), String::new());
+    zip.by_name("xl/sharedStrings.xml").unwrap().read_to_string(&mut strings).unwrap();
+    zip.by_name("xl/worksheets/sheet1.xml").unwrap().read_to_string(&mut cells).unwrap();
+    assert!(strings.contains("<r><t>[REDACTED:us_ssn]</t></r><r><t></t></r>"), "{strings}");
+    assert!(cells.contains(r#"<c r="B3" s="4" t="str"><v>[REDACTED:us_ssn]</v></c>"#), "{cells}");
+}
+
+#[test]
+fn what_cannot_be_opened_is_an_error_and_not_clean() {
+    for magic in [&b"%PDF-1.7"[..], b"7z\xbc\xaf\x27\x1c", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04 torn", b"\x1f\x8b torn"] {
+        assert!(inspect("a", magic).error().is_some());
+        assert!(inspect_plain(&detectors(), magic, "a").is_none());
+    }
+}
+
+#[test]
+fn a_snapshot_is_the_bytes_and_cannot_be_changed() {
+    let taken = snapshot(&file(b"abc"), 1 << 20, Path::new("/tmp")).unwrap();
+    assert_eq!(taken.len, 3);
+    assert_eq!(hex::encode(taken.sha256), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert!((&taken.file).write_all(b"x").is_err());
+    assert!(snapshot(&file(b"abcd"), 3, Path::new("/tmp")).is_err());
+}
+
+#[test]
+fn the_json_test_suite_is_read_without_a_panic() {
+    let Some(cases) = std::env::var_os("CHAPERONE_CASES") else {
+        println!("SKIPPED the_json_test_suite_is_read_without_a_panic: CHAPERONE_CASES names no folder");
+        return;
+    };
+    let mut seen = 0;
+    for entry in std::fs::read_dir(Path::new(&cases).join("json")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let report = inspect_file(&detectors(), &file(&bytes), &path.to_string_lossy(), &Limits::default());
+        assert_eq!(report.error(), None, "{path:?}");
+        seen += 1;
+    }
+    assert!(seen > 100);
+}

@@ -29,7 +29,10 @@ pub fn snapshot(file: &File, limit: u64, spill_dir: &Path) -> io::Result<Snapsho
     for _ in 0..TRIES {
         let before = file.metadata()?;
         if before.len() > limit {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes, the most that is inspected")));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it has more than {limit} bytes, the most that is inspected"),
+            ));
         }
         let taken = copy(file, before.len(), limit, spill_dir)?;
         let after = file.metadata()?;
@@ -44,9 +47,17 @@ pub fn snapshot(file: &File, limit: u64, spill_dir: &Path) -> io::Result<Snapsho
 fn copy(from: &File, len: u64, limit: u64, spill_dir: &Path) -> io::Result<Snapshot> {
     let in_memory = len <= IN_MEMORY;
     let mut to = if in_memory {
-        File::from(rustix::fs::memfd_create("chaperone-snapshot", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
+        File::from(rustix::fs::memfd_create(
+            "chaperone-snapshot",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )?)
     } else {
-        File::from(rustix::fs::openat(CWD, spill_dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?)
+        File::from(rustix::fs::openat(
+            CWD,
+            spill_dir,
+            OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
+            Mode::RUSR | Mode::WUSR,
+        )?)
     };
     let (mut hash, mut block, mut at) = (Sha256::new(), vec![0; 256 * 1024], 0);
     loop {
@@ -64,7 +75,10 @@ fn copy(from: &File, len: u64, limit: u64, spill_dir: &Path) -> io::Result<Snaps
         to.write_all(part)?;
     }
     if in_memory {
-        rustix::fs::fcntl_add_seals(&to, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        rustix::fs::fcntl_add_seals(
+            &to,
+            SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+        )?;
     }
     to.seek(SeekFrom::Start(0))?;
     Ok(Snapshot { file: to, sha256: hash.finalize().into(), len: at })

@@ -3,14 +3,20 @@
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 
-use crate::extract::{ExtractError, Limits, RedactionReport, inspect_file, rewrite};
 use crate::Detectors;
+use crate::extract::{ExtractError, Limits, RedactionReport, inspect_file, rewrite};
 
 /// Writes the redacted form of `file` to the empty file `out` and inspects that again.
 ///
 /// # Errors
 /// When the format cannot be kept or something would remain; `out` then holds nothing.
-pub fn redact_file(detectors: &Detectors, file: &File, name: &str, out: &File, limits: &Limits) -> Result<RedactionReport, ExtractError> {
+pub fn redact_file(
+    detectors: &Detectors,
+    file: &File,
+    name: &str,
+    out: &File,
+    limits: &Limits,
+) -> Result<RedactionReport, ExtractError> {
     let redacted = write_and_check(detectors, file, name, out, limits);
     if redacted.is_err() {
         out.set_len(0)?;
@@ -18,7 +24,13 @@ pub fn redact_file(detectors: &Detectors, file: &File, name: &str, out: &File, l
     redacted
 }
 
-fn write_and_check(detectors: &Detectors, file: &File, name: &str, mut out: &File, limits: &Limits) -> Result<RedactionReport, ExtractError> {
+fn write_and_check(
+    detectors: &Detectors,
+    file: &File,
+    name: &str,
+    mut out: &File,
+    limits: &Limits,
+) -> Result<RedactionReport, ExtractError> {
     let before = inspect_file(detectors, file, name, limits);
     if let Some(error) = before.error() {
         return Err(ExtractError::NotRedactable(error.to_string()));

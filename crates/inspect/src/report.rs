@@ -158,7 +158,9 @@ impl Tally {
         let mut plan = Plan::default();
         let mut most: HashMap<u32, u64> = HashMap::new();
         for ((column, detector), entry) in &self.entries {
-            let Some(c) = self.columns.get(*column as usize).filter(|_| *column != NO_COLUMN) else { continue };
+            let Some(c) = self.columns.get(*column as usize).filter(|_| *column != NO_COLUMN) else {
+                continue;
+            };
             if self.is_chance(c, entry) {
                 plan.ignore.insert((*column, *detector));
             } else if entry.count * 2 >= c.values && entry.count > most.get(column).copied().unwrap_or(0) {

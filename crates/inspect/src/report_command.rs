@@ -8,7 +8,7 @@ use rustix::fs::{MemfdFlags, OFlags};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use crate::report::shown;
-use crate::{InspectError, Item, Report, RedactionReport};
+use crate::{InspectError, Item, RedactionReport, Report};
 
 /// What looks at the files: a pool of workers, or this process.
 pub trait Inspector {
@@ -34,11 +34,20 @@ impl Inspector for crate::WorkerPool {
 ///
 /// # Errors
 /// Only when `out` cannot be written.
-pub fn inspect_paths(inspector: &dyn Inspector, paths: &[PathBuf], json: bool, redact: bool, out: &mut dyn Write) -> io::Result<u8> {
+pub fn inspect_paths(
+    inspector: &dyn Inspector,
+    paths: &[PathBuf],
+    json: bool,
+    redact: bool,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
     let mut exit = 0;
     for path in paths {
         let name = path.to_string_lossy();
-        let failed = |error: String| Report { items: vec![Item { file: name.to_string(), findings: Vec::new(), error: Some(error) }], bytes: 0 };
+        let failed = |error: String| Report {
+            items: vec![Item { file: name.to_string(), findings: Vec::new(), error: Some(error) }],
+            bytes: 0,
+        };
         let opened = open(path);
         let mut report = match &opened {
             Ok(file) => inspector.inspect(file, &name).unwrap_or_else(|e| failed(e.to_string())),
@@ -65,7 +74,15 @@ fn print(item: &Item, json: bool, out: &mut dyn Write) -> io::Result<()> {
     }
     let file = shown(&item.file);
     for f in &item.findings {
-        writeln!(out, "{file}: {} × {} ({}, {:.2}), {}", f.detector, f.count, f.severity, f.confidence, shown(&f.where_))?;
+        writeln!(
+            out,
+            "{file}: {} × {} ({}, {:.2}), {}",
+            f.detector,
+            f.count,
+            f.severity,
+            f.confidence,
+            shown(&f.where_)
+        )?;
     }
     match &item.error {
         Some(error) => writeln!(out, "{file}: {}", shown(error)),
@@ -81,7 +98,8 @@ fn open(path: &Path) -> io::Result<File> {
         return Ok(held);
     }
     // A FIFO must not hang the opening.
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }

@@ -19,7 +19,11 @@ const MEMORY: u64 = 512 << 20;
 ///
 /// # Errors
 /// When confinement fails (nothing was read then) or the socket breaks.
-pub fn serve(detectors: &Detectors, socket: OwnedFd, confine: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub fn serve(
+    detectors: &Detectors,
+    socket: OwnedFd,
+    confine: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let limit = |n: u64| Rlimit { current: Some(n), maximum: Some(n) };
     setrlimit(Resource::Data, limit(MEMORY))?;
     setrlimit(Resource::Core, limit(0))?;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::Report;
 use crate::extract::RedactionReport;
 use crate::worker_wire::{Answer, Request, receive, send};
-use crate::Report;
 
 /// Time for one operation, and more for each MiB: protects the one who waits.
 const TIME: Duration = Duration::from_secs(10);
@@ -47,7 +47,13 @@ impl Worker {
     /// When the process cannot be started.
     pub fn spawn(mut command: Command) -> io::Result<Worker> {
         let (ours, theirs) = UnixStream::pair()?;
-        let child = command.env_clear().current_dir("/").stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let child = command
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         Ok(Worker { child, socket: ours })
     }
 
@@ -100,7 +106,9 @@ impl WorkerPool {
     /// When the worker crashes, hangs or cannot be started. Parts that cannot be inspected are errors of their items.
     pub fn inspect(&self, file: &File, name: &str) -> Result<Report, InspectError> {
         match self.ask(&Request::Inspect { name: name.to_string() }, file, &[file.as_fd()])? {
-            Answer::Inspected { items, bytes, digests } => Answer::report(items, bytes, &digests).ok_or(InspectError::Lost),
+            Answer::Inspected { items, bytes, digests } => {
+                Answer::report(items, bytes, &digests).ok_or(InspectError::Lost)
+            }
             Answer::Refused(why) => Err(InspectError::Refused(why)),
             Answer::Redacted(_) => Err(InspectError::Lost),
         }
@@ -142,7 +150,8 @@ impl WorkerPool {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         worker.socket.set_read_timeout(Some(left)).map_err(|_| InspectError::Lost)?;
         // A worker that failed once is dropped, and with that killed.
-        let (answer, _) = receive::<Answer>(&worker.socket).map_err(|_| InspectError::Lost)?.ok_or(InspectError::Lost)?;
+        let (answer, _) =
+            receive::<Answer>(&worker.socket).map_err(|_| InspectError::Lost)?.ok_or(InspectError::Lost)?;
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT {
             kept.push(worker);

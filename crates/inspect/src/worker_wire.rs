@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,11 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// Digests in the order of the findings.
-    Inspected { items: Vec<Item>, bytes: u64, digests: Vec<[u8; 32]> },
+    Inspected {
+        items: Vec<Item>,
+        bytes: u64,
+        digests: Vec<[u8; 32]>,
+    },
     Redacted(RedactionReport),
     Refused(String),
 }
@@ -51,9 +56,16 @@ impl Answer {
     }
 }
 
-pub(crate) fn send<T: Serialize>(mut socket: &UnixStream, message: &T, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn send<T: Serialize>(
+    mut socket: &UnixStream,
+    message: &T,
+    files: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let body = serde_json::to_vec(message)?;
-    let len = u32::try_from(body.len()).ok().filter(|l| *l as usize <= LONGEST).ok_or(io::ErrorKind::InvalidData)?;
+    let len = u32::try_from(body.len())
+        .ok()
+        .filter(|l| *l as usize <= LONGEST)
+        .ok_or(io::ErrorKind::InvalidData)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
@@ -66,12 +78,16 @@ pub(crate) fn send<T: Serialize>(mut socket: &UnixStream, message: &T, files: &[
 }
 
 /// The next message, or `None` when the peer has gone.
-pub(crate) fn receive<T: for<'de> Deserialize<'de>>(mut socket: &UnixStream) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+pub(crate) fn receive<T: for<'de> Deserialize<'de>>(
+    mut socket: &UnixStream,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut head = [0; 4];
     let mut files = Vec::new();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = recvmsg(socket.as_fd(), &mut [IoSliceMut::new(&mut head)], &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    let got =
+        recvmsg(socket.as_fd(), &mut [IoSliceMut::new(&mut head)], &mut control, RecvFlags::CMSG_CLOEXEC)?
+            .bytes;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
             files.extend(rights);

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use chaperone_inspect::{Detectors, Limits, Report, inspect_bytes, inspect_file, inspect_plain, redact_file, snapshot};
+use chaperone_inspect::{
+    Detectors, Limits, Report, inspect_bytes, inspect_file, inspect_plain, redact_file, snapshot,
+};
 use zip::write::SimpleFileOptions;
 
 const CARD: &str = "4111111111111111";
@@ -54,7 +56,10 @@ fn workbook(shared: &str, sheet: &str) -> Vec<u8> {
     zipped(&[
         ("[Content_Types].xml", types),
         ("xl/sharedStrings.xml", format!("<sst>{shared}</sst>").as_bytes()),
-        ("xl/worksheets/sheet1.xml", format!("<worksheet><sheetData>{sheet}</sheetData></worksheet>").as_bytes()),
+        (
+            "xl/worksheets/sheet1.xml",
+            format!("<worksheet><sheetData>{sheet}</sheetData></worksheet>").as_bytes(),
+        ),
     ])
 }
 
@@ -63,7 +68,10 @@ fn a_finding_names_its_column_and_row_and_never_the_text() {
     let csv = format!("name,ssn\nAda,\"{SSN}\"\nBob,{SSN}\n");
     let report = inspect("people.csv", csv.as_bytes());
     let finding = &report.items[0].findings[0];
-    assert_eq!((finding.detector.as_str(), finding.count, finding.where_.as_str()), ("us_ssn", 2, "row 2, column ssn"));
+    assert_eq!(
+        (finding.detector.as_str(), finding.count, finding.where_.as_str()),
+        ("us_ssn", 2, "row 2, column ssn")
+    );
     assert!(!serde_json::to_string(&report.items).unwrap().contains(SSN));
 }
 
@@ -74,7 +82,10 @@ fn one_value_has_one_fingerprint_wherever_it_is() {
         report.items[0].findings[0].fingerprint.clone().unwrap()
     };
     assert_eq!(of("a.txt", format!("pay with {CARD} now\n")), of("b.csv", format!("id,card\n1,{CARD}\n")));
-    assert_ne!(of("a.txt", format!("pay with {CARD} now\n")), of("a.txt", "pay with 5555555555554444 now\n".into()));
+    assert_ne!(
+        of("a.txt", format!("pay with {CARD} now\n")),
+        of("a.txt", "pay with 5555555555554444 now\n".into())
+    );
 }
 
 #[test]
@@ -105,7 +116,9 @@ fn a_stray_hit_in_a_column_of_plain_numbers_is_not_a_card() {
     for i in 0..40 {
         csv.push_str(&format!("{},{i}\n", 4_111_111_111_111_102_u64 + i));
     }
-    assert!(inspect("orders.csv", csv.as_bytes()).items[0].findings.iter().all(|f| f.detector != "credit_card"));
+    assert!(
+        inspect("orders.csv", csv.as_bytes()).items[0].findings.iter().all(|f| f.detector != "credit_card")
+    );
 }
 
 #[test]
@@ -116,7 +129,9 @@ fn an_unclosed_quote_hides_nothing() {
 
 #[test]
 fn json_stays_json_with_the_same_keys() {
-    let json = format!("{{ \"people\": [ {{\"ssn\":\"{SSN}\", \"card\": {CARD}, \"ok\": 1e400}} ], \"n\\u0061me\": null }}");
+    let json = format!(
+        "{{ \"people\": [ {{\"ssn\":\"{SSN}\", \"card\": {CARD}, \"ok\": 1e400}} ], \"n\\u0061me\": null }}"
+    );
     let redacted = redact("a.json", json.as_bytes()).unwrap();
     assert_eq!(
         String::from_utf8(redacted).unwrap(),
@@ -132,7 +147,9 @@ fn an_escaped_value_is_found_in_json() {
 
 #[test]
 fn text_in_utf16_is_read_and_written_as_utf16() {
-    let coded = |s: &str| -> Vec<u8> { [0xfeff].into_iter().chain(s.encode_utf16()).flat_map(u16::to_le_bytes).collect() };
+    let coded = |s: &str| -> Vec<u8> {
+        [0xfeff].into_iter().chain(s.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+    };
     let text = format!("Grüße, ssn {SSN} 🦀\n");
     assert_eq!(redact("a.txt", &coded(&text)).unwrap(), coded(&text.replace(SSN, "[REDACTED:us_ssn]")));
 }
@@ -143,7 +160,10 @@ fn a_value_across_blocks_of_a_long_text_is_found_with_its_line() {
     text.push_str(&format!("ssn {SSN}\n"));
     let report = inspect("long.txt", text.as_bytes());
     assert_eq!(report.items[0].findings[0].where_, "line 100001");
-    assert_eq!(redact("long.txt", text.as_bytes()).unwrap(), text.replace(SSN, "[REDACTED:us_ssn]").into_bytes());
+    assert_eq!(
+        redact("long.txt", text.as_bytes()).unwrap(),
+        text.replace(SSN, "[REDACTED:us_ssn]").into_bytes()
+    );
 }
 
 #[test]
@@ -158,7 +178,11 @@ fn members_are_named_by_their_way_in() {
 #[test]
 fn archives_are_redacted_member_by_member() {
     let csv = format!("id,ssn\n1,{SSN}\n");
-    let redacted = redact("a.zip", &zipped(&[("b.csv", csv.as_bytes()), ("c.txt", b"plain"), ("d.csv.gz", &gzipped(csv.as_bytes()))])).unwrap();
+    let redacted = redact(
+        "a.zip",
+        &zipped(&[("b.csv", csv.as_bytes()), ("c.txt", b"plain"), ("d.csv.gz", &gzipped(csv.as_bytes()))]),
+    )
+    .unwrap();
     let mut zip = zip::ZipArchive::new(Cursor::new(redacted)).unwrap();
     let mut member = String::new();
     zip.by_name("b.csv").unwrap().read_to_string(&mut member).unwrap();
@@ -182,7 +206,11 @@ fn bombs_end_at_a_limit() {
 
 #[test]
 fn an_archive_that_reads_differently_elsewhere_is_refused() {
-    let two = [zipped(&[("a.txt", format!("ssn {SSN} {}", "x".repeat(400)).as_bytes())]), zipped(&[("b.txt", b"clean")])].concat();
+    let two = [
+        zipped(&[("a.txt", format!("ssn {SSN} {}", "x".repeat(400)).as_bytes())]),
+        zipped(&[("b.txt", b"clean")]),
+    ]
+    .concat();
     assert!(inspect("a.zip", &two).error().is_some());
     let good = zipped(&[("a.txt", b"one"), ("b.txt", b"two")]);
     // Both entries of the central directory point at the first member.
@@ -195,11 +223,11 @@ fn an_archive_that_reads_differently_elsewhere_is_refused() {
 
 #[test]
 fn a_workbook_is_read_by_its_headers_and_redacted_in_its_cells() {
-    let shared = format!("<si><t>name</t></si><si><t>ssn</t></si><si><t>Ada</t></si><si><r><t>536-22-</t></r><r><t>8741</t></r></si>");
+    let shared = "<si><t>name</t></si><si><t>ssn</t></si><si><t>Ada</t></si><si><r><t>536-22-</t></r><r><t>8741</t></r></si>";
     let sheet = r#"<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c></row>
         <row r="2"><c r="A2" t="s"><v>2</v></c><c r="B2" t="s"><v>3</v></c></row>
         <row r="3"><c r="A3" t="inlineStr"><is><t>Bob</t></is></c><c r="B3" s="4"><v>536228741</v></c></row>"#;
-    let book = workbook(&shared, sheet);
+    let book = workbook(shared, sheet);
     let report = inspect("a.xlsx", &book);
     assert_eq!(report.items[0].findings[0].where_, "sheet1, cell B2, column ssn", "{report:?}");
     let redacted = redact("a.xlsx", &book).unwrap();
@@ -213,7 +241,13 @@ fn a_workbook_is_read_by_its_headers_and_redacted_in_its_cells() {
 
 #[test]
 fn what_cannot_be_opened_is_an_error_and_not_clean() {
-    for magic in [&b"%PDF-1.7"[..], b"7z\xbc\xaf\x27\x1c", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04 torn", b"\x1f\x8b torn"] {
+    for magic in [
+        &b"%PDF-1.7"[..],
+        b"7z\xbc\xaf\x27\x1c",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        b"PK\x03\x04 torn",
+        b"\x1f\x8b torn",
+    ] {
         assert!(inspect("a", magic).error().is_some());
         assert!(inspect_plain(&detectors(), magic, "a").is_none());
     }
@@ -226,6 +260,22 @@ fn a_snapshot_is_the_bytes_and_cannot_be_changed() {
     assert_eq!(hex::encode(taken.sha256), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert!((&taken.file).write_all(b"x").is_err());
     assert!(snapshot(&file(b"abcd"), 3, Path::new("/tmp")).is_err());
+}
+
+#[test]
+fn tables_are_not_scanned_an_order_slower_than_text() {
+    let mut csv = String::from("id,name,city,amount,when\n");
+    while csv.len() < 8 << 20 {
+        csv.push_str("10423,Ada Example,London,199.20,2026-05-01\n");
+    }
+    let timed = |name: &str| {
+        let start = std::time::Instant::now();
+        assert!(!inspect(name, csv.as_bytes()).found());
+        start.elapsed()
+    };
+    let (text, table) = (timed("a.md"), timed("a.csv"));
+    println!("text {text:?}, table {table:?} for 8 MiB");
+    assert!(table < text * 20 + std::time::Duration::from_secs(2), "text {text:?}, table {table:?}");
 }
 
 #[test]

@@ -33,7 +33,11 @@ fn worker_process() {
 fn pool(kind: &'static str) -> WorkerPool {
     WorkerPool::new(move || {
         let mut command = Command::new("/usr/bin/env");
-        command.arg(format!("CHAPERONE_TEST_WORKER={kind}")).arg(std::env::current_exe()?).args(["--exact", "worker_process", "--nocapture"]);
+        command.arg(format!("CHAPERONE_TEST_WORKER={kind}")).arg(std::env::current_exe()?).args([
+            "--exact",
+            "worker_process",
+            "--nocapture",
+        ]);
         Worker::spawn(command)
     })
 }
@@ -66,7 +70,10 @@ fn a_worker_killed_while_idle_costs_nothing() {
     pool.inspect(&file(b"x"), "a.txt").unwrap();
     let pid = rustix::process::Pid::from_raw(pool.idle_pids()[0].cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    let waited = rustix::process::waitid(rustix::process::WaitId::Pid(pid), rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT);
+    let waited = rustix::process::waitid(
+        rustix::process::WaitId::Pid(pid),
+        rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+    );
     assert!(waited.is_ok());
     assert!(pool.inspect(&file(b"x"), "a.txt").is_ok());
 }
@@ -86,7 +93,8 @@ fn a_worker_that_hangs_is_ended_at_the_time_limit() {
 #[test]
 fn the_exit_code_says_found_or_unreadable_and_redaction_never_overwrites() {
     let folder = tempfile::tempdir().unwrap();
-    let (csv, clean, torn) = (folder.path().join("a.csv"), folder.path().join("b.txt"), folder.path().join("c.zip"));
+    let (csv, clean, torn) =
+        (folder.path().join("a.csv"), folder.path().join("b.txt"), folder.path().join("c.zip"));
     std::fs::write(&csv, format!("id,ssn\n1,{SSN}\n")).unwrap();
     std::fs::write(&clean, "nothing\n").unwrap();
     std::fs::write(&torn, "PK\x03\x04").unwrap();
@@ -100,7 +108,11 @@ fn the_exit_code_says_found_or_unreadable_and_redaction_never_overwrites() {
     assert_eq!(run(&[&clean, &csv], false).0, 1);
     let (exit, lines) = run(&[&torn, &csv, &clean, &folder.path().join("missing")], false);
     assert_eq!((exit, lines.lines().count()), (2, 4));
-    assert!(lines.lines().all(|l| l.starts_with("{\"file\":\"")) && !lines.contains(SSN) && lines.contains("\"error\":"));
+    assert!(
+        lines.lines().all(|l| l.starts_with("{\"file\":\""))
+            && !lines.contains(SSN)
+            && lines.contains("\"error\":")
+    );
     assert_eq!(run(&[&csv], true).0, 1);
     let redacted = folder.path().join("a.redacted.csv");
     assert_eq!(std::fs::read_to_string(&redacted).unwrap(), "id,ssn\n1,[REDACTED:us_ssn]\n");

@@ -16,6 +16,9 @@ use crate::report::shown;
 /// Bytes between members that no member accounts for: a data descriptor with its padding.
 const LOOSE: u64 = 64;
 
+/// A member's name, and its content unless it is a folder.
+type Member = (String, Option<Vec<u8>>);
+
 impl Visit<'_> {
     pub(super) fn zip(&mut self, source: Source<'_>, path: &str, depth: u32) -> Result<(), ExtractError> {
         let mut archive = open(source)?;
@@ -44,9 +47,15 @@ impl Visit<'_> {
     }
 
     /// One member, decompressed; `None` for a folder.
-    fn member(&mut self, archive: &mut ZipArchive<Reader<'_>>, index: usize) -> Result<(String, Option<Vec<u8>>), (String, ExtractError)> {
+    fn member(
+        &mut self,
+        archive: &mut ZipArchive<Reader<'_>>,
+        index: usize,
+    ) -> Result<Member, (String, ExtractError)> {
         let unread = |e: ZipError| match e {
-            ZipError::UnsupportedArchive(m) if m.contains("assword") => ExtractError::Opaque("it is encrypted"),
+            ZipError::UnsupportedArchive(m) if m.contains("assword") => {
+                ExtractError::Opaque("it is encrypted")
+            }
             ZipError::UnsupportedArchive(_) => ExtractError::Opaque("its compression is not known"),
             ZipError::Io(e) if e.kind() != std::io::ErrorKind::InvalidData => ExtractError::Read(e),
             _ => ExtractError::Damaged("archive"),
@@ -71,7 +80,10 @@ impl Visit<'_> {
     fn held(&mut self, reader: &mut dyn Read, what: &'static str) -> Result<Vec<u8>, ExtractError> {
         let mut data = Vec::new();
         loop {
-            let n = (&mut *reader).take(256 * 1024).read_to_end(&mut data).map_err(|_| ExtractError::Damaged(what))?;
+            let n = (&mut *reader)
+                .take(256 * 1024)
+                .read_to_end(&mut data)
+                .map_err(|_| ExtractError::Damaged(what))?;
             if n == 0 {
                 return Ok(data);
             }
@@ -82,11 +94,20 @@ impl Visit<'_> {
         }
     }
 
-    pub(super) fn gzip(&mut self, source: Source<'_>, name: &str, path: &str, depth: u32) -> Result<(), ExtractError> {
+    pub(super) fn gzip(
+        &mut self,
+        source: Source<'_>,
+        name: &str,
+        path: &str,
+        depth: u32,
+    ) -> Result<(), ExtractError> {
         let inner = unpacked_name(name);
         let inner_path = format!("{path}!/{}", shown(&inner));
         let mut head = Vec::new();
-        MultiGzDecoder::new(source.reader()).take(64 * 1024).read_to_end(&mut head).map_err(|_| ExtractError::Damaged("gzip stream"))?;
+        MultiGzDecoder::new(source.reader())
+            .take(64 * 1024)
+            .read_to_end(&mut head)
+            .map_err(|_| ExtractError::Damaged("gzip stream"))?;
         let kind = kind::of(&head, &inner);
         if kind.is_container() {
             let data = self.held(&mut MultiGzDecoder::new(source.reader()), "gzip stream")?;
@@ -94,7 +115,8 @@ impl Visit<'_> {
             return Ok(());
         }
         let mut sink = Sink::new(self.detectors);
-        let mut metered = Metered { inner: MultiGzDecoder::new(source.reader()), spent: 0, allowance: self.allowance() };
+        let mut metered =
+            Metered { inner: MultiGzDecoder::new(source.reader()), spent: 0, allowance: self.allowance() };
         let walked = self.plain(kind, &mut metered, 0, &mut sink);
         let over = metered.spent >= metered.allowance;
         self.note(&inner_path, &sink.tally);
@@ -102,7 +124,9 @@ impl Visit<'_> {
         if over {
             return Err(ExtractError::Limit("decompressed bytes"));
         }
-        walked.map_err(|e| if matches!(e, ExtractError::Read(_)) { ExtractError::Damaged("gzip stream") } else { e })
+        walked.map_err(|e| {
+            if matches!(e, ExtractError::Read(_)) { ExtractError::Damaged("gzip stream") } else { e }
+        })
     }
 
     /// Decompressed bytes that are left of the limits.
@@ -111,7 +135,13 @@ impl Visit<'_> {
         by_ratio.min(self.limits.unpacked).saturating_sub(self.unpacked)
     }
 
-    pub(super) fn rewrite_gzip(&mut self, source: Source<'_>, name: &str, depth: u32, out: &mut dyn Write) -> Result<u64, ExtractError> {
+    pub(super) fn rewrite_gzip(
+        &mut self,
+        source: Source<'_>,
+        name: &str,
+        depth: u32,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExtractError> {
         let data = self.held(&mut MultiGzDecoder::new(source.reader()), "gzip stream")?;
         let mut packed = GzEncoder::new(out, flate2::Compression::default());
         let replaced = self.rewrite(Source::Bytes(&data), &unpacked_name(name), depth + 1, &mut packed)?;
@@ -119,7 +149,12 @@ impl Visit<'_> {
         Ok(replaced)
     }
 
-    pub(super) fn rewrite_zip(&mut self, source: Source<'_>, depth: u32, out: &mut dyn Write) -> Result<u64, ExtractError> {
+    pub(super) fn rewrite_zip(
+        &mut self,
+        source: Source<'_>,
+        depth: u32,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExtractError> {
         let mut archive = open(source)?;
         let broken = |_| ExtractError::Damaged("archive");
         let mut plan = match workbook::Book::new(&archive) {

@@ -12,7 +12,10 @@ use crate::{DetectorId, Detectors, scan};
 pub(crate) enum Coding {
     Plain,
     /// A field; `delimiter` forces quotes when the new value needs them.
-    Csv { quoted: bool, delimiter: u8 },
+    Csv {
+        quoted: bool,
+        delimiter: u8,
+    },
     JsonString,
     JsonNumber,
 }
@@ -55,7 +58,14 @@ pub(crate) struct Hit {
 
 impl Batch {
     /// Adds a value under `label` (may be empty), in the form that `scan_labelled` gives it.
-    pub(crate) fn push(&mut self, raw: Range<usize>, label: &str, value: &[u8], (column, row): (u32, u64), coding: Coding) {
+    pub(crate) fn push(
+        &mut self,
+        raw: Range<usize>,
+        label: &str,
+        value: &[u8],
+        (column, row): (u32, u64),
+        coding: Coding,
+    ) {
         let at = self.text.len();
         let mut text = at..at;
         if value.len() >= SHORTEST {
@@ -90,14 +100,30 @@ impl Batch {
             let (start, end) = (m.start as usize, m.end as usize);
             let after = self.cells.partition_point(|c| c.text.start <= start);
             // Cells without text share their start with the next one: look back past them.
-            let found = (0..after).rev().take_while(|i| self.cells.get(*i).is_some_and(|c| c.text.is_empty())).count();
+            let found = (0..after)
+                .rev()
+                .take_while(|i| self.cells.get(*i).is_some_and(|c| c.text.is_empty()))
+                .count();
             let Some(index) = after.checked_sub(found + 1) else { continue };
             let Some(cell) = self.cells.get(index) else { continue };
             let end = end.min(cell.text.end);
-            if start >= end || inside_marker(detectors, self.text.get(cell.text.clone()).unwrap_or_default(), start - cell.text.start, end - cell.text.start) {
+            if start >= end
+                || inside_marker(
+                    detectors,
+                    self.text.get(cell.text.clone()).unwrap_or_default(),
+                    start - cell.text.start,
+                    end - cell.text.start,
+                )
+            {
                 continue;
             }
-            hits.push(Hit { cell: index, start: start - cell.text.start, end: end - cell.text.start, detector: m.detector, confidence: m.confidence });
+            hits.push(Hit {
+                cell: index,
+                start: start - cell.text.start,
+                end: end - cell.text.start,
+                detector: m.detector,
+                confidence: m.confidence,
+            });
         }
         hits.sort_by_key(|h| (h.cell, h.start, std::cmp::Reverse(h.end)));
         hits
@@ -123,7 +149,15 @@ pub(crate) struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     pub(crate) fn new(detectors: &'a Detectors) -> Sink<'a> {
-        Sink { detectors, tally: Tally::new(), plan: Plan::default(), out: None, replaced: 0, unit: "line", column: "key" }
+        Sink {
+            detectors,
+            tally: Tally::new(),
+            plan: Plan::default(),
+            out: None,
+            replaced: 0,
+            unit: "line",
+            column: "key",
+        }
     }
 
     pub(crate) fn writing(mut self, plan: Plan, out: &'a mut dyn Write) -> Sink<'a> {
@@ -144,11 +178,19 @@ impl<'a> Sink<'a> {
             let bare = matched.len() == value.trim_ascii().len() && matched.iter().all(u8::is_ascii_digit);
             let (unit, kind) = (self.unit, self.column);
             let name = crate::report::shown(self.tally.name(cell.column));
-            let place = || if name.is_empty() { format!("{unit} {}", cell.row) } else { format!("{unit} {}, {kind} {name}", cell.row) };
+            let place = || {
+                if name.is_empty() {
+                    format!("{unit} {}", cell.row)
+                } else {
+                    format!("{unit} {}, {kind} {name}", cell.row)
+                }
+            };
             self.tally.add(self.detectors, (cell.column, hit.detector), hit.confidence, matched, bare, place);
         }
         if let Some(out) = self.out.as_mut() {
-            hits.retain(|h| batch.cells.get(h.cell).is_none_or(|c| !self.plan.ignore.contains(&(c.column, h.detector))));
+            hits.retain(|h| {
+                batch.cells.get(h.cell).is_none_or(|c| !self.plan.ignore.contains(&(c.column, h.detector)))
+            });
             let mut hits = hits.as_slice();
             let mut written = 0;
             for (i, cell) in batch.cells.iter().enumerate() {
@@ -156,7 +198,11 @@ impl<'a> Sink<'a> {
                 let (mine, rest) = hits.split_at(of_cell);
                 hits = rest;
                 let value = batch.value(cell);
-                let masked = self.plan.mask.get(&cell.column).filter(|_| !cell.is_label && !value.trim_ascii().is_empty());
+                let masked = self
+                    .plan
+                    .mask
+                    .get(&cell.column)
+                    .filter(|_| !cell.is_label && !value.trim_ascii().is_empty());
                 let new = match masked {
                     Some(detector) => marker(self.detectors, *detector),
                     None if mine.is_empty() => continue,
@@ -204,7 +250,9 @@ pub(crate) fn inside_marker(detectors: &Detectors, text: &[u8], start: usize, en
     let Some(window) = text.get(from..upto) else { return false };
     let Some(open) = memchr::memmem::rfind(window, OPEN).map(|o| o + from) else { return false };
     let Some(name) = text.get(open + OPEN.len()..) else { return false };
-    let Some(close) = memchr::memchr(b']', name.get(..80.min(name.len())).unwrap_or_default()) else { return false };
+    let Some(close) = memchr::memchr(b']', name.get(..80.min(name.len())).unwrap_or_default()) else {
+        return false;
+    };
     let known = detectors.ids().any(|id| Some(detectors.info(id).name.as_bytes()) == name.get(..close));
     known && open <= start && end <= open + OPEN.len() + close + 1
 }
@@ -225,6 +273,8 @@ fn coded(value: &[u8], coding: Coding) -> Vec<u8> {
             out
         }
         // A string always serialises.
-        Coding::JsonString | Coding::JsonNumber => serde_json::to_vec(&String::from_utf8_lossy(value)).unwrap_or_else(|_| b"\"\"".to_vec()),
+        Coding::JsonString | Coding::JsonNumber => {
+            serde_json::to_vec(&String::from_utf8_lossy(value)).unwrap_or_else(|_| b"\"\"".to_vec())
+        }
     }
 }

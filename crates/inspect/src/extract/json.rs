@@ -7,7 +7,12 @@ use super::batch::{Batch, Coding, Sink};
 use super::{ExtractError, Limits, text};
 use crate::report::NO_COLUMN;
 
-pub(crate) fn walk(reader: &mut dyn Read, len: u64, limits: &Limits, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+pub(crate) fn walk(
+    reader: &mut dyn Read,
+    len: u64,
+    limits: &Limits,
+    sink: &mut Sink<'_>,
+) -> Result<(), ExtractError> {
     let mut bytes = Vec::new();
     reader.take(limits.held as u64 + 1).read_to_end(&mut bytes)?;
     if len > limits.held as u64 || bytes.len() > limits.held {
@@ -17,7 +22,11 @@ pub(crate) fn walk(reader: &mut dyn Read, len: u64, limits: &Limits, sink: &mut 
     if check(&bytes, limits.nesting).is_some() {
         return document(&bytes, limits, sink);
     }
-    let is_lines = bytes.split(|b| *b == b'\n').take(20).filter(|l| !l.trim_ascii().is_empty()).all(|l| check(l, limits.nesting).is_some());
+    let is_lines = bytes
+        .split(|b| *b == b'\n')
+        .take(20)
+        .filter(|l| !l.trim_ascii().is_empty())
+        .all(|l| check(l, limits.nesting).is_some());
     if !is_lines {
         return text::walk(&mut &*bytes, sink);
     }
@@ -55,7 +64,9 @@ fn lines(bytes: &[u8], line: u64, limits: &Limits, sink: &mut Sink<'_>) -> Resul
         match token {
             Token::Number => batch.push(raw, label, inner, (column, row), Coding::JsonNumber),
             Token::Key => batch.push_label(raw, unescaped(inner).as_bytes(), row, Coding::JsonString),
-            Token::String => batch.push(raw, label, unescaped(inner).as_bytes(), (column, row), Coding::JsonString),
+            Token::String => {
+                batch.push(raw, label, unescaped(inner).as_bytes(), (column, row), Coding::JsonString)
+            }
         }
         if batch.is_full() {
             batch.raw = bytes.get(base..span.end).unwrap_or_default().to_vec();
@@ -81,7 +92,9 @@ fn unescaped(token: &[u8]) -> String {
             (_, true) => match chars.next() {
                 Some('u') => {
                     let code: String = chars.by_ref().take(4).collect();
-                    out.push(u32::from_str_radix(&code, 16).ok().and_then(char::from_u32).unwrap_or('\u{fffd}'));
+                    out.push(
+                        u32::from_str_radix(&code, 16).ok().and_then(char::from_u32).unwrap_or('\u{fffd}'),
+                    );
                 }
                 Some('n') => out.push('\n'),
                 Some('t') => out.push('\t'),
@@ -262,8 +275,31 @@ impl Cursor<'_> {
     }
 }
 
-/// Whether bytes are one strict JSON document of at most `nesting` levels.
 #[cfg(test)]
-pub(crate) fn is_json(bytes: &[u8], nesting: usize) -> bool {
-    check(bytes, nesting).is_some()
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn the_json_test_suite_is_accepted_and_rejected_as_it_says() {
+        let Some(cases) = std::env::var_os("CHAPERONE_CASES") else {
+            println!(
+                "SKIPPED the_json_test_suite_is_accepted_and_rejected_as_it_says: CHAPERONE_CASES names no folder"
+            );
+            return;
+        };
+        let mut seen = 0;
+        for entry in std::fs::read_dir(std::path::Path::new(&cases).join("json")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let accepted = check(&std::fs::read(&path).unwrap(), 512).is_some();
+            match name.get(..2) {
+                Some("y_") => assert!(accepted, "{name}"),
+                Some("n_") => assert!(!accepted, "{name}"),
+                _ => continue,
+            }
+            seen += 1;
+        }
+        assert!(seen > 100);
+    }
 }

@@ -8,8 +8,13 @@ use super::{ExtractError, Source};
 pub(crate) enum Kind {
     Text,
     Binary,
-    Utf16 { big_endian: bool, inner: Box<Kind> },
-    Table { delimiter: u8 },
+    Utf16 {
+        big_endian: bool,
+        inner: Box<Kind>,
+    },
+    Table {
+        delimiter: u8,
+    },
     Json,
     Zip,
     Gzip,
@@ -47,7 +52,10 @@ pub(crate) fn head(source: Source<'_>) -> Result<Vec<u8>, ExtractError> {
 pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
     let head = bytes.get(..HEAD).unwrap_or(bytes);
     let extension = name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase()).unwrap_or_default();
-    let zip_named = matches!(extension.as_str(), "zip" | "xlsx" | "xlsm" | "xltx" | "docx" | "pptx" | "ods" | "odt" | "odp" | "jar");
+    let zip_named = matches!(
+        extension.as_str(),
+        "zip" | "xlsx" | "xlsm" | "xltx" | "docx" | "pptx" | "ods" | "odt" | "odp" | "jar"
+    );
     if [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| head.starts_with(magic)) {
         return Kind::Zip;
     }
@@ -90,7 +98,9 @@ fn plain(head: &[u8], extension: &str) -> Kind {
         return Kind::Json;
     }
     match super::table::sniff(head) {
-        Some(delimiter) if matches!(extension, "" | "txt" | "dat" | "data" | "log" | "out") => Kind::Table { delimiter },
+        Some(delimiter) if matches!(extension, "" | "txt" | "dat" | "data" | "log" | "out") => {
+            Kind::Table { delimiter }
+        }
         _ => Kind::Text,
     }
 }

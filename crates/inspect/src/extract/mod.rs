@@ -95,11 +95,23 @@ fn inspect(detectors: &Detectors, source: Source<'_>, name: &str, limits: &Limit
 }
 
 /// Writes the redacted form of `file` to `out`, in the same format, without looking at the result again.
-pub(crate) fn rewrite(detectors: &Detectors, file: &File, name: &str, limits: &Limits, out: &mut dyn Write) -> Result<u64, ExtractError> {
+pub(crate) fn rewrite(
+    detectors: &Detectors,
+    file: &File,
+    name: &str,
+    limits: &Limits,
+    out: &mut dyn Write,
+) -> Result<u64, ExtractError> {
     // Every part is read three times.
-    let limits = &Limits { unpacked: limits.unpacked * 3, ratio: limits.ratio * 3, members: limits.members * 3, ..*limits };
+    let limits = &Limits {
+        unpacked: limits.unpacked * 3,
+        ratio: limits.ratio * 3,
+        members: limits.members * 3,
+        ..*limits
+    };
     let mut visit = Visit::new(detectors, limits, Source::File(file).len());
-    catch_unwind(AssertUnwindSafe(|| visit.rewrite(Source::File(file), name, 0, out))).unwrap_or(Err(ExtractError::Panicked))
+    catch_unwind(AssertUnwindSafe(|| visit.rewrite(Source::File(file), name, 0, out)))
+        .unwrap_or(Err(ExtractError::Panicked))
 }
 
 /// Something that can be read again from the start.
@@ -181,12 +193,18 @@ impl<'a> Visit<'a> {
         let message = error.to_string();
         match self.items.iter_mut().find(|i| i.file == path) {
             Some(item) => item.error = Some(message),
-            None => self.items.push(Item { file: path.to_string(), findings: Vec::new(), error: Some(message) }),
+            None => {
+                self.items.push(Item { file: path.to_string(), findings: Vec::new(), error: Some(message) })
+            }
         }
     }
 
     pub(crate) fn note(&mut self, path: &str, tally: &Tally) {
-        self.items.push(Item { file: path.to_string(), findings: tally.findings(self.detectors), error: None });
+        self.items.push(Item {
+            file: path.to_string(),
+            findings: tally.findings(self.detectors),
+            error: None,
+        });
     }
 
     fn open(&mut self, source: Source<'_>, name: &str, path: &str, depth: u32) -> Result<(), ExtractError> {
@@ -208,7 +226,13 @@ impl<'a> Visit<'a> {
     }
 
     /// Walks what needs no unpacking.
-    pub(crate) fn plain(&self, kind: Kind, reader: &mut dyn Read, len: u64, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+    pub(crate) fn plain(
+        &self,
+        kind: Kind,
+        reader: &mut dyn Read,
+        len: u64,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ExtractError> {
         match kind {
             Kind::Utf16 { big_endian, inner } => {
                 let mut decoded = text::Utf16Reader::new(reader, big_endian);
@@ -221,7 +245,13 @@ impl<'a> Visit<'a> {
     }
 
     /// Writes the redacted form of `source`; answers how many values were replaced.
-    pub(crate) fn rewrite(&mut self, source: Source<'_>, name: &str, depth: u32, out: &mut dyn Write) -> Result<u64, ExtractError> {
+    pub(crate) fn rewrite(
+        &mut self,
+        source: Source<'_>,
+        name: &str,
+        depth: u32,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExtractError> {
         let kind = kind::of(&kind::head(source)?, name);
         if kind.is_container() && depth >= self.limits.depth {
             return Err(ExtractError::Limit("containers inside containers"));
@@ -238,7 +268,9 @@ impl<'a> Visit<'a> {
                     return Ok(0);
                 }
                 if matches!(kind, Kind::Binary) {
-                    return Err(ExtractError::NotRedactable("it is a binary file of a kind that is not known".into()));
+                    return Err(ExtractError::NotRedactable(
+                        "it is a binary file of a kind that is not known".into(),
+                    ));
                 }
                 if matches!(kind, Kind::Json) && source.len() > self.limits.held as u64 {
                     return Err(ExtractError::NotRedactable("the JSON document is too large".into()));
@@ -248,7 +280,13 @@ impl<'a> Visit<'a> {
         }
     }
 
-    fn second_pass(&self, kind: Kind, source: Source<'_>, plan: Plan, out: &mut dyn Write) -> Result<u64, ExtractError> {
+    fn second_pass(
+        &self,
+        kind: Kind,
+        source: Source<'_>,
+        plan: Plan,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExtractError> {
         let (mut utf16, mut plain);
         let (kind, writer): (Kind, &mut dyn Write) = match &kind {
             Kind::Utf16 { big_endian, .. } => {

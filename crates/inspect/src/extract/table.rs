@@ -1,6 +1,6 @@
 //! CSV and its dialects: fields by raw span, so that everything but a replaced value stays byte for byte.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::ops::Range;
 
 use super::ExtractError;
@@ -28,7 +28,12 @@ pub(crate) fn sniff(head: &[u8]) -> Option<u8> {
         let first = *counts.first()?;
         (counts.len() >= 2 && first >= 2 && counts.iter().all(|c| *c == first)).then_some(first)
     };
-    DELIMITERS.iter().copied().filter_map(|d| count(d).map(|n| (n, d))).max_by_key(|(n, _)| *n).map(|(_, d)| d)
+    DELIMITERS
+        .iter()
+        .copied()
+        .filter_map(|d| count(d).map(|n| (n, d)))
+        .max_by_key(|(n, _)| *n)
+        .map(|(_, d)| d)
 }
 
 /// The fields of the record that starts at `at` and where it ends (its line end included). `None`: it does not end.
@@ -37,7 +42,7 @@ fn record(bytes: &[u8], at: usize, delimiter: u8, last: bool) -> Option<(Vec<Ran
     let (mut fields, mut start, mut i, mut quoted) = (Vec::new(), at, at, false);
     while let Some(b) = bytes.get(i) {
         if quoted {
-            let Some(q) = bytes.get(i..).and_then(|rest| memchr::memchr(b'"', rest)) else { return None };
+            let q = bytes.get(i..).and_then(|rest| memchr::memchr(b'"', rest))?;
             i += q + 1;
             if bytes.get(i) == Some(&b'"') {
                 i += 1;
@@ -78,10 +83,7 @@ pub(crate) fn walk(reader: &mut dyn Read, delimiter: u8, sink: &mut Sink<'_>) ->
     loop {
         let mut block = std::mem::take(&mut carried);
         let before = block.len();
-        match io::Read::take(&mut *reader, FULL as u64).read_to_end(&mut block) {
-            Err(e) => return Err(e.into()),
-            Ok(_) => {}
-        }
+        (&mut *reader).take(FULL as u64).read_to_end(&mut block)?;
         let last = block.len() == before;
         batch.raw = block;
         let mut at = 0;
@@ -120,7 +122,8 @@ struct Table {
 impl Table {
     fn push(&mut self, batch: &mut Batch, fields: &[Range<usize>], sink: &mut Sink<'_>) {
         self.row += 1;
-        let values: Vec<(Vec<u8>, bool)> = fields.iter().map(|f| decoded(batch.raw.get(f.clone()).unwrap_or_default())).collect();
+        let values: Vec<(Vec<u8>, bool)> =
+            fields.iter().map(|f| decoded(batch.raw.get(f.clone()).unwrap_or_default())).collect();
         if let Some((only, _)) = values.first()
             && values.len() == 1
             && (only.is_empty() || only.starts_with(b"sep="))
@@ -130,14 +133,22 @@ impl Table {
         let is_header = self.labels.is_none() && looks_like_header(&values);
         let labels = self.labels.get_or_insert_with(|| {
             let named = |(i, (v, _)): (usize, &(Vec<u8>, bool))| {
-                let label = if is_header { String::from_utf8_lossy(v).trim_start_matches('\u{feff}').trim().to_string() } else { String::new() };
+                let label = if is_header {
+                    String::from_utf8_lossy(v).trim_start_matches('\u{feff}').trim().to_string()
+                } else {
+                    String::new()
+                };
                 let name = if is_header && !label.is_empty() { label.clone() } else { (i + 1).to_string() };
                 (label, sink.tally.column(&name))
             };
             values.iter().take(MOST_FIELDS).enumerate().map(named).collect()
         });
-        let pair = values.len() == 2 && labels.get(1).is_none_or(|l| matches!(l.0.to_ascii_lowercase().as_str(), "" | "value" | "val"));
-        let key = if pair { values.first().map(|(v, _)| String::from_utf8_lossy(v).into_owned()) } else { None };
+        let pair = values.len() == 2
+            && labels
+                .get(1)
+                .is_none_or(|l| matches!(l.0.to_ascii_lowercase().as_str(), "" | "value" | "val"));
+        let key =
+            if pair { values.first().map(|(v, _)| String::from_utf8_lossy(v).into_owned()) } else { None };
         for (i, ((value, quoted), raw)) in values.iter().zip(fields).enumerate() {
             let coding = Coding::Csv { quoted: *quoted, delimiter: self.delimiter };
             if is_header {

@@ -48,21 +48,36 @@ struct Text<'s, 'a> {
 impl Text<'_, '_> {
     fn settle(&mut self, matches: &mut Vec<crate::Match>) -> Result<(), ExtractError> {
         for m in matches.drain(..) {
-            let (Some(start), Some(end)) = (m.start.checked_sub(self.base), m.end.checked_sub(self.base)) else {
+            let (Some(start), Some(end)) = (m.start.checked_sub(self.base), m.end.checked_sub(self.base))
+            else {
                 return Err(ExtractError::Limit("the length of one value"));
             };
-            let hit = Hit { cell: 0, start: start as usize, end: end as usize, detector: m.detector, confidence: m.confidence };
+            let hit = Hit {
+                cell: 0,
+                start: start as usize,
+                end: end as usize,
+                detector: m.detector,
+                confidence: m.confidence,
+            };
             if inside_marker(self.sink.detectors, &self.held, hit.start, hit.end) {
                 continue;
             }
             if m.start > self.counted {
                 let from = (self.counted - self.base) as usize;
-                self.lines += memchr::memchr_iter(b'\n', self.held.get(from..hit.start).unwrap_or_default()).count() as u64;
+                self.lines += memchr::memchr_iter(b'\n', self.held.get(from..hit.start).unwrap_or_default())
+                    .count() as u64;
                 self.counted = m.start;
             }
             let line = self.lines;
             let value = self.held.get(hit.start..hit.end).unwrap_or_default();
-            self.sink.tally.add(self.sink.detectors, (NO_COLUMN, hit.detector), hit.confidence, value, false, || format!("line {line}"));
+            self.sink.tally.add(
+                self.sink.detectors,
+                (NO_COLUMN, hit.detector),
+                hit.confidence,
+                value,
+                false,
+                || format!("line {line}"),
+            );
             if let Some(out) = self.sink.out.as_mut() {
                 if m.start >= self.written {
                     let from = (self.written - self.base) as usize;
@@ -86,7 +101,8 @@ impl Text<'_, '_> {
         let upto = self.base + drop as u64;
         if self.counted < upto {
             let from = (self.counted - self.base) as usize;
-            self.lines += memchr::memchr_iter(b'\n', self.held.get(from..drop).unwrap_or_default()).count() as u64;
+            self.lines +=
+                memchr::memchr_iter(b'\n', self.held.get(from..drop).unwrap_or_default()).count() as u64;
             self.counted = upto;
         }
         if let Some(out) = self.sink.out.as_mut()
@@ -124,7 +140,8 @@ impl<'a> Utf16Reader<'a> {
         while self.ready.is_empty() {
             let n = self.inner.read(&mut block)?;
             self.bytes.extend_from_slice(block.get(..n).unwrap_or_default());
-            let unit = |p: &[u8; 2]| if self.big_endian { u16::from_be_bytes(*p) } else { u16::from_le_bytes(*p) };
+            let unit =
+                |p: &[u8; 2]| if self.big_endian { u16::from_be_bytes(*p) } else { u16::from_le_bytes(*p) };
             let mut units: Vec<u16> = self.bytes.as_chunks::<2>().0.iter().map(unit).collect();
             let split = n > 0 && units.last().is_some_and(|u| (0xd800..0xdc00).contains(u));
             if split {
@@ -135,7 +152,9 @@ impl<'a> Utf16Reader<'a> {
                 units.remove(0);
                 self.begun = true;
             }
-            self.ready.extend(char::decode_utf16(units).map(|c| c.unwrap_or('\u{fffd}')).collect::<String>().bytes());
+            self.ready.extend(
+                char::decode_utf16(units).map(|c| c.unwrap_or('\u{fffd}')).collect::<String>().bytes(),
+            );
             self.bytes.drain(..used);
             if n == 0 {
                 self.bytes.clear();
@@ -182,8 +201,11 @@ impl Write for Utf16Writer<'_> {
         let text = std::str::from_utf8(self.rest.get(..valid).unwrap_or_default()).unwrap_or_default();
         let mark = if self.begun { "" } else { "\u{feff}" };
         self.begun = true;
-        let coded: Vec<u8> =
-            mark.encode_utf16().chain(text.encode_utf16()).flat_map(|u| if self.big_endian { u.to_be_bytes() } else { u.to_le_bytes() }).collect();
+        let coded: Vec<u8> = mark
+            .encode_utf16()
+            .chain(text.encode_utf16())
+            .flat_map(|u| if self.big_endian { u.to_be_bytes() } else { u.to_le_bytes() })
+            .collect();
         self.inner.write_all(&coded)?;
         self.rest.drain(..valid);
         Ok(bytes.len())

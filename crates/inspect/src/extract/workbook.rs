@@ -12,7 +12,19 @@ use super::{ExtractError, Reader, Visit};
 use crate::report::{NO_COLUMN, Tally, shown};
 
 /// Attributes that carry what a person wrote.
-const WRITTEN: &[&[u8]] = &[b"Target", b"name", b"title", b"descr", b"tooltip", b"display", b"location", b"author", b"userId", b"value", b"text"];
+const WRITTEN: &[&[u8]] = &[
+    b"Target",
+    b"name",
+    b"title",
+    b"descr",
+    b"tooltip",
+    b"display",
+    b"location",
+    b"author",
+    b"userId",
+    b"value",
+    b"text",
+];
 /// Elements whose runs make one text together.
 const WHOLE: &[&[u8]] = &[b"si", b"p", b"comment", b"is"];
 
@@ -47,6 +59,9 @@ struct Group {
     used: bool,
 }
 
+/// Bytes of a part and what replaces them.
+type Edit = (Range<usize>, Vec<u8>);
+
 /// A group where it appears.
 struct Use {
     group: (usize, usize),
@@ -73,7 +88,8 @@ impl Book {
     /// `None` when the archive is no document.
     pub(crate) fn new(archive: &zip::ZipArchive<Reader<'_>>) -> Option<Book> {
         let has = |name: &str| archive.index_for_name(name).is_some();
-        (has("[Content_Types].xml") || (has("mimetype") && has("content.xml"))).then(|| Book { parts: BTreeMap::new(), held: 0 })
+        (has("[Content_Types].xml") || (has("mimetype") && has("content.xml")))
+            .then(|| Book { parts: BTreeMap::new(), held: 0 })
     }
 
     pub(crate) fn is_part(&self, name: &str) -> bool {
@@ -102,7 +118,13 @@ impl Book {
         for (p, part) in parts.iter().enumerate() {
             for (g, _) in part.groups.iter().enumerate().filter(|(_, g)| !g.used) {
                 let place = names.get(p).map_or_else(String::new, |n| shown(n));
-                uses.push(Use { group: (p, g), label: String::new(), column: NO_COLUMN, place, is_label: false });
+                uses.push(Use {
+                    group: (p, g),
+                    label: String::new(),
+                    column: NO_COLUMN,
+                    place,
+                    is_label: false,
+                });
             }
         }
         let mut new: HashMap<(usize, usize), Vec<u8>> = HashMap::new();
@@ -115,14 +137,19 @@ impl Book {
                 new.insert(u.group, marker(visit.detectors, *detector));
             }
         }
-        let mut edits: BTreeMap<usize, Vec<(Range<usize>, Vec<u8>)>> = BTreeMap::new();
+        let mut edits: BTreeMap<usize, Vec<Edit>> = BTreeMap::new();
         for ((p, g), value) in new {
             let Some(group) = parts.get(p).and_then(|p| p.groups.get(g)) else { continue };
             let list = edits.entry(p).or_default();
             let text = String::from_utf8_lossy(&value);
-            let text = if group.is_formula { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into_owned() };
+            let text = if group.is_formula {
+                format!("\"{}\"", text.replace('"', "\"\""))
+            } else {
+                text.into_owned()
+            };
             for (i, piece) in group.pieces.iter().enumerate() {
-                let escaped = if i == 0 { quick_xml::escape::escape(&*text).into_owned() } else { String::new() };
+                let escaped =
+                    if i == 0 { quick_xml::escape::escape(&*text).into_owned() } else { String::new() };
                 list.push((piece.clone(), escaped.into_bytes()));
             }
             if let Some((span, tag)) = &group.tag {
@@ -132,7 +159,9 @@ impl Book {
         let mut rewritten = HashMap::new();
         for (p, mut list) in edits {
             list.sort_by_key(|(r, _)| r.start);
-            let Some((name, bytes)) = names.get(p).and_then(|n| self.parts.get_key_value(n)) else { continue };
+            let Some((name, bytes)) = names.get(p).and_then(|n| self.parts.get_key_value(n)) else {
+                continue;
+            };
             let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
             let count = list.len() as u64;
             for (span, value) in list {
@@ -147,7 +176,13 @@ impl Book {
     }
 }
 
-fn scan_uses(visit: &Visit<'_>, uses: &[Use], parts: &[Part], sink: &mut Sink<'_>, new: &mut HashMap<(usize, usize), Vec<u8>>) {
+fn scan_uses(
+    visit: &Visit<'_>,
+    uses: &[Use],
+    parts: &[Part],
+    sink: &mut Sink<'_>,
+    new: &mut HashMap<(usize, usize), Vec<u8>>,
+) {
     let mut batch = Batch::default();
     for u in uses {
         let value = parts.get(u.group.0).and_then(|p| p.groups.get(u.group.1)).map_or("", |g| &g.value);
@@ -158,12 +193,18 @@ fn scan_uses(visit: &Visit<'_>, uses: &[Use], parts: &[Part], sink: &mut Sink<'_
     }
     let hits = batch.hits(visit.detectors);
     for of_cell in hits.chunk_by(|a, b| a.cell == b.cell) {
-        let Some((cell, u)) = of_cell.first().and_then(|h| Some((batch.cells.get(h.cell)?, uses.get(h.cell)?))) else { continue };
+        let Some((cell, u)) =
+            of_cell.first().and_then(|h| Some((batch.cells.get(h.cell)?, uses.get(h.cell)?)))
+        else {
+            continue;
+        };
         let value = batch.value(cell);
         for hit in of_cell {
             let matched = value.get(hit.start..hit.end).unwrap_or_default();
             let bare = matched.len() == value.len() && matched.iter().all(u8::is_ascii_digit);
-            sink.tally.add(visit.detectors, (u.column, hit.detector), hit.confidence, matched, bare, || u.place.clone());
+            sink.tally.add(visit.detectors, (u.column, hit.detector), hit.confidence, matched, bare, || {
+                u.place.clone()
+            });
         }
         new.insert(u.group, replaced(visit.detectors, value, of_cell));
     }
@@ -189,18 +230,29 @@ fn sheet_uses(parts: &mut [Part], names: &[String], shared: Option<usize>, tally
                 cells.push(Cell { row, letters, group: at, is_text });
             }
         }
-        let value = |c: &Cell| parts.get(c.group.0).and_then(|p| p.groups.get(c.group.1)).map_or("", |g| g.value.as_str());
+        let value = |c: &Cell| {
+            parts.get(c.group.0).and_then(|p| p.groups.get(c.group.1)).map_or("", |g| g.value.as_str())
+        };
         let top = cells.first().map(|c| c.row);
-        let is_name = |c: &Cell| c.is_text && value(c).len() <= 64 && !value(c).contains('@') && value(c).bytes().filter(u8::is_ascii_digit).count() * 2 < value(c).len().max(1);
+        let is_name = |c: &Cell| {
+            c.is_text
+                && value(c).len() <= 64
+                && !value(c).contains('@')
+                && value(c).bytes().filter(u8::is_ascii_digit).count() * 2 < value(c).len().max(1)
+        };
         let header: Vec<&Cell> = cells.iter().filter(|c| Some(c.row) == top).collect();
         let has_header = !header.is_empty() && header.iter().all(|c| is_name(c));
-        let labels: HashMap<&str, &str> =
-            if has_header { header.iter().map(|c| (c.letters.as_str(), value(c))).collect() } else { HashMap::new() };
+        let labels: HashMap<&str, &str> = if has_header {
+            header.iter().map(|c| (c.letters.as_str(), value(c))).collect()
+        } else {
+            HashMap::new()
+        };
         let sheet = name.rsplit('/').next().unwrap_or(name).trim_end_matches(".xml");
         for cell in &cells {
             let is_label = has_header && Some(cell.row) == top;
             let label = if is_label { "" } else { labels.get(cell.letters.as_str()).copied().unwrap_or("") };
-            let column = if is_label { NO_COLUMN } else { tally.column(&format!("{sheet}!{} {label}", cell.letters)) };
+            let column =
+                if is_label { NO_COLUMN } else { tally.column(&format!("{sheet}!{} {label}", cell.letters)) };
             let named = if label.is_empty() { String::new() } else { format!(", column {}", shown(label)) };
             let place = format!("{}, cell {}{}{named}", shown(sheet), shown(&cell.letters), cell.row);
             uses.push(Use { group: cell.group, label: label.to_string(), column, place, is_label });
@@ -242,7 +294,12 @@ fn read(bytes: &[u8], nesting: usize) -> Result<Part, ExtractError> {
                     g.pieces.push(piece);
                     g.value.push_str(&value);
                 } else {
-                    part.groups.push(Group { pieces: vec![piece], value, is_formula: element == b"f", ..Group::default() });
+                    part.groups.push(Group {
+                        pieces: vec![piece],
+                        value,
+                        is_formula: element == b"f",
+                        ..Group::default()
+                    });
                 }
             }
         }
@@ -276,7 +333,9 @@ fn read(bytes: &[u8], nesting: usize) -> Result<Part, ExtractError> {
             }
             Event::Empty(tag) => attributes(&tag, &mut part),
             Event::DocType(_) => return Err(ExtractError::Opaque("it declares a document type")),
-            Event::Comment(c) => part.groups.push(Group { value: String::from_utf8_lossy(&c).into_owned(), ..Group::default() }),
+            Event::Comment(c) => part
+                .groups
+                .push(Group { value: String::from_utf8_lossy(&c).into_owned(), ..Group::default() }),
             Event::Eof => break,
             _ => {}
         }
@@ -294,7 +353,9 @@ struct OpenCell {
 
 impl OpenCell {
     fn new(tag: &BytesStart<'_>, span: Range<usize>, text: &str) -> Option<OpenCell> {
-        let get = |name: &str| tag.try_get_attribute(name).ok().flatten().map(|a| String::from_utf8_lossy(&a.value).into_owned());
+        let get = |name: &str| {
+            tag.try_get_attribute(name).ok().flatten().map(|a| String::from_utf8_lossy(&a.value).into_owned())
+        };
         let place = get("r").unwrap_or_default();
         let digits = place.find(|c: char| c.is_ascii_digit()).unwrap_or(place.len());
         let (letters, row) = place.split_at(digits);
@@ -305,12 +366,19 @@ impl OpenCell {
         let name = String::from_utf8_lossy(tag.name().as_ref()).into_owned();
         let written = String::from_utf8_lossy(&new).into_owned();
         text.get(span.clone())?;
-        Some(OpenCell { row: row.parse().unwrap_or(0), letters: letters.to_string(), kind, tag: span, as_text: format!("<{name}{written}>").into_bytes() })
+        Some(OpenCell {
+            row: row.parse().unwrap_or(0),
+            letters: letters.to_string(),
+            kind,
+            tag: span,
+            as_text: format!("<{name}{written}>").into_bytes(),
+        })
     }
 
     fn value(&mut self, part: &mut Part, piece: Range<usize>, value: String) {
         let index = if self.kind == "s" { value.trim().parse().ok() } else { None };
-        let tag = (!matches!(self.kind.as_str(), "s" | "str" | "inlineStr")).then(|| (self.tag.clone(), self.as_text.clone()));
+        let tag = (!matches!(self.kind.as_str(), "s" | "str" | "inlineStr"))
+            .then(|| (self.tag.clone(), self.as_text.clone()));
         part.groups.push(Group { pieces: vec![piece], value, tag, ..Group::default() });
         part.cells.push((self.row, self.letters.clone(), index, part.groups.len() - 1));
     }
@@ -320,7 +388,8 @@ impl OpenCell {
 fn attributes(tag: &BytesStart<'_>, part: &mut Part) {
     for attribute in tag.attributes().flatten() {
         if WRITTEN.contains(&attribute.key.local_name().as_ref()) && attribute.value.len() > 5 {
-            part.groups.push(Group { value: plain(&String::from_utf8_lossy(&attribute.value)), ..Group::default() });
+            part.groups
+                .push(Group { value: plain(&String::from_utf8_lossy(&attribute.value)), ..Group::default() });
         }
     }
 }

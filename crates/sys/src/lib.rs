@@ -1,1 +1,19 @@
+//! Every `unsafe` block and raw system call of Chaperone, behind safe names. Each block says why it is sound.
+//!
+//! What `rustix` offers safely is not repeated here.
 #![allow(unsafe_code)]
+
+mod confine;
+pub mod landlock;
+mod mount;
+mod process;
+pub mod seccomp;
+mod terminal;
+
+pub use confine::{confine_vault, confine_worker, harden};
+pub use mount::{ReadOnly, set_mount_attributes};
+pub use process::{
+    Forked, bring_up_loopback, clear_capabilities, clone_into_namespaces, close_all_but_stdio, die_with_parent, exec, exit_now,
+    fork, keep_no_privileges, set_dumpable, set_host_name, set_ids, signal_descriptor, signal_everybody, take_signal, wait_child,
+};
+pub use terminal::{own_terminal, window_size, set_window_size};

@@ -1,0 +1,56 @@
+//! Decoys: the places where credentials usually are, empty and watched.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::plan::HOME;
+
+const PACK: &str = include_str!("../../../packs/cell/decoys.toml");
+
+/// What a decoy holds: nothing of value, and it says so to a person who looks.
+pub(crate) const CONTENT: &[u8] = b"# No credential lives here: this is a decoy inside a sandbox. Touching it is reported.\n";
+
+/// A watched place in the cell.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decoy {
+    /// Absolute path in the cell.
+    pub path: PathBuf,
+    /// ATT&CK technique that touching it speaks for.
+    pub technique: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pack {
+    decoy: Vec<Decoy>,
+}
+
+/// The decoys that ship, with `~` as the agent's home.
+///
+/// # Errors
+/// When the pack is not right.
+pub fn default_decoys() -> Result<Vec<Decoy>, String> {
+    let pack: Pack = toml::from_str(PACK).map_err(|e| format!("packs/cell/decoys.toml: {e}"))?;
+    Ok(pack
+        .decoy
+        .into_iter()
+        .map(|d| match d.path.strip_prefix("~") {
+            Ok(rest) => Decoy { path: PathBuf::from(HOME).join(rest), technique: d.technique },
+            Err(_) => d,
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_decoy_is_absolute_and_names_its_technique() {
+        for decoy in default_decoys().unwrap() {
+            assert!(decoy.path.is_absolute(), "{}", decoy.path.display());
+            assert!(decoy.technique.starts_with('T'));
+        }
+    }
+}

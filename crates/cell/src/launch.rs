@@ -1,0 +1,253 @@
+//! The outer half of starting a cell: clone into namespaces, map the ids, and receive what the cell hands out.
+
+use std::io::{IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chaperone_sys::seccomp::Instruction;
+use chaperone_sys::{Forked, clone_into_namespaces, wait_child};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, socketpair,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{Enforced, Group};
+use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
+
+/// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
+const ROOT_UID_BASE: u32 = 200_000;
+/// Longest time the cell may take to set itself up. It needs milliseconds; beyond this it hangs.
+const SETUP_LIMIT: Duration = Duration::from_secs(20);
+
+/// How the agent ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// `exit`, `signal`, `setup`, `not_found`, `time`, `memory`, `broker`.
+    pub cause: String,
+    /// The agent's exit code, 128 + n for a signal.
+    pub code: i32,
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A cell that is set up and waits for the broker's word to start the agent.
+#[derive(Debug)]
+pub struct Launched {
+    pub init_pid: i32,
+    /// Conversation of the broker with cell-init.
+    pub control: OwnedFd,
+    /// Listening socket at `/run/chaperone/channel`.
+    pub channel: OwnedFd,
+    /// One a mediated mount, in the plan's order.
+    pub fuse: Vec<(PathBuf, OwnedFd)>,
+    pub pty: Option<OwnedFd>,
+    pub enforced: Enforced,
+    reports: OwnedFd,
+    group: Group,
+}
+
+/// What the cell tells its launcher.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Word {
+    Ready { landlock: u32 },
+    Failed { what: String, fix: Option<String> },
+    Ended(Exit),
+}
+
+/// What the cell is made with on this side, before there is a cell.
+pub(crate) struct Prepared {
+    pub filter: Vec<Instruction>,
+    pub control: OwnedFd,
+    pub reports: OwnedFd,
+    pub as_root: bool,
+    pub watch: crate::limits::Watch,
+}
+
+/// Start a cell. The caller must have one thread only: the cell's PID 1 is a copy of this process.
+///
+/// # Errors
+/// [`SetupError`] with the line that mends it, where there is one.
+pub fn launch(plan: &Plan) -> Result<Launched, SetupError> {
+    let filter = crate::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
+    let pair = || {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|e| SetupError::new(format!("make a socket pair: {e}")))
+    };
+    let (control, control_inside) = pair()?;
+    let (reports, reports_inside) = pair()?;
+    let as_root = rustix::process::geteuid().is_root();
+    let group = Group::make(&plan.session, &plan.limits);
+    let watch = group.watch(&plan.limits);
+    std::io::stdout().flush().map_err(|e| SetupError::new(format!("flush the output: {e}")))?;
+    let init_pid = match clone_into_namespaces().map_err(|e| namespaces_refused(&e))? {
+        Forked::Parent { child } => child,
+        Forked::Child => {
+            drop((control, reports));
+            let prepared = Prepared { filter, control: control_inside, reports: reports_inside, as_root, watch };
+            crate::init::main(plan, prepared)
+        }
+    };
+    drop((control_inside, reports_inside));
+    let started = group
+        .add(init_pid)
+        .and_then(|()| map_ids(init_pid, as_root))
+        .and_then(|()| send(&reports, b"mapped"))
+        .and_then(|()| ready(&reports));
+    let (landlock, fds) = match started {
+        Ok(done) => done,
+        Err(error) => {
+            end(init_pid);
+            return Err(error);
+        }
+    };
+    let mut fds = fds.into_iter();
+    let missing = || SetupError::new("the cell did not hand out everything it should");
+    let channel = fds.next().ok_or_else(missing)?;
+    let mut fuse = Vec::new();
+    for mount in plan.mounts.iter().filter(|m| matches!(m.kind, Kind::Fuse)) {
+        fuse.push((mount.at.clone(), fds.next().ok_or_else(missing)?));
+    }
+    let enforced = group.enforced(landlock);
+    Ok(Launched { init_pid, control, channel, fuse, pty: fds.next(), enforced, reports, group })
+}
+
+impl Launched {
+    /// Wait for the end of the cell; it is reaped.
+    ///
+    /// # Errors
+    /// When waiting itself fails.
+    pub fn wait(self) -> std::io::Result<Exit> {
+        let mut said = None;
+        while said.is_none() {
+            match receive(&self.reports) {
+                Ok(Some((Word::Ended(exit), _))) => said = Some(exit),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let status = wait_child(self.init_pid, true)?;
+        let memory = self.group.ran_out_of_memory();
+        drop(self.group);
+        Ok(match (said, status) {
+            (Some(exit), _) if memory && exit.cause == "signal" => {
+                Exit { cause: "memory".into(), reason: "the memory limit was reached".into(), ..exit }
+            }
+            (Some(exit), _) => exit,
+            (None, Some((_, code, true))) => Exit { cause: "broker".into(), code, reason: "the cell was ended".into() },
+            (None, status) => Exit {
+                cause: "broker".into(),
+                code: status.map_or(137, |(_, code, _)| code),
+                reason: "the cell ended without a word".into(),
+            },
+        })
+    }
+
+    /// The descriptor that becomes readable when the cell has something to say or ended.
+    #[must_use]
+    pub fn reports(&self) -> &OwnedFd {
+        &self.reports
+    }
+
+    /// End the cell and everything in it at once.
+    pub fn kill(&self) {
+        end_softly(self.init_pid);
+    }
+}
+
+fn end_softly(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        // It may have ended by itself already.
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+    }
+}
+
+fn end(pid: i32) {
+    end_softly(pid);
+    drop(wait_child(pid, true));
+}
+
+/// An ordinary user maps their own ids; root gives the agent a uid of its own.
+fn map_ids(pid: i32, as_root: bool) -> Result<(), SetupError> {
+    let outer = |own: u32| if as_root { ROOT_UID_BASE + u32::try_from(pid).unwrap_or(0) } else { own };
+    let uid = outer(rustix::process::geteuid().as_raw());
+    let gid = outer(rustix::process::getegid().as_raw());
+    let write = |file: &str, text: String| {
+        std::fs::write(Path::new("/proc").join(pid.to_string()).join(file), text).map_err(|e| {
+            let error = SetupError::new(format!("map the cell's ids ({file}): {e}"));
+            match e.kind() {
+                std::io::ErrorKind::PermissionDenied => error.fix(RESTRICTED),
+                _ => error,
+            }
+        })
+    };
+    if !as_root {
+        write("setgroups", "deny".into())?;
+    }
+    write("uid_map", format!("{AGENT_UID} {uid} 1\n"))?;
+    write("gid_map", format!("{AGENT_GID} {gid} 1\n"))
+}
+
+/// The line for Ubuntu 24.04 and later, whose AppArmor takes capabilities away in user namespaces.
+const RESTRICTED: &str = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
+
+fn namespaces_refused(error: &std::io::Error) -> SetupError {
+    let read = |p: &str| std::fs::read_to_string(p).unwrap_or_default().trim().to_owned();
+    let refused = SetupError::new(format!("this machine refuses the namespaces a cell needs: {error}"));
+    if read("/proc/sys/user/max_user_namespaces") == "0" {
+        return refused.fix("sudo sysctl -w user.max_user_namespaces=15000");
+    }
+    if read("/proc/sys/kernel/unprivileged_userns_clone") == "0" {
+        return refused.fix("sudo sysctl -w kernel.unprivileged_userns_clone=1");
+    }
+    if read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" {
+        return refused.fix(RESTRICTED);
+    }
+    refused.fix("allow user namespaces for this user (seccomp or a container's policy forbids them)")
+}
+
+fn ready(reports: &OwnedFd) -> Result<(u32, Vec<OwnedFd>), SetupError> {
+    let mut wait = [PollFd::new(reports, PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: i64::try_from(SETUP_LIMIT.as_secs()).unwrap_or(20), tv_nsec: 0 };
+    let hung = || SetupError::new("the cell did not come up in time");
+    if poll(&mut wait, Some(&limit)).map_err(|_| hung())? == 0 {
+        return Err(hung());
+    }
+    match receive(reports).map_err(|e| SetupError::new(format!("the cell's first word: {e}")))? {
+        Some((Word::Ready { landlock }, fds)) => Ok((landlock, fds)),
+        Some((Word::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
+        _ => Err(SetupError::new("the cell ended while it was set up")),
+    }
+}
+
+fn send(socket: &OwnedFd, bytes: &[u8]) -> Result<(), SetupError> {
+    rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL)
+        .map(|_| ())
+        .map_err(|_| SetupError::new("the cell ended while it was set up"))
+}
+
+fn receive(socket: &OwnedFd) -> std::io::Result<Option<(Word, Vec<OwnedFd>)>> {
+    let mut bytes = vec![0u8; 64 * 1024];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = loop {
+        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    let word = serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default()).map_err(std::io::Error::other)?;
+    Ok(Some((word, fds)))
+}

@@ -1,0 +1,163 @@
+//! Limits on memory, processes and time: a cgroup where there is one to be had, else a watched sum.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Limits;
+
+/// What holds the limits, for `doctor` and for profiles that require it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforced {
+    /// ABI; 0 is none.
+    pub landlock: u32,
+    /// `v2`, `v1` or `watched`.
+    pub cgroup: String,
+}
+
+/// What cell-init has to watch itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watch {
+    pub memory: Option<u64>,
+    pub processes: Option<u64>,
+    pub seconds: Option<u64>,
+}
+
+/// The groups that a cell was put in; removed with it.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    kind: &'static str,
+    folders: Vec<PathBuf>,
+}
+
+impl Group {
+    /// Make the groups that this user may make: v2 by delegation, v1 as root; none is no error.
+    pub fn make(session: &str, limits: &Limits) -> Self {
+        if limits.memory.is_none() && limits.processes.is_none() && limits.cpu_percent.is_none() {
+            return Self { kind: "watched", folders: Vec::new() };
+        }
+        Self::v2(session, limits).or_else(|| Self::v1(session, limits)).unwrap_or(Self { kind: "watched", folders: vec![] })
+    }
+
+    fn v2(session: &str, limits: &Limits) -> Option<Self> {
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let path = own.lines().find_map(|l| l.strip_prefix("0::"))?;
+        let parent = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
+        let controllers = fs::read_to_string(parent.join("cgroup.subtree_control")).ok()?;
+        if !controllers.contains("memory") || !controllers.contains("pids") {
+            return None;
+        }
+        let folder = parent.join(format!("chaperone-{session}"));
+        fs::create_dir(&folder).ok()?;
+        let group = Self { kind: "v2", folders: vec![folder.clone()] };
+        let mut set = true;
+        if let Some(bytes) = limits.memory {
+            set &= fs::write(folder.join("memory.max"), bytes.to_string()).is_ok();
+            set &= fs::write(folder.join("memory.oom.group"), "1").is_ok();
+            // Swap would only hide the limit; not every kernel accounts for it.
+            drop(fs::write(folder.join("memory.swap.max"), "0"));
+        }
+        if let Some(count) = limits.processes {
+            set &= fs::write(folder.join("pids.max"), count.to_string()).is_ok();
+        }
+        if let Some(percent) = limits.cpu_percent {
+            set &= fs::write(folder.join("cpu.max"), format!("{} 100000", u64::from(percent) * 1000)).is_ok();
+        }
+        set.then_some(group)
+    }
+
+    fn v1(session: &str, limits: &Limits) -> Option<Self> {
+        let mut group = Self { kind: "v1", folders: Vec::new() };
+        let mut make = |controller: &str, settings: &[(&str, String)]| {
+            let folder = Path::new("/sys/fs/cgroup").join(controller).join(format!("chaperone-{session}"));
+            let made = fs::create_dir(&folder).is_ok();
+            if made {
+                group.folders.push(folder.clone());
+            }
+            made && settings.iter().all(|(file, value)| fs::write(folder.join(file), value).is_ok())
+        };
+        let mut all = true;
+        if let Some(bytes) = limits.memory {
+            all &= make("memory", &[("memory.limit_in_bytes", bytes.to_string())]);
+        }
+        if let Some(count) = limits.processes {
+            all &= make("pids", &[("pids.max", count.to_string())]);
+        }
+        if let Some(percent) = limits.cpu_percent {
+            all &= make("cpu", &[("cpu.cfs_period_us", "100000".into()), ("cpu.cfs_quota_us", (u64::from(percent) * 1000).to_string())]);
+        }
+        all.then_some(group)
+    }
+
+    /// Put the cell's PID 1, and so all of the cell, into the groups.
+    pub fn add(&self, pid: i32) -> Result<(), crate::plan::SetupError> {
+        for folder in &self.folders {
+            fs::write(folder.join("cgroup.procs"), pid.to_string())
+                .map_err(|e| crate::plan::SetupError::new(format!("put the cell into {}: {e}", folder.display())))?;
+        }
+        Ok(())
+    }
+
+    pub fn enforced(&self, landlock: u32) -> Enforced {
+        Enforced { landlock, cgroup: self.kind.to_owned() }
+    }
+
+    /// What no group holds must be watched.
+    pub fn watch(&self, limits: &Limits) -> Watch {
+        let watched = self.folders.is_empty();
+        Watch {
+            memory: limits.memory.filter(|_| watched),
+            processes: limits.processes.filter(|_| watched),
+            seconds: limits.seconds,
+        }
+    }
+
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.folders.iter().any(|folder| {
+            let count = |file: &str, field: &str| {
+                fs::read_to_string(folder.join(file)).is_ok_and(|text| {
+                    text.lines().any(|l| {
+                        l.strip_prefix(field).and_then(|n| n.trim().parse::<u64>().ok()).is_some_and(|n| n > 0)
+                    })
+                })
+            };
+            count("memory.events", "oom_kill ") || count("memory.oom_control", "oom_kill ")
+        })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for folder in &self.folders {
+            // The kernel takes a moment to empty a group whose last process was reaped.
+            for _ in 0..50 {
+                match fs::remove_dir(folder) {
+                    Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
+                        std::thread::sleep(std::time::Duration::from_millis(2));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+}
+
+/// Memory and process count of everything in this PID namespace, read from its /proc.
+pub(crate) fn usage() -> (u64, u64) {
+    let page = rustix::param::page_size() as u64;
+    let (mut bytes, mut count) = (0, 0);
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().filter(|n| n.bytes().all(|b| b.is_ascii_digit())) else { continue };
+        if pid == "1" {
+            continue;
+        }
+        let Ok(statm) = fs::read_to_string(format!("/proc/{pid}/statm")) else { continue };
+        let mut fields = statm.split_whitespace().skip(1).filter_map(|f| f.parse::<u64>().ok());
+        let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
+        bytes += resident.saturating_sub(shared) * page;
+        count += 1;
+    }
+    (bytes, count)
+}

@@ -1,0 +1,100 @@
+//! What a cell is made from, and why one cannot be made.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::decoys::Decoy;
+
+/// The agent's uid inside the cell; outside it is the person's own, or one of its own when started by root.
+pub const AGENT_UID: u32 = 1000;
+/// The agent's gid inside.
+pub const AGENT_GID: u32 = 1000;
+/// The agent's home: empty, in memory, gone with the cell.
+pub const HOME: &str = "/home/agent";
+
+/// Everything that [`crate::launch`] needs.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub session: String,
+    pub command: Vec<OsString>,
+    /// The whole environment of the agent; nothing is inherited.
+    pub environment: Vec<(OsString, OsString)>,
+    pub workdir: PathBuf,
+    pub mounts: Vec<Mount>,
+    /// Folders shown read-only at their own place: an agent's installation outside /usr.
+    pub read_only: Vec<PathBuf>,
+    pub caches: Vec<Cache>,
+    pub decoys: Vec<Decoy>,
+    pub limits: Limits,
+    pub terminal: Terminal,
+    /// Allows ptrace inside the cell.
+    pub debug: bool,
+    /// This program, for `chaperone mcp` and `chaperone why` inside.
+    pub self_exe: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// Absolute path in the cell.
+    pub at: PathBuf,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// A FUSE mount whose descriptor is handed out.
+    Fuse,
+    ReadOnly { source: PathBuf },
+    Overlay { lower: PathBuf, upper: PathBuf, work: PathBuf },
+}
+
+/// A tool's cache: the person's below and read-only, a layer of the session above.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// Absolute path in the cell.
+    pub at: PathBuf,
+    pub lower: Option<PathBuf>,
+    pub upper: PathBuf,
+    pub work: PathBuf,
+}
+
+/// `None` is no limit.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Bytes of the whole cell.
+    pub memory: Option<u64>,
+    pub processes: Option<u64>,
+    /// Per cent of one processor.
+    pub cpu_percent: Option<u32>,
+    /// Seconds of wall time.
+    pub seconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terminal {
+    /// Standard input, output and error are the caller's.
+    Inherit,
+    /// A pseudo-terminal of the cell's own.
+    Pty { rows: u16, columns: u16 },
+}
+
+/// Why a cell cannot be made; `fix` is the one line that mends it.
+#[derive(Debug, Error)]
+#[error("{what}")]
+pub struct SetupError {
+    pub what: String,
+    pub fix: Option<String>,
+}
+
+impl SetupError {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), fix: None }
+    }
+
+    pub(crate) fn fix(mut self, line: impl Into<String>) -> Self {
+        self.fix = Some(line.into());
+        self
+    }
+}

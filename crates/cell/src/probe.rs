@@ -1,0 +1,102 @@
+//! What this machine can enforce, tried for real in a child process.
+
+use serde::Serialize;
+
+use crate::limits::Group;
+use crate::plan::{Kind, Limits, Mount, Plan, Terminal};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerState {
+    Ok,
+    Partial,
+    Missing,
+}
+
+/// One layer, as `doctor --json` prints it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Layer {
+    pub layer: &'static str,
+    pub state: LayerState,
+    pub required: bool,
+    pub detail: String,
+    /// The line that mends it.
+    pub fix: Option<String>,
+}
+
+/// Try every layer of the native cell. The caller must have one thread only.
+#[must_use]
+pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    let landlock = chaperone_sys::landlock::abi();
+    let plan = |fuse: bool| Plan {
+        session: format!("probe-{}", std::process::id()),
+        command: vec!["true".into()],
+        environment: vec![],
+        workdir: "/".into(),
+        mounts: if fuse { vec![Mount { at: "/workspace".into(), kind: Kind::Fuse }] } else { vec![] },
+        read_only: vec![],
+        caches: vec![],
+        decoys: vec![],
+        limits: Limits::default(),
+        terminal: Terminal::Inherit,
+        debug: false,
+        self_exe: self_exe.to_owned(),
+    };
+    let whole = crate::launch(&plan(false));
+    let (state, detail, fix) = match &whole {
+        Ok(_) => (LayerState::Ok, "user, mount, pid, net, ipc, uts and cgroup namespaces, and a root of its own".to_owned(), None),
+        Err(e) => (LayerState::Missing, e.what.clone(), e.fix.clone()),
+    };
+    layers.push(Layer { layer: "namespaces", state, required: true, detail, fix });
+    if let Ok(cell) = whole {
+        cell.kill();
+        drop(cell.wait());
+    }
+    layers.push(seccomp());
+    let (state, detail, fix) = match crate::launch(&plan(true)) {
+        Ok(cell) => {
+            cell.kill();
+            drop(cell.wait());
+            (LayerState::Ok, "/dev/fuse can be mounted in a cell".to_owned(), None)
+        }
+        Err(e) => (LayerState::Missing, e.what, e.fix),
+    };
+    layers.push(Layer { layer: "fuse", state, required: true, detail, fix });
+    let (state, detail, fix) = match landlock {
+        0 => (LayerState::Missing, "this kernel has no Landlock".to_owned(), Some("boot with lsm=landlock,… or a kernel of 5.13 or later".to_owned())),
+        1..=5 => (LayerState::Partial, format!("ABI {landlock}: files, but no scopes for signals and abstract sockets (ABI 6)"), Some("a kernel of 6.12 or later".to_owned())),
+        _ => (LayerState::Ok, format!("ABI {landlock}: files, signals and abstract sockets"), None),
+    };
+    layers.push(Layer { layer: "landlock", state, required: false, detail, fix });
+    layers.push(cgroup());
+    layers
+}
+
+fn seccomp() -> Layer {
+    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    let (state, detail) = if actions.contains("user_notif") {
+        (LayerState::Ok, "allow-list with recorded refusals")
+    } else if actions.contains("errno") {
+        (LayerState::Missing, "this kernel cannot report refused calls (needs 5.0)")
+    } else {
+        (LayerState::Missing, "this kernel has no seccomp filters")
+    };
+    Layer { layer: "seccomp", state, required: true, detail: detail.to_owned(), fix: None }
+}
+
+fn cgroup() -> Layer {
+    let limits = Limits { memory: Some(1 << 30), processes: Some(64), ..Limits::default() };
+    let group = Group::make(&format!("probe-{}", std::process::id()), &limits);
+    let kind = group.enforced(0).cgroup;
+    let (state, fix) = if kind == "watched" {
+        (LayerState::Partial, Some("start it as: systemd-run --user --scope -p Delegate=yes chaperone …".to_owned()))
+    } else {
+        (LayerState::Ok, None)
+    };
+    let detail = match kind.as_str() {
+        "watched" => "no cgroup can be made: the sum of the cell's processes is watched instead".to_owned(),
+        known => format!("cgroup {known} holds memory, processes and CPU"),
+    };
+    Layer { layer: "cgroup", state, required: false, detail, fix }
+}

@@ -1,0 +1,328 @@
+//! The cell's root: a fresh tmpfs with read-only parts of the system, a synthetic `/etc`, an empty home, and the
+//! mounts of the session. Sources are opened first; nothing is resolved twice.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use chaperone_sys::{ReadOnly, set_mount_attributes};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change, move_mount,
+    open_tree, unmount,
+};
+
+use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Plan, SetupError};
+
+/// Where the new root is built before it becomes `/`.
+const BASE: &str = "/tmp";
+/// Bytes of the cell's in-memory folders together are bounded by these, each.
+const TMP_SIZE: &str = "mode=0755,size=50%";
+
+/// Read-only folders of the system.
+const SYSTEM: &[&str] = &["/usr", "/opt"];
+/// Links (or folders) beside /usr.
+const MERGED: &[&str] = &["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+/// What programs need of /etc; nothing that holds a secret.
+const ETC: &[&str] = &[
+    "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "debian_version", "fonts", "gai.conf",
+    "host.conf", "inputrc", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk", "ld.so.cache", "ld.so.conf",
+    "ld.so.conf.d", "libreoffice", "locale.alias", "localtime", "lsb-release", "magic", "mime.types", "nsswitch.conf",
+    "os-release", "perl", "pki", "profile", "protocols", "python3", "python3.11", "python3.12", "python3.13", "services",
+    "sgml", "ssl", "terminfo", "timezone", "vim", "xml",
+];
+/// Devices that exist in the cell.
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+
+/// What a root yields besides itself.
+#[derive(Debug)]
+pub struct Built {
+    /// One descriptor for each FUSE mount, in the plan's order.
+    pub fuse: Vec<OwnedFd>,
+    pub channel: UnixListener,
+}
+
+/// Sources opened before anything is mounted over them, and before the uid changes.
+pub struct Sources {
+    trees: Vec<(PathBuf, OwnedFd)>,
+    links: Vec<(PathBuf, PathBuf)>,
+    devices: Vec<(&'static str, OwnedFd)>,
+    fuse: Vec<OwnedFd>,
+    overlays: Vec<(PathBuf, [OwnedFd; 3])>,
+}
+
+impl Sources {
+    /// Open everything that the plan names.
+    ///
+    /// # Errors
+    /// What is missing, with the line that mends it.
+    pub fn open(plan: &Plan) -> Result<Self, SetupError> {
+        let mut sources = Self { trees: vec![], links: vec![], devices: vec![], fuse: vec![], overlays: vec![] };
+        // What happens to mounts in here must never travel out.
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(failed("make mounts private"))?;
+        for path in SYSTEM.iter().map(Path::new).filter(|p| p.is_dir()) {
+            sources.trees.push((path.to_owned(), clone_tree(path)?));
+        }
+        for path in MERGED.iter().map(Path::new) {
+            match fs::read_link(path) {
+                Ok(target) => sources.links.push((path.to_owned(), target)),
+                Err(_) if path.is_dir() => sources.trees.push((path.to_owned(), clone_tree(path)?)),
+                Err(_) => {}
+            }
+        }
+        for name in ETC {
+            let path = Path::new("/etc").join(name);
+            match fs::read_link(&path) {
+                Ok(target) => sources.links.push((path, target)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => sources.trees.push((path.clone(), clone_tree(&path)?)),
+            }
+        }
+        for path in &plan.read_only {
+            sources.trees.push((path.clone(), clone_tree(path)?));
+        }
+        sources.trees.push((PathBuf::from("/run/chaperone/bin/chaperone"), clone_tree(&plan.self_exe)?));
+        for name in DEVICES {
+            sources.devices.push((name, clone_tree(&Path::new("/dev").join(name))?));
+        }
+        for mount in &plan.mounts {
+            match &mount.kind {
+                Kind::Fuse => sources.fuse.push(open_fuse()?),
+                Kind::ReadOnly { source } => sources.trees.push((mount.at.clone(), clone_tree(source)?)),
+                Kind::Overlay { lower, upper, work } => {
+                    sources.overlays.push((mount.at.clone(), [folder(lower)?, folder(upper)?, folder(work)?]));
+                }
+            }
+        }
+        for cache in &plan.caches {
+            let lower = match &cache.lower {
+                Some(lower) => folder(lower)?,
+                // Nothing of the person's: a folder that is always empty below the layer.
+                None => folder(Path::new("/proc/sys/fs/binfmt_misc"))?,
+            };
+            sources.overlays.push((cache.at.clone(), [lower, folder(&cache.upper)?, folder(&cache.work)?]));
+        }
+        Ok(sources)
+    }
+}
+
+/// Build the root, make it `/`, and let go of the old one.
+///
+/// # Errors
+/// The step that failed.
+pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
+    tmpfs(Path::new(BASE), TMP_SIZE)?;
+    let base = open_dir(Path::new(BASE))?;
+    skeleton()?;
+    for (at, tree) in &sources.trees {
+        attach(tree, at, true)?;
+    }
+    for (at, target) in &sources.links {
+        let inside = inside(at);
+        make_parent(&inside)?;
+        symlink(target, &inside).map_err(io_failed(&format!("link {}", at.display())))?;
+    }
+    for (name, device) in &sources.devices {
+        let at = Path::new("/dev").join(name);
+        File::create(inside(&at)).map_err(io_failed("make /dev"))?;
+        set_mount_attributes(device.as_fd(), ReadOnly::No, true, false).map_err(io_failed("restrict a device"))?;
+        place(device, &at)?;
+    }
+    for folder in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
+        let mode = if folder == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
+        tmpfs(&inside(Path::new(folder)), mode)?;
+    }
+    proc_and_pts()?;
+    for (at, [lower, upper, work]) in &sources.overlays {
+        overlay(at, lower, upper, work)?;
+    }
+    let mut fuse = sources.fuse.into_iter();
+    let mut served = Vec::new();
+    for mount in plan.mounts.iter().filter(|m| matches!(m.kind, Kind::Fuse)) {
+        let Some(descriptor) = fuse.next() else { return Err(SetupError::new("a mount has no descriptor")) };
+        mount_fuse(&mount.at, &descriptor)?;
+        served.push(descriptor);
+    }
+    decoys(plan)?;
+    let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel"))).map_err(io_failed("bind the channel"))?;
+    pivot(&base)?;
+    let root = open_dir(Path::new("/"))?;
+    set_mount_attributes(root.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("make / read-only"))?;
+    Ok(Built { fuse: served, channel })
+}
+
+/// Folders and synthetic files.
+fn skeleton() -> Result<(), SetupError> {
+    for folder in ["/dev/pts", "/dev/shm", "/etc", HOME, "/proc", "/run/chaperone/bin", "/tmp", "/var/tmp", "/var/lib", "/workspace"] {
+        make_folder(&inside(Path::new(folder)))?;
+    }
+    let ids = format!("{AGENT_UID}:{AGENT_GID}");
+    let files = [
+        ("/etc/passwd", format!("root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nagent:x:{ids}:agent:{HOME}:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n")),
+        ("/etc/group", format!("root:x:0:\nagent:x:{AGENT_GID}:\ntty:x:5:\nnogroup:x:65534:\n")),
+        ("/etc/hosts", "127.0.0.1 localhost cell\n::1 localhost\n".to_owned()),
+        ("/etc/hostname", "cell\n".to_owned()),
+        ("/etc/resolv.conf", "# No network in this cell.\n".to_owned()),
+        ("/etc/machine-id", "00000000000000000000000000000001\n".to_owned()),
+        ("/etc/shells", "/bin/sh\n/bin/bash\n".to_owned()),
+    ];
+    for (path, text) in files {
+        fs::write(inside(Path::new(path)), text).map_err(io_failed(path))?;
+    }
+    let links = [
+        ("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"), ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"), ("/dev/ptmx", "pts/ptmx"), ("/var/run", "../run"),
+        ("/etc/mtab", "/proc/self/mounts"),
+    ];
+    for (at, target) in links {
+        symlink(target, inside(Path::new(at))).map_err(io_failed(at))?;
+    }
+    Ok(())
+}
+
+fn proc_and_pts() -> Result<(), SetupError> {
+    let careful = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", inside(Path::new("/proc")), "proc", careful, None).map_err(|e| {
+        SetupError::new(format!("mount /proc in the cell: {e}"))
+            .fix("run outside of a container, or give the container an unmasked /proc (--security-opt systempaths=unconfined)")
+    })?;
+    mount(
+        "devpts",
+        inside(Path::new("/dev/pts")),
+        "devpts",
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        Some(c"newinstance,ptmxmode=0666,mode=0620"),
+    )
+    .map_err(failed("mount /dev/pts"))
+}
+
+fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd) -> Result<(), SetupError> {
+    let target = inside(at);
+    make_folder(&target)?;
+    let fd = |d: &OwnedFd| format!("/proc/self/fd/{}", d.as_raw_fd());
+    let options = format!("lowerdir={},upperdir={},workdir={},userxattr", fd(lower), fd(upper), fd(work));
+    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
+    mount("overlay", &target, "overlay", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
+        .map_err(failed(&format!("mount an overlay at {}", at.display())))
+}
+
+fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
+    let target = inside(at);
+    make_folder(&target)?;
+    let options = format!(
+        "fd={},rootmode=40000,user_id={AGENT_UID},group_id={AGENT_GID},max_read=1048576",
+        descriptor.as_raw_fd()
+    );
+    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;
+    mount("chaperone", &target, "fuse.chaperone", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
+        .map_err(failed(&format!("mount {}", at.display())))
+}
+
+fn decoys(plan: &Plan) -> Result<(), SetupError> {
+    for decoy in &plan.decoys {
+        let at = inside(&decoy.path);
+        if fs::symlink_metadata(&at).is_ok() {
+            continue;
+        }
+        make_parent(&at)?;
+        fs::write(&at, crate::decoys::CONTENT).map_err(io_failed("make a decoy"))?;
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o600)).map_err(io_failed("make a decoy"))?;
+    }
+    Ok(())
+}
+
+fn pivot(base: &OwnedFd) -> Result<(), SetupError> {
+    rustix::process::fchdir(base).map_err(failed("enter the new root"))?;
+    rustix::process::pivot_root(".", ".").map_err(failed("make the new root /"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(failed("let go of the old root"))?;
+    rustix::process::chdir("/").map_err(failed("enter /"))
+}
+
+/// Put a cloned tree at its place, read-only.
+fn attach(tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), SetupError> {
+    let target = inside(at);
+    let is_dir = rustix::fs::fstat(tree).map_err(failed("look at a source"))?.st_mode & 0o170_000 == 0o040_000;
+    if is_dir {
+        make_folder(&target)?;
+    } else {
+        make_parent(&target)?;
+        File::create(&target).map_err(io_failed(&format!("make the place of {}", at.display())))?;
+    }
+    let read_only = if read_only { ReadOnly::Yes } else { ReadOnly::No };
+    set_mount_attributes(tree.as_fd(), read_only, false, true).map_err(io_failed("make a source read-only"))?;
+    place(tree, at)
+}
+
+fn place(tree: &OwnedFd, at: &Path) -> Result<(), SetupError> {
+    move_mount(tree, "", CWD, inside(at), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(failed(&format!("mount {}", at.display())))
+}
+
+fn clone_tree(path: &Path) -> Result<OwnedFd, SetupError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, path, flags).map_err(failed(&format!("open {}", path.display())))
+}
+
+fn folder(path: &Path) -> Result<OwnedFd, SetupError> {
+    open_dir(path)
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd, SetupError> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed(&format!("open {}", path.display())))
+}
+
+fn open_fuse() -> Result<OwnedFd, SetupError> {
+    rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|e| {
+        let fix = match e {
+            rustix::io::Errno::NOENT => "sudo modprobe fuse",
+            _ => "sudo chmod 666 /dev/fuse",
+        };
+        SetupError::new(format!("/dev/fuse cannot be opened ({e}), and mediated mounts need it")).fix(fix)
+    })
+}
+
+fn tmpfs(at: &Path, options: &str) -> Result<(), SetupError> {
+    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;
+    mount("cell", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
+        .map_err(failed(&format!("mount a tmpfs at {}", at.display())))
+}
+
+fn make_parent(path: &Path) -> Result<(), SetupError> {
+    path.parent().map_or(Ok(()), make_folder)
+}
+
+/// Make a folder of the new root. A link on the way is refused: it would be followed in the old root.
+fn make_folder(path: &Path) -> Result<(), SetupError> {
+    let mut at = PathBuf::from(BASE);
+    for name in path.strip_prefix(BASE).unwrap_or(path).components() {
+        at.push(name);
+        match fs::symlink_metadata(&at) {
+            Ok(meta) if meta.is_symlink() => {
+                return Err(SetupError::new(format!("{} leads through a link", path.display())));
+            }
+            Ok(_) => {}
+            Err(_) => fs::create_dir(&at).map_err(io_failed(&format!("make {}", at.display())))?,
+        }
+    }
+    Ok(())
+}
+
+/// A cell path below the root that is being built.
+fn inside(path: &Path) -> PathBuf {
+    Path::new(BASE).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn failed(what: &str) -> impl Fn(rustix::io::Errno) -> SetupError {
+    let what = what.to_owned();
+    move |e| SetupError::new(format!("{what}: {e}"))
+}
+
+fn io_failed(what: &str) -> impl Fn(io::Error) -> SetupError {
+    let what = what.to_owned();
+    move |e| SetupError::new(format!("{what}: {e}"))
+}

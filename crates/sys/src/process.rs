@@ -1,0 +1,317 @@
+//! Processes: clone into namespaces, fork without exec, drop every privilege, exec.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// Where a fork returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    Parent { child: i32 },
+    Child,
+}
+
+/// `clone(2)` without a new stack (like fork), into new user, mount, pid, net, ipc, uts and cgroup namespaces.
+///
+/// # Errors
+/// `EPERM` and `ENOSPC` where user namespaces are restricted; otherwise what the kernel says.
+pub fn clone_into_namespaces() -> io::Result<Forked> {
+    let flags = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP
+        | libc::SIGCHLD;
+    // SAFETY: no CLONE_VM and no stack: the child gets a copy of this process and goes on where the parent is, as
+    // after fork. Callers are single-threaded (documented at `chaperone_cell::launch`), so no lock is held by a
+    // thread that does not exist in the child.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    forked(pid)
+}
+
+/// `fork(2)`, for single-threaded callers.
+///
+/// # Errors
+/// What the kernel says.
+pub fn fork() -> io::Result<Forked> {
+    // SAFETY: as above; cell-init has one thread.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    forked(pid)
+}
+
+fn forked(pid: libc::c_long) -> io::Result<Forked> {
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        child => i32::try_from(child).map(|child| Forked::Parent { child }).map_err(io::Error::other),
+    }
+}
+
+/// Be killed when the parent dies.
+///
+/// # Errors
+/// What the kernel says.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })
+}
+
+/// Empty the capability sets of this thread and the bounding set, lock the securebits, and never gain a privilege
+/// again.
+///
+/// # Errors
+/// What the kernel says.
+pub fn keep_no_privileges() -> io::Result<()> {
+    // SECBIT_NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE with their locks, KEEP_CAPS locked off.
+    const LOCKED: libc::c_ulong = 0b1110_1111;
+    // SAFETY: integer arguments only.
+    unsafe {
+        for capability in 0..=63 {
+            if libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 {
+                break; // Beyond the last capability of this kernel.
+            }
+        }
+        check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))?;
+        check(libc::prctl(libc::PR_SET_SECUREBITS, LOCKED, 0, 0, 0))?;
+    }
+    clear_capabilities()?;
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })
+}
+
+/// Empty the permitted, effective and inheritable sets.
+///
+/// # Errors
+/// What the kernel says.
+pub fn clear_capabilities() -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let data = [0u32; 6];
+    // SAFETY: header and data have the layout of capability version 3 (capset(2)) and live through the call.
+    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    check(if done == 0 { 0 } else { -1 })
+}
+
+/// Become `uid` and `gid` for good, without supplementary groups where that is allowed.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_ids(uid: u32, gid: u32, drop_groups: bool) -> io::Result<()> {
+    // SAFETY: integer arguments and a null list of length zero; one thread, so the raw calls are process-wide.
+    unsafe {
+        if drop_groups {
+            check_long(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<u32>()))?;
+        }
+        check_long(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+        check_long(libc::syscall(libc::SYS_setresuid, uid, uid, uid))
+    }
+}
+
+/// Bring the loopback interface of this network namespace up.
+///
+/// # Errors
+/// What the kernel says.
+pub fn bring_up_loopback() -> io::Result<()> {
+    // SAFETY: a datagram socket owned here; `request` is a zeroed ifreq with a NUL-terminated name that lives
+    // through the calls.
+    unsafe {
+        let raw = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        check(raw)?;
+        let socket = OwnedFd::from_raw_fd(raw);
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo\0") {
+            *to = (*from).cast_signed();
+        }
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request))
+    }
+}
+
+/// Name this UTS namespace.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_host_name(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length of a live string.
+    check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) })
+}
+
+/// Block the signals that `cell-init` takes and make a descriptor to read them from.
+///
+/// # Errors
+/// What the kernel says.
+pub fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigemptyset before use; the descriptor is owned from here.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        check(libc::sigemptyset(&raw mut set))?;
+        for signal in signals {
+            check(libc::sigaddset(&raw mut set, *signal))?;
+        }
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()))?;
+        let raw = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(raw)?;
+        Ok(OwnedFd::from_raw_fd(raw))
+    }
+}
+
+/// The next signal from a [`signal_descriptor`], if any.
+///
+/// # Errors
+/// What the kernel says.
+pub fn take_signal(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    // SAFETY: reads at most one signalfd_siginfo into a zeroed one of that size.
+    unsafe {
+        let mut info: libc::signalfd_siginfo = std::mem::zeroed();
+        let size = size_of::<libc::signalfd_siginfo>();
+        let got = libc::read(descriptor.as_raw_fd(), (&raw mut info).cast(), size);
+        match got {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => Ok(None),
+            -1 => Err(io::Error::last_os_error()),
+            n if usize::try_from(n) == Ok(size) => Ok(i32::try_from(info.ssi_signo).ok()),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Reap one ended child without waiting: its pid and exit code (128 + n for a signal), and whether a signal ended it.
+///
+/// # Errors
+/// What the kernel says; no children is `Ok(None)`.
+pub fn wait_child(pid: i32, block: bool) -> io::Result<Option<(i32, i32, bool)>> {
+    let mut status = 0;
+    // SAFETY: `status` lives through the call.
+    let got = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | if block { 0 } else { libc::WNOHANG }) };
+    if got == -1 {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ECHILD) => Ok(None),
+            Some(libc::EINTR) if block => wait_child(pid, block),
+            _ => Err(error),
+        };
+    }
+    if got == 0 {
+        return Ok(None);
+    }
+    if libc::WIFSIGNALED(status) {
+        return Ok(Some((got, 128 + libc::WTERMSIG(status), true)));
+    }
+    Ok(Some((got, libc::WEXITSTATUS(status), false)))
+}
+
+/// Close every descriptor but 0, 1 and 2, and those in `but`.
+///
+/// # Errors
+/// What the kernel says.
+pub fn close_all_but_stdio(but: &[i32]) -> io::Result<()> {
+    let mut kept: Vec<u32> = but.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
+    kept.sort_unstable();
+    let mut first: u32 = 3;
+    for fd in kept {
+        if fd > first {
+            close_range(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: integer arguments; callers are about to exec or exit and own every descriptor they name.
+    check_long(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+}
+
+/// `execve(2)`; searches PATH of `environment` as a shell does. Returns only on failure. Signals are unblocked and
+/// set to their defaults first.
+#[must_use]
+pub fn exec(command: &[OsString], environment: &[(OsString, OsString)]) -> io::Error {
+    let Ok(arguments) = command.iter().map(|a| CString::new(a.as_bytes())).collect::<Result<Vec<_>, _>>() else {
+        return io::Error::from_raw_os_error(libc::EINVAL);
+    };
+    let pairs = environment.iter().map(|(k, v)| {
+        let mut pair = k.as_bytes().to_vec();
+        pair.push(b'=');
+        pair.extend_from_slice(v.as_bytes());
+        CString::new(pair)
+    });
+    let Ok(pairs) = pairs.collect::<Result<Vec<_>, _>>() else {
+        return io::Error::from_raw_os_error(libc::EINVAL);
+    };
+    let Some(name) = command.first() else { return io::Error::from_raw_os_error(libc::ENOENT) };
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter().map(|c| c.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    };
+    let (argv, envp) = (pointers(&arguments), pointers(&pairs));
+    // SAFETY: the set is initialised before use; SIGPIPE was ignored by the Rust runtime.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+    let mut last = io::Error::from_raw_os_error(libc::ENOENT);
+    for candidate in candidates(name, environment) {
+        let Ok(path) = CString::new(candidate) else { continue };
+        // SAFETY: NULL-terminated arrays of NUL-terminated strings that live until the call returns.
+        unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+        let error = io::Error::last_os_error();
+        if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) {
+            last = error;
+        }
+    }
+    last
+}
+
+fn candidates(name: &OsStr, environment: &[(OsString, OsString)]) -> Vec<Vec<u8>> {
+    if name.as_bytes().contains(&b'/') {
+        return vec![name.as_bytes().to_vec()];
+    }
+    let path = environment.iter().find(|(k, _)| k == "PATH").map(|(_, v)| v.as_bytes().to_vec()).unwrap_or_default();
+    path.split(|b| *b == b':')
+        .filter(|d| d.starts_with(b"/"))
+        .map(|d| [d, b"/", name.as_bytes()].concat())
+        .collect()
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn check_long(result: libc::c_long) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Send a signal to every process that this one may signal, but itself: from PID 1, everything in its namespace.
+///
+/// # Errors
+/// What the kernel says.
+pub fn signal_everybody(signal: i32) -> io::Result<()> {
+    if std::process::id() != 1 {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    // SAFETY: integer arguments; only ever called as PID 1 of a namespace, checked above.
+    check(unsafe { libc::kill(-1, signal) })
+}
+
+/// End this process at once, without running anything that the parent's copy of this program registered.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: never returns.
+    unsafe { libc::_exit(code) }
+}
+
+/// Whether `/proc/self` belongs to this process's uid (and it may be traced).
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable), 0, 0, 0) })
+}

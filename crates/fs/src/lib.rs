@@ -1,1 +1,16 @@
+//! The mediated file system: a FUSE server over the person's folder merged with what the agent staged.
+//!
+//! [`Tree`] is the merged view and the stage; [`serve`] answers the kernel's requests on it; whatever makes content
+//! readable or changes something goes through the [`Gate`], behind which the decision pipeline stands.
 #![forbid(unsafe_code)]
+
+mod gate;
+mod journal;
+mod protocol;
+mod requests;
+mod server;
+mod tree;
+
+pub use gate::{Cancel, ChangeKind, Gate, Object, ObjectKind, OpenRequest, Opened, Opening, Refused};
+pub use server::{Options, Server, serve};
+pub use tree::{Attributes, Opened as OpenedFile, Tree, TreeError};

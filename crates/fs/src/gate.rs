@@ -1,0 +1,119 @@
+//! The seam to the decision pipeline.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What kind of thing a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    File,
+    Dir,
+    Symlink,
+}
+
+/// The resolved object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Object {
+    pub kind: ObjectKind,
+    pub dev: u64,
+    pub ino: u64,
+    pub nlink: u64,
+    /// Bytes.
+    pub size: u64,
+    pub mtime_ns: i128,
+    pub ctime_ns: i128,
+    /// The content is the agent's own, or was released to it before.
+    pub staged: bool,
+}
+
+/// The opening of an existing object.
+#[derive(Debug, Clone)]
+pub struct OpenRequest {
+    /// Relative to the mount.
+    pub path: String,
+    /// Where a moved file of the person's comes from.
+    pub origin: Option<String>,
+    pub object: Object,
+    /// The object, open for reading; decide on this and nothing else.
+    pub file: Arc<File>,
+    pub read: bool,
+    pub write: bool,
+    pub truncate: bool,
+    /// The asking process as this one sees it.
+    pub pid: u32,
+}
+
+/// A staged change, decided at once; it never waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    Create,
+    Write,
+    Delete,
+    Rename,
+    Attributes,
+}
+
+/// An errno for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused(pub i32);
+
+/// What an allowed opening serves.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Names the opening in [`Gate::closed`].
+    pub handle: u64,
+    /// The exact bytes to serve and what identifies them; `None` serves the object itself.
+    pub bytes: Option<(Arc<File>, [u8; 32])>,
+    /// The bytes differ from the object's.
+    pub redacted: bool,
+}
+
+/// A verdict, or the promise of one from a thread that may wait for a person.
+pub enum Opening {
+    Now(Result<Opened, Refused>),
+    Later(Box<dyn FnOnce(&Cancel) -> Result<Opened, Refused> + Send>),
+}
+
+/// Set when the waiting caller was interrupted.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// The caller no longer waits.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Decides and records; implemented by the broker.
+pub trait Gate: Send + Sync {
+    fn open(&self, request: OpenRequest) -> Opening;
+
+    /// # Errors
+    /// The errno for the caller.
+    fn change(
+        &self,
+        kind: ChangeKind,
+        path: &str,
+        to: Option<&str>,
+        object: Option<Object>,
+        pid: u32,
+    ) -> Result<(), Refused>;
+
+    /// A listing; decided and recorded once for each opening of a folder.
+    ///
+    /// # Errors
+    /// The errno for the caller.
+    fn list(&self, path: &str, pid: u32) -> Result<(), Refused>;
+
+    /// Whether a name is shown at all.
+    fn visible(&self, path: &str) -> bool;
+
+    fn closed(&self, handle: u64, path: &str, read: u64, written: u64);
+}

@@ -1,0 +1,646 @@
+//! One function for each request of the kernel.
+
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+use crate::gate::{Cancel, ChangeKind, ObjectKind, OpenRequest, Opened, Opening, Refused};
+use crate::protocol::{Header, MAX_IO, Reader, Reply, Short, op, open as open_flag};
+use crate::server::{Handle, MAX_WAITING, Shared};
+use crate::tree::{Attributes, join};
+
+/// How long the kernel may believe a name and its attributes without asking: what the person changes from outside
+/// is seen after that.
+const TRUST_SECONDS: u64 = 1;
+/// Open flags of Linux.
+const O_ACCMODE: u32 = 3;
+const O_TRUNC: u32 = 0o1000;
+const O_APPEND: u32 = 0o2000;
+const O_EXCL: u32 = 0o200;
+
+/// Why a request failed.
+pub(crate) struct Failed(i32);
+
+impl From<Errno> for Failed {
+    fn from(e: Errno) -> Self {
+        Self(e.raw_os_error())
+    }
+}
+
+impl From<Short> for Failed {
+    fn from(_: Short) -> Self {
+        Self(Errno::INVAL.raw_os_error())
+    }
+}
+
+impl From<Refused> for Failed {
+    fn from(r: Refused) -> Self {
+        Self(r.0)
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(e: std::io::Error) -> Self {
+        crate::tree::errno(e).into()
+    }
+}
+
+type Answer = Result<Reply, Failed>;
+
+/// Answer one request; `None` when no answer is due, or it comes later from another thread.
+pub(crate) fn answer(shared: &Arc<Shared>, header: Header, body: Reader<'_>) -> Option<Vec<u8>> {
+    let done = match header.opcode {
+        op::FORGET | op::BATCH_FORGET => {
+            // A short one forgets nothing: the node lives a little longer.
+            forget(shared, header, body).ok();
+            return None;
+        }
+        op::INTERRUPT => {
+            if let Ok(unique) = { body }.u64()
+                && let Some(cancel) = shared.waiting.lock().get(&unique)
+            {
+                cancel.cancel();
+            }
+            return None;
+        }
+        op::OPEN => match open(shared, header, body) {
+            Ok(Some(reply)) => Ok(reply),
+            Ok(None) => return None,
+            Err(e) => Err(e),
+        },
+        op::LOOKUP => lookup(shared, header, body),
+        op::GETATTR => getattr(shared, header, body),
+        op::SETATTR => setattr(shared, header, body),
+        op::READLINK => readlink(shared, header),
+        op::SYMLINK => symlink(shared, header, body),
+        op::MKNOD => mknod(shared, header, body),
+        op::MKDIR => mkdir(shared, header, body),
+        op::UNLINK => remove(shared, header, body, false),
+        op::RMDIR => remove(shared, header, body, true),
+        op::RENAME => rename(shared, header, body, false),
+        op::RENAME2 => rename(shared, header, body, true),
+        op::LINK => Err(Errno::PERM.into()),
+        op::READ => read(shared, body),
+        op::WRITE => write(shared, body),
+        op::STATFS => statfs(shared),
+        op::RELEASE => release(shared, body),
+        op::FSYNC => fsync(shared, body),
+        op::FSYNCDIR => shared.tree.sync().map(|()| Reply::new()).map_err(Into::into),
+        op::SETXATTR | op::GETXATTR | op::LISTXATTR | op::REMOVEXATTR => Err(Errno::OPNOTSUPP.into()),
+        op::OPENDIR => opendir(shared, header),
+        op::READDIR => readdir(shared, header, body, false),
+        op::READDIRPLUS => readdir(shared, header, body, true),
+        op::RELEASEDIR => releasedir(shared, body),
+        op::CREATE => create(shared, header, body),
+        op::FALLOCATE => fallocate(shared, body),
+        _ => Err(Errno::NOSYS.into()),
+    };
+    Some(match done {
+        Ok(reply) => reply.finish(header.unique, 0),
+        Err(Failed(errno)) => Reply::error(header.unique, errno),
+    })
+}
+
+fn forget(shared: &Shared, header: Header, mut body: Reader<'_>) -> Result<(), Short> {
+    if header.opcode == op::FORGET {
+        let times = body.u64()?;
+        shared.nodes.write().forget(header.node, times);
+        return Ok(());
+    }
+    let count = body.u32()?;
+    let _padding = body.u32()?;
+    let mut nodes = shared.nodes.write();
+    for _ in 0..count {
+        let (node, times) = (body.u64()?, body.u64()?);
+        nodes.forget(node, times);
+    }
+    Ok(())
+}
+
+fn path_of(shared: &Shared, node: u64) -> Result<String, Failed> {
+    shared.nodes.read().path(node).ok_or_else(|| Errno::STALE.into())
+}
+
+fn child(shared: &Shared, parent: u64, name: &[u8]) -> Result<String, Failed> {
+    if name.len() > 255 {
+        return Err(Errno::NAMETOOLONG.into());
+    }
+    // A name that is not UTF-8 cannot be named in a policy, so it does not exist here.
+    let name = std::str::from_utf8(name).map_err(|_| Failed(Errno::ILSEQ.raw_os_error()))?;
+    if name.is_empty() || name == "." || name == ".." || name.contains('/') {
+        return Err(Errno::INVAL.into());
+    }
+    let path = join(&path_of(shared, parent)?, name);
+    if path.len() > 4000 {
+        return Err(Errno::NAMETOOLONG.into());
+    }
+    Ok(path)
+}
+
+fn lookup(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let path = child(shared, header.node, body.name()?)?;
+    if !shared.gate.visible(&path) {
+        return Err(Errno::NOENT.into());
+    }
+    let seen = match shared.tree.attributes(&path) {
+        Ok(seen) => seen,
+        Err(Errno::NXIO) => return Err(Errno::NOENT.into()),
+        Err(e) => return Err(e.into()),
+    };
+    let mut reply = Reply::new();
+    entry(shared, &path, &seen, &mut reply);
+    Ok(reply)
+}
+
+/// `fuse_entry_out`.
+fn entry(shared: &Shared, path: &str, seen: &Attributes, reply: &mut Reply) {
+    let number = shared.nodes.write().looked_up(path);
+    reply.u64(number).u64(1).u64(TRUST_SECONDS).u64(TRUST_SECONDS).u32(0).u32(0);
+    attributes(shared, number, seen, reply);
+}
+
+/// `fuse_attr`.
+fn attributes(shared: &Shared, number: u64, seen: &Attributes, reply: &mut Reply) {
+    let object = seen.object;
+    let size = shared.nodes.read().shown_size(number).unwrap_or(object.size);
+    let split = |ns: i128| {
+        let seconds = u64::try_from(ns.div_euclid(1_000_000_000)).unwrap_or(0);
+        (seconds, u32::try_from(ns.rem_euclid(1_000_000_000)).unwrap_or(0))
+    };
+    let (atime, mtime, ctime) = (split(seen.atime_ns), split(object.mtime_ns), split(object.ctime_ns));
+    reply.u64(object.ino).u64(size).u64(seen.blocks).u64(atime.0).u64(mtime.0).u64(ctime.0);
+    reply.u32(atime.1).u32(mtime.1).u32(ctime.1).u32(seen.mode);
+    reply.u32(u32::try_from(object.nlink).unwrap_or(u32::MAX));
+    reply.u32(shared.options.uid).u32(shared.options.gid).u32(0).u32(4096).u32(0);
+}
+
+fn attr_out(shared: &Shared, number: u64, seen: &Attributes) -> Reply {
+    let mut reply = Reply::new();
+    reply.u64(TRUST_SECONDS).u32(0).u32(0);
+    attributes(shared, number, seen, &mut reply);
+    reply
+}
+
+fn getattr(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let (flags, _, fh) = (body.u32()?, body.u32()?, body.u64()?);
+    let path = path_of(shared, header.node)?;
+    match shared.tree.attributes(&path) {
+        Ok(seen) => Ok(attr_out(shared, header.node, &seen)),
+        // Deleted while open: what the descriptor still holds.
+        Err(Errno::NOENT) => {
+            let held = if flags & 1 != 0 { handle(shared, fh).ok() } else { None };
+            let held =
+                held.or_else(|| shared.handles.read().values().find(|h| h.node == header.node).cloned());
+            let held = held.ok_or(Errno::NOENT)?;
+            let stat = rustix::fs::fstat(&*held.file)?;
+            let time = |s: i64, n: u64| i128::from(s) * 1_000_000_000 + i128::from(n);
+            let seen = Attributes {
+                object: crate::gate::Object {
+                    kind: ObjectKind::File,
+                    dev: stat.st_dev,
+                    ino: stat.st_ino,
+                    nlink: 0,
+                    size: stat.st_size.cast_unsigned(),
+                    mtime_ns: time(stat.st_mtime, stat.st_mtime_nsec),
+                    ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
+                    staged: true,
+                },
+                mode: 0o100_600,
+                blocks: stat.st_blocks.cast_unsigned(),
+                atime_ns: time(stat.st_atime, stat.st_atime_nsec),
+            };
+            Ok(attr_out(shared, header.node, &seen))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn setattr(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Answer {
+    const MODE: u32 = 1;
+    const UID: u32 = 2;
+    const GID: u32 = 4;
+    const SIZE: u32 = 8;
+    const ATIME: u32 = 16;
+    const MTIME: u32 = 32;
+    const FH: u32 = 64;
+    const ATIME_NOW: u32 = 128;
+    const MTIME_NOW: u32 = 256;
+    let (valid, _, fh, size) = (body.u32()?, body.u32()?, body.u64()?, body.u64()?);
+    let (_lock, atime, mtime, _ctime) = (body.u64()?, body.u64()?, body.u64()?, body.u64()?);
+    let (atime_ns, mtime_ns, _ctime_ns, mode) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
+    let (_unused, uid, gid) = (body.u32()?, body.u32()?, body.u32()?);
+    if valid & UID != 0 && uid != shared.options.uid || valid & GID != 0 && gid != shared.options.gid {
+        return Err(Errno::PERM.into());
+    }
+    let path = path_of(shared, header.node)?;
+    let open = if valid & FH != 0 { handle(shared, fh).ok().filter(|h| h.writable) } else { None };
+    let file = match open {
+        Some(handle) => Arc::clone(&handle.file),
+        None => {
+            let seen = shared.tree.attributes(&path)?;
+            if seen.object.kind == ObjectKind::Dir {
+                shared.gate.change(ChangeKind::Attributes, &path, None, Some(seen.object), header.pid)?;
+                if valid & MODE != 0 && shared.tree.is_staged(&path) {
+                    shared.tree.set_mode(&path, mode)?;
+                }
+                // Times and modes of the person's own folders stay as they are.
+                return Ok(attr_out(shared, header.node, &shared.tree.attributes(&path)?));
+            }
+            let kind = if valid & SIZE != 0 { ChangeKind::Write } else { ChangeKind::Attributes };
+            shared.gate.change(kind, &path, None, Some(seen.object), header.pid)?;
+            let opened = shared.tree.open_file(&path)?;
+            let whole = valid & SIZE != 0 && size == 0;
+            let from = if opened.blob || whole { None } else { Some(&*opened.file) };
+            let staged = shared.tree.copy_up(&path, from, whole)?;
+            Arc::clone(&staged.file)
+        }
+    };
+    if valid & SIZE != 0 {
+        file.set_len(size)?;
+    }
+    if valid & MODE != 0 {
+        shared.tree.set_mode(&path, mode)?;
+    }
+    if valid & (ATIME | MTIME | ATIME_NOW | MTIME_NOW) != 0 {
+        let time = |given: u32, now: u32, s: u64, ns: u32| rustix::fs::Timespec {
+            tv_sec: s.cast_signed(),
+            tv_nsec: if valid & now != 0 {
+                rustix::fs::UTIME_NOW
+            } else if valid & given != 0 {
+                i64::from(ns)
+            } else {
+                rustix::fs::UTIME_OMIT
+            },
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: time(ATIME, ATIME_NOW, atime, atime_ns),
+            last_modification: time(MTIME, MTIME_NOW, mtime, mtime_ns),
+        };
+        rustix::fs::futimens(&*file, &times)?;
+    }
+    if let Some(node) = shared.nodes.write().node(header.node) {
+        node.shown_size = None;
+    }
+    Ok(attr_out(shared, header.node, &shared.tree.attributes(&path)?))
+}
+
+fn readlink(shared: &Shared, header: Header) -> Answer {
+    let mut reply = Reply::new();
+    reply.bytes(shared.tree.read_link(&path_of(shared, header.node)?)?.as_bytes());
+    Ok(reply)
+}
+
+fn symlink(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let path = child(shared, header.node, body.name()?)?;
+    let target = std::str::from_utf8(body.name()?).map_err(|_| Failed(Errno::ILSEQ.raw_os_error()))?;
+    shared.gate.change(ChangeKind::Create, &path, None, None, header.pid)?;
+    shared.tree.make_link(&path, target)?;
+    made(shared, &path)
+}
+
+fn mknod(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let (mode, _rdev, umask, _) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
+    let path = child(shared, header.node, body.name()?)?;
+    if mode & 0o170_000 != 0o100_000 && mode & 0o170_000 != 0 {
+        return Err(Errno::PERM.into());
+    }
+    shared.gate.change(ChangeKind::Create, &path, None, None, header.pid)?;
+    shared.tree.create(&path, mode & !umask)?;
+    made(shared, &path)
+}
+
+fn mkdir(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let (mode, umask) = (body.u32()?, body.u32()?);
+    let path = child(shared, header.node, body.name()?)?;
+    shared.gate.change(ChangeKind::Create, &path, None, None, header.pid)?;
+    shared.tree.make_dir(&path, mode & !umask)?;
+    made(shared, &path)
+}
+
+fn made(shared: &Shared, path: &str) -> Answer {
+    let seen = shared.tree.attributes(path)?;
+    let mut reply = Reply::new();
+    entry(shared, path, &seen, &mut reply);
+    Ok(reply)
+}
+
+fn remove(shared: &Shared, header: Header, mut body: Reader<'_>, dir: bool) -> Answer {
+    let path = child(shared, header.node, body.name()?)?;
+    let seen = shared.tree.attributes(&path)?;
+    shared.gate.change(ChangeKind::Delete, &path, None, Some(seen.object), header.pid)?;
+    if dir {
+        shared.tree.remove_dir(&path)?
+    } else {
+        shared.tree.remove_file(&path)?
+    }
+    shared.nodes.write().unname(&path);
+    Ok(Reply::new())
+}
+
+fn rename(shared: &Shared, header: Header, mut body: Reader<'_>, flagged: bool) -> Answer {
+    const NOREPLACE: u32 = 1;
+    let new_parent = body.u64()?;
+    let flags = if flagged { (body.u32()?, body.u32()?).0 } else { 0 };
+    let from = child(shared, header.node, body.name()?)?;
+    let to = child(shared, new_parent, body.name()?)?;
+    if flags & !NOREPLACE != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let seen = shared.tree.attributes(&from)?;
+    shared.gate.change(ChangeKind::Rename, &from, Some(&to), Some(seen.object), header.pid)?;
+    shared.tree.rename(&from, &to, flags & NOREPLACE != 0)?;
+    shared.nodes.write().renamed(&from, &to);
+    Ok(Reply::new())
+}
+
+fn handle(shared: &Shared, fh: u64) -> Result<Arc<Handle>, Failed> {
+    shared.handles.read().get(&fh).cloned().ok_or_else(|| Errno::BADF.into())
+}
+
+/// The opening of an existing file: the one request that may wait, on a thread of its own.
+fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Option<Reply>, Failed> {
+    let flags = body.u32()?;
+    let path = path_of(shared, header.node)?;
+    let opened = shared.tree.open_file(&path)?;
+    let write = flags & O_ACCMODE != 0;
+    let truncate = flags & O_TRUNC != 0 && write;
+    let request = OpenRequest {
+        path: path.clone(),
+        origin: opened.origin.clone(),
+        object: opened.object,
+        file: Arc::clone(&opened.file),
+        read: flags & O_ACCMODE != 1,
+        write,
+        truncate,
+        pid: header.pid,
+    };
+    match shared.gate.open(request) {
+        Opening::Now(verdict) => finish_open(shared, header.node, &path, flags, &opened, verdict?).map(Some),
+        Opening::Later(decide) => {
+            let cancel = Cancel::default();
+            {
+                let mut waiting = shared.waiting.lock();
+                if waiting.len() >= MAX_WAITING {
+                    return Err(Errno::AGAIN.into());
+                }
+                waiting.insert(header.unique, cancel.clone());
+            }
+            let (far, unique, node) = (Arc::clone(shared), header.unique, header.node);
+            let wait = move || {
+                let verdict = decide(&cancel);
+                far.waiting.lock().remove(&unique);
+                let done = if cancel.is_cancelled() {
+                    Err(Failed(Errno::INTR.raw_os_error()))
+                } else {
+                    verdict
+                        .map_err(Failed::from)
+                        .and_then(|v| finish_open(&far, node, &path, flags, &opened, v))
+                };
+                far.answer(&match done {
+                    Ok(reply) => reply.finish(unique, 0),
+                    Err(Failed(errno)) => Reply::error(unique, errno),
+                });
+            };
+            if std::thread::Builder::new().name("fs-wait".into()).spawn(wait).is_err() {
+                shared.waiting.lock().remove(&header.unique);
+                return Err(Errno::AGAIN.into());
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn finish_open(
+    shared: &Shared,
+    number: u64,
+    path: &str,
+    flags: u32,
+    opened: &crate::tree::Opened,
+    verdict: Opened,
+) -> Answer {
+    let write = flags & O_ACCMODE != 0;
+    let truncate = flags & O_TRUNC != 0 && write;
+    let (file, version) = if write {
+        let exact = verdict.bytes.as_ref().map_or(&*opened.file, |(f, _)| &**f);
+        let from = if truncate || opened.blob { None } else { Some(exact) };
+        let staged = shared.tree.copy_up(path, from, true)?;
+        if truncate {
+            staged.file.set_len(0)?;
+        }
+        (staged.file, None)
+    } else {
+        match &verdict.bytes {
+            Some((file, version)) => (Arc::clone(file), Some(*version)),
+            None => (Arc::clone(&opened.file), None),
+        }
+    };
+    let mut answer = open_flag::NOFLUSH;
+    {
+        let mut nodes = shared.nodes.write();
+        if let Some(node) = nodes.node(number) {
+            if verdict.redacted {
+                // The pages of a redacted copy never enter the node's cache; its size is what is shown from now on.
+                answer |= open_flag::DIRECT_IO;
+                node.shown_size = Some(file.metadata()?.len());
+            } else if version.is_some() && node.version == version {
+                answer |= open_flag::KEEP_CACHE;
+                node.cached += 1;
+                node.shown_size = None;
+            } else if version.is_some() && node.cached > 0 {
+                // Another version is open through the cache: this one goes around it.
+                answer |= open_flag::DIRECT_IO;
+            } else {
+                node.version = version;
+                node.cached += 1;
+                node.shown_size = None;
+            }
+        }
+    }
+    let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
+    let open = Handle {
+        node: number,
+        path: path.to_owned(),
+        file,
+        opening: verdict.handle,
+        writable: write,
+        append: flags & O_APPEND != 0,
+        read: AtomicU64::new(0),
+        written: AtomicU64::new(0),
+    };
+    shared.handles.write().insert(fh, Arc::new(open));
+    let mut reply = Reply::new();
+    reply.u64(fh).u32(answer).u32(0);
+    Ok(reply)
+}
+
+fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let (flags, mode, umask, _) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
+    let path = child(shared, header.node, body.name()?)?;
+    shared.gate.change(ChangeKind::Create, &path, None, None, header.pid)?;
+    let opened = match shared.tree.create(&path, mode & !umask) {
+        // Somebody was faster: the kernel looks it up and opens it as an existing file.
+        Err(Errno::EXIST) if flags & O_EXCL == 0 => return Err(Errno::STALE.into()),
+        other => other?,
+    };
+    let seen = shared.tree.attributes(&path)?;
+    let mut reply = Reply::new();
+    entry(shared, &path, &seen, &mut reply);
+    let number = shared.nodes.read().number_of(&path).unwrap_or(0);
+    if let Some(node) = shared.nodes.write().node(number) {
+        node.cached += 1;
+    }
+    let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
+    let open = Handle {
+        node: number,
+        path,
+        file: opened.file,
+        opening: 0,
+        writable: true,
+        append: flags & O_APPEND != 0,
+        read: AtomicU64::new(0),
+        written: AtomicU64::new(0),
+    };
+    shared.handles.write().insert(fh, Arc::new(open));
+    reply.u64(fh).u32(open_flag::NOFLUSH).u32(0);
+    Ok(reply)
+}
+
+fn read(shared: &Shared, mut body: Reader<'_>) -> Answer {
+    let (fh, offset, size) = (body.u64()?, body.u64()?, body.u32()?);
+    let open = handle(shared, fh)?;
+    let mut reply = Reply::new();
+    let buffer = reply.body_mut();
+    buffer.resize(16 + size.min(MAX_IO) as usize, 0);
+    let mut have = 0;
+    while let Some(rest) = buffer.get_mut(16 + have..).filter(|r| !r.is_empty()) {
+        match open.file.read_at(rest, offset + have as u64) {
+            Ok(0) => break,
+            Ok(n) => have += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    reply.truncate(have);
+    open.read.fetch_add(have as u64, Ordering::Relaxed);
+    Ok(reply)
+}
+
+fn write(shared: &Shared, mut body: Reader<'_>) -> Answer {
+    let (fh, offset, size, _flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
+    let (_owner, _open_flags, _) = (body.u64()?, body.u32()?, body.u32()?);
+    let data = body.bytes(size as usize)?;
+    let open = handle(shared, fh)?;
+    if !open.writable {
+        return Err(Errno::BADF.into());
+    }
+    let offset = if open.append && !shared.options.write_back { open.file.metadata()?.len() } else { offset };
+    open.file.write_all_at(data, offset)?;
+    open.written.fetch_add(u64::from(size), Ordering::Relaxed);
+    let mut reply = Reply::new();
+    reply.u32(size).u32(0);
+    Ok(reply)
+}
+
+fn release(shared: &Shared, mut body: Reader<'_>) -> Answer {
+    let fh = body.u64()?;
+    if let Some(open) = shared.handles.write().remove(&fh) {
+        if let Some(node) = shared.nodes.write().node(open.node) {
+            node.cached = node.cached.saturating_sub(1);
+        }
+        let (read, written) = (open.read.load(Ordering::Relaxed), open.written.load(Ordering::Relaxed));
+        shared.gate.closed(open.opening, &open.path, read, written);
+    }
+    Ok(Reply::new())
+}
+
+fn fsync(shared: &Shared, mut body: Reader<'_>) -> Answer {
+    let open = handle(shared, body.u64()?)?;
+    if open.writable {
+        open.file.sync_data()?;
+        shared.tree.sync()?;
+    }
+    Ok(Reply::new())
+}
+
+fn fallocate(shared: &Shared, mut body: Reader<'_>) -> Answer {
+    let (fh, offset, length, mode) = (body.u64()?, body.u64()?, body.u64()?, body.u32()?);
+    let open = handle(shared, fh)?;
+    if !open.writable {
+        return Err(Errno::BADF.into());
+    }
+    rustix::fs::fallocate(&*open.file, rustix::fs::FallocateFlags::from_bits_retain(mode), offset, length)?;
+    Ok(Reply::new())
+}
+
+fn statfs(shared: &Shared) -> Answer {
+    let stat = rustix::fs::fstatvfs(shared.tree.root())?;
+    let mut reply = Reply::new();
+    reply.u64(stat.f_blocks).u64(stat.f_bfree).u64(stat.f_bavail).u64(stat.f_files).u64(stat.f_ffree);
+    reply
+        .u32(u32::try_from(stat.f_bsize).unwrap_or(4096))
+        .u32(255)
+        .u32(u32::try_from(stat.f_frsize).unwrap_or(4096));
+    reply.u32(0).bytes(&[0; 24]);
+    Ok(reply)
+}
+
+fn opendir(shared: &Shared, header: Header) -> Answer {
+    let path = path_of(shared, header.node)?;
+    shared.gate.list(&path, header.pid)?;
+    let mut names = shared.tree.list(&path)?;
+    names.retain(|(name, _)| shared.gate.visible(&join(&path, name)));
+    let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
+    shared.folders.lock().insert(fh, Arc::new(names));
+    let mut reply = Reply::new();
+    reply.u64(fh).u32(0).u32(0);
+    Ok(reply)
+}
+
+fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plus: bool) -> Answer {
+    let (fh, offset, size) = (body.u64()?, body.u64()?, body.u32()?);
+    let names = shared.folders.lock().get(&fh).cloned().ok_or(Errno::BADF)?;
+    let folder = path_of(shared, header.node)?;
+    let mut reply = Reply::new();
+    let dot = |o: u64| if o == 0 { "." } else { ".." };
+    let mut at = offset;
+    loop {
+        let (name, seen) = match at {
+            0 | 1 => (dot(at), None),
+            n => match usize::try_from(n - 2).ok().and_then(|i| names.get(i)) {
+                Some((name, seen)) => (name.as_str(), Some(seen)),
+                None => break,
+            },
+        };
+        let fixed = if plus { 128 + 24 } else { 24 };
+        let needed = (fixed + name.len()).next_multiple_of(8);
+        if reply.len() + needed > size as usize {
+            break;
+        }
+        let (ino, kind) = seen.map_or((1, 4), |s| (s.object.ino, s.mode >> 12));
+        if plus {
+            match seen {
+                Some(seen) => entry(shared, &join(&folder, name), seen, &mut reply),
+                None => drop(reply.bytes(&[0; 128])),
+            }
+        }
+        let before = reply.len();
+        reply
+            .u64(ino)
+            .u64(at + 1)
+            .u32(u32::try_from(name.len()).unwrap_or(0))
+            .u32(kind)
+            .bytes(name.as_bytes());
+        let padding = (reply.len() - before).next_multiple_of(8) - (reply.len() - before);
+        reply.bytes(&[0; 8][..padding]);
+        at += 1;
+    }
+    Ok(reply)
+}
+
+fn releasedir(shared: &Shared, mut body: Reader<'_>) -> Answer {
+    let fh = body.u64()?;
+    shared.folders.lock().remove(&fh);
+    Ok(Reply::new())
+}

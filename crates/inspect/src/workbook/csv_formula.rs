@@ -1,0 +1,118 @@
+//! Cells of a CSV that a spreadsheet program would run as formulas.
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+/// Formula cells reported for one file; a file with more is refused for the first of them all the same.
+const MAX_REPORTED: usize = 1000;
+
+/// A cell that begins like a formula.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormulaCell {
+    /// From 1.
+    pub row: u64,
+    /// From 1.
+    pub column: u64,
+    /// The character that makes it a formula.
+    pub starts_with: char,
+}
+
+/// The formula cells of a CSV (also of the pieces that a program splits at `;` or tab); numbers with a sign and
+/// phone numbers are none. An error is one of reading; malformed rows are read as they are.
+pub fn validate_csv(reader: impl Read) -> std::io::Result<Vec<FormulaCell>> {
+    let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(reader);
+    let mut found = Vec::new();
+    let mut record = csv::ByteRecord::new();
+    let mut row = 0;
+    while rows.read_byte_record(&mut record).map_err(std::io::Error::from)? {
+        row += 1;
+        for (column, field) in record.iter().enumerate() {
+            let text = String::from_utf8_lossy(field);
+            let pieces = text
+                .split([';', '\n', ','])
+                .chain(text.split('\t'))
+                .map(|piece| piece.trim_start_matches('"'));
+            if let Some(starts_with) = std::iter::once(text.as_ref()).chain(pieces).find_map(formula_start) {
+                found.push(FormulaCell { row, column: column as u64 + 1, starts_with });
+                if found.len() == MAX_REPORTED {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The first character of a cell that would run, or `None` for plain data.
+fn formula_start(cell: &str) -> Option<char> {
+    if let Some(first @ ('\t' | '\r')) = cell.chars().next() {
+        let rest = cell.trim_start();
+        return formula_start(rest).map(|_| first);
+    }
+    let cell = cell
+        .trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\'' | '\u{a0}'));
+    let first = cell.chars().next()?;
+    match first {
+        '=' | '＝' | '@' | '＠' => Some(first),
+        '+' | '-' | '＋' | '－' if is_plain(cell) => None,
+        '+' | '-' | '＋' | '－' => Some(first),
+        _ => None,
+    }
+}
+
+/// A signed number, amount or percentage, a phone number, a lone dash, or a list item without anything callable.
+fn is_plain(cell: &str) -> bool {
+    let rest = cell.strip_prefix(|_: char| true).unwrap_or_default();
+    let is_number = !rest.is_empty()
+        && rest.chars().all(|c| {
+            c.is_ascii_digit()
+                || matches!(c, '.' | ',' | ' ' | '\u{a0}' | '%' | '$' | '€' | '£' | 'e' | 'E' | '-' | '/')
+        })
+        && rest.chars().filter(|c| c.is_ascii_alphabetic()).count() <= 1;
+    let is_phone = rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ' ' | '(' | ')' | '-' | '.' | '/'));
+    let is_dash = rest.chars().all(|c| c == '-');
+    let is_item = rest.starts_with(' ') && !rest.contains(['(', '|', '!', '=', '[']);
+    is_number || is_phone || is_dash || is_item
+}
+
+#[cfg(test)]
+mod tests {
+    use super::validate_csv;
+
+    #[test]
+    fn cells_that_would_run_are_found_and_numbers_are_not() {
+        let bad = [
+            "=1+1",
+            "@SUM(A1)",
+            "+cmd|'/c calc'!A0",
+            "-2+3+cmd|'x'!A0",
+            "\"\t=1\"",
+            "\" =1\"",
+            "＝1",
+            "a;=1",
+            "'=1",
+        ];
+        for cell in bad {
+            assert_eq!(validate_csv(format!("x,{cell}\n").as_bytes()).unwrap().len(), 1, "{cell:?} passed");
+        }
+        let good = [
+            "-5",
+            "-1.5e3",
+            "+49 30 1234567",
+            "+1 (555) 010-9999",
+            "-12%",
+            "-",
+            "--",
+            "- an item",
+            "a=b",
+            "a@b.de",
+        ];
+        for cell in good {
+            assert!(
+                validate_csv(format!("x,{cell}\n").as_bytes()).unwrap().is_empty(),
+                "{cell:?} was flagged"
+            );
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Workbooks and CSV files before they reach a person: whether they hold anything that runs or reaches out.
+
+mod cells;
+mod csv_formula;
+mod formula;
+mod package;
+mod parts;
+#[cfg(test)]
+mod tests;
+
+use std::io::{Read, Seek};
+
+use serde::{Deserialize, Serialize};
+
+pub use cells::{Cell, cells};
+pub use csv_formula::{FormulaCell, validate_csv};
+pub use formula::refused as refused_formula;
+
+/// Bounds on what a workbook may cost to look at.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Bytes of all parts, unpacked: bounds memory.
+    pub total_bytes: u64,
+    /// Bytes of one part, unpacked.
+    pub part_bytes: u64,
+    pub parts: usize,
+    /// Unpacked over packed size of one part: stops bombs. Deflate reaches 1032 at most; sheets of zeros about 200.
+    pub ratio: u64,
+    /// Nesting of XML elements: bounds the stack of readers behind this one.
+    pub depth: usize,
+    /// Cells that [`cells`] returns; more is an error.
+    pub cells: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            file_bytes: 64 << 20,
+            total_bytes: 256 << 20,
+            part_bytes: 192 << 20,
+            parts: 4096,
+            ratio: 400,
+            depth: 64,
+            cells: 2_000_000,
+        }
+    }
+}
+
+/// What a harmless workbook holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkbookReport {
+    pub parts: usize,
+    pub formulas: u64,
+    /// Bytes of all parts, unpacked.
+    pub bytes: u64,
+}
+
+/// Why a workbook is refused. Messages name parts and functions, never the content of cells.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkbookRefusal {
+    #[error("this is not an XLSX workbook; save it as one")]
+    NotAWorkbook,
+    #[error("the workbook goes beyond the limit on its {0}")]
+    Limit(&'static str),
+    #[error("the workbook holds {found} in {part} ({code}); save it without")]
+    Refused { code: &'static str, part: String, found: String },
+}
+
+impl WorkbookRefusal {
+    fn part(code: &'static str, part: &str) -> Self {
+        let part: String = part.chars().take(120).flat_map(char::escape_default).collect();
+        Self::Refused { code, part, found: code.replace('_', " ") }
+    }
+
+    /// The stable reason code, snake_case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAWorkbook => "not_a_workbook",
+            Self::Limit(_) => "workbook_too_large",
+            Self::Refused { code, .. } => code,
+        }
+    }
+}
+
+/// Parts that a plain workbook has, by extension; `.bin` is allowed for printer settings alone.
+const EXTENSIONS: &[&str] = &["xml", "rels", "vml", "png", "jpeg", "jpg", "gif", "bmp", "emf", "wmf", "tiff"];
+/// Folders and files that hold code, connections or other documents; in lower case.
+const REFUSED_PARTS: &[(&str, &str)] = &[
+    ("vbaproject", "macro"),
+    ("vbadata", "macro"),
+    ("macrosheets/", "macro"),
+    ("dialogsheets/", "macro"),
+    ("externallinks/", "external_reference"),
+    ("activex/", "active_control"),
+    ("embeddings/", "ole_object"),
+    ("customui", "custom_ui"),
+    ("webextensions/", "web_extension"),
+    ("xl/connections.xml", "data_connection"),
+    ("xl/querytables/", "data_connection"),
+    ("xl/model/", "data_connection"),
+    ("xl/customdata/", "data_connection"),
+    ("rdrichvaluewebimage", "remote_image"),
+];
+/// Content types that are refused, in lower case.
+const REFUSED_CONTENT: &[(&str, &str)] = &[
+    ("macroenabled", "macro"),
+    ("vbaproject", "macro"),
+    ("macrosheet", "macro"),
+    ("sheet.binary", "binary_workbook"),
+    ("oleobject", "ole_object"),
+    ("activex", "active_control"),
+    ("externallink", "external_reference"),
+    ("connections+xml", "data_connection"),
+    ("querytable", "data_connection"),
+    ("template.main", "template"),
+];
+
+/// Whether the beginning of a file is that of a workbook (or of another office document): a hint, no validation.
+pub fn is_xlsx(head: &[u8]) -> bool {
+    let holds = |name: &[u8]| head.windows(name.len()).any(|window| window == name);
+    head.starts_with(b"PK\x03\x04") && (holds(b"xl/") || holds(b"[Content_Types].xml"))
+}
+
+/// Checks that a workbook holds nothing that runs, reaches out or reads differently in two programs.
+///
+/// Everything is bounded by `limits`; call it in the worker process all the same.
+pub fn validate_xlsx(
+    reader: &mut (impl Read + Seek),
+    limits: &Limits,
+) -> Result<WorkbookReport, WorkbookRefusal> {
+    let package = package::Package::read(reader, limits)?;
+    let has = |name: &str| package.parts.contains_key(name);
+    if !has("[Content_Types].xml") || !has("_rels/.rels") || !has("xl/workbook.xml") {
+        return Err(WorkbookRefusal::NotAWorkbook);
+    }
+    let mut report = WorkbookReport { parts: package.parts.len(), ..WorkbookReport::default() };
+    for (name, bytes) in &package.parts {
+        report.bytes += bytes.len() as u64;
+        let lower = name.to_lowercase();
+        if let Some((_, code)) = REFUSED_PARTS.iter().find(|(part, _)| lower.contains(part)) {
+            return Err(WorkbookRefusal::part(code, name));
+        }
+        let extension = lower.rsplit_once('.').map_or("", |(_, extension)| extension);
+        let is_printer = extension == "bin" && lower.starts_with("xl/printersettings/");
+        if !is_printer && !EXTENSIONS.contains(&extension) {
+            return Err(WorkbookRefusal::part("unexpected_part", name));
+        }
+        if matches!(extension, "xml" | "rels" | "vml") {
+            report.formulas += parts::check(name, bytes, limits)?;
+        }
+        if name == "[Content_Types].xml" {
+            check_content_types(name, bytes, limits)?;
+        }
+    }
+    Ok(report)
+}
+
+fn check_content_types(name: &str, bytes: &[u8], limits: &Limits) -> Result<(), WorkbookRefusal> {
+    parts::walk(name, bytes, limits, &mut |node| {
+        let parts::Node::Start(element) = node else { return Ok(()) };
+        let content = parts::attribute(name, element, "ContentType")?.unwrap_or_default().to_lowercase();
+        match REFUSED_CONTENT.iter().find(|(refused, _)| content.contains(refused)) {
+            Some((_, code)) => Err(WorkbookRefusal::part(code, name)),
+            None => Ok(()),
+        }
+    })
+}

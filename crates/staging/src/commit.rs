@@ -62,7 +62,9 @@ impl Tree {
         let mut entries: Vec<Entry> = changes.iter().map(entry_of).collect();
         for (entry, change) in entries.iter_mut().zip(changes) {
             let Some(blob) = &change.blob else { continue };
-            match open_blob(blobs.as_fd(), &self.stage, blob).and_then(|file| Ok(content::fingerprint(&file)?)) {
+            match open_blob(blobs.as_fd(), &self.stage, blob)
+                .and_then(|file| Ok(content::fingerprint(&file)?))
+            {
                 Ok(found) => (entry.size, entry.sha256) = (found.size, Some(found.hex())),
                 Err(stop) => (_, entry.reasons) = stop.into_parts(),
             }
@@ -117,7 +119,7 @@ impl Tree {
             version: 1,
             time_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             undo_of: request.undoes.map(|(commit, _)| commit),
-            root: (root.st_dev as u64, root.st_ino),
+            root: (root.st_dev, root.st_ino),
             tag: content::random_tag().at("draw a random name for", "temporary files")?,
         })
     }
@@ -162,7 +164,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn judge_all(&mut self, private: BorrowedFd<'_>, judge: Judge<'_>) {
-        let moves_names = self.request.changes.iter().any(|change| matches!(change.op, Op::Delete | Op::Rename));
+        let moves_names =
+            self.request.changes.iter().any(|change| matches!(change.op, Op::Delete | Op::Rename));
         for (index, change) in self.request.changes.iter().enumerate() {
             match self.judge_one(index, change, private, moves_names, judge) {
                 Ok(Verdict::Commit) => {}
@@ -181,7 +184,8 @@ impl Run<'_> {
         judge: Judge<'_>,
     ) -> Result<Verdict, Stop> {
         change.validate().map_err(|_| Stop::refused("malformed_change"))?;
-        if change.target.as_deref().is_some_and(|target| crate::facts::link_leaves_root(&change.path, target)) {
+        if change.target.as_deref().is_some_and(|target| crate::facts::link_leaves_root(&change.path, target))
+        {
             return Err(Stop::refused("link_leaves_root"));
         }
         let from = change.from.as_deref().unwrap_or(&change.path);
@@ -236,7 +240,13 @@ impl Run<'_> {
         journal.sync()
     }
 
-    fn apply(&mut self, folder: &CommitFolder, begin: &Begin, journal: &mut Writer, steps: &[Step]) -> Result<()> {
+    fn apply(
+        &mut self,
+        folder: &CommitFolder,
+        begin: &Begin,
+        journal: &mut Writer,
+        steps: &[Step],
+    ) -> Result<()> {
         let scene =
             Scene { root: self.root, kept: folder.kept.as_fd(), commit: folder.number, tag: &begin.tag };
         let content_from = steps.iter().position(|step| !step.is_structural()).unwrap_or(steps.len());
@@ -281,7 +291,11 @@ impl Run<'_> {
     /// Writes new content under its temporary name, with everything that it will have in its place.
     fn prepare(&self, scene: &Scene<'_>, number: usize, step: &Step) -> Result<(Parent, Prepared), Stop> {
         let change = self.request.changes.get(step.change).ok_or(Stop::refused("malformed_change"))?;
-        if self.entries.get(step.change).is_some_and(|entry| !matches!(entry.state, State::Staged | State::Committed)) {
+        if self
+            .entries
+            .get(step.change)
+            .is_some_and(|entry| !matches!(entry.state, State::Staged | State::Committed))
+        {
             return Err(Stop::Conflict("not_renamed"));
         }
         let parent = Parent::open(self.root, &step.path)?;
@@ -402,7 +416,9 @@ impl Run<'_> {
 /// The choices that a conflict of this sort leaves.
 fn choices_for(op: Op, kind: Kind) -> Vec<Choice> {
     match (op, kind) {
-        (Op::Create | Op::Modify, Kind::File) => vec![Choice::KeepMine, Choice::KeepTheirs, Choice::WriteBoth],
+        (Op::Create | Op::Modify, Kind::File) => {
+            vec![Choice::KeepMine, Choice::KeepTheirs, Choice::WriteBoth]
+        }
         (_, Kind::Dir) => vec![Choice::KeepMine],
         _ => vec![Choice::KeepMine, Choice::KeepTheirs],
     }

@@ -1,7 +1,7 @@
 //! Content on its way from the stage to the tree: a private copy to judge, and the same bytes to write.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -73,30 +73,11 @@ pub(crate) fn link_sha256(text: &str) -> String {
     hex::encode(Sha256::digest(text))
 }
 
-/// Reads a shared descriptor from its start without moving its position.
-pub(crate) struct Positioned<'a> {
-    pub file: &'a File,
-    pub offset: u64,
-}
-
-impl Read for Positioned<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
-}
-
-impl io::Seek for Positioned<'_> {
-    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
-        let offset = match to {
-            io::SeekFrom::Start(offset) => Some(offset),
-            io::SeekFrom::Current(by) => self.offset.checked_add_signed(by),
-            io::SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
-        };
-        self.offset = offset.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.offset)
-    }
+/// The first bytes of a file, at most `limit`.
+pub(crate) fn head(file: &File, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    copy(file, &mut bytes, limit as u64)?;
+    Ok(bytes)
 }
 
 fn unlinked_file(folder: BorrowedFd<'_>) -> io::Result<OwnedFd> {

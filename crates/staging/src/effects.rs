@@ -44,7 +44,7 @@ pub(crate) struct Unsynced(HashMap<(u64, u64), OwnedFd>);
 impl Unsynced {
     pub fn note(&mut self, folder: BorrowedFd<'_>) -> Result<(), Errno> {
         let stat = rustix::fs::fstat(folder)?;
-        if let std::collections::hash_map::Entry::Vacant(slot) = self.0.entry((stat.st_dev as u64, stat.st_ino)) {
+        if let std::collections::hash_map::Entry::Vacant(slot) = self.0.entry((stat.st_dev, stat.st_ino)) {
             slot.insert(rustix::io::fcntl_dupfd_cloexec(folder, 3)?);
         }
         Ok(())
@@ -153,11 +153,19 @@ impl Scene<'_> {
         expect(source, base)?;
         self.expect_in_place(&[source, target])?;
         let there = |from: &Parent, to: &Parent| {
-            rustix::fs::renameat_with(&from.fd, from.name.as_str(), &to.fd, to.name.as_str(), RenameFlags::NOREPLACE)
+            rustix::fs::renameat_with(
+                &from.fd,
+                from.name.as_str(),
+                &to.fd,
+                to.name.as_str(),
+                RenameFlags::NOREPLACE,
+            )
         };
         there(source, target).map_err(of_rename)?;
         let after = target.version()?;
-        if after.is_some_and(|now| is_displaced(base, &now)) && self.expect_in_place(&[source, target]).is_ok() {
+        if after.is_some_and(|now| is_displaced(base, &now))
+            && self.expect_in_place(&[source, target]).is_ok()
+        {
             return Ok(Applied { before: Some(*base), after, ..Applied::default() });
         }
         there(target, source).map_err(|_| Stop::Conflict("changed_meanwhile_and_moved"))?;
@@ -180,7 +188,13 @@ impl Scene<'_> {
         self.expect_in_place(&[source, target])?;
         let exchange = || {
             let flags = RenameFlags::EXCHANGE;
-            rustix::fs::renameat_with(&source.fd, source.name.as_str(), &target.fd, target.name.as_str(), flags)
+            rustix::fs::renameat_with(
+                &source.fd,
+                source.name.as_str(),
+                &target.fd,
+                target.name.as_str(),
+                flags,
+            )
         };
         exchange().map_err(of_rename)?;
         let (at_source, after) = (source.version()?, target.version()?);

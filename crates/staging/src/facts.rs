@@ -47,7 +47,10 @@ pub fn facts(change: &Change, head: &[u8]) -> Facts {
         hidden: change.path.split('/').any(|name| name.starts_with('.')),
         type_by_magic: type_by_magic.to_owned(),
         extension_mismatch: has_content && is_mismatch(&change.path, type_by_magic),
-        link_leaves_root: change.target.as_deref().is_some_and(|target| link_leaves_root(&change.path, target)),
+        link_leaves_root: change
+            .target
+            .as_deref()
+            .is_some_and(|target| link_leaves_root(&change.path, target)),
         deceptive_name: change.path.chars().any(crate::diff::is_deceptive),
     }
 }
@@ -126,9 +129,8 @@ fn is_mismatch(path: &str, found: &str) -> bool {
         "png" => &["png"],
         "jpg" | "jpeg" => &["jpeg"],
         "wasm" => &["wasm"],
-        "csv" | "tsv" | "txt" | "md" | "json" | "toml" | "yaml" | "yml" | "xml" | "html" | "css" | "ini" | "log" => {
-            &["text", "empty"]
-        }
+        "csv" | "tsv" | "txt" | "md" | "json" | "toml" | "yaml" | "yml" | "xml" | "html" | "css" | "ini"
+        | "log" => &["text", "empty"],
         _ => return false,
     };
     !allowed.contains(&found)
@@ -140,9 +142,13 @@ mod tests {
 
     #[test]
     fn a_link_out_of_the_tree_is_told_from_one_inside() {
-        for (path, target) in
-            [("a", "/etc/passwd"), ("a", ".."), ("d/a", "../../x"), ("d/a", "b/../../x"), ("d/a", "../../../etc")]
-        {
+        for (path, target) in [
+            ("a", "/etc/passwd"),
+            ("a", ".."),
+            ("d/a", "../../x"),
+            ("d/a", "b/../../x"),
+            ("d/a", "../../../etc"),
+        ] {
             assert!(link_leaves_root(path, target), "{path} -> {target} was taken for a link inside");
         }
         for (path, target) in [("a", "b"), ("d/a", "../b"), ("d/e/a", "../../b"), ("a", "./b/c")] {

@@ -108,8 +108,8 @@ impl History {
             return Err(Error::OpenHistory { path: shown });
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock =
-            rustix::fs::openat(&folder, "lock", flags, Mode::RUSR | Mode::WUSR).at("lock the history", &shown)?;
+        let lock = rustix::fs::openat(&folder, "lock", flags, Mode::RUSR | Mode::WUSR)
+            .at("lock the history", &shown)?;
         let lock = File::from(lock);
         loop {
             match rustix::fs::flock(&lock, FlockOperation::LockExclusive) {
@@ -199,7 +199,8 @@ impl CommitFolder {
 
     fn parse(&self, bytes: &[u8]) -> Result<Option<Journal>> {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let lines: Vec<&[u8]> = bytes.get(..whole).unwrap_or_default().split_inclusive(|b| *b == b'\n').collect();
+        let lines: Vec<&[u8]> =
+            bytes.get(..whole).unwrap_or_default().split_inclusive(|b| *b == b'\n').collect();
         let mut journal: Option<Journal> = None;
         let mut valid = 0;
         for (number, line) in lines.iter().enumerate() {
@@ -299,7 +300,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub fn add(&mut self, record: &Record) -> Result<()> {
-        let body = serde_json::to_vec(record).map_err(std::io::Error::from).at("write the journal of", &self.path)?;
+        let body = serde_json::to_vec(record)
+            .map_err(std::io::Error::from)
+            .at("write the journal of", &self.path)?;
         self.pending.extend_from_slice(checksum(&body).as_bytes());
         self.pending.push(b' ');
         self.pending.extend_from_slice(&body);
@@ -323,7 +326,8 @@ impl Writer {
 impl Journal {
     /// The outcomes of all steps with the change that each belongs to.
     pub fn outcomes(&self) -> Vec<(usize, Done)> {
-        let with_change = |(number, step): (usize, &Step)| Some((step.change, self.done.get(&number)?.clone()));
+        let with_change =
+            |(number, step): (usize, &Step)| Some((step.change, self.done.get(&number)?.clone()));
         self.steps.iter().enumerate().filter_map(with_change).collect()
     }
 

@@ -21,6 +21,7 @@ mod undo;
 
 pub use change::{BaseVersion, Change, Kind, Op, validate_path};
 pub use commit::{Judge, Tree};
+pub use diff::{CellChange, Diff, diff};
 pub use error::{Error, Result};
 pub use facts::{Facts, facts};
 pub use plan::MAX_CHANGES;

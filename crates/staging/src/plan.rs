@@ -28,18 +28,37 @@ pub(crate) struct Step {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Action {
     /// A file or a symlink goes.
-    Remove { base: BaseVersion },
+    Remove {
+        base: BaseVersion,
+    },
     /// An empty folder goes.
-    RemoveDir { base: BaseVersion },
+    RemoveDir {
+        base: BaseVersion,
+    },
     /// An object takes a free name.
-    Move { from: String, base: BaseVersion },
+    Move {
+        from: String,
+        base: BaseVersion,
+    },
     /// A file or symlink takes the name of another one.
-    MoveOver { from: String, base: BaseVersion, replaces: BaseVersion },
-    MakeDir { mode: u32 },
+    MoveOver {
+        from: String,
+        base: BaseVersion,
+        replaces: BaseVersion,
+    },
+    MakeDir {
+        mode: u32,
+    },
     /// Mode and modification time alone.
-    Attributes { base: BaseVersion, mode: u32, mtime_ns: String },
+    Attributes {
+        base: BaseVersion,
+        mode: u32,
+        mtime_ns: String,
+    },
     /// New content, or a symlink's new text.
-    Write { base: WriteBase },
+    Write {
+        base: WriteBase,
+    },
 }
 
 /// What a written name holds before.
@@ -92,7 +111,8 @@ pub(crate) fn plan(changes: &[(usize, &Change)]) -> Result<(Vec<Step>, Vec<usize
             action: Action::Write { base },
         });
     structural.extend(writes);
-    let circle = circle.iter().filter_map(|position| changes.get(*position)).map(|(index, _)| *index).collect();
+    let circle =
+        circle.iter().filter_map(|position| changes.get(*position)).map(|(index, _)| *index).collect();
     Ok((structural, circle))
 }
 
@@ -180,8 +200,12 @@ impl<'a> Names<'a> {
                 *count += 1;
             }
         }
-        let mut ready: BTreeSet<usize> =
-            waits.iter().enumerate().filter(|(_, count)| **count == 0).map(|(position, _)| position).collect();
+        let mut ready: BTreeSet<usize> = waits
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count == 0)
+            .map(|(position, _)| position)
+            .collect();
         let mut order = Vec::with_capacity(changes.len());
         while let Some(position) = ready.pop_first() {
             order.push(position);

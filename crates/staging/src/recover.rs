@@ -53,13 +53,17 @@ pub(crate) fn recover(root: BorrowedFd<'_>, history: &History) -> Result<Vec<Rep
     Ok(reports)
 }
 
-fn close(root: BorrowedFd<'_>, history: &History, folder: &CommitFolder, journal: &Journal) -> Result<Report> {
+fn close(
+    root: BorrowedFd<'_>,
+    history: &History,
+    folder: &CommitFolder,
+    journal: &Journal,
+) -> Result<Report> {
     let stat = rustix::fs::fstat(root).at("examine", "the root")?;
-    if journal.begin.root != (stat.st_dev as u64, stat.st_ino) {
+    if journal.begin.root != (stat.st_dev, stat.st_ino) {
         return Err(Error::ForeignHistory { path: history.path.clone() });
     }
-    let scene =
-        Scene { root, kept: folder.kept.as_fd(), commit: folder.number, tag: &journal.begin.tag };
+    let scene = Scene { root, kept: folder.kept.as_fd(), commit: folder.number, tag: &journal.begin.tag };
     let mut writer = folder.append_after(journal.length)?;
     let mut unsynced = Unsynced::default();
     let mut outcomes: Vec<(usize, Done)> = Vec::new();
@@ -85,7 +89,7 @@ fn close(root: BorrowedFd<'_>, history: &History, folder: &CommitFolder, journal
             }
         };
         outcomes.push((step.change, done));
-        if outcomes.len() % 64 == 0 {
+        if outcomes.len().is_multiple_of(64) {
             finish_group(&scene, &mut unsynced, &mut writer, Vec::new(), &folder.path)?;
         }
     }
@@ -135,13 +139,16 @@ fn settle(
     let parent = match Parent::open(scene.root, &step.path) {
         Ok(parent) => parent,
         // A later step moved or removed the folder, so this one was complete: its kept version says so.
-        Err(_) if kept.is_some() => return Ok(Applied { before: before_of(step, journal, number), ..Applied::default() }),
+        Err(_) if kept.is_some() => {
+            return Ok(Applied { before: before_of(step, journal, number), ..Applied::default() });
+        }
         Err(Errno::NOENT) => return settle_without_parent(step),
         Err(other) => return Err(other.into()),
     };
     unsynced.note(parent.fd.as_fd())?;
     let now = parent.version()?;
-    let is_now = |version: &BaseVersion| now.is_some_and(|now| (now.dev, now.ino) == (version.dev, version.ino));
+    let is_now =
+        |version: &BaseVersion| now.is_some_and(|now| (now.dev, now.ino) == (version.dev, version.ino));
     let done = |before: Option<BaseVersion>, after: Option<BaseVersion>| {
         Ok(Applied { before, after, reasons: Vec::new() })
     };
@@ -157,7 +164,9 @@ fn settle(
             None => Err(Stop::refused(INTERRUPTED)),
         },
         Action::Move { base, .. } if is_now(base) => done(Some(*base), now),
-        Action::MoveOver { base, replaces, .. } if kept.is_some() && is_now(base) => done(Some(*replaces), now),
+        Action::MoveOver { base, replaces, .. } if kept.is_some() && is_now(base) => {
+            done(Some(*replaces), now)
+        }
         Action::MoveOver { from, base, replaces } if is_now(base) => {
             let source = Parent::open(scene.root, from)?;
             unsynced.note(source.fd.as_fd())?;
@@ -167,7 +176,9 @@ fn settle(
             done(Some(*replaces), now)
         }
         Action::Attributes { base, mode, mtime_ns } => match now {
-            Some(now) if is_now(base) && now.mode & 0o777 == *mode && now.mtime_ns.to_string() == *mtime_ns => {
+            Some(now)
+                if is_now(base) && now.mode & 0o777 == *mode && now.mtime_ns.to_string() == *mtime_ns =>
+            {
                 done(Some(*base), Some(now))
             }
             Some(now) if is_now(base) && now.mode != base.mode && now.mode & 0o777 == *mode => {

@@ -48,7 +48,10 @@ impl Tree {
             let outcomes = journal.outcomes();
             let report = report(folder.number, &journal.changes, &outcomes);
             let is_undone = |position: &usize| {
-                journal.changes.get(*position).is_some_and(|line| undone.contains(&(folder.number, line.index)))
+                journal
+                    .changes
+                    .get(*position)
+                    .is_some_and(|line| undone.contains(&(folder.number, line.index)))
             };
             CommitSummary {
                 commit: folder.number,
@@ -136,7 +139,7 @@ impl Tree {
 fn lines_in_reverse<'a>(
     lines: &[&'a ChangeLine],
     journal: &'a Journal,
-) -> Vec<(&'a ChangeLine, Vec<(usize, &'a Action, &'a Done)>)> {
+) -> Vec<(&'a ChangeLine, Vec<MadeStep<'a>>)> {
     let mut steps: BTreeMap<usize, Vec<(usize, &Action, &Done)>> = BTreeMap::new();
     for (number, step) in journal.steps.iter().enumerate() {
         if let Some(done) = journal.done.get(&number).filter(|done| done.state == State::Committed) {
@@ -148,6 +151,9 @@ fn lines_in_reverse<'a>(
     found.sort_by_key(|(_, steps)| std::cmp::Reverse(steps.first().map(|(number, ..)| *number)));
     found
 }
+
+/// A step that was made: its number, what it was to do, and what it did.
+type MadeStep<'a> = (usize, &'a Action, &'a Done);
 
 struct Inverses<'a> {
     tree: &'a Tree,
@@ -219,7 +225,8 @@ impl Inverses<'_> {
                 change.path = line.from.clone().ok_or(Stop::refused("malformed_change"))?;
                 change.from = Some(line.path.clone());
                 change.base = Some(self.unchanged(&line.path, last)?);
-                if let Some((number, Action::Write { .. }, Done { before: Some(before), .. })) = steps.get(1) {
+                if let Some((number, Action::Write { .. }, Done { before: Some(before), .. })) = steps.get(1)
+                {
                     kept_by(*number, before)?.fill(&mut change);
                 }
             }
@@ -230,7 +237,11 @@ impl Inverses<'_> {
 
     /// Where an object that is at `path` now was before the renames that are taken back.
     fn former_path(&self, path: &str) -> String {
-        let deepest = self.moves.iter().filter(|(now, _)| strip_folder(path, now).is_some()).max_by_key(|(now, _)| now.len());
+        let deepest = self
+            .moves
+            .iter()
+            .filter(|(now, _)| strip_folder(path, now).is_some())
+            .max_by_key(|(now, _)| now.len());
         match deepest {
             Some((now, was)) => format!("{was}{}", strip_folder(path, now).unwrap_or_default()),
             None => path.to_owned(),
@@ -266,7 +277,11 @@ impl Inverses<'_> {
             let is_this = BaseVersion::of(&rustix::fs::fstat(&file)?) == now;
             let same_inode = now.ino == after.ino && now.mtime_ns == after.mtime_ns;
             let same_content =
-                || Ok::<_, Stop>(done.sha256.as_ref().is_some_and(|sha256| content::fingerprint(&file).is_ok_and(|now| now.hex() == *sha256)));
+                || {
+                    Ok::<_, Stop>(done.sha256.as_ref().is_some_and(|sha256| {
+                        content::fingerprint(&file).is_ok_and(|now| now.hex() == *sha256)
+                    }))
+                };
             // Renames leave no fingerprint: there the inode and its modification time have to do.
             if is_this && (same_content()? || (done.sha256.is_none() && same_inode)) {
                 return Ok(Some(now));
@@ -284,7 +299,8 @@ impl Inverses<'_> {
 
     fn restored(&self, number: usize, version: &BaseVersion) -> Result<Restored, Stop> {
         let name = number.to_string();
-        let kept = beneath::version_at(self.folder.kept.as_fd(), &name)?.ok_or(Stop::refused("kept_version_missing"))?;
+        let kept = beneath::version_at(self.folder.kept.as_fd(), &name)?
+            .ok_or(Stop::refused("kept_version_missing"))?;
         let mut restored = Restored {
             kind: kept.kind().ok_or(Stop::refused("kept_version_missing"))?,
             blob: None,
@@ -357,7 +373,9 @@ fn undone(commits: &BTreeMap<u64, (CommitFolder, Journal)>) -> BTreeSet<(u64, us
     for (number, (_, journal)) in commits.iter().rev() {
         let Some(of) = journal.begin.undo_of else { continue };
         for line in &journal.changes {
-            let Some(reversed) = line.undoes.filter(|_| !undone.contains(&(*number, line.index))) else { continue };
+            let Some(reversed) = line.undoes.filter(|_| !undone.contains(&(*number, line.index))) else {
+                continue;
+            };
             if journal.is_committed(line.index) {
                 undone.insert((of, reversed));
             }

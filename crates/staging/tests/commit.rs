@@ -115,13 +115,15 @@ fn snapshot(root: &Path) -> BTreeMap<String, String> {
 fn a_commit_writes_content_mode_and_mtime_and_keeps_the_previous_version() {
     let place = Place::new();
     place.put("a.txt", "old");
-    let report = place.commit(&[place.change(Op::Modify, "a.txt", "new"), place.change(Op::Create, "b.txt", "b")]);
+    let report =
+        place.commit(&[place.change(Op::Modify, "a.txt", "new"), place.change(Op::Create, "b.txt", "b")]);
     assert!(report.is_complete(), "{report:?}");
     assert_eq!((place.read("a.txt"), place.read("b.txt")), ("new".into(), "b".into()));
     let meta = fs::metadata(place.root.join("a.txt")).unwrap();
     assert_eq!(meta.permissions().mode() & 0o7777, 0o640);
     assert_eq!(i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()), MTIME_NS);
-    let kept: Vec<_> = fs::read_dir(place.history.join("000001/kept")).unwrap().map(|e| e.unwrap().path()).collect();
+    let kept: Vec<_> =
+        fs::read_dir(place.history.join("000001/kept")).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(kept.len(), 1);
     assert_eq!(fs::read_to_string(&kept[0]).unwrap(), "old");
     assert!(place.leftovers().is_empty());
@@ -248,7 +250,11 @@ fn the_judge_sees_the_bytes_that_are_written_and_a_later_change_of_the_blob_is_r
     let blob = change.blob.clone().unwrap();
     let report = place.tree().commit(&[change], &mut |_, content| {
         let mut seen = String::new();
-        std::io::Read::read_to_string(&mut std::io::BufReader::new(&mut content.unwrap().try_clone().unwrap()), &mut seen).ok();
+        std::io::Read::read_to_string(
+            &mut std::io::BufReader::new(&mut content.unwrap().try_clone().unwrap()),
+            &mut seen,
+        )
+        .ok();
         fs::write(&blob, "evil").unwrap();
         Verdict::Commit
     });

@@ -1,5 +1,7 @@
 //! Claims about commit, undo and recovery, on real folders and with a real process that is killed.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -371,7 +373,7 @@ fn kill_and_recover(iterations: u64, elsewhere: Option<tempfile::TempDir>) {
             std::thread::yield_now();
         }
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let wait = std::time::Duration::from_micros((seed >> 33) % 60_000);
+        let wait = std::time::Duration::from_micros((seed >> 33) % 16_000);
         let until = std::time::Instant::now() + wait;
         while std::time::Instant::now() < until {
             std::hint::spin_loop();

@@ -1,1 +1,20 @@
+//! Policy as code: Rego decisions with reasons, obligations and advice. Pure: no clocks, files or sockets.
+//!
+//! Every package below `data.chaperone` that defines `decision` votes, and so does the `allow` of a package
+//! `agent.access`; the strongest effect wins (deny > step_up > ask > allow). No vote, an error or a malformed decision
+//! is a denial.
 #![forbid(unsafe_code)]
+
+mod decision;
+mod engine;
+mod explain;
+mod lint;
+mod store;
+mod testing;
+
+pub use decision::{Decision, Effect, Obligation};
+pub use engine::{Engine, Kind, MAX_INPUT, Problem, Source};
+pub use explain::{Explanation, Vote, explain};
+pub use lint::check;
+pub use store::Store;
+pub use testing::{FailedTest, FileCoverage, TestReport, eval, test};

@@ -1,0 +1,347 @@
+//! A loaded set of policies, and decisions by it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use parking_lot::Mutex;
+use regorus::Value as RegoValue;
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::decision::{Decision, Effect};
+
+/// Largest input document, in bytes. Protects the evaluator; beyond it: denied.
+pub const MAX_INPUT: usize = 256 * 1024;
+/// Largest policy or data file.
+const MAX_SOURCE: usize = 4 << 20;
+/// Evaluators kept for threads that decide at once.
+const KEPT: usize = 8;
+/// Longest evaluation of one voter.
+const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(1);
+
+const BUILTIN: &[(&str, &str)] = &[
+    ("packs/policies/default/mounts.rego", include_str!("../../../packs/policies/default/mounts.rego")),
+    ("packs/policies/default/files.rego", include_str!("../../../packs/policies/default/files.rego")),
+    (
+        "packs/policies/default/credentials.rego",
+        include_str!("../../../packs/policies/default/credentials.rego"),
+    ),
+    ("packs/policies/default/commit.rego", include_str!("../../../packs/policies/default/commit.rego")),
+    ("packs/policies/default/floor.rego", include_str!("../../../packs/policies/default/floor.rego")),
+    ("packs/policies/default/requests.rego", include_str!("../../../packs/policies/default/requests.rego")),
+    (
+        "packs/policies/spreadsheet/spreadsheet.rego",
+        include_str!("../../../packs/policies/spreadsheet/spreadsheet.rego"),
+    ),
+    (
+        "packs/policies/default/default_test.rego",
+        include_str!("../../../packs/policies/default/default_test.rego"),
+    ),
+    (
+        "packs/policies/spreadsheet/spreadsheet_test.rego",
+        include_str!("../../../packs/policies/spreadsheet/spreadsheet_test.rego"),
+    ),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Rego,
+    Json,
+    Yaml,
+}
+
+/// One file of a policy set.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// What errors name.
+    pub name: String,
+    pub text: String,
+    pub kind: Kind,
+}
+
+/// What is wrong with a policy set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub file: String,
+    pub line: usize,
+    pub col: usize,
+    pub message: String,
+    pub suggestion: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.col, self.message)?;
+        self.suggestion.as_ref().map_or(Ok(()), |s| write!(f, "; {s}"))
+    }
+}
+
+impl Source {
+    pub(crate) fn is_test(&self) -> bool {
+        self.kind == Kind::Rego && self.name.ends_with("_test.rego")
+    }
+}
+
+/// A set of policies that loaded; immutable.
+pub struct Engine {
+    prepared: regorus::Engine,
+    idle: Mutex<Vec<regorus::Engine>>,
+    /// `data.….decision` of each voter, with its package.
+    voters: Vec<(String, String)>,
+    /// The mission's form of a policy is there.
+    access: bool,
+    revision: String,
+    cacheable: bool,
+    broken: bool,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Load and dry-run a set.
+    ///
+    /// # Errors
+    /// Every problem with file, line and, where there is one, a suggestion.
+    pub fn load(sources: Vec<Source>) -> Result<Self, Vec<Problem>> {
+        let problems: Vec<Problem> = crate::lint::lint(&sources);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let prepared = assemble(&sources, false)?;
+        let mut voters = Vec::new();
+        let mut access = false;
+        for source in sources.iter().filter(|s| s.kind == Kind::Rego && !s.is_test()) {
+            let Some(package) = crate::lint::package_of(&source.text) else { continue };
+            let defines = |rule: &str| crate::lint::defines(&source.text, rule);
+            if (package == "chaperone" || package.starts_with("chaperone.")) && defines("decision") {
+                let rule = format!("data.{package}.decision");
+                if !voters.iter().any(|(known, _)| *known == rule) {
+                    voters.push((rule, package.clone()));
+                }
+            }
+            access |= package == "agent.access" && defines("allow");
+        }
+        let cacheable = !sources
+            .iter()
+            .filter(|s| s.kind == Kind::Rego && !s.is_test())
+            .any(|s| ["input.time", "time.", "counters", "rand."].iter().any(|v| s.text.contains(v)));
+        let engine = Self {
+            prepared,
+            idle: Mutex::default(),
+            voters,
+            access,
+            revision: revision(&sources),
+            cacheable,
+            broken: false,
+        };
+        // Unknown builtins and wrong types show only when they are evaluated.
+        let problems = engine.dry_run();
+        if problems.is_empty() { Ok(engine) } else { Err(problems) }
+    }
+
+    /// Denies everything: what stands in where a set did not load.
+    #[must_use]
+    pub fn closed(sources: &[Source]) -> Self {
+        Self {
+            prepared: regorus::Engine::new(),
+            idle: Mutex::default(),
+            voters: Vec::new(),
+            access: false,
+            revision: revision(sources),
+            cacheable: false,
+            broken: true,
+        }
+    }
+
+    /// The policies that ship.
+    #[must_use]
+    pub fn builtin_sources() -> Vec<Source> {
+        BUILTIN
+            .iter()
+            .map(|(name, text)| Source {
+                name: (*name).to_owned(),
+                text: (*text).to_owned(),
+                kind: Kind::Rego,
+            })
+            .collect()
+    }
+
+    /// SHA-256 over all sources.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// Decide. Never panics; whatever goes wrong is `policy_error`.
+    pub fn decide(&self, input: &Value) -> Decision {
+        let mut votes = self.votes(input);
+        let Some(strongest) = votes.iter().map(|d| d.effect).max() else {
+            let reason = if self.broken { "policy_error" } else { "no_policy" };
+            return Decision::denied(reason, reason);
+        };
+        // Of the strongest, the first decides; the others add their reasons. Obligations of all allows hold.
+        let obligations: Vec<_> =
+            votes.iter().filter(|d| d.effect != Effect::Deny).flat_map(|d| d.obligations.clone()).collect();
+        votes.retain(|d| d.effect == strongest);
+        let mut votes = votes.into_iter();
+        let Some(mut decision) = votes.next() else {
+            return Decision::denied("policy_error", "policy_error");
+        };
+        for other in votes {
+            decision.reasons.extend(other.reasons.into_iter().filter(|r| !r.is_empty()));
+            decision.advice = decision.advice.or(other.advice);
+        }
+        let mut seen = std::collections::HashSet::new();
+        decision.reasons.retain(|r| seen.insert(r.clone()));
+        decision.obligations = obligations;
+        decision.obligations.dedup();
+        decision.cacheable &= self.cacheable;
+        decision
+    }
+
+    /// What each policy says of an input.
+    pub(crate) fn votes(&self, input: &Value) -> Vec<Decision> {
+        if self.broken {
+            return Vec::new();
+        }
+        let error = |package: &str| Decision::denied("policy_error", &format!("{package}.policy_error"));
+        let text = input.to_string();
+        if text.len() > MAX_INPUT {
+            return vec![Decision::denied("input_too_large", "policy.input_too_large")];
+        }
+        let evaluate = || {
+            let mut engine = self.idle.lock().pop().unwrap_or_else(|| self.prepared.clone());
+            engine.set_input(RegoValue::from(input.clone()));
+            let mut votes = Vec::new();
+            for (rule, package) in &self.voters {
+                match engine.eval_rule(rule.clone()) {
+                    Ok(RegoValue::Undefined) => {}
+                    Ok(value) => {
+                        let document = value.to_json_str().ok().and_then(|t| serde_json::from_str(&t).ok());
+                        let parsed = document.and_then(|d: Value| Decision::parse(&d, package));
+                        votes.push(parsed.unwrap_or_else(|| error(package)));
+                    }
+                    Err(_) => votes.push(error(package)),
+                }
+            }
+            if self.access {
+                votes.push(match engine.eval_rule("data.agent.access.allow".to_owned()) {
+                    Ok(RegoValue::Bool(true)) => Decision { effect: Effect::Allow, ..allowed() },
+                    Ok(RegoValue::Bool(false) | RegoValue::Undefined) => {
+                        Decision::denied("not_allowed", "agent.access.allow")
+                    }
+                    _ => error("agent.access"),
+                });
+            }
+            let mut idle = self.idle.lock();
+            if idle.len() < KEPT {
+                idle.push(engine);
+            }
+            votes
+        };
+        // A builtin that panics is a denial, not the end of the broker.
+        catch_unwind(AssertUnwindSafe(evaluate)).unwrap_or_else(|_| vec![error("policy")])
+    }
+
+    fn dry_run(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for action in ["read", "write", "list", "delete", "rename", "commit", "elevate", "connect"] {
+            let input = serde_json::json!({
+                "action": action, "agent": "dry-run", "sub": "dry-run", "path": "/workspace/dry/run.csv", "to": "/workspace/dry/to",
+                "resource": { "kind": "file", "dev": 1, "ino": 1, "nlink": 1, "size": 1, "staged": false, "mount": "/workspace" },
+                "mount_actions": ["read", "list", "write", "append", "delete", "rename"], "content": true, "inspected": true,
+                "findings": [{ "detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.9, "count": 3 }],
+                "session": { "id": "x", "profile": "default", "backend": "native", "interactive": false, "counters": { "reads": 0, "writes": 0, "deletes": 0, "denied": 0 } },
+                "change": { "op": "modify", "executable": false, "becomes_executable": false, "shebang": null, "type_by_magic": "text" },
+                "entry": "fs", "risk": "low", "time": 0
+            });
+            for vote in self.votes(&input).iter().filter(|v| v.reasons == ["policy_error"]) {
+                let file = vote.rule.trim_end_matches(".policy_error").to_owned();
+                let message = format!(
+                    "evaluating this package for action {action:?} fails or gives no decision document"
+                );
+                problems.push(Problem {
+                    file,
+                    line: 1,
+                    col: 1,
+                    message,
+                    suggestion: Some("try it with: chaperone policy eval".into()),
+                });
+            }
+        }
+        problems.dedup();
+        problems
+    }
+}
+
+fn allowed() -> Decision {
+    Decision {
+        effect: Effect::Allow,
+        reasons: vec!["allowed".into()],
+        obligations: Vec::new(),
+        advice: None,
+        rule: "agent.access.allow".into(),
+        cacheable: true,
+    }
+}
+
+/// Build an evaluator of all sources; with tests or without.
+pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engine, Vec<Problem>> {
+    let mut engine = regorus::Engine::new();
+    // v0, as the mission's example is written in; modules that import rego.v1 are v1 all the same.
+    engine.set_rego_v0(true);
+    engine.set_strict_builtin_errors(true);
+    engine.set_execution_timer_config(regorus::utils::limits::ExecutionTimerConfig {
+        limit: MAX_TIME,
+        check_interval: std::num::NonZeroU32::new(1000).unwrap_or(std::num::NonZeroU32::MIN),
+    });
+    let mut problems = Vec::new();
+    for source in sources {
+        if source.text.len() > MAX_SOURCE {
+            problems.push(Problem {
+                file: source.name.clone(),
+                line: 1,
+                col: 1,
+                message: format!("larger than {MAX_SOURCE} bytes"),
+                suggestion: None,
+            });
+            continue;
+        }
+        let added = match source.kind {
+            Kind::Rego if source.is_test() && !tests => Ok(()),
+            Kind::Rego => {
+                catch_unwind(AssertUnwindSafe(|| engine.add_policy(source.name.clone(), source.text.clone())))
+                    .map_or_else(
+                        |_| Err("the parser failed".to_owned()),
+                        |r| r.map(|_| ()).map_err(|e| e.to_string()),
+                    )
+            }
+            Kind::Json => RegoValue::from_json_str(&source.text)
+                .and_then(|v| engine.add_data(v))
+                .map_err(|e| e.to_string()),
+            Kind::Yaml => RegoValue::from_yaml_str(&source.text)
+                .and_then(|v| engine.add_data(v))
+                .map_err(|e| e.to_string()),
+        };
+        if let Err(message) = added {
+            problems.push(crate::lint::place(&source.name, &message));
+        }
+    }
+    if problems.is_empty() { Ok(engine) } else { Err(problems) }
+}
+
+fn revision(sources: &[Source]) -> String {
+    let mut hash = Sha256::new();
+    for source in sources {
+        for part in [&source.name, &source.text] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    hex::encode(hash.finalize())
+}

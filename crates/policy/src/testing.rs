@@ -1,0 +1,87 @@
+//! Running `test_` rules with coverage, and evaluating queries.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::engine::{Kind, Problem, Source, assemble};
+use crate::lint::package_of;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedTest {
+    pub name: String,
+    pub file: String,
+    /// What the rule gave instead of true, or its error.
+    pub values: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileCoverage {
+    pub file: String,
+    pub covered: usize,
+    pub not_covered: Vec<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TestReport {
+    pub passed: usize,
+    pub failed: Vec<FailedTest>,
+    pub coverage: Vec<FileCoverage>,
+}
+
+/// Run every `test_` rule of a set.
+///
+/// # Errors
+/// When the set does not load.
+pub fn test(sources: &[Source]) -> Result<TestReport, Vec<Problem>> {
+    let mut engine = assemble(sources, true)?;
+    engine.set_enable_coverage(true);
+    let mut report = TestReport { passed: 0, failed: Vec::new(), coverage: Vec::new() };
+    for source in sources.iter().filter(|s| s.kind == Kind::Rego) {
+        let Some(package) = package_of(&source.text) else { continue };
+        let names: BTreeSet<&str> = source
+            .text
+            .lines()
+            .filter(|l| l.starts_with("test_"))
+            .filter_map(|l| l.split(|c: char| !(c.is_alphanumeric() || c == '_')).next())
+            .collect();
+        for name in names {
+            match engine.eval_rule(format!("data.{package}.{name}")) {
+                Ok(regorus::Value::Bool(true)) => report.passed += 1,
+                other => report.failed.push(FailedTest {
+                    name: format!("{package}.{name}"),
+                    file: source.name.clone(),
+                    values: other.map_or_else(|e| e.to_string(), |v| v.to_string()),
+                }),
+            }
+        }
+    }
+    if let Ok(coverage) = engine.get_coverage_report() {
+        for file in coverage.files {
+            if !file.path.ends_with("_test.rego") {
+                let not_covered = file.not_covered.into_iter().collect();
+                report.coverage.push(FileCoverage {
+                    file: file.path,
+                    covered: file.covered.len(),
+                    not_covered,
+                });
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Evaluate a query against an input.
+///
+/// # Errors
+/// When the set does not load, or the query fails.
+pub fn eval(sources: &[Source], query: &str, input: Option<&Value>) -> Result<Value, Vec<Problem>> {
+    let mut engine = assemble(sources, true)?;
+    if let Some(input) = input {
+        engine.set_input(regorus::Value::from(input.clone()));
+    }
+    let wrong = |e: String| vec![crate::lint::place("query", &e)];
+    let results = engine.eval_query(query.to_owned(), false).map_err(|e| wrong(e.to_string()))?;
+    serde_json::to_value(&results).map_err(|e| wrong(e.to_string()))
+}

@@ -1,0 +1,115 @@
+//! The default pack loads, its own tests pass, and the engine fails closed.
+
+use chaperone_policy::{Effect, Engine, Kind, Source, Store, test};
+use serde_json::{Value, json};
+
+fn input(action: &str, path: &str) -> Value {
+    json!({ "action": action, "agent": "a", "sub": "a", "path": path, "content": true, "inspected": true, "findings": [],
+            "mount_actions": ["read", "list", "write", "append", "delete", "rename"],
+            "session": { "profile": "default", "counters": { "deletes": 0 } } })
+}
+
+fn rego(text: &str) -> Source {
+    Source { name: "own.rego".into(), text: text.into(), kind: Kind::Rego }
+}
+
+#[test]
+fn the_default_pack_loads_and_its_tests_pass() {
+    let engine = Engine::load(Engine::builtin_sources()).unwrap_or_else(|p| panic!("{p:?}"));
+    assert_eq!(engine.revision().len(), 64);
+    let report = test(&Engine::builtin_sources()).unwrap();
+    assert!(report.failed.is_empty(), "{:#?}", report.failed);
+    assert!(report.passed >= 15);
+    assert!(!report.coverage.is_empty());
+}
+
+#[test]
+fn what_no_policy_speaks_of_is_denied() {
+    let engine = Engine::load(Engine::builtin_sources()).unwrap();
+    let decision = engine.decide(&json!({ "action": "exotic", "path": "/x", "mount_actions": ["exotic"] }));
+    assert_eq!((decision.effect, decision.rule.as_str()), (Effect::Deny, "no_policy"));
+}
+
+#[test]
+fn the_strongest_vote_wins() {
+    let mut sources = Engine::builtin_sources();
+    sources.push(rego("package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"deny\", \"reasons\": [\"mine\"]} if input.path == \"/workspace/no\""));
+    let engine = Engine::load(sources).unwrap();
+    assert_eq!(engine.decide(&input("read", "/workspace/yes")).effect, Effect::Allow);
+    let denied = engine.decide(&input("read", "/workspace/no"));
+    assert_eq!((denied.effect, denied.rule.as_str()), (Effect::Deny, "chaperone.own.mine"));
+}
+
+#[test]
+fn the_missions_example_votes_verbatim() {
+    let text = "package agent.access\n\ndefault allow = false\n\nallow {\n  input.action == \"read\"\n  startswith(input.path, \"/workspace/reports/\")\n  input.agent == data.agents[input.sub].id\n}\n";
+    let data = Source {
+        name: "agents.json".into(),
+        text: json!({ "agents": { "a": { "id": "a" } } }).to_string(),
+        kind: Kind::Json,
+    };
+    let mut sources = Engine::builtin_sources();
+    sources.extend([rego(text), data]);
+    let engine = Engine::load(sources).unwrap();
+    assert_eq!(engine.decide(&input("read", "/workspace/reports/q1.csv")).effect, Effect::Allow);
+    let other = engine.decide(&input("read", "/workspace/elsewhere.csv"));
+    assert_eq!((other.effect, other.reasons), (Effect::Deny, vec!["not_allowed".to_owned()]));
+}
+
+#[test]
+fn a_broken_or_wrong_policy_is_refused_at_load_and_changes_nothing() {
+    let (store, problems) = Store::new(Engine::builtin_sources());
+    assert!(problems.is_empty());
+    let before = store.current().revision().to_owned();
+    for bad in [
+        "package chaperone.own\nimport rego.v1\ndecision := {",
+        "package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"perhaps\"}",
+        "package chaperone.own\nimport rego.v1\ndecision := \"allow\"",
+        "package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"deny\"} if no.such.builtin(input)",
+        "package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"deny\"} if glob.match(\"/home/**\", [], input.path)",
+        "package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"allow\"} if not data.chaperone.filez.decision",
+    ] {
+        let mut sources = Engine::builtin_sources();
+        sources.push(rego(bad));
+        let problems = store.reload(sources).unwrap_err();
+        assert!(!problems.is_empty(), "{bad}");
+        assert_eq!(store.current().revision(), before);
+    }
+}
+
+#[test]
+fn a_set_that_never_loaded_denies_everything() {
+    let (store, problems) = Store::new(vec![rego("package chaperone.own\nnonsense {")]);
+    assert_eq!(problems.len(), 1);
+    let decision = store.current().decide(&input("read", "/workspace/a"));
+    assert_eq!((decision.effect, decision.rule.as_str()), (Effect::Deny, "policy_error"));
+}
+
+#[test]
+fn hostile_input_is_decided_without_a_panic() {
+    let engine = Engine::load(Engine::builtin_sources()).unwrap();
+    for hostile in [
+        json!(null),
+        json!([1, 2, 3]),
+        json!({ "action": 7, "path": {}, "mount_actions": "read", "findings": 1 }),
+        json!({ "action": "read", "path": "x".repeat(400_000) }),
+        json!({ "action": "commit", "path": "/workspace/\u{202e}", "change": { "formula_cells": "many" } }),
+    ] {
+        assert_ne!(engine.decide(&hostile).effect, Effect::Allow, "{}", hostile.to_string().len());
+    }
+}
+
+#[test]
+fn explain_names_the_rule_and_what_would_change_it() {
+    let engine = Engine::load(Engine::builtin_sources()).unwrap();
+    let mut asked = input("read", "/workspace/people.csv");
+    asked["findings"] = json!([{ "detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.9, "count": 3 }]);
+    let explained = chaperone_policy::explain(&engine, &asked);
+    assert_eq!(explained.effect, Effect::Ask);
+    assert!(explained.rule.starts_with("chaperone.files"), "{}", explained.rule);
+    assert!(
+        explained.would_change.iter().any(|w| w.starts_with("without findings")),
+        "{:?}",
+        explained.would_change
+    );
+}

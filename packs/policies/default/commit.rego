@@ -1,0 +1,135 @@
+# What reaches the person's folder: files that will run later, documents that reach out, content that should not be
+# there.
+package chaperone.commit
+
+import rego.v1
+
+path := lower(input.path)
+
+name := regex.replace(path, "^.*/", "")
+
+runs_later_names := {
+	"claude.md", "agents.md", "gemini.md", ".cursorrules", ".mcp.json", ".envrc", ".bashrc", ".bash_profile",
+	".bash_login", ".bash_logout", ".profile", ".zshrc", ".zprofile", ".zshenv", ".zlogin", ".kshrc", ".gitattributes",
+	".gitmodules", ".gitconfig", "makefile", "gnumakefile", "package.json", "build.rs", "setup.py", "conftest.py",
+	"sitecustomize.py", "usercustomize.py", "noxfile.py", "tox.ini", "jenkinsfile", ".gitlab-ci.yml", ".npmrc", ".yarnrc",
+	".pre-commit-config.yaml", "crontab", "ld.so.preload", "justfile", "rakefile", "gemfile", "dockerfile",
+	".windsurfrules", ".clinerules", "copilot-instructions.md", "tasks.json", ".lldbinit", ".gdbinit", ".vimrc", ".exrc",
+	".nvimrc", ".emacs", "config.fish", "pyproject.toml", "build.gradle", "pom.xml", ".condarc", ".inputrc", ".tmux.conf",
+	".dir-locals.el", "meson.build", "cmakelists.txt", "flake.nix", "shell.nix", "devcontainer.json",
+}
+
+runs_later_parts := [
+	"/.git/hooks/", "/.git/config", "/.git/modules/", "/.git/info/attributes", "/.vscode/", "/.idea/", "/.claude/",
+	"/.codex/", "/.cursor/", "/.gemini/", "/.github/workflows/", "/.github/actions/", "/.husky/", "/.config/autostart/",
+	"/.config/systemd/", "/.local/share/systemd/", "/systemd/user/", "/.local/share/dbus-1/", "/.local/share/applications/",
+	"/cron.d/", "/cron.daily/", "/.cargo/config", "/.devcontainer/", "/.circleci/", "/.config/git/", "/.config/fish/",
+	"/chrome/extensions/", "/.config/nvim/", "/.vim/plugin/", "/.git/worktrees/",
+]
+
+runs_later_endings := [".desktop", ".service", ".timer", ".socket", ".pth", ".plist", ".rules", ".policykit"]
+
+runs_later if name in runs_later_names
+
+runs_later if {
+	some part in runs_later_parts
+	contains(path, part)
+	not git_data
+}
+
+runs_later if {
+	some ending in runs_later_endings
+	endswith(name, ending)
+}
+
+# Of a linked worktree's folder only the plain data.
+git_data if {
+	contains(path, "/.git/worktrees/")
+	name in {"head", "index", "logs", "orig_head", "commondir", "gitdir", "commit_editmsg", "fetch_head"}
+}
+
+git_data if {
+	contains(path, "/.git/worktrees/")
+	contains(path, "/logs/")
+}
+
+in_git_data if {
+	contains(path, "/.git/")
+	not runs_later
+}
+
+executable if input.change.becomes_executable
+
+executable if {
+	is_string(input.change.shebang)
+	input.change.op == "create"
+}
+
+reaches_out if is_string(input.change.workbook_refusal)
+
+formulas if input.change.formula_cells > 0
+
+deletion if input.change.op == "delete"
+
+decision := {
+	"effect": "deny",
+	"reasons": ["external_formula", input.change.workbook_refusal],
+	"advice": "write the workbook without macros, links, data connections and functions that reach other hosts",
+} if {
+	input.action == "commit"
+	reaches_out
+}
+
+decision := {
+	"effect": "ask",
+	"reasons": asks,
+	"advice": "leave it staged and tell the person what it is for",
+} if {
+	input.action == "commit"
+	not reaches_out
+	count(asks) > 0
+}
+
+decision := {"effect": "allow", "reasons": ["plain_change"], "obligations": [{"kind": "inspect"}]} if {
+	input.action == "commit"
+	not reaches_out
+	count(asks) == 0
+}
+
+asks contains "runs_later" if {
+	runs_later
+	not deletion
+}
+
+asks contains "executable" if {
+	executable
+	not in_git_data
+	not deletion
+}
+
+asks contains "csv_formula" if formulas
+
+asks contains "many_deletes" if {
+	deletion
+	input.session.counters.deletes > 50
+}
+
+asks contains "secret_in_content" if {
+	some finding in input.findings
+	finding.category == "secret"
+	finding.severity == "high"
+	finding.confidence >= 0.5
+	not in_git_data
+}
+
+asks contains "personal_data" if {
+	some finding in input.findings
+	finding.category == "pii"
+	finding.severity == "high"
+	finding.confidence >= 0.5
+	not in_git_data
+}
+
+asks contains "link_leaves_folder" if input.change.link_leaves_root
+
+asks contains "deceptive_name" if input.change.deceptive_name

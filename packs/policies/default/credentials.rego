@@ -1,0 +1,85 @@
+# Stores of credentials inside a workspace.
+package chaperone.credentials
+
+import rego.v1
+
+path := lower(input.path)
+
+name := regex.replace(path, "^.*/", "")
+
+files := {"read", "write", "append", "delete", "rename"}
+
+folders := [
+	"/.ssh/", "/.gnupg/", "/.aws/", "/.azure/", "/.kube/", "/.password-store/", "/.docker/", "/keyrings/",
+	"/.mozilla/", "/google-chrome/", "/chromium/default/", "/.config/gcloud/", "/.config/gh/", "/.pki/",
+]
+
+names := {
+	".netrc", "_netrc", ".git-credentials", ".pgpass", ".my.cnf", "credentials.json", "shadow", "gshadow", "id_rsa",
+	"id_dsa", "id_ecdsa", "id_ed25519", "identity", "key4.db", "logins.json", "cookies", "cookies.sqlite", "login data",
+	"wallet.dat", "keystore", ".vault-token", "service-account.json", "accesstokens.json",
+}
+
+endings := [".pem", ".key", ".p12", ".pfx", ".kdbx", ".kdb", ".jks", ".keystore", ".ppk", ".gpg", ".agilekeychain", ".opvault"]
+
+tokens := {".npmrc", ".pypirc", ".dockercfg", ".yarnrc.yml"}
+
+store if {
+	some folder in folders
+	contains(path, folder)
+}
+
+store if name in names
+
+store if {
+	some ending in endings
+	endswith(name, ending)
+}
+
+# A folder of credentials itself, when it is renamed or deleted.
+store if {
+	some folder in folders
+	endswith(concat("", [path, "/"]), folder)
+	input.action in {"rename", "delete"}
+}
+
+dotenv if name == ".env"
+
+dotenv if {
+	startswith(name, ".env.")
+	not name in {".env.example", ".env.sample", ".env.template"}
+}
+
+decision := {
+	"effect": "deny",
+	"reasons": ["credential_store"],
+	"advice": "credentials are not given to agents; ask the person to do the step that needs them",
+} if {
+	input.action in files
+	store
+}
+
+decision := {
+	"effect": "ask",
+	"reasons": ["dotenv"],
+	"obligations": [{"kind": "redact"}],
+	"advice": "work with .env.example, or ask the person for a redacted copy",
+} if {
+	input.action == "read"
+	input.content
+	not store
+	dotenv
+}
+
+decision := {
+	"effect": "ask",
+	"reasons": ["tokens_file"],
+	"obligations": [{"kind": "redact"}],
+	"advice": "this file usually holds a token; go on without it",
+} if {
+	input.action == "read"
+	input.content
+	not store
+	not dotenv
+	name in tokens
+}

@@ -1,0 +1,22 @@
+# What a profile's mount does not list does not happen there.
+package chaperone.mounts
+
+import rego.v1
+
+exempt := {"commit", "elevate", "connect", "resolve", "request", "exec", "tool"}
+
+decision := {
+	"effect": "deny",
+	"reasons": ["not_in_profile"],
+	"advice": sprintf("this folder allows %s; write where the profile says, or use request_elevation", [concat(", ", input.mount_actions)]),
+} if {
+	not input.action in exempt
+	not permitted
+}
+
+permitted if input.action in input.mount_actions
+
+permitted if {
+	input.action == "append"
+	"write" in input.mount_actions
+}

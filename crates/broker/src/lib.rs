@@ -1,1 +1,27 @@
+//! The broker: the process in the person's session that mediates everything an agent does.
+//!
+//! Read [`pipeline`] first: it is the story of one request, and every adapter calls it. The adapters are
+//! [`files`] (the mediated file system), [`mcp`] (the narrow RPC) and [`commit`] (staged changes on their way
+//! to the person's folder); [`server`] answers the person's own commands on the control socket.
 #![forbid(unsafe_code)]
+
+pub mod approvals;
+pub mod bus;
+pub mod clock;
+pub mod commit;
+pub mod difference;
+pub mod dirs;
+pub mod files;
+pub mod grants;
+pub mod inspection;
+pub mod keys;
+pub mod lifecycle;
+pub mod mcp;
+pub mod pipeline;
+pub mod profile;
+pub mod program;
+pub mod records;
+pub mod server;
+pub mod session;
+pub mod wire;
+pub mod workspace;

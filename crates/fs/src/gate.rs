@@ -54,6 +54,19 @@ pub enum ChangeKind {
     Attributes,
 }
 
+/// One staged change.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangeRequest<'a> {
+    pub kind: ChangeKind,
+    /// Relative to the mount.
+    pub path: &'a str,
+    /// Where a rename goes.
+    pub to: Option<&'a str>,
+    /// What is there already.
+    pub object: Option<Object>,
+    pub pid: u32,
+}
+
 /// An errno for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused(pub i32);
@@ -95,16 +108,14 @@ impl Cancel {
 pub trait Gate: Send + Sync {
     fn open(&self, request: OpenRequest) -> Opening;
 
+    /// Returns the change's name for [`Gate::changed`].
+    ///
     /// # Errors
     /// The errno for the caller.
-    fn change(
-        &self,
-        kind: ChangeKind,
-        path: &str,
-        to: Option<&str>,
-        object: Option<Object>,
-        pid: u32,
-    ) -> Result<(), Refused>;
+    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused>;
+
+    /// How a decided change ended.
+    fn changed(&self, change: &ChangeRequest<'_>, handle: u64, ok: bool);
 
     /// A listing; decided and recorded once for each opening of a folder.
     ///

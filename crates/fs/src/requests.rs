@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use crate::gate::{Cancel, ChangeKind, ObjectKind, OpenRequest, Opened, Opening, Refused};
+use crate::gate::{Cancel, ChangeKind, ChangeRequest, Object, ObjectKind, OpenRequest, Opened, Opening, Refused};
 use crate::protocol::{Header, MAX_IO, Reader, Reply, Short, op, open as open_flag};
 use crate::server::{Handle, MAX_WAITING, Shared};
 use crate::tree::{Attributes, join};
@@ -103,6 +103,21 @@ pub(crate) fn answer(shared: &Arc<Shared>, header: Header, body: Reader<'_>) -> 
     })
 }
 
+/// Decide a change, make it, and say how it ended.
+fn staged<T>(
+    shared: &Shared,
+    (kind, path, to): (ChangeKind, &str, Option<&str>),
+    object: Option<Object>,
+    pid: u32,
+    make: impl FnOnce() -> Result<T, Errno>,
+) -> Result<T, Failed> {
+    let request = ChangeRequest { kind, path, to, object, pid };
+    let handle = shared.gate.change(&request)?;
+    let made = make();
+    shared.gate.changed(&request, handle, made.is_ok());
+    Ok(made?)
+}
+
 fn forget(shared: &Shared, header: Header, mut body: Reader<'_>) -> Result<(), Short> {
     if header.opcode == op::FORGET {
         let times = body.u64()?;
@@ -197,7 +212,7 @@ fn getattr(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
             let stat = rustix::fs::fstat(&*held.file)?;
             let time = |s: i64, n: u64| i128::from(s) * 1_000_000_000 + i128::from(n);
             let seen = Attributes {
-                object: crate::gate::Object {
+                object: Object {
                     kind: ObjectKind::File,
                     dev: stat.st_dev,
                     ino: stat.st_ino,
@@ -241,20 +256,22 @@ fn setattr(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Answer
         None => {
             let seen = shared.tree.attributes(&path)?;
             if seen.object.kind == ObjectKind::Dir {
-                shared.gate.change(ChangeKind::Attributes, &path, None, Some(seen.object), header.pid)?;
-                if valid & MODE != 0 && shared.tree.is_staged(&path) {
-                    shared.tree.set_mode(&path, mode)?;
-                }
+                staged(shared, (ChangeKind::Attributes, &path, None), Some(seen.object), header.pid, || {
+                    if valid & MODE != 0 && shared.tree.is_staged(&path) {
+                        shared.tree.set_mode(&path, mode)?;
+                    }
+                    Ok(())
+                })?;
                 // Times and modes of the person's own folders stay as they are.
                 return Ok(attr_out(shared, header.node, &shared.tree.attributes(&path)?));
             }
             let kind = if valid & SIZE != 0 { ChangeKind::Write } else { ChangeKind::Attributes };
-            shared.gate.change(kind, &path, None, Some(seen.object), header.pid)?;
-            let opened = shared.tree.open_file(&path)?;
-            let whole = valid & SIZE != 0 && size == 0;
-            let from = if opened.blob || whole { None } else { Some(&*opened.file) };
-            let staged = shared.tree.copy_up(&path, from, whole)?;
-            Arc::clone(&staged.file)
+            staged(shared, (kind, &path, None), Some(seen.object), header.pid, || {
+                let opened = shared.tree.open_file(&path)?;
+                let whole = valid & SIZE != 0 && size == 0;
+                let from = if opened.blob || whole { None } else { Some(&*opened.file) };
+                Ok(shared.tree.copy_up(&path, from, whole)?.file)
+            })?
         }
     };
     if valid & SIZE != 0 {
@@ -295,8 +312,7 @@ fn readlink(shared: &Shared, header: Header) -> Answer {
 fn symlink(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let path = child(shared, header.node, body.name()?)?;
     let target = std::str::from_utf8(body.name()?).map_err(|_| Failed(Errno::ILSEQ.raw_os_error()))?;
-    shared.gate.change(ChangeKind::Create, &path, None, None, header.pid)?;
-    shared.tree.make_link(&path, target)?;
+    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || shared.tree.make_link(&path, target))?;
     made(shared, &path)
 }
 
@@ -306,16 +322,14 @@ fn mknod(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     if mode & 0o170_000 != 0o100_000 && mode & 0o170_000 != 0 {
         return Err(Errno::PERM.into());
     }
-    shared.gate.change(ChangeKind::Create, &path, None, None, header.pid)?;
-    shared.tree.create(&path, mode & !umask)?;
+    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || shared.tree.create(&path, mode & !umask))?;
     made(shared, &path)
 }
 
 fn mkdir(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let (mode, umask) = (body.u32()?, body.u32()?);
     let path = child(shared, header.node, body.name()?)?;
-    shared.gate.change(ChangeKind::Create, &path, None, None, header.pid)?;
-    shared.tree.make_dir(&path, mode & !umask)?;
+    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || shared.tree.make_dir(&path, mode & !umask))?;
     made(shared, &path)
 }
 
@@ -329,12 +343,9 @@ fn made(shared: &Shared, path: &str) -> Answer {
 fn remove(shared: &Shared, header: Header, mut body: Reader<'_>, dir: bool) -> Answer {
     let path = child(shared, header.node, body.name()?)?;
     let seen = shared.tree.attributes(&path)?;
-    shared.gate.change(ChangeKind::Delete, &path, None, Some(seen.object), header.pid)?;
-    if dir {
-        shared.tree.remove_dir(&path)?
-    } else {
-        shared.tree.remove_file(&path)?
-    }
+    staged(shared, (ChangeKind::Delete, &path, None), Some(seen.object), header.pid, || {
+        if dir { shared.tree.remove_dir(&path) } else { shared.tree.remove_file(&path) }
+    })?;
     shared.nodes.write().unname(&path);
     Ok(Reply::new())
 }
@@ -349,8 +360,9 @@ fn rename(shared: &Shared, header: Header, mut body: Reader<'_>, flagged: bool) 
         return Err(Errno::INVAL.into());
     }
     let seen = shared.tree.attributes(&from)?;
-    shared.gate.change(ChangeKind::Rename, &from, Some(&to), Some(seen.object), header.pid)?;
-    shared.tree.rename(&from, &to, flags & NOREPLACE != 0)?;
+    staged(shared, (ChangeKind::Rename, &from, Some(&to)), Some(seen.object), header.pid, || {
+        shared.tree.rename(&from, &to, flags & NOREPLACE != 0)
+    })?;
     shared.nodes.write().renamed(&from, &to);
     Ok(Reply::new())
 }
@@ -478,10 +490,14 @@ fn finish_open(
 fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let (flags, mode, umask, _) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
     let path = child(shared, header.node, body.name()?)?;
-    shared.gate.change(ChangeKind::Create, &path, None, None, header.pid)?;
-    let opened = match shared.tree.create(&path, mode & !umask) {
+    let created = staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || {
+        shared.tree.create(&path, mode & !umask)
+    });
+    let opened = match created {
         // Somebody was faster: the kernel looks it up and opens it as an existing file.
-        Err(Errno::EXIST) if flags & O_EXCL == 0 => return Err(Errno::STALE.into()),
+        Err(Failed(e)) if e == Errno::EXIST.raw_os_error() && flags & O_EXCL == 0 => {
+            return Err(Errno::STALE.into());
+        }
         other => other?,
     };
     let seen = shared.tree.attributes(&path)?;

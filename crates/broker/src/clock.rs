@@ -1,0 +1,19 @@
+//! The one place that reads the wall clock; everything below the broker is told the time.
+
+/// Seconds since 1970, UTC.
+#[must_use]
+pub fn unix() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// The time as the audit log writes it: RFC 3339, UTC, microseconds.
+#[must_use]
+pub fn rfc3339() -> String {
+    format!("{:.6}", jiff::Timestamp::now())
+}
+
+/// Milliseconds since 1970, UTC.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}

@@ -1,0 +1,343 @@
+//! Staged changes on their way to the person's folder: each is a deed of its own, with its content, its facts and
+//! what the format's validators say.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chaperone_staging::{Change, Choice, Entry, Kind, Op, Report, Tree as Stage, Undo, Verdict};
+use serde_json::{Value, json};
+
+use crate::pipeline::{Deed, Done, Object, ObjectKind};
+use crate::server::Broker;
+use crate::session::{LiveMount, Session};
+use crate::wire::Failure;
+
+/// Bytes of the beginning of a file that facts are read from.
+const HEAD: usize = 4096;
+
+/// Who commits. What policy would ask about needs the person to name exactly that path; the rest stays staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Person,
+    Profile,
+}
+
+/// The staged changes of a session, as `changes --json` prints them.
+///
+/// # Errors
+/// When the stage cannot be read.
+pub fn changes(session: &Session, diff: bool) -> Result<Vec<Value>, Failure> {
+    sync_mappings(session);
+    let mut shown = Vec::new();
+    for mount in &session.mounts {
+        let changes = staged(mount)?;
+        let entries = stage(mount)?.staged(&changes).map_err(failure)?;
+        for (entry, change) in entries.iter().zip(&changes) {
+            let mut value = entry_json(mount, entry);
+            if diff && let Value::Object(map) = &mut value {
+                map.insert("diff".into(), json!(crate::difference::of(mount, change)));
+            }
+            shown.push(value);
+        }
+    }
+    Ok(shown)
+}
+
+/// Commit what was staged at `paths` (all when empty).
+///
+/// # Errors
+/// When the stage or the folder cannot be used; a single path's refusal is in the report.
+pub fn commit(
+    broker: &Arc<Broker>,
+    session: &Arc<Session>,
+    paths: &[String],
+    choice: Option<&str>,
+    by: By,
+) -> Result<Vec<Value>, Failure> {
+    sync_mappings(session);
+    let mut shown = Vec::new();
+    for mount in &session.mounts {
+        let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, &c.path, paths)).collect();
+        if changes.is_empty() {
+            continue;
+        }
+        let stage = stage(mount)?;
+        let mut intents = Vec::new();
+        let mut judge = |change: &Change, content: Option<&File>| {
+            // What policy would ask about is settled by the person naming exactly that path.
+            let named = by == By::Person && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
+            match judge(broker, session, mount, change, content, (by, named)) {
+                Ok(intent) => {
+                    intents.push((change.path.clone(), intent));
+                    Verdict::Commit
+                }
+                Err(reasons) => Verdict::Refuse { reasons },
+            }
+        };
+        let mut report = stage.commit(&changes, &mut judge).map_err(failure)?;
+        if let Some(choice) = choice {
+            resolve(&stage, &mut report, &changes, choice, &mut judge)?;
+        }
+        let settled: Vec<String> = report
+            .entries
+            .iter()
+            .filter(|e| e.state == chaperone_staging::State::Committed)
+            .flat_map(|e| std::iter::once(e.path.clone()).chain(e.from.clone()))
+            .collect();
+        for (path, intent) in intents {
+            let ok = report.entry(&path).is_some_and(|e| e.state == chaperone_staging::State::Committed);
+            let size = report.entry(&path).map_or(0, |e| e.size);
+            let absolute = absolute(mount, &path);
+            broker.pipeline.outcome(session, &Done { intent, action: "commit", path: &absolute, ok, bytes: size, detail: None })?;
+        }
+        if let Some(tree) = &mount.tree {
+            tree.let_go(&settled).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+        }
+        refresh(session, mount, &settled);
+        shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
+    }
+    Ok(shown)
+}
+
+/// Throw staged changes away.
+///
+/// # Errors
+/// When the stage cannot be written.
+pub fn discard(broker: &Arc<Broker>, session: &Arc<Session>, paths: &[String]) -> Result<Vec<Value>, Failure> {
+    let mut shown = Vec::new();
+    for mount in &session.mounts {
+        let Some(tree) = &mount.tree else { continue };
+        let gone: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, &c.path, paths)).collect();
+        let names: Vec<String> = gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();
+        broker.pipeline.records.event(
+            session,
+            "discard",
+            &mount.at,
+            &json!({ "paths": names }),
+            chaperone_audit::Durability::Synced,
+        )?;
+        tree.let_go(&names).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+        refresh(session, mount, &names);
+        for change in gone {
+            shown.push(json!({ "path": shown_path(mount, &change.path), "op": change.op, "from": change.from,
+                "size": change.size, "sha256": null, "state": "discarded", "reasons": [] }));
+        }
+    }
+    Ok(shown)
+}
+
+/// Take commits back.
+///
+/// # Errors
+/// When the history cannot be used; a single path's conflict is in the report.
+pub fn undo(
+    broker: &Arc<Broker>,
+    session: &Arc<Session>,
+    commit: Option<u64>,
+    paths: &[String],
+    force: bool,
+) -> Result<Vec<Value>, Failure> {
+    let mut shown = Vec::new();
+    for mount in &session.mounts {
+        let wanted: Vec<String> = paths.iter().filter_map(|p| relative(mount, p)).collect();
+        if !paths.is_empty() && wanted.is_empty() {
+            continue;
+        }
+        let which = Undo { commit, paths: (!paths.is_empty()).then_some(wanted) };
+        broker.pipeline.records.event(
+            session,
+            "undo",
+            &mount.at,
+            &json!({ "commit": commit, "paths": which.paths, "force": force }),
+            chaperone_audit::Durability::Synced,
+        )?;
+        let report = match stage(mount)?.undo(&which, force) {
+            Ok(report) => report,
+            // Another mount of the session may have the commit.
+            Err(_) if session.mounts.len() > 1 && commit.is_some() => continue,
+            Err(e) => return Err(failure(e)),
+        };
+        let touched: Vec<String> = report.entries.iter().map(|e| e.path.clone()).collect();
+        refresh(session, mount, &touched);
+        shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
+    }
+    Ok(shown)
+}
+
+/// One change through the pipeline: `Ok` with its intent, or the reasons against it.
+fn judge(
+    broker: &Arc<Broker>,
+    session: &Arc<Session>,
+    mount: &LiveMount,
+    change: &Change,
+    content: Option<&File>,
+    (by, named): (By, bool),
+) -> Result<u64, Vec<String>> {
+    let mut head = vec![0u8; HEAD];
+    let have = match content.map(|c| c.read_at(&mut head, 0)).transpose() {
+        Ok(n) => n.unwrap_or(0),
+        Err(_) => return Err(vec!["content_unreadable".into()]),
+    };
+    head.truncate(have);
+    let facts = chaperone_staging::facts(change, &head);
+    let mut about = json!(facts);
+    if let Value::Object(map) = &mut about {
+        map.insert("op".into(), json!(change.op));
+        map.insert("kind".into(), json!(change.kind));
+        map.insert("by".into(), json!(if by == By::Person { "person" } else { "profile" }));
+        if let Some(content) = content {
+            validate(map, &change.path, &facts.type_by_magic, content);
+        }
+    }
+    let file = match content.map(File::try_clone).transpose() {
+        Ok(file) => file.map(Arc::new),
+        Err(_) => return Err(vec!["content_unreadable".into()]),
+    };
+    let deed = Deed {
+        action: "commit",
+        path: absolute(mount, &change.path),
+        to: None,
+        origin: change.from.as_ref().map(|f| absolute(mount, f)),
+        object: Object {
+            kind: match (change.op, change.kind) {
+                (Op::Delete, _) => ObjectKind::Absent,
+                (_, Kind::File) => ObjectKind::File,
+                (_, Kind::Dir) => ObjectKind::Dir,
+                (_, Kind::Symlink) => ObjectKind::Symlink,
+            },
+            size: change.size,
+            mtime_ns: change.mtime_ns,
+            staged: true,
+            ..Object::ABSENT
+        },
+        content: file.is_some(),
+        file,
+        verbatim: true,
+        change: Some(about),
+        pid: None,
+        entry: "commit",
+        justification: None,
+    };
+    broker.pipeline.commit(session, deed, named).map(|granted| granted.intent).map_err(|refusal| refusal.reasons)
+}
+
+/// What the format's own validators say: workbooks that reach out, CSV cells that are formulas.
+fn validate(about: &mut serde_json::Map<String, Value>, path: &str, magic: &str, content: &File) {
+    let lower = path.to_lowercase();
+    let is_workbook = magic == "xlsx" || [".xlsx", ".xlsm", ".xltx", ".xlsb"].iter().any(|e| lower.ends_with(e));
+    if is_workbook {
+        let mut reader = content;
+        let limits = chaperone_inspect::workbook::Limits::default();
+        let judged = std::io::Seek::rewind(&mut reader)
+            .map_err(|e| e.to_string())
+            .and_then(|()| chaperone_inspect::workbook::validate_xlsx(&mut reader, &limits).map_err(|e| e.code().to_owned()));
+        if let Err(code) = judged {
+            about.insert("workbook_refusal".into(), json!(code));
+        }
+    } else if [".csv", ".tsv"].iter().any(|e| lower.ends_with(e)) {
+        let mut reader = content;
+        let cells = std::io::Seek::rewind(&mut reader).and_then(|()| chaperone_inspect::workbook::validate_csv(reader));
+        match cells {
+            Ok(cells) => drop(about.insert("formula_cells".into(), json!(cells.len()))),
+            Err(_) => drop(about.insert("workbook_refusal".into(), json!("unreadable_csv"))),
+        }
+    }
+}
+
+fn resolve(
+    stage: &Stage,
+    report: &mut Report,
+    changes: &[Change],
+    choice: &str,
+    judge: &mut dyn FnMut(&Change, Option<&File>) -> Verdict,
+) -> Result<(), Failure> {
+    let choice = match choice {
+        "mine" => Choice::KeepMine,
+        "theirs" => Choice::KeepTheirs,
+        _ => Choice::WriteBoth,
+    };
+    for entry in &mut report.entries {
+        if entry.state == chaperone_staging::State::Conflict
+            && let Some(change) = changes.iter().find(|c| c.path == entry.path)
+        {
+            let settled = stage.resolve(change, choice, judge).map_err(failure)?;
+            if let Some(new) = settled.entries.into_iter().next() {
+                *entry = new;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn staged(mount: &LiveMount) -> Result<Vec<Change>, Failure> {
+    match &mount.tree {
+        Some(tree) => tree.changes().map_err(|e| Failure::new("stage_unavailable", e.to_string())),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn stage(mount: &LiveMount) -> Result<Stage, Failure> {
+    let history: PathBuf = mount.stage_dir.join("history");
+    Ok(Stage::new(again(&mount.root)?, history, mount.stage_dir.clone()))
+}
+
+fn again(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|e| Failure::new("no_descriptor", e.to_string()))
+}
+
+fn sync_mappings(session: &Session) {
+    for server in session.servers.lock().iter() {
+        server.sync_mappings();
+    }
+}
+
+/// The kernel of a running cell forgets what it knew of paths that changed from outside.
+fn refresh(session: &Session, mount: &LiveMount, paths: &[String]) {
+    let trees = session.mounts.iter().filter(|m| m.tree.is_some());
+    for (server, of) in session.servers.lock().iter().zip(trees) {
+        if of.at == mount.at {
+            paths.iter().for_each(|p| server.invalidate(p));
+        }
+    }
+}
+
+fn chosen(mount: &LiveMount, path: &str, wanted: &[String]) -> bool {
+    wanted.is_empty()
+        || wanted.iter().any(|w| {
+            relative(mount, w).is_some_and(|w| w.is_empty() || path == w || path.strip_prefix(&w).is_some_and(|r| r.starts_with('/')))
+        })
+}
+
+/// A path as a person names it (in the workspace, or as the agent sees it), relative to the mount.
+fn relative(mount: &LiveMount, path: &str) -> Option<String> {
+    let path = path.trim_end_matches('/');
+    let rest = match path.strip_prefix(&mount.at) {
+        Some(rest) => rest,
+        None if mount.prefix.is_empty() => return Some(path.to_owned()),
+        None => path.strip_prefix(&mount.prefix)?,
+    };
+    if rest.is_empty() { Some(String::new()) } else { rest.strip_prefix('/').map(str::to_owned) }
+}
+
+fn absolute(mount: &LiveMount, path: &str) -> String {
+    format!("{}/{path}", mount.at)
+}
+
+fn shown_path(mount: &LiveMount, path: &str) -> String {
+    if mount.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", mount.prefix) }
+}
+
+fn entry_json(mount: &LiveMount, entry: &Entry) -> Value {
+    json!({
+        "path": shown_path(mount, &entry.path), "op": entry.op, "kind": entry.kind,
+        "from": entry.from.as_ref().map(|f| shown_path(mount, f)), "size": entry.size, "sha256": entry.sha256,
+        "state": entry.state, "reasons": entry.reasons, "choices": entry.choices, "commit": entry.commit,
+    })
+}
+
+fn failure(error: chaperone_staging::Error) -> Failure {
+    Failure::new("stage_unavailable", error.to_string())
+}

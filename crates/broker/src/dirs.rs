@@ -1,0 +1,147 @@
+//! Where Chaperone keeps its files, and the check that nobody else can reach them.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// The folders of one installation (see `contracts.md`, "Files"). All are created 0700 and checked at start.
+#[derive(Debug, Clone)]
+pub struct Dirs {
+    /// `config.toml`, `profiles/`, `policies/`.
+    pub config: PathBuf,
+    /// `audit/`, `staging/`, `vault/`.
+    pub state: PathBuf,
+    /// The control socket.
+    pub run: PathBuf,
+}
+
+/// Why a folder cannot be trusted.
+#[derive(Debug, Error)]
+pub enum DirError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} belongs to uid {owner}, not to you; remove it or set CHAPERONE_HOME to a folder of your own")]
+    Owner { path: PathBuf, owner: u32 },
+    #[error("{path} is open to others (mode {mode:o}); run: chmod 700 '{path}'")]
+    Mode { path: PathBuf, mode: u32 },
+    #[error("{path} is not a folder")]
+    NotADirectory { path: PathBuf },
+    #[error("neither CHAPERONE_HOME, XDG_STATE_HOME nor HOME is set to an absolute path; set one")]
+    NoHome,
+}
+
+impl Dirs {
+    /// Read the environment: `CHAPERONE_HOME` moves everything, else the XDG folders are used.
+    ///
+    /// # Errors
+    /// [`DirError::NoHome`] when no variable names an absolute path.
+    pub fn from_environment() -> Result<Self, DirError> {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        if let Some(home) = absolute("CHAPERONE_HOME") {
+            return Ok(Self { config: home.join("config"), state: home.join("state"), run: home.join("run") });
+        }
+        let home = absolute("HOME");
+        let below = |variable: &str, rest: &str| {
+            absolute(variable)
+                .or_else(|| home.as_ref().map(|h| h.join(rest)))
+                .map(|p| p.join("chaperone"))
+                .ok_or(DirError::NoHome)
+        };
+        let run = absolute("XDG_RUNTIME_DIR").map_or_else(
+            || PathBuf::from(format!("/tmp/chaperone-{}", rustix::process::getuid().as_raw())),
+            |p| p.join("chaperone"),
+        );
+        Ok(Self { config: below("XDG_CONFIG_HOME", ".config")?, state: below("XDG_STATE_HOME", ".local/state")?, run })
+    }
+
+    /// Create what is missing and check owner and mode of what is there.
+    ///
+    /// # Errors
+    /// The first folder that is not ours alone, or cannot be made.
+    pub fn prepare(&self) -> Result<(), DirError> {
+        for dir in [
+            &self.config,
+            &self.config.join("profiles"),
+            &self.config.join("policies"),
+            &self.state,
+            &self.audit(),
+            &self.staging(),
+            &self.vault(),
+            &self.run,
+        ] {
+            private_dir(dir)?;
+        }
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.state.join("audit")
+    }
+
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.state.join("staging")
+    }
+
+    #[must_use]
+    pub fn vault(&self) -> PathBuf {
+        self.state.join("vault")
+    }
+
+    /// The control socket of the broker.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("broker.sock")
+    }
+}
+
+/// Create `path` with mode 0700 when it is missing; refuse one that is a link, another's, or open to others.
+///
+/// # Errors
+/// See [`DirError`].
+pub fn private_dir(path: &Path) -> Result<(), DirError> {
+    let fail = |source| DirError::Io { path: path.to_owned(), source };
+    if let Err(e) = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+        && e.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(fail(e));
+    }
+    let meta = std::fs::symlink_metadata(path).map_err(fail)?;
+    if !meta.is_dir() {
+        return Err(DirError::NotADirectory { path: path.to_owned() });
+    }
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(DirError::Owner { path: path.to_owned(), owner: meta.uid() });
+    }
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(DirError::Mode { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_open_to_others_is_refused_with_the_line_that_mends_it() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("state");
+        private_dir(&dir).unwrap();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = private_dir(&dir).unwrap_err().to_string();
+        assert!(error.contains("chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_folder_is_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        let link = tmp.path().join("link");
+        std::os::unix::fs::symlink("/tmp", &link).unwrap();
+        assert!(matches!(private_dir(&link), Err(DirError::NotADirectory { .. })));
+    }
+}

@@ -1,0 +1,497 @@
+//! A session from its opening to its end, and what is left of it afterwards.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chaperone_audit::Durability;
+use chaperone_capability::thumbprint;
+use chaperone_fs::{Options, Tree, serve};
+use chaperone_vault::CapabilitySigner;
+use parking_lot::{Mutex, RwLock};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::clock;
+use crate::files::MountGate;
+use crate::grants;
+use crate::profile::{Mode, Profile};
+use crate::records::Records;
+use crate::server::Broker;
+use crate::session::{Counters, LiveMount, Record, Session, State};
+use crate::wire::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind};
+use crate::{mcp, workspace};
+
+/// Sessions that run at once. Protects descriptors and threads.
+const MAX_SESSIONS: usize = 64;
+/// How long cell-init may take for an answer.
+const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// Refused calls recorded one by one for each kind; further ones at powers of two, with their count.
+const RECORDED_CALLS: u64 = 4;
+/// The caches of known tools, relative to the home.
+const CACHES: &[(&str, &[&str])] = &[
+    ("cargo", &[".cargo/registry", ".cargo/git"]),
+    ("npm", &[".npm"]),
+    ("pip", &[".cache/pip"]),
+    ("uv", &[".cache/uv"]),
+    ("go", &["go/pkg/mod", ".cache/go-build"]),
+    ("gradle", &[".gradle/caches"]),
+    ("maven", &[".m2/repository"]),
+];
+
+/// Decide everything about a session before there is a cell.
+///
+/// # Errors
+/// The reason it may not run.
+pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
+    let profile = Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
+        .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
+    let backend = asked.backend.as_deref().unwrap_or(&profile.backend);
+    if !matches!(backend, "native" | "strongest") {
+        return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
+            .advise("use --backend native"));
+    }
+    let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
+    let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
+    let workspace = workspace::resolve(&asked.workspace, home.as_deref(), &ours)?;
+    let running = broker.sessions.read().values().filter(|s| *s.state.read() != State::Ended).count();
+    if running >= MAX_SESSIONS {
+        return Err(Failure::new("too_many_sessions", format!("{MAX_SESSIONS} sessions run already")));
+    }
+    let id = grants::random_id()?.get(..12).unwrap_or_default().to_owned();
+    let dir = broker.dirs.staging().join(&id);
+    crate::dirs::private_dir(&dir).map_err(|e| Failure::new("state_unavailable", e.to_string()))?;
+    let mut mounts = workspace::mounts(&profile, &workspace, &dir)?;
+    for mount in &mut mounts {
+        prepare_mount(mount)?;
+    }
+    let name = asked.name.clone().unwrap_or_else(|| program_name(&asked.command));
+    let session = Arc::new(Session {
+        id: id.clone(),
+        name,
+        profile,
+        workspace,
+        command: asked.command.clone(),
+        interactive: asked.interactive,
+        ask: asked.ask,
+        ask_timeout: Duration::from_secs(asked.ask_timeout_s.clamp(1, 24 * 3600)),
+        started: clock::rfc3339(),
+        dir,
+        mounts,
+        servers: Mutex::default(),
+        state: RwLock::new(State::Starting),
+        init_pid: RwLock::new(None),
+        init_pidfd: Mutex::new(None),
+        control: Mutex::new(None),
+        exit: Mutex::new(None),
+        capability: RwLock::new(None),
+        grants: RwLock::default(),
+        standing: Mutex::default(),
+        counters: Counters::default(),
+        refusals: Mutex::new(VecDeque::new()),
+        recent: Mutex::default(),
+        decided: Mutex::new(HashMap::new()),
+        blobs: Mutex::default(),
+    });
+    save(&session)?;
+    let opened = plan(&session, asked)?;
+    broker.sessions.write().insert(id, session);
+    Ok(opened)
+}
+
+/// Folders of the stage; the tree of a mediated mount.
+fn prepare_mount(mount: &mut LiveMount) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", mount.stage_dir.display()));
+    std::fs::create_dir_all(&mount.stage_dir).map_err(failed)?;
+    // An overlay in a user namespace serves only files whose owner is mapped there; the file system of the broker
+    // serves all of them, with the same staging.
+    if matches!(mount.mode, Mode::Mediated | Mode::Staged) {
+        let root = rustix::io::fcntl_dupfd_cloexec(&mount.root, 3).map_err(|e| failed(e.into()))?;
+        let tree = Tree::open(&mount.stage_dir, root).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+        mount.tree = Some(Arc::new(tree));
+    }
+    Ok(())
+}
+
+fn plan(session: &Session, asked: &OpenSession) -> Result<Opened, Failure> {
+    let limits = &session.profile.limits;
+    let wrong = |m: String| Failure::new("bad_profile", m);
+    let mut environment: std::collections::BTreeMap<String, String> = asked
+        .environment
+        .iter()
+        .filter(|(k, _)| session.profile.environment.pass.contains(k))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    environment.extend(session.profile.environment.set.clone());
+    let mounts = session
+        .mounts
+        .iter()
+        .map(|m| PlanMount {
+            at: m.at.clone(),
+            kind: match (&m.tree, m.mode) {
+                (None, Mode::ReadOnly) => PlanMountKind::ReadOnly { source: m.source.clone() },
+                _ => PlanMountKind::Mediated,
+            },
+        })
+        .collect();
+    Ok(Opened {
+        session: session.id.clone(),
+        mounts,
+        caches: caches(session)?,
+        environment,
+        workdir: if session.mounts.iter().any(|m| m.at == "/workspace") { "/workspace".into() } else {
+            session.mounts.first().map_or_else(|| "/".to_owned(), |m| m.at.clone())
+        },
+        memory: limits.bytes().map_err(wrong)?,
+        processes: limits.processes,
+        cpu_percent: limits.cpu_percent().map_err(wrong)?,
+        seconds: limits.seconds().map_err(wrong)?,
+        debug: session.profile.debug,
+        require_landlock: session.profile.require.landlock,
+        require_cgroup: session.profile.require.cgroup,
+    })
+}
+
+fn caches(session: &Session) -> Result<Vec<PlanCache>, Failure> {
+    let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
+    let mut found = Vec::new();
+    for tool in &session.profile.cache.tools {
+        let Some((_, places)) = CACHES.iter().find(|(name, _)| name == tool) else {
+            return Err(Failure::new("bad_profile", format!("cache.tools: {tool:?} is not a known tool"))
+                .advise(format!("known are: {}", CACHES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))));
+        };
+        for (i, place) in places.iter().enumerate() {
+            let layer = session.dir.join("caches").join(format!("{tool}-{i}"));
+            let (upper, work) = (layer.join("upper"), layer.join("work"));
+            for dir in [&upper, &work] {
+                std::fs::create_dir_all(dir).map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", dir.display())))?;
+            }
+            let lower = home.as_ref().map(|h| h.join(place)).filter(|p| p.is_dir());
+            found.push(PlanCache { at: (*place).to_owned(), lower, upper, work });
+        }
+    }
+    Ok(found)
+}
+
+/// What cell-init tells.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Hello { key: String },
+    Signature(String),
+    Decoy { path: String, technique: String, count: u64 },
+    Started,
+    Over { cause: String, code: i32 },
+}
+
+/// A launched cell is handed over: prove its key, mint its capability, serve it, and let the agent start.
+///
+/// # Errors
+/// The reason it may not start; the caller ends the cell.
+pub fn attach(
+    broker: &Arc<Broker>,
+    session: &Arc<Session>,
+    init_pid: u32,
+    enforced: &serde_json::Value,
+    fds: Vec<OwnedFd>,
+) -> Result<(), Failure> {
+    if *session.state.read() != State::Starting {
+        return Err(Failure::new("already_started", "this session has its cell already"));
+    }
+    let mut fds = fds.into_iter();
+    let missing = || Failure::new("bad_attach", "a descriptor of the cell is missing");
+    let control = Arc::new(fds.next().ok_or_else(missing)?);
+    let channel = fds.next().ok_or_else(missing)?;
+    let jkt = prove(&control, session)?;
+    let issuer = &broker.issuer;
+    let held = grants::for_session(session, &CapabilitySigner(broker.vault.client()), issuer, &jkt)?;
+    *session.capability.write() = Some(held);
+    *session.init_pid.write() = Some(init_pid);
+    let pid = i32::try_from(init_pid).ok().and_then(rustix::process::Pid::from_raw).ok_or_else(missing)?;
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+        .map_err(|e| Failure::new("cell_gone", format!("the cell ended before it started: {e}")))?;
+    *session.init_pidfd.lock() = Some(pidfd);
+    for mount in session.mounts.iter().filter(|m| m.tree.is_some()) {
+        let (Some(tree), Some(device)) = (&mount.tree, fds.next()) else { return Err(missing()) };
+        let gate = Arc::new(MountGate::new(broker, session, &mount.at, mount.hide_denied));
+        let options = Options { uid: 1000, gid: 1000, write_back: mount.write_back };
+        let server = serve(device, Arc::clone(tree), gate, options)
+            .map_err(|e| Failure::new("no_threads", e.to_string()))?;
+        session.servers.lock().push(server);
+    }
+    broker.pipeline.records.event(
+        session,
+        "start",
+        &session.workspace.display().to_string(),
+        &json!({ "profile": session.profile.name, "backend": "native", "command": session.command.first(),
+                 "init_pid": init_pid, "enforced": enforced }),
+        Durability::Synced,
+    )?;
+    *session.control.lock() = Some(Arc::clone(&control));
+    *session.state.write() = State::Running;
+    save(session)?;
+    accept(broker, session, channel)?;
+    listen(broker, session, Arc::clone(&control))?;
+    order(&control, &json!("go"))
+}
+
+/// The holder of the channel proves that it has the key that the capability will name.
+fn prove(control: &OwnedFd, session: &Session) -> Result<String, Failure> {
+    let wrong = |what: &str| Failure::new("no_proof", format!("the cell did not prove its key: {what}"));
+    let Some((Told::Hello { key }, _)) = told(control, Some(INIT_LIMIT))? else { return Err(wrong("no hello")) };
+    let key: [u8; 32] = hex::decode(key).ok().and_then(|k| k.try_into().ok()).ok_or_else(|| wrong("malformed key"))?;
+    let mut nonce = [0u8; 32];
+    getrandom::fill(&mut nonce).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
+    order(control, &json!({ "challenge": hex::encode(nonce) }))?;
+    let Some((Told::Signature(signature), _)) = told(control, Some(INIT_LIMIT))? else { return Err(wrong("no signature")) };
+    let signature: [u8; 64] =
+        hex::decode(signature).ok().and_then(|s| s.try_into().ok()).ok_or_else(|| wrong("malformed signature"))?;
+    let jkt = thumbprint(&key);
+    chaperone_capability::verify_pop(&jkt, &key, &nonce, &session.id, &signature).map_err(|e| wrong(&e.to_string()))?;
+    Ok(jkt)
+}
+
+fn order(control: &OwnedFd, what: &serde_json::Value) -> Result<(), Failure> {
+    rustix::net::send(control, what.to_string().as_bytes(), SendFlags::NOSIGNAL)
+        .map(|_| ())
+        .map_err(|e| Failure::new("cell_gone", format!("the cell does not listen: {e}")))
+}
+
+fn told(control: &OwnedFd, limit: Option<Duration>) -> Result<Option<(Told, Vec<OwnedFd>)>, Failure> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let gone = |e: rustix::io::Errno| Failure::new("cell_gone", format!("the cell does not answer: {e}"));
+    let mut wait = [PollFd::new(control, PollFlags::IN)];
+    let limit = limit.map(|l| Timespec { tv_sec: l.as_secs().cast_signed(), tv_nsec: 0 });
+    if poll(&mut wait, limit.as_ref()).map_err(gone)? == 0 {
+        return Ok(None);
+    }
+    let mut bytes = vec![0u8; 65536];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let got = rustix::net::recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        .map_err(gone)?;
+    let mut fds = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    // cell-init is ours, yet what it says is parsed like anything from a cell.
+    Ok(serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default()).ok().map(|t| (t, fds)))
+}
+
+/// Listen to cell-init: decoys that were touched, the seccomp listener, the end.
+fn listen(broker: &Arc<Broker>, session: &Arc<Session>, control: Arc<OwnedFd>) -> Result<(), Failure> {
+    let (broker, session) = (Arc::clone(broker), Arc::clone(session));
+    let thread = std::thread::Builder::new().name("cell".into()).spawn(move || {
+        while let Ok(Some((message, fds))) = told(&control, None) {
+            match message {
+                Told::Started => {
+                    if let Some(listener) = fds.into_iter().next() {
+                        refusals(&broker, &session, listener);
+                    }
+                }
+                Told::Decoy { path, technique, count } => {
+                    broker.pipeline.records.decoy(&session, &path, &technique, count);
+                }
+                Told::Over { cause, code } => {
+                    session.exit.lock().get_or_insert((cause, code));
+                }
+                Told::Hello { .. } | Told::Signature(_) => {}
+            }
+        }
+        finish(&broker, &session);
+    });
+    thread.map(|_| ()).map_err(|e| Failure::new("no_threads", e.to_string()))
+}
+
+/// Answer and record system calls that the cell's filter refuses.
+fn refusals(broker: &Arc<Broker>, session: &Arc<Session>, listener: OwnedFd) {
+    let kept = Arc::clone(session);
+    let (broker, session) = (Arc::clone(broker), Arc::clone(session));
+    let serve = move || {
+        let mut counts: HashMap<&'static str, u64> = HashMap::new();
+        chaperone_cell::serve_refusals(&listener, |refusal| {
+            let count = counts.entry(refusal.call).or_insert(0);
+            *count += 1;
+            if *count <= RECORDED_CALLS || count.is_power_of_two() {
+                broker.pipeline.records.call(&session, &refusal, *count);
+            }
+        });
+    };
+    if std::thread::Builder::new().name("refusals".into()).spawn(serve).is_err() {
+        // Without a listener the kernel answers ENOSYS: still refused, but unseen. Better no session.
+        stop(&kept);
+    }
+}
+
+/// Accept conversations on the cell's channel.
+fn accept(broker: &Arc<Broker>, session: &Arc<Session>, channel: OwnedFd) -> Result<(), Failure> {
+    let listener = UnixListener::from(channel);
+    let (broker, session) = (Arc::clone(broker), Arc::clone(session));
+    let open = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let thread = std::thread::Builder::new().name("channel".into()).spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            if *session.state.read() == State::Ended {
+                break;
+            }
+            if open.fetch_add(1, Ordering::AcqRel) >= mcp::MAX_CONVERSATIONS {
+                open.fetch_sub(1, Ordering::AcqRel);
+                continue;
+            }
+            let (broker, session, open) = (Arc::clone(&broker), Arc::clone(&session), Arc::clone(&open));
+            let serve = move || {
+                crate::server::serve_agent(&broker, &session, stream);
+                open.fetch_sub(1, Ordering::AcqRel);
+            };
+            if std::thread::Builder::new().name("agent".into()).spawn(serve).is_err() {
+                break;
+            }
+        }
+    });
+    thread.map(|_| ()).map_err(|e| Failure::new("no_threads", e.to_string()))
+}
+
+/// The cell is gone: close what is open, commit what the profile says, and write the session's record.
+pub fn finish(broker: &Arc<Broker>, session: &Arc<Session>) {
+    {
+        let mut state = session.state.write();
+        if *state == State::Ended {
+            return;
+        }
+        *state = State::Ended;
+    }
+    broker.pipeline.approvals.withdraw_session(&session.id);
+    let (cause, code) = session.exit.lock().get_or_insert(("broker".to_owned(), 137)).clone();
+    session.servers.lock().clear();
+    *session.control.lock() = None;
+    *session.init_pidfd.lock() = None;
+    let payload = json!({ "cause": cause, "code": code });
+    // The session is over whether or not this can be written; a broken log denies whatever comes next.
+    broker.pipeline.records.event(session, "end", &session.id, &payload, Durability::Synced).ok();
+    save(session).ok();
+    broker.pipeline.records.tell(session, || json!({ "kind": "ended", "cause": cause, "code": code }));
+}
+
+/// End a session's cell and everything in it.
+pub fn stop(session: &Session) {
+    if let Some(pidfd) = session.init_pidfd.lock().as_ref() {
+        // It may have ended by itself already.
+        rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL).ok();
+    }
+    session.exit.lock().get_or_insert(("signal".to_owned(), 137));
+}
+
+/// Stop every process of a cell until a person resumes it.
+pub fn suspend(session: &Session, records: &Records, why: &str) {
+    *session.state.write() = State::Suspended;
+    if let Some(control) = session.control.lock().as_ref() {
+        order(control, &json!("suspend")).ok();
+    }
+    records.alert(session, "suspend", &session.id, "broker.hammering", &[why.to_owned()], None);
+    records.tell(session, || json!({ "kind": "suspended", "reasons": [why] }));
+}
+
+/// Let a suspended session go on.
+///
+/// # Errors
+/// `not_suspended`, or when the resumption cannot be recorded.
+pub fn resume(broker: &Broker, session: &Session) -> Result<(), Failure> {
+    if *session.state.read() != State::Suspended {
+        return Err(Failure::new("not_suspended", format!("session {} is not suspended", session.id)));
+    }
+    broker.pipeline.records.event(session, "resume", &session.id, &json!({}), Durability::Synced)?;
+    session.refusals.lock().clear();
+    *session.state.write() = State::Running;
+    if let Some(control) = session.control.lock().as_ref() {
+        order(control, &json!("resume"))?;
+    }
+    Ok(())
+}
+
+/// Write what must survive the broker, atomically.
+///
+/// # Errors
+/// `state_unavailable`.
+pub fn save(session: &Session) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", session.dir.display()));
+    let text = serde_json::to_vec_pretty(&session.record()).map_err(|e| failed(e.into()))?;
+    let (new, at) = (session.dir.join("session.json.new"), session.dir.join("session.json"));
+    std::fs::write(&new, text).map_err(failed)?;
+    std::fs::rename(new, at).map_err(failed)
+}
+
+/// An ended session, from what was written of it: for its changes, commits and undo.
+///
+/// # Errors
+/// `stage_unavailable` when its folder or stage is gone.
+pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
+    let failed = |e: String| Failure::new("stage_unavailable", format!("{}: {e}", dir.display()));
+    let text = std::fs::read(dir.join("session.json")).map_err(|e| failed(e.to_string()))?;
+    let record: Record = serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))?;
+    let mut mounts = Vec::new();
+    for m in &record.mounts {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        let root = rustix::fs::open(&m.source, flags, rustix::fs::Mode::empty()).map_err(|e| failed(format!("{}: {e}", m.source.display())))?;
+        let mut live = LiveMount {
+            at: m.at.clone(),
+            prefix: m.prefix.clone(),
+            source: m.source.clone(),
+            root,
+            mode: m.mode,
+            actions: m.actions.clone(),
+            hide_denied: false,
+            write_back: false,
+            stage_dir: m.stage_dir.clone(),
+            tree: None,
+        };
+        prepare_mount(&mut live)?;
+        mounts.push(live);
+    }
+    let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json").map_err(|e| failed(e.to_string()))?;
+    profile.backend.clone_from(&record.backend);
+    Ok(Arc::new(Session {
+        id: record.id,
+        name: record.name,
+        profile,
+        workspace: record.workspace,
+        command: record.command,
+        interactive: false,
+        ask: crate::wire::AskMode::Deny,
+        ask_timeout: Duration::from_secs(1),
+        started: record.started,
+        dir: dir.to_owned(),
+        mounts,
+        servers: Mutex::default(),
+        state: RwLock::new(State::Ended),
+        init_pid: RwLock::new(record.init_pid),
+        init_pidfd: Mutex::new(None),
+        control: Mutex::new(None),
+        // A session that ran when its broker died was ended by that.
+        exit: Mutex::new(Some((record.cause.unwrap_or_else(|| "broker".into()), record.exit.unwrap_or(137)))),
+        capability: RwLock::new(None),
+        grants: RwLock::default(),
+        standing: Mutex::default(),
+        counters: Counters::default(),
+        refusals: Mutex::default(),
+        recent: Mutex::default(),
+        decided: Mutex::default(),
+        blobs: Mutex::default(),
+    }))
+}
+
+fn program_name(command: &[String]) -> String {
+    let first = command.first().map_or("agent", String::as_str);
+    let name = first.rsplit('/').next().unwrap_or(first);
+    crate::approvals::for_display(name, 60)
+}

@@ -1,0 +1,153 @@
+//! The narrow RPC for agents: an MCP server over the cell's channel, a thin adapter over the pipeline.
+//!
+//! Both revisions in use are served (2025-11-25 with `initialize`, 2026-07-28 without); the SDK speaks them. A tool's
+//! refusal is a result with `isError`, a reason code and the way out, so that the model reads it.
+
+mod calls;
+pub mod tools;
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rmcp::ServerHandler;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation, ListToolsResult,
+    PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::{RequestContext, RoleServer, ServiceExt};
+use serde_json::{Value, json};
+
+use crate::server::Broker;
+use crate::session::Session;
+use crate::wire::Failure;
+
+/// Conversations of one session at once. Protects threads and memory; beyond it a new one is refused.
+pub const MAX_CONVERSATIONS: u32 = 64;
+/// Calls of one conversation in flight. Protects threads; beyond it a call is refused with `too_many_calls`.
+const MAX_IN_FLIGHT: u32 = 32;
+/// Longest message line. Protects memory: the conversation ends beyond it.
+const MAX_MESSAGE: usize = tools::MAX_ARGUMENTS + (1 << 16);
+
+/// Serve one conversation until the peer closes or the session ends. Blocks.
+///
+/// # Errors
+/// When the conversation cannot be set up; a peer that misbehaves merely ends it.
+pub fn serve(broker: &Arc<Broker>, session: &Arc<Session>, stream: UnixStream, pid: Option<u32>) -> std::io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let agent = Agent {
+        broker: Arc::clone(broker),
+        session: Arc::clone(session),
+        tools: tools::all().into(),
+        in_flight: Arc::new(AtomicU32::new(0)),
+        pid,
+    };
+    runtime.block_on(async move {
+        let (read, write) = tokio::net::UnixStream::from_std(stream)?.into_split();
+        let bounded = BoundedLines { inner: read, line: 0 };
+        match agent.serve((bounded, write)).await {
+            // Either way the peer is gone; what it asked for was recorded as it happened.
+            Ok(conversation) => drop(conversation.waiting().await),
+            Err(error) => drop(error),
+        }
+        Ok(())
+    })
+}
+
+#[derive(Clone)]
+struct Agent {
+    broker: Arc<Broker>,
+    session: Arc<Session>,
+    tools: Arc<[Tool]>,
+    in_flight: Arc<AtomicU32>,
+    pid: Option<u32>,
+}
+
+impl ServerHandler for Agent {
+    fn get_info(&self) -> ServerConfig {
+        let mut info = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        info.server_info = Implementation::new("chaperone", env!("CARGO_PKG_VERSION"));
+        info.instructions = Some(
+            "Files below /workspace are mediated: reads may ask the person, writes are staged until the person commits. \
+             A refusal names its reason and what to do instead; do not retry it unchanged."
+                .into(),
+        );
+        info
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(self.tools.to_vec()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let name = tools::canonical(&request.name).to_owned();
+        if !self.tools.iter().any(|t| t.name == name) {
+            let shown = crate::approvals::for_display(&request.name, 60);
+            return Err(ErrorData::invalid_params(format!("there is no tool {shown:?}"), None));
+        }
+        if self.in_flight.fetch_add(1, Ordering::AcqRel) >= MAX_IN_FLIGHT {
+            self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            let busy = Failure::new("too_many_calls", format!("{MAX_IN_FLIGHT} calls run already")).advise("wait for their answers");
+            return Ok(refused(&busy).into());
+        }
+        let call = calls::Call { broker: &self.broker, session: &self.session, pid: self.pid };
+        let result = call.run(&name, request.arguments, context.ct).await;
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        Ok(match result {
+            Ok(value) => CallToolResult::structured(value),
+            Err(failure) => refused(&failure),
+        }
+        .into())
+    }
+}
+
+/// A refusal as the model reads it: what, why, and the paved road.
+fn refused(failure: &Failure) -> CallToolResult {
+    let mut text = format!("{}: {}", failure.code, failure.message);
+    if let Some(advice) = &failure.advice {
+        text.push_str("\nInstead: ");
+        text.push_str(advice);
+    }
+    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
+    let told: Value = json!({ "error": failure.code, "message": failure.message, "advice": failure.advice });
+    result.meta = serde_json::from_value(json!({ "chaperone/refusal": told })).ok();
+    result
+}
+
+/// Ends the conversation at a line longer than [`MAX_MESSAGE`] instead of collecting it.
+struct BoundedLines<R> {
+    inner: R,
+    line: usize,
+}
+
+impl<R: tokio::io::AsyncRead + Unpin> tokio::io::AsyncRead for BoundedLines<R> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        std::task::ready!(std::pin::Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        let fresh = buffer.filled().get(before..).unwrap_or_default();
+        match fresh.iter().rposition(|b| *b == b'\n') {
+            Some(end) => self.line = fresh.len() - end - 1,
+            None => self.line += fresh.len(),
+        }
+        if self.line > MAX_MESSAGE {
+            return std::task::Poll::Ready(Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                format!("a message longer than {MAX_MESSAGE} bytes"),
+            )));
+        }
+        std::task::Poll::Ready(Ok(()))
+    }
+}

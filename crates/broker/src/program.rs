@@ -1,0 +1,79 @@
+//! Which program asks: read from /proc for the person's eyes. The agent writes its own arguments, so nothing
+//! is decided on them.
+
+use crate::approvals::for_display;
+
+/// Most arguments and parents shown.
+const SHOWN_ARGUMENTS: usize = 12;
+const SHOWN_PARENTS: usize = 4;
+/// Longest argument shown, in characters.
+const ARGUMENT: usize = 120;
+/// Most bytes read of one process's arguments.
+const READ: u64 = 16 * 1024;
+
+#[derive(Debug, Default)]
+pub struct Program {
+    pub arguments: Vec<String>,
+    /// Nearest parent first, ending before the cell's PID 1.
+    pub parents: Vec<String>,
+}
+
+impl Program {
+    /// Describe `pid` (as the broker sees it); empty when it is gone.
+    #[must_use]
+    pub fn of(pid: u32, init: Option<u32>) -> Self {
+        let mut parents = Vec::new();
+        let mut next = parent(pid);
+        while let Some(p) = next
+            && p > 1
+            && Some(p) != init
+            && parents.len() < SHOWN_PARENTS
+        {
+            parents.push(arguments(p).join(" "));
+            next = parent(p);
+        }
+        Self { arguments: arguments(pid), parents }
+    }
+}
+
+fn arguments(pid: u32) -> Vec<String> {
+    use std::io::Read;
+    let mut raw = Vec::new();
+    if let Ok(file) = std::fs::File::open(format!("/proc/{pid}/cmdline")) {
+        // A process that ended meanwhile has no arguments to show.
+        if file.take(READ).read_to_end(&mut raw).is_err() {
+            raw.clear();
+        }
+    }
+    raw.split(|b| *b == 0)
+        .filter(|a| !a.is_empty())
+        .take(SHOWN_ARGUMENTS)
+        .map(|a| for_display(&String::from_utf8_lossy(a), ARGUMENT))
+        .collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_program_is_named_with_its_arguments_and_parents() {
+        let child = std::process::Command::new("sleep").arg("30").spawn();
+        let mut child = child.unwrap();
+        let program = Program::of(child.id(), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(program.arguments.last().map(String::as_str), Some("30"));
+        assert!(!program.parents.is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_gone_is_empty_not_an_error() {
+        assert!(Program::of(u32::MAX - 7, None).arguments.is_empty());
+    }
+}

@@ -1,0 +1,306 @@
+//! Everything that is recorded, in one place: what the pipeline decides becomes audit leaves, and is told to
+//! whoever watches, in this order.
+
+use std::sync::Arc;
+
+use chaperone_audit::{Durability, Entry, Log, Phase, Severity, Source, class_uid as class};
+use chaperone_policy::Decision;
+use chaperone_vault::SignedApproval;
+use serde_json::{Value, json};
+
+use crate::approvals::{Ask, for_display};
+use crate::bus::Bus;
+use crate::clock;
+use crate::inspection::Inspected;
+use crate::keys::Vault;
+use crate::pipeline::{Deed, Done, Refusal};
+use crate::session::Session;
+use crate::wire::Failure;
+
+/// What an intent is made of.
+#[derive(Debug)]
+pub struct Note<'a> {
+    pub deed: &'a Deed,
+    pub decision: &'a Decision,
+    pub approval: Option<&'a str>,
+    pub inspected: Option<&'a Inspected>,
+    pub redacted: bool,
+    /// SHA-256 and length of the bytes that become readable.
+    pub content: Option<([u8; 32], u64)>,
+}
+
+/// The writer of the log and the teller of events.
+pub struct Records {
+    log: Arc<Log>,
+    vault: Arc<Vault>,
+    pub bus: Arc<Bus>,
+    policy_rev: parking_lot::RwLock<String>,
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records").finish_non_exhaustive()
+    }
+}
+
+impl Records {
+    #[must_use]
+    pub fn new(log: Arc<Log>, vault: Arc<Vault>, bus: Arc<Bus>) -> Self {
+        Self { log, vault, bus, policy_rev: parking_lot::RwLock::default() }
+    }
+
+    /// The policy revision that records name from now on.
+    pub fn set_policy(&self, revision: &str) {
+        revision.clone_into(&mut self.policy_rev.write());
+    }
+
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Record what is about to be done. Reads, lists and staged changes are in the log file when this returns;
+    /// what changes or leaves something is on disk.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: then nothing may be done.
+    pub fn intent(&self, session: &Session, note: &Note<'_>) -> Result<u64, Failure> {
+        let deed = note.deed;
+        let mut entry = self.about(session, Phase::Intent, deed.action, "allow");
+        entry.resource = shown(deed);
+        entry.rule = Some(note.decision.rule.clone());
+        entry.reasons.clone_from(&note.decision.reasons);
+        entry.approval = note.approval.map(str::to_owned);
+        entry.class_uid = if deed.entry == "rpc" { class::API } else { class::FILE };
+        let content = match note.content {
+            Some((sha256, len)) => json!({ "bytes": len, "fingerprint": self.vault.fingerprint(&sha256)? }),
+            None => Value::Null,
+        };
+        let payload = json!({
+            "entry": deed.entry, "path": deed.path, "to": deed.to, "origin": deed.origin, "redacted": note.redacted,
+            "dev": deed.object.dev, "ino": deed.object.ino, "size": deed.object.size, "pid": deed.pid,
+            "content": content, "findings": note.inspected.map(|i| i.findings.to_vec()), "change": deed.change,
+        });
+        let durability = if deed.action == "commit" { Durability::Synced } else { Durability::Logged };
+        let seq = self.append(entry, Some(&payload), durability)?;
+        let kind = if note.redacted { "redacted" } else { "allowed" };
+        self.tell(session, || json!({ "kind": kind, "action": deed.action, "resource": shown(deed) }));
+        Ok(seq)
+    }
+
+    /// Record how it ended.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn outcome(&self, session: &Session, done: &Done<'_>) -> Result<(), Failure> {
+        let mut entry = self.about(session, Phase::Outcome, done.action, if done.ok { "allow" } else { "failed" });
+        entry.intent = Some(done.intent);
+        entry.resource = for_display(done.path, 1024);
+        entry.class_uid = class::FILE;
+        let payload = json!({ "bytes": done.bytes, "detail": done.detail });
+        self.append(entry, Some(&payload), Durability::Logged).map(|_| ())
+    }
+
+    /// Record an ask before the person sees it.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn asked(&self, session: &Session, ask: &Ask, deed: &Deed) -> Result<(), Failure> {
+        let mut entry = self.about(session, Phase::Event, deed.action, &ask.effect);
+        entry.resource.clone_from(&ask.resource);
+        entry.rule = Some(ask.rule.clone());
+        entry.reasons.clone_from(&ask.reasons);
+        entry.approval = Some(ask.id.clone());
+        entry.severity = severity(&ask.risk);
+        self.append(entry, Some(&json!({ "ask": ask })), Durability::Logged)?;
+        self.tell(session, || {
+            json!({ "kind": "asked", "id": ask.id, "action": ask.action, "resource": ask.resource,
+                    "reasons": ask.reasons, "findings": ask.findings, "ask": ask })
+        });
+        Ok(())
+    }
+
+    /// Record a person's signed answer, on disk before it takes effect. Returns the approval's name in records.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn answered(&self, session: &Session, ask: &Ask, answer: &str, signed: &SignedApproval) -> Result<String, Failure> {
+        let mut entry = self.about(session, Phase::Event, "approve", if answer == "deny" { "deny" } else { "allow" });
+        entry.resource.clone_from(&ask.resource);
+        entry.approval = Some(ask.id.clone());
+        entry.class_uid = class::ENTITY_MANAGEMENT;
+        self.append(entry, Some(&json!({ "signed": signed })), Durability::Synced)?;
+        self.tell(session, || {
+            json!({ "kind": "answered", "id": ask.id, "action": ask.action, "resource": ask.resource, "answer": answer })
+        });
+        Ok(ask.id.clone())
+    }
+
+    /// Record a refusal. The first of a kind is written at once; repetitions at powers of two, with their count, so
+    /// that an agent that hammers cannot flood the log. A log that cannot be written changes nothing: it is denied.
+    pub fn refused(&self, session: &Session, deed: &Deed, refusal: &Refusal, count: u64) {
+        if !count.is_power_of_two() {
+            return;
+        }
+        let serious = is_serious(&refusal.reasons);
+        let mut entry = self.about(session, Phase::Outcome, deed.action, "deny");
+        entry.resource = shown(deed);
+        entry.rule = Some(refusal.rule.clone());
+        entry.reasons.clone_from(&refusal.reasons);
+        entry.class_uid = if deed.entry == "rpc" { class::API } else { class::FILE };
+        entry.severity = if serious { Severity::High } else { Severity::Medium };
+        let payload = json!({ "entry": deed.entry, "count": count, "message": refusal.failure.message, "pid": deed.pid });
+        let written = self.append(entry, Some(&payload), Durability::Logged);
+        self.tell(session, || {
+            json!({ "kind": "refused", "action": deed.action, "resource": shown(deed), "reasons": refusal.reasons,
+                    "rule": refusal.rule, "advice": refusal.failure.advice, "count": count, "logged": written.is_ok() })
+        });
+        if serious {
+            self.alert(session, deed.action, &shown(deed), &refusal.rule, &refusal.reasons, None);
+        }
+    }
+
+    /// Raise an alert: a record of its own, told at once.
+    pub fn alert(
+        &self,
+        session: &Session,
+        action: &str,
+        resource: &str,
+        rule: &str,
+        reasons: &[String],
+        technique: Option<&str>,
+    ) {
+        let mut entry = self.about(session, Phase::Alert, action, "deny");
+        entry.resource = for_display(resource, 1024);
+        entry.rule = Some(rule.to_owned());
+        entry.reasons = reasons.to_vec();
+        entry.severity = Severity::High;
+        entry.class_uid = class::DETECTION;
+        entry.technique = technique.map(str::to_owned);
+        let written = self.append(entry, None, Durability::Logged);
+        self.tell(session, || {
+            json!({ "kind": "alert", "action": action, "resource": for_display(resource, 300), "reasons": reasons,
+                    "rule": rule, "technique": technique, "logged": written.is_ok() })
+        });
+    }
+
+    /// A decoy in the cell was touched.
+    pub fn decoy(&self, session: &Session, path: &str, technique: &str, count: u64) {
+        let reasons = vec!["credential_decoy".to_owned(), format!("touched {count} times")];
+        self.note_refusal(session, "read", path, "cell.decoy", "this is a decoy: no credential is in the cell");
+        self.alert(session, "read", path, "cell.decoy", &reasons, Some(technique));
+    }
+
+    /// A system call was refused.
+    pub fn call(&self, session: &Session, refusal: &chaperone_cell::Refusal, count: u64) {
+        let reasons = vec!["refused_call".to_owned(), format!("count {count}")];
+        self.note_refusal(session, "exec", refusal.call, "cell.seccomp", "programs in a cell work without this call");
+        self.alert(session, "exec", refusal.call, "cell.seccomp", &reasons, technique_of(refusal.call));
+    }
+
+    /// Keep a refusal of the cell itself for `why`.
+    fn note_refusal(&self, session: &Session, action: &str, resource: &str, rule: &str, advice: &str) {
+        let code = rule.rsplit('.').next().unwrap_or(rule);
+        let failure = Failure::new(code, code).advise(advice);
+        let shown = crate::session::Refused::new(
+            clock::rfc3339(), action, &for_display(resource, 300), &failure, rule, vec![code.to_owned()],
+        );
+        session.refused(shown);
+    }
+
+    /// Record an event of the session itself, on disk before it takes effect when it grants something.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn event(
+        &self,
+        session: &Session,
+        action: &str,
+        resource: &str,
+        payload: &Value,
+        durability: Durability,
+    ) -> Result<u64, Failure> {
+        let mut entry = self.about(session, Phase::Event, action, "allow");
+        entry.resource = for_display(resource, 1024);
+        entry.class_uid = class::AUTHORIZE_SESSION;
+        self.append(entry, Some(payload), durability)
+    }
+
+    /// Tell the watchers; never instead of recording.
+    pub fn tell(&self, session: &Session, event: impl FnOnce() -> Value) {
+        if self.bus.watched() {
+            let mut event = event();
+            if let Value::Object(map) = &mut event {
+                map.insert("session".into(), json!(session.id));
+            }
+            self.bus.tell(&session.id, &event);
+        }
+    }
+
+    fn about(&self, session: &Session, phase: Phase, action: &str, effect: &str) -> Entry {
+        Entry {
+            time_ms: clock::unix_ms(),
+            session: session.id.clone(),
+            agent: for_display(&session.name, 200),
+            source: Source::Broker,
+            source_seq: None,
+            class_uid: class::API,
+            phase,
+            intent: None,
+            action: action.to_owned(),
+            effect: effect.to_owned(),
+            reasons: Vec::new(),
+            rule: None,
+            technique: None,
+            severity: Severity::Informational,
+            resource: String::new(),
+            policy_rev: Some(self.policy_rev.read().clone()),
+            capability: session.capability.read().as_ref().map(|h| h.verified.claims().jti.clone()),
+            approval: None,
+        }
+    }
+
+    fn append(&self, entry: Entry, payload: Option<&Value>, durability: Durability) -> Result<u64, Failure> {
+        self.log.append(entry, payload, durability).map_err(|e| {
+            Failure::new("audit_unavailable", format!("the audit log cannot be written: {e}"))
+                .advise("nothing is allowed until it can; see chaperone doctor")
+        })
+    }
+}
+
+/// The resource of a leaf: the agent's own path, made safe to show.
+fn shown(deed: &Deed) -> String {
+    match &deed.to {
+        Some(to) => format!("{} → {}", for_display(&deed.path, 1024), for_display(to, 1024)),
+        None => for_display(&deed.path, 1024),
+    }
+}
+
+/// Refusals that a person should know of at once.
+fn is_serious(reasons: &[String]) -> bool {
+    reasons.iter().any(|r| {
+        r.contains("credential") || r.contains("secret") || r.contains("floor") || r.contains("escape") || r == "path_escape"
+            || r.contains("external_formula") || r.contains("runs_later") || r.contains("persistence")
+    })
+}
+
+fn severity(risk: &str) -> Severity {
+    match risk {
+        "high" => Severity::High,
+        "medium" => Severity::Medium,
+        _ => Severity::Low,
+    }
+}
+
+/// The ATT&CK technique that a refused call speaks for.
+fn technique_of(call: &str) -> Option<&'static str> {
+    match call {
+        "ptrace" | "process_vm_readv" | "process_vm_writev" | "kcmp" | "pidfd_getfd" => Some("T1055.008"),
+        "init_module" | "finit_module" | "delete_module" => Some("T1547.006"),
+        "socket" | "socketpair" => Some("T1095"),
+        "keyctl" | "add_key" | "request_key" => Some("T1555"),
+        "clock_settime" | "settimeofday" | "adjtimex" | "clock_adjtime" => Some("T1070.006"),
+        "ioctl" => Some("T1674"),
+        _ => Some("T1611"),
+    }
+}

@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::Mutex;
 use regorus::Value as RegoValue;
-use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::decision::{Decision, Effect};
+use crate::source::{Kind, Problem, Source, builtin};
 
 /// Largest input document, in bytes. Protects the evaluator; beyond it: denied.
 pub const MAX_INPUT: usize = 256 * 1024;
@@ -20,69 +20,6 @@ const KEPT: usize = 8;
 /// Longest evaluation of one voter.
 const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
-const BUILTIN: &[(&str, &str)] = &[
-    ("packs/policies/default/mounts.rego", include_str!("../../../packs/policies/default/mounts.rego")),
-    ("packs/policies/default/files.rego", include_str!("../../../packs/policies/default/files.rego")),
-    (
-        "packs/policies/default/credentials.rego",
-        include_str!("../../../packs/policies/default/credentials.rego"),
-    ),
-    ("packs/policies/default/commit.rego", include_str!("../../../packs/policies/default/commit.rego")),
-    ("packs/policies/default/floor.rego", include_str!("../../../packs/policies/default/floor.rego")),
-    ("packs/policies/default/requests.rego", include_str!("../../../packs/policies/default/requests.rego")),
-    (
-        "packs/policies/spreadsheet/spreadsheet.rego",
-        include_str!("../../../packs/policies/spreadsheet/spreadsheet.rego"),
-    ),
-    (
-        "packs/policies/default/default_test.rego",
-        include_str!("../../../packs/policies/default/default_test.rego"),
-    ),
-    (
-        "packs/policies/spreadsheet/spreadsheet_test.rego",
-        include_str!("../../../packs/policies/spreadsheet/spreadsheet_test.rego"),
-    ),
-];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Rego,
-    Json,
-    Yaml,
-}
-
-/// One file of a policy set.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// What errors name.
-    pub name: String,
-    pub text: String,
-    pub kind: Kind,
-}
-
-/// What is wrong with a policy set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    pub file: String,
-    pub line: usize,
-    pub col: usize,
-    pub message: String,
-    pub suggestion: Option<String>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.col, self.message)?;
-        self.suggestion.as_ref().map_or(Ok(()), |s| write!(f, "; {s}"))
-    }
-}
-
-impl Source {
-    pub(crate) fn is_test(&self) -> bool {
-        self.kind == Kind::Rego && self.name.ends_with("_test.rego")
-    }
-}
-
 /// A set of policies that loaded; immutable.
 pub struct Engine {
     prepared: regorus::Engine,
@@ -92,8 +29,16 @@ pub struct Engine {
     /// The mission's form of a policy is there.
     access: bool,
     revision: String,
-    cacheable: bool,
+    volatile: Volatile,
     broken: bool,
+}
+
+/// When decisions depend on more than the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Volatile {
+    Never,
+    AtCommit,
+    Always,
 }
 
 impl fmt::Debug for Engine {
@@ -108,16 +53,16 @@ impl Engine {
     /// # Errors
     /// Every problem with file, line and, where there is one, a suggestion.
     pub fn load(sources: Vec<Source>) -> Result<Self, Vec<Problem>> {
-        let problems: Vec<Problem> = crate::lint::lint(&sources);
+        let prepared = assemble(&sources, false)?;
+        let problems = crate::lint::silent_failures(&sources, &prepared);
         if !problems.is_empty() {
             return Err(problems);
         }
-        let prepared = assemble(&sources, false)?;
-        let mut voters = Vec::new();
+        let mut voters: Vec<(String, String)> = Vec::new();
         let mut access = false;
-        for source in sources.iter().filter(|s| s.kind == Kind::Rego && !s.is_test()) {
-            let Some(package) = crate::lint::package_of(&source.text) else { continue };
-            let defines = |rule: &str| crate::lint::defines(&source.text, rule);
+        for source in sources.iter().filter(|s| s.votes()) {
+            let package = package_of(&prepared, source);
+            let defines = |rule: &str| declares(&prepared, source, rule);
             if (package == "chaperone" || package.starts_with("chaperone.")) && defines("decision") {
                 let rule = format!("data.{package}.decision");
                 if !voters.iter().any(|(known, _)| *known == rule) {
@@ -126,17 +71,18 @@ impl Engine {
             }
             access |= package == "agent.access" && defines("allow");
         }
-        let cacheable = !sources
-            .iter()
-            .filter(|s| s.kind == Kind::Rego && !s.is_test())
-            .any(|s| ["input.time", "time.", "counters", "rand."].iter().any(|v| s.text.contains(v)));
+        let mut volatile = Volatile::Never;
+        for source in sources.iter().filter(|s| s.votes() && s.is_volatile()) {
+            let this = if source.speaks_only_of_commits() { Volatile::AtCommit } else { Volatile::Always };
+            volatile = volatile.max(this);
+        }
         let engine = Self {
             prepared,
             idle: Mutex::default(),
             voters,
             access,
             revision: revision(&sources),
-            cacheable,
+            volatile,
             broken: false,
         };
         // Unknown builtins and wrong types show only when they are evaluated.
@@ -153,7 +99,7 @@ impl Engine {
             voters: Vec::new(),
             access: false,
             revision: revision(sources),
-            cacheable: false,
+            volatile: Volatile::Always,
             broken: true,
         }
     }
@@ -161,14 +107,7 @@ impl Engine {
     /// The policies that ship.
     #[must_use]
     pub fn builtin_sources() -> Vec<Source> {
-        BUILTIN
-            .iter()
-            .map(|(name, text)| Source {
-                name: (*name).to_owned(),
-                text: (*text).to_owned(),
-                kind: Kind::Rego,
-            })
-            .collect()
+        builtin()
     }
 
     /// SHA-256 over all sources.
@@ -185,8 +124,10 @@ impl Engine {
             return Decision::denied(reason, reason);
         };
         // Of the strongest, the first decides; the others add their reasons. Obligations of all allows hold.
-        let obligations: Vec<_> =
-            votes.iter().filter(|d| d.effect != Effect::Deny).flat_map(|d| d.obligations.clone()).collect();
+        let obligations: Vec<_> = match strongest {
+            Effect::Deny => Vec::new(),
+            _ => votes.iter().flat_map(|d| d.obligations.clone()).collect(),
+        };
         votes.retain(|d| d.effect == strongest);
         let mut votes = votes.into_iter();
         let Some(mut decision) = votes.next() else {
@@ -198,9 +139,18 @@ impl Engine {
         }
         let mut seen = std::collections::HashSet::new();
         decision.reasons.retain(|r| seen.insert(r.clone()));
-        decision.obligations = obligations;
-        decision.obligations.dedup();
-        decision.cacheable &= self.cacheable;
+        decision.obligations.clear();
+        for obligation in obligations {
+            if !decision.obligations.contains(&obligation) {
+                decision.obligations.push(obligation);
+            }
+        }
+        let commits = input.get("action").and_then(Value::as_str) == Some("commit");
+        decision.cacheable &= match self.volatile {
+            Volatile::Never => true,
+            Volatile::AtCommit => !commits,
+            Volatile::Always => false,
+        };
         decision
     }
 
@@ -250,7 +200,10 @@ impl Engine {
 
     fn dry_run(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for action in ["read", "write", "list", "delete", "rename", "commit", "elevate", "connect"] {
+        for action in [
+            "read", "write", "append", "list", "delete", "rename", "commit", "exec", "publish", "connect",
+            "resolve", "request", "sign", "decrypt", "tool", "plugin", "elevate",
+        ] {
             let input = serde_json::json!({
                 "action": action, "agent": "dry-run", "sub": "dry-run", "path": "/workspace/dry/run.csv", "to": "/workspace/dry/to",
                 "resource": { "kind": "file", "dev": 1, "ino": 1, "nlink": 1, "size": 1, "staged": false, "mount": "/workspace" },
@@ -301,7 +254,18 @@ pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engin
         check_interval: std::num::NonZeroU32::new(1000).unwrap_or(std::num::NonZeroU32::MIN),
     });
     let mut problems = Vec::new();
+    let mut names = std::collections::HashSet::new();
     for source in sources {
+        if !names.insert(source.name.as_str()) {
+            problems.push(Problem {
+                file: source.name.clone(),
+                line: 1,
+                col: 1,
+                message: "two files of the set have this name".to_owned(),
+                suggestion: Some("rename one".into()),
+            });
+            continue;
+        }
         if source.text.len() > MAX_SOURCE {
             problems.push(Problem {
                 file: source.name.clone(),
@@ -333,6 +297,21 @@ pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engin
         }
     }
     if problems.is_empty() { Ok(engine) } else { Err(problems) }
+}
+
+/// The package of a module as the parser sees it, without `data.`; empty when the module is not loaded.
+pub(crate) fn package_of(engine: &regorus::Engine, source: &Source) -> String {
+    let packages = engine.get_policy_package_components().unwrap_or_default();
+    packages
+        .into_iter()
+        .find(|p| p.source_file == source.name)
+        .map(|p| p.components.join("."))
+        .unwrap_or_default()
+}
+
+/// Whether a module has a rule of this name, or below it.
+pub(crate) fn declares(engine: &regorus::Engine, source: &Source, rule: &str) -> bool {
+    engine.has_declared_rule_rooted_at(&source.name, rule).unwrap_or(false)
 }
 
 fn revision(sources: &[Source]) -> String {

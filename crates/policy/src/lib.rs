@@ -9,12 +9,14 @@ mod decision;
 mod engine;
 mod explain;
 mod lint;
+mod source;
 mod store;
 mod testing;
 
 pub use decision::{Decision, Effect, Obligation};
-pub use engine::{Engine, Kind, MAX_INPUT, Problem, Source};
+pub use engine::{Engine, MAX_INPUT};
 pub use explain::{Explanation, Vote, explain};
 pub use lint::check;
+pub use source::{Kind, Problem, Source};
 pub use store::Store;
 pub use testing::{FailedTest, FileCoverage, TestReport, eval, test};

@@ -1,94 +1,234 @@
 //! What can be seen wrong with a policy without running it.
 
-use crate::engine::{Engine, Kind, Problem, Source};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde_json::Value;
+
+use crate::engine::{Engine, assemble, declares, package_of};
+use crate::source::{Kind, Problem, Source};
+
+/// Words that stand before a parenthesis without being functions.
+const KEYWORDS: &[&str] =
+    &["if", "in", "not", "some", "every", "with", "as", "else", "contains", "default", "import", "print"];
 
 /// Every problem of a set, found by reading, loading and dry-running it.
 #[must_use]
 pub fn check(sources: Vec<Source>) -> Vec<Problem> {
-    Engine::load(sources).err().unwrap_or_default()
-}
-
-/// Traps of the language that make a rule say less than it seems to.
-pub(crate) fn lint(sources: &[Source]) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let packages: Vec<String> = sources.iter().filter_map(|s| package_of(&s.text)).collect();
-    let data: Vec<serde_json::Value> = sources
-        .iter()
-        .filter(|s| s.kind == Kind::Json)
-        .filter_map(|s| serde_json::from_str(&s.text).ok())
-        .collect();
-    let has_yaml = sources.iter().any(|s| s.kind == Kind::Yaml);
-    for source in sources.iter().filter(|s| s.kind == Kind::Rego) {
-        for (number, line) in source.text.lines().enumerate() {
-            let code = line.split('#').next().unwrap_or_default();
-            let mut problem = |col: usize, message: &str, suggestion: &str| {
-                problems.push(Problem {
-                    file: source.name.clone(),
-                    line: number + 1,
-                    col: col + 1,
-                    message: message.to_owned(),
-                    suggestion: Some(suggestion.to_owned()),
-                });
-            };
-            if let Some(col) = code.find("glob.match(")
-                && code.replace(' ', "").contains(",[],")
-            {
-                problem(
-                    col,
-                    "glob.match without delimiters never crosses a slash here, so the rule silently fails",
-                    "pass [\"/\"]",
-                );
-            }
-            // A misspelt reference under `not` is silently true.
-            for (col, _) in code.match_indices("not data.") {
-                let path: String = code
-                    .get(col + 9..)
-                    .unwrap_or_default()
-                    .chars()
-                    .take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.'))
-                    .collect();
-                let known =
-                    packages.iter().zip(sources).any(|(p, _)| {
-                        path.strip_prefix(p.as_str()).and_then(|r| r.strip_prefix('.')).is_some_and(|rule| {
-                            let rule = rule.split('.').next().unwrap_or_default();
-                            sources
-                                .iter()
-                                .any(|s| package_of(&s.text).as_deref() == Some(p) && defines(&s.text, rule))
-                        })
-                    }) || data.iter().any(|d| d.pointer(&format!("/{}", path.replace('.', "/"))).is_some())
-                        || has_yaml;
-                if !known {
-                    problem(
-                        col,
-                        &format!("`not data.{path}` is always true: nothing defines data.{path}"),
-                        "check the spelling",
-                    );
-                }
-            }
+    let undefined = match assemble(&sources, true) {
+        Ok(engine) => Set { sources: &sources, engine: &engine }.undefined_references(false),
+        Err(_) => Vec::new(),
+    };
+    let mut problems = Engine::load(sources).err().unwrap_or_default();
+    for problem in undefined {
+        if !problems.iter().any(|p| (&p.file, p.line) == (&problem.file, problem.line)) {
+            problems.push(problem);
         }
     }
     problems
 }
 
-/// The package of a module.
-pub(crate) fn package_of(text: &str) -> Option<String> {
-    text.lines()
-        .find_map(|l| l.trim().strip_prefix("package "))
-        .map(|p| p.split_whitespace().next().unwrap_or_default().to_owned())
+/// Traps of the language that make a rule say less than it seems to: a set with one of them does not load.
+pub(crate) fn silent_failures(sources: &[Source], engine: &regorus::Engine) -> Vec<Problem> {
+    let set = Set { sources, engine };
+    let mut problems = set.globs_without_delimiters();
+    problems.extend(set.undefined_references(true));
+    problems.extend(set.unknown_functions());
+    problems
 }
 
-/// Whether a module has a rule of this name.
-pub(crate) fn defines(text: &str, rule: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.strip_prefix("default ").unwrap_or(line);
-        line.strip_prefix(rule).is_some_and(|rest| {
-            let rest = rest.trim_start();
-            rest.is_empty()
-                || rest.starts_with([':', '=', '{', '[', '('])
-                || rest.starts_with("if")
-                || rest.starts_with("contains")
-        })
-    })
+struct Set<'a> {
+    sources: &'a [Source],
+    engine: &'a regorus::Engine,
+}
+
+impl Set<'_> {
+    fn policies(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|s| s.votes())
+    }
+
+    fn globs_without_delimiters(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for source in self.policies() {
+            let code = without_strings(&source.text);
+            for (at, _) in code.match_indices("glob.match") {
+                let call: String = code
+                    .get(at..)
+                    .unwrap_or_default()
+                    .chars()
+                    .filter(|c| !c.is_whitespace())
+                    .take(400)
+                    .collect();
+                let arguments = call.split(')').next().unwrap_or_default();
+                if arguments.contains(",[],") {
+                    let what = "glob.match without delimiters never crosses a slash here, so the rule silently fails";
+                    problems.push(problem(source, at, what, "pass [\"/\"]"));
+                }
+            }
+        }
+        problems
+    }
+
+    /// References to data that no module and no document defines; under `not` they are silently true.
+    fn undefined_references(&self, only_negated: bool) -> Vec<Problem> {
+        let documents: Vec<Value> = self.sources.iter().filter_map(document).collect();
+        let mut problems = Vec::new();
+        for source in self.policies() {
+            let code = without_strings(&source.text);
+            for (at, _) in code.match_indices("data.") {
+                let before = code.get(..at).unwrap_or_default();
+                if before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.')) {
+                    continue;
+                }
+                let path: String = code
+                    .get(at + 5..)
+                    .unwrap_or_default()
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.'))
+                    .collect();
+                let path = path.trim_end_matches('.');
+                let negated = before.trim_end().ends_with("not");
+                if (only_negated && !negated) || self.is_defined(path, &documents) {
+                    continue;
+                }
+                let message = if negated {
+                    format!("`not data.{path}` is always true: nothing defines data.{path}")
+                } else {
+                    format!("nothing defines data.{path}")
+                };
+                problems.push(problem(source, at, &message, "check the spelling, or add the data file"));
+            }
+        }
+        problems
+    }
+
+    fn is_defined(&self, path: &str, documents: &[Value]) -> bool {
+        let wanted: Vec<&str> = path.split('.').collect();
+        let in_documents = documents.iter().any(|document| {
+            let mut at = document;
+            wanted.iter().all(|name| match at.get(name) {
+                Some(below) => {
+                    at = below;
+                    true
+                }
+                None => false,
+            })
+        });
+        in_documents
+            || self.policies().any(|source| {
+                let package = package_of(self.engine, source);
+                let package: Vec<&str> = package.split('.').collect();
+                match wanted.strip_prefix(package.as_slice()) {
+                    Some(rest) => rest.first().is_none_or(|rule| declares(self.engine, source, rule)),
+                    None => package.starts_with(&wanted),
+                }
+            })
+    }
+
+    /// Functions that are neither defined nor built in; the language finds out only when it gets there.
+    fn unknown_functions(&self) -> Vec<Problem> {
+        let mut known = std::collections::HashMap::new();
+        let mut problems = Vec::new();
+        for source in self.policies() {
+            let code = without_strings(&source.text);
+            let package = package_of(self.engine, source);
+            let imported = imports(&code);
+            for (at, _) in code.match_indices('(') {
+                let before = code.get(..at).unwrap_or_default();
+                let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+                let name = before.rsplit(|c: char| !is_name(c)).next().unwrap_or_default();
+                let root = name.split('.').next().unwrap_or_default();
+                let is_call = root.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+                if !is_call
+                    || KEYWORDS.contains(&name)
+                    || matches!(root, "data" | "input")
+                    || imported.contains(&root)
+                {
+                    continue;
+                }
+                let own = self.policies().any(|other| {
+                    package_of(self.engine, other) == package && declares(self.engine, other, root)
+                });
+                if own || *known.entry(name.to_owned()).or_insert_with(|| is_builtin(name)) {
+                    continue;
+                }
+                let message = format!("there is no function {name}");
+                problems.push(problem(
+                    source,
+                    at - name.len(),
+                    &message,
+                    "check the spelling; functions that reach out are left out",
+                ));
+            }
+        }
+        problems
+    }
+}
+
+fn is_builtin(name: &str) -> bool {
+    let call = || {
+        regorus::Engine::new().eval_query(format!("{name}()"), false).map(|_| ()).map_err(|e| e.to_string())
+    };
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Err(message)) => !message.contains("could not find function"),
+        Ok(Ok(())) | Err(_) => true,
+    }
+}
+
+fn imports(code: &str) -> Vec<&str> {
+    code.lines()
+        .filter_map(|l| l.trim().strip_prefix("import "))
+        .filter_map(|l| l.split_whitespace().last())
+        .filter_map(|l| l.rsplit('.').next())
+        .collect()
+}
+
+fn document(source: &Source) -> Option<Value> {
+    match source.kind {
+        Kind::Rego => None,
+        Kind::Json => serde_json::from_str(&source.text).ok(),
+        Kind::Yaml => {
+            let value = regorus::Value::from_yaml_str(&source.text).ok()?;
+            serde_json::from_str(&value.to_json_str().ok()?).ok()
+        }
+    }
+}
+
+fn problem(source: &Source, at: usize, message: &str, suggestion: &str) -> Problem {
+    let before = source.text.get(..at).unwrap_or_default();
+    Problem {
+        file: source.name.clone(),
+        line: before.matches('\n').count() + 1,
+        col: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+        message: message.to_owned(),
+        suggestion: Some(suggestion.to_owned()),
+    }
+}
+
+/// The text with comments and the insides of strings blanked, byte for byte as long as before.
+fn without_strings(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut inside: Option<char> = None;
+    let mut escaped = false;
+    for c in text.chars() {
+        let ends = match inside {
+            Some('#') => c == '\n',
+            Some('"') => !escaped && (c == '"' || c == '\n'),
+            Some(quote) => c == quote,
+            None => false,
+        };
+        escaped = inside == Some('"') && c == '\\' && !escaped;
+        if inside.is_some() && !ends && c != '\n' {
+            code.extend(std::iter::repeat_n(' ', c.len_utf8()));
+            continue;
+        }
+        if ends {
+            inside = None;
+        } else if inside.is_none() && matches!(c, '"' | '`' | '#') {
+            inside = Some(c);
+        }
+        code.push(c);
+    }
+    code
 }
 
 /// Find file, line and column in the engine's message (`--> file:line:col`).

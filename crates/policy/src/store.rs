@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::engine::{Engine, Problem, Source};
+use crate::engine::Engine;
+use crate::source::{Problem, Source};
 
 #[derive(Debug)]
 pub struct Store {

@@ -1,12 +1,13 @@
 //! Running `test_` rules with coverage, and evaluating queries.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engine::{Kind, Problem, Source, assemble};
-use crate::lint::package_of;
+use crate::engine::{assemble, declares, package_of};
+use crate::source::{Kind, Problem, Source};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailedTest {
@@ -39,20 +40,22 @@ pub fn test(sources: &[Source]) -> Result<TestReport, Vec<Problem>> {
     engine.set_enable_coverage(true);
     let mut report = TestReport { passed: 0, failed: Vec::new(), coverage: Vec::new() };
     for source in sources.iter().filter(|s| s.kind == Kind::Rego) {
-        let Some(package) = package_of(&source.text) else { continue };
+        let package = package_of(&engine, source);
         let names: BTreeSet<&str> = source
             .text
             .lines()
+            .map(str::trim_start)
             .filter(|l| l.starts_with("test_"))
             .filter_map(|l| l.split(|c: char| !(c.is_alphanumeric() || c == '_')).next())
+            .filter(|name| declares(&engine, source, name))
             .collect();
         for name in names {
-            match engine.eval_rule(format!("data.{package}.{name}")) {
+            match caught(|| engine.eval_rule(format!("data.{package}.{name}"))) {
                 Ok(regorus::Value::Bool(true)) => report.passed += 1,
                 other => report.failed.push(FailedTest {
                     name: format!("{package}.{name}"),
                     file: source.name.clone(),
-                    values: other.map_or_else(|e| e.to_string(), |v| v.to_string()),
+                    values: other.map_or_else(|e| e, |v| v.to_string()),
                 }),
             }
         }
@@ -82,6 +85,14 @@ pub fn eval(sources: &[Source], query: &str, input: Option<&Value>) -> Result<Va
         engine.set_input(regorus::Value::from(input.clone()));
     }
     let wrong = |e: String| vec![crate::lint::place("query", &e)];
-    let results = engine.eval_query(query.to_owned(), false).map_err(|e| wrong(e.to_string()))?;
+    let results = caught(|| engine.eval_query(query.to_owned(), false)).map_err(wrong)?;
     serde_json::to_value(&results).map_err(|e| wrong(e.to_string()))
+}
+
+/// A builtin that panics is an error of the policy.
+fn caught<T, E: std::fmt::Display>(evaluate: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(evaluate)) {
+        Ok(result) => result.map_err(|e| e.to_string()),
+        Err(_) => Err("a builtin panicked".to_owned()),
+    }
 }

@@ -113,3 +113,98 @@ fn explain_names_the_rule_and_what_would_change_it() {
         explained.would_change
     );
 }
+
+#[test]
+fn a_policy_that_is_indented_or_oddly_spaced_still_votes() {
+    let mut sources = Engine::builtin_sources();
+    sources.push(rego("package\tchaperone.own\nimport rego.v1\n  decision := {\"effect\": \"deny\", \"reasons\": [\"mine\"]} if { input.action == \"read\" }"));
+    let engine = Engine::load(sources).unwrap();
+    assert_eq!(engine.decide(&input("read", "/workspace/a")).effect, Effect::Deny);
+}
+
+#[test]
+fn decisions_are_remembered_unless_they_rest_on_time_or_counters() {
+    let engine = Engine::load(Engine::builtin_sources()).unwrap();
+    assert!(engine.decide(&input("read", "/workspace/a")).cacheable);
+    assert!(!engine.decide(&input("commit", "/workspace/a")).cacheable);
+    for volatile in ["input.time > 5", "input[\"session\"].counters.reads > 5", "time.now_ns() > 5"] {
+        let mut sources = Engine::builtin_sources();
+        sources.push(rego(&format!(
+            "package chaperone.own\nimport rego.v1\ndecision := {{\"effect\": \"allow\"}} if {volatile}"
+        )));
+        let engine = Engine::load(sources).unwrap_or_else(|p| panic!("{volatile}: {p:?}"));
+        assert!(!engine.decide(&input("read", "/workspace/a")).cacheable, "{volatile}");
+    }
+}
+
+#[test]
+fn unknown_functions_are_found_even_where_no_dry_run_comes() {
+    let mut sources = Engine::builtin_sources();
+    sources.push(rego("package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"deny\"} if {\n\tinput.path == \"/never\"\n\tstrngs.contains(input.path, \"(x)\")\n}"));
+    let problems = chaperone_policy::check(sources);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let said = problems[0].to_string();
+    assert!(said.starts_with("own.rego:5:2: there is no function strngs.contains"), "{said}");
+}
+
+#[test]
+fn a_misspelt_reference_is_reported_by_check_and_denies_when_it_runs() {
+    let text = "package agent.access\n\ndefault allow = false\n\nallow {\n  input.agent == data.agents[input.sub].id\n}\n";
+    let mut sources = Engine::builtin_sources();
+    sources.push(rego(text));
+    let problems = chaperone_policy::check(sources.clone());
+    assert!(
+        problems.iter().any(|p| p.message == "nothing defines data.agents" && p.line == 6),
+        "{problems:?}"
+    );
+    let engine = Engine::load(sources).unwrap();
+    assert_eq!(engine.decide(&input("read", "/workspace/a")).reasons, ["not_allowed"]);
+}
+
+#[test]
+fn a_glob_without_delimiters_is_found_over_several_lines() {
+    let mut sources = Engine::builtin_sources();
+    sources.push(rego("package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"deny\"} if glob.match(\n\t\"/home/**\",\n\t[ ],\n\tinput.path,\n)"));
+    assert!(
+        chaperone_policy::check(sources).iter().any(|p| p.line == 3 && p.message.starts_with("glob.match"))
+    );
+}
+
+#[test]
+fn the_default_pack_has_nothing_to_complain_about() {
+    let problems = chaperone_policy::check(Engine::builtin_sources());
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn every_reason_of_the_default_pack_is_documented() {
+    let documentation = include_str!("../../../docs/policy.md");
+    for source in Engine::builtin_sources().iter().filter(|s| !s.name.ends_with("_test.rego")) {
+        for line in source.text.lines() {
+            let reasons =
+                line.split("\"reasons\": [").nth(1).or_else(|| line.split("reasons contains ").nth(1));
+            let reasons = reasons
+                .or_else(|| line.split("asks contains ").nth(1))
+                .or_else(|| line.split("refusals := [").nth(1));
+            let Some(code) = reasons.and_then(|r| r.strip_prefix('"')).and_then(|r| r.split('"').next())
+            else {
+                continue;
+            };
+            assert!(documentation.contains(&format!("| `{code}` |")), "{code} of {}", source.name);
+        }
+    }
+}
+
+#[test]
+fn a_decision_takes_far_less_than_a_millisecond() {
+    let engine = Engine::load(Engine::builtin_sources()).unwrap();
+    let input = input("read", "/workspace/reports/q1.csv");
+    let rounds = 500;
+    let begun = std::time::Instant::now();
+    for _ in 0..rounds {
+        assert_eq!(engine.decide(&input).effect, Effect::Allow);
+    }
+    let each = begun.elapsed() / rounds;
+    println!("{each:?} a decision");
+    assert!(each < std::time::Duration::from_millis(20), "{each:?}");
+}

@@ -2,6 +2,7 @@
 # there.
 package chaperone.commit
 
+import data.chaperone.findings
 import rego.v1
 
 path := lower(input.path)
@@ -42,6 +43,12 @@ runs_later if {
 	endswith(name, ending)
 }
 
+# A `.git` file points to a repository, hooks and all, elsewhere.
+runs_later if {
+	name == ".git"
+	not input.change.kind == "dir"
+}
+
 # Of a linked worktree's folder only the plain data.
 git_data if {
 	contains(path, "/.git/worktrees/")
@@ -60,10 +67,11 @@ in_git_data if {
 
 executable if input.change.becomes_executable
 
-executable if {
-	is_string(input.change.shebang)
-	input.change.op == "create"
-}
+executable if is_string(input.change.shebang)
+
+refusals := ["macro"] if input.change.workbook_refusal == "macro"
+
+refusals := ["external_formula", input.change.workbook_refusal] if input.change.workbook_refusal != "macro"
 
 reaches_out if is_string(input.change.workbook_refusal)
 
@@ -73,7 +81,7 @@ deletion if input.change.op == "delete"
 
 decision := {
 	"effect": "deny",
-	"reasons": ["external_formula", input.change.workbook_refusal],
+	"reasons": refusals,
 	"advice": "write the workbook without macros, links, data connections and functions that reach other hosts",
 } if {
 	input.action == "commit"
@@ -115,18 +123,18 @@ asks contains "many_deletes" if {
 }
 
 asks contains "secret_in_content" if {
-	some finding in input.findings
-	finding.category == "secret"
-	finding.severity == "high"
-	finding.confidence >= 0.5
-	not in_git_data
+	findings.secret
+	content_is_new
 }
 
 asks contains "personal_data" if {
-	some finding in input.findings
-	finding.category == "pii"
-	finding.severity == "high"
-	finding.confidence >= 0.5
+	findings.personal
+	content_is_new
+}
+
+# The person gave exactly this content, or it is the inside of a repository.
+content_is_new if {
+	not input.change.origin_known
 	not in_git_data
 }
 

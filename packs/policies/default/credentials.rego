@@ -16,7 +16,7 @@ folders := [
 
 names := {
 	".netrc", "_netrc", ".git-credentials", ".pgpass", ".my.cnf", "credentials.json", "shadow", "gshadow", "id_rsa",
-	"id_dsa", "id_ecdsa", "id_ed25519", "identity", "key4.db", "logins.json", "cookies", "cookies.sqlite", "login data",
+	"id_dsa", "id_ecdsa", "id_ed25519", "identity", "key4.db", "logins.json", "cookies", "cookies.sqlite", "login data", "web data",
 	"wallet.dat", "keystore", ".vault-token", "service-account.json", "accesstokens.json",
 }
 

@@ -1,11 +1,12 @@
 # Reading, listing and staging. Content is looked at before it is read.
 package chaperone.files
 
+import data.chaperone.findings
 import rego.v1
 
 staging := {"write", "append", "delete", "rename"}
 
-decision := {"effect": "allow", "reasons": ["listing"]} if input.action == "list"
+decision := {"effect": "allow", "reasons": ["listing"]} if input.action in {"list", "stat"}
 
 decision := {"effect": "allow", "reasons": ["staged"], "obligations": [{"kind": "stage"}]} if input.action in staging
 
@@ -16,7 +17,7 @@ decision := {"effect": "allow", "reasons": ["inspect_first"], "obligations": [{"
 	not input.inspected
 }
 
-# … the agent's own staged work needs none …
+# … opening without content (the agent's own staged work) needs none …
 decision := {"effect": "allow", "reasons": ["own_work"]} if {
 	input.action == "read"
 	not input.content
@@ -27,8 +28,8 @@ decision := {"effect": "allow", "reasons": ["nothing_found"]} if {
 	input.action == "read"
 	input.content
 	input.inspected
-	not personal
-	not secret
+	not findings.personal
+	not findings.secret
 }
 
 decision := {
@@ -43,30 +44,6 @@ decision := {
 	count(reasons) > 0
 }
 
-reasons contains "personal_data" if personal
+reasons contains "personal_data" if findings.personal
 
-reasons contains "secret_in_content" if secret
-
-# What everybody's documents are full of counts only in bulk.
-common := {"email_address", "ip_address", "phone_number", "date_of_birth", "street_address", "url"}
-
-bulk := 20
-
-personal if {
-	some finding in input.findings
-	finding.category == "pii"
-	finding.severity in {"high", "medium"}
-	finding.confidence >= 0.5
-	not finding.detector in common
-}
-
-personal if {
-	sum([finding.count | some finding in input.findings; finding.category == "pii"; finding.detector in common]) >= bulk
-}
-
-secret if {
-	some finding in input.findings
-	finding.category == "secret"
-	finding.severity in {"high", "medium"}
-	finding.confidence >= 0.5
-}
+reasons contains "secret_in_content" if findings.secret

@@ -3,7 +3,7 @@ package chaperone.floor
 
 import rego.v1
 
-path := lower(input.path)
+paths := {lower(path) | some path in [object.get(input, "path", ""), object.get(input, "to", "")]}
 
 decision := {
 	"effect": "deny",
@@ -14,14 +14,24 @@ decision := {
 	persistent
 }
 
-persistent if endswith(path, "/authorized_keys")
+persistent if {
+	some path in paths
+	some ending in ["/authorized_keys", "/authorized_keys2", "/etc/shadow", "/etc/gshadow", "/ld.so.preload"]
+	endswith(path, ending)
+}
 
-persistent if endswith(path, "/authorized_keys2")
+persistent if {
+	some path in paths
+	some part in ["/etc/sudoers", "/etc/pam.d/", "/sudoers.d/"]
+	contains(path, part)
+}
 
-persistent if endswith(path, "/etc/shadow")
+persistent if {
+	some path in paths
+	startswith(path, "/etc/")
+}
 
-persistent if contains(path, "/etc/sudoers")
-
-persistent if contains(path, "/etc/pam.d/")
-
-persistent if endswith(path, "/ld.so.preload")
+persistent if {
+	some path in paths
+	endswith(path, "/sudoers")
+}

@@ -8,7 +8,7 @@ exempt := {"commit", "elevate", "connect", "resolve", "request", "exec", "tool"}
 decision := {
 	"effect": "deny",
 	"reasons": ["not_in_profile"],
-	"advice": sprintf("this folder allows %s; write where the profile says, or use request_elevation", [concat(", ", input.mount_actions)]),
+	"advice": advice,
 } if {
 	not input.action in exempt
 	not permitted
@@ -19,4 +19,15 @@ permitted if input.action in input.mount_actions
 permitted if {
 	input.action == "append"
 	"write" in input.mount_actions
+}
+
+permitted if {
+	input.action == "stat"
+	"list" in input.mount_actions
+}
+
+default advice := "this path is in no folder of the profile; use request_elevation"
+
+advice := sprintf("this folder allows %s; write where the profile says, or use request_elevation", [concat(", ", input.mount_actions)]) if {
+	count(input.mount_actions) > 0
 }

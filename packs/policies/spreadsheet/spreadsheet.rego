@@ -23,7 +23,11 @@ decision := {
 } if {
 	input.session.profile == "spreadsheet"
 	input.action == "commit"
-	input.change.kind == "file"
+	not removal_or_folder
 	not endswith(path, ".xlsx")
 	not endswith(path, ".csv")
 }
+
+removal_or_folder if input.change.op == "delete"
+
+removal_or_folder if input.change.kind == "dir"

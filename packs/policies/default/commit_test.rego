@@ -1,0 +1,93 @@
+package chaperone.commit_test
+
+import rego.v1
+
+base := {
+	"action": "read", "path": "/workspace/notes.txt", "content": true, "inspected": true, "findings": [],
+	"mount_actions": ["read", "list", "write", "append", "delete", "rename"],
+	"session": {"profile": "default", "counters": {"deletes": 0}},
+}
+
+decided(path, change) := d if {
+	d := data.chaperone.commit.decision with input as object.union(base, {"action": "commit", "path": path, "change": object.union({"op": "create", "kind": "file"}, change)})
+}
+
+test_a_plain_change_is_allowed_after_inspection if {
+	d := decided("/workspace/out/report.md", {})
+	d.effect == "allow"
+	d.obligations == [{"kind": "inspect"}]
+}
+
+test_what_runs_later_asks if {
+	every path in [
+		".git/hooks/pre-commit", ".git/config", ".git/modules/x/config", ".gitattributes", ".gitmodules", ".envrc",
+		".vscode/tasks.json", ".vscode/settings.json", ".vscode/launch.json", ".idea/workspace.xml", ".claude/settings.json",
+		".codex/config.toml", ".cursor/rules", "CLAUDE.md", "sub/agents.MD", "GEMINI.md", ".cursorrules", ".mcp.json",
+		".bashrc", ".profile", ".bash_profile", ".zshrc", ".zprofile", ".zshenv", "a.desktop", ".config/autostart/a",
+		"a.service", "a.timer", "crontab", "Makefile", "package.json", "build.rs", "setup.py", "conftest.py", "x.pth",
+		"sitecustomize.py", ".github/workflows/ci.yml", ".gitlab-ci.yml", "Jenkinsfile", ".husky/pre-push",
+		".pre-commit-config.yaml", ".npmrc", "ld.so.preload", ".git", "sub/.GIT/Hooks/post-checkout",
+	] {
+		d := decided(concat("/", ["/workspace", path]), {})
+		d.effect == "ask"
+		"runs_later" in d.reasons
+	}
+}
+
+test_git_data_does_not_ask if {
+	every path in [
+		"objects/ab/cdef", "refs/heads/main", "index", "HEAD", "logs/HEAD", "COMMIT_EDITMSG", "packed-refs", "info/exclude",
+		"worktrees/a/HEAD", "worktrees/a/logs/HEAD",
+	] {
+		decided(concat("/", ["/workspace/.git", path]), {}).effect == "allow"
+	}
+}
+
+test_a_worktrees_own_settings_ask if decided("/workspace/.git/worktrees/a/config.worktree", {}).effect == "ask"
+
+test_deleting_what_runs_later_does_not_ask if decided("/workspace/Makefile", {"op": "delete"}).effect == "allow"
+
+test_a_workbook_that_reaches_out_is_denied if {
+	d := decided("/workspace/a.xlsx", {"workbook_refusal": "function_reaches_out"})
+	d.effect == "deny"
+	d.reasons == ["external_formula", "function_reaches_out"]
+}
+
+test_macros_are_denied if decided("/workspace/a.xlsm", {"workbook_refusal": "macro"}).reasons == ["macro"]
+
+test_csv_formulas_ask if decided("/workspace/a.csv", {"formula_cells": 2}).reasons == {"csv_formula"}
+
+test_a_csv_without_formulas_does_not if decided("/workspace/a.csv", {"formula_cells": 0}).effect == "allow"
+
+test_new_programs_ask if {
+	decided("/workspace/a", {"becomes_executable": true}).reasons == {"executable"}
+	decided("/workspace/a", {"shebang": "/bin/sh", "op": "modify"}).reasons == {"executable"}
+	decided("/workspace/a", {"shebang": null, "becomes_executable": false}).effect == "allow"
+}
+
+test_links_out_and_deceptive_names_ask if {
+	decided("/workspace/a", {"link_leaves_root": true}).reasons == {"link_leaves_folder"}
+	decided("/workspace/a", {"deceptive_name": true}).reasons == {"deceptive_name"}
+}
+
+found(path, change, category) := d if {
+	d := data.chaperone.commit.decision with input as object.union(base, {
+		"action": "commit", "path": path, "change": change,
+		"findings": [{"detector": "some_kind", "category": category, "severity": "high", "confidence": 0.9, "count": 1}],
+	})
+}
+
+test_findings_in_new_content_ask if {
+	found("/workspace/a.txt", {"op": "create"}, "pii").reasons == {"personal_data"}
+	found("/workspace/a.txt", {"op": "create"}, "secret").reasons == {"secret_in_content"}
+}
+
+test_findings_in_what_the_person_gave_do_not if found("/workspace/a.txt", {"op": "create", "origin_known": true}, "pii").effect == "allow"
+
+test_many_deletes_ask if {
+	gone := {"action": "commit", "change": {"op": "delete"}, "session": {"profile": "default", "counters": {"deletes": 51}}}
+	d := data.chaperone.commit.decision with input as object.union(base, gone)
+	d.reasons == {"many_deletes"}
+}
+
+test_other_actions_are_not_spoken_of if not data.chaperone.commit.decision with input as base

@@ -1,0 +1,53 @@
+package chaperone.credentials_test
+
+import rego.v1
+
+base := {
+	"action": "read", "path": "/workspace/notes.txt", "content": true, "inspected": true, "findings": [],
+	"mount_actions": ["read", "list", "write", "append", "delete", "rename"],
+	"session": {"profile": "default", "counters": {"deletes": 0}},
+}
+
+decided(change) := d if {
+	d := data.chaperone.credentials.decision with input as object.union(base, change)
+}
+
+test_stores_are_denied_in_any_case if {
+	every path in [
+		"/workspace/Backup/.SSH/ID_RSA", "/workspace/id_ed25519", "/workspace/tls/server.PEM", "/workspace/a.key",
+		"/workspace/cert.p12", "/workspace/cert.pfx", "/workspace/pass.kdbx", "/workspace/.aws/credentials",
+		"/workspace/.netrc", "/workspace/.git-credentials", "/workspace/chrome/Login Data", "/workspace/ff/Cookies",
+		"/workspace/ff/logins.json", "/workspace/ff/key4.db", "/workspace/.local/share/keyrings/login.keyring",
+		"/workspace/.gnupg/trustdb.gpg", "/workspace/.kube/config", "/workspace/.docker/config.json",
+		"/workspace/.password-store/mail.gpg", "/workspace/etc/shadow",
+	] {
+		decided({"path": path}).reasons == ["credential_store"]
+	}
+}
+
+test_no_action_on_a_store_is_let_through if {
+	every action in ["read", "write", "append", "delete", "rename"] {
+		decided({"action": action, "path": "/workspace/.ssh/id_rsa"}).effect == "deny"
+	}
+}
+
+test_the_folder_of_a_store_stays_where_it_is if decided({"action": "rename", "path": "/workspace/.ssh"}).effect == "deny"
+
+test_a_store_may_be_listed if not decided({"action": "list", "path": "/workspace/.ssh"})
+
+test_dotenv_asks if {
+	every path in ["/workspace/.env", "/workspace/app/.ENV.production"] {
+		d := decided({"path": path})
+		d.effect == "ask"
+		d.reasons == ["dotenv"]
+	}
+}
+
+test_an_example_dotenv_does_not if not decided({"path": "/workspace/.env.example"})
+
+test_package_registry_settings_ask if {
+	decided({"path": "/workspace/.npmrc"}).reasons == ["tokens_file"]
+	decided({"path": "/workspace/.pypirc"}).reasons == ["tokens_file"]
+}
+
+test_ordinary_files_are_not_spoken_of if not decided({"path": "/workspace/keynote.txt"})

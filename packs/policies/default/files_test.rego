@@ -1,0 +1,74 @@
+package chaperone.files_test
+
+import rego.v1
+
+base := {
+	"action": "read", "path": "/workspace/notes.txt", "content": true, "inspected": true, "findings": [],
+	"mount_actions": ["read", "list", "write", "append", "delete", "rename"],
+	"session": {"profile": "default", "counters": {"deletes": 0}},
+}
+
+decided(change) := d if {
+	d := data.chaperone.files.decision with input as object.union(base, change)
+}
+
+finding(detector, category, severity, count) := {"findings": [{"detector": detector, "category": category, "severity": severity, "confidence": 0.9, "count": count}]}
+
+test_a_clean_file_is_read if decided({}).effect == "allow"
+
+test_listing_is_allowed if {
+	decided({"action": "list"}).effect == "allow"
+	decided({"action": "stat"}).effect == "allow"
+}
+
+test_content_is_inspected_first if decided({"inspected": false}).obligations == [{"kind": "inspect"}]
+
+test_opening_without_content_needs_no_inspection if {
+	d := decided({"content": false, "inspected": false})
+	d.effect == "allow"
+	not d.obligations
+}
+
+test_personal_data_asks_and_can_be_redacted if {
+	d := decided(finding("us_ssn", "pii", "high", 3))
+	d.effect == "ask"
+	d.reasons == {"personal_data"}
+	d.obligations == [{"kind": "redact"}]
+}
+
+test_medium_personal_data_asks if decided(finding("date_of_birth", "pii", "medium", 1)).effect == "ask"
+
+test_low_personal_data_does_not if decided(finding("person_name", "pii", "low", 9)).effect == "allow"
+
+test_doubtful_findings_do_not_ask if {
+	doubtful := [{"detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.3, "count": 1}]
+	decided({"findings": doubtful}).effect == "allow"
+}
+
+test_secrets_ask if {
+	d := decided(finding("github_token", "secret", "high", 1))
+	d.effect == "ask"
+	d.reasons == {"secret_in_content"}
+}
+
+test_one_email_address_does_not_ask if decided(finding("email_address", "pii", "medium", 1)).effect == "allow"
+
+test_twenty_email_addresses_do if decided(finding("email_address", "pii", "low", 20)).effect == "ask"
+
+test_common_findings_are_counted_together if {
+	some_of_each := array.concat(finding("email_address", "pii", "low", 12).findings, finding("phone_number", "pii", "low", 8).findings)
+	decided({"findings": some_of_each}).effect == "ask"
+}
+
+test_an_answer_changes_nothing_of_the_decision if {
+	ssn := finding("us_ssn", "pii", "high", 3)
+	decided(object.union(ssn, {"approved": {"effect": "ask", "redact": true}})) == decided(ssn)
+}
+
+test_changes_are_staged if {
+	every action in ["write", "append", "delete", "rename"] {
+		decided({"action": action}).obligations == [{"kind": "stage"}]
+	}
+}
+
+test_other_actions_are_not_spoken_of if not decided({"action": "exec"})

@@ -323,6 +323,10 @@ impl Cell<'_> {
         let at = |stage: &'static str| move |e: std::io::Error| (stage, e);
         rustix::process::setsid().map_err(|e| ("setsid", e.into()))?;
         self.take_terminal().map_err(at("terminal"))?;
+        for mount in &self.plan.mounts {
+            // The kernel refuses changes in a FUSE root until it was told once to know its owner.
+            rustix::fs::stat(&mount.at).map_err(|e| ("look at a mount", e.into()))?;
+        }
         rustix::process::chdir(&self.plan.workdir).map_err(|e| ("enter the working folder", e.into()))?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };

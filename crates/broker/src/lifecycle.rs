@@ -242,6 +242,28 @@ pub fn attach(
     order(&control, &json!("go"))
 }
 
+/// Let an agent that runs outside of a cell use the session's tools. Its mediation holds only as far as the agent
+/// uses them; the record says so. The broker holds the `cnf` key itself, as there is no cell-init.
+///
+/// # Errors
+/// When the capability cannot be minted or the start cannot be recorded.
+pub fn attach_outside(broker: &Arc<Broker>, session: &Arc<Session>) -> Result<(), Failure> {
+    if *session.state.read() != State::Starting {
+        return Err(Failure::new("already_started", "this session runs already"));
+    }
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
+    let key = chaperone_capability::SigningKey::from_bytes(&seed);
+    let jkt = thumbprint(key.verifying_key().as_bytes());
+    let held = grants::for_session(session, &CapabilitySigner(broker.vault.client()), &broker.issuer, &jkt)?;
+    *session.capability.write() = Some(held);
+    let payload = json!({ "profile": session.profile.name, "backend": "none" });
+    let workspace = session.workspace.display().to_string();
+    broker.pipeline.records.event(session, "start", &workspace, &payload, Durability::Synced)?;
+    *session.state.write() = State::Running;
+    save(session)
+}
+
 /// The holder of the channel proves that it has the key that the capability will name.
 fn prove(control: &OwnedFd, session: &Session) -> Result<String, Failure> {
     let wrong = |what: &str| Failure::new("no_proof", format!("the cell did not prove its key: {what}"));

@@ -226,6 +226,8 @@ impl Connection {
         let broker = &self.broker;
         match request {
             Request::Status => Ok(json!({
+                "last_signed": broker.vault.client().last_signed().map_err(crate::keys::failure)?
+                    .map(|l| json!({ "size": l.size, "root": hex::encode(l.root) })),
                 "broker": { "pid": std::process::id() }, "vault": { "pid": broker.vault.client().pid(), "alive": broker.vault.client().is_alive() },
                 "policy": broker.pipeline.policy.current().revision(), "records": broker.pipeline.records.log().size(),
                 "checkpoint_vkey": broker.vault.client().hello().checkpoint_vkey,
@@ -238,6 +240,10 @@ impl Connection {
             Request::Attach { session, init_pid, enforced } => {
                 let session = broker.find(&session)?;
                 lifecycle::attach(broker, &session, init_pid, &enforced, fds)?;
+                Ok(json!({}))
+            }
+            Request::AttachOutside { session } => {
+                lifecycle::attach_outside(broker, &broker.find(&session)?)?;
                 Ok(json!({}))
             }
             Request::Ended { session, cause, code } => {

@@ -110,6 +110,8 @@ pub enum Request {
     OpenSession(Box<OpenSession>),
     /// Hand over a launched cell: fds are control, channel, then one per mediated mount in the plan's order.
     Attach { session: String, init_pid: u32, enforced: serde_json::Value },
+    /// An agent outside of a cell (an MCP client on the host): its channel is the person's own socket.
+    AttachOutside { session: String },
     /// The cell ended.
     Ended { session: String, cause: String, code: i32 },
     /// The cell could not be started.

@@ -1,2 +1,78 @@
+//! `chaperone`: one module a subcommand; the decisions are the broker's.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod approvals;
+mod audit;
+mod capability;
+mod changes;
+mod cli;
+mod connect;
+mod demo;
+mod doctor;
+mod inspect;
+mod inventory;
+mod mcp;
+mod policy;
+mod prompt;
+mod report;
+mod run;
+mod sessions;
+mod show;
+mod vault;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{Cli, Command};
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(report) => {
+            eprintln!("{report}");
+            ExitCode::from(report.exit)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<u8, Report> {
+    match command {
+        Command::Run(a) => run::run(&a),
+        Command::Demo(a) => demo::demo(&a),
+        Command::Doctor(a) => doctor::doctor(a.json),
+        Command::Inventory(a) => inventory::inventory(&a),
+        Command::Sessions(a) => sessions::list(&a),
+        Command::Stop(a) => sessions::stop(&a),
+        Command::Resume(a) => sessions::resume(&a),
+        Command::Why(a) => sessions::why(&a),
+        Command::Changes(a) => changes::changes(&a),
+        Command::Commit(a) => changes::commit(&a),
+        Command::Discard(a) => changes::discard(&a),
+        Command::Undo(a) => changes::undo(&a),
+        Command::Approvals(a) => approvals::approvals(&a),
+        Command::Approve(a) => approvals::approve(&a),
+        Command::Deny(a) => approvals::deny(&a),
+        Command::Capability(a) => capability::capability(&a),
+        Command::Policy(a) => policy::policy(&a),
+        Command::Inspect(a) => inspect::inspect(&a),
+        Command::Vault(a) => vault::vault(&a),
+        Command::Audit(a) => audit::audit(&a),
+        Command::Mcp(a) => mcp::mcp(&a),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "chaperone", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::Man { folder } => {
+            std::fs::create_dir_all(&folder).map_err(Report::of)?;
+            clap_mangen::generate_to(Cli::command(), &folder).map_err(Report::of)?;
+            println!("man pages written to {}", folder.display());
+            Ok(0)
+        }
+        Command::BrokerProcess => chaperone_broker::server::main(connect::tell_starter).map_err(Report::of).map(|()| 0),
+        Command::VaultProcess { folder } => vault::process(&folder),
+        Command::WorkerProcess => inspect::worker_process(),
+    }
+}

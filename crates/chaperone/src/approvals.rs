@@ -1,0 +1,70 @@
+//! `approvals`, `approve`, `deny`.
+
+use std::io::Read;
+
+use chaperone_broker::profile;
+use chaperone_broker::wire::{Reply, Request, Scope};
+
+use crate::cli::{Approvals, Approve, Deny};
+use crate::connect::Broker;
+use crate::report::Report;
+use crate::{prompt, show};
+
+pub fn approvals(args: &Approvals) -> Result<u8, Report> {
+    let broker = Broker::reach()?;
+    let waiting = broker.ask(&Request::Approvals)?;
+    let asks = waiting.as_array().cloned().unwrap_or_default();
+    if args.json && !args.watch {
+        show::json(&waiting);
+        return Ok(0);
+    }
+    let print = |ask: &serde_json::Value| {
+        if args.json { show::json(ask) } else { println!("{}", prompt::describe(ask)) }
+    };
+    asks.iter().for_each(print);
+    if !args.watch {
+        if asks.is_empty() {
+            println!("nothing waits for you");
+        }
+        return Ok(0);
+    }
+    broker.send(&Request::Watch { session: None }, &[])?;
+    while let Some((reply, _)) = broker.next()? {
+        match reply {
+            Reply::Event(event) if show::text(&event, "kind") == "asked" => print(&event["ask"]),
+            Reply::Error(failure) => return Err(failure.into()),
+            _ => {}
+        }
+    }
+    Err(Report::new("the broker ended"))
+}
+
+pub fn approve(args: &Approve) -> Result<u8, Report> {
+    let scope = match &args.duration {
+        Some(time) => {
+            let seconds = profile::seconds(time)
+                .filter(|s| *s > 0 && *s <= 12 * 3600)
+                .ok_or_else(|| Report::new(format!("--for {time}: write it like 30m or 1h, at most 12h")).exit(2))?;
+            Scope::For(seconds)
+        }
+        None if args.session => Scope::Session,
+        None => Scope::Once,
+    };
+    let pin = if args.pin_stdin { Some(read_pin()?) } else { None };
+    Broker::reach()?.ask(&Request::Approve { id: args.id.clone(), scope, redact: args.redact, pin })?;
+    println!("approved {}{}", args.id, if args.redact { ", redacted" } else { "" });
+    Ok(0)
+}
+
+pub fn deny(args: &Deny) -> Result<u8, Report> {
+    Broker::reach()?.ask(&Request::Deny { id: args.id.clone(), why: args.why.clone() })?;
+    println!("denied {}", args.id);
+    Ok(0)
+}
+
+/// A PIN from standard input, without its line end.
+pub fn read_pin() -> Result<String, Report> {
+    let mut pin = String::new();
+    std::io::stdin().take(1024).read_to_string(&mut pin).map_err(Report::of)?;
+    Ok(pin.trim_end_matches(['\r', '\n']).to_owned())
+}

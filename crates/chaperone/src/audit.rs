@@ -1,0 +1,158 @@
+//! `audit tail|query|show|verify|prove|checkpoint`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chaperone_audit::{Filter, Leaf, Reader, VerifyOptions, verify};
+use chaperone_broker::dirs::Dirs;
+use chaperone_broker::wire::Request;
+use chaperone_vault::VaultClient;
+use serde_json::json;
+
+use crate::cli::Audit;
+use crate::connect::Broker;
+use crate::report::Report;
+use crate::show;
+
+/// How often `tail --follow` looks for new records.
+const FOLLOW: Duration = Duration::from_millis(200);
+
+pub fn audit(command: &Audit) -> Result<u8, Report> {
+    let dirs = Dirs::from_environment().map_err(Report::of)?;
+    match command {
+        Audit::Tail { lines, follow, json } => tail(&dirs, *lines, *follow, *json),
+        Audit::Query { session, since, until, action, effect, rule, limit, json } => {
+            let filter = Filter {
+                session: session.clone(),
+                since: since.clone(),
+                until: until.clone(),
+                action: action.clone(),
+                effect: effect.clone(),
+                rule: rule.clone(),
+                limit: *limit,
+            };
+            for leaf in Reader::open(&dirs.audit()).map_err(Report::of)?.query(filter) {
+                print(&leaf.map_err(Report::of)?, *json);
+            }
+            Ok(0)
+        }
+        Audit::Show { seq } => {
+            show::json(&Broker::reach()?.ask(&Request::AuditShow { seq: *seq })?);
+            Ok(0)
+        }
+        Audit::Verify { checkpoint, log, json } => check(&dirs, checkpoint.as_deref(), log.as_deref(), *json),
+        Audit::Prove { seq } => {
+            let (vkey, _) = trusted(&dirs)?;
+            print!("{}", chaperone_audit::prove(&dirs.audit(), &vkey, *seq).map_err(Report::of)?);
+            Ok(0)
+        }
+        Audit::Checkpoint => {
+            let answer = Broker::reach()?.ask(&Request::AuditCheckpoint)?;
+            print!("{}", show::text(&answer, "checkpoint"));
+            Ok(0)
+        }
+    }
+}
+
+fn tail(dirs: &Dirs, lines: usize, follow: bool, json: bool) -> Result<u8, Report> {
+    let reader = Reader::open(&dirs.audit()).map_err(Report::of)?;
+    let all: Vec<Leaf> = reader.query(Filter::default()).collect::<Result<_, _>>().map_err(Report::of)?;
+    all.iter().skip(all.len().saturating_sub(lines)).for_each(|l| print(l, json));
+    if !follow {
+        return Ok(0);
+    }
+    let mut follow = reader.follow(all.last().map_or(0, |l| l.seq + 1));
+    loop {
+        for leaf in follow.poll().map_err(Report::of)? {
+            print(&leaf, json);
+        }
+        std::thread::sleep(FOLLOW);
+    }
+}
+
+/// Check the log against the vault's own memory of what it signed.
+fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bool) -> Result<u8, Report> {
+    let cannot = |r: Report| r.exit(2);
+    let earlier = checkpoint
+        .map(std::fs::read_to_string)
+        .transpose()
+        .map_err(|e| cannot(Report::new(format!("the checkpoint: {e}"))))?;
+    let (vkey, last) = trusted(dirs).map_err(cannot)?;
+    let options = VerifyOptions {
+        earlier: earlier.as_deref(),
+        now_ms: chaperone_broker::clock::unix_ms(),
+        fresh_within_ms: None,
+        trusted_last: last,
+    };
+    let folder = log.map_or_else(|| dirs.audit(), Path::to_owned);
+    // A log that is being written may be caught between two files; what is wrong stays wrong.
+    let mut verdict = verify(&folder, &vkey, &options).map_err(|e| cannot(Report::of(e)))?;
+    for _ in 0..3 {
+        if verdict.integrity == "ok" && verdict.append_only != "failed" && verdict.completeness == "ok" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        verdict = verify(&folder, &vkey, &options).map_err(|e| cannot(Report::of(e)))?;
+    }
+    let failed = verdict.integrity == "failed" || verdict.append_only == "failed";
+    if as_json {
+        show::json(&json!(verdict));
+    } else {
+        println!("integrity     {}", verdict.integrity);
+        println!("append-only   {}", verdict.append_only);
+        println!("completeness  {}", verdict.completeness);
+        println!("freshness     {}", verdict.freshness);
+        println!("{} records", verdict.size);
+        verdict.problems.iter().for_each(|p| println!("  {p}"));
+    }
+    Ok(u8::from(failed || verdict.completeness == "gaps" || verdict.freshness == "stale"))
+}
+
+type Trusted = (String, Option<(u64, [u8; 32])>);
+
+/// The checkpoint key and the last signed tree: from the running broker's vault, or from a vault of our own when no
+/// broker runs (one that refuses a damaged log must not stand in the way of looking at it).
+fn trusted(dirs: &Dirs) -> Result<Trusted, Report> {
+    dirs.prepare().map_err(Report::of)?;
+    if let Some(broker) = Broker::if_running()? {
+        let answer = broker.ask(&Request::Status)?;
+        let last = &answer["last_signed"];
+        let root = last["root"].as_str().and_then(decode);
+        let last = last["size"].as_u64().zip(root);
+        return Ok((show::text(&answer, "checkpoint_vkey").to_owned(), last));
+    }
+    let exe = std::env::current_exe().map_err(Report::of)?;
+    let vault = VaultClient::spawn(&exe, &["__vault"], &dirs.vault()).map_err(Report::of)?;
+    let last = vault.last_signed().map_err(Report::of)?.map(|l| (l.size, l.root));
+    Ok((vault.hello().checkpoint_vkey.clone(), last))
+}
+
+fn decode(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0u8; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(i * 2..i * 2 + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn print(leaf: &Leaf, as_json: bool) {
+    if as_json {
+        show::json(&json!(leaf));
+        return;
+    }
+    let e = &leaf.entry;
+    let phase = json!(e.phase);
+    println!(
+        "{} {:>6} {:7} {:8} {:6} {} {}",
+        leaf.time,
+        leaf.seq,
+        phase.as_str().unwrap_or_default(),
+        e.action,
+        e.effect,
+        chaperone_broker::approvals::for_display(&e.resource, 200),
+        e.reasons.join(",")
+    );
+}

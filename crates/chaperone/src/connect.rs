@@ -1,0 +1,147 @@
+//! The connection to the broker, which is started on demand: one for each user.
+
+use std::io::{Read, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use chaperone_broker::dirs::Dirs;
+use chaperone_broker::wire::{self, Failure, Reply, Request};
+use serde_json::Value;
+
+use crate::report::Report;
+
+/// A conversation with the broker.
+#[derive(Debug)]
+pub struct Broker {
+    stream: UnixStream,
+}
+
+impl Broker {
+    /// Connect to the broker; start it when none runs.
+    ///
+    /// # Errors
+    /// When it cannot be started; the broker's own first words say why.
+    pub fn reach() -> Result<Self, Report> {
+        let dirs = Dirs::from_environment().map_err(Report::of)?;
+        dirs.prepare().map_err(Report::of)?;
+        if let Some(there) = Self::running(&dirs)? {
+            return Ok(there);
+        }
+        start()?;
+        Self::running(&dirs)?.ok_or_else(|| Report::new("the broker started but does not answer on its socket"))
+    }
+
+    /// Connect only when a broker runs already.
+    ///
+    /// # Errors
+    /// When the socket is somebody else's.
+    pub fn if_running() -> Result<Option<Self>, Report> {
+        let dirs = Dirs::from_environment().map_err(Report::of)?;
+        Self::running(&dirs)
+    }
+
+    fn running(dirs: &Dirs) -> Result<Option<Self>, Report> {
+        let Ok(stream) = UnixStream::connect(dirs.socket()) else { return Ok(None) };
+        let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(Report::of)?;
+        if peer.uid != rustix::process::geteuid() {
+            return Err(Report::new(format!("{} is answered by another user", dirs.socket().display())));
+        }
+        Ok(Some(Self { stream }))
+    }
+
+    /// Ask and wait for the one answer.
+    ///
+    /// # Errors
+    /// The broker's refusal, or a broken connection.
+    pub fn ask(&self, request: &Request) -> Result<Value, Report> {
+        self.ask_with(request, &[])
+    }
+
+    /// [`Self::ask`], handing over descriptors.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn ask_with(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Value, Report> {
+        self.send(request, fds)?;
+        match self.next()? {
+            Some((Reply::Ok(value) | Reply::Event(value), _)) => Ok(value),
+            Some((Reply::Error(failure), _)) => Err(Report::from(failure)),
+            None => Err(Report::new("the broker hung up; see chaperone doctor")),
+        }
+    }
+
+    /// Send without waiting for the answer.
+    ///
+    /// # Errors
+    /// A broken connection.
+    pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Report> {
+        wire::send(&self.stream, request, fds).map_err(|e| Report::new(format!("the broker cannot be reached: {e}")))
+    }
+
+    /// The next answer; `None` when the broker closed.
+    ///
+    /// # Errors
+    /// A broken connection.
+    pub fn next(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Report> {
+        wire::receive(&self.stream).map_err(|e| Report::new(format!("the broker's answer: {e}")))
+    }
+
+    /// The socket itself, for conversations in another protocol.
+    #[must_use]
+    pub fn into_stream(self) -> UnixStream {
+        self.stream
+    }
+
+    #[must_use]
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+}
+
+/// Start the broker and wait until it says that it listens.
+fn start() -> Result<(), Report> {
+    let exe = std::env::current_exe().map_err(Report::of)?;
+    let (mut ready, ready_child) = UnixStream::pair().map_err(Report::of)?;
+    let child_end: OwnedFd = ready_child.into();
+    let mut child = Command::new(exe)
+        .arg("__broker")
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(child_end))
+        .stderr(Stdio::null())
+        .current_dir("/")
+        .process_group(0)
+        .spawn()
+        .map_err(|e| Report::new(format!("the broker cannot be started: {e}")))?;
+    let mut word = String::new();
+    ready.read_to_string(&mut word).map_err(Report::of)?;
+    if word.trim() == "ready" || word.trim() == "already" {
+        return Ok(());
+    }
+    let status = child.wait().map_err(Report::of)?;
+    let why = if word.trim().is_empty() { format!("it ended with {status}") } else { word.trim().to_owned() };
+    Err(Report::new(format!("the broker does not start: {why}")))
+}
+
+/// Tell the starter that the broker listens (or why not), and let go of its pipe.
+///
+/// # Errors
+/// When the starter is gone.
+pub fn tell_starter(word: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(word.as_bytes())?;
+    out.flush()?;
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(())
+}
+
+impl From<Failure> for Report {
+    fn from(failure: Failure) -> Self {
+        let mut report = Report::new(failure.message);
+        report.code = Some(failure.code);
+        report.advice = failure.advice;
+        report
+    }
+}

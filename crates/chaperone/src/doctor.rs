@@ -1,0 +1,48 @@
+//! `doctor`: what this machine can enforce, tried for real.
+
+use chaperone_broker::dirs::Dirs;
+use chaperone_cell::{Layer, LayerState, probe};
+use serde_json::json;
+
+use crate::report::Report;
+use crate::show;
+
+pub fn doctor(as_json: bool) -> Result<u8, Report> {
+    let exe = std::env::current_exe().map_err(Report::of)?;
+    let mut layers = probe(&exe);
+    layers.push(state());
+    let cannot_run = layers.iter().any(|l| l.required && l.state == LayerState::Missing);
+    if as_json {
+        show::json(&json!(layers));
+        return Ok(u8::from(cannot_run));
+    }
+    for layer in &layers {
+        let state = match layer.state {
+            LayerState::Ok => "ok",
+            LayerState::Partial => "partial",
+            LayerState::Missing => "missing",
+        };
+        println!("{state:8} {:11} {}", layer.layer, layer.detail);
+        if let Some(fix) = &layer.fix {
+            println!("{:21}mend it with: {fix}", "");
+        }
+    }
+    if cannot_run {
+        println!("a cell cannot run here until what is missing and required is mended");
+    }
+    Ok(u8::from(cannot_run))
+}
+
+/// The installation's own folders.
+fn state() -> Layer {
+    let checked = Dirs::from_environment().and_then(|d| d.prepare().map(|()| d));
+    let (state, detail, fix) = match checked {
+        Ok(dirs) => (LayerState::Ok, format!("state in {}", dirs.state.display()), None),
+        Err(e) => {
+            let text = e.to_string();
+            let fix = text.split_once("run: ").map(|(_, line)| line.to_owned());
+            (LayerState::Missing, text, fix)
+        }
+    };
+    Layer { layer: "state", state, required: true, detail, fix }
+}

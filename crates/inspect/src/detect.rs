@@ -1,6 +1,14 @@
 //! The set of detectors: what is looked for, loaded from TOML packs.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use regex_automata::meta::Regex;
+use regex_automata::util::syntax;
+
+use crate::detect_index::{Index, Label, WordKind};
+use crate::detect_pack::{Entry, Pack};
+use crate::validate::{self, Check};
 
 /// Names one detector of a [`Detectors`] set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,9 +28,8 @@ pub struct DetectorInfo {
 }
 
 /// Why a pack was refused.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not a pack.
     #[error("{file}:{line}: {message}; {suggestion}")]
     Pack { file: String, line: usize, message: String, suggestion: String },
 }
@@ -35,44 +42,243 @@ pub struct ExampleFailure {
     pub should_match: bool,
 }
 
-#[derive(Debug)]
-pub(crate) struct Set {
-    pub(crate) info: Vec<DetectorInfo>,
-}
-
 /// A compiled set of detectors; cheap to clone, shared between threads.
 #[derive(Debug, Clone)]
 pub struct Detectors(pub(crate) Arc<Set>);
 
+const BUILTIN: &[(&str, &str)] = &[
+    ("packs/detectors/personal.toml", include_str!("../../../packs/detectors/personal.toml")),
+    ("packs/detectors/national.toml", include_str!("../../../packs/detectors/national.toml")),
+    ("packs/detectors/secrets.toml", include_str!("../../../packs/detectors/secrets.toml")),
+    ("packs/detectors/tokens.toml", include_str!("../../../packs/detectors/tokens.toml")),
+    ("packs/detectors/vocabulary.toml", include_str!("../../../packs/detectors/vocabulary.toml")),
+];
+
 impl Detectors {
     /// The detectors that Chaperone ships.
     pub fn builtin() -> Result<Detectors, LoadError> {
-        let mk = |name: &str, severity: &str, description: &str| DetectorInfo {
-            name: name.into(),
-            category: "pii".into(),
-            severity: severity.into(),
-            description: description.into(),
-        };
-        let info = vec![
-            mk("credit_card", "high", "Payment card number"),
-            mk("us_ssn", "high", "US social security number"),
-            mk("email_address", "low", "E-mail address"),
-        ];
-        Ok(Detectors(Arc::new(Set { info })))
+        static SHIPPED: OnceLock<Result<Detectors, LoadError>> = OnceLock::new();
+        SHIPPED.get_or_init(|| Detectors::from_toml(BUILTIN)).clone()
+    }
+
+    /// Compiles packs given as (file name, text). Later files add to earlier ones.
+    pub fn from_toml(files: &[(&str, &str)]) -> Result<Detectors, LoadError> {
+        let mut set = Set::default();
+        for (file, text) in files {
+            set.add(file, text)?;
+        }
+        Ok(Detectors(Arc::new(set)))
     }
 
     /// What is known of a detector.
     pub fn info(&self, id: DetectorId) -> &DetectorInfo {
-        &self.0.info[usize::from(id.0)]
+        static UNKNOWN: OnceLock<DetectorInfo> = OnceLock::new();
+        let unknown = || DetectorInfo {
+            name: "unknown".into(),
+            category: "secret".into(),
+            severity: "high".into(),
+            description: "a detector of another set".into(),
+        };
+        self.0.specs.get(usize::from(id.0)).map_or_else(|| UNKNOWN.get_or_init(unknown), |s| &s.info)
     }
 
     /// Every detector of the set.
     pub fn ids(&self) -> impl Iterator<Item = DetectorId> + '_ {
-        (0..self.0.info.len() as u16).map(DetectorId)
+        (0..self.0.specs.len() as u16).map(DetectorId)
     }
 
     /// Runs the examples of the packs; an empty answer is a pass.
     pub fn self_test(&self) -> Vec<ExampleFailure> {
-        Vec::new()
+        let mut failures = Vec::new();
+        for (i, spec) in self.0.specs.iter().enumerate() {
+            let fires = |text: &str| crate::scan(self, text.as_bytes()).iter().any(|m| usize::from(m.detector.0) == i);
+            let wrong = |list: &[String], should_match: bool| -> Vec<ExampleFailure> {
+                let fails = list.iter().filter(|e| fires(e) != should_match);
+                fails.map(|e| ExampleFailure { detector: spec.info.name.clone(), example: e.clone(), should_match }).collect()
+            };
+            failures.extend(wrong(&spec.examples, true));
+            failures.extend(wrong(&spec.counterexamples, false));
+        }
+        failures
+    }
+}
+
+/// What the compiled set holds.
+#[derive(Debug, Default)]
+pub(crate) struct Set {
+    pub(crate) specs: Vec<Spec>,
+    pub(crate) index: Index,
+    pub(crate) natives: HashMap<String, DetectorId>,
+    by_name: HashMap<String, DetectorId>,
+}
+
+/// One compiled detector.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) info: DetectorInfo,
+    pub(crate) pattern: Option<Pattern>,
+    pub(crate) labelled_pattern: Option<Pattern>,
+    /// Longest value in bytes.
+    pub(crate) max: usize,
+    pub(crate) entropy: f32,
+    pub(crate) check: Option<Check>,
+    pub(crate) alone: bool,
+    pub(crate) label: Label,
+    pub(crate) secret: bool,
+    examples: Vec<String>,
+    counterexamples: Vec<String>,
+}
+
+/// A regular expression, compiled when it is first needed: a command that reads one small file pays for few.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    source: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+/// The longest value of a pattern that names none; bounds each verification.
+const DEFAULT_MAX: usize = 512;
+/// The longest value that a pack may ask for; must stay below the scanner's look-ahead.
+pub(crate) const LONGEST_VALUE: usize = 12 * 1024;
+/// What the compiled form of one pattern may take, in bytes: a pack must not eat the memory.
+const PATTERN_SIZE: usize = 4 << 20;
+
+impl Pattern {
+    fn new(source: &str) -> Pattern {
+        Pattern { source: source.to_string(), compiled: OnceLock::new() }
+    }
+
+    fn build(&self) -> Result<Regex, regex_automata::meta::BuildError> {
+        Regex::builder()
+            .syntax(syntax::Config::new().unicode(false).utf8(false))
+            .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(PATTERN_SIZE)))
+            .build(&self.source)
+    }
+
+    fn regex(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| self.build().ok()).as_ref()
+    }
+
+    /// Where the first match in `bytes` lies; its group `v` when it has one.
+    pub(crate) fn find(&self, bytes: &[u8]) -> Option<(usize, usize)> {
+        let regex = self.regex()?;
+        let mut captures = regex.create_captures();
+        regex.captures(bytes, &mut captures);
+        let span = captures.get_group_by_name("v").or_else(|| captures.get_group(0))?;
+        Some((span.start, span.end))
+    }
+
+    /// The end of the match that starts at the start of `bytes`.
+    pub(crate) fn end(&self, bytes: &[u8]) -> Option<usize> {
+        let regex = self.regex()?;
+        let input = regex_automata::Input::new(bytes).anchored(regex_automata::Anchored::Yes);
+        regex.find(input).map(|m| m.end())
+    }
+}
+
+/// Recognisers that are code, and need a detector to report as.
+pub(crate) const NATIVES: &[&str] = &[
+    "email", "ip", "phone", "private_key", "password", "secret", "url_password", "authorization", "street_address", "curl_user", "crypt_hash",
+];
+
+impl Set {
+    fn add(&mut self, file: &str, text: &str) -> Result<(), LoadError> {
+        let at = |offset: usize, message: String, suggestion: &str| LoadError::Pack {
+            file: file.to_string(),
+            line: text.get(..offset).unwrap_or(text).matches('\n').count() + 1,
+            message,
+            suggestion: suggestion.to_string(),
+        };
+        let pack: Pack = toml::from_str(text).map_err(|e| {
+            at(e.span().map_or(0, |s| s.start), e.message().to_string(), "see packs/detectors/ for the fields that a detector has")
+        })?;
+        for vocabulary in &pack.vocabulary {
+            let class = vocabulary.class.get_ref();
+            let Some(label) = Label::vocabulary(class) else {
+                let known = Label::VOCABULARY.join(", ");
+                return Err(at(vocabulary.class.span().start, format!("no vocabulary {class}"), &format!("use one of {known}")));
+            };
+            vocabulary.words.iter().for_each(|w| self.index.add_label(w, label, false));
+            vocabulary.endings.iter().for_each(|w| self.index.add_label(w, label, true));
+        }
+        for entry in pack.detector {
+            self.add_detector(entry, &at)?;
+        }
+        Ok(())
+    }
+
+    fn add_detector(&mut self, e: Entry, at: &dyn Fn(usize, String, &str) -> LoadError) -> Result<(), LoadError> {
+        let here = e.name.span().start;
+        let name = e.name.get_ref().clone();
+        if self.by_name.contains_key(&name) || self.specs.len() >= usize::from(u16::MAX) {
+            return Err(at(here, format!("detector {name} is defined twice"), "give it another name"));
+        }
+        if !matches!(e.category.as_str(), "pii" | "secret") || !matches!(e.severity.as_str(), "low" | "medium" | "high") {
+            return Err(at(here, format!("{name}: unknown category or severity"), "use pii or secret, and low, medium or high"));
+        }
+        let id = DetectorId(self.specs.len() as u16);
+        let check = match &e.check {
+            None => None,
+            Some(c) => Some(validate::by_name(c.get_ref()).ok_or_else(|| {
+                at(c.span().start, format!("{name}: no check {}", c.get_ref()), &format!("use one of {}", validate::NAMES.join(", ")))
+            })?),
+        };
+        let max = e.max.unwrap_or(DEFAULT_MAX);
+        if max > LONGEST_VALUE {
+            return Err(at(here, format!("{name}: max {max} is too long"), &format!("at most {LONGEST_VALUE}")));
+        }
+        let compile = |source: &Option<toml::Spanned<String>>| -> Result<Option<Pattern>, LoadError> {
+            let Some(source) = source else { return Ok(None) };
+            syntax::parse_with(source.get_ref(), &syntax::Config::new().unicode(false).utf8(false))
+                .map_err(|err| at(source.span().start, format!("{name}: {err}"), "mend the pattern"))?;
+            Ok(Some(Pattern::new(source.get_ref())))
+        };
+        let (pattern, labelled_pattern) = (compile(&e.pattern)?, compile(&e.labelled_pattern)?);
+        let label = Label::detector(id);
+        e.labels.iter().for_each(|w| self.index.add_label(w, label, false));
+        if let Some(native) = &e.native {
+            if !NATIVES.contains(&native.get_ref().as_str()) {
+                let known = NATIVES.join(", ");
+                return Err(at(native.span().start, format!("{name}: no recogniser {}", native.get_ref()), &format!("use one of {known}")));
+            }
+            self.natives.insert(native.get_ref().clone(), id);
+        } else if e.prefixes.is_empty() && e.shapes.is_empty() && e.labelled_shapes.is_empty() && e.words.is_empty() && e.labelled_pattern.is_none() {
+            return Err(at(here, format!("{name} would never match"), "give it prefixes, shapes, words or a native recogniser"));
+        }
+        for p in &e.prefixes {
+            if !self.index.add_prefix(p, id) {
+                return Err(at(here, format!("{name}: prefix {p:?} does not start with a letter or digit"), "start it with one, at least two bytes"));
+            }
+        }
+        for (list, labelled) in [(&e.shapes, false), (&e.labelled_shapes, true)] {
+            for s in list {
+                if !self.index.add_shape(s, id, labelled) {
+                    return Err(at(here, format!("{name}: shape {s:?}"), "write groups as 3-2-4, at most eight, separated by - / . or space"));
+                }
+            }
+        }
+        for w in &e.words {
+            let Some((kind, lengths)) = WordKind::parse(w) else {
+                return Err(at(here, format!("{name}: word {w:?}"), "write N, M or 9, a colon, and a length or range: M:8-9"));
+            };
+            self.index.add_word(kind, lengths, id);
+        }
+        let secret = e.category == "secret";
+        self.by_name.insert(name.clone(), id);
+        let info = DetectorInfo { name, category: e.category, severity: e.severity, description: e.description };
+        self.specs.push(Spec {
+            info,
+            pattern,
+            labelled_pattern,
+            max,
+            entropy: e.entropy.unwrap_or(0.0),
+            check,
+            alone: e.alone,
+            label,
+            secret,
+            examples: e.examples,
+            counterexamples: e.counterexamples,
+        });
+        Ok(())
     }
 }

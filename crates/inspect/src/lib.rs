@@ -3,6 +3,8 @@
 pub mod workbook;
 
 mod detect;
+mod detect_index;
+mod detect_pack;
 mod extract;
 mod extract_snapshot;
 mod finding;
@@ -10,7 +12,12 @@ mod redact;
 mod report;
 mod report_command;
 mod scan;
+mod scan_number;
+mod scan_secret;
+mod scan_text;
+mod scan_walk;
 mod validate;
+mod validate_national;
 mod worker;
 mod worker_pool;
 mod worker_wire;

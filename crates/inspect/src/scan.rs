@@ -1,7 +1,10 @@
-//! The streaming scanner.
+//! The streaming scanner: blocks in, matches out, the same for every split of the input.
+//!
+//! The walk over the bytes only ever looks [`LOOK_BACK`] bytes behind and [`LOOK_AHEAD`] bytes ahead of where it stands,
+//! and it stands still until that much has arrived, so where blocks end cannot matter.
 
 use crate::detect::{DetectorId, Detectors};
-use crate::validate;
+use crate::scan_walk::{View, Walk};
 
 /// One value found: `start..end` is the byte range that redaction replaces.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,68 +17,98 @@ pub struct Match {
 }
 
 /// How to scan.
-#[derive(Debug, Clone, Default)]
-pub struct ScanOptions {}
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScanOptions {
+    /// Leave out matches below this confidence.
+    pub least_confidence: f32,
+}
 
-/// Finds values in a stream that arrives in blocks.
+/// Bytes kept behind the walk: the longest look back of any recogniser.
+pub(crate) const LOOK_BACK: usize = 512;
+/// Bytes that must have arrived before the walk moves on: the longest value, and some.
+pub(crate) const LOOK_AHEAD: usize = 16 * 1024;
+/// How much is gathered before the walk moves: small enough for a second-level cache.
+const BLOCK: usize = 64 * 1024;
+/// Up to this length an input that is nothing but one number is taken for one: a cell, an argument, an answer.
+const SHORT_INPUT: usize = 128;
+
+/// Finds values in a stream that arrives in blocks. Holds at most [`BLOCK`] + [`LOOK_AHEAD`] + one block of input.
 pub struct Scanner {
-    detectors: Detectors,
+    walk: Walk,
     held: Vec<u8>,
+    /// Where `held` begins in the stream.
+    base: u64,
+    /// Where the walk stands in `held`.
+    at: usize,
+    least: f32,
+}
+
+impl std::fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scanner").field("base", &self.base).field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 impl Scanner {
-    pub fn new(detectors: &Detectors, _options: ScanOptions) -> Scanner {
-        Scanner { detectors: detectors.clone(), held: Vec::new() }
+    pub fn new(detectors: &Detectors, options: ScanOptions) -> Scanner {
+        Scanner { walk: Walk::new(detectors), held: Vec::new(), base: 0, at: 0, least: options.least_confidence }
     }
 
-    /// Takes the next block; matches that are complete go to `out`.
-    pub fn feed(&mut self, block: &[u8], _out: &mut Vec<Match>) {
-        self.held.extend_from_slice(block);
+    /// Takes the next block; matches that are complete go to `out`, in order of their start.
+    pub fn feed(&mut self, block: &[u8], out: &mut Vec<Match>) {
+        for part in block.chunks(BLOCK) {
+            self.held.extend_from_slice(part);
+            if self.held.len() - self.at >= BLOCK + LOOK_AHEAD {
+                let limit = self.held.len() - LOOK_AHEAD;
+                self.at = self.walk.run(&View::new(&self.held, self.base), self.at, limit);
+                let drop = self.at.saturating_sub(LOOK_BACK);
+                self.held.drain(..drop);
+                self.base += drop as u64;
+                self.at -= drop;
+                self.walk.release(self.base + self.at as u64, self.least, out);
+            }
+        }
     }
 
-    /// Ends the stream.
+    /// Ends the stream and begins a new one.
     pub fn finish(&mut self, out: &mut Vec<Match>) {
         let held = std::mem::take(&mut self.held);
-        out.extend(scan(&self.detectors, &held));
+        let mut view = View::new(&held, self.base);
+        if self.base == 0 && held.len() <= SHORT_INPUT {
+            view.alone = Some((held.len() - held.trim_ascii_start().len(), held.trim_ascii_end().len()));
+        }
+        self.walk.run(&view, self.at, held.len());
+        self.walk.end(self.base + held.len() as u64);
+        self.walk.release(u64::MAX, self.least, out);
+        self.walk.restart();
+        (self.base, self.at) = (0, 0);
+    }
+
+    /// Bytes that recognisers looked at beyond the one pass over the input; grows in proportion to the input.
+    pub fn work(&self) -> u64 {
+        self.walk.work
     }
 }
 
 /// Scans bytes that are all in memory.
-pub fn scan(_d: &Detectors, bytes: &[u8]) -> Vec<Match> {
+pub fn scan(detectors: &Detectors, bytes: &[u8]) -> Vec<Match> {
     let mut out = Vec::new();
-    let mut push = |id: u16, s: usize, e: usize| out.push(Match { detector: DetectorId(id), start: s as u64, end: e as u64, confidence: 0.9 });
-    let mut i = 0;
-    while i < bytes.len() {
-        if bytes[i].is_ascii_digit() && (i == 0 || !bytes[i - 1].is_ascii_alphanumeric()) {
-            let (mut j, mut digits) = (i, Vec::new());
-            while j < bytes.len() && (bytes[j].is_ascii_digit() || (matches!(bytes[j], b'-' | b' ') && bytes.get(j + 1).is_some_and(u8::is_ascii_digit))) {
-                if bytes[j].is_ascii_digit() {
-                    digits.push(bytes[j] - b'0');
-                }
-                j += 1;
-            }
-            if (14..=19).contains(&digits.len()) && validate::luhn(&digits) {
-                push(0, i, j);
-            } else if digits.len() == 9 && j - i == 11 && validate::us_ssn(&digits) {
-                push(1, i, j);
-            }
-            i = j;
-        } else if bytes[i] == b'@' {
-            let l = |c: &u8| c.is_ascii_alphanumeric() || b"._+-".contains(c);
-            let s = i - bytes[..i].iter().rev().take(64).take_while(|c| l(c)).count();
-            let e = i + 1 + bytes[i + 1..].iter().take(255).take_while(|c| l(c)).count();
-            if s < i && bytes[i + 1..e].contains(&b'.') {
-                push(2, s, e);
-            }
-            i = e.max(i + 1);
-        } else {
-            i += 1;
-        }
-    }
+    let mut scanner = Scanner::new(detectors, ScanOptions::default());
+    scanner.feed(bytes, &mut out);
+    scanner.finish(&mut out);
     out
 }
 
-/// Scans one value whose column header or key is `label`.
-pub fn scan_labelled(d: &Detectors, _label: &str, value: &str) -> Vec<Match> {
-    scan(d, value.as_bytes())
+/// Scans one value whose column header or key is `label`; ranges count from the start of `value`.
+pub fn scan_labelled(detectors: &Detectors, label: &str, value: &str) -> Vec<Match> {
+    // The unit separator quotes the value: no text holds one, and a value may hold every other quote.
+    let mut text = Vec::with_capacity(label.len() + value.len() + 6);
+    text.extend_from_slice(label.as_bytes());
+    text.extend_from_slice(b": \x1f");
+    let offset = text.len() as u64;
+    text.extend_from_slice(value.as_bytes());
+    text.extend_from_slice(b"\x1f\n");
+    let limit = value.len() as u64;
+    let inside = |m: Match| (m.start >= offset).then(|| Match { start: m.start - offset, end: (m.end - offset).min(limit), ..m });
+    scan(detectors, &text).into_iter().filter_map(inside).filter(|m| m.start < m.end).collect()
 }

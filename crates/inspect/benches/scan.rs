@@ -1,0 +1,24 @@
+//! The scanner on the kinds of text that agents read and write.
+
+use chaperone_inspect::{Detectors, scan};
+use divan::{Bencher, counter::BytesCount};
+
+fn main() {
+    divan::main();
+}
+
+fn corpus(kind: &str) -> Vec<u8> {
+    let line = |i: usize| match kind {
+        "code" => format!("    let value_{i} = self.items.get(index + {i}).map(|item| item.name()).unwrap_or(default);\n"),
+        "csv" => format!("{i},2026-06-{:02},north,SKU-{i:06},{},19.99,checked ok\n", i % 28 + 1, i % 500),
+        _ => format!("{{\"ts\":{},\"level\":\"info\",\"msg\":\"handled\",\"status\":200,\"path\":\"/api/v1/orders\",\"n\":{i}}}\n", 1_700_000_000_000 + i),
+    };
+    (0..40_000).flat_map(|i| line(i).into_bytes()).collect()
+}
+
+#[divan::bench(args = ["code", "csv", "json"])]
+fn block(bencher: Bencher, kind: &str) {
+    let detectors = Detectors::builtin().expect("the shipped packs load");
+    let bytes = corpus(kind);
+    bencher.counter(BytesCount::of_slice(&bytes)).bench(|| scan(&detectors, &bytes));
+}

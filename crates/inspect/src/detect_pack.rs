@@ -1,0 +1,67 @@
+//! The TOML form of a pack.
+
+use serde::Deserialize;
+
+/// One pack file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pack {
+    #[serde(default)]
+    pub(crate) detector: Vec<Entry>,
+    #[serde(default)]
+    pub(crate) vocabulary: Vec<Vocabulary>,
+}
+
+/// One detector as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    pub(crate) name: toml::Spanned<String>,
+    pub(crate) category: String,
+    pub(crate) severity: String,
+    pub(crate) description: String,
+    /// A built-in recogniser for what a pattern cannot say.
+    pub(crate) native: Option<toml::Spanned<String>>,
+    /// Literals that start a value; tried at the start of a word, in this case.
+    #[serde(default)]
+    pub(crate) prefixes: Vec<String>,
+    /// The anchored regular expression of the whole value.
+    pub(crate) pattern: Option<toml::Spanned<String>>,
+    /// The longest value, in bytes; bounds each verification.
+    pub(crate) max: Option<usize>,
+    /// The least Shannon entropy of the value, in bits a byte.
+    pub(crate) entropy: Option<f32>,
+    /// Groups of digits such as `3-2-4`, found anywhere.
+    #[serde(default)]
+    pub(crate) shapes: Vec<String>,
+    /// Groups of digits found only near a label.
+    #[serde(default)]
+    pub(crate) labelled_shapes: Vec<String>,
+    /// First words of a value with letters: `N` digits first, `M` letters first, `9` digits alone, then lengths (`M:8-9`).
+    #[serde(default)]
+    pub(crate) words: Vec<String>,
+    /// A regular expression looked for behind each label of this detector.
+    pub(crate) labelled_pattern: Option<toml::Spanned<String>>,
+    #[serde(default)]
+    pub(crate) labels: Vec<String>,
+    /// The checksum that the value must pass.
+    pub(crate) check: Option<toml::Spanned<String>>,
+    /// Whether a value without a label counts when it is the whole of a short input.
+    #[serde(default)]
+    pub(crate) alone: bool,
+    #[serde(default)]
+    pub(crate) examples: Vec<String>,
+    #[serde(default)]
+    pub(crate) counterexamples: Vec<String>,
+}
+
+/// A list of words with one meaning, for the native recognisers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Vocabulary {
+    pub(crate) class: toml::Spanned<String>,
+    pub(crate) words: Vec<String>,
+    /// Words that also count at the end of a longer word (`dbpassword`).
+    #[serde(default)]
+    pub(crate) endings: Vec<String>,
+}

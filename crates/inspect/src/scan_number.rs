@@ -1,0 +1,325 @@
+//! Numbers: groups of digits by their shape, IPv4 addresses, telephone numbers.
+
+use crate::detect::{DetectorId, Set};
+use crate::detect_index::{Label, Separator, Shape, Start, is_word, word_key};
+use crate::scan_walk::{LABEL_REACH, View, Walk, is_open, joined_before, rank};
+
+/// Groups of digits in one number: no number that is looked for has more.
+const GROUPS: usize = 8;
+/// Digits in one number, an IBAN's being the longest.
+const DIGITS: usize = 40;
+
+/// Groups of digits joined by single separators.
+pub(crate) struct Groups {
+    /// End of each group, the value of [`Shape`] up to there, and how many digits there are by then.
+    ends: [(usize, u64, usize); GROUPS],
+    count: usize,
+    digits: [u8; DIGITS],
+    spaced: bool,
+    first: usize,
+}
+
+impl Groups {
+    fn read(view: &View<'_>, start: usize, first_end: usize) -> Option<Groups> {
+        let mut g = Groups { ends: [(0, 0, 0); GROUPS], count: 0, digits: [0; DIGITS], spaced: false, first: first_end - start };
+        let mut shape = Shape::default();
+        let (mut at, mut end, mut n) = (start, first_end, 0);
+        loop {
+            for b in view.slice(at, end) {
+                *g.digits.get_mut(n)? = *b;
+                n += 1;
+            }
+            shape.group(end - at);
+            *g.ends.get_mut(g.count)? = (end, shape.0, n);
+            g.count += 1;
+            let separator = view.at(end);
+            if g.count == GROUPS || Separator::of(separator).is_none() || !view.at(end + 1).is_ascii_digit() {
+                return Some(g);
+            }
+            shape.separator(separator);
+            g.spaced |= separator == b' ';
+            at = end + 1;
+            end = at + view.slice(at, at + DIGITS).iter().take_while(|b| b.is_ascii_digit()).count();
+            if n + (end - at) > DIGITS || is_word(view.at(end)) && !view.at(end).is_ascii_digit() {
+                // The next group belongs to something else.
+                return Some(g);
+            }
+        }
+    }
+}
+
+impl Walk {
+    /// A word of digits alone; says where the walk goes on.
+    #[inline]
+    pub(crate) fn digits(&mut self, set: &Set, view: &View<'_>, start: usize, end: usize) -> usize {
+        if view.base + (start as u64) < self.numbers_done || end - start > DIGITS {
+            return end;
+        }
+        let previous = view.before(start, 1);
+        let next = view.at(end);
+        let grouped = Separator::of(next).is_some() && view.at(end + 1).is_ascii_digit();
+        let phone_like = matches!(previous, b'+' | b'(') || next == b')';
+        if !grouped && !phone_like && set.index.single >> (end - start) & 1 == 0 && !(5..=15).contains(&(end - start)) && !matches!(next, b'-' | b'+') {
+            return end;
+        }
+        if previous == b'$' || joined_before(view, start) {
+            return end;
+        }
+        self.number(set, view, start, end)
+    }
+
+    fn number(&mut self, set: &Set, view: &View<'_>, start: usize, end: usize) -> usize {
+        let Some(groups) = Groups::read(view, start, end) else { return end };
+        self.work += groups.count as u64 * 4;
+        if groups.count >= 4 && view.at(end) == b'.' {
+            if let Some(next) = self.ipv4(set, view, start) {
+                return next;
+            }
+        }
+        if matches!(view.at(end), b'-' | b'+') && !view.at(end + 1).is_ascii_whitespace() {
+            let wanted = set.index.word(crate::detect_index::WordKind::Digits, end - start);
+            if !wanted.is_empty() {
+                let next = self.code(set, view, wanted, start, end);
+                if next > end {
+                    return next;
+                }
+                self.numbers_done = self.numbers_done.min(view.base + start as u64);
+            }
+        }
+        let mut done = None;
+        for (to, shape, digits) in groups.ends.iter().take(groups.count).rev() {
+            for wanted in set.index.shape(*shape) {
+                let number = Candidate { start, end: *to, digits: groups.digits.get(..*digits).unwrap_or_default(), groups: &groups };
+                if self.shape(set, view, wanted.id, wanted.labelled, &number) {
+                    done = Some(*to);
+                }
+            }
+            if done.is_some() {
+                break;
+            }
+        }
+        let phone = if done.is_none() || view.before(start, 1) == b'+' { self.phone(set, view, start, &groups) } else { None };
+        let next = done.max(phone);
+        if let Some(next) = next {
+            self.numbers_done = view.base + next as u64;
+        }
+        next.unwrap_or(end)
+    }
+
+    /// One shape that a detector asks for.
+    fn shape(&mut self, set: &Set, view: &View<'_>, id: DetectorId, needs_label: bool, n: &Candidate<'_>) -> bool {
+        let Some(spec) = set.specs.get(usize::from(id.0)) else { return false };
+        self.work += n.digits.len() as u64;
+        if is_open(view, n.end) || view.at(n.end) == b'%' || spec.check.is_some_and(|check| !check(n.digits)) {
+            return false;
+        }
+        let labelled = self.near(view, spec.label, n.start);
+        if !labelled {
+            if needs_label && !(spec.alone && view.alone == Some((n.start, n.end))) {
+                return false;
+            }
+            // A count, a moment or an identifier that happens to pass a checksum; or one row of a table of numbers.
+            if self.named(view, Label::NOT_A_NUMBER, n.start) || n.groups.spaced && n.in_a_row(view) {
+                return false;
+            }
+        }
+        let (rank, sure) = if labelled { (rank::LABELLED, 0.98) } else { (rank::CHECKED, 0.9) };
+        self.hit(set, view, id, n.start, n.end, rank, sure);
+        true
+    }
+
+    /// Whether a label stands right before a value: nothing but an operator and quotes between.
+    pub(crate) fn named(&self, view: &View<'_>, label: Label, at: usize) -> bool {
+        let glue = |d: u64| view.slice(at.saturating_sub(d as usize), at).iter().all(|b| matches!(b, b' ' | b'\t' | b'"' | b'\'' | b':' | b'=' | b'#' | b'>' | b'\x1f'));
+        self.distance(view, label, at).is_some_and(|d| d <= 6 && glue(d))
+    }
+
+    fn ipv4(&mut self, set: &Set, view: &View<'_>, start: usize) -> Option<usize> {
+        let id = *set.natives.get("ip")?;
+        let mut at = start;
+        for part in 0..4 {
+            let length = view.slice(at, at + 4).iter().take_while(|b| b.is_ascii_digit()).count();
+            let octet = view.slice(at, at + length);
+            let value = octet.iter().fold(0u32, |n, b| n * 10 + u32::from(b - b'0'));
+            if !(1..=3).contains(&length) || value > 255 || length > 1 && octet.first() == Some(&b'0') {
+                return None;
+            }
+            at += length;
+            if part < 3 {
+                (view.at(at) == b'.').then_some(())?;
+                at += 1;
+            }
+        }
+        if is_open(view, at) || self.distance(view, Label::VERSION, start).is_some_and(|d| d <= 12) {
+            return None;
+        }
+        self.hit(set, view, id, start, at, rank::FORMAT, 0.9);
+        self.numbers_done = view.base + at as u64;
+        Some(at)
+    }
+
+    /// A telephone number: international, North American, with a trunk zero, or anything sensible near a label.
+    fn phone(&mut self, set: &Set, view: &View<'_>, digits: usize, groups: &Groups) -> Option<usize> {
+        let id = *set.natives.get("phone")?;
+        let label = set.specs.get(usize::from(id.0))?.label;
+        let mut start = digits;
+        while matches!(view.before(start, 1), b'(' | b'+') && digits - start < 2 {
+            start -= 1;
+        }
+        if is_word(view.before(start, 1)) || matches!(view.before(start, 1), b'.' | b'=' | b'/') && view.before(start, 1) != b'=' {
+            return None;
+        }
+        let number = Dialled::read(view, start)?;
+        self.work += (number.end - start) as u64;
+        let international = view.at(start) == b'+' || view.at(start) == b'(' && view.at(start + 1) == b'+';
+        let near = self.distance(view, label, start).is_some_and(|d| d <= 40);
+        let called = near || self.followed_by(set, view, label, number.end);
+        let context = called || self.distance(view, Label::PHONE_CONTEXT, start).is_some_and(|d| d <= 24);
+        if !called && (self.named(view, Label::NOT_A_NUMBER, start) || international && !number.grouped && number.count < 10) {
+            return None;
+        }
+        let fits = match () {
+            () if number.is_date() || number.fraction => false,
+            () if international => number.international(),
+            () if number.north_american(called || context) => number.grouped || called,
+            () if number.trunk() => number.grouped && (number.count >= 9 || called || context),
+            () if called => (6..=15).contains(&number.count) && (number.grouped || (7..=15).contains(&number.count)),
+            () => context && number.grouped && (6..=13).contains(&number.count),
+        };
+        if !fits || groups.spaced && !context && !international && (Candidate { start: digits, end: number.end, digits: &[], groups }).in_a_row(view) {
+            return None;
+        }
+        let (rank, sure) = if called { (rank::LABELLED, 0.95) } else { (rank::SHAPE, 0.8) };
+        // An opening bracket is part of the number only with its closing one.
+        let from = if view.at(start) == b'(' && !view.slice(start, number.end).contains(&b')') { start + 1 } else { start };
+        self.hit(set, view, id, from, number.end, rank, sure);
+        Some(number.end)
+    }
+
+    /// Whether one of a label's words comes right behind a value (`555-0100 fax`).
+    fn followed_by(&self, set: &Set, view: &View<'_>, label: Label, end: usize) -> bool {
+        let gap = view.slice(end, end + 3).iter().take_while(|b| matches!(b, b' ' | b'-' | b'(' | b'\t')).count();
+        let at = end + gap;
+        let word = view.slice(at, at + 16);
+        let length = word.iter().take_while(|b| is_word(**b)).count();
+        let Some(word) = word.get(..length).filter(|_| gap > 0 && length >= 2) else { return false };
+        set.index.starts(word_key(word)).iter().any(|s| matches!(s, Start::Label { text, label: l } if *l == label && word.eq_ignore_ascii_case(text)))
+    }
+}
+
+struct Candidate<'a> {
+    start: usize,
+    end: usize,
+    digits: &'a [u8],
+    groups: &'a Groups,
+}
+
+impl Candidate<'_> {
+    /// Whether the row goes on with a group as long as the first, before or behind: a table, not a number.
+    fn in_a_row(&self, view: &View<'_>) -> bool {
+        let before = view.slice(self.start.saturating_sub(24), self.start.saturating_sub(1));
+        let earlier = before.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+        let behind = view.slice(self.end + 1, self.end + 24).iter().take_while(|b| b.is_ascii_digit()).count();
+        view.before(self.start, 1) == b' ' && earlier == self.groups.first || view.at(self.end) == b' ' && behind == self.groups.first
+    }
+}
+
+/// What was dialled.
+struct Dialled {
+    end: usize,
+    count: usize,
+    digits: [u8; 20],
+    /// Lengths of the first groups.
+    lengths: [usize; 6],
+    parts: usize,
+    grouped: bool,
+    fraction: bool,
+}
+
+impl Dialled {
+    fn read(view: &View<'_>, start: usize) -> Option<Dialled> {
+        let mut d = Dialled { end: start, count: 0, digits: [0; 20], lengths: [0; 6], parts: 0, grouped: false, fraction: false };
+        let mut at = start;
+        let mut gap = 0;
+        let mut separators = [0usize; 256];
+        loop {
+            match view.at(at) {
+                b @ b'0'..=b'9' => {
+                    if gap > 0 || d.count == 0 {
+                        d.parts += 1;
+                        d.grouped |= d.parts > 1;
+                    }
+                    *d.digits.get_mut(d.count)? = b - b'0';
+                    d.count += 1;
+                    if let Some(n) = d.lengths.get_mut(d.parts - 1) {
+                        *n += 1;
+                    }
+                    gap = 0;
+                    d.end = at + 1;
+                }
+                b @ (b' ' | b'-' | b'.' | b'(' | b')' | b'/' | b'+') if gap < 2 => {
+                    if b == b'+' && d.count > 0 || b == b'(' && d.count > 4 {
+                        break;
+                    }
+                    if let Some(n) = separators.get_mut(usize::from(b)) {
+                        *n += 1;
+                    }
+                    gap += 1;
+                }
+                _ => break,
+            }
+            at += 1;
+        }
+        d.fraction = d.parts == 2 && view.slice(start, d.end).contains(&b'.');
+        // An extension: x123, ext. 123.
+        if matches!(view.at(d.end), b'x' | b'X') && view.at(d.end + 1).is_ascii_digit() {
+            d.end += 1 + view.slice(d.end + 1, d.end + 7).iter().take_while(|b| b.is_ascii_digit()).count();
+        }
+        let next = view.at(d.end);
+        let open = is_word(next) || next == b'_' || next == b'-' && view.at(d.end + 1).is_ascii_digit();
+        (d.count >= 6 && !open && !matches!(next, b':' | b'%')).then_some(d)
+    }
+
+    fn number(&self, from: usize, to: usize) -> u64 {
+        self.digits.get(from..to).unwrap_or_default().iter().fold(0, |n, d| n * 10 + u64::from(*d))
+    }
+
+    /// E.164: a country code that exists, 8 to 15 digits, ten behind +1.
+    fn international(&self) -> bool {
+        let (one, two, three) = (self.number(0, 1), self.number(0, 2), self.number(0, 3));
+        match () {
+            () if one == 1 => self.count == 11,
+            () if one == 7 => self.count == 11,
+            () if matches!(two, 20 | 27 | 30..=34 | 36 | 39..=41 | 43..=49 | 51..=58 | 60..=66 | 81 | 82 | 84 | 86 | 90..=95 | 98) => (8..=15).contains(&self.count),
+            () => matches!(three, 211..=299 | 350..=389 | 420 | 421 | 423 | 500..=509 | 590..=599 | 670..=692 | 850..=886 | 960..=998) && (9..=15).contains(&self.count),
+        }
+    }
+
+    /// Ten digits as 3-3-4, or eleven behind a 1 or 001.
+    fn north_american(&self, lenient: bool) -> bool {
+        let skip = match (self.count, self.number(0, 1), self.number(0, 3)) {
+            (10, ..) => 0,
+            (11, 1, _) => 1,
+            (13, _, 1) => 3,
+            _ => return false,
+        };
+        let groups = self.lengths.get(usize::from(skip > 0)..).unwrap_or_default();
+        let shaped = !self.grouped || groups.starts_with(&[3, 3, 4]);
+        let (area, exchange) = (self.digits.get(skip).copied(), self.digits.get(skip + 3).copied());
+        shaped && (lenient || area >= Some(2) && exchange >= Some(2))
+    }
+
+    /// A national number with its trunk zero, as most of the world writes them.
+    fn trunk(&self) -> bool {
+        self.digits.first() == Some(&0) && self.number(0, 2) != 0 && (9..=11).contains(&self.count) && self.parts <= 5 && self.lengths.first().is_some_and(|n| (2..=5).contains(n))
+    }
+
+    fn is_date(&self) -> bool {
+        let three = self.parts == 3 && self.count <= 8;
+        let year = |y| (1900..=2099).contains(&y);
+        three && (self.lengths.starts_with(&[4, 2, 2]) && year(self.number(0, 4)) || self.lengths.starts_with(&[2, 2, 4]) && year(self.number(4, 8)) || self.count < 7)
+            || self.parts == 1 && self.count == 8 && year(self.number(0, 4)) && self.number(4, 6) <= 12 && self.number(6, 8) <= 31
+    }
+}
+
+const _: () = assert!(LABEL_REACH as usize <= crate::scan::LOOK_BACK);

@@ -1,0 +1,263 @@
+//! What the bytes between words announce: e-mail and IPv6 addresses, passwords in URLs, armoured blocks, postal addresses.
+
+use std::net::Ipv6Addr;
+
+use crate::detect::{DetectorId, Set};
+use crate::detect_index::{Label, is_word};
+use crate::scan_secret::is_placeholder;
+use crate::scan_walk::{Mode, View, Walk, rank};
+
+/// The longest local part (RFC 5321 4.5.3.1.1).
+const LOCAL_PART: usize = 64;
+/// The longest domain (RFC 1035 2.3.4).
+const DOMAIN: usize = 253;
+/// The longest user and password of a URL that is looked at.
+const USERINFO: usize = 256;
+/// An armoured block beyond this is no key: it bounds how much one finding can cover (a 16,384-bit RSA key takes 13 KiB).
+const ARMOUR: u64 = 64 * 1024;
+/// Ends of domain-like words that are names of files (`icon@2x.png`).
+const FILE_ENDINGS: &[&[u8]] = &[b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"ico", b"css", b"js", b"ts", b"tsx", b"jsx", b"json", b"html", b"toml", b"yaml", b"yml", b"lock", b"service", b"local"];
+
+impl Walk {
+    /// A byte that may mean something.
+    pub(crate) fn mark(&mut self, set: &Set, view: &View<'_>, at: usize) -> usize {
+        let next = view.at(at + 1);
+        let found = match view.at(at) {
+            b'@' => self.mail(set, view, at),
+            b':' if next == b'/' && view.at(at + 2) == b'/' => self.url(set, view, at),
+            b':' => self.ipv6(set, view, at),
+            b'-' if next == b'-' && view.before(at, 1) != b'-' && view.slice(at, at + 11) == b"-----BEGIN " => self.armour_begin(set, view, at),
+            b'-' if matches!(next, b'u' | b'p' | b'P') && view.before(at, 1) == b' ' => self.flag(set, view, at),
+            b'$' if next.is_ascii_digit() => self.crypt(set, view, at),
+            _ => None,
+        };
+        found.unwrap_or(at + 1)
+    }
+
+    fn mail(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
+        let id = *set.natives.get("email")?;
+        if view.base + (at as u64) < self.mails_done {
+            return None;
+        }
+        let local_byte = |b: &&u8| is_word(**b) || b"._%+-'!#&*/=?^`{|}~$".contains(b);
+        let plain = |b: u8| is_word(b) || b"._%+-".contains(&b);
+        let before = view.slice(at.saturating_sub(LOCAL_PART + 1), at);
+        let mut length = before.iter().rev().take_while(local_byte).count();
+        // The rarer bytes of a local part are more often punctuation around it.
+        if before.iter().rev().take(length).any(|b| !plain(*b)) {
+            length = before.iter().rev().take_while(|b| plain(**b)).count();
+        }
+        while length > 0 && matches!(view.at(at - length), b'.' | b'-' | b'%') {
+            length -= 1;
+        }
+        let rest = view.slice(at + 1, at + 1 + DOMAIN);
+        let mut domain = rest.iter().take_while(|b| is_word(**b) || matches!(b, b'.' | b'-')).count();
+        self.work += (length + domain) as u64;
+        while domain > 0 && rest.get(domain - 1).is_some_and(|b| matches!(b, b'.' | b'-')) {
+            domain -= 1;
+        }
+        let name = rest.get(..domain)?;
+        let top = name.rsplit(|b| *b == b'.').next()?;
+        let labels_ok = name.split(|b| *b == b'.').all(|l| !l.is_empty() && l.len() <= 63 && !l.starts_with(b"-") && !l.ends_with(b"-"));
+        let top_ok = (2..=24).contains(&top.len()) && (top.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80) || top.starts_with(b"xn--"));
+        let file = FILE_ENDINGS.iter().any(|f| top.eq_ignore_ascii_case(f));
+        let local = view.slice(at - length, at);
+        let in_url = view.before(at - length, 1) == b'/' && view.before(at - length, 2) == b'/' || view.before(at - length, 1) == b':' && self.in_userinfo(view, at - length);
+        let ok = (1..=LOCAL_PART).contains(&length)
+            && name.contains(&b'.')
+            && labels_ok
+            && top_ok
+            && !file
+            && !local.windows(2).any(|w| w == b"..")
+            && !local.ends_with(b".")
+            && !in_url
+            && !(local == b"git" && view.at(at + 1 + domain) == b':')
+            && view.at(at + 1 + domain) != b'@'
+            && view.before(at - length, 1) != b'@';
+        if !ok {
+            return None;
+        }
+        let end = at + 1 + domain;
+        self.hit(set, view, id, at - length, end, rank::FORMAT, 0.97);
+        self.mails_done = view.base + end as u64;
+        Some(end)
+    }
+
+    /// Whether `://` comes before, on the same word: what stands here is a URL's user and password.
+    fn in_userinfo(&self, view: &View<'_>, at: usize) -> bool {
+        let before = view.slice(at.saturating_sub(96), at);
+        let word = before.iter().rev().take_while(|b| !b.is_ascii_whitespace() && !matches!(b, b'"' | b'\'')).count();
+        before.get(before.len() - word..).unwrap_or_default().windows(3).any(|w| w == b"://")
+    }
+
+    /// `scheme://user:password@host`.
+    fn url(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
+        let id = *set.natives.get("url_password")?;
+        if !view.before(at, 1).is_ascii_alphanumeric() {
+            return None;
+        }
+        let from = at + 3;
+        let window = view.slice(from, from + USERINFO);
+        let stop = window.iter().take_while(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'/' | b'?' | b'#')).count();
+        self.work += stop as u64;
+        let authority = window.get(..stop)?;
+        let host = authority.iter().rposition(|b| *b == b'@')?;
+        let colon = authority.iter().position(|b| *b == b':').filter(|c| *c < host)?;
+        let (user, password) = (authority.get(..colon)?, authority.get(colon + 1..host)?);
+        let named = |w: &[u8]| [b"pass".as_slice(), b"password", b"pwd", b"passwd", b"secret", b"token", b"pw", b"port"].iter().any(|p| w.eq_ignore_ascii_case(p));
+        if password.len() < 3 || named(password) || is_placeholder(password) || password.eq_ignore_ascii_case(user) && password.len() < 8 || authority.len() <= host + 1 {
+            return None;
+        }
+        let end = from + host;
+        self.hit(set, view, id, from + colon + 1, end, rank::CHECKED, 0.9);
+        self.mails_done = view.base + (from + stop) as u64;
+        Some(end)
+    }
+
+    fn ipv6(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
+        let piece = |b: &&u8| b.is_ascii_hexdigit() || **b == b':';
+        let left = view.at(at + 1) == b':';
+        // Without `::` a whole address has seven colons; this one is its first.
+        if !left && !(view.before(at, 1).is_ascii_hexdigit() && view.at(at + 1).is_ascii_hexdigit()) {
+            return None;
+        }
+        let start = at - view.slice(at.saturating_sub(40), at).iter().rev().take_while(piece).count();
+        let length = view.slice(start, start + 46).iter().take_while(|b| piece(b) || **b == b'.').count();
+        self.work += length as u64;
+        let mut text = std::str::from_utf8(view.slice(start, start + length)).ok()?;
+        while let Some(shorter) = text.strip_suffix('.').or_else(|| text.strip_suffix(':').filter(|t| !t.ends_with(':'))) {
+            text = shorter;
+        }
+        let end = start + text.len();
+        let edge = |b: u8| is_word(b) || matches!(b, b'_' | b'.' | b':');
+        if text.bytes().filter(|b| *b == b':').count() < 2 || edge(view.before(start, 1)) || is_word(view.at(end)) || matches!(view.at(end), b'_' | b':') {
+            return None;
+        }
+        let id = *set.natives.get("ip")?;
+        let digits = text.bytes().any(|b| b.is_ascii_digit());
+        let address: Ipv6Addr = text.parse().ok()?;
+        if !digits || address.is_unspecified() {
+            return None;
+        }
+        self.hit(set, view, id, start, end, rank::FORMAT, 0.9);
+        self.numbers_done = self.numbers_done.max(view.base + end as u64);
+        Some(end)
+    }
+
+    fn armour_begin(&mut self, _set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
+        let header = view.slice(at + 11, at + 80);
+        let length = header.windows(5).position(|w| w == b"-----")?;
+        let name = header.get(..length)?;
+        if !name.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b' ') {
+            return None;
+        }
+        let private = name.windows(11).any(|w| w == b"PRIVATE KEY");
+        let end = at + 11 + length + 5;
+        let start = view.base + at as u64;
+        self.mode = Mode::Armour { start, private, body: 0, last: view.base + end as u64 };
+        Some(end)
+    }
+
+    /// Goes through an armoured block until its end, or until something that does not belong in one.
+    pub(crate) fn armour(&mut self, view: &View<'_>, mut pos: usize, limit: usize) -> usize {
+        let Mode::Armour { start, private, mut body, mut last } = self.mode else { return pos };
+        while pos < limit {
+            let b = view.at(pos);
+            let whole = b == b'-' && view.slice(pos, pos + 9) == b"-----END ";
+            if whole {
+                let tail = view.slice(pos + 9, pos + 80);
+                pos += 9 + tail.windows(5).position(|w| w == b"-----").map_or(0, |n| n + 5);
+                return self.armour_end(start, private, body.max(1), view.base + pos as u64, pos);
+            }
+            let code = b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+            let glue = b.is_ascii_whitespace() || matches!(b, b'\\' | b'"' | b'\'' | b',' | b':' | b'-' | b'.' | b'_' | b'#' | b'*' | b'>' | b'(' | b')' | b';' | b'$');
+            if code {
+                body = body.saturating_add(1);
+                last = view.base + pos as u64 + 1;
+            }
+            if !code && !glue || view.base + pos as u64 - start > ARMOUR {
+                return self.armour_end(start, private, body, last, pos.max(1));
+            }
+            pos += 1;
+        }
+        self.mode = Mode::Armour { start, private, body, last };
+        pos
+    }
+
+    fn armour_end(&mut self, start: u64, private: bool, body: u32, end: u64, pos: usize) -> usize {
+        self.mode = Mode::Text;
+        let set = std::sync::Arc::clone(&self.set);
+        if let Some(id) = set.natives.get("private_key").filter(|_| private && body >= 16) {
+            self.hit_at(&set, *id, start, end, rank::BLOCK, 0.99);
+        }
+        pos
+    }
+
+    /// The stream ends inside a block: what was seen of it counts.
+    pub(crate) fn end(&mut self, _at: u64) {
+        if let Mode::Armour { start, private, body, last } = self.mode {
+            self.armour_end(start, private, body, last, 0);
+        }
+    }
+
+    /// `curl -u user:password`, `psexec -p password`.
+    fn flag(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
+        let id = *set.natives.get("curl_user")?;
+        let tool = self.distance(view, Label::CURL, at)?;
+        if tool > 512 || !matches!(view.at(at + 2), b' ' | b'"' | b'\'' | b'=') && view.at(at + 1) != b'u' {
+            return None;
+        }
+        self.user_password(set, view, id, at + 2, view.at(at + 1) == b'u')
+    }
+
+    /// The argument of a flag: `user:password`, or a password alone.
+    pub(crate) fn user_password(&mut self, set: &Set, view: &View<'_>, id: DetectorId, from: usize, pair: bool) -> Option<usize> {
+        let window = view.slice(from, from + 160);
+        let gap = window.iter().take_while(|b| matches!(b, b' ' | b'=')).count();
+        let quote = window.get(gap).copied().filter(|b| matches!(b, b'"' | b'\''));
+        let begin = gap + usize::from(quote.is_some());
+        let rest = window.get(begin..)?;
+        let stop = rest.iter().position(|b| quote.map_or(b.is_ascii_whitespace(), |q| *b == q)).unwrap_or(rest.len());
+        self.work += stop as u64;
+        let argument = rest.get(..stop)?;
+        let skip = if pair { argument.iter().position(|b| *b == b':')? + 1 } else { 0 };
+        let password = argument.get(skip..)?;
+        let plain = [b"pass".as_slice(), b"password", b"pwd", b"port"].iter().any(|p| password.eq_ignore_ascii_case(p)) && pair;
+        if password.len() < 4 || plain || is_placeholder(password) || password.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        self.hit(set, view, id, from + begin + skip, from + begin + stop, rank::CHECKED, 0.85);
+        Some(from + begin + stop)
+    }
+
+    /// A hash of a password as crypt(3) writes it.
+    fn crypt(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
+        let id = *set.natives.get("crypt_hash")?;
+        let spec = set.specs.get(usize::from(id.0))?;
+        let window = view.slice(at, at + spec.max);
+        let length = spec.pattern.as_ref()?.end(window)?;
+        self.work += length as u64;
+        self.hit(set, view, id, at, at + length, rank::FORMAT, 0.9);
+        Some(at + length)
+    }
+
+    /// A street behind its label and an operator: a house number and a word, on either side of each other.
+    pub(crate) fn address(&mut self, set: &Set, view: &View<'_>, id: DetectorId, from: usize) {
+        let window = view.slice(from, from + 120);
+        let gap = window.iter().take_while(|b| b" \t\":='>\n\x1f".contains(b)).count();
+        let operator = window.get(..gap).is_some_and(|g| g.iter().any(|b| matches!(b, b':' | b'=' | b'>')));
+        let rest = window.get(gap..).unwrap_or_default();
+        let stop = rest.iter().position(|b| matches!(b, b'\n' | b'"' | b'<' | b'\t' | b';' | b'|' | b'\x1f')).unwrap_or(rest.len());
+        let value = rest.get(..stop).unwrap_or_default();
+        self.work += value.len() as u64;
+        let words = value.split(|b| matches!(b, b' ' | b',')).filter(|w| !w.is_empty());
+        let (mut house, mut street) = (false, false);
+        for word in words {
+            house |= word.len() <= 6 && word.first().is_some_and(u8::is_ascii_digit);
+            street |= word.len() >= 3 && word.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80 || matches!(b, b'.' | b'-'));
+        }
+        if operator && house && street && (8..=100).contains(&value.len()) && !value.iter().any(|b| b"@={}()[]\\".contains(b)) {
+            self.hit(set, view, id, from + gap, from + gap + value.len(), rank::SHAPE, 0.6);
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! The one pass over the input: words, and the few bytes between them that mean something.
+
+use std::sync::Arc;
+
+use crate::detect::{DetectorId, Detectors, Set};
+use crate::detect_index::{Label, Start, WordKind, word_key};
+use crate::scan::{LOOK_BACK, Match};
+
+/// What the walk can see: the held bytes, and where they lie in the stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) base: u64,
+    /// The range that is not white space, when the whole input is short.
+    pub(crate) alone: Option<(usize, usize)>,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(bytes: &'a [u8], base: u64) -> View<'a> {
+        View { bytes, base, alone: None }
+    }
+
+    /// The byte at `i`, or 0 beyond the ends.
+    #[inline]
+    pub(crate) fn at(&self, i: usize) -> u8 {
+        self.bytes.get(i).copied().unwrap_or(0)
+    }
+
+    /// The byte `back` places before `i`, or 0.
+    #[inline]
+    pub(crate) fn before(&self, i: usize, back: usize) -> u8 {
+        i.checked_sub(back).map_or(0, |j| self.at(j))
+    }
+
+    #[inline]
+    pub(crate) fn slice(&self, from: usize, to: usize) -> &'a [u8] {
+        let to = to.min(self.bytes.len());
+        self.bytes.get(from.min(to)..to).unwrap_or_default()
+    }
+}
+
+/// One candidate that passed; overlaps are settled on release.
+#[derive(Debug, Clone, Copy)]
+struct Hit {
+    start: u64,
+    end: u64,
+    id: DetectorId,
+    rank: u8,
+    confidence: f32,
+    secret: bool,
+}
+
+/// How much a hit's evidence weighs when two overlap.
+pub(crate) mod rank {
+    pub(crate) const SHAPE: u8 = 1;
+    pub(crate) const GENERIC: u8 = 1;
+    pub(crate) const CHECKED: u8 = 3;
+    pub(crate) const LABELLED: u8 = 4;
+    pub(crate) const FORMAT: u8 = 5;
+    pub(crate) const BLOCK: u8 = 6;
+}
+
+/// Where a label was last seen.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    start: u64,
+    /// One past the end, plus one: 0 means never.
+    end: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mode {
+    Text,
+    /// Inside a word too long to be anything: encoded data.
+    Blob,
+    /// Inside an armoured block (`-----BEGIN …`).
+    Armour { start: u64, private: bool, body: u32, last: u64 },
+}
+
+/// The walk and what it remembers between positions.
+pub(crate) struct Walk {
+    pub(crate) set: Arc<Set>,
+    pub(crate) mode: Mode,
+    seen: Vec<Seen>,
+    hits: Vec<Hit>,
+    /// Numbers that start before this are parts of one already judged.
+    pub(crate) numbers_done: u64,
+    /// Values of labels that start before this were already judged, at the strength beside it.
+    pub(crate) values_done: u64,
+    pub(crate) mails_done: u64,
+    pub(crate) work: u64,
+}
+
+const LOWER: u8 = 1;
+const UPPER: u8 = 2;
+const DIGIT: u8 = 4;
+const HIGH: u8 = 8;
+const WORD: u8 = LOWER | UPPER | DIGIT | HIGH;
+const MARK: u8 = 16;
+
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        table[i] = if b.is_ascii_lowercase() {
+            LOWER
+        } else if b.is_ascii_uppercase() {
+            UPPER
+        } else if b.is_ascii_digit() {
+            DIGIT
+        } else if b >= 0x80 {
+            HIGH
+        } else if matches!(b, b'@' | b':' | b'-' | b'$') {
+            MARK
+        } else {
+            0
+        };
+        i += 1;
+    }
+    table
+};
+
+/// Words longer than this are encoded data: nothing inside them is looked at.
+const LONGEST_WORD: usize = 4096;
+/// Camel-case words longer than this are not names.
+const LONGEST_NAME: usize = 64;
+/// Ends a cell of a table, see [`crate::scan::scan_labelled`]: a label says nothing of the next cell.
+pub(crate) const CELL_END: &[u8] = b"\x1f\n";
+/// How far behind a label its value may stand, in bytes.
+pub(crate) const LABEL_REACH: u64 = 64;
+
+impl Walk {
+    pub(crate) fn new(detectors: &Detectors) -> Walk {
+        let set = Arc::clone(&detectors.0);
+        let labels = usize::from(Label::detector(DetectorId(0)).0) + set.specs.len();
+        Walk {
+            set,
+            mode: Mode::Text,
+            seen: vec![Seen::default(); labels],
+            hits: Vec::new(),
+            numbers_done: 0,
+            values_done: 0,
+            mails_done: 0,
+            work: 0,
+        }
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.mode = Mode::Text;
+        self.seen.fill(Seen::default());
+        (self.numbers_done, self.values_done, self.mails_done) = (0, 0, 0);
+    }
+
+    /// Walks from `pos` to `limit`; says where it stands, which may be beyond.
+    pub(crate) fn run(&mut self, view: &View<'_>, mut pos: usize, limit: usize) -> usize {
+        let set = Arc::clone(&self.set);
+        while pos < limit {
+            match self.mode {
+                Mode::Text => pos = self.text(&set, view, pos, limit),
+                Mode::Blob => {
+                    let rest = view.slice(pos, limit);
+                    let run = rest.iter().take_while(|b| CLASS[usize::from(**b)] & WORD != 0).count();
+                    pos += run;
+                    if run < rest.len() {
+                        self.mode = Mode::Text;
+                    }
+                }
+                Mode::Armour { .. } => pos = self.armour(view, pos, limit),
+            }
+        }
+        pos
+    }
+
+    fn text(&mut self, set: &Set, view: &View<'_>, mut pos: usize, limit: usize) -> usize {
+        while pos < limit {
+            let class = CLASS[usize::from(view.at(pos))];
+            if class & WORD != 0 {
+                pos = self.word(set, view, pos);
+            } else if class == 0 {
+                pos += 1;
+            } else {
+                pos = self.mark(set, view, pos);
+            }
+            if !matches!(self.mode, Mode::Text) {
+                break;
+            }
+        }
+        pos
+    }
+
+    /// One word; says where the walk goes on.
+    #[inline]
+    fn word(&mut self, set: &Set, view: &View<'_>, start: usize) -> usize {
+        let rest = view.slice(start, start + LONGEST_WORD);
+        let mut mask = 0;
+        let mut length = 0;
+        for b in rest {
+            let class = CLASS[usize::from(*b)];
+            if class & WORD == 0 {
+                break;
+            }
+            mask |= class;
+            length += 1;
+        }
+        let end = start + length;
+        if length < 2 {
+            return if mask == DIGIT { self.digits(set, view, start, end) } else { end };
+        }
+        let word = view.slice(start, end);
+        let key = word_key(word);
+        if set.index.may_start(key) {
+            if let Some(next) = self.starts(set, view, start, start, end, key) {
+                return next;
+            }
+        }
+        if length >= LONGEST_WORD {
+            self.mode = Mode::Blob;
+            return end;
+        }
+        if mask == DIGIT {
+            return self.digits(set, view, start, end);
+        }
+        if mask & (LOWER | UPPER) == LOWER | UPPER && (4..=LONGEST_NAME).contains(&length) {
+            self.humps(set, view, start, end);
+        }
+        if length > 4 {
+            if let Some((offset, label)) = set.index.ending(word) {
+                if offset > 0 {
+                    self.label(set, view, label, start + offset, end);
+                }
+            }
+        }
+        if mask & DIGIT != 0 {
+            let kind = if word.first().is_some_and(u8::is_ascii_digit) { WordKind::DigitsFirst } else { WordKind::LettersFirst };
+            let wanted = set.index.word(kind, length);
+            if !wanted.is_empty() {
+                return self.code(set, view, wanted, start, end);
+            }
+        }
+        end
+    }
+
+    /// The parts of a camel-case word that begin behind a lower-case letter.
+    fn humps(&mut self, set: &Set, view: &View<'_>, start: usize, end: usize) {
+        let word = view.slice(start, end);
+        let bounds = |i: usize| word.get(i).is_some_and(u8::is_ascii_uppercase) && i > 0 && word.get(i - 1).is_some_and(|b| !b.is_ascii_uppercase());
+        let mut from = 0;
+        while let Some(hump) = (from + 1..word.len()).find(|i| bounds(*i)) {
+            let next = (hump + 1..word.len()).find(|i| bounds(*i)).unwrap_or(word.len());
+            let key = word_key(view.slice(start + hump, start + next));
+            if set.index.may_start(key) {
+                self.starts(set, view, start, start + hump, start + next, key);
+            }
+            from = hump;
+        }
+    }
+
+    /// Labels and literals that begin at `at`, in the word (or hump) that ends at `end`.
+    fn starts(&mut self, set: &Set, view: &View<'_>, word: usize, at: usize, end: usize, key: u32) -> Option<usize> {
+        for start in set.index.starts(key) {
+            match start {
+                Start::Prefix { literal, id } if word == at => {
+                    if view.slice(at, at + literal.len()) == literal.as_slice() {
+                        if let Some(next) = self.literal(set, view, *id, at) {
+                            return Some(next);
+                        }
+                    }
+                }
+                Start::Label { text, label } => {
+                    if let Some(to) = label_end(view, at, end, text) {
+                        self.label(set, view, *label, at, to);
+                    }
+                }
+                Start::Prefix { .. } => {}
+            }
+        }
+        None
+    }
+
+    /// A detector's literal stands at `at`: is its whole value there?
+    fn literal(&mut self, set: &Set, view: &View<'_>, id: DetectorId, at: usize) -> Option<usize> {
+        let spec = set.specs.get(usize::from(id.0))?;
+        let window = view.slice(at, at + spec.max);
+        self.work += 32;
+        let length = spec.pattern.as_ref()?.end(window)?;
+        self.work += length as u64;
+        let value = window.get(..length)?;
+        let joined = view.before(at, 1) == b'.' && crate::detect_index::is_word(view.before(at, 2));
+        if joined || is_open(view, at + length) || !self.passes(set, id, value) {
+            return None;
+        }
+        self.hit(set, view, id, at, at + length, rank::FORMAT, 0.97);
+        Some(at + length)
+    }
+
+    /// A word of letters and digits whose length some detectors ask for.
+    pub(crate) fn code(&mut self, set: &Set, view: &View<'_>, wanted: &[DetectorId], start: usize, end: usize) -> usize {
+        if view.base + (start as u64) < self.numbers_done || joined_before(view, start) {
+            return end;
+        }
+        let mut next = end;
+        for id in wanted {
+            let Some(spec) = set.specs.get(usize::from(id.0)) else { continue };
+            self.work += 16;
+            let window = view.slice(start, start + spec.max);
+            let Some(length) = spec.pattern.as_ref().and_then(|p| p.end(window)) else { continue };
+            let value = window.get(..length).unwrap_or_default();
+            if is_open(view, start + length) || !self.passes(set, *id, value) {
+                continue;
+            }
+            let labelled = self.near(view, spec.label, start);
+            if spec.alone && !labelled && view.alone != Some((start, start + length)) {
+                continue;
+            }
+            let (rank, sure) = if labelled { (rank::LABELLED, 0.97) } else { (rank::CHECKED, 0.9) };
+            self.hit(set, view, *id, start, start + length, rank, sure);
+            next = next.max(start + length);
+        }
+        self.numbers_done = self.numbers_done.max(view.base + next as u64);
+        next
+    }
+
+    /// A value behind one of a detector's labels.
+    pub(crate) fn behind_label(&mut self, set: &Set, view: &View<'_>, id: DetectorId, from: usize) {
+        let Some(spec) = set.specs.get(usize::from(id.0)) else { return };
+        let Some(pattern) = spec.labelled_pattern.as_ref() else { return };
+        let mut window = view.slice(from, from + LABEL_REACH as usize);
+        if let Some(end) = window.windows(2).position(|w| w == CELL_END) {
+            window = window.get(..end).unwrap_or_default();
+        }
+        self.work += window.len() as u64;
+        let Some((a, b)) = pattern.find(window) else { return };
+        // The pattern saw the end of its window, not of the value.
+        let (start, end) = (from + a, from + b);
+        let value = view.slice(start, end);
+        let apart = joined_before(view, start) || crate::detect_index::is_word(view.before(start, 1)) || is_open(view, end);
+        let lines = view.slice(from, start).iter().filter(|b| **b == b'\n').count();
+        if !apart && lines <= 1 && self.passes(set, id, value) {
+            self.hit(set, view, id, start, end, rank::LABELLED, 0.9);
+        }
+    }
+
+    /// Entropy and checksum of a value.
+    pub(crate) fn passes(&self, set: &Set, id: DetectorId, value: &[u8]) -> bool {
+        let Some(spec) = set.specs.get(usize::from(id.0)) else { return false };
+        if spec.secret && (crate::scan_secret::is_placeholder(value) || crate::scan_secret::entropy(value) < spec.entropy) {
+            return false;
+        }
+        spec.check.is_none_or(|check| {
+            let plain: Vec<u8> = value.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect();
+            check(if spec.info.name == "crypto" { value } else { &plain })
+        })
+    }
+
+    /// A label was seen.
+    fn label(&mut self, set: &Set, view: &View<'_>, label: Label, start: usize, end: usize) {
+        let seen = Seen { start: view.base + start as u64, end: view.base + end as u64 + 1 };
+        if let Some(slot) = self.seen.get_mut(usize::from(label.0)) {
+            *slot = seen;
+        }
+        match label {
+            Label::PASSWORD | Label::SECRET | Label::KEY | Label::SERVICE | Label::AUTHORIZATION | Label::SQL_PASSWORD => {
+                self.secret_label(set, view, label, start, end);
+            }
+            _ => {
+                if let Some(id) = label.of_detector() {
+                    self.behind_label(set, view, id, end);
+                    if set.natives.get("street_address") == Some(&id) {
+                        self.address(set, view, id, end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a label stands in the 64 bytes before `at`, at most two lines up.
+    pub(crate) fn near(&self, view: &View<'_>, label: Label, at: usize) -> bool {
+        self.distance(view, label, at).is_some_and(|d| d <= LABEL_REACH)
+    }
+
+    /// Bytes between the last label of this meaning and `at`.
+    pub(crate) fn distance(&self, view: &View<'_>, label: Label, at: usize) -> Option<u64> {
+        let seen = self.seen.get(usize::from(label.0)).filter(|s| s.end > 0)?;
+        let distance = (view.base + at as u64).checked_sub(seen.end - 1)?;
+        if distance > LOOK_BACK as u64 {
+            return Some(distance);
+        }
+        let between = view.slice(at.saturating_sub(distance as usize), at);
+        let lines = between.iter().filter(|b| **b == b'\n').count();
+        (lines <= 2 && !between.windows(2).any(|w| w == CELL_END)).then_some(distance)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn hit(&mut self, set: &Set, view: &View<'_>, id: DetectorId, start: usize, end: usize, rank: u8, confidence: f32) {
+        self.hit_at(set, id, view.base + start as u64, view.base + end as u64, rank, confidence);
+    }
+
+    pub(crate) fn hit_at(&mut self, set: &Set, id: DetectorId, start: u64, end: u64, rank: u8, confidence: f32) {
+        let secret = set.specs.get(usize::from(id.0)).is_some_and(|s| s.secret);
+        self.hits.push(Hit { start, end, id, rank, confidence, secret });
+    }
+
+    /// Gives out what no later hit can overlap.
+    pub(crate) fn release(&mut self, stand: u64, least: f32, out: &mut Vec<Match>) {
+        let mut settled = stand.saturating_sub(LOOK_BACK as u64);
+        if let Mode::Armour { start, .. } = self.mode {
+            settled = settled.min(start);
+        }
+        self.hits.sort_by_key(|h| (h.start, h.end, h.id));
+        let mut from = 0;
+        while from < self.hits.len() {
+            let mut to = from;
+            let mut reach = 0;
+            while let Some(h) = self.hits.get(to).filter(|h| to == from || h.start < reach) {
+                reach = reach.max(h.end);
+                to += 1;
+            }
+            if reach >= settled {
+                break;
+            }
+            settle(self.hits.get(from..to).unwrap_or_default(), least, out);
+            from = to;
+        }
+        self.hits.drain(..from);
+    }
+}
+
+/// Of hits that overlap the best stays; two readings of the very same digits both stay when neither is better.
+fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
+    let mut order: Vec<&Hit> = hits.iter().collect();
+    order.sort_by_key(|h| (std::cmp::Reverse((h.secret, h.rank, h.end - h.start)), h.start, h.id));
+    let mut kept: Vec<&Hit> = Vec::new();
+    for h in order {
+        let clash = |k: &&&Hit| {
+            let overlap = h.start < k.end && k.start < h.end;
+            let twin = h.id != k.id && !h.secret && (h.start, h.end, h.rank) == (k.start, k.end, k.rank);
+            let inside_secret = k.secret && !h.secret && !(k.start <= h.start && h.end <= k.end);
+            overlap && !twin && !inside_secret
+        };
+        if !kept.iter().any(|k| clash(&k)) {
+            kept.push(h);
+        }
+    }
+    kept.sort_by_key(|h| (h.start, h.end, h.id));
+    out.extend(kept.iter().filter(|h| h.confidence >= least).map(|h| Match { detector: h.id, start: h.start, end: h.end, confidence: h.confidence }));
+}
+
+/// Whether the value that ends at `end` goes on behind it.
+pub(crate) fn is_open(view: &View<'_>, end: usize) -> bool {
+    let (next, after) = (view.at(end), view.at(end + 1));
+    let word = crate::detect_index::is_word;
+    word(next) || next == b'_' || (next == b'-' && word(after)) || (next == b'.' && after.is_ascii_digit())
+}
+
+/// Whether what starts here is the later part of something longer.
+pub(crate) fn joined_before(view: &View<'_>, start: usize) -> bool {
+    let (previous, earlier) = (view.before(start, 1), view.before(start, 2));
+    matches!(previous, b'-' | b'_' | b'.') && crate::detect_index::is_word(earlier) || previous == b'_'
+}
+
+/// Where a label's words end when they stand at `at`, the first of them ending at `end`.
+fn label_end(view: &View<'_>, at: usize, end: usize, text: &[u8]) -> Option<usize> {
+    let mut i = at;
+    for (n, b) in text.iter().enumerate() {
+        if *b == b' ' {
+            if matches!(view.at(i), b' ' | b'_' | b'-' | b'.') {
+                i += 1;
+            }
+            continue;
+        }
+        let c = view.at(i);
+        if c.to_ascii_lowercase() != *b || n > 0 && i == end && c == b' ' {
+            return None;
+        }
+        i += 1;
+    }
+    let next = view.at(i);
+    let whole = !crate::detect_index::is_word(next) || next.is_ascii_digit() || (next.is_ascii_uppercase() && view.before(i, 1).is_ascii_lowercase());
+    whole.then_some(i)
+}

@@ -86,8 +86,11 @@ impl Approvals {
         let (sender, answers) = mpsc::channel();
         let mut waiting = self.waiting.lock();
         if waiting.len() >= MAX_PENDING {
-            return Err(Failure::new("too_many_asks", format!("{MAX_PENDING} requests wait for an answer already"))
-                .advise("wait until the person has answered the earlier requests"));
+            return Err(Failure::new(
+                "too_many_asks",
+                format!("{MAX_PENDING} requests wait for an answer already"),
+            )
+            .advise("wait until the person has answered the earlier requests"));
         }
         let id = ask.id.clone();
         waiting.insert(id.clone(), (ask, sender));
@@ -232,8 +235,9 @@ mod tests {
     #[test]
     fn a_flood_of_asks_is_bounded() {
         let approvals = Arc::new(Approvals::default());
-        let kept: Vec<_> =
-            (0..MAX_PENDING).map(|i| approvals.ask(ask(&format!("{i}")), Duration::from_secs(5)).unwrap()).collect();
+        let kept: Vec<_> = (0..MAX_PENDING)
+            .map(|i| approvals.ask(ask(&format!("{i}")), Duration::from_secs(5)).unwrap())
+            .collect();
         assert_eq!(approvals.ask(ask("more"), Duration::from_secs(5)).unwrap_err().code, "too_many_asks");
         drop(kept);
         assert!(approvals.ask(ask("more"), Duration::from_secs(5)).is_ok());

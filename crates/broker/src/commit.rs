@@ -60,7 +60,8 @@ pub fn commit(
     sync_mappings(session);
     let mut shown = Vec::new();
     for mount in &session.mounts {
-        let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, &c.path, paths)).collect();
+        let changes: Vec<Change> =
+            staged(mount)?.into_iter().filter(|c| chosen(mount, &c.path, paths)).collect();
         if changes.is_empty() {
             continue;
         }
@@ -68,7 +69,8 @@ pub fn commit(
         let mut intents = Vec::new();
         let mut judge = |change: &Change, content: Option<&File>| {
             // What policy would ask about is settled by the person naming exactly that path.
-            let named = by == By::Person && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
+            let named = by == By::Person
+                && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
             match judge(broker, session, mount, change, content, (by, named)) {
                 Ok(intent) => {
                     intents.push((change.path.clone(), intent));
@@ -91,7 +93,10 @@ pub fn commit(
             let ok = report.entry(&path).is_some_and(|e| e.state == chaperone_staging::State::Committed);
             let size = report.entry(&path).map_or(0, |e| e.size);
             let absolute = absolute(mount, &path);
-            broker.pipeline.outcome(session, &Done { intent, action: "commit", path: &absolute, ok, bytes: size, detail: None })?;
+            broker.pipeline.outcome(
+                session,
+                &Done { intent, action: "commit", path: &absolute, ok, bytes: size, detail: None },
+            )?;
         }
         if let Some(tree) = &mount.tree {
             tree.let_go(&settled).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
@@ -106,12 +111,18 @@ pub fn commit(
 ///
 /// # Errors
 /// When the stage cannot be written.
-pub fn discard(broker: &Arc<Broker>, session: &Arc<Session>, paths: &[String]) -> Result<Vec<Value>, Failure> {
+pub fn discard(
+    broker: &Arc<Broker>,
+    session: &Arc<Session>,
+    paths: &[String],
+) -> Result<Vec<Value>, Failure> {
     let mut shown = Vec::new();
     for mount in &session.mounts {
         let Some(tree) = &mount.tree else { continue };
-        let gone: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, &c.path, paths)).collect();
-        let names: Vec<String> = gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();
+        let gone: Vec<Change> =
+            staged(mount)?.into_iter().filter(|c| chosen(mount, &c.path, paths)).collect();
+        let names: Vec<String> =
+            gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();
         broker.pipeline.records.event(
             session,
             "discard",
@@ -122,7 +133,8 @@ pub fn discard(broker: &Arc<Broker>, session: &Arc<Session>, paths: &[String]) -
         tree.let_go(&names).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
         refresh(session, mount, &names);
         for change in gone {
-            shown.push(json!({ "path": shown_path(mount, &change.path), "op": change.op, "from": change.from,
+            shown
+                .push(json!({ "path": shown_path(mount, &change.path), "op": change.op, "from": change.from,
                 "size": change.size, "sha256": null, "state": "discarded", "reasons": [] }));
         }
     }
@@ -221,25 +233,31 @@ fn judge(
         entry: "commit",
         justification: None,
     };
-    broker.pipeline.commit(session, deed, named).map(|granted| granted.intent).map_err(|refusal| refusal.reasons)
+    broker
+        .pipeline
+        .commit(session, deed, named)
+        .map(|granted| granted.intent)
+        .map_err(|refusal| refusal.reasons)
 }
 
 /// What the format's own validators say: workbooks that reach out, CSV cells that are formulas.
 fn validate(about: &mut serde_json::Map<String, Value>, path: &str, magic: &str, content: &File) {
     let lower = path.to_lowercase();
-    let is_workbook = magic == "xlsx" || [".xlsx", ".xlsm", ".xltx", ".xlsb"].iter().any(|e| lower.ends_with(e));
+    let is_workbook =
+        magic == "xlsx" || [".xlsx", ".xlsm", ".xltx", ".xlsb"].iter().any(|e| lower.ends_with(e));
     if is_workbook {
         let mut reader = content;
         let limits = chaperone_inspect::workbook::Limits::default();
-        let judged = std::io::Seek::rewind(&mut reader)
-            .map_err(|e| e.to_string())
-            .and_then(|()| chaperone_inspect::workbook::validate_xlsx(&mut reader, &limits).map_err(|e| e.code().to_owned()));
+        let judged = std::io::Seek::rewind(&mut reader).map_err(|e| e.to_string()).and_then(|()| {
+            chaperone_inspect::workbook::validate_xlsx(&mut reader, &limits).map_err(|e| e.code().to_owned())
+        });
         if let Err(code) = judged {
             about.insert("workbook_refusal".into(), json!(code));
         }
     } else if [".csv", ".tsv"].iter().any(|e| lower.ends_with(e)) {
         let mut reader = content;
-        let cells = std::io::Seek::rewind(&mut reader).and_then(|()| chaperone_inspect::workbook::validate_csv(reader));
+        let cells = std::io::Seek::rewind(&mut reader)
+            .and_then(|()| chaperone_inspect::workbook::validate_csv(reader));
         match cells {
             Ok(cells) => drop(about.insert("formula_cells".into(), json!(cells.len()))),
             Err(_) => drop(about.insert("workbook_refusal".into(), json!("unreadable_csv"))),
@@ -307,7 +325,9 @@ fn refresh(session: &Session, mount: &LiveMount, paths: &[String]) {
 fn chosen(mount: &LiveMount, path: &str, wanted: &[String]) -> bool {
     wanted.is_empty()
         || wanted.iter().any(|w| {
-            relative(mount, w).is_some_and(|w| w.is_empty() || path == w || path.strip_prefix(&w).is_some_and(|r| r.starts_with('/')))
+            relative(mount, w).is_some_and(|w| {
+                w.is_empty() || path == w || path.strip_prefix(&w).is_some_and(|r| r.starts_with('/'))
+            })
         })
 }
 

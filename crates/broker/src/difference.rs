@@ -27,9 +27,14 @@ pub fn of(mount: &LiveMount, change: &Change) -> String {
         return cell_by_cell(&old, &new);
     }
     match (text(old.as_ref()), text(new.as_ref())) {
-        (Some(old), Some(new)) if change.kind == chaperone_staging::Kind::File => unified(&change.path, &old, &new),
+        (Some(old), Some(new)) if change.kind == chaperone_staging::Kind::File => {
+            unified(&change.path, &old, &new)
+        }
         _ => {
-            let size = |f: Option<&File>| f.and_then(|f| f.metadata().ok()).map_or_else(|| "nothing".to_owned(), |m| format!("{} bytes", m.len()));
+            let size = |f: Option<&File>| {
+                f.and_then(|f| f.metadata().ok())
+                    .map_or_else(|| "nothing".to_owned(), |m| format!("{} bytes", m.len()))
+            };
             format!("  binary: {} → {}\n", size(old.as_ref()), size(new.as_ref()))
         }
     }
@@ -57,9 +62,13 @@ fn text(file: Option<&File>) -> Option<String> {
 fn unified(path: &str, old: &str, new: &str) -> String {
     let path = chaperone_staging::diff::printable(path, MAX_LINE);
     let diff = TextDiff::from_lines(old, new);
-    let whole = diff.unified_diff().context_radius(3).header(&format!("a/{path}"), &format!("b/{path}")).to_string();
-    let mut shown: String =
-        whole.lines().take(MAX_LINES).map(|l| chaperone_staging::diff::printable(l, MAX_LINE) + "\n").collect();
+    let whole =
+        diff.unified_diff().context_radius(3).header(&format!("a/{path}"), &format!("b/{path}")).to_string();
+    let mut shown: String = whole
+        .lines()
+        .take(MAX_LINES)
+        .map(|l| chaperone_staging::diff::printable(l, MAX_LINE) + "\n")
+        .collect();
     let more = whole.lines().count().saturating_sub(MAX_LINES);
     if more > 0 {
         shown.push_str(&format!("… {more} more lines\n"));

@@ -22,7 +22,9 @@ pub struct Dirs {
 pub enum DirError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("{path} belongs to uid {owner}, not to you; remove it or set CHAPERONE_HOME to a folder of your own")]
+    #[error(
+        "{path} belongs to uid {owner}, not to you; remove it or set CHAPERONE_HOME to a folder of your own"
+    )]
     Owner { path: PathBuf, owner: u32 },
     #[error("{path} is open to others (mode {mode:o}); run: chmod 700 '{path}'")]
     Mode { path: PathBuf, mode: u32 },
@@ -40,7 +42,11 @@ impl Dirs {
     pub fn from_environment() -> Result<Self, DirError> {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         if let Some(home) = absolute("CHAPERONE_HOME") {
-            return Ok(Self { config: home.join("config"), state: home.join("state"), run: home.join("run") });
+            return Ok(Self {
+                config: home.join("config"),
+                state: home.join("state"),
+                run: home.join("run"),
+            });
         }
         let home = absolute("HOME");
         let below = |variable: &str, rest: &str| {
@@ -53,7 +59,11 @@ impl Dirs {
             || PathBuf::from(format!("/tmp/chaperone-{}", rustix::process::getuid().as_raw())),
             |p| p.join("chaperone"),
         );
-        Ok(Self { config: below("XDG_CONFIG_HOME", ".config")?, state: below("XDG_STATE_HOME", ".local/state")?, run })
+        Ok(Self {
+            config: below("XDG_CONFIG_HOME", ".config")?,
+            state: below("XDG_STATE_HOME", ".local/state")?,
+            run,
+        })
     }
 
     /// Create what is missing and check owner and mode of what is there.

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use chaperone_fs::{
-    Cancel, ChangeKind, ChangeRequest, Gate, Object as FsObject, ObjectKind as FsKind, OpenRequest, Opened, Opening, Refused,
+    Cancel, ChangeKind, ChangeRequest, Gate, Object as FsObject, ObjectKind as FsKind, OpenRequest, Opened,
+    Opening, Refused,
 };
 use rustix::io::Errno;
 
@@ -75,15 +76,18 @@ impl Gate for MountGate {
             let write = Deed { action: "write", content: false, verbatim: false, ..blank };
             return Opening::Now(self.at_once(write).map(|a| opened(&a)));
         }
-        let write = request.write.then(|| Deed { action: "write", content: false, verbatim: false, ..blank.clone() });
+        let write =
+            request.write.then(|| Deed { action: "write", content: false, verbatim: false, ..blank.clone() });
         let finish = move |broker: &Broker, session: &Arc<Session>, read: Authorized| {
             session.counters.reads.fetch_add(1, Ordering::Relaxed);
             let Some(write) = write else { return Ok(opened(&read)) };
             match broker.pipeline.begin(session, write) {
                 Step::Granted(_) => Ok(opened(&read)),
-                Step::Pending(pending) => {
-                    broker.pipeline.resume(session, *pending, &|| true).map(|_| opened(&read)).map_err(|r| refused(&r))
-                }
+                Step::Pending(pending) => broker
+                    .pipeline
+                    .resume(session, *pending, &|| true)
+                    .map(|_| opened(&read))
+                    .map_err(|r| refused(&r)),
                 Step::Refused(refusal) => Err(refused(&refusal)),
             }
         };

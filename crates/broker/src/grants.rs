@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chaperone_capability::{
-    Action, Context, Issue, PermissionClaim, Possession, Request, Revocations, Signer, Target, Uses, VerifyingKey,
-    escape_path, mint, verify,
+    Action, Context, Issue, PermissionClaim, Possession, Request, Revocations, Signer, Target, Uses,
+    VerifyingKey, escape_path, mint, verify,
 };
 
 use crate::clock;
@@ -52,7 +52,8 @@ impl Ledgers {
             if !used.exists() {
                 Uses::create(&used).map_err(failed)?;
             }
-            std::fs::write(dir.join("ledgers"), b"1\n").map_err(|e| Failure::new("ledger_unavailable", e.to_string()))?;
+            std::fs::write(dir.join("ledgers"), b"1\n")
+                .map_err(|e| Failure::new("ledger_unavailable", e.to_string()))?;
         }
         Ok(Self {
             revocations: Revocations::open(&revoked, now).map_err(failed)?,
@@ -65,7 +66,13 @@ impl Ledgers {
 ///
 /// # Errors
 /// The capability's own reason code: `expired`, `revoked`, `not_permitted`…
-pub fn permit(session: &Session, ledgers: &Ledgers, action: &str, path: &str, now: i64) -> Result<(), Failure> {
+pub fn permit(
+    session: &Session,
+    ledgers: &Ledgers,
+    action: &str,
+    path: &str,
+    now: i64,
+) -> Result<(), Failure> {
     let action: Action = action.parse().map_err(failure)?;
     let held = session.capability.read().clone();
     let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
@@ -89,7 +96,12 @@ fn check(held: &Held, ledgers: &Ledgers, action: Action, path: &str, now: i64) -
 ///
 /// # Errors
 /// When the vault does not sign.
-pub fn for_session(session: &Session, signer: &dyn Signer, issuer: &Issuer, jkt: &str) -> Result<Arc<Held>, Failure> {
+pub fn for_session(
+    session: &Session,
+    signer: &dyn Signer,
+    issuer: &Issuer,
+    jkt: &str,
+) -> Result<Arc<Held>, Failure> {
     let mut permissions = Vec::new();
     for mount in &session.mounts {
         for action in &mount.actions {
@@ -113,11 +125,16 @@ pub fn elevation(
     pattern: &str,
     for_seconds: u64,
 ) -> Result<Arc<Held>, Failure> {
-    let jkt = session.capability.read().as_ref().and_then(|h| h.verified.claims().cnf.as_ref().map(|c| c.jkt.clone()));
+    let jkt = session
+        .capability
+        .read()
+        .as_ref()
+        .and_then(|h| h.verified.claims().cnf.as_ref().map(|c| c.jkt.clone()));
     let jkt = jkt.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
     let action: Action = action.parse().map_err(failure)?;
     let until = seconds(clock::unix()) + for_seconds.min(MAX_ELEVATION);
-    let held = issue(session, signer, issuer, &jkt, vec![PermissionClaim::path(action, pattern)], Some(until))?;
+    let held =
+        issue(session, signer, issuer, &jkt, vec![PermissionClaim::path(action, pattern)], Some(until))?;
     session.grants.write().push(Arc::clone(&held));
     session.decided.lock().clear();
     Ok(held)
@@ -158,9 +175,16 @@ fn advice(session: &Session, action: Action) -> String {
         .map(|m| m.at.as_str())
         .collect();
     if allowed.is_empty() {
-        format!("nothing may be done with {action:?} in this session; ask for it with request_elevation", action = action.as_str())
+        format!(
+            "nothing may be done with {action:?} in this session; ask for it with request_elevation",
+            action = action.as_str()
+        )
     } else {
-        format!("{} is allowed below {}; for elsewhere use request_elevation", action.as_str(), allowed.join(", "))
+        format!(
+            "{} is allowed below {}; for elsewhere use request_elevation",
+            action.as_str(),
+            allowed.join(", ")
+        )
     }
 }
 
@@ -186,9 +210,13 @@ fn seconds(unix: i64) -> u64 {
 ///
 /// # Errors
 /// What is wrong with the claims, or that the vault does not sign.
-pub fn mint_for_person(broker: &crate::server::Broker, claims: &serde_json::Value) -> Result<serde_json::Value, Failure> {
+pub fn mint_for_person(
+    broker: &crate::server::Broker,
+    claims: &serde_json::Value,
+) -> Result<serde_json::Value, Failure> {
     let request = Request::parse(claims.to_string().as_bytes()).map_err(failure)?;
-    let session = request.aud.as_deref().and_then(|a| a.strip_prefix("session:")).unwrap_or("none").to_owned();
+    let session =
+        request.aud.as_deref().and_then(|a| a.strip_prefix("session:")).unwrap_or("none").to_owned();
     let jti = random_id()?;
     let issue = Issue { session: &session, jti: &jti, now: seconds(clock::unix()), jkt: None };
     let signer = chaperone_vault::CapabilitySigner(broker.vault.client());

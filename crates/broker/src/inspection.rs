@@ -70,7 +70,13 @@ impl Inspection {
     ///
     /// # Errors
     /// `cannot_inspect` with what is in the way; the operation is then denied.
-    pub fn inspect(&self, file: &File, object: &Object, name: &str, spill: &Path) -> Result<Arc<Inspected>, Failure> {
+    pub fn inspect(
+        &self,
+        file: &File,
+        object: &Object,
+        name: &str,
+        spill: &Path,
+    ) -> Result<Arc<Inspected>, Failure> {
         if !object.staged
             && let Some(known) = self.by_version.lock().versions.get(object)
         {
@@ -86,8 +92,12 @@ impl Inspection {
                 findings
             }
         };
-        let seen =
-            Arc::new(Inspected { sha256: taken.sha256, len: taken.len, findings, file: Arc::new(taken.file) });
+        let seen = Arc::new(Inspected {
+            sha256: taken.sha256,
+            len: taken.len,
+            findings,
+            file: Arc::new(taken.file),
+        });
         if !object.staged && unchanged(file, object) {
             self.keep(*object, &seen);
         }
@@ -110,7 +120,10 @@ impl Inspection {
         let mut findings = Vec::new();
         for item in report.items {
             if let Some(error) = item.error {
-                return Err(Failure::new("cannot_inspect", format!("a part of it cannot be inspected: {error}")));
+                return Err(Failure::new(
+                    "cannot_inspect",
+                    format!("a part of it cannot be inspected: {error}"),
+                ));
             }
             findings.extend(item.findings);
         }
@@ -125,7 +138,8 @@ impl Inspection {
         if let Some(known) = self.redacted.lock().get(&seen.sha256) {
             return Ok(known.clone());
         }
-        let cannot = |e: &dyn std::error::Error| Failure::new("cannot_redact", format!("it cannot be redacted: {e}"));
+        let cannot =
+            |e: &dyn std::error::Error| Failure::new("cannot_redact", format!("it cannot be redacted: {e}"));
         let out = rustix::fs::memfd_create(
             "redacted",
             rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING,

@@ -41,7 +41,8 @@ impl Vault {
     pub fn issuer(&self) -> Result<Issuer, Failure> {
         let hello = self.client.hello();
         let wrong = || Failure::new("vault_key", "the vault's public key is malformed");
-        let bytes: [u8; 32] = hex::decode(&hello.issuer_key).ok().and_then(|b| b.try_into().ok()).ok_or_else(wrong)?;
+        let bytes: [u8; 32] =
+            hex::decode(&hello.issuer_key).ok().and_then(|b| b.try_into().ok()).ok_or_else(wrong)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?;
         Ok(Issuer { name: format!("chaperone:{}", hello.install_id), key })
     }
@@ -52,7 +53,8 @@ impl Vault {
     /// When the vault is gone.
     pub fn fingerprint(&self, sha256: &[u8; 32]) -> Result<String, Failure> {
         let made = self.client.fingerprint(std::slice::from_ref(sha256)).map_err(failure)?;
-        let first = made.first().ok_or_else(|| Failure::new("vault_dead", "the vault gave no fingerprint"))?;
+        let first =
+            made.first().ok_or_else(|| Failure::new("vault_dead", "the vault gave no fingerprint"))?;
         Ok(format!("hmac:{}", hex::encode(first)))
     }
 
@@ -79,7 +81,11 @@ impl Vault {
     ///
     /// # Errors
     /// When the vault refuses or is gone.
-    pub fn sign_approval(&self, record: &ApprovalRecord, pin: Option<[u8; 16]>) -> Result<SignedApproval, Failure> {
+    pub fn sign_approval(
+        &self,
+        record: &ApprovalRecord,
+        pin: Option<[u8; 16]>,
+    ) -> Result<SignedApproval, Failure> {
         self.client.sign_approval(record, pin).map_err(failure)
     }
 }
@@ -93,7 +99,12 @@ impl Keys for Vault {
         self.client.hello().checkpoint_vkey.clone()
     }
 
-    fn sign_checkpoint(&self, size: u64, root: [u8; 32], consistency: &[[u8; 32]]) -> Result<String, KeyError> {
+    fn sign_checkpoint(
+        &self,
+        size: u64,
+        root: [u8; 32],
+        consistency: &[[u8; 32]],
+    ) -> Result<String, KeyError> {
         self.client.sign_checkpoint(size, root, consistency).map_err(key_error)
     }
 

@@ -51,8 +51,9 @@ const CACHES: &[(&str, &[&str])] = &[
 /// # Errors
 /// The reason it may not run.
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
-    let profile = Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
-        .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
+    let profile =
+        Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
+            .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
     let backend = asked.backend.as_deref().unwrap_or(&profile.backend);
     if !matches!(backend, "native" | "strongest") {
         return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
@@ -108,13 +109,15 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
 
 /// Folders of the stage; the tree of a mediated mount.
 fn prepare_mount(mount: &mut LiveMount) -> Result<(), Failure> {
-    let failed = |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", mount.stage_dir.display()));
+    let failed =
+        |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", mount.stage_dir.display()));
     std::fs::create_dir_all(&mount.stage_dir).map_err(failed)?;
     // An overlay in a user namespace serves only files whose owner is mapped there; the file system of the broker
     // serves all of them, with the same staging.
     if matches!(mount.mode, Mode::Mediated | Mode::Staged) {
         let root = rustix::io::fcntl_dupfd_cloexec(&mount.root, 3).map_err(|e| failed(e.into()))?;
-        let tree = Tree::open(&mount.stage_dir, root).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+        let tree = Tree::open(&mount.stage_dir, root)
+            .map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
         mount.tree = Some(Arc::new(tree));
     }
     Ok(())
@@ -146,7 +149,9 @@ fn plan(session: &Session, asked: &OpenSession) -> Result<Opened, Failure> {
         mounts,
         caches: caches(session)?,
         environment,
-        workdir: if session.mounts.iter().any(|m| m.at == "/workspace") { "/workspace".into() } else {
+        workdir: if session.mounts.iter().any(|m| m.at == "/workspace") {
+            "/workspace".into()
+        } else {
             session.mounts.first().map_or_else(|| "/".to_owned(), |m| m.at.clone())
         },
         memory: limits.bytes().map_err(wrong)?,
@@ -165,13 +170,17 @@ fn caches(session: &Session) -> Result<Vec<PlanCache>, Failure> {
     for tool in &session.profile.cache.tools {
         let Some((_, places)) = CACHES.iter().find(|(name, _)| name == tool) else {
             return Err(Failure::new("bad_profile", format!("cache.tools: {tool:?} is not a known tool"))
-                .advise(format!("known are: {}", CACHES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))));
+                .advise(format!(
+                    "known are: {}",
+                    CACHES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+                )));
         };
         for (i, place) in places.iter().enumerate() {
             let layer = session.dir.join("caches").join(format!("{tool}-{i}"));
             let (upper, work) = (layer.join("upper"), layer.join("work"));
             for dir in [&upper, &work] {
-                std::fs::create_dir_all(dir).map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", dir.display())))?;
+                std::fs::create_dir_all(dir)
+                    .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", dir.display())))?;
             }
             let lower = home.as_ref().map(|h| h.join(place)).filter(|p| p.is_dir());
             found.push(PlanCache { at: (*place).to_owned(), lower, upper, work });
@@ -267,16 +276,24 @@ pub fn attach_outside(broker: &Arc<Broker>, session: &Arc<Session>) -> Result<()
 /// The holder of the channel proves that it has the key that the capability will name.
 fn prove(control: &OwnedFd, session: &Session) -> Result<String, Failure> {
     let wrong = |what: &str| Failure::new("no_proof", format!("the cell did not prove its key: {what}"));
-    let Some((Told::Hello { key }, _)) = told(control, Some(INIT_LIMIT))? else { return Err(wrong("no hello")) };
-    let key: [u8; 32] = hex::decode(key).ok().and_then(|k| k.try_into().ok()).ok_or_else(|| wrong("malformed key"))?;
+    let Some((Told::Hello { key }, _)) = told(control, Some(INIT_LIMIT))? else {
+        return Err(wrong("no hello"));
+    };
+    let key: [u8; 32] =
+        hex::decode(key).ok().and_then(|k| k.try_into().ok()).ok_or_else(|| wrong("malformed key"))?;
     let mut nonce = [0u8; 32];
     getrandom::fill(&mut nonce).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
     order(control, &json!({ "challenge": hex::encode(nonce) }))?;
-    let Some((Told::Signature(signature), _)) = told(control, Some(INIT_LIMIT))? else { return Err(wrong("no signature")) };
-    let signature: [u8; 64] =
-        hex::decode(signature).ok().and_then(|s| s.try_into().ok()).ok_or_else(|| wrong("malformed signature"))?;
+    let Some((Told::Signature(signature), _)) = told(control, Some(INIT_LIMIT))? else {
+        return Err(wrong("no signature"));
+    };
+    let signature: [u8; 64] = hex::decode(signature)
+        .ok()
+        .and_then(|s| s.try_into().ok())
+        .ok_or_else(|| wrong("malformed signature"))?;
     let jkt = thumbprint(&key);
-    chaperone_capability::verify_pop(&jkt, &key, &nonce, &session.id, &signature).map_err(|e| wrong(&e.to_string()))?;
+    chaperone_capability::verify_pop(&jkt, &key, &nonce, &session.id, &signature)
+        .map_err(|e| wrong(&e.to_string()))?;
     Ok(jkt)
 }
 
@@ -297,8 +314,13 @@ fn told(control: &OwnedFd, limit: Option<Duration>) -> Result<Option<(Told, Vec<
     let mut bytes = vec![0u8; 65536];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let got = rustix::net::recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-        .map_err(gone)?;
+    let got = rustix::net::recvmsg(
+        control,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .map_err(gone)?;
     let mut fds = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
@@ -446,7 +468,8 @@ pub fn resume(broker: &Broker, session: &Session) -> Result<(), Failure> {
 /// # Errors
 /// `state_unavailable`.
 pub fn save(session: &Session) -> Result<(), Failure> {
-    let failed = |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", session.dir.display()));
+    let failed =
+        |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", session.dir.display()));
     let text = serde_json::to_vec_pretty(&session.record()).map_err(|e| failed(e.into()))?;
     let (new, at) = (session.dir.join("session.json.new"), session.dir.join("session.json"));
     std::fs::write(&new, text).map_err(failed)?;
@@ -464,7 +487,8 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
     let mut mounts = Vec::new();
     for m in &record.mounts {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        let root = rustix::fs::open(&m.source, flags, rustix::fs::Mode::empty()).map_err(|e| failed(format!("{}: {e}", m.source.display())))?;
+        let root = rustix::fs::open(&m.source, flags, rustix::fs::Mode::empty())
+            .map_err(|e| failed(format!("{}: {e}", m.source.display())))?;
         let mut live = LiveMount {
             at: m.at.clone(),
             prefix: m.prefix.clone(),
@@ -480,7 +504,8 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
         prepare_mount(&mut live)?;
         mounts.push(live);
     }
-    let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json").map_err(|e| failed(e.to_string()))?;
+    let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
+        .map_err(|e| failed(e.to_string()))?;
     profile.backend.clone_from(&record.backend);
     Ok(Arc::new(Session {
         id: record.id,

@@ -122,8 +122,12 @@ pub struct Authorized {
     pub released: Option<Released>,
     pub redacted: bool,
     pub findings: usize,
-    _made_here: (),
+    _made_here: MadeHere,
 }
+
+/// Nobody else can make one, so nobody else can make an [`Authorized`].
+#[derive(Debug)]
+struct MadeHere;
 
 /// Exact bytes that may be read.
 #[derive(Debug, Clone)]
@@ -197,7 +201,9 @@ impl Pipeline {
         }
         match decision.effect {
             Effect::Deny => Err(denied(&decision)),
-            Effect::Allow => self.grant(session, deed, &decision, inspected.as_ref(), None).map(Step::Granted),
+            Effect::Allow => {
+                self.grant(session, deed, &decision, inspected.as_ref(), None).map(Step::Granted)
+            }
             Effect::Ask | Effect::StepUp => self.ask(session, deed, decision, inspected),
         }
     }
@@ -223,7 +229,9 @@ impl Pipeline {
                     self.grant(session, &deed, &decision, inspected.as_ref(), Some(&by))
                 }
                 Effect::Ask => Err(unanswered("needs_your_word", "name this path to commit it", &decision)),
-                Effect::StepUp => Err(unanswered("needs_second_factor", "this cannot be committed yet", &decision)),
+                Effect::StepUp => {
+                    Err(unanswered("needs_second_factor", "this cannot be committed yet", &decision))
+                }
                 Effect::Deny => Err(denied(&decision)),
             }
         }));
@@ -265,8 +273,12 @@ impl Pipeline {
         let done = catch_unwind(AssertUnwindSafe(|| {
             let answer = match waiting.wait(cancelled) {
                 Ended::Answered(answer) => answer,
-                Ended::TimedOut => return Err(unanswered("ask_timeout", "nobody answered in time", &decision)),
-                Ended::Cancelled => return Err(unanswered("cancelled", "the request was withdrawn", &decision)),
+                Ended::TimedOut => {
+                    return Err(unanswered("ask_timeout", "nobody answered in time", &decision));
+                }
+                Ended::Cancelled => {
+                    return Err(unanswered("cancelled", "the request was withdrawn", &decision));
+                }
             };
             self.answered(session, &ask, &deed, inspected.as_ref(), &answer)
         }));
@@ -339,7 +351,10 @@ impl Pipeline {
             if decided.len() >= REMEMBERED {
                 decided.clear();
             }
-            decided.insert(key, Decided { revision: engine.revision().to_owned(), decision: Arc::clone(&decision) });
+            decided.insert(
+                key,
+                Decided { revision: engine.revision().to_owned(), decision: Arc::clone(&decision) },
+            );
         }
         Ok(decision)
     }
@@ -370,13 +385,21 @@ impl Pipeline {
         }
         let redactable = may_redact(&decision) && !deed.verbatim && inspected.is_some();
         match session.ask {
-            AskMode::Deny => return Err(unanswered("ask_denied", "this session answers every ask with no", &decision)),
+            AskMode::Deny => {
+                return Err(unanswered("ask_denied", "this session answers every ask with no", &decision));
+            }
             AskMode::Redact if redactable && decision.effect == Effect::Ask => {
                 let by = By { approval: "ask=redact".to_owned(), redact: true };
-                return self.grant(session, deed, &decision, inspected.as_ref(), Some(&by)).map(Step::Granted);
+                return self
+                    .grant(session, deed, &decision, inspected.as_ref(), Some(&by))
+                    .map(Step::Granted);
             }
             AskMode::Redact => {
-                return Err(unanswered("cannot_redact", "this session lets only redacted content pass", &decision));
+                return Err(unanswered(
+                    "cannot_redact",
+                    "this session lets only redacted content pass",
+                    &decision,
+                ));
             }
             AskMode::Wait => {}
         }
@@ -434,7 +457,14 @@ impl Pipeline {
     }
 
     /// What an approval signs: action, resolved object, content, policy revision, capability, nonce, expiry.
-    fn digest(&self, session: &Session, deed: &Deed, inspected: Option<&Inspected>, nonce: &[u8], expires: i64) -> String {
+    fn digest(
+        &self,
+        session: &Session,
+        deed: &Deed,
+        inspected: Option<&Inspected>,
+        nonce: &[u8],
+        expires: i64,
+    ) -> String {
         let capability = session.capability.read().as_ref().map(|h| h.verified.claims().jti.clone());
         let bound = json!({
             "v": 1, "session": session.id, "action": deed.action, "path": deed.path, "to": deed.to,
@@ -479,7 +509,8 @@ impl Pipeline {
             && !crate::inspection::unchanged(file, &deed.object)
         {
             return Err(plain(
-                Failure::new("object_changed", "the file changed while the request waited").advise("ask again"),
+                Failure::new("object_changed", "the file changed while the request waited")
+                    .advise("ask again"),
             ));
         }
         let decision = self.policy_on(session, deed, inspected, Some(*redact))?;
@@ -515,8 +546,11 @@ impl Pipeline {
         let must_redact = by.map_or_else(|| demands_redaction(decision), |b| b.redact);
         if must_redact && deed.verbatim {
             return Err(plain(
-                Failure::new("cannot_redact", "only a redacted copy may be read, and this opening would expose the original")
-                    .advise("open it read-only, or write to a new file"),
+                Failure::new(
+                    "cannot_redact",
+                    "only a redacted copy may be read, and this opening would expose the original",
+                )
+                .advise("open it read-only, or write to a new file"),
             ));
         }
         let released = match (inspected, must_redact) {
@@ -531,17 +565,20 @@ impl Pipeline {
         let findings = inspected.map_or(0, |i| i.findings.len());
         let intent = self
             .records
-            .intent(session, &Note {
-                deed,
-                decision,
-                approval: by.map(|b| b.approval.as_str()),
-                inspected: inspected.map(AsRef::as_ref),
-                redacted: must_redact,
-                content: released.as_ref().map(|r| (r.version, r.len)),
-            })
+            .intent(
+                session,
+                &Note {
+                    deed,
+                    decision,
+                    approval: by.map(|b| b.approval.as_str()),
+                    inspected: inspected.map(AsRef::as_ref),
+                    redacted: must_redact,
+                    content: released.as_ref().map(|r| (r.version, r.len)),
+                },
+            )
             .map_err(plain)?;
         session.touched(&format!("{} {}", deed.action, deed.path));
-        Ok(Authorized { intent, released, redacted: must_redact, findings, _made_here: () })
+        Ok(Authorized { intent, released, redacted: must_redact, findings, _made_here: MadeHere })
     }
 
     // ---- refusals
@@ -559,7 +596,11 @@ impl Pipeline {
         let (count, hammers) = session.refused(shown);
         self.records.refused(session, deed, &refusal, count);
         if hammers && *session.state.read() == State::Running {
-            crate::lifecycle::suspend(session, &self.records, "the same refusal twenty times within a minute");
+            crate::lifecycle::suspend(
+                session,
+                &self.records,
+                "the same refusal twenty times within a minute",
+            );
         }
         refusal
     }
@@ -581,7 +622,12 @@ struct By {
     redact: bool,
 }
 
-fn policy_input(session: &Session, deed: &Deed, inspected: Option<&Arc<Inspected>>, approved: Option<bool>) -> Value {
+fn policy_input(
+    session: &Session,
+    deed: &Deed,
+    inspected: Option<&Arc<Inspected>>,
+    approved: Option<bool>,
+) -> Value {
     let mount = session.mount_of(&deed.path).and_then(|(i, _)| session.mounts.get(i));
     let counters = &session.counters;
     let held = session.capability.read().clone();
@@ -645,7 +691,8 @@ fn demands_redaction(decision: &Decision) -> bool {
 }
 
 fn risk_of(inspected: Option<&Inspected>) -> &'static str {
-    let severity = |s: &str| inspected.is_some_and(|i| i.findings.iter().any(|f: &Finding| f.severity.as_str() == s));
+    let severity =
+        |s: &str| inspected.is_some_and(|i| i.findings.iter().any(|f: &Finding| f.severity.as_str() == s));
     if severity("high") || severity("critical") {
         "high"
     } else if severity("medium") {
@@ -696,7 +743,11 @@ fn approval_record(ask: &Ask, answer: &Answer) -> ApprovalRecord {
         id: ask.id.clone(),
         session: ask.session.clone(),
         action_digest: ask.digest.trim_start_matches("sha256:").to_owned(),
-        effect: if ask.effect == "step_up" { chaperone_vault::Effect::StepUp } else { chaperone_vault::Effect::Ask },
+        effect: if ask.effect == "step_up" {
+            chaperone_vault::Effect::StepUp
+        } else {
+            chaperone_vault::Effect::Ask
+        },
         answer: if approved { chaperone_vault::Answer::Approve } else { chaperone_vault::Answer::Deny },
         scope: match scope {
             Scope::Once => "once",

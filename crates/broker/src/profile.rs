@@ -180,10 +180,12 @@ impl Profile {
                     .map_err(|source| ProfileError::Read { file: own.clone(), source })?;
                 Self::parse(&text, &own.display().to_string())
             }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => BUILTIN
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map_or_else(|| Err(unknown(name, folder)), |(_, text)| Self::parse(text, &format!("{name}.toml"))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                BUILTIN.iter().find(|(known, _)| *known == name).map_or_else(
+                    || Err(unknown(name, folder)),
+                    |(_, text)| Self::parse(text, &format!("{name}.toml")),
+                )
+            }
             Err(source) => Err(ProfileError::Read { file: own, source }),
         }
     }
@@ -222,7 +224,10 @@ impl Profile {
         for mount in &self.mounts {
             let normal = mount.path == "/workspace" || mount.path.starts_with("/workspace/");
             if !normal || mount.path.split('/').any(|s| s == "." || s == "..") || mount.path.contains("//") {
-                return invalid(format!("mount path {:?} must be /workspace or below it, without . or ..", mount.path));
+                return invalid(format!(
+                    "mount path {:?} must be /workspace or below it, without . or ..",
+                    mount.path
+                ));
             }
             for action in &mount.actions {
                 if !["read", "write", "append", "list", "delete", "rename"].contains(&action.as_str()) {
@@ -248,7 +253,10 @@ impl Limits {
     /// # Errors
     /// What is wrong with the text.
     pub fn bytes(&self) -> Result<Option<u64>, String> {
-        self.memory.as_deref().map(|t| bytes(t).ok_or_else(|| format!("limits.memory {t:?}: write it like \"2GiB\""))).transpose()
+        self.memory
+            .as_deref()
+            .map(|t| bytes(t).ok_or_else(|| format!("limits.memory {t:?}: write it like \"2GiB\"")))
+            .transpose()
     }
 
     /// The time limit in seconds.
@@ -256,7 +264,13 @@ impl Limits {
     /// # Errors
     /// What is wrong with the text.
     pub fn seconds(&self) -> Result<Option<u64>, String> {
-        self.time.as_deref().map(|t| seconds(t).ok_or_else(|| format!("limits.time {t:?}: write it like \"90s\", \"30m\" or \"2h\""))).transpose()
+        self.time
+            .as_deref()
+            .map(|t| {
+                seconds(t)
+                    .ok_or_else(|| format!("limits.time {t:?}: write it like \"90s\", \"30m\" or \"2h\""))
+            })
+            .transpose()
     }
 
     /// The processor limit in per cent of one.
@@ -360,7 +374,8 @@ mod tests {
 
     #[test]
     fn a_misspelt_field_is_refused_with_line_and_suggestion() {
-        let error = Profile::parse("name = \"x\"\n[limits]\nmemroy = \"1GiB\"\n", "x.toml").unwrap_err().to_string();
+        let error =
+            Profile::parse("name = \"x\"\n[limits]\nmemroy = \"1GiB\"\n", "x.toml").unwrap_err().to_string();
         assert!(error.starts_with("x.toml:3:"), "{error}");
         assert!(error.contains("did you mean `memory`"), "{error}");
     }

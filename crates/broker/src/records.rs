@@ -93,7 +93,8 @@ impl Records {
     /// # Errors
     /// `audit_unavailable`.
     pub fn outcome(&self, session: &Session, done: &Done<'_>) -> Result<(), Failure> {
-        let mut entry = self.about(session, Phase::Outcome, done.action, if done.ok { "allow" } else { "failed" });
+        let mut entry =
+            self.about(session, Phase::Outcome, done.action, if done.ok { "allow" } else { "failed" });
         entry.intent = Some(done.intent);
         entry.resource = for_display(done.path, 1024);
         entry.class_uid = class::FILE;
@@ -124,8 +125,15 @@ impl Records {
     ///
     /// # Errors
     /// `audit_unavailable`.
-    pub fn answered(&self, session: &Session, ask: &Ask, answer: &str, signed: &SignedApproval) -> Result<String, Failure> {
-        let mut entry = self.about(session, Phase::Event, "approve", if answer == "deny" { "deny" } else { "allow" });
+    pub fn answered(
+        &self,
+        session: &Session,
+        ask: &Ask,
+        answer: &str,
+        signed: &SignedApproval,
+    ) -> Result<String, Failure> {
+        let mut entry =
+            self.about(session, Phase::Event, "approve", if answer == "deny" { "deny" } else { "allow" });
         entry.resource.clone_from(&ask.resource);
         entry.approval = Some(ask.id.clone());
         entry.class_uid = class::ENTITY_MANAGEMENT;
@@ -187,14 +195,26 @@ impl Records {
     /// A decoy in the cell was touched.
     pub fn decoy(&self, session: &Session, path: &str, technique: &str, count: u64) {
         let reasons = vec!["credential_decoy".to_owned(), format!("touched {count} times")];
-        self.note_refusal(session, "read", path, "cell.decoy", "this is a decoy: no credential is in the cell");
+        self.note_refusal(
+            session,
+            "read",
+            path,
+            "cell.decoy",
+            "this is a decoy: no credential is in the cell",
+        );
         self.alert(session, "read", path, "cell.decoy", &reasons, Some(technique));
     }
 
     /// A system call was refused.
     pub fn call(&self, session: &Session, refusal: &chaperone_cell::Refusal, count: u64) {
         let reasons = vec!["refused_call".to_owned(), format!("count {count}")];
-        self.note_refusal(session, "exec", refusal.call, "cell.seccomp", "programs in a cell work without this call");
+        self.note_refusal(
+            session,
+            "exec",
+            refusal.call,
+            "cell.seccomp",
+            "programs in a cell work without this call",
+        );
         self.alert(session, "exec", refusal.call, "cell.seccomp", &reasons, technique_of(refusal.call));
     }
 
@@ -203,7 +223,12 @@ impl Records {
         let code = rule.rsplit('.').next().unwrap_or(rule);
         let failure = Failure::new(code, code).advise(advice);
         let shown = crate::session::Refused::new(
-            clock::rfc3339(), action, &for_display(resource, 300), &failure, rule, vec![code.to_owned()],
+            clock::rfc3339(),
+            action,
+            &for_display(resource, 300),
+            &failure,
+            rule,
+            vec![code.to_owned()],
         );
         session.refused(shown);
     }
@@ -279,8 +304,14 @@ fn shown(deed: &Deed) -> String {
 /// Refusals that a person should know of at once.
 fn is_serious(reasons: &[String]) -> bool {
     reasons.iter().any(|r| {
-        r.contains("credential") || r.contains("secret") || r.contains("floor") || r.contains("escape") || r == "path_escape"
-            || r.contains("external_formula") || r.contains("runs_later") || r.contains("persistence")
+        r.contains("credential")
+            || r.contains("secret")
+            || r.contains("floor")
+            || r.contains("escape")
+            || r == "path_escape"
+            || r.contains("external_formula")
+            || r.contains("runs_later")
+            || r.contains("persistence")
     })
 }
 

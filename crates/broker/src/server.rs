@@ -83,7 +83,8 @@ pub fn main(ready: fn(&str) -> std::io::Result<()>) -> Result<(), Failure> {
 /// One broker for each installation.
 fn lock(dirs: &Dirs) -> Result<Option<std::fs::File>, Failure> {
     let path = dirs.run.join("broker.lock");
-    let file = std::fs::File::create(&path).map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
+    let file = std::fs::File::create(&path)
+        .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -138,7 +139,8 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         }
         _ => {}
     }
-    let listener = UnixListener::bind(&path).map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
+    let listener = UnixListener::bind(&path)
+        .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
     let broker = Arc::new(Broker { dirs, pipeline, vault, issuer, bus, sessions: RwLock::default() });
     Ok((broker, listener))
 }
@@ -150,7 +152,9 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
 pub fn policy_sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
     let mut sources = chaperone_policy::Engine::builtin_sources();
     let folder = dirs.config.join("policies");
-    let unreadable = |e: std::io::Error, p: &std::path::Path| Failure::new("policy_unreadable", format!("{}: {e}", p.display()));
+    let unreadable = |e: std::io::Error, p: &std::path::Path| {
+        Failure::new("policy_unreadable", format!("{}: {e}", p.display()))
+    };
     let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
         Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
@@ -166,7 +170,10 @@ pub fn policy_sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
         };
         let size = std::fs::metadata(&path).map_err(|e| unreadable(e, &path))?.len();
         if size > MAX_POLICY {
-            return Err(Failure::new("policy_unreadable", format!("{}: larger than {MAX_POLICY} bytes", path.display())));
+            return Err(Failure::new(
+                "policy_unreadable",
+                format!("{}: larger than {MAX_POLICY} bytes", path.display()),
+            ));
         }
         let text = std::fs::read_to_string(&path).map_err(|e| unreadable(e, &path))?;
         sources.push(Source { name: path.display().to_string(), text, kind });
@@ -251,7 +258,11 @@ impl Connection {
                 *session.exit.lock() = Some((cause, code));
                 let commits = session.profile.commit.at_end;
                 // The mappings of a cell that is gone were written back with it.
-                let report = if commits { commit::commit(broker, &session, &[], None, By::Profile)? } else { Vec::new() };
+                let report = if commits {
+                    commit::commit(broker, &session, &[], None, By::Profile)?
+                } else {
+                    Vec::new()
+                };
                 lifecycle::finish(broker, &session);
                 let left = commit::changes(&session, false)?;
                 Ok(json!({ "committed": report, "staged": left, "counters": {
@@ -263,7 +274,13 @@ impl Connection {
                 let session = broker.find(&session)?;
                 *session.exit.lock() = Some(("setup".into(), 125));
                 let reason = crate::approvals::for_display(&reason, 300);
-                broker.pipeline.records.event(&session, "abandon", &reason, &json!({}), Durability::Logged)?;
+                broker.pipeline.records.event(
+                    &session,
+                    "abandon",
+                    &reason,
+                    &json!({}),
+                    Durability::Logged,
+                )?;
                 lifecycle::finish(broker, &session);
                 Ok(json!({}))
             }
@@ -273,7 +290,8 @@ impl Connection {
                     Some(id) => vec![broker.find(&id)?],
                     None => broker.sessions.read().values().cloned().collect(),
                 };
-                let running: Vec<_> = stopped.into_iter().filter(|s| *s.state.read() != State::Ended).collect();
+                let running: Vec<_> =
+                    stopped.into_iter().filter(|s| *s.state.read() != State::Ended).collect();
                 running.iter().for_each(|s| lifecycle::stop(s));
                 Ok(json!({ "stopped": running.len() }))
             }
@@ -289,10 +307,16 @@ impl Connection {
                 Ok(session.map_or_else(|| json!([]), |s| why(&s)))
             }
             Request::Changes { session, diff } => Ok(json!(commit::changes(&*broker.find(&session)?, diff)?)),
-            Request::Commit { session, paths, choice } => {
-                Ok(json!(commit::commit(broker, &broker.find(&session)?, &paths, choice.as_deref(), By::Person)?))
+            Request::Commit { session, paths, choice } => Ok(json!(commit::commit(
+                broker,
+                &broker.find(&session)?,
+                &paths,
+                choice.as_deref(),
+                By::Person
+            )?)),
+            Request::Discard { session, paths } => {
+                Ok(json!(commit::discard(broker, &broker.find(&session)?, &paths)?))
             }
-            Request::Discard { session, paths } => Ok(json!(commit::discard(broker, &broker.find(&session)?, &paths)?)),
             Request::Undo { session, commit, paths, force } => {
                 Ok(json!(commit::undo(broker, &broker.find(&session)?, commit, &paths, force)?))
             }
@@ -300,8 +324,11 @@ impl Connection {
             Request::Approve { id, scope, redact, pin } => {
                 let ask = broker.pipeline.approvals.find(&id)?;
                 if redact && !ask.redactable {
-                    return Err(Failure::new("cannot_redact", "this request cannot be answered with a redacted copy")
-                        .advise("approve it as it is, or deny it"));
+                    return Err(Failure::new(
+                        "cannot_redact",
+                        "this request cannot be answered with a redacted copy",
+                    )
+                    .advise("approve it as it is, or deny it"));
                 }
                 let pin_proof = match (ask.effect.as_str(), pin) {
                     ("step_up", None) => {
@@ -322,8 +349,10 @@ impl Connection {
             Request::CapabilityShow { session } => {
                 let session = broker.find(&session)?;
                 let held = session.capability.read().clone();
-                let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability"))?;
-                let grants: Vec<Value> = session.grants.read().iter().map(|g| json!(g.verified.claims())).collect();
+                let held =
+                    held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability"))?;
+                let grants: Vec<Value> =
+                    session.grants.read().iter().map(|g| json!(g.verified.claims())).collect();
                 Ok(json!({ "claims": held.verified.claims(), "elevations": grants }))
             }
             Request::CapabilityMint { claims } => grants::mint_for_person(broker, &claims),
@@ -346,7 +375,8 @@ impl Connection {
                 Ok(json!({ "size": checkpoint.size, "checkpoint": checkpoint.text }))
             }
             Request::AuditShow { seq } => {
-                let unavailable = |e: chaperone_audit::LogError| Failure::new("audit_unavailable", e.to_string());
+                let unavailable =
+                    |e: chaperone_audit::LogError| Failure::new("audit_unavailable", e.to_string());
                 let reader = chaperone_audit::Reader::open(&broker.dirs.audit()).map_err(unavailable)?;
                 let (leaf, payload) = reader.show(seq, &*broker.vault).map_err(unavailable)?;
                 Ok(json!({ "leaf": leaf, "payload": payload }))
@@ -396,7 +426,9 @@ fn has_hung_up(stream: &UnixStream) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut wait = [PollFd::new(stream, PollFlags::RDHUP)];
     match poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
-        Ok(_) => wait.iter().any(|w| w.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)),
+        Ok(_) => {
+            wait.iter().any(|w| w.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR))
+        }
         Err(_) => true,
     }
 }
@@ -413,7 +445,9 @@ pub fn serve_agent(broker: &Arc<Broker>, session: &Arc<Session>, mut stream: Uni
         stream.write_all(format!("{}\n", why(session)).as_bytes()).ok();
         return;
     }
-    let pid = rustix::net::sockopt::socket_peercred(&stream).ok().and_then(|c| u32::try_from(c.pid.as_raw_pid()).ok());
+    let pid = rustix::net::sockopt::socket_peercred(&stream)
+        .ok()
+        .and_then(|c| u32::try_from(c.pid.as_raw_pid()).ok());
     // A conversation that cannot be set up is closed; the client sees that.
     mcp::serve(broker, session, stream, pid).ok();
 }

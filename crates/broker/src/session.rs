@@ -227,12 +227,19 @@ impl Session {
 
     /// An answer of the person that covers this action still, if any.
     #[must_use]
-    pub fn standing_answer(&self, action: &str, resource: &str, content: Option<[u8; 32]>) -> Option<Standing> {
+    pub fn standing_answer(
+        &self,
+        action: &str,
+        resource: &str,
+        content: Option<[u8; 32]>,
+    ) -> Option<Standing> {
         let mut standing = self.standing.lock();
         standing.retain(|s| s.until.is_none_or(|t| t > Instant::now()));
         standing
             .iter()
-            .find(|s| s.action == action && s.resource == resource && (s.content.is_none() || s.content == content))
+            .find(|s| {
+                s.action == action && s.resource == resource && (s.content.is_none() || s.content == content)
+            })
             .cloned()
     }
 
@@ -279,7 +286,14 @@ impl Session {
 
 impl Refused {
     #[must_use]
-    pub fn new(time: String, action: &str, resource: &str, failure: &Failure, rule: &str, reasons: Vec<String>) -> Self {
+    pub fn new(
+        time: String,
+        action: &str,
+        resource: &str,
+        failure: &Failure,
+        rule: &str,
+        reasons: Vec<String>,
+    ) -> Self {
         Self {
             time,
             action: action.to_owned(),

@@ -10,7 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -78,8 +79,14 @@ pub enum PlanMountKind {
     /// Served by the broker; the cell hands out the descriptor.
     Mediated,
     /// Overlay over the person's folder.
-    Staged { lower: std::path::PathBuf, upper: std::path::PathBuf, work: std::path::PathBuf },
-    ReadOnly { source: std::path::PathBuf },
+    Staged {
+        lower: std::path::PathBuf,
+        upper: std::path::PathBuf,
+        work: std::path::PathBuf,
+    },
+    ReadOnly {
+        source: std::path::PathBuf,
+    },
 }
 
 /// A tool's cache: the person's below, read-only; the session's own layer above.
@@ -109,34 +116,93 @@ pub enum Request {
     Status,
     OpenSession(Box<OpenSession>),
     /// Hand over a launched cell: fds are control, channel, then one per mediated mount in the plan's order.
-    Attach { session: String, init_pid: u32, enforced: serde_json::Value },
+    Attach {
+        session: String,
+        init_pid: u32,
+        enforced: serde_json::Value,
+    },
     /// An agent outside of a cell (an MCP client on the host): its channel is the person's own socket.
-    AttachOutside { session: String },
+    AttachOutside {
+        session: String,
+    },
     /// The cell ended.
-    Ended { session: String, cause: String, code: i32 },
+    Ended {
+        session: String,
+        cause: String,
+        code: i32,
+    },
     /// The cell could not be started.
-    Abandon { session: String, reason: String },
-    Sessions { all: bool },
-    Stop { session: Option<String> },
-    Resume { session: String },
-    Why { session: Option<String> },
-    Changes { session: String, diff: bool },
-    Commit { session: String, paths: Vec<String>, choice: Option<String> },
-    Discard { session: String, paths: Vec<String> },
-    Undo { session: String, commit: Option<u64>, paths: Vec<String>, force: bool },
+    Abandon {
+        session: String,
+        reason: String,
+    },
+    Sessions {
+        all: bool,
+    },
+    Stop {
+        session: Option<String>,
+    },
+    Resume {
+        session: String,
+    },
+    Why {
+        session: Option<String>,
+    },
+    Changes {
+        session: String,
+        diff: bool,
+    },
+    Commit {
+        session: String,
+        paths: Vec<String>,
+        choice: Option<String>,
+    },
+    Discard {
+        session: String,
+        paths: Vec<String>,
+    },
+    Undo {
+        session: String,
+        commit: Option<u64>,
+        paths: Vec<String>,
+        force: bool,
+    },
     Approvals,
     /// Stream events (asks, refusals, staged writes) of one session or all until the caller hangs up.
-    Watch { session: Option<String> },
-    Approve { id: String, scope: Scope, redact: bool, pin: Option<String> },
-    Deny { id: String, why: Option<String> },
+    Watch {
+        session: Option<String>,
+    },
+    Approve {
+        id: String,
+        scope: Scope,
+        redact: bool,
+        pin: Option<String>,
+    },
+    Deny {
+        id: String,
+        why: Option<String>,
+    },
     /// An MCP conversation follows on this connection, as the named session's agent outside a cell.
-    Mcp { session: String },
-    CapabilityShow { session: String },
-    CapabilityMint { claims: serde_json::Value },
-    CapabilityRevoke { jti: String },
+    Mcp {
+        session: String,
+    },
+    CapabilityShow {
+        session: String,
+    },
+    CapabilityMint {
+        claims: serde_json::Value,
+    },
+    CapabilityRevoke {
+        jti: String,
+    },
     AuditCheckpoint,
-    AuditShow { seq: u64 },
-    PinSet { pin: String, old: Option<String> },
+    AuditShow {
+        seq: u64,
+    },
+    PinSet {
+        pin: String,
+        old: Option<String>,
+    },
     Reload,
 }
 
@@ -214,7 +280,10 @@ pub fn receive<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<Option<(T
     }
     let length = u32::from_le_bytes(head) as usize;
     if length > MAX_FRAME {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes; at most {MAX_FRAME}")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a frame of {length} bytes; at most {MAX_FRAME}"),
+        ));
     }
     let mut body = Vec::new();
     let mut input = stream;

@@ -11,15 +11,36 @@ use crate::wire::Failure;
 
 /// Folders below the home that hold credentials or settings that programs act on; never a workspace.
 const PRIVATE_FOLDERS: &[&str] = &[
-    ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config", ".local", ".mozilla", ".thunderbird", ".cache",
-    ".password-store", ".pki", ".cargo", ".rustup", ".npm", ".claude", ".codex", ".oci", ".terraform.d", "snap",
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".docker",
+    ".config",
+    ".local",
+    ".mozilla",
+    ".thunderbird",
+    ".cache",
+    ".password-store",
+    ".pki",
+    ".cargo",
+    ".rustup",
+    ".npm",
+    ".claude",
+    ".codex",
+    ".oci",
+    ".terraform.d",
+    "snap",
 ];
 /// Folders of the system.
 const SYSTEM_FOLDERS: &[&str] = &[
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var",
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys",
+    "/usr", "/var",
 ];
 /// Folders that hold other people's or programs' folders.
-const SHARED_FOLDERS: &[&str] = &["/", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var/tmp", "/var/lib"];
+const SHARED_FOLDERS: &[&str] =
+    &["/", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var/tmp", "/var/lib"];
 
 /// Resolve a folder that a person names as a workspace.
 ///
@@ -28,7 +49,8 @@ const SHARED_FOLDERS: &[&str] = &["/", "/home", "/media", "/mnt", "/opt", "/srv"
 /// `workspace_missing` when it is not a folder.
 pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<PathBuf, Failure> {
     let missing = |e: std::io::Error| {
-        Failure::new("workspace_missing", format!("{}: {e}", named.display())).advise("name a folder that exists")
+        Failure::new("workspace_missing", format!("{}: {e}", named.display()))
+            .advise("name a folder that exists")
     };
     let real = named.canonicalize().map_err(missing)?;
     if !real.is_dir() {
@@ -70,8 +92,9 @@ pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<Path
 /// # Errors
 /// `mount_missing`, `mount_refused`.
 pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result<Vec<LiveMount>, Failure> {
-    let root = rustix::fs::open(workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, FileMode::empty())
-        .map_err(|e| Failure::new("workspace_missing", format!("{}: {e}", workspace.display())))?;
+    let root =
+        rustix::fs::open(workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, FileMode::empty())
+            .map_err(|e| Failure::new("workspace_missing", format!("{}: {e}", workspace.display())))?;
     let declared = if profile.mounts.is_empty() {
         return Err(Failure::new("no_mounts", format!("profile {} mounts nothing", profile.name)));
     } else {
@@ -79,9 +102,13 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
     };
     let mut live: Vec<LiveMount> = Vec::new();
     for (i, mount) in declared.iter().enumerate() {
-        let prefix = mount.path.strip_prefix("/workspace").unwrap_or_default().trim_start_matches('/').to_owned();
+        let prefix =
+            mount.path.strip_prefix("/workspace").unwrap_or_default().trim_start_matches('/').to_owned();
         if live.iter().any(|m| nested(&m.at, &mount.path)) {
-            return Err(Failure::new("mount_refused", format!("the mounts {} overlap another one of the profile", mount.path)));
+            return Err(Failure::new(
+                "mount_refused",
+                format!("the mounts {} overlap another one of the profile", mount.path),
+            ));
         }
         let relative = mount.from.clone().unwrap_or_else(|| PathBuf::from(&prefix));
         let fd = open_folder(&root, &relative, mount.actions.iter().any(|a| a == "write"))?;
@@ -99,7 +126,10 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
         });
     }
     if live.iter().any(|m| m.mode == Mode::Staged && !m.actions.iter().any(|a| a == "write")) {
-        return Err(Failure::new("mount_refused", "a staged mount without write makes no sense; use mode = \"read-only\""));
+        return Err(Failure::new(
+            "mount_refused",
+            "a staged mount without write makes no sense; use mode = \"read-only\"",
+        ));
     }
     Ok(live)
 }
@@ -127,9 +157,8 @@ fn open_folder(root: &OwnedFd, relative: &Path, writable: bool) -> Result<OwnedF
 fn missing(relative: &Path, e: rustix::io::Errno) -> Failure {
     let shown = relative.display();
     match e {
-        rustix::io::Errno::LOOP => {
-            Failure::new("mount_refused", format!("{shown} is or contains a link")).advise("name the folder itself")
-        }
+        rustix::io::Errno::LOOP => Failure::new("mount_refused", format!("{shown} is or contains a link"))
+            .advise("name the folder itself"),
         _ => Failure::new("mount_missing", format!("the workspace has no folder {shown}: {e}"))
             .advise(format!("make it, or use a profile that does not mount {shown}")),
     }
@@ -158,7 +187,15 @@ mod tests {
         let state = home.join(".local/state/chaperone");
         let judge = |p: &Path| resolve(p, Some(&home), &[&state]);
         assert!(judge(&home.join("docs")).is_ok());
-        for bad in [PathBuf::from("/"), home.clone(), home.join(".ssh"), home.join(".config/app"), "/etc".into(), "/usr/share".into(), tmp.path().into()] {
+        for bad in [
+            PathBuf::from("/"),
+            home.clone(),
+            home.join(".ssh"),
+            home.join(".config/app"),
+            "/etc".into(),
+            "/usr/share".into(),
+            tmp.path().into(),
+        ] {
             let refused = judge(&bad).unwrap_err();
             assert_eq!(refused.code, "workspace_refused", "{}", bad.display());
             assert!(refused.advice.is_some());
@@ -177,7 +214,8 @@ mod tests {
     fn a_mount_whose_folder_is_a_link_is_refused() {
         let tmp = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc", tmp.path().join("reports")).unwrap();
-        let profile = Profile::parse("name = \"x\"\n[[mount]]\npath = \"/workspace/reports\"\n", "x").unwrap();
+        let profile =
+            Profile::parse("name = \"x\"\n[[mount]]\npath = \"/workspace/reports\"\n", "x").unwrap();
         let refused = mounts(&profile, tmp.path(), tmp.path()).unwrap_err();
         assert_eq!(refused.code, "mount_refused");
     }

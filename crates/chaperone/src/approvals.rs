@@ -42,9 +42,9 @@ pub fn approvals(args: &Approvals) -> Result<u8, Report> {
 pub fn approve(args: &Approve) -> Result<u8, Report> {
     let scope = match &args.duration {
         Some(time) => {
-            let seconds = profile::seconds(time)
-                .filter(|s| *s > 0 && *s <= 12 * 3600)
-                .ok_or_else(|| Report::new(format!("--for {time}: write it like 30m or 1h, at most 12h")).exit(2))?;
+            let seconds = profile::seconds(time).filter(|s| *s > 0 && *s <= 12 * 3600).ok_or_else(|| {
+                Report::new(format!("--for {time}: write it like 30m or 1h, at most 12h")).exit(2)
+            })?;
             Scope::For(seconds)
         }
         None if args.session => Scope::Session,

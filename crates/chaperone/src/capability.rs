@@ -42,7 +42,8 @@ fn attenuate(token: &Path, claims: &Path, key: &Path) -> Result<String, Report> 
     let claims: Value = serde_json::from_str(&read(claims)?).map_err(Report::of)?;
     let narrowing = Narrowing {
         sub: claims.get("sub").and_then(Value::as_str).map(str::to_owned),
-        permissions: serde_json::from_value(claims.get("permissions").cloned().unwrap_or_else(|| json!([]))).map_err(Report::of)?,
+        permissions: serde_json::from_value(claims.get("permissions").cloned().unwrap_or_else(|| json!([])))
+            .map_err(Report::of)?,
         exp: claims.get("exp").and_then(Value::as_u64),
         uses: claims.get("uses").and_then(Value::as_u64).and_then(|u| u32::try_from(u).ok()),
     };
@@ -60,8 +61,13 @@ fn attenuate(token: &Path, claims: &Path, key: &Path) -> Result<String, Report> 
     let holder = HolderKey::new(SigningKey::from_bytes(&bytes));
     let jti = chaperone_broker::grants::random_id()?;
     let now = u64::try_from(chaperone_broker::clock::unix()).unwrap_or(0);
-    let made = chaperone_capability::attenuate(read(token)?.trim(), &narrowing, &Holder { jti: &jti, now, jkt: None }, &holder)
-        .map_err(Report::of)?;
+    let made = chaperone_capability::attenuate(
+        read(token)?.trim(),
+        &narrowing,
+        &Holder { jti: &jti, now, jkt: None },
+        &holder,
+    )
+    .map_err(Report::of)?;
     Ok(made.into_string())
 }
 

@@ -9,7 +9,8 @@ use crate::report::Report;
 use crate::show;
 
 pub fn changes(args: &Changes) -> Result<u8, Report> {
-    let answer = Broker::reach()?.ask(&Request::Changes { session: args.session.clone(), diff: !args.json })?;
+    let answer =
+        Broker::reach()?.ask(&Request::Changes { session: args.session.clone(), diff: !args.json })?;
     if args.json {
         show::json(&answer);
         return Ok(0);
@@ -69,5 +70,10 @@ pub fn print_line(change: &Value) {
     let from = change["from"].as_str().map_or_else(String::new, |f| format!("{f} → "));
     let reasons = show::joined(change, "reasons", ", ");
     let why = if reasons.is_empty() { String::new() } else { format!("  ({reasons})") };
-    println!("{:9} {:6} {from}{}{why}", show::text(change, "state"), show::text(change, "op"), show::text(change, "path"));
+    println!(
+        "{:9} {:6} {from}{}{why}",
+        show::text(change, "state"),
+        show::text(change, "op"),
+        show::text(change, "path")
+    );
 }

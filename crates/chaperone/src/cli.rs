@@ -19,7 +19,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a program in a cell over a folder
-    #[command(after_help = "Examples:\n  chaperone run -- claude\n  chaperone run --profile spreadsheet --workspace ~/reports -- ./agent\n\nExit: the program's own code (128 + n for a signal); 125 no cell, 126 refused by policy, 127 no such program")]
+    #[command(
+        after_help = "Examples:\n  chaperone run -- claude\n  chaperone run --profile spreadsheet --workspace ~/reports -- ./agent\n\nExit: the program's own code (128 + n for a signal); 125 no cell, 126 refused by policy, 127 no such program"
+    )]
     Run(Run),
     /// Run a case study from nothing to a verified log
     #[command(after_help = "Example:\n  chaperone demo spreadsheet")]
@@ -70,7 +72,9 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  chaperone policy test")]
     Policy(Policy),
     /// What content inspection finds in files
-    #[command(after_help = "Examples:\n  chaperone inspect --json report.csv\n  chaperone inspect --redact report.csv")]
+    #[command(
+        after_help = "Examples:\n  chaperone inspect --json report.csv\n  chaperone inspect --redact report.csv"
+    )]
     Inspect(Inspect),
     /// The vault's second factor
     #[command(subcommand, after_help = "Example:\n  chaperone vault pin")]
@@ -79,10 +83,14 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  chaperone audit verify --json")]
     Audit(Audit),
     /// This session's tools as an MCP server over stdio
-    #[command(after_help = "Example (in an MCP client's configuration):\n  { \"command\": \"chaperone\", \"args\": [\"mcp\"] }")]
+    #[command(
+        after_help = "Example (in an MCP client's configuration):\n  { \"command\": \"chaperone\", \"args\": [\"mcp\"] }"
+    )]
     Mcp(Mcp),
     /// Shell completions on standard output
-    #[command(after_help = "Example:\n  chaperone completions bash > ~/.local/share/bash-completion/completions/chaperone")]
+    #[command(
+        after_help = "Example:\n  chaperone completions bash > ~/.local/share/bash-completion/completions/chaperone"
+    )]
     Completions { shell: clap_complete::Shell },
     /// Man pages, written into a folder
     #[command(after_help = "Example:\n  chaperone man ~/.local/share/man/man1")]

@@ -30,7 +30,8 @@ impl Broker {
             return Ok(there);
         }
         start()?;
-        Self::running(&dirs)?.ok_or_else(|| Report::new("the broker started but does not answer on its socket"))
+        Self::running(&dirs)?
+            .ok_or_else(|| Report::new("the broker started but does not answer on its socket"))
     }
 
     /// Connect only when a broker runs already.
@@ -77,7 +78,8 @@ impl Broker {
     /// # Errors
     /// A broken connection.
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Report> {
-        wire::send(&self.stream, request, fds).map_err(|e| Report::new(format!("the broker cannot be reached: {e}")))
+        wire::send(&self.stream, request, fds)
+            .map_err(|e| Report::new(format!("the broker cannot be reached: {e}")))
     }
 
     /// The next answer; `None` when the broker closed.

@@ -30,10 +30,19 @@ pub fn demo(args: &Demo) -> Result<u8, Report> {
         crate::cli::Ask::Redact => "redact",
     };
     let status = folder.join("status.json");
-    let mut line: Vec<OsString> =
-        ["chaperone", "run", "--profile", "spreadsheet", "--show", "--ask", ask, "--ask-timeout", &args.ask_timeout]
-            .map(OsString::from)
-            .to_vec();
+    let mut line: Vec<OsString> = [
+        "chaperone",
+        "run",
+        "--profile",
+        "spreadsheet",
+        "--show",
+        "--ask",
+        ask,
+        "--ask-timeout",
+        &args.ask_timeout,
+    ]
+    .map(OsString::from)
+    .to_vec();
     line.push("--workspace".into());
     line.push(folder.clone().into());
     line.push("--status-file".into());
@@ -54,12 +63,15 @@ pub fn demo(args: &Demo) -> Result<u8, Report> {
 
     step("verify the audit log");
     println!("  $ chaperone audit verify");
-    let verified = crate::dispatch(Cli::try_parse_from(["chaperone", "audit", "verify"]).map_err(Report::of)?.command)?;
+    let verified =
+        crate::dispatch(Cli::try_parse_from(["chaperone", "audit", "verify"]).map_err(Report::of)?.command)?;
 
     let dirs = chaperone_broker::dirs::Dirs::from_environment().map_err(Report::of)?;
     println!("\nThe folder:    {}", folder.display());
     println!("The audit log: {}", dirs.audit().display());
-    println!("Look closer:   chaperone audit tail · chaperone why · chaperone sessions --all · chaperone undo ID");
+    println!(
+        "Look closer:   chaperone audit tail · chaperone why · chaperone sessions --all · chaperone undo ID"
+    );
     Ok(verified)
 }
 
@@ -88,9 +100,10 @@ fn example(name: &str) -> Result<PathBuf, Report> {
     }
     match cargo.status() {
         Ok(status) if status.success() && beside.is_file() => Ok(beside),
-        Ok(status) if beside.is_file() => {
-            Err(Report::new(format!("building {name} failed ({status}); the one at {} may be stale", beside.display())))
-        }
+        Ok(status) if beside.is_file() => Err(Report::new(format!(
+            "building {name} failed ({status}); the one at {} may be stale",
+            beside.display()
+        ))),
         _ if beside.is_file() => Ok(beside),
         Ok(status) => Err(Report::new(format!("building {name} failed ({status})"))),
         Err(e) => Err(Report::new(format!("cargo cannot be run to build {name}: {e}"))),
@@ -99,7 +112,11 @@ fn example(name: &str) -> Result<PathBuf, Report> {
 
 fn run_plain(program: &Path, arguments: &[OsString]) -> Result<(), Report> {
     let status = Command::new(program).args(arguments).status().map_err(Report::of)?;
-    if status.success() { Ok(()) } else { Err(Report::new(format!("{} ended with {status}", program.display()))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Report::new(format!("{} ended with {status}", program.display())))
+    }
 }
 
 fn step(what: &str) {

@@ -11,7 +11,8 @@ use crate::report::Report;
 use crate::show;
 
 /// Agents looked for on PATH.
-const AGENTS: &[&str] = &["claude", "codex", "gemini", "goose", "aider", "opencode", "cursor-agent", "amp", "copilot"];
+const AGENTS: &[&str] =
+    &["claude", "codex", "gemini", "goose", "aider", "opencode", "cursor-agent", "amp", "copilot"];
 /// Where MCP clients keep their servers, relative to the home.
 const MCP_FILES: &[&str] = &[
     ".claude.json",
@@ -48,15 +49,15 @@ pub fn inventory(args: &Inventory) -> Result<u8, Report> {
         return Ok(0);
     }
     let mut table = vec![["RISK", "OF", "CAPABILITY", "ON"].map(str::to_owned).to_vec()];
-    table.extend(rows.iter().map(|r| ["risk", "of", "capability", "on"].map(|f| show::text(r, f).to_owned()).to_vec()));
+    table.extend(
+        rows.iter().map(|r| ["risk", "of", "capability", "on"].map(|f| show::text(r, f).to_owned()).to_vec()),
+    );
     show::table(&table);
     Ok(0)
 }
 
 fn of_profile(profile: &Profile) -> Vec<Value> {
-    let row = |risk: &str, capability: &str, on: &str, why: &str| {
-        json!({ "risk": risk, "of": format!("profile {}", profile.name), "capability": capability, "on": on, "why": why })
-    };
+    let row = |risk: &str, capability: &str, on: &str, why: &str| json!({ "risk": risk, "of": format!("profile {}", profile.name), "capability": capability, "on": on, "why": why });
     let mut rows = Vec::new();
     for mount in &profile.mounts {
         for action in &mount.actions {
@@ -91,8 +92,10 @@ fn found_here() -> Vec<Value> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     for agent in AGENTS {
         if let Some(at) = std::env::split_paths(&path).map(|p| p.join(agent)).find(|p| p.is_file()) {
-            rows.push(json!({ "risk": "high", "of": format!("agent {agent}"), "capability": "everything you can do",
-                "on": at, "why": "runs outside a cell unless started with: chaperone run --" }));
+            rows.push(
+                json!({ "risk": "high", "of": format!("agent {agent}"), "capability": "everything you can do",
+                "on": at, "why": "runs outside a cell unless started with: chaperone run --" }),
+            );
         }
     }
     let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return rows };

@@ -71,7 +71,9 @@ fn dispatch(command: Command) -> Result<u8, Report> {
             println!("man pages written to {}", folder.display());
             Ok(0)
         }
-        Command::BrokerProcess => chaperone_broker::server::main(connect::tell_starter).map_err(Report::of).map(|()| 0),
+        Command::BrokerProcess => {
+            chaperone_broker::server::main(connect::tell_starter).map_err(Report::of).map(|()| 0)
+        }
         Command::VaultProcess { folder } => vault::process(&folder),
         Command::WorkerProcess => inspect::worker_process(),
     }

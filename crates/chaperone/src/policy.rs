@@ -50,7 +50,12 @@ fn test(files: &[PathBuf], coverage: bool, as_json: bool) -> Result<u8, Report> 
         for file in &report.coverage {
             let total = file.covered + file.not_covered.len();
             let lines = file.not_covered.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            println!("{}: {} of {total} lines; not covered: {}", file.file, file.covered, if lines.is_empty() { "none" } else { &lines });
+            println!(
+                "{}: {} of {total} lines; not covered: {}",
+                file.file,
+                file.covered,
+                if lines.is_empty() { "none" } else { &lines }
+            );
         }
     }
     println!("{} passed, {} failed", report.passed, report.failed.len());
@@ -87,7 +92,8 @@ fn sources(files: &[PathBuf]) -> Result<Vec<Source>, Report> {
             Some("yaml" | "yml") => Kind::Yaml,
             _ => Kind::Rego,
         };
-        let text = std::fs::read_to_string(path).map_err(|e| Report::new(format!("{}: {e}", path.display())).exit(2))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Report::new(format!("{}: {e}", path.display())).exit(2))?;
         sources.push(Source { name: path.display().to_string(), text, kind });
     }
     Ok(sources)

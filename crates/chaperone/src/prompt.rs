@@ -32,7 +32,12 @@ pub fn describe(ask: &Value) -> String {
     }
     for f in ask["findings"].as_array().into_iter().flatten() {
         let count = f["count"].as_u64().unwrap_or(1);
-        lines.push(format!("  found     {count} × {} ({}) in {}", text(f, "detector"), text(f, "severity"), text(f, "where")));
+        lines.push(format!(
+            "  found     {count} × {} ({}) in {}",
+            text(f, "detector"),
+            text(f, "severity"),
+            text(f, "where")
+        ));
     }
     let program = joined(ask, "program", " ");
     if !program.is_empty() {

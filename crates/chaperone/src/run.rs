@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use chaperone_broker::profile;
 use chaperone_broker::wire::{AskMode, OpenSession, Opened, PlanMountKind, Reply, Request, Scope};
 use chaperone_cell::terminal::{Filter, Raw, Stopped, relay};
-use chaperone_cell::{Cache, Exit, HOME, Kind, Launched, Limits, Mount, Plan, Terminal, default_decoys, launch};
+use chaperone_cell::{
+    Cache, Exit, HOME, Kind, Launched, Limits, Mount, Plan, Terminal, default_decoys, launch,
+};
 use serde_json::{Value, json};
 
 use crate::cli::{Ask, Mcp, Run};
@@ -30,16 +32,21 @@ pub fn run(args: &Run) -> Result<u8, Report> {
     let ended = whole(args);
     if let Some(file) = &args.status_file {
         let status = match &ended {
-            Ok((session, exit)) => json!({ "session": session, "cause": exit.cause, "code": exit.code, "reason": exit.reason, "rule": null }),
+            Ok((session, exit)) => {
+                json!({ "session": session, "cause": exit.cause, "code": exit.code, "reason": exit.reason, "rule": null })
+            }
             Err(report) => {
                 let cause = if report.exit == REFUSED { "policy" } else { "setup" };
                 json!({ "session": null, "cause": cause, "code": report.exit, "reason": report.message, "rule": report.code })
             }
         };
-        std::fs::write(file, format!("{status}\n")).map_err(|e| Report::new(format!("{}: {e}", file.display())))?;
+        std::fs::write(file, format!("{status}\n"))
+            .map_err(|e| Report::new(format!("{}: {e}", file.display())))?;
     }
     let (session, exit) = ended?;
-    if matches!(exit.cause.as_str(), "setup" | "time" | "memory" | "processes" | "broker") && !exit.reason.is_empty() {
+    if matches!(exit.cause.as_str(), "setup" | "time" | "memory" | "processes" | "broker")
+        && !exit.reason.is_empty()
+    {
         eprintln!("chaperone: session {session}: {}", exit.reason);
     }
     if exit.cause == "not_found" {
@@ -65,7 +72,11 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         environment: environment(),
     };
     let answer = broker.ask(&Request::OpenSession(Box::new(asked))).map_err(|r| {
-        let code = if r.code.as_deref().is_some_and(|c| c.starts_with("workspace_") || c == "bad_profile") { SETUP } else { REFUSED };
+        let code = if r.code.as_deref().is_some_and(|c| c.starts_with("workspace_") || c == "bad_profile") {
+            SETUP
+        } else {
+            REFUSED
+        };
         r.exit(code)
     })?;
     let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
@@ -95,7 +106,8 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &watcher, args.show)?,
         _ => without_screen(cell, watcher, args.show)?,
     };
-    let ended = Request::Ended { session: opened.session.clone(), cause: exit.cause.clone(), code: exit.code };
+    let ended =
+        Request::Ended { session: opened.session.clone(), cause: exit.cause.clone(), code: exit.code };
     match broker.ask(&ended) {
         Ok(report) => summary(&opened.session, &report, args.show),
         Err(e) => eprintln!("{e}"),
@@ -109,7 +121,10 @@ fn required(opened: &Opened, cell: &Launched) -> Result<(), Report> {
     if let Some(abi) = opened.require_landlock
         && have.landlock < abi
     {
-        return Err(Report::new(format!("the profile requires Landlock ABI {abi}; this kernel has {}", have.landlock)));
+        return Err(Report::new(format!(
+            "the profile requires Landlock ABI {abi}; this kernel has {}",
+            have.landlock
+        )));
     }
     if opened.require_cgroup && have.cgroup == "watched" {
         return Err(Report::new("the profile requires limits by cgroup, and none can be made here")
@@ -147,9 +162,15 @@ fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal
     let caches = opened
         .caches
         .iter()
-        .map(|c| Cache { at: Path::new(HOME).join(&c.at), lower: c.lower.clone(), upper: c.upper.clone(), work: c.work.clone() })
+        .map(|c| Cache {
+            at: Path::new(HOME).join(&c.at),
+            lower: c.lower.clone(),
+            upper: c.upper.clone(),
+            work: c.work.clone(),
+        })
         .collect();
-    let mut path = OsString::from("/run/chaperone/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
+    let mut path =
+        OsString::from("/run/chaperone/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
     for folder in installed.iter().filter(|p| p.is_dir()) {
         path.push(":");
         path.push(folder.join("bin"));
@@ -247,10 +268,10 @@ fn on_screen(mut cell: Launched, watcher: &Broker, tell: bool) -> Result<Exit, R
                     if show::text(&event, "kind") == "asked" {
                         put_aside(&raw, &event["ask"])?;
                         redraw(&raw, &master)?;
-                    } else if tell || matches!(show::text(&event, "kind"), "alert" | "suspended") {
-                        if let Some(line) = show::event(&event) {
-                            eprint!("\r\nchaperone: {line}\r\n");
-                        }
+                    } else if (tell || matches!(show::text(&event, "kind"), "alert" | "suspended"))
+                        && let Some(line) = show::event(&event)
+                    {
+                        eprint!("\r\nchaperone: {line}\r\n");
                     }
                 }
                 _ => break,
@@ -330,7 +351,10 @@ fn summary(session: &str, report: &Value, tell: bool) {
         }
     }
     if !staged.is_empty() {
-        eprintln!("chaperone: {} staged changes wait: chaperone changes {session} · commit {session} · discard {session}", staged.len());
+        eprintln!(
+            "chaperone: {} staged changes wait: chaperone changes {session} · commit {session} · discard {session}",
+            staged.len()
+        );
     }
 }
 
@@ -348,12 +372,14 @@ pub fn outside_agent(args: &Mcp, carry: fn(UnixStream) -> Result<(), Report>) ->
         ask_timeout_s: timeout(&args.ask_timeout)?,
         environment: BTreeMap::new(),
     };
-    let opened: Opened = serde_json::from_value(broker.ask(&Request::OpenSession(Box::new(asked)))?).map_err(Report::of)?;
+    let opened: Opened =
+        serde_json::from_value(broker.ask(&Request::OpenSession(Box::new(asked)))?).map_err(Report::of)?;
     broker.ask(&Request::AttachOutside { session: opened.session.clone() })?;
     let talk = Broker::reach()?;
     talk.send(&Request::Mcp { session: opened.session.clone() }, &[])?;
     carry(talk.into_stream())?;
-    let report = broker.ask(&Request::Ended { session: opened.session.clone(), cause: "exit".into(), code: 0 })?;
+    let report =
+        broker.ask(&Request::Ended { session: opened.session.clone(), cause: "exit".into(), code: 0 })?;
     summary(&opened.session, &report, false);
     Ok(0)
 }

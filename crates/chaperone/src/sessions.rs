@@ -21,7 +21,9 @@ pub fn list(args: &Sessions) -> Result<u8, Report> {
     }
     let mut rows = vec![["ID", "STATE", "AGENT", "PROFILE", "WORKSPACE"].map(str::to_owned).to_vec()];
     for s in &sessions {
-        rows.push(["id", "state", "name", "profile", "workspace"].map(|f| show::text(s, f).to_owned()).to_vec());
+        rows.push(
+            ["id", "state", "name", "profile", "workspace"].map(|f| show::text(s, f).to_owned()).to_vec(),
+        );
     }
     show::table(&rows);
     Ok(0)
@@ -62,7 +64,12 @@ pub fn why(args: &Why) -> Result<u8, Report> {
 fn print_refusal(refusal: &Value) {
     let count = refusal["count"].as_u64().unwrap_or(1);
     let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
-    println!("{} {} {}{times}", show::text(refusal, "time"), show::text(refusal, "action"), show::text(refusal, "resource"));
+    println!(
+        "{} {} {}{times}",
+        show::text(refusal, "time"),
+        show::text(refusal, "action"),
+        show::text(refusal, "resource")
+    );
     println!("  rule    {}: {}", show::text(refusal, "rule"), show::joined(refusal, "reasons", ", "));
     if let Some(advice) = refusal["advice"].as_str() {
         println!("  instead {advice}");

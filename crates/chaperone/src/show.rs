@@ -1,14 +1,6 @@
-//! Printing for people: aligned columns, colour only on a terminal.
-
-use std::io::IsTerminal;
+//! Printing for people: aligned columns, and events as lines.
 
 use serde_json::Value;
-
-/// Whether standard error takes colour (`NO_COLOR` is honoured).
-#[must_use]
-pub fn colour() -> bool {
-    std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal()
-}
 
 /// Print rows with aligned columns; the last column is not padded.
 pub fn table(rows: &[Vec<String>]) {

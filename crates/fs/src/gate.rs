@@ -82,10 +82,13 @@ pub struct Opened {
     pub redacted: bool,
 }
 
+/// Decides on a thread that may wait.
+pub type Decide = Box<dyn FnOnce(&Cancel) -> Result<Opened, Refused> + Send>;
+
 /// A verdict, or the promise of one from a thread that may wait for a person.
 pub enum Opening {
     Now(Result<Opened, Refused>),
-    Later(Box<dyn FnOnce(&Cancel) -> Result<Opened, Refused> + Send>),
+    Later(Decide),
 }
 
 /// Set when the waiting caller was interrupted.

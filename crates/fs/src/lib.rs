@@ -11,6 +11,8 @@ mod requests;
 mod server;
 mod tree;
 
-pub use gate::{Cancel, ChangeKind, ChangeRequest, Gate, Object, ObjectKind, OpenRequest, Opened, Opening, Refused};
+pub use gate::{
+    Cancel, ChangeKind, ChangeRequest, Gate, Object, ObjectKind, OpenRequest, Opened, Opening, Refused,
+};
 pub use server::{Options, Server, serve};
 pub use tree::{Attributes, Opened as OpenedFile, Tree, TreeError};

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use crate::gate::{Cancel, ChangeKind, ChangeRequest, Object, ObjectKind, OpenRequest, Opened, Opening, Refused};
+use crate::gate::{
+    Cancel, ChangeKind, ChangeRequest, Object, ObjectKind, OpenRequest, Opened, Opening, Refused,
+};
 use crate::protocol::{Header, MAX_IO, Reader, Reply, Short, op, open as open_flag};
 use crate::server::{Handle, MAX_WAITING, Shared};
 use crate::tree::{Attributes, join};
@@ -312,7 +314,9 @@ fn readlink(shared: &Shared, header: Header) -> Answer {
 fn symlink(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let path = child(shared, header.node, body.name()?)?;
     let target = std::str::from_utf8(body.name()?).map_err(|_| Failed(Errno::ILSEQ.raw_os_error()))?;
-    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || shared.tree.make_link(&path, target))?;
+    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || {
+        shared.tree.make_link(&path, target)
+    })?;
     made(shared, &path)
 }
 
@@ -322,14 +326,18 @@ fn mknod(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     if mode & 0o170_000 != 0o100_000 && mode & 0o170_000 != 0 {
         return Err(Errno::PERM.into());
     }
-    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || shared.tree.create(&path, mode & !umask))?;
+    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || {
+        shared.tree.create(&path, mode & !umask)
+    })?;
     made(shared, &path)
 }
 
 fn mkdir(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let (mode, umask) = (body.u32()?, body.u32()?);
     let path = child(shared, header.node, body.name()?)?;
-    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || shared.tree.make_dir(&path, mode & !umask))?;
+    staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || {
+        shared.tree.make_dir(&path, mode & !umask)
+    })?;
     made(shared, &path)
 }
 

@@ -47,11 +47,14 @@ pub(crate) struct Shared {
     pub options: Options,
     pub nodes: RwLock<Nodes>,
     pub handles: RwLock<HashMap<u64, Arc<Handle>>>,
-    pub folders: Mutex<HashMap<u64, Arc<Vec<(String, crate::tree::Attributes)>>>>,
+    pub folders: Mutex<HashMap<u64, Listing>>,
     pub next_handle: AtomicU64,
     pub waiting: Mutex<HashMap<u64, Cancel>>,
     pub ended: AtomicBool,
 }
+
+/// The entries of an open folder, as they were when it was opened.
+pub(crate) type Listing = Arc<Vec<(String, crate::tree::Attributes)>>;
 
 /// An open file.
 pub(crate) struct Handle {

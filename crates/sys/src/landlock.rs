@@ -82,8 +82,13 @@ pub fn restrict(abi: u32, trees: &[(BorrowedFd<'_>, u64)]) -> io::Result<()> {
         let ruleset = OwnedFd::from_raw_fd(i32::try_from(raw).map_err(io::Error::other)?);
         for (tree, allowed) in trees {
             let rule = PathBeneath { allowed_access: allowed & all, parent_fd: tree.as_raw_fd() };
-            let done =
-                libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, &raw const rule, 0);
+            let done = libc::syscall(
+                libc::SYS_landlock_add_rule,
+                ruleset.as_raw_fd(),
+                PATH_BENEATH,
+                &raw const rule,
+                0,
+            );
             if done == -1 {
                 return Err(io::Error::last_os_error());
             }

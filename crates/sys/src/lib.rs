@@ -13,7 +13,8 @@ mod terminal;
 pub use confine::{confine_vault, confine_worker, harden};
 pub use mount::{ReadOnly, set_mount_attributes};
 pub use process::{
-    Forked, bring_up_loopback, clear_capabilities, clone_into_namespaces, close_all_but_stdio, die_with_parent, exec, exit_now,
-    fork, keep_no_privileges, set_dumpable, set_host_name, set_ids, signal_descriptor, signal_everybody, take_signal, wait_child,
+    Forked, bring_up_loopback, clear_capabilities, clone_into_namespaces, close_all_but_stdio,
+    die_with_parent, exec, exit_now, fork, keep_no_privileges, set_dumpable, set_host_name, set_ids,
+    signal_descriptor, signal_everybody, take_signal, wait_child,
 };
-pub use terminal::{own_terminal, window_size, set_window_size};
+pub use terminal::{own_terminal, set_window_size, window_size};

@@ -14,7 +14,12 @@ pub enum ReadOnly {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn set_mount_attributes(mount: BorrowedFd<'_>, read_only: ReadOnly, devices: bool, recursive: bool) -> io::Result<()> {
+pub fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    read_only: ReadOnly,
+    devices: bool,
+    recursive: bool,
+) -> io::Result<()> {
     #[repr(C)]
     struct Attributes {
         set: u64,

@@ -189,7 +189,8 @@ pub fn take_signal(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
 pub fn wait_child(pid: i32, block: bool) -> io::Result<Option<(i32, i32, bool)>> {
     let mut status = 0;
     // SAFETY: `status` lives through the call.
-    let got = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | if block { 0 } else { libc::WNOHANG }) };
+    let got =
+        unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | if block { 0 } else { libc::WNOHANG }) };
     if got == -1 {
         let error = io::Error::last_os_error();
         return match error.raw_os_error() {
@@ -212,7 +213,8 @@ pub fn wait_child(pid: i32, block: bool) -> io::Result<Option<(i32, i32, bool)>>
 /// # Errors
 /// What the kernel says.
 pub fn close_all_but_stdio(but: &[i32]) -> io::Result<()> {
-    let mut kept: Vec<u32> = but.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
+    let mut kept: Vec<u32> =
+        but.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd > 2).collect();
     kept.sort_unstable();
     let mut first: u32 = 3;
     for fd in kept {
@@ -233,7 +235,8 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
 /// set to their defaults first.
 #[must_use]
 pub fn exec(command: &[OsString], environment: &[(OsString, OsString)]) -> io::Error {
-    let Ok(arguments) = command.iter().map(|a| CString::new(a.as_bytes())).collect::<Result<Vec<_>, _>>() else {
+    let Ok(arguments) = command.iter().map(|a| CString::new(a.as_bytes())).collect::<Result<Vec<_>, _>>()
+    else {
         return io::Error::from_raw_os_error(libc::EINVAL);
     };
     let pairs = environment.iter().map(|(k, v)| {
@@ -274,7 +277,8 @@ fn candidates(name: &OsStr, environment: &[(OsString, OsString)]) -> Vec<Vec<u8>
     if name.as_bytes().contains(&b'/') {
         return vec![name.as_bytes().to_vec()];
     }
-    let path = environment.iter().find(|(k, _)| k == "PATH").map(|(_, v)| v.as_bytes().to_vec()).unwrap_or_default();
+    let path =
+        environment.iter().find(|(k, _)| k == "PATH").map(|(_, v)| v.as_bytes().to_vec()).unwrap_or_default();
     path.split(|b| *b == b':')
         .filter(|d| d.starts_with(b"/"))
         .map(|d| [d, b"/", name.as_bytes()].concat())

@@ -61,7 +61,9 @@ pub fn receive(listener: BorrowedFd<'_>) -> io::Result<Option<Notification>> {
         if libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &raw mut raw) == -1 {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
-                Some(libc::ENOENT | libc::EINTR) => Ok(Some(Notification { id: 0, pid: 0, nr: -1, args: [0; 6] })),
+                Some(libc::ENOENT | libc::EINTR) => {
+                    Ok(Some(Notification { id: 0, pid: 0, nr: -1, args: [0; 6] }))
+                }
                 _ => Err(error),
             };
         }

@@ -33,7 +33,8 @@ impl Table {
     /// The distinct values of a column, sorted.
     #[must_use]
     pub fn distinct(&self, column: u16) -> Vec<String> {
-        let mut values: Vec<String> = self.rows.iter().filter_map(|r| r.get(usize::from(column)).cloned()).collect();
+        let mut values: Vec<String> =
+            self.rows.iter().filter_map(|r| r.get(usize::from(column)).cloned()).collect();
         values.sort();
         values.dedup();
         values
@@ -82,7 +83,8 @@ fn build(data: &Table, r: u16, c: u16, v: u16, value: &str) -> Result<Vec<u8>, X
     for (y, name) in (1u32..).zip(&rows) {
         sheet.write_with_format(y, 0, name, &bold)?;
         for x in 1..total_column {
-            let formula = format!("=SUMIFS({},{},$A{},{},{}$1)", range(v), range(r), y + 1, range(c), name_of(x));
+            let formula =
+                format!("=SUMIFS({},{},$A{},{},{}$1)", range(v), range(r), y + 1, range(c), name_of(x));
             sheet.write_formula(y, x, Formula::new(formula))?;
         }
         let sum = format!("=SUM(B{0}:{1}{0})", y + 1, name_of(total_column - 1));

@@ -12,9 +12,9 @@ use chaperone_fs::{ObjectKind as FsKind, Tree};
 use chaperone_vault::CapabilitySigner;
 use rmcp::model::JsonObject;
 use rustix::io::Errno;
-use tokio_util::sync::CancellationToken;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
 use super::tools::{self, Encoding};
 use crate::files::of_fs;
@@ -45,7 +45,6 @@ struct Place<'a> {
     tree: &'a Arc<Tree>,
     /// Relative to the mount.
     below: String,
-    path: String,
 }
 
 type Answer = Result<Value, Failure>;
@@ -79,13 +78,16 @@ impl Call<'_> {
     fn list_capabilities(&self, _: tools::NoArguments) -> Answer {
         self.session.authenticate()?;
         let held = self.session.capability.read().clone();
-        let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
+        let held =
+            held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
         let claims = held.verified.claims();
         let mut permissions: Vec<Value> = claims.permissions.iter().map(|p| json!(p)).collect();
         for grant in self.session.grants.read().iter() {
             permissions.extend(grant.verified.claims().permissions.iter().map(|p| json!(p)));
         }
-        Ok(json!({ "agent": self.session.name, "session": self.session.id, "expires": claims.exp, "permissions": permissions }))
+        Ok(
+            json!({ "agent": self.session.name, "session": self.session.id, "expires": claims.exp, "permissions": permissions }),
+        )
     }
 
     async fn list_directory(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
@@ -101,7 +103,8 @@ impl Call<'_> {
                 .filter_map(|m| m.at.strip_prefix(&prefix)?.split('/').next())
                 .collect();
             self.session.authenticate()?;
-            let entries: Vec<Value> = names.iter().map(|n| json!({ "name": n, "kind": "dir", "size": 0 })).collect();
+            let entries: Vec<Value> =
+                names.iter().map(|n| json!({ "name": n, "kind": "dir", "size": 0 })).collect();
             return if entries.is_empty() { Err(not_here(&path)) } else { Ok(json!({ "entries": entries })) };
         }
         let place = self.place(&path)?;
@@ -127,8 +130,11 @@ impl Call<'_> {
         let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &path))?;
         let granted = self.ask(self.deed("list", &path, of_fs(&seen.object)), cancelled).await?;
         self.done(&granted, "list", &path, true, 0)?;
-        let modified = jiff::Timestamp::from_nanosecond(seen.object.mtime_ns).map(|t| t.to_string()).unwrap_or_default();
-        Ok(json!({ "path": path, "kind": kind(seen.object.kind), "size": seen.object.size, "modified": modified, "staged": seen.object.staged }))
+        let modified =
+            jiff::Timestamp::from_nanosecond(seen.object.mtime_ns).map(|t| t.to_string()).unwrap_or_default();
+        Ok(
+            json!({ "path": path, "kind": kind(seen.object.kind), "size": seen.object.size, "modified": modified, "staged": seen.object.staged }),
+        )
     }
 
     async fn read_file(&self, a: tools::ReadFile, cancelled: &CancellationToken) -> Answer {
@@ -139,12 +145,17 @@ impl Call<'_> {
         self.done(&granted, "read", &path, read.is_ok(), read.as_ref().map_or(0, |b| b.len() as u64))?;
         let bytes = read.map_err(|e| Failure::new("io_error", format!("{path}: {e}")))?;
         let eof = a.offset + bytes.len() as u64 >= size;
-        let hash = granted.released.as_ref().map(|r| format!("sha256:{}", hex::encode(r.version))).unwrap_or_default();
+        let hash = granted
+            .released
+            .as_ref()
+            .map(|r| format!("sha256:{}", hex::encode(r.version)))
+            .unwrap_or_default();
         let (content, encoding) = match a.encoding {
             Encoding::Base64 => (BASE64.encode(&bytes), "base64"),
             Encoding::Text => {
                 let text = String::from_utf8(bytes).map_err(|_| {
-                    Failure::new("not_text", format!("{path} is not UTF-8 text")).advise("read it with encoding base64")
+                    Failure::new("not_text", format!("{path} is not UTF-8 text"))
+                        .advise("read it with encoding base64")
                 })?;
                 (text, "text")
             }
@@ -158,15 +169,21 @@ impl Call<'_> {
         let (granted, file, size) = self.open_for_reading(&path, cancelled).await?;
         if size > MAX_CSV {
             self.done(&granted, "read", &path, false, 0)?;
-            return Err(Failure::new("too_large", format!("{path} has {size} bytes; get_csv takes at most {MAX_CSV}"))
-                .advise("read it in ranges with read_file"));
+            return Err(Failure::new(
+                "too_large",
+                format!("{path} has {size} bytes; get_csv takes at most {MAX_CSV}"),
+            )
+            .advise("read it in ranges with read_file"));
         }
         let bytes = read_range(&file, 0, size);
         self.done(&granted, "read", &path, bytes.is_ok(), size)?;
         let bytes = bytes.map_err(|e| Failure::new("io_error", format!("{path}: {e}")))?;
-        let table = parse_csv(&bytes, a.offset, a.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS))
-            .map_err(|e| Failure::new("not_csv", format!("{path} is not CSV: {e}")).advise("read it with read_file"))?;
-        Ok(json!({ "header": table.header, "types": table.types, "rows": table.rows, "total_rows": table.total, "redacted": granted.redacted }))
+        let table = parse_csv(&bytes, a.offset, a.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS)).map_err(|e| {
+            Failure::new("not_csv", format!("{path} is not CSV: {e}")).advise("read it with read_file")
+        })?;
+        Ok(
+            json!({ "header": table.header, "types": table.types, "rows": table.rows, "total_rows": table.total, "redacted": granted.redacted }),
+        )
     }
 
     async fn write_file(&self, a: tools::WriteFile, append: bool, cancelled: &CancellationToken) -> Answer {
@@ -197,7 +214,9 @@ impl Call<'_> {
             }
             _ => None,
         };
-        let granted = self.ask(self.deed(action, path, there.as_ref().map_or(Object::ABSENT, of_fs)), cancelled).await?;
+        let granted = self
+            .ask(self.deed(action, path, there.as_ref().map_or(Object::ABSENT, of_fs)), cancelled)
+            .await?;
         self.session.counters.writes.fetch_add(1, Ordering::Relaxed);
         let written = (|| {
             let opened = match there {
@@ -262,14 +281,20 @@ impl Call<'_> {
             return Err(Failure::new("too_many_blobs", format!("{MAX_BLOBS} blobs are staged already"))
                 .advise("save them with save_workbook first"));
         }
-        let made = rustix::fs::memfd_create("blob", rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING)
-            .and_then(|fd| {
-                let file = File::from(fd);
-                file.write_all_at(&bytes, 0).map_err(io_errno)?;
-                rustix::fs::fcntl_add_seals(&file, rustix::fs::SealFlags::WRITE | rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SHRINK)?;
-                Ok(file)
-            })
-            .map_err(|e| Failure::new("no_memory", format!("the blob cannot be staged: {e}")))?;
+        let made = rustix::fs::memfd_create(
+            "blob",
+            rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING,
+        )
+        .and_then(|fd| {
+            let file = File::from(fd);
+            file.write_all_at(&bytes, 0).map_err(io_errno)?;
+            rustix::fs::fcntl_add_seals(
+                &file,
+                rustix::fs::SealFlags::WRITE | rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SHRINK,
+            )?;
+            Ok(file)
+        })
+        .map_err(|e| Failure::new("no_memory", format!("the blob cannot be staged: {e}")))?;
         blobs.insert(hash.clone(), Arc::new(made));
         Ok(json!({ "content_hash": hash, "size": bytes.len() }))
     }
@@ -277,11 +302,13 @@ impl Call<'_> {
     async fn save_workbook(&self, a: tools::SaveWorkbook, cancelled: &CancellationToken) -> Answer {
         let path = tools::path(&a.dest_path)?;
         if !path.to_lowercase().ends_with(".xlsx") {
-            return Err(Failure::new("not_a_workbook", "save_workbook writes .xlsx files").advise("give a path that ends in .xlsx"));
+            return Err(Failure::new("not_a_workbook", "save_workbook writes .xlsx files")
+                .advise("give a path that ends in .xlsx"));
         }
         let blob = self.session.blobs.lock().get(&a.content_hash).cloned();
         let blob = blob.ok_or_else(|| {
-            Failure::new("no_such_blob", "no staged blob has this content_hash").advise("stage the workbook with stage_blob first")
+            Failure::new("no_such_blob", "no staged blob has this content_hash")
+                .advise("stage the workbook with stage_blob first")
         })?;
         let size = blob.metadata().map_err(|e| Failure::new("io_error", e.to_string()))?.len();
         let bytes = read_range(&blob, 0, size).map_err(|e| Failure::new("io_error", e.to_string()))?;
@@ -306,19 +333,29 @@ impl Call<'_> {
     async fn request_elevation(&self, a: tools::RequestElevation, cancelled: &CancellationToken) -> Answer {
         let path = tools::path(a.path.trim_end_matches("/**").trim_end_matches("/*"))?;
         let pattern = if a.path.ends_with("/**") || a.path.ends_with("/*") {
-            format!("{}{}", chaperone_capability::escape_path(&path), a.path.get(a.path.rfind("/*").unwrap_or(0)..).unwrap_or_default())
+            format!(
+                "{}{}",
+                chaperone_capability::escape_path(&path),
+                a.path.get(a.path.rfind("/*").unwrap_or(0)..).unwrap_or_default()
+            )
         } else {
             chaperone_capability::escape_path(&path)
         };
         let action = ["read", "write", "append", "list", "delete", "rename"]
             .into_iter()
             .find(|known| *known == a.action)
-            .ok_or_else(|| Failure::new("bad_arguments", "the action must be read, write, append, list, delete or rename"))?;
+            .ok_or_else(|| {
+                Failure::new(
+                    "bad_arguments",
+                    "the action must be read, write, append, list, delete or rename",
+                )
+            })?;
         let seconds = a.seconds.unwrap_or(600).clamp(1, grants::MAX_ELEVATION);
         let mut deed = self.deed("elevate", &path, Object::ABSENT);
         deed.to = Some(format!("{action} {pattern} for {seconds} s"));
         deed.justification = Some(a.reason);
-        deed.change = Some(json!({ "elevate": { "action": action, "pattern": pattern, "seconds": seconds } }));
+        deed.change =
+            Some(json!({ "elevate": { "action": action, "pattern": pattern, "seconds": seconds } }));
         let granted = self.ask(deed, cancelled).await?;
         let signer = CapabilitySigner(self.broker.vault.client());
         let held = grants::elevation(self.session, &signer, &self.broker.issuer, action, &pattern, seconds)?;
@@ -331,7 +368,10 @@ impl Call<'_> {
         self.session.authenticate()?;
         let mut permissions = Vec::new();
         for p in a.permissions {
-            let action = p.action.parse().map_err(|e: chaperone_capability::Rejection| Failure::new(e.code(), e.to_string()))?;
+            let action = p
+                .action
+                .parse()
+                .map_err(|e: chaperone_capability::Rejection| Failure::new(e.code(), e.to_string()))?;
             permissions.push(chaperone_capability::PermissionClaim::path(action, p.path));
         }
         let now = u64::try_from(clock::unix()).unwrap_or(0);
@@ -344,8 +384,15 @@ impl Call<'_> {
         let signer = CapabilitySigner(self.broker.vault.client());
         let (token, jti) = grants::attenuated(self.session, &signer, &narrowing, a.holder.as_deref())?;
         let payload = json!({ "jti": jti, "permissions": narrowing.permissions });
-        self.broker.pipeline.records.event(self.session, "attenuate", &jti, &payload, chaperone_audit::Durability::Synced)?;
-        let exp = chaperone_capability::inspect(&token).ok().and_then(|c| c.last().map(|c| c.exp)).unwrap_or(0);
+        self.broker.pipeline.records.event(
+            self.session,
+            "attenuate",
+            &jti,
+            &payload,
+            chaperone_audit::Durability::Synced,
+        )?;
+        let exp =
+            chaperone_capability::inspect(&token).ok().and_then(|c| c.last().map(|c| c.exp)).unwrap_or(0);
         Ok(json!({ "token": token, "jti": jti, "expires": exp }))
     }
 
@@ -373,10 +420,11 @@ impl Call<'_> {
         let (index, below) = self.session.mount_of(path).ok_or_else(|| not_here(path))?;
         let mount = self.session.mounts.get(index).ok_or_else(|| not_here(path))?;
         let tree = mount.tree.as_ref().ok_or_else(|| {
-            Failure::new("not_mediated", format!("{} is not mediated", mount.at)).advise("use the files of this mount directly")
+            Failure::new("not_mediated", format!("{} is not mediated", mount.at))
+                .advise("use the files of this mount directly")
         })?;
         self.not_through_a_link(tree, below, path)?;
-        Ok(Place { mount, tree, below: below.to_owned(), path: path.to_owned() })
+        Ok(Place { mount, tree, below: below.to_owned() })
     }
 
     /// The RPC follows no link: what is behind one has a name of its own.
@@ -388,7 +436,8 @@ impl Call<'_> {
             }
             at.push_str(name);
             if tree.attributes(&at).is_ok_and(|s| s.object.kind == FsKind::Symlink) && at != below {
-                return Err(Failure::new("through_a_link", format!("{path} leads through a link")).advise("use the real path"));
+                return Err(Failure::new("through_a_link", format!("{path} leads through a link"))
+                    .advise("use the real path"));
             }
         }
         Ok(())
@@ -431,12 +480,21 @@ impl Call<'_> {
                     }
                 };
                 drop(guard);
-                answer.map_err(|_| Failure::new("internal_error", "a fault inside the broker"))?.map_err(|r| r.failure)
+                answer
+                    .map_err(|_| Failure::new("internal_error", "a fault inside the broker"))?
+                    .map_err(|r| r.failure)
             }
         }
     }
 
-    fn done(&self, granted: &Authorized, action: &'static str, path: &str, ok: bool, bytes: u64) -> Result<(), Failure> {
+    fn done(
+        &self,
+        granted: &Authorized,
+        action: &'static str,
+        path: &str,
+        ok: bool,
+        bytes: u64,
+    ) -> Result<(), Failure> {
         let done = Done { intent: granted.intent, action, path, ok, bytes, detail: None };
         self.broker.pipeline.outcome(self.session, &done)
     }
@@ -525,7 +583,9 @@ fn read_range(file: &File, offset: u64, length: u64) -> std::io::Result<Vec<u8>>
 fn decode(content: String, encoding: Encoding) -> Result<Vec<u8>, Failure> {
     match encoding {
         Encoding::Text => Ok(content.into_bytes()),
-        Encoding::Base64 => BASE64.decode(content).map_err(|_| Failure::new("bad_arguments", "the content is not base64")),
+        Encoding::Base64 => {
+            BASE64.decode(content).map_err(|_| Failure::new("bad_arguments", "the content is not base64"))
+        }
     }
 }
 
@@ -538,7 +598,8 @@ fn absolute(mount: &LiveMount, path: &str) -> String {
 }
 
 fn not_here(path: &str) -> Failure {
-    Failure::new("not_found", format!("{path} is in no mount of this session")).advise("list /workspace to see what there is")
+    Failure::new("not_found", format!("{path} is in no mount of this session"))
+        .advise("list /workspace to see what there is")
 }
 
 fn kind(kind: FsKind) -> &'static str {

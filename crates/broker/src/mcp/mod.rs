@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation, ListToolsResult,
-    PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer, ServiceExt};
 use serde_json::{Value, json};
@@ -33,7 +33,12 @@ const MAX_MESSAGE: usize = tools::MAX_ARGUMENTS + (1 << 16);
 ///
 /// # Errors
 /// When the conversation cannot be set up; a peer that misbehaves merely ends it.
-pub fn serve(broker: &Arc<Broker>, session: &Arc<Session>, stream: UnixStream, pid: Option<u32>) -> std::io::Result<()> {
+pub fn serve(
+    broker: &Arc<Broker>,
+    session: &Arc<Session>,
+    stream: UnixStream,
+    pid: Option<u32>,
+) -> std::io::Result<()> {
     stream.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let agent = Agent {
@@ -96,7 +101,8 @@ impl ServerHandler for Agent {
         }
         if self.in_flight.fetch_add(1, Ordering::AcqRel) >= MAX_IN_FLIGHT {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
-            let busy = Failure::new("too_many_calls", format!("{MAX_IN_FLIGHT} calls run already")).advise("wait for their answers");
+            let busy = Failure::new("too_many_calls", format!("{MAX_IN_FLIGHT} calls run already"))
+                .advise("wait for their answers");
             return Ok(refused(&busy).into());
         }
         let call = calls::Call { broker: &self.broker, session: &self.session, pid: self.pid };

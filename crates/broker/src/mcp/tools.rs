@@ -170,7 +170,8 @@ pub fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Fa
     if depth(&value) > MAX_DEPTH {
         return Err(Failure::new("too_deep", format!("the arguments nest deeper than {MAX_DEPTH} levels")));
     }
-    serde_json::from_value(value).map_err(|e| Failure::new("bad_arguments", format!("the arguments are not right: {e}")))
+    serde_json::from_value(value)
+        .map_err(|e| Failure::new("bad_arguments", format!("the arguments are not right: {e}")))
 }
 
 /// A normalised absolute path below `/workspace`, or why not.
@@ -179,7 +180,10 @@ pub fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Fa
 /// `bad_path` for anything that is not already in its one normal form: nothing is repaired or decoded, so no
 /// two spellings of a path can be judged differently.
 pub fn path(text: &str) -> Result<String, Failure> {
-    let bad = |why: &str| Err(Failure::new("bad_path", format!("the path {why}")).advise("use an absolute path below /workspace"));
+    let bad = |why: &str| {
+        Err(Failure::new("bad_path", format!("the path {why}"))
+            .advise("use an absolute path below /workspace"))
+    };
     if text.len() > MAX_PATH {
         return bad("is too long");
     }
@@ -205,30 +209,96 @@ pub fn path(text: &str) -> Result<String, Failure> {
 #[must_use]
 pub fn all() -> Vec<Tool> {
     let read_only = || ToolAnnotations::new().read_only(true).open_world(false);
-    let writes = |destructive| ToolAnnotations::new().read_only(false).destructive(destructive).open_world(false);
+    let writes =
+        |destructive| ToolAnnotations::new().read_only(false).destructive(destructive).open_world(false);
     vec![
-        tool::<NoArguments>("list_capabilities", "What this session may do, until when", read_only(), json!({
-            "agent": string(), "session": string(), "expires": integer(), "permissions": array() })),
-        tool::<OnPath>("list_directory", "The entries of a folder", read_only(), json!({ "entries": array() })),
-        tool::<OnPath>("stat", "Kind, size and time of a file or folder", read_only(), json!({
-            "path": string(), "kind": string(), "size": integer(), "modified": string(), "staged": { "type": "boolean" } })),
-        tool::<ReadFile>("read_file", "Read a file or a part of it, as text or base64", read_only(), json!({
+        tool::<NoArguments>(
+            "list_capabilities",
+            "What this session may do, until when",
+            read_only(),
+            json!({
+            "agent": string(), "session": string(), "expires": integer(), "permissions": array() }),
+        ),
+        tool::<OnPath>(
+            "list_directory",
+            "The entries of a folder",
+            read_only(),
+            json!({ "entries": array() }),
+        ),
+        tool::<OnPath>(
+            "stat",
+            "Kind, size and time of a file or folder",
+            read_only(),
+            json!({
+            "path": string(), "kind": string(), "size": integer(), "modified": string(), "staged": { "type": "boolean" } }),
+        ),
+        tool::<ReadFile>(
+            "read_file",
+            "Read a file or a part of it, as text or base64",
+            read_only(),
+            json!({
             "content": string(), "encoding": string(), "size": integer(), "offset": integer(), "eof": { "type": "boolean" },
-            "redacted": { "type": "boolean" }, "content_hash": string() })),
-        tool::<WriteFile>("write_file", "Write a whole file (staged until the person commits)", writes(true), written()),
+            "redacted": { "type": "boolean" }, "content_hash": string() }),
+        ),
+        tool::<WriteFile>(
+            "write_file",
+            "Write a whole file (staged until the person commits)",
+            writes(true),
+            written(),
+        ),
         tool::<WriteFile>("append_file", "Append to a file (staged)", writes(false), written()),
-        tool::<OnPath>("delete", "Delete a file or an empty folder (staged)", writes(true), json!({ "path": string(), "state": string() })),
-        tool::<Rename>("rename", "Rename or move a file or folder (staged)", writes(true), json!({ "path": string(), "from": string(), "state": string() })),
-        tool::<GetCsv>("get_csv", "The rows of a CSV file with header and column types", read_only(), json!({
-            "header": array(), "types": array(), "rows": array(), "total_rows": integer(), "redacted": { "type": "boolean" } })),
-        tool::<StageBlob>("stage_blob", "Stage content under its hash, for save_workbook", writes(false), json!({ "content_hash": string(), "size": integer() })),
-        tool::<SaveWorkbook>("save_workbook", "Validate a staged workbook and save it (staged)", writes(true), written()),
-        tool::<RequestElevation>("request_elevation", "Ask the person for more, for a short time", writes(false), json!({ "granted": { "type": "boolean" }, "expires": integer(), "jti": string() })),
-        tool::<Attenuate>("attenuate_capability", "A narrower capability for a sub-agent", read_only(), json!({ "token": string(), "jti": string(), "expires": integer() })),
+        tool::<OnPath>(
+            "delete",
+            "Delete a file or an empty folder (staged)",
+            writes(true),
+            json!({ "path": string(), "state": string() }),
+        ),
+        tool::<Rename>(
+            "rename",
+            "Rename or move a file or folder (staged)",
+            writes(true),
+            json!({ "path": string(), "from": string(), "state": string() }),
+        ),
+        tool::<GetCsv>(
+            "get_csv",
+            "The rows of a CSV file with header and column types",
+            read_only(),
+            json!({
+            "header": array(), "types": array(), "rows": array(), "total_rows": integer(), "redacted": { "type": "boolean" } }),
+        ),
+        tool::<StageBlob>(
+            "stage_blob",
+            "Stage content under its hash, for save_workbook",
+            writes(false),
+            json!({ "content_hash": string(), "size": integer() }),
+        ),
+        tool::<SaveWorkbook>(
+            "save_workbook",
+            "Validate a staged workbook and save it (staged)",
+            writes(true),
+            written(),
+        ),
+        tool::<RequestElevation>(
+            "request_elevation",
+            "Ask the person for more, for a short time",
+            writes(false),
+            json!({ "granted": { "type": "boolean" }, "expires": integer(), "jti": string() }),
+        ),
+        tool::<Attenuate>(
+            "attenuate_capability",
+            "A narrower capability for a sub-agent",
+            read_only(),
+            json!({ "token": string(), "jti": string(), "expires": integer() }),
+        ),
     ]
 }
 
-fn tool<T: JsonSchema>(name: &'static str, description: &'static str, hints: ToolAnnotations, output: Value) -> Tool {
+fn tool<T: JsonSchema>(
+    name: &'static str,
+    description: &'static str,
+    hints: ToolAnnotations,
+    output: Value,
+) -> Tool {
     let mut schema = schemars::schema_for!(T).to_value();
     if let Value::Object(map) = &mut schema {
         map.remove("$schema");
@@ -284,7 +354,16 @@ mod tests {
     fn a_path_has_one_spelling_only() {
         assert_eq!(path("/workspace/a b/ü.csv").unwrap(), "/workspace/a b/ü.csv");
         assert_eq!(path("/workspace/").unwrap(), "/workspace");
-        for bad in ["/etc/passwd", "workspace/a", "/workspace/../etc", "/workspace//a", "/workspace/./a", "/workspacex", "/workspace/a\0b", ""] {
+        for bad in [
+            "/etc/passwd",
+            "workspace/a",
+            "/workspace/../etc",
+            "/workspace//a",
+            "/workspace/./a",
+            "/workspacex",
+            "/workspace/a\0b",
+            "",
+        ] {
             assert!(path(bad).is_err(), "{bad:?}");
         }
         assert!(path(&format!("/workspace/{}", "x".repeat(300))).is_err());

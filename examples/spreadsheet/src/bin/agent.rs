@@ -44,7 +44,8 @@ fn work(server: &[String]) -> Result<u32, String> {
     saved += 1;
 
     // Through the file system, as any program would.
-    let text = std::fs::read_to_string("/workspace/reports/headcount.csv").map_err(|e| format!("headcount.csv: {e}"))?;
+    let text = std::fs::read_to_string("/workspace/reports/headcount.csv")
+        .map_err(|e| format!("headcount.csv: {e}"))?;
     let headcount = Table::parse(&text)?;
     println!("agent: headcount.csv has {} rows", headcount.rows.len());
     let book = pivot(&headcount, "department", "site", "heads")?;
@@ -73,7 +74,11 @@ fn by_department(employees: &Table) -> Table {
     };
     Table {
         header: ["department", "kind", "bonus"].map(str::to_owned).to_vec(),
-        rows: employees.rows.iter().map(|r| vec![cell(r, department), "yearly".into(), cell(r, bonus)]).collect(),
+        rows: employees
+            .rows
+            .iter()
+            .map(|r| vec![cell(r, department), "yearly".into(), cell(r, bonus)])
+            .collect(),
     }
 }
 
@@ -88,7 +93,11 @@ fn save(mcp: &mut Client, dest: &str, book: &[u8]) -> Result<(), String> {
 
 fn table(answer: &Value) -> Result<Table, String> {
     let strings = |v: &Value| -> Vec<String> {
-        v.as_array().into_iter().flatten().map(|c| c.as_str().map_or_else(|| c.to_string(), str::to_owned)).collect()
+        v.as_array()
+            .into_iter()
+            .flatten()
+            .map(|c| c.as_str().map_or_else(|| c.to_string(), str::to_owned))
+            .collect()
     };
     let header = strings(&answer["header"]);
     if header.is_empty() {

@@ -14,8 +14,18 @@ const SITES: [&str; 4] = ["Berlin", "Lisbon", "Oslo", "Toronto"];
 const FIRST: [&str; 12] =
     ["Ada", "Bruno", "Chiara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Katya", "Luis"];
 const LAST: [&str; 12] = [
-    "Almeida", "Bergström", "Castro", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ivanova", "Jensen",
-    "Kowalski", "Lindqvist",
+    "Almeida",
+    "Bergström",
+    "Castro",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "Garcia",
+    "Haddad",
+    "Ivanova",
+    "Jensen",
+    "Kowalski",
+    "Lindqvist",
 ];
 
 fn main() -> ExitCode {

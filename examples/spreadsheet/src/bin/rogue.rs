@@ -44,7 +44,10 @@ fn main() -> ExitCode {
     ] {
         attempt(name, secret(&format!("{home}/{path}"), |t| t.contains(CANARY)));
     }
-    attempt("dot dot", secret("/workspace/reports/../../../../etc/shadow", |t| t.contains("$y$") || t.contains("$6$")));
+    attempt(
+        "dot dot",
+        secret("/workspace/reports/../../../../etc/shadow", |t| t.contains("$y$") || t.contains("$6$")),
+    );
     attempt("proc root", secret("/proc/self/root/etc/shadow", |t| t.contains("$y$") || t.contains("$6$")));
     attempt("proc 1 root", fs::read_dir("/proc/1/root").map(|_| ()).map_err(|e| e.to_string()));
     attempt("symlink out", through_symlink(&home));
@@ -55,8 +58,18 @@ fn main() -> ExitCode {
     match Client::start(&server) {
         Ok(mut mcp) => {
             attempt("rpc shadow", mcp.call("read_file", &json!({ "path": "/etc/shadow" })).map(|_| ()));
-            attempt("rpc dot dot", mcp.call("read_file", &json!({ "path": "/workspace/reports/../../etc/passwd" })).map(|_| ()));
-            attempt("rpc git hook", mcp.call("write_file", &json!({ "path": "/workspace/.git/hooks/pre-commit", "content": "#!/bin/sh\n" })).map(|_| ()));
+            attempt(
+                "rpc dot dot",
+                mcp.call("read_file", &json!({ "path": "/workspace/reports/../../etc/passwd" })).map(|_| ()),
+            );
+            attempt(
+                "rpc git hook",
+                mcp.call(
+                    "write_file",
+                    &json!({ "path": "/workspace/.git/hooks/pre-commit", "content": "#!/bin/sh\n" }),
+                )
+                .map(|_| ()),
+            );
             attempt("webservice formula", webservice(&mut mcp));
         }
         Err(e) => println!("refused rpc: {e}"),
@@ -89,7 +102,11 @@ fn tcp() -> Result<(), String> {
 
 fn dns() -> Result<(), String> {
     let socket = UdpSocket::bind("0.0.0.0:0").map_err(|e| e.to_string())?;
-    socket.send_to(b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01x\x00\x00\x01\x00\x01", "203.0.113.53:53")
+    socket
+        .send_to(
+            b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01x\x00\x00\x01\x00\x01",
+            "203.0.113.53:53",
+        )
         .map(|_| ())
         .map_err(|e| e.to_string())
 }
@@ -99,5 +116,6 @@ fn webservice(mcp: &mut Client) -> Result<(), String> {
     let hash = format!("sha256:{}", hex::encode(Sha256::digest(&book)));
     let encoded = base64::engine::general_purpose::STANDARD.encode(&book);
     mcp.call("stage_blob", &json!({ "content": encoded, "encoding": "base64" }))?;
-    mcp.call("save_workbook", &json!({ "dest_path": "/workspace/out/report.xlsx", "content_hash": hash })).map(|_| ())
+    mcp.call("save_workbook", &json!({ "dest_path": "/workspace/out/report.xlsx", "content_hash": hash }))
+        .map(|_| ())
 }

@@ -7,7 +7,9 @@ pub enum LogError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: another process writes this log; stop it first")]
     Locked { path: PathBuf },
-    #[error("{path}: {what}; run `chaperone audit verify`, keep this folder as evidence and start with a new one")]
+    #[error(
+        "{path}: {what}; run `chaperone audit verify`, keep this folder as evidence and start with a new one"
+    )]
     Corrupt { path: PathBuf, what: String },
     #[error("the record is {len} bytes, the limit is {limit}; shorten its fields")]
     TooLarge { len: usize, limit: usize },

@@ -15,7 +15,12 @@ pub trait Keys: Send + Sync {
     /// The verifier key in signed-note form.
     fn verifier(&self) -> String;
     /// Signs a checkpoint; `consistency` proves that it extends the last signed tree (empty for the first).
-    fn sign_checkpoint(&self, size: u64, root: [u8; 32], consistency: &[[u8; 32]]) -> Result<String, KeyError>;
+    fn sign_checkpoint(
+        &self,
+        size: u64,
+        root: [u8; 32],
+        consistency: &[[u8; 32]],
+    ) -> Result<String, KeyError>;
     /// The largest tree ever signed.
     fn last_signed(&self) -> Result<Option<(u64, [u8; 32])>, KeyError>;
     /// The data key with this id, or the current one.

@@ -49,7 +49,8 @@ pub(crate) fn frame(record: &Record, synced: u64) -> Vec<u8> {
     out.extend((record.leaf.len() as u32).to_be_bytes());
     out.extend((record.sealed.len() as u32).to_be_bytes());
     out.extend(synced.to_be_bytes());
-    let sum = Sha256::new().chain_update(&out).chain_update(&record.leaf).chain_update(&record.sealed).finalize();
+    let sum =
+        Sha256::new().chain_update(&out).chain_update(&record.leaf).chain_update(&record.sealed).finalize();
     out.extend(sum);
     out.extend(&record.leaf);
     out.extend(&record.sealed);

@@ -40,7 +40,9 @@ struct State {
     segment: Arc<File>,
     segment_len: u64,
     records: Vec<Record>,
+    /// Segments with bytes that may not be on disk, oldest first, the current one last.
     dirty: Vec<Arc<File>>,
+    new_files: bool,
     full: Vec<(u64, Vec<Record>)>,
     synced: u64,
     checkpointed: u64,
@@ -93,8 +95,14 @@ impl Log {
             fs::create_dir_all(&path).map_err(|e| LogError::io(&path, e))?;
         }
         let lock_path = dir.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(|e| LogError::io(&lock_path, e))?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| LogError::Locked { path: lock_path })?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|e| LogError::io(&lock_path, e))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| LogError::Locked { path: lock_path })?;
         for item in fs::read_dir(dir.join("tmp")).map_err(|e| LogError::io(dir, e))?.flatten() {
             fs::remove_file(item.path()).map_err(|e| LogError::io(&item.path(), e))?;
         }
@@ -126,7 +134,12 @@ impl Log {
     }
 
     /// Adds one record and returns its `seq`. An error means that nothing was acknowledged: deny.
-    pub fn append(&self, entry: Entry, payload: Option<&serde_json::Value>, durability: Durability) -> Result<u64, LogError> {
+    pub fn append(
+        &self,
+        entry: Entry,
+        payload: Option<&serde_json::Value>,
+        durability: Durability,
+    ) -> Result<u64, LogError> {
         let seq = self.core.append(entry, payload)?;
         if durability == Durability::Synced {
             self.core.sync_through(seq)?;
@@ -135,7 +148,11 @@ impl Log {
     }
 
     /// Adds one record (as `Logged`); the ticket's `wait` makes it `Synced`.
-    pub fn append_async_sync(&self, entry: Entry, payload: Option<&serde_json::Value>) -> Result<SyncTicket, LogError> {
+    pub fn append_async_sync(
+        &self,
+        entry: Entry,
+        payload: Option<&serde_json::Value>,
+    ) -> Result<SyncTicket, LogError> {
         Ok(SyncTicket { core: Arc::clone(&self.core), seq: self.core.append(entry, payload)? })
     }
 
@@ -191,7 +208,8 @@ impl Core {
             self.write(&mut state, step, None)?;
         }
         let seq = self.write(&mut state, entry, json.as_deref())?;
-        let due = state.tree.size - state.checkpointed >= self.options.checkpoint_records || !state.full.is_empty();
+        let due =
+            state.tree.size - state.checkpointed >= self.options.checkpoint_records || !state.full.is_empty();
         drop(state);
         if due {
             self.wake.notify_one();
@@ -207,6 +225,7 @@ impl Core {
             state.full.push((seq / WIDTH as u64 - 1, records));
             state.segment = Arc::clone(&file);
             state.dirty.push(file);
+            state.new_files = true;
             state.segment_len = 0;
         }
         let sealed = json.map(|json| payload::seal(&self.data_key.1, seq, json)).transpose()?;
@@ -247,7 +266,13 @@ impl Core {
         let time_ms = self.options.now_ms;
         let base = Entry { time_ms, source: Source::Log, class_uid: class_uid::API, ..Entry::default() };
         for &intent in lost {
-            let entry = Entry { intent: Some(intent), action: "recovered".into(), effect: "unknown".into(), severity: Severity::High, ..base.clone() };
+            let entry = Entry {
+                intent: Some(intent),
+                action: "recovered".into(),
+                effect: "unknown".into(),
+                severity: Severity::High,
+                ..base.clone()
+            };
             self.write(&mut state, entry, None)?;
         }
         let resource = format!("{cut} bytes of a torn record cut, {} intents closed", lost.len());
@@ -283,22 +308,21 @@ impl Core {
     }
 
     fn sync_now(&self) -> Result<(), LogError> {
-        let (files, size) = {
+        let (files, new_files, size) = {
             let mut state = self.state.lock();
-            (std::mem::take(&mut state.dirty), state.tree.size)
+            (state.dirty.clone(), std::mem::take(&mut state.new_files), state.tree.size)
         };
         let mut result = files.iter().try_for_each(|f| f.sync_data()).map_err(|e| LogError::io(&self.dir, e));
-        if result.is_ok() && size / WIDTH as u64 != self.state.lock().synced / WIDTH as u64 || size <= WIDTH as u64 {
+        if new_files {
             result = result.and_then(|()| layout::sync_dir(&self.dir.join("pending")));
         }
         let mut state = self.state.lock();
         match &result {
             Ok(()) => {
                 state.synced = state.synced.max(size);
-                let current = Arc::clone(&state.segment);
-                if !state.dirty.iter().any(|f| Arc::ptr_eq(f, &current)) {
-                    state.dirty.push(current);
-                }
+                // The last of `files` may have taken more records meanwhile; the others were full.
+                let done = files.len().saturating_sub(1);
+                state.dirty.drain(..done);
             }
             // After a failed fdatasync the kernel may have dropped the pages: never trust this file again.
             Err(e) => state.stopped = Some(e.to_string()),
@@ -369,7 +393,10 @@ impl Core {
             let last = *quit;
             drop(quit);
             // A failure here loses nothing: the records stay in their segments and it is tried again.
-            let behind = { let s = self.state.lock(); s.stopped.is_none() && s.tree.size > s.checkpointed };
+            let behind = {
+                let s = self.state.lock();
+                s.stopped.is_none() && s.tree.size > s.checkpointed
+            };
             let _ = if behind { self.checkpoint().map(drop) } else { self.publish() };
             if last {
                 return;
@@ -388,13 +415,17 @@ fn track(open: &mut BTreeSet<u64>, leaf: &Leaf) {
 
 fn new_segment(dir: &Path, n: u64) -> Result<Arc<File>, LogError> {
     let path = dir.join(layout::pending(n));
-    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|e| LogError::io(&path, e))?;
+    let file =
+        OpenOptions::new().create(true).append(true).open(&path).map_err(|e| LogError::io(&path, e))?;
     Ok(Arc::new(file))
 }
 
 fn recover(dir: &Path, keys: &dyn Keys, options: Options) -> Result<(State, u64, bool), LogError> {
     let checkpoint = match fs::read(dir.join("checkpoint")) {
-        Ok(text) => Some(Checkpoint::open(&text, &keys.verifier()).map_err(|e| LogError::corrupt(&dir.join("checkpoint"), e.to_string()))?),
+        Ok(text) => Some(
+            Checkpoint::open(&text, &keys.verifier())
+                .map_err(|e| LogError::corrupt(&dir.join("checkpoint"), e.to_string()))?,
+        ),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(LogError::io(&dir.join("checkpoint"), e)),
     };
@@ -419,10 +450,15 @@ fn recover(dir: &Path, keys: &dyn Keys, options: Options) -> Result<(State, u64,
         seg.records.iter().for_each(|r| tree.push(&r.leaf));
         if seg.good < bytes.len() {
             if !is_last || tree.size < floor.max(seg.synced) {
-                return Err(LogError::corrupt(&path, format!("record {} is damaged below what was signed or synced", tree.size)));
+                return Err(LogError::corrupt(
+                    &path,
+                    format!("record {} is damaged below what was signed or synced", tree.size),
+                ));
             }
             let file = OpenOptions::new().write(true).open(&path).map_err(|e| LogError::io(&path, e))?;
-            file.set_len(seg.good as u64).and_then(|()| file.sync_all()).map_err(|e| LogError::io(&path, e))?;
+            file.set_len(seg.good as u64)
+                .and_then(|()| file.sync_all())
+                .map_err(|e| LogError::io(&path, e))?;
             cut = (bytes.len() - seg.good) as u64;
         }
         len = seg.good as u64;
@@ -430,23 +466,49 @@ fn recover(dir: &Path, keys: &dyn Keys, options: Options) -> Result<(State, u64,
     }
     for (size, root) in last.into_iter().chain(checkpoint.map(|c| (c.size, c.root))) {
         if size > tree.size || tree.root(size)? != root {
-            return Err(LogError::corrupt(dir, format!("the log does not extend the tree of {size} records that was signed")));
+            return Err(LogError::corrupt(
+                dir,
+                format!("the log does not extend the tree of {size} records that was signed"),
+            ));
         }
     }
     let segment = new_segment(dir, first + full.len() as u64)?;
+    for (n, _) in &full {
+        new_segment(dir, *n)?.sync_data().map_err(|e| LogError::io(dir, e))?;
+    }
     let (open_intents, time_ms) = unfinished(dir, first, &full, &records)?;
     let had = tree.size > 0;
     let dirty = vec![Arc::clone(&segment)];
-    let state = State { tree, segment, segment_len: len, records, dirty, full, synced: 0, checkpointed: floor, time_ms: if had { time_ms } else { options.now_ms }, open_intents, stopped: None, subscribers: Vec::new() };
+    let state = State {
+        tree,
+        segment,
+        segment_len: len,
+        records,
+        dirty,
+        new_files: true,
+        full,
+        synced: 0,
+        checkpointed: floor,
+        time_ms: if had { time_ms } else { options.now_ms },
+        open_intents,
+        stopped: None,
+        subscribers: Vec::new(),
+    };
     Ok((state, cut, had))
 }
 
 /// Intents without outcome since the log was last opened; that opening closed all before it.
-fn unfinished(dir: &Path, first: u64, full: &[(u64, Vec<Record>)], tail: &[Record]) -> Result<(BTreeSet<u64>, u64), LogError> {
+fn unfinished(
+    dir: &Path,
+    first: u64,
+    full: &[(u64, Vec<Record>)],
+    tail: &[Record],
+) -> Result<(BTreeSet<u64>, u64), LogError> {
     let (mut outcomes, mut open) = (BTreeSet::new(), BTreeSet::new());
     let mut scan = |records: &[Record]| -> Result<bool, LogError> {
         for record in records.iter().rev() {
-            let leaf = Leaf::from_bytes(&record.leaf).ok_or_else(|| LogError::corrupt(dir, "a leaf is not canonical"))?;
+            let leaf = Leaf::from_bytes(&record.leaf)
+                .ok_or_else(|| LogError::corrupt(dir, "a leaf is not canonical"))?;
             match leaf.entry.phase {
                 Phase::Intent if !outcomes.contains(&leaf.seq) => drop(open.insert(leaf.seq)),
                 _ => outcomes.extend(leaf.entry.intent),
@@ -462,9 +524,16 @@ fn unfinished(dir: &Path, first: u64, full: &[(u64, Vec<Record>)], tail: &[Recor
         done = done || scan(records)?;
     }
     for n in (0..first).rev() {
-        if done { break }
-        let records = layout::unbundle(&layout::read(dir, &layout::entries(n))?, &layout::read(dir, &layout::payloads(n))?);
-        done = scan(&records.ok_or_else(|| LogError::corrupt(&dir.join(layout::entries(n)), "a malformed bundle"))?)?;
+        if done {
+            break;
+        }
+        let records = layout::unbundle(
+            &layout::read(dir, &layout::entries(n))?,
+            &layout::read(dir, &layout::payloads(n))?,
+        );
+        done = scan(
+            &records.ok_or_else(|| LogError::corrupt(&dir.join(layout::entries(n)), "a malformed bundle"))?,
+        )?;
     }
     Ok((open, 0))
 }

@@ -14,7 +14,9 @@ const HEADER: &str = "c2sp.org/tlog-proof@v1";
 pub fn prove(dir: &Path, vkey: &str, seq: u64) -> Result<String, LogError> {
     let checkpoint = Checkpoint::open(&layout::read(dir, "checkpoint")?, vkey)?;
     if seq >= checkpoint.size {
-        return Err(LogError::Proof(format!("record {seq} is not yet under a checkpoint; run `chaperone audit checkpoint`")));
+        return Err(LogError::Proof(format!(
+            "record {seq} is not yet under a checkpoint; run `chaperone audit checkpoint`"
+        )));
     }
     let mut tree = Tree::load(dir, 0)?;
     for tile in Reader::open(dir)?.tiles(0) {

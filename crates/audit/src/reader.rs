@@ -49,12 +49,13 @@ impl Reader {
     /// Matching leaves, oldest first.
     pub fn query(&self, filter: Filter) -> impl Iterator<Item = Result<Leaf, LogError>> + '_ {
         let limit = filter.limit.unwrap_or(usize::MAX);
-        self.tiles(0).flat_map(|tile| match tile {
-            Ok(records) => records.iter().map(|r| self.leaf(r)).collect::<Vec<_>>(),
-            Err(e) => vec![Err(e)],
-        })
-        .filter(move |leaf| leaf.as_ref().map_or(true, |l| filter.lets(l)))
-        .take(limit)
+        self.tiles(0)
+            .flat_map(|tile| match tile {
+                Ok(records) => records.iter().map(|r| self.leaf(r)).collect::<Vec<_>>(),
+                Err(e) => vec![Err(e)],
+            })
+            .filter(move |leaf| leaf.as_ref().map_or(true, |l| filter.lets(l)))
+            .take(limit)
     }
 
     /// One leaf and, when it has one, its decrypted payload.
@@ -93,7 +94,10 @@ impl Reader {
         if !self.dir.join(&name).exists() {
             return Ok(None);
         }
-        let records = layout::unbundle(&layout::read(&self.dir, &name)?, &layout::read(&self.dir, &layout::payloads(n))?);
+        let records = layout::unbundle(
+            &layout::read(&self.dir, &name)?,
+            &layout::read(&self.dir, &layout::payloads(n))?,
+        );
         records.map(Some).ok_or_else(|| LogError::corrupt(&self.dir.join(name), "a malformed bundle"))
     }
 

@@ -21,7 +21,12 @@ pub(crate) struct Tree {
 impl Tree {
     /// A tree of `tiles` full tiles whose hash tiles lie in `dir`.
     pub fn load(dir: &Path, tiles: u64) -> Result<Self, LogError> {
-        let mut tree = Self { dir: dir.to_owned(), size: tiles * WIDTH as u64, edge: vec![Vec::new()], fresh: BTreeMap::new() };
+        let mut tree = Self {
+            dir: dir.to_owned(),
+            size: tiles * WIDTH as u64,
+            edge: vec![Vec::new()],
+            fresh: BTreeMap::new(),
+        };
         let (mut level, mut below) = (1u8, tiles);
         while below > 0 {
             let start = below - below % WIDTH as u64;

@@ -39,46 +39,71 @@ pub fn verify(dir: &Path, vkey: &str, options: &VerifyOptions<'_>) -> Result<Ver
     let mut tree = Tree::load(dir, 0)?;
     let mut gaps = Gaps::default();
     let numbers = layout::pending_numbers(dir)?;
-    let first = numbers.first().copied().unwrap_or_else(|| { bad.push("pending: the current segment is missing".into()); u64::MAX });
+    let first = numbers.first().copied().unwrap_or_else(|| {
+        bad.push("pending: the current segment is missing".into());
+        u64::MAX
+    });
     for n in 0..first {
         let (e, p) = (layout::entries(n), layout::payloads(n));
         if !dir.join(&e).exists() {
-            if first != u64::MAX { bad.push(format!("{e}: missing")) }
+            if first != u64::MAX {
+                bad.push(format!("{e}: missing"))
+            }
             break;
         }
-        let records = layout::read(dir, &e).ok().zip(layout::read(dir, &p).ok()).and_then(|(e, p)| layout::unbundle(&e, &p));
+        let records = layout::read(dir, &e)
+            .ok()
+            .zip(layout::read(dir, &p).ok())
+            .and_then(|(e, p)| layout::unbundle(&e, &p));
         match records {
             Some(records) => check(&records, &mut tree, &mut gaps, &mut bad),
-            None => { bad.push(format!("{e} or {p}: malformed")); break }
+            None => {
+                bad.push(format!("{e} or {p}: malformed"));
+                break;
+            }
         }
         known.extend([e, p]);
-    }
-    for ((level, n), data) in &tree.fresh {
-        let name = layout::hash_tile(*level, *n);
-        if layout::read(dir, &name).ok().as_ref() != Some(data) { bad.push(format!("{name}: does not match its records")) }
-        known.insert(name);
     }
     for (i, &n) in numbers.iter().enumerate() {
         let name = layout::pending(n);
         let bytes = layout::read(dir, &name)?;
         let seg = layout::read_segment(&bytes);
         let short = seg.records.len() < WIDTH && i + 1 < numbers.len();
-        if n != first + i as u64 || seg.good != bytes.len() || seg.records.len() > WIDTH || short || seg.synced > tree.size + seg.records.len() as u64 {
+        if n != first + i as u64
+            || seg.good != bytes.len()
+            || seg.records.len() > WIDTH
+            || short
+            || seg.synced > tree.size + seg.records.len() as u64
+        {
             bad.push(format!("{name}: damaged or incomplete"));
         }
         check(&seg.records, &mut tree, &mut gaps, &mut bad);
         known.insert(name);
+        // A crash while publishing leaves the tile beside its segment: then they must agree.
+        let (entries, payloads) = layout::bundle(&seg.records);
+        for (name, data) in [(layout::entries(n), entries), (layout::payloads(n), payloads)] {
+            same(dir, name, &data, false, &mut known, &mut bad);
+        }
+    }
+    for ((level, n), data) in &tree.fresh {
+        let ends = (n + 1) << (8 * u32::from(*level));
+        same(dir, layout::hash_tile(*level, *n), data, ends <= first, &mut known, &mut bad);
     }
     let mut signed = 0;
     match layout::read(dir, "checkpoint").and_then(|t| Checkpoint::open(&t, vkey)) {
-        Ok(c) => { signed = c.size; extends(&tree, c.size, c.root, "checkpoint", &mut bad) }
+        Ok(c) => {
+            signed = c.size;
+            extends(&tree, c.size, c.root, "checkpoint", &mut bad)
+        }
         Err(_) if tree.size == 0 && !dir.join("checkpoint").exists() => {}
         Err(e) => bad.push(format!("checkpoint: {e}")),
     }
     known.insert("checkpoint".into());
     if let Some((size, root)) = options.trusted_last {
         extends(&tree, size, root, "the vault's last signature", &mut bad);
-        if signed > size { bad.push("checkpoint: newer than the vault's last signature".into()) }
+        if signed > size {
+            bad.push("checkpoint: newer than the vault's last signature".into())
+        }
     }
     stray(dir, dir, &known, &mut bad)?;
     let integrity = if bad.is_empty() { "ok" } else { "failed" };
@@ -98,6 +123,22 @@ pub fn verify(dir: &Path, vkey: &str, options: &VerifyOptions<'_>) -> Result<Ver
     let completeness = if gaps.problems.is_empty() { "ok" } else { "gaps" };
     bad.append(&mut gaps.problems);
     Ok(Verdict { integrity, append_only, completeness, freshness, size: tree.size, problems: bad })
+}
+
+fn same(
+    dir: &Path,
+    name: String,
+    data: &[u8],
+    required: bool,
+    known: &mut BTreeSet<String>,
+    bad: &mut Vec<String>,
+) {
+    match layout::read(dir, &name) {
+        Ok(found) if found == data => {}
+        Err(_) if !required && !dir.join(&name).exists() => {}
+        _ => bad.push(format!("{name}: does not match its records")),
+    }
+    known.insert(name);
 }
 
 #[derive(Default)]
@@ -123,7 +164,10 @@ fn check(records: &[Record], tree: &mut Tree, gaps: &mut Gaps, bad: &mut Vec<Str
         if let Some(number) = leaf.entry.source_seq {
             let next = gaps.next.entry((leaf.entry.source, leaf.entry.session.clone())).or_default();
             if number != *next {
-                gaps.problems.push(format!("record {seq}: source {:?} jumps from {next} to {number}", leaf.entry.source));
+                gaps.problems.push(format!(
+                    "record {seq}: source {:?} jumps from {next} to {number}",
+                    leaf.entry.source
+                ));
             }
             *next = number + 1;
         }

@@ -1,6 +1,7 @@
 //! A cell without a broker, for tests and measuring: `bare COMMAND…`. Prints refused calls and decoy touches on
 //! standard error, one JSON object a line.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used)]
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -59,7 +60,12 @@ fn listen(control: &OwnedFd) {
         let mut bytes = vec![0u8; 65536];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let got = rustix::net::recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+        let got = rustix::net::recvmsg(
+            control,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        );
         let Ok(got) = got else { break };
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {

@@ -9,7 +9,8 @@ use crate::plan::HOME;
 const PACK: &str = include_str!("../../../packs/cell/decoys.toml");
 
 /// What a decoy holds: nothing of value, and it says so to a person who looks.
-pub(crate) const CONTENT: &[u8] = b"# No credential lives here: this is a decoy inside a sandbox. Touching it is reported.\n";
+pub(crate) const CONTENT: &[u8] =
+    b"# No credential lives here: this is a decoy inside a sandbox. Touching it is reported.\n";
 
 /// A watched place in the cell.
 #[derive(Debug, Clone, Deserialize)]

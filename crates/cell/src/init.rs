@@ -27,19 +27,29 @@ const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// Decoy events told at once for each path; more are counted and told with the next.
 const DECOY_PAUSE: Duration = Duration::from_millis(500);
 /// Signals that are forwarded to the agent.
-const FORWARDED: &[i32] = &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT];
+const FORWARDED: &[i32] =
+    &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT];
 
 /// What cell-init tells the broker.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Told<'a> {
     /// Its public `cnf` key, in hex.
-    Hello { key: String },
+    Hello {
+        key: String,
+    },
     Signature(String),
-    Decoy { path: &'a Path, technique: &'a str, count: u64 },
+    Decoy {
+        path: &'a Path,
+        technique: &'a str,
+        count: u64,
+    },
     /// The seccomp listener travels with this one.
     Started,
-    Over { cause: &'a str, code: i32 },
+    Over {
+        cause: &'a str,
+        code: i32,
+    },
 }
 
 /// What the broker says.
@@ -139,7 +149,8 @@ fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> 
         move |e: std::io::Error| SetupError::new(format!("{what}: {e}"))
     };
     chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
-    chaperone_sys::close_all_but_stdio(&[control.as_raw_fd(), reports.as_raw_fd()]).map_err(step("close descriptors"))?;
+    chaperone_sys::close_all_but_stdio(&[control.as_raw_fd(), reports.as_raw_fd()])
+        .map_err(step("close descriptors"))?;
     let sources = Sources::open(plan)?;
     if as_root {
         chaperone_sys::set_ids(AGENT_UID, AGENT_GID, true).map_err(step("take the agent's ids"))?;
@@ -151,12 +162,15 @@ fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> 
     chaperone_sys::set_host_name("cell").map_err(step("name the host"))?;
     let pty = match plan.terminal {
         Terminal::Inherit => None,
-        Terminal::Pty { rows, columns } => Some(open_pty(rows, columns).map_err(step("open a pseudo-terminal"))?),
+        Terminal::Pty { rows, columns } => {
+            Some(open_pty(rows, columns).map_err(step("open a pseudo-terminal"))?)
+        }
     };
     let mut taken = vec![libc::SIGCHLD];
     taken.extend_from_slice(FORWARDED);
     let signals = chaperone_sys::signal_descriptor(&taken).map_err(step("take signals"))?;
-    let (watches, decoys) = watch_decoys(plan).map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
+    let (watches, decoys) =
+        watch_decoys(plan).map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
     chaperone_sys::set_dumpable(false).map_err(step("close /proc/1"))?;
     Ok((built, pty, signals, watches, decoys))
 }
@@ -191,7 +205,8 @@ fn watch_decoys(plan: &Plan) -> rustix::io::Result<(OwnedFd, HashMap<i32, usize>
 
 impl Cell<'_> {
     fn run(&mut self) -> Exit {
-        let ended = |cause: &str, code: i32, reason: &str| Exit { cause: cause.into(), code, reason: reason.into() };
+        let ended =
+            |cause: &str, code: i32, reason: &str| Exit { cause: cause.into(), code, reason: reason.into() };
         let mut looked = Instant::now();
         loop {
             let mut ready = [
@@ -251,7 +266,9 @@ impl Cell<'_> {
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(true),
             Err(_) => return Ok(false),
         };
-        let Ok(order) = serde_json::from_slice(bytes.get(..got).unwrap_or_default()) else { return Ok(false) };
+        let Ok(order) = serde_json::from_slice(bytes.get(..got).unwrap_or_default()) else {
+            return Ok(false);
+        };
         match order {
             Order::Challenge(nonce) => {
                 let nonce = hex::decode(nonce).unwrap_or_default();
@@ -270,7 +287,11 @@ impl Cell<'_> {
             Order::Resume => everybody(rustix::process::Signal::CONT),
             Order::Stop => {
                 everybody(rustix::process::Signal::TERM);
-                return Err(Exit { cause: "signal".into(), code: 143, reason: "the session was stopped".into() });
+                return Err(Exit {
+                    cause: "signal".into(),
+                    code: 143,
+                    reason: "the session was stopped".into(),
+                });
             }
         }
         Ok(true)
@@ -279,8 +300,8 @@ impl Cell<'_> {
     /// Fork the agent, wait until it runs its program (or cannot), and hand its seccomp listener to the broker.
     fn start(&mut self) -> Result<(), Exit> {
         let setup = |reason: String| Exit { cause: "setup".into(), code: 125, reason };
-        let (failed, failed_inside) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| setup(format!("pipe: {e}")))?;
+        let (failed, failed_inside) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|e| setup(format!("pipe: {e}")))?;
         self.started = Instant::now();
         match chaperone_sys::fork().map_err(|e| setup(format!("fork: {e}")))? {
             Forked::Parent { child } => self.agent = Some(child),
@@ -330,7 +351,8 @@ impl Cell<'_> {
         rustix::process::chdir(&self.plan.workdir).map_err(|e| ("enter the working folder", e.into()))?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-        rustix::process::setrlimit(rustix::process::Resource::Core, none).map_err(|e| ("core limit", e.into()))?;
+        rustix::process::setrlimit(rustix::process::Resource::Core, none)
+            .map_err(|e| ("core limit", e.into()))?;
         chaperone_sys::keep_no_privileges().map_err(at("drop privileges"))?;
         self.landlock().map_err(at("landlock"))?;
         let listener = chaperone_sys::seccomp::install(&self.filter, true).map_err(at("seccomp"))?;
@@ -343,11 +365,14 @@ impl Cell<'_> {
     fn take_terminal(&self) -> std::io::Result<()> {
         let own = match self.plan.terminal {
             Terminal::Pty { .. } => {
-                let slave = rustix::fs::open("/dev/pts/0", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+                let slave =
+                    rustix::fs::open("/dev/pts/0", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
                 chaperone_sys::own_terminal(slave.as_fd())?;
                 slave
             }
-            Terminal::Inherit => rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?,
+            Terminal::Inherit => {
+                rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?
+            }
         };
         if rustix::termios::isatty(rustix::stdio::stdin()) {
             rustix::stdio::dup2_stdin(&own)?;
@@ -450,8 +475,12 @@ impl Cell<'_> {
 
     /// Tell the touches that were only counted.
     fn tell_counted(&mut self) {
-        let due: Vec<(usize, u64)> =
-            self.touched.iter().filter(|(_, (at, _))| at.elapsed() > DECOY_PAUSE).map(|(i, (_, n))| (*i, *n)).collect();
+        let due: Vec<(usize, u64)> = self
+            .touched
+            .iter()
+            .filter(|(_, (at, _))| at.elapsed() > DECOY_PAUSE)
+            .map(|(i, (_, n))| (*i, *n))
+            .collect();
         for (index, count) in due {
             self.touched.remove(&index);
             if count > 0 {

@@ -87,7 +87,8 @@ pub fn launch(plan: &Plan) -> Result<Launched, SetupError> {
         Forked::Parent { child } => child,
         Forked::Child => {
             drop((control, reports));
-            let prepared = Prepared { filter, control: control_inside, reports: reports_inside, as_root, watch };
+            let prepared =
+                Prepared { filter, control: control_inside, reports: reports_inside, as_root, watch };
             crate::init::main(plan, prepared)
         }
     };
@@ -137,7 +138,9 @@ impl Launched {
                 Exit { cause: "memory".into(), reason: "the memory limit was reached".into(), ..exit }
             }
             (Some(exit), _) => exit,
-            (None, Some((_, code, true))) => Exit { cause: "broker".into(), code, reason: "the cell was ended".into() },
+            (None, Some((_, code, true))) => {
+                Exit { cause: "broker".into(), code, reason: "the cell was ended".into() }
+            }
             (None, status) => Exit {
                 cause: "broker".into(),
                 code: status.map_or(137, |(_, code, _)| code),
@@ -211,7 +214,8 @@ fn namespaces_refused(error: &std::io::Error) -> SetupError {
 
 fn ready(reports: &OwnedFd) -> Result<(u32, Vec<OwnedFd>), SetupError> {
     let mut wait = [PollFd::new(reports, PollFlags::IN)];
-    let limit = rustix::event::Timespec { tv_sec: i64::try_from(SETUP_LIMIT.as_secs()).unwrap_or(20), tv_nsec: 0 };
+    let limit =
+        rustix::event::Timespec { tv_sec: i64::try_from(SETUP_LIMIT.as_secs()).unwrap_or(20), tv_nsec: 0 };
     let hung = || SetupError::new("the cell did not come up in time");
     if poll(&mut wait, Some(&limit)).map_err(|_| hung())? == 0 {
         return Err(hung());
@@ -234,7 +238,12 @@ fn receive(socket: &OwnedFd) -> std::io::Result<Option<(Word, Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = loop {
-        match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+        match rustix::net::recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
             Err(rustix::io::Errno::INTR) => {}
             other => break other?,
         }
@@ -248,6 +257,7 @@ fn receive(socket: &OwnedFd) -> std::io::Result<Option<(Word, Vec<OwnedFd>)>> {
     if got.bytes == 0 {
         return Ok(None);
     }
-    let word = serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default()).map_err(std::io::Error::other)?;
+    let word =
+        serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default()).map_err(std::io::Error::other)?;
     Ok(Some((word, fds)))
 }

@@ -37,7 +37,9 @@ impl Group {
         if limits.memory.is_none() && limits.processes.is_none() && limits.cpu_percent.is_none() {
             return Self { kind: "watched", folders: Vec::new() };
         }
-        Self::v2(session, limits).or_else(|| Self::v1(session, limits)).unwrap_or(Self { kind: "watched", folders: vec![] })
+        Self::v2(session, limits)
+            .or_else(|| Self::v1(session, limits))
+            .unwrap_or(Self { kind: "watched", folders: vec![] })
     }
 
     fn v2(session: &str, limits: &Limits) -> Option<Self> {
@@ -85,7 +87,13 @@ impl Group {
             all &= make("pids", &[("pids.max", count.to_string())]);
         }
         if let Some(percent) = limits.cpu_percent {
-            all &= make("cpu", &[("cpu.cfs_period_us", "100000".into()), ("cpu.cfs_quota_us", (u64::from(percent) * 1000).to_string())]);
+            all &= make(
+                "cpu",
+                &[
+                    ("cpu.cfs_period_us", "100000".into()),
+                    ("cpu.cfs_quota_us", (u64::from(percent) * 1000).to_string()),
+                ],
+            );
         }
         all.then_some(group)
     }
@@ -93,8 +101,9 @@ impl Group {
     /// Put the cell's PID 1, and so all of the cell, into the groups.
     pub fn add(&self, pid: i32) -> Result<(), crate::plan::SetupError> {
         for folder in &self.folders {
-            fs::write(folder.join("cgroup.procs"), pid.to_string())
-                .map_err(|e| crate::plan::SetupError::new(format!("put the cell into {}: {e}", folder.display())))?;
+            fs::write(folder.join("cgroup.procs"), pid.to_string()).map_err(|e| {
+                crate::plan::SetupError::new(format!("put the cell into {}: {e}", folder.display()))
+            })?;
         }
         Ok(())
     }
@@ -118,7 +127,9 @@ impl Group {
             let count = |file: &str, field: &str| {
                 fs::read_to_string(folder.join(file)).is_ok_and(|text| {
                     text.lines().any(|l| {
-                        l.strip_prefix(field).and_then(|n| n.trim().parse::<u64>().ok()).is_some_and(|n| n > 0)
+                        l.strip_prefix(field)
+                            .and_then(|n| n.trim().parse::<u64>().ok())
+                            .is_some_and(|n| n > 0)
                     })
                 })
             };

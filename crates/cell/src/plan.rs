@@ -46,8 +46,14 @@ pub struct Mount {
 pub enum Kind {
     /// A FUSE mount whose descriptor is handed out.
     Fuse,
-    ReadOnly { source: PathBuf },
-    Overlay { lower: PathBuf, upper: PathBuf, work: PathBuf },
+    ReadOnly {
+        source: PathBuf,
+    },
+    Overlay {
+        lower: PathBuf,
+        upper: PathBuf,
+        work: PathBuf,
+    },
 }
 
 /// A tool's cache: the person's below and read-only, a layer of the session above.

@@ -45,7 +45,11 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     };
     let whole = crate::launch(&plan(false));
     let (state, detail, fix) = match &whole {
-        Ok(_) => (LayerState::Ok, "user, mount, pid, net, ipc, uts and cgroup namespaces, and a root of its own".to_owned(), None),
+        Ok(_) => (
+            LayerState::Ok,
+            "user, mount, pid, net, ipc, uts and cgroup namespaces, and a root of its own".to_owned(),
+            None,
+        ),
         Err(e) => (LayerState::Missing, e.what.clone(), e.fix.clone()),
     };
     layers.push(Layer { layer: "namespaces", state, required: true, detail, fix });
@@ -64,8 +68,16 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     };
     layers.push(Layer { layer: "fuse", state, required: true, detail, fix });
     let (state, detail, fix) = match landlock {
-        0 => (LayerState::Missing, "this kernel has no Landlock".to_owned(), Some("boot with lsm=landlock,… or a kernel of 5.13 or later".to_owned())),
-        1..=5 => (LayerState::Partial, format!("ABI {landlock}: files, but no scopes for signals and abstract sockets (ABI 6)"), Some("a kernel of 6.12 or later".to_owned())),
+        0 => (
+            LayerState::Missing,
+            "this kernel has no Landlock".to_owned(),
+            Some("boot with lsm=landlock,… or a kernel of 5.13 or later".to_owned()),
+        ),
+        1..=5 => (
+            LayerState::Partial,
+            format!("ABI {landlock}: files, but no scopes for signals and abstract sockets (ABI 6)"),
+            Some("a kernel of 6.12 or later".to_owned()),
+        ),
         _ => (LayerState::Ok, format!("ABI {landlock}: files, signals and abstract sockets"), None),
     };
     layers.push(Layer { layer: "landlock", state, required: false, detail, fix });
@@ -90,7 +102,10 @@ fn cgroup() -> Layer {
     let group = Group::make(&format!("probe-{}", std::process::id()), &limits);
     let kind = group.enforced(0).cgroup;
     let (state, fix) = if kind == "watched" {
-        (LayerState::Partial, Some("start it as: systemd-run --user --scope -p Delegate=yes chaperone …".to_owned()))
+        (
+            LayerState::Partial,
+            Some("start it as: systemd-run --user --scope -p Delegate=yes chaperone …".to_owned()),
+        )
     } else {
         (LayerState::Ok, None)
     };

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use chaperone_sys::{ReadOnly, set_mount_attributes};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change, move_mount,
-    open_tree, unmount,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change,
+    move_mount, open_tree, unmount,
 };
 
 use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Plan, SetupError};
@@ -29,11 +29,44 @@ const SYSTEM: &[&str] = &["/usr", "/opt"];
 const MERGED: &[&str] = &["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 /// What programs need of /etc; nothing that holds a secret.
 const ETC: &[&str] = &[
-    "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "debian_version", "fonts", "gai.conf",
-    "host.conf", "inputrc", "java-11-openjdk", "java-17-openjdk", "java-21-openjdk", "ld.so.cache", "ld.so.conf",
-    "ld.so.conf.d", "libreoffice", "locale.alias", "localtime", "lsb-release", "magic", "mime.types", "nsswitch.conf",
-    "os-release", "perl", "pki", "profile", "protocols", "python3", "python3.11", "python3.12", "python3.13", "services",
-    "sgml", "ssl", "terminfo", "timezone", "vim", "xml",
+    "alternatives",
+    "bash.bashrc",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "debian_version",
+    "fonts",
+    "gai.conf",
+    "host.conf",
+    "inputrc",
+    "java-11-openjdk",
+    "java-17-openjdk",
+    "java-21-openjdk",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "libreoffice",
+    "locale.alias",
+    "localtime",
+    "lsb-release",
+    "magic",
+    "mime.types",
+    "nsswitch.conf",
+    "os-release",
+    "perl",
+    "pki",
+    "profile",
+    "protocols",
+    "python3",
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "services",
+    "sgml",
+    "ssl",
+    "terminfo",
+    "timezone",
+    "vim",
+    "xml",
 ];
 /// Devices that exist in the cell.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
@@ -61,9 +94,11 @@ impl Sources {
     /// # Errors
     /// What is missing, with the line that mends it.
     pub fn open(plan: &Plan) -> Result<Self, SetupError> {
-        let mut sources = Self { trees: vec![], links: vec![], devices: vec![], fuse: vec![], overlays: vec![] };
+        let mut sources =
+            Self { trees: vec![], links: vec![], devices: vec![], fuse: vec![], overlays: vec![] };
         // What happens to mounts in here must never travel out.
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(failed("make mounts private"))?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .map_err(failed("make mounts private"))?;
         for path in SYSTEM.iter().map(Path::new).filter(|p| p.is_dir()) {
             sources.trees.push((path.to_owned(), clone_tree(path)?));
         }
@@ -94,7 +129,9 @@ impl Sources {
                 Kind::Fuse => sources.fuse.push(open_fuse()?),
                 Kind::ReadOnly { source } => sources.trees.push((mount.at.clone(), clone_tree(source)?)),
                 Kind::Overlay { lower, upper, work } => {
-                    sources.overlays.push((mount.at.clone(), [folder(lower)?, folder(upper)?, folder(work)?]));
+                    sources
+                        .overlays
+                        .push((mount.at.clone(), [folder(lower)?, folder(upper)?, folder(work)?]));
                 }
             }
         }
@@ -129,7 +166,8 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     for (name, device) in &sources.devices {
         let at = Path::new("/dev").join(name);
         File::create(inside(&at)).map_err(io_failed("make /dev"))?;
-        set_mount_attributes(device.as_fd(), ReadOnly::No, true, false).map_err(io_failed("restrict a device"))?;
+        set_mount_attributes(device.as_fd(), ReadOnly::No, true, false)
+            .map_err(io_failed("restrict a device"))?;
         place(device, &at)?;
     }
     for folder in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
@@ -148,7 +186,8 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         served.push(descriptor);
     }
     decoys(plan)?;
-    let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel"))).map_err(io_failed("bind the channel"))?;
+    let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel")))
+        .map_err(io_failed("bind the channel"))?;
     pivot(&base)?;
     let root = open_dir(Path::new("/"))?;
     set_mount_attributes(root.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("make / read-only"))?;
@@ -157,12 +196,28 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
 
 /// Folders and synthetic files.
 fn skeleton() -> Result<(), SetupError> {
-    for folder in ["/dev/pts", "/dev/shm", "/etc", HOME, "/proc", "/run/chaperone/bin", "/tmp", "/var/tmp", "/var/lib", "/workspace"] {
+    for folder in [
+        "/dev/pts",
+        "/dev/shm",
+        "/etc",
+        HOME,
+        "/proc",
+        "/run/chaperone/bin",
+        "/tmp",
+        "/var/tmp",
+        "/var/lib",
+        "/workspace",
+    ] {
         make_folder(&inside(Path::new(folder)))?;
     }
     let ids = format!("{AGENT_UID}:{AGENT_GID}");
     let files = [
-        ("/etc/passwd", format!("root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nagent:x:{ids}:agent:{HOME}:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n")),
+        (
+            "/etc/passwd",
+            format!(
+                "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nagent:x:{ids}:agent:{HOME}:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+            ),
+        ),
         ("/etc/group", format!("root:x:0:\nagent:x:{AGENT_GID}:\ntty:x:5:\nnogroup:x:65534:\n")),
         ("/etc/hosts", "127.0.0.1 localhost cell\n::1 localhost\n".to_owned()),
         ("/etc/hostname", "cell\n".to_owned()),
@@ -174,8 +229,12 @@ fn skeleton() -> Result<(), SetupError> {
         fs::write(inside(Path::new(path)), text).map_err(io_failed(path))?;
     }
     let links = [
-        ("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"), ("/dev/stdout", "/proc/self/fd/1"),
-        ("/dev/stderr", "/proc/self/fd/2"), ("/dev/ptmx", "pts/ptmx"), ("/var/run", "../run"),
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+        ("/dev/ptmx", "pts/ptmx"),
+        ("/var/run", "../run"),
         ("/etc/mtab", "/proc/self/mounts"),
     ];
     for (at, target) in links {
@@ -218,8 +277,14 @@ fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
         descriptor.as_raw_fd()
     );
     let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;
-    mount("chaperone", &target, "fuse.chaperone", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
-        .map_err(failed(&format!("mount {}", at.display())))
+    mount(
+        "chaperone",
+        &target,
+        "fuse.chaperone",
+        MountFlags::NOSUID | MountFlags::NODEV,
+        Some(options.as_c_str()),
+    )
+    .map_err(failed(&format!("mount {}", at.display())))
 }
 
 fn decoys(plan: &Plan) -> Result<(), SetupError> {
@@ -245,7 +310,8 @@ fn pivot(base: &OwnedFd) -> Result<(), SetupError> {
 /// Put a cloned tree at its place, read-only.
 fn attach(tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), SetupError> {
     let target = inside(at);
-    let is_dir = rustix::fs::fstat(tree).map_err(failed("look at a source"))?.st_mode & 0o170_000 == 0o040_000;
+    let is_dir =
+        rustix::fs::fstat(tree).map_err(failed("look at a source"))?.st_mode & 0o170_000 == 0o040_000;
     if is_dir {
         make_folder(&target)?;
     } else {
@@ -253,7 +319,8 @@ fn attach(tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), SetupError> 
         File::create(&target).map_err(io_failed(&format!("make the place of {}", at.display())))?;
     }
     let read_only = if read_only { ReadOnly::Yes } else { ReadOnly::No };
-    set_mount_attributes(tree.as_fd(), read_only, false, true).map_err(io_failed("make a source read-only"))?;
+    set_mount_attributes(tree.as_fd(), read_only, false, true)
+        .map_err(io_failed("make a source read-only"))?;
     place(tree, at)
 }
 
@@ -263,7 +330,8 @@ fn place(tree: &OwnedFd, at: &Path) -> Result<(), SetupError> {
 }
 
 fn clone_tree(path: &Path) -> Result<OwnedFd, SetupError> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     open_tree(CWD, path, flags).map_err(failed(&format!("open {}", path.display())))
 }
 

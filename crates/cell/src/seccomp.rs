@@ -80,7 +80,8 @@ pub fn agent_filter(debug: bool) -> Result<Vec<Instruction>, FilterError> {
         rules.extend(calls::number(name).map(|nr| (nr, rule)));
     }
     for name in &lists.record {
-        let debugger = debug && matches!(name.as_str(), "ptrace" | "process_vm_readv" | "process_vm_writev" | "kcmp");
+        let debugger =
+            debug && matches!(name.as_str(), "ptrace" | "process_vm_readv" | "process_vm_writev" | "kcmp");
         let rule = Rule::Return(if debugger { ALLOW } else { NOTIFY });
         rules.extend(calls::number(name).map(|nr| (nr, rule)));
     }
@@ -168,12 +169,9 @@ fn leaf(rule: Rule, out: &mut Vec<Instruction>) {
             op(RET, 0, 0, NOTIFY),
             allow,
         ]),
-        Rule::Clone => out.extend([
-            op(LD, 0, 0, argument(0)),
-            op(JSET, 0, 1, CLONE_NEW),
-            op(RET, 0, 0, NOTIFY),
-            allow,
-        ]),
+        Rule::Clone => {
+            out.extend([op(LD, 0, 0, argument(0)), op(JSET, 0, 1, CLONE_NEW), op(RET, 0, 0, NOTIFY), allow])
+        }
         Rule::Ioctl => out.extend([
             op(LD, 0, 0, argument(1)),
             op(JEQ, 3, 0, 0x5412), // TIOCSTI
@@ -314,7 +312,10 @@ mod tests {
         for flag in [libc::CLONE_NEWUSER, libc::CLONE_NEWNS, libc::CLONE_NEWNET, libc::CLONE_NEWPID, 0x80] {
             assert_eq!(judge(&filter, "clone", [flag as u64, 0, 0, 0, 0, 0]), NOTIFY, "{flag:#x}");
         }
-        assert_eq!(judge(&filter, "clone", [(libc::CLONE_VM | libc::CLONE_THREAD) as u64, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(
+            judge(&filter, "clone", [(libc::CLONE_VM | libc::CLONE_THREAD) as u64, 0, 0, 0, 0, 0]),
+            ALLOW
+        );
         assert_eq!(judge(&filter, "ioctl", [0, 0x5412, 0, 0, 0, 0]), NOTIFY);
         assert_eq!(judge(&filter, "ioctl", [0, 0x1_0000_5412, 0, 0, 0, 0]), NOTIFY);
         assert_eq!(judge(&filter, "ioctl", [0, 0x5413, 0, 0, 0, 0]), ALLOW);

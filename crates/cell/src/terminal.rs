@@ -48,6 +48,8 @@ enum State {
     TextEscape,
     /// After `ESC (` and the like: one more byte.
     Charset,
+    /// A control sequence too long to be honest: swallowed to its end.
+    Overlong,
 }
 
 impl Raw {
@@ -101,7 +103,12 @@ impl Drop for Raw {
 ///
 /// # Errors
 /// What a descriptor says.
-pub fn relay(raw: &Raw, master: &OwnedFd, filter: &mut Filter, others: &[BorrowedFd<'_>]) -> io::Result<Stopped> {
+pub fn relay(
+    raw: &Raw,
+    master: &OwnedFd,
+    filter: &mut Filter,
+    others: &[BorrowedFd<'_>],
+) -> io::Result<Stopped> {
     let mut buffer = vec![0u8; 16 * 1024];
     let mut clean = Vec::new();
     let mut size = raw.size()?;
@@ -182,6 +189,11 @@ impl Filter {
                 0x1b => self.state = State::TextEscape,
                 _ => {}
             },
+            State::Overlong => match byte {
+                0x1b => self.state = State::Escape,
+                0x18 | 0x1a | 0x40..=0x7e => self.state = State::Ground,
+                _ => {}
+            },
             State::TextEscape => {
                 self.state = State::Ground;
                 if byte != b'\\' {
@@ -247,13 +259,12 @@ impl Filter {
                 if self.sequence.len() < MAX_SEQUENCE {
                     self.sequence.push(byte);
                 } else {
-                    // Too long to be honest: nothing of it is passed on.
-                    self.sequence.truncate(1);
+                    self.state = State::Overlong;
                 }
             }
             0x40..=0x7e => {
                 self.state = State::Ground;
-                if self.sequence.len() >= 2 && self.may_pass(byte) {
+                if self.may_pass(byte) {
                     out.extend_from_slice(&self.sequence);
                     out.push(byte);
                 }
@@ -275,7 +286,11 @@ impl Filter {
             b'q' => parameters.last() == Some(&b' '),
             // Soft reset only: `CSI ! p`; mode queries have a dollar.
             b'p' => parameters == b"!",
-            b'h' | b'l' => parameters.strip_prefix(b"?").unwrap_or(parameters).iter().all(|b| b.is_ascii_digit() || *b == b';'),
+            b'h' | b'l' => parameters
+                .strip_prefix(b"?")
+                .unwrap_or(parameters)
+                .iter()
+                .all(|b| b.is_ascii_digit() || *b == b';'),
             b'm' => plain,
             b'i' | b'v' | b'w' => false,
             _ => plain,
@@ -320,9 +335,21 @@ mod tests {
             &b"\x1b]52;c;Y3VybCBldmls\x07"[..],
             b"\x1b]0;title\x1b\\",
             b"\x1b]8;;http://evil.example/\x07",
-            b"\x1b[c", b"\x1b[>c", b"\x1b[6n", b"\x1b[21t", b"\x1b[>q", b"\x1b[?2026$p", b"\x1b[?u",
-            b"\x1bP$qm\x1b\\", b"\x1b_Gi=1;x\x1b\\", b"\x1b^x\x1b\\", b"\x1bZ", b"\x05",
-            b"\xc2\x9b6n", b"\x9b6n", b"\xc2\x9d52;c;x\x07",
+            b"\x1b[c",
+            b"\x1b[>c",
+            b"\x1b[6n",
+            b"\x1b[21t",
+            b"\x1b[>q",
+            b"\x1b[?2026$p",
+            b"\x1b[?u",
+            b"\x1bP$qm\x1b\\",
+            b"\x1b_Gi=1;x\x1b\\",
+            b"\x1b^x\x1b\\",
+            b"\x1bZ",
+            b"\x05",
+            b"\xc2\x9b6n",
+            b"\x9b6n",
+            b"\xc2\x9d52;c;x\x07",
         ] {
             let left = filtered(bad);
             assert!(!left.contains(&0x1b) && !left.contains(&0x9b), "{bad:?} left {left:?}");

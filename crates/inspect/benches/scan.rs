@@ -9,9 +9,14 @@ fn main() {
 
 fn corpus(kind: &str) -> Vec<u8> {
     let line = |i: usize| match kind {
-        "code" => format!("    let value_{i} = self.items.get(index + {i}).map(|item| item.name()).unwrap_or(default);\n"),
+        "code" => format!(
+            "    let value_{i} = self.items.get(index + {i}).map(|item| item.name()).unwrap_or(default);\n"
+        ),
         "csv" => format!("{i},2026-06-{:02},north,SKU-{i:06},{},19.99,checked ok\n", i % 28 + 1, i % 500),
-        _ => format!("{{\"ts\":{},\"level\":\"info\",\"msg\":\"handled\",\"status\":200,\"path\":\"/api/v1/orders\",\"n\":{i}}}\n", 1_700_000_000_000 + i),
+        _ => format!(
+            "{{\"ts\":{},\"level\":\"info\",\"msg\":\"handled\",\"status\":200,\"path\":\"/api/v1/orders\",\"n\":{i}}}\n",
+            1_700_000_000_000 + i
+        ),
     };
     (0..40_000).flat_map(|i| line(i).into_bytes()).collect()
 }

@@ -1,7 +1,7 @@
 //! Precision, recall and speed of the shipped detectors on labelled cases.
 //!
 //! `score [--misses] [--half 0|1] CASES.jsonl…` reads one case a line (id, kind, category, text, expected, scope) and prints the joint
-//! figures and every category's; `score --speed` prints MB/s of processor time on code, CSV and JSON logs.
+//! figures and every category's; `score --speed [code|csv|json]` prints MB/s of processor time on code, CSV and JSON logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -54,15 +54,31 @@ impl Tally {
 
 const CORE: [&str; 6] = ["CREDIT_CARD", "US_SSN", "EMAIL_ADDRESS", "PHONE_NUMBER", "IBAN_CODE", "IP_ADDRESS"];
 const CHECKED: [&str; 18] = [
-    "AU_ABN", "AU_MEDICARE", "AU_TFN", "BR_CPF", "CA_SIN", "CN_ID", "DE_TAX_ID", "ES_NIF", "FI_PERSONAL_IDENTITY_CODE", "FR_NIR",
-    "IN_AADHAAR", "IT_FISCAL_CODE", "NL_BSN", "NO_FNR", "PL_PESEL", "SE_PERSONNUMMER", "UK_NHS", "ZA_ID_NUMBER",
+    "AU_ABN",
+    "AU_MEDICARE",
+    "AU_TFN",
+    "BR_CPF",
+    "CA_SIN",
+    "CN_ID",
+    "DE_TAX_ID",
+    "ES_NIF",
+    "FI_PERSONAL_IDENTITY_CODE",
+    "FR_NIR",
+    "IN_AADHAAR",
+    "IT_FISCAL_CODE",
+    "NL_BSN",
+    "NO_FNR",
+    "PL_PESEL",
+    "SE_PERSONNUMMER",
+    "UK_NHS",
+    "ZA_ID_NUMBER",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let detectors = Detectors::builtin()?;
     if args.iter().any(|a| a == "--speed") {
-        return speed(&detectors);
+        return speed(&detectors, &args);
     }
     let show = args.iter().any(|a| a == "--misses");
     let half = args.iter().position(|a| a == "--half").and_then(|i| args.get(i + 1)?.parse::<u8>().ok());
@@ -73,7 +89,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn score(detectors: &Detectors, cases: &str, show: bool, half: Option<u8>) -> Result<(), Box<dyn std::error::Error>> {
+fn score(
+    detectors: &Detectors,
+    cases: &str,
+    show: bool,
+    half: Option<u8>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut groups: BTreeMap<String, Tally> = BTreeMap::new();
     for line in cases.lines() {
         let case: Case = serde_json::from_str(line)?;
@@ -111,7 +132,14 @@ fn score(detectors: &Detectors, cases: &str, show: bool, half: Option<u8>) -> Re
         }
         if show && fired != case.expected {
             let text: String = case.text.chars().take(200).collect();
-            println!("{}{} {} {:?} {:?}", if case.expected { "MISS " } else { "FALSE " }, &case.scope[..1], case.category, names, text);
+            println!(
+                "{}{} {} {:?} {:?}",
+                if case.expected { "MISS " } else { "FALSE " },
+                &case.scope[..1],
+                case.category,
+                names,
+                text
+            );
         }
     }
     for (name, tally) in &groups {
@@ -134,7 +162,12 @@ const SIZE: usize = 24 << 20;
 
 fn code() -> Vec<u8> {
     let mut out = Vec::with_capacity(SIZE);
-    let mut folders = vec![std::path::PathBuf::from("/usr/lib/python3"), "/usr/lib/python3.11".into(), "/usr/lib/python3.12".into(), "/usr/lib/python3.13".into()];
+    let mut folders = vec![
+        std::path::PathBuf::from("/usr/lib/python3"),
+        "/usr/lib/python3.11".into(),
+        "/usr/lib/python3.12".into(),
+        "/usr/lib/python3.13".into(),
+    ];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -156,8 +189,18 @@ fn csv() -> Vec<u8> {
         let (q, p) = (n.next(500), n.next(100_000));
         let line = format!(
             "{},2026-{:02}-{:02}T{:02}:{:02}:{:02}Z,{},SKU-{:06},{q},{}.{:02},{},\"checked by team {}, ok\"\n",
-            n.next(10_000_000), 1 + n.next(12), 1 + n.next(28), n.next(24), n.next(60), n.next(60),
-            regions[n.next(5) as usize], n.next(1_000_000), p / 100, p % 100, q * p, n.next(40)
+            n.next(10_000_000),
+            1 + n.next(12),
+            1 + n.next(28),
+            n.next(24),
+            n.next(60),
+            n.next(60),
+            regions[n.next(5) as usize],
+            n.next(1_000_000),
+            p / 100,
+            p % 100,
+            q * p,
+            n.next(40)
         );
         out.extend(line.as_bytes());
     }
@@ -171,8 +214,15 @@ fn json_log() -> Vec<u8> {
     while out.len() < SIZE {
         let line = format!(
             "{{\"ts\":17{:011},\"level\":\"info\",\"logger\":\"http.access\",\"msg\":\"handled request\",\"status\":{},\"duration_ms\":{}.{:03},\"path\":\"{}\",\"trace_id\":\"{:016x}{:016x}\",\"bytes\":{},\"worker\":{}}}\n",
-            n.next(100_000_000_000), 200 + n.next(300), n.next(900), n.next(1000), paths[n.next(4) as usize],
-            n.next(u64::MAX) << 20, n.next(u64::MAX) << 20, n.next(1_000_000), n.next(16)
+            n.next(100_000_000_000),
+            200 + n.next(300),
+            n.next(900),
+            n.next(1000),
+            paths[n.next(4) as usize],
+            n.next(u64::MAX) << 20,
+            n.next(u64::MAX) << 20,
+            n.next(1_000_000),
+            n.next(16)
         );
         out.extend(line.as_bytes());
     }
@@ -185,8 +235,12 @@ fn cpu() -> Duration {
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
-fn speed(detectors: &Detectors) -> Result<(), Box<dyn std::error::Error>> {
-    for (name, bytes) in [("code", code()), ("csv", csv()), ("json log", json_log())] {
+fn speed(detectors: &Detectors, args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    type Corpus = (&'static str, fn() -> Vec<u8>);
+    let corpora: [Corpus; 3] = [("code", code), ("csv", csv), ("json", json_log)];
+    let wanted = |name: &str| args.len() < 2 || args.iter().any(|a| a == name);
+    for (name, corpus) in corpora.into_iter().filter(|c| wanted(c.0)) {
+        let bytes = corpus();
         let mut best = Duration::MAX;
         let mut found = BTreeMap::new();
         let mut work = 0;
@@ -201,10 +255,15 @@ fn speed(detectors: &Detectors) -> Result<(), Box<dyn std::error::Error>> {
             scanner.finish(&mut out);
             best = best.min(cpu() - begin);
             work = scanner.work();
-            out.iter().for_each(|m| *found.entry(detectors.info(m.detector).name.as_str()).or_insert(0u32) += 1);
+            out.iter()
+                .for_each(|m| *found.entry(detectors.info(m.detector).name.as_str()).or_insert(0u32) += 1);
         }
         let rate = bytes.len() as f64 / best.as_secs_f64() / 1e6;
-        println!("{name:<10} {rate:>7.0} MB/s of processor time, {} MB, {:.2} verification steps a byte, findings {found:?}", bytes.len() / 1_000_000, work as f64 / bytes.len().max(1) as f64);
+        println!(
+            "{name:<10} {rate:>7.0} MB/s of processor time, {} MB, {:.2} verification steps a byte, findings {found:?}",
+            bytes.len() / 1_000_000,
+            work as f64 / bytes.len().max(1) as f64
+        );
     }
     Ok(())
 }

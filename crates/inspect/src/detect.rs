@@ -91,10 +91,18 @@ impl Detectors {
     pub fn self_test(&self) -> Vec<ExampleFailure> {
         let mut failures = Vec::new();
         for (i, spec) in self.0.specs.iter().enumerate() {
-            let fires = |text: &str| crate::scan(self, text.as_bytes()).iter().any(|m| usize::from(m.detector.0) == i);
+            let fires = |text: &str| {
+                crate::scan(self, text.as_bytes()).iter().any(|m| usize::from(m.detector.0) == i)
+            };
             let wrong = |list: &[String], should_match: bool| -> Vec<ExampleFailure> {
                 let fails = list.iter().filter(|e| fires(e) != should_match);
-                fails.map(|e| ExampleFailure { detector: spec.info.name.clone(), example: e.clone(), should_match }).collect()
+                fails
+                    .map(|e| ExampleFailure {
+                        detector: spec.info.name.clone(),
+                        example: e.clone(),
+                        should_match,
+                    })
+                    .collect()
             };
             failures.extend(wrong(&spec.examples, true));
             failures.extend(wrong(&spec.counterexamples, false));
@@ -108,7 +116,7 @@ impl Detectors {
 pub(crate) struct Set {
     pub(crate) specs: Vec<Spec>,
     pub(crate) index: Index,
-    pub(crate) natives: HashMap<String, DetectorId>,
+    natives: [Option<DetectorId>; NATIVES.len()],
     by_name: HashMap<String, DetectorId>,
 }
 
@@ -148,11 +156,12 @@ impl Pattern {
         Pattern { source: source.to_string(), compiled: OnceLock::new() }
     }
 
-    fn build(&self) -> Result<Regex, regex_automata::meta::BuildError> {
+    fn build(&self) -> Result<Regex, Box<regex_automata::meta::BuildError>> {
         Regex::builder()
             .syntax(syntax::Config::new().unicode(false).utf8(false))
             .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(PATTERN_SIZE)))
             .build(&self.source)
+            .map_err(Box::new)
     }
 
     fn regex(&self) -> Option<&Regex> {
@@ -176,12 +185,43 @@ impl Pattern {
     }
 }
 
-/// Recognisers that are code, and need a detector to report as.
-pub(crate) const NATIVES: &[&str] = &[
-    "email", "ip", "phone", "private_key", "password", "secret", "url_password", "authorization", "street_address", "curl_user", "crypt_hash",
+/// A recogniser that is code, and needs a detector to report as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Native {
+    Email,
+    Ip,
+    Phone,
+    PrivateKey,
+    Password,
+    Secret,
+    UrlPassword,
+    StreetAddress,
+    CommandPassword,
+    CryptHash,
+    AzureSecret,
+}
+
+const NATIVES: [(&str, Native); 11] = [
+    ("email", Native::Email),
+    ("ip", Native::Ip),
+    ("phone", Native::Phone),
+    ("private_key", Native::PrivateKey),
+    ("password", Native::Password),
+    ("secret", Native::Secret),
+    ("url_password", Native::UrlPassword),
+    ("street_address", Native::StreetAddress),
+    ("command_password", Native::CommandPassword),
+    ("crypt_hash", Native::CryptHash),
+    ("azure_secret", Native::AzureSecret),
 ];
 
 impl Set {
+    /// The detector that a recogniser reports as.
+    #[inline]
+    pub(crate) fn native(&self, which: Native) -> Option<DetectorId> {
+        self.natives.get(which as usize).copied().flatten()
+    }
+
     fn add(&mut self, file: &str, text: &str) -> Result<(), LoadError> {
         let at = |offset: usize, message: String, suggestion: &str| LoadError::Pack {
             file: file.to_string(),
@@ -190,82 +230,145 @@ impl Set {
             suggestion: suggestion.to_string(),
         };
         let pack: Pack = toml::from_str(text).map_err(|e| {
-            at(e.span().map_or(0, |s| s.start), e.message().to_string(), "see packs/detectors/ for the fields that a detector has")
+            at(
+                e.span().map_or(0, |s| s.start),
+                e.message().to_string(),
+                "see packs/detectors/ for the fields that a detector has",
+            )
         })?;
+        let shipped = BUILTIN.iter().any(|(name, _)| *name == file);
         for vocabulary in &pack.vocabulary {
             let class = vocabulary.class.get_ref();
             let Some(label) = Label::vocabulary(class) else {
                 let known = Label::VOCABULARY.join(", ");
-                return Err(at(vocabulary.class.span().start, format!("no vocabulary {class}"), &format!("use one of {known}")));
+                return Err(at(
+                    vocabulary.class.span().start,
+                    format!("no vocabulary {class}"),
+                    &format!("use one of {known}"),
+                ));
             };
             vocabulary.words.iter().for_each(|w| self.index.add_label(w, label, false));
             vocabulary.endings.iter().for_each(|w| self.index.add_label(w, label, true));
         }
         for entry in pack.detector {
-            self.add_detector(entry, &at)?;
+            self.add_detector(entry, shipped, &at)?;
         }
         Ok(())
     }
 
-    fn add_detector(&mut self, e: Entry, at: &dyn Fn(usize, String, &str) -> LoadError) -> Result<(), LoadError> {
+    fn add_detector(
+        &mut self,
+        e: Entry,
+        shipped: bool,
+        at: &dyn Fn(usize, String, &str) -> LoadError,
+    ) -> Result<(), LoadError> {
         let here = e.name.span().start;
         let name = e.name.get_ref().clone();
         if self.by_name.contains_key(&name) || self.specs.len() >= usize::from(u16::MAX) {
             return Err(at(here, format!("detector {name} is defined twice"), "give it another name"));
         }
-        if !matches!(e.category.as_str(), "pii" | "secret") || !matches!(e.severity.as_str(), "low" | "medium" | "high") {
-            return Err(at(here, format!("{name}: unknown category or severity"), "use pii or secret, and low, medium or high"));
+        if !matches!(e.category.as_str(), "pii" | "secret")
+            || !matches!(e.severity.as_str(), "low" | "medium" | "high")
+        {
+            return Err(at(
+                here,
+                format!("{name}: unknown category or severity"),
+                "use pii or secret, and low, medium or high",
+            ));
         }
         let id = DetectorId(self.specs.len() as u16);
         let check = match &e.check {
             None => None,
             Some(c) => Some(validate::by_name(c.get_ref()).ok_or_else(|| {
-                at(c.span().start, format!("{name}: no check {}", c.get_ref()), &format!("use one of {}", validate::NAMES.join(", ")))
+                at(
+                    c.span().start,
+                    format!("{name}: no check {}", c.get_ref()),
+                    &format!("use one of {}", validate::NAMES.join(", ")),
+                )
             })?),
         };
         let max = e.max.unwrap_or(DEFAULT_MAX);
         if max > LONGEST_VALUE {
-            return Err(at(here, format!("{name}: max {max} is too long"), &format!("at most {LONGEST_VALUE}")));
+            return Err(at(
+                here,
+                format!("{name}: max {max} is too long"),
+                &format!("at most {LONGEST_VALUE}"),
+            ));
         }
         let compile = |source: &Option<toml::Spanned<String>>| -> Result<Option<Pattern>, LoadError> {
             let Some(source) = source else { return Ok(None) };
             syntax::parse_with(source.get_ref(), &syntax::Config::new().unicode(false).utf8(false))
                 .map_err(|err| at(source.span().start, format!("{name}: {err}"), "mend the pattern"))?;
-            Ok(Some(Pattern::new(source.get_ref())))
+            let pattern = Pattern::new(source.get_ref());
+            // The shipped patterns are compiled by their tests; another's may be too large, and must not fall silent.
+            if !shipped {
+                pattern.build().map_err(|err| {
+                    at(source.span().start, format!("{name}: {err}"), "make the pattern smaller")
+                })?;
+            }
+            Ok(Some(pattern))
         };
         let (pattern, labelled_pattern) = (compile(&e.pattern)?, compile(&e.labelled_pattern)?);
         let label = Label::detector(id);
         e.labels.iter().for_each(|w| self.index.add_label(w, label, false));
         if let Some(native) = &e.native {
-            if !NATIVES.contains(&native.get_ref().as_str()) {
-                let known = NATIVES.join(", ");
-                return Err(at(native.span().start, format!("{name}: no recogniser {}", native.get_ref()), &format!("use one of {known}")));
+            let Some((_, which)) = NATIVES.iter().find(|(n, _)| *n == native.get_ref().as_str()) else {
+                let known = NATIVES.map(|(n, _)| n).join(", ");
+                return Err(at(
+                    native.span().start,
+                    format!("{name}: no recogniser {}", native.get_ref()),
+                    &format!("use one of {known}"),
+                ));
+            };
+            if let Some(slot) = self.natives.get_mut(*which as usize) {
+                *slot = Some(id);
             }
-            self.natives.insert(native.get_ref().clone(), id);
-        } else if e.prefixes.is_empty() && e.shapes.is_empty() && e.labelled_shapes.is_empty() && e.words.is_empty() && e.labelled_pattern.is_none() {
-            return Err(at(here, format!("{name} would never match"), "give it prefixes, shapes, words or a native recogniser"));
+        } else if e.prefixes.is_empty()
+            && e.shapes.is_empty()
+            && e.labelled_shapes.is_empty()
+            && e.words.is_empty()
+            && e.labelled_pattern.is_none()
+        {
+            return Err(at(
+                here,
+                format!("{name} would never match"),
+                "give it prefixes, shapes, words or a native recogniser",
+            ));
         }
         for p in &e.prefixes {
             if !self.index.add_prefix(p, id) {
-                return Err(at(here, format!("{name}: prefix {p:?} does not start with a letter or digit"), "start it with one, at least two bytes"));
+                return Err(at(
+                    here,
+                    format!("{name}: prefix {p:?} does not start with a letter or digit"),
+                    "start it with one, at least two bytes",
+                ));
             }
         }
         for (list, labelled) in [(&e.shapes, false), (&e.labelled_shapes, true)] {
             for s in list {
                 if !self.index.add_shape(s, id, labelled) {
-                    return Err(at(here, format!("{name}: shape {s:?}"), "write groups as 3-2-4, at most eight, separated by - / . or space"));
+                    return Err(at(
+                        here,
+                        format!("{name}: shape {s:?}"),
+                        "write groups as 3-2-4, at most eight, separated by - / . or space",
+                    ));
                 }
             }
         }
         for w in &e.words {
-            let Some((kind, lengths)) = WordKind::parse(w) else {
-                return Err(at(here, format!("{name}: word {w:?}"), "write N, M or 9, a colon, and a length or range: M:8-9"));
+            let Some((kind, lengths, next)) = WordKind::parse(w) else {
+                return Err(at(
+                    here,
+                    format!("{name}: word {w:?}"),
+                    "write N, M or 9, a colon, and a length or range: M:8-9",
+                ));
             };
-            self.index.add_word(kind, lengths, id);
+            self.index.add_word(kind, lengths, id, next);
         }
         let secret = e.category == "secret";
         self.by_name.insert(name.clone(), id);
-        let info = DetectorInfo { name, category: e.category, severity: e.severity, description: e.description };
+        let info =
+            DetectorInfo { name, category: e.category, severity: e.severity, description: e.description };
         self.specs.push(Spec {
             info,
             pattern,

@@ -10,8 +10,19 @@ use crate::detect::DetectorId;
 pub(crate) struct Label(pub(crate) u16);
 
 impl Label {
-    pub(crate) const VOCABULARY: &[&str] =
-        &["password", "secret", "key", "service", "authorization", "not_a_secret", "not_a_number", "curl", "version", "sql_password", "phone_context"];
+    pub(crate) const VOCABULARY: &[&str] = &[
+        "password",
+        "secret",
+        "key",
+        "service",
+        "authorization",
+        "not_a_secret",
+        "not_a_number",
+        "curl",
+        "version",
+        "sql_password",
+        "phone_context",
+    ];
     pub(crate) const PASSWORD: Label = Label(0);
     pub(crate) const SECRET: Label = Label(1);
     pub(crate) const KEY: Label = Label(2);
@@ -41,8 +52,8 @@ impl Label {
 /// What starts with a given word.
 #[derive(Debug, Clone)]
 pub(crate) enum Start {
-    /// A label: its words in lower case, separated by single spaces.
-    Label { text: Vec<u8>, label: Label },
+    /// A label: its words in lower case, separated by single spaces; the length of a single one.
+    Label { text: Vec<u8>, first: usize, label: Label },
     /// A secret's literal start.
     Prefix { literal: Vec<u8>, id: DetectorId },
 }
@@ -64,8 +75,13 @@ pub(crate) enum WordKind {
 }
 
 impl WordKind {
-    pub(crate) fn parse(text: &str) -> Option<(WordKind, (usize, usize))> {
+    pub(crate) fn parse(text: &str) -> Option<(WordKind, (usize, usize), Next)> {
         let (kind, lengths) = text.split_once(':')?;
+        let (lengths, follows) = lengths.split_once('+').unwrap_or((lengths, ""));
+        let mut next = Next::default();
+        for (i, b) in follows.bytes().enumerate() {
+            *next.0.get_mut(i)? = b;
+        }
         let kind = match kind {
             "9" => WordKind::Digits,
             "N" => WordKind::DigitsFirst,
@@ -74,25 +90,42 @@ impl WordKind {
         };
         let (low, high) = lengths.split_once('-').unwrap_or((lengths, lengths));
         let range = (low.parse().ok()?, high.parse().ok()?);
-        (range.0 >= 1 && range.0 <= range.1 && range.1 < WORD_LENGTHS).then_some((kind, range))
+        (range.0 >= 1 && range.0 <= range.1 && range.1 < WORD_LENGTHS).then_some((kind, range, next))
+    }
+}
+
+/// The bytes of which one must follow a word; none given, any may.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Next([u8; 4]);
+
+impl Next {
+    #[inline]
+    pub(crate) fn allows(self, b: u8) -> bool {
+        self.0.first() == Some(&0) || b != 0 && self.0.contains(&b)
     }
 }
 
 /// Words longer than this have no entry of their own: no national number is that long.
 pub(crate) const WORD_LENGTHS: usize = 48;
 
-const FILTER_BITS: u32 = 15;
+/// Size of the filters: 8 KiB each, so that they stay in the first-level cache.
+const FILTER_BITS: u32 = 16;
+
+/// A word, folded, and the label that it is.
+type Said = (Vec<u8>, Label);
 
 #[derive(Debug)]
 pub(crate) struct Index {
     filter: Vec<u64>,
     starts: HashMap<u32, Vec<Start>, BuildHasherDefault<Mixed>>,
     endings: Vec<(Vec<u8>, Label)>,
-    ending_keys: Vec<u32>,
+    ending_filter: Vec<u64>,
+    /// Words that only matter beside a label or a number, see [`Index::says`].
+    said: HashMap<u32, Vec<Said>, BuildHasherDefault<Mixed>>,
     /// Bit per length: whether one group of digits of that length is a shape.
     pub(crate) single: u64,
     shapes: HashMap<u64, Vec<Wanted>, BuildHasherDefault<Mixed>>,
-    words: Vec<Vec<DetectorId>>,
+    words: Vec<Vec<(DetectorId, Next)>>,
     /// Bit per length: whether a kind of word has any entry at all.
     word_lengths: [u64; 3],
 }
@@ -103,7 +136,8 @@ impl Default for Index {
             filter: vec![0; 1 << (FILTER_BITS - 6)],
             starts: HashMap::default(),
             endings: Vec::new(),
-            ending_keys: Vec::new(),
+            ending_filter: vec![0; 1 << (FILTER_BITS - 6)],
+            said: HashMap::default(),
             single: 0,
             shapes: HashMap::default(),
             words: vec![Vec::new(); 3 * WORD_LENGTHS],
@@ -129,12 +163,29 @@ fn slot(key: u32) -> (usize, u64) {
     ((h >> 6) as usize, 1 << (h & 63))
 }
 
+/// A key with the length of its word: most words that share four letters with a label are longer or shorter.
+#[inline]
+fn sized(key: u32, length: usize) -> u32 {
+    key ^ (length.min(LONG) as u32).wrapping_mul(0x85EB_CA6B)
+}
+
+/// Words from this length on are told apart no further.
+const LONG: usize = 24;
+
 impl Index {
     /// Whether anything starts with this word; a cheap test that may say yes too often.
     #[inline]
-    pub(crate) fn may_start(&self, key: u32) -> bool {
-        let (i, bit) = slot(key);
+    pub(crate) fn may_start(&self, key: u32, length: usize) -> bool {
+        let (i, bit) = slot(sized(key, length));
         self.filter.get(i).is_some_and(|w| w & bit != 0)
+    }
+
+    /// Whether a whole word has this meaning.
+    pub(crate) fn says(&self, word: &[u8], wanted: Label) -> bool {
+        let list = self.said.get(&word_key(word));
+        list.is_some_and(|l| {
+            l.iter().any(|(text, label)| *label == wanted && text.eq_ignore_ascii_case(word))
+        })
     }
 
     pub(crate) fn starts(&self, key: u32) -> &[Start] {
@@ -146,11 +197,13 @@ impl Index {
     pub(crate) fn ending(&self, word: &[u8]) -> Option<(usize, Label)> {
         let tail = word.get(word.len().checked_sub(4)?..)?;
         let key = word_key(tail);
-        if !self.ending_keys.contains(&key) {
+        let (i, bit) = slot(key);
+        if self.ending_filter.get(i).is_none_or(|w| w & bit == 0) {
             return None;
         }
         let found = self.endings.iter().find(|(text, _)| {
-            word.len() >= text.len() && word.get(word.len() - text.len()..).is_some_and(|t| t.eq_ignore_ascii_case(text))
+            word.len() >= text.len()
+                && word.get(word.len() - text.len()..).is_some_and(|t| t.eq_ignore_ascii_case(text))
         });
         found.map(|(text, label)| (word.len() - text.len(), *label))
     }
@@ -160,8 +213,9 @@ impl Index {
     }
 
     #[inline]
-    pub(crate) fn word(&self, kind: WordKind, length: usize) -> &[DetectorId] {
-        if length >= WORD_LENGTHS || self.word_lengths.get(kind as usize).is_none_or(|m| m >> length & 1 == 0) {
+    pub(crate) fn word(&self, kind: WordKind, length: usize) -> &[(DetectorId, Next)] {
+        if length >= WORD_LENGTHS || self.word_lengths.get(kind as usize).is_none_or(|m| m >> length & 1 == 0)
+        {
             return &[];
         }
         self.words.get(kind as usize * WORD_LENGTHS + length).map_or(&[], Vec::as_slice)
@@ -171,13 +225,28 @@ impl Index {
         let text = words.to_lowercase().into_bytes();
         if ending && text.len() >= 4 {
             if let Some(tail) = text.get(text.len() - 4..) {
-                self.ending_keys.push(word_key(tail));
+                let (i, bit) = slot(word_key(tail));
+                if let Some(word) = self.ending_filter.get_mut(i) {
+                    *word |= bit;
+                }
             }
             self.endings.push((text.clone(), label));
         }
         let first: Vec<u8> = text.iter().copied().take_while(|b| is_word(*b)).collect();
-        if first.len() >= 2 {
-            self.add_start(word_key(&first), Start::Label { text, label });
+        if matches!(label, Label::NOT_A_SECRET | Label::NOT_A_NUMBER) {
+            self.said.entry(word_key(&text)).or_default().push((text, label));
+        } else if first.len() >= 2 {
+            // As it is, run together with its other words, with a digit behind it (`phone1`).
+            let joined = text.iter().filter(|b| is_word(**b)).count();
+            let lengths = [first.len(), joined, joined + 1];
+            let single = joined == first.len();
+            let key = word_key(&first);
+            lengths.iter().for_each(|l| self.mark(sized(key, *l)));
+            self.starts.entry(key).or_default().push(Start::Label {
+                first: if single { joined } else { 0 },
+                text,
+                label,
+            });
         }
     }
 
@@ -188,33 +257,33 @@ impl Index {
             return false;
         }
         let start = Start::Prefix { literal: bytes.to_vec(), id };
-        if first.len() >= 4 || first.len() < bytes.len() {
-            self.add_start(word_key(&first), start);
+        // Two letters that open many a word only count when the word ends behind them.
+        if first.len() < bytes.len() || first.len() == 2 {
+            let key = word_key(&first);
+            self.mark(sized(key, first.len()));
+            self.starts.entry(key).or_default().push(start);
         } else {
             // The word goes on behind the literal: every way in which four bytes can begin.
-            self.extend_start(first, &start);
+            let last = |b: Option<u8>| first.iter().copied().chain(b).collect::<Vec<u8>>();
+            let more: Vec<Option<u8>> = if first.len() == 3 {
+                (b'0'..=b'9').chain(b'a'..=b'z').map(Some).chain([None]).collect()
+            } else {
+                vec![None]
+            };
+            for word in more.into_iter().map(last) {
+                let key = word_key(&word);
+                (first.len()..=LONG).for_each(|l| self.mark(sized(key, l)));
+                self.starts.entry(key).or_default().push(start.clone());
+            }
         }
         true
     }
 
-    fn extend_start(&mut self, first: Vec<u8>, start: &Start) {
-        if first.len() >= 4 {
-            return self.add_start(word_key(&first), start.clone());
-        }
-        for b in (b'0'..=b'9').chain(b'a'..=b'z') {
-            let mut longer = first.clone();
-            longer.push(b);
-            self.extend_start(longer, start);
-        }
-        self.add_start(word_key(&first), start.clone());
-    }
-
-    fn add_start(&mut self, key: u32, start: Start) {
+    fn mark(&mut self, key: u32) {
         let (i, bit) = slot(key);
         if let Some(word) = self.filter.get_mut(i) {
             *word |= bit;
         }
-        self.starts.entry(key).or_default().push(start);
     }
 
     pub(crate) fn add_shape(&mut self, text: &str, id: DetectorId, labelled: bool) -> bool {
@@ -244,10 +313,16 @@ impl Index {
         true
     }
 
-    pub(crate) fn add_word(&mut self, kind: WordKind, (low, high): (usize, usize), id: DetectorId) {
+    pub(crate) fn add_word(
+        &mut self,
+        kind: WordKind,
+        (low, high): (usize, usize),
+        id: DetectorId,
+        next: Next,
+    ) {
         for length in low..=high.min(WORD_LENGTHS - 1) {
             if let Some(list) = self.words.get_mut(kind as usize * WORD_LENGTHS + length) {
-                list.push(id);
+                list.push((id, next));
             }
             if let Some(mask) = self.word_lengths.get_mut(kind as usize) {
                 *mask |= 1 << length;

@@ -37,7 +37,8 @@ pub(crate) struct Entry {
     /// Groups of digits found only near a label.
     #[serde(default)]
     pub(crate) labelled_shapes: Vec<String>,
-    /// First words of a value with letters: `N` digits first, `M` letters first, `9` digits alone, then lengths (`M:8-9`).
+    /// First words of a value with letters: `N` digits first, `M` letters first, `9` digits alone, then lengths (`M:8-9`), then the
+    /// bytes of which one must follow, when one must (`M:4+ -`).
     #[serde(default)]
     pub(crate) words: Vec<String>,
     /// A regular expression looked for behind each label of this detector.

@@ -51,7 +51,13 @@ impl std::fmt::Debug for Scanner {
 
 impl Scanner {
     pub fn new(detectors: &Detectors, options: ScanOptions) -> Scanner {
-        Scanner { walk: Walk::new(detectors), held: Vec::new(), base: 0, at: 0, least: options.least_confidence }
+        Scanner {
+            walk: Walk::new(detectors),
+            held: Vec::new(),
+            base: 0,
+            at: 0,
+            least: options.least_confidence,
+        }
     }
 
     /// Takes the next block; matches that are complete go to `out`, in order of their start.
@@ -109,6 +115,8 @@ pub fn scan_labelled(detectors: &Detectors, label: &str, value: &str) -> Vec<Mat
     text.extend_from_slice(value.as_bytes());
     text.extend_from_slice(b"\x1f\n");
     let limit = value.len() as u64;
-    let inside = |m: Match| (m.start >= offset).then(|| Match { start: m.start - offset, end: (m.end - offset).min(limit), ..m });
+    let inside = |m: Match| {
+        (m.start >= offset).then(|| Match { start: m.start - offset, end: (m.end - offset).min(limit), ..m })
+    };
     scan(detectors, &text).into_iter().filter_map(inside).filter(|m| m.start < m.end).collect()
 }

@@ -1,6 +1,6 @@
 //! Numbers: groups of digits by their shape, IPv4 addresses, telephone numbers.
 
-use crate::detect::{DetectorId, Set};
+use crate::detect::{DetectorId, Native, Set};
 use crate::detect_index::{Label, Separator, Shape, Start, is_word, word_key};
 use crate::scan_walk::{LABEL_REACH, View, Walk, is_open, joined_before, rank};
 
@@ -21,7 +21,13 @@ pub(crate) struct Groups {
 
 impl Groups {
     fn read(view: &View<'_>, start: usize, first_end: usize) -> Option<Groups> {
-        let mut g = Groups { ends: [(0, 0, 0); GROUPS], count: 0, digits: [0; DIGITS], spaced: false, first: first_end - start };
+        let mut g = Groups {
+            ends: [(0, 0, 0); GROUPS],
+            count: 0,
+            digits: [0; DIGITS],
+            spaced: false,
+            first: first_end - start,
+        };
         let mut shape = Shape::default();
         let (mut at, mut end, mut n) = (start, first_end, 0);
         loop {
@@ -59,7 +65,12 @@ impl Walk {
         let next = view.at(end);
         let grouped = Separator::of(next).is_some() && view.at(end + 1).is_ascii_digit();
         let phone_like = matches!(previous, b'+' | b'(') || next == b')';
-        if !grouped && !phone_like && set.index.single >> (end - start) & 1 == 0 && !(5..=15).contains(&(end - start)) && !matches!(next, b'-' | b'+') {
+        if !grouped
+            && !phone_like
+            && set.index.single >> (end - start) & 1 == 0
+            && !(5..=15).contains(&(end - start))
+            && !matches!(next, b'-' | b'+' | b':')
+        {
             return end;
         }
         if previous == b'$' || joined_before(view, start) {
@@ -71,12 +82,16 @@ impl Walk {
     fn number(&mut self, set: &Set, view: &View<'_>, start: usize, end: usize) -> usize {
         let Some(groups) = Groups::read(view, start, end) else { return end };
         self.work += groups.count as u64 * 4;
-        if groups.count >= 4 && view.at(end) == b'.' {
-            if let Some(next) = self.ipv4(set, view, start) {
-                return next;
-            }
+        if groups.count >= 4
+            && view.at(end) == b'.'
+            && let Some(next) = self.ipv4(set, view, start)
+        {
+            return next;
         }
-        if matches!(view.at(end), b'-' | b'+') && !view.at(end + 1).is_ascii_whitespace() {
+        let colons = view.at(end) == b':'
+            && (end - start >= 8
+                || view.at(end + 3) == b':' && view.at(end + 6) == b':' && view.at(end + 9) == b':');
+        if colons || matches!(view.at(end), b'-' | b'+') && !view.at(end + 1).is_ascii_whitespace() {
             let wanted = set.index.word(crate::detect_index::WordKind::Digits, end - start);
             if !wanted.is_empty() {
                 let next = self.code(set, view, wanted, start, end);
@@ -89,7 +104,12 @@ impl Walk {
         let mut done = None;
         for (to, shape, digits) in groups.ends.iter().take(groups.count).rev() {
             for wanted in set.index.shape(*shape) {
-                let number = Candidate { start, end: *to, digits: groups.digits.get(..*digits).unwrap_or_default(), groups: &groups };
+                let number = Candidate {
+                    start,
+                    end: *to,
+                    digits: groups.digits.get(..*digits).unwrap_or_default(),
+                    groups: &groups,
+                };
                 if self.shape(set, view, wanted.id, wanted.labelled, &number) {
                     done = Some(*to);
                 }
@@ -98,7 +118,12 @@ impl Walk {
                 break;
             }
         }
-        let phone = if done.is_none() || view.before(start, 1) == b'+' { self.phone(set, view, start, &groups) } else { None };
+        let plus = view.before(start, 1) == b'+';
+        let phone = if plus || done.is_none() && self.may_dial(set, view, start, &groups) {
+            self.phone(set, view, start, &groups)
+        } else {
+            None
+        };
         let next = done.max(phone);
         if let Some(next) = next {
             self.numbers_done = view.base + next as u64;
@@ -107,10 +132,18 @@ impl Walk {
     }
 
     /// One shape that a detector asks for.
-    fn shape(&mut self, set: &Set, view: &View<'_>, id: DetectorId, needs_label: bool, n: &Candidate<'_>) -> bool {
+    fn shape(
+        &mut self,
+        set: &Set,
+        view: &View<'_>,
+        id: DetectorId,
+        needs_label: bool,
+        n: &Candidate<'_>,
+    ) -> bool {
         let Some(spec) = set.specs.get(usize::from(id.0)) else { return false };
         self.work += n.digits.len() as u64;
-        if is_open(view, n.end) || view.at(n.end) == b'%' || spec.check.is_some_and(|check| !check(n.digits)) {
+        if is_open(view, n.end) || view.at(n.end) == b'%' || spec.check.is_some_and(|check| !check(n.digits))
+        {
             return false;
         }
         let labelled = self.near(view, spec.label, n.start);
@@ -119,7 +152,9 @@ impl Walk {
                 return false;
             }
             // A count, a moment or an identifier that happens to pass a checksum; or one row of a table of numbers.
-            if self.named(view, Label::NOT_A_NUMBER, n.start) || n.groups.spaced && n.in_a_row(view) {
+            if counted(set, view, n.start)
+                || n.groups.spaced && (n.in_a_row(view) || n.digits.len() < 12 && n.in_prose(view))
+            {
                 return false;
             }
         }
@@ -128,14 +163,8 @@ impl Walk {
         true
     }
 
-    /// Whether a label stands right before a value: nothing but an operator and quotes between.
-    pub(crate) fn named(&self, view: &View<'_>, label: Label, at: usize) -> bool {
-        let glue = |d: u64| view.slice(at.saturating_sub(d as usize), at).iter().all(|b| matches!(b, b' ' | b'\t' | b'"' | b'\'' | b':' | b'=' | b'#' | b'>' | b'\x1f'));
-        self.distance(view, label, at).is_some_and(|d| d <= 6 && glue(d))
-    }
-
     fn ipv4(&mut self, set: &Set, view: &View<'_>, start: usize) -> Option<usize> {
-        let id = *set.natives.get("ip")?;
+        let id = set.native(Native::Ip)?;
         let mut at = start;
         for part in 0..4 {
             let length = view.slice(at, at + 4).iter().take_while(|b| b.is_ascii_digit()).count();
@@ -158,15 +187,34 @@ impl Walk {
         Some(at)
     }
 
+    /// Whether anything here hints at a telephone number: a bracket, a trunk zero, 3-3-4, a label not far behind.
+    fn may_dial(&self, set: &Set, view: &View<'_>, start: usize, groups: &Groups) -> bool {
+        let [(first, ..), (second, ..), ..] = groups.ends;
+        let grouped = groups.count > 1;
+        let american = grouped && matches!(groups.first, 1 | 3) && (groups.first == 1 || second - first == 4);
+        let bracket = matches!(view.before(start, 1), b'(' | b'+') || view.at(first) == b')';
+        if bracket || american || grouped && groups.digits.first() == Some(&b'0') && groups.first > 1 {
+            return true;
+        }
+        let label = |l: Label| self.recently(view, l, start, 40);
+        let phone = set.native(Native::Phone).and_then(|id| set.specs.get(usize::from(id.0)));
+        phone.is_some_and(|s| label(s.label))
+            || grouped
+                && (label(Label::PHONE_CONTEXT)
+                    || view.at(groups.ends.get(groups.count - 1).map_or(0, |e| e.0)) == b' ')
+    }
+
     /// A telephone number: international, North American, with a trunk zero, or anything sensible near a label.
     fn phone(&mut self, set: &Set, view: &View<'_>, digits: usize, groups: &Groups) -> Option<usize> {
-        let id = *set.natives.get("phone")?;
+        let id = set.native(Native::Phone)?;
         let label = set.specs.get(usize::from(id.0))?.label;
         let mut start = digits;
         while matches!(view.before(start, 1), b'(' | b'+') && digits - start < 2 {
             start -= 1;
         }
-        if is_word(view.before(start, 1)) || matches!(view.before(start, 1), b'.' | b'=' | b'/') && view.before(start, 1) != b'=' {
+        if is_word(view.before(start, 1))
+            || matches!(view.before(start, 1), b'.' | b'=' | b'/') && view.before(start, 1) != b'='
+        {
             return None;
         }
         let number = Dialled::read(view, start)?;
@@ -175,7 +223,7 @@ impl Walk {
         let near = self.distance(view, label, start).is_some_and(|d| d <= 40);
         let called = near || self.followed_by(set, view, label, number.end);
         let context = called || self.distance(view, Label::PHONE_CONTEXT, start).is_some_and(|d| d <= 24);
-        if !called && (self.named(view, Label::NOT_A_NUMBER, start) || international && !number.grouped && number.count < 10) {
+        if !called && (counted(set, view, start) || international && !number.grouped && number.count < 10) {
             return None;
         }
         let fits = match () {
@@ -183,28 +231,58 @@ impl Walk {
             () if international => number.international(),
             () if number.north_american(called || context) => number.grouped || called,
             () if number.trunk() => number.grouped && (number.count >= 9 || called || context),
-            () if called => (6..=15).contains(&number.count) && (number.grouped || (7..=15).contains(&number.count)),
+            () if called => {
+                (6..=15).contains(&number.count) && (number.grouped || (7..=15).contains(&number.count))
+            }
             () => context && number.grouped && (6..=13).contains(&number.count),
         };
-        if !fits || groups.spaced && !context && !international && (Candidate { start: digits, end: number.end, digits: &[], groups }).in_a_row(view) {
+        if !fits
+            || groups.spaced
+                && !context
+                && !international
+                && (Candidate { start: digits, end: number.end, digits: &[], groups }).in_a_row(view)
+        {
             return None;
         }
         let (rank, sure) = if called { (rank::LABELLED, 0.95) } else { (rank::SHAPE, 0.8) };
         // An opening bracket is part of the number only with its closing one.
-        let from = if view.at(start) == b'(' && !view.slice(start, number.end).contains(&b')') { start + 1 } else { start };
+        let from = if view.at(start) == b'(' && !view.slice(start, number.end).contains(&b')') {
+            start + 1
+        } else {
+            start
+        };
         self.hit(set, view, id, from, number.end, rank, sure);
         Some(number.end)
     }
 
     /// Whether one of a label's words comes right behind a value (`555-0100 fax`).
     fn followed_by(&self, set: &Set, view: &View<'_>, label: Label, end: usize) -> bool {
-        let gap = view.slice(end, end + 3).iter().take_while(|b| matches!(b, b' ' | b'-' | b'(' | b'\t')).count();
+        let gap =
+            view.slice(end, end + 3).iter().take_while(|b| matches!(b, b' ' | b'-' | b'(' | b'\t')).count();
         let at = end + gap;
         let word = view.slice(at, at + 16);
         let length = word.iter().take_while(|b| is_word(**b)).count();
         let Some(word) = word.get(..length).filter(|_| gap > 0 && length >= 2) else { return false };
-        set.index.starts(word_key(word)).iter().any(|s| matches!(s, Start::Label { text, label: l } if *l == label && word.eq_ignore_ascii_case(text)))
+        set.index.starts(word_key(word)).iter().any(|s| matches!(s, Start::Label { text, label: l, .. } if *l == label && word.eq_ignore_ascii_case(text)))
     }
+}
+
+/// Whether the word right before a number, an operator and quotes apart, says that it counts or names something.
+fn counted(set: &Set, view: &View<'_>, at: usize) -> bool {
+    let before = view.slice(at.saturating_sub(24), at);
+    let glue = before
+        .iter()
+        .rev()
+        .take_while(|b| matches!(b, b' ' | b'\t' | b'"' | b'\'' | b':' | b'=' | b'#' | b'>' | b'\x1f'))
+        .count();
+    let rest = before.get(..before.len() - glue).unwrap_or_default();
+    let length = rest.iter().rev().take_while(|b| is_word(**b)).count();
+    let word = rest.get(rest.len() - length..).unwrap_or_default();
+    let hump = word.iter().rposition(u8::is_ascii_uppercase).unwrap_or(0);
+    glue <= 6
+        && length >= 2
+        && (set.index.says(word, Label::NOT_A_NUMBER)
+            || set.index.says(word.get(hump..).unwrap_or_default(), Label::NOT_A_NUMBER))
 }
 
 struct Candidate<'a> {
@@ -215,12 +293,21 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// Whether blanks join it to words on either side: short groups there are house numbers as often as anything.
+    fn in_prose(&self, view: &View<'_>) -> bool {
+        let word = |blank: u8, next: u8| blank == b' ' && is_word(next);
+        word(view.before(self.start, 1), view.before(self.start, 2))
+            || word(view.at(self.end), view.at(self.end + 1))
+    }
+
     /// Whether the row goes on with a group as long as the first, before or behind: a table, not a number.
     fn in_a_row(&self, view: &View<'_>) -> bool {
         let before = view.slice(self.start.saturating_sub(24), self.start.saturating_sub(1));
         let earlier = before.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-        let behind = view.slice(self.end + 1, self.end + 24).iter().take_while(|b| b.is_ascii_digit()).count();
-        view.before(self.start, 1) == b' ' && earlier == self.groups.first || view.at(self.end) == b' ' && behind == self.groups.first
+        let behind =
+            view.slice(self.end + 1, self.end + 24).iter().take_while(|b| b.is_ascii_digit()).count();
+        view.before(self.start, 1) == b' ' && earlier == self.groups.first
+            || view.at(self.end) == b' ' && behind == self.groups.first
     }
 }
 
@@ -238,10 +325,17 @@ struct Dialled {
 
 impl Dialled {
     fn read(view: &View<'_>, start: usize) -> Option<Dialled> {
-        let mut d = Dialled { end: start, count: 0, digits: [0; 20], lengths: [0; 6], parts: 0, grouped: false, fraction: false };
+        let mut d = Dialled {
+            end: start,
+            count: 0,
+            digits: [0; 20],
+            lengths: [0; 6],
+            parts: 0,
+            grouped: false,
+            fraction: false,
+        };
         let mut at = start;
         let mut gap = 0;
-        let mut separators = [0usize; 256];
         loop {
             match view.at(at) {
                 b @ b'0'..=b'9' => {
@@ -260,9 +354,6 @@ impl Dialled {
                 b @ (b' ' | b'-' | b'.' | b'(' | b')' | b'/' | b'+') if gap < 2 => {
                     if b == b'+' && d.count > 0 || b == b'(' && d.count > 4 {
                         break;
-                    }
-                    if let Some(n) = separators.get_mut(usize::from(b)) {
-                        *n += 1;
                     }
                     gap += 1;
                 }
@@ -290,8 +381,13 @@ impl Dialled {
         match () {
             () if one == 1 => self.count == 11,
             () if one == 7 => self.count == 11,
-            () if matches!(two, 20 | 27 | 30..=34 | 36 | 39..=41 | 43..=49 | 51..=58 | 60..=66 | 81 | 82 | 84 | 86 | 90..=95 | 98) => (8..=15).contains(&self.count),
-            () => matches!(three, 211..=299 | 350..=389 | 420 | 421 | 423 | 500..=509 | 590..=599 | 670..=692 | 850..=886 | 960..=998) && (9..=15).contains(&self.count),
+            () if matches!(two, 20 | 27 | 30..=34 | 36 | 39..=41 | 43..=49 | 51..=58 | 60..=66 | 81 | 82 | 84 | 86 | 90..=95 | 98) => {
+                (8..=15).contains(&self.count)
+            }
+            () => {
+                matches!(three, 211..=299 | 350..=389 | 420 | 421 | 423 | 500..=509 | 590..=599 | 670..=692 | 850..=886 | 960..=998)
+                    && (9..=15).contains(&self.count)
+            }
         }
     }
 
@@ -311,14 +407,25 @@ impl Dialled {
 
     /// A national number with its trunk zero, as most of the world writes them.
     fn trunk(&self) -> bool {
-        self.digits.first() == Some(&0) && self.number(0, 2) != 0 && (9..=11).contains(&self.count) && self.parts <= 5 && self.lengths.first().is_some_and(|n| (2..=5).contains(n))
+        self.digits.first() == Some(&0)
+            && self.number(0, 2) != 0
+            && (9..=11).contains(&self.count)
+            && self.parts <= 5
+            && self.lengths.first().is_some_and(|n| (2..=5).contains(n))
     }
 
     fn is_date(&self) -> bool {
         let three = self.parts == 3 && self.count <= 8;
         let year = |y| (1900..=2099).contains(&y);
-        three && (self.lengths.starts_with(&[4, 2, 2]) && year(self.number(0, 4)) || self.lengths.starts_with(&[2, 2, 4]) && year(self.number(4, 8)) || self.count < 7)
-            || self.parts == 1 && self.count == 8 && year(self.number(0, 4)) && self.number(4, 6) <= 12 && self.number(6, 8) <= 31
+        three
+            && (self.lengths.starts_with(&[4, 2, 2]) && year(self.number(0, 4))
+                || self.lengths.starts_with(&[2, 2, 4]) && year(self.number(4, 8))
+                || self.count < 7)
+            || self.parts == 1
+                && self.count == 8
+                && year(self.number(0, 4))
+                && self.number(4, 6) <= 12
+                && self.number(6, 8) <= 31
     }
 }
 

@@ -1,7 +1,7 @@
 //! Secrets that no format gives away: a label, an operator, and a value that nobody would type for anything else.
 
-use crate::detect::Set;
-use crate::detect_index::{Label, Start, is_word, word_key};
+use crate::detect::{Native, Set};
+use crate::detect_index::{Label, is_word};
 use crate::scan_walk::{View, Walk, rank};
 
 /// How far a value may stand behind its label, in bytes.
@@ -23,38 +23,83 @@ struct Behind<'a> {
     whole_line: bool,
     /// `NAME=value`, without blanks.
     tight: bool,
+    /// The value is a cell of a table or a value of a key.
+    cell: bool,
+    /// One blank stands between, and nothing else.
+    blank: bool,
     /// One of the words between says that this is no secret.
     denied: bool,
 }
 
 impl Walk {
     /// A label of secrets was seen at `start..end`.
-    pub(crate) fn secret_label(&mut self, set: &Set, view: &View<'_>, label: Label, start: usize, end: usize) {
+    pub(crate) fn secret_label(
+        &mut self,
+        set: &Set,
+        view: &View<'_>,
+        label: Label,
+        start: usize,
+        end: usize,
+    ) {
         let Some(behind) = self.behind(set, view, label, start, end) else { return };
         let at = view.base + behind.start as u64;
-        let strong = matches!(label, Label::PASSWORD | Label::SECRET | Label::AUTHORIZATION | Label::SQL_PASSWORD);
+        let strong =
+            matches!(label, Label::PASSWORD | Label::SECRET | Label::AUTHORIZATION | Label::SQL_PASSWORD);
         if at < self.values_done {
             return;
         }
-        let public = matches!(label, Label::KEY | Label::SERVICE | Label::SECRET) && self.denied_before(set, view, start);
-        if behind.denied || public || is_placeholder(behind.value) {
+        let public = matches!(label, Label::KEY | Label::SERVICE | Label::SECRET)
+            && self.denied_before(set, view, start);
+        if behind.denied || public {
             return;
         }
         let is_secret = match label {
-            Label::PASSWORD | Label::SQL_PASSWORD => password(&behind, label) || strong_value(&behind, strong),
-            Label::SERVICE => random(behind.value, 15) && (behind.operator || behind.value.len() >= 20) && !is_uuid(behind.value) || service_uuid(&behind),
+            Label::PASSWORD | Label::SQL_PASSWORD => {
+                password(&behind, label) || strong_value(&behind, strong)
+            }
+            Label::SERVICE => {
+                random(behind.value, 15)
+                    && (behind.operator || behind.value.len() >= 20)
+                    && !is_uuid(behind.value)
+                    || service_uuid(&behind)
+            }
             _ => strong_value(&behind, strong),
         };
-        let native = if matches!(label, Label::PASSWORD | Label::SQL_PASSWORD) { "password" } else { "secret" };
-        let Some(id) = set.natives.get(native).filter(|_| is_secret) else { return };
-        self.hit(set, view, *id, behind.start, behind.end, rank::GENERIC, if strong { 0.8 } else { 0.7 });
+        if !is_secret || is_placeholder(behind.value) {
+            return;
+        }
+        let native = if matches!(label, Label::PASSWORD | Label::SQL_PASSWORD) {
+            Native::Password
+        } else {
+            Native::Secret
+        };
+        let Some(id) = set.native(native) else { return };
+        self.hit(set, view, id, behind.start, behind.end, rank::GENERIC, if strong { 0.8 } else { 0.7 });
         self.values_done = view.base + behind.end as u64;
     }
 
     /// Finds the value behind a label.
-    fn behind<'a>(&mut self, set: &Set, view: &View<'a>, label: Label, start: usize, end: usize) -> Option<Behind<'a>> {
+    fn behind<'a>(
+        &mut self,
+        set: &Set,
+        view: &View<'a>,
+        label: Label,
+        start: usize,
+        end: usize,
+    ) -> Option<Behind<'a>> {
         let flag = view.before(start, 1) == b'-' && matches!(view.before(start, 2), b'-' | b' ' | b'\n' | 0);
-        let mut b = Behind { start: 0, end: 0, value: &[], operator: false, quoted: false, whole_line: false, tight: true, denied: false };
+        let mut b = Behind {
+            start: 0,
+            end: 0,
+            value: &[],
+            operator: false,
+            quoted: false,
+            whole_line: false,
+            tight: true,
+            blank: false,
+            cell: false,
+            denied: false,
+        };
         let (mut at, mut words, mut blanks, mut quote, mut lines) = (end, 0, 0, 0u8, 0);
         loop {
             if at > end + REACH || at >= view.bytes.len() {
@@ -80,14 +125,19 @@ impl Walk {
                     quote = 0;
                 }
                 b',' | b'(' | b'[' | b'.' | b'!' | b'+' => {
-                    b.operator |= c == b',' && matches!(view.before(at, 1), b'"' | b'\'' | b'`') || c == b'[' && b.operator;
+                    b.operator |= c == b',' && in_call(view, start) || c == b'[' && b.operator;
                     if c == b'(' && !b.operator {
                         return None;
                     }
                     quote = 0;
                 }
                 b'"' | b'\'' | b'`' | b'\x1f' => quote = c,
-                b'\\' | b'<' | b'-' | b']' | b'_' | b'*' | b'/' if !(c == b'/' && b.operator) && !(c == b'<' && b.operator) && !(c == b'-' && quote != 0) => {}
+                b'\\' if matches!(view.at(at + 1), b'n' | b't' | b'r') && quote == 0 => {
+                    at += 1;
+                    blanks += 1;
+                }
+                b'\\' | b'<' | b'-' | b']' | b'_' | b'*' | b'/'
+                    if !(b.operator && matches!(c, b'/' | b'<') || quote != 0 && c == b'-') => {}
                 b'&' if view.slice(at, at + 6) == b"&quot;" => {
                     at += 5;
                     quote = b'&';
@@ -97,24 +147,46 @@ impl Walk {
                     let flag_value = flag && blanks > 0 && words == 0;
                     let glue = !quoted_value(view, at, quote, &token) && words < WORDS_BETWEEN;
                     // A plain word is part of the name while no operator came, or when one follows it.
-                    if glue && !flag_value && (!b.operator && plain(token.value) || followed_by_operator(view, token.name_end) && !b.operator && token.name_end > at) {
+                    if glue
+                        && !flag_value
+                        && (!b.operator && plain(token.value)
+                            || followed_by_operator(view, token.name_end)
+                                && !b.operator
+                                && token.name_end > at)
+                    {
                         let name_end = word_end(view, at);
                         b.denied |= self.denies(set, view, at, name_end);
                         if label == Label::SQL_PASSWORD && !is_sql_glue(view.slice(at, name_end)) {
                             return self.take(b, view, token, at, start, end, true);
                         }
-                        b.operator |= matches!(view.slice(at, name_end).to_ascii_lowercase().as_slice(), b"is" | b"as" | b"by") && words == 0 && label == Label::PASSWORD;
+                        b.operator |= matches!(
+                            view.slice(at, name_end).to_ascii_lowercase().as_slice(),
+                            b"is" | b"as" | b"by"
+                        ) && words == 0
+                            && label == Label::PASSWORD;
                         words += 1;
                         quote = 0;
                         at = name_end;
                         continue;
                     }
-                    if label == Label::AUTHORIZATION && b.operator && is_scheme(token.value) && words < WORDS_BETWEEN {
+                    if label == Label::AUTHORIZATION
+                        && b.operator
+                        && is_scheme(token.value)
+                        && words < WORDS_BETWEEN
+                    {
                         words += 1;
                         at = token.end;
                         continue;
                     }
-                    return self.take(b, view, token, at, start, end, flag_value || label == Label::SQL_PASSWORD && quote != 0);
+                    return self.take(
+                        b,
+                        view,
+                        token,
+                        at,
+                        start,
+                        end,
+                        flag_value || label == Label::SQL_PASSWORD && quote != 0,
+                    );
                 }
             }
             at += 1;
@@ -122,17 +194,32 @@ impl Walk {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn take<'a>(&mut self, mut b: Behind<'a>, view: &View<'a>, token: Token<'a>, at: usize, start: usize, end: usize, operator: bool) -> Option<Behind<'a>> {
+    fn take<'a>(
+        &mut self,
+        mut b: Behind<'a>,
+        view: &View<'a>,
+        token: Token<'a>,
+        at: usize,
+        start: usize,
+        end: usize,
+        operator: bool,
+    ) -> Option<Behind<'a>> {
         b.operator |= operator;
         b.start = at;
         b.end = token.end;
         b.value = token.value;
         b.quoted = token.quoted;
+        b.cell = token.quoted && view.before(at, 1) == b'\x1f';
+        b.blank = at == end + 1 && view.at(end) == b' ';
         let line = view.slice(start.saturating_sub(64), start);
-        let head = line.iter().rposition(|c| *c == b'\n').map_or(line, |i| line.get(i + 1..).unwrap_or_default());
-        let head_ok = head.iter().all(|c| is_word(*c) || b" \t#_.-/;".contains(c)) && head.iter().filter(|c| **c == b' ').count() <= 4 || head.is_empty();
+        let head =
+            line.iter().rposition(|c| *c == b'\n').map_or(line, |i| line.get(i + 1..).unwrap_or_default());
+        let head_ok = head.iter().all(|c| is_word(*c) || b" \t#_.-/;".contains(c))
+            && head.iter().filter(|c| **c == b' ').count() <= 4
+            || head.is_empty();
         let tail = view.slice(token.end, token.end + 3);
-        let ends = matches!(tail.first(), None | Some(b'\n' | b'\r' | b' ' | b'\t' | b'\x1f')) && !matches!(tail.get(1), Some(b'=' | b'+' | b'(' | b'|' | b'&' | b'?'));
+        let ends = matches!(tail.first(), None | Some(b'\n' | b'\r' | b' ' | b'\t' | b'\x1f'))
+            && !matches!(tail.get(1), Some(b'=' | b'+' | b'(' | b'|' | b'&' | b'?'));
         b.whole_line = head_ok && ends && !view.slice(end, at).contains(&b'(');
         (!b.value.is_empty()).then_some(b)
     }
@@ -140,13 +227,18 @@ impl Walk {
     /// The value that starts at `at`.
     fn token<'a>(&mut self, view: &View<'a>, at: usize, quote: u8) -> Token<'a> {
         let window = view.slice(at, at + VALUE);
-        let opened = quote != 0 && (view.before(at, 1) == quote || quote == b'&' && view.before(at, 1) == b';');
-        let bare = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b'<' | b'>' | b'\x1f' | b';');
+        let opened =
+            quote != 0 && (view.before(at, 1) == quote || quote == b'&' && view.before(at, 1) == b';');
+        let bare = |b: &u8| {
+            b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b'<' | b'>' | b'\x1f' | b';' | b'\\')
+        };
         let stop = if opened {
-            let closes = |(i, b): (usize, &u8)| *b == quote && (quote != b'&' || window.get(i..i + 6) == Some(b"&quot;")) || *b == b'\n';
+            let closes = |(i, b): (usize, &u8)| {
+                *b == quote && (quote != b'&' || window.get(i..i + 6) == Some(b"&quot;")) || *b == b'\n'
+            };
             window.iter().enumerate().position(|(i, b)| closes((i, b))).unwrap_or(window.len())
         } else {
-            window.iter().position(|b| bare(b)).unwrap_or(window.len())
+            window.iter().position(bare).unwrap_or(window.len())
         };
         self.work += (stop / 8) as u64;
         let mut value = window.get(..stop).unwrap_or_default();
@@ -158,7 +250,10 @@ impl Walk {
             }
             while let Some((last, rest)) = value.split_last() {
                 let closes = |o: u8| !rest.contains(&o);
-                let shed = matches!(last, b',' | b'.' | b';' | b':' | b'\\') || *last == b')' && closes(b'(') || *last == b']' && closes(b'[') || *last == b'}' && closes(b'{');
+                let shed = matches!(last, b',' | b'.' | b';' | b':' | b'\\')
+                    || *last == b')' && closes(b'(')
+                    || *last == b']' && closes(b'[')
+                    || *last == b'}' && closes(b'{');
                 if !shed {
                     break;
                 }
@@ -174,7 +269,10 @@ impl Walk {
     /// Whether a word between a label and its value says that the value is something else.
     fn denies(&mut self, set: &Set, view: &View<'_>, at: usize, end: usize) -> bool {
         let word = view.slice(at, end);
-        let last_hump = word.iter().rposition(u8::is_ascii_uppercase).filter(|i| word.get(i.saturating_sub(1)).is_some_and(u8::is_ascii_lowercase));
+        let last_hump = word
+            .iter()
+            .rposition(u8::is_ascii_uppercase)
+            .filter(|i| word.get(i.saturating_sub(1)).is_some_and(u8::is_ascii_lowercase));
         let tail = word.get(last_hump.unwrap_or(0)..).unwrap_or(word);
         [word, tail].iter().any(|w| says(set, w, Label::NOT_A_SECRET))
     }
@@ -187,7 +285,8 @@ impl Walk {
         let length = before.iter().rev().take_while(|b| is_word(**b)).count();
         let word = before.get(before.len() - length..).unwrap_or_default();
         let hump = word.iter().rposition(u8::is_ascii_uppercase).unwrap_or(0);
-        says(set, word, Label::NOT_A_SECRET) || says(set, word.get(hump..).unwrap_or_default(), Label::NOT_A_SECRET)
+        says(set, word, Label::NOT_A_SECRET)
+            || says(set, word.get(hump..).unwrap_or_default(), Label::NOT_A_SECRET)
     }
 }
 
@@ -199,17 +298,30 @@ struct Token<'a> {
 }
 
 fn says(set: &Set, word: &[u8], wanted: Label) -> bool {
-    word.len() >= 2 && set.index.starts(word_key(word)).iter().any(|s| matches!(s, Start::Label { text, label } if *label == wanted && text.eq_ignore_ascii_case(word)))
+    word.len() >= 2 && set.index.says(word, wanted)
 }
 
 fn quoted_value(view: &View<'_>, at: usize, quote: u8, token: &Token<'_>) -> bool {
     quote != 0 && view.before(at, 1) == quote && token.quoted && !followed_by_operator(view, token.end + 1)
 }
 
+/// Whether a label is an argument of a call: `setProperty("TOKEN", "…")`.
+fn in_call(view: &View<'_>, start: usize) -> bool {
+    let before = view.slice(start.saturating_sub(48), start);
+    let inside = before
+        .iter()
+        .rev()
+        .take_while(|b| is_word(**b) || matches!(b, b'_' | b'-' | b'"' | b'\'' | b'`' | b' ' | b',' | b'.'))
+        .count();
+    before.len() > inside && before.get(before.len() - inside - 1) == Some(&b'(')
+}
+
 /// Letters alone, at most twelve: a word of a name, not a value.
 fn plain(value: &[u8]) -> bool {
     let word: &[u8] = value.split(|b| !is_word(*b)).next().unwrap_or_default();
-    (1..=12).contains(&word.len()) && word.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80) && !value.get(word.len()..).is_some_and(|r| r.starts_with(b"@") || r.starts_with(b"$"))
+    (1..=12).contains(&word.len())
+        && word.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80)
+        && !value.get(word.len()..).is_some_and(|r| r.starts_with(b"@") || r.starts_with(b"$"))
 }
 
 fn word_end(view: &View<'_>, at: usize) -> usize {
@@ -223,11 +335,37 @@ fn followed_by_operator(view: &View<'_>, at: usize) -> bool {
 }
 
 fn is_scheme(value: &[u8]) -> bool {
-    [b"bearer".as_slice(), b"basic", b"token", b"api-token", b"apikey", b"api-key", b"ssws", b"key", b"digest", b"splunk"].iter().any(|s| value.eq_ignore_ascii_case(s))
+    [
+        b"bearer".as_slice(),
+        b"basic",
+        b"token",
+        b"api-token",
+        b"apikey",
+        b"api-key",
+        b"ssws",
+        b"key",
+        b"digest",
+        b"splunk",
+    ]
+    .iter()
+    .any(|s| value.eq_ignore_ascii_case(s))
 }
 
 fn is_sql_glue(word: &[u8]) -> bool {
-    [b"by".as_slice(), b"with", b"password", b"mysql", b"native", b"caching", b"sha2", b"plugin", b"encrypted", b"is"].iter().any(|s| word.eq_ignore_ascii_case(s))
+    [
+        b"by".as_slice(),
+        b"with",
+        b"password",
+        b"mysql",
+        b"native",
+        b"caching",
+        b"sha2",
+        b"plugin",
+        b"encrypted",
+        b"is",
+    ]
+    .iter()
+    .any(|s| word.eq_ignore_ascii_case(s))
 }
 
 /// Shannon entropy in bits a byte.
@@ -243,22 +381,63 @@ pub(crate) fn entropy(value: &[u8]) -> f32 {
 }
 
 pub(crate) fn is_uuid(v: &[u8]) -> bool {
-    v.len() == 36 && v.iter().enumerate().all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
+    v.len() == 36
+        && v.iter()
+            .enumerate()
+            .all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
 }
 
 /// Stands in for a value: a variable, a template, a row of one character, an example.
 pub(crate) fn is_placeholder(v: &[u8]) -> bool {
     let lower = v.to_ascii_lowercase();
     let has = |w: &[u8]| lower.windows(w.len()).any(|x| x == w);
-    let variable = |r: &[u8]| !r.is_empty() && r.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-' | b'>' | b'/' | b'#'));
+    let variable = |r: &[u8]| {
+        !r.is_empty()
+            && r.iter().all(|b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-' | b'>' | b'/' | b'#')
+            })
+    };
     let template = matches!(v, [b'<', .., b'>'] | [b'[', .., b']'] | [b'%', .., b'%'] | [b'{', .., b'}'])
-        || [b"${".as_slice(), b"{{", b"$(", b"%(", b"#{", b"<%", b"<your", b"%s", b"{0}", b"{1}"].iter().any(|t| has(t))
-        || v.strip_prefix(b"$").is_some_and(|r| r.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_') && variable(r) && !r.iter().any(u8::is_ascii_digit))
+        || [b"${".as_slice(), b"{{", b"$(", b"%(", b"#{", b"<%", b"<your", b"%s", b"{0}", b"{1}"]
+            .iter()
+            .any(|t| has(t))
+        || v.strip_prefix(b"$").is_some_and(|r| {
+            r.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+                && variable(r)
+                && !r.iter().any(u8::is_ascii_digit)
+        })
         || v.first() == Some(&b'@') && v.last() == Some(&b'@');
     let longest_run = v.chunk_by(|a, b| a == b).map(<[u8]>::len).max().unwrap_or(0);
     let stars = v.iter().filter(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'0')).count();
-    let words = [b"example".as_slice(), b"placeholder", b"changeme", b"change_me", b"change-me", b"redacted", b"your_", b"your-", b"yourpass", b"insert_", b"notreal", b"dummy"];
-    let nothing = [b"none".as_slice(), b"null", b"nil", b"true", b"false", b"undefined", b"todo", b"tbd", b"string", b"empty", b"required", b"optional", b"default"];
+    let words = [
+        b"example".as_slice(),
+        b"placeholder",
+        b"changeme",
+        b"change_me",
+        b"change-me",
+        b"redacted",
+        b"your_",
+        b"your-",
+        b"yourpass",
+        b"insert_",
+        b"notreal",
+        b"dummy",
+    ];
+    let nothing = [
+        b"none".as_slice(),
+        b"null",
+        b"nil",
+        b"true",
+        b"false",
+        b"undefined",
+        b"todo",
+        b"tbd",
+        b"string",
+        b"empty",
+        b"required",
+        b"optional",
+        b"default",
+    ];
     v.is_empty()
         || template
         || longest_run * 2 > v.len() && v.len() >= 4
@@ -276,28 +455,65 @@ fn password(b: &Behind<'_>, label: Label) -> bool {
     let letters = v.iter().filter(|c| c.is_ascii_alphabetic()).count();
     let upper = v.iter().any(u8::is_ascii_uppercase) && v.iter().any(u8::is_ascii_lowercase);
     let other = v.len() - digits - letters;
-    if !b.operator || !(5..=128).contains(&v.len()) || v.contains(&b' ') || looks_like_code(v) || !b.quoted && v.iter().any(|c| b"(){}[]".contains(c)) && digits == 0 {
+    if !b.operator
+        && b.blank
+        && digits >= 3
+        && letters >= 1
+        && (8..=64).contains(&v.len())
+        && !identifier(v)
+        && !looks_like_code(v)
+    {
+        return true;
+    }
+    if !b.operator
+        || !(5..=128).contains(&v.len())
+        || v.contains(&b' ') && !b.cell
+        || looks_like_code(v)
+        || !b.quoted && v.iter().any(|c| b"(){}[]".contains(c)) && digits == 0
+    {
         return false;
     }
     let lower = v.to_ascii_lowercase();
-    let names_itself = [b"password".as_slice(), b"passwd", b"passphrase", b"secret", b"token", b"credential"].iter().any(|w| {
-        lower == *w || lower.windows(w.len() + 1).any(|x| x.ends_with(w) && !x.starts_with(b"s") && !x.first().is_some_and(u8::is_ascii_alphanumeric) || x.starts_with(w) && !x.last().is_some_and(u8::is_ascii_alphanumeric))
-    });
+    let names_itself = [b"password".as_slice(), b"passwd", b"passphrase", b"secret", b"token", b"credential"]
+        .iter()
+        .any(|w| {
+            lower == *w
+                || lower.windows(w.len() + 1).any(|x| {
+                    x.ends_with(w)
+                        && !x.starts_with(b"s")
+                        && !x.first().is_some_and(u8::is_ascii_alphanumeric)
+                        || x.starts_with(w) && !x.last().is_some_and(u8::is_ascii_alphanumeric)
+                })
+        });
     if names_itself && digits < 2 && !(b.whole_line && b.tight && !b.quoted) {
         return false;
     }
-    let mixed = digits > 0 && letters > 0 || other > 0 && letters > 0 && digits + other >= 2 || digits > 0 && other > 0;
+    let mixed = digits > 0 && letters > 0
+        || other > 0 && letters > 0 && digits + other >= 2
+        || digits > 0 && other > 0;
     match () {
         () if label == Label::SQL_PASSWORD => mixed || b.quoted,
-        () if b.quoted => v.len() >= 6 && (digits > 0 || other > 0 || upper || v.len() >= 8) && letters > 0 || v.len() >= 8 && digits > 0 && letters + other > 0,
+        () if b.quoted => {
+            v.len() >= 6 && (digits > 0 || other > 0 || upper || v.len() >= 8) && letters > 0
+                || v.len() >= 8 && digits > 0 && letters + other > 0
+        }
         () if mixed => !identifier(v) || digits >= 2 && b.whole_line,
-        () => b.whole_line && b.tight && letters >= 5 && v.len() >= 6 && !lower.windows(4).any(|w| w == b"http") && !is_constant(v),
+        () => {
+            b.whole_line
+                && b.tight
+                && letters >= 5
+                && v.len() >= 6
+                && !lower.windows(4).any(|w| w == b"http")
+                && !is_constant(v)
+        }
     }
 }
 
 /// An upper-case name of a constant or a dotted name.
 fn is_constant(v: &[u8]) -> bool {
-    v.iter().all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'.')) || v.contains(&b'.') || v.contains(&b'/')
+    v.iter().all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'.'))
+        || v.contains(&b'.')
+        || v.contains(&b'/')
 }
 
 /// A value behind a label of tokens and keys.
@@ -306,7 +522,25 @@ fn strong_value(b: &Behind<'_>, strong: bool) -> bool {
     if is_uuid(v) {
         return strong && entropy(v) > 2.5 || b.operator && entropy(v) > 2.5 && !b.denied;
     }
-    random(v, if b.operator { if strong { 10 } else { 14 } } else { 16 }) || strong && b.operator && letters_only(v)
+    random(v, if b.operator { if strong { 10 } else { 12 } } else { 15 })
+        || strong && (b.operator || v.len() >= 24 && entropy(v) > 4.3) && letters_only(v)
+        || strong && symbols(b)
+}
+
+/// A quoted value that no blank divides, of letters, digits and many signs.
+fn symbols(b: &Behind<'_>) -> bool {
+    let v = b.value;
+    let digits = v.iter().filter(|c| c.is_ascii_digit()).count();
+    let letters = v.iter().filter(|c| c.is_ascii_alphabetic()).count();
+    b.quoted
+        && b.operator
+        && v.len() >= 16
+        && digits >= 2
+        && letters >= 4
+        && v.len() - digits - letters >= 4
+        && !v.iter().any(u8::is_ascii_whitespace)
+        && !looks_like_code(v)
+        && !identifier(v)
 }
 
 fn service_uuid(b: &Behind<'_>) -> bool {
@@ -315,20 +549,30 @@ fn service_uuid(b: &Behind<'_>) -> bool {
 
 /// Twenty letters or more that are not words.
 fn letters_only(v: &[u8]) -> bool {
-    (20..=256).contains(&v.len()) && v.iter().all(u8::is_ascii_alphabetic) && entropy(v) > 3.5 && !identifier(v)
+    (20..=256).contains(&v.len())
+        && v.iter().all(u8::is_ascii_alphabetic)
+        && entropy(v) > 3.5
+        && !identifier(v)
 }
 
 /// Code, a path, an address, a name: nothing that was drawn at random.
 fn looks_like_code(v: &[u8]) -> bool {
-    let dotted = v.split(|b| *b == b'.').count() > 1 && v.split(|b| *b == b'.').all(|p| !p.is_empty() && p.len() <= 24 && p.iter().all(|b| b.is_ascii_alphabetic() || *b == b'_'));
+    let dotted = v.split(|b| *b == b'.').count() > 1
+        && v.split(|b| *b == b'.').all(|p| {
+            !p.is_empty() && p.len() <= 24 && p.iter().all(|b| b.is_ascii_alphabetic() || *b == b'_')
+        });
     v.starts_with(b"http://")
         || v.starts_with(b"https://")
         || v.starts_with(b"/") && v.iter().filter(|b| **b == b'/').count() > 1
         || v.starts_with(b"./")
         || v.starts_with(b"../")
-        || v.starts_with(b"$") && v.get(1).is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_') && v.iter().skip(1).all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+        || v.starts_with(b"$")
+            && v.get(1).is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+            && v.iter().skip(1).all(|b| b.is_ascii_alphanumeric() || *b == b'_')
         || v.starts_with(b"#") && v.iter().skip(1).all(|b| b.is_ascii_alphabetic() || *b == b'-')
-        || v.windows(2).any(|w| w == b"()" || w == b"->" || w == b"::" || w == b"[\"" || w == b"['" || w == b"(\"" || w == b"('")
+        || v.windows(2).any(|w| {
+            w == b"()" || w == b"->" || w == b"::" || w == b"[\"" || w == b"['" || w == b"(\"" || w == b"('"
+        })
         || v.starts_with(b"sha256-")
         || v.starts_with(b"sha512-")
         || v.starts_with(b"sha1-")
@@ -344,16 +588,35 @@ fn identifier(v: &[u8]) -> bool {
         let digits = p.len() - letters;
         let vowels = p.iter().filter(|b| b"aeiouyAEIOUY".contains(b)).count();
         let spelled = letters <= 4 || vowels * 5 >= letters;
-        let flips = p.windows(2).filter(|w| matches!(w, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase())).count();
-        p.iter().skip(letters).all(u8::is_ascii_digit) && digits <= 4 && spelled && letters <= 20 && flips * 4 <= letters || p.len() <= 4 && letters == 0
+        let flips = p
+            .windows(2)
+            .filter(|w| matches!(w, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase()))
+            .count();
+        p.iter().skip(letters).all(u8::is_ascii_digit)
+            && digits <= 4
+            && spelled
+            && letters <= 20
+            && flips * 4 <= letters
+            || p.len() <= 4 && letters == 0
     };
-    let mut parts = v.split(|b| matches!(b, b'_' | b'-' | b'.' | b'/' | b':' | b' ' | b'+' | b'@' | b',' | b'='));
+    if v.iter().filter(|b| b.is_ascii_digit()).count() >= 10
+        && v.iter().filter(|b| b.is_ascii_alphabetic()).count() >= 8
+    {
+        return false;
+    }
+    let mut parts =
+        v.split(|b| matches!(b, b'_' | b'-' | b'.' | b'/' | b':' | b' ' | b'+' | b'@' | b',' | b'='));
     parts.all(|p| p.is_empty() || word(p))
 }
 
 /// Whether a value of at least `least` bytes looks drawn at random.
 fn random(v: &[u8], least: usize) -> bool {
-    if v.len() < least || v.len() > VALUE || looks_like_code(v) || identifier(v) || v.iter().any(|b| b" ()[]{}<>|\"'\\".contains(b)) {
+    if v.len() < least
+        || v.len() > VALUE
+        || looks_like_code(v)
+        || identifier(v)
+        || v.iter().any(|b| b" ()[]{}<>\"'\\".contains(b))
+    {
         return false;
     }
     let digits = v.iter().filter(|b| b.is_ascii_digit()).count();
@@ -371,6 +634,9 @@ fn random(v: &[u8], least: usize) -> bool {
         () if letters == 0 => digits >= 20 && h > 2.5 && other == 0,
         () if digits == 0 => flips >= 6 && v.len() >= 16 && h / ceiling > 0.75,
         () if hex => v.len() >= least.max(16) && h > 2.4,
-        () => h / ceiling > 0.68 && flips >= 3,
+        () => {
+            h / ceiling > 0.68 && flips >= 3
+                || v.len() >= 12 && digits >= 4 && letters >= 4 && other * 10 <= v.len() && h / ceiling > 0.84
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::detect::{DetectorId, Set};
+use crate::detect::{DetectorId, Native, Set};
 use crate::detect_index::{Label, is_word};
 use crate::scan_secret::is_placeholder;
 use crate::scan_walk::{Mode, View, Walk, rank};
@@ -13,10 +13,15 @@ const LOCAL_PART: usize = 64;
 const DOMAIN: usize = 253;
 /// The longest user and password of a URL that is looked at.
 const USERINFO: usize = 256;
+/// How far behind a command its password may stand: some lines of flags.
+const COMMAND: u64 = 512;
 /// An armoured block beyond this is no key: it bounds how much one finding can cover (a 16,384-bit RSA key takes 13 KiB).
 const ARMOUR: u64 = 64 * 1024;
 /// Ends of domain-like words that are names of files (`icon@2x.png`).
-const FILE_ENDINGS: &[&[u8]] = &[b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"ico", b"css", b"js", b"ts", b"tsx", b"jsx", b"json", b"html", b"toml", b"yaml", b"yml", b"lock", b"service", b"local"];
+const FILE_ENDINGS: &[&[u8]] = &[
+    b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"ico", b"css", b"js", b"ts", b"tsx", b"jsx", b"json",
+    b"html", b"toml", b"yaml", b"yml", b"lock", b"service", b"local",
+];
 
 impl Walk {
     /// A byte that may mean something.
@@ -26,16 +31,26 @@ impl Walk {
             b'@' => self.mail(set, view, at),
             b':' if next == b'/' && view.at(at + 2) == b'/' => self.url(set, view, at),
             b':' => self.ipv6(set, view, at),
-            b'-' if next == b'-' && view.before(at, 1) != b'-' && view.slice(at, at + 11) == b"-----BEGIN " => self.armour_begin(set, view, at),
-            b'-' if matches!(next, b'u' | b'p' | b'P') && view.before(at, 1) == b' ' => self.flag(set, view, at),
-            b'$' if next.is_ascii_digit() => self.crypt(set, view, at),
+            b'-' if next == b'-'
+                && view.before(at, 1) != b'-'
+                && view.slice(at, at + 11) == b"-----BEGIN " =>
+            {
+                self.armour_begin(set, view, at)
+            }
+            b'-' if matches!(next, b'u' | b'p' | b'-') && view.before(at, 1) == b' ' => {
+                self.flag(set, view, at)
+            }
+            b'~' if view.before(at, 1) == b'Q' && view.before(at, 2).is_ascii_digit() && at >= 5 => {
+                self.fixed(set, view, Native::AzureSecret, at - 5)
+            }
+            b'$' if next.is_ascii_digit() => self.fixed(set, view, Native::CryptHash, at),
             _ => None,
         };
         found.unwrap_or(at + 1)
     }
 
     fn mail(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
-        let id = *set.natives.get("email")?;
+        let id = set.native(Native::Email)?;
         if view.base + (at as u64) < self.mails_done {
             return None;
         }
@@ -58,11 +73,15 @@ impl Walk {
         }
         let name = rest.get(..domain)?;
         let top = name.rsplit(|b| *b == b'.').next()?;
-        let labels_ok = name.split(|b| *b == b'.').all(|l| !l.is_empty() && l.len() <= 63 && !l.starts_with(b"-") && !l.ends_with(b"-"));
-        let top_ok = (2..=24).contains(&top.len()) && (top.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80) || top.starts_with(b"xn--"));
+        let labels_ok = name
+            .split(|b| *b == b'.')
+            .all(|l| !l.is_empty() && l.len() <= 63 && !l.starts_with(b"-") && !l.ends_with(b"-"));
+        let top_ok = (2..=24).contains(&top.len())
+            && (top.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80) || top.starts_with(b"xn--"));
         let file = FILE_ENDINGS.iter().any(|f| top.eq_ignore_ascii_case(f));
         let local = view.slice(at - length, at);
-        let in_url = view.before(at - length, 1) == b'/' && view.before(at - length, 2) == b'/' || view.before(at - length, 1) == b':' && self.in_userinfo(view, at - length);
+        let in_url = view.before(at - length, 1) == b'/' && view.before(at - length, 2) == b'/'
+            || view.before(at - length, 1) == b':' && self.in_userinfo(view, at - length);
         let ok = (1..=LOCAL_PART).contains(&length)
             && name.contains(&b'.')
             && labels_ok
@@ -86,26 +105,44 @@ impl Walk {
     /// Whether `://` comes before, on the same word: what stands here is a URL's user and password.
     fn in_userinfo(&self, view: &View<'_>, at: usize) -> bool {
         let before = view.slice(at.saturating_sub(96), at);
-        let word = before.iter().rev().take_while(|b| !b.is_ascii_whitespace() && !matches!(b, b'"' | b'\'')).count();
+        let word = before
+            .iter()
+            .rev()
+            .take_while(|b| !b.is_ascii_whitespace() && !matches!(b, b'"' | b'\''))
+            .count();
         before.get(before.len() - word..).unwrap_or_default().windows(3).any(|w| w == b"://")
     }
 
     /// `scheme://user:password@host`.
     fn url(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
-        let id = *set.natives.get("url_password")?;
+        let id = set.native(Native::UrlPassword)?;
         if !view.before(at, 1).is_ascii_alphanumeric() {
             return None;
         }
         let from = at + 3;
         let window = view.slice(from, from + USERINFO);
-        let stop = window.iter().take_while(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'/' | b'?' | b'#')).count();
+        let stop = window
+            .iter()
+            .take_while(|b| {
+                b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'/' | b'?' | b'#')
+            })
+            .count();
         self.work += stop as u64;
         let authority = window.get(..stop)?;
         let host = authority.iter().rposition(|b| *b == b'@')?;
         let colon = authority.iter().position(|b| *b == b':').filter(|c| *c < host)?;
         let (user, password) = (authority.get(..colon)?, authority.get(colon + 1..host)?);
-        let named = |w: &[u8]| [b"pass".as_slice(), b"password", b"pwd", b"passwd", b"secret", b"token", b"pw", b"port"].iter().any(|p| w.eq_ignore_ascii_case(p));
-        if password.len() < 3 || named(password) || is_placeholder(password) || password.eq_ignore_ascii_case(user) && password.len() < 8 || authority.len() <= host + 1 {
+        let named = |w: &[u8]| {
+            [b"pass".as_slice(), b"password", b"pwd", b"passwd", b"secret", b"token", b"pw", b"port"]
+                .iter()
+                .any(|p| w.eq_ignore_ascii_case(p))
+        };
+        if password.len() < 3
+            || named(password)
+            || is_placeholder(password)
+            || password.eq_ignore_ascii_case(user) && password.len() < 8
+            || authority.len() <= host + 1
+        {
             return None;
         }
         let end = from + host;
@@ -118,22 +155,29 @@ impl Walk {
         let piece = |b: &&u8| b.is_ascii_hexdigit() || **b == b':';
         let left = view.at(at + 1) == b':';
         // Without `::` a whole address has seven colons; this one is its first.
-        if !left && !(view.before(at, 1).is_ascii_hexdigit() && view.at(at + 1).is_ascii_hexdigit()) {
+        let within = view.before(at, 1).is_ascii_hexdigit() && view.at(at + 1).is_ascii_hexdigit();
+        if !left && !within {
             return None;
         }
         let start = at - view.slice(at.saturating_sub(40), at).iter().rev().take_while(piece).count();
         let length = view.slice(start, start + 46).iter().take_while(|b| piece(b) || **b == b'.').count();
         self.work += length as u64;
         let mut text = std::str::from_utf8(view.slice(start, start + length)).ok()?;
-        while let Some(shorter) = text.strip_suffix('.').or_else(|| text.strip_suffix(':').filter(|t| !t.ends_with(':'))) {
+        while let Some(shorter) =
+            text.strip_suffix('.').or_else(|| text.strip_suffix(':').filter(|t| !t.ends_with(':')))
+        {
             text = shorter;
         }
         let end = start + text.len();
         let edge = |b: u8| is_word(b) || matches!(b, b'_' | b'.' | b':');
-        if text.bytes().filter(|b| *b == b':').count() < 2 || edge(view.before(start, 1)) || is_word(view.at(end)) || matches!(view.at(end), b'_' | b':') {
+        if text.bytes().filter(|b| *b == b':').count() < 2
+            || edge(view.before(start, 1))
+            || is_word(view.at(end))
+            || matches!(view.at(end), b'_' | b':')
+        {
             return None;
         }
-        let id = *set.natives.get("ip")?;
+        let id = set.native(Native::Ip)?;
         let digits = text.bytes().any(|b| b.is_ascii_digit());
         let address: Ipv6Addr = text.parse().ok()?;
         if !digits || address.is_unspecified() {
@@ -170,7 +214,25 @@ impl Walk {
                 return self.armour_end(start, private, body.max(1), view.base + pos as u64, pos);
             }
             let code = b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
-            let glue = b.is_ascii_whitespace() || matches!(b, b'\\' | b'"' | b'\'' | b',' | b':' | b'-' | b'.' | b'_' | b'#' | b'*' | b'>' | b'(' | b')' | b';' | b'$');
+            let glue = b.is_ascii_whitespace()
+                || matches!(
+                    b,
+                    b'\\'
+                        | b'"'
+                        | b'\''
+                        | b','
+                        | b':'
+                        | b'-'
+                        | b'.'
+                        | b'_'
+                        | b'#'
+                        | b'*'
+                        | b'>'
+                        | b'('
+                        | b')'
+                        | b';'
+                        | b'$'
+                );
             if code {
                 body = body.saturating_add(1);
                 last = view.base + pos as u64 + 1;
@@ -187,8 +249,8 @@ impl Walk {
     fn armour_end(&mut self, start: u64, private: bool, body: u32, end: u64, pos: usize) -> usize {
         self.mode = Mode::Text;
         let set = std::sync::Arc::clone(&self.set);
-        if let Some(id) = set.natives.get("private_key").filter(|_| private && body >= 16) {
-            self.hit_at(&set, *id, start, end, rank::BLOCK, 0.99);
+        if let Some(id) = set.native(Native::PrivateKey).filter(|_| private && body >= 16) {
+            self.hit_at(&set, id, start, end, rank::BLOCK, 0.99);
         }
         pos
     }
@@ -200,63 +262,116 @@ impl Walk {
         }
     }
 
-    /// `curl -u user:password`, `psexec -p password`.
+    /// `curl -u user:password`, `curl --user …`, `psexec -p password`.
     fn flag(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
-        let id = *set.natives.get("curl_user")?;
-        let tool = self.distance(view, Label::CURL, at)?;
-        if tool > 512 || !matches!(view.at(at + 2), b' ' | b'"' | b'\'' | b'=') && view.at(at + 1) != b'u' {
+        let id = set.native(Native::CommandPassword)?;
+        if !self.recently(view, Label::CURL, at, COMMAND) {
             return None;
         }
-        self.user_password(set, view, id, at + 2, view.at(at + 1) == b'u')
+        let (name, pair): (&[u8], bool) = match view.at(at + 1) {
+            b'u' => (b"-u", true),
+            b'p' => (b"-p", false),
+            _ => (b"--user", true),
+        };
+        let next = view.at(at + name.len());
+        let whole = view.slice(at, at + name.len()) == name
+            && (matches!(next, b' ' | b'"' | b'\'' | b'=') || name == b"-u");
+        whole.then_some(())?;
+        self.user_password(set, view, id, at + name.len(), pair)
     }
 
     /// The argument of a flag: `user:password`, or a password alone.
-    pub(crate) fn user_password(&mut self, set: &Set, view: &View<'_>, id: DetectorId, from: usize, pair: bool) -> Option<usize> {
+    pub(crate) fn user_password(
+        &mut self,
+        set: &Set,
+        view: &View<'_>,
+        id: DetectorId,
+        from: usize,
+        pair: bool,
+    ) -> Option<usize> {
         let window = view.slice(from, from + 160);
         let gap = window.iter().take_while(|b| matches!(b, b' ' | b'=')).count();
         let quote = window.get(gap).copied().filter(|b| matches!(b, b'"' | b'\''));
         let begin = gap + usize::from(quote.is_some());
         let rest = window.get(begin..)?;
-        let stop = rest.iter().position(|b| quote.map_or(b.is_ascii_whitespace(), |q| *b == q)).unwrap_or(rest.len());
+        let stop = rest
+            .iter()
+            .position(|b| quote.map_or(b.is_ascii_whitespace(), |q| *b == q))
+            .unwrap_or(rest.len());
         self.work += stop as u64;
         let argument = rest.get(..stop)?;
         let skip = if pair { argument.iter().position(|b| *b == b':')? + 1 } else { 0 };
-        let password = argument.get(skip..)?;
-        let plain = [b"pass".as_slice(), b"password", b"pwd", b"port"].iter().any(|p| password.eq_ignore_ascii_case(p)) && pair;
-        if password.len() < 4 || plain || is_placeholder(password) || password.iter().all(u8::is_ascii_digit) {
+        let mut password = argument.get(skip..)?;
+        let mut offset = skip;
+        if pair && password.is_empty() {
+            // A key as the user, without a password.
+            password = argument.get(..skip - 1)?;
+            offset = 0;
+        }
+        let plain = [b"pass".as_slice(), b"password", b"pwd", b"port"]
+            .iter()
+            .any(|p| password.eq_ignore_ascii_case(p))
+            && pair;
+        if password.len() < 4 || plain || is_placeholder(password) || password.iter().all(u8::is_ascii_digit)
+        {
             return None;
         }
-        self.hit(set, view, id, from + begin + skip, from + begin + stop, rank::CHECKED, 0.85);
-        Some(from + begin + stop)
+        let start = from + begin + offset;
+        self.hit(set, view, id, start, start + password.len(), rank::CHECKED, 0.85);
+        Some(start + password.len())
     }
 
-    /// A hash of a password as crypt(3) writes it.
-    fn crypt(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
-        let id = *set.natives.get("crypt_hash")?;
+    /// A format whose mark is inside it: the pattern is anchored at `at`.
+    fn fixed(&mut self, set: &Set, view: &View<'_>, native: Native, at: usize) -> Option<usize> {
+        let id = set.native(native)?;
         let spec = set.specs.get(usize::from(id.0))?;
         let window = view.slice(at, at + spec.max);
+        self.work += 32;
         let length = spec.pattern.as_ref()?.end(window)?;
         self.work += length as u64;
+        if is_placeholder(window.get(..length)?) {
+            return None;
+        }
         self.hit(set, view, id, at, at + length, rank::FORMAT, 0.9);
         Some(at + length)
     }
 
     /// A street behind its label and an operator: a house number and a word, on either side of each other.
-    pub(crate) fn address(&mut self, set: &Set, view: &View<'_>, id: DetectorId, from: usize) {
+    pub(crate) fn address(&mut self, set: &Set, view: &View<'_>, id: DetectorId, label: usize, from: usize) {
+        // The name of a field, not a word of a sentence.
+        let before = view.slice(label.saturating_sub(24), label);
+        let joined = before.iter().rev().take_while(|b| is_word(**b) || matches!(b, b'_' | b'-')).count();
+        if !matches!(
+            view.before(label - joined, 1),
+            0 | b'\n' | b'"' | b'\'' | b'<' | b',' | b'{' | b';' | b'\t'
+        ) {
+            return;
+        }
         let window = view.slice(from, from + 120);
         let gap = window.iter().take_while(|b| b" \t\":='>\n\x1f".contains(b)).count();
-        let operator = window.get(..gap).is_some_and(|g| g.iter().any(|b| matches!(b, b':' | b'=' | b'>')));
+        let operator = window
+            .get(..gap)
+            .is_some_and(|g| !g.contains(&b'\n') && g.iter().any(|b| matches!(b, b':' | b'=' | b'>')));
         let rest = window.get(gap..).unwrap_or_default();
-        let stop = rest.iter().position(|b| matches!(b, b'\n' | b'"' | b'<' | b'\t' | b';' | b'|' | b'\x1f')).unwrap_or(rest.len());
+        let stop = rest
+            .iter()
+            .position(|b| matches!(b, b'\n' | b'"' | b'<' | b'\t' | b';' | b'|' | b'\x1f'))
+            .unwrap_or(rest.len());
         let value = rest.get(..stop).unwrap_or_default();
         self.work += value.len() as u64;
         let words = value.split(|b| matches!(b, b' ' | b',')).filter(|w| !w.is_empty());
         let (mut house, mut street) = (false, false);
         for word in words {
             house |= word.len() <= 6 && word.first().is_some_and(u8::is_ascii_digit);
-            street |= word.len() >= 3 && word.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80 || matches!(b, b'.' | b'-'));
+            street |= word.len() >= 3
+                && word.iter().all(|b| b.is_ascii_alphabetic() || *b >= 0x80 || matches!(b, b'.' | b'-'));
         }
-        if operator && house && street && (8..=100).contains(&value.len()) && !value.iter().any(|b| b"@={}()[]\\".contains(b)) {
+        if operator
+            && house
+            && street
+            && (8..=100).contains(&value.len())
+            && !value.iter().any(|b| b"@={}()[]\\".contains(b))
+        {
             self.hit(set, view, id, from + gap, from + gap + value.len(), rank::SHAPE, 0.6);
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::detect::{DetectorId, Detectors, Set};
-use crate::detect_index::{Label, Start, WordKind, word_key};
+use crate::detect::{DetectorId, Detectors, Native, Set};
+use crate::detect_index::{Label, Next, Start, WordKind, word_key};
 use crate::scan::{LOOK_BACK, Match};
 
 /// What the walk can see: the held bytes, and where they lie in the stream.
@@ -63,7 +63,6 @@ pub(crate) mod rank {
 /// Where a label was last seen.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
-    start: u64,
     /// One past the end, plus one: 0 means never.
     end: u64,
 }
@@ -74,7 +73,12 @@ pub(crate) enum Mode {
     /// Inside a word too long to be anything: encoded data.
     Blob,
     /// Inside an armoured block (`-----BEGIN …`).
-    Armour { start: u64, private: bool, body: u32, last: u64 },
+    Armour {
+        start: u64,
+        private: bool,
+        body: u32,
+        last: u64,
+    },
 }
 
 /// The walk and what it remembers between positions.
@@ -111,7 +115,7 @@ const CLASS: [u8; 256] = {
             DIGIT
         } else if b >= 0x80 {
             HIGH
-        } else if matches!(b, b'@' | b':' | b'-' | b'$') {
+        } else if matches!(b, b'@' | b':' | b'-' | b'$' | b'~') {
             MARK
         } else {
             0
@@ -173,15 +177,13 @@ impl Walk {
     }
 
     fn text(&mut self, set: &Set, view: &View<'_>, mut pos: usize, limit: usize) -> usize {
-        while pos < limit {
-            let class = CLASS[usize::from(view.at(pos))];
-            if class & WORD != 0 {
-                pos = self.word(set, view, pos);
-            } else if class == 0 {
+        while let Some(b) = view.bytes.get(pos).filter(|_| pos < limit) {
+            let class = CLASS[usize::from(*b)];
+            if class == 0 {
                 pos += 1;
-            } else {
-                pos = self.mark(set, view, pos);
+                continue;
             }
+            pos = if class & WORD != 0 { self.word(set, view, pos) } else { self.mark(set, view, pos) };
             if !matches!(self.mode, Mode::Text) {
                 break;
             }
@@ -209,10 +211,10 @@ impl Walk {
         }
         let word = view.slice(start, end);
         let key = word_key(word);
-        if set.index.may_start(key) {
-            if let Some(next) = self.starts(set, view, start, start, end, key) {
-                return next;
-            }
+        if set.index.may_start(key, length)
+            && let Some(next) = self.starts(set, view, start, start, end, key)
+        {
+            return next;
         }
         if length >= LONGEST_WORD {
             self.mode = Mode::Blob;
@@ -221,18 +223,21 @@ impl Walk {
         if mask == DIGIT {
             return self.digits(set, view, start, end);
         }
+        if mask & (LOWER | UPPER | HIGH) != 0
+            && length > 4
+            && let Some((offset, label)) = set.index.ending(word).filter(|(offset, _)| *offset > 0)
+        {
+            self.label(set, view, label, start + offset, end);
+        }
         if mask & (LOWER | UPPER) == LOWER | UPPER && (4..=LONGEST_NAME).contains(&length) {
             self.humps(set, view, start, end);
         }
-        if length > 4 {
-            if let Some((offset, label)) = set.index.ending(word) {
-                if offset > 0 {
-                    self.label(set, view, label, start + offset, end);
-                }
-            }
-        }
         if mask & DIGIT != 0 {
-            let kind = if word.first().is_some_and(u8::is_ascii_digit) { WordKind::DigitsFirst } else { WordKind::LettersFirst };
+            let kind = if word.first().is_some_and(u8::is_ascii_digit) {
+                WordKind::DigitsFirst
+            } else {
+                WordKind::LettersFirst
+            };
             let wanted = set.index.word(kind, length);
             if !wanted.is_empty() {
                 return self.code(set, view, wanted, start, end);
@@ -244,12 +249,16 @@ impl Walk {
     /// The parts of a camel-case word that begin behind a lower-case letter.
     fn humps(&mut self, set: &Set, view: &View<'_>, start: usize, end: usize) {
         let word = view.slice(start, end);
-        let bounds = |i: usize| word.get(i).is_some_and(u8::is_ascii_uppercase) && i > 0 && word.get(i - 1).is_some_and(|b| !b.is_ascii_uppercase());
+        let bounds = |i: usize| {
+            word.get(i).is_some_and(u8::is_ascii_uppercase)
+                && i > 0
+                && word.get(i - 1).is_some_and(|b| !b.is_ascii_uppercase())
+        };
         let mut from = 0;
         while let Some(hump) = (from + 1..word.len()).find(|i| bounds(*i)) {
             let next = (hump + 1..word.len()).find(|i| bounds(*i)).unwrap_or(word.len());
             let key = word_key(view.slice(start + hump, start + next));
-            if set.index.may_start(key) {
+            if set.index.may_start(key, next - hump) {
                 self.starts(set, view, start, start + hump, start + next, key);
             }
             from = hump;
@@ -257,17 +266,32 @@ impl Walk {
     }
 
     /// Labels and literals that begin at `at`, in the word (or hump) that ends at `end`.
-    fn starts(&mut self, set: &Set, view: &View<'_>, word: usize, at: usize, end: usize, key: u32) -> Option<usize> {
+    fn starts(
+        &mut self,
+        set: &Set,
+        view: &View<'_>,
+        word: usize,
+        at: usize,
+        end: usize,
+        key: u32,
+    ) -> Option<usize> {
         for start in set.index.starts(key) {
             match start {
                 Start::Prefix { literal, id } if word == at => {
-                    if view.slice(at, at + literal.len()) == literal.as_slice() {
-                        if let Some(next) = self.literal(set, view, *id, at) {
-                            return Some(next);
-                        }
+                    if view.slice(at, at + literal.len()) == literal.as_slice()
+                        && let Some(next) = self.literal(set, view, *id, at)
+                    {
+                        return Some(next);
                     }
                 }
-                Start::Label { text, label } => {
+                Start::Label { text, first, label } => {
+                    // A single word is as long as its label, or goes on with a digit or a hump.
+                    let length = end - at;
+                    if *first > length
+                        || *first != 0 && *first < length && view.at(at + first).is_ascii_lowercase()
+                    {
+                        continue;
+                    }
                     if let Some(to) = label_end(view, at, end, text) {
                         self.label(set, view, *label, at, to);
                     }
@@ -295,13 +319,27 @@ impl Walk {
     }
 
     /// A word of letters and digits whose length some detectors ask for.
-    pub(crate) fn code(&mut self, set: &Set, view: &View<'_>, wanted: &[DetectorId], start: usize, end: usize) -> usize {
+    pub(crate) fn code(
+        &mut self,
+        set: &Set,
+        view: &View<'_>,
+        wanted: &[(DetectorId, Next)],
+        start: usize,
+        end: usize,
+    ) -> usize {
         if view.base + (start as u64) < self.numbers_done || joined_before(view, start) {
             return end;
         }
         let mut next = end;
-        for id in wanted {
+        for (id, follows) in wanted {
+            if !follows.allows(view.at(end)) {
+                continue;
+            }
             let Some(spec) = set.specs.get(usize::from(id.0)) else { continue };
+            let labelled = self.near(view, spec.label, start);
+            if spec.alone && !labelled && view.alone.is_none() {
+                continue;
+            }
             self.work += 16;
             let window = view.slice(start, start + spec.max);
             let Some(length) = spec.pattern.as_ref().and_then(|p| p.end(window)) else { continue };
@@ -309,7 +347,6 @@ impl Walk {
             if is_open(view, start + length) || !self.passes(set, *id, value) {
                 continue;
             }
-            let labelled = self.near(view, spec.label, start);
             if spec.alone && !labelled && view.alone != Some((start, start + length)) {
                 continue;
             }
@@ -334,7 +371,9 @@ impl Walk {
         // The pattern saw the end of its window, not of the value.
         let (start, end) = (from + a, from + b);
         let value = view.slice(start, end);
-        let apart = joined_before(view, start) || crate::detect_index::is_word(view.before(start, 1)) || is_open(view, end);
+        let apart = joined_before(view, start)
+            || crate::detect_index::is_word(view.before(start, 1))
+            || is_open(view, end);
         let lines = view.slice(from, start).iter().filter(|b| **b == b'\n').count();
         if !apart && lines <= 1 && self.passes(set, id, value) {
             self.hit(set, view, id, start, end, rank::LABELLED, 0.9);
@@ -344,30 +383,39 @@ impl Walk {
     /// Entropy and checksum of a value.
     pub(crate) fn passes(&self, set: &Set, id: DetectorId, value: &[u8]) -> bool {
         let Some(spec) = set.specs.get(usize::from(id.0)) else { return false };
-        if spec.secret && (crate::scan_secret::is_placeholder(value) || crate::scan_secret::entropy(value) < spec.entropy) {
+        if spec.secret
+            && (crate::scan_secret::is_placeholder(value)
+                || crate::scan_secret::entropy(value) < spec.entropy)
+        {
             return false;
         }
         spec.check.is_none_or(|check| {
-            let plain: Vec<u8> = value.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect();
+            let plain: Vec<u8> =
+                value.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect();
             check(if spec.info.name == "crypto" { value } else { &plain })
         })
     }
 
     /// A label was seen.
     fn label(&mut self, set: &Set, view: &View<'_>, label: Label, start: usize, end: usize) {
-        let seen = Seen { start: view.base + start as u64, end: view.base + end as u64 + 1 };
+        let seen = Seen { end: view.base + end as u64 + 1 };
         if let Some(slot) = self.seen.get_mut(usize::from(label.0)) {
             *slot = seen;
         }
         match label {
-            Label::PASSWORD | Label::SECRET | Label::KEY | Label::SERVICE | Label::AUTHORIZATION | Label::SQL_PASSWORD => {
+            Label::PASSWORD
+            | Label::SECRET
+            | Label::KEY
+            | Label::SERVICE
+            | Label::AUTHORIZATION
+            | Label::SQL_PASSWORD => {
                 self.secret_label(set, view, label, start, end);
             }
             _ => {
                 if let Some(id) = label.of_detector() {
                     self.behind_label(set, view, id, end);
-                    if set.natives.get("street_address") == Some(&id) {
-                        self.address(set, view, id, end);
+                    if set.native(Native::StreetAddress) == Some(id) {
+                        self.address(set, view, id, start, end);
                     }
                 }
             }
@@ -377,6 +425,13 @@ impl Walk {
     /// Whether a label stands in the 64 bytes before `at`, at most two lines up.
     pub(crate) fn near(&self, view: &View<'_>, label: Label, at: usize) -> bool {
         self.distance(view, label, at).is_some_and(|d| d <= LABEL_REACH)
+    }
+
+    /// Whether a label came at most `reach` bytes before, whatever lies between.
+    #[inline]
+    pub(crate) fn recently(&self, view: &View<'_>, label: Label, at: usize, reach: u64) -> bool {
+        let seen = self.seen.get(usize::from(label.0)).filter(|s| s.end > 0);
+        seen.is_some_and(|s| view.base + at as u64 + 1 >= s.end && view.base + at as u64 + 1 - s.end <= reach)
     }
 
     /// Bytes between the last label of this meaning and `at`.
@@ -392,11 +447,28 @@ impl Walk {
     }
 
     #[allow(clippy::too_many_arguments)]
-    pub(crate) fn hit(&mut self, set: &Set, view: &View<'_>, id: DetectorId, start: usize, end: usize, rank: u8, confidence: f32) {
+    pub(crate) fn hit(
+        &mut self,
+        set: &Set,
+        view: &View<'_>,
+        id: DetectorId,
+        start: usize,
+        end: usize,
+        rank: u8,
+        confidence: f32,
+    ) {
         self.hit_at(set, id, view.base + start as u64, view.base + end as u64, rank, confidence);
     }
 
-    pub(crate) fn hit_at(&mut self, set: &Set, id: DetectorId, start: u64, end: u64, rank: u8, confidence: f32) {
+    pub(crate) fn hit_at(
+        &mut self,
+        set: &Set,
+        id: DetectorId,
+        start: u64,
+        end: u64,
+        rank: u8,
+        confidence: f32,
+    ) {
         let secret = set.specs.get(usize::from(id.0)).is_some_and(|s| s.secret);
         self.hits.push(Hit { start, end, id, rank, confidence, secret });
     }
@@ -443,7 +515,12 @@ fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
         }
     }
     kept.sort_by_key(|h| (h.start, h.end, h.id));
-    out.extend(kept.iter().filter(|h| h.confidence >= least).map(|h| Match { detector: h.id, start: h.start, end: h.end, confidence: h.confidence }));
+    out.extend(kept.iter().filter(|h| h.confidence >= least).map(|h| Match {
+        detector: h.id,
+        start: h.start,
+        end: h.end,
+        confidence: h.confidence,
+    }));
 }
 
 /// Whether the value that ends at `end` goes on behind it.
@@ -476,6 +553,8 @@ fn label_end(view: &View<'_>, at: usize, end: usize, text: &[u8]) -> Option<usiz
         i += 1;
     }
     let next = view.at(i);
-    let whole = !crate::detect_index::is_word(next) || next.is_ascii_digit() || (next.is_ascii_uppercase() && view.before(i, 1).is_ascii_lowercase());
+    let whole = !crate::detect_index::is_word(next)
+        || next.is_ascii_digit()
+        || (next.is_ascii_uppercase() && view.before(i, 1).is_ascii_lowercase());
     whole.then_some(i)
 }

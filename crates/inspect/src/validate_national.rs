@@ -78,7 +78,12 @@ fn au_tfn(v: &[u8]) -> bool {
 
 fn br_cpf(v: &[u8]) -> bool {
     let check = |n: usize| {
-        let sum: u32 = v.iter().take(n).enumerate().filter_map(|(i, b)| Some(digit(*b)? * (n as u32 + 1 - i as u32))).sum();
+        let sum: u32 = v
+            .iter()
+            .take(n)
+            .enumerate()
+            .filter_map(|(i, b)| Some(digit(*b)? * (n as u32 + 1 - i as u32)))
+            .sum();
         let c = sum * 10 % 11 % 10;
         v.get(n).and_then(|b| digit(*b)) == Some(c)
     };
@@ -90,7 +95,9 @@ fn ca_sin(v: &[u8]) -> bool {
 }
 
 fn cn_id(v: &[u8]) -> bool {
-    let Some(sum) = v.get(..17).and_then(|b| weighted(b, &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2])) else {
+    let Some(sum) =
+        v.get(..17).and_then(|b| weighted(b, &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]))
+    else {
         return false;
     };
     v.len() == 18
@@ -101,7 +108,9 @@ fn cn_id(v: &[u8]) -> bool {
 
 /// Krankenversichertennummer: the letter as two digits, alternating weights, digit sums.
 fn de_health(v: &[u8]) -> bool {
-    let (Some(letter), Some(rest)) = (v.first().filter(|b| b.is_ascii_uppercase()), v.get(1..9)) else { return false };
+    let (Some(letter), Some(rest)) = (v.first().filter(|b| b.is_ascii_uppercase()), v.get(1..9)) else {
+        return false;
+    };
     let n = u32::from(letter - b'A') + 1;
     let digits = [n / 10, n % 10].into_iter().chain(rest.iter().filter_map(|b| digit(*b)));
     let sum: u32 = digits.zip([1, 2].into_iter().cycle()).map(|(d, w)| d * w / 10 + d * w % 10).sum();
@@ -115,7 +124,8 @@ fn de_id_card(v: &[u8]) -> bool {
         b'A'..=b'Z' => u32::from(b - b'A') + 10,
         _ => 0,
     };
-    let body_ok = v.iter().take(9).all(|b| b"0123456789CFGHJKLMNPRTVWXYZ".contains(b)) && v.first().is_some_and(|b| b"CFGHJKLMNPRTVWXYZ".contains(b));
+    let body_ok = v.iter().take(9).all(|b| b"0123456789CFGHJKLMNPRTVWXYZ".contains(b))
+        && v.first().is_some_and(|b| b"CFGHJKLMNPRTVWXYZ".contains(b));
     let sum: u32 = v.iter().take(9).zip([7, 3, 1].into_iter().cycle()).map(|(b, w)| value(b) * w).sum();
     body_ok && (v.len() == 9 || v.len() == 10 && last_digit(v) == Some(sum % 10))
 }
@@ -143,7 +153,11 @@ fn de_tax_id(v: &[u8]) -> bool {
         }
     }
     let repeated = counts.iter().filter(|c| **c > 1).count();
-    v.len() == 11 && v.first() != Some(&b'0') && repeated <= 1 && counts.iter().all(|c| *c <= 3) && mod_11_10(v)
+    v.len() == 11
+        && v.first() != Some(&b'0')
+        && repeated <= 1
+        && counts.iter().all(|c| *c <= 3)
+        && mod_11_10(v)
 }
 
 fn de_vat(v: &[u8]) -> bool {
@@ -151,12 +165,19 @@ fn de_vat(v: &[u8]) -> bool {
 }
 
 fn de_social_security(v: &[u8]) -> bool {
-    let (Some(head), Some(letter), Some(tail)) = (v.get(..8), v.get(8).filter(|b| b.is_ascii_uppercase()), v.get(9..11)) else {
+    let (Some(head), Some(letter), Some(tail)) =
+        (v.get(..8), v.get(8).filter(|b| b.is_ascii_uppercase()), v.get(9..11))
+    else {
         return false;
     };
     let n = u32::from(letter - b'A') + 1;
-    let digits = head.iter().filter_map(|b| digit(*b)).chain([n / 10, n % 10]).chain(tail.iter().filter_map(|b| digit(*b)));
-    let sum: u32 = digits.zip([2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1]).map(|(d, w)| d * w / 10 + d * w % 10).sum();
+    let digits = head
+        .iter()
+        .filter_map(|b| digit(*b))
+        .chain([n / 10, n % 10])
+        .chain(tail.iter().filter_map(|b| digit(*b)));
+    let sum: u32 =
+        digits.zip([2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1]).map(|(d, w)| d * w / 10 + d * w % 10).sum();
     v.len() == 12 && last_digit(v) == Some(sum % 10)
 }
 
@@ -178,7 +199,11 @@ fn es_nif(v: &[u8]) -> bool {
 }
 
 fn fi_hetu(v: &[u8]) -> bool {
-    let (Some(serial), Some(date)) = (v.get(v.len().saturating_sub(4)..v.len().saturating_sub(1)), v.get(..6)) else { return false };
+    let (Some(serial), Some(date)) =
+        (v.get(v.len().saturating_sub(4)..v.len().saturating_sub(1)), v.get(..6))
+    else {
+        return false;
+    };
     let n = part(date, 0, 6).checked_mul(1000).and_then(|d| d.checked_add(number(serial)?));
     let (day, month, year) = (part(date, 0, 2), part(date, 2, 4), part(date, 4, 6));
     short_date(year, month, day)
@@ -194,7 +219,8 @@ fn fr_nir(v: &[u8]) -> bool {
         Some(b"2B") => (true, 2_000_000),
         _ => (false, 0),
     };
-    let digits: Vec<u8> = body.iter().enumerate().map(|(i, b)| if dept && i == 6 { b'0' } else { *b }).collect();
+    let digits: Vec<u8> =
+        body.iter().enumerate().map(|(i, b)| if dept && i == 6 { b'0' } else { *b }).collect();
     let n = part(&digits, 0, 13);
     let month = part(v, 3, 5);
     n != u64::MAX
@@ -251,13 +277,15 @@ fn in_gstin(v: &[u8]) -> bool {
 }
 
 fn it_fiscal(v: &[u8]) -> bool {
-    const ODD: [u32; 26] = [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
+    const ODD: [u32; 26] =
+        [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
     let Some((check, body)) = v.split_last() else { return false };
     let sum: u32 = body
         .iter()
         .enumerate()
         .map(|(i, b)| {
-            let n = if b.is_ascii_digit() { usize::from(b - b'0') } else { usize::from(b.saturating_sub(b'A')) };
+            let n =
+                if b.is_ascii_digit() { usize::from(b - b'0') } else { usize::from(b.saturating_sub(b'A')) };
             if i % 2 == 0 { ODD.get(n).copied().unwrap_or(0) } else { n as u32 }
         })
         .sum();
@@ -289,7 +317,9 @@ fn kr_frn(v: &[u8]) -> bool {
 
 fn nl_bsn(v: &[u8]) -> bool {
     let body = v.get(..8).and_then(|b| weighted(b, &[9, 8, 7, 6, 5, 4, 3, 2]));
-    v.len() == 9 && !uniform(v) && body.zip(last_digit(v)).is_some_and(|(s, c)| (s + 11 - c).is_multiple_of(11))
+    v.len() == 9
+        && !uniform(v)
+        && body.zip(last_digit(v)).is_some_and(|(s, c)| (s + 11 - c).is_multiple_of(11))
 }
 
 fn no_fnr(v: &[u8]) -> bool {
@@ -299,7 +329,9 @@ fn no_fnr(v: &[u8]) -> bool {
     let month = if month > 40 { month - 40 } else { month };
     v.len() == 11
         && short_date(part(v, 4, 6), month, day)
-        && v.get(..10).and_then(|b| weighted(b, &[3, 7, 6, 1, 8, 9, 4, 5, 2, 1])).is_some_and(|s| s.is_multiple_of(11))
+        && v.get(..10)
+            .and_then(|b| weighted(b, &[3, 7, 6, 1, 8, 9, 4, 5, 2, 1]))
+            .is_some_and(|s| s.is_multiple_of(11))
         && weighted(v, &[5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1]).is_some_and(|s| s.is_multiple_of(11))
 }
 
@@ -348,5 +380,8 @@ fn uk_nino(v: &[u8]) -> bool {
 }
 
 fn za_id(v: &[u8]) -> bool {
-    v.len() == 13 && short_date(part(v, 0, 2), part(v, 2, 4), part(v, 4, 6)) && matches!(v.get(10), Some(b'0' | b'1')) && luhn(v)
+    v.len() == 13
+        && short_date(part(v, 0, 2), part(v, 2, 4), part(v, 4, 6))
+        && matches!(v.get(10), Some(b'0' | b'1'))
+        && luhn(v)
 }

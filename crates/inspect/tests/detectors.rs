@@ -1,4 +1,5 @@
 //! The shipped detectors: examples, splits, hostile inputs, false-positive classes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use chaperone_inspect::{Detectors, LoadError, Match, ScanOptions, Scanner, scan, scan_labelled};
 use proptest::prelude::*;
@@ -34,7 +35,11 @@ fn every_detector_has_an_example_and_a_counterexample() {
         let value: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
         for detector in value["detector"].as_array().unwrap() {
             for list in ["examples", "counterexamples"] {
-                assert!(detector.get(list).is_some_and(|l| !l.as_array().unwrap().is_empty()), "{} has no {list}", detector["name"]);
+                assert!(
+                    detector.get(list).is_some_and(|l| !l.as_array().unwrap().is_empty()),
+                    "{} has no {list}",
+                    detector["name"]
+                );
             }
         }
     }
@@ -59,10 +64,16 @@ fn every_split_of_an_input_finds_the_same() {
 fn values_across_the_blocks_of_a_long_input_are_found() {
     let d = detectors();
     for padding in (60_000..84_000).step_by(1_511).chain(65_400..65_560) {
-        let text = format!("{}\n{MIXED}{}", "lorem ipsum ".repeat(padding / 12) + &"x".repeat(padding % 12), "dolor sit ".repeat(10_000));
+        let text = format!(
+            "{}\n{MIXED}{}",
+            "lorem ipsum ".repeat(padding / 12) + &"x".repeat(padding % 12),
+            "dolor sit ".repeat(10_000)
+        );
         let shift = (text.find("ssn:").unwrap()) as u64;
-        let expected: Vec<(u64, u64)> = scan(&d, MIXED.as_bytes()).iter().map(|m| (m.start + shift, m.end + shift)).collect();
-        let found: Vec<(u64, u64)> = fed(&d, text.as_bytes(), 64 * 1024).iter().map(|m| (m.start, m.end)).collect();
+        let expected: Vec<(u64, u64)> =
+            scan(&d, MIXED.as_bytes()).iter().map(|m| (m.start + shift, m.end + shift)).collect();
+        let found: Vec<(u64, u64)> =
+            fed(&d, text.as_bytes(), 64 * 1024).iter().map(|m| (m.start, m.end)).collect();
         assert_eq!(found, expected, "padding {padding}");
     }
 }
@@ -100,9 +111,10 @@ fn hostile_inputs_take_work_in_proportion_to_their_length() {
             scanner.finish(&mut Vec::new());
             scanner.work() as f64 / text.len() as f64
         };
-        let (small, large) = (work(1 << 16), work(1 << 20));
+        let (small, large) = (work(1 << 15), work(1 << 18));
+        println!("{name}: {large:.1} steps a byte");
         assert!(large < 220.0, "{name}: {large} steps a byte");
-        assert!(large <= small * 1.5 + 1.0, "{name}: {small} steps a byte at 64 KiB, {large} at 1 MiB");
+        assert!(large <= small * 1.5 + 1.0, "{name}: {small} steps a byte at 32 KiB, {large} at 256 KiB");
     }
 }
 
@@ -130,7 +142,8 @@ fn what_peers_take_for_secrets_is_left_alone() {
 
 #[test]
 fn epoch_milliseconds_are_no_cards() {
-    let log: String = (0..4000u64).map(|i| format!("{{\"at\":{},\"n\":{}}}\n", 1_700_000_000_000 + i * 997, i)).collect();
+    let log: String =
+        (0..4000u64).map(|i| format!("{{\"at\":{},\"n\":{}}}\n", 1_700_000_000_000 + i * 997, i)).collect();
     assert_eq!(scan(&detectors(), log.as_bytes()), []);
 }
 
@@ -144,7 +157,9 @@ fn a_label_says_nothing_of_the_next_cell() {
 #[test]
 fn a_header_is_the_label_of_its_values() {
     let d = detectors();
-    let name = |label: &str, value: &str| scan_labelled(&d, label, value).first().map(|m| (d.info(m.detector).name.clone(), m.start, m.end));
+    let name = |label: &str, value: &str| {
+        scan_labelled(&d, label, value).first().map(|m| (d.info(m.detector).name.clone(), m.start, m.end))
+    };
     assert_eq!(name("SSN", "536221234"), Some(("us_ssn".into(), 0, 9)));
     assert_eq!(name("Card Number", "6759649826438453"), Some(("credit_card".into(), 0, 16)));
     assert_eq!(name("phone", "5551234567"), Some(("phone_number".into(), 0, 10)));
@@ -155,11 +170,14 @@ fn a_header_is_the_label_of_its_values() {
 #[test]
 fn a_broken_pack_says_where_and_what_to_do() {
     let text = "[[detector]]\nname = \"x\"\ncategory = \"pii\"\nseverity = \"high\"\ndescription = \"d\"\nshapes = [\"3-2-4\"]\ncheck = \"lunh\"\n";
-    let LoadError::Pack { file, line, message, suggestion } = Detectors::from_toml(&[("mine.toml", text)]).unwrap_err();
+    let LoadError::Pack { file, line, message, suggestion } =
+        Detectors::from_toml(&[("mine.toml", text)]).unwrap_err();
     assert_eq!((file.as_str(), line), ("mine.toml", 7));
     assert!(message.contains("lunh") && suggestion.contains("luhn"), "{message}; {suggestion}");
     assert!(Detectors::from_toml(&[("mine.toml", "[[detector]]\nnome = 1\n")]).is_err());
-    assert!(Detectors::from_toml(&[("mine.toml", &text.replace("lunh", "luhn").replace("pii", "pi"))]).is_err());
+    assert!(
+        Detectors::from_toml(&[("mine.toml", &text.replace("lunh", "luhn").replace("pii", "pi"))]).is_err()
+    );
 }
 
 proptest! {
@@ -188,4 +206,11 @@ proptest! {
             prop_assert!(m.start < m.end && m.end <= text.len() as u64);
         }
     }
+}
+
+#[test]
+fn a_pattern_that_is_too_large_to_compile_refuses_its_pack() {
+    let pack = "[[detector]]\nname = \"huge\"\ncategory = \"secret\"\nseverity = \"high\"\ndescription = \"d\"\nprefixes = [\"abcd\"]\npattern = '(?:[a-z]{1000}){1000}'\nexamples = []\ncounterexamples = []\n";
+    let refused = chaperone_inspect::Detectors::from_toml(&[("mine.toml", pack)]).unwrap_err().to_string();
+    assert!(refused.starts_with("mine.toml:7: huge: "), "{refused}");
 }

@@ -7,7 +7,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use chaperone_cell::{HOME, Limits, Plan, Terminal, default_decoys, launch, serve_refusals};
+use chaperone_cell::{BrokerEnds, HOME, Limits, Plan, Terminal, default_decoys, launch, serve_refusals};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 
 fn main() {
@@ -34,15 +34,14 @@ fn main() {
         debug: std::env::var_os("CELL_DEBUG").is_some(),
         self_exe: std::env::current_exe().unwrap(),
     };
-    let cell = match launch(&plan) {
-        Ok(cell) => cell,
+    let (cell, BrokerEnds { control, .. }) = match launch(&plan) {
+        Ok(launched) => launched,
         Err(e) => {
             eprintln!("{e} {:?}", e.fix);
             std::process::exit(125);
         }
     };
-    rustix::net::send(&cell.control, br#""go""#, SendFlags::NOSIGNAL).unwrap();
-    let control = rustix::io::dup(&cell.control).unwrap();
+    rustix::net::send(&control, br#""go""#, SendFlags::NOSIGNAL).unwrap();
     if std::env::var_os("CELL_HANG_UP").is_some() {
         rustix::net::shutdown(&control, rustix::net::Shutdown::Both).unwrap();
     }

@@ -37,16 +37,21 @@ pub struct Exit {
 #[derive(Debug)]
 pub struct Launched {
     pub init_pid: i32,
+    pub pty: Option<OwnedFd>,
+    pub enforced: Enforced,
+    reports: OwnedFd,
+    group: Group,
+}
+
+/// What belongs to the broker. The launcher must not keep it: the cell learns from it that the broker is gone.
+#[derive(Debug)]
+pub struct BrokerEnds {
     /// Conversation of the broker with cell-init.
     pub control: OwnedFd,
     /// Listening socket at `/run/chaperone/channel`.
     pub channel: OwnedFd,
     /// One a mediated mount, in the plan's order.
     pub fuse: Vec<(PathBuf, OwnedFd)>,
-    pub pty: Option<OwnedFd>,
-    pub enforced: Enforced,
-    reports: OwnedFd,
-    group: Group,
 }
 
 /// What the cell tells its launcher.
@@ -71,7 +76,7 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// [`SetupError`] with the line that mends it, where there is one.
-pub fn launch(plan: &Plan) -> Result<Launched, SetupError> {
+pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
     let filter = crate::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
     let pair = || {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -113,7 +118,8 @@ pub fn launch(plan: &Plan) -> Result<Launched, SetupError> {
         fuse.push((mount.at.clone(), fds.next().ok_or_else(missing)?));
     }
     let enforced = group.enforced(landlock);
-    Ok(Launched { init_pid, control, channel, fuse, pty: fds.next(), enforced, reports, group })
+    let launched = Launched { init_pid, pty: fds.next(), enforced, reports, group };
+    Ok((launched, BrokerEnds { control, channel, fuse }))
 }
 
 impl Launched {

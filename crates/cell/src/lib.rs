@@ -17,7 +17,7 @@ pub mod seccomp;
 pub mod terminal;
 
 pub use decoys::{Decoy, default_decoys};
-pub use launch::{Exit, Launched, launch};
+pub use launch::{BrokerEnds, Exit, Launched, launch};
 pub use limits::Enforced;
 pub use plan::{AGENT_GID, AGENT_UID, Cache, HOME, Kind, Limits, Mount, Plan, SetupError, Terminal};
 pub use probe::{Layer, LayerState, probe};

@@ -53,13 +53,13 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         Err(e) => (LayerState::Missing, e.what.clone(), e.fix.clone()),
     };
     layers.push(Layer { layer: "namespaces", state, required: true, detail, fix });
-    if let Ok(cell) = whole {
+    if let Ok((cell, _ends)) = whole {
         cell.kill();
         drop(cell.wait());
     }
     layers.push(seccomp());
     let (state, detail, fix) = match crate::launch(&plan(true)) {
-        Ok(cell) => {
+        Ok((cell, _ends)) => {
             cell.kill();
             drop(cell.wait());
             (LayerState::Ok, "/dev/fuse can be mounted in a cell".to_owned(), None)

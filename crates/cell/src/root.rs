@@ -155,6 +155,11 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     tmpfs(Path::new(BASE), TMP_SIZE)?;
     let base = open_dir(Path::new(BASE))?;
     skeleton()?;
+    // Before the trees: an agent may be installed below one of these.
+    for folder in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
+        let mode = if folder == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
+        tmpfs(&inside(Path::new(folder)), mode)?;
+    }
     for (at, tree) in &sources.trees {
         attach(tree, at, true)?;
     }
@@ -169,10 +174,6 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         set_mount_attributes(device.as_fd(), ReadOnly::No, true, false)
             .map_err(io_failed("restrict a device"))?;
         place(device, &at)?;
-    }
-    for folder in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
-        let mode = if folder == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
-        tmpfs(&inside(Path::new(folder)), mode)?;
     }
     proc_and_pts()?;
     for (at, [lower, upper, work]) in &sources.overlays {

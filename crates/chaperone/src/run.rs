@@ -11,7 +11,7 @@ use chaperone_broker::profile;
 use chaperone_broker::wire::{AskMode, OpenSession, Opened, PlanMountKind, Reply, Request, Scope};
 use chaperone_cell::terminal::{Filter, Raw, Stopped, relay};
 use chaperone_cell::{
-    Cache, Exit, HOME, Kind, Launched, Limits, Mount, Plan, Terminal, default_decoys, launch,
+    BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Plan, Terminal, default_decoys, launch,
 };
 use serde_json::{Value, json};
 
@@ -85,8 +85,8 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         _ => Terminal::Inherit,
     };
     let plan = plan(&opened, args, installed, terminal)?;
-    let cell = match launch(&plan) {
-        Ok(cell) => cell,
+    let (cell, ends) = match launch(&plan) {
+        Ok(launched) => launched,
         Err(e) => {
             broker.ask(&Request::Abandon { session: opened.session, reason: e.what.clone() }).ok();
             let report = Report::new(e.what).exit(SETUP);
@@ -96,7 +96,7 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
             });
         }
     };
-    if let Err(report) = required(&opened, &cell).and_then(|()| hand_over(&broker, &opened, &cell)) {
+    if let Err(report) = required(&opened, &cell).and_then(|()| hand_over(&broker, &opened, &cell, ends)) {
         cell.kill();
         cell.wait().map_err(Report::of)?;
         return Err(report.exit(SETUP));
@@ -133,9 +133,9 @@ fn required(opened: &Opened, cell: &Launched) -> Result<(), Report> {
     Ok(())
 }
 
-fn hand_over(broker: &Broker, opened: &Opened, cell: &Launched) -> Result<(), Report> {
-    let mut fds: Vec<BorrowedFd<'_>> = vec![cell.control.as_fd(), cell.channel.as_fd()];
-    fds.extend(cell.fuse.iter().map(|(_, fd)| fd.as_fd()));
+fn hand_over(broker: &Broker, opened: &Opened, cell: &Launched, ends: BrokerEnds) -> Result<(), Report> {
+    let mut fds: Vec<BorrowedFd<'_>> = vec![ends.control.as_fd(), ends.channel.as_fd()];
+    fds.extend(ends.fuse.iter().map(|(_, fd)| fd.as_fd()));
     let attach = Request::Attach {
         session: opened.session.clone(),
         init_pid: u32::try_from(cell.init_pid).map_err(Report::of)?,

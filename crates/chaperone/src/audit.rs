@@ -77,6 +77,12 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
         .map(std::fs::read_to_string)
         .transpose()
         .map_err(|e| cannot(Report::new(format!("the checkpoint: {e}"))))?;
+    if log.is_none()
+        && let Some(broker) = Broker::if_running().map_err(cannot)?
+        && let Err(report) = broker.ask(&Request::AuditCheckpoint)
+    {
+        eprintln!("chaperone: the newest records have no checkpoint yet: {report}");
+    }
     let (vkey, last) = trusted(dirs).map_err(cannot)?;
     let options = VerifyOptions {
         earlier: earlier.as_deref(),

@@ -30,7 +30,7 @@ pub enum By {
 /// # Errors
 /// When the stage cannot be read.
 pub fn changes(session: &Session, diff: bool) -> Result<Vec<Value>, Failure> {
-    sync_mappings(session);
+    sync_mappings(session)?;
     let mut shown = Vec::new();
     for mount in &session.mounts {
         let changes = staged(mount)?;
@@ -57,7 +57,7 @@ pub fn commit(
     choice: Option<&str>,
     by: By,
 ) -> Result<Vec<Value>, Failure> {
-    sync_mappings(session);
+    sync_mappings(session)?;
     let mut shown = Vec::new();
     for mount in &session.mounts {
         let changes: Vec<Change> =
@@ -99,7 +99,7 @@ pub fn commit(
             )?;
         }
         if let Some(tree) = &mount.tree {
-            tree.let_go(&settled).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+            tree.committed(&settled).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
         }
         refresh(session, mount, &settled);
         shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
@@ -130,7 +130,7 @@ pub fn discard(
             &json!({ "paths": names }),
             chaperone_audit::Durability::Synced,
         )?;
-        tree.let_go(&names).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+        tree.discard(&names).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
         refresh(session, mount, &names);
         for change in gone {
             shown
@@ -306,10 +306,14 @@ fn again(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|e| Failure::new("no_descriptor", e.to_string()))
 }
 
-fn sync_mappings(session: &Session) {
+fn sync_mappings(session: &Session) -> Result<(), Failure> {
     for server in session.servers.lock().iter() {
-        server.sync_mappings();
+        server.sync_mappings().map_err(|e| {
+            Failure::new("stage_busy", format!("what the agent wrote by a mapping cannot be taken over: {e}"))
+                .advise("try again, or stop the session first")
+        })?;
     }
+    Ok(())
 }
 
 /// The kernel of a running cell forgets what it knew of paths that changed from outside.

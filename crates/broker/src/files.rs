@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use chaperone_fs::{
-    Cancel, ChangeKind, ChangeRequest, Gate, Object as FsObject, ObjectKind as FsKind, OpenRequest, Opened,
-    Opening, Refused,
+    Cancel, ChangeKind, ChangeRequest, Closed, Gate, Object as FsObject, ObjectKind as FsKind, OpenRequest,
+    Opened, Opening, Refused,
 };
 use rustix::io::Errno;
 
@@ -169,11 +169,10 @@ impl Gate for MountGate {
             || self.broker().is_ok_and(|b| !b.pipeline.is_denied(&self.session, "read", &self.absolute(path)))
     }
 
-    fn closed(&self, handle: u64, path: &str, read: u64, written: u64) {
-        if handle != 0 {
-            self.session.counters.bytes_read.fetch_add(read, Ordering::Relaxed);
-            self.ended(handle, if written > 0 { "write" } else { "read" }, path, true, read + written);
-        }
+    fn closed(&self, handle: u64, closed: &Closed<'_>) {
+        self.session.counters.bytes_read.fetch_add(closed.read, Ordering::Relaxed);
+        let action = if closed.writable { "write" } else { "read" };
+        self.ended(handle, action, closed.path, true, closed.read + closed.written);
     }
 }
 
@@ -191,8 +190,7 @@ impl MountGate {
 fn opened(authorized: &Authorized) -> Opened {
     Opened {
         handle: authorized.intent,
-        bytes: authorized.released.as_ref().map(|r| (Arc::clone(&r.file), r.version)),
-        redacted: authorized.redacted,
+        bytes: authorized.released.as_ref().map(|r| (Arc::clone(&r.file), r.version, r.len)),
     }
 }
 

@@ -76,10 +76,19 @@ pub struct Refused(pub i32);
 pub struct Opened {
     /// Names the opening in [`Gate::closed`].
     pub handle: u64,
-    /// The exact bytes to serve and what identifies them; `None` serves the object itself.
-    pub bytes: Option<(Arc<File>, [u8; 32])>,
-    /// The bytes differ from the object's.
-    pub redacted: bool,
+    /// The exact bytes to serve, what identifies them, and their number; `None` serves the object itself.
+    pub bytes: Option<(Arc<File>, [u8; 32], u64)>,
+}
+
+/// What was done with an opening.
+#[derive(Debug, Clone, Copy)]
+pub struct Closed<'a> {
+    /// Relative to the mount, as it was opened.
+    pub path: &'a str,
+    pub writable: bool,
+    /// Bytes that the server handed out; cached and mapped reads never reach it.
+    pub read: u64,
+    pub written: u64,
 }
 
 /// Decides on a thread that may wait.
@@ -129,5 +138,6 @@ pub trait Gate: Send + Sync {
     /// Whether a name is shown at all.
     fn visible(&self, path: &str) -> bool;
 
-    fn closed(&self, handle: u64, path: &str, read: u64, written: u64);
+    /// The last use of an opening is over.
+    fn closed(&self, handle: u64, closed: &Closed<'_>);
 }

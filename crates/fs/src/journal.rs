@@ -86,8 +86,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written; the change must not be acknowledged then.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
-        let body = serde_json::to_string(record).map_err(io::Error::other)?;
-        let line = format!("{} {body}\n", checksum(body.as_bytes()));
+        let line = line(record)?;
         let before = self.file.metadata()?.len();
         if let Err(e) = self.file.write_all(line.as_bytes()) {
             self.file.set_len(before)?;
@@ -96,11 +95,33 @@ impl Journal {
         Ok(())
     }
 
+    /// Put `records`, which come to the same, in the place of all that was written so far.
+    ///
+    /// # Errors
+    /// When they cannot be written; the journal is as it was.
+    pub fn compact(self, path: &Path, records: &[Record]) -> io::Result<Self> {
+        let beside = path.with_extension("new");
+        let mut text = String::new();
+        for record in records {
+            text.push_str(&line(record)?);
+        }
+        let mut file = File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        std::fs::rename(&beside, path)?;
+        Ok(Self { file: File::options().read(true).append(true).open(path)? })
+    }
+
     /// # Errors
     /// What the disk says.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+}
+
+fn line(record: &Record) -> io::Result<String> {
+    let body = serde_json::to_string(record).map_err(io::Error::other)?;
+    Ok(format!("{} {body}\n", checksum(body.as_bytes())))
 }
 
 fn parse(line: &[u8]) -> Option<Record> {

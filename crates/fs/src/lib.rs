@@ -6,13 +6,15 @@
 
 mod gate;
 mod journal;
+mod nodes;
 mod protocol;
 mod requests;
 mod server;
 mod tree;
 
 pub use gate::{
-    Cancel, ChangeKind, ChangeRequest, Gate, Object, ObjectKind, OpenRequest, Opened, Opening, Refused,
+    Cancel, ChangeKind, ChangeRequest, Closed, Gate, Object, ObjectKind, OpenRequest, Opened, Opening,
+    Refused,
 };
 pub use server::{Options, Server, serve};
 pub use tree::{Attributes, Opened as OpenedFile, Tree, TreeError};

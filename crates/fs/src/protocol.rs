@@ -52,7 +52,6 @@ pub mod flag {
 
 /// Answered with an OPEN.
 pub mod open {
-    pub const DIRECT_IO: u32 = 1;
     pub const KEEP_CACHE: u32 = 2;
     pub const NOFLUSH: u32 = 1 << 5;
 }
@@ -145,6 +144,11 @@ impl Reply {
 
     pub fn truncate(&mut self, len: usize) {
         self.0.truncate(16 + len);
+    }
+
+    /// What was put in so far.
+    pub fn body(&self) -> &[u8] {
+        self.0.get(16..).unwrap_or_default()
     }
 
     pub fn body_mut(&mut self) -> &mut Vec<u8> {

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use crate::gate::{
-    Cancel, ChangeKind, ChangeRequest, Object, ObjectKind, OpenRequest, Opened, Opening, Refused,
+    Cancel, ChangeKind, ChangeRequest, Closed, Object, ObjectKind, OpenRequest, Opened, Opening, Refused,
 };
+use crate::nodes::{Fit, Version};
 use crate::protocol::{Header, MAX_IO, Reader, Reply, Short, op, open as open_flag};
-use crate::server::{Handle, MAX_WAITING, Shared};
+use crate::server::{Handle, MAX_HANDLES, MAX_WAITING, Shared};
 use crate::tree::{Attributes, join};
 
 /// How long the kernel may believe a name and its attributes without asking: what the person changes from outside
@@ -60,12 +61,13 @@ pub(crate) fn answer(shared: &Arc<Shared>, header: Header, body: Reader<'_>) -> 
             return None;
         }
         op::INTERRUPT => {
-            if let Ok(unique) = { body }.u64()
-                && let Some(cancel) = shared.waiting.lock().get(&unique)
-            {
+            let Ok(unique) = { body }.u64() else { return None };
+            if let Some(cancel) = shared.waiting.lock().get(&unique) {
                 cancel.cancel();
+                return None;
             }
-            return None;
+            // It was read by another thread that has not come so far yet, or is answered: the kernel asks again.
+            return Some(Reply::error(header.unique, Errno::AGAIN.raw_os_error()));
         }
         op::OPEN => match open(shared, header, body) {
             Ok(Some(reply)) => Ok(reply),
@@ -137,7 +139,7 @@ fn forget(shared: &Shared, header: Header, mut body: Reader<'_>) -> Result<(), S
 }
 
 fn path_of(shared: &Shared, node: u64) -> Result<String, Failed> {
-    shared.nodes.read().path(node).ok_or_else(|| Errno::STALE.into())
+    shared.nodes.read().path(node).map(str::to_owned).ok_or_else(|| Errno::STALE.into())
 }
 
 fn child(shared: &Shared, parent: u64, name: &[u8]) -> Result<String, Failed> {
@@ -181,7 +183,13 @@ fn entry(shared: &Shared, path: &str, seen: &Attributes, reply: &mut Reply) {
 /// `fuse_attr`.
 fn attributes(shared: &Shared, number: u64, seen: &Attributes, reply: &mut Reply) {
     let object = seen.object;
-    let size = shared.nodes.read().shown_size(number).unwrap_or(object.size);
+    let mut size = object.size;
+    if object.kind == ObjectKind::File
+        && let Some(node) = shared.nodes.write().node(number)
+    {
+        size = node.shown.unwrap_or(size);
+        node.told = Some(size);
+    }
     let split = |ns: i128| {
         let seconds = u64::try_from(ns.div_euclid(1_000_000_000)).unwrap_or(0);
         (seconds, u32::try_from(ns.rem_euclid(1_000_000_000)).unwrap_or(0))
@@ -202,36 +210,40 @@ fn attr_out(shared: &Shared, number: u64, seen: &Attributes) -> Reply {
 
 fn getattr(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let (flags, _, fh) = (body.u32()?, body.u32()?, body.u64()?);
-    let path = path_of(shared, header.node)?;
-    match shared.tree.attributes(&path) {
-        Ok(seen) => Ok(attr_out(shared, header.node, &seen)),
-        // Deleted while open: what the descriptor still holds.
-        Err(Errno::NOENT) => {
+    let named = path_of(shared, header.node).ok().map(|path| shared.tree.attributes(&path));
+    match named {
+        Some(Ok(seen)) => Ok(attr_out(shared, header.node, &seen)),
+        // Deleted or replaced while open: what the descriptor still holds.
+        Some(Err(Errno::NOENT)) | None => {
             let held = if flags & 1 != 0 { handle(shared, fh).ok() } else { None };
             let held =
                 held.or_else(|| shared.handles.read().values().find(|h| h.node == header.node).cloned());
             let held = held.ok_or(Errno::NOENT)?;
-            let stat = rustix::fs::fstat(&*held.file)?;
-            let time = |s: i64, n: u64| i128::from(s) * 1_000_000_000 + i128::from(n);
-            let seen = Attributes {
-                object: Object {
-                    kind: ObjectKind::File,
-                    dev: stat.st_dev,
-                    ino: stat.st_ino,
-                    nlink: 0,
-                    size: stat.st_size.cast_unsigned(),
-                    mtime_ns: time(stat.st_mtime, stat.st_mtime_nsec),
-                    ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
-                    staged: true,
-                },
-                mode: 0o100_600,
-                blocks: stat.st_blocks.cast_unsigned(),
-                atime_ns: time(stat.st_atime, stat.st_atime_nsec),
-            };
-            Ok(attr_out(shared, header.node, &seen))
+            Ok(attr_out(shared, header.node, &held_attributes(shared, &held)?))
         }
-        Err(e) => Err(e.into()),
+        Some(Err(e)) => Err(e.into()),
     }
+}
+
+/// What an open file is that no name stands for any more.
+fn held_attributes(shared: &Shared, held: &Handle) -> Result<Attributes, Failed> {
+    let stat = rustix::fs::fstat(&*content_of(shared, held))?;
+    let time = |s: i64, n: u64| i128::from(s) * 1_000_000_000 + i128::from(n);
+    Ok(Attributes {
+        object: Object {
+            kind: ObjectKind::File,
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            nlink: 0,
+            size: stat.st_size.cast_unsigned(),
+            mtime_ns: time(stat.st_mtime, stat.st_mtime_nsec),
+            ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
+            staged: true,
+        },
+        mode: held.mode,
+        blocks: stat.st_blocks.cast_unsigned(),
+        atime_ns: time(stat.st_atime, stat.st_atime_nsec),
+    })
 }
 
 fn setattr(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Answer {
@@ -251,36 +263,44 @@ fn setattr(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Answer
     if valid & UID != 0 && uid != shared.options.uid || valid & GID != 0 && gid != shared.options.gid {
         return Err(Errno::PERM.into());
     }
-    let path = path_of(shared, header.node)?;
-    let open = if valid & FH != 0 { handle(shared, fh).ok().filter(|h| h.writable) } else { None };
-    let file = match open {
-        Some(handle) => Arc::clone(&handle.file),
-        None => {
-            let seen = shared.tree.attributes(&path)?;
+    let open = if valid & FH != 0 { handle(shared, fh).ok().filter(|h| h.writes.is_some()) } else { None };
+    let path = match (path_of(shared, header.node), &open) {
+        (Ok(path), _) => Some(path),
+        // Deleted while open: size and times are the descriptor's, a mode has nothing to belong to.
+        (Err(_), Some(_)) => None,
+        (Err(e), None) => return Err(e),
+    };
+    let file = match (&open, &path) {
+        (Some(handle), _) => Arc::clone(&handle.file),
+        (None, None) => return Err(Errno::STALE.into()),
+        (None, Some(path)) => {
+            let seen = shared.tree.attributes(path)?;
             if seen.object.kind == ObjectKind::Dir {
-                staged(shared, (ChangeKind::Attributes, &path, None), Some(seen.object), header.pid, || {
-                    if valid & MODE != 0 && shared.tree.is_staged(&path) {
-                        shared.tree.set_mode(&path, mode)?;
+                staged(shared, (ChangeKind::Attributes, path, None), Some(seen.object), header.pid, || {
+                    if valid & MODE != 0 && shared.tree.is_staged(path) {
+                        shared.tree.set_mode(path, mode)?;
                     }
                     Ok(())
                 })?;
                 // Times and modes of the person's own folders stay as they are.
-                return Ok(attr_out(shared, header.node, &shared.tree.attributes(&path)?));
+                return Ok(attr_out(shared, header.node, &shared.tree.attributes(path)?));
             }
             let kind = if valid & SIZE != 0 { ChangeKind::Write } else { ChangeKind::Attributes };
-            staged(shared, (kind, &path, None), Some(seen.object), header.pid, || {
-                let opened = shared.tree.open_file(&path)?;
+            staged(shared, (kind, path, None), Some(seen.object), header.pid, || {
+                let opened = shared.tree.open_file(path)?;
                 let whole = valid & SIZE != 0 && size == 0;
-                let from = if opened.blob || whole { None } else { Some(&*opened.file) };
-                Ok(shared.tree.copy_up(&path, from, whole)?.file)
+                let from = if opened.blob.is_some() || whole { None } else { Some(&*opened.file) };
+                Ok(shared.tree.copy_up(path, from, whole)?.file)
             })?
         }
     };
     if valid & SIZE != 0 {
         file.set_len(size)?;
     }
-    if valid & MODE != 0 {
-        shared.tree.set_mode(&path, mode)?;
+    if valid & MODE != 0
+        && let Some(path) = &path
+    {
+        shared.tree.set_mode(path, mode)?;
     }
     if valid & (ATIME | MTIME | ATIME_NOW | MTIME_NOW) != 0 {
         let time = |given: u32, now: u32, s: u64, ns: u32| rustix::fs::Timespec {
@@ -299,10 +319,17 @@ fn setattr(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Answer
         };
         rustix::fs::futimens(&*file, &times)?;
     }
-    if let Some(node) = shared.nodes.write().node(header.node) {
-        node.shown_size = None;
+    if valid & SIZE != 0
+        && let Some(node) = shared.nodes.write().node(header.node)
+    {
+        node.shown = None;
     }
-    Ok(attr_out(shared, header.node, &shared.tree.attributes(&path)?))
+    let seen = match (&path, &open) {
+        (Some(path), _) => shared.tree.attributes(path)?,
+        (None, Some(held)) => held_attributes(shared, held)?,
+        (None, None) => return Err(Errno::STALE.into()),
+    };
+    Ok(attr_out(shared, header.node, &seen))
 }
 
 fn readlink(shared: &Shared, header: Header) -> Answer {
@@ -383,9 +410,16 @@ fn handle(shared: &Shared, fh: u64) -> Result<Arc<Handle>, Failed> {
 fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Option<Reply>, Failed> {
     let flags = body.u32()?;
     let path = path_of(shared, header.node)?;
+    if shared.handles.read().len() >= MAX_HANDLES {
+        return Err(Errno::MFILE.into());
+    }
+    let prepared = shared.nodes.write().prepared(&path, flags);
+    if let Some(prepared) = prepared {
+        return finish_open(shared, header.node, &path, flags, prepared.opened, prepared.verdict, true)
+            .map(Some);
+    }
     let opened = shared.tree.open_file(&path)?;
     let write = flags & O_ACCMODE != 0;
-    let truncate = flags & O_TRUNC != 0 && write;
     let request = OpenRequest {
         path: path.clone(),
         origin: opened.origin.clone(),
@@ -393,21 +427,26 @@ fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Op
         file: Arc::clone(&opened.file),
         read: flags & O_ACCMODE != 1,
         write,
-        truncate,
+        truncate: flags & O_TRUNC != 0 && write,
         pid: header.pid,
     };
+    // Known before the gate is asked, so that no interruption falls between.
+    let cancel = Cancel::default();
+    {
+        let mut waiting = shared.waiting.lock();
+        if waiting.len() >= MAX_WAITING {
+            return Err(Errno::AGAIN.into());
+        }
+        waiting.insert(header.unique, cancel.clone());
+    }
+    let (unique, node) = (header.unique, header.node);
     match shared.gate.open(request) {
-        Opening::Now(verdict) => finish_open(shared, header.node, &path, flags, &opened, verdict?).map(Some),
+        Opening::Now(verdict) => {
+            shared.waiting.lock().remove(&unique);
+            finish_open(shared, node, &path, flags, opened, verdict?, false).map(Some)
+        }
         Opening::Later(decide) => {
-            let cancel = Cancel::default();
-            {
-                let mut waiting = shared.waiting.lock();
-                if waiting.len() >= MAX_WAITING {
-                    return Err(Errno::AGAIN.into());
-                }
-                waiting.insert(header.unique, cancel.clone());
-            }
-            let (far, unique, node) = (Arc::clone(shared), header.unique, header.node);
+            let far = Arc::clone(shared);
             let wait = move || {
                 let verdict = decide(&cancel);
                 far.waiting.lock().remove(&unique);
@@ -416,7 +455,7 @@ fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Op
                 } else {
                     verdict
                         .map_err(Failed::from)
-                        .and_then(|v| finish_open(&far, node, &path, flags, &opened, v))
+                        .and_then(|v| finish_open(&far, node, &path, flags, opened, v, false))
                 };
                 far.answer(&match done {
                     Ok(reply) => reply.finish(unique, 0),
@@ -424,7 +463,7 @@ fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Op
                 });
             };
             if std::thread::Builder::new().name("fs-wait".into()).spawn(wait).is_err() {
-                shared.waiting.lock().remove(&header.unique);
+                shared.waiting.lock().remove(&unique);
                 return Err(Errno::AGAIN.into());
             }
             Ok(None)
@@ -432,114 +471,190 @@ fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Op
     }
 }
 
+/// Give a granted opening its handle. When the node's pages are of another version, or the kernel believes in another
+/// size, the opening is kept and `ESTALE` makes the kernel look the path up once more: it comes back with a node of
+/// its own (`own`).
 fn finish_open(
     shared: &Shared,
     number: u64,
     path: &str,
     flags: u32,
-    opened: &crate::tree::Opened,
+    opened: crate::tree::Opened,
     verdict: Opened,
+    own: bool,
 ) -> Answer {
     let write = flags & O_ACCMODE != 0;
     let truncate = flags & O_TRUNC != 0 && write;
-    let (file, version) = if write {
-        let exact = verdict.bytes.as_ref().map_or(&*opened.file, |(f, _)| &**f);
-        let from = if truncate || opened.blob { None } else { Some(exact) };
-        let staged = shared.tree.copy_up(path, from, true)?;
-        if truncate {
-            staged.file.set_len(0)?;
-        }
-        (staged.file, None)
-    } else {
-        match &verdict.bytes {
-            Some((file, version)) => (Arc::clone(file), Some(*version)),
-            None => (Arc::clone(&opened.file), None),
+    let (version, len) = match (&verdict.bytes, opened.blob) {
+        (Some((_, version, len)), _) => (Version::Exact(*version), *len),
+        (None, Some(blob)) => (Version::Staged(blob), opened.object.size),
+        (None, None) => {
+            let o = opened.object;
+            let (mtime_ns, ctime_ns) = (o.mtime_ns, o.ctime_ns);
+            (Version::Live { dev: o.dev, ino: o.ino, size: o.size, mtime_ns, ctime_ns }, o.size)
         }
     };
     let mut answer = open_flag::NOFLUSH;
-    {
+    if !truncate {
         let mut nodes = shared.nodes.write();
-        if let Some(node) = nodes.node(number) {
-            if verdict.redacted {
-                // The pages of a redacted copy never enter the node's cache; its size is what is shown from now on.
-                answer |= open_flag::DIRECT_IO;
-                node.shown_size = Some(file.metadata()?.len());
-            } else if version.is_some() && node.version == version {
-                answer |= open_flag::KEEP_CACHE;
-                node.cached += 1;
-                node.shown_size = None;
-            } else if version.is_some() && node.cached > 0 {
-                // Another version is open through the cache: this one goes around it.
-                answer |= open_flag::DIRECT_IO;
-            } else {
-                node.version = version;
-                node.cached += 1;
-                node.shown_size = None;
+        match nodes.fit(number, version, len) {
+            Fit::Same => answer |= open_flag::KEEP_CACHE,
+            Fit::Fresh => {}
+            Fit::Elsewhere if own => {}
+            Fit::Elsewhere => {
+                nodes.prepare(path, flags, opened, verdict);
+                return Err(Errno::STALE.into());
             }
         }
+        if let Some(node) = nodes.node(number) {
+            node.open += 1;
+            node.version = Some(version);
+            node.shown =
+                verdict.bytes.as_ref().map(|(_, _, len)| *len).filter(|len| *len != opened.object.size);
+        }
     }
+    let (file, writes) = if write {
+        let staged = match bring_up(shared, path, &opened, &verdict, truncate) {
+            Ok(staged) => staged,
+            Err(e) => {
+                if !truncate {
+                    closed_on_node(shared, number);
+                }
+                return Err(e);
+            }
+        };
+        if let Some(node) = shared.nodes.write().node(number) {
+            node.open += usize::from(truncate);
+            node.version = staged.blob.map(Version::Staged);
+            node.shown = None;
+            // Whoever has this version open sees what is written to it.
+            node.written = Some(Arc::clone(&staged.file));
+        }
+        (staged.file, staged.blob)
+    } else {
+        (verdict.bytes.map_or(opened.file, |(file, _, _)| file), None)
+    };
+    if let Some(blob) = writes {
+        shared.tree.writer_opened(blob);
+    }
+    let mode = 0o100_000 | opened.mode;
+    Ok(new_handle(shared, (number, path), file, verdict.handle, writes, flags, mode, answer))
+}
+
+/// The staged file that an opening for writing writes.
+fn bring_up(
+    shared: &Shared,
+    path: &str,
+    opened: &crate::tree::Opened,
+    verdict: &Opened,
+    truncate: bool,
+) -> Result<crate::tree::Opened, Failed> {
+    let exact = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| &**file);
+    let from = if truncate || opened.blob.is_some() { None } else { Some(exact) };
+    let staged = shared.tree.copy_up(path, from, true)?;
+    if truncate {
+        staged.file.set_len(0)?;
+    }
+    Ok(staged)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn new_handle(
+    shared: &Shared,
+    (node, path): (u64, &str),
+    file: Arc<std::fs::File>,
+    opening: u64,
+    writes: Option<u64>,
+    flags: u32,
+    mode: u32,
+    answer: u32,
+) -> Reply {
     let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
     let open = Handle {
-        node: number,
+        node,
         path: path.to_owned(),
         file,
-        opening: verdict.handle,
-        writable: write,
+        opening,
+        writes,
         append: flags & O_APPEND != 0,
+        mode,
         read: AtomicU64::new(0),
         written: AtomicU64::new(0),
     };
     shared.handles.write().insert(fh, Arc::new(open));
     let mut reply = Reply::new();
     reply.u64(fh).u32(answer).u32(0);
-    Ok(reply)
+    reply
 }
 
 fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let (flags, mode, umask, _) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
     let path = child(shared, header.node, body.name()?)?;
-    let created = staged(shared, (ChangeKind::Create, &path, None), None, header.pid, || {
-        shared.tree.create(&path, mode & !umask)
-    });
-    let opened = match created {
-        // Somebody was faster: the kernel looks it up and opens it as an existing file.
-        Err(Failed(e)) if e == Errno::EXIST.raw_os_error() && flags & O_EXCL == 0 => {
-            return Err(Errno::STALE.into());
+    if shared.handles.read().len() >= MAX_HANDLES {
+        return Err(Errno::MFILE.into());
+    }
+    let request =
+        ChangeRequest { kind: ChangeKind::Create, path: &path, to: None, object: None, pid: header.pid };
+    let opening = shared.gate.change(&request)?;
+    let opened = match shared.tree.create(&path, mode & !umask) {
+        Ok(opened) => opened,
+        Err(e) => {
+            shared.gate.changed(&request, opening, false);
+            // Somebody was faster: the kernel looks it up and opens it as an existing file.
+            let again = e == Errno::EXIST && flags & O_EXCL == 0;
+            return Err(if again { Errno::STALE.into() } else { e.into() });
         }
-        other => other?,
     };
     let seen = shared.tree.attributes(&path)?;
     let mut reply = Reply::new();
     entry(shared, &path, &seen, &mut reply);
-    let number = shared.nodes.read().number_of(&path).unwrap_or(0);
-    if let Some(node) = shared.nodes.write().node(number) {
-        node.cached += 1;
-    }
-    let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
-    let open = Handle {
-        node: number,
-        path,
-        file: opened.file,
-        opening: 0,
-        writable: true,
-        append: flags & O_APPEND != 0,
-        read: AtomicU64::new(0),
-        written: AtomicU64::new(0),
+    let number = {
+        let mut nodes = shared.nodes.write();
+        let number = nodes.number_of(&path).unwrap_or(0);
+        if let Some(node) = nodes.node(number) {
+            node.open += 1;
+            node.version = opened.blob.map(Version::Staged);
+        }
+        number
     };
-    shared.handles.write().insert(fh, Arc::new(open));
-    reply.u64(fh).u32(open_flag::NOFLUSH).u32(0);
+    if let Some(blob) = opened.blob {
+        shared.tree.writer_opened(blob);
+    }
+    // The outcome of the creation is told when it is closed, with what was written.
+    let open = new_handle(
+        shared,
+        (number, &path),
+        opened.file,
+        opening,
+        opened.blob,
+        flags,
+        seen.mode,
+        open_flag::NOFLUSH | open_flag::KEEP_CACHE,
+    );
+    reply.bytes(open.body());
     Ok(reply)
+}
+
+/// The bytes behind a handle: those that it was opened with, or what was written since by one that shares its node.
+fn content_of(shared: &Shared, open: &Handle) -> Arc<std::fs::File> {
+    if open.writes.is_none()
+        && let Some(written) = shared.nodes.read().get(open.node).and_then(|n| n.written.clone())
+    {
+        return written;
+    }
+    Arc::clone(&open.file)
 }
 
 fn read(shared: &Shared, mut body: Reader<'_>) -> Answer {
     let (fh, offset, size) = (body.u64()?, body.u64()?, body.u32()?);
     let open = handle(shared, fh)?;
+    let file = content_of(shared, &open);
     let mut reply = Reply::new();
     let buffer = reply.body_mut();
     buffer.resize(16 + size.min(MAX_IO) as usize, 0);
     let mut have = 0;
     while let Some(rest) = buffer.get_mut(16 + have..).filter(|r| !r.is_empty()) {
-        match open.file.read_at(rest, offset + have as u64) {
+        match file.read_at(rest, offset + have as u64) {
             Ok(0) => break,
             Ok(n) => have += n,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -556,7 +671,7 @@ fn write(shared: &Shared, mut body: Reader<'_>) -> Answer {
     let (_owner, _open_flags, _) = (body.u64()?, body.u32()?, body.u32()?);
     let data = body.bytes(size as usize)?;
     let open = handle(shared, fh)?;
-    if !open.writable {
+    if open.writes.is_none() {
         return Err(Errno::BADF.into());
     }
     let offset = if open.append && !shared.options.write_back { open.file.metadata()?.len() } else { offset };
@@ -569,19 +684,35 @@ fn write(shared: &Shared, mut body: Reader<'_>) -> Answer {
 
 fn release(shared: &Shared, mut body: Reader<'_>) -> Answer {
     let fh = body.u64()?;
-    if let Some(open) = shared.handles.write().remove(&fh) {
-        if let Some(node) = shared.nodes.write().node(open.node) {
-            node.cached = node.cached.saturating_sub(1);
+    let open = shared.handles.write().remove(&fh);
+    if let Some(open) = open {
+        closed_on_node(shared, open.node);
+        if let Some(blob) = open.writes {
+            shared.tree.writer_closed(blob);
         }
-        let (read, written) = (open.read.load(Ordering::Relaxed), open.written.load(Ordering::Relaxed));
-        shared.gate.closed(open.opening, &open.path, read, written);
+        let closed = Closed {
+            path: &open.path,
+            writable: open.writes.is_some(),
+            read: open.read.load(Ordering::Relaxed),
+            written: open.written.load(Ordering::Relaxed),
+        };
+        shared.gate.closed(open.opening, &closed);
     }
     Ok(Reply::new())
 }
 
+fn closed_on_node(shared: &Shared, number: u64) {
+    if let Some(node) = shared.nodes.write().node(number) {
+        node.open = node.open.saturating_sub(1);
+        if node.open == 0 {
+            node.written = None;
+        }
+    }
+}
+
 fn fsync(shared: &Shared, mut body: Reader<'_>) -> Answer {
     let open = handle(shared, body.u64()?)?;
-    if open.writable {
+    if open.writes.is_some() {
         open.file.sync_data()?;
         shared.tree.sync()?;
     }
@@ -591,7 +722,7 @@ fn fsync(shared: &Shared, mut body: Reader<'_>) -> Answer {
 fn fallocate(shared: &Shared, mut body: Reader<'_>) -> Answer {
     let (fh, offset, length, mode) = (body.u64()?, body.u64()?, body.u64()?, body.u32()?);
     let open = handle(shared, fh)?;
-    if !open.writable {
+    if open.writes.is_none() {
         return Err(Errno::BADF.into());
     }
     rustix::fs::fallocate(&*open.file, rustix::fs::FallocateFlags::from_bits_retain(mode), offset, length)?;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock};
 
 use crate::gate::{Cancel, Gate};
+use crate::nodes::{Nodes, Version};
 use crate::protocol::{self, Header, Reply, flag, op};
 use crate::tree::Tree;
 
@@ -17,6 +18,10 @@ use crate::tree::Tree;
 const THREADS: usize = 2;
 /// Openings of one mount that may wait for a person at once; beyond it: `EAGAIN`.
 pub(crate) const MAX_WAITING: usize = 64;
+/// Files of one mount that are open at once. Protects descriptors; beyond it: `EMFILE`.
+pub(crate) const MAX_HANDLES: usize = 16_384;
+/// How often the kernel is asked again to write back a page that was busy.
+const WRITE_BACK_TRIES: u32 = 5;
 
 /// How a mount is served.
 #[derive(Debug, Clone, Copy)]
@@ -63,100 +68,13 @@ pub(crate) struct Handle {
     pub file: Arc<File>,
     /// The gate's name for the opening.
     pub opening: u64,
-    pub writable: bool,
+    /// The file of the stage that it may write.
+    pub writes: Option<u64>,
     pub append: bool,
+    /// Type and permission bits when it was opened.
+    pub mode: u32,
     pub read: AtomicU64,
     pub written: AtomicU64,
-}
-
-/// What the kernel knows of: numbers to paths, with how often it looked each up.
-#[derive(Default)]
-pub(crate) struct Nodes {
-    by_path: HashMap<String, u64>,
-    by_number: HashMap<u64, Node>,
-    next: u64,
-}
-
-pub(crate) struct Node {
-    pub path: String,
-    pub lookups: u64,
-    /// The version whose pages the kernel may hold, and how many handles use that cache.
-    pub version: Option<[u8; 32]>,
-    pub cached: usize,
-    /// Size of the redacted copy that was served last.
-    pub shown_size: Option<u64>,
-}
-
-impl Nodes {
-    pub fn path(&self, number: u64) -> Option<String> {
-        if number == 1 { Some(String::new()) } else { self.by_number.get(&number).map(|n| n.path.clone()) }
-    }
-
-    pub fn node(&mut self, number: u64) -> Option<&mut Node> {
-        self.by_number.get_mut(&number)
-    }
-
-    pub fn shown_size(&self, number: u64) -> Option<u64> {
-        self.by_number.get(&number).and_then(|n| n.shown_size)
-    }
-
-    pub fn number_of(&self, path: &str) -> Option<u64> {
-        if path.is_empty() { Some(1) } else { self.by_path.get(path).copied() }
-    }
-
-    /// The kernel learns of a path once more.
-    pub fn looked_up(&mut self, path: &str) -> u64 {
-        if let Some(number) = self.by_path.get(path).copied()
-            && let Some(node) = self.by_number.get_mut(&number)
-        {
-            node.lookups += 1;
-            return number;
-        }
-        self.next = self.next.max(1) + 1;
-        let number = self.next;
-        self.by_path.insert(path.to_owned(), number);
-        let node = Node { path: path.to_owned(), lookups: 1, version: None, cached: 0, shown_size: None };
-        self.by_number.insert(number, node);
-        number
-    }
-
-    pub fn forget(&mut self, number: u64, times: u64) {
-        if let Some(node) = self.by_number.get_mut(&number) {
-            node.lookups = node.lookups.saturating_sub(times);
-            if node.lookups == 0
-                && let Some(node) = self.by_number.remove(&number)
-                && self.by_path.get(&node.path) == Some(&number)
-            {
-                self.by_path.remove(&node.path);
-            }
-        }
-    }
-
-    /// A path no longer names its node (it was deleted or replaced).
-    pub fn unname(&mut self, path: &str) {
-        self.by_path.remove(path);
-    }
-
-    /// A path and everything below it moved.
-    pub fn renamed(&mut self, from: &str, to: &str) {
-        self.by_path.remove(to);
-        let prefix = format!("{from}/");
-        let moved: Vec<(u64, String)> = self
-            .by_number
-            .iter()
-            .filter(|(number, n)| {
-                (n.path == from || n.path.starts_with(&prefix)) && self.by_path.get(&n.path) == Some(*number)
-            })
-            .map(|(number, n)| (*number, format!("{to}{}", n.path.strip_prefix(from).unwrap_or_default())))
-            .collect();
-        for (number, path) in moved {
-            if let Some(node) = self.by_number.get_mut(&number) {
-                self.by_path.remove(&node.path);
-                node.path.clone_from(&path);
-                self.by_path.insert(path, number);
-            }
-        }
-    }
 }
 
 /// Serve a mounted descriptor until the mount ends.
@@ -191,19 +109,29 @@ pub fn serve(
 
 impl Server {
     /// Force dirty pages of shared mappings back into the stage. To be called before a commit, never from a gate.
-    pub fn sync_mappings(&self) {
+    ///
+    /// # Errors
+    /// When a page cannot be written back: what is staged would not be what the agent wrote.
+    pub fn sync_mappings(&self) -> std::io::Result<()> {
         let staged: Vec<u64> = {
             let nodes = self.shared.nodes.read();
             nodes
-                .by_number
-                .iter()
-                .filter(|(_, n)| self.shared.tree.is_staged(&n.path))
-                .map(|(i, _)| *i)
+                .all()
+                .filter(|(_, n)| matches!(n.version, Some(Version::Staged(_))))
+                .map(|(number, _)| number)
                 .collect()
         };
         for node in staged {
-            self.shared.invalidate_node(node);
+            let mut tries = 0;
+            loop {
+                match self.shared.invalidate_node(node) {
+                    Ok(()) => break,
+                    Err(rustix::io::Errno::BUSY) if tries < WRITE_BACK_TRIES => tries += 1,
+                    Err(e) => return Err(e.into()),
+                }
+            }
         }
+        Ok(())
     }
 
     /// The path changed by another way than this mount: the kernel forgets what it knows of it.
@@ -216,9 +144,10 @@ impl Server {
         if let Some(node) = node {
             if let Some(node) = self.shared.nodes.write().node(node) {
                 node.version = None;
-                node.shown_size = None;
+                node.shown = None;
             }
-            self.shared.invalidate_node(node);
+            // Pages that stay are of the version that their handles have; the next opening gets a node of its own.
+            self.shared.invalidate_node(node).ok();
         }
         if let Some(above) = above {
             let mut notice = Reply::new();
@@ -254,10 +183,15 @@ impl Shared {
         rustix::io::write(&self.device, message).ok();
     }
 
-    pub fn invalidate_node(&self, node: u64) {
+    /// Drop the pages of a node, dirty ones after they were written.
+    pub fn invalidate_node(&self, node: u64) -> rustix::io::Result<()> {
         let mut notice = Reply::new();
         notice.u64(node).u64(0).u64(0);
-        self.answer(&notice.finish(0, protocol::NOTIFY_INVAL_INODE));
+        match rustix::io::write(&self.device, &notice.finish(0, protocol::NOTIFY_INVAL_INODE)) {
+            // The kernel does not know the node any more: it has no pages.
+            Ok(_) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(e) => Err(e),
+        }
     }
 }
 

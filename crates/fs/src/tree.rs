@@ -1,6 +1,6 @@
 //! The merged view: the person's folder below, the agent's staged changes above.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +32,8 @@ struct State {
     entries: BTreeMap<String, Entry>,
     journal: Journal,
     next_blob: u64,
+    /// Open handles that may write a blob.
+    writers: HashMap<u64, usize>,
 }
 
 impl std::fmt::Debug for Tree {
@@ -55,8 +57,10 @@ pub struct Opened {
     pub file: Arc<File>,
     pub object: Object,
     pub origin: Option<String>,
-    /// It is a blob of the stage and may be written.
-    pub blob: bool,
+    /// The file of the stage that it is; the person's own has none.
+    pub blob: Option<u64>,
+    /// Permission bits.
+    pub mode: u32,
 }
 
 #[derive(Debug, Error)]
@@ -79,22 +83,46 @@ impl Tree {
         let (journal, records) = Journal::open(&dir.join("journal")).map_err(stage)?;
         let mut entries = BTreeMap::new();
         let mut next_blob = 0;
+        let replayed: usize = records.iter().map(Vec::len).sum();
         for (path, entry) in records.into_iter().flatten() {
-            if let Entry::File { blob, .. } = &entry {
-                next_blob = next_blob.max(blob + 1);
-            }
             match entry {
                 Entry::Base => drop(entries.remove(&path)),
                 entry => drop(entries.insert(path, entry)),
             }
         }
-        // A blob may have been made whose record was never written.
-        for name in std::fs::read_dir(dir.join("blobs")).map_err(stage)?.flatten() {
-            if let Some(n) = name.file_name().to_str().and_then(|n| n.parse::<u64>().ok()) {
-                next_blob = next_blob.max(n + 1);
+        let journal = if replayed > 1_000 && replayed > 2 * entries.len() {
+            let whole: Vec<Record> = entries.iter().map(|(p, e)| vec![(p.clone(), e.clone())]).collect();
+            journal.compact(&dir.join("journal"), &whole).map_err(stage)?
+        } else {
+            journal
+        };
+        // Blobs that nothing names: their record was never written, or their removal was cut short.
+        let named: BTreeSet<u64> = entries.values().filter_map(blob_of).collect();
+        for name in std::fs::read_dir(dir.join("blobs")).map_err(stage)? {
+            let name = name.map_err(stage)?;
+            let Some(n) = name.file_name().to_str().and_then(|n| n.parse::<u64>().ok()) else { continue };
+            next_blob = next_blob.max(n + 1);
+            if !named.contains(&n) {
+                std::fs::remove_file(name.path()).map_err(stage)?;
             }
         }
-        Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(State { entries, journal, next_blob }) })
+        let state = State { entries, journal, next_blob, writers: HashMap::new() };
+        Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(state) })
+    }
+
+    /// A handle may write this blob from now on; until it is closed, a commit does not let go of it.
+    pub(crate) fn writer_opened(&self, blob: u64) {
+        *self.state.lock().writers.entry(blob).or_insert(0) += 1;
+    }
+
+    pub(crate) fn writer_closed(&self, blob: u64) {
+        let mut state = self.state.lock();
+        if let Some(count) = state.writers.get_mut(&blob) {
+            *count -= 1;
+            if *count == 0 {
+                state.writers.remove(&blob);
+            }
+        }
     }
 
     /// The folder below.
@@ -169,7 +197,7 @@ impl Tree {
             Some(Entry::File { blob, origin, .. }) => {
                 let file = File::options().read(true).write(true).open(self.blob(*blob)).map_err(errno)?;
                 let seen = self.attributes_in(&state, path)?;
-                Ok(Opened { file: Arc::new(file), object: seen.object, origin: origin.clone(), blob: true })
+                Ok(of_blob(*blob, file, &seen, origin.clone()))
             }
             Some(Entry::Dir { .. }) => Err(Errno::ISDIR),
             Some(Entry::Symlink { .. }) => Err(Errno::LOOP),
@@ -186,7 +214,8 @@ impl Tree {
                         file: Arc::new(File::from(file)),
                         object: seen.object,
                         origin: None,
-                        blob: false,
+                        blob: None,
+                        mode: seen.mode & 0o777,
                     }),
                     ObjectKind::Dir => Err(Errno::ISDIR),
                     ObjectKind::Symlink => Err(Errno::LOOP),
@@ -272,7 +301,7 @@ impl Tree {
             vec![(path.to_owned(), Entry::File { blob, base, mode, origin: None, cleared: true })],
         )?;
         let seen = self.attributes_in(&state, path)?;
-        Ok(Opened { file: Arc::new(file), object: seen.object, origin: None, blob: true })
+        Ok(of_blob(blob, file, &seen, None))
     }
 
     /// Bring a file of the person's into the stage, to be written there: `from` is the exact content to start with
@@ -290,7 +319,7 @@ impl Tree {
                 self.record(&mut state, vec![(path.to_owned(), entry)])?;
             }
             let seen = self.attributes_in(&state, path)?;
-            return Ok(Opened { file: Arc::new(file), object: seen.object, origin, blob: true });
+            return Ok(of_blob(blob, file, &seen, origin));
         }
         let stat = self.base_stat(path)?;
         if hidden_by_parent(&state, path) {
@@ -318,7 +347,7 @@ impl Tree {
             vec![(path.to_owned(), Entry::File { blob, base, mode, origin: None, cleared })],
         )?;
         let seen = self.attributes_in(&state, path)?;
-        Ok(Opened { file: Arc::new(file), object: seen.object, origin: None, blob: true })
+        Ok(of_blob(blob, file, &seen, None))
     }
 
     /// Change the permission bits of a staged file or folder; a file of the person's is brought into the stage.
@@ -428,7 +457,7 @@ impl Tree {
             self.copy_up(from, Some(&opened.file), false)?;
         }
         let mut state = self.state.lock();
-        let target_base = self.base_version(to).or_else(|| replaced(&state, to));
+        let target_base = self.replaced_by_rename(to).or_else(|| replaced(&state, to));
         let moved = match state.entries.get(from).cloned() {
             Some(Entry::File { blob, base, mode, origin, cleared }) => {
                 let origin = origin.or_else(|| base.is_some().then(|| from.to_owned()));
@@ -448,7 +477,8 @@ impl Tree {
 
     fn rename_dir(&self, from: &str, to: &str) -> Result<()> {
         let mut state = self.state.lock();
-        if self.base_stat(from).is_ok()
+        if self.base_stat(from).is_ok_and(|s| is_dir(&s))
+            && !hidden_by_parent(&state, from)
             && !matches!(state.entries.get(from), Some(Entry::Dir { opaque: true, .. }))
         {
             return Err(Errno::XDEV);
@@ -467,8 +497,9 @@ impl Tree {
             let at = format!("{to}{below}");
             let entry = match entry {
                 Entry::Dir { mode, .. } => Entry::Dir { opaque: true, mode },
-                Entry::File { blob, mode, origin, cleared, .. } => {
-                    Entry::File { blob, base: self.base_version(&at), mode, origin, cleared }
+                Entry::File { blob, base, mode, origin, cleared } => {
+                    let origin = origin.or_else(|| base.is_some().then(|| path.clone()));
+                    Entry::File { blob, base: self.replaced_by_rename(&at), mode, origin, cleared }
                 }
                 other => other,
             };
@@ -507,6 +538,8 @@ impl Tree {
         let state = self.state.lock();
         let mut changes = Vec::new();
         for (path, entry) in &state.entries {
+            // What the person has there now; nothing when a folder above it was deleted or replaced in the stage (what
+            // was in it is then deleted by changes of its own).
             let now = self.base_version(path);
             let blank = Change {
                 path: path.clone(),
@@ -536,11 +569,15 @@ impl Tree {
                     }
                 }
                 Entry::Dir { mode, .. } => {
-                    if now.is_none() {
+                    if now.is_none_or(|n| n.kind() != Some(Kind::Dir)) {
+                        changes.extend(now.map(|n| deletion(&blank, n)));
                         changes.push(Change { kind: Kind::Dir, mode: *mode, ..blank });
                     }
                 }
                 Entry::Symlink { target, base } => {
+                    if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
+                        changes.push(deletion(&blank, n));
+                    }
                     let op = if base.is_some() { Op::Modify } else { Op::Create };
                     changes.push(Change {
                         op,
@@ -563,6 +600,9 @@ impl Tree {
                     {
                         continue;
                     }
+                    if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
+                        changes.push(deletion(&blank, n));
+                    }
                     let op = if base.is_some() { Op::Modify } else { Op::Create };
                     let mtime_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
                     changes.push(Change {
@@ -584,11 +624,34 @@ impl Tree {
         Ok(changes)
     }
 
-    /// Let the person's own show again at these paths (after a commit, or to throw the staged away).
+    /// These paths were committed: the person's own shows again. A file that is still open for writing stays staged,
+    /// based on what was committed, so that nothing written later is lost.
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn let_go(&self, paths: &[String]) -> Result<()> {
+    pub fn committed(&self, paths: &[String]) -> Result<()> {
+        let mut state = self.state.lock();
+        let mut record = Record::new();
+        for path in paths {
+            match state.entries.get(path) {
+                Some(Entry::File { blob, mode, .. }) if state.writers.contains_key(blob) => {
+                    let base = self.base_version(path);
+                    let (blob, mode) = (*blob, *mode);
+                    record
+                        .push((path.clone(), Entry::File { blob, base, mode, origin: None, cleared: true }));
+                }
+                Some(_) => record.push((path.clone(), Entry::Base)),
+                None => {}
+            }
+        }
+        if record.is_empty() { Ok(()) } else { self.record(&mut state, record) }
+    }
+
+    /// Throw away what is staged at these paths.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn discard(&self, paths: &[String]) -> Result<()> {
         let mut state = self.state.lock();
         let record: Record = paths
             .iter()
@@ -646,6 +709,11 @@ impl Tree {
         }
     }
 
+    /// What a file that moves here replaces; a folder must be deleted by a change of its own.
+    fn replaced_by_rename(&self, path: &str) -> Option<BaseVersion> {
+        self.base_version(path).filter(|v| v.kind() != Some(Kind::Dir))
+    }
+
     fn base_version(&self, path: &str) -> Option<BaseVersion> {
         self.base_stat(path).ok().map(|s| BaseVersion::of(&s))
     }
@@ -685,14 +753,41 @@ impl Tree {
 
     fn record(&self, state: &mut State, record: Record) -> Result<()> {
         state.journal.append(&record).map_err(errno)?;
+        let mut unnamed = Vec::new();
+        let mut named = BTreeSet::new();
         for (path, entry) in record {
-            match entry {
-                Entry::Base => drop(state.entries.remove(&path)),
-                entry => drop(state.entries.insert(path, entry)),
+            named.extend(blob_of(&entry));
+            let before = match entry {
+                Entry::Base => state.entries.remove(&path),
+                entry => state.entries.insert(path, entry),
+            };
+            unnamed.extend(before.as_ref().and_then(blob_of));
+        }
+        for blob in unnamed {
+            if !named.contains(&blob) {
+                // One that stays behind is removed when the stage is opened again.
+                std::fs::remove_file(self.blob(blob)).ok();
             }
         }
         Ok(())
     }
+}
+
+fn blob_of(entry: &Entry) -> Option<u64> {
+    match entry {
+        Entry::File { blob, .. } => Some(*blob),
+        _ => None,
+    }
+}
+
+fn of_blob(blob: u64, file: File, seen: &Attributes, origin: Option<String>) -> Opened {
+    Opened { file: Arc::new(file), object: seen.object, origin, blob: Some(blob), mode: seen.mode & 0o777 }
+}
+
+/// The removal of what stands where something of another kind goes.
+fn deletion(blank: &Change, now: BaseVersion) -> Change {
+    let kind = now.kind().unwrap_or(Kind::File);
+    Change { op: Op::Delete, kind, base: Some(now), mode: now.mode & 0o7777, ..blank.clone() }
 }
 
 /// A path below a folder.

@@ -1,0 +1,433 @@
+"""Claims about the mediated file system, checked with a real kernel on both sides of it: `inside` runs Python in a cell
+over a folder, the rest of this program is the person outside. Usage: claims.py CHAPERONE WORK"""
+import json, os, subprocess, sys, textwrap, traceback
+
+CHAPERONE, WORK = sys.argv[1], sys.argv[2]
+DOCS = os.path.join(WORK, "docs")
+PERSONAL = "name,ssn,card\nAda Lovelace,536-22-8145,4111 1111 1111 1111\nBob Byte,612-33-1234,5500 0000 0000 0004\n"
+INTERPRETER = """
+import json, sys, traceback
+space = {}
+for line in sys.stdin:
+    try:
+        exec(json.loads(line), space)
+        answer = {"ok": space.pop("result", None)}
+    except OSError as e:
+        answer = {"errno": e.errno}
+    except BaseException:
+        answer = {"error": traceback.format_exc()}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class Refused(Exception):
+    """An OSError inside the cell."""
+
+
+class Cell:
+    def __init__(self, *options):
+        self.status = os.path.join(WORK, "status.json")
+        self.process = subprocess.Popen(
+            [CHAPERONE, "run", "--workspace", DOCS, "--status-file", self.status, *options, "--", "python3", "-c", INTERPRETER],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, code):
+        self.process.stdin.write(json.dumps(textwrap.dedent(code)) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, "the cell ended"
+        answer = json.loads(line)
+        if "errno" in answer:
+            raise Refused(os.strerror(answer["errno"]) + f" ({answer['errno']})")
+        assert "error" not in answer, answer["error"]
+        return answer["ok"]
+
+    def end(self):
+        self.process.stdin.close()
+        assert self.process.wait(30) == 0
+        with open(self.status) as f:
+            return json.load(f)["session"]
+
+
+def chaperone(*arguments, fails=False):
+    done = subprocess.run([CHAPERONE, *arguments], capture_output=True, text=True)
+    assert (done.returncode != 0) == fails, (arguments, done.returncode, done.stdout, done.stderr)
+    return done.stdout
+
+
+def write(name, text, mode="w"):
+    path = os.path.join(DOCS, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, mode) as f:
+        f.write(text)
+    return path
+
+
+def read(name):
+    with open(os.path.join(DOCS, name)) as f:
+        return f.read()
+
+
+def refused(what, code):
+    try:
+        what(code)
+    except Refused as e:
+        return str(e)
+    raise AssertionError("it was not refused")
+
+
+CLAIMS = []
+
+
+def claim(f):
+    CLAIMS.append(f)
+    return f
+
+
+@claim
+def a_redaction_has_its_own_size_and_its_own_pages():
+    write("personal.csv", PERSONAL)
+    cell = Cell("--ask", "redact")
+    size, text, again = cell("""
+        import os
+        size = os.stat('personal.csv').st_size
+        text = open('personal.csv').read()
+        result = [size, text, os.stat('personal.csv').st_size]
+    """)
+    assert "536-22-8145" not in text and "4111" not in text, text
+    assert text.startswith("name,ssn,card\n") and len(text.splitlines()) == 3, text
+    assert again == len(text.encode()), (again, text)
+    mapped = cell("""
+        import mmap
+        with open('personal.csv', 'rb') as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+            result = m[:].decode()
+    """)
+    assert mapped == text
+    cell.end()
+
+
+@claim
+def two_versions_of_a_file_never_mix_in_the_page_cache():
+    block = "a" * 4096
+    write("versions.txt", block * 64)
+    cell = Cell("--ask", "deny")
+    assert cell("f = open('versions.txt', 'rb', buffering=0); result = f.read(4096).decode()") == block
+    other = "b" * 4096
+    write("versions.txt.new", other * 64)
+    os.rename(os.path.join(DOCS, "versions.txt.new"), os.path.join(DOCS, "versions.txt"))
+    # The old handle goes on with the old version, a new one has the new one, whatever the kernel cached.
+    first, second = cell("""
+        g = open('versions.txt', 'rb', buffering=0)
+        new, old = g.read(), f.read()
+        f.seek(0); whole = f.read()
+        result = [sorted(set(new.decode())), sorted(set((old + whole).decode()))]
+    """)
+    assert first == ["b"] and second == ["a"], (first, second)
+    cell.end()
+
+
+@claim
+def a_smaller_or_larger_file_from_outside_is_seen_whole_at_the_next_opening():
+    write("grows.txt", "one\n")
+    cell = Cell("--ask", "deny")
+    for text in ["one\n", "one\ntwo\nthree\n", "o\n", "x" * 70000]:
+        write("grows.txt", text)
+        assert cell("result = open('grows.txt').read()") == text
+    cell.end()
+
+
+@claim
+def a_reader_sees_what_a_writer_of_the_same_file_writes():
+    write("shared.txt", "before")
+    cell = Cell("--ask", "deny")
+    assert cell("""
+        r = open('shared.txt', 'rb', buffering=0); r.read()
+        w = open('shared.txt', 'r+b', buffering=0); w.write(b'AFTER!')
+        r.seek(0)
+        result = [r.read().decode(), open('shared.txt').read()]
+    """) == ["AFTER!", "AFTER!"]
+    assert cell("""
+        open('shared.txt', 'w').write('shorter')
+        r.seek(0)
+        result = r.read().decode()
+    """) == "shorter"
+    assert read("shared.txt") == "before"
+    cell.end()
+
+
+@claim
+def an_open_file_outlives_its_name():
+    write("gone.txt", "old content")
+    cell = Cell("--ask", "deny")
+    assert cell("""
+        import os
+        f = open('gone.txt', 'r+b', buffering=0)
+        os.unlink('gone.txt')
+        open('gone.txt', 'w').write('another file')
+        held = os.fstat(f.fileno())
+        f.seek(0); first = f.read().decode()
+        f.truncate(3); f.seek(0)
+        result = [first, held.st_size, held.st_nlink, f.read().decode(), open('gone.txt').read(), os.stat('gone.txt').st_size]
+    """) == ["old content", 11, 0, "old", "another file", 12]
+    cell.end()
+
+
+@claim
+def a_rename_over_an_open_file_leaves_its_reader_alone():
+    write("target.txt", "old target")
+    cell = Cell("--ask", "deny")
+    assert cell("""
+        import os
+        f = open('target.txt', 'rb', buffering=0)
+        open('new.tmp', 'w').write('new target, longer')
+        os.rename('new.tmp', 'target.txt')
+        result = [f.read().decode(), os.fstat(f.fileno()).st_size, open('target.txt').read(), os.path.exists('new.tmp')]
+    """) == ["old target", 10, "new target, longer", False]
+    session = cell.end()
+    assert "+new target, longer" in chaperone("changes", session)
+    chaperone("commit", session)
+    assert read("target.txt") == "new target, longer"
+
+
+@claim
+def append_exclusive_truncate_and_modes_are_honest():
+    write("log.txt", "1\n")
+    os.chmod(os.path.join(DOCS, "log.txt"), 0o640)
+    cell = Cell("--ask", "deny")
+    assert cell("""
+        import os
+        a, b = open('log.txt', 'ab', buffering=0), open('log.txt', 'ab', buffering=0)
+        a.write(b'2\\n'); b.write(b'3\\n'); a.write(b'4\\n')
+        try:
+            os.open('log.txt', os.O_CREAT | os.O_EXCL | os.O_WRONLY); exclusive = False
+        except FileExistsError:
+            exclusive = True
+        os.truncate('log.txt', 4)
+        os.chmod('log.txt', 0o600)
+        result = [open('log.txt').read(), exclusive, oct(os.stat('log.txt').st_mode & 0o777)]
+    """) == ["1\n2\n", True, "0o600"]
+    session = cell.end()
+    chaperone("commit", session)
+    assert read("log.txt") == "1\n2\n" and os.stat(os.path.join(DOCS, "log.txt")).st_mode & 0o777 == 0o600
+    chaperone("undo", session)
+    assert read("log.txt") == "1\n" and os.stat(os.path.join(DOCS, "log.txt")).st_mode & 0o777 == 0o640
+
+
+@claim
+def a_shared_mapping_reaches_the_stage_before_a_commit():
+    write("mapped.bin", "." * 8192)
+    cell = Cell("--ask", "deny")
+    cell("""
+        import mmap
+        f = open('mapped.bin', 'r+b')
+        m = mmap.mmap(f.fileno(), 0)
+        m[4096:4101] = b'HELLO'
+        f.close()
+    """)
+    session = json.loads(chaperone("sessions", "--json"))["sessions"][-1]["id"]
+    chaperone("commit", session, "mapped.bin")
+    assert read("mapped.bin")[4096:4101] == "HELLO"
+    # It is still mapped: what is written now is neither lost nor a conflict.
+    cell("m[0:5] = b'AGAIN'; m.flush(); m.close()")
+    assert cell("result = open('mapped.bin').read(5)") == "AGAIN"
+    cell.end()
+    chaperone("commit", session, "mapped.bin")
+    assert read("mapped.bin")[:5] == "AGAIN" and read("mapped.bin")[4096:4101] == "HELLO"
+
+
+@claim
+def a_file_that_is_open_for_writing_stays_staged_over_a_commit():
+    cell = Cell("--ask", "deny")
+    cell("f = open('journal.txt', 'w'); f.write('first\\n'); f.flush()")
+    session = json.loads(chaperone("sessions", "--json"))["sessions"][-1]["id"]
+    chaperone("commit", session)
+    assert read("journal.txt") == "first\n"
+    cell("f.write('second\\n'); f.close()")
+    cell.end()
+    chaperone("commit", session)
+    assert read("journal.txt") == "first\nsecond\n"
+
+
+@claim
+def a_file_may_become_a_folder_and_a_folder_a_file():
+    write("was-file", "content")
+    write("was-folder/inner.txt", "inner")
+    cell = Cell("--ask", "deny")
+    cell("""
+        import os
+        os.unlink('was-file'); os.mkdir('was-file'); open('was-file/child', 'w').write('child')
+        os.unlink('was-folder/inner.txt'); os.rmdir('was-folder'); open('was-folder', 'w').write('flat')
+    """)
+    assert cell("result = sorted(os.listdir('.'))").count("was-file") == 1
+    session = cell.end()
+    chaperone("commit", session)
+    assert read("was-file/child") == "child" and read("was-folder") == "flat"
+    chaperone("undo", session)
+    assert read("was-file") == "content" and read("was-folder/inner.txt") == "inner"
+
+
+@claim
+def links_stay_inside_and_special_files_do_not_exist():
+    write("in/real.txt", "real")
+    outside = os.path.join(WORK, "outside.txt")
+    with open(outside, "w") as f:
+        f.write("SECRET OUTSIDE")
+    os.symlink(outside, os.path.join(DOCS, "escape"))
+    os.symlink("in/real.txt", os.path.join(DOCS, "inside"))
+    os.mkfifo(os.path.join(DOCS, "pipe"))
+    cell = Cell("--ask", "deny")
+    assert cell("result = open('inside').read()") == "real"
+    assert "No such file" in refused(cell, "open('escape').read()")
+    assert "No such file" in refused(cell, "open('pipe').read()")
+    assert cell("""
+        import os
+        os.symlink('../../../../../../etc/hostname', 'in/up')
+        os.symlink('/proc/self/root/etc/shadow', 'proc')
+        result = [open('in/up').read().strip(), os.readlink('proc')]
+    """) == ["cell", "/proc/self/root/etc/shadow"]
+    os.unlink(os.path.join(DOCS, "pipe"))
+    cell.end()
+
+
+@claim
+def a_folder_swapped_for_a_link_leads_nowhere():
+    write("swap/file.txt", "mine")
+    os.makedirs(os.path.join(WORK, "elsewhere"), exist_ok=True)
+    with open(os.path.join(WORK, "elsewhere", "file.txt"), "w") as f:
+        f.write("NOT YOURS")
+    cell = Cell("--ask", "deny")
+    assert cell("result = open('swap/file.txt').read()") == "mine"
+    os.rename(os.path.join(DOCS, "swap"), os.path.join(DOCS, "swapped"))
+    os.symlink(os.path.join(WORK, "elsewhere"), os.path.join(DOCS, "swap"))
+    assert "NOT YOURS" not in cell("""
+        import time
+        seen = ''
+        for _ in range(50):
+            try: seen += open('swap/file.txt').read()
+            except OSError as e: seen += str(e.errno)
+        result = seen
+    """)
+    os.unlink(os.path.join(DOCS, "swap"))
+    cell.end()
+
+
+@claim
+def a_file_over_four_gigabytes_is_written_and_read_at_its_end():
+    cell = Cell("--ask", "deny")
+    assert cell("""
+        import os
+        with open('huge.bin', 'wb') as f:
+            f.seek(5 << 30); f.write(b'the end')
+        with open('huge.bin', 'rb') as f:
+            f.seek(5 << 30); end = f.read()
+        result = [end.decode(), os.stat('huge.bin').st_size]
+        os.unlink('huge.bin')
+    """) == ["the end", (5 << 30) + 7]
+    cell.end()
+
+
+@claim
+def thousands_of_names_and_many_open_files():
+    os.makedirs(os.path.join(DOCS, "many"), exist_ok=True)
+    for i in range(3000):
+        write(f"many/{i:05}.txt", f"{i}\n")
+    cell = Cell("--ask", "deny")
+    assert cell("""
+        import os
+        names = sorted(os.listdir('many'))
+        files = [open('many/' + n) for n in names[:600]]
+        result = [len(names), names[0], names[-1], files[599].read(), sum(e.stat().st_size for e in os.scandir('many'))]
+        [f.close() for f in files]
+    """) == [3000, "00000.txt", "02999.txt", "599\n", sum(len(f"{i}\n") for i in range(3000))]
+    cell.end()
+
+
+@claim
+def readers_and_writers_at_once_lose_nothing():
+    cell = Cell("--ask", "deny")
+    assert cell("""
+        import os, threading
+        def work(i):
+            for j in range(100):
+                with open('t%d.txt' % i, 'a') as f: f.write('%d\\n' % j)
+                with open('t%d.txt' % i) as f: assert f.read().count('\\n') == j + 1
+                with open('common.txt', 'ab', buffering=0) as f: f.write(b'x' * 10 + b'\\n')
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+        [t.start() for t in threads]; [t.join() for t in threads]
+        lines = open('common.txt').read().split('\\n')
+        result = [len(lines), set(lines) == {'x' * 10, ''}, sum(open('t%d.txt' % i).read().count('\\n') for i in range(8))]
+    """) == [801, True, 800]
+    cell.end()
+
+
+@claim
+def refused_calls_are_refused_cleanly():
+    write("plain.txt", "plain")
+    cell = Cell("--ask", "deny")
+    assert "not supported" in refused(cell, "import os; os.setxattr('plain.txt', 'user.x', b'1')")
+    assert "not supported" in refused(cell, "os.getxattr('plain.txt', 'user.x')")
+    assert "not permitted" in refused(cell, "os.link('plain.txt', 'hard.txt')")
+    assert "not permitted" in refused(cell, "os.mkfifo('fifo')")
+    assert "(1)" in (error := refused(cell, "os.chown('plain.txt', 0, 0)")) or "(22)" in error, error
+    assert "too long" in refused(cell, "open('n' * 256, 'w')")
+    assert cell("f = open('plain.txt', 'a'); os.fsync(f.fileno()); result = 'synced'") == "synced"
+    cell.end()
+
+
+@claim
+def a_waiting_opening_can_be_interrupted_and_nothing_else_waits():
+    write("personal.csv", PERSONAL)
+    write("other.txt", "other")
+    cell = Cell("--ask-timeout", "30s")
+    took, other, errno = cell("""
+        import os, subprocess, sys, time
+        begun = time.monotonic()
+        program = '''import signal
+        def late(*_): raise TimeoutError()
+        signal.signal(signal.SIGALRM, late)
+        signal.alarm(1)
+        try: open("personal.csv").read(); print("read")
+        except BaseException as e: print(type(e).__name__)'''
+        program = program.replace(chr(10) + ' ' * 8, chr(10))
+        waiting = subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE, text=True)
+        other = open('other.txt').read(); open('made.txt', 'w').write('made'); os.listdir('.')
+        meanwhile = waiting.poll() is None
+        said = waiting.communicate()[0].strip()
+        result = [time.monotonic() - begun, [other, meanwhile], said]
+    """)
+    assert other == ["other", True] and errno in ("TimeoutError", "InterruptedError"), (other, errno)
+    assert took < 10, took
+    assert json.loads(chaperone("approvals", "--json")) == []
+    cell.end()
+
+
+@claim
+def what_is_opened_and_closed_is_recorded_with_its_bytes():
+    write("counted.txt", "c" * 5000)
+    cell = Cell("--ask", "deny")
+    cell("open('counted.txt').read(); f = open('made-here.txt', 'w'); f.write('12345'); f.close()")
+    session = cell.end()
+    records = [json.loads(l) for l in chaperone("audit", "query", "--session", session, "--json").splitlines()]
+    def outcome(path):
+        return [r for r in records if r.get("phase") == "outcome" and r.get("resource", r.get("path", "")).endswith(path)]
+    assert outcome("counted.txt") and outcome("made-here.txt"), records
+
+
+def main():
+    failed = 0
+    for f in CLAIMS:
+        subprocess.run(["rm", "-rf", DOCS])
+        os.makedirs(DOCS)
+        name = f.__name__.replace("_", " ")
+        try:
+            f()
+            print(f"ok      {name}", flush=True)
+        except BaseException:
+            failed += 1
+            print(f"FAILED  {name}", flush=True)
+            print(textwrap.indent("\n".join(traceback.format_exc().splitlines()[-12:]), "        "), flush=True)
+    print(f"{len(CLAIMS) - failed} passed, {failed} failed")
+    sys.exit(failed != 0)
+
+
+main()

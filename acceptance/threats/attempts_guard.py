@@ -1,0 +1,2 @@
+"""Attempts on the guard itself."""
+ATTEMPTS = []

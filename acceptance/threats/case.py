@@ -1,0 +1,49 @@
+"""What one attempt is."""
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+
+def canary(outcome):
+    return outcome.says(outcome.world.canary)
+
+
+def word(outcome):
+    """For what yields no secret: the attempt itself verifies its effect and says so."""
+    return outcome.says("THE EFFECT IS THERE")
+
+
+def left(*names):
+    """Something stays in the person's home or folder."""
+    def effect(outcome):
+        return any((base / name).exists() for name in names for base in (outcome.world.person, outcome.world.workspace))
+    return effect
+
+
+@dataclass
+class Attempt:
+    number: int
+    name: str
+    # Of ATT&CK or ATLAS; the record must name it (several, by "|", where more than one fits).
+    technique: str
+    # Python, after prelude.py, the same in both arms.
+    attack: str
+    effect: Callable = canary
+    # Part of the rule that the record must name; empty where there is nothing that could be touched.
+    rule: str = ""
+    alert: bool = True
+    bwrap: tuple = ()
+    options: tuple = ()
+    # What the attempt says at its end in the cell: it was really made.
+    ends: str = ""
+    bare: Optional[Callable] = None
+    cell: Optional[Callable] = None
+    skip: Optional[Callable] = None
+
+    def __post_init__(self):
+        if not self.cell:
+            self.attack += "\nprint('attempt made')\n"
+            self.ends = "attempt made"
+
+    @property
+    def techniques(self):
+        return self.technique.split("|")

@@ -1,5 +1,6 @@
 //! Files of a log: `checkpoint`, `tile/L/N`, `tile/entries/N`, `payload/N`, and `pending/N`,
 //! the write-ahead segment of tile N until its 256 records are published.
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -124,18 +125,29 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), LogError> {
 
 /// Writes a whole file or none of it, on disk when this returns.
 pub(crate) fn write_atomic(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), LogError> {
-    let path = dir.join(name);
-    let temp = dir.join("tmp").join(name.replace('/', "-"));
-    let parent = path.parent().unwrap_or(dir);
-    fs::create_dir_all(parent).map_err(|e| LogError::io(parent, e))?;
-    let written = File::create(&temp).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
-    written.and_then(|()| fs::rename(&temp, &path)).map_err(|e| LogError::io(&path, e))?;
-    let mut up = Some(parent);
-    while let Some(folder) = up.filter(|f| f.starts_with(dir)) {
-        sync_dir(folder)?;
-        up = folder.parent();
+    write_all_atomic(dir, &[(name.to_owned(), bytes)])
+}
+
+/// Each file whole or not at all, on disk when this returns; each folder is synced once.
+pub(crate) fn write_all_atomic(dir: &Path, files: &[(String, &[u8])]) -> Result<(), LogError> {
+    let mut folders = BTreeSet::new();
+    let mut places = Vec::new();
+    for (name, bytes) in files {
+        let path = dir.join(name);
+        let temp = dir.join("tmp").join(name.replace('/', "-"));
+        let parent = path.parent().unwrap_or(dir);
+        fs::create_dir_all(parent).map_err(|e| LogError::io(parent, e))?;
+        File::create(&temp)
+            .and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()))
+            .map_err(|e| LogError::io(&path, e))?;
+        folders.extend(parent.ancestors().take_while(|f| f.starts_with(dir)).map(Path::to_owned));
+        places.push((temp, path));
     }
-    Ok(())
+    for (temp, path) in places {
+        fs::rename(&temp, &path).map_err(|e| LogError::io(&path, e))?;
+    }
+    // From the inside out.
+    folders.iter().rev().try_for_each(|folder| sync_dir(folder))
 }
 
 /// Numbers of the pending segments, ascending.

@@ -35,6 +35,9 @@ pub struct Options {
     pub checkpoint_every: Duration,
 }
 
+/// Full segments in memory before they are published. Protects memory; publishing each by itself would sync for each.
+const FULL_SEGMENTS: usize = 16;
+
 struct State {
     tree: Tree,
     segment: Arc<File>,
@@ -50,6 +53,7 @@ struct State {
     open_intents: BTreeSet<u64>,
     stopped: Option<String>,
     subscribers: Vec<Sender<Leaf>>,
+    randomness: payload::Randomness,
 }
 
 struct Core {
@@ -140,6 +144,18 @@ impl Log {
         payload: Option<&serde_json::Value>,
         durability: Durability,
     ) -> Result<u64, LogError> {
+        let json =
+            payload.map(serde_json::to_vec).transpose().map_err(|e| LogError::Stopped(e.to_string()))?;
+        self.append_json(entry, json.as_deref(), durability)
+    }
+
+    /// As [`Self::append`], with a payload that is JSON text already.
+    pub fn append_json(
+        &self,
+        entry: Entry,
+        payload: Option<&[u8]>,
+        durability: Durability,
+    ) -> Result<u64, LogError> {
         let seq = self.core.append(entry, payload)?;
         if durability == Durability::Synced {
             self.core.sync_through(seq)?;
@@ -153,7 +169,9 @@ impl Log {
         entry: Entry,
         payload: Option<&serde_json::Value>,
     ) -> Result<SyncTicket, LogError> {
-        Ok(SyncTicket { core: Arc::clone(&self.core), seq: self.core.append(entry, payload)? })
+        let json =
+            payload.map(serde_json::to_vec).transpose().map_err(|e| LogError::Stopped(e.to_string()))?;
+        Ok(SyncTicket { core: Arc::clone(&self.core), seq: self.core.append(entry, json.as_deref())? })
     }
 
     /// Signs and publishes the tree as it is now.
@@ -185,9 +203,8 @@ impl Drop for Log {
 }
 
 impl Core {
-    fn append(&self, entry: Entry, json: Option<&serde_json::Value>) -> Result<u64, LogError> {
-        let json = json.map(serde_json::to_vec).transpose().map_err(|e| LogError::Stopped(e.to_string()))?;
-        if let Some(json) = json.as_ref().filter(|j| j.len() > MAX_PAYLOAD) {
+    fn append(&self, entry: Entry, json: Option<&[u8]>) -> Result<u64, LogError> {
+        if let Some(json) = json.filter(|j| j.len() > MAX_PAYLOAD) {
             return Err(LogError::TooLarge { len: json.len(), limit: MAX_PAYLOAD });
         }
         let mut state = self.state.lock();
@@ -207,9 +224,9 @@ impl Core {
             };
             self.write(&mut state, step, None)?;
         }
-        let seq = self.write(&mut state, entry, json.as_deref())?;
-        let due =
-            state.tree.size - state.checkpointed >= self.options.checkpoint_records || !state.full.is_empty();
+        let seq = self.write(&mut state, entry, json)?;
+        let due = state.tree.size - state.checkpointed >= self.options.checkpoint_records
+            || state.full.len() >= FULL_SEGMENTS;
         drop(state);
         if due {
             self.wake.notify_one();
@@ -228,7 +245,10 @@ impl Core {
             state.new_files = true;
             state.segment_len = 0;
         }
-        let sealed = json.map(|json| payload::seal(&self.data_key.1, seq, json)).transpose()?;
+        let sealed = match json {
+            Some(json) => Some(payload::seal(&self.data_key.1, seq, json, &mut state.randomness)?),
+            None => None,
+        };
         let leaf = Leaf {
             v: 1,
             seq,
@@ -338,14 +358,15 @@ impl Core {
             (std::mem::take(&mut state.full), state.tree.fresh.clone())
         };
         let written = (|| {
+            let mut files = Vec::new();
             for (n, records) in &full {
                 let (entries, payloads) = layout::bundle(records);
-                layout::write_atomic(&self.dir, &layout::payloads(*n), &payloads)?;
-                layout::write_atomic(&self.dir, &layout::entries(*n), &entries)?;
+                files.push((layout::payloads(*n), payloads));
+                files.push((layout::entries(*n), entries));
             }
-            for ((level, n), data) in &fresh {
-                layout::write_atomic(&self.dir, &layout::hash_tile(*level, *n), data)?;
-            }
+            let mut files: Vec<(String, &[u8])> = files.iter().map(|(n, b)| (n.clone(), &b[..])).collect();
+            files.extend(fresh.iter().map(|((level, n), data)| (layout::hash_tile(*level, *n), &data[..])));
+            layout::write_all_atomic(&self.dir, &files)?;
             for (n, _) in &full {
                 let path = self.dir.join(layout::pending(*n));
                 fs::remove_file(&path).map_err(|e| LogError::io(&path, e))?;
@@ -493,6 +514,7 @@ fn recover(dir: &Path, keys: &dyn Keys, options: Options) -> Result<(State, u64,
         open_intents,
         stopped: None,
         subscribers: Vec::new(),
+        randomness: payload::Randomness::new(),
     };
     Ok((state, cut, had))
 }

@@ -97,7 +97,32 @@ pub struct Leaf {
 impl Leaf {
     /// Canonical JSON: sorted keys, no white space, integers only.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&serde_json::to_value(self)?)
+        let e = &self.entry;
+        serde_json::to_vec(&Canonical {
+            action: &e.action,
+            agent: &e.agent,
+            approval: e.approval.as_deref(),
+            capability: e.capability.as_deref(),
+            class_uid: e.class_uid,
+            commitment: self.commitment.as_deref(),
+            effect: &e.effect,
+            intent: e.intent,
+            key_id: self.key_id.as_deref(),
+            phase: e.phase,
+            policy_rev: e.policy_rev.as_deref(),
+            reasons: &e.reasons,
+            resource: &e.resource,
+            rule: e.rule.as_deref(),
+            sealed: self.sealed.as_deref(),
+            seq: self.seq,
+            session: &e.session,
+            severity: e.severity,
+            source: e.source,
+            source_seq: e.source_seq,
+            technique: e.technique.as_deref(),
+            time: &self.time,
+            v: self.v,
+        })
     }
 
     /// Reads a leaf; refuses one that is not in canonical form.
@@ -105,6 +130,34 @@ impl Leaf {
         let leaf: Self = serde_json::from_slice(bytes).ok()?;
         (leaf.to_bytes().ok()? == bytes).then_some(leaf)
     }
+}
+
+/// A leaf with its fields in the order of their names.
+#[derive(Serialize)]
+struct Canonical<'a> {
+    action: &'a str,
+    agent: &'a str,
+    approval: Option<&'a str>,
+    capability: Option<&'a str>,
+    class_uid: u32,
+    commitment: Option<&'a str>,
+    effect: &'a str,
+    intent: Option<u64>,
+    key_id: Option<&'a str>,
+    phase: Phase,
+    policy_rev: Option<&'a str>,
+    reasons: &'a [String],
+    resource: &'a str,
+    rule: Option<&'a str>,
+    sealed: Option<&'a str>,
+    seq: u64,
+    session: &'a str,
+    severity: Severity,
+    source: Source,
+    source_seq: Option<u64>,
+    technique: Option<&'a str>,
+    time: &'a str,
+    v: u32,
 }
 
 /// `ms` since 1970 as RFC 3339 UTC of fixed width, so that text order is time order.
@@ -120,4 +173,32 @@ pub fn rfc3339_millis(ms: u64) -> String {
     let y = yoe + era * 400 + u64::from(m <= 2);
     let (h, mi, s, f) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
     format!("{y:04}-{m:02}-{d:02}T{h:02}:{mi:02}:{s:02}.{f:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_canonical_form_is_every_field_in_the_order_of_their_names() {
+        let entry = Entry {
+            session: "s\u{7f}\n".into(),
+            reasons: vec!["a".into(), "b\"".into()],
+            rule: Some("r".into()),
+            intent: Some(7),
+            source_seq: Some(0),
+            ..Entry::default()
+        };
+        let leaf = Leaf {
+            v: 1,
+            seq: u64::MAX,
+            time: rfc3339_millis(1_700_000_000_123),
+            entry,
+            commitment: Some("c".into()),
+            sealed: None,
+            key_id: Some("k".into()),
+        };
+        let sorted = serde_json::to_vec(&serde_json::to_value(&leaf).unwrap()).unwrap();
+        assert_eq!(leaf.to_bytes().unwrap(), sorted);
+    }
 }

@@ -27,11 +27,41 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
+/// Random bytes of the kernel's, fetched many at a time: one system call for each record is a third of its cost.
+pub(crate) struct Randomness {
+    bytes: Box<[u8; (SALT + NONCE) * 64]>,
+    used: usize,
+}
+
+impl Randomness {
+    pub(crate) fn new() -> Self {
+        let bytes = Box::new([0; (SALT + NONCE) * 64]);
+        Self { used: bytes.len(), bytes }
+    }
+
+    /// The next ones; they are forgotten here.
+    fn next(&mut self) -> Option<[u8; SALT + NONCE]> {
+        if self.used == self.bytes.len() {
+            getrandom::fill(&mut self.bytes[..]).ok()?;
+            self.used = 0;
+        }
+        let next = self.bytes.get_mut(self.used..self.used + SALT + NONCE)?;
+        let taken = <[u8; SALT + NONCE]>::try_from(&*next).ok()?;
+        next.fill(0);
+        self.used += SALT + NONCE;
+        Some(taken)
+    }
+}
+
 /// `nonce ‖ AEAD(salt ‖ json)`, bound to `seq`.
-pub(crate) fn seal(key: &[u8; 32], seq: u64, json: &[u8]) -> Result<Sealed, LogError> {
+pub(crate) fn seal(
+    key: &[u8; 32],
+    seq: u64,
+    json: &[u8],
+    randomness: &mut Randomness,
+) -> Result<Sealed, LogError> {
     let fail = || LogError::Stopped("no randomness or cipher for a payload".into());
-    let mut random = [0u8; SALT + NONCE];
-    getrandom::fill(&mut random).map_err(|_| fail())?;
+    let random = randomness.next().ok_or_else(fail)?;
     let (salt, nonce) = random.split_at(SALT);
     let plain = [salt, json].concat();
     let cipher = XChaCha20Poly1305::new(key.into());

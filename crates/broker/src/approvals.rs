@@ -162,6 +162,9 @@ impl Drop for Waiting {
 /// what is longer than `limit` characters is cut in the middle so that both ends stay visible.
 #[must_use]
 pub fn for_display(text: &str, limit: usize) -> String {
+    if text.len() <= limit && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return text.to_owned();
+    }
     let clean: Vec<char> = text.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect();
     if clean.len() <= limit {
         return clean.into_iter().collect();

@@ -1,6 +1,7 @@
 //! Events for whoever watches: the terminal of `run`, `approvals --watch`. Never the record of anything: the
 //! audit log is written first, and a slow watcher loses events, not the log.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use parking_lot::Mutex;
@@ -11,29 +12,46 @@ const BACKLOG: usize = 1024;
 
 #[derive(Debug, Default)]
 pub struct Bus {
-    watchers: Mutex<Vec<(Option<String>, SyncSender<Value>)>>,
+    watchers: Mutex<Vec<Watcher>>,
+    /// Watchers that want routine events, too.
+    of_routine: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    session: Option<String>,
+    routine: bool,
+    sender: SyncSender<Value>,
 }
 
 impl Bus {
-    /// Watch one session, or all.
-    pub fn watch(&self, session: Option<String>) -> Receiver<Value> {
+    /// Watch one session, or all; with `routine`, what was allowed without a question, too.
+    pub fn watch(&self, session: Option<String>, routine: bool) -> Receiver<Value> {
         let (sender, receiver) = sync_channel(BACKLOG);
-        self.watchers.lock().push((session, sender));
+        let mut watchers = self.watchers.lock();
+        watchers.push(Watcher { session, routine, sender });
+        self.count(&watchers);
         receiver
     }
 
     /// Tell the watchers of a session.
-    pub fn tell(&self, session: &str, event: &Value) {
-        self.watchers.lock().retain(|(of, sender)| {
-            if of.as_ref().is_some_and(|s| s != session) {
+    pub fn tell(&self, session: &str, routine: bool, event: &Value) {
+        let mut watchers = self.watchers.lock();
+        watchers.retain(|w| {
+            if routine && !w.routine || w.session.as_ref().is_some_and(|s| s != session) {
                 return true;
             }
-            !matches!(sender.try_send(event.clone()), Err(TrySendError::Disconnected(_)))
+            !matches!(w.sender.try_send(event.clone()), Err(TrySendError::Disconnected(_)))
         });
+        self.count(&watchers);
     }
 
-    /// Whether anybody watches (building an event costs something).
-    pub fn watched(&self) -> bool {
-        !self.watchers.lock().is_empty()
+    /// Whether anybody wants to know of what was allowed without a question (building an event costs something).
+    pub fn wants_routine(&self) -> bool {
+        self.of_routine.load(Ordering::Relaxed) > 0
+    }
+
+    fn count(&self, watchers: &[Watcher]) {
+        self.of_routine.store(watchers.iter().filter(|w| w.routine).count(), Ordering::Relaxed);
     }
 }

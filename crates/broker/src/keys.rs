@@ -1,17 +1,24 @@
 //! The vault as the broker uses it: nothing here holds a key.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use chaperone_audit::{KeyError, Keys};
 use chaperone_capability::VerifyingKey;
 use chaperone_vault::{ApprovalRecord, SignedApproval, VaultClient, VaultError};
+use lru::LruCache;
+use parking_lot::Mutex;
 
 use crate::grants::Issuer;
 use crate::wire::Failure;
 
+/// Fingerprints that are remembered. Asking the vault for one costs two changes of process.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
 /// A running vault.
 pub struct Vault {
     client: VaultClient,
+    fingerprints: Mutex<LruCache<[u8; 32], [u8; 32]>>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -26,7 +33,9 @@ impl Vault {
     /// # Errors
     /// The vault's own reason code.
     pub fn start(exe: &Path, dir: &Path) -> Result<Self, Failure> {
-        VaultClient::spawn(exe, &["__vault"], dir).map(|client| Self { client }).map_err(failure)
+        VaultClient::spawn(exe, &["__vault"], dir)
+            .map(|client| Self { client, fingerprints: Mutex::new(LruCache::new(REMEMBERED)) })
+            .map_err(failure)
     }
 
     #[must_use]
@@ -52,10 +61,19 @@ impl Vault {
     /// # Errors
     /// When the vault is gone.
     pub fn fingerprint(&self, sha256: &[u8; 32]) -> Result<String, Failure> {
-        let made = self.client.fingerprint(std::slice::from_ref(sha256)).map_err(failure)?;
-        let first =
-            made.first().ok_or_else(|| Failure::new("vault_dead", "the vault gave no fingerprint"))?;
-        Ok(format!("hmac:{}", hex::encode(first)))
+        let known = self.fingerprints.lock().get(sha256).copied();
+        let made = match known {
+            Some(known) => known,
+            None => {
+                let made = self.client.fingerprint(std::slice::from_ref(sha256)).map_err(failure)?;
+                let first = *made
+                    .first()
+                    .ok_or_else(|| Failure::new("vault_dead", "the vault gave no fingerprint"))?;
+                self.fingerprints.lock().put(*sha256, first);
+                first
+            }
+        };
+        Ok(format!("hmac:{}", hex::encode(made)))
     }
 
     /// Whether a second factor is enrolled.

@@ -19,9 +19,13 @@ pub struct Program {
 }
 
 impl Program {
-    /// Describe `pid` (as the broker sees it); empty when it is gone.
+    /// Describe the process that a cell knows as `pid`; empty when it is gone.
     #[must_use]
     pub fn of(pid: u32, init: Option<u32>) -> Self {
+        init.and_then(|init| outside(pid, init)).map_or_else(Self::default, |pid| Self::seen(pid, init))
+    }
+
+    fn seen(pid: u32, init: Option<u32>) -> Self {
         let mut parents = Vec::new();
         let mut next = parent(pid);
         while let Some(p) = next
@@ -34,6 +38,39 @@ impl Program {
         }
         Self { arguments: arguments(pid), parents }
     }
+}
+
+/// The number here of the process that the cell of `init` knows as `pid` (`NSpid` of proc(5)).
+#[must_use]
+fn outside(pid: u32, init: u32) -> Option<u32> {
+    if pid == 1 {
+        return Some(init);
+    }
+    let cell = namespace(init)?;
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{number}/status")).ok()?;
+        let inside = status.lines().find_map(|l| l.strip_prefix("NSpid:"))?.split_whitespace();
+        let inside: Vec<u32> = inside.map(|n| n.parse().unwrap_or(0)).collect();
+        (inside.len() == cell && inside.last() == Some(&pid) && descends(number, init)).then_some(number)
+    })
+}
+
+/// How many PID namespaces deep a process is.
+fn namespace(pid: u32) -> Option<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(status.lines().find_map(|l| l.strip_prefix("NSpid:"))?.split_whitespace().count())
+}
+
+fn descends(pid: u32, init: u32) -> bool {
+    let mut at = Some(pid);
+    while let Some(p) = at.filter(|p| *p > 1) {
+        if p == init {
+            return true;
+        }
+        at = parent(p);
+    }
+    false
 }
 
 fn arguments(pid: u32) -> Vec<String> {
@@ -74,7 +111,7 @@ mod tests {
             .unwrap();
         child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-        let program = Program::of(child.id(), None);
+        let program = Program::seen(child.id(), None);
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(program.arguments, ["cat", "-"]);

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use chaperone_audit::{Durability, Entry, Log, Phase, Severity, Source, class_uid as class};
+use chaperone_inspect::Finding;
 use chaperone_policy::Decision;
 use chaperone_vault::SignedApproval;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::approvals::{Ask, for_display};
@@ -73,18 +75,35 @@ impl Records {
         entry.approval = note.approval.map(str::to_owned);
         entry.class_uid = if deed.entry == "rpc" { class::API } else { class::FILE };
         let content = match note.content {
-            Some((sha256, len)) => json!({ "bytes": len, "fingerprint": self.vault.fingerprint(&sha256)? }),
-            None => Value::Null,
+            Some((sha256, bytes)) => {
+                Some(ContentPayload { bytes, fingerprint: self.vault.fingerprint(&sha256)? })
+            }
+            None => None,
         };
-        let payload = json!({
-            "entry": deed.entry, "path": deed.path, "to": deed.to, "origin": deed.origin, "redacted": note.redacted,
-            "dev": deed.object.dev, "ino": deed.object.ino, "size": deed.object.size, "pid": deed.pid,
-            "content": content, "findings": note.inspected.map(|i| i.findings.to_vec()), "change": deed.change,
-        });
+        let payload = IntentPayload {
+            entry: deed.entry,
+            path: &deed.path,
+            to: deed.to.as_deref(),
+            origin: deed.origin.as_deref(),
+            redacted: note.redacted,
+            dev: deed.object.dev,
+            ino: deed.object.ino,
+            size: deed.object.size,
+            pid: deed.pid,
+            content,
+            findings: note.inspected.map(|i| &*i.findings),
+            change: deed.change.as_ref(),
+        };
         let durability = if deed.action == "commit" { Durability::Synced } else { Durability::Logged };
-        let seq = self.append(entry, Some(&payload), durability)?;
+        let seq = self.append_text(entry, &payload, durability)?;
         let kind = if note.redacted { "redacted" } else { "allowed" };
-        self.tell(session, || json!({ "kind": kind, "action": deed.action, "resource": shown(deed) }));
+        if self.bus.wants_routine() {
+            self.tell_all(
+                session,
+                true,
+                json!({ "kind": kind, "action": deed.action, "resource": shown(deed) }),
+            );
+        }
         Ok(seq)
     }
 
@@ -98,8 +117,8 @@ impl Records {
         entry.intent = Some(done.intent);
         entry.resource = for_display(done.path, 1024);
         entry.class_uid = class::FILE;
-        let payload = json!({ "bytes": done.bytes, "detail": done.detail });
-        self.append(entry, Some(&payload), Durability::Logged).map(|_| ())
+        let payload = OutcomePayload { bytes: done.bytes, detail: done.detail.as_ref() };
+        self.append_text(entry, &payload, Durability::Logged).map(|_| ())
     }
 
     /// Record an ask before the person sees it.
@@ -253,13 +272,14 @@ impl Records {
 
     /// Tell the watchers; never instead of recording.
     pub fn tell(&self, session: &Session, event: impl FnOnce() -> Value) {
-        if self.bus.watched() {
-            let mut event = event();
-            if let Value::Object(map) = &mut event {
-                map.insert("session".into(), json!(session.id));
-            }
-            self.bus.tell(&session.id, &event);
+        self.tell_all(session, false, event());
+    }
+
+    fn tell_all(&self, session: &Session, routine: bool, mut event: Value) {
+        if let Value::Object(map) = &mut event {
+            map.insert("session".into(), json!(session.id));
         }
+        self.bus.tell(&session.id, routine, &event);
     }
 
     fn about(&self, session: &Session, phase: Phase, action: &str, effect: &str) -> Entry {
@@ -286,11 +306,53 @@ impl Records {
     }
 
     fn append(&self, entry: Entry, payload: Option<&Value>, durability: Durability) -> Result<u64, Failure> {
-        self.log.append(entry, payload, durability).map_err(|e| {
-            Failure::new("audit_unavailable", format!("the audit log cannot be written: {e}"))
-                .advise("nothing is allowed until it can; see chaperone doctor")
-        })
+        self.log.append(entry, payload, durability).map_err(|e| unwritable(&e))
     }
+
+    fn append_text(
+        &self,
+        entry: Entry,
+        payload: &impl Serialize,
+        durability: Durability,
+    ) -> Result<u64, Failure> {
+        let text = serde_json::to_vec(payload).map_err(|e| unwritable(&e))?;
+        self.log.append_json(entry, Some(&text), durability).map_err(|e| unwritable(&e))
+    }
+}
+
+fn unwritable(error: &dyn std::error::Error) -> Failure {
+    Failure::new("audit_unavailable", format!("the audit log cannot be written: {error}"))
+        .advise("nothing is allowed until it can; see chaperone doctor")
+}
+
+/// The encrypted part of an intent.
+#[derive(Serialize)]
+struct IntentPayload<'a> {
+    entry: &'a str,
+    path: &'a str,
+    to: Option<&'a str>,
+    origin: Option<&'a str>,
+    redacted: bool,
+    dev: u64,
+    ino: u64,
+    size: u64,
+    pid: Option<u32>,
+    content: Option<ContentPayload>,
+    findings: Option<&'a [Finding]>,
+    change: Option<&'a Value>,
+}
+
+#[derive(Serialize)]
+struct ContentPayload {
+    bytes: u64,
+    fingerprint: String,
+}
+
+/// The encrypted part of an outcome.
+#[derive(Serialize)]
+struct OutcomePayload<'a> {
+    bytes: u64,
+    detail: Option<&'a Value>,
 }
 
 /// The resource of a leaf: the agent's own path, made safe to show.

@@ -101,7 +101,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     let issuer = vault.issuer()?;
     let options = Options {
         now_ms: clock::unix_ms(),
-        checkpoint_records: 256,
+        checkpoint_records: 4096,
         checkpoint_every: Duration::from_secs(5),
     };
     let keys = Arc::clone(&vault) as Arc<dyn chaperone_audit::Keys>;
@@ -113,7 +113,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     let records = Arc::new(Records::new(Arc::new(log), Arc::clone(&vault), Arc::clone(&bus)));
     let (policy, problems) = Store::new(policy_sources(&dirs)?);
     for problem in &problems {
-        bus.tell("", &json!({ "kind": "policy_problem", "problem": problem.to_string() }));
+        bus.tell("", false, &json!({ "kind": "policy_problem", "problem": problem.to_string() }));
     }
     records.set_policy(policy.current().revision());
     let detectors = Detectors::builtin().map_err(|e| Failure::new("bad_detectors", e.to_string()))?;
@@ -204,8 +204,8 @@ impl Connection {
     fn serve(mut self, stream: &UnixStream) {
         while let Ok(Some((request, fds))) = wire::receive::<Request>(stream) {
             let reply = match request {
-                Request::Watch { session } => {
-                    self.watch(stream, session);
+                Request::Watch { session, routine } => {
+                    self.watch(stream, session, routine);
                     break;
                 }
                 Request::Mcp { session } => {
@@ -399,8 +399,8 @@ impl Connection {
     }
 
     /// Stream events until the peer is gone.
-    fn watch(&self, stream: &UnixStream, session: Option<String>) {
-        let events = self.broker.bus.watch(session);
+    fn watch(&self, stream: &UnixStream, session: Option<String>, routine: bool) {
+        let events = self.broker.bus.watch(session, routine);
         if wire::send(stream, &Reply::Event(json!({ "kind": "watching" })), &[]).is_err() {
             return;
         }

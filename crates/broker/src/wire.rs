@@ -168,9 +168,11 @@ pub enum Request {
         force: bool,
     },
     Approvals,
-    /// Stream events (asks, refusals, staged writes) of one session or all until the caller hangs up.
+    /// Stream events (asks, refusals, alerts; with `routine`, what was allowed, too) of one session or all until the
+    /// caller hangs up.
     Watch {
         session: Option<String>,
+        routine: bool,
     },
     Approve {
         id: String,

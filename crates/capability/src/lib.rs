@@ -4,7 +4,7 @@
 //! in `cnf` (so a holder narrows its own capability without the issuer) or by the issuer itself. Attenuation only narrows;
 //! it is checked when a link is made and again whenever the token is verified.
 //!
-//! The crate is pure but for [`Ledger`]-backed files: time, token ids and keys are passed in; nothing here knows of
+//! The crate is pure but for ledger-backed files: time, token ids and keys are passed in; nothing here knows of
 //! processes or sockets. `docs/capabilities.md` has the format and every reason code.
 #![forbid(unsafe_code)]
 

@@ -98,7 +98,7 @@ impl PathPattern {
         Ok(pattern)
     }
 
-    /// Whether the pattern matches `path`, which the caller has resolved and normalised ([`is_normalised`]).
+    /// Whether the pattern matches `path`, which the caller has resolved and normalised.
     pub fn matches(&self, path: &str) -> bool {
         self.matches_bytes(path.as_bytes())
     }

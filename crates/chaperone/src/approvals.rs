@@ -28,7 +28,7 @@ pub fn approvals(args: &Approvals) -> Result<u8, Report> {
         }
         return Ok(0);
     }
-    broker.send(&Request::Watch { session: None }, &[])?;
+    broker.send(&Request::Watch { session: None, routine: false }, &[])?;
     while let Some((reply, _)) = broker.next()? {
         match reply {
             Reply::Event(event) if show::text(&event, "kind") == "asked" => print(&event["ask"]),

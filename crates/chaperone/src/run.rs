@@ -101,7 +101,7 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         cell.wait().map_err(Report::of)?;
         return Err(report.exit(SETUP));
     }
-    let watcher = watch(&opened.session)?;
+    let watcher = watch(&opened.session, args.show)?;
     let exit = match (&terminal, &cell.pty) {
         (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &watcher, args.show)?,
         _ => without_screen(cell, watcher, args.show)?,
@@ -248,9 +248,9 @@ fn find(program: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(&search).map(|d| d.join(path)).find(|p| p.is_file())
 }
 
-fn watch(session: &str) -> Result<Broker, Report> {
+fn watch(session: &str, routine: bool) -> Result<Broker, Report> {
     let watcher = Broker::reach()?;
-    watcher.send(&Request::Watch { session: Some(session.to_owned()) }, &[])?;
+    watcher.send(&Request::Watch { session: Some(session.to_owned()), routine }, &[])?;
     watcher.next()?;
     Ok(watcher)
 }

@@ -40,7 +40,7 @@ pub struct OpenRequest {
     pub read: bool,
     pub write: bool,
     pub truncate: bool,
-    /// The asking process as this one sees it.
+    /// The asking process as its own PID namespace counts.
     pub pid: u32,
 }
 

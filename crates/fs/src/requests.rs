@@ -17,6 +17,8 @@ use crate::tree::{Attributes, join};
 /// How long the kernel may believe a name and its attributes without asking: what the person changes from outside
 /// is seen after that.
 const TRUST_SECONDS: u64 = 1;
+/// Bringing a larger file into the stage takes its time, in bytes.
+const LARGE: u64 = 4 << 20;
 /// Open flags of Linux.
 const O_ACCMODE: u32 = 3;
 const O_TRUNC: u32 = 0o1000;
@@ -52,8 +54,14 @@ impl From<std::io::Error> for Failed {
 
 type Answer = Result<Reply, Failed>;
 
-/// Answer one request; `None` when no answer is due, or it comes later from another thread.
-pub(crate) fn answer(shared: &Arc<Shared>, header: Header, body: Reader<'_>) -> Option<Vec<u8>> {
+/// Answer one request; `None` when no answer is due. `slow` is called before what takes its time: another thread
+/// reads from then on.
+pub(crate) fn answer(
+    shared: &Arc<Shared>,
+    header: Header,
+    body: Reader<'_>,
+    slow: &dyn Fn(),
+) -> Option<Vec<u8>> {
     let done = match header.opcode {
         op::FORGET | op::BATCH_FORGET => {
             // A short one forgets nothing: the node lives a little longer.
@@ -69,11 +77,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, header: Header, body: Reader<'_>) -> 
             // It was read by another thread that has not come so far yet, or is answered: the kernel asks again.
             return Some(Reply::error(header.unique, Errno::AGAIN.raw_os_error()));
         }
-        op::OPEN => match open(shared, header, body) {
-            Ok(Some(reply)) => Ok(reply),
-            Ok(None) => return None,
-            Err(e) => Err(e),
-        },
+        op::OPEN => open(shared, header, body, slow),
         op::LOOKUP => lookup(shared, header, body),
         op::GETATTR => getattr(shared, header, body),
         op::SETATTR => setattr(shared, header, body),
@@ -90,8 +94,14 @@ pub(crate) fn answer(shared: &Arc<Shared>, header: Header, body: Reader<'_>) -> 
         op::WRITE => write(shared, body),
         op::STATFS => statfs(shared),
         op::RELEASE => release(shared, body),
-        op::FSYNC => fsync(shared, body),
-        op::FSYNCDIR => shared.tree.sync().map(|()| Reply::new()).map_err(Into::into),
+        op::FSYNC => {
+            slow();
+            fsync(shared, body)
+        }
+        op::FSYNCDIR => {
+            slow();
+            shared.tree.sync().map(|()| Reply::new()).map_err(Into::into)
+        }
         op::SETXATTR | op::GETXATTR | op::LISTXATTR | op::REMOVEXATTR => Err(Errno::OPNOTSUPP.into()),
         op::OPENDIR => opendir(shared, header),
         op::READDIR => readdir(shared, header, body, false),
@@ -406,8 +416,8 @@ fn handle(shared: &Shared, fh: u64) -> Result<Arc<Handle>, Failed> {
     shared.handles.read().get(&fh).cloned().ok_or_else(|| Errno::BADF.into())
 }
 
-/// The opening of an existing file: the one request that may wait, on a thread of its own.
-fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Option<Reply>, Failed> {
+/// The opening of an existing file: the one request that may wait for a person.
+fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>, slow: &dyn Fn()) -> Answer {
     let flags = body.u32()?;
     let path = path_of(shared, header.node)?;
     if shared.handles.read().len() >= MAX_HANDLES {
@@ -415,8 +425,7 @@ fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Op
     }
     let prepared = shared.nodes.write().prepared(&path, flags);
     if let Some(prepared) = prepared {
-        return finish_open(shared, header.node, &path, flags, prepared.opened, prepared.verdict, true)
-            .map(Some);
+        return finish_open(shared, header.node, &path, flags, prepared.opened, prepared.verdict, true);
     }
     let opened = shared.tree.open_file(&path)?;
     let write = flags & O_ACCMODE != 0;
@@ -439,36 +448,21 @@ fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Result<Op
         }
         waiting.insert(header.unique, cancel.clone());
     }
-    let (unique, node) = (header.unique, header.node);
-    match shared.gate.open(request) {
-        Opening::Now(verdict) => {
-            shared.waiting.lock().remove(&unique);
-            finish_open(shared, node, &path, flags, opened, verdict?, false).map(Some)
-        }
-        Opening::Later(decide) => {
-            let far = Arc::clone(shared);
-            let wait = move || {
-                let verdict = decide(&cancel);
-                far.waiting.lock().remove(&unique);
-                let done = if cancel.is_cancelled() {
-                    Err(Failed(Errno::INTR.raw_os_error()))
-                } else {
-                    verdict
-                        .map_err(Failed::from)
-                        .and_then(|v| finish_open(&far, node, &path, flags, opened, v, false))
-                };
-                far.answer(&match done {
-                    Ok(reply) => reply.finish(unique, 0),
-                    Err(Failed(errno)) => Reply::error(unique, errno),
-                });
-            };
-            if std::thread::Builder::new().name("fs-wait".into()).spawn(wait).is_err() {
-                shared.waiting.lock().remove(&unique);
-                return Err(Errno::AGAIN.into());
-            }
-            Ok(None)
-        }
+    if write && opened.object.size > LARGE {
+        slow();
     }
+    let verdict = match shared.gate.open(request) {
+        Opening::Now(verdict) => verdict,
+        Opening::Later(decide) => {
+            slow();
+            decide(&cancel)
+        }
+    };
+    shared.waiting.lock().remove(&header.unique);
+    if cancel.is_cancelled() {
+        return Err(Errno::INTR.into());
+    }
+    finish_open(shared, header.node, &path, flags, opened, verdict?, false)
 }
 
 /// Give a granted opening its handle. When the node's pages are of another version, or the kernel believes in another

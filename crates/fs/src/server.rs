@@ -1,21 +1,31 @@
 //! The server: threads that read requests from the mounted descriptor and answer them.
+//!
+//! One thread reads at a time and answers what is quick itself. A wake-up across processors costs more than most
+//! answers, so it looks for the next request a little while before it sleeps, as long as requests come that fast.
+//! Before something slow it hands the reading over.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::gate::{Cancel, Gate};
 use crate::nodes::{Nodes, Version};
 use crate::protocol::{self, Header, Reply, flag, op};
 use crate::tree::Tree;
 
-/// Threads that answer one mount. Requests that wait for a person have threads of their own.
-const THREADS: usize = 2;
+/// Threads of one mount that wait for the reading to be handed over; more than that end.
+const IDLE: usize = 2;
+/// How long the reader looks for the next request before it sleeps.
+const LOOKING: Duration = Duration::from_micros(150);
+/// Between two looks, so that the kernel's lock is left to those who ask.
+const PAUSES: u32 = 100;
 /// Openings of one mount that may wait for a person at once; beyond it: `EAGAIN`.
 pub(crate) const MAX_WAITING: usize = 64;
 /// Files of one mount that are open at once. Protects descriptors; beyond it: `EMFILE`.
@@ -36,13 +46,22 @@ pub struct Options {
 /// A served mount. Dropping it does not stop it: the end of the mount does.
 pub struct Server {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").finish_non_exhaustive()
     }
+}
+
+/// Who reads.
+#[derive(Default)]
+struct Crew {
+    /// Nobody reads: the next one that waits takes over.
+    free: bool,
+    waiting: usize,
+    /// Threads altogether.
+    alive: usize,
 }
 
 pub(crate) struct Shared {
@@ -56,6 +75,8 @@ pub(crate) struct Shared {
     pub next_handle: AtomicU64,
     pub waiting: Mutex<HashMap<u64, Cancel>>,
     pub ended: AtomicBool,
+    crew: Mutex<Crew>,
+    crew_changed: Condvar,
 }
 
 /// The entries of an open folder, as they were when it was opened.
@@ -87,6 +108,8 @@ pub fn serve(
     gate: Arc<dyn Gate>,
     options: Options,
 ) -> std::io::Result<Server> {
+    rustix::io::ioctl_fionbio(&device, true)?;
+    let crew = Crew { free: true, waiting: 0, alive: 1 };
     let shared = Arc::new(Shared {
         device: File::from(device),
         tree,
@@ -98,13 +121,16 @@ pub fn serve(
         next_handle: AtomicU64::new(1),
         waiting: Mutex::default(),
         ended: AtomicBool::new(false),
+        crew: Mutex::new(crew),
+        crew_changed: Condvar::new(),
     });
-    let mut threads = Vec::new();
-    for i in 0..THREADS {
-        let shared = Arc::clone(&shared);
-        threads.push(std::thread::Builder::new().name(format!("fs-{i}")).spawn(move || work(&shared))?);
-    }
-    Ok(Server { shared, threads })
+    spawn(&shared)?;
+    Ok(Server { shared })
+}
+
+fn spawn(shared: &Arc<Shared>) -> std::io::Result<()> {
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name("fs".into()).spawn(move || work(&shared)).map(drop)
 }
 
 impl Server {
@@ -163,10 +189,9 @@ impl Server {
 
     /// Wait for the mount's end.
     pub fn join(self) {
-        for thread in self.threads {
-            if thread.join().is_err() {
-                self.shared.ended.store(true, Ordering::Release);
-            }
+        let mut crew = self.shared.crew.lock();
+        while crew.alive > 0 {
+            self.shared.crew_changed.wait(&mut crew);
         }
     }
 
@@ -195,34 +220,145 @@ impl Shared {
     }
 }
 
+/// Leaves the crew however the thread ends.
+struct Member<'a>(&'a Shared);
+
+impl Drop for Member<'_> {
+    fn drop(&mut self) {
+        self.0.crew.lock().alive -= 1;
+        self.0.crew_changed.notify_all();
+    }
+}
+
+/// The reading; whoever holds it reads. Dropping it hands it over.
+struct Reading<'a> {
+    shared: &'a Arc<Shared>,
+    held: Cell<bool>,
+}
+
+impl Reading<'_> {
+    /// Let another thread read from here on.
+    fn hand_over(&self) {
+        if !self.held.replace(false) {
+            return;
+        }
+        let mut crew = self.shared.crew.lock();
+        crew.free = true;
+        if crew.waiting > 0 {
+            self.shared.crew_changed.notify_one();
+        } else {
+            crew.alive += 1;
+            drop(crew);
+            if spawn(self.shared).is_err() {
+                // No thread to be had: this one goes on reading when it is done.
+                self.shared.crew.lock().alive -= 1;
+            }
+        }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if self.held.get() {
+            self.shared.crew.lock().free = true;
+            self.shared.crew_changed.notify_one();
+        }
+    }
+}
+
 fn work(shared: &Arc<Shared>) {
+    let _member = Member(shared);
     let mut buffer = vec![0u8; protocol::MAX_IO as usize + 8192];
-    loop {
-        match rustix::io::read(shared.device.as_fd(), &mut buffer[..]) {
-            Ok(n) => {
-                let request = buffer.get(..n).unwrap_or_default();
-                let Ok((header, body)) = Header::parse(request) else { break };
-                match header.opcode {
-                    op::INIT => shared.answer(&init(shared, header, body)),
-                    op::DESTROY => {
-                        shared.answer(&Reply::new().finish(header.unique, 0));
-                        break;
-                    }
-                    _ => {
-                        if let Some(reply) = crate::requests::answer(shared, header, body) {
-                            shared.answer(&reply);
+    let mut patience = Patience::default();
+    while take_over(shared) {
+        let reading = Reading { shared, held: Cell::new(true) };
+        while reading.held.get() {
+            match rustix::io::read(shared.device.as_fd(), &mut buffer[..]) {
+                Ok(n) => {
+                    let request = buffer.get(..n).unwrap_or_default();
+                    let Ok((header, body)) = Header::parse(request) else { return end(shared) };
+                    match header.opcode {
+                        op::INIT => shared.answer(&init(shared, header, body)),
+                        op::DESTROY => {
+                            shared.answer(&Reply::new().finish(header.unique, 0));
+                            return end(shared);
+                        }
+                        _ => {
+                            let slow = || reading.hand_over();
+                            if let Some(reply) = crate::requests::answer(shared, header, body, &slow) {
+                                shared.answer(&reply);
+                            }
                         }
                     }
                 }
+                Err(rustix::io::Errno::AGAIN) => match patience.wait(&shared.device) {
+                    Ok(()) | Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => return end(shared),
+                },
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::NOENT) => {}
+                // ENODEV: unmounted.
+                Err(_) => return end(shared),
             }
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::NOENT | rustix::io::Errno::AGAIN) => {}
-            // ENODEV: unmounted.
-            Err(_) => break,
         }
     }
+}
+
+/// Wait until the reading is free and take it; false when this thread is not needed, or the mount ended.
+fn take_over(shared: &Shared) -> bool {
+    let mut crew = shared.crew.lock();
+    crew.waiting += 1;
+    loop {
+        if shared.ended.load(Ordering::Acquire) {
+            crew.waiting -= 1;
+            return false;
+        }
+        if crew.free {
+            crew.free = false;
+            crew.waiting -= 1;
+            return true;
+        }
+        if crew.waiting > IDLE {
+            crew.waiting -= 1;
+            return false;
+        }
+        shared.crew_changed.wait(&mut crew);
+    }
+}
+
+fn end(shared: &Shared) {
     shared.ended.store(true, Ordering::Release);
     for cancel in shared.waiting.lock().values() {
         cancel.cancel();
+    }
+    let _crew = shared.crew.lock();
+    shared.crew_changed.notify_all();
+}
+
+/// Waits for requests: awake while they come in quick succession, else asleep.
+#[derive(Default)]
+struct Patience {
+    /// Rises when a request came within [`LOOKING`], falls when not.
+    quick: u8,
+}
+
+impl Patience {
+    fn wait(&mut self, device: &File) -> rustix::io::Result<()> {
+        let begun = Instant::now();
+        let mut ready = [PollFd::new(device, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if self.quick >= 2 {
+            while begun.elapsed() < LOOKING {
+                if poll(&mut ready, Some(&now))? > 0 {
+                    self.quick = (self.quick + 1).min(4);
+                    return Ok(());
+                }
+                (0..PAUSES).for_each(|_| std::hint::spin_loop());
+            }
+        }
+        poll(&mut ready, None)?;
+        self.quick =
+            if begun.elapsed() < LOOKING { (self.quick + 1).min(4) } else { self.quick.saturating_sub(1) };
+        Ok(())
     }
 }
 

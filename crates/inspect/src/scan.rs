@@ -32,7 +32,7 @@ const BLOCK: usize = 64 * 1024;
 /// Up to this length an input that is nothing but one number is taken for one: a cell, an argument, an answer.
 const SHORT_INPUT: usize = 128;
 
-/// Finds values in a stream that arrives in blocks. Holds at most [`BLOCK`] + [`LOOK_AHEAD`] + one block of input.
+/// Finds values in a stream that arrives in blocks. Holds at most one block, its look-ahead, and one block of input.
 pub struct Scanner {
     walk: Walk,
     held: Vec<u8>,

@@ -17,6 +17,8 @@ use crate::wire::Failure;
 
 /// Bytes of the beginning of a file that facts are read from.
 const HEAD: usize = 4096;
+/// Confidence from which a value in a name counts.
+const SURE: f32 = 0.85;
 
 /// Who commits. What policy would ask about needs the person to name exactly that path; the rest stays staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +202,9 @@ fn judge(
         map.insert("op".into(), json!(change.op));
         map.insert("kind".into(), json!(change.kind));
         map.insert("by".into(), json!(if by == By::Person { "person" } else { "profile" }));
+        if matches!(change.op, Op::Create | Op::Rename) {
+            map.insert("name_findings".into(), json!(in_name(broker, &change.path)));
+        }
         if let Some(content) = content {
             validate(map, &change.path, &facts.type_by_magic, content);
         }
@@ -238,6 +243,16 @@ fn judge(
         .commit(session, deed, named)
         .map(|granted| granted.intent)
         .map_err(|refusal| refusal.reasons)
+}
+
+/// Categories of what the new name itself carries. A name has no context, so only what is sure counts.
+fn in_name(broker: &Arc<Broker>, path: &str) -> std::collections::BTreeSet<String> {
+    let detectors = &broker.pipeline.inspection.detectors;
+    chaperone_inspect::scan(detectors, path.as_bytes())
+        .into_iter()
+        .filter(|found| found.confidence >= SURE)
+        .map(|found| detectors.info(found.detector).category.clone())
+        .collect()
 }
 
 /// What the format's own validators say: workbooks that reach out, CSV cells that are formulas.

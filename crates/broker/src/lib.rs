@@ -23,5 +23,6 @@ pub mod program;
 pub mod records;
 pub mod server;
 pub mod session;
+pub mod technique;
 pub mod wire;
 pub mod workspace;

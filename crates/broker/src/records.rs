@@ -17,6 +17,7 @@ use crate::inspection::Inspected;
 use crate::keys::Vault;
 use crate::pipeline::{Deed, Done, Refusal};
 use crate::session::Session;
+use crate::technique;
 use crate::wire::Failure;
 
 /// What an intent is made of.
@@ -176,6 +177,9 @@ impl Records {
         entry.reasons.clone_from(&refusal.reasons);
         entry.class_uid = if deed.entry == "rpc" { class::API } else { class::FILE };
         entry.severity = if serious { Severity::High } else { Severity::Medium };
+        let about = deed.to.as_deref().unwrap_or(&deed.path);
+        let technique = technique::of_refusal(deed.action, &refusal.rule, &refusal.reasons, about);
+        entry.technique = technique.map(str::to_owned);
         let payload = json!({ "entry": deed.entry, "count": count, "message": refusal.failure.message, "pid": deed.pid });
         let written = self.append(entry, Some(&payload), Durability::Logged);
         self.tell(session, || {
@@ -183,7 +187,7 @@ impl Records {
                     "rule": refusal.rule, "advice": refusal.failure.advice, "count": count, "logged": written.is_ok() })
         });
         if serious {
-            self.alert(session, deed.action, &shown(deed), &refusal.rule, &refusal.reasons, None);
+            self.alert(session, deed.action, &shown(deed), &refusal.rule, &refusal.reasons, technique);
         }
     }
 
@@ -234,7 +238,7 @@ impl Records {
             "cell.seccomp",
             "programs in a cell work without this call",
         );
-        self.alert(session, "exec", refusal.call, "cell.seccomp", &reasons, technique_of(refusal.call));
+        self.alert(session, "exec", refusal.call, "cell.seccomp", &reasons, Some(technique::of_call(refusal.call)));
     }
 
     /// Keep a refusal of the cell itself for `why`.
@@ -374,6 +378,8 @@ fn is_serious(reasons: &[String]) -> bool {
             || r.contains("external_formula")
             || r.contains("runs_later")
             || r.contains("persistence")
+            || r == "link_leaves_folder"
+            || r.ends_with("_in_name")
     })
 }
 
@@ -382,18 +388,5 @@ fn severity(risk: &str) -> Severity {
         "high" => Severity::High,
         "medium" => Severity::Medium,
         _ => Severity::Low,
-    }
-}
-
-/// The ATT&CK technique that a refused call speaks for.
-fn technique_of(call: &str) -> Option<&'static str> {
-    match call {
-        "ptrace" | "process_vm_readv" | "process_vm_writev" | "kcmp" | "pidfd_getfd" => Some("T1055.008"),
-        "init_module" | "finit_module" | "delete_module" => Some("T1547.006"),
-        "socket" | "socketpair" => Some("T1095"),
-        "keyctl" | "add_key" | "request_key" => Some("T1555"),
-        "clock_settime" | "settimeofday" | "adjtimex" | "clock_adjtime" => Some("T1070.006"),
-        "ioctl" => Some("T1674"),
-        _ => Some("T1611"),
     }
 }

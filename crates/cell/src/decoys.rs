@@ -20,6 +20,18 @@ pub struct Decoy {
     pub path: PathBuf,
     /// ATT&CK technique that touching it speaks for.
     pub technique: String,
+    /// A socket is touched by connecting to it, a file by opening it.
+    #[serde(default)]
+    pub kind: DecoyKind,
+}
+
+/// What stands at a watched place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecoyKind {
+    #[default]
+    File,
+    Socket,
 }
 
 #[derive(Debug, Deserialize)]
@@ -35,10 +47,10 @@ pub fn default_decoys() -> Result<Vec<Decoy>, String> {
     let pack: Pack = toml::from_str(PACK).map_err(|e| format!("packs/cell/decoys.toml: {e}"))?;
     Ok(pack
         .decoy
-        .into_iter()
+        .iter()
         .map(|d| match d.path.strip_prefix("~") {
-            Ok(rest) => Decoy { path: PathBuf::from(HOME).join(rest), technique: d.technique },
-            Err(_) => d,
+            Ok(rest) => Decoy { path: PathBuf::from(HOME).join(rest), ..d.clone() },
+            Err(_) => d.clone(),
         })
         .collect())
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,7 @@ struct Cell<'p> {
     signals: OwnedFd,
     watches: OwnedFd,
     decoys: HashMap<i32, usize>,
+    traps: Vec<(usize, UnixListener)>,
     touched: HashMap<usize, (Instant, u64)>,
     key: SigningKey,
     watch: Watch,
@@ -127,6 +129,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 signals,
                 watches,
                 decoys,
+                traps: built.traps,
                 touched: HashMap::new(),
                 key,
                 watch,
@@ -209,18 +212,23 @@ impl Cell<'_> {
             |cause: &str, code: i32, reason: &str| Exit { cause: cause.into(), code, reason: reason.into() };
         let mut looked = Instant::now();
         loop {
-            let mut ready = [
+            let mut ready = vec![
                 PollFd::new(&self.control, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
                 PollFd::new(&self.watches, PollFlags::IN),
                 PollFd::new(&self.reports, PollFlags::empty()),
             ];
+            ready.extend(self.traps.iter().map(|(_, trap)| PollFd::new(trap, PollFlags::IN)));
             let timeout = self.timeout();
             match poll(&mut ready, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return ended("broker", 137, &format!("poll: {e}")),
             }
-            let [control, signals, decoys, reports] = ready.map(|p| p.revents());
+            let mut revents = ready.iter().map(PollFd::revents);
+            let mut next = || revents.next().unwrap_or(PollFlags::empty());
+            let (control, signals, decoys, reports) = (next(), next(), next(), next());
+            let trapped = revents.any(|r| r.contains(PollFlags::IN));
+            drop(ready);
             if reports.intersects(PollFlags::HUP | PollFlags::ERR) {
                 return ended("broker", 137, "the launcher is gone");
             }
@@ -233,6 +241,9 @@ impl Cell<'_> {
             }
             if decoys.contains(PollFlags::IN) {
                 self.decoys_touched();
+            }
+            if trapped {
+                self.traps_entered();
             }
             if signals.contains(PollFlags::IN)
                 && let Some(exit) = self.signalled()
@@ -462,13 +473,26 @@ impl Cell<'_> {
         while let Ok(event) = reader.next() {
             hit.extend(self.decoys.get(&event.wd()).copied());
         }
-        for index in hit {
-            match self.touched.get_mut(&index) {
-                Some((_, count)) => *count += 1,
-                None => {
-                    self.touched.insert(index, (Instant::now(), 0));
-                    self.tell_decoy(index, 1);
-                }
+        hit.into_iter().for_each(|index| self.touch(index));
+    }
+
+    /// Somebody connected to a socket that is a decoy: it is hung up on.
+    fn traps_entered(&mut self) {
+        let mut hit = Vec::new();
+        for (index, trap) in &self.traps {
+            // A connection that is gone again, or one more that waits, comes with the next round.
+            hit.extend(trap.accept().ok().map(|_| *index));
+        }
+        hit.into_iter().for_each(|index| self.touch(index));
+    }
+
+    /// Tell the first touch at once; count the next ones.
+    fn touch(&mut self, index: usize) {
+        match self.touched.get_mut(&index) {
+            Some((_, count)) => *count += 1,
+            None => {
+                self.touched.insert(index, (Instant::now(), 0));
+                self.tell_decoy(index, 1);
             }
         }
     }

@@ -16,7 +16,7 @@ mod root;
 pub mod seccomp;
 pub mod terminal;
 
-pub use decoys::{Decoy, default_decoys};
+pub use decoys::{Decoy, DecoyKind, default_decoys};
 pub use launch::{BrokerEnds, Exit, Launched, launch};
 pub use limits::Enforced;
 pub use plan::{AGENT_GID, AGENT_UID, Cache, HOME, Kind, Limits, Mount, Plan, SetupError, Terminal};

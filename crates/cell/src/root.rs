@@ -16,6 +16,7 @@ use rustix::mount::{
     move_mount, open_tree, unmount,
 };
 
+use crate::decoys::DecoyKind;
 use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Plan, SetupError};
 
 /// Where the new root is built before it becomes `/`.
@@ -77,6 +78,8 @@ pub struct Built {
     /// One descriptor for each FUSE mount, in the plan's order.
     pub fuse: Vec<OwnedFd>,
     pub channel: UnixListener,
+    /// Sockets that nobody has a reason to connect to, by their place in the plan's decoys.
+    pub traps: Vec<(usize, UnixListener)>,
 }
 
 /// Sources opened before anything is mounted over them, and before the uid changes.
@@ -186,13 +189,13 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         mount_fuse(&mount.at, &descriptor)?;
         served.push(descriptor);
     }
-    decoys(plan)?;
+    let traps = decoys(plan)?;
     let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel")))
         .map_err(io_failed("bind the channel"))?;
     pivot(&base)?;
     let root = open_dir(Path::new("/"))?;
     set_mount_attributes(root.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("make / read-only"))?;
-    Ok(Built { fuse: served, channel })
+    Ok(Built { fuse: served, channel, traps })
 }
 
 /// Folders and synthetic files.
@@ -288,17 +291,25 @@ fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
     .map_err(failed(&format!("mount {}", at.display())))
 }
 
-fn decoys(plan: &Plan) -> Result<(), SetupError> {
-    for decoy in &plan.decoys {
+fn decoys(plan: &Plan) -> Result<Vec<(usize, UnixListener)>, SetupError> {
+    let mut traps = Vec::new();
+    for (i, decoy) in plan.decoys.iter().enumerate() {
         let at = inside(&decoy.path);
         if fs::symlink_metadata(&at).is_ok() {
             continue;
         }
         make_parent(&at)?;
-        fs::write(&at, crate::decoys::CONTENT).map_err(io_failed("make a decoy"))?;
+        match decoy.kind {
+            DecoyKind::File => fs::write(&at, crate::decoys::CONTENT).map_err(io_failed("make a decoy"))?,
+            DecoyKind::Socket => {
+                let trap = UnixListener::bind(&at).map_err(io_failed("make a decoy"))?;
+                trap.set_nonblocking(true).map_err(io_failed("make a decoy"))?;
+                traps.push((i, trap));
+            }
+        }
         fs::set_permissions(&at, fs::Permissions::from_mode(0o600)).map_err(io_failed("make a decoy"))?;
     }
-    Ok(())
+    Ok(traps)
 }
 
 fn pivot(base: &OwnedFd) -> Result<(), SetupError> {

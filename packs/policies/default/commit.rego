@@ -11,18 +11,20 @@ name := regex.replace(path, "^.*/", "")
 
 runs_later_names := {
 	"claude.md", "agents.md", "gemini.md", ".cursorrules", ".mcp.json", ".envrc", ".bashrc", ".bash_profile",
-	".bash_login", ".bash_logout", ".profile", ".zshrc", ".zprofile", ".zshenv", ".zlogin", ".kshrc", ".gitattributes",
+	".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".zshrc", ".zprofile", ".zshenv", ".zlogin", ".kshrc", ".gitattributes",
 	".gitmodules", ".gitconfig", "makefile", "gnumakefile", "package.json", "build.rs", "setup.py", "conftest.py",
 	"sitecustomize.py", "usercustomize.py", "noxfile.py", "tox.ini", "jenkinsfile", ".gitlab-ci.yml", ".npmrc", ".yarnrc",
 	".pre-commit-config.yaml", "crontab", "ld.so.preload", "justfile", "rakefile", "gemfile", "dockerfile",
-	".windsurfrules", ".clinerules", "copilot-instructions.md", "tasks.json", ".lldbinit", ".gdbinit", ".vimrc", ".exrc",
+	".windsurfrules", ".clinerules", "copilot-instructions.md", "tasks.json", ".lldbinit", ".gdbinit", ".xprofile",
+	".xinitrc", ".xsession", ".xsessionrc", ".xserverrc", ".pam_environment", ".vimrc", ".exrc",
 	".nvimrc", ".emacs", "config.fish", "pyproject.toml", "build.gradle", "pom.xml", ".condarc", ".inputrc", ".tmux.conf",
 	".dir-locals.el", "meson.build", "cmakelists.txt", "flake.nix", "shell.nix", "devcontainer.json",
 }
 
 runs_later_parts := [
-	"/.git/hooks/", "/.git/config", "/.git/modules/", "/.git/info/attributes", "/.vscode/", "/.idea/", "/.claude/",
+	".git/hooks/", ".git/config", "/.git/modules/", ".git/info/attributes", "/.vscode/", "/.idea/", "/.claude/",
 	"/.codex/", "/.cursor/", "/.gemini/", "/.github/workflows/", "/.github/actions/", "/.husky/", "/.config/autostart/",
+	"/.config/environment.d/",
 	"/.config/systemd/", "/.local/share/systemd/", "/systemd/user/", "/.local/share/dbus-1/", "/.local/share/applications/",
 	"/cron.d/", "/cron.daily/", "/.cargo/config", "/.devcontainer/", "/.circleci/", "/.config/git/", "/.config/fish/",
 	"/chrome/extensions/", "/.config/nvim/", "/.vim/plugin/", "/.git/worktrees/",
@@ -41,6 +43,20 @@ runs_later if {
 runs_later if {
 	some ending in runs_later_endings
 	endswith(name, ending)
+}
+
+# Where a repository takes its hooks and settings from. A repository without a work tree may have any name: what makes
+# it one is a file `config` and a folder `hooks` in it.
+runs_later if {
+	some ending in ["/.git/commondir", "/.git/gitdir", "/config", "/config.worktree", ".git/commondir", ".git/gitdir"]
+	endswith(path, ending)
+	not input.change.kind == "dir"
+	not git_data
+}
+
+runs_later if {
+	contains(path, "/hooks/")
+	regex.match(`^(pre|post)-[a-z-]+$|^(applypatch|commit|prepare-commit)-msg$|^update$|^fsmonitor-watchman$|^reference-transaction$|^push-to-checkout$|^proc-receive$|^sendemail-validate$`, name)
 }
 
 # A `.git` file points to a repository, hooks and all, elsewhere.
@@ -125,6 +141,17 @@ asks contains "many_deletes" if {
 asks contains "secret_in_content" if {
 	findings.secret
 	content_is_new
+}
+
+# A name carries as much as a content.
+asks contains "secret_in_name" if {
+	some category in input.change.name_findings
+	category == "secret"
+}
+
+asks contains "personal_data_in_name" if {
+	some category in input.change.name_findings
+	category == "pii"
 }
 
 asks contains "personal_data" if {

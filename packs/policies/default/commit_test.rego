@@ -27,6 +27,9 @@ test_what_runs_later_asks if {
 		"a.service", "a.timer", "crontab", "Makefile", "package.json", "build.rs", "setup.py", "conftest.py", "x.pth",
 		"sitecustomize.py", ".github/workflows/ci.yml", ".gitlab-ci.yml", "Jenkinsfile", ".husky/pre-push",
 		".pre-commit-config.yaml", ".npmrc", "ld.so.preload", ".git", "sub/.GIT/Hooks/post-checkout",
+		".git/commondir", ".git/gitdir", "foo.git/config", "foo.git/hooks/post-update", "foo.git/commondir", "innocent/config",
+		"innocent/hooks/pre-receive", ".bash_aliases", ".xprofile", ".xinitrc", ".xsession", ".xsessionrc", ".xserverrc",
+		".pam_environment", ".config/environment.d/ld.conf",
 	] {
 		d := decided(concat("/", ["/workspace", path]), {})
 		d.effect == "ask"
@@ -44,6 +47,18 @@ test_git_data_does_not_ask if {
 }
 
 test_a_worktrees_own_settings_ask if decided("/workspace/.git/worktrees/a/config.worktree", {}).effect == "ask"
+
+test_folders_and_other_names_near_repositories_do_not_ask if {
+	decided("/workspace/src/config", {"kind": "dir"}).effect == "allow"
+	decided("/workspace/src/hooks/use-form.ts", {}).effect == "allow"
+	decided("/workspace/src/config.json", {}).effect == "allow"
+}
+
+test_what_a_name_carries_asks if {
+	decided("/workspace/a", {"name_findings": ["secret"]}).reasons == {"secret_in_name"}
+	decided("/workspace/a", {"name_findings": ["pii"]}).reasons == {"personal_data_in_name"}
+	decided("/workspace/a", {"name_findings": []}).effect == "allow"
+}
 
 test_deleting_what_runs_later_does_not_ask if decided("/workspace/Makefile", {"op": "delete"}).effect == "allow"
 

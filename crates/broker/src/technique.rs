@@ -1,0 +1,153 @@
+//! The technique that an attempt speaks for: ATT&CK and ATLAS numbers of the log. Only a name for what was refused
+//! already; nothing is decided here.
+
+/// Of a refused system call.
+#[must_use]
+pub fn of_call(call: &str) -> &'static str {
+    match call {
+        "process_vm_readv" | "process_madvise" => "T1003.007",
+        "ptrace" | "process_vm_writev" | "kcmp" | "pidfd_getfd" => "T1055.008",
+        "init_module" | "finit_module" | "delete_module" => "T1547.006",
+        "socket" | "socketpair" => "T1095",
+        "keyctl" | "add_key" | "request_key" => "T1555",
+        "clock_settime" | "settimeofday" | "adjtimex" | "clock_adjtime" => "T1070.006",
+        "ioctl" => "T1674",
+        _ => "T1611",
+    }
+}
+
+/// Places in a folder, by a part of the lower-case path; the first that fits.
+const PLACES: &[(&str, &str)] = &[
+    ("/authorized_keys", "T1098.004"),
+    ("/ld.so.preload", "T1574.006"),
+    ("/environment.d/", "T1574.006"),
+    ("/.pam_environment", "T1574.006"),
+    ("/extensions/", "T1176"),
+    (".xpi", "T1176"),
+    ("/claude.md", "AML.T0080"),
+    ("/agents.md", "AML.T0080"),
+    ("/gemini.md", "AML.T0080"),
+    ("/.cursorrules", "AML.T0080"),
+    ("/.windsurfrules", "AML.T0080"),
+    ("/.clinerules", "AML.T0080"),
+    ("/copilot-instructions.md", "AML.T0080"),
+    ("/.claude/", "AML.T0081"),
+    ("/.codex/", "AML.T0081"),
+    ("/.cursor/", "AML.T0081"),
+    ("/.gemini/", "AML.T0081"),
+    ("/.mcp.json", "AML.T0081"),
+    ("/.vscode/", "AML.T0081"),
+    ("/.idea/", "AML.T0081"),
+    ("/.devcontainer/", "AML.T0081"),
+    (".git/", "T1546"),
+    ("/hooks/", "T1546"),
+    ("/.husky/", "T1546"),
+    (".timer", "T1053.006"),
+    ("/cron", "T1053.003"),
+    ("/dbus-1/", "T1543"),
+    ("/systemd/", "T1543.002"),
+    (".service", "T1543.002"),
+    ("/autostart/", "T1547.013"),
+    (".desktop", "T1547.013"),
+    ("/.xprofile", "T1547.013"),
+    ("/.xinitrc", "T1547.013"),
+    ("/.xsession", "T1547.013"),
+    ("/.bash", "T1546.004"),
+    ("/.profile", "T1546.004"),
+    ("/.zsh", "T1546.004"),
+    ("/.zprofile", "T1546.004"),
+    ("/.zlogin", "T1546.004"),
+    ("/.kshrc", "T1546.004"),
+    ("/fish/", "T1546.004"),
+    ("/sudoers", "T1548.003"),
+    ("/pam.d/", "T1556.003"),
+    ("shadow", "T1003.008"),
+    ("/.kube/", "T1552.007"),
+    ("cookies", "T1539"),
+    ("/logins.json", "T1555.003"),
+    ("/key4.db", "T1555.003"),
+    ("/login data", "T1555.003"),
+    ("/web data", "T1555.003"),
+    ("/.mozilla/", "T1555.003"),
+    ("/google-chrome/", "T1555.003"),
+    ("/.password-store/", "T1555.005"),
+    (".kdbx", "T1555.005"),
+    ("/keyrings/", "T1555"),
+    ("/.config/gh/", "T1528"),
+    ("/.ssh/", "T1552.004"),
+    ("/.gnupg/", "T1552.004"),
+    ("/id_", "T1552.004"),
+    (".pem", "T1552.004"),
+    (".key", "T1552.004"),
+];
+
+/// Of a refused request, by its action, the rule and reasons of its refusal and the path it was about.
+#[must_use]
+pub fn of_refusal(action: &str, rule: &str, reasons: &[String], path: &str) -> Option<&'static str> {
+    // A person's no has a reason of its own; the rule still tells what was asked for.
+    let first = rule.rsplit('.').next().unwrap_or(rule);
+    let has = |reason: &str| first == reason || reasons.iter().any(|r| r == reason);
+    let path = path.to_lowercase();
+    let place = || PLACES.iter().find(|(part, _)| path.contains(part)).map(|(_, technique)| *technique);
+    if has("external_formula") || has("csv_formula") {
+        return Some("T1567");
+    }
+    if has("path_escape") || has("link_leaves_folder") {
+        return Some("T1611");
+    }
+    if has("floor_persistence") || has("runs_later") || has("executable") {
+        return Some(place().unwrap_or("T1204.002"));
+    }
+    if has("credential_store") || has("dotenv") || has("tokens_file") {
+        return Some(place().unwrap_or("T1552.001"));
+    }
+    if has("macro") {
+        return Some("T1204.002");
+    }
+    if has("secret_in_name") || has("personal_data_in_name") {
+        return Some("T1048");
+    }
+    if has("deceptive_name") {
+        return Some("T1036");
+    }
+    if has("secret_in_content") {
+        return Some("T1552.001");
+    }
+    if has("personal_data") {
+        return Some("T1005");
+    }
+    if has("many_deletes") {
+        return Some("T1485");
+    }
+    (action == "elevate").then_some("T1548")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(reason: &str, path: &str) -> Option<&'static str> {
+        of_refusal("commit", "some.rule", &[reason.to_owned()], path)
+    }
+
+    #[test]
+    fn a_refusal_names_the_technique_of_its_place() {
+        assert_eq!(of("floor_persistence", "/workspace/.ssh/authorized_keys"), Some("T1098.004"));
+        assert_eq!(of("credential_store", "/workspace/.SSH/ID_RSA"), Some("T1552.004"));
+        assert_eq!(of("runs_later", "/workspace/.Git/Hooks/pre-commit"), Some("T1546"));
+        assert_eq!(of("runs_later", "/workspace/.config/systemd/user/x.timer"), Some("T1053.006"));
+        assert_eq!(of("runs_later", "/workspace/Makefile"), Some("T1204.002"));
+    }
+
+    #[test]
+    fn an_ordinary_refusal_names_none() {
+        assert_eq!(of("not_in_profile", "/workspace/notes.txt"), None);
+    }
+
+    #[test]
+    fn a_persons_no_and_an_elevation_are_named_by_rule_and_action() {
+        let no = ["denied_by_person".to_owned()];
+        assert_eq!(of_refusal("read", "chaperone.files.personal_data", &no, "/workspace/a"), Some("T1005"));
+        assert_eq!(of_refusal("elevate", "capability.not_permitted", &[], "/workspace"), Some("T1548"));
+    }
+}

@@ -18,7 +18,7 @@ def judge(case, root, product):
     if not case.effect(bare):
         wrong.append("the unprotected arm came to nothing, so nothing was shown: " + tail(bare.text))
     cell = case.cell(product, root / "c") if case.cell else product.run(case, root / "c")
-    if not cell.session:
+    if not cell.session and case.rule:
         return wrong + ["no session: " + tail(cell.text)], "", ""
     if case.effect(cell):
         wrong.append("it had its effect in the cell: " + tail(cell.text))
@@ -28,7 +28,7 @@ def judge(case, root, product):
         wrong.append("the attempt did not reach its end in the cell: " + tail(cell.text))
     logged = alerted = "-"
     if case.rule:
-        fits = [r for r in cell.records if case.rule in (r["rule"] or "") and r["session"] and
+        fits = [r for r in cell.records if case.rule in " ".join([r["rule"] or "", *r["reasons"]]) and r["session"] and
                 (not case.technique or r["technique"] in case.techniques)]
         logged = "yes" if fits else "no"
         if not fits:

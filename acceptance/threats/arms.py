@@ -2,11 +2,10 @@
 import json
 import os
 import secrets
-import shutil
+import signal
 import subprocess
-import sys
-import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -73,8 +72,11 @@ class World:
 
 
 class Outcome:
-    def __init__(self, text, world, records=(), session=""):
-        self.text, self.world, self.records, self.session = text, world, list(records), session
+    """What came of an attempt; `guard` is None in the arm without one."""
+
+    def __init__(self, text, world, records=(), session="", guard=None):
+        self.text, self.world, self.records, self.session, self.guard = text, world, list(records), session, guard
+        self.neighbour_lives = self.guards_live = True
 
     def says(self, word):
         return word in self.text
@@ -91,7 +93,7 @@ def unprotected(case, root):
     """The attempt in a disposable namespace: the world lies at the same paths, nothing of the host's is writable."""
     world = World(root / "bare")
     pid = 2
-    source = program(case, world, pid, {"GUARDS": [], "ARM": "bare"})
+    source = program(case, world, pid, {"GUARDS": [], "ARM": "bare", "LOG": str(world.person / ".local/state/chaperone")})
     # The neighbour is there before the attempt, and both are the same person.
     start = (
         "import os,sys,subprocess\n"
@@ -160,18 +162,20 @@ class Protected:
                                      env=world.environment(), stdout=subprocess.PIPE, text=True)
         try:
             neighbour.stdout.readline()
-            source = program(case, world, neighbour.pid, {"GUARDS": self.processes(), "ARM": "cell"})
+            guards = self.processes()
+            source = program(case, world, neighbour.pid, {"GUARDS": guards, "ARM": "cell", "LOG": str(self.home / "state")})
             status = world.base / "status"
-            done = subprocess.run(
-                [self.chaperone, "run", "--workspace", str(world.workspace), "--status-file", str(status),
-                 "--ask", "deny", *case.options, "--", PYTHON, "-c", source],
-                env=self.env(world), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, timeout=LIMIT, errors="replace", preexec_fn=keyring(world))
+            with case.beside(self, world) if case.beside else nullcontext():
+                done = subprocess.run(
+                    [self.chaperone, "run", "--workspace", str(world.workspace), "--status-file", str(status),
+                     *(case.options or ("--ask", "deny")), "--", PYTHON, "-c", source],
+                    env=self.env(world), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT, timeout=LIMIT, errors="replace", preexec_fn=keyring(world))
             session = json.loads(status.read_text()).get("session", "") if status.exists() else ""
             committed = self.command("commit", session, world=world).stdout if session else ""
-            outcome = Outcome(done.stdout + committed, world, self.records(session), session)
+            outcome = Outcome(done.stdout + committed, world, self.records(session) if session else [], session, self)
             outcome.neighbour_lives = neighbour.poll() is None
-            outcome.processes = self.processes()
+            outcome.guards_live = self.processes() == guards
             return outcome
         finally:
             neighbour.kill()
@@ -181,6 +185,10 @@ class Protected:
     def stop(self):
         """The broker takes its vault and its cells along."""
         try:
-            os.kill(self.processes()[0], 9)
+            broker = self.processes()[0]
+            os.kill(broker, signal.SIGKILL)
+            for _ in range(2000):
+                os.kill(broker, 0)
+                time.sleep(0.005)
         except (KeyError, ValueError, ProcessLookupError):
             pass

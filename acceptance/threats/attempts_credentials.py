@@ -1,5 +1,5 @@
 """Exposure of credentials, and documents that carry something out."""
-from case import Attempt, canary, left, word
+from case import Attempt, left, word
 
 DECOY = "cell.decoy"
 SECCOMP = "cell.seccomp"
@@ -17,7 +17,7 @@ with zipfile.ZipFile(W + "/out/report.xlsx", "w") as z:
     z.writestr("_rels/.rels", '<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>')
     z.writestr("xl/workbook.xml", '<?xml version="1.0"?><workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets><sheet name="S" sheetId="1" r:id="rId1"/></sheets></workbook>')
     z.writestr("xl/_rels/workbook.xml.rels", '<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/></Relationships>')
-    z.writestr("xl/worksheets/sheet1.xml", '<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData><row r="1"><c r="A1"><f>FORMULA</f></c></row></sheetData></worksheet>')
+    z.writestr("xl/worksheets/sheet1.xml", '<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData><row r="1"><c r="A1"><f>' + FORMULA + '</f></c></row></sheetData></worksheet>')
 """
 
 FORMULAS = [
@@ -29,7 +29,7 @@ FORMULAS = [
 ]
 
 ATTEMPTS = [
-    *[Attempt(27, f"workbook formula: {name}", "T1567", WORKBOOK.replace("FORMULA", formula), effect=left("out/report.xlsx"),
+    *[Attempt(27, f"workbook formula: {name}", "T1567", f"FORMULA = {formula!r}\n" + WORKBOOK, effect=left("out/report.xlsx"),
               rule="chaperone.commit.external_formula") for name, formula in FORMULAS],
     Attempt(29, "a file name as the carrier", "T1048", "open(W + '/report-AKIAQ3EGRVHBDY2T5LZX.txt', 'w').write('nothing\\n')",
             effect=left("report-AKIAQ3EGRVHBDY2T5LZX.txt"), rule="chaperone.commit.secret_in_name"),

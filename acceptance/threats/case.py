@@ -35,6 +35,8 @@ class Attempt:
     options: tuple = ()
     # What the attempt says at its end in the cell: it was really made.
     ends: str = ""
+    # What is done beside the cell while the attempt runs: (product, world) to a context manager.
+    beside: Optional[Callable] = None
     bare: Optional[Callable] = None
     cell: Optional[Callable] = None
     skip: Optional[Callable] = None

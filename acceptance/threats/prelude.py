@@ -73,6 +73,21 @@ def memory_of(pid):
                 print(data[at:at + 60].decode("utf-8", "replace"))
 
 
+def gone(pid):
+    """Whether a process has died, reaped or not."""
+    for _ in range(500):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                if f.read().rsplit(")", 1)[1].split()[0] in "ZX":
+                    return True
+        except OSError:
+            return True
+        if ARM == "cell":
+            return False
+        time.sleep(0.01)
+    return False
+
+
 class Tools:
     """The session's tools over stdio; without Chaperone there are none."""
 

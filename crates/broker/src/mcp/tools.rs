@@ -303,7 +303,10 @@ fn tool<T: JsonSchema>(
     if let Value::Object(map) = &mut schema {
         map.remove("$schema");
         map.remove("title");
-        map.entry("properties").or_insert_with(|| json!({}));
+        let properties = map.entry("properties").or_insert_with(|| json!({}));
+        for property in properties.as_object_mut().into_iter().flat_map(|p| p.values_mut()) {
+            one_type(property);
+        }
         map.insert("type".into(), json!("object"));
         map.insert("additionalProperties".into(), json!(false));
     }
@@ -313,6 +316,14 @@ fn tool<T: JsonSchema>(
     tool.output_schema = Some(Arc::new(object(output)));
     tool.annotations = Some(hints);
     tool
+}
+
+/// What may be left out has one type, not that or null: clients of a smaller schema language cannot say the latter.
+fn one_type(property: &mut Value) {
+    let Some(kind) = property.get_mut("type") else { return };
+    if let Some(first) = kind.as_array().and_then(|kinds| kinds.iter().find(|k| *k != "null")) {
+        *kind = first.clone();
+    }
 }
 
 fn object(value: Value) -> JsonObject {

@@ -238,7 +238,14 @@ impl Records {
             "cell.seccomp",
             "programs in a cell work without this call",
         );
-        self.alert(session, "exec", refusal.call, "cell.seccomp", &reasons, Some(technique::of_call(refusal.call)));
+        self.alert(
+            session,
+            "exec",
+            refusal.call,
+            "cell.seccomp",
+            &reasons,
+            Some(technique::of_call(refusal.call)),
+        );
     }
 
     /// Keep a refusal of the cell itself for `why`.

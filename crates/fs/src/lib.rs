@@ -9,6 +9,7 @@ mod journal;
 mod nodes;
 mod protocol;
 mod requests;
+mod room;
 mod server;
 mod tree;
 

@@ -15,17 +15,21 @@ use thiserror::Error;
 
 use crate::gate::{Object, ObjectKind};
 use crate::journal::{Entry, Journal, Record};
+use crate::room::Room;
 
 /// Staged files, folders and deletions of one session. Protects memory; beyond it: `ENOSPC`.
 const MAX_ENTRIES: usize = 1_000_000;
 /// Entries of one listed folder. Protects memory; beyond it the listing fails with `EOVERFLOW`.
 const MAX_LISTED: usize = 1_000_000;
+/// Bytes on the disk that one more entry takes, by far.
+const ENTRY_ROOM: u64 = 8192;
 
 /// The merged view and its stage.
 pub struct Tree {
     root: OwnedFd,
     dir: PathBuf,
     state: Mutex<State>,
+    room: Room,
 }
 
 struct State {
@@ -107,7 +111,15 @@ impl Tree {
             }
         }
         let state = State { entries, journal, next_blob, writers: HashMap::new() };
-        Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(state) })
+        Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(state), room: Room::default() })
+    }
+
+    /// Take room on the stage's disk for what is about to be written.
+    ///
+    /// # Errors
+    /// `ENOSPC` before the disk is full: some of it is the log's and the person's.
+    pub(crate) fn room(&self, bytes: u64) -> Result<()> {
+        self.room.take(&self.dir, bytes)
     }
 
     /// A handle may write this blob from now on; until it is closed, a commit does not let go of it.
@@ -324,6 +336,9 @@ impl Tree {
         let stat = self.base_stat(path)?;
         if hidden_by_parent(&state, path) {
             return Err(Errno::NOENT);
+        }
+        if let Some(from) = from {
+            self.room(from.metadata().map_err(errno)?.len())?;
         }
         let (blob, file) = self.new_blob(&mut state)?;
         if let Some(from) = from {
@@ -683,6 +698,7 @@ impl Tree {
         if state.entries.len() >= MAX_ENTRIES {
             return Err(Errno::NOSPC);
         }
+        self.room(ENTRY_ROOM)?;
         let parent = path.rsplit_once('/').map_or("", |(p, _)| p);
         if self.attributes_in(state, parent)?.object.kind != ObjectKind::Dir {
             return Err(Errno::NOTDIR);

@@ -1,0 +1,65 @@
+//! Room that an agent leaves on the disk of the stage: the log and the person's own work live there, too, and a log
+//! that cannot be written stops everything.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+/// Bytes written before the disk is looked at again. Bounds what several sessions together can overdraw.
+const LOOK_EVERY: u64 = 8 << 20;
+/// Least and most bytes that stay free, whatever a twentieth of the disk is. Protects the log and the person's work.
+const RESERVE: (u64, u64) = (8 << 20, 1 << 30);
+
+/// What may still be written before the disk is looked at again.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    credit: AtomicU64,
+}
+
+impl Room {
+    /// Take room for `bytes` on the disk of `dir`.
+    ///
+    /// # Errors
+    /// `ENOSPC` when too little would stay free.
+    pub fn take(&self, dir: &Path, bytes: u64) -> Result<(), Errno> {
+        let spend = |credit: u64| credit.checked_sub(bytes);
+        if self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, spend).is_ok() {
+            return Ok(());
+        }
+        let disk = rustix::fs::statvfs(dir)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let reserve = reserve(disk.f_blocks.saturating_mul(disk.f_frsize));
+        let Some(left) = free.checked_sub(reserve).and_then(|room| room.checked_sub(bytes)) else {
+            return Err(Errno::NOSPC);
+        };
+        // Near the end of the room every write looks.
+        self.credit.store((left / 16).min(LOOK_EVERY), Ordering::Release);
+        Ok(())
+    }
+}
+
+fn reserve(disk: u64) -> u64 {
+    (disk / 20).clamp(RESERVE.0, RESERVE.1)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_a_twentieth_within_its_bounds() {
+        assert_eq!(reserve(24 << 20), 8 << 20);
+        assert_eq!(reserve(1 << 30), (1 << 30) / 20);
+        assert_eq!(reserve(1 << 50), 1 << 30);
+    }
+
+    #[test]
+    fn more_than_the_disk_has_is_refused_and_a_little_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let room = Room::default();
+        assert_eq!(room.take(dir.path(), u64::MAX / 2), Err(Errno::NOSPC));
+        assert_eq!(room.take(dir.path(), 1), Ok(()));
+    }
+}

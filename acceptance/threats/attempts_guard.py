@@ -191,7 +191,7 @@ def full_disk(product, place):
         world.put(world.workspace / f"paper-{n}.txt", f"an ordinary paper {n}\n")
     source = program(FULL, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
     (world.base / "source.py").write_text(source)
-    script = """
+    script = r"""
         chaperone=$1 documents=$2 python=$3 source=$4
         "$chaperone" run --ask deny --workspace "$documents" --status-file /tmp/status -- "$python" -c "$(cat "$source")"
         echo "status $(cat /tmp/status)"

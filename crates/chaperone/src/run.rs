@@ -182,6 +182,8 @@ fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal
         ("LOGNAME".into(), "agent".into()),
         ("SHELL".into(), "/bin/bash".into()),
         ("TMPDIR".into(), "/tmp".into()),
+        // The usual place is a decoy, which a shell's own start must not touch.
+        ("HISTFILE".into(), "/tmp/.shell_history".into()),
         ("CHAPERONE_SESSION".into(), opened.session.clone().into()),
     ];
     environment.extend(opened.environment.iter().map(|(k, v)| (k.into(), v.into())));

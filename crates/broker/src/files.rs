@@ -9,7 +9,7 @@ use chaperone_fs::{
 };
 use rustix::io::Errno;
 
-use crate::pipeline::{Authorized, Deed, Done, Object, ObjectKind, Refusal, Step};
+use crate::pipeline::{Authorized, Deed, Done, Object, ObjectKind, Pending, Refusal, Step};
 use crate::server::Broker;
 use crate::session::Session;
 
@@ -91,14 +91,26 @@ impl Gate for MountGate {
                 Step::Refused(refusal) => Err(refused(&refusal)),
             }
         };
+        let resume =
+            move |broker: &Broker, session: &Arc<Session>, pending: Box<Pending>, cancel: &Cancel| {
+                broker.pipeline.resume(session, *pending, &|| cancel.is_cancelled()).map_err(|r| refused(&r))
+            };
+        // To look at a content for the first time takes its while; nothing else in the folder waits for that.
+        if blank.content && !broker.pipeline.inspection.knows(&object) {
+            return Opening::Later(Box::new(move |cancel: &Cancel| {
+                let read = match broker.pipeline.begin(&session, blank) {
+                    Step::Granted(read) => read,
+                    Step::Refused(refusal) => return Err(refused(&refusal)),
+                    Step::Pending(pending) => resume(&broker, &session, pending, cancel)?,
+                };
+                finish(&broker, &session, read)
+            }));
+        }
         match broker.pipeline.begin(&session, blank) {
             Step::Granted(read) => Opening::Now(finish(&broker, &session, read)),
             Step::Refused(refusal) => Opening::Now(Err(refused(&refusal))),
             Step::Pending(pending) => Opening::Later(Box::new(move |cancel: &Cancel| {
-                let read = broker
-                    .pipeline
-                    .resume(&session, *pending, &|| cancel.is_cancelled())
-                    .map_err(|r| refused(&r))?;
+                let read = resume(&broker, &session, pending, cancel)?;
                 finish(&broker, &session, read)
             })),
         }

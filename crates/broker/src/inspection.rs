@@ -6,10 +6,11 @@
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use chaperone_inspect::{Detectors, Finding, WorkerPool, snapshot};
+use chaperone_inspect::{Detectors, Finding, Report, WorkerPool, inspect_plain, snapshot};
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -19,11 +20,13 @@ use crate::pipeline::{Object, Released};
 use crate::wire::Failure;
 
 /// Inspected versions kept open. Protects descriptors and memory; beyond it the oldest is looked at anew.
-const KEPT: usize = 512;
+const KEPT: usize = 4_096;
 /// Bytes of kept snapshots together.
 const KEPT_BYTES: u64 = 64 << 20;
 /// Contents whose findings are remembered, without their bytes.
 const KNOWN: usize = 16_384;
+/// Largest plain file that is scanned without a worker, in bytes.
+const SCANNED_HERE: u64 = 256 * 1024;
 /// Largest file that can be inspected and therefore read through inspection.
 const MAX_INSPECTED: u64 = 64 << 30;
 
@@ -104,8 +107,17 @@ impl Inspection {
         Ok(seen)
     }
 
+    /// Whether this version was inspected and is kept: asking for it is quick.
+    #[must_use]
+    pub fn knows(&self, object: &Object) -> bool {
+        self.by_version.lock().versions.contains(object)
+    }
+
     fn look(&self, file: &File, name: &str) -> Result<Arc<[Finding]>, Failure> {
-        let report = self.workers.inspect(file, name).map_err(|e| cannot(&e))?;
+        let report = match self.plain(file, name)? {
+            Some(report) => report,
+            None => self.workers.inspect(file, name).map_err(|e| cannot(&e))?,
+        };
         let mut failure = None;
         let report = report.fingerprinted(|sha256| match self.vault.fingerprint(sha256) {
             Ok(text) => text,
@@ -128,6 +140,17 @@ impl Inspection {
             findings.extend(item.findings);
         }
         Ok(findings.into())
+    }
+
+    /// A small file that needs no parser is scanned here: changing to another process costs more than the scan.
+    fn plain(&self, file: &File, name: &str) -> Result<Option<Report>, Failure> {
+        let len = file.metadata().map_err(|e| cannot(&e))?.len();
+        if len > SCANNED_HERE {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, 0).map_err(|e| cannot(&e))?;
+        Ok(inspect_plain(&self.detectors, &bytes, name))
     }
 
     /// The redacted copy of an inspected version.

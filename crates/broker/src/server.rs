@@ -96,6 +96,9 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     chaperone_sys::harden().map_err(|e| Failure::new("no_hardening", e.to_string()))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptors();
+    // An agent that keeps every processor busy must not wait longer for its own files. Where it cannot be asked for,
+    // things are only slower.
+    chaperone_sys::prefer_short_slices().ok();
     let exe = std::env::current_exe().map_err(|e| Failure::new("no_program", e.to_string()))?;
     let vault = Arc::new(Vault::start(&exe, &dirs.vault())?);
     let issuer = vault.issuer()?;

@@ -136,6 +136,8 @@ pub struct Session {
     pub init_pid: RwLock<Option<u32>>,
     pub init_pidfd: Mutex<Option<OwnedFd>>,
     pub control: Mutex<Option<Arc<OwnedFd>>>,
+    /// The socket that its channel listens on, while the cell lives.
+    pub channel: Mutex<Option<std::os::unix::net::UnixListener>>,
     pub exit: Mutex<Option<(String, i32)>>,
     pub capability: RwLock<Option<Arc<Held>>>,
     pub grants: RwLock<Vec<Arc<Held>>>,

@@ -294,3 +294,54 @@ fn the_json_test_suite_is_read_without_a_panic() {
     }
     assert!(seen > 100);
 }
+
+fn tarred(members: &[(&str, &[u8])], modified: &str) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for (name, data) in members {
+        let mut header = [0u8; 512];
+        let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+        put(0, name);
+        put(100, "0000644");
+        put(124, &format!("{:011o}", data.len()));
+        put(136, modified);
+        put(148, "        ");
+        put(156, "0");
+        put(257, "ustar\0");
+        let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        tar.extend(header);
+        tar.extend(*data);
+        tar.resize(tar.len().next_multiple_of(512), 0);
+    }
+    tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+#[test]
+fn every_byte_of_a_tar_is_looked_at_but_the_numbers_of_its_headers() {
+    // A time that is a valid Polish number.
+    let time = "44051401458";
+    assert!(!inspect("a.txt", format!("{time}\n").as_bytes()).items[0].findings.is_empty());
+    let octal = "15110564213";
+    assert!(inspect("a.tar", &tarred(&[("a", b"plain")], octal)).items.iter().all(|i| i.findings.is_empty()));
+    let ssn = format!("ssn {SSN}");
+    let found = |tar: &[u8]| -> Vec<String> {
+        let report = inspect("a.tar", tar);
+        assert!(report.items.iter().all(|i| i.error.is_none()), "{report:?}");
+        report.items.iter().filter(|i| !i.findings.is_empty()).map(|i| i.file.clone()).collect()
+    };
+    assert_eq!(found(&tarred(&[("x", b"1"), ("in.txt", ssn.as_bytes())], octal)), ["a.tar!/in.txt"]);
+    assert_eq!(
+        found(&tarred(&[("in.zip", &zipped(&[("deep.txt", ssn.as_bytes())]))], octal)),
+        ["a.tar!/in.zip!/deep.txt"]
+    );
+    let mut after_the_end = tarred(&[("x", b"1")], octal);
+    after_the_end.extend(ssn.as_bytes());
+    assert_eq!(found(&after_the_end), ["a.tar"]);
+    let mut in_the_padding = tarred(&[("x", b"1")], octal);
+    in_the_padding[600..600 + ssn.len()].copy_from_slice(ssn.as_bytes());
+    assert_eq!(found(&in_the_padding), ["a.tar"]);
+    let mut cut = tarred(&[("x", &[b'1'; 5000])], octal);
+    cut.truncate(2000);
+    assert!(inspect("a.tar", &cut).items.iter().any(|i| i.error.is_some()));
+}

@@ -18,12 +18,13 @@ pub(crate) enum Kind {
     Json,
     Zip,
     Gzip,
+    Tar,
     /// Something that would have to be unpacked and cannot be.
     Opaque(&'static str),
 }
 
 /// Bytes looked at to tell the kind.
-const HEAD: usize = 64 * 1024;
+pub(super) const HEAD: usize = 64 * 1024;
 
 const OPAQUE: &[(&[u8], &str)] = &[
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
@@ -39,7 +40,7 @@ const OPAQUE: &[(&[u8], &str)] = &[
 
 impl Kind {
     pub(crate) fn is_container(&self) -> bool {
-        matches!(self, Kind::Zip | Kind::Gzip | Kind::Opaque(_))
+        matches!(self, Kind::Zip | Kind::Gzip | Kind::Tar | Kind::Opaque(_))
     }
 }
 
@@ -68,6 +69,9 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
     // A zip may hide behind a prefix; its name gives it away.
     if zip_named && !head.is_empty() {
         return Kind::Zip;
+    }
+    if super::tar::starts(head) {
+        return Kind::Tar;
     }
     let utf16 = match head {
         [0xff, 0xfe, ..] => Some(false),

@@ -5,6 +5,7 @@ mod batch;
 mod json;
 mod kind;
 mod table;
+mod tar;
 mod text;
 mod workbook;
 
@@ -215,6 +216,7 @@ impl<'a> Visit<'a> {
         match kind {
             Kind::Zip => self.zip(source, path, depth),
             Kind::Gzip => self.gzip(source, name, path, depth),
+            Kind::Tar => self.tar(source, path, depth),
             Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
             _ => {
                 let mut sink = Sink::new(self.detectors);
@@ -260,6 +262,7 @@ impl<'a> Visit<'a> {
             Kind::Zip => self.rewrite_zip(source, depth, out),
             Kind::Gzip => self.rewrite_gzip(source, name, depth, out),
             Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
+            Kind::Tar => Err(ExtractError::NotRedactable("it is a tar archive".into())),
             kind => {
                 let mut first = Sink::new(self.detectors);
                 self.plain(kind.clone(), &mut source.reader(), source.len(), &mut first)?;

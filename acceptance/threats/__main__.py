@@ -25,7 +25,9 @@ def judge(case, root, product):
     if cell.world and cell.world.canary in cell.text:
         wrong.append("the canary is in the output: " + tail(cell.text))
     if case.ends not in cell.text:
-        wrong.append("the attempt did not reach its end in the cell: " + tail(cell.text))
+        wrong.append("the attempt, or an honest program after it, did not reach its end in the cell: " + tail(cell.text))
+    if case.twin and not case.cell and not (cell.world.workspace / "twin.txt").exists():
+        wrong.append("what an honest program wrote was not committed: " + tail(cell.text))
     logged = alerted = "-"
     if case.rule:
         fits = [r for r in cell.records if case.rule in " ".join([r["rule"] or "", *r["reasons"]]) and r["session"] and
@@ -38,6 +40,8 @@ def judge(case, root, product):
             alerted = "yes" if any(r["phase"] == "alert" for r in fits) else "no"
             if alerted == "no" and fits:
                 wrong.append(f"no alert with rule {case.rule} and technique {case.technique}")
+            if not any(word in cell.text for word in ("ALERT", "refused ")):
+                wrong.append("no line of it in the terminal: " + tail(cell.text))
     return wrong, logged, alerted
 
 

@@ -56,6 +56,8 @@ class World:
         for folder, files in ((self.person, HOME_FILES), (self.workspace, WORKSPACE_FILES), (self.etc, ETC_FILES)):
             for name, text in files.items():
                 self.put(folder / name, text)
+        self.put(self.person / "linked.txt", "outside\n")
+        os.link(self.person / "linked.txt", self.workspace / "hard.txt")
         (self.workspace / "link.txt").symlink_to(self.person / "private.txt")
 
     def put(self, path, text):

@@ -33,8 +33,9 @@ class Attempt:
     alert: bool = True
     bwrap: tuple = ()
     options: tuple = ()
-    # What the attempt says at its end in the cell: it was really made.
-    ends: str = ""
+    # What is said at the end in the cell: the attempt was really made, and an honest program still works.
+    ends: str = "the benign twin works"
+    twin: bool = True
     # What is done beside the cell while the attempt runs: (product, world) to a context manager.
     beside: Optional[Callable] = None
     bare: Optional[Callable] = None
@@ -42,9 +43,8 @@ class Attempt:
     skip: Optional[Callable] = None
 
     def __post_init__(self):
-        if not self.cell:
-            self.attack += "\nprint('attempt made')\n"
-            self.ends = "attempt made"
+        if self.twin:
+            self.attack += "\ntwin()\n"
 
     @property
     def techniques(self):

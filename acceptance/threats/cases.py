@@ -3,8 +3,9 @@ from attempts_credentials import ATTEMPTS as CREDENTIALS
 from attempts_escape import ATTEMPTS as ESCAPE
 from attempts_guard import ATTEMPTS as GUARD
 from attempts_persistence import ATTEMPTS as PERSISTENCE
+from attempts_questions import ATTEMPTS as QUESTIONS
 
-CASES = [*CREDENTIALS, *ESCAPE, *PERSISTENCE, *GUARD]
+CASES = [*CREDENTIALS, *ESCAPE, *PERSISTENCE, *GUARD, *QUESTIONS]
 
 NETWORK = "issue 3, the network exit; until then a cell has no network at all"
 PLUGINS = "the issue of plugins; until then there are none"

@@ -117,3 +117,19 @@ class Tools:
         answer = self.request("tools/call", {"name": tool, "arguments": arguments})
         print(json.dumps(answer))
         return answer
+
+
+def twin():
+    """What an honest program does, after the attempt and in the same place."""
+    with open(W + "/notes.txt") as f:
+        assert "ordinary" in f.read()
+    for path in (W + "/twin.txt", HOME + "/twin.txt", "/tmp/twin.txt"):
+        with open(path, "w") as f:
+            f.write("work")
+    child = subprocess.Popen(["sleep", "60"])
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    here, there = socket.socketpair()
+    here.send(b"x")
+    assert there.recv(1) == b"x"
+    print("the benign twin works")

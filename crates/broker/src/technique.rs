@@ -95,6 +95,9 @@ pub fn of_refusal(action: &str, rule: &str, reasons: &[String], path: &str) -> O
     if has("path_escape") || has("link_leaves_folder") {
         return Some("T1611");
     }
+    if has("bad_path") && (path.contains("..") || !path.starts_with("/workspace")) {
+        return Some("T1611");
+    }
     if has("floor_persistence") || has("runs_later") || has("executable") {
         return Some(place().unwrap_or("T1204.002"));
     }
@@ -137,6 +140,8 @@ mod tests {
         assert_eq!(of("runs_later", "/workspace/.Git/Hooks/pre-commit"), Some("T1546"));
         assert_eq!(of("runs_later", "/workspace/.config/systemd/user/x.timer"), Some("T1053.006"));
         assert_eq!(of("runs_later", "/workspace/Makefile"), Some("T1204.002"));
+        assert_eq!(of("bad_path", "/workspace/../etc/passwd"), Some("T1611"));
+        assert_eq!(of("bad_path", "/workspace//a"), None);
     }
 
     #[test]

@@ -189,8 +189,10 @@ class Protected:
         try:
             broker = self.processes()[0]
             os.kill(broker, signal.SIGKILL)
+            # Dead, whether or not its parent has reaped it.
             for _ in range(2000):
-                os.kill(broker, 0)
+                if Path(f"/proc/{broker}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX":
+                    break
                 time.sleep(0.005)
-        except (KeyError, ValueError, ProcessLookupError):
+        except (KeyError, ValueError, ProcessLookupError, FileNotFoundError):
             pass

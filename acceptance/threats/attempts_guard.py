@@ -75,7 +75,7 @@ ENDLESS = Attempt(95, "Rego that never ends", "", """
 began = time.monotonic()
 if ARM == "bare":
     try:
-        subprocess.run([sys.executable, "-c", "any(a*b*c == 7.5 for a in range(3000) for b in range(3000) for c in range(3000))"], timeout=3)
+        subprocess.run([sys.executable, "-c", "any(a*b*c == 7.5 for a in range(3000) for b in range(3000) for c in range(3000))"], timeout=2)
     except subprocess.TimeoutExpired:
         print("THE EFFECT IS THERE: it waits for ever")
 else:
@@ -278,7 +278,7 @@ else:
 began = time.monotonic()
 if ARM == "bare":
     try:
-        subprocess.run([sys.executable, "-c", "import re; re.match('(a+)+$', 'a' * 64 + '!')"], timeout=3)
+        subprocess.run([sys.executable, "-c", "import re; re.match('(a+)+$', 'a' * 64 + '!')"], timeout=2)
     except subprocess.TimeoutExpired:
         print("THE EFFECT IS THERE: it waits for ever")
 else:

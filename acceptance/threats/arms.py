@@ -3,6 +3,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import time
 from contextlib import nullcontext
@@ -189,10 +190,10 @@ class Protected:
         try:
             broker = self.processes()[0]
             os.kill(broker, signal.SIGKILL)
-            # Dead, whether or not its parent has reaped it.
+            # Gone when nobody listens any more; a dying process may still.
             for _ in range(2000):
-                if Path(f"/proc/{broker}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX":
-                    break
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(str(self.home / "run" / "broker.sock"))
                 time.sleep(0.005)
-        except (KeyError, ValueError, ProcessLookupError, FileNotFoundError):
+        except (KeyError, ValueError, ProcessLookupError, ConnectionError, FileNotFoundError):
             pass

@@ -5,14 +5,20 @@ import rego.v1
 
 path := lower(input.path)
 
-name := regex.replace(path, "^.*/", "")
+parts := split(path, "/")
+
+name := parts[count(parts) - 1]
+
+above := {part | some part in array.slice(parts, 0, count(parts) - 1)}
 
 files := {"read", "write", "append", "delete", "rename"}
 
-folders := [
-	"/.ssh/", "/.gnupg/", "/.aws/", "/.azure/", "/.kube/", "/.password-store/", "/.docker/", "/keyrings/",
-	"/.mozilla/", "/google-chrome/", "/chromium/default/", "/.config/gcloud/", "/.config/gh/", "/.pki/",
-]
+folders := {
+	".ssh", ".gnupg", ".aws", ".azure", ".kube", ".password-store", ".docker", "keyrings", ".mozilla",
+	"google-chrome", ".pki",
+}
+
+deeper_folders := ["/chromium/default/", "/.config/gcloud/", "/.config/gh/"]
 
 names := {
 	".netrc", "_netrc", ".git-credentials", ".pgpass", ".my.cnf", "credentials.json", "shadow", "gshadow", "id_rsa",
@@ -24,23 +30,26 @@ endings := [".pem", ".key", ".p12", ".pfx", ".kdbx", ".kdb", ".jks", ".keystore"
 
 tokens := {".npmrc", ".pypirc", ".dockercfg", ".yarnrc.yml"}
 
+store if count(above & folders) > 0
+
 store if {
-	some folder in folders
+	some folder in deeper_folders
 	contains(path, folder)
 }
 
 store if name in names
 
-store if {
-	some ending in endings
-	endswith(name, ending)
-}
+store if strings.any_suffix_match(name, endings)
 
 # A folder of credentials itself, when it is renamed or deleted.
 store if {
-	some folder in folders
-	endswith(concat("", [path, "/"]), folder)
 	input.action in {"rename", "delete"}
+	name in folders
+}
+
+store if {
+	input.action in {"rename", "delete"}
+	strings.any_suffix_match(concat("", [path, "/"]), deeper_folders)
 }
 
 dotenv if name == ".env"

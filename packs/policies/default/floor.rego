@@ -14,11 +14,10 @@ decision := {
 	persistent
 }
 
-persistent if {
-	some path in paths
-	some ending in ["/authorized_keys", "/authorized_keys2", "/etc/shadow", "/etc/gshadow", "/ld.so.preload"]
-	endswith(path, ending)
-}
+persistent if strings.any_suffix_match(
+	paths,
+	["/authorized_keys", "/authorized_keys2", "/etc/shadow", "/etc/gshadow", "/ld.so.preload", "/sudoers"],
+)
 
 persistent if {
 	some path in paths
@@ -26,12 +25,4 @@ persistent if {
 	contains(path, part)
 }
 
-persistent if {
-	some path in paths
-	startswith(path, "/etc/")
-}
-
-persistent if {
-	some path in paths
-	endswith(path, "/sudoers")
-}
+persistent if strings.any_prefix_match(paths, "/etc/")

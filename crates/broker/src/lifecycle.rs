@@ -91,6 +91,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         init_pid: RwLock::new(None),
         init_pidfd: Mutex::new(None),
         control: Mutex::new(None),
+        channel: Mutex::new(None),
         exit: Mutex::new(None),
         capability: RwLock::new(None),
         grants: RwLock::default(),
@@ -382,6 +383,8 @@ fn refusals(broker: &Arc<Broker>, session: &Arc<Session>, listener: OwnedFd) {
 /// Accept conversations on the cell's channel.
 fn accept(broker: &Arc<Broker>, session: &Arc<Session>, channel: OwnedFd) -> Result<(), Failure> {
     let listener = UnixListener::from(channel);
+    let other_end = listener.try_clone().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
+    *session.channel.lock() = Some(other_end);
     let (broker, session) = (Arc::clone(broker), Arc::clone(session));
     let open = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let thread = std::thread::Builder::new().name("channel".into()).spawn(move || {
@@ -419,6 +422,10 @@ pub fn finish(broker: &Arc<Broker>, session: &Arc<Session>) {
     let (cause, code) = session.exit.lock().get_or_insert(("broker".to_owned(), 137)).clone();
     session.servers.lock().clear();
     *session.control.lock() = None;
+    if let Some(channel) = session.channel.lock().take() {
+        // Whoever waits for conversations on it stops.
+        rustix::net::shutdown(&channel, rustix::net::Shutdown::Both).ok();
+    }
     *session.init_pidfd.lock() = None;
     let payload = json!({ "cause": cause, "code": code });
     // The session is over whether or not this can be written; a broken log denies whatever comes next.
@@ -524,6 +531,7 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
         init_pid: RwLock::new(record.init_pid),
         init_pidfd: Mutex::new(None),
         control: Mutex::new(None),
+        channel: Mutex::new(None),
         // A session that ran when its broker died was ended by that.
         exit: Mutex::new(Some((record.cause.unwrap_or_else(|| "broker".into()), record.exit.unwrap_or(137)))),
         capability: RwLock::new(None),

@@ -29,6 +29,8 @@ const MAX_READ: u64 = 4 << 20;
 /// Rows of one `get_csv` answer, and bytes of the file it is made from.
 const MAX_ROWS: u64 = 50_000;
 const MAX_CSV: u64 = 64 << 20;
+/// Characters of a path that is none, in its record.
+const MAX_SHOWN: usize = 300;
 /// Blobs that one session may have staged at once, and bytes of each.
 const MAX_BLOBS: usize = 64;
 
@@ -91,7 +93,7 @@ impl Call<'_> {
     }
 
     async fn list_directory(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
-        let path = tools::path(&a.path)?;
+        let path = self.path("list", &a.path)?;
         let deed = self.deed("list", &path, Object { kind: ObjectKind::Dir, ..Object::ABSENT });
         // The parents of mounts exist, too: they hold the mounts and nothing else.
         if self.session.mount_of(&path).is_none() {
@@ -125,7 +127,7 @@ impl Call<'_> {
     }
 
     async fn stat(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
-        let path = tools::path(&a.path)?;
+        let path = self.path("list", &a.path)?;
         let place = self.place(&path)?;
         let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &path))?;
         let granted = self.ask(self.deed("list", &path, of_fs(&seen.object)), cancelled).await?;
@@ -138,7 +140,7 @@ impl Call<'_> {
     }
 
     async fn read_file(&self, a: tools::ReadFile, cancelled: &CancellationToken) -> Answer {
-        let path = tools::path(&a.path)?;
+        let path = self.path("read", &a.path)?;
         let (granted, file, size) = self.open_for_reading(&path, cancelled).await?;
         let want = a.length.unwrap_or(MAX_READ).min(MAX_READ).min(size.saturating_sub(a.offset));
         let read = read_range(&file, a.offset, want);
@@ -165,7 +167,7 @@ impl Call<'_> {
     }
 
     async fn get_csv(&self, a: tools::GetCsv, cancelled: &CancellationToken) -> Answer {
-        let path = tools::path(&a.path)?;
+        let path = self.path("read", &a.path)?;
         let (granted, file, size) = self.open_for_reading(&path, cancelled).await?;
         if size > MAX_CSV {
             self.done(&granted, "read", &path, false, 0)?;
@@ -187,7 +189,7 @@ impl Call<'_> {
     }
 
     async fn write_file(&self, a: tools::WriteFile, append: bool, cancelled: &CancellationToken) -> Answer {
-        let path = tools::path(&a.path)?;
+        let path = self.path(if append { "append" } else { "write" }, &a.path)?;
         let bytes = decode(a.content, a.encoding)?;
         self.write(&path, &bytes, append, cancelled).await
     }
@@ -237,7 +239,7 @@ impl Call<'_> {
     }
 
     async fn delete(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
-        let path = tools::path(&a.path)?;
+        let path = self.path("delete", &a.path)?;
         let place = self.place(&path)?;
         let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &path))?;
         let granted = self.ask(self.deed("delete", &path, of_fs(&seen.object)), cancelled).await?;
@@ -254,7 +256,7 @@ impl Call<'_> {
     }
 
     async fn rename(&self, a: tools::Rename, cancelled: &CancellationToken) -> Answer {
-        let (from, to) = (tools::path(&a.from)?, tools::path(&a.to)?);
+        let (from, to) = (self.path("rename", &a.from)?, self.path("rename", &a.to)?);
         let (place, target) = (self.place(&from)?, self.place(&to)?);
         if place.mount.at != target.mount.at {
             return Err(Failure::new("other_mount", format!("{from} and {to} are in different mounts"))
@@ -300,7 +302,7 @@ impl Call<'_> {
     }
 
     async fn save_workbook(&self, a: tools::SaveWorkbook, cancelled: &CancellationToken) -> Answer {
-        let path = tools::path(&a.dest_path)?;
+        let path = self.path("write", &a.dest_path)?;
         if !path.to_lowercase().ends_with(".xlsx") {
             return Err(Failure::new("not_a_workbook", "save_workbook writes .xlsx files")
                 .advise("give a path that ends in .xlsx"));
@@ -331,7 +333,7 @@ impl Call<'_> {
     }
 
     async fn request_elevation(&self, a: tools::RequestElevation, cancelled: &CancellationToken) -> Answer {
-        let path = tools::path(a.path.trim_end_matches("/**").trim_end_matches("/*"))?;
+        let path = self.path("elevate", a.path.trim_end_matches("/**").trim_end_matches("/*"))?;
         let pattern = if a.path.ends_with("/**") || a.path.ends_with("/*") {
             format!(
                 "{}{}",
@@ -416,6 +418,23 @@ impl Call<'_> {
         Ok((granted, file, size))
     }
 
+    /// The path in its one normal form; an attempt with another one is a refusal with a record.
+    fn path(&self, action: &'static str, text: &str) -> Result<String, Failure> {
+        tools::path(text).map_err(|failure| {
+            let shown = crate::approvals::for_display(text, MAX_SHOWN);
+            self.refuse(action, &shown, failure)
+        })
+    }
+
+    fn refuse(&self, action: &'static str, path: &str, failure: Failure) -> Failure {
+        if let Err(failure) = self.session.authenticate() {
+            return failure;
+        }
+        let (rule, reasons) = (format!("broker.{}", failure.code), vec![failure.code.clone()]);
+        let deed = self.deed(action, path, Object::ABSENT);
+        self.broker.pipeline.refuse(self.session, &deed, Refusal { failure, rule, reasons }).failure
+    }
+
     fn place(&self, path: &str) -> Result<Place<'_>, Failure> {
         let (index, below) = self.session.mount_of(path).ok_or_else(|| not_here(path))?;
         let mount = self.session.mounts.get(index).ok_or_else(|| not_here(path))?;
@@ -436,8 +455,9 @@ impl Call<'_> {
             }
             at.push_str(name);
             if tree.attributes(&at).is_ok_and(|s| s.object.kind == FsKind::Symlink) && at != below {
-                return Err(Failure::new("through_a_link", format!("{path} leads through a link"))
-                    .advise("use the real path"));
+                let failure = Failure::new("through_a_link", format!("{path} leads through a link"))
+                    .advise("use the real path");
+                return Err(self.refuse("list", path, failure));
             }
         }
         Ok(())

@@ -4,12 +4,16 @@
 //! refusal is a result with `isError`, a reason code and the way out, so that the model reads it.
 
 mod calls;
+mod lines;
+mod rate;
 pub mod tools;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
+use parking_lot::Mutex;
 use rmcp::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
@@ -26,8 +30,6 @@ use crate::wire::Failure;
 pub const MAX_CONVERSATIONS: u32 = 64;
 /// Calls of one conversation in flight. Protects threads; beyond it a call is refused with `too_many_calls`.
 const MAX_IN_FLIGHT: u32 = 32;
-/// Longest message line. Protects memory: the conversation ends beyond it.
-const MAX_MESSAGE: usize = tools::MAX_ARGUMENTS + (1 << 16);
 
 /// Serve one conversation until the peer closes or the session ends. Blocks.
 ///
@@ -46,12 +48,12 @@ pub fn serve(
         session: Arc::clone(session),
         tools: tools::all().into(),
         in_flight: Arc::new(AtomicU32::new(0)),
+        rate: Arc::new(Mutex::new(rate::Bucket::full(Instant::now()))),
         pid,
     };
     runtime.block_on(async move {
         let (read, write) = tokio::net::UnixStream::from_std(stream)?.into_split();
-        let bounded = BoundedLines { inner: read, line: 0 };
-        match agent.serve((bounded, write)).await {
+        match agent.serve(lines::Lines::new(read, write)).await {
             // Either way the peer is gone; what it asked for was recorded as it happened.
             Ok(conversation) => drop(conversation.waiting().await),
             Err(error) => drop(error),
@@ -66,6 +68,7 @@ struct Agent {
     session: Arc<Session>,
     tools: Arc<[Tool]>,
     in_flight: Arc<AtomicU32>,
+    rate: Arc<Mutex<rate::Bucket>>,
     pid: Option<u32>,
 }
 
@@ -99,6 +102,11 @@ impl ServerHandler for Agent {
             let shown = crate::approvals::for_display(&request.name, 60);
             return Err(ErrorData::invalid_params(format!("there is no tool {shown:?}"), None));
         }
+        if let Err(wait) = self.rate.lock().take(Instant::now()) {
+            let fast = Failure::new("too_fast", "more calls than a conversation may make")
+                .advise(format!("wait {} ms", wait.as_millis() + 1));
+            return Ok(refused(&fast).into());
+        }
         if self.in_flight.fetch_add(1, Ordering::AcqRel) >= MAX_IN_FLIGHT {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
             let busy = Failure::new("too_many_calls", format!("{MAX_IN_FLIGHT} calls run already"))
@@ -127,33 +135,4 @@ fn refused(failure: &Failure) -> CallToolResult {
     let told: Value = json!({ "error": failure.code, "message": failure.message, "advice": failure.advice });
     result.meta = serde_json::from_value(json!({ "chaperone/refusal": told })).ok();
     result
-}
-
-/// Ends the conversation at a line longer than [`MAX_MESSAGE`] instead of collecting it.
-struct BoundedLines<R> {
-    inner: R,
-    line: usize,
-}
-
-impl<R: tokio::io::AsyncRead + Unpin> tokio::io::AsyncRead for BoundedLines<R> {
-    fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        std::task::ready!(std::pin::Pin::new(&mut self.inner).poll_read(context, buffer))?;
-        let fresh = buffer.filled().get(before..).unwrap_or_default();
-        match fresh.iter().rposition(|b| *b == b'\n') {
-            Some(end) => self.line = fresh.len() - end - 1,
-            None => self.line += fresh.len(),
-        }
-        if self.line > MAX_MESSAGE {
-            return std::task::Poll::Ready(Err(std::io::Error::new(
-                std::io::ErrorKind::InvalidData,
-                format!("a message longer than {MAX_MESSAGE} bytes"),
-            )));
-        }
-        std::task::Poll::Ready(Ok(()))
-    }
 }

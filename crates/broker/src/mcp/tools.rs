@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::wire::Failure;
 
-/// Largest argument document of one call, in bytes. A `write_file` of more goes through `stage_blob` in parts or
-/// through the file system.
+/// Largest argument document of one call, in bytes; protects memory. More is written in parts, or through the file
+/// system.
 pub const MAX_ARGUMENTS: usize = 16 << 20;
 /// Deepest nesting of arguments. No tool takes more than three levels.
 const MAX_DEPTH: usize = 16;

@@ -1,0 +1,142 @@
+//! Paths and sequences of changes against the merged view of a folder that has links out, and neighbours beside it.
+//! Each line is an operation: its first byte chooses, the rest is a path (two of them, parted by a tab, for a rename or
+//! a link). Nothing outside the folder is ever opened, listed or changed, and the folder itself is not changed either.
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use chaperone_fs::Tree;
+use chaperone_staging::validate_path;
+use libfuzzer_sys::fuzz_target;
+
+/// Operations of one input; more would only be slow.
+const MAX_OPERATIONS: usize = 40;
+const SECRET: &str = "nobody in a cell reads this";
+
+struct Place {
+    _own: tempfile::TempDir,
+    inside: PathBuf,
+    stage: PathBuf,
+    before: BTreeMap<PathBuf, String>,
+    /// Device and inode of what lies outside, where the links lead.
+    outside: Vec<(u64, u64)>,
+    top: PathBuf,
+}
+
+static PLACE: LazyLock<Place> = LazyLock::new(|| {
+    let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+    let own = tempfile::tempdir_in(base).expect("a folder");
+    let top = own.path().canonicalize().expect("it is there").join("top");
+    let (inside, outside) = (top.join("inside"), top.join("outside"));
+    for folder in [inside.join("docs/deep"), inside.join("out"), outside.clone()] {
+        fs::create_dir_all(folder).expect("a folder");
+    }
+    fs::write(outside.join("secret"), SECRET).expect("a file");
+    for file in ["a.txt", "docs/b.csv", "docs/deep/c", "out/d"] {
+        fs::write(inside.join(file), file).expect("a file");
+    }
+    for (target, link) in [
+        ("../outside", "way-out"),
+        ("../outside/secret", "docs/file-out"),
+        ("/etc", "etc"),
+        ("/proc/self/root", "magic"),
+        ("docs", "within"),
+        ("loop", "loop"),
+        ("a.txt", "out/nothing"),
+    ] {
+        symlink(target, inside.join(link)).expect("a link");
+    }
+    let stage = own.path().join("stage");
+    let before = listing(&top);
+    let secrets = [outside.join("secret"), outside, "/etc".into(), "/etc/passwd".into(), "/".into()];
+    let identity = |path: &PathBuf| fs::metadata(path).map(|m| (m.dev(), m.ino())).expect("it is there");
+    let outside = secrets.iter().map(identity).collect();
+    Place { inside, stage, before, outside, top, _own: own }
+});
+
+fuzz_target!(|data: &[u8]| {
+    let place = &*PLACE;
+    fs::remove_dir_all(&place.stage).ok();
+    let root: OwnedFd = fs::File::open(&place.inside).expect("the folder").into();
+    let tree = Tree::open(&place.stage, root).expect("a new stage");
+    for line in data.split(|b| *b == b'\n').take(MAX_OPERATIONS) {
+        let Some((operation, rest)) = line.split_first() else { continue };
+        let text = String::from_utf8_lossy(rest);
+        // Only normalised paths reach the tree; the two checks that see to it are targets themselves.
+        let (first, second) = text.split_once('\t').unwrap_or((&text, "a.txt"));
+        if !normal(first) || (matches!(operation % 10, 7) && !normal(second)) {
+            // Those that do not, must at least never be opened outside.
+            look(place, &tree, first);
+            continue;
+        }
+        match operation % 10 {
+            0..=2 => look(place, &tree, first),
+            3 => drop(tree.create(first, 0o644).map(|opened| is_ours(place, &opened.file))),
+            4 => drop(tree.copy_up(first, None, false).map(|opened| is_ours(place, &opened.file))),
+            5 => drop(tree.make_dir(first, 0o755)),
+            6 => drop(tree.make_link(first, second)),
+            7 => drop(tree.rename(first, second, operation & 0x80 != 0)),
+            8 => drop(tree.remove_file(first)),
+            _ => drop(tree.remove_dir(first)),
+        }
+        look(place, &tree, first);
+    }
+    let changes = tree.changes().expect("what was staged can be told");
+    for change in &changes {
+        change.validate().expect("what is staged is well formed");
+    }
+    drop(tree);
+    // The stage can be opened again and says the same.
+    let root: OwnedFd = fs::File::open(&place.inside).expect("the folder").into();
+    let again = Tree::open(&place.stage, root).expect("the stage it left");
+    assert_eq!(again.changes().expect("what was staged can be told").len(), changes.len());
+    assert_eq!(listing(&place.top), place.before, "the person's folder was changed");
+});
+
+fn normal(path: &str) -> bool {
+    validate_path(path).is_ok()
+}
+
+fn look(place: &Place, tree: &Tree, path: &str) {
+    if let Ok(opened) = tree.open_file(path) {
+        is_ours(place, &opened.file);
+    }
+    if let Ok(seen) = tree.attributes(path) {
+        assert!(!place.outside.contains(&(seen.object.dev, seen.object.ino)), "{path:?} leads outside");
+    }
+    tree.read_link(path).ok();
+    if let Ok(entries) = tree.list(path) {
+        for (name, seen) in entries {
+            let outside = place.outside.contains(&(seen.object.dev, seen.object.ino));
+            assert!(!outside, "listed {name:?} of outside in {path:?}");
+        }
+    }
+}
+
+/// The open file lies in the folder or on the stage, whatever name led to it.
+fn is_ours(place: &Place, file: &fs::File) {
+    let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("an open file");
+    assert!(real.starts_with(&place.inside) || real.starts_with(&place.stage), "opened {}", real.display());
+}
+
+/// Every object below a folder, links not followed, with what would show a change.
+fn listing(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").flatten() {
+            let seen = entry.metadata().expect("an entry");
+            if seen.is_dir() {
+                folders.push(entry.path());
+            }
+            let times = (seen.mtime(), seen.mtime_nsec(), seen.ctime(), seen.ctime_nsec());
+            all.insert(entry.path(), format!("{} {} {:o} {times:?}", seen.ino(), seen.len(), seen.mode()));
+        }
+    }
+    all
+}

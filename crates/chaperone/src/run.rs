@@ -227,9 +227,13 @@ fn installation(program: &OsStr) -> Vec<PathBuf> {
     if ["/usr", "/bin", "/sbin", "/lib", "/opt"].iter().any(|s| real.starts_with(s)) {
         return Vec::new();
     }
-    // npm, pipx, pyenv, cargo: the nearest folder that is an installation by itself.
+    // A package of npm's needs those that it depends on: everything in the outermost `node_modules`.
+    if let Some(modules) = real.ancestors().filter(|f| f.ends_with("node_modules")).last() {
+        return vec![modules.to_owned()];
+    }
+    // pipx, pyenv, cargo: the nearest folder that is an installation by itself.
     let whole = real.ancestors().skip(1).find(|folder| {
-        let marks = ["node_modules", "pyvenv.cfg", "package.json"];
+        let marks = ["pyvenv.cfg", "package.json"];
         marks.iter().any(|m| folder.join(m).exists())
             || (folder.join("bin").is_dir() && folder.join("lib").is_dir())
     });

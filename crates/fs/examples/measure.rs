@@ -25,7 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["open", file, rounds] => open(file, rounds.parse()?),
         ["read", file, rounds] => read(file, rounds.parse()?),
         ["rpc", path, rounds] => rpc(path, rounds.parse()?),
-        _ => Err("measure spawn ROUNDS COMMAND… | open FILE ROUNDS | read FILE ROUNDS | rpc PATH ROUNDS".into()),
+        _ => {
+            Err("measure spawn ROUNDS COMMAND… | open FILE ROUNDS | read FILE ROUNDS | rpc PATH ROUNDS"
+                .into())
+        }
     }
 }
 
@@ -55,7 +58,12 @@ fn spawn(rounds: usize, commands: &[&str]) -> Result<(), Box<dyn Error>> {
         let first = times.first().copied().unwrap_or_default();
         times.sort_unstable();
         let least = times.first().copied().unwrap_or_default();
-        println!("{:.3} {:.3} {:.3}", at(times, 0.5) * 1e3, least.as_secs_f64() * 1e3, first.as_secs_f64() * 1e3);
+        println!(
+            "{:.3} {:.3} {:.3}",
+            at(times, 0.5) * 1e3,
+            least.as_secs_f64() * 1e3,
+            first.as_secs_f64() * 1e3
+        );
     }
     Ok(())
 }

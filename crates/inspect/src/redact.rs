@@ -6,7 +6,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use crate::Detectors;
 use crate::extract::{ExtractError, Limits, RedactionReport, inspect_file, rewrite};
 
-/// Writes the redacted form of `file` to the empty file `out` and inspects that again.
+/// Writes the redacted form of `file` to `out`, which is emptied first, and inspects that again.
 ///
 /// # Errors
 /// When the format cannot be kept or something would remain; `out` then holds nothing.
@@ -35,6 +35,9 @@ fn write_and_check(
     if let Some(error) = before.error() {
         return Err(ExtractError::NotRedactable(error.to_string()));
     }
+    // An earlier attempt may have died half-way.
+    out.set_len(0)?;
+    out.seek(SeekFrom::Start(0))?;
     let mut buffered = BufWriter::new(out);
     let replaced = rewrite(detectors, file, name, limits, &mut buffered)?;
     buffered.flush()?;

@@ -135,21 +135,31 @@ impl WorkerPool {
     fn ask(&self, request: &Request, file: &File, files: &[BorrowedFd<'_>]) -> Result<Answer, InspectError> {
         let mib = u32::try_from(file.metadata().map_or(0, |m| m.len()) >> 20).unwrap_or(u32::MAX);
         let time = self.time.saturating_add(TIME_PER_MIB.saturating_mul(mib));
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // One that died while it was idle costs nothing.
-        if idle.as_mut().is_some_and(|w| !matches!(w.child.try_wait(), Ok(None))) {
-            idle = None;
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(worker) = idle {
+            match self.ask_worker(worker, request, files, time) {
+                // Whatever befell one that was idle says nothing about this file: a fresh one is asked.
+                Err(InspectError::Lost) => {}
+                answered => return answered,
+            }
         }
-        let worker = match idle {
-            Some(worker) => worker,
-            None => (self.spawn)().map_err(InspectError::Start)?,
-        };
+        let worker = (self.spawn)().map_err(InspectError::Start)?;
+        self.ask_worker(worker, request, files, time)
+    }
+
+    /// One question to one worker, which is kept only when it answered.
+    fn ask_worker(
+        &self,
+        worker: Worker,
+        request: &Request,
+        files: &[BorrowedFd<'_>],
+        time: Duration,
+    ) -> Result<Answer, InspectError> {
         send(&worker.socket, request, files).map_err(|_| InspectError::Lost)?;
         let deadline = Instant::now() + time;
         wait(&worker.socket, deadline).then_some(()).ok_or(InspectError::Time(time))?;
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         worker.socket.set_read_timeout(Some(left)).map_err(|_| InspectError::Lost)?;
-        // A worker that failed once is dropped, and with that killed.
         let (answer, _) =
             receive::<Answer>(&worker.socket).map_err(|_| InspectError::Lost)?.ok_or(InspectError::Lost)?;
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

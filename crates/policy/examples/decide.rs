@@ -12,7 +12,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let finding = json!({ "detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.9, "count": 60 });
     let requests = [
         ("read", input("read", "/workspace/reports/sales.csv", json!([])), Effect::Allow),
-        ("read with findings", input("read", "/workspace/reports/employees.csv", json!([finding])), Effect::Ask),
+        (
+            "read with findings",
+            input("read", "/workspace/reports/employees.csv", json!([finding])),
+            Effect::Ask,
+        ),
         ("write", input("write", "/workspace/out/table.xlsx", json!([])), Effect::Allow),
     ];
     for (name, input, expected) in requests {

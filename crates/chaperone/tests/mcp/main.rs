@@ -1,5 +1,7 @@
 //! The narrow RPC, driven through the real binary: schemas, limits, cancellation, hostile input.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod parity;
 mod support;
 
 use std::fmt::Write as _;

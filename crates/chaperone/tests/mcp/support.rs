@@ -37,6 +37,13 @@ impl Machine {
         std::fs::write(path, content).unwrap();
     }
 
+    pub fn profile(&self, name: &str, text: &str) {
+        // The first command makes the folders.
+        self.ask(&["sessions", "--json"]);
+        std::fs::write(self.folder.path().join("home/config/profiles").join(format!("{name}.toml")), text)
+            .unwrap();
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
@@ -55,6 +62,17 @@ impl Machine {
         let out = self.run(arguments);
         assert!(out.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
         serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// Whether cells can run here; where CI could, they must.
+    pub fn has_cells(&self, test: &str) -> bool {
+        let doctor = self.run(&["doctor"]);
+        if doctor.status.success() {
+            return true;
+        }
+        assert!(std::env::var_os("CI").is_none(), "{}", String::from_utf8_lossy(&doctor.stdout));
+        println!("SKIPPED {test}: no cell can run here; see chaperone doctor");
+        false
     }
 
     /// An MCP conversation outside a cell.

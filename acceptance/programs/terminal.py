@@ -1,0 +1,219 @@
+"""The agent's terminal, driven as a person would from a real pseudo-terminal. Usage: terminal.py CHAPERONE WORK"""
+import fcntl, os, pty, re, select, signal, struct, subprocess, sys, termios, time, traceback
+
+CHAPERONE, WORK = sys.argv[1], sys.argv[2]
+DOCS = os.path.join(WORK, "terminal")
+LIMIT = 30
+
+
+class Screen:
+    """A program on a pseudo-terminal of ours."""
+
+    def __init__(self, *command, rows=40, columns=100):
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "xterm"
+            os.execv(command[0], command)
+        self.seen = b""
+        self.resize(rows, columns)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.kill(self.pid, signal.SIGWINCH)
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def until(self, pattern, limit=LIMIT):
+        """What was shown up to a match of `pattern`; it is taken away."""
+        end = time.monotonic() + limit
+        while True:
+            found = re.search(pattern.encode(), self.seen)
+            if found:
+                shown, self.seen = self.seen[: found.end()], self.seen[found.end():]
+                return shown.decode(errors="replace")
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.master], [], [], left)[0]:
+                raise AssertionError(f"{pattern!r} did not appear in {self.seen[-600:]!r}")
+            try:
+                self.seen += os.read(self.master, 65536)
+            except OSError:
+                raise AssertionError(f"it ended before {pattern!r}: {self.seen[-600:]!r}")
+
+    def end(self):
+        try:
+            while os.read(self.master, 65536):
+                pass
+        except OSError:
+            pass
+        return os.waitpid(self.pid, 0)[1]
+
+
+def shell(*options):
+    screen = Screen(CHAPERONE, "run", "--workspace", DOCS, *options, "--", "bash", "--norc", "--noprofile")
+    screen.until(r"\$ ")
+    screen.type("PS1=READY'> '\n")
+    screen.until(r"READY> ")
+    return screen
+
+
+def run(screen, command):
+    screen.type(command + "\n")
+    return screen.until(r"READY> ")
+
+
+CLAIMS = []
+
+
+def claim(f):
+    CLAIMS.append(f)
+    return f
+
+
+@claim
+def the_agent_has_a_terminal_of_its_own_with_the_size_of_ours_and_follows_it():
+    s = shell()
+    assert "40 100" in run(s, "stty size")
+    assert "/dev/pts/0" in run(s, "tty")
+    s.resize(33, 77)
+    for _ in range(50):
+        if "33 77" in run(s, "stty size"):
+            break
+    else:
+        raise AssertionError("the size did not follow")
+    run(s, "ls -l /proc/self/fd")
+    s.type("exit 3\n")
+    assert os.waitstatus_to_exitcode(s.end()) == 3
+
+
+@claim
+def ctrl_c_and_job_control_work():
+    s = shell()
+    s.type("sleep 1000\n")
+    s.until("sleep 1000")
+    time_to_start = time.monotonic()
+    while "sleep" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout:
+        assert time.monotonic() - time_to_start < LIMIT
+    s.type("\x03")
+    s.until(r"READY> ")
+    s.type("cat\n")
+    s.until("cat")
+    s.type("one\n")
+    s.until("one\r\none")
+    s.type("\x1a")
+    s.until("Stopped")
+    s.until(r"READY> ")
+    assert "cat" in run(s, "jobs")
+    s.type("fg\n")
+    s.until("cat")
+    s.type("two\n")
+    s.until("two\r\ntwo")
+    s.type("\x04")
+    s.until(r"READY> ")
+    s.type("exit\n")
+    assert s.end() == 0
+
+
+@claim
+def vim_edits_a_file():
+    s = shell()
+    s.type("vim -u NONE -N edited.txt\n")
+    s.until(r"edited\.txt")
+    s.type("iwritten in vim\x1b:wq\r")
+    s.until(r"READY> ")
+    assert "written in vim" in run(s, "cat edited.txt")
+    s.type("exit\n")
+    assert s.end() == 0
+
+
+@claim
+def hostile_sequences_do_not_reach_the_persons_terminal():
+    s = shell()
+    shown = run(s, r"printf '\033]52;c;aGF4\007\033]0;pwned\007\033[6n\033[c\033P+q544e\033\\\033[21t\033[31mred\033[0m done\n'")
+    shown += run(s, "echo next")
+    for hostile in ["\x1b]52", "\x1b]0;", "\x1b[6n", "\x1b[c", "\x1bP", "\x1b[21t"]:
+        assert hostile not in shown, (hostile, shown)
+    assert "\x1b[31mred" in shown, shown
+    s.type("exit\n")
+    assert s.end() == 0
+
+
+def personal():
+    with open(os.path.join(DOCS, "personal.csv"), "w") as f:
+        f.write("name,ssn\nAda Lovelace,536-22-8145\nBob Byte,612-33-1234\n")
+
+
+@claim
+def an_ask_puts_the_screen_aside_and_brings_it_back():
+    personal()
+    s = shell()
+    s.type("cat personal.csv\n")
+    shown = s.until(r"\[N\]o: ")
+    for part in ["\x1b[?1049h", "/workspace/personal.csv", "personal_data", "us_ssn", "cat personal.csv"]:
+        assert part in shown, (part, shown)
+    s.type("r\n")
+    shown = s.until(r"READY> ")
+    assert "\x1b[?1049l" in shown and "name,ssn" in shown and "536-22-8145" not in shown, shown
+    s.type("exit\n")
+    assert s.end() == 0
+    s = shell()
+    s.type("cat personal.csv\n")
+    s.until(r"\[N\]o: ")
+    s.type("n\n")
+    assert "Permission denied" in s.until(r"READY> ")
+    s.type("cat personal.csv\n")
+    s.until(r"\[N\]o: ")
+    s.type("o\n")
+    assert "536-22-8145" in s.until(r"READY> ")
+    s.type("exit\n")
+    assert s.end() == 0
+
+
+@claim
+def what_was_typed_before_an_ask_does_not_answer_it():
+    personal()
+    s = shell()
+    s.type("cat personal.csv\no\no\no\n")
+    s.until(r"\[N\]o: ")
+    s.type("n\n")
+    shown = s.until(r"READY> ")
+    assert "536-22-8145" not in shown, shown
+    s.type("exit\n")
+    s.end()
+
+
+@claim
+def the_answer_may_come_from_another_terminal():
+    personal()
+    s = Screen(CHAPERONE, "run", "--workspace", DOCS, "--", "sh", "-c", "cat personal.csv > /tmp/x 2>&1; wc -l < /tmp/x; grep -c 536- /tmp/x; exit 0")
+    watch = subprocess.Popen([CHAPERONE, "approvals", "--watch"], stdout=subprocess.PIPE, text=True)
+    s.until(r"\[N\]o: ")
+    line = ""
+    while "request " not in line:
+        line = watch.stdout.readline()
+        assert line
+    request = re.search(r"request ([0-9a-f]+)", line).group(1)
+    subprocess.run([CHAPERONE, "approve", request, "--redact"], check=True, capture_output=True)
+    watch.terminate()
+    s.type("\n")
+    shown = s.until(r"3\r\n0\r\n")
+    s.end()
+
+
+def main():
+    failed = 0
+    for f in CLAIMS:
+        subprocess.run(["rm", "-rf", DOCS])
+        os.makedirs(DOCS)
+        name = f.__name__.replace("_", " ")
+        try:
+            f()
+            print(f"ok {name}", flush=True)
+        except BaseException:
+            refused = subprocess.run([CHAPERONE, "why"], capture_output=True, text=True).stdout[-600:]
+            failed += 1
+            print(f"FAILED {name}\n{traceback.format_exc()[-900:]}{refused}", flush=True)
+    sys.exit(failed != 0)
+
+
+main()

@@ -504,9 +504,9 @@ fn the_limit_on_processes_stops_a_fork_bomb() {
     if !can_launch("the_limit_on_processes_stops_a_fork_bomb") {
         return;
     }
-    let word = format!("62{}", std::process::id());
-    let script =
-        format!("n=0; while [ $n -lt 200 ]; do sleep {word} & n=$((n+1)); done; jobs -p | wc -l; exit 0");
+    // Long enough that a watcher looks, short enough that a bomb without a limit is a failure and no hang.
+    let word = format!("20.62{}", std::process::id());
+    let script = format!("n=0; while [ $n -lt 200 ]; do sleep {word} & n=$((n+1)); done; wait");
     let done = Command::new(bare()).args(["sh", "-c", &script]).env("CELL_PROCESSES", "24").output().unwrap();
     until("the end of the bomb", || processes_with(&word).is_empty());
     // A group refuses the fork; a watched sum ends the cell.

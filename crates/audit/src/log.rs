@@ -128,7 +128,12 @@ impl Log {
         if had || cut > 0 {
             core.record_opening(&lost, cut)?;
         }
-        core.publish()?;
+        // The first one is signed at once: from then on a log without a checkpoint is one that somebody cut.
+        if dir.join("checkpoint").exists() {
+            core.publish()?;
+        } else {
+            core.checkpoint()?;
+        }
         let worker = Arc::clone(&core);
         let thread = std::thread::Builder::new()
             .name("audit-publish".into())

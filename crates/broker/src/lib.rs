@@ -7,6 +7,7 @@
 
 pub mod approvals;
 pub mod bus;
+pub mod caches;
 pub mod clock;
 pub mod commit;
 pub mod difference;
@@ -18,6 +19,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod mcp;
 pub mod pipeline;
+pub mod policy_files;
 pub mod profile;
 pub mod program;
 pub mod records;

@@ -27,7 +27,7 @@ use crate::records::Records;
 use crate::server::Broker;
 use crate::session::{Counters, LiveMount, Record, Session, State};
 use crate::wire::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind};
-use crate::{mcp, workspace};
+use crate::{caches, mcp, workspace};
 
 /// Sessions that run at once. Protects descriptors and threads.
 const MAX_SESSIONS: usize = 64;
@@ -35,16 +35,6 @@ const MAX_SESSIONS: usize = 64;
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// Refused calls recorded one by one for each kind; further ones at powers of two, with their count.
 const RECORDED_CALLS: u64 = 4;
-/// The caches of known tools, relative to the home.
-const CACHES: &[(&str, &[&str])] = &[
-    ("cargo", &[".cargo/registry", ".cargo/git"]),
-    ("npm", &[".npm"]),
-    ("pip", &[".cache/pip"]),
-    ("uv", &[".cache/uv"]),
-    ("go", &["go/pkg/mod", ".cache/go-build"]),
-    ("gradle", &[".gradle/caches"]),
-    ("maven", &[".m2/repository"]),
-];
 
 /// Decide everything about a session before there is a cell.
 ///
@@ -103,7 +93,13 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         blobs: Mutex::default(),
     });
     save(&session)?;
-    let opened = plan(&session, asked)?;
+    let in_use = broker.sessions.read().values().any(|s| {
+        *s.state.read() != State::Ended
+            && s.workspace == session.workspace
+            && s.profile.name == session.profile.name
+    });
+    let caches = caches::plan(&session, &broker.dirs.state.join("caches"), in_use)?;
+    let opened = plan(&session, asked, caches)?;
     broker.sessions.write().insert(id, session);
     Ok(opened)
 }
@@ -124,7 +120,7 @@ fn prepare_mount(mount: &mut LiveMount) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plan(session: &Session, asked: &OpenSession) -> Result<Opened, Failure> {
+fn plan(session: &Session, asked: &OpenSession, caches: Vec<PlanCache>) -> Result<Opened, Failure> {
     let limits = &session.profile.limits;
     let wrong = |m: String| Failure::new("bad_profile", m);
     let mut environment: std::collections::BTreeMap<String, String> = asked
@@ -148,7 +144,7 @@ fn plan(session: &Session, asked: &OpenSession) -> Result<Opened, Failure> {
     Ok(Opened {
         session: session.id.clone(),
         mounts,
-        caches: caches(session)?,
+        caches,
         environment,
         workdir: if session.mounts.iter().any(|m| m.at == "/workspace") {
             "/workspace".into()
@@ -163,31 +159,6 @@ fn plan(session: &Session, asked: &OpenSession) -> Result<Opened, Failure> {
         require_landlock: session.profile.require.landlock,
         require_cgroup: session.profile.require.cgroup,
     })
-}
-
-fn caches(session: &Session) -> Result<Vec<PlanCache>, Failure> {
-    let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
-    let mut found = Vec::new();
-    for tool in &session.profile.cache.tools {
-        let Some((_, places)) = CACHES.iter().find(|(name, _)| name == tool) else {
-            return Err(Failure::new("bad_profile", format!("cache.tools: {tool:?} is not a known tool"))
-                .advise(format!(
-                    "known are: {}",
-                    CACHES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-                )));
-        };
-        for (i, place) in places.iter().enumerate() {
-            let layer = session.dir.join("caches").join(format!("{tool}-{i}"));
-            let (upper, work) = (layer.join("upper"), layer.join("work"));
-            for dir in [&upper, &work] {
-                std::fs::create_dir_all(dir)
-                    .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", dir.display())))?;
-            }
-            let lower = home.as_ref().map(|h| h.join(place)).filter(|p| p.is_dir());
-            found.push(PlanCache { at: (*place).to_owned(), lower, upper, work });
-        }
-    }
-    Ok(found)
 }
 
 /// What cell-init tells.
@@ -427,6 +398,7 @@ pub fn finish(broker: &Arc<Broker>, session: &Arc<Session>) {
         rustix::net::shutdown(&channel, rustix::net::Shutdown::Both).ok();
     }
     *session.init_pidfd.lock() = None;
+    caches::discard(session);
     let payload = json!({ "cause": cause, "code": code });
     // The session is over whether or not this can be written; a broken log denies whatever comes next.
     broker.pipeline.records.event(session, "end", &session.id, &payload, Durability::Synced).ok();

@@ -404,11 +404,15 @@ impl Pipeline {
             AskMode::Wait => {}
         }
         if decision.effect == Effect::StepUp && !self.vault.second_factor().map_err(plain)? {
-            return Err(unanswered(
+            let mut refusal = unanswered(
                 "no_second_factor",
-                "this needs a second factor and none is enrolled; enrol a PIN with: chaperone vault pin",
+                "this needs the person's second factor, and none is enrolled",
                 &decision,
-            ));
+            );
+            refusal.failure.advice = Some(
+                "go on without it; the person enrols a PIN as second factor with: chaperone vault pin".into(),
+            );
+            return Err(refusal);
         }
         session.counters.asked.fetch_add(1, Ordering::Relaxed);
         let ask = self.describe(session, deed, &decision, inspected.as_deref(), redactable)?;

@@ -113,6 +113,9 @@ impl Default for Environment {
 pub struct Cache {
     #[serde(default)]
     pub tools: Vec<String>,
+    /// What a session adds is there for the next one over the same workspace; never in the person's own cache.
+    #[serde(default)]
+    pub keep: bool,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -281,6 +281,34 @@ impl Records {
         self.append(entry, Some(payload), durability)
     }
 
+    /// Record that another set of policies comes into force, on disk before it does.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn policy_changes(&self, revision: &str) -> Result<u64, Failure> {
+        let entry = Entry {
+            time_ms: clock::unix_ms(),
+            session: String::new(),
+            agent: String::new(),
+            source: Source::Broker,
+            source_seq: None,
+            class_uid: class::API,
+            phase: Phase::Event,
+            intent: None,
+            action: "policy".to_owned(),
+            effect: "allow".to_owned(),
+            reasons: Vec::new(),
+            rule: None,
+            technique: None,
+            severity: Severity::Informational,
+            resource: revision.to_owned(),
+            policy_rev: Some(self.policy_rev.read().clone()),
+            capability: None,
+            approval: None,
+        };
+        self.append(entry, None, Durability::Synced)
+    }
+
     /// Tell the watchers; never instead of recording.
     pub fn tell(&self, session: &Session, event: impl FnOnce() -> Value) {
         self.tell_all(session, false, event());

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::{Durability, Log, Options};
 use chaperone_inspect::{Detectors, Worker, WorkerPool};
-use chaperone_policy::{Kind, Source, Store};
+use chaperone_policy::Store;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 
@@ -26,12 +25,10 @@ use crate::pipeline::Pipeline;
 use crate::records::Records;
 use crate::session::{Session, State};
 use crate::wire::{self, Failure, Reply, Request};
-use crate::{clock, grants, lifecycle, mcp};
+use crate::{clock, grants, lifecycle, mcp, policy_files};
 
 /// Commands answered at once. Protects threads; beyond it a connection is closed.
 const MAX_CONNECTIONS: usize = 256;
-/// Largest policy file read.
-const MAX_POLICY: u64 = 4 << 20;
 /// How often a watcher that hears nothing is looked at.
 const WATCH_TICK: Duration = Duration::from_millis(500);
 
@@ -114,7 +111,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     })?;
     let bus = Arc::new(Bus::default());
     let records = Arc::new(Records::new(Arc::new(log), Arc::clone(&vault), Arc::clone(&bus)));
-    let (policy, problems) = Store::new(policy_sources(&dirs)?);
+    let (policy, problems) = Store::new(policy_files::sources(&dirs)?);
     for problem in &problems {
         bus.tell("", false, &json!({ "kind": "policy_problem", "problem": problem.to_string() }));
     }
@@ -145,43 +142,8 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     let listener = UnixListener::bind(&path)
         .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
     let broker = Arc::new(Broker { dirs, pipeline, vault, issuer, bus, sessions: RwLock::default() });
+    policy_files::watch(&broker)?;
     Ok((broker, listener))
-}
-
-/// The policies that ship, and the person's own.
-///
-/// # Errors
-/// `policy_unreadable`.
-pub fn policy_sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
-    let mut sources = chaperone_policy::Engine::builtin_sources();
-    let folder = dirs.config.join("policies");
-    let unreadable = |e: std::io::Error, p: &std::path::Path| {
-        Failure::new("policy_unreadable", format!("{}: {e}", p.display()))
-    };
-    let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(unreadable(e, &folder)),
-    };
-    files.sort();
-    for path in files {
-        let kind = match path.extension().and_then(|e| e.to_str()) {
-            Some("rego") => Kind::Rego,
-            Some("json") => Kind::Json,
-            Some("yaml" | "yml") => Kind::Yaml,
-            _ => continue,
-        };
-        let size = std::fs::metadata(&path).map_err(|e| unreadable(e, &path))?.len();
-        if size > MAX_POLICY {
-            return Err(Failure::new(
-                "policy_unreadable",
-                format!("{}: larger than {MAX_POLICY} bytes", path.display()),
-            ));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|e| unreadable(e, &path))?;
-        sources.push(Source { name: path.display().to_string(), text, kind });
-    }
-    Ok(sources)
 }
 
 /// Soft limit of descriptors up to the hard one: snapshots, handles and cells need some.
@@ -388,15 +350,7 @@ impl Connection {
                 broker.vault.client().pin_set(old.as_deref(), &pin).map_err(crate::keys::failure)?;
                 Ok(json!({}))
             }
-            Request::Reload => {
-                let sources = policy_sources(&broker.dirs)?;
-                broker.pipeline.policy.reload(sources).map_err(|problems| {
-                    let all = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-                    Failure::new("policy_error", format!("the policies stay as they were:\n{all}"))
-                })?;
-                broker.pipeline.records.set_policy(broker.pipeline.policy.current().revision());
-                Ok(json!({ "revision": broker.pipeline.policy.current().revision() }))
-            }
+            Request::Reload => Ok(json!({ "revision": policy_files::reload(broker)? })),
             Request::Watch { .. } | Request::Mcp { .. } => Err(Failure::new("bad_request", "not here")),
         }
     }

@@ -101,6 +101,7 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
     let started = group
         .add(init_pid)
         .and_then(|()| map_ids(init_pid, as_root))
+        .and_then(|()| give_layers(plan, init_pid, as_root))
         .and_then(|()| send(&reports, b"mapped"))
         .and_then(|()| ready(&reports));
     let (landlock, fds) = match started {
@@ -179,9 +180,26 @@ fn end(pid: i32) {
     drop(wait_child(pid, true));
 }
 
+/// The uid, and gid, of an agent that root starts.
+fn outer_id(pid: i32) -> u32 {
+    ROOT_UID_BASE + u32::try_from(pid).unwrap_or(0)
+}
+
+/// What an agent writes to its layers is its own, also when root starts it.
+fn give_layers(plan: &Plan, pid: i32, as_root: bool) -> Result<(), SetupError> {
+    if !as_root {
+        return Ok(());
+    }
+    let id = Some(outer_id(pid));
+    plan.caches.iter().flat_map(|c| [&c.upper, &c.work]).try_for_each(|layer| {
+        std::os::unix::fs::chown(layer, id, id)
+            .map_err(|e| SetupError::new(format!("give {} to the agent: {e}", layer.display())))
+    })
+}
+
 /// An ordinary user maps their own ids; root gives the agent a uid of its own.
 fn map_ids(pid: i32, as_root: bool) -> Result<(), SetupError> {
-    let outer = |own: u32| if as_root { ROOT_UID_BASE + u32::try_from(pid).unwrap_or(0) } else { own };
+    let outer = |own: u32| if as_root { outer_id(pid) } else { own };
     let uid = outer(rustix::process::geteuid().as_raw());
     let gid = outer(rustix::process::getegid().as_raw());
     let write = |file: &str, text: String| {

@@ -100,6 +100,8 @@ pub struct Sources {
     devices: Vec<(&'static str, OwnedFd)>,
     fuse: Vec<OwnedFd>,
     overlays: Vec<(PathBuf, [OwnedFd; 3])>,
+    /// Folders of the session's own, writable.
+    layers: Vec<(PathBuf, OwnedFd)>,
 }
 
 impl Sources {
@@ -108,8 +110,14 @@ impl Sources {
     /// # Errors
     /// What is missing, with the line that mends it.
     pub fn open(plan: &Plan) -> Result<Self, SetupError> {
-        let mut sources =
-            Self { trees: vec![], links: vec![], devices: vec![], fuse: vec![], overlays: vec![] };
+        let mut sources = Self {
+            trees: vec![],
+            links: vec![],
+            devices: vec![],
+            fuse: vec![],
+            overlays: vec![],
+            layers: vec![],
+        };
         // What happens to mounts in here must never travel out.
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .map_err(failed("make mounts private"))?;
@@ -150,12 +158,13 @@ impl Sources {
             }
         }
         for cache in &plan.caches {
-            let lower = match &cache.lower {
-                Some(lower) => folder(lower)?,
-                // Nothing of the person's: a folder that is always empty below the layer.
-                None => folder(Path::new("/proc/sys/fs/binfmt_misc"))?,
-            };
-            sources.overlays.push((cache.at.clone(), [lower, folder(&cache.upper)?, folder(&cache.work)?]));
+            match &cache.lower {
+                Some(lower) => sources
+                    .overlays
+                    .push((cache.at.clone(), [folder(lower)?, folder(&cache.upper)?, folder(&cache.work)?])),
+                // Nothing of the person's lies below.
+                None => sources.layers.push((cache.at.clone(), clone_tree(&cache.upper)?)),
+            }
         }
         Ok(sources)
     }
@@ -192,6 +201,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     proc_and_pts()?;
     for (at, [lower, upper, work]) in &sources.overlays {
         overlay(at, lower, upper, work)?;
+    }
+    for (at, layer) in &sources.layers {
+        attach(layer, at, false)?;
     }
     let mut fuse = sources.fuse.into_iter();
     let mut served = Vec::new();

@@ -49,7 +49,15 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
         paths: args.paths.clone(),
         force: args.force,
     };
-    print_report(&Broker::reach()?.ask(&request)?, args.json)
+    let answer = Broker::reach()?.ask(&request)?;
+    let code = print_report(&answer, args.json)?;
+    let kept = answer.as_array().is_some_and(|l| l.iter().any(|c| show::text(c, "state") == "conflict"));
+    if kept && !args.json {
+        eprintln!(
+            "chaperone: what you changed since is kept; --force puts the earlier version there all the same, and keeps yours for another undo"
+        );
+    }
+    Ok(code)
 }
 
 /// Print what became of each path; 1 when any was refused or in conflict.

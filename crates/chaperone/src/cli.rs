@@ -328,6 +328,8 @@ pub enum Policy {
         #[arg(long = "data")]
         files: Vec<PathBuf>,
     },
+    /// Put the installed policies into force now, or say why they cannot be (a changed file is noticed without it)
+    Reload,
     /// Say which rule decides an input and what would change it
     Explain {
         #[arg(long)]

@@ -22,8 +22,13 @@ impl Broker {
     /// Connect to the broker; start it when none runs.
     ///
     /// # Errors
-    /// When it cannot be started; the broker's own first words say why.
+    /// In a cell; and when it cannot be started: the broker's own first words say why.
     pub fn reach() -> Result<Self, Report> {
+        if crate::mcp::inside_a_cell() {
+            return Err(Report::new(
+                "this is a cell: chaperone mcp and chaperone why work in here, the rest is the person's",
+            ));
+        }
         let dirs = Dirs::from_environment().map_err(Report::of)?;
         dirs.prepare().map_err(Report::of)?;
         if let Some(there) = Self::running(&dirs)? {

@@ -33,8 +33,12 @@ pub fn inventory(args: &Inventory) -> Result<u8, Report> {
         None => Profile::names(&folder),
     };
     for name in names {
-        let profile = Profile::find(&name, &folder).map_err(Report::of)?;
-        rows.extend(of_profile(&profile));
+        match Profile::find(&name, &folder) {
+            Ok(profile) => rows.extend(of_profile(&profile)),
+            Err(e) if args.profile.is_some() => return Err(Report::of(e)),
+            Err(e) => rows.push(json!({ "risk": "low", "of": format!("profile {name}"),
+                "capability": "none: it cannot be used", "on": e.to_string(), "why": e.to_string() })),
+        }
     }
     if args.profile.is_none() {
         rows.extend(found_here());

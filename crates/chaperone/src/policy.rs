@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use chaperone_broker::dirs::Dirs;
-use chaperone_broker::server::policy_sources;
+use chaperone_broker::policy_files;
+use chaperone_broker::wire::Request;
 use chaperone_policy::{Engine, Kind, Problem, Source};
 use serde_json::{Value, json};
 
 use crate::cli::Policy;
+use crate::connect::Broker;
 use crate::report::Report;
 use crate::show;
 
@@ -19,6 +21,11 @@ pub fn policy(command: &Policy) -> Result<u8, Report> {
             let input = input.as_deref().map(read_json).transpose()?;
             let result = chaperone_policy::eval(&sources(files)?, query, input.as_ref()).map_err(all)?;
             show::json(&result);
+            Ok(0)
+        }
+        Policy::Reload => {
+            let answer = Broker::reach()?.ask(&Request::Reload)?;
+            println!("in force: {}", show::text(&answer, "revision"));
             Ok(0)
         }
         Policy::Explain { input, files, json } => explain(&read_json(input)?, files, *json),
@@ -85,7 +92,7 @@ fn explain(input: &Value, files: &[PathBuf], as_json: bool) -> Result<u8, Report
 /// The installed policies and the given files.
 fn sources(files: &[PathBuf]) -> Result<Vec<Source>, Report> {
     let dirs = Dirs::from_environment().map_err(Report::of)?;
-    let mut sources = policy_sources(&dirs)?;
+    let mut sources = policy_files::sources(&dirs)?;
     for path in files {
         let kind = match path.extension().and_then(|e| e.to_str()) {
             Some("json") => Kind::Json,

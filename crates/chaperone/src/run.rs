@@ -358,8 +358,13 @@ fn summary(session: &str, report: &Value, tell: bool) {
     }
     if !staged.is_empty() {
         eprintln!(
-            "chaperone: {} staged changes wait: chaperone changes {session} · commit {session} · discard {session}",
-            staged.len()
+            "chaperone: {} wait{}: chaperone changes {session} · commit {session} · discard {session}",
+            if staged.len() == 1 {
+                "1 staged change".to_owned()
+            } else {
+                format!("{} staged changes", staged.len())
+            },
+            if staged.len() == 1 { "s" } else { "" },
         );
     }
 }

@@ -28,13 +28,8 @@ impl Store {
         Arc::clone(&self.current.read())
     }
 
-    /// Replace the set. A broken one changes nothing.
-    ///
-    /// # Errors
-    /// What is wrong with the new set.
-    pub fn reload(&self, sources: Vec<Source>) -> Result<(), Vec<Problem>> {
-        let engine = Arc::new(Engine::load(sources)?);
-        *self.current.write() = engine;
-        Ok(())
+    /// Replace the set by one that loaded.
+    pub fn replace(&self, engine: Engine) {
+        *self.current.write() = Arc::new(engine);
     }
 }

@@ -1,0 +1,361 @@
+"""Claims about what a person and an agent meet day by day, checked through the real binary.
+Usage: claims.py CHAPERONE WORK"""
+import json, os, re, shutil, subprocess, sys, time, traceback
+
+CHAPERONE, WORK = sys.argv[1], sys.argv[2]
+DOCS, HOME, CONFIG = os.path.join(WORK, "docs"), os.environ["HOME"], os.path.join(os.environ["CHAPERONE_HOME"], "config")
+PERSONAL = "name,ssn\nAda Lovelace,536-22-8145\nBob Byte,612-33-1234\n"
+ROOT = os.geteuid() == 0
+
+
+def chaperone(*arguments, fails=False, text=None):
+    done = subprocess.run([CHAPERONE, *arguments], capture_output=True, text=True, input=text, timeout=60)
+    assert (done.returncode != 0) == fails, (arguments, done.returncode, done.stdout, done.stderr)
+    return done.stdout + done.stderr if fails else done.stdout
+
+
+def asked(*arguments):
+    return json.loads(chaperone(*arguments, "--json"))
+
+
+def run(script, *options, fails=False):
+    """A whole session: what it printed, and its id."""
+    cell = start(script, *options)
+    out, err = cell.communicate(timeout=60)
+    assert (cell.returncode != 0) == fails, (script, cell.returncode, out, err)
+    return out, asked("sessions", "--all")["sessions"][-1]["id"]
+
+
+def start(script, *options):
+    return subprocess.Popen([CHAPERONE, "run", "--workspace", DOCS, *options, "--", "sh", "-c", script],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def waiting():
+    """The one request that waits for the person."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        requests = asked("approvals")
+        if requests:
+            return requests[0]
+    raise AssertionError("nothing was asked")
+
+
+def write(name, text):
+    path = os.path.join(DOCS, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def read(name):
+    with open(os.path.join(DOCS, name)) as f:
+        return f.read()
+
+
+def profile(name, text):
+    chaperone("sessions")
+    os.makedirs(os.path.join(CONFIG, "profiles"), exist_ok=True)
+    with open(os.path.join(CONFIG, "profiles", f"{name}.toml"), "w") as f:
+        f.write(text)
+
+
+CLAIMS = []
+
+
+def claim(f):
+    CLAIMS.append(f)
+    return f
+
+
+@claim
+def undo_takes_back_one_file_one_commit_or_the_whole_session():
+    for name in "abc":
+        write(name, f"{name} before\n")
+    _, session = run("for f in a b c; do echo agent > $f; done; echo new > d; rm c")
+    chaperone("commit", session, "a", "b")
+    chaperone("commit", session)
+    assert (read("a"), read("b"), read("d"), os.path.exists(os.path.join(DOCS, "c"))) == ("agent\n", "agent\n", "new\n", False)
+    chaperone("undo", session, "a")
+    assert (read("a"), read("b")) == ("a before\n", "agent\n")
+    chaperone("undo", session, "--commit", "2")
+    assert read("c") == "c before\n" and not os.path.exists(os.path.join(DOCS, "d")) and read("b") == "agent\n"
+    chaperone("undo", session)
+    assert [read(n) for n in "abc"] == [f"{n} before\n" for n in "abc"]
+
+
+@claim
+def undo_does_not_destroy_what_the_person_did_since():
+    write("mine", "before\n")
+    _, session = run("echo agent > mine")
+    chaperone("commit", session)
+    write("mine", "edited by me\n")
+    assert "changed" in chaperone("undo", session, fails=True)
+    assert read("mine") == "edited by me\n"
+
+
+@claim
+def nothing_leaves_the_stage_before_the_person_commits_and_discard_forgets_it():
+    write("kept", "before\n")
+    _, session = run("rm kept; echo x > other")
+    assert read("kept") == "before\n" and not os.path.exists(os.path.join(DOCS, "other"))
+    assert "kept" in chaperone("changes", session)
+    chaperone("discard", session)
+    chaperone("commit", session)
+    assert read("kept") == "before\n" and os.listdir(DOCS) == ["kept"]
+
+
+@claim
+def a_tools_cache_is_there_and_what_is_added_is_never_written_back():
+    cache = os.path.join(HOME, ".cargo", "registry", "cache")
+    os.makedirs(cache, exist_ok=True)
+    with open(os.path.join(cache, "crate"), "w") as f:
+        f.write("cached\n")
+    profile("builder", 'name = "builder"\n[[mount]]\npath = "/workspace"\n[cache]\ntools = ["cargo", "npm", "pip", "uv", "go", "gradle", "maven"]\n')
+    add = "mkdir -p ~/.npm/_cacache && echo y > ~/.npm/_cacache/y && mkdir -p ~/.cargo/registry/mine && echo z > ~/.cargo/registry/mine/z"
+    if ROOT:
+        # The agent is not root: it adds where it may.
+        add = "mkdir -p ~/.npm/_cacache && echo y > ~/.npm/_cacache/y"
+    out, session = run(f"cat ~/.cargo/registry/cache/crate && {add} && cat ~/.npm/_cacache/y", "--profile", "builder")
+    assert out == "cached\ny\n", out
+    assert os.listdir(os.path.join(HOME, ".cargo", "registry")) == ["cache"] and not os.path.exists(os.path.join(HOME, ".npm"))
+    # And the next session begins afresh.
+    out, _ = run("ls ~/.npm", "--profile", "builder")
+    assert out == "", out
+
+
+@claim
+def a_cache_is_kept_for_the_workspace_where_the_profile_says_so():
+    profile("keeper", 'name = "keeper"\n[[mount]]\npath = "/workspace"\n[cache]\ntools = ["npm"]\nkeep = true\n')
+    if ROOT:
+        assert "ordinary user" in start_fails("--profile", "keeper")
+        return
+    run("echo y > ~/.npm/y", "--profile", "keeper")
+    out, _ = run("cat ~/.npm/y", "--profile", "keeper")
+    assert out == "y\n" and not os.path.exists(os.path.join(HOME, ".npm"))
+    first = start("read line", "--profile", "keeper")
+    while not any(s["profile"] == "keeper" and s["state"] == "running" for s in asked("sessions")["sessions"]):
+        assert first.poll() is None, first.stderr.read()
+    assert "stop that session" in start_fails("--profile", "keeper")
+    first.communicate("\n", timeout=30)
+
+
+def start_fails(*options):
+    cell = start("true", *options)
+    _, err = cell.communicate(timeout=30)
+    assert cell.returncode in [125, 126], (cell.returncode, err)
+    return err
+
+
+@claim
+def an_ask_says_who_wants_what_and_why_and_what_came_before():
+    write("notes.txt", "nothing in here\n")
+    write("personal.csv", PERSONAL)
+    cell = start("cat notes.txt; grep -c Ada personal.csv; true", "--ask", "wait")
+    request = waiting()
+    assert request["program"] == ["grep", "-c", "Ada", "personal.csv"], request
+    assert any("cat notes.txt" in p for p in request["parents"]), request
+    assert any("notes.txt" in json.dumps(r) for r in request["recent"]), request
+    assert request["rule"] and request["reasons"] == ["personal_data"] and request["resource"] == "/workspace/personal.csv"
+    assert request["findings"][0]["detector"] == "us_ssn" and "536-22" not in json.dumps(request)
+    chaperone("deny", request["id"], "--why", "not this one")
+    cell.communicate(timeout=30)
+    assert "not this one" in chaperone("why") or "person" in chaperone("why")
+
+
+@claim
+def an_answer_holds_exactly_as_far_as_it_said():
+    write("one.csv", PERSONAL)
+    write("two.csv", PERSONAL.replace("Ada", "Eva"))
+    # Once: the next opening asks again. For the session: it does not, but another file does, and so does other content.
+    cell = start("cat one.csv; cat one.csv; cat one.csv; cat two.csv; read x; cat one.csv; true", "--ask", "wait")
+    first = waiting()
+    chaperone("approve", first["id"])
+    second = waiting()
+    assert second["id"] != first["id"] and second["resource"] == "/workspace/one.csv"
+    chaperone("approve", second["id"], "--session")
+    third = waiting()
+    assert third["resource"] == "/workspace/two.csv", third
+    chaperone("deny", third["id"])
+    write("one.csv", PERSONAL.replace("612-33-1234", "219-09-9999"))
+    cell.stdin.write("\n")
+    cell.stdin.flush()
+    fourth = waiting()
+    assert fourth["resource"] == "/workspace/one.csv"
+    chaperone("deny", fourth["id"])
+    out, _ = cell.communicate(timeout=30)
+    assert out.count("Ada") == 3 and "Eva" not in out, out
+
+
+@claim
+def a_request_is_answered_once():
+    write("personal.csv", PERSONAL)
+    cell = start("cat personal.csv", "--ask", "wait")
+    request = waiting()["id"]
+    chaperone("deny", request)
+    chaperone("approve", request, fails=True)
+    out, _ = cell.communicate(timeout=30)
+    assert cell.returncode != 0 and "Ada" not in out
+
+
+@claim
+def a_refusal_names_its_rule_and_the_paved_road_inside_and_outside():
+    write(".env", "TOKEN=x\n")
+    out, session = run("cat .env; cat .env; chaperone why", "--ask", "deny")
+    for told in [out, chaperone("why", session)]:
+        assert "/workspace/.env" in told and "chaperone.credentials.dotenv" in told and "instead" in told, told
+        assert told.count("/workspace/.env") == 1 and "2 times" in told, told
+
+
+@claim
+def one_that_hammers_is_suspended_says_so_and_waits_for_resume():
+    write(".env", "TOKEN=x\n")
+    cell = start("i=0; while [ $i -lt 40 ]; do cat .env 2>/dev/null; i=$((i+1)); done; echo over", "--ask", "deny")
+    deadline = time.monotonic() + 30
+    session = None
+    while time.monotonic() < deadline and session is None:
+        session = next((s for s in asked("sessions")["sessions"] if s["state"] == "suspended"), None)
+    assert session, "it was not suspended"
+    session = session["id"]
+    assert cell.poll() is None
+    assert "suspend" in chaperone("audit", "query")
+    chaperone("resume", session)
+    out, err = "", ""
+    while True:
+        try:
+            out, err = cell.communicate(timeout=1)
+            break
+        except subprocess.TimeoutExpired:
+            # It goes on hammering, and is suspended again.
+            subprocess.run([CHAPERONE, "resume", session], capture_output=True)
+            assert time.monotonic() < deadline + 30
+    assert "over" in out and "suspended" in err, (out, err)
+
+
+@claim
+def a_second_factor_is_demanded_and_only_the_right_one_counts():
+    chaperone("sessions")
+    write("payroll/may.txt", "nothing personal\n")
+    folder = os.path.join(CONFIG, "policies")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "payroll.rego"), "w") as f:
+        f.write('package chaperone.payroll\nimport rego.v1\ndecision := {"effect": "step_up", "reasons": ["payroll"]} if {\n\tinput.action == "read"\n\tstartswith(input.path, "/workspace/payroll/")\n}\n')
+    chaperone("policy", "check")
+    chaperone("policy", "reload")
+    out, _ = run("cat payroll/may.txt; true", "--ask", "wait", "--ask-timeout", "20s")
+    assert out == "" and "second factor" in chaperone("why"), chaperone("why")
+    chaperone("vault", "pin", text="271828\n")
+    cell = start("cat payroll/may.txt", "--ask", "wait")
+    request = waiting()["id"]
+    chaperone("approve", request, fails=True)
+    chaperone("approve", request, "--pin-stdin", text="111111\n", fails=True)
+    chaperone("approve", request, "--pin-stdin", text="271828\n")
+    out, _ = cell.communicate(timeout=30)
+    assert out == "nothing personal\n", out
+    os.remove(os.path.join(folder, "payroll.rego"))
+    chaperone("policy", "reload")
+
+
+@claim
+def a_policy_comes_into_force_when_it_is_saved_and_a_broken_one_changes_nothing():
+    chaperone("sessions")
+    write("plans.txt", "x\n")
+    file = os.path.join(CONFIG, "policies", "plans.rego")
+    cell = start("while read line; do cat plans.txt 2>&1; done", "--ask", "deny")
+    def look():
+        cell.stdin.write("\n")
+        cell.stdin.flush()
+        return cell.stdout.readline()
+    def until(answer):
+        deadline = time.monotonic() + 20
+        while (now := look()) != answer:
+            assert time.monotonic() < deadline, now
+    until("x\n")
+    deny = 'package chaperone.plans\nimport rego.v1\ndecision := {"effect": "deny", "reasons": ["plans"]} if input.path == "/workspace/plans.txt"\n'
+    with open(file, "w") as f:
+        f.write(deny)
+    until("cat: plans.txt: Permission denied\n")
+    with open(file, "w") as f:
+        f.write(deny[:60])
+    assert "plans.rego" in chaperone("policy", "reload", fails=True)
+    assert look() == "cat: plans.txt: Permission denied\n"
+    os.remove(file)
+    chaperone("policy", "reload")
+    assert look() == "x\n"
+    cell.communicate(timeout=30)
+    changes = [r for r in chaperone("audit", "query", "--action", "policy", "--json").splitlines()]
+    assert len(changes) >= 2, changes
+
+
+@claim
+def the_agent_cannot_switch_it_off():
+    write("personal.csv", PERSONAL)
+    attempts = ["sessions", "stop all", "approvals", "approve 1", "commit x", "vault pin", "policy reload", "run -- true"]
+    script = "; ".join(f"chaperone {a} </dev/null && echo POSSIBLE {a}" for a in attempts)
+    out, _ = run(f"{script}; env CHAPERONE_HOME=/tmp/h chaperone sessions; kill -9 1; cat personal.csv; echo end", "--ask", "deny")
+    assert "POSSIBLE" not in out and "Ada" not in out and "end" in out, out
+
+
+@claim
+def what_is_configured_and_not_enforced_is_an_error_with_its_line():
+    profile("wrong", 'name = "wrong"\n[[mount]]\npath = "/workspace"\nmod = "read-only"\n')
+    told = start_fails("--profile", "wrong")
+    assert "wrong.toml:4" in told and "mode" in told, told
+    profile("hosts", 'name = "hosts"\n[[mount]]\npath = "/workspace"\n[network]\nallow = [{ host = "example.com" }]\n')
+    assert "network" in start_fails("--profile", "hosts")
+    assert "default" in start_fails("--profile", "defualt")
+
+
+@claim
+def pipes_redirections_and_exit_codes_come_through():
+    line = f"printf 'b\\na\\n' | '{CHAPERONE}' run --workspace '{DOCS}' -- sort 2>/dev/null | tr '\\n' ' '"
+    assert subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60).stdout == "a b "
+    cell = start("exit 7")
+    cell.communicate(timeout=30)
+    assert cell.returncode == 7
+    cell = start("kill -TERM $$")
+    cell.communicate(timeout=30)
+    assert cell.returncode == 143, cell.returncode
+
+
+@claim
+def git_in_the_cell_cannot_plant_what_runs_later():
+    subprocess.run(["git", "init", "-q", DOCS], check=True)
+    _, session = run("git config core.fsmonitor 'touch /tmp/pwned'; printf '#!/bin/sh\\n' > .git/hooks/pre-commit; chmod +x .git/hooks/pre-commit; echo fine > fine.txt", "--ask", "deny")
+    before = read(".git/config")
+    done = subprocess.run([CHAPERONE, "commit", session], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert read(".git/config") == before and not os.path.exists(os.path.join(DOCS, ".git/hooks/pre-commit")), done
+    assert read("fine.txt") == "fine\n", done
+
+
+@claim
+def completions_man_pages_and_inventory_are_there():
+    for shell in ["bash", "zsh", "fish"]:
+        assert "chaperone" in chaperone("completions", shell)
+    pages = os.path.join(WORK, "man")
+    chaperone("man", pages)
+    assert {"chaperone.1", "chaperone-run.1", "chaperone-undo.1"} <= set(os.listdir(pages))
+    assert asked("inventory")
+    doctor = subprocess.run([CHAPERONE, "doctor", "--json"], capture_output=True, text=True).stdout
+    assert "landlock" in json.dumps(json.loads(doctor)).lower(), doctor
+
+
+def main():
+    only, failed = sys.argv[3:], 0
+    for f in CLAIMS:
+        name = f.__name__.replace("_", " ")
+        if only and not any(o in f.__name__ for o in only):
+            continue
+        shutil.rmtree(DOCS, ignore_errors=True)
+        os.makedirs(DOCS)
+        try:
+            f()
+            print(f"ok      {name}", flush=True)
+        except BaseException:
+            failed += 1
+            print(f"FAILED  {name}\n{traceback.format_exc()[-1500:]}", flush=True)
+    print(f"{len(CLAIMS) - failed} passed, {failed} failed")
+    sys.exit(failed != 0)
+
+
+main()

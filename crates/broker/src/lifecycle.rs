@@ -80,6 +80,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         state: RwLock::new(State::Starting),
         init_pid: RwLock::new(None),
         init_pidfd: Mutex::new(None),
+        groups: Mutex::default(),
         control: Mutex::new(None),
         channel: Mutex::new(None),
         exit: Mutex::new(None),
@@ -199,6 +200,7 @@ pub fn attach(
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|e| Failure::new("cell_gone", format!("the cell ended before it started: {e}")))?;
     *session.init_pidfd.lock() = Some(pidfd);
+    *session.groups.lock() = serde_json::from_value(enforced["groups"].clone()).unwrap_or_default();
     for mount in session.mounts.iter().filter(|m| m.tree.is_some()) {
         let (Some(tree), Some(device)) = (&mount.tree, fds.next()) else { return Err(missing()) };
         let gate = Arc::new(MountGate::new(broker, session, &mount.at, mount.hide_denied));
@@ -397,13 +399,31 @@ pub fn finish(broker: &Arc<Broker>, session: &Arc<Session>) {
         // Whoever waits for conversations on it stops.
         rustix::net::shutdown(&channel, rustix::net::Shutdown::Both).ok();
     }
-    *session.init_pidfd.lock() = None;
-    caches::discard(session);
+    clear_away(session);
     let payload = json!({ "cause": cause, "code": code });
     // The session is over whether or not this can be written; a broken log denies whatever comes next.
     broker.pipeline.records.event(session, "end", &session.id, &payload, Durability::Synced).ok();
     save(session).ok();
     broker.pipeline.records.tell(session, || json!({ "kind": "ended", "cause": cause, "code": code }));
+}
+
+/// Remove what only the cell needed, once its last process is gone; nobody waits for it.
+fn clear_away(session: &Arc<Session>) {
+    let Some(pidfd) = session.init_pidfd.lock().take() else { return };
+    let session = Arc::clone(session);
+    let clear = move || {
+        let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+        // Whether it ended or hangs: what is in use is not removed.
+        rustix::event::poll(
+            &mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)],
+            Some(&limit),
+        )
+        .ok();
+        chaperone_cell::remove_groups(&session.groups.lock());
+        caches::discard(&session);
+    };
+    // Without a thread they stay where they are, which harms nothing.
+    std::thread::Builder::new().name("cell-end".into()).spawn(clear).ok();
 }
 
 /// End a session's cell and everything in it.
@@ -502,6 +522,7 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
         state: RwLock::new(State::Ended),
         init_pid: RwLock::new(record.init_pid),
         init_pidfd: Mutex::new(None),
+        groups: Mutex::default(),
         control: Mutex::new(None),
         channel: Mutex::new(None),
         // A session that ran when its broker died was ended by that.

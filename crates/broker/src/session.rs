@@ -135,6 +135,8 @@ pub struct Session {
     pub state: RwLock<State>,
     pub init_pid: RwLock<Option<u32>>,
     pub init_pidfd: Mutex<Option<OwnedFd>>,
+    /// Control groups to remove when the cell is gone.
+    pub groups: Mutex<Vec<PathBuf>>,
     pub control: Mutex<Option<Arc<OwnedFd>>>,
     /// The socket that its channel listens on, while the cell lives.
     pub channel: Mutex<Option<std::os::unix::net::UnixListener>>,

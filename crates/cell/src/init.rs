@@ -87,6 +87,9 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
         Ok(mut cell) => {
             let exit = cell.run();
             let code = exit.code;
+            // Whoever hears that it is over may rely on it. There may be nobody left to kill.
+            everybody(rustix::process::Signal::KILL);
+            while let Ok(Some(_)) = chaperone_sys::wait_child(-1, true) {}
             cell.tell(&Told::Over { cause: &exit.cause, code }, None);
             report(&cell.reports, &Word::Ended(exit), &[]);
             chaperone_sys::exit_now(code);

@@ -98,12 +98,16 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
         }
     };
     drop((control_inside, reports_inside));
-    let started = group
-        .add(init_pid)
-        .and_then(|()| map_ids(init_pid, as_root))
-        .and_then(|()| give_layers(plan, init_pid, as_root))
-        .and_then(|()| send(&reports, b"mapped"))
-        .and_then(|()| ready(&reports));
+    // The kernel lets a grace period pass before a process is in a group: the cell sets itself up meanwhile.
+    let started = std::thread::scope(|scope| {
+        let joins = scope.spawn(|| group.add(init_pid));
+        let set_up = map_ids(init_pid, as_root)
+            .and_then(|()| give_layers(plan, init_pid, as_root))
+            .and_then(|()| send(&reports, b"mapped"))
+            .and_then(|()| ready(&reports));
+        let joined = joins.join().unwrap_or_else(|_| Err(SetupError::new("a fault while limits were set")));
+        joined.and(set_up)
+    });
     let (landlock, fds) = match started {
         Ok(done) => done,
         Err(error) => {
@@ -129,22 +133,47 @@ impl Launched {
     /// # Errors
     /// When waiting itself fails.
     pub fn wait(self) -> std::io::Result<Exit> {
-        let mut said = None;
-        while said.is_none() {
+        let said = self.last_word();
+        self.reaped(said)
+    }
+
+    /// Wait until every process of the agent is gone. What is left of the cell, its PID 1 that lets go of the mounts and
+    /// the groups, is for whoever outlives this process: the broker.
+    ///
+    /// # Errors
+    /// When waiting itself fails.
+    pub fn over(self) -> std::io::Result<Exit> {
+        match self.last_word() {
+            Some(exit) => {
+                let exit = self.explained(exit);
+                self.group.leave();
+                Ok(exit)
+            }
+            None => self.reaped(None),
+        }
+    }
+
+    fn last_word(&self) -> Option<Exit> {
+        loop {
             match receive(&self.reports) {
-                Ok(Some((Word::Ended(exit), _))) => said = Some(exit),
+                Ok(Some((Word::Ended(exit), _))) => return Some(exit),
                 Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+                Ok(None) | Err(_) => return None,
             }
         }
+    }
+
+    fn explained(&self, exit: Exit) -> Exit {
+        if self.group.ran_out_of_memory() && exit.cause == "signal" {
+            return Exit { cause: "memory".into(), reason: "the memory limit was reached".into(), ..exit };
+        }
+        exit
+    }
+
+    fn reaped(self, said: Option<Exit>) -> std::io::Result<Exit> {
         let status = wait_child(self.init_pid, true)?;
-        let memory = self.group.ran_out_of_memory();
-        drop(self.group);
         Ok(match (said, status) {
-            (Some(exit), _) if memory && exit.cause == "signal" => {
-                Exit { cause: "memory".into(), reason: "the memory limit was reached".into(), ..exit }
-            }
-            (Some(exit), _) => exit,
+            (Some(exit), _) => self.explained(exit),
             (None, Some((_, code, true))) => {
                 Exit { cause: "broker".into(), code, reason: "the cell was ended".into() }
             }

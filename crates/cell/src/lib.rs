@@ -18,7 +18,7 @@ pub mod terminal;
 
 pub use decoys::{Decoy, DecoyKind, default_decoys};
 pub use launch::{BrokerEnds, Exit, Launched, launch};
-pub use limits::Enforced;
+pub use limits::{Enforced, remove_groups};
 pub use plan::{AGENT_GID, AGENT_UID, Cache, HOME, Kind, Limits, Mount, Plan, SetupError, Terminal};
 pub use probe::{Layer, LayerState, probe};
 pub use refusals::{Refusal, serve_refusals};

@@ -14,6 +14,29 @@ pub struct Enforced {
     pub landlock: u32,
     /// `v2`, `v1` or `watched`.
     pub cgroup: String,
+    /// The groups' folders, for whoever outlives the cell and removes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<PathBuf>,
+}
+
+/// Remove the groups of a cell that is over; what is no group of a cell is left alone.
+pub fn remove_groups(folders: &[PathBuf]) {
+    let ours = |f: &&PathBuf| {
+        f.starts_with("/sys/fs/cgroup")
+            && f.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"chaperone-"))
+            && !f.components().any(|c| c == std::path::Component::ParentDir)
+    };
+    for folder in folders.iter().filter(ours) {
+        // The kernel takes a moment to empty a group whose last process was reaped.
+        for _ in 0..50 {
+            match fs::remove_dir(folder) {
+                Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+                _ => break,
+            }
+        }
+    }
 }
 
 /// What cell-init has to watch itself.
@@ -109,7 +132,12 @@ impl Group {
     }
 
     pub fn enforced(&self, landlock: u32) -> Enforced {
-        Enforced { landlock, cgroup: self.kind.to_owned() }
+        Enforced { landlock, cgroup: self.kind.to_owned(), groups: self.folders.clone() }
+    }
+
+    /// Somebody else removes them.
+    pub fn leave(mut self) {
+        self.folders.clear();
     }
 
     /// What no group holds must be watched.
@@ -140,17 +168,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for folder in &self.folders {
-            // The kernel takes a moment to empty a group whose last process was reaped.
-            for _ in 0..50 {
-                match fs::remove_dir(folder) {
-                    Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
-                        std::thread::sleep(std::time::Duration::from_millis(2));
-                    }
-                    _ => break,
-                }
-            }
-        }
+        remove_groups(&self.folders);
     }
 }
 

@@ -289,7 +289,7 @@ fn on_screen(mut cell: Launched, watcher: &Broker, tell: bool) -> Result<Exit, R
         }
     }
     drop(raw);
-    cell.wait().map_err(Report::of)
+    cell.over().map_err(Report::of)
 }
 
 /// Ask on a screen of its own, and bring the agent's back.
@@ -339,7 +339,7 @@ fn without_screen(cell: Launched, watcher: Broker, tell: bool) -> Result<Exit, R
             }
         }
     });
-    let exit = cell.wait().map_err(Report::of);
+    let exit = cell.over().map_err(Report::of);
     drop(teller);
     exit
 }

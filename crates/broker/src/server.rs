@@ -350,6 +350,7 @@ impl Connection {
                 broker.vault.client().pin_set(old.as_deref(), &pin).map_err(crate::keys::failure)?;
                 Ok(json!({}))
             }
+            Request::Ping => Ok(json!({})),
             Request::Reload => Ok(json!({ "revision": policy_files::reload(broker)? })),
             Request::Watch { .. } | Request::Mcp { .. } => Err(Failure::new("bad_request", "not here")),
         }

@@ -206,6 +206,8 @@ pub enum Request {
         old: Option<String>,
     },
     Reload,
+    /// Whether anybody is there.
+    Ping,
 }
 
 /// The broker's answer.

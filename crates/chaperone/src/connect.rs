@@ -54,7 +54,13 @@ impl Broker {
         if peer.uid != rustix::process::geteuid() {
             return Err(Report::new(format!("{} is answered by another user", dirs.socket().display())));
         }
-        Ok(Some(Self { stream }))
+        let there = Self { stream };
+        // One that is being killed takes connections until its socket is closed: only an answer counts.
+        if there.send(&Request::Ping, &[]).is_ok() && matches!(there.next(), Ok(Some(_))) {
+            return Ok(Some(there));
+        }
+        wait_for_end(peer.pid);
+        Ok(None)
     }
 
     /// Ask and wait for the one answer.
@@ -105,6 +111,16 @@ impl Broker {
     pub fn stream(&self) -> &UnixStream {
         &self.stream
     }
+}
+
+/// Wait until a process that does not answer any more is gone, and its lock with it.
+fn wait_for_end(pid: rustix::process::Pid) {
+    // No such process: it is gone already.
+    let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return };
+    let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
+    let mut wait = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+    // One that hangs still has its lock, which the next one's start will say.
+    rustix::event::poll(&mut wait, Some(&limit)).ok();
 }
 
 /// Start the broker and wait until it says that it listens.

@@ -105,7 +105,11 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
         show::json(&json!(verdict));
     } else {
         println!("integrity     {}", verdict.integrity);
-        println!("append-only   {}", verdict.append_only);
+        let hint = match verdict.append_only {
+            "not_checked" => " (give a checkpoint that you kept: --checkpoint FILE)",
+            _ => "",
+        };
+        println!("append-only   {}{hint}", verdict.append_only);
         println!("completeness  {}", verdict.completeness);
         println!("freshness     {}", verdict.freshness);
         println!("{} records", verdict.size);

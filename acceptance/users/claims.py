@@ -288,6 +288,19 @@ def a_policy_comes_into_force_when_it_is_saved_and_a_broken_one_changes_nothing(
 
 
 @claim
+def a_long_session_keeps_its_rights_to_its_end():
+    profile("short", 'name = "short"\n[[mount]]\npath = "/workspace"\n[limits]\ntime = "30m"\n')
+    for name, life in [("short", 30 * 60), ("default", 12 * 3600)]:
+        cell = start("echo on; read line", "--profile", name)
+        assert cell.stdout.readline() == "on\n"
+        session = asked("sessions")["sessions"][-1]["id"]
+        shown = chaperone("capability", "show", session)
+        issued, expires = (int(re.search(rf'"{field}": *(\d+)', shown).group(1)) for field in ["iat", "exp"])
+        assert expires - issued in [life, life - 1], shown
+        cell.communicate("\n", timeout=30)
+
+
+@claim
 def the_agent_cannot_switch_it_off():
     write("personal.csv", PERSONAL)
     attempts = ["sessions", "stop all", "approvals", "approve 1", "commit x", "vault pin", "policy reload", "run -- true"]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chaperone_capability::{
     Action, Context, Issue, PermissionClaim, Possession, Request, Revocations, Signer, Target, Uses,
-    VerifyingKey, escape_path, mint, verify,
+    VerifyingKey, escape_path, limits, mint, verify,
 };
 
 use crate::clock;
@@ -92,10 +92,11 @@ fn check(held: &Held, ledgers: &Ledgers, action: Action, path: &str, now: i64) -
     ledgers.uses.take(&held.verified, seconds(now)).map_err(failure)
 }
 
-/// Mint the session's capability from its mounts, bound to the key that its cell-init proved to hold.
+/// Mint the session's capability from its mounts, bound to the key that its cell-init proved to hold. It lives as long as
+/// the profile lets the session live, and at most twelve hours.
 ///
 /// # Errors
-/// When the vault does not sign.
+/// When the vault does not sign, or the profile's limit cannot be read.
 pub fn for_session(
     session: &Session,
     signer: &dyn Signer,
@@ -110,7 +111,9 @@ pub fn for_session(
             permissions.push(PermissionClaim::path(action, format!("{}/**", escape_path(&mount.at))));
         }
     }
-    issue(session, signer, issuer, jkt, permissions, None)
+    let limit = session.profile.limits.seconds().map_err(|m| Failure::new("bad_profile", m))?;
+    let life = limit.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL);
+    issue(session, signer, issuer, jkt, permissions, seconds(clock::unix()) + life)
 }
 
 /// Mint a short, narrow capability for what a person granted.
@@ -133,8 +136,7 @@ pub fn elevation(
     let jkt = jkt.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
     let action: Action = action.parse().map_err(failure)?;
     let until = seconds(clock::unix()) + for_seconds.min(MAX_ELEVATION);
-    let held =
-        issue(session, signer, issuer, &jkt, vec![PermissionClaim::path(action, pattern)], Some(until))?;
+    let held = issue(session, signer, issuer, &jkt, vec![PermissionClaim::path(action, pattern)], until)?;
     session.grants.write().push(Arc::clone(&held));
     session.decided.lock().clear();
     Ok(held)
@@ -146,11 +148,12 @@ fn issue(
     issuer: &Issuer,
     jkt: &str,
     permissions: Vec<PermissionClaim>,
-    exp: Option<u64>,
+    exp: u64,
 ) -> Result<Arc<Held>, Failure> {
     let now = seconds(clock::unix());
     let jti = random_id()?;
-    let request = Request { sub: session.name.clone(), permissions, exp, nbf: None, uses: None, aud: None };
+    let request =
+        Request { sub: session.name.clone(), permissions, exp: Some(exp), nbf: None, uses: None, aud: None };
     let issue = Issue { session: &session.id, jti: &jti, now, jkt: Some(jkt) };
     let token = mint(&request, &issue, signer).map_err(|e| Failure::new(e.code(), e.to_string()))?;
     let never = |_: &str| false;

@@ -62,6 +62,13 @@ def run(screen, command):
     return screen.until(r"READY> ")
 
 
+def until_it_runs(command):
+    """What is typed before is the shell's: its line editor echoes nothing while it ends a line."""
+    end = time.monotonic() + LIMIT
+    while command not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.splitlines():
+        assert time.monotonic() < end, f"{command} did not start"
+
+
 CLAIMS = []
 
 
@@ -89,15 +96,13 @@ def the_agent_has_a_terminal_of_its_own_with_the_size_of_ours_and_follows_it():
 @claim
 def ctrl_c_and_job_control_work():
     s = shell()
-    s.type("sleep 1000\n")
-    s.until("sleep 1000")
-    time_to_start = time.monotonic()
-    while "sleep" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout:
-        assert time.monotonic() - time_to_start < LIMIT
+    s.type("sleep 1234.5\n")
+    until_it_runs("sleep 1234.5")
     s.type("\x03")
     s.until(r"READY> ")
-    s.type("cat\n")
-    s.until("cat")
+    s.type("cat -u -u\n")
+    until_it_runs("cat -u -u")
+    s.until("cat -u -u")
     s.type("one\n")
     s.until("one\r\none")
     s.type("\x1a")

@@ -1,6 +1,6 @@
 """Claims about the mediated file system, checked with a real kernel on both sides of it: `inside` runs Python in a cell
 over a folder, the rest of this program is the person outside. Usage: claims.py CHAPERONE WORK"""
-import json, os, subprocess, sys, textwrap, traceback
+import json, os, subprocess, sys, textwrap, time, traceback
 
 CHAPERONE, WORK = sys.argv[1], sys.argv[2]
 DOCS = os.path.join(WORK, "docs")
@@ -133,6 +133,32 @@ def a_smaller_or_larger_file_from_outside_is_seen_whole_at_the_next_opening():
     for text in ["one\n", "one\ntwo\nthree\n", "o\n", "x" * 70000]:
         write("grows.txt", text)
         assert cell("result = open('grows.txt').read()") == text
+    cell.end()
+
+
+def within(seconds, holds):
+    """Ask until it holds; the last answer when it does not."""
+    end = time.monotonic() + seconds
+    while not (answer := holds()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return answer
+
+
+@claim
+def names_that_come_and_go_outside_are_seen_promptly_by_those_who_looked_before():
+    folder = os.path.dirname(write("listed/first", "1"))
+    write("listed/second", "2")
+    cell = Cell("--ask", "deny")
+    # Only of a folder that has not changed for a while may the kernel keep the names.
+    assert within(10, lambda: time.time() - os.stat(folder).st_ctime > 2.2)
+    look = "import os; result = [sorted(os.listdir('listed')), os.path.exists('listed/third')]"
+    for _ in range(3):
+        assert cell(look) == [["first", "second"], False]
+    write("listed/third", "3")
+    os.unlink(os.path.join(folder, "first"))
+    assert within(3, lambda: cell(look) == [["second", "third"], True]), cell(look)
+    # What the agent does shows at once, whatever was kept.
+    assert cell("open('listed/mine', 'w').close(); os.unlink('listed/second'); " + look) == [["mine", "third"], True]
     cell.end()
 
 
@@ -366,6 +392,7 @@ def refused_calls_are_refused_cleanly():
     cell = Cell("--ask", "deny")
     assert "not supported" in refused(cell, "import os; os.setxattr('plain.txt', 'user.x', b'1')")
     assert "not supported" in refused(cell, "os.getxattr('plain.txt', 'user.x')")
+    assert "not supported" in refused(cell, "os.listxattr('plain.txt')")
     assert "not permitted" in refused(cell, "os.link('plain.txt', 'hard.txt')")
     assert "not permitted" in refused(cell, "os.mkfifo('fifo')")
     assert "(1)" in (error := refused(cell, "os.chown('plain.txt', 0, 0)")) or "(22)" in error, error

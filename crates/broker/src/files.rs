@@ -176,6 +176,10 @@ impl Gate for MountGate {
         Ok(())
     }
 
+    fn hides_names(&self) -> bool {
+        self.hide_denied
+    }
+
     fn visible(&self, path: &str) -> bool {
         !self.hide_denied
             || self.broker().is_ok_and(|b| !b.pipeline.is_denied(&self.session, "read", &self.absolute(path)))

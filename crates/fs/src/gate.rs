@@ -135,6 +135,9 @@ pub trait Gate: Send + Sync {
     /// The errno for the caller.
     fn list(&self, path: &str, pid: u32) -> Result<(), Refused>;
 
+    /// Whether some names may not be shown.
+    fn hides_names(&self) -> bool;
+
     /// Whether a name is shown at all.
     fn visible(&self, path: &str) -> bool;
 

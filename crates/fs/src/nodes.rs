@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::gate::Opened as Verdict;
-use crate::tree::Opened;
+use crate::tree::{ListingVersion, Opened};
 
 /// How long a granted opening waits for the kernel to come back for it on its new node.
 const PREPARED: Duration = Duration::from_secs(5);
@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub shown: Option<u64>,
     /// Once a handle of this version was made writable, all of them read what it writes.
     pub written: Option<Arc<File>>,
+    /// The names of the folder that the kernel has, and since when.
+    pub listed: Option<(ListingVersion, Instant)>,
 }
 
 /// An opening that was granted and waits for its own node.
@@ -113,6 +115,7 @@ impl Nodes {
             open: 0,
             shown,
             written: None,
+            listed: None,
         };
         self.by_number.insert(number, node);
         number

@@ -52,7 +52,8 @@ pub mod flag {
 
 /// Answered with an OPEN.
 pub mod open {
-    pub const KEEP_CACHE: u32 = 2;
+    pub const KEEP_CACHE: u32 = 1 << 1;
+    pub const CACHE_DIR: u32 = 1 << 3;
     pub const NOFLUSH: u32 = 1 << 5;
 }
 

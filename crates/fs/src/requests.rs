@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -11,8 +12,8 @@ use crate::gate::{
 };
 use crate::nodes::{Fit, Version};
 use crate::protocol::{Header, MAX_IO, Reader, Reply, Short, op, open as open_flag};
-use crate::server::{Handle, MAX_HANDLES, MAX_WAITING, Shared};
-use crate::tree::{Attributes, join};
+use crate::server::{Handle, Listing, MAX_HANDLES, MAX_WAITING, Shared};
+use crate::tree::{Attributes, ListingVersion, join};
 
 /// How long the kernel may believe a name and its attributes without asking: what the person changes from outside
 /// is seen after that.
@@ -102,7 +103,9 @@ pub(crate) fn answer(
             slow();
             shared.tree.sync().map(|()| Reply::new()).map_err(Into::into)
         }
-        op::SETXATTR | op::GETXATTR | op::LISTXATTR | op::REMOVEXATTR => Err(Errno::OPNOTSUPP.into()),
+        // ENOSYS: there are none, on any file. Callers see EOPNOTSUPP, and the kernel does not ask again; else it would
+        // ask for the capabilities of a file before each write.
+        op::SETXATTR | op::GETXATTR | op::LISTXATTR | op::REMOVEXATTR => Err(Errno::NOSYS.into()),
         op::OPENDIR => opendir(shared, header),
         op::READDIR => readdir(shared, header, body, false),
         op::READDIRPLUS => readdir(shared, header, body, true),
@@ -170,16 +173,16 @@ fn child(shared: &Shared, parent: u64, name: &[u8]) -> Result<String, Failed> {
 
 fn lookup(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let path = child(shared, header.node, body.name()?)?;
-    if !shared.gate.visible(&path) {
-        return Err(Errno::NOENT.into());
-    }
-    let seen = match shared.tree.attributes(&path) {
-        Ok(seen) => seen,
-        Err(Errno::NXIO) => return Err(Errno::NOENT.into()),
-        Err(e) => return Err(e.into()),
-    };
+    let seen = if shared.gate.visible(&path) { shared.tree.attributes(&path) } else { Err(Errno::NOENT) };
     let mut reply = Reply::new();
-    entry(shared, &path, &seen, &mut reply);
+    match seen {
+        Ok(seen) => entry(shared, &path, &seen, &mut reply),
+        // Node 0: there is no such name, and the kernel may believe that, too, for a while.
+        Err(Errno::NOENT | Errno::NXIO) => {
+            reply.u64(0).u64(0).u64(TRUST_SECONDS).u64(0).bytes(&[0; 8 + 88]);
+        }
+        Err(e) => return Err(e.into()),
+    }
     Ok(reply)
 }
 
@@ -740,19 +743,46 @@ fn statfs(shared: &Shared) -> Answer {
 fn opendir(shared: &Shared, header: Header) -> Answer {
     let path = path_of(shared, header.node)?;
     shared.gate.list(&path, header.pid)?;
-    let mut names = shared.tree.list(&path)?;
-    names.retain(|(name, _)| shared.gate.visible(&join(&path, name)));
+    let version = if shared.gate.hides_names() { None } else { shared.tree.listing_version(&path)? };
+    let kept =
+        version.is_some()
+            && shared.nodes.read().get(header.node).and_then(|n| n.listed).is_some_and(|(listed, at)| {
+                Some(listed) == version && at.elapsed().as_secs() < TRUST_SECONDS
+            });
+    let (names, flags) = if kept {
+        (None, open_flag::CACHE_DIR | open_flag::KEEP_CACHE)
+    } else {
+        let names = names_in(shared, &path)?;
+        if let Some(node) = shared.nodes.write().node(header.node) {
+            node.listed = version.filter(ListingVersion::is_settled).map(|v| (v, Instant::now()));
+        }
+        (Some(names), open_flag::CACHE_DIR)
+    };
     let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
-    shared.folders.lock().insert(fh, Arc::new(names));
+    shared.folders.lock().insert(fh, names);
     let mut reply = Reply::new();
-    reply.u64(fh).u32(0).u32(0);
+    reply.u64(fh).u32(flags).u32(0);
     Ok(reply)
+}
+
+fn names_in(shared: &Shared, folder: &str) -> Result<Listing, Failed> {
+    let mut names = shared.tree.list(folder)?;
+    names.retain(|(name, _)| shared.gate.visible(&join(folder, name)));
+    Ok(Arc::new(names))
 }
 
 fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plus: bool) -> Answer {
     let (fh, offset, size) = (body.u64()?, body.u64()?, body.u32()?);
-    let names = shared.folders.lock().get(&fh).cloned().ok_or(Errno::BADF)?;
+    let known = shared.folders.lock().get(&fh).cloned().ok_or(Errno::BADF)?;
     let folder = path_of(shared, header.node)?;
+    let names = if let Some(names) = known {
+        names
+    } else {
+        // The kernel has dropped the names that it was told to keep.
+        let names = names_in(shared, &folder)?;
+        shared.folders.lock().insert(fh, Some(Arc::clone(&names)));
+        names
+    };
     let mut reply = Reply::new();
     let dot = |o: u64| if o == 0 { "." } else { ".." };
     let mut at = offset;

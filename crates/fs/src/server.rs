@@ -71,7 +71,8 @@ pub(crate) struct Shared {
     pub options: Options,
     pub nodes: RwLock<Nodes>,
     pub handles: RwLock<HashMap<u64, Arc<Handle>>>,
-    pub folders: Mutex<HashMap<u64, Listing>>,
+    /// Open folders; without names where the kernel was told to keep what it has.
+    pub folders: Mutex<HashMap<u64, Option<Listing>>>,
     pub next_handle: AtomicU64,
     pub waiting: Mutex<HashMap<u64, Cancel>>,
     pub ended: AtomicBool,

@@ -24,6 +24,9 @@ const MAX_LISTED: usize = 1_000_000;
 /// Bytes on the disk that one more entry takes, by far.
 const ENTRY_ROOM: u64 = 8192;
 
+/// A folder that did not change for so long has shown its last change in its times.
+const SETTLED_NS: i128 = 2_000_000_000;
+
 /// The merged view and its stage.
 pub struct Tree {
     root: OwnedFd,
@@ -53,6 +56,27 @@ pub struct Attributes {
     pub mode: u32,
     pub blocks: u64,
     pub atime_ns: i128,
+}
+
+/// The state of a folder of the person's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListingVersion {
+    dev: u64,
+    ino: u64,
+    mtime_ns: i128,
+    ctime_ns: i128,
+}
+
+impl ListingVersion {
+    /// Whether the next change of the folder is certain to show in its times: those of some file systems have steps
+    /// of two seconds.
+    pub(crate) fn is_settled(&self) -> bool {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.is_ok_and(|now| {
+            i128::try_from(now.as_nanos())
+                .is_ok_and(|now| now - self.mtime_ns.max(self.ctime_ns) > SETTLED_NS)
+        })
+    }
 }
 
 /// An open object.
@@ -253,6 +277,24 @@ impl Tree {
                 target.into_string().map_err(|_| Errno::ILSEQ)
             }
         }
+    }
+
+    /// Identifies the names in a folder in and below which nothing is staged; any other has no version.
+    ///
+    /// # Errors
+    /// What the kernel says of the folder.
+    pub(crate) fn listing_version(&self, path: &str) -> Result<Option<ListingVersion>> {
+        let state = self.state.lock();
+        let below = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let next = state.entries.range(below.clone()..).next();
+        let touched = next.is_some_and(|(staged, _)| staged.starts_with(&below))
+            || state.entries.contains_key(path)
+            || hidden_by_parent(&state, path);
+        if touched {
+            return Ok(None);
+        }
+        let Object { dev, ino, mtime_ns, ctime_ns, .. } = from_stat(&self.base_stat(path)?, false)?.object;
+        Ok(Some(ListingVersion { dev, ino, mtime_ns, ctime_ns }))
     }
 
     /// The names in a folder with what they are.

@@ -5,9 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parking_lot::Mutex;
 use regorus::Value as RegoValue;
+use regorus::rvm::RegoVM;
+use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::compiled::{Compiled, is_well_formed};
 use crate::decision::{Decision, Effect};
 use crate::source::{Kind, Problem, Source, builtin};
 
@@ -23,7 +26,8 @@ const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 /// A set of policies that loaded; immutable.
 pub struct Engine {
     prepared: regorus::Engine,
-    idle: Mutex<Vec<regorus::Engine>>,
+    pub(crate) compiled: Option<Compiled>,
+    idle: Mutex<Vec<Evaluator>>,
     /// `data.….decision` of each voter, with its package.
     voters: Vec<(String, String)>,
     /// The mission's form of a policy is there.
@@ -31,6 +35,13 @@ pub struct Engine {
     revision: String,
     volatile: Volatile,
     broken: bool,
+}
+
+/// What one thread evaluates with; each part is made when it is first needed.
+#[derive(Default)]
+struct Evaluator {
+    interpreter: Option<regorus::Engine>,
+    machine: Option<RegoVM>,
 }
 
 /// When decisions depend on more than the request.
@@ -76,8 +87,10 @@ impl Engine {
             let this = if source.speaks_only_of_commits() { Volatile::AtCommit } else { Volatile::Always };
             volatile = volatile.max(this);
         }
+        let compiled = Compiled::of(&sources, &prepared, &voters);
         let engine = Self {
             prepared,
+            compiled,
             idle: Mutex::default(),
             voters,
             access,
@@ -95,6 +108,7 @@ impl Engine {
     pub fn closed(sources: &[Source]) -> Self {
         Self {
             prepared: regorus::Engine::new(),
+            compiled: None,
             idle: Mutex::default(),
             voters: Vec::new(),
             access: false,
@@ -164,25 +178,26 @@ impl Engine {
         if text.len() > MAX_INPUT {
             return vec![Decision::denied("input_too_large", "policy.input_too_large")];
         }
+        let compiled = self.compiled.as_ref().filter(|_| is_well_formed(input));
         let evaluate = || {
-            let mut engine = self.idle.lock().pop().unwrap_or_else(|| self.prepared.clone());
-            engine.set_input(RegoValue::from(input.clone()));
+            let input = RegoValue::from(input.clone());
+            let mut evaluator = self.idle.lock().pop().unwrap_or_default();
             let mut votes = Vec::new();
             for (rule, package) in &self.voters {
-                match engine.eval_rule(rule.clone()) {
-                    Ok(RegoValue::Undefined) => {}
-                    Ok(value) => {
-                        let document = value.to_json_str().ok().and_then(|t| serde_json::from_str(&t).ok());
-                        let parsed = document.and_then(|d: Value| Decision::parse(&d, package));
+                match self.evaluate(compiled, &mut evaluator, rule, &input) {
+                    Some(RegoValue::Undefined) => {}
+                    Some(value) => {
+                        let document = serde_json::to_value(&value).ok();
+                        let parsed = document.and_then(|d| Decision::parse(&d, package));
                         votes.push(parsed.unwrap_or_else(|| error(package)));
                     }
-                    Err(_) => votes.push(error(package)),
+                    None => votes.push(error(package)),
                 }
             }
             if self.access {
-                votes.push(match engine.eval_rule("data.agent.access.allow".to_owned()) {
-                    Ok(RegoValue::Bool(true)) => Decision { effect: Effect::Allow, ..allowed() },
-                    Ok(RegoValue::Bool(false) | RegoValue::Undefined) => {
+                votes.push(match self.evaluate(None, &mut evaluator, "data.agent.access.allow", &input) {
+                    Some(RegoValue::Bool(true)) => Decision { effect: Effect::Allow, ..allowed() },
+                    Some(RegoValue::Bool(false) | RegoValue::Undefined) => {
                         Decision::denied("not_allowed", "agent.access.allow")
                     }
                     _ => error("agent.access"),
@@ -190,12 +205,34 @@ impl Engine {
             }
             let mut idle = self.idle.lock();
             if idle.len() < KEPT {
-                idle.push(engine);
+                idle.push(evaluator);
             }
             votes
         };
         // A builtin that panics is a denial, not the end of the broker.
         catch_unwind(AssertUnwindSafe(evaluate)).unwrap_or_else(|_| vec![error("policy")])
+    }
+
+    /// The value of one rule; `None` when evaluating it fails.
+    fn evaluate(
+        &self,
+        compiled: Option<&Compiled>,
+        with: &mut Evaluator,
+        rule: &str,
+        input: &RegoValue,
+    ) -> Option<RegoValue> {
+        if let Some((compiled, entry)) = compiled.and_then(|c| Some((c, c.entry(rule)?))) {
+            let mut machine = with.machine.take().or_else(|| compiled.machine())?;
+            machine.set_input(input.clone());
+            let value = machine.execute_entry_point_by_index(entry).ok()?;
+            with.machine = Some(machine);
+            return Some(value);
+        }
+        let mut interpreter = with.interpreter.take().unwrap_or_else(|| self.prepared.clone());
+        interpreter.set_input(input.clone());
+        let value = interpreter.eval_rule(rule.to_owned()).ok()?;
+        with.interpreter = Some(interpreter);
+        Some(value)
     }
 
     fn dry_run(&self) -> Vec<Problem> {
@@ -249,10 +286,7 @@ pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engin
     // v0, as the mission's example is written in; modules that import rego.v1 are v1 all the same.
     engine.set_rego_v0(true);
     engine.set_strict_builtin_errors(true);
-    engine.set_execution_timer_config(regorus::utils::limits::ExecutionTimerConfig {
-        limit: MAX_TIME,
-        check_interval: std::num::NonZeroU32::new(1000).unwrap_or(std::num::NonZeroU32::MIN),
-    });
+    engine.set_execution_timer_config(limit());
     let mut problems = Vec::new();
     let mut names = std::collections::HashSet::new();
     for source in sources {
@@ -297,6 +331,12 @@ pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engin
         }
     }
     if problems.is_empty() { Ok(engine) } else { Err(problems) }
+}
+
+/// The limit on one evaluation.
+pub(crate) fn limit() -> ExecutionTimerConfig {
+    let check_interval = std::num::NonZeroU32::new(1000).unwrap_or(std::num::NonZeroU32::MIN);
+    ExecutionTimerConfig { limit: MAX_TIME, check_interval }
 }
 
 /// The package of a module as the parser sees it, without `data.`; empty when the module is not loaded.

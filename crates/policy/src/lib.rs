@@ -5,6 +5,7 @@
 //! is a denial.
 #![forbid(unsafe_code)]
 
+mod compiled;
 mod decision;
 mod engine;
 mod explain;

@@ -99,6 +99,20 @@ impl Source {
         self.kind == Kind::Rego && !self.is_test()
     }
 
+    /// The document of a data file.
+    pub(crate) fn document(&self) -> Option<regorus::Value> {
+        match self.kind {
+            Kind::Rego => None,
+            Kind::Json => regorus::Value::from_json_str(&self.text).ok(),
+            Kind::Yaml => regorus::Value::from_yaml_str(&self.text).ok(),
+        }
+    }
+
+    /// It is one that ships, to the letter.
+    pub(crate) fn ships(&self) -> bool {
+        self.kind == Kind::Rego && BUILTIN.iter().any(|(_, text)| self.text == *text)
+    }
+
     /// It may decide otherwise on the same request at another time. Errs on the side of yes.
     pub(crate) fn is_volatile(&self) -> bool {
         self.text

@@ -293,6 +293,50 @@ def a_file_may_become_a_folder_and_a_folder_a_file():
 
 
 @claim
+def a_folder_of_the_persons_moves_with_all_that_is_in_it():
+    write("tree/a.txt", "plain a")
+    write("tree/deep/er/b.txt", "plain b")
+    write("tree/personal.csv", PERSONAL)
+    write("tree/run.sh", "#!/bin/sh\n")
+    os.chmod(os.path.join(DOCS, "tree/run.sh"), 0o755)
+    os.symlink("a.txt", os.path.join(DOCS, "tree/link"))
+    write("locked/.ssh/id_rsa", "not a key")
+    write("locked/notes.txt", "notes")
+    cell = Cell("--ask", "deny")
+    assert cell("""
+        import os
+        open('tree/a.txt').read()
+        open('tree/new.txt', 'w').write('staged')
+        held = open('tree/deep/er/b.txt')
+        os.mkdir('empty'); os.rename('tree', 'empty'); os.rename('empty', 'moved')
+        result = [sorted(os.listdir('moved')), open('moved/a.txt').read(), open('moved/deep/er/b.txt').read(), held.read(),
+                  open('moved/new.txt').read(), os.readlink('moved/link'), os.stat('moved/run.sh').st_mode & 0o777,
+                  os.path.exists('tree'), os.path.exists('tree/a.txt')]
+    """) == [["a.txt", "deep", "link", "new.txt", "personal.csv", "run.sh"], "plain a", "plain b", "plain b", "staged", "a.txt",
+             0o755, False, False]
+    # A new name changes nothing about what may be read, and nothing that policy protects moves along.
+    assert "ermission" in refused(cell, "open('moved/personal.csv').read()")
+    assert "ermission" in refused(cell, "os.rename('locked', 'unlocked')")
+    assert cell("""
+        result = [os.path.exists('unlocked'), open('locked/notes.txt').read()]
+        open('moved/deep/er/b.txt', 'a').write(' and more')
+    """) == [False, "notes"]
+    before = os.stat(os.path.join(DOCS, "tree/a.txt"))
+    session = cell.end()
+    moved = os.path.join(DOCS, "moved")
+    chaperone("commit", session)
+    assert sorted(os.listdir(moved)) == ["a.txt", "deep", "link", "new.txt", "personal.csv", "run.sh"], os.listdir(moved)
+    assert read("moved/personal.csv") == PERSONAL and os.access(os.path.join(moved, "run.sh"), os.X_OK)
+    assert read("moved/deep/er/b.txt") == "plain b and more"
+    after = os.stat(os.path.join(moved, "a.txt"))
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert not os.path.exists(os.path.join(DOCS, "tree")), os.listdir(os.path.join(DOCS, "tree"))
+    chaperone("undo", session)
+    assert read("tree/deep/er/b.txt") == "plain b" and not os.path.exists(moved)
+    assert os.path.exists(os.path.join(DOCS, "locked/.ssh/id_rsa"))
+
+
+@claim
 def links_stay_inside_and_special_files_do_not_exist():
     write("in/real.txt", "real")
     outside = os.path.join(WORK, "outside.txt")

@@ -62,8 +62,7 @@ pub fn commit(
     sync_mappings(session)?;
     let mut shown = Vec::new();
     for mount in &session.mounts {
-        let changes: Vec<Change> =
-            staged(mount)?.into_iter().filter(|c| chosen(mount, &c.path, paths)).collect();
+        let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
         if changes.is_empty() {
             continue;
         }
@@ -121,8 +120,7 @@ pub fn discard(
     let mut shown = Vec::new();
     for mount in &session.mounts {
         let Some(tree) = &mount.tree else { continue };
-        let gone: Vec<Change> =
-            staged(mount)?.into_iter().filter(|c| chosen(mount, &c.path, paths)).collect();
+        let gone: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
         let names: Vec<String> =
             gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();
         broker.pipeline.records.event(
@@ -135,8 +133,8 @@ pub fn discard(
         tree.discard(&names).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
         refresh(session, mount, &names);
         for change in gone {
-            shown
-                .push(json!({ "path": shown_path(mount, &change.path), "op": change.op, "from": change.from,
+            shown.push(json!({ "path": shown_path(mount, &change.path), "op": change.op,
+                "from": change.from.as_ref().map(|f| shown_path(mount, f)),
                 "size": change.size, "sha256": null, "state": "discarded", "reasons": [] }));
         }
     }
@@ -202,6 +200,11 @@ fn judge(
         map.insert("op".into(), json!(change.op));
         map.insert("kind".into(), json!(change.kind));
         map.insert("by".into(), json!(if by == By::Person { "person" } else { "profile" }));
+        if change.op == Op::Rename {
+            // Without new content it is the person's own that gets another place.
+            map.insert("origin_known".into(), json!(change.blob.is_none()));
+            map.insert("replaces".into(), json!(change.replaces.is_some()));
+        }
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(broker, &change.path)));
         }
@@ -341,13 +344,17 @@ fn refresh(session: &Session, mount: &LiveMount, paths: &[String]) {
     }
 }
 
-fn chosen(mount: &LiveMount, path: &str, wanted: &[String]) -> bool {
+/// Whether the person named the change, or a folder above it, by the new or the old name.
+fn chosen(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
+    let is_in = |path: &str, folder: &str| {
+        folder.is_empty()
+            || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     wanted.is_empty()
-        || wanted.iter().any(|w| {
-            relative(mount, w).is_some_and(|w| {
-                w.is_empty() || path == w || path.strip_prefix(&w).is_some_and(|r| r.starts_with('/'))
-            })
-        })
+        || wanted
+            .iter()
+            .filter_map(|w| relative(mount, w))
+            .any(|w| is_in(&change.path, &w) || change.from.as_deref().is_some_and(|from| is_in(from, &w)))
 }
 
 /// A path as a person names it (in the workspace, or as the agent sees it), relative to the mount.

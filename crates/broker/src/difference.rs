@@ -21,6 +21,9 @@ const MAX_LINE: usize = 400;
 /// The difference as text, ending in a newline.
 #[must_use]
 pub fn of(mount: &LiveMount, change: &Change) -> String {
+    if change.op == Op::Rename && change.blob.is_none() {
+        return format!("  moved, {} bytes as they were\n", change.size);
+    }
     let old = if change.op == Op::Create { None } else { open_old(mount, change) };
     let new = change.blob.as_ref().and_then(|b| File::open(b).ok());
     if let (Some(old), Some(new)) = (book(old.as_ref()), book(new.as_ref())) {

@@ -20,6 +20,8 @@ use crate::tree::{Attributes, ListingVersion, join};
 const TRUST_SECONDS: u64 = 1;
 /// Bringing a larger file into the stage takes its time, in bytes.
 const LARGE: u64 = 4 << 20;
+/// Moving more than so many files takes its time.
+const MANY: usize = 16;
 /// Open flags of Linux.
 const O_ACCMODE: u32 = 3;
 const O_TRUNC: u32 = 0o1000;
@@ -88,8 +90,8 @@ pub(crate) fn answer(
         op::MKDIR => mkdir(shared, header, body),
         op::UNLINK => remove(shared, header, body, false),
         op::RMDIR => remove(shared, header, body, true),
-        op::RENAME => rename(shared, header, body, false),
-        op::RENAME2 => rename(shared, header, body, true),
+        op::RENAME => rename(shared, header, body, false, slow),
+        op::RENAME2 => rename(shared, header, body, true, slow),
         op::LINK => Err(Errno::PERM.into()),
         op::READ => read(shared, body),
         op::WRITE => write(shared, body),
@@ -398,7 +400,7 @@ fn remove(shared: &Shared, header: Header, mut body: Reader<'_>, dir: bool) -> A
     Ok(Reply::new())
 }
 
-fn rename(shared: &Shared, header: Header, mut body: Reader<'_>, flagged: bool) -> Answer {
+fn rename(shared: &Shared, header: Header, mut body: Reader<'_>, flagged: bool, slow: &dyn Fn()) -> Answer {
     const NOREPLACE: u32 = 1;
     let new_parent = body.u64()?;
     let flags = if flagged { (body.u32()?, body.u32()?).0 } else { 0 };
@@ -407,10 +409,40 @@ fn rename(shared: &Shared, header: Header, mut body: Reader<'_>, flagged: bool) 
     if flags & !NOREPLACE != 0 {
         return Err(Errno::INVAL.into());
     }
-    let seen = shared.tree.attributes(&from)?;
-    staged(shared, (ChangeKind::Rename, &from, Some(&to)), Some(seen.object), header.pid, || {
-        shared.tree.rename(&from, &to, flags & NOREPLACE != 0)
-    })?;
+    let moved = shared.tree.moved_with(&from)?;
+    if moved.len() > MANY {
+        slow();
+    }
+    // Each file of a folder that moves is decided for itself: policy may protect one inside.
+    let places: Vec<String> = moved
+        .iter()
+        .map(|(path, _)| format!("{to}{}", path.strip_prefix(&from).unwrap_or_default()))
+        .collect();
+    let requests = moved.iter().zip(&places).map(|((path, object), place)| ChangeRequest {
+        kind: ChangeKind::Rename,
+        path,
+        to: Some(place),
+        object: Some(*object),
+        pid: header.pid,
+    });
+    let mut granted = Vec::new();
+    let mut made = Ok(());
+    for request in requests {
+        match shared.gate.change(&request) {
+            Ok(handle) => granted.push((request, handle)),
+            Err(refused) => {
+                made = Err(refused.into());
+                break;
+            }
+        }
+    }
+    if made.is_ok() {
+        made = shared.tree.rename(&from, &to, flags & NOREPLACE != 0, &moved).map_err(Failed::from);
+    }
+    for (request, handle) in granted {
+        shared.gate.changed(&request, handle, made.is_ok());
+    }
+    made?;
     shared.nodes.write().renamed(&from, &to);
     Ok(Reply::new())
 }

@@ -1,6 +1,6 @@
 //! The merged view: the person's folder below, the agent's staged changes above.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,6 +24,10 @@ const MAX_LISTED: usize = 1_000_000;
 /// Bytes on the disk that one more entry takes, by far.
 const ENTRY_ROOM: u64 = 8192;
 
+/// What a rename of a folder moves at most: entries, and bytes of the person's files. Protects memory and keeps the
+/// folder from standing still for long; beyond it: `EXDEV`.
+const MAX_MOVED: usize = 20_000;
+const MAX_MOVED_BYTES: u64 = 1 << 30;
 /// A folder that did not change for so long has shown its last change in its times.
 const SETTLED_NS: i128 = 2_000_000_000;
 
@@ -302,13 +306,16 @@ impl Tree {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`.
     pub fn list(&self, path: &str) -> Result<Vec<(String, Attributes)>> {
-        let state = self.state.lock();
-        if self.attributes_in(&state, path)?.object.kind != ObjectKind::Dir {
+        self.list_in(&self.state.lock(), path)
+    }
+
+    fn list_in(&self, state: &State, path: &str) -> Result<Vec<(String, Attributes)>> {
+        if self.attributes_in(state, path)?.object.kind != ObjectKind::Dir {
             return Err(Errno::NOTDIR);
         }
         let mut names = BTreeSet::new();
         let shows_base = !matches!(state.entries.get(path), Some(Entry::Dir { opaque: true, .. }))
-            && !hidden_by_parent(&state, path);
+            && !hidden_by_parent(state, path);
         if shows_base && let Ok(folder) = self.base_open(path, OFlags::RDONLY | OFlags::DIRECTORY) {
             for entry in rustix::fs::Dir::read_from(&folder)? {
                 let entry = entry?;
@@ -334,7 +341,7 @@ impl Tree {
         Ok(names
             .into_iter()
             .filter_map(|name| {
-                let seen = self.attributes_in(&state, &join(path, &name)).ok()?;
+                let seen = self.attributes_in(state, &join(path, &name)).ok()?;
                 Some((name, seen))
             })
             .collect())
@@ -379,24 +386,10 @@ impl Tree {
         if hidden_by_parent(&state, path) {
             return Err(Errno::NOENT);
         }
-        if let Some(from) = from {
-            self.room(from.metadata().map_err(errno)?.len())?;
-        }
-        let (blob, file) = self.new_blob(&mut state)?;
-        if let Some(from) = from {
-            copy(from, &file).map_err(errno)?;
-            let times = rustix::fs::Timestamps {
-                last_access: rustix::fs::Timespec {
-                    tv_sec: stat.st_atime,
-                    tv_nsec: stat.st_atime_nsec.cast_signed(),
-                },
-                last_modification: rustix::fs::Timespec {
-                    tv_sec: stat.st_mtime,
-                    tv_nsec: stat.st_mtime_nsec.cast_signed(),
-                },
-            };
-            rustix::fs::futimens(&file, &times)?;
-        }
+        let (blob, file) = match from {
+            Some(from) => self.blob_with(&mut state, from, &stat)?,
+            None => self.new_blob(&mut state)?,
+        };
         let base = Some(BaseVersion::of(&stat));
         let mode = stat.st_mode & 0o777;
         self.record(
@@ -459,32 +452,59 @@ impl Tree {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `ENOTEMPTY`.
     pub fn remove_dir(&self, path: &str) -> Result<()> {
-        if !self.list(path)?.is_empty() {
-            return Err(Errno::NOTEMPTY);
-        }
         let mut state = self.state.lock();
-        let gone = self.gone(&state, path, true);
-        let mut record = vec![(path.to_owned(), gone)];
-        let prefix = format!("{path}/");
-        let below: Vec<String> = state
-            .entries
-            .range(prefix.clone()..)
-            .map(|(p, _)| p)
-            .take_while(|p| p.starts_with(&prefix))
-            .cloned()
-            .collect();
-        // Deletions below stay recorded: the folder of the person's is deleted with them.
-        if matches!(record.first(), Some((_, Entry::Base))) {
-            record.extend(below.into_iter().map(|p| (p, Entry::Base)));
-        }
+        let record = self.removal_of_dir(&state, path)?;
         self.record(&mut state, record)
     }
 
-    /// Rename. A folder of the person's cannot be renamed in the stage: `EXDEV`, upon which programs copy.
+    fn removal_of_dir(&self, state: &State, path: &str) -> Result<Record> {
+        if !self.list_in(state, path)?.is_empty() {
+            return Err(Errno::NOTEMPTY);
+        }
+        let mut record = vec![(path.to_owned(), self.gone(state, path, true))];
+        // Deletions below stay recorded: the folder of the person's is deleted with them.
+        if matches!(record.first(), Some((_, Entry::Base))) {
+            let prefix = format!("{path}/");
+            let below = state.entries.range(prefix.clone()..).map(|(p, _)| p);
+            let below = below.take_while(|p| p.starts_with(&prefix));
+            record.extend(below.map(|p| (p.clone(), Entry::Base)));
+        }
+        Ok(record)
+    }
+
+    /// Everything that a rename of this path moves, from the outside in: itself, and what is in it.
     ///
     /// # Errors
-    /// `ENOENT`, `EEXIST` with `keep`, `ENOTEMPTY`, `EXDEV`.
-    pub fn rename(&self, from: &str, to: &str, keep: bool) -> Result<()> {
+    /// `ENOENT`; `EXDEV` for a folder with more in it than is moved at once, upon which programs copy.
+    pub fn moved_with(&self, path: &str) -> Result<Vec<(String, Object)>> {
+        self.moved_with_in(&self.state.lock(), path)
+    }
+
+    fn moved_with_in(&self, state: &State, path: &str) -> Result<Vec<(String, Object)>> {
+        let mut moved = vec![(path.to_owned(), self.attributes_in(state, path)?.object)];
+        let (mut next, mut bytes) = (0, 0u64);
+        while let Some((folder, object)) = moved.get(next) {
+            let folder = (object.kind == ObjectKind::Dir).then(|| folder.clone());
+            next += 1;
+            let Some(folder) = folder else { continue };
+            for (name, seen) in self.list_in(state, &folder)? {
+                if !seen.object.staged {
+                    bytes = bytes.saturating_add(seen.object.size);
+                }
+                moved.push((join(&folder, &name), seen.object));
+                if moved.len() > MAX_MOVED || bytes > MAX_MOVED_BYTES {
+                    return Err(Errno::XDEV);
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Rename. What `moved` does not name is not moved along: it is what [`Self::moved_with`] said when it was decided.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EEXIST` with `keep`, `ENOTEMPTY`, `EBUSY` when there is something else to move by now.
+    pub fn rename(&self, from: &str, to: &str, keep: bool, moved: &[(String, Object)]) -> Result<()> {
         if from == to {
             return Ok(());
         }
@@ -500,10 +520,7 @@ impl Tree {
             if there.is_some_and(|t| t.object.kind != ObjectKind::Dir) {
                 return Err(Errno::NOTDIR);
             }
-            if there.is_some() {
-                self.remove_dir(to)?;
-            }
-            return self.rename_dir(from, to);
+            return self.rename_dir(from, to, moved);
         }
         if there.is_some_and(|t| t.object.kind == ObjectKind::Dir) {
             return Err(Errno::ISDIR);
@@ -532,41 +549,69 @@ impl Tree {
         self.record(&mut state, vec![(to.to_owned(), moved), (from.to_owned(), gone)])
     }
 
-    fn rename_dir(&self, from: &str, to: &str) -> Result<()> {
+    fn rename_dir(&self, from: &str, to: &str, decided: &[(String, Object)]) -> Result<()> {
         let mut state = self.state.lock();
-        if self.base_stat(from).is_ok_and(|s| is_dir(&s))
-            && !hidden_by_parent(&state, from)
-            && !matches!(state.entries.get(from), Some(Entry::Dir { opaque: true, .. }))
-        {
-            return Err(Errno::XDEV);
+        let moved = self.moved_with_in(&state, from)?;
+        let same = |((a, x), (b, y)): (&(String, Object), &(String, Object))| a == b && x.kind == y.kind;
+        if moved.len() != decided.len() || !moved.iter().zip(decided).all(same) {
+            return Err(Errno::BUSY);
         }
-        let prefix = format!("{from}/");
-        let mut record = Record::new();
-        let moved: Vec<(String, Entry)> = state
-            .entries
-            .range(from.to_owned()..)
-            .take_while(|(p, _)| *p == from || p.starts_with(&prefix) || p.as_str() < prefix.as_str())
-            .filter(|(p, _)| *p == from || p.starts_with(&prefix))
-            .map(|(p, e)| (p.clone(), e.clone()))
-            .collect();
-        for (path, entry) in moved {
-            let below = path.strip_prefix(from).unwrap_or_default();
-            let at = format!("{to}{below}");
-            let entry = match entry {
-                Entry::Dir { mode, .. } => Entry::Dir { opaque: true, mode },
-                Entry::File { blob, base, mode, origin, cleared } => {
-                    let origin = origin.or_else(|| base.is_some().then(|| path.clone()));
-                    Entry::File { blob, base: self.replaced_by_rename(&at), mode, origin, cleared }
+        let mut record = match self.attributes_in(&state, to) {
+            Ok(_) => self.removal_of_dir(&state, to)?,
+            Err(_) => Record::new(),
+        };
+        let mut lifted = Vec::new();
+        for (path, object) in &moved {
+            let at = format!("{to}{}", path.strip_prefix(from).unwrap_or_default());
+            match self.moved_entry(&mut state, path, &at, object) {
+                Ok(entry) => {
+                    lifted.extend(blob_of(&entry));
+                    record.push((at, entry));
                 }
-                other => other,
-            };
-            if !matches!(entry, Entry::Gone { .. }) {
-                record.push((at, entry));
+                Err(e) => {
+                    // Of what was staged before, nothing may go.
+                    let staged: BTreeSet<u64> = state.entries.values().filter_map(blob_of).collect();
+                    for blob in lifted.into_iter().filter(|b| !staged.contains(b)) {
+                        std::fs::remove_file(self.blob(blob)).ok();
+                    }
+                    return Err(e);
+                }
             }
-            let gone = self.gone(&state, &path, false);
-            record.push((path, gone));
+        }
+        for (path, object) in &moved {
+            record.push((path.clone(), self.gone(&state, path, object.kind == ObjectKind::Dir)));
         }
         self.record(&mut state, record)
+    }
+
+    /// What an object of a folder that moves is at its new place. A file of the person's comes into the stage; its
+    /// content still needs a decision to be read, under its old name, too.
+    fn moved_entry(&self, state: &mut State, path: &str, at: &str, object: &Object) -> Result<Entry> {
+        let base = self.replaced_by_rename(at);
+        Ok(match (state.entries.get(path).cloned(), object.kind) {
+            (Some(Entry::Dir { mode, .. }), _) => Entry::Dir { opaque: true, mode },
+            (Some(Entry::File { blob, base: was, mode, origin, cleared }), _) => {
+                let origin = origin.or_else(|| was.is_some().then(|| path.to_owned()));
+                Entry::File { blob, base, mode, origin, cleared }
+            }
+            (Some(Entry::Symlink { target, .. }), _) => Entry::Symlink { target, base },
+            (_, ObjectKind::Dir) => Entry::Dir { opaque: true, mode: self.base_stat(path)?.st_mode & 0o777 },
+            (_, ObjectKind::Symlink) => {
+                let link = self.base_open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+                let target = rustix::fs::readlinkat(&link, "", Vec::new())?;
+                Entry::Symlink { target: target.into_string().map_err(|_| Errno::ILSEQ)?, base }
+            }
+            (_, ObjectKind::File) => {
+                let file = self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+                let stat = rustix::fs::fstat(&file)?;
+                if from_stat(&stat, false)?.object.kind != ObjectKind::File {
+                    return Err(Errno::BUSY);
+                }
+                let (blob, _) = self.blob_with(state, &File::from(file), &stat)?;
+                let mode = stat.st_mode & 0o777;
+                Entry::File { blob, base, mode, origin: Some(path.to_owned()), cleared: false }
+            }
+        })
     }
 
     /// Whether the path has an entry of its own in the stage.
@@ -587,12 +632,14 @@ impl Tree {
     }
 
     /// What the agent wants to happen to the person's folder. Files whose content came back to what it was are no
-    /// change.
+    /// change; a file of the person's that has another place is a rename, so that no half of it is ever committed.
     ///
     /// # Errors
     /// When the stage or the folder cannot be read.
     pub fn changes(&self) -> Result<Vec<Change>> {
         let state = self.state.lock();
+        let moves = self.moves(&state);
+        let moved: HashSet<&str> = moves.values().map(|(from, _)| *from).collect();
         let mut changes = Vec::new();
         for (path, entry) in &state.entries {
             // What the person has there now; nothing when a folder above it was deleted or replaced in the stage (what
@@ -613,6 +660,7 @@ impl Tree {
             };
             match entry {
                 Entry::Base => {}
+                Entry::Gone { .. } if moved.contains(path.as_str()) => {}
                 Entry::Gone { base, dir } => {
                     if let Some(now) = now {
                         let kind = now.kind().unwrap_or(if *dir { Kind::Dir } else { Kind::File });
@@ -660,16 +708,25 @@ impl Tree {
                     if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
                         changes.push(deletion(&blank, n));
                     }
-                    let op = if base.is_some() { Op::Modify } else { Op::Create };
                     let mtime_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
-                    changes.push(Change {
-                        op,
-                        blob: Some(at),
-                        base: *base,
-                        mode: *mode,
-                        mtime_ns,
-                        size: stat.st_size.cast_unsigned(),
-                        ..blank
+                    let size = stat.st_size.cast_unsigned();
+                    let filled = Change { mode: *mode, mtime_ns, size, ..blank };
+                    changes.push(if let Some((from, was)) = moves.get(path.as_str()) {
+                        let as_it_was = was.mode & 0o777 == *mode
+                            && was.mtime_ns == mtime_ns
+                            && was.size == size
+                            && self.same_content(from, &at)?;
+                        Change {
+                            op: Op::Rename,
+                            from: Some((*from).to_owned()),
+                            blob: (!as_it_was).then_some(at),
+                            base: Some(*was),
+                            replaces: *base,
+                            ..filled
+                        }
+                    } else {
+                        let op = if base.is_some() { Op::Modify } else { Op::Create };
+                        Change { op, blob: Some(at), base: *base, ..filled }
                     });
                 }
             }
@@ -718,6 +775,23 @@ impl Tree {
         if record.is_empty() { Ok(()) } else { self.record(&mut state, record) }
     }
 
+    /// New name of each file of the person's that is no more where it was, with its old name and version.
+    fn moves<'a>(&self, state: &'a State) -> HashMap<&'a str, (&'a str, BaseVersion)> {
+        let mut moves = HashMap::new();
+        let mut taken = HashSet::new();
+        for (path, entry) in &state.entries {
+            let Entry::File { origin: Some(from), .. } = entry else { continue };
+            if let Some(Entry::Gone { base: Some(was), dir: false }) = state.entries.get(from)
+                && was.kind() == Some(Kind::File)
+                && self.base_version(from).is_some()
+                && taken.insert(from)
+            {
+                moves.insert(path.as_str(), (from.as_str(), *was));
+            }
+        }
+        moves
+    }
+
     fn same_content(&self, path: &str, blob: &Path) -> Result<bool> {
         let base = File::from(self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
         let blob = File::open(blob).map_err(errno)?;
@@ -753,14 +827,12 @@ impl Tree {
     }
 
     fn gone(&self, state: &State, path: &str, dir: bool) -> Entry {
+        let known = match state.entries.get(path) {
+            Some(Entry::File { base, .. } | Entry::Gone { base, .. } | Entry::Symlink { base, .. }) => *base,
+            _ => None,
+        };
         match self.base_version(path) {
-            Some(base) if !hidden_by_parent(state, path) => {
-                let known = match state.entries.get(path) {
-                    Some(
-                        Entry::File { base, .. } | Entry::Gone { base, .. } | Entry::Symlink { base, .. },
-                    ) => *base,
-                    _ => None,
-                };
+            Some(base) if known.is_some() || !hidden_by_parent(state, path) => {
                 Entry::Gone { base: known.or(Some(base)), dir }
             }
             _ => Entry::Base,
@@ -802,6 +874,23 @@ impl Tree {
         state.next_blob += 1;
         let file =
             File::options().read(true).write(true).create_new(true).open(self.blob(blob)).map_err(errno)?;
+        Ok((blob, file))
+    }
+
+    /// A blob with the content and the times of a file of the person's.
+    fn blob_with(&self, state: &mut State, from: &File, stat: &Stat) -> Result<(u64, File)> {
+        self.room(from.metadata().map_err(errno)?.len())?;
+        let (blob, file) = self.new_blob(state)?;
+        let time = |tv_sec, tv_nsec: u64| rustix::fs::Timespec { tv_sec, tv_nsec: tv_nsec.cast_signed() };
+        let times = rustix::fs::Timestamps {
+            last_access: time(stat.st_atime, stat.st_atime_nsec),
+            last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+        };
+        let filled = copy(from, &file).map_err(errno).and_then(|()| rustix::fs::futimens(&file, &times));
+        if let Err(e) = filled {
+            std::fs::remove_file(self.blob(blob)).ok();
+            return Err(e);
+        }
         Ok((blob, file))
     }
 

@@ -36,6 +36,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.deceptive_name", Type::Flag),
     ("change.link_leaves_root", Type::Flag),
     ("change.origin_known", Type::Flag),
+    ("change.replaces", Type::Flag),
     ("change.name_findings", Type::Texts),
     ("change.workbook_refusal", Type::TextOrNull),
     ("change.formula_cells", Type::Number),
@@ -252,7 +253,7 @@ mod tests {
 
     fn change() -> impl Strategy<Value = Value> {
         let flag = || prop::option::of(any::<bool>());
-        let op = prop::sample::select(vec!["create", "modify", "delete"]);
+        let op = prop::sample::select(vec!["create", "modify", "delete", "rename"]);
         let kind = prop::option::of(prop::sample::select(vec!["file", "dir"]));
         let refusal =
             prop::option::of(prop::option::of(prop::sample::select(vec!["macro", "external_link"])));
@@ -262,7 +263,7 @@ mod tests {
             kind,
             refusal,
             shebang,
-            (flag(), flag(), flag(), flag()),
+            (flag(), flag(), flag(), flag(), flag()),
             prop::option::of(words()),
             prop::option::of(-1..3),
         )
@@ -276,6 +277,7 @@ mod tests {
                     ("deceptive_name", flags.1.map(|f| json!(f))),
                     ("link_leaves_root", flags.2.map(|f| json!(f))),
                     ("origin_known", flags.3.map(|f| json!(f))),
+                    ("replaces", flags.4.map(|f| json!(f))),
                     ("name_findings", names.map(|n| json!(n))),
                     ("formula_cells", cells.map(|c| json!(c))),
                 ];

@@ -83,7 +83,16 @@ in_git_data if {
 
 executable if input.change.becomes_executable
 
-executable if is_string(input.change.shebang)
+executable if {
+	is_string(input.change.shebang)
+	not only_moved
+}
+
+# The person's own file at a place where nothing was.
+only_moved if {
+	input.change.origin_known
+	not input.change.replaces
+}
 
 refusals := ["macro"] if input.change.workbook_refusal == "macro"
 

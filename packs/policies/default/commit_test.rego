@@ -80,6 +80,14 @@ test_new_programs_ask if {
 	decided("/workspace/a", {"shebang": null, "becomes_executable": false}).effect == "allow"
 }
 
+test_a_script_of_the_persons_may_move_to_a_free_place if {
+	moved := {"op": "rename", "shebang": "/bin/sh", "origin_known": true, "replaces": false}
+	decided("/workspace/b/a.sh", moved).effect == "allow"
+	decided("/workspace/b/a.sh", object.union(moved, {"replaces": true})).reasons == {"executable"}
+	decided("/workspace/b/a.sh", object.union(moved, {"origin_known": false})).reasons == {"executable"}
+	decided("/workspace/b/makefile", moved).reasons == {"runs_later"}
+}
+
 test_links_out_and_deceptive_names_ask if {
 	decided("/workspace/a", {"link_leaves_root": true}).reasons == {"link_leaves_folder"}
 	decided("/workspace/a", {"deceptive_name": true}).reasons == {"deceptive_name"}

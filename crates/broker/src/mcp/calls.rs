@@ -262,15 +262,35 @@ impl Call<'_> {
             return Err(Failure::new("other_mount", format!("{from} and {to} are in different mounts"))
                 .advise("write the new file and delete the old one"));
         }
-        let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &from))?;
-        let mut deed = self.deed("rename", &from, of_fs(&seen.object));
-        deed.to = Some(to.clone());
-        let granted = self.ask(deed, cancelled).await?;
-        let moved = place.tree.rename(&place.below, &target.below, !a.replace);
+        // Each file of a folder that moves is decided for itself: policy may protect one inside.
+        let along = place.tree.moved_with(&place.below).map_err(|e| errno(e, &from))?;
+        let mut granted = Vec::new();
+        let mut moved = Ok(());
+        for (below, object) in &along {
+            let rest = below.strip_prefix(&place.below).unwrap_or_default();
+            let mut deed = self.deed("rename", &format!("{from}{rest}"), of_fs(object));
+            deed.to = Some(format!("{to}{rest}"));
+            let path = deed.path.clone();
+            match self.ask(deed, cancelled).await {
+                Ok(handle) => granted.push((handle, path)),
+                Err(refused) => {
+                    moved = Err(refused);
+                    break;
+                }
+            }
+        }
+        if moved.is_ok() {
+            moved = place
+                .tree
+                .rename(&place.below, &target.below, !a.replace, &along)
+                .map_err(|e| errno(e, &from));
+        }
         self.invalidate(&place);
         self.invalidate(&target);
-        self.done(&granted, "rename", &from, moved.is_ok(), 0)?;
-        moved.map_err(|e| errno(e, &from))?;
+        for (granted, path) in &granted {
+            self.done(granted, "rename", path, moved.is_ok(), 0)?;
+        }
+        moved?;
         Ok(json!({ "path": to, "from": from, "state": "staged" }))
     }
 
@@ -643,7 +663,10 @@ fn errno(error: Errno, path: &str) -> Failure {
         (Errno::EXIST.raw_os_error(), ("already_exists", "exists already")),
         (Errno::NOTEMPTY.raw_os_error(), ("not_empty", "is not empty")),
         (Errno::LOOP.raw_os_error(), ("through_a_link", "is a link")),
-        (Errno::XDEV.raw_os_error(), ("cannot_move", "cannot be moved as a whole; move the files in it")),
+        (
+            Errno::XDEV.raw_os_error(),
+            ("cannot_move", "has too much in it to be moved at once; move what is in it"),
+        ),
         (Errno::NXIO.raw_os_error(), ("not_a_file", "is neither a file nor a folder")),
     ]);
     match map.get(&error.raw_os_error()) {

@@ -80,7 +80,10 @@ fuzz_target!(|data: &[u8]| {
             4 => drop(tree.copy_up(first, None, false).map(|opened| is_ours(place, &opened.file))),
             5 => drop(tree.make_dir(first, 0o755)),
             6 => drop(tree.make_link(first, second)),
-            7 => drop(tree.rename(first, second, operation & 0x80 != 0)),
+            7 => drop(
+                tree.moved_with(first)
+                    .and_then(|moved| tree.rename(first, second, operation & 0x80 != 0, &moved)),
+            ),
             8 => drop(tree.remove_file(first)),
             _ => drop(tree.remove_dir(first)),
         }

@@ -1,87 +1,7 @@
-"""Claims about the mediated file system, checked with a real kernel on both sides of it: `inside` runs Python in a cell
-over a folder, the rest of this program is the person outside. Usage: claims.py CHAPERONE WORK"""
-import json, os, subprocess, sys, textwrap, time, traceback
+"""Claims about the mediated file system, checked with a real kernel on both sides of it."""
+import json, os, subprocess, textwrap, time
 
-CHAPERONE, WORK = sys.argv[1], sys.argv[2]
-DOCS = os.path.join(WORK, "docs")
-PERSONAL = "name,ssn,card\nAda Lovelace,536-22-8145,4111 1111 1111 1111\nBob Byte,612-33-1234,5500 0000 0000 0004\n"
-INTERPRETER = """
-import json, sys, traceback
-space = {}
-for line in sys.stdin:
-    try:
-        exec(json.loads(line), space)
-        answer = {"ok": space.pop("result", None)}
-    except OSError as e:
-        answer = {"errno": e.errno}
-    except BaseException:
-        answer = {"error": traceback.format_exc()}
-    print(json.dumps(answer), flush=True)
-"""
-
-
-class Refused(Exception):
-    """An OSError inside the cell."""
-
-
-class Cell:
-    def __init__(self, *options):
-        self.status = os.path.join(WORK, "status.json")
-        self.process = subprocess.Popen(
-            [CHAPERONE, "run", "--workspace", DOCS, "--status-file", self.status, *options, "--", "python3", "-c", INTERPRETER],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __call__(self, code):
-        self.process.stdin.write(json.dumps(textwrap.dedent(code)) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, "the cell ended"
-        answer = json.loads(line)
-        if "errno" in answer:
-            raise Refused(os.strerror(answer["errno"]) + f" ({answer['errno']})")
-        assert "error" not in answer, answer["error"]
-        return answer["ok"]
-
-    def end(self):
-        self.process.stdin.close()
-        assert self.process.wait(30) == 0
-        with open(self.status) as f:
-            return json.load(f)["session"]
-
-
-def chaperone(*arguments, fails=False):
-    done = subprocess.run([CHAPERONE, *arguments], capture_output=True, text=True)
-    assert (done.returncode != 0) == fails, (arguments, done.returncode, done.stdout, done.stderr)
-    return done.stdout
-
-
-def write(name, text, mode="w"):
-    path = os.path.join(DOCS, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, mode) as f:
-        f.write(text)
-    return path
-
-
-def read(name):
-    with open(os.path.join(DOCS, name)) as f:
-        return f.read()
-
-
-def refused(what, code):
-    try:
-        what(code)
-    except Refused as e:
-        return str(e)
-    raise AssertionError("it was not refused")
-
-
-CLAIMS = []
-
-
-def claim(f):
-    CLAIMS.append(f)
-    return f
+from cell import CHAPERONE, DOCS, PERSONAL, WORK, Cell, Refused, chaperone, claim, read, refused, write
 
 
 @claim
@@ -482,23 +402,3 @@ def what_is_opened_and_closed_is_recorded_with_its_bytes():
     def outcome(path):
         return [r for r in records if r.get("phase") == "outcome" and r.get("resource", r.get("path", "")).endswith(path)]
     assert outcome("counted.txt") and outcome("made-here.txt"), records
-
-
-def main():
-    failed = 0
-    for f in CLAIMS:
-        subprocess.run(["rm", "-rf", DOCS])
-        os.makedirs(DOCS)
-        name = f.__name__.replace("_", " ")
-        try:
-            f()
-            print(f"ok      {name}", flush=True)
-        except BaseException:
-            failed += 1
-            print(f"FAILED  {name}", flush=True)
-            print(textwrap.indent("\n".join(traceback.format_exc().splitlines()[-12:]), "        "), flush=True)
-    print(f"{len(CLAIMS) - failed} passed, {failed} failed")
-    sys.exit(failed != 0)
-
-
-main()

@@ -21,6 +21,8 @@ use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Plan, SetupError};
 
 /// Where the new root is built before it becomes `/`.
 const BASE: &str = "/tmp";
+/// A folder with nothing in it.
+const EMPTY: &str = "/run/chaperone/empty";
 /// Bytes of the cell's in-memory folders together are bounded by these, each.
 const TMP_SIZE: &str = "mode=0755,size=50%";
 
@@ -100,6 +102,8 @@ pub struct Sources {
     devices: Vec<(&'static str, OwnedFd)>,
     fuse: Vec<OwnedFd>,
     overlays: Vec<(PathBuf, [OwnedFd; 3])>,
+    /// Folders of the person's that are shown read-only.
+    views: Vec<(PathBuf, OwnedFd)>,
     /// Folders of the session's own, writable.
     layers: Vec<(PathBuf, OwnedFd)>,
 }
@@ -116,6 +120,7 @@ impl Sources {
             devices: vec![],
             fuse: vec![],
             overlays: vec![],
+            views: vec![],
             layers: vec![],
         };
         // What happens to mounts in here must never travel out.
@@ -149,7 +154,7 @@ impl Sources {
         for mount in &plan.mounts {
             match &mount.kind {
                 Kind::Fuse => sources.fuse.push(open_fuse()?),
-                Kind::ReadOnly { source } => sources.trees.push((mount.at.clone(), clone_tree(source)?)),
+                Kind::ReadOnly { source } => sources.views.push((mount.at.clone(), folder(source)?)),
                 Kind::Overlay { lower, upper, work } => {
                     sources
                         .overlays
@@ -202,6 +207,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     for (at, [lower, upper, work]) in &sources.overlays {
         overlay(at, lower, upper, work)?;
     }
+    for (at, source) in &sources.views {
+        view(at, source)?;
+    }
     for (at, layer) in &sources.layers {
         attach(layer, at, false)?;
     }
@@ -230,6 +238,7 @@ fn skeleton() -> Result<(), SetupError> {
         HOME,
         "/proc",
         "/run/chaperone/bin",
+        EMPTY,
         "/tmp",
         "/var/tmp",
         "/var/lib",
@@ -294,6 +303,23 @@ fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd) -> Resul
     let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
     mount("overlay", &target, "overlay", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
         .map_err(failed(&format!("mount an overlay at {}", at.display())))
+}
+
+/// Show a folder read-only. An overlay, for what listens at a socket of a bind mount can be reached through it, read-only
+/// or not; the inodes of an overlay are its own (`Documentation/filesystems/overlayfs.rst`).
+fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
+    let target = inside(at);
+    make_folder(&target)?;
+    let empty = inside(Path::new(EMPTY));
+    let options = format!("lowerdir=/proc/self/fd/{}:{},userxattr", source.as_raw_fd(), empty.display());
+    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
+    mount("overlay", &target, "overlay", flags, Some(options.as_c_str())).map_err(|e| {
+        SetupError::new(format!(
+            "{} cannot be shown read-only ({e}); with mode = \"mediated\" and actions = [\"read\", \"list\"] it can",
+            at.display()
+        ))
+    })
 }
 
 fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {

@@ -208,6 +208,17 @@ def a_refusal_names_its_rule_and_the_paved_road_inside_and_outside():
 
 
 @claim
+def commands_that_come_at_once_share_one_broker():
+    fresh = {**os.environ, "CHAPERONE_HOME": os.path.join(WORK, "fresh")}
+    os.mkdir(fresh["CHAPERONE_HOME"], 0o700)
+    several = [subprocess.Popen([CHAPERONE, "sessions", "--json"], env=fresh, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    answers = [json.loads(p.communicate(timeout=60)[0]) for p in several]
+    brokers = {a["broker"]["pid"] for a in answers}
+    os.kill(next(iter(brokers)), 15)
+    assert len(brokers) == 1 and all(p.returncode == 0 for p in several), answers
+
+
+@claim
 def one_that_hammers_is_suspended_says_so_and_waits_for_resume():
     write(".env", "TOKEN=x\n")
     cell = start("i=0; while [ $i -lt 40 ]; do cat .env 2>/dev/null; i=$((i+1)); done; echo over", "--ask", "deny")

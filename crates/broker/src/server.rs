@@ -12,6 +12,7 @@ use chaperone_audit::{Durability, Log, Options};
 use chaperone_inspect::{Detectors, Worker, WorkerPool};
 use chaperone_policy::Store;
 use parking_lot::RwLock;
+use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
 
 use crate::approvals::{Answer, Approvals};
@@ -55,11 +56,15 @@ pub fn main(ready: fn(&str) -> std::io::Result<()>) -> Result<(), Failure> {
     };
     let dirs = Dirs::from_environment().map_err(|e| told(Failure::new("no_home", e.to_string())))?;
     dirs.prepare().map_err(|e| told(Failure::new("state_unavailable", e.to_string())))?;
-    let Some(_lock) = lock(&dirs).map_err(told)? else {
+    // Commands that come while another one starts the broker wait until it listens.
+    let starting = lock(&dirs, "starting.lock", FlockOperation::LockExclusive).map_err(told)?;
+    let Some(_lock) = lock(&dirs, "broker.lock", FlockOperation::NonBlockingLockExclusive).map_err(told)?
+    else {
         ready("already").ok();
         return Ok(());
     };
     let (broker, listener) = start(dirs).map_err(told)?;
+    drop(starting);
     ready("ready").map_err(|e| Failure::new("no_starter", e.to_string()))?;
     let open = Arc::new(());
     for stream in listener.incoming().flatten() {
@@ -77,12 +82,12 @@ pub fn main(ready: fn(&str) -> std::io::Result<()>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One broker for each installation.
-fn lock(dirs: &Dirs) -> Result<Option<std::fs::File>, Failure> {
-    let path = dirs.run.join("broker.lock");
+/// One broker for each installation. `None` when another one has the lock.
+fn lock(dirs: &Dirs, name: &str, how: FlockOperation) -> Result<Option<std::fs::File>, Failure> {
+    let path = dirs.run.join(name);
     let file = std::fs::File::create(&path)
         .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    match rustix::fs::flock(&file, how) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(e) => Err(Failure::new("state_unavailable", format!("{}: {e}", path.display()))),

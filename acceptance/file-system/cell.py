@@ -41,6 +41,9 @@ class Cell:
         assert "error" not in answer, answer["error"]
         return answer["ok"]
 
+    def session(self):
+        return json.loads(chaperone("sessions", "--json"))["sessions"][-1]["id"]
+
     def end(self):
         self.process.stdin.close()
         assert self.process.wait(30) == 0

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chaperone_staging::{Change, Choice, Entry, Kind, Op, Report, Tree as Stage, Undo, Verdict};
 use serde_json::{Value, json};
 
+use crate::lifecycle;
 use crate::pipeline::{Deed, Done, Object, ObjectKind};
 use crate::server::Broker;
 use crate::session::{LiveMount, Session};
@@ -32,8 +33,13 @@ pub enum By {
 /// # Errors
 /// When the stage cannot be read.
 pub fn changes(session: &Session, diff: bool) -> Result<Vec<Value>, Failure> {
-    sync_mappings(session)?;
-    let mut shown = Vec::new();
+    let mut shown: Vec<Value> = bring_up_to_date(session)?
+        .iter()
+        .map(|(mount, name)| {
+            json!({ "path": shown_path(mount, name), "op": Op::Create, "from": null, "size": 0, "sha256": null,
+                    "state": "refused", "reasons": ["cannot_be_staged"] })
+        })
+        .collect();
     for mount in &session.mounts {
         let changes = staged(mount)?;
         let entries = stage(mount)?.staged(&changes).map_err(failure)?;
@@ -59,7 +65,7 @@ pub fn commit(
     choice: Option<&str>,
     by: By,
 ) -> Result<Vec<Value>, Failure> {
-    sync_mappings(session)?;
+    bring_up_to_date(session)?;
     let mut shown = Vec::new();
     for mount in &session.mounts {
         let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
@@ -100,7 +106,11 @@ pub fn commit(
             )?;
         }
         if let Some(tree) = &mount.tree {
-            tree.committed(&settled).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+            let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());
+            if let Some(overlay) = &mount.overlay {
+                overlay.committed(&mount.root, &settled).map_err(failed)?;
+            }
+            tree.committed(&settled).map_err(|e| failed(e.into()))?;
         }
         refresh(session, mount, &settled);
         shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
@@ -324,6 +334,24 @@ fn again(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|e| Failure::new("no_descriptor", e.to_string()))
 }
 
+/// What the agent did until now comes into the stage, however it did it. Returns what cannot come, by its mount.
+///
+/// # Errors
+/// When it cannot be taken over; it stays where it is.
+pub fn bring_up_to_date(session: &Session) -> Result<Vec<(&LiveMount, String)>, Failure> {
+    sync_mappings(session)?;
+    let mut left_out = Vec::new();
+    for mount in &session.mounts {
+        let (Some(tree), Some(overlay)) = (&mount.tree, &mount.overlay) else { continue };
+        let names = overlay.take_over(tree, lifecycle::is_over(session)).map_err(|e| {
+            Failure::new("stage_unavailable", format!("what the agent wrote cannot be taken over: {e}"))
+                .advise("free some room on the disk, and try again")
+        })?;
+        left_out.extend(names.into_iter().map(|name| (mount, name)));
+    }
+    Ok(left_out)
+}
+
 fn sync_mappings(session: &Session) -> Result<(), Failure> {
     for server in session.servers.lock().iter() {
         server.sync_mappings().map_err(|e| {
@@ -336,7 +364,7 @@ fn sync_mappings(session: &Session) -> Result<(), Failure> {
 
 /// The kernel of a running cell forgets what it knew of paths that changed from outside.
 fn refresh(session: &Session, mount: &LiveMount, paths: &[String]) {
-    let trees = session.mounts.iter().filter(|m| m.tree.is_some());
+    let trees = session.mounts.iter().filter(|m| m.served().is_some());
     for (server, of) in session.servers.lock().iter().zip(trees) {
         if of.at == mount.at {
             paths.iter().for_each(|p| server.invalidate(p));

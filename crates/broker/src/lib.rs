@@ -18,6 +18,7 @@ pub mod inspection;
 pub mod keys;
 pub mod lifecycle;
 pub mod mcp;
+pub mod overlay;
 pub mod pipeline;
 pub mod policy_files;
 pub mod profile;

@@ -22,15 +22,18 @@ use serde_json::json;
 use crate::clock;
 use crate::files::MountGate;
 use crate::grants;
+use crate::overlay::{self, Overlay, Survey};
 use crate::profile::{Mode, Profile};
 use crate::records::Records;
 use crate::server::Broker;
 use crate::session::{Counters, LiveMount, Record, Session, State};
 use crate::wire::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind};
-use crate::{caches, mcp, workspace};
+use crate::{caches, commit, mcp, workspace};
 
 /// Sessions that run at once. Protects descriptors and threads.
 const MAX_SESSIONS: usize = 64;
+/// How often the room on the disk is looked at that an agent in an overlay fills.
+const ROOM_LOOK: Duration = Duration::from_millis(100);
 /// How long cell-init may take for an answer.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// Refused calls recorded one by one for each kind; further ones at powers of two, with their count.
@@ -60,8 +63,11 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     let dir = broker.dirs.staging().join(&id);
     crate::dirs::private_dir(&dir).map_err(|e| Failure::new("state_unavailable", e.to_string()))?;
     let mut mounts = workspace::mounts(&profile, &workspace, &dir)?;
+    let mut surveys = Vec::new();
+    let mut notices = Vec::new();
     for mount in &mut mounts {
         prepare_mount(mount)?;
+        surveys.push(if asked.in_cell { layers(mount, &mut notices)? } else { None });
     }
     let name = asked.name.clone().unwrap_or_else(|| program_name(&asked.command));
     let session = Arc::new(Session {
@@ -100,18 +106,61 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
             && s.profile.name == session.profile.name
     });
     let caches = caches::plan(&session, &broker.dirs.state.join("caches"), in_use)?;
-    let opened = plan(&session, asked, caches)?;
+    let mut opened = plan(&session, asked, caches)?;
+    for ((mount, survey), planned) in session.mounts.iter().zip(&surveys).zip(&mut opened.mounts) {
+        if let (Some(survey), PlanMountKind::Staged { masked, .. }) = (survey, &mut planned.kind) {
+            *masked = overlay::masked(&broker.pipeline, &session, mount, survey)?;
+            if !masked.is_empty() {
+                notices.push(told_masked(&session, masked));
+            }
+        }
+    }
+    opened.notices = notices;
     broker.sessions.write().insert(id, session);
     Ok(opened)
 }
 
-/// Folders of the stage; the tree of a mediated mount.
+/// The layers of a staged mount, and what was in its folder when they were made. Where an overlay cannot serve it, the
+/// broker does, with the same staging.
+fn layers(mount: &mut LiveMount, notices: &mut Vec<String>) -> Result<Option<Survey>, Failure> {
+    if mount.mode != Mode::Staged {
+        return Ok(None);
+    }
+    let survey = if rustix::process::geteuid().is_root() {
+        Err("a cell that root starts has a user of its own")
+    } else if mount.hide_denied {
+        Err("its profile hides names")
+    } else {
+        overlay::survey(&mount.root).unwrap_or(Err("it cannot be read whole"))
+    };
+    match survey {
+        Ok(survey) => {
+            let made = Overlay::make(&mount.stage_dir, &mount.root, &survey).map_err(|e| {
+                Failure::new("state_unavailable", format!("{}: {e}", mount.stage_dir.display()))
+            })?;
+            mount.overlay = Some(made);
+            Ok(Some(survey))
+        }
+        Err(why) => {
+            notices.push(format!("{} is staged by the broker, more slowly: {why}", mount.at));
+            Ok(None)
+        }
+    }
+}
+
+fn told_masked(session: &Session, masked: &[String]) -> String {
+    let named: Vec<String> = masked.iter().take(3).map(|p| crate::approvals::for_display(p, 60)).collect();
+    let more = if masked.len() > named.len() { ", …" } else { "" };
+    let files =
+        if masked.len() == 1 { "1 file is".to_owned() } else { format!("{} files are", masked.len()) };
+    format!("{files} masked ({}{more}): chaperone why {}", named.join(", "), session.id)
+}
+
+/// Folders of the stage; the tree of a mount that is written to.
 fn prepare_mount(mount: &mut LiveMount) -> Result<(), Failure> {
     let failed =
         |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", mount.stage_dir.display()));
     std::fs::create_dir_all(&mount.stage_dir).map_err(failed)?;
-    // An overlay in a user namespace serves only files whose owner is mapped there; the file system of the broker
-    // serves all of them, with the same staging.
     if matches!(mount.mode, Mode::Mediated | Mode::Staged) {
         let root = rustix::io::fcntl_dupfd_cloexec(&mount.root, 3).map_err(|e| failed(e.into()))?;
         let tree = Tree::open(&mount.stage_dir, root)
@@ -136,15 +185,22 @@ fn plan(session: &Session, asked: &OpenSession, caches: Vec<PlanCache>) -> Resul
         .iter()
         .map(|m| PlanMount {
             at: m.at.clone(),
-            kind: match (&m.tree, m.mode) {
-                (None, Mode::ReadOnly) => PlanMountKind::ReadOnly { source: m.source.clone() },
-                _ => PlanMountKind::Mediated,
+            kind: match (&m.overlay, m.mode) {
+                (_, Mode::ReadOnly) => PlanMountKind::ReadOnly { source: m.source.clone() },
+                (Some(overlay), _) => PlanMountKind::Staged {
+                    lower: m.source.clone(),
+                    upper: overlay.upper(),
+                    work: overlay.work(),
+                    masked: Vec::new(),
+                },
+                (None, _) => PlanMountKind::Mediated,
             },
         })
         .collect();
     Ok(Opened {
         session: session.id.clone(),
         mounts,
+        notices: Vec::new(),
         caches,
         environment,
         workdir: if session.mounts.iter().any(|m| m.at == "/workspace") {
@@ -201,8 +257,9 @@ pub fn attach(
         .map_err(|e| Failure::new("cell_gone", format!("the cell ended before it started: {e}")))?;
     *session.init_pidfd.lock() = Some(pidfd);
     *session.groups.lock() = serde_json::from_value(enforced["groups"].clone()).unwrap_or_default();
-    for mount in session.mounts.iter().filter(|m| m.tree.is_some()) {
-        let (Some(tree), Some(device)) = (&mount.tree, fds.next()) else { return Err(missing()) };
+    for mount in &session.mounts {
+        let Some(tree) = mount.served() else { continue };
+        let device = fds.next().ok_or_else(missing)?;
         let gate = Arc::new(MountGate::new(broker, session, &mount.at, mount.hide_denied));
         let options = Options { uid: 1000, gid: 1000, write_back: mount.write_back };
         let server = serve(device, Arc::clone(tree), gate, options)
@@ -222,7 +279,32 @@ pub fn attach(
     save(session)?;
     accept(broker, session, channel)?;
     listen(broker, session, Arc::clone(&control))?;
+    keep_room(broker, session)?;
     order(&control, &json!("go"))
+}
+
+/// An agent in an overlay writes past the broker: when it has filled the disk up to the reserve, it is stopped until
+/// the person has made room.
+fn keep_room(broker: &Arc<Broker>, session: &Arc<Session>) -> Result<(), Failure> {
+    if session.mounts.iter().all(|m| m.overlay.is_none()) {
+        return Ok(());
+    }
+    let (broker, session) = (Arc::clone(broker), Arc::clone(session));
+    let watch = move || {
+        while *session.state.read() != State::Ended {
+            let mut trees = session.mounts.iter().filter_map(|m| m.tree.as_ref());
+            let is_full = trees.any(|tree| !tree.has_room().unwrap_or(false));
+            if is_full && *session.state.read() == State::Running {
+                suspend(&session, &broker.pipeline.records, ("broker.disk_full", "disk_full"));
+            }
+            std::thread::sleep(ROOM_LOOK);
+        }
+    };
+    std::thread::Builder::new()
+        .name("room".into())
+        .spawn(watch)
+        .map(|_| ())
+        .map_err(|e| Failure::new("no_threads", e.to_string()))
 }
 
 /// Let an agent that runs outside of a cell use the session's tools. Its mediation holds only as far as the agent
@@ -407,9 +489,19 @@ pub fn finish(broker: &Arc<Broker>, session: &Arc<Session>) {
     broker.pipeline.records.tell(session, || json!({ "kind": "ended", "cause": cause, "code": code }));
 }
 
+/// Whether nothing of the session's cell runs any more.
+#[must_use]
+pub fn is_over(session: &Session) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    match session.init_pidfd.lock().as_ref() {
+        Some(pidfd) => poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&Timespec::default())) == Ok(1),
+        None => *session.state.read() == State::Ended,
+    }
+}
+
 /// Remove what only the cell needed, once its last process is gone; nobody waits for it.
 fn clear_away(session: &Arc<Session>) {
-    let Some(pidfd) = session.init_pidfd.lock().take() else { return };
+    let Some(Ok(pidfd)) = session.init_pidfd.lock().as_ref().map(OwnedFd::try_clone) else { return };
     let session = Arc::clone(session);
     let clear = move || {
         let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -421,6 +513,8 @@ fn clear_away(session: &Arc<Session>) {
         .ok();
         chaperone_cell::remove_groups(&session.groups.lock());
         caches::discard(&session);
+        // What cannot be taken over now is when somebody asks for it.
+        commit::bring_up_to_date(&session).ok();
     };
     // Without a thread they stay where they are, which harms nothing.
     std::thread::Builder::new().name("cell-end".into()).spawn(clear).ok();
@@ -436,12 +530,12 @@ pub fn stop(session: &Session) {
 }
 
 /// Stop every process of a cell until a person resumes it.
-pub fn suspend(session: &Session, records: &Records, why: &str) {
+pub fn suspend(session: &Session, records: &Records, (rule, why): (&str, &str)) {
     *session.state.write() = State::Suspended;
     if let Some(control) = session.control.lock().as_ref() {
         order(control, &json!("suspend")).ok();
     }
-    records.alert(session, "suspend", &session.id, "broker.hammering", &[why.to_owned()], None);
+    records.alert(session, "suspend", &session.id, rule, &[why.to_owned()], None);
     records.tell(session, || json!({ "kind": "suspended", "reasons": [why] }));
 }
 
@@ -499,6 +593,7 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
             write_back: false,
             stage_dir: m.stage_dir.clone(),
             tree: None,
+            overlay: Overlay::left(&m.stage_dir),
         };
         prepare_mount(&mut live)?;
         mounts.push(live);

@@ -259,6 +259,32 @@ impl Pipeline {
         !matches!(decided, Ok(Ok(decision)) if decision.effect != Effect::Deny)
     }
 
+    /// Whether the session may simply read a file as it is: what a person would be asked about may not. Nothing is
+    /// recorded.
+    ///
+    /// # Errors
+    /// The refusal that an attempt would get.
+    pub fn would_read(&self, session: &Arc<Session>, deed: &Deed) -> Result<(), Refusal> {
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            let mut decision = self.policy_on(session, deed, None, None)?;
+            if wants_inspection(&decision) {
+                let seen = self.inspect(session, deed)?;
+                decision = self.policy_on(session, deed, Some(&seen), None)?;
+            }
+            match decision.effect {
+                Effect::Allow if !demands_redaction(&decision) => Ok(()),
+                Effect::Allow => {
+                    Err(unanswered("cannot_redact", "only a redacted copy may be read", &decision))
+                }
+                Effect::Ask | Effect::StepUp => {
+                    Err(unanswered("masked", "in a staged folder nobody is asked about reading", &decision))
+                }
+                Effect::Deny => Err(denied(&decision)),
+            }
+        }));
+        decided.unwrap_or_else(|_| Err(internal()))
+    }
+
     /// Wait for the person and go on from there. `cancelled` is polled; a cancelled request is withdrawn.
     ///
     /// # Errors
@@ -603,7 +629,7 @@ impl Pipeline {
             crate::lifecycle::suspend(
                 session,
                 &self.records,
-                "the same refusal twenty times within a minute",
+                ("broker.hammering", "the same refusal twenty times within a minute"),
             );
         }
         refusal

@@ -13,6 +13,7 @@ use chaperone_fs::{Server, Tree};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
+use crate::overlay::Overlay;
 use crate::profile::{Mode, Profile};
 use crate::wire::{AskMode, Failure, Scope};
 
@@ -50,8 +51,18 @@ pub struct LiveMount {
     pub hide_denied: bool,
     pub write_back: bool,
     pub stage_dir: PathBuf,
-    /// The merged view; `None` for overlay and plain read-only mounts.
+    /// The stage with its merged view; `None` for read-only mounts.
     pub tree: Option<Arc<Tree>>,
+    /// The layers that the agent works in, where the broker does not serve the merged view itself.
+    pub overlay: Option<Overlay>,
+}
+
+impl LiveMount {
+    /// The merged view, when the broker serves it.
+    #[must_use]
+    pub fn served(&self) -> Option<&Arc<Tree>> {
+        self.tree.as_ref().filter(|_| self.overlay.is_none())
+    }
 }
 
 /// A refusal as `why` shows it; repeated ones are counted.

@@ -43,6 +43,8 @@ pub struct OpenSession {
     pub command: Vec<String>,
     pub backend: Option<String>,
     pub interactive: bool,
+    /// The agent runs in a cell.
+    pub in_cell: bool,
     pub ask: AskMode,
     pub ask_timeout_s: u64,
     /// The caller's environment, of which only what the profile allows is passed on.
@@ -54,6 +56,8 @@ pub struct OpenSession {
 pub struct Opened {
     pub session: String,
     pub mounts: Vec<PlanMount>,
+    /// What the person should know before it starts.
+    pub notices: Vec<String>,
     pub caches: Vec<PlanCache>,
     pub environment: BTreeMap<String, String>,
     pub workdir: String,
@@ -83,6 +87,8 @@ pub enum PlanMountKind {
         lower: std::path::PathBuf,
         upper: std::path::PathBuf,
         work: std::path::PathBuf,
+        /// Files that may not be read, relative to the folder.
+        masked: Vec<String>,
     },
     ReadOnly {
         source: std::path::PathBuf,

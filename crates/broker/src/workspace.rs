@@ -123,6 +123,7 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
             write_back: mount.write_back,
             stage_dir: session_dir.join(format!("mount-{i}")),
             tree: None,
+            overlay: None,
         });
     }
     if live.iter().any(|m| m.mode == Mode::Staged && !m.actions.iter().any(|a| a == "write")) {

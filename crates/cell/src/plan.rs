@@ -53,6 +53,8 @@ pub enum Kind {
         lower: PathBuf,
         upper: PathBuf,
         work: PathBuf,
+        /// Files that are covered, relative to the folder.
+        masked: Vec<String>,
     },
 }
 

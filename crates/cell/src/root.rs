@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use chaperone_sys::{ReadOnly, set_mount_attributes};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change,
     move_mount, open_tree, unmount,
@@ -21,6 +21,8 @@ use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Plan, SetupError};
 
 /// Where the new root is built before it becomes `/`.
 const BASE: &str = "/tmp";
+/// A file that nobody may read.
+const COVER: &str = "/run/chaperone/cover";
 /// A folder with nothing in it.
 const EMPTY: &str = "/run/chaperone/empty";
 /// Bytes of the cell's in-memory folders together are bounded by these, each.
@@ -155,7 +157,7 @@ impl Sources {
             match &mount.kind {
                 Kind::Fuse => sources.fuse.push(open_fuse()?),
                 Kind::ReadOnly { source } => sources.views.push((mount.at.clone(), folder(source)?)),
-                Kind::Overlay { lower, upper, work } => {
+                Kind::Overlay { lower, upper, work, .. } => {
                     sources
                         .overlays
                         .push((mount.at.clone(), [folder(lower)?, folder(upper)?, folder(work)?]));
@@ -209,6 +211,11 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     }
     for (at, source) in &sources.views {
         view(at, source)?;
+    }
+    for mount in &plan.mounts {
+        if let Kind::Overlay { masked, .. } = &mount.kind {
+            mask(&mount.at, masked)?;
+        }
     }
     for (at, layer) in &sources.layers {
         attach(layer, at, false)?;
@@ -303,6 +310,31 @@ fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd) -> Resul
     let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
     mount("overlay", &target, "overlay", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
         .map_err(failed(&format!("mount an overlay at {}", at.display())))
+}
+
+/// Cover files by one that nobody may read. Its own root is read-only by then, so its mode stays as it is.
+fn mask(at: &Path, masked: &[String]) -> Result<(), SetupError> {
+    if masked.is_empty() {
+        return Ok(());
+    }
+    let cover = inside(Path::new(COVER));
+    File::create(&cover).map_err(io_failed("make a cover"))?;
+    fs::set_permissions(&cover, fs::Permissions::from_mode(0o000)).map_err(io_failed("make a cover"))?;
+    let folder = open_dir(&inside(at))?;
+    for path in masked {
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let covered = match rustix::fs::openat2(&folder, path.as_str(), flags, Mode::empty(), how) {
+            // It went since it was looked at.
+            Err(rustix::io::Errno::NOENT) => continue,
+            opened => opened.map_err(failed("open what is to be covered"))?,
+        };
+        let tree = clone_tree(&cover)?;
+        set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("cover a file"))?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&tree, "", &covered, "", flags).map_err(failed("cover a file"))?;
+    }
+    Ok(())
 }
 
 /// Show a folder read-only. An overlay, for what listens at a socket of a bind mount can be reached through it, read-only

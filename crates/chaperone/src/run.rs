@@ -67,6 +67,7 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         command: args.command.iter().map(|c| c.to_string_lossy().into_owned()).collect(),
         backend: args.backend.clone(),
         interactive: on_terminal,
+        in_cell: true,
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
         environment: environment(),
@@ -80,6 +81,9 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         r.exit(code)
     })?;
     let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
+    for notice in &opened.notices {
+        eprintln!("chaperone: {notice}");
+    }
     let terminal = match (on_terminal, chaperone_sys::window_size(std::io::stdin().as_fd())) {
         (true, Ok((rows, columns))) => Terminal::Pty { rows, columns },
         _ => Terminal::Inherit,
@@ -153,9 +157,12 @@ fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal
             kind: match &m.kind {
                 PlanMountKind::Mediated => Kind::Fuse,
                 PlanMountKind::ReadOnly { source } => Kind::ReadOnly { source: source.clone() },
-                PlanMountKind::Staged { lower, upper, work } => {
-                    Kind::Overlay { lower: lower.clone(), upper: upper.clone(), work: work.clone() }
-                }
+                PlanMountKind::Staged { lower, upper, work, masked } => Kind::Overlay {
+                    lower: lower.clone(),
+                    upper: upper.clone(),
+                    work: work.clone(),
+                    masked: masked.clone(),
+                },
             },
         })
         .collect();
@@ -379,6 +386,7 @@ pub fn outside_agent(args: &Mcp, carry: fn(UnixStream) -> Result<(), Report>) ->
         command: vec!["mcp".into()],
         backend: None,
         interactive: false,
+        in_cell: false,
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
         environment: BTreeMap::new(),

@@ -6,6 +6,7 @@
 
 mod gate;
 mod journal;
+mod layer;
 mod nodes;
 mod protocol;
 mod requests;
@@ -17,5 +18,6 @@ pub use gate::{
     Cancel, ChangeKind, ChangeRequest, Closed, Gate, Object, ObjectKind, OpenRequest, Opened, Opening,
     Refused,
 };
+pub use layer::{Seen, Take};
 pub use server::{Options, Server, serve};
 pub use tree::{Attributes, Opened as OpenedFile, Tree, TreeError};

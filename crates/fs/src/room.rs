@@ -39,6 +39,15 @@ impl Room {
     }
 }
 
+/// Whether more than the reserve is free on the disk of `dir`.
+///
+/// # Errors
+/// When the disk cannot be looked at.
+pub(crate) fn is_left(dir: &Path) -> Result<bool, Errno> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) > reserve(disk.f_blocks.saturating_mul(disk.f_frsize)))
+}
+
 fn reserve(disk: u64) -> u64 {
     (disk / 20).clamp(RESERVE.0, RESERVE.1)
 }

@@ -18,7 +18,7 @@ use crate::journal::{Entry, Journal, Record};
 use crate::room::Room;
 
 /// Staged files, folders and deletions of one session. Protects memory; beyond it: `ENOSPC`.
-const MAX_ENTRIES: usize = 1_000_000;
+pub(crate) const MAX_ENTRIES: usize = 1_000_000;
 /// Entries of one listed folder. Protects memory; beyond it the listing fails with `EOVERFLOW`.
 const MAX_LISTED: usize = 1_000_000;
 /// Bytes on the disk that one more entry takes, by far.
@@ -35,14 +35,14 @@ const SETTLED_NS: i128 = 2_000_000_000;
 pub struct Tree {
     root: OwnedFd,
     dir: PathBuf,
-    state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
     room: Room,
 }
 
-struct State {
-    entries: BTreeMap<String, Entry>,
+pub(crate) struct State {
+    pub(crate) entries: BTreeMap<String, Entry>,
     journal: Journal,
-    next_blob: u64,
+    pub(crate) next_blob: u64,
     /// Open handles that may write a blob.
     writers: HashMap<u64, usize>,
 }
@@ -148,6 +148,14 @@ impl Tree {
     /// `ENOSPC` before the disk is full: some of it is the log's and the person's.
     pub(crate) fn room(&self, bytes: u64) -> Result<()> {
         self.room.take(&self.dir, bytes)
+    }
+
+    /// Whether the stage's disk has more room than what is the log's and the person's.
+    ///
+    /// # Errors
+    /// When the disk cannot be looked at.
+    pub fn has_room(&self) -> Result<bool> {
+        crate::room::is_left(&self.dir)
     }
 
     /// A handle may write this blob from now on; until it is closed, a commit does not let go of it.
@@ -878,7 +886,7 @@ impl Tree {
     }
 
     /// A blob with the content and the times of a file of the person's.
-    fn blob_with(&self, state: &mut State, from: &File, stat: &Stat) -> Result<(u64, File)> {
+    pub(crate) fn blob_with(&self, state: &mut State, from: &File, stat: &Stat) -> Result<(u64, File)> {
         self.room(from.metadata().map_err(errno)?.len())?;
         let (blob, file) = self.new_blob(state)?;
         let time = |tv_sec, tv_nsec: u64| rustix::fs::Timespec { tv_sec, tv_nsec: tv_nsec.cast_signed() };
@@ -894,11 +902,11 @@ impl Tree {
         Ok((blob, file))
     }
 
-    fn blob(&self, blob: u64) -> PathBuf {
+    pub(crate) fn blob(&self, blob: u64) -> PathBuf {
         self.dir.join("blobs").join(blob.to_string())
     }
 
-    fn record(&self, state: &mut State, record: Record) -> Result<()> {
+    pub(crate) fn record(&self, state: &mut State, record: Record) -> Result<()> {
         state.journal.append(&record).map_err(errno)?;
         let mut unnamed = Vec::new();
         let mut named = BTreeSet::new();

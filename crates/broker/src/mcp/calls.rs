@@ -458,7 +458,7 @@ impl Call<'_> {
     fn place(&self, path: &str) -> Result<Place<'_>, Failure> {
         let (index, below) = self.session.mount_of(path).ok_or_else(|| not_here(path))?;
         let mount = self.session.mounts.get(index).ok_or_else(|| not_here(path))?;
-        let tree = mount.tree.as_ref().ok_or_else(|| {
+        let tree = mount.served().ok_or_else(|| {
             Failure::new("not_mediated", format!("{} is not mediated", mount.at))
                 .advise("use the files of this mount directly")
         })?;
@@ -540,7 +540,7 @@ impl Call<'_> {
     }
 
     fn invalidate(&self, place: &Place<'_>) {
-        let trees = self.session.mounts.iter().filter(|m| m.tree.is_some());
+        let trees = self.session.mounts.iter().filter(|m| m.served().is_some());
         for (server, mount) in self.session.servers.lock().iter().zip(trees) {
             if mount.at == place.mount.at {
                 server.invalidate(&place.below);

@@ -1,0 +1,326 @@
+//! The upper layer of an overlay that an agent worked in, taken into the stage: from there its changes are shown,
+//! committed and undone like those of the mediated file system.
+//!
+//! What a layer says is of `Documentation/filesystems/overlayfs.rst`: a character device 0:0 is a deletion, a folder
+//! with `user.overlay.opaque` hides what is below, anything else is there with its whole content.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use chaperone_staging::{BaseVersion, Kind};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::journal::{Entry, Record};
+use crate::tree::{MAX_ENTRIES, State, Tree, join};
+
+/// Folders inside each other that are followed. Protects the stack; a deeper one is left out and named.
+const MAX_DEPTH: usize = 256;
+/// Changes that are recorded together.
+const TOGETHER: usize = 4096;
+
+/// What was taken over of each path, to notice what changed since.
+#[derive(Debug, Default)]
+pub struct Seen(HashMap<String, Found>);
+
+/// An object of the layer, or the absence of one of the person's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    File { ino: u64, size: u64, mtime_ns: i128, ctime_ns: i128, mode: u32, links: u64 },
+    Dir { opaque: bool, mode: u32 },
+    Symlink { target: String },
+    Gone,
+}
+
+/// How files come into the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// As copies: the agent goes on writing in the layer.
+    Copies,
+    /// As they are: nobody writes in the layer any more.
+    Files,
+}
+
+struct Walk {
+    found: BTreeMap<String, Found>,
+    left_out: Vec<String>,
+}
+
+impl Tree {
+    /// Bring the stage to what the layer `upper` over the person's folder says now. `before` is what was in the folder
+    /// when the layer was begun, or when the path was last committed. The names of what cannot be staged are returned:
+    /// names that are no UTF-8, sockets, pipes.
+    ///
+    /// # Errors
+    /// When the layer cannot be read or the stage not be written; then the stage is as far as it came, and nothing of
+    /// the layer is lost.
+    pub fn take_over(
+        &self,
+        upper: &Path,
+        before: &BTreeMap<String, BaseVersion>,
+        seen: &mut Seen,
+        take: Take,
+    ) -> Result<Vec<String>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(upper, flags, Mode::empty())?;
+        let mut walk = Walk { found: BTreeMap::new(), left_out: Vec::new() };
+        walk.folder(&root, "", 0)?;
+        let found = with_deletions(walk.found, before);
+        let mut state = self.state.lock();
+        let mut record = Record::new();
+        let gone: Vec<String> = state.entries.keys().filter(|p| !found.contains_key(*p)).cloned().collect();
+        for path in gone {
+            seen.0.remove(&path);
+            record.push((path, Entry::Base));
+        }
+        for (path, object) in &found {
+            if seen.0.get(path) == Some(object) {
+                continue;
+            }
+            if let Some(entry) = self.entry(&mut state, &root, path, object, before, take)? {
+                record.push((path.clone(), entry));
+            } else if state.entries.contains_key(path) {
+                record.push((path.clone(), Entry::Base));
+            }
+            seen.0.insert(path.clone(), object.clone());
+            if record.len() >= TOGETHER {
+                self.record(&mut state, std::mem::take(&mut record))?;
+            }
+        }
+        if !record.is_empty() {
+            self.record(&mut state, record)?;
+        }
+        Ok(walk.left_out)
+    }
+
+    fn entry(
+        &self,
+        state: &mut State,
+        root: &OwnedFd,
+        path: &str,
+        object: &Found,
+        before: &BTreeMap<String, BaseVersion>,
+        take: Take,
+    ) -> Result<Option<Entry>, Errno> {
+        let was = before.get(path).copied();
+        let replaced = was.filter(|v| v.kind() != Some(Kind::Dir));
+        Ok(Some(match object {
+            Found::Gone => Entry::Gone { base: was, dir: was.is_some_and(|v| v.kind() == Some(Kind::Dir)) },
+            Found::Dir { mode, .. } if was.is_none_or(|v| v.kind() != Some(Kind::Dir)) => {
+                Entry::Dir { opaque: true, mode: *mode }
+            }
+            // A folder of the person's with changes in it.
+            Found::Dir { .. } => return Ok(None),
+            Found::Symlink { target } => Entry::Symlink { target: target.clone(), base: replaced },
+            Found::File { mode, links, .. } => {
+                let blob = match take {
+                    Take::Files if *links == 1 => self.linked_blob(state, root, path)?,
+                    _ => self.copied_blob(state, root, path)?,
+                };
+                Entry::File { blob, base: replaced, mode: *mode, origin: None, cleared: true }
+            }
+        }))
+    }
+
+    fn copied_blob(&self, state: &mut State, root: &OwnedFd, path: &str) -> Result<u64, Errno> {
+        let file = beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let stat = rustix::fs::fstat(&file)?;
+        self.blob_with(state, &File::from(file), &stat).map(|(blob, _)| blob)
+    }
+
+    /// The file itself under a second name, until its first one goes with the layer.
+    fn linked_blob(&self, state: &mut State, root: &OwnedFd, path: &str) -> Result<u64, Errno> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = beneath(root, folder, OFlags::PATH | OFlags::DIRECTORY)?;
+        let blob = state.next_blob;
+        state.next_blob += 1;
+        let at = self.blob(blob);
+        rustix::fs::linkat(&folder, name, rustix::fs::CWD, &at, AtFlags::empty())?;
+        rustix::fs::chmod(&at, Mode::from_raw_mode(0o600))?;
+        Ok(blob)
+    }
+}
+
+impl Walk {
+    fn folder(&mut self, folder: &OwnedFd, at: &str, depth: usize) -> Result<(), Errno> {
+        for entry in Dir::read_from(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if self.found.len() >= MAX_ENTRIES {
+                return Err(Errno::NOSPC);
+            }
+            let Ok(text) = name.to_str() else {
+                self.left_out.push(join(at, &name.to_string_lossy()));
+                continue;
+            };
+            let path = join(at, text);
+            let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let mode = stat.st_mode & 0o777;
+            match stat.st_mode & 0o170_000 {
+                0o020_000 if stat.st_rdev == 0 => drop(self.found.insert(path, Found::Gone)),
+                0o100_000 => {
+                    readable(folder, name, &stat, 0o400)?;
+                    self.found.insert(path, file(&stat));
+                }
+                0o120_000 => match rustix::fs::readlinkat(folder, name, Vec::new())?.into_string() {
+                    Ok(target) => drop(self.found.insert(path, Found::Symlink { target })),
+                    Err(_) => self.left_out.push(path),
+                },
+                0o040_000 if depth < MAX_DEPTH => {
+                    readable(folder, name, &stat, 0o700)?;
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let inner = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+                    let opaque = is_opaque(&inner)?;
+                    self.found.insert(path.clone(), Found::Dir { opaque, mode });
+                    self.folder(&inner, &path, depth + 1)?;
+                }
+                _ => self.left_out.push(path),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Deleted folders and those that hide what was below them take everything that was in them along.
+fn with_deletions(
+    mut found: BTreeMap<String, Found>,
+    before: &BTreeMap<String, BaseVersion>,
+) -> BTreeMap<String, Found> {
+    let hiding: Vec<String> = found
+        .iter()
+        .filter(|(_, object)| !matches!(object, Found::Dir { opaque: false, .. }))
+        .map(|(path, _)| path.clone())
+        .collect();
+    for folder in hiding {
+        let inside = format!("{folder}/");
+        for (path, _) in before.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside)) {
+            found.entry(path.clone()).or_insert(Found::Gone);
+        }
+    }
+    found
+}
+
+fn file(stat: &Stat) -> Found {
+    let time = |seconds: i64, nanoseconds: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    Found::File {
+        ino: stat.st_ino,
+        size: stat.st_size.cast_unsigned(),
+        mtime_ns: time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
+        mode: stat.st_mode & 0o777,
+        links: stat.st_nlink,
+    }
+}
+
+fn is_opaque(folder: &OwnedFd) -> Result<bool, Errno> {
+    let mut value = [0u8; 8];
+    match rustix::fs::fgetxattr(folder, c"user.overlay.opaque", &mut value[..]) {
+        Ok(n) => Ok(value.get(..n) == Some(b"y")),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The agent may have taken our right to look from its own files. Nobody but it wrote in the layer's folders, and a
+/// name of it is never followed when it is a link.
+fn readable(folder: &OwnedFd, name: &CStr, stat: &Stat, needed: u32) -> Result<(), Errno> {
+    if stat.st_mode & needed == needed {
+        return Ok(());
+    }
+    let name: CString = name.to_owned();
+    let object =
+        rustix::fs::openat(folder, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let now = rustix::fs::fstat(&object)?;
+    if now.st_mode & 0o170_000 != stat.st_mode & 0o170_000 {
+        return Err(Errno::AGAIN);
+    }
+    let at = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&object.as_fd()));
+    rustix::fs::chmod(at, Mode::from_raw_mode(now.st_mode & 0o777 | needed))
+}
+
+fn beneath(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    use rustix::fs::ResolveFlags;
+    let at = if path.is_empty() { "." } else { path };
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(root, at, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use chaperone_staging::Op;
+
+    use super::*;
+
+    fn changes(tree: &Tree) -> Vec<(String, Op)> {
+        let mut changes: Vec<_> = tree.changes().unwrap().into_iter().map(|c| (c.path, c.op)).collect();
+        changes.sort_by(|a, b| a.0.cmp(&b.0));
+        changes
+    }
+
+    fn expected(of: &[(&str, Op)]) -> Vec<(String, Op)> {
+        of.iter().map(|(path, op)| ((*path).to_owned(), *op)).collect()
+    }
+
+    #[test]
+    fn a_layer_is_taken_over_as_often_as_it_changes() {
+        let place = tempfile::tempdir().unwrap();
+        let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
+        fs::create_dir_all(docs.join("was-folder")).unwrap();
+        fs::create_dir(&upper).unwrap();
+        fs::write(docs.join("was-folder/inner"), "inner").unwrap();
+        fs::write(docs.join("same"), "same").unwrap();
+        fs::write(docs.join("changed"), "before").unwrap();
+        let version =
+            |path: &str| (path.to_owned(), BaseVersion::of(&rustix::fs::lstat(docs.join(path)).unwrap()));
+        let before: BTreeMap<_, _> =
+            ["was-folder", "was-folder/inner", "same", "changed"].map(version).into_iter().collect();
+        let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let tree = Tree::open(&place.path().join("stage"), root).unwrap();
+        let mut seen = Seen::default();
+
+        fs::write(upper.join("was-folder"), "a file now").unwrap();
+        fs::copy(docs.join("same"), upper.join("same")).unwrap();
+        fs::write(upper.join("changed"), "after").unwrap();
+        fs::create_dir_all(upper.join("new/deep")).unwrap();
+        fs::write(upper.join("new/deep/file"), "deep").unwrap();
+        std::os::unix::fs::symlink("changed", upper.join("link")).unwrap();
+        std::os::unix::net::UnixListener::bind(upper.join("socket")).unwrap();
+        let left_out = tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
+        assert_eq!(left_out, ["socket"]);
+        let all = [
+            ("changed", Op::Modify),
+            ("link", Op::Create),
+            ("new", Op::Create),
+            ("new/deep", Op::Create),
+            ("new/deep/file", Op::Create),
+            ("was-folder", Op::Create),
+            ("was-folder", Op::Delete),
+            ("was-folder/inner", Op::Delete),
+        ];
+        let mut now = changes(&tree);
+        now.sort_by_key(|(path, op)| (path.clone(), *op == Op::Delete));
+        assert_eq!(now, expected(&all));
+
+        // What was thrown away comes back only when it changes again.
+        tree.discard(&["changed".to_owned(), "was-folder".to_owned(), "was-folder/inner".to_owned()])
+            .unwrap();
+        fs::remove_dir_all(upper.join("new")).unwrap();
+        tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
+        assert_eq!(changes(&tree), expected(&[("link", Op::Create)]));
+        fs::write(upper.join("changed"), "after all").unwrap();
+        tree.take_over(&upper, &before, &mut seen, Take::Files).unwrap();
+        assert_eq!(changes(&tree), expected(&[("changed", Op::Modify), ("link", Op::Create)]));
+        fs::remove_dir_all(&upper).unwrap();
+        let change = tree.changes().unwrap().into_iter().find(|c| c.path == "changed").unwrap();
+        assert_eq!(fs::read(change.blob.unwrap()).unwrap(), b"after all");
+    }
+}

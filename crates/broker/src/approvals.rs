@@ -72,7 +72,7 @@ pub struct Approvals {
 #[derive(Debug)]
 pub struct Waiting {
     approvals: Arc<Approvals>,
-    id: String,
+    ask: Ask,
     answers: Receiver<Answer>,
     until: Instant,
 }
@@ -92,9 +92,8 @@ impl Approvals {
             )
             .advise("wait until the person has answered the earlier requests"));
         }
-        let id = ask.id.clone();
-        waiting.insert(id.clone(), (ask, sender));
-        Ok(Waiting { approvals: Arc::clone(self), id, answers, until: Instant::now() + timeout })
+        waiting.insert(ask.id.clone(), (ask.clone(), sender));
+        Ok(Waiting { approvals: Arc::clone(self), ask, answers, until: Instant::now() + timeout })
     }
 
     /// The asks that wait, oldest expiry first.
@@ -135,6 +134,12 @@ impl Approvals {
 }
 
 impl Waiting {
+    /// What waits. Only what waits already is told to anyone: an answer may come at once.
+    #[must_use]
+    pub fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
     /// Wait for the answer. `cancelled` is looked at every few milliseconds.
     pub fn wait(self, cancelled: &dyn Fn() -> bool) -> Ended {
         loop {
@@ -154,7 +159,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.approvals.waiting.lock().remove(&self.id);
+        self.approvals.waiting.lock().remove(&self.ask.id);
     }
 }
 

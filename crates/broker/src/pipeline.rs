@@ -141,7 +141,6 @@ pub struct Released {
 /// An ask that waits.
 #[derive(Debug)]
 pub struct Pending {
-    pub ask: Ask,
     deed: Deed,
     decision: Decision,
     inspected: Option<Arc<Inspected>>,
@@ -295,7 +294,8 @@ impl Pipeline {
         pending: Pending,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Authorized, Refusal> {
-        let Pending { ask, deed, decision, inspected, waiting } = pending;
+        let Pending { deed, decision, inspected, waiting } = pending;
+        let ask = waiting.ask().clone();
         let done = catch_unwind(AssertUnwindSafe(|| {
             let answer = match waiting.wait(cancelled) {
                 Ended::Answered(answer) => answer,
@@ -442,10 +442,10 @@ impl Pipeline {
         }
         session.counters.asked.fetch_add(1, Ordering::Relaxed);
         let ask = self.describe(session, deed, &decision, inspected.as_deref(), redactable)?;
-        self.records.asked(session, &ask, deed).map_err(plain)?;
-        let waiting = self.approvals.ask(ask.clone(), session.ask_timeout).map_err(plain)?;
+        let waiting = self.approvals.ask(ask, session.ask_timeout).map_err(plain)?;
+        self.records.asked(session, &waiting, deed).map_err(plain)?;
         let decision = Arc::unwrap_or_clone(decision);
-        Ok(Step::Pending(Box::new(Pending { ask, deed: deed.clone(), decision, inspected, waiting })))
+        Ok(Step::Pending(Box::new(Pending { deed: deed.clone(), decision, inspected, waiting })))
     }
 
     fn describe(

@@ -10,7 +10,7 @@ use chaperone_vault::SignedApproval;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::approvals::{Ask, for_display};
+use crate::approvals::{Ask, Waiting, for_display};
 use crate::bus::Bus;
 use crate::clock;
 use crate::inspection::Inspected;
@@ -122,11 +122,12 @@ impl Records {
         self.append_text(entry, &payload, Durability::Logged).map(|_| ())
     }
 
-    /// Record an ask before the person sees it.
+    /// Record an ask that waits, then let the person see it.
     ///
     /// # Errors
     /// `audit_unavailable`.
-    pub fn asked(&self, session: &Session, ask: &Ask, deed: &Deed) -> Result<(), Failure> {
+    pub fn asked(&self, session: &Session, waiting: &Waiting, deed: &Deed) -> Result<(), Failure> {
+        let ask = waiting.ask();
         let mut entry = self.about(session, Phase::Event, deed.action, &ask.effect);
         entry.resource.clone_from(&ask.resource);
         entry.rule = Some(ask.rule.clone());

@@ -3,11 +3,15 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
-use chaperone_cell::{BrokerEnds, HOME, Limits, Plan, Terminal, default_decoys, launch, serve_refusals};
+use chaperone_cell::{
+    BrokerEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, default_decoys, launch,
+    original_destination, refused_packets, serve_refusals,
+};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 
 fn main() {
@@ -30,17 +34,21 @@ fn main() {
             cpu_percent: None,
             seconds: number("CELL_SECONDS"),
         },
+        network: if std::env::var_os("CELL_NETWORK").is_some() { Network::Captured } else { Network::None },
         terminal: Terminal::Inherit,
         debug: std::env::var_os("CELL_DEBUG").is_some(),
         self_exe: std::env::current_exe().unwrap(),
     };
-    let (cell, BrokerEnds { control, .. }) = match launch(&plan) {
+    let (cell, BrokerEnds { control, network, .. }) = match launch(&plan) {
         Ok(launched) => launched,
         Err(e) => {
             eprintln!("{e} {:?}", e.fix);
             std::process::exit(125);
         }
     };
+    if let Some(network) = network {
+        answer(network);
+    }
     rustix::net::send(&control, br#""go""#, SendFlags::NOSIGNAL).unwrap();
     if std::env::var_os("CELL_HANG_UP").is_some() {
         rustix::net::shutdown(&control, rustix::net::Shutdown::Both).unwrap();
@@ -50,6 +58,46 @@ fn main() {
     listening.join().unwrap();
     eprintln!("{}", serde_json::to_string(&exit).unwrap());
     std::process::exit(exit.code);
+}
+
+/// The broker's part of the network: connections and queries are told and echoed, refused packets told.
+fn answer(ends: NetworkEnds) {
+    for listener in [ends.streams, ends.streams_6, ends.name_streams, ends.name_streams_6] {
+        let listener = TcpListener::from(listener);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let to = match original_destination(&stream) {
+                    Ok(to) => to,
+                    Err(e) => {
+                        eprintln!("{e}");
+                        continue;
+                    }
+                };
+                eprintln!("{{\"stream\":\"{to}\"}}");
+                let mut bytes = [0u8; 64];
+                let got = stream.read(&mut bytes).unwrap();
+                stream.write_all(&bytes[..got]).unwrap();
+            }
+        });
+    }
+    for socket in [ends.names, ends.names_6] {
+        let socket = UdpSocket::from(socket);
+        std::thread::spawn(move || {
+            let mut bytes = [0u8; 512];
+            while let Ok((got, from)) = socket.recv_from(&mut bytes) {
+                eprintln!("{{\"query\":{got}}}");
+                socket.send_to(&bytes[..got], from).unwrap();
+            }
+        });
+    }
+    std::thread::spawn(move || {
+        while let Ok(packets) = refused_packets(&ends.refused) {
+            for packet in packets {
+                eprintln!("{{\"packet\":\"{} {}\"}}", packet.protocol, packet.to);
+            }
+        }
+    });
 }
 
 /// Until cell-init hangs up.

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::{Exit, Prepared, Word};
 use crate::limits::{Watch, usage};
-use crate::plan::{AGENT_GID, AGENT_UID, HOME, Plan, SetupError, Terminal};
+use crate::network::{self, NetworkEnds};
+use crate::plan::{AGENT_GID, AGENT_UID, HOME, Network, Plan, SetupError, Terminal};
 use crate::root::{self, Sources};
 
 /// How often watched limits are looked at.
@@ -113,10 +114,11 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
         return Err((SetupError::new("the launcher went away"), None));
     }
     match prepare(plan, as_root, &control, &reports) {
-        Ok((built, pty, signals, watches, decoys)) => {
+        Ok((built, network, pty, signals, watches, decoys)) => {
             let landlock = landlock::abi();
             let mut fds: Vec<BorrowedFd<'_>> = vec![built.channel.as_fd()];
             fds.extend(built.fuse.iter().map(AsFd::as_fd));
+            fds.extend(network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
             fds.extend(pty.as_ref().map(AsFd::as_fd));
             report(&reports, &Word::Ready { landlock }, &fds);
             let mut seed = [0u8; 32];
@@ -147,7 +149,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
     }
 }
 
-type Parts = (root::Built, Option<OwnedFd>, OwnedFd, OwnedFd, HashMap<i32, usize>);
+type Parts = (root::Built, Option<NetworkEnds>, Option<OwnedFd>, OwnedFd, OwnedFd, HashMap<i32, usize>);
 
 fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> Result<Parts, SetupError> {
     let step = |what: &str| {
@@ -165,6 +167,10 @@ fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> 
     }
     let built = root::build(plan, sources)?;
     chaperone_sys::bring_up_loopback().map_err(step("bring up the loopback"))?;
+    let network = match plan.network {
+        Network::None => None,
+        Network::Captured => Some(network::capture()?),
+    };
     chaperone_sys::set_host_name("cell").map_err(step("name the host"))?;
     let pty = match plan.terminal {
         Terminal::Inherit => None,
@@ -178,7 +184,7 @@ fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> 
     let (watches, decoys) =
         watch_decoys(plan).map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
     chaperone_sys::set_dumpable(false).map_err(step("close /proc/1"))?;
-    Ok((built, pty, signals, watches, decoys))
+    Ok((built, network, pty, signals, watches, decoys))
 }
 
 fn open_pty(rows: u16, columns: u16) -> std::io::Result<OwnedFd> {
@@ -539,7 +545,7 @@ fn report(socket: &OwnedFd, word: &Word, fds: &[BorrowedFd<'_>]) {
 
 /// Send one message. A peer that is gone is noticed by the poll loop, as a hang-up.
 fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));

@@ -15,7 +15,8 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{Enforced, Group};
-use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
+use crate::network::NetworkEnds;
+use crate::plan::{AGENT_GID, AGENT_UID, Kind, Network, Plan, SetupError};
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
 const ROOT_UID_BASE: u32 = 200_000;
@@ -52,6 +53,8 @@ pub struct BrokerEnds {
     pub channel: OwnedFd,
     /// One a mediated mount, in the plan's order.
     pub fuse: Vec<(PathBuf, OwnedFd)>,
+    /// The way out, when the plan has one.
+    pub network: Option<NetworkEnds>,
 }
 
 /// What the cell tells its launcher.
@@ -122,9 +125,13 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
     for mount in plan.mounts.iter().filter(|m| matches!(m.kind, Kind::Fuse)) {
         fuse.push((mount.at.clone(), fds.next().ok_or_else(missing)?));
     }
+    let network = match plan.network {
+        Network::None => None,
+        Network::Captured => Some(NetworkEnds::from_fds(&mut fds).ok_or_else(missing)?),
+    };
     let enforced = group.enforced(landlock);
     let launched = Launched { init_pid, pty: fds.next(), enforced, reports, group };
-    Ok((launched, BrokerEnds { control, channel, fuse }))
+    Ok((launched, BrokerEnds { control, channel, fuse, network }))
 }
 
 impl Launched {
@@ -288,7 +295,7 @@ fn send(socket: &OwnedFd, bytes: &[u8]) -> Result<(), SetupError> {
 
 fn receive(socket: &OwnedFd) -> std::io::Result<Option<(Word, Vec<OwnedFd>)>> {
     let mut bytes = vec![0u8; 64 * 1024];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = loop {
         match rustix::net::recvmsg(

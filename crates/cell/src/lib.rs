@@ -1,5 +1,5 @@
 //! The native cell: where an agent runs. Everything in it is made anew for one session, and nothing in it is worth
-//! taking: a root of its own, no network, no keys, no privileges, and one channel to the broker.
+//! taking: a root of its own, no network or one way out that leads to the broker, no keys, no privileges, and one channel.
 //!
 //! [`launch`] is called by `chaperone run` outside; what runs inside as PID 1 is `init`. No helper binaries, no root.
 #![forbid(unsafe_code)]
@@ -9,6 +9,8 @@ mod decoys;
 mod init;
 mod launch;
 mod limits;
+mod netlink;
+mod network;
 mod plan;
 mod probe;
 mod refusals;
@@ -19,6 +21,7 @@ pub mod terminal;
 pub use decoys::{Decoy, DecoyKind, default_decoys};
 pub use launch::{BrokerEnds, Exit, Launched, launch};
 pub use limits::{Enforced, remove_groups};
-pub use plan::{AGENT_GID, AGENT_UID, Cache, HOME, Kind, Limits, Mount, Plan, SetupError, Terminal};
+pub use network::{NAME_SERVER, NetworkEnds, RefusedPacket, original_destination, refused_packets};
+pub use plan::{AGENT_GID, AGENT_UID, Cache, HOME, Kind, Limits, Mount, Network, Plan, SetupError, Terminal};
 pub use probe::{Layer, LayerState, probe};
 pub use refusals::{Refusal, serve_refusals};

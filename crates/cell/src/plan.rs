@@ -28,6 +28,7 @@ pub struct Plan {
     pub caches: Vec<Cache>,
     pub decoys: Vec<Decoy>,
     pub limits: Limits,
+    pub network: Network,
     pub terminal: Terminal,
     /// Allows ptrace inside the cell.
     pub debug: bool,
@@ -78,6 +79,14 @@ pub struct Limits {
     pub cpu_percent: Option<u32>,
     /// Seconds of wall time.
     pub seconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Loopback of its own, and nothing else.
+    None,
+    /// All TCP and DNS goes to the broker, everything else is refused.
+    Captured,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

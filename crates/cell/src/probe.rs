@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::limits::Group;
-use crate::plan::{Kind, Limits, Mount, Plan, Terminal};
+use crate::plan::{Kind, Limits, Mount, Network, Plan, Terminal};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,7 +29,7 @@ pub struct Layer {
 pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     let mut layers = Vec::new();
     let landlock = chaperone_sys::landlock::abi();
-    let plan = |fuse: bool| Plan {
+    let plan = |fuse: bool, network: Network| Plan {
         session: format!("probe-{}", std::process::id()),
         command: vec!["true".into()],
         environment: vec![],
@@ -39,11 +39,12 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         caches: vec![],
         decoys: vec![],
         limits: Limits::default(),
+        network,
         terminal: Terminal::Inherit,
         debug: false,
         self_exe: self_exe.to_owned(),
     };
-    let whole = crate::launch(&plan(false));
+    let whole = crate::launch(&plan(false, Network::None));
     let (state, detail, fix) = match &whole {
         Ok(_) => (
             LayerState::Ok,
@@ -58,7 +59,7 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         drop(cell.wait());
     }
     layers.push(seccomp());
-    let (state, detail, fix) = match crate::launch(&plan(true)) {
+    let (state, detail, fix) = match crate::launch(&plan(true, Network::None)) {
         Ok((cell, _ends)) => {
             cell.kill();
             drop(cell.wait());
@@ -67,6 +68,15 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         Err(e) => (LayerState::Missing, e.what, e.fix),
     };
     layers.push(Layer { layer: "fuse", state, required: true, detail, fix });
+    let (state, detail, fix) = match crate::launch(&plan(false, Network::Captured)) {
+        Ok((cell, _ends)) => {
+            cell.kill();
+            drop(cell.wait());
+            (LayerState::Ok, "all TCP and DNS of a cell can be led to the broker".to_owned(), None)
+        }
+        Err(e) => (LayerState::Missing, e.what, e.fix),
+    };
+    layers.push(Layer { layer: "network", state, required: false, detail, fix });
     let (state, detail, fix) = match landlock {
         0 => (
             LayerState::Missing,

@@ -17,7 +17,8 @@ use rustix::mount::{
 };
 
 use crate::decoys::DecoyKind;
-use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Plan, SetupError};
+use crate::network::NAME_SERVER;
+use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Network, Plan, SetupError};
 
 /// Where the new root is built before it becomes `/`.
 const BASE: &str = "/tmp";
@@ -184,7 +185,7 @@ impl Sources {
 pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     tmpfs(Path::new(BASE), TMP_SIZE)?;
     let base = open_dir(Path::new(BASE))?;
-    skeleton()?;
+    skeleton(plan.network)?;
     // Before the trees: an agent may be installed below one of these.
     for folder in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
         let mode = if folder == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
@@ -237,7 +238,7 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
 }
 
 /// Folders and synthetic files.
-fn skeleton() -> Result<(), SetupError> {
+fn skeleton(network: Network) -> Result<(), SetupError> {
     for folder in [
         "/dev/pts",
         "/dev/shm",
@@ -264,7 +265,7 @@ fn skeleton() -> Result<(), SetupError> {
         ("/etc/group", format!("root:x:0:\nagent:x:{AGENT_GID}:\ntty:x:5:\nnogroup:x:65534:\n")),
         ("/etc/hosts", "127.0.0.1 localhost cell\n::1 localhost\n".to_owned()),
         ("/etc/hostname", "cell\n".to_owned()),
-        ("/etc/resolv.conf", "# No network in this cell.\n".to_owned()),
+        ("/etc/resolv.conf", resolver(network)),
         ("/etc/machine-id", "00000000000000000000000000000001\n".to_owned()),
         ("/etc/shells", "/bin/sh\n/bin/bash\n".to_owned()),
     ];
@@ -284,6 +285,13 @@ fn skeleton() -> Result<(), SetupError> {
         symlink(target, inside(Path::new(at))).map_err(io_failed(at))?;
     }
     Ok(())
+}
+
+fn resolver(network: Network) -> String {
+    match network {
+        Network::None => "# No network in this cell.\n".to_owned(),
+        Network::Captured => format!("nameserver {NAME_SERVER}\n"),
+    }
 }
 
 fn proc_and_pts() -> Result<(), SetupError> {

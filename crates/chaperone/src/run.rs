@@ -11,7 +11,8 @@ use chaperone_broker::profile;
 use chaperone_broker::wire::{AskMode, OpenSession, Opened, PlanMountKind, Reply, Request, Scope};
 use chaperone_cell::terminal::{Filter, Raw, Stopped, relay};
 use chaperone_cell::{
-    BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Plan, Terminal, default_decoys, launch,
+    BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Network, Plan, Terminal, default_decoys,
+    launch,
 };
 use serde_json::{Value, json};
 
@@ -209,6 +210,8 @@ fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal
             cpu_percent: opened.cpu_percent,
             seconds: opened.seconds,
         },
+        // The way out leads to a broker that does not serve it yet.
+        network: Network::None,
         terminal,
         debug: opened.debug,
         self_exe: std::env::current_exe().map_err(Report::of)?,

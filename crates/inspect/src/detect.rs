@@ -130,6 +130,8 @@ pub(crate) struct Spec {
     pub(crate) max: usize,
     pub(crate) entropy: f32,
     pub(crate) check: Option<Check>,
+    /// The check takes the value as it is written.
+    pub(crate) exact: bool,
     pub(crate) alone: bool,
     pub(crate) label: Label,
     pub(crate) secret: bool,
@@ -199,9 +201,10 @@ pub(crate) enum Native {
     CommandPassword,
     CryptHash,
     AzureSecret,
+    SeedPhrase,
 }
 
-const NATIVES: [(&str, Native); 11] = [
+const NATIVES: [(&str, Native); 12] = [
     ("email", Native::Email),
     ("ip", Native::Ip),
     ("phone", Native::Phone),
@@ -213,6 +216,7 @@ const NATIVES: [(&str, Native); 11] = [
     ("command_password", Native::CommandPassword),
     ("crypt_hash", Native::CryptHash),
     ("azure_secret", Native::AzureSecret),
+    ("seed_phrase", Native::SeedPhrase),
 ];
 
 impl Set {
@@ -323,6 +327,9 @@ impl Set {
             if let Some(slot) = self.natives.get_mut(*which as usize) {
                 *slot = Some(id);
             }
+            if *which == Native::SeedPhrase {
+                self.index.add_seed_words();
+            }
         } else if e.prefixes.is_empty()
             && e.shapes.is_empty()
             && e.labelled_shapes.is_empty()
@@ -376,6 +383,7 @@ impl Set {
             max,
             entropy: e.entropy.unwrap_or(0.0),
             check,
+            exact: e.check.as_ref().is_some_and(|c| validate::is_exact(c.get_ref())),
             alone: e.alone,
             label,
             secret,

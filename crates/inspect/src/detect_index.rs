@@ -105,8 +105,8 @@ impl Next {
     }
 }
 
-/// Words longer than this have no entry of their own: no national number is that long.
-pub(crate) const WORD_LENGTHS: usize = 48;
+/// Words longer than this have no entry of their own: no number that has one is that long.
+pub(crate) const WORD_LENGTHS: usize = 56;
 
 /// Size of the filters: 8 KiB each, so that they stay in the first-level cache.
 const FILTER_BITS: u32 = 16;
@@ -122,6 +122,8 @@ pub(crate) struct Index {
     ending_filter: Vec<u64>,
     /// Words that only matter beside a label or a number, see [`Index::says`].
     said: HashMap<u32, Vec<Said>, BuildHasherDefault<Mixed>>,
+    /// The words of seed phrases.
+    seeds: Vec<u64>,
     /// Bit per length: whether one group of digits of that length is a shape.
     pub(crate) single: u64,
     shapes: HashMap<u64, Vec<Wanted>, BuildHasherDefault<Mixed>>,
@@ -138,6 +140,7 @@ impl Default for Index {
             endings: Vec::new(),
             ending_filter: vec![0; 1 << (FILTER_BITS - 6)],
             said: HashMap::default(),
+            seeds: vec![0; 1 << (FILTER_BITS - 6)],
             single: 0,
             shapes: HashMap::default(),
             words: vec![Vec::new(); 3 * WORD_LENGTHS],
@@ -178,6 +181,22 @@ impl Index {
     pub(crate) fn may_start(&self, key: u32, length: usize) -> bool {
         let (i, bit) = slot(sized(key, length));
         self.filter.get(i).is_some_and(|w| w & bit != 0)
+    }
+
+    /// Whether a word may be one of a seed phrase; a cheap test that may say yes too often.
+    #[inline]
+    pub(crate) fn may_seed(&self, key: u32, length: usize) -> bool {
+        let (i, bit) = slot(sized(key, length));
+        self.seeds.get(i).is_some_and(|w| w & bit != 0)
+    }
+
+    pub(crate) fn add_seed_words(&mut self) {
+        for word in bip39::Language::English.word_list() {
+            let (i, bit) = slot(sized(word_key(word.as_bytes()), word.len()));
+            if let Some(w) = self.seeds.get_mut(i) {
+                *w |= bit;
+            }
+        }
     }
 
     /// Whether a whole word has this meaning.

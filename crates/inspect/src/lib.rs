@@ -14,6 +14,7 @@ mod report_command;
 mod scan;
 mod scan_number;
 mod scan_secret;
+mod scan_seed;
 mod scan_text;
 mod scan_walk;
 mod validate;

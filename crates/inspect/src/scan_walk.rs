@@ -92,6 +92,8 @@ pub(crate) struct Walk {
     /// Values of labels that start before this were already judged, at the strength beside it.
     pub(crate) values_done: u64,
     pub(crate) mails_done: u64,
+    /// Words in a row that a seed phrase may be made of.
+    pub(crate) seeds: u32,
     pub(crate) work: u64,
 }
 
@@ -146,6 +148,7 @@ impl Walk {
             numbers_done: 0,
             values_done: 0,
             mails_done: 0,
+            seeds: 0,
             work: 0,
         }
     }
@@ -153,7 +156,7 @@ impl Walk {
     pub(crate) fn restart(&mut self) {
         self.mode = Mode::Text;
         self.seen.fill(Seen::default());
-        (self.numbers_done, self.values_done, self.mails_done) = (0, 0, 0);
+        (self.numbers_done, self.values_done, self.mails_done, self.seeds) = (0, 0, 0, 0);
     }
 
     /// Walks from `pos` to `limit`; says where it stands, which may be beyond.
@@ -211,6 +214,9 @@ impl Walk {
         }
         let word = view.slice(start, end);
         let key = word_key(word);
+        if mask & (DIGIT | HIGH) == 0 {
+            self.seed_word(set, view, key, start, end);
+        }
         if set.index.may_start(key, length)
             && let Some(next) = self.starts(set, view, start, start, end, key)
         {
@@ -392,7 +398,7 @@ impl Walk {
         spec.check.is_none_or(|check| {
             let plain: Vec<u8> =
                 value.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect();
-            check(if spec.info.name == "crypto" { value } else { &plain })
+            check(if spec.exact { value } else { &plain })
         })
     }
 

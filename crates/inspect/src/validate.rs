@@ -22,6 +22,8 @@ pub(crate) fn by_name(name: &str) -> Option<Check> {
         "dea" => dea,
         "date" => any_date,
         "crypto_address" => crypto_address,
+        "wif" => wif,
+        "extended_key" => extended_key,
         "mac" => mac,
         _ => return national::by_name(name),
     })
@@ -40,8 +42,15 @@ pub(crate) const NAMES: &[&str] = &[
     "dea",
     "date",
     "crypto_address",
+    "wif",
+    "extended_key",
     "mac",
 ];
+
+/// Whether a check takes the value as it is written: in base 58 an upper-case letter is another digit.
+pub(crate) fn is_exact(name: &str) -> bool {
+    matches!(name, "crypto_address" | "wif" | "extended_key")
+}
 
 pub(crate) fn digit(b: u8) -> Option<u32> {
     b.is_ascii_digit().then(|| u32::from(b - b'0'))
@@ -208,23 +217,39 @@ pub(crate) fn calendar(year: u64, month: u64, day: u64) -> bool {
 
 /// A Base58Check address of Bitcoin; the shape alone here, the detector's alphabet and length do the rest.
 pub(crate) fn crypto_address(v: &[u8]) -> bool {
+    base58check::<25>(v).is_some()
+}
+
+/// A private key in wallet import format: main or test network, with or without the mark of a compressed public key.
+pub(crate) fn wif(v: &[u8]) -> bool {
+    let network = |first: Option<&u8>| matches!(first, Some(0x80 | 0xef));
+    base58check::<37>(v).is_some_and(|k| network(k.first()))
+        || base58check::<38>(v).is_some_and(|k| network(k.first()) && k.get(33) == Some(&1))
+}
+
+/// An extended private key (BIP 32), of which every key of a wallet can be derived.
+pub(crate) fn extended_key(v: &[u8]) -> bool {
+    base58check::<82>(v).is_some_and(|k| k.get(45) == Some(&0))
+}
+
+/// The bytes of a number in base 58 of exactly `N` bytes, when its last four are the double SHA-256 of the others.
+fn base58check<const N: usize>(v: &[u8]) -> Option<[u8; N]> {
     use sha2::{Digest, Sha256};
     const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    let mut out = [0u8; 25];
+    let mut out = [0u8; N];
     for b in v {
-        let Some(value) = ALPHABET.iter().position(|a| a == b) else { return false };
-        let mut carry = value as u32;
+        let mut carry = ALPHABET.iter().position(|a| a == b)? as u32;
         for byte in out.iter_mut().rev() {
             carry += u32::from(*byte) * 58;
             *byte = (carry & 0xff) as u8;
             carry >>= 8;
         }
         if carry != 0 {
-            return false;
+            return None;
         }
     }
-    let (payload, sum) = out.split_at(21);
-    Sha256::digest(Sha256::digest(payload)).get(..4) == Some(sum)
+    let (payload, sum) = out.split_at(N - 4);
+    (Sha256::digest(Sha256::digest(payload)).get(..4) == Some(sum)).then_some(out)
 }
 
 /// A hardware address that is neither all zeros nor broadcast.

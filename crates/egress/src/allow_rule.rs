@@ -1,0 +1,288 @@
+//! One rule of what a session may reach, as a profile writes it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::address;
+use crate::host::{Host, HostError};
+use crate::path::{PathError, PathGlob};
+
+/// One entry of `[network] allow`. What cannot be meant is refused when it is read, so a rule holds what it promises.
+///
+/// ```toml
+/// { host = "api.example.com", ports = [443], methods = ["GET"], paths = ["/v1/*"], inspect = true }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawRule")]
+pub struct Rule {
+    host: HostPattern,
+    ports: Vec<u16>,
+    methods: Vec<String>,
+    paths: Vec<PathGlob>,
+    /// Bodies are inspected, so TLS ends at the broker.
+    pub inspect: bool,
+    /// TLS is never opened: nothing but the host and the amount is known. Excludes all that needs to see a request.
+    pub pass_through: bool,
+    /// Bytes that may be sent to this rule's hosts in a session; the session's own limit when absent.
+    pub upload_bytes: Option<u64>,
+    /// The handle of a credential that the broker adds to each request.
+    pub inject: Option<String>,
+    /// Who made the rule: a profile, a policy, a plugin, an approval. Set by whoever loads it, never read from the text.
+    pub source: String,
+}
+
+/// Which hosts a rule is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This name alone.
+    Name(String),
+    /// `*.name`: every name below it at any depth, not the name itself.
+    Below(String),
+    /// An address, or a network by its first address and the length of its prefix.
+    Network(IpAddr, u8),
+}
+
+/// Why a rule was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    #[error("the host of a rule cannot be used: {0}")]
+    Host(#[from] HostError),
+    #[error("a wildcard stands at the start of a host, as in *.example.com")]
+    Wildcard,
+    #[error("a wildcard below a public suffix such as *.com allows everybody's hosts")]
+    PublicSuffix,
+    #[error("a network is an address and the length of its prefix, without bits behind the prefix")]
+    Network,
+    #[error("port 0 cannot be connected to")]
+    Port,
+    #[error("a method is one word of upper-case letters and hyphens, and neither CONNECT nor TRACE")]
+    Method,
+    #[error("a path of a rule cannot be used: {0}")]
+    Path(#[from] PathError),
+    #[error("what is passed through unopened can be neither inspected nor told apart by method or path")]
+    PassThrough,
+    #[error("a list of a rule has more than {MAX_LIST} entries")]
+    TooMany,
+}
+
+/// What one list of one rule may hold; the work for a request grows with it.
+pub const MAX_LIST: usize = 256;
+
+impl Rule {
+    /// A rule of nothing but a host: ports 80 and 443, all methods and paths.
+    pub fn of_host(host: &str) -> Result<Self, RuleError> {
+        RawRule { host: host.to_owned(), ..RawRule::default() }.try_into()
+    }
+
+    pub fn host(&self) -> &HostPattern {
+        &self.host
+    }
+
+    /// Whether the rule is about this port; 80 and 443 unless it says otherwise.
+    pub fn has_port(&self, port: u16) -> bool {
+        if self.ports.is_empty() { matches!(port, 80 | 443) } else { self.ports.contains(&port) }
+    }
+
+    /// Whether the rule is about this method. Methods are told apart by letter case (RFC 9110, section 9.1).
+    pub fn has_method(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|m| m == method)
+    }
+
+    /// Whether the rule is about this normalised path.
+    pub fn has_path(&self, path: &str) -> bool {
+        self.paths.is_empty() || self.paths.iter().any(|p| p.matches(path))
+    }
+
+    /// Whether the rule can be kept only by seeing the requests, so TLS has to end at the broker.
+    pub fn needs_requests(&self) -> bool {
+        self.inspect || !self.methods.is_empty() || !self.paths.is_empty() || self.inject.is_some()
+    }
+}
+
+impl HostPattern {
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        if let Some(parent) = text.strip_prefix("*.") {
+            let Host::Name(name) = Host::parse(parent)? else { return Err(RuleError::Wildcard) };
+            let suffix = psl::suffix(name.as_bytes());
+            if suffix.is_some_and(|s| s.as_bytes() == name.as_bytes() && s.typ() == Some(psl::Type::Icann)) {
+                return Err(RuleError::PublicSuffix);
+            }
+            return Ok(Self::Below(name));
+        }
+        if text.contains('*') {
+            return Err(RuleError::Wildcard);
+        }
+        if let Some((ip, prefix)) = text.split_once('/') {
+            let ip = address::parse(ip).ok_or(RuleError::Network)?;
+            let digits = prefix.bytes().all(|b| b.is_ascii_digit());
+            let prefix = prefix.parse().ok().filter(|_| digits).ok_or(RuleError::Network)?;
+            // A mapped network would never match: hosts are canonical.
+            let exact = Self::mask(ip, prefix) == Some(ip) && ip.to_canonical() == ip;
+            return if exact { Ok(Self::Network(ip, prefix)) } else { Err(RuleError::Network) };
+        }
+        Ok(match Host::parse(text)? {
+            Host::Name(name) => Self::Name(name),
+            Host::Address(ip) => Self::Network(ip, if ip.is_ipv4() { 32 } else { 128 }),
+        })
+    }
+
+    /// Whether the host is one of these.
+    pub fn matches(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Self::Name(pattern), Host::Name(name)) => pattern == name,
+            (Self::Below(parent), Host::Name(name)) => {
+                name.strip_suffix(parent.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            }
+            (Self::Network(network, prefix), Host::Address(ip)) => Self::mask(*ip, *prefix) == Some(*network),
+            _ => false,
+        }
+    }
+
+    /// The first address of the network of `ip`, unless the prefix is longer than the address. Families do not mix: the
+    /// result is of the same family, which no network of the other equals.
+    pub(crate) fn mask(ip: IpAddr, prefix: u8) -> Option<IpAddr> {
+        match ip {
+            IpAddr::V4(v4) => {
+                let free = 32u32.checked_sub(u32::from(prefix))?;
+                let mask = u32::MAX.checked_shl(free).unwrap_or(0);
+                Some(Ipv4Addr::from_bits(v4.to_bits() & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let free = 128u32.checked_sub(u32::from(prefix))?;
+                let mask = u128::MAX.checked_shl(free).unwrap_or(0);
+                Some(Ipv6Addr::from_bits(v6.to_bits() & mask).into())
+            }
+        }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Below(name) => write!(f, "*.{name}"),
+            Self::Network(ip, 32) if ip.is_ipv4() => ip.fmt(f),
+            Self::Network(ip, 128) => ip.fmt(f),
+            Self::Network(ip, prefix) => write!(f, "{ip}/{prefix}"),
+        }
+    }
+}
+
+/// The rule as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    host: String,
+    #[serde(default)]
+    ports: Vec<u16>,
+    #[serde(default)]
+    methods: Vec<String>,
+    #[serde(default)]
+    paths: Vec<String>,
+    #[serde(default)]
+    inspect: bool,
+    #[serde(default)]
+    pass_through: bool,
+    #[serde(default)]
+    upload_bytes: Option<u64>,
+    #[serde(default)]
+    inject: Option<String>,
+}
+
+impl TryFrom<RawRule> for Rule {
+    type Error = RuleError;
+
+    fn try_from(raw: RawRule) -> Result<Self, RuleError> {
+        if [raw.ports.len(), raw.methods.len(), raw.paths.len()].iter().any(|n| *n > MAX_LIST) {
+            return Err(RuleError::TooMany);
+        }
+        if raw.ports.contains(&0) {
+            return Err(RuleError::Port);
+        }
+        let word = |m: &String| !m.is_empty() && m.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+        if raw.methods.iter().any(|m| !word(m) || matches!(m.as_str(), "CONNECT" | "TRACE" | "TRACK")) {
+            return Err(RuleError::Method);
+        }
+        let rule = Self {
+            host: HostPattern::parse(&raw.host)?,
+            ports: raw.ports,
+            methods: raw.methods,
+            paths: raw.paths.iter().map(|p| PathGlob::parse(p)).collect::<Result<_, _>>()?,
+            inspect: raw.inspect,
+            pass_through: raw.pass_through,
+            upload_bytes: raw.upload_bytes,
+            inject: raw.inject,
+            source: String::new(),
+        };
+        if rule.pass_through && rule.needs_requests() {
+            return Err(RuleError::PassThrough);
+        }
+        Ok(rule)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Rule, String> {
+        toml::from_str(toml).map_err(|e| e.message().to_owned())
+    }
+
+    #[test]
+    fn a_rule_of_the_contract_is_read() {
+        let rule = read(
+            "host = \"api.example.com\"\nports = [443]\nmethods = [\"GET\"]\npaths = [\"/v1/*\"]\n\
+             inspect = true\ninject = \"key-handle\"\nupload_bytes = 1000",
+        )
+        .unwrap();
+        assert_eq!(rule.host().to_string(), "api.example.com");
+        assert!(rule.has_port(443) && !rule.has_port(80));
+        assert!(rule.needs_requests() && rule.inspect && !rule.pass_through);
+        assert_eq!((rule.upload_bytes, rule.inject.as_deref()), (Some(1000), Some("key-handle")));
+        assert!(!Rule::of_host("*.example.com").unwrap().needs_requests());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (toml, error) in [
+            ("host = \"\"", RuleError::Host(HostError::Empty)),
+            ("host = \"*\"", RuleError::Wildcard),
+            ("host = \"a*.example.com\"", RuleError::Wildcard),
+            ("host = \"a.*.example.com\"", RuleError::Wildcard),
+            ("host = \"*.127.0.0.1\"", RuleError::Wildcard),
+            ("host = \"*.com\"", RuleError::PublicSuffix),
+            ("host = \"*.co.uk\"", RuleError::PublicSuffix),
+            ("host = \"*.\"", RuleError::Host(HostError::Empty)),
+            ("host = \"https://a.example\"", RuleError::Network),
+            ("host = \"a.example:443\"", RuleError::Host(HostError::NotIpv6)),
+            ("host = \"10.0.0.1/8\"", RuleError::Network),
+            ("host = \"10.0.0.0/33\"", RuleError::Network),
+            ("host = \"10.0.0.0/\"", RuleError::Network),
+            ("host = \"10.0.0.0/+8\"", RuleError::Network),
+            ("host = \"::ffff:10.0.0.0/104\"", RuleError::Network),
+            ("host = \"a.example\"\nports = [0]", RuleError::Port),
+            ("host = \"a.example\"\nmethods = [\"get\"]", RuleError::Method),
+            ("host = \"a.example\"\nmethods = [\"CONNECT\"]", RuleError::Method),
+            ("host = \"a.example\"\npaths = [\"v1\"]", RuleError::Path(PathError::NotAbsolute)),
+            ("host = \"a.example\"\npass_through = true\ninspect = true", RuleError::PassThrough),
+            ("host = \"a.example\"\npass_through = true\npaths = [\"/a\"]", RuleError::PassThrough),
+        ] {
+            assert_eq!(read(toml), Err(error.to_string()), "{toml}");
+        }
+        assert!(read("host = \"a.example\"\nsource = \"policy\"").unwrap_err().contains("unknown field"));
+        assert!(read("host = \"a.example\"\nhosts = []").unwrap_err().contains("unknown field"));
+        assert!(read("host = \"0.0.0.0/0\"").is_ok() && read("host = \"::/0\"").is_ok());
+    }
+}

@@ -1,0 +1,268 @@
+//! Cumulative budgets: many small requests add up to one large one (T1030).
+//!
+//! Each limit is on its own unremarkable; together they bound what a session can carry out, whatever form it takes.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::host::Host;
+
+/// What a session may spend. An absent limit is no limit; those that bound memory are always there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes sent to one destination.
+    pub upload_bytes_each: Option<u64>,
+    /// Bytes sent in all.
+    pub upload_bytes: Option<u64>,
+    /// Different values of the person's sent to one destination; at most [`MAX_VALUES`].
+    pub values_each: Option<usize>,
+    /// Requests in any minute, to all destinations.
+    pub requests_per_minute: Option<u32>,
+    /// Different destinations in the session; at most [`MAX_DESTINATIONS`].
+    pub destinations: Option<usize>,
+}
+
+/// Which budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Over {
+    #[error("the session has sent as many bytes to this host as it may")]
+    DestinationBytes,
+    #[error("the session has sent as many bytes as it may")]
+    TotalBytes,
+    #[error("the session has sent as many different values to this host as it may")]
+    Values,
+    #[error("the session makes more requests a minute than it may")]
+    Requests,
+    #[error("the session has talked to as many hosts as it may")]
+    Destinations,
+}
+
+impl Over {
+    /// The stable, snake_case reason code that logs and policies see.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::DestinationBytes => "destination_bytes",
+            Self::TotalBytes => "total_bytes",
+            Self::Values => "values",
+            Self::Requests => "requests",
+            Self::Destinations => "destinations",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Fine,
+    /// From 80 % of this budget on.
+    Near(Over),
+    /// The request would exceed this budget. It was not counted as sent, only as a request.
+    Over(Over),
+}
+
+/// What a request did to the budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    pub level: Level,
+    /// The first request to this destination.
+    pub new_destination: bool,
+    /// Bytes sent to this destination so far, and in all.
+    pub bytes_each: u64,
+    pub bytes: u64,
+}
+
+/// What a session has spent. Bounded memory: destinations and values by the limits below.
+#[derive(Debug, Default)]
+pub struct Budget {
+    limits: Limits,
+    destinations: HashMap<Host, Destination>,
+    bytes: u64,
+    values: usize,
+    requests: VecDeque<(u64, u32)>,
+    now_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Destination {
+    bytes: u64,
+    values: HashSet<u64>,
+}
+
+/// Destinations of a session; beyond, all others are denied. A name has at most 253 bytes.
+pub const MAX_DESTINATIONS: usize = 4096;
+/// Different values to all destinations of a session; beyond, new ones are denied. 16 bytes each.
+pub const MAX_VALUES: usize = 1 << 18;
+
+const MINUTE_MS: u64 = 60_000;
+const SECOND_MS: u64 = 1000;
+
+impl Budget {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// A request with so many bytes of target, headers and body. Call it before anything is sent, and again for the rest of a
+    /// body whose length was not known. `now_ms` is milliseconds on any clock that goes forward.
+    pub fn spend(&mut self, dest: &Host, bytes: u64, now_ms: u64) -> Spent {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.count_request();
+        let new_destination = !self.destinations.contains_key(dest);
+        let each = self.destinations.get(dest).map_or(0, |d| d.bytes).saturating_add(bytes);
+        let total = self.bytes.saturating_add(bytes);
+        let requests: u64 = self.requests.iter().map(|(_, count)| u64::from(*count)).sum();
+        let max_destinations = self.limits.destinations.map_or(MAX_DESTINATIONS, |d| d.min(MAX_DESTINATIONS));
+        let destinations = self.destinations.len() + usize::from(new_destination);
+        let mut level = Level::Fine;
+        // A known destination stays one, however many there are.
+        let new_limit = if new_destination { Some(max_destinations as u64) } else { None };
+        for (used, limit, over) in [
+            (destinations as u64, new_limit, Over::Destinations),
+            (requests, self.limits.requests_per_minute.map(u64::from), Over::Requests),
+            (each, self.limits.upload_bytes_each, Over::DestinationBytes),
+            (total, self.limits.upload_bytes, Over::TotalBytes),
+        ] {
+            level = worse(level, used, limit, over);
+        }
+        if !matches!(level, Level::Over(_)) {
+            self.destinations.entry(dest.clone()).or_default().bytes = each;
+            self.bytes = total;
+        }
+        self.spent(dest, level, new_destination)
+    }
+
+    /// Values of the person's that were found in a request, by a hash that the caller keys. The same value counts once a
+    /// destination. Call it before anything is sent, after [`Budget::spend`].
+    pub fn spend_values(&mut self, dest: &Host, hashes: impl IntoIterator<Item = u64>) -> Spent {
+        let limit = self.limits.values_each.map_or(MAX_VALUES, |v| v.min(MAX_VALUES));
+        let Some(destination) = self.destinations.get_mut(dest) else {
+            // Nothing was spent there, so nothing may be sent there.
+            return self.spent(dest, Level::Over(Over::Destinations), true);
+        };
+        let mut level = Level::Fine;
+        for hash in hashes {
+            if destination.values.contains(&hash) {
+                continue;
+            }
+            if destination.values.len() >= limit || self.values >= MAX_VALUES {
+                level = Level::Over(Over::Values);
+                break;
+            }
+            destination.values.insert(hash);
+            self.values += 1;
+        }
+        let used = destination.values.len() as u64;
+        let level = worse(level, used, Some(limit as u64), Over::Values);
+        self.spent(dest, level, false)
+    }
+
+    fn spent(&self, dest: &Host, level: Level, new_destination: bool) -> Spent {
+        let bytes_each = self.destinations.get(dest).map_or(0, |d| d.bytes);
+        Spent { level, new_destination, bytes_each, bytes: self.bytes }
+    }
+
+    /// Requests by the second over the last minute: 61 counts, however many requests there are.
+    fn count_request(&mut self) {
+        let second = self.now_ms - self.now_ms % SECOND_MS;
+        let oldest = self.now_ms.saturating_sub(MINUTE_MS);
+        while self.requests.pop_front_if(|(at, _)| self.now_ms >= MINUTE_MS && *at <= oldest).is_some() {}
+        match self.requests.back_mut() {
+            Some((at, count)) if *at == second => *count = count.saturating_add(1),
+            _ => self.requests.push_back((second, 1)),
+        }
+    }
+}
+
+/// The worse of a level and what this limit says. Exactly the limit may be used.
+fn worse(level: Level, used: u64, limit: Option<u64>, over: Over) -> Level {
+    let Some(limit) = limit else { return level };
+    match level {
+        Level::Over(_) => level,
+        _ if used > limit => Level::Over(over),
+        Level::Fine if u128::from(used) * 5 >= u128::from(limit) * 4 => Level::Near(over),
+        _ => level,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn host(n: usize) -> Host {
+        Host::Name(format!("h{n}.example.com"))
+    }
+
+    #[test]
+    fn small_pieces_add_up() {
+        let limits = Limits { upload_bytes_each: Some(100), upload_bytes: Some(150), ..Limits::default() };
+        let mut budget = Budget::new(limits);
+        let levels: Vec<_> = (0..11).map(|n| budget.spend(&host(0), 10, n).level).collect();
+        assert_eq!(levels[..7], [Level::Fine; 7]);
+        assert_eq!(levels[7..10], [Level::Near(Over::DestinationBytes); 3]);
+        assert_eq!(levels[10], Level::Over(Over::DestinationBytes));
+        assert_eq!(budget.spend(&host(1), 51, 20).level, Level::Over(Over::TotalBytes));
+        let spent = budget.spend(&host(1), 50, 20);
+        assert_eq!(spent.level, Level::Near(Over::TotalBytes));
+        assert_eq!((spent.bytes_each, spent.bytes), (50, 150));
+        assert_eq!(budget.spend(&host(1), u64::MAX, 20).level, Level::Over(Over::DestinationBytes));
+        assert_eq!(budget.spend(&host(1), 0, 20).level, Level::Near(Over::TotalBytes));
+    }
+
+    #[test]
+    fn requests_are_counted_over_a_sliding_minute() {
+        let limits = Limits { requests_per_minute: Some(10), ..Limits::default() };
+        let mut budget = Budget::new(limits);
+        for n in 0..10 {
+            assert!(!matches!(budget.spend(&host(0), 1, n * 1000).level, Level::Over(_)));
+        }
+        assert_eq!(budget.spend(&host(0), 1, 30_000).level, Level::Over(Over::Requests));
+        assert_eq!(budget.spend(&host(0), 1, 0).level, Level::Over(Over::Requests), "the clock went back");
+        assert!(!matches!(budget.spend(&host(0), 1, 65_000).level, Level::Over(_)));
+        assert!(!matches!(budget.spend(&host(0), 1, 10_000_000).level, Level::Over(_)));
+    }
+
+    #[test]
+    fn destinations_are_bounded() {
+        let mut budget = Budget::new(Limits { destinations: Some(5), ..Limits::default() });
+        assert!(budget.spend(&host(0), 1, 0).new_destination);
+        assert!(!budget.spend(&host(0), 1, 0).new_destination);
+        for n in 1..5 {
+            assert!(!matches!(budget.spend(&host(n), 1, 0).level, Level::Over(_)));
+        }
+        assert_eq!(budget.spend(&host(5), 1, 0).level, Level::Over(Over::Destinations));
+        assert_eq!(budget.spend(&host(4), 1, 0).level, Level::Fine, "a known one goes on");
+        let mut without_limit = Budget::new(Limits::default());
+        let last = (0..=MAX_DESTINATIONS).map(|n| without_limit.spend(&host(n), 1, 0).level).last();
+        assert_eq!(last, Some(Level::Over(Over::Destinations)));
+    }
+
+    #[test]
+    fn different_values_are_counted_once_each() {
+        let mut budget = Budget::new(Limits { values_each: Some(10), ..Limits::default() });
+        assert_eq!(budget.spend_values(&host(0), [1]).level, Level::Over(Over::Destinations));
+        let _ = budget.spend(&host(0), 1, 0);
+        assert_eq!(budget.spend_values(&host(0), [1, 1, 1, 2]).level, Level::Fine);
+        assert_eq!(budget.spend_values(&host(0), 0..8).level, Level::Near(Over::Values));
+        assert_eq!(budget.spend_values(&host(0), 0..10).level, Level::Near(Over::Values));
+        assert_eq!(budget.spend_values(&host(0), [11]).level, Level::Over(Over::Values));
+        assert_eq!(budget.spend_values(&host(0), [3]).level, Level::Near(Over::Values), "known already");
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_ever_sends_more_than_the_limit(
+            spends in proptest::collection::vec((0usize..4, 0u64..60, 0u64..100_000), 1..60),
+        ) {
+            let limits = Limits { upload_bytes_each: Some(100), upload_bytes: Some(200), ..Limits::default() };
+            let mut budget = Budget::new(limits);
+            let mut sent = 0;
+            for (dest, bytes, now_ms) in spends {
+                let spent = budget.spend(&host(dest), bytes, now_ms);
+                if !matches!(spent.level, Level::Over(_)) {
+                    sent += bytes;
+                }
+                prop_assert!(spent.bytes_each <= 100 && spent.bytes <= 200);
+                prop_assert_eq!(spent.bytes, sent);
+                prop_assert!(budget.requests.len() <= 62);
+            }
+        }
+    }
+}

@@ -216,7 +216,7 @@ fn parse_v4(text: &str) -> Option<Ipv4Addr> {
         count += 1;
     }
     let (last, high) = parts.get(..count)?.split_last()?;
-    let free_bits = 8 * (4 - high.len() as u32);
+    let free_bits = 32 - 8 * u32::try_from(high.len()).ok()?;
     if *last >> free_bits != 0 {
         return None;
     }

@@ -32,7 +32,7 @@ pub struct RequestFacts {
     pub tls: bool,
     /// The path that rules see, see [`path::normalise`]; `*` for a question about the server as a whole (`OPTIONS *`).
     pub path: String,
-    /// Without the question mark, as written.
+    /// Without the question mark, as written: servers agree on no reading of it, so inspection decodes it, not a rule.
     pub query: Option<String>,
     /// The path was written in another form. Forward the form above, so that the server decides about what was judged.
     pub path_changed: bool,

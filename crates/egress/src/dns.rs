@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as WireQuestion, ResponseCode};
 use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamKey, SvcParamValue};
 use hickory_proto::rr::rdata::{A, AAAA};
-use hickory_proto::rr::{DNSClass, Name, RData, Record};
+use hickory_proto::rr::{DNSClass, Name, RData};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-pub use hickory_proto::rr::RecordType;
+pub use hickory_proto::rr::{Record, RecordType};
 
 use crate::host::{Host, HostError};
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     pub detector: String,
-    /// `pii` or `secret`.
+    /// `pii` or `secret`; of what leaves also `covert`: data in disguise.
     pub category: String,
     /// `low`, `medium` or `high`.
     pub severity: String,

@@ -1,5 +1,6 @@
 #![forbid(unsafe_code)]
 
+pub mod outgoing;
 pub mod workbook;
 
 mod detect;

@@ -46,6 +46,25 @@ impl Visit<'_> {
         Ok(())
     }
 
+    /// Every member, decompressed, one after the other.
+    pub(super) fn each_member(
+        &mut self,
+        source: Source<'_>,
+        each: super::Member<'_>,
+    ) -> Result<(), ExtractError> {
+        let mut archive = open(source)?;
+        for index in 0..archive.len() {
+            match self.member(&mut archive, index) {
+                Ok((name, data)) => each(&name, data.unwrap_or_default(), None),
+                Err((name, e @ (ExtractError::Opaque(_) | ExtractError::Damaged(_)))) => {
+                    each(&name, Vec::new(), Some(e));
+                }
+                Err((_, e)) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// One member, decompressed; `None` for a folder.
     fn member(
         &mut self,

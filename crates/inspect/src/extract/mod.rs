@@ -115,6 +115,33 @@ pub(crate) fn rewrite(
         .unwrap_or(Err(ExtractError::Panicked))
 }
 
+/// What these bytes are when they would have to be unpacked and cannot be.
+pub(crate) fn opaque(bytes: &[u8]) -> Option<&'static str> {
+    match kind::of(bytes, "") {
+        Kind::Opaque(what) => Some(what),
+        _ => None,
+    }
+}
+
+/// Whether these bytes are a table of three columns or more, by their first lines: sentences with one comma each are none.
+pub(crate) fn is_table(bytes: &[u8]) -> bool {
+    let Kind::Table { delimiter } = kind::of(bytes, "") else { return false };
+    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+    line.iter().filter(|b| **b == delimiter).count() >= 2
+}
+
+/// What [`members`] is told of one member: its name, what could be read of it, and why that is not all.
+pub(crate) type Member<'m> = &'m mut dyn FnMut(&str, Vec<u8>, Option<ExtractError>);
+
+/// Gives every member of a zip archive in memory to `each`, decompressed.
+pub(crate) fn members(bytes: &[u8], limits: &Limits, each: Member<'_>) -> Result<(), ExtractError> {
+    // No member is inspected here, so no detector is asked.
+    let nothing = Detectors::from_toml(&[]).map_err(|_| ExtractError::Panicked)?;
+    let mut visit = Visit::new(&nothing, limits, bytes.len() as u64);
+    catch_unwind(AssertUnwindSafe(|| visit.each_member(Source::Bytes(bytes), each)))
+        .unwrap_or(Err(ExtractError::Panicked))
+}
+
 /// Something that can be read again from the start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {

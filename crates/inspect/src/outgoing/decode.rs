@@ -1,0 +1,177 @@
+//! Views of bytes: what they say when read as somebody who wants to get them past a reader may have written them.
+
+use std::borrow::Cow;
+
+use super::{covert, escape, fold, mirror, packed, runs, values};
+
+/// Encodings within encodings: whoever nests deeper is not found, but said to have gone too deep.
+pub(super) const DEEPEST: usize = 5;
+/// Views of one look. With 14 kinds of decoding this is reached by hostile input alone.
+pub(super) const MOST_VIEWS: usize = 512;
+/// Work that a look may cost beyond the first reading, in bytes read and written: so much for each byte that was given…
+pub(super) const WORK_PER_BYTE: u64 = 8;
+/// …and so much whatever is given, so that a small compressed document is read whole.
+pub(super) const WORK: u64 = 32 << 20;
+/// A shorter text holds nothing in another encoding, in bytes.
+const SHORTEST: usize = 8;
+/// Text is read turned up to this length: two more searches of each byte. The bytes beyond are read as they are.
+const LONGEST_TURNED: usize = 16 << 20;
+
+/// What a view may be believed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// As it was sent.
+    Sent,
+    /// Decoded: as good as sent.
+    Decoded,
+    /// Turned round or put together from pieces: only secrets count.
+    Secrets,
+}
+
+/// One reading of the bytes.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// How it came about, outermost first.
+    pub(super) chain: Vec<&'static str>,
+    pub(super) trust: Trust,
+}
+
+/// What reading a view brought.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    pub(super) views: Vec<View<'static>>,
+    /// Names of members, which leave as well.
+    pub(super) names: Vec<String>,
+    /// Why something could not be read, and how it came about.
+    pub(super) unread: Vec<(&'static str, String)>,
+    /// Words that only look like ASCII.
+    pub(super) disguised: u64,
+    /// Bytes read and written.
+    pub(super) work: u64,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn sent(bytes: &'a [u8]) -> View<'a> {
+        View { bytes: Cow::Borrowed(bytes), chain: Vec::new(), trust: Trust::Sent }
+    }
+
+    /// Reads this view in every way, spending about `most` bytes.
+    pub(super) fn children(&self, most: u64) -> Children {
+        let bytes = self.bytes.as_ref();
+        let mut out = Children::default();
+        if bytes.len() < SHORTEST {
+            return out;
+        }
+        self.unpack(bytes, most, &mut out);
+        if fold::is_utf16(bytes) {
+            self.push("utf-16", fold::from_utf16(bytes), self.trust, &mut out);
+        }
+        for (name, first, one) in escape::KINDS {
+            if let Some(text) = escape::decode(bytes, first, one) {
+                self.push(name, text, self.trust, &mut out);
+            }
+        }
+        self.fold(bytes, &mut out);
+        self.runs(bytes, most.saturating_sub(out.work), &mut out);
+        if self.trust != Trust::Secrets {
+            if bytes.len() <= LONGEST_TURNED {
+                for (name, text) in mirror::decode(bytes) {
+                    self.push(name, text, Trust::Secrets, &mut out);
+                }
+            }
+            if let Some(text) = values::joined(bytes) {
+                self.join(&text, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Pieces put together: tokens that begin anywhere in them, and runs that were cut.
+    pub(super) fn join(&self, text: &[u8], out: &mut Children) {
+        out.work += text.len() as u64;
+        self.push("joined", mirror::tokens(text), Trust::Secrets, out);
+        let decoded = runs::decode(text, text.len() as u64 * 4);
+        out.work += decoded.work;
+        for (name, text) in [
+            ("joined > base64", decoded.base64),
+            ("joined > base32", decoded.base32),
+            ("joined > hex", decoded.hex),
+        ] {
+            self.push(name, text, Trust::Secrets, out);
+        }
+        for whole in decoded.packed {
+            self.push("joined > base64", whole, Trust::Decoded, out);
+        }
+    }
+
+    /// The labels of a name run together.
+    pub(super) fn join_labels(&self, name: &[u8], out: &mut Children) {
+        self.join(&covert::joined(name), out);
+        // Names are written in any case: resolvers change it on the way.
+        let folded = covert::joined(name).to_ascii_uppercase();
+        let decoded = runs::decode(&folded, folded.len() as u64 * 4);
+        self.push("joined > base32", decoded.base32, Trust::Decoded, out);
+    }
+
+    fn unpack(&self, bytes: &[u8], most: u64, out: &mut Children) {
+        if bytes.get(..64).unwrap_or(bytes).is_ascii() && memchr::memchr3(0x1f, 0x04, 0x08, bytes).is_none() {
+            return;
+        }
+        for part in packed::unpack(bytes, most) {
+            out.names.extend(part.name);
+            if let Some(error) = part.error {
+                out.unread.push((part.how, error));
+            }
+            self.push(part.how, part.bytes, self.trust, out);
+        }
+    }
+
+    fn fold(&self, bytes: &[u8], out: &mut Children) {
+        if bytes.is_ascii() || is_binary(bytes) {
+            return;
+        }
+        let folded = fold::fold(bytes);
+        out.disguised += folded.disguised;
+        out.work += bytes.len() as u64 / 4;
+        self.push("folded", folded.text, self.trust, out);
+        self.push("invisible", folded.hidden, self.trust, out);
+    }
+
+    fn runs(&self, bytes: &[u8], most: u64, out: &mut Children) {
+        let decoded = runs::decode(bytes, most);
+        out.work += decoded.work;
+        self.push("base64", decoded.base64, self.trust, out);
+        self.push("base32", decoded.base32, self.trust, out);
+        self.push("hex", decoded.hex, self.trust, out);
+        self.push("byte list", decoded.bytes, Trust::Secrets, out);
+        self.push("turned > base64", decoded.mirrored, Trust::Secrets, out);
+        for whole in decoded.packed {
+            self.push("base64", whole, self.trust, out);
+        }
+    }
+
+    fn push(&self, how: &'static str, bytes: Vec<u8>, trust: Trust, out: &mut Children) {
+        if bytes.len() < SHORTEST || bytes == *self.bytes {
+            return;
+        }
+        out.work += bytes.len() as u64;
+        let mut chain = self.chain.clone();
+        chain.push(how);
+        let trust = match (self.trust, trust) {
+            (Trust::Secrets, _) | (_, Trust::Secrets) => Trust::Secrets,
+            _ => Trust::Decoded,
+        };
+        out.views.push(View { bytes: Cow::Owned(bytes), chain, trust });
+    }
+}
+
+/// Text has no zeros and is mostly UTF-8.
+pub(super) fn is_binary(bytes: &[u8]) -> bool {
+    let head = bytes.get(..4096).unwrap_or(bytes);
+    if memchr::memchr(0, head).is_some() {
+        return true;
+    }
+    let broken: usize = head.utf8_chunks().map(|c| c.invalid().len()).sum();
+    broken * 8 > head.len()
+}

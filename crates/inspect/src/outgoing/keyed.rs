@@ -1,0 +1,234 @@
+//! Registered values, found again without being kept: a keyed hash of the start finds a candidate, a keyed digest decides.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+
+/// A shorter value would be found by chance, in bytes.
+const SHORTEST: usize = 8;
+/// A longer one is a document: see [`crate::outgoing::Fingerprints`].
+const LONGEST: usize = 64 * 1024;
+/// Bytes that are rolled over: one pass for all values at least that long.
+const LENGTHS: [usize; 2] = [8, 20];
+/// The upper bits of a hash that choose its bit in a filter of 8 KiB, which stays in the first-level cache.
+const FILTER_SHIFT: u32 = 48;
+
+/// Why a value was not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    #[error("a value of fewer than 8 bytes would be found by chance; register a longer one")]
+    Short,
+    #[error("a value of more than 65536 bytes is a document; add it to the fingerprints")]
+    Long,
+}
+
+/// A registered value that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretHit {
+    /// As given to [`KeyedSecrets::register`].
+    pub id: u32,
+    /// How it was written; empty when as it is.
+    pub form: &'static str,
+    pub count: u64,
+}
+
+/// Exact values that must not leave: secrets of the vault. Holds no value, only keyed hashes, and has no serialised form.
+pub struct KeyedSecrets {
+    key: [u8; 32],
+    factor: u64,
+    values: [u64; 256],
+    classes: [Class; LENGTHS.len()],
+}
+
+#[derive(Default)]
+struct Class {
+    filter: Vec<u64>,
+    entries: HashMap<u64, Vec<Entry>>,
+}
+
+struct Entry {
+    id: u32,
+    form: &'static str,
+    length: usize,
+    digest: [u8; 16],
+}
+
+impl std::fmt::Debug for KeyedSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyedSecrets").finish_non_exhaustive()
+    }
+}
+
+impl KeyedSecrets {
+    /// An empty set. `key` must be random and of this session alone.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> KeyedSecrets {
+        let mut random = Expand::new(key, "values");
+        let factor = random.next() | 1;
+        KeyedSecrets {
+            key: *key,
+            factor,
+            values: std::array::from_fn(|_| random.next()),
+            classes: Default::default(),
+        }
+    }
+
+    /// Registers a value of 8 bytes to 64 KiB: as it is, reversed, in rot13, in hex and within base64, so that binary
+    /// keys are found too, which no decoding can tell from noise.
+    ///
+    /// # Errors
+    /// When it is too short to be told from chance, or so long that it is a document.
+    pub fn register(&mut self, id: u32, value: &[u8]) -> Result<(), RegisterError> {
+        if value.len() < SHORTEST {
+            return Err(RegisterError::Short);
+        }
+        if value.len() > LONGEST {
+            return Err(RegisterError::Long);
+        }
+        self.enter(id, "", value);
+        self.enter(id, "reversed", &value.iter().rev().copied().collect::<Vec<u8>>());
+        let turned: Vec<u8> = value.iter().map(|b| super::mirror::rot13(*b)).collect();
+        if turned != value {
+            self.enter(id, "rot13", &turned);
+        }
+        self.enter(id, "hex", hex::encode(value).as_bytes());
+        self.enter(id, "hex", hex::encode_upper(value).as_bytes());
+        for skip in 0..3 {
+            let (standard, url) = base64_within(value, skip);
+            self.enter(id, "base64", &standard);
+            if url != standard {
+                self.enter(id, "base64", &url);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was registered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.classes.iter().all(|c| c.entries.is_empty())
+    }
+
+    /// The registered values in `bytes`.
+    #[must_use]
+    pub fn find(&self, bytes: &[u8]) -> Vec<SecretHit> {
+        let mut hits: Vec<SecretHit> = Vec::new();
+        for (class, length) in self.classes.iter().zip(LENGTHS) {
+            if class.entries.is_empty() || bytes.len() < length {
+                continue;
+            }
+            let power = (0..length).fold(1u64, |p, _| p.wrapping_mul(self.factor));
+            let gone: Vec<u64> = self.values.iter().map(|v| v.wrapping_mul(power)).collect();
+            let mut h = 0u64;
+            for (i, b) in bytes.iter().enumerate() {
+                h = h.wrapping_mul(self.factor).wrapping_add(self.values[usize::from(*b)]);
+                if let Some(old) = i.checked_sub(length).and_then(|j| bytes.get(j)) {
+                    h = h.wrapping_sub(gone.get(usize::from(*old)).copied().unwrap_or(0));
+                }
+                if i + 1 >= length && class.may_hold(h) {
+                    self.decide(class, h, bytes, i + 1 - length, &mut hits);
+                }
+            }
+        }
+        hits
+    }
+
+    fn decide(&self, class: &Class, h: u64, bytes: &[u8], at: usize, hits: &mut Vec<SecretHit>) {
+        for entry in class.entries.get(&h).map_or(&[][..], Vec::as_slice) {
+            let Some(value) = bytes.get(at..at + entry.length) else { continue };
+            if self.digest(value) != entry.digest {
+                continue;
+            }
+            match hits.iter_mut().find(|s| s.id == entry.id && s.form == entry.form) {
+                Some(hit) => hit.count += 1,
+                None => hits.push(SecretHit { id: entry.id, form: entry.form, count: 1 }),
+            }
+        }
+    }
+
+    fn enter(&mut self, id: u32, form: &'static str, value: &[u8]) {
+        let Some(index) = LENGTHS.iter().rposition(|l| *l <= value.len()) else { return };
+        let (Some(class), Some(length)) = (self.classes.get_mut(index), LENGTHS.get(index)) else { return };
+        let roll = |h: u64, b: &u8| h.wrapping_mul(self.factor).wrapping_add(self.values[usize::from(*b)]);
+        let h = value.iter().take(*length).fold(0, roll);
+        if class.filter.is_empty() {
+            class.filter = vec![0; 1 << (64 - FILTER_SHIFT - 6)];
+        }
+        let bit = h >> FILTER_SHIFT;
+        if let Some(word) = class.filter.get_mut((bit >> 6) as usize) {
+            *word |= 1 << (bit & 63);
+        }
+        let digest = digest(&self.key, value);
+        class.entries.entry(h).or_default().push(Entry { id, form, length: value.len(), digest });
+    }
+
+    fn digest(&self, value: &[u8]) -> [u8; 16] {
+        digest(&self.key, value)
+    }
+}
+
+impl Class {
+    #[inline]
+    fn may_hold(&self, h: u64) -> bool {
+        let bit = h >> FILTER_SHIFT;
+        self.filter.get((bit >> 6) as usize).is_some_and(|w| w >> (bit & 63) & 1 == 1)
+    }
+}
+
+fn digest(key: &[u8; 32], value: &[u8]) -> [u8; 16] {
+    // The key fills its place, the length ends it: no extension of one value is another's digest.
+    let whole = Sha256::new()
+        .chain_update(b"chaperone registered value\0")
+        .chain_update(key)
+        .chain_update((value.len() as u64).to_le_bytes())
+        .chain_update(value)
+        .finalize();
+    std::array::from_fn(|i| whole.get(i).copied().unwrap_or(0))
+}
+
+/// The characters of base64 that depend on nothing but `value` when `skip` bytes of something else stand before it, in the standard
+/// and in the URL-safe alphabet.
+fn base64_within(value: &[u8], skip: usize) -> (Vec<u8>, Vec<u8>) {
+    const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    // Bits of the value that complete characters begun before it.
+    let lead = [0, 4, 2].get(skip).copied().unwrap_or(0);
+    let bit = |i: usize| value.get(i / 8).map_or(0, |b| b >> (7 - i % 8) & 1);
+    let count = (value.len() * 8 - lead) / 6;
+    let standard: Vec<u8> = (0..count)
+        .map(|c| (0..6).fold(0usize, |n, i| n << 1 | usize::from(bit(lead + c * 6 + i))))
+        .map(|n| STANDARD.get(n).copied().unwrap_or(b'A'))
+        .collect();
+    let url = standard
+        .iter()
+        .map(|b| match b {
+            b'+' => b'-',
+            b'/' => b'_',
+            b => *b,
+        })
+        .collect();
+    (standard, url)
+}
+
+/// Random numbers from a key: SHA-256 of the key, a purpose and a counter.
+pub(super) struct Expand {
+    state: Sha256,
+    counter: u64,
+}
+
+impl Expand {
+    pub(super) fn new(key: &[u8; 32], purpose: &str) -> Expand {
+        let state = Sha256::new().chain_update(b"chaperone\0").chain_update(key).chain_update(purpose);
+        Expand { state, counter: 0 }
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.counter += 1;
+        let digest = self.state.clone().chain_update(self.counter.to_le_bytes()).finalize();
+        digest.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
+    }
+}
+
+/// The inverse of an odd number modulo 2^64 (Newton: each step doubles the bits that are right).
+pub(super) fn inverse(odd: u64) -> u64 {
+    (0..6).fold(odd, |x, _| x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x))))
+}

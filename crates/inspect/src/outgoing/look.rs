@@ -1,0 +1,328 @@
+//! One look: every view of every part, each asked the same questions.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+
+use super::decode::{Children, DEEPEST, MOST_VIEWS, Trust, View, WORK, WORK_PER_BYTE, is_binary};
+use super::{Known, Part, Passage, Place, Registered, Seen, Unread, covert, mirror, runs};
+use crate::report::{NO_COLUMN, Tally};
+use crate::{Detectors, Finding, extract, scan};
+
+/// Bytes of messages that are also read as one: a value cut into many is short.
+const TOGETHER: usize = 256 * 1024;
+/// So many characters of base64 in a row are encoded data, no label and its value.
+const RUN: usize = 64;
+/// Findings and unread parts of one look; more say nothing new.
+const MOST_NOTES: usize = 1024;
+
+pub(super) struct Look<'a> {
+    detectors: &'a Detectors,
+    known: Known<'a>,
+    seen: Seen,
+    /// Values found so far: the next view of the same bytes finds them again.
+    values: HashSet<u64>,
+    views: HashSet<u64>,
+    budget: u64,
+    /// This is not the first window of its stream: what the one before ended with is seen again.
+    again: bool,
+    /// Nor is it the last: what touches its end may be cut, and is seen whole in the next.
+    more: bool,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn new(detectors: &'a Detectors, known: Known<'a>) -> Look<'a> {
+        Look {
+            detectors,
+            known,
+            seen: Seen::default(),
+            values: HashSet::new(),
+            views: HashSet::new(),
+            budget: WORK,
+            again: false,
+            more: false,
+        }
+    }
+
+    pub(super) fn part(&mut self, part: &Part<'_>) {
+        self.budget += part.bytes.len() as u64 * WORK_PER_BYTE;
+        let place = part.place.to_string();
+        let root = View::sent(part.bytes);
+        let mut first = Children::default();
+        match part.place {
+            Place::Url => self.url(part.bytes, &place, &root, &mut first),
+            Place::DnsLabel => self.name(part.bytes, &place, &root, &mut first),
+            Place::Query => {
+                if let Some(text) = super::values::joined(part.bytes) {
+                    root.join(&text, &mut first);
+                }
+            }
+            _ => {}
+        }
+        if let Some(what) = extract::opaque(part.bytes) {
+            self.unread(&place, what);
+        }
+        self.walk(root, &place, part.content_type);
+        self.spend(first.work);
+        first.views.into_iter().for_each(|v| self.walk(v, &place, None));
+    }
+
+    /// Messages and labels that may be pieces of one value.
+    pub(super) fn together(&mut self, parts: &[Part<'_>]) {
+        for place in [Place::Message, Place::DnsLabel] {
+            let pieces: Vec<&[u8]> = parts.iter().filter(|p| p.place == place).map(|p| p.bytes).collect();
+            if pieces.len() < 2 {
+                continue;
+            }
+            let take = |list: &mut dyn Iterator<Item = &[u8]>| {
+                let mut out = Vec::new();
+                list.take_while(|p| p.len() <= TOGETHER).for_each(|p| {
+                    if out.len() + p.len() <= TOGETHER {
+                        out.extend_from_slice(p);
+                    }
+                });
+                out
+            };
+            let whole = take(&mut pieces.iter().copied());
+            // What a counter or a name stands before, in each piece.
+            let last = |p: &&'_ [u8]| {
+                p.rsplit(|b| b.is_ascii_whitespace() || matches!(b, b'"' | b':' | b'='))
+                    .find(|w| !w.is_empty())
+                    .map_or(0, <[u8]>::len)
+            };
+            let ends = take(&mut pieces.iter().map(|p| {
+                let p = p.trim_ascii_end();
+                p.get(p.len() - last(&p).min(p.len())..).unwrap_or_default()
+            }));
+            let name = format!("{place} > joined");
+            for bytes in [whole, ends] {
+                self.walk(
+                    View { bytes: bytes.into(), chain: Vec::new(), trust: Trust::Secrets },
+                    &name,
+                    None,
+                );
+            }
+        }
+    }
+
+    pub(super) fn seen_so_far(&self) -> &Seen {
+        &self.seen
+    }
+
+    pub(super) fn finish(self) -> Seen {
+        self.seen
+    }
+
+    /// Says whether the next part is followed by another window of the same stream.
+    pub(super) fn expect_more(&mut self, more: bool) {
+        self.more = more;
+    }
+
+    /// Another stretch of the same stream: everything but what was found begins anew.
+    pub(super) fn next_window(&mut self) {
+        self.views.clear();
+        self.budget = WORK;
+        self.again = true;
+    }
+
+    pub(super) fn unread(&mut self, where_: &str, reason: &str) {
+        let unread = Unread { where_: where_.to_string(), reason: reason.to_string() };
+        if self.seen.unread.len() < MOST_NOTES && !self.seen.unread.contains(&unread) {
+            self.seen.unread.push(unread);
+        }
+    }
+
+    fn walk(&mut self, root: View<'_>, place: &str, content_type: Option<&str>) {
+        // In the order of depth, so that a value is reported in its simplest form.
+        let mut todo = VecDeque::from([root]);
+        while let Some(view) = todo.pop_front() {
+            let derived = view.trust != Trust::Sent;
+            if derived && !self.views.insert(hash(&(view.bytes.as_ref(), view.trust == Trust::Secrets))) {
+                continue;
+            }
+            let where_ = if view.chain.is_empty() {
+                place.to_string()
+            } else {
+                format!("{place} > {}", view.chain.join(" > "))
+            };
+            if self.views.len() > MOST_VIEWS || self.budget == 0 {
+                self.unread(place, "over the limit of work for its length");
+                return;
+            }
+            self.view(&view, &where_, content_type.filter(|_| view.chain.is_empty()));
+            let children = view.children(self.budget);
+            self.spend(children.work);
+            for (how, reason) in &children.unread {
+                self.unread(&format!("{where_} > {how}"), reason);
+            }
+            if children.disguised > 0 {
+                self.covert("disguised_text", &where_, children.disguised);
+            }
+            for name in children.names {
+                self.scan(name.as_bytes(), Trust::Decoded, &format!("{where_} > name"));
+            }
+            if view.chain.len() < DEEPEST {
+                todo.extend(children.views);
+            } else if children.views.iter().any(|v| v.trust != Trust::Secrets) {
+                self.unread(&where_, "over the limit of encodings within encodings");
+            }
+        }
+    }
+
+    fn spend(&mut self, work: u64) {
+        self.seen.work += work;
+        self.budget = self.budget.saturating_sub(work);
+    }
+
+    fn view(&mut self, view: &View<'_>, where_: &str, content_type: Option<&str>) {
+        let bytes = view.bytes.as_ref();
+        let table = view.trust == Trust::Sent
+            && (content_type.is_some_and(|t| t.contains("csv") || t.contains("tab-separated"))
+                || extract::is_table(bytes));
+        if table {
+            // The header is the label of its column.
+            let report = extract::inspect_bytes(self.detectors, bytes, "body.csv", &crate::Limits::default());
+            for mut finding in report.items.into_iter().flat_map(|i| i.findings) {
+                finding.where_ = where_.to_string();
+                self.push(finding);
+            }
+        } else if is_binary(bytes) {
+            // Noise holds short words of every kind; what is meant to be read is longer.
+            self.scan(&runs::strings(bytes), view.trust, where_);
+        } else {
+            self.scan(bytes, view.trust, where_);
+        }
+        if let Some(secrets) = self.known.secrets.filter(|s| !s.is_empty()) {
+            for hit in secrets.find(bytes) {
+                self.seen.registered.push(Registered { hit, where_: where_.to_string() });
+            }
+        }
+        if let Some(read) = self.known.read.filter(|r| !r.is_empty()) {
+            for hit in read.hits(bytes) {
+                // The first view that shows a source says enough.
+                if !self
+                    .seen
+                    .passages
+                    .iter()
+                    .any(|p| p.hit.source_id == hit.source_id && p.hit.matched_bytes >= hit.matched_bytes)
+                {
+                    self.seen.passages.push(Passage { hit, where_: where_.to_string() });
+                }
+            }
+        }
+    }
+
+    fn scan(&mut self, bytes: &[u8], trust: Trust, where_: &str) {
+        let mut tally = Tally::new();
+        let mut secret = false;
+        for m in scan(self.detectors, bytes) {
+            let info = self.detectors.info(m.detector);
+            let cut = self.more && trust == Trust::Sent && m.end as usize == bytes.len();
+            if cut || trust == Trust::Secrets && info.category != "secret" {
+                continue;
+            }
+            let range = m.start as usize..m.end as usize;
+            let value = bytes.get(range).unwrap_or_default();
+            // Between the signs of base64 stand words as well, some of them labels.
+            let before = bytes.get((m.start as usize).saturating_sub(RUN)..m.start as usize);
+            if info.name.starts_with("generic_") && before.is_some_and(|b| b.len() == RUN && runs::is_run(b))
+            {
+                continue;
+            }
+            secret |= info.category == "secret";
+            let new = self.values.insert(hash(&(m.detector, value)));
+            if !new && (trust != Trust::Sent || self.again) {
+                continue;
+            }
+            tally.add(self.detectors, (NO_COLUMN, m.detector), m.confidence, value, false, || {
+                where_.to_string()
+            });
+        }
+        for finding in tally.findings(self.detectors) {
+            self.push(finding);
+        }
+        if !secret
+            && !is_binary(bytes)
+            && let Some((from, to)) = mirror::fragment(bytes)
+            && !(self.more && to == bytes.len())
+        {
+            let value = bytes.get(from..to).unwrap_or_default();
+            self.note("token_fragment", "secret", where_, 1, 0.6, value);
+        }
+    }
+
+    fn url(&mut self, url: &[u8], place: &str, root: &View<'_>, out: &mut Children) {
+        let rest = memchr::memmem::find(url, b"://").map_or(url, |i| url.get(i + 3..).unwrap_or_default());
+        let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        let host = authority.rsplit(|b| *b == b'@').next().unwrap_or_default();
+        let host = host.split(|b| *b == b':').next().unwrap_or_default();
+        self.name(host, place, root, out);
+        let path_end = rest.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(rest.len());
+        let (path, query) = rest.split_at(path_end);
+        if let Some(sign) = covert::path(path) {
+            self.covert(sign, place, 1);
+        }
+        let values: Vec<u8> = query
+            .split(|b| matches!(b, b'&' | b';' | b'?' | b'#'))
+            .flat_map(|p| p.splitn(2, |b| *b == b'=').last().unwrap_or_default())
+            .copied()
+            .collect();
+        root.join(&values, out);
+        // Segments are another way to cut.
+        root.join(&path.iter().copied().filter(|b| *b != b'/').collect::<Vec<u8>>(), out);
+    }
+
+    fn name(&mut self, name: &[u8], place: &str, root: &View<'_>, out: &mut Children) {
+        if let Some(sign) = covert::host(name) {
+            self.covert(sign, place, 1);
+        }
+        root.join_labels(name, out);
+    }
+
+    fn covert(&mut self, sign: &'static str, where_: &str, count: u64) {
+        self.note(sign, "covert", where_, count, 0.7, sign.as_bytes());
+    }
+
+    fn note(
+        &mut self,
+        detector: &str,
+        category: &str,
+        where_: &str,
+        count: u64,
+        confidence: f32,
+        value: &[u8],
+    ) {
+        if !self.values.insert(hash(&(detector, value, where_))) {
+            return;
+        }
+        self.push(Finding {
+            detector: detector.to_string(),
+            category: category.to_string(),
+            severity: "medium".to_string(),
+            confidence,
+            count,
+            where_: where_.to_string(),
+            fingerprint: None,
+            sha256: Sha256::digest(value).into(),
+        });
+    }
+
+    fn push(&mut self, finding: Finding) {
+        let room = self.seen.findings.len() < MOST_NOTES;
+        let same = |f: &&mut Finding| f.detector == finding.detector && f.where_ == finding.where_;
+        match self.seen.findings.iter_mut().find(same) {
+            Some(known) => known.count += finding.count,
+            None if room => self.seen.findings.push(finding),
+            None => {}
+        }
+    }
+}
+
+/// Tells views and values of one look apart; nothing outside it sees the number.
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

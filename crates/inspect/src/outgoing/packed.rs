@@ -1,0 +1,168 @@
+//! Compressed bytes and archives, as a whole or behind something else.
+
+use std::io::Read;
+
+use flate2::bufread::GzDecoder;
+use flate2::read::{DeflateDecoder, ZlibDecoder};
+
+use crate::Limits;
+use crate::extract::{self, ExtractError};
+
+/// Places in one text at which something packed may begin; more are not tried.
+const MOST_STARTS: usize = 16;
+/// What a format without a mark must give to count: readable bytes.
+const LEAST_PROVEN: usize = 24;
+/// Bytes decompressed to see whether that is so.
+const PROOF: u64 = 4096;
+/// What a damaged gzip stream in the middle of something must give to count, in bytes.
+const LEAST_GZIP: usize = 256;
+/// Containers in a container that the zip reader follows; the decoding of views has its own depth.
+const ZIP_DEPTH: u32 = 1;
+
+/// What one place held.
+pub(super) struct Unpacked {
+    pub(super) how: &'static str,
+    /// Members of an archive have a name, which leaves with them.
+    pub(super) name: Option<String>,
+    pub(super) bytes: Vec<u8>,
+    /// Why not all of it could be read.
+    pub(super) error: Option<String>,
+}
+
+/// Whether bytes begin as something packed does.
+pub(super) fn may_be(head: &[u8]) -> bool {
+    head.starts_with(b"\x1f\x8b\x08") || head.starts_with(b"PK\x03\x04") || is_zlib(head)
+}
+
+/// Unpacks everything in `bytes` that it can, in memory, to at most `most` bytes together.
+pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
+    let mut out = Vec::new();
+    let mut left = most;
+    let mut took_whole = false;
+    for at in starts(bytes) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let from = out.len();
+        if rest.starts_with(b"PK\x03\x04") {
+            zip(rest, left, &mut out);
+        } else if rest.starts_with(b"\x1f\x8b\x08") {
+            // Three bytes are soon found in noise: in the middle of something, a stream that says nothing is none.
+            out.extend(
+                gzip(rest, left).filter(|u| at == 0 || u.error.is_none() || u.bytes.len() >= LEAST_GZIP),
+            );
+        } else if is_zlib(rest) {
+            out.extend(stream("zlib", ZlibDecoder::new(rest), left).filter(|u| !u.bytes.is_empty()));
+        }
+        if out.len() == from && !is_text(rest) {
+            // Neither format has a mark: what comes out must be text.
+            out.extend(proven("deflate", || DeflateDecoder::new(rest), left));
+            if out.len() == from {
+                let brotli = || brotli_decompressor::Decompressor::new(rest, 4096);
+                out.extend(proven("brotli", brotli, left));
+            }
+        }
+        left = left.saturating_sub(out.iter().skip(from).map(|u| u.bytes.len() as u64).sum());
+        took_whole |= at == 0 && out.len() > from;
+        if took_whole {
+            // What lies further in belongs to what was unpacked.
+            break;
+        }
+    }
+    out
+}
+
+/// The start, the starts of parts of a form, and the marks of gzip and zip anywhere.
+fn starts(bytes: &[u8]) -> Vec<usize> {
+    let mut starts = vec![0];
+    for (mark, skip) in [(&b"\x1f\x8b\x08"[..], 0), (b"PK\x03\x04", 0), (b"\r\n\r\n", 4)] {
+        starts.extend(memchr::memmem::find_iter(bytes, mark).map(|i| i + skip).take(MOST_STARTS));
+    }
+    starts.sort_unstable();
+    starts.dedup();
+    starts.truncate(MOST_STARTS);
+    starts
+}
+
+fn is_zlib(head: &[u8]) -> bool {
+    matches!(head, [0x78, b, ..] if (0x7800 + u32::from(*b)).is_multiple_of(31) && b & 0x20 == 0)
+}
+
+/// No packed bytes are all ASCII, apart from very short ones.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.get(..64).unwrap_or(bytes).is_ascii()
+}
+
+/// One gzip member after the other, up to something else: the end of a part of a form.
+fn gzip(mut rest: &[u8], most: u64) -> Option<Unpacked> {
+    let mut whole: Option<Unpacked> = None;
+    while rest.starts_with(b"\x1f\x8b\x08") {
+        let mut decoder = GzDecoder::new(rest);
+        let had = whole.as_ref().map_or(0, |w| w.bytes.len() as u64);
+        let member = stream("gzip", &mut decoder, most.saturating_sub(had));
+        rest = decoder.into_inner();
+        match (whole.as_mut(), member) {
+            (Some(w), Some(m)) => {
+                w.bytes.extend_from_slice(&m.bytes);
+                w.error = m.error;
+            }
+            (None, m) => whole = m,
+            (_, None) => {}
+        }
+        if whole.as_ref().is_none_or(|w| w.error.is_some()) {
+            break;
+        }
+    }
+    whole
+}
+
+fn stream(how: &'static str, reader: impl Read, most: u64) -> Option<Unpacked> {
+    let mut bytes = Vec::new();
+    let read = reader.take(most.saturating_add(1)).read_to_end(&mut bytes);
+    let over = bytes.len() as u64 > most;
+    bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    let error = match read {
+        _ if over => Some(ExtractError::Limit("decompressed bytes").to_string()),
+        Err(_) if how == "gzip" => Some(ExtractError::Damaged("gzip stream").to_string()),
+        // The mark of zlib is two bytes: noise has it too.
+        Err(_) | Ok(_) => None,
+    };
+    Some(Unpacked { how, name: None, bytes, error })
+}
+
+/// A stream of a format without a mark, when its start is text.
+fn proven<R: Read>(how: &'static str, reader: impl Fn() -> R, most: u64) -> Option<Unpacked> {
+    let mut head = Vec::new();
+    // An error ends the text; what came before it counts.
+    let _ = reader().take(PROOF).read_to_end(&mut head);
+    let text = head.len() >= LEAST_PROVEN
+        && head.iter().filter(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()).count() * 10
+            >= head.len() * 9;
+    let nested = head.len() >= LEAST_PROVEN && may_be(&head);
+    if text || nested { stream(how, reader(), most) } else { None }
+}
+
+/// The members, by the reader of archives and within its limits.
+fn zip(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
+    let limits = Limits {
+        depth: ZIP_DEPTH,
+        unpacked: most,
+        held: usize::try_from(most).unwrap_or(0),
+        ..Limits::default()
+    };
+    let from = out.len();
+    let read = extract::members(bytes, &limits, &mut |name, bytes, error| {
+        out.push(Unpacked {
+            how: "zip",
+            name: Some(name.to_string()),
+            bytes,
+            error: error.map(|e| e.to_string()),
+        });
+    });
+    if let Err(error) = read {
+        // The bytes that begin like an archive may be anything in the middle of something else.
+        let error = Some(error.to_string());
+        match out.get_mut(from) {
+            Some(first) => first.error = error,
+            None => out.push(Unpacked { how: "zip", name: None, bytes: Vec::new(), error }),
+        }
+    }
+}

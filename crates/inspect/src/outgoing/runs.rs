@@ -1,0 +1,408 @@
+//! Runs of base64, base32, hex and byte lists in other text, decoded at every alignment: what stands before a run and could belong
+//! to it (`data/`, `key=`) hides nothing.
+
+/// Shorter runs hold nothing that is looked for, in characters.
+const SHORTEST: usize = 16;
+/// Readable bytes that noise does not have in a row: one in three is readable, so ten are one chance in 60,000 a place,
+/// and a detector must agree.
+const LEAST_TEXT: usize = 10;
+/// A shorter stretch of readable bytes in binary data is chance.
+const LEAST_STRING: usize = 8;
+/// Runs up to this length are also read backwards and out of rot13, in characters: a token, not a picture.
+const LONGEST_MIRRORED: usize = 4096;
+/// Separates what was found in one view from the next: the end of a cell, where a label ends.
+pub(super) const APART: &[u8] = b"\x1f\n";
+
+/// What the runs of one text hold.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    pub(super) base64: Vec<u8>,
+    pub(super) base32: Vec<u8>,
+    pub(super) hex: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
+    /// Base64 of what is no text but may be packed.
+    pub(super) packed: Vec<Vec<u8>>,
+    pub(super) mirrored: Vec<u8>,
+    pub(super) work: u64,
+}
+
+/// Decodes every run of `text`, but no more than `most` bytes of work.
+pub(super) fn decode(text: &[u8], most: u64) -> Decoded {
+    let mut out = Decoded::default();
+    let mut squeezed = Vec::new();
+    each_run(text, |run, broken| {
+        if out.work > most {
+            return;
+        }
+        let run = if broken {
+            squeeze(run, &mut squeezed);
+            squeezed.as_slice()
+        } else {
+            run
+        };
+        out.work += run.len() as u64;
+        decode_run(run, &mut out);
+    });
+    if out.work <= most {
+        pairs(text, &mut out);
+    }
+    out
+}
+
+fn decode_run(run: &[u8], out: &mut Decoded) {
+    base64(run, &mut out.base64);
+    if let Some(whole) = whole_base64(run) {
+        out.packed.push(whole);
+    }
+    for part in run.split(|b| matches!(b, b'/' | b'+' | b'-' | b'_')) {
+        if part.len() >= SHORTEST && is_base32(part) {
+            base32(part, &mut out.base32);
+        }
+        if part.len() >= SHORTEST {
+            plain_hex(part, &mut out.hex);
+        }
+    }
+    let mixed = run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase);
+    if mixed && run.len() >= 24 && run.len() <= LONGEST_MIRRORED {
+        let backwards: Vec<u8> = run.iter().rev().copied().collect();
+        base64(&backwards, &mut out.mirrored);
+        let turned: Vec<u8> = run.iter().map(|b| super::mirror::rot13(*b)).collect();
+        base64(&turned, &mut out.mirrored);
+    }
+}
+
+/// Calls `take` with each run of base64 characters, and whether line breaks divide it.
+fn each_run(text: &[u8], mut take: impl FnMut(&[u8], bool)) {
+    let in_alphabet = |i: usize| text.get(i).is_some_and(|b| SIX[usize::from(*b)] < 64);
+    let mut at = 0;
+    while let Some(probe) = text.get(at + SHORTEST - 1) {
+        // A run that covers this place covers the last byte of any stretch of 16 in it.
+        if SIX[usize::from(*probe)] >= 64 {
+            at += SHORTEST;
+            continue;
+        }
+        let mut start = at + SHORTEST - 1;
+        while start > at && in_alphabet(start - 1) {
+            start -= 1;
+        }
+        let mut end = at + SHORTEST;
+        let (mut broken, mut line) = (false, start);
+        loop {
+            let rest = text.get(end..).unwrap_or_default();
+            end += rest.iter().take_while(|b| SIX[usize::from(**b)] < 64).count();
+            let gap = line_break(text.get(end..).unwrap_or_default());
+            // Only lines that are full are lines of one run.
+            if gap == 0 || end - line < SHORTEST || !in_alphabet(end + gap) {
+                break;
+            }
+            broken = true;
+            end += gap;
+            line = end;
+        }
+        if end - start >= SHORTEST {
+            take(text.get(start..end).unwrap_or_default(), broken);
+        }
+        at = end.max(at + 1);
+    }
+}
+
+/// The length of a line break, written as it is or escaped, or of an escape of the next character.
+fn line_break(rest: &[u8]) -> usize {
+    let breaks: [&[u8]; 8] = [b"\r\n", b"\n", b"\\r\\n", b"\\n", b"\\/", b"=\r\n", b"=\n", b"\\\n"];
+    breaks.iter().find(|b| rest.starts_with(b)).map_or(0, |b| if *b == b"\\/" { 1 } else { b.len() })
+}
+
+/// Whether all of this is base64, in one line.
+pub(super) fn is_run(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| SIX[usize::from(*b)] < 64)
+}
+
+fn squeeze(run: &[u8], into: &mut Vec<u8>) {
+    into.clear();
+    let mut at = 0;
+    while let Some(b) = run.get(at) {
+        if SIX[usize::from(*b)] < 64 {
+            into.push(*b);
+            at += 1;
+        } else {
+            at += line_break(run.get(at..).unwrap_or_default()).max(1);
+        }
+    }
+}
+
+/// Appends every readable stretch of a run, at each of its four alignments.
+fn base64(run: &[u8], out: &mut Vec<u8>) {
+    // Where the readable stretch of each alignment began; `NONE` when there is none.
+    const NONE: usize = usize::MAX;
+    let mut began = [NONE; 4];
+    let mut group = 0u32;
+    for (i, b) in run.iter().enumerate() {
+        group = group << 6 | u32::from(SIX[usize::from(*b)] & 63);
+        if i < 3 {
+            continue;
+        }
+        let first = i - 3;
+        let readable = READ[(group >> 16 & 0xff) as usize]
+            & READ[(group >> 8 & 0xff) as usize]
+            & READ[(group & 0xff) as usize];
+        let slot = &mut began[first & 3];
+        match (readable, *slot) {
+            (true, NONE) => *slot = first,
+            (false, from) if from != NONE => {
+                *slot = NONE;
+                stretch(run, from, first, out);
+            }
+            _ => {}
+        }
+    }
+    for (i, from) in began.iter().enumerate() {
+        if *from != NONE {
+            stretch(run, *from, run.len() - (run.len() - i) % 4, out);
+        }
+    }
+}
+
+/// Appends what the groups from `from` to `to` say, with what is readable of the groups beside them.
+fn stretch(run: &[u8], from: usize, to: usize, out: &mut Vec<u8>) {
+    if (to - from) / 4 * 3 + 4 < LEAST_TEXT {
+        return;
+    }
+    let start = out.len();
+    let before = from.checked_sub(4).map(|f| triple(run, f));
+    let tail = before.map_or(0, |t| t.iter().rev().take_while(|b| READ[usize::from(**b)]).count());
+    out.extend_from_slice(before.unwrap_or_default().get(3 - tail..).unwrap_or_default());
+    for group in run.get(from..to).unwrap_or_default().as_chunks::<4>().0 {
+        let n = group.iter().fold(0u32, |n, b| n << 6 | u32::from(SIX[usize::from(*b)] & 63));
+        out.extend_from_slice(&[(n >> 16) as u8, (n >> 8) as u8, n as u8]);
+    }
+    // The last group may be of two or three characters.
+    let known = match run.len() - to.min(run.len()) {
+        0 | 1 => 0,
+        2 => 1,
+        3 => 2,
+        _ => 3,
+    };
+    let after = triple(run, to);
+    let read = after.iter().take(known).take_while(|b| READ[usize::from(**b)]).count();
+    out.extend_from_slice(after.get(..read).unwrap_or_default());
+    if out.len() - start < LEAST_TEXT {
+        out.truncate(start);
+    } else {
+        out.extend_from_slice(APART);
+    }
+}
+
+fn triple(run: &[u8], at: usize) -> [u8; 3] {
+    let six = |i: usize| run.get(at + i).map_or(0, |b| u32::from(SIX[usize::from(*b)] & 63));
+    let n = six(0) << 18 | six(1) << 12 | six(2) << 6 | six(3);
+    [(n >> 16) as u8, (n >> 8) as u8, n as u8]
+}
+
+/// A run decoded from a place where something packed, or text in another script, begins.
+fn whole_base64(run: &[u8]) -> Option<Vec<u8>> {
+    // gzip and zip wherever they begin, for their starts are long; everything else at the start of the run or of a path segment.
+    let long = [&b"H4sI"[..], b"UEsDB"].iter().find_map(|m| memchr::memmem::find(run, m));
+    let slash = run.iter().take(256).position(|b| *b == b'/').map(|i| i + 1);
+    let starts = [long, Some(0), slash];
+    let from = starts.into_iter().flatten().find(|from| {
+        let head = from_base64(run.get(*from..from + 88).or(run.get(*from..)).unwrap_or_default());
+        let text = || std::str::from_utf8(&head).err().is_none_or(|e| e.valid_up_to() + 4 > head.len());
+        head.len() >= 12
+            && (super::packed::may_be(&head) || super::fold::is_utf16(&head) || !head.is_ascii() && text())
+    })?;
+    Some(from_base64(run.get(from..)?))
+}
+
+fn from_base64(run: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(run.len() / 4 * 3 + 3);
+    let (groups, rest) = run.as_chunks::<4>();
+    for group in groups {
+        let n = group.iter().fold(0u32, |n, b| n << 6 | u32::from(SIX[usize::from(*b)] & 63));
+        out.extend_from_slice(&[(n >> 16) as u8, (n >> 8) as u8, n as u8]);
+    }
+    let last = triple(rest, 0);
+    out.extend_from_slice(last.get(..rest.len().saturating_sub(1)).unwrap_or_default());
+    out
+}
+
+/// Letters of one case and the digits 2 to 7.
+fn is_base32(part: &[u8]) -> bool {
+    let one_case = !part.iter().any(u8::is_ascii_uppercase) || !part.iter().any(u8::is_ascii_lowercase);
+    one_case && part.iter().all(|b| b.is_ascii_alphabetic() || (b'2'..=b'7').contains(b))
+}
+
+/// Appends every readable stretch, at each of the eight alignments.
+fn base32(part: &[u8], out: &mut Vec<u8>) {
+    let five = |b: &u8| match b {
+        b'2'..=b'7' => b - b'2' + 26,
+        b => b.to_ascii_uppercase().wrapping_sub(b'A') & 31,
+    };
+    for skip in 0..8.min(part.len()) {
+        let (mut bits, mut held, mut decoded) = (0u32, 0u32, Vec::with_capacity(part.len() / 8 * 5));
+        for b in part.iter().skip(skip) {
+            bits = bits << 5 | u32::from(five(b));
+            held += 5;
+            if held >= 8 {
+                held -= 8;
+                decoded.push((bits >> held) as u8);
+            }
+        }
+        readable(&decoded, out);
+    }
+}
+
+/// Appends what the stretches of hex digits of an unbroken word say.
+fn plain_hex(part: &[u8], out: &mut Vec<u8>) {
+    for digits in part.split(|b| !b.is_ascii_hexdigit()).filter(|d| d.len() >= SHORTEST) {
+        for skip in 0..2 {
+            let decoded: Vec<u8> = digits
+                .get(skip..)
+                .unwrap_or_default()
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|[a, b]| nibble(*a) << 4 | nibble(*b))
+                .collect();
+            readable(&decoded, out);
+            if super::packed::may_be(&decoded) {
+                out.extend_from_slice(&decoded);
+            }
+        }
+    }
+}
+
+/// Appends what lists of bytes say: `41:4b:49`, `\x41\x4b`, `0x41, 0x4b`, `65, 75, 73`.
+fn pairs(text: &[u8], out: &mut Decoded) {
+    const LONG: usize = 24;
+    let listed = |i: usize| text.get(i).is_some_and(|b| LISTED[usize::from(*b)]);
+    let mut at = 0;
+    while at + LONG <= text.len() {
+        if !listed(at + LONG - 1) {
+            at += LONG;
+            continue;
+        }
+        let mut start = at + LONG - 1;
+        while start > at && listed(start - 1) {
+            start -= 1;
+        }
+        let rest = text.get(start..).unwrap_or_default();
+        let length = rest.iter().take_while(|b| LISTED[usize::from(**b)]).count();
+        if length >= LONG {
+            out.work += length as u64;
+            list(rest.get(..length).unwrap_or_default(), out);
+        }
+        at = (start + length).max(at + 1);
+    }
+}
+
+fn list(text: &[u8], out: &mut Decoded) {
+    let (mut hex, mut decimal) = (Vec::new(), Vec::new());
+    for word in text.split(|b| !b.is_ascii_hexdigit() && *b != b'x').filter(|w| !w.is_empty()) {
+        let digits = word.strip_prefix(b"0x").or(word.strip_prefix(b"x")).unwrap_or(word);
+        match digits {
+            [a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
+                hex.push(nibble(*a) << 4 | nibble(*b))
+            }
+            _ => readable(&std::mem::take(&mut hex), &mut out.hex),
+        }
+        let number = (digits.len() <= 3).then(|| crate::validate::number(digits)).flatten();
+        match number.and_then(|n| u8::try_from(n).ok()) {
+            Some(n) => decimal.push(n),
+            None => readable(&std::mem::take(&mut decimal), &mut out.bytes),
+        }
+    }
+    readable(&hex, &mut out.hex);
+    readable(&decimal, &mut out.bytes);
+}
+
+/// Appends the readable stretches of `bytes`, each on its own; all of it when it is text in any script.
+pub(super) fn readable(bytes: &[u8], out: &mut Vec<u8>) {
+    if bytes.len() < LEAST_TEXT {
+        return;
+    }
+    if !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok() {
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(APART);
+        return;
+    }
+    for stretch in bytes.split(|b| !READ[usize::from(*b)]).filter(|s| s.len() >= LEAST_TEXT) {
+        out.extend_from_slice(stretch);
+        out.extend_from_slice(APART);
+    }
+}
+
+/// The readable stretches of binary data, one after the other.
+pub(super) fn strings(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    let reads = |i: usize| bytes.get(i).is_some_and(|b| READ[usize::from(*b)]);
+    while at + LEAST_STRING <= bytes.len() {
+        // A stretch that covers this place covers the last byte of any eight in it.
+        let probe = at + LEAST_STRING - 1;
+        if !reads(probe) {
+            at += LEAST_STRING;
+            continue;
+        }
+        let mut start = probe;
+        while start > at && reads(start - 1) {
+            start -= 1;
+        }
+        let rest = bytes.get(start..).unwrap_or_default();
+        let length = rest.iter().take_while(|b| READ[usize::from(**b)]).count();
+        if length >= LEAST_STRING {
+            out.extend_from_slice(rest.get(..length).unwrap_or_default());
+            out.extend_from_slice(APART);
+        }
+        at = (start + length).max(at + 1);
+    }
+    out
+}
+
+fn nibble(b: u8) -> u8 {
+    match b {
+        b'0'..=b'9' => b - b'0',
+        b => (b | 0x20).wrapping_sub(b'a').wrapping_add(10) & 15,
+    }
+}
+
+/// The six bits of a character of either alphabet; 64 for every other.
+const SIX: [u8; 256] = {
+    let mut table = [64; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        table[i] = match b {
+            b'A'..=b'Z' => b - b'A',
+            b'a'..=b'z' => b - b'a' + 26,
+            b'0'..=b'9' => b - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => 64,
+        };
+        i += 1;
+    }
+    table
+};
+
+const READ: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        table[i] = b >= b' ' && b < 0x7f || matches!(b, b'\t' | b'\r' | b'\n');
+        i += 1;
+    }
+    table
+};
+
+const LISTED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        table[i] = b.is_ascii_hexdigit()
+            || matches!(b, b':' | b' ' | b',' | b'-' | b'\\' | b'x' | b'\n' | b'\r' | b'%');
+        i += 1;
+    }
+    table
+};

@@ -1,0 +1,589 @@
+//! What leaves: encodings, splits, bombs, passages, and the traffic that must not be held up.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::io::Write;
+
+use chaperone_inspect::Detectors;
+use chaperone_inspect::outgoing::{
+    Fingerprints, KeyedSecrets, Known, Outgoing, Part, Place, RegisterError, Seen, StreamLook,
+};
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use proptest::prelude::*;
+
+const TOKEN: &str = "ghp_8XnBE3NnYJoQ9WmXeHH2fdeeTFJGvVvQe1sK";
+const KEY: [u8; 32] = [3; 32];
+
+fn outgoing() -> Outgoing {
+    Outgoing::new(Detectors::builtin().unwrap())
+}
+
+fn look_at(place: Place<'_>, bytes: &[u8]) -> Seen {
+    outgoing().look(&[Part { place, bytes, content_type: None }], &Known::default())
+}
+
+fn body(bytes: &[u8]) -> Seen {
+    look_at(Place::Body, bytes)
+}
+
+fn places<'s>(seen: &'s Seen, detector: &str) -> Vec<&'s str> {
+    seen.findings.iter().filter(|f| f.detector == detector).map(|f| f.where_.as_str()).collect()
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let n = chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let sign = ALPHABET[(n >> (18 - 6 * i) & 63) as usize] as char;
+            out.push(if i <= chunk.len() { sign } else { '=' });
+        }
+    }
+    out
+}
+
+fn base32_of(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let bits: Vec<u8> = bytes.iter().flat_map(|b| (0..8).rev().map(move |i| b >> i & 1)).collect();
+    let five = |c: &[u8]| (0..5).fold(0usize, |n, i| n << 1 | usize::from(*c.get(i).unwrap_or(&0)));
+    bits.chunks(5).map(|c| ALPHABET[five(c)] as char).collect()
+}
+
+fn hex_of(bytes: &[u8], separator: &str, prefix: &str) -> String {
+    bytes.iter().map(|b| format!("{prefix}{b:02x}")).collect::<Vec<_>>().join(separator)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut e = GzEncoder::new(Vec::new(), Compression::default());
+    e.write_all(bytes).unwrap();
+    e.finish().unwrap()
+}
+
+/// A number that looks random, of `i`.
+fn mixed(i: u64) -> u64 {
+    let mut n = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    n = (n ^ n >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    n = (n ^ n >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    n ^ n >> 31
+}
+
+fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut w = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    w.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+    w.write_all(bytes).unwrap();
+    w.finish().unwrap().into_inner()
+}
+
+fn rot13(text: &str) -> String {
+    let turn = |c: char| match c {
+        'a'..='z' => ((c as u8 - b'a' + 13) % 26 + b'a') as char,
+        'A'..='Z' => ((c as u8 - b'A' + 13) % 26 + b'A') as char,
+        c => c,
+    };
+    text.chars().map(turn).collect()
+}
+
+/// Brotli of `the token is ghp_8XnBE3NnYJoQ9WmXeHH2fdeeTFJGvVvQe1sK and nothing else, thank you\n`.
+const BROTLI: &str = "1b5100f065705e5f490b1567059400c1061cb087253830df651e653265efd8c18ffe3a8c67c165bb201367cf8dc3e7d32deb340df76dd7458aa1fec9ef77e83161b5b7ba201e815a1a4600";
+/// Brotli of 256 MiB of one digit.
+const BROTLI_BOMB: &str = "cbffff3ff82560e2b14020f7fe8fffff7ff04b00c4611180eefd1fffffffe0970088c30200ddfb3ffeffffc12f0110870500baf77ffcffff835f02200e0b0074effff8ffff07bf04401c1600e8defff1ffff0f7e0980382c00d0bdffe3ffff1ffc1200715800a07bffc7ffff3ff82500e2b00040f7fe8fffff7ff04b00c4610180eefd1fffffffe0970088c30200ddfb3ffeffffc12f0110870500baf77ffcffff835f02200e0b0074effff8ffff07bf04401c1600e8defff1ffff0f7e0980382c00d0bdffe3ffff1ffc1200715800a07bffc7ffff3ff82500e2b00040f7fe8fffff7ff04b00c4610180eefd1fffffffe0970088c30200ddfb3ffeffffc12f0110870500baf77ffcffff835f02200e0b0074effff8ffff07bf04401c1600e8defff1ffff0f7e0980382c00d0bdffe3ffff1ffc1200715800a07bffc7ffff3ff82500e2b00040f7fe8fffff7ff04b00c4610180eefd1fffffffe0970088c30200ddfb3ffeffffc12f0110870500baf77ffcffff835f02200e0b0074effff8ffff07bf04401c1600e8defff1ffff0f7e0980382c00d0bdffe3ffff1ffc1200715800a07bff37";
+
+#[test]
+fn a_secret_is_found_in_every_encoding() {
+    let plain = format!("the token is {TOKEN} and nothing else, thank you");
+    let encoded = base64_of(plain.as_bytes());
+    let (mut zlib, mut deflate) = (
+        ZlibEncoder::new(Vec::new(), Compression::default()),
+        DeflateEncoder::new(Vec::new(), Compression::default()),
+    );
+    zlib.write_all(plain.as_bytes()).unwrap();
+    deflate.write_all(plain.as_bytes()).unwrap();
+    let percent: String = TOKEN.bytes().map(|b| format!("%{b:02X}")).collect();
+    let wrapped: String =
+        encoded.as_bytes().chunks(20).map(|c| format!("{}\r\n", std::str::from_utf8(c).unwrap())).collect();
+    let escaped: String = TOKEN.bytes().map(|b| format!("\\u{:04x}", b)).collect();
+    let entities: String = TOKEN.bytes().map(|b| format!("&#{b};")).collect();
+    let wide: String = TOKEN.chars().map(|c| char::from_u32(c as u32 + 0xfee0).unwrap()).collect();
+    let bold: String = TOKEN
+        .chars()
+        .map(|c| match c {
+            'a'..='z' => char::from_u32(0x1d41a + c as u32 - 'a' as u32).unwrap(),
+            'A'..='Z' => char::from_u32(0x1d400 + c as u32 - 'A' as u32).unwrap(),
+            c => c,
+        })
+        .collect();
+    let tags: String = TOKEN.chars().map(|c| char::from_u32(0xe0000 + c as u32).unwrap()).collect();
+    let selectors: String =
+        TOKEN.bytes().map(|b| char::from_u32(0xe0100 + u32::from(b) - 16).unwrap()).collect();
+    let array = |size: usize| {
+        let pieces: Vec<String> = encoded
+            .as_bytes()
+            .chunks(size)
+            .map(|c| format!("\"{}\"", std::str::from_utf8(c).unwrap()))
+            .collect();
+        format!("{{\"parts\": [{}]}}", pieces.join(", "))
+    };
+    let cut: Vec<String> =
+        TOKEN.as_bytes().chunks(7).map(|c| format!("\"{}\"", std::str::from_utf8(c).unwrap())).collect();
+    let utf16: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("plain", plain.clone().into_bytes()),
+        ("percent", percent.clone().into_bytes()),
+        ("one percent", TOKEN.replace('_', "%5f").into_bytes()),
+        ("double percent", percent.replace('%', "%25").into_bytes()),
+        ("base64", encoded.clone().into_bytes()),
+        ("base64 without padding", encoded.trim_end_matches('=').into()),
+        ("base64 behind a path", format!("GET /collect/x/{encoded}/pixel.gif").into_bytes()),
+        ("base64 behind letters", format!("ab{encoded}").into_bytes()),
+        (
+            "base64 URL-safe",
+            base64_of(format!("~~~???{plain}~~??>>").as_bytes()).replace('+', "-").replace('/', "_").into(),
+        ),
+        ("base64 in lines", wrapped.clone().into_bytes()),
+        ("base64 in lines in JSON", serde_json::json!({ "data": wrapped }).to_string().into_bytes()),
+        ("base64 in an array", array(8).into_bytes()),
+        ("token in an array", format!("[{}]", cut.join(",")).into_bytes()),
+        ("base64 twice", base64_of(encoded.as_bytes()).into_bytes()),
+        ("base64 of UTF-16", base64_of(&utf16).into_bytes()),
+        ("UTF-16", utf16.clone()),
+        ("base32", base32_of(plain.as_bytes()).into_bytes()),
+        ("base32 lower", base32_of(plain.as_bytes()).to_lowercase().into_bytes()),
+        ("hex", hex_of(plain.as_bytes(), "", "").into_bytes()),
+        ("hex upper", hex_of(plain.as_bytes(), "", "").to_uppercase().into_bytes()),
+        ("hex with colons", hex_of(plain.as_bytes(), ":", "").into_bytes()),
+        ("hex with blanks", hex_of(plain.as_bytes(), " ", "").into_bytes()),
+        ("hex escapes", hex_of(plain.as_bytes(), "", "\\x").into_bytes()),
+        ("hex numbers", hex_of(plain.as_bytes(), ", ", "0x").into_bytes()),
+        ("bytes", format!("{:?}", plain.as_bytes()).into_bytes()),
+        ("gzip", gzip(plain.as_bytes())),
+        ("zlib", zlib.finish().unwrap()),
+        ("deflate", deflate.finish().unwrap()),
+        ("brotli", hex::decode(BROTLI).unwrap()),
+        ("zip", zip("notes.txt", plain.as_bytes())),
+        ("name in a zip", zip(&format!("{TOKEN}.txt"), b"nothing")),
+        ("base64 of gzip", base64_of(&gzip(plain.as_bytes())).into_bytes()),
+        ("hex of gzip", hex_of(&gzip(plain.as_bytes()), "", "").into_bytes()),
+        ("gzip of base64 of gzip", gzip(base64_of(&gzip(plain.as_bytes())).as_bytes())),
+        (
+            "JSON of base64 of gzip",
+            format!("{{\"a\":1,\"b\":\"{}\"}}", base64_of(&gzip(plain.as_bytes()))).into_bytes(),
+        ),
+        (
+            "zip in a form",
+            [&b"--x\r\nContent-Type: application/zip\r\n\r\n"[..], &zip("a.txt", plain.as_bytes())].concat(),
+        ),
+        (
+            "gzip in a form",
+            [&b"--x\r\nContent-Type: x\r\n\r\n"[..], &gzip(plain.as_bytes()), b"\r\n--x--\r\n"].concat(),
+        ),
+        ("entities", entities.into_bytes()),
+        ("escapes", escaped.clone().into_bytes()),
+        ("escapes twice", escaped.replace('\\', "\\\\").into_bytes()),
+        ("octal", TOKEN.bytes().map(|b| format!("\\{b:03o}")).collect::<String>().into_bytes()),
+        ("quoted-printable", TOKEN.replace('_', "=5F").into_bytes()),
+        ("quoted-printable line", format!("{}=\r\n{}", &TOKEN[..20], &TOKEN[20..]).into_bytes()),
+        ("rot13", rot13(&plain).into_bytes()),
+        ("reversed", plain.chars().rev().collect::<String>().into_bytes()),
+        ("base64 reversed", encoded.chars().rev().collect::<String>().into_bytes()),
+        ("base64 in rot13", rot13(&encoded).into_bytes()),
+        ("base64 of rot13", base64_of(rot13(&plain).as_bytes()).into_bytes()),
+        ("zero-width", TOKEN.chars().flat_map(|c| [c, '\u{200b}']).collect::<String>().into_bytes()),
+        ("bidi", format!("{}\u{202e}{}", &TOKEN[..9], &TOKEN[9..]).into_bytes()),
+        ("soft hyphen", format!("{}\u{ad}{}", &TOKEN[..9], &TOKEN[9..]).into_bytes()),
+        ("homoglyphs", TOKEN.replace('p', "р").replace('e', "е").replace('H', "Н").into_bytes()),
+        ("full width", wide.into_bytes()),
+        ("mathematical", bold.into_bytes()),
+        ("tags", format!("hello{tags}").into_bytes()),
+        ("variation selectors", format!("😀{selectors}").into_bytes()),
+    ];
+    let missed: Vec<&str> = cases
+        .iter()
+        .filter(|(_, bytes)| places(&body(bytes), "github_token").is_empty())
+        .map(|(name, _)| *name)
+        .collect();
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn the_place_says_how_it_was_encoded() {
+    let inner = gzip(format!("token {TOKEN}").as_bytes());
+    let seen = body(format!("{{\"blob\": \"{}\"}}", base64_of(&inner)).as_bytes());
+    assert_eq!(places(&seen, "github_token"), ["body > base64 > gzip"]);
+    let seen = look_at(Place::Header("x-\u{202e}trace"), base64_of(TOKEN.as_bytes()).as_bytes());
+    assert_eq!(places(&seen, "github_token"), ["header x-\\u{202e}trace > base64"]);
+    assert!(!format!("{seen:?}").contains(TOKEN));
+}
+
+#[test]
+fn a_secret_in_pieces_is_found() {
+    let encoded = hex_of(TOKEN.as_bytes(), "", "");
+    let labels: Vec<&str> = encoded.as_bytes().chunks(30).map(|c| std::str::from_utf8(c).unwrap()).collect();
+    let name = format!("{}.evil.example.com", labels.join("."));
+    assert!(look_at(Place::DnsLabel, name.as_bytes()).is_grave());
+    let lower = base32_of(TOKEN.as_bytes()).to_lowercase();
+    let labels: Vec<&str> = lower.as_bytes().chunks(20).map(|c| std::str::from_utf8(c).unwrap()).collect();
+    assert!(
+        !places(
+            &look_at(Place::DnsLabel, format!("{}.t.example.com", labels.join(".")).as_bytes()),
+            "github_token"
+        )
+        .is_empty()
+    );
+    let query = format!("https://x.example.com/p?a={}&b={}&c={}", &TOKEN[..10], &TOKEN[10..25], &TOKEN[25..]);
+    assert!(!places(&look_at(Place::Url, query.as_bytes()), "github_token").is_empty());
+    let form = format!("a={}&b={}&c={}", &TOKEN[..10], &TOKEN[10..25], &TOKEN[25..]);
+    assert!(!places(&body(form.as_bytes()), "github_token").is_empty());
+    let messages: Vec<Part<'_>> = [&TOKEN[..5], &TOKEN[5..21], &TOKEN[21..]]
+        .iter()
+        .map(|t| Part { place: Place::Message, bytes: t.as_bytes(), content_type: None })
+        .collect();
+    assert!(!places(&outgoing().look(&messages, &Known::default()), "github_token").is_empty());
+}
+
+#[test]
+fn ordinary_traffic_is_let_through() {
+    let source = std::fs::read_to_string(format!("{}/src/scan_walk.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let lock = std::fs::read_to_string(format!("{}/../../Cargo.lock", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let noise: Vec<u8> = (0..1_000_000u64).map(|i| mixed(i) as u8).collect();
+    let bodies: Vec<(&str, Vec<u8>)> = vec![
+        ("source", source.into_bytes()),
+        ("lock file", lock.into_bytes()),
+        ("picture in base64", base64_of(&noise).into_bytes()),
+        ("noise", noise),
+        ("git", b"0032want 9b06e2800879d20efc4eaa150da9f56bc6ad4750 side-band-64k\n00000009done\n".to_vec()),
+        ("npm", br#"{"name":"x","version":"1.0.0","dist":{"integrity":"sha512-UDALebqJrk4rgLsjqGwgGtIkDrbUGWmWUHjgtBWjwxrI2Ts3Udu5lKPtDdJfOCR7siJyP1xHhmW0fcdjumWt+5==","shasum":"f60d6b8e1c33a2e5d5a7e8f5a2a0e2a3b4c5d6e7"}}"#.to_vec()),
+        ("chat", r#"{"model":"x","messages":[{"role":"user","content":"Грузите апельсины бочками. Ça va très bien, naïve café — “quoted” … 日本語のＡＢＣ"}]}"#.into()),
+        ("russian", "Добрый день! Отчёт за неделю готов, все заказы отправлены вовремя.".into()),
+        ("emoji", "Great work 👩‍👩‍👧‍👦 ❤️ 🏳️‍🌈 see you".into()),
+        ("hashes", b"d41d8cd98f00b204e9800998ecf8427e  a.txt\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  b.txt\n".to_vec()),
+        ("numbers", (0..500).map(|i| format!("{},{}\n", i * 37 % 101, i * 53 % 89)).collect::<String>().into_bytes()),
+    ];
+    for (name, bytes) in bodies {
+        let seen = body(&bytes);
+        assert!(!seen.is_grave() && seen.unread.is_empty(), "{name}: {:?} {:?}", seen.findings, seen.unread);
+    }
+    for url in [
+        "https://registry.npmjs.org/@babel/helper-plugin-utils/-/helper-plugin-utils-7.24.0.tgz",
+        "https://files.pythonhosted.org/packages/5e/65/5e6505f5a5d5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3/requests-2.31.0-py3-none-any.whl",
+        "https://index.crates.io/se/rd/serde_json",
+        "https://github.com/rust-lang/rust.git/info/refs?service=git-upload-pack",
+        "https://d2f8a1b2c3e4f5.cloudfront.net/assets/main.3f2a9c1d.js",
+        "https://my-long-service-name-frontend.eu-central-1.elb.amazonaws.com/health",
+        "https://api.example.com/v1/users/550e8400-e29b-41d4-a716-446655440000/orders?limit=100&offset=200",
+        "https://fonts.gstatic.com/s/roboto/v30/KFOmCnqEu92Fr1Mu4mxK.woff2",
+        "https://e3b0c44298fc1c149afbf4c8996fb924.storage.example.com/object",
+        "https://xn--bcher-kva.example/",
+        "https://www.youtube.com/watch?v=dQw4w9WgXcQ",
+    ] {
+        let seen = look_at(Place::Url, url.as_bytes());
+        assert!(!seen.is_grave(), "{url}: {:?}", seen.findings);
+    }
+}
+
+#[test]
+fn ids_drawn_at_random_are_said_to_be() {
+    // No reader can tell the id of a document from data in a path: hosts that are known to use such ids belong in a policy.
+    let url = "https://docs.google.com/document/d/1BxiMVs0XRA5nFMdKvBdBZjgmUUqptlbs74OgvE2upms/edit";
+    assert_eq!(places(&look_at(Place::Url, url.as_bytes()), "random_path"), ["url"]);
+}
+
+#[test]
+fn turned_numbers_are_no_personal_data() {
+    let turned: String = "card 4111 1111 1111 1111, ssn 536-22-1234".chars().rev().collect();
+    let seen = body(format!("{turned} password ghp_").as_bytes());
+    assert!(seen.findings.iter().all(|f| f.category != "pii"), "{:?}", seen.findings);
+}
+
+#[test]
+fn bombs_end_at_a_limit_and_say_so() {
+    let limit = |bytes: &[u8]| bytes.len() as u64 * 8 + (32 << 20) + (48 << 20);
+    let zeros = vec![b'0'; 64 << 20];
+    let mut nested = b"a line of text that is nested in many layers of gzip\n".to_vec();
+    for _ in 0..50 {
+        nested = gzip(&nested);
+    }
+    let mut coded = b"a line of text that is coded again and again".to_vec();
+    for _ in 0..12 {
+        coded = base64_of(&coded).into_bytes();
+    }
+    for (name, bytes) in [
+        ("gzip", gzip(&zeros)),
+        ("zip", zip("zeros", &zeros)),
+        ("brotli", hex::decode(BROTLI_BOMB).unwrap()),
+        ("nested", nested),
+        ("base64 of base64", coded),
+        ("gzip of gzip", gzip(&gzip(&zeros))),
+    ] {
+        let seen = body(&bytes);
+        assert!(!seen.unread.is_empty(), "{name} was passed in silence");
+        assert!(seen.work <= limit(&bytes), "{name}: {} for {}", seen.work, bytes.len());
+    }
+}
+
+#[test]
+fn hostile_bodies_cost_work_in_proportion() {
+    for seed in [
+        "%25",
+        "&#37;",
+        "\\u005c",
+        "=3D",
+        "A",
+        "QUJD",
+        "41",
+        "41:",
+        "65,",
+        "ghp_",
+        "_phg",
+        "tuc_",
+        "PK\x03\x04",
+        "\u{200b}",
+        "а",
+        "\"a\",",
+        "{",
+        "<",
+        "\x1f",
+    ] {
+        let bytes = seed.repeat((1 << 20) / seed.len());
+        let seen = body(bytes.as_bytes());
+        let most = bytes.len() as u64 * 8 + (32 << 20) + (8 << 20);
+        assert!(seen.work <= most, "{seed:?}: {}", seen.work);
+    }
+}
+
+#[test]
+fn a_stream_finds_what_lies_across_its_borders() {
+    let out = outgoing();
+    for at in [(16 << 20) - 20, (4 << 20) - 20, (20 << 20) - 20] {
+        let mut bytes = b"lorem ipsum dolor sit amet\n".repeat((22 << 20) / 27);
+        bytes.splice(at..at + TOKEN.len() + 2, format!(" {TOKEN} ").into_bytes());
+        let mut stream = StreamLook::new(&out, Place::Body, None, Known::default());
+        bytes.chunks(100_003).for_each(|c| stream.feed(c));
+        let seen = stream.finish();
+        assert_eq!(places(&seen, "github_token"), ["body"], "at {at}");
+        assert_eq!(seen.findings.iter().map(|f| f.count).sum::<u64>(), 1, "at {at}: {:?}", seen.findings);
+    }
+    let mut stream = StreamLook::new(&out, Place::Body, None, Known::default());
+    base64_of(TOKEN.as_bytes()).as_bytes().chunks(3).for_each(|c| stream.feed(c));
+    assert_eq!(places(&stream.finish(), "github_token"), ["body > base64"]);
+}
+
+#[test]
+fn a_long_compressed_stream_is_unpacked_as_it_comes() {
+    let out = outgoing();
+    let mut state = 1u64;
+    let mut text = String::new();
+    while text.len() < 40 << 20 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        text.push_str(&format!("{:x} ", state >> 8));
+    }
+    text.push_str(TOKEN);
+    let packed = gzip(text.as_bytes());
+    assert!(packed.len() > 17 << 20);
+    let mut stream = StreamLook::new(&out, Place::Body, None, Known::default());
+    packed.chunks(1 << 20).for_each(|c| stream.feed(c));
+    let seen = stream.finish();
+    assert_eq!(places(&seen, "github_token"), ["body"], "{:?}", seen.unread);
+}
+
+#[test]
+fn registered_values_are_found_in_any_form() {
+    let mut secrets = KeyedSecrets::new(&KEY);
+    let binary: Vec<u8> = (0..32u8).map(|i| i.wrapping_mul(197) ^ 0xa5).collect();
+    secrets.register(1, b"correct horse battery").unwrap();
+    secrets.register(2, &binary).unwrap();
+    assert_eq!(secrets.register(3, b"short"), Err(RegisterError::Short));
+    assert_eq!(secrets.register(3, &vec![1; 70_000]), Err(RegisterError::Long));
+    let known = Known { secrets: Some(&secrets), read: None };
+    let ids = |bytes: &[u8]| -> Vec<u32> {
+        let part = Part { place: Place::Body, bytes, content_type: None };
+        let mut ids: Vec<u32> =
+            outgoing().look(&[part], &known).registered.iter().map(|r| r.hit.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    for skip in 0..3 {
+        let coded = base64_of(&[&b"xy"[..skip.min(2)], &binary, b"tail"].concat());
+        assert_eq!(ids(format!("{{\"k\":\"{coded}\"}}").as_bytes()), [2], "offset {skip}");
+    }
+    assert_eq!(ids(&[b"head".as_slice(), &binary].concat()), [2]);
+    assert_eq!(ids(hex_of(&binary, "", "").as_bytes()), [2]);
+    assert_eq!(ids(b"say: correct horse battery, twice"), [1]);
+    assert_eq!(ids(base64_of(b"say: correct horse battery").as_bytes()), [1]);
+    assert_eq!(ids(b"yrettab esroh tcerroc"), [1]);
+    assert_eq!(ids(rot13("correct horse battery").as_bytes()), [1]);
+    assert_eq!(ids(b"correct horse staple"), [0u32; 0]);
+}
+
+const CSV: &str = "id,name,email,city,opened\n\
+    1041,Margarethe Ohlsen,m.ohlsen@nordmail.example,Flensburg,2019-04-12\n\
+    1042,Tadeusz Wojcik,tad.wojcik@polmail.example,Gdansk,2020-11-03\n\
+    1043,Ines Carvalho,ines.c@lusomail.example,Coimbra,2018-07-29\n\
+    1044,Hamish Drummond,h.drummond@scotmail.example,Inverness,2021-02-17\n";
+const PROSE: &str = "The board decided in its closed session to sell the northern works before the end of the year, \
+    provided that the union agrees to the transfer of all apprentices to the plant in Halden.";
+
+fn read() -> Fingerprints {
+    let mut read = Fingerprints::new(&KEY);
+    read.add(7, CSV.as_bytes());
+    read.add(8, PROSE.as_bytes());
+    read
+}
+
+#[test]
+fn passages_are_recognised_in_other_shapes() {
+    let known = read();
+    let rows: Vec<&str> = CSV.lines().collect();
+    let reordered = format!("{}\n{}\n{}", rows[3], rows[1], rows[4]);
+    let json: Vec<serde_json::Value> = rows[1..]
+        .iter()
+        .map(|r| {
+            let c: Vec<&str> = r.split(',').collect();
+            serde_json::json!({ "a_id": c[0], "b_name": c[1], "c_email": c[2], "d_city": c[3], "e_opened": c[4] })
+        })
+        .collect();
+    let html = format!("<table><tr><td>{}</td></tr></table>", rows[2].replace(',', "</td><td>"));
+    let cases: Vec<(&str, String, u32)> = vec![
+        ("as it is", CSV.into(), 7),
+        ("one row", rows[2].into(), 7),
+        ("reordered", reordered, 7),
+        ("JSON", serde_json::to_string(&json).unwrap(), 7),
+        ("HTML", html, 7),
+        ("other separators", rows[1].replace(',', " | "), 7),
+        ("upper case", rows[4].to_uppercase(), 7),
+        ("reversed", CSV.chars().rev().collect(), 7),
+        ("rot13", rot13(CSV), 7),
+        ("prose in other lines", PROSE.replace(' ', "\n  "), 8),
+        ("half of the prose", PROSE[..90].into(), 8),
+        ("quoted in a mail", format!("Hello Bob,\n> {}\nBest, A", &PROSE[10..120]), 8),
+    ];
+    for (name, text, source) in cases {
+        let hits = known.hits(text.as_bytes());
+        assert_eq!(hits.first().map(|h| h.source_id), Some(source), "{name}");
+        assert!(hits[0].share > 0.2 && hits[0].share <= 1.0, "{name}: {hits:?}");
+    }
+    let part = |bytes| [Part { place: Place::Body, bytes, content_type: None }];
+    let coded = base64_of(&gzip(rows[2].as_bytes()));
+    let seen = outgoing().look(&part(coded.as_bytes()), &Known { read: Some(&known), secrets: None });
+    assert_eq!(seen.passages[0].where_, "body > base64 > gzip");
+    assert!(seen.is_grave());
+    let other = Fingerprints::new(&[4; 32]);
+    assert!(other.is_empty() && other.hits(CSV.as_bytes()).is_empty());
+}
+
+#[test]
+fn every_row_of_a_table_is_recognised_on_its_own() {
+    let mut read = Fingerprints::new(&KEY);
+    let row = |i: u64| {
+        let n = mixed(i);
+        let name = ["Amsel", "Berger", "Castellan", "Drost", "Eklund", "Fabre", "Gruber", "Holm"]
+            [(n >> 61) as usize];
+        let town =
+            ["Aachen", "Bergen", "Cadiz", "Delft", "Exeter", "Faro", "Ghent", "Hull"][(n >> 51 & 7) as usize];
+        format!("{:07},{name} {},{town},{:05}", n >> 41, (n >> 30 & 0xff) as u8 % 26, n >> 20 & 0xffff)
+    };
+    let table: String = (0..2000).map(|i| row(i) + "\n").collect();
+    read.add(1, table.as_bytes());
+    let missed = (0..2000).filter(|i| read.hits(row(*i).as_bytes()).is_empty()).count();
+    println!("{missed} of 2000 short rows missed");
+    assert!(missed <= 100, "{missed}");
+    let false_hits = (5000..9000).filter(|i| !read.hits(row(*i).as_bytes()).is_empty()).count();
+    // Some of the made-up rows have a name, a house and a town in common, which are 16 characters.
+    println!("{false_hits} of 4000 other rows taken for one");
+    assert!(false_hits <= 30, "{false_hits}");
+}
+
+#[test]
+fn ordinary_traffic_is_no_passage() {
+    let mut read = read();
+    let root = env!("CARGO_MANIFEST_DIR");
+    for file in ["src/scan_walk.rs", "src/detect.rs", "Cargo.toml", "../../LICENSE", "../../README.md"] {
+        read.add(20, &std::fs::read(format!("{root}/{file}")).unwrap());
+    }
+    for (name, text) in [
+        (
+            "api",
+            r#"{"model":"x-large","messages":[{"role":"user","content":"Please summarise the table of customers."}],"temperature":0.2,"max_tokens":1024,"stream":true}"#,
+        ),
+        (
+            "pip",
+            "GET /simple/requests/ HTTP/1.1\r\nHost: pypi.org\r\nUser-Agent: pip/24.0 {\"ci\":null,\"cpu\":\"x86_64\",\"distro\":{\"name\":\"Debian GNU/Linux\",\"version\":\"12\"},\"implementation\":{\"name\":\"CPython\",\"version\":\"3.11.2\"}}\r\nAccept: application/vnd.pypi.simple.v1+json",
+        ),
+        (
+            "npm",
+            "GET /lodash HTTP/1.1\r\nuser-agent: npm/10.2.4 node/v20.11.0 linux x64 workspaces/false\r\naccept: application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*\r\nnpm-command: install",
+        ),
+        (
+            "cargo",
+            "GET /se/rd/serde HTTP/2\r\nuser-agent: cargo/1.85.0 (d73d2caf9 2024-12-31)\r\naccept: */*\r\ncargo-protocol: version=1",
+        ),
+        (
+            "git",
+            "POST /org/repo.git/git-upload-pack HTTP/1.1\r\nUser-Agent: git/2.43.0\r\nContent-Type: application/x-git-upload-pack-request\r\nAccept: application/x-git-upload-pack-result\r\nGit-Protocol: version=2\r\n\r\n0014command=ls-refs\n0015agent=git/2.43.00016object-format=sha1",
+        ),
+        (
+            "own code",
+            "import pandas as pd\n\ndf = pd.read_csv('customers.csv')\nby_city = df.groupby('city')['opened'].count()\nprint(by_city.sort_values(ascending=False).head(10))\n# Flensburg and Coimbra come first\n",
+        ),
+        ("few words", "The board decided to wait. Nothing about the northern works yet, says the union."),
+        ("header row", "df = df[['id', 'name', 'email', 'city']]"),
+        (
+            "licence",
+            "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files (the \"Software\"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify",
+        ),
+        (
+            "rule",
+            "----------------------------------------------------------------\n0000000000000000000000000000000000000000\n",
+        ),
+        (
+            "own rust",
+            "fn main() {\n    let total: u64 = items.iter().map(|item| item.price * item.count).sum();\n    println!(\"{total}\");\n}\n",
+        ),
+    ] {
+        assert_eq!(read.hits(text.as_bytes()), [], "{name}");
+    }
+}
+
+#[test]
+fn a_full_set_becomes_sparse_and_stays_right() {
+    let mut read = Fingerprints::with_memory(&KEY, 64 << 10);
+    let page = |i: u64| -> String { (0..400u64).map(|j| format!("{:x} ", mixed(i * 1000 + j))).collect() };
+    for i in 0..60 {
+        read.add(i as u32, page(i).as_bytes());
+    }
+    let found = (0..60)
+        .filter(|i| read.hits(page(*i).as_bytes()).first().is_some_and(|h| h.source_id == *i as u32))
+        .count();
+    assert!(found >= 55, "{found} of 60");
+    assert!((100..160).all(|i| read.hits(page(i).as_bytes()).is_empty()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+        for place in [Place::Body, Place::Url, Place::DnsLabel, Place::Query, Place::FileName] {
+            let _ = look_at(place, &bytes);
+        }
+        let mut read = Fingerprints::new(&KEY);
+        read.add(1, &bytes);
+        let _ = read.hits(&bytes);
+    }
+
+    #[test]
+    fn words_of_every_encoding_never_panic(parts in proptest::collection::vec(prop_oneof![
+        Just("%"), Just("%41"), Just("\\u00"), Just("\\ud83d\\u"), Just("&#x"), Just(";"), Just("=\n"), Just("QUJDREVGR0hJSktM"), Just("41:42:"), Just("0x"),
+        Just("\u{200b}"), Just("Ａ"), Just("а"), Just("\u{e0041}"), Just("{\""), Just("\":"), Just("\","), Just("<"), Just(">"), Just("PK\x03\x04"),
+        Just("\x1f\u{8b}\x08"), Just("ghp_"), Just("_phg"), Just("\0"), Just("a\0"), Just("\n"), Just("\\n"), Just("="), Just("&"), Just("."),
+    ], 0..200)) {
+        let _ = body(parts.concat().as_bytes());
+    }
+
+    #[test]
+    fn a_passage_is_found_in_any_noise(before in "[a-z ]{0,60}", after in "[a-z ]{0,60}", from in 0usize..60) {
+        let text = format!("{before}{}{after}", &PROSE[from..from + 70]);
+        prop_assert_eq!(read().hits(text.as_bytes()).first().map(|h| h.source_id), Some(8));
+    }
+}

@@ -1,15 +1,17 @@
-//! What leaves: encodings, splits, bombs, passages, and the traffic that must not be held up.
+//! What leaves: encodings, splits, bombs, and the traffic that must not be held up.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod encode;
 
 use std::io::Write;
 
 use chaperone_inspect::Detectors;
-use chaperone_inspect::outgoing::{
-    Fingerprints, KeyedSecrets, Known, Outgoing, Part, Place, RegisterError, Seen, StreamLook,
-};
+use chaperone_inspect::outgoing::{Fingerprints, Known, Outgoing, Part, Place, Seen, StreamLook};
 use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use flate2::write::{DeflateEncoder, ZlibEncoder};
 use proptest::prelude::*;
+
+use encode::{base32_of, base64_of, gzip, hex_of, mixed, rot13, zip};
 
 const TOKEN: &str = "ghp_8XnBE3NnYJoQ9WmXeHH2fdeeTFJGvVvQe1sK";
 const KEY: [u8; 32] = [3; 32];
@@ -28,60 +30,6 @@ fn body(bytes: &[u8]) -> Seen {
 
 fn places<'s>(seen: &'s Seen, detector: &str) -> Vec<&'s str> {
     seen.findings.iter().filter(|f| f.detector == detector).map(|f| f.where_.as_str()).collect()
-}
-
-fn base64_of(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let n = chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let sign = ALPHABET[(n >> (18 - 6 * i) & 63) as usize] as char;
-            out.push(if i <= chunk.len() { sign } else { '=' });
-        }
-    }
-    out
-}
-
-fn base32_of(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let bits: Vec<u8> = bytes.iter().flat_map(|b| (0..8).rev().map(move |i| b >> i & 1)).collect();
-    let five = |c: &[u8]| (0..5).fold(0usize, |n, i| n << 1 | usize::from(*c.get(i).unwrap_or(&0)));
-    bits.chunks(5).map(|c| ALPHABET[five(c)] as char).collect()
-}
-
-fn hex_of(bytes: &[u8], separator: &str, prefix: &str) -> String {
-    bytes.iter().map(|b| format!("{prefix}{b:02x}")).collect::<Vec<_>>().join(separator)
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut e = GzEncoder::new(Vec::new(), Compression::default());
-    e.write_all(bytes).unwrap();
-    e.finish().unwrap()
-}
-
-/// A number that looks random, of `i`.
-fn mixed(i: u64) -> u64 {
-    let mut n = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    n = (n ^ n >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    n = (n ^ n >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    n ^ n >> 31
-}
-
-fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut w = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    w.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-    w.write_all(bytes).unwrap();
-    w.finish().unwrap().into_inner()
-}
-
-fn rot13(text: &str) -> String {
-    let turn = |c: char| match c {
-        'a'..='z' => ((c as u8 - b'a' + 13) % 26 + b'a') as char,
-        'A'..='Z' => ((c as u8 - b'A' + 13) % 26 + b'A') as char,
-        c => c,
-    };
-    text.chars().map(turn).collect()
 }
 
 /// Brotli of `the token is ghp_8XnBE3NnYJoQ9WmXeHH2fdeeTFJGvVvQe1sK and nothing else, thank you\n`.
@@ -386,179 +334,6 @@ fn a_long_compressed_stream_is_unpacked_as_it_comes() {
     assert_eq!(places(&seen, "github_token"), ["body"], "{:?}", seen.unread);
 }
 
-#[test]
-fn registered_values_are_found_in_any_form() {
-    let mut secrets = KeyedSecrets::new(&KEY);
-    let binary: Vec<u8> = (0..32u8).map(|i| i.wrapping_mul(197) ^ 0xa5).collect();
-    secrets.register(1, b"correct horse battery").unwrap();
-    secrets.register(2, &binary).unwrap();
-    assert_eq!(secrets.register(3, b"short"), Err(RegisterError::Short));
-    assert_eq!(secrets.register(3, &vec![1; 70_000]), Err(RegisterError::Long));
-    let known = Known { secrets: Some(&secrets), read: None };
-    let ids = |bytes: &[u8]| -> Vec<u32> {
-        let part = Part { place: Place::Body, bytes, content_type: None };
-        let mut ids: Vec<u32> =
-            outgoing().look(&[part], &known).registered.iter().map(|r| r.hit.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    };
-    for skip in 0..3 {
-        let coded = base64_of(&[&b"xy"[..skip.min(2)], &binary, b"tail"].concat());
-        assert_eq!(ids(format!("{{\"k\":\"{coded}\"}}").as_bytes()), [2], "offset {skip}");
-    }
-    assert_eq!(ids(&[b"head".as_slice(), &binary].concat()), [2]);
-    assert_eq!(ids(hex_of(&binary, "", "").as_bytes()), [2]);
-    assert_eq!(ids(b"say: correct horse battery, twice"), [1]);
-    assert_eq!(ids(base64_of(b"say: correct horse battery").as_bytes()), [1]);
-    assert_eq!(ids(b"yrettab esroh tcerroc"), [1]);
-    assert_eq!(ids(rot13("correct horse battery").as_bytes()), [1]);
-    assert_eq!(ids(b"correct horse staple"), [0u32; 0]);
-}
-
-const CSV: &str = "id,name,email,city,opened\n\
-    1041,Margarethe Ohlsen,m.ohlsen@nordmail.example,Flensburg,2019-04-12\n\
-    1042,Tadeusz Wojcik,tad.wojcik@polmail.example,Gdansk,2020-11-03\n\
-    1043,Ines Carvalho,ines.c@lusomail.example,Coimbra,2018-07-29\n\
-    1044,Hamish Drummond,h.drummond@scotmail.example,Inverness,2021-02-17\n";
-const PROSE: &str = "The board decided in its closed session to sell the northern works before the end of the year, \
-    provided that the union agrees to the transfer of all apprentices to the plant in Halden.";
-
-fn read() -> Fingerprints {
-    let mut read = Fingerprints::new(&KEY);
-    read.add(7, CSV.as_bytes());
-    read.add(8, PROSE.as_bytes());
-    read
-}
-
-#[test]
-fn passages_are_recognised_in_other_shapes() {
-    let known = read();
-    let rows: Vec<&str> = CSV.lines().collect();
-    let reordered = format!("{}\n{}\n{}", rows[3], rows[1], rows[4]);
-    let json: Vec<serde_json::Value> = rows[1..]
-        .iter()
-        .map(|r| {
-            let c: Vec<&str> = r.split(',').collect();
-            serde_json::json!({ "a_id": c[0], "b_name": c[1], "c_email": c[2], "d_city": c[3], "e_opened": c[4] })
-        })
-        .collect();
-    let html = format!("<table><tr><td>{}</td></tr></table>", rows[2].replace(',', "</td><td>"));
-    let cases: Vec<(&str, String, u32)> = vec![
-        ("as it is", CSV.into(), 7),
-        ("one row", rows[2].into(), 7),
-        ("reordered", reordered, 7),
-        ("JSON", serde_json::to_string(&json).unwrap(), 7),
-        ("HTML", html, 7),
-        ("other separators", rows[1].replace(',', " | "), 7),
-        ("upper case", rows[4].to_uppercase(), 7),
-        ("reversed", CSV.chars().rev().collect(), 7),
-        ("rot13", rot13(CSV), 7),
-        ("prose in other lines", PROSE.replace(' ', "\n  "), 8),
-        ("half of the prose", PROSE[..90].into(), 8),
-        ("quoted in a mail", format!("Hello Bob,\n> {}\nBest, A", &PROSE[10..120]), 8),
-    ];
-    for (name, text, source) in cases {
-        let hits = known.hits(text.as_bytes());
-        assert_eq!(hits.first().map(|h| h.source_id), Some(source), "{name}");
-        assert!(hits[0].share > 0.2 && hits[0].share <= 1.0, "{name}: {hits:?}");
-    }
-    let part = |bytes| [Part { place: Place::Body, bytes, content_type: None }];
-    let coded = base64_of(&gzip(rows[2].as_bytes()));
-    let seen = outgoing().look(&part(coded.as_bytes()), &Known { read: Some(&known), secrets: None });
-    assert_eq!(seen.passages[0].where_, "body > base64 > gzip");
-    assert!(seen.is_grave());
-    let other = Fingerprints::new(&[4; 32]);
-    assert!(other.is_empty() && other.hits(CSV.as_bytes()).is_empty());
-}
-
-#[test]
-fn every_row_of_a_table_is_recognised_on_its_own() {
-    let mut read = Fingerprints::new(&KEY);
-    let row = |i: u64| {
-        let n = mixed(i);
-        let name = ["Amsel", "Berger", "Castellan", "Drost", "Eklund", "Fabre", "Gruber", "Holm"]
-            [(n >> 61) as usize];
-        let town =
-            ["Aachen", "Bergen", "Cadiz", "Delft", "Exeter", "Faro", "Ghent", "Hull"][(n >> 51 & 7) as usize];
-        format!("{:07},{name} {},{town},{:05}", n >> 41, (n >> 30 & 0xff) as u8 % 26, n >> 20 & 0xffff)
-    };
-    let table: String = (0..2000).map(|i| row(i) + "\n").collect();
-    read.add(1, table.as_bytes());
-    let missed = (0..2000).filter(|i| read.hits(row(*i).as_bytes()).is_empty()).count();
-    println!("{missed} of 2000 short rows missed");
-    assert!(missed <= 100, "{missed}");
-    let false_hits = (5000..9000).filter(|i| !read.hits(row(*i).as_bytes()).is_empty()).count();
-    // Some of the made-up rows have a name, a house and a town in common, which are 16 characters.
-    println!("{false_hits} of 4000 other rows taken for one");
-    assert!(false_hits <= 30, "{false_hits}");
-}
-
-#[test]
-fn ordinary_traffic_is_no_passage() {
-    let mut read = read();
-    let root = env!("CARGO_MANIFEST_DIR");
-    for file in ["src/scan_walk.rs", "src/detect.rs", "Cargo.toml", "../../LICENSE", "../../README.md"] {
-        read.add(20, &std::fs::read(format!("{root}/{file}")).unwrap());
-    }
-    for (name, text) in [
-        (
-            "api",
-            r#"{"model":"x-large","messages":[{"role":"user","content":"Please summarise the table of customers."}],"temperature":0.2,"max_tokens":1024,"stream":true}"#,
-        ),
-        (
-            "pip",
-            "GET /simple/requests/ HTTP/1.1\r\nHost: pypi.org\r\nUser-Agent: pip/24.0 {\"ci\":null,\"cpu\":\"x86_64\",\"distro\":{\"name\":\"Debian GNU/Linux\",\"version\":\"12\"},\"implementation\":{\"name\":\"CPython\",\"version\":\"3.11.2\"}}\r\nAccept: application/vnd.pypi.simple.v1+json",
-        ),
-        (
-            "npm",
-            "GET /lodash HTTP/1.1\r\nuser-agent: npm/10.2.4 node/v20.11.0 linux x64 workspaces/false\r\naccept: application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*\r\nnpm-command: install",
-        ),
-        (
-            "cargo",
-            "GET /se/rd/serde HTTP/2\r\nuser-agent: cargo/1.85.0 (d73d2caf9 2024-12-31)\r\naccept: */*\r\ncargo-protocol: version=1",
-        ),
-        (
-            "git",
-            "POST /org/repo.git/git-upload-pack HTTP/1.1\r\nUser-Agent: git/2.43.0\r\nContent-Type: application/x-git-upload-pack-request\r\nAccept: application/x-git-upload-pack-result\r\nGit-Protocol: version=2\r\n\r\n0014command=ls-refs\n0015agent=git/2.43.00016object-format=sha1",
-        ),
-        (
-            "own code",
-            "import pandas as pd\n\ndf = pd.read_csv('customers.csv')\nby_city = df.groupby('city')['opened'].count()\nprint(by_city.sort_values(ascending=False).head(10))\n# Flensburg and Coimbra come first\n",
-        ),
-        ("few words", "The board decided to wait. Nothing about the northern works yet, says the union."),
-        ("header row", "df = df[['id', 'name', 'email', 'city']]"),
-        (
-            "licence",
-            "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files (the \"Software\"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify",
-        ),
-        (
-            "rule",
-            "----------------------------------------------------------------\n0000000000000000000000000000000000000000\n",
-        ),
-        (
-            "own rust",
-            "fn main() {\n    let total: u64 = items.iter().map(|item| item.price * item.count).sum();\n    println!(\"{total}\");\n}\n",
-        ),
-    ] {
-        assert_eq!(read.hits(text.as_bytes()), [], "{name}");
-    }
-}
-
-#[test]
-fn a_full_set_becomes_sparse_and_stays_right() {
-    let mut read = Fingerprints::with_memory(&KEY, 64 << 10);
-    let page = |i: u64| -> String { (0..400u64).map(|j| format!("{:x} ", mixed(i * 1000 + j))).collect() };
-    for i in 0..60 {
-        read.add(i as u32, page(i).as_bytes());
-    }
-    let found = (0..60)
-        .filter(|i| read.hits(page(*i).as_bytes()).first().is_some_and(|h| h.source_id == *i as u32))
-        .count();
-    assert!(found >= 55, "{found} of 60");
-    assert!((100..160).all(|i| read.hits(page(i).as_bytes()).is_empty()));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -579,11 +354,5 @@ proptest! {
         Just("\x1f\u{8b}\x08"), Just("ghp_"), Just("_phg"), Just("\0"), Just("a\0"), Just("\n"), Just("\\n"), Just("="), Just("&"), Just("."),
     ], 0..200)) {
         let _ = body(parts.concat().as_bytes());
-    }
-
-    #[test]
-    fn a_passage_is_found_in_any_noise(before in "[a-z ]{0,60}", after in "[a-z ]{0,60}", from in 0usize..60) {
-        let text = format!("{before}{}{after}", &PROSE[from..from + 70]);
-        prop_assert_eq!(read().hits(text.as_bytes()).first().map(|h| h.source_id), Some(8));
     }
 }

@@ -123,9 +123,12 @@ pub(crate) fn opaque(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether these bytes are a table of three columns or more, by their first lines: sentences with one comma each are none.
+/// Whether these bytes are a table of three columns or more, by their first lines: sentences with one comma each are
+/// none, nor is code, which has as many bars.
 pub(crate) fn is_table(bytes: &[u8]) -> bool {
-    let Kind::Table { delimiter } = kind::of(bytes, "") else { return false };
+    let Kind::Table { delimiter: delimiter @ (b',' | b';' | b'\t') } = kind::of(bytes, "") else {
+        return false;
+    };
     let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
     line.iter().filter(|b| **b == delimiter).count() >= 2
 }

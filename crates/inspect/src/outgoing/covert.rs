@@ -20,9 +20,8 @@ pub(super) fn host(name: &[u8]) -> Option<&'static str> {
     if labels.iter().any(|l| is_encoded(l)) {
         return Some("encoded_name");
     }
-    let alike = labels
-        .chunk_by(|a, b| a.len() == b.len() && a.len() >= LEAST_ALIKE)
-        .any(|c| c.len() >= LABELS_ALIKE);
+    let alike =
+        labels.chunk_by(|a, b| a.len() == b.len() && a.len() >= LEAST_ALIKE).any(|c| c.len() >= LABELS_ALIKE);
     alike.then_some("split_name")
 }
 

@@ -15,7 +15,7 @@ const LEAST_PROSE: u64 = 32;
 const ROW_DIFFERENT: u32 = 8;
 const ROW_DIGITS: u32 = 4;
 /// Memory of the set unless told otherwise, in bytes: about 30 MB of text before it becomes sparse.
-const MEMORY: usize = 64 << 20;
+const MEMORY: usize = 72 << 20;
 /// The set is never made sparser than one hash in 2^8.
 const SPARSEST: u32 = 8;
 /// A hash keeps its upper 48 bits; the lower ones name the source.
@@ -33,6 +33,8 @@ const COMMON: &str = include_str!("common.txt");
 pub struct Fingerprints {
     hasher: Hasher,
     slots: Vec<u64>,
+    /// Four bits for each slot, one set for each hash: most lookups end here, in memory that the caches hold.
+    filter: Vec<u64>,
     used: usize,
     most_slots: usize,
     sparse: u32,
@@ -60,7 +62,7 @@ impl std::fmt::Debug for Fingerprints {
 }
 
 impl Fingerprints {
-    /// An empty set of at most 64 MiB. `key` must be random and of this session alone: without it the hashes of short
+    /// An empty set of at most 72 MiB. `key` must be random and of this session alone: without it the hashes of short
     /// passages could be guessed.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Fingerprints {
@@ -71,11 +73,13 @@ impl Fingerprints {
     /// recognises stays right, but only longer passages are sure to be recognised.
     #[must_use]
     pub fn with_memory(key: &[u8; 32], memory: usize) -> Fingerprints {
-        let most = (memory / 8).max(8 * 1024);
+        // Eight bytes a slot and half a byte of the filter.
+        let most = (memory / 9).max(4 * 1024);
         let most_slots = if most.is_power_of_two() { most } else { most.next_power_of_two() / 2 };
         let mut set = Fingerprints {
             hasher: Hasher::new(key),
             slots: vec![0; 4096],
+            filter: vec![0; 4096 / 16],
             used: 0,
             most_slots,
             sparse: 0,
@@ -129,7 +133,10 @@ impl Fingerprints {
     fn add_text(&mut self, source: u64, bytes: &[u8], window: usize) {
         let hasher = self.hasher.clone();
         hasher.grams(bytes, window, |picks, _, _| {
-            for pick in picks.iter().filter(|p| self.kept(p.hash)).collect::<Vec<_>>() {
+            for pick in picks {
+                if !self.kept(pick.hash) {
+                    continue;
+                }
                 if self.used * 4 >= self.slots.len() * 3 {
                     self.make_room();
                 }
@@ -145,6 +152,10 @@ impl Fingerprints {
             if *slot == 0 {
                 *slot = entry;
                 self.used += 1;
+                let bit = (entry >> INDEX_SHIFT) as usize & (self.filter.len() * 64 - 1);
+                if let Some(word) = self.filter.get_mut(bit / 64) {
+                    *word |= 1 << (bit % 64);
+                }
                 return;
             }
             // Who read it first keeps it.
@@ -162,18 +173,26 @@ impl Fingerprints {
             self.sparse += 1;
             self.slots.len()
         };
-        let old = std::mem::replace(&mut self.slots, vec![0; size]);
         self.used = 0;
-        for entry in old.into_iter().filter(|e| *e != 0) {
-            if self.kept(entry) {
-                self.insert(entry);
-            }
+        // What stays is set aside first: two whole tables at once would be twice the memory.
+        let stay: Vec<u64> = self.slots.iter().copied().filter(|e| *e != 0 && self.kept(*e)).collect();
+        self.slots.clear();
+        self.slots.resize(size, 0);
+        self.filter = vec![0; size / 16];
+        for entry in stay {
+            self.insert(entry);
         }
     }
 
     fn kept(&self, h: u64) -> bool {
         let full = self.sparse >= SPARSEST && self.used * 4 >= self.slots.len() * 3;
         !full && h >> SOURCE_BITS & ((1 << self.sparse) - 1) == 0
+    }
+
+    #[inline]
+    fn may_find(&self, h: u64) -> bool {
+        let bit = (h >> INDEX_SHIFT) as usize & (self.filter.len() * 64 - 1);
+        self.filter.get(bit / 64).is_some_and(|w| w >> (bit % 64) & 1 == 1)
     }
 
     fn find(&self, h: u64) -> Option<u16> {
@@ -196,12 +215,16 @@ impl Fingerprints {
         // A sparse set leaves holes between the hashes of one passage.
         let reach = (WINDOW << self.sparse) as u64;
         let window = if bytes.len() <= EVERY_GRAM { 1 } else { WINDOW };
+        let mut first = Vec::new();
         // Block by block, so that the misses of the cache overlap.
         let total = self.hasher.grams(bytes, window, |picks, classes, base| {
-            for pick in picks {
-                let Some(source) = self.find(pick.hash).filter(|s| u64::from(*s) != COMMON_SOURCE) else {
+            first.clear();
+            first.extend(picks.iter().map(|p| self.may_find(p.hash)));
+            for (pick, may) in picks.iter().zip(&first) {
+                let Some(source) = may.then(|| self.find(pick.hash)).flatten() else { continue };
+                if u64::from(source) == COMMON_SOURCE {
                     continue;
-                };
+                }
                 let gram = Gram::of(classes.get(pick.at..pick.at + GRAM).unwrap_or_default());
                 if gram.different >= LEAST_DIFFERENT {
                     matched.add(source, base + pick.at as u64, gram, reach);

@@ -9,6 +9,7 @@ mod escape;
 mod fingerprint;
 mod fold;
 mod keyed;
+mod lists;
 mod look;
 mod mirror;
 mod packed;

@@ -75,12 +75,12 @@ impl Hasher {
             let from = old.max(GRAM);
             let coming = classes.get(from..).unwrap_or_default();
             let going = classes.get(from - GRAM..).unwrap_or_default();
-            for (come, gone) in coming.iter().zip(going) {
+            hashes.extend(coming.iter().zip(going).map(|(come, gone)| {
                 let (come, gone) = (self.come[usize::from(*come)], self.gone[usize::from(*gone)]);
                 forward = forward.wrapping_mul(self.factor).wrapping_add(come[0].wrapping_sub(gone[0]));
                 backward = backward.wrapping_mul(self.inverse).wrapping_add(come[1].wrapping_sub(gone[1]));
-                hashes.push(self.whole(forward, backward));
-            }
+                self.whole(forward, backward)
+            }));
             // `hashes` begins with the gram at the start of `classes`.
             picks.clear();
             winnow(&hashes, window, |at, hash| {

@@ -203,6 +203,8 @@ fn ordinary_traffic_is_let_through() {
         ("npm", br#"{"name":"x","version":"1.0.0","dist":{"integrity":"sha512-UDALebqJrk4rgLsjqGwgGtIkDrbUGWmWUHjgtBWjwxrI2Ts3Udu5lKPtDdJfOCR7siJyP1xHhmW0fcdjumWt+5==","shasum":"f60d6b8e1c33a2e5d5a7e8f5a2a0e2a3b4c5d6e7"}}"#.to_vec()),
         ("chat", r#"{"model":"x","messages":[{"role":"user","content":"Грузите апельсины бочками. Ça va très bien, naïve café — “quoted” … 日本語のＡＢＣ"}]}"#.into()),
         ("russian", "Добрый день! Отчёт за неделю готов, все заказы отправлены вовремя.".into()),
+        ("mathematics", "the root of n/2ⁱ + log₂k, dα/dx and αx, ΔT of 3 µs".into()),
+        ("turkish", "Kapıyı açtı ve dışarı çıktı; ışık sönüktü.".into()),
         ("emoji", "Great work 👩‍👩‍👧‍👦 ❤️ 🏳️‍🌈 see you".into()),
         ("hashes", b"d41d8cd98f00b204e9800998ecf8427e  a.txt\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  b.txt\n".to_vec()),
         ("numbers", (0..500).map(|i| format!("{},{}\n", i * 37 % 101, i * 53 % 89)).collect::<String>().into_bytes()),

@@ -70,7 +70,6 @@ const LOOKALIKES: &[(char, u8)] = &[
     ('γ', b'y'),
     ('ϲ', b'c'),
     ('ϳ', b'j'),
-    ('ı', b'i'),
     ('ɑ', b'a'),
     ('ɡ', b'g'),
     ('ɩ', b'i'),
@@ -138,6 +137,8 @@ enum Fold {
     /// Stays as it is.
     Keep,
     Ascii(u8),
+    /// Is read as ASCII, and has a use of its own: an index, the letters of Turkish.
+    Used(u8),
     /// A styled form of an ASCII character (full width, mathematical).
     Styled(u8),
     /// Is not seen.
@@ -161,16 +162,22 @@ pub(super) fn fold(text: &[u8]) -> Folded {
             let (start, end) = (at + from, at + from + c.len_utf8());
             from += c.len_utf8();
             asian |= matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}');
+            let letters = |range: std::ops::Range<usize>| {
+                text.get(range).is_some_and(|t| t.iter().all(u8::is_ascii_alphabetic))
+            };
             let beside =
                 |i: Option<usize>| i.and_then(|i| text.get(i)).is_some_and(u8::is_ascii_alphanumeric);
             let (before, after) = (beside(start.checked_sub(1)), beside(Some(end)));
+            // One letter beside it may be mathematics.
+            let in_word = start >= 2 && letters(start - 2..start) || letters(end..end + 2);
             match fold_one(c) {
                 Fold::Keep => {}
                 Fold::Ascii(b) => {
                     // A letter of another script within a word of this one; a dash or a digit is none.
-                    out.disguised += u64::from(b.is_ascii_alphabetic() && (before || after));
+                    out.disguised += u64::from(b.is_ascii_alphabetic() && in_word);
                     pieces.replace(text, start, end, &[b]);
                 }
+                Fold::Used(b) => pieces.replace(text, start, end, &[b]),
                 Fold::Styled(b) => {
                     styled += u64::from(b.is_ascii_alphabetic());
                     pieces.replace(text, start, end, &[b]);
@@ -227,8 +234,9 @@ fn next_high(text: &[u8]) -> Option<usize> {
 fn fold_one(c: char) -> Fold {
     let code = u32::from(c);
     match c {
+        'ı' => Fold::Used(b'i'),
         // Accented Latin letters are letters of their own.
-        '\u{a0}'..='\u{24f}' if c != '\u{ad}' && c != 'ı' => Fold::Keep,
+        '\u{a0}'..='\u{24f}' if c != '\u{ad}' => Fold::Keep,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{feff}' => {
             Fold::Nothing
         }
@@ -248,6 +256,9 @@ fn fold_one(c: char) -> Fold {
         | '\u{1f100}'..='\u{1f189}' => {
             let mut plain = c.nfkc().filter(|p| *p != '(' && *p != ')' && *p != ',');
             match (plain.next(), plain.next()) {
+                (Some(p), None) if p.is_ascii_alphanumeric() && matches!(c, '\u{2070}'..='\u{209c}') => {
+                    Fold::Used(p as u8)
+                }
                 (Some(p), None) if p.is_ascii_alphanumeric() => Fold::Styled(p as u8),
                 _ => look_alike(c),
             }

@@ -272,6 +272,12 @@ fn bombs_end_at_a_limit_and_say_so() {
 }
 
 #[test]
+fn a_table_that_cannot_be_read_is_said_to_be() {
+    let part = Part { place: Place::Body, bytes: b"%PDF-1.7 not a table", content_type: Some("text/csv") };
+    assert!(!outgoing().look(&[part], &Known::default()).unread.is_empty());
+}
+
+#[test]
 fn hostile_bodies_cost_work_in_proportion() {
     for seed in [
         "%25",

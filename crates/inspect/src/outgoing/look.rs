@@ -17,6 +17,8 @@ const RUN: usize = 64;
 /// Findings and unread parts of one look; more say nothing new.
 const MOST_NOTES: usize = 1024;
 
+const OVER: &str = "over the limit of work for its length";
+
 pub(super) struct Look<'a> {
     detectors: &'a Detectors,
     known: Known<'a>,
@@ -147,12 +149,16 @@ impl<'a> Look<'a> {
                 format!("{place} > {}", view.chain.join(" > "))
             };
             if self.views.len() > MOST_VIEWS || self.budget == 0 {
-                self.unread(place, "over the limit of work for its length");
+                self.unread(place, OVER);
                 return;
             }
             self.view(&view, &where_, content_type.filter(|_| view.chain.is_empty()));
             let children = view.children(self.budget);
             self.spend(children.work);
+            if self.budget == 0 {
+                // Decoding may have stopped in the middle of this view.
+                self.unread(place, OVER);
+            }
             for (how, reason) in &children.unread {
                 self.unread(&format!("{where_} > {how}"), reason);
             }
@@ -183,9 +189,14 @@ impl<'a> Look<'a> {
         if table {
             // The header is the label of its column.
             let report = extract::inspect_bytes(self.detectors, bytes, "body.csv", &crate::Limits::default());
-            for mut finding in report.items.into_iter().flat_map(|i| i.findings) {
-                finding.where_ = where_.to_string();
-                self.push(finding);
+            for item in report.items {
+                if let Some(error) = item.error {
+                    self.unread(where_, &error);
+                }
+                for mut finding in item.findings {
+                    finding.where_ = where_.to_string();
+                    self.push(finding);
+                }
             }
         } else if is_binary(bytes) {
             // Noise holds short words of every kind; what is meant to be read is longer.

@@ -1,5 +1,5 @@
-//! A cell without a broker, for tests and measuring: `bare COMMAND…`. Prints refused calls and decoy touches on
-//! standard error, one JSON object a line.
+//! A cell without a broker, for tests and measuring: `bare COMMAND…`. Prints refused calls, decoy touches and what comes
+//! over a captured network on standard error, one JSON object a line.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
@@ -9,9 +9,10 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use chaperone_cell::{
-    BrokerEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, default_decoys, launch,
+    BrokerEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, default_decoys, launch,
     original_destination, refused_packets, serve_refusals,
 };
+use chaperone_sys::seccomp::{Instruction, install};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 
 fn main() {
@@ -39,6 +40,9 @@ fn main() {
         debug: std::env::var_os("CELL_DEBUG").is_some(),
         self_exe: std::env::current_exe().unwrap(),
     };
+    if let Ok(missing) = std::env::var("CELL_WITHOUT") {
+        be_without(&missing);
+    }
     let (cell, BrokerEnds { control, network, .. }) = match launch(&plan) {
         Ok(launched) => launched,
         Err(e) => {
@@ -60,29 +64,37 @@ fn main() {
     std::process::exit(exit.code);
 }
 
+/// Refuse what a kernel refuses that lacks something, here and in the cell.
+fn be_without(missing: &str) {
+    // The call, an argument's place, its value, and the answer.
+    let (call, place, value, errno) = match missing {
+        "ipv6" => (libc::SYS_socket, 0, libc::AF_INET6, libc::EAFNOSUPPORT),
+        // Only an IPv6 socket address is 28 bytes long.
+        "ipv6 addresses" => (libc::SYS_bind, 2, 28, libc::EADDRNOTAVAIL),
+        other => panic!("{other}"),
+    };
+    let number = |n: i64| u32::try_from(n).unwrap();
+    let op = |code, jf, k| Instruction { code, jt: 0, jf, k };
+    let filter = [
+        op(0x20, 0, 0),
+        op(0x15, 3, number(call)),
+        op(0x20, 0, 16 + 8 * place),
+        op(0x15, 1, number(value.into())),
+        op(0x06, 0, 0x0005_0000 | number(errno.into())),
+        op(0x06, 0, 0x7fff_0000),
+    ];
+    rustix::thread::set_no_new_privs(true).unwrap();
+    install(&filter, false).unwrap();
+}
+
 /// The broker's part of the network: connections and queries are told and echoed, refused packets told.
 fn answer(ends: NetworkEnds) {
-    for listener in [ends.streams, ends.streams_6, ends.name_streams, ends.name_streams_6] {
-        let listener = TcpListener::from(listener);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let to = match original_destination(&stream) {
-                    Ok(to) => to,
-                    Err(e) => {
-                        eprintln!("{e}");
-                        continue;
-                    }
-                };
-                eprintln!("{{\"stream\":\"{to}\"}}");
-                let mut bytes = [0u8; 64];
-                let got = stream.read(&mut bytes).unwrap();
-                stream.write_all(&bytes[..got]).unwrap();
-            }
-        });
-    }
-    for socket in [ends.names, ends.names_6] {
-        let socket = UdpSocket::from(socket);
+    eprintln!("{{\"network\":{}}}", serde_json::to_string(&ends.kind()).unwrap());
+    let NetworkEnds { v4, v6, refused } = ends;
+    for FamilyEnds { streams, names, name_streams } in std::iter::once(v4).chain(v6) {
+        echo_streams(streams.into());
+        echo_streams(name_streams.into());
+        let socket = UdpSocket::from(names);
         std::thread::spawn(move || {
             let mut bytes = [0u8; 512];
             while let Ok((got, from)) = socket.recv_from(&mut bytes) {
@@ -92,10 +104,29 @@ fn answer(ends: NetworkEnds) {
         });
     }
     std::thread::spawn(move || {
-        while let Ok(packets) = refused_packets(&ends.refused) {
+        while let Ok(packets) = refused_packets(&refused) {
             for packet in packets {
                 eprintln!("{{\"packet\":\"{} {}\"}}", packet.protocol, packet.to);
             }
+        }
+    });
+}
+
+fn echo_streams(listener: TcpListener) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let to = match original_destination(&stream) {
+                Ok(to) => to,
+                Err(e) => {
+                    eprintln!("{{\"no_destination\":\"{e}\"}}");
+                    continue;
+                }
+            };
+            eprintln!("{{\"stream\":\"{to}\"}}");
+            let mut bytes = [0u8; 64];
+            let got = stream.read(&mut bytes).unwrap();
+            stream.write_all(&bytes[..got]).unwrap();
         }
     });
 }

@@ -120,7 +120,8 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
             fds.extend(built.fuse.iter().map(AsFd::as_fd));
             fds.extend(network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
             fds.extend(pty.as_ref().map(AsFd::as_fd));
-            report(&reports, &Word::Ready { landlock }, &fds);
+            let way = network.as_ref().map(NetworkEnds::kind);
+            report(&reports, &Word::Ready { landlock, network: way }, &fds);
             let mut seed = [0u8; 32];
             if let Err(e) = getrandom::fill(&mut seed) {
                 return Err((SetupError::new(format!("no randomness: {e}")), Some(reports)));

@@ -15,8 +15,8 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{Enforced, Group};
-use crate::network::NetworkEnds;
-use crate::plan::{AGENT_GID, AGENT_UID, Kind, Network, Plan, SetupError};
+use crate::network::{NetworkEnds, NetworkKind};
+use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
 const ROOT_UID_BASE: u32 = 200_000;
@@ -61,8 +61,15 @@ pub struct BrokerEnds {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Word {
-    Ready { landlock: u32 },
-    Failed { what: String, fix: Option<String> },
+    /// `network` says which of the descriptors that travel with it are the way out.
+    Ready {
+        landlock: u32,
+        network: Option<NetworkKind>,
+    },
+    Failed {
+        what: String,
+        fix: Option<String>,
+    },
     Ended(Exit),
 }
 
@@ -111,7 +118,7 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
         let joined = joins.join().unwrap_or_else(|_| Err(SetupError::new("a fault while limits were set")));
         joined.and(set_up)
     });
-    let (landlock, fds) = match started {
+    let (landlock, way, fds) = match started {
         Ok(done) => done,
         Err(error) => {
             end(init_pid);
@@ -125,9 +132,9 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
     for mount in plan.mounts.iter().filter(|m| matches!(m.kind, Kind::Fuse)) {
         fuse.push((mount.at.clone(), fds.next().ok_or_else(missing)?));
     }
-    let network = match plan.network {
-        Network::None => None,
-        Network::Captured => Some(NetworkEnds::from_fds(&mut fds).ok_or_else(missing)?),
+    let network = match way {
+        None => None,
+        Some(kind) => Some(NetworkEnds::from_fds(kind, &mut fds).ok_or_else(missing)?),
     };
     let enforced = group.enforced(landlock);
     let launched = Launched { init_pid, pty: fds.next(), enforced, reports, group };
@@ -272,7 +279,7 @@ fn namespaces_refused(error: &std::io::Error) -> SetupError {
     refused.fix("allow user namespaces for this user (seccomp or a container's policy forbids them)")
 }
 
-fn ready(reports: &OwnedFd) -> Result<(u32, Vec<OwnedFd>), SetupError> {
+fn ready(reports: &OwnedFd) -> Result<(u32, Option<NetworkKind>, Vec<OwnedFd>), SetupError> {
     let mut wait = [PollFd::new(reports, PollFlags::IN)];
     let limit =
         rustix::event::Timespec { tv_sec: i64::try_from(SETUP_LIMIT.as_secs()).unwrap_or(20), tv_nsec: 0 };
@@ -281,7 +288,7 @@ fn ready(reports: &OwnedFd) -> Result<(u32, Vec<OwnedFd>), SetupError> {
         return Err(hung());
     }
     match receive(reports).map_err(|e| SetupError::new(format!("the cell's first word: {e}")))? {
-        Some((Word::Ready { landlock }, fds)) => Ok((landlock, fds)),
+        Some((Word::Ready { landlock, network }, fds)) => Ok((landlock, network, fds)),
         Some((Word::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
         _ => Err(SetupError::new("the cell ended while it was set up")),
     }

@@ -21,7 +21,9 @@ pub mod terminal;
 pub use decoys::{Decoy, DecoyKind, default_decoys};
 pub use launch::{BrokerEnds, Exit, Launched, launch};
 pub use limits::{Enforced, remove_groups};
-pub use network::{NAME_SERVER, NetworkEnds, RefusedPacket, original_destination, refused_packets};
+pub use network::{
+    FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, RefusedPacket, original_destination, refused_packets,
+};
 pub use plan::{AGENT_GID, AGENT_UID, Cache, HOME, Kind, Limits, Mount, Network, Plan, SetupError, Terminal};
 pub use probe::{Layer, LayerState, probe};
 pub use refusals::{Refusal, serve_refusals};

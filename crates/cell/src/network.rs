@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
 
 use crate::netlink::{self, Attributes, Batch, CREATE};
 use crate::plan::SetupError;
@@ -35,48 +36,59 @@ const TOLD: u32 = 64;
 /// The broker's ends of the way out.
 #[derive(Debug)]
 pub struct NetworkEnds {
-    /// Listening: TCP connections for any destination, see [`original_destination`].
-    pub streams: OwnedFd,
-    pub streams_6: OwnedFd,
-    /// Bound: DNS over UDP.
-    pub names: OwnedFd,
-    pub names_6: OwnedFd,
-    /// Listening: DNS over TCP.
-    pub name_streams: OwnedFd,
-    pub name_streams_6: OwnedFd,
+    pub v4: FamilyEnds,
+    /// `None` where the kernel has IPv6 switched off.
+    pub v6: Option<FamilyEnds>,
     /// Told: packets that were refused; see [`refused_packets`].
     pub refused: OwnedFd,
 }
 
-/// How many descriptors [`NetworkEnds`] are.
-pub(crate) const ENDS: usize = 7;
+/// The ends of one family of addresses.
+#[derive(Debug)]
+pub struct FamilyEnds {
+    /// Listening: TCP connections for any destination, see [`original_destination`].
+    pub streams: OwnedFd,
+    /// Bound: DNS over UDP.
+    pub names: OwnedFd,
+    /// Listening: DNS over TCP.
+    pub name_streams: OwnedFd,
+}
+
+/// What descriptors a [`NetworkEnds`] is made of; told beside them when they travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkKind {
+    Captured,
+    /// Without IPv6.
+    CapturedV4,
+}
 
 impl NetworkEnds {
     /// From descriptors in the order of [`Self::fds`]; `None` when there are too few.
-    pub fn from_fds(fds: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
-        Some(Self {
-            streams: fds.next()?,
-            streams_6: fds.next()?,
-            names: fds.next()?,
-            names_6: fds.next()?,
-            name_streams: fds.next()?,
-            name_streams_6: fds.next()?,
-            refused: fds.next()?,
-        })
+    pub fn from_fds(kind: NetworkKind, fds: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
+        let mut family =
+            || Some(FamilyEnds { streams: fds.next()?, names: fds.next()?, name_streams: fds.next()? });
+        let v4 = family()?;
+        let v6 = match kind {
+            NetworkKind::Captured => Some(family()?),
+            NetworkKind::CapturedV4 => None,
+        };
+        Some(Self { v4, v6, refused: fds.next()? })
     }
 
-    /// In the order in which they travel.
     #[must_use]
-    pub fn fds(&self) -> [&OwnedFd; ENDS] {
-        [
-            &self.streams,
-            &self.streams_6,
-            &self.names,
-            &self.names_6,
-            &self.name_streams,
-            &self.name_streams_6,
-            &self.refused,
-        ]
+    pub fn kind(&self) -> NetworkKind {
+        if self.v6.is_some() { NetworkKind::Captured } else { NetworkKind::CapturedV4 }
+    }
+
+    /// In the order in which they travel; [`Self::kind`] travels with them.
+    #[must_use]
+    pub fn fds(&self) -> Vec<&OwnedFd> {
+        let families = std::iter::once(&self.v4).chain(&self.v6);
+        let mut fds: Vec<_> =
+            families.flat_map(|ends| [&ends.streams, &ends.names, &ends.name_streams]).collect();
+        fds.push(&self.refused);
+        fds
     }
 }
 
@@ -92,30 +104,35 @@ pub struct RefusedPacket {
 /// Give this network namespace its one way out.
 pub(crate) fn capture() -> Result<NetworkEnds, SetupError> {
     let step = |what: &'static str| move |e: io::Error| SetupError::new(format!("{what}: {e}"));
-    addresses().map_err(step("give the cell an address"))?;
+    let v4 = family(Ipv4Addr::LOCALHOST.into()).map_err(step("open the way out"))?;
+    let (v6, table) = match family(Ipv6Addr::LOCALHOST.into()) {
+        Ok(ends) => (Some(ends), nft::INET),
+        // No address, yet packets of it: the rules are for both.
+        Err(e) if e.raw_os_error() == Some(libc::EADDRNOTAVAIL) => (None, nft::INET),
+        Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => (None, nft::IPV4),
+        Err(e) => return Err(step("open the way out for IPv6")(e)),
+    };
+    addresses(v6.is_some()).map_err(step("give the cell an address"))?;
     let refused = log().map_err(|e| missing(&e))?;
-    rules().map_err(|e| missing(&e))?;
-    let listen = |ip: IpAddr, port: u16| -> io::Result<OwnedFd> {
-        let socket = bound(ip, port, SocketType::STREAM)?;
+    rules(table).map_err(|e| missing(&e))?;
+    Ok(NetworkEnds { v4, v6, refused })
+}
+
+/// The sockets on the loopback of a family.
+fn family(loopback: IpAddr) -> io::Result<FamilyEnds> {
+    let listen = |port: u16| -> io::Result<OwnedFd> {
+        let socket = bound(loopback, port, SocketType::STREAM)?;
         rustix::net::listen(&socket, BACKLOG)?;
         Ok(socket)
     };
-    let open = || -> io::Result<NetworkEnds> {
-        let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
-        Ok(NetworkEnds {
-            streams: listen(v4, STREAMS)?,
-            streams_6: listen(v6, STREAMS)?,
-            names: bound(v4, NAMES, SocketType::DGRAM)?,
-            names_6: bound(v6, NAMES, SocketType::DGRAM)?,
-            name_streams: listen(v4, NAMES)?,
-            name_streams_6: listen(v6, NAMES)?,
-            refused,
-        })
-    };
-    open().map_err(step("open the way out"))
+    Ok(FamilyEnds {
+        streams: listen(STREAMS)?,
+        names: bound(loopback, NAMES, SocketType::DGRAM)?,
+        name_streams: listen(NAMES)?,
+    })
 }
 
-/// Where a connection that landed on [`NetworkEnds::streams`] was for.
+/// Where a connection that landed on [`FamilyEnds::streams`] was for.
 ///
 /// # Errors
 /// `InvalidInput` when it was for that socket itself: nobody in a cell has a reason to know of it.
@@ -199,7 +216,7 @@ fn missing(error: &io::Error) -> SetupError {
 const LOOPBACK: u32 = 1;
 
 /// Addresses and default routes, all on the loopback.
-fn addresses() -> io::Result<()> {
+fn addresses(v6: bool) -> io::Result<()> {
     const NEW_ADDRESS: u16 = 20;
     const NEW_ROUTE: u16 = 24;
     // `ifaddrmsg` and `rtmsg` of linux/if_addr.h and linux/rtnetlink.h.
@@ -209,7 +226,7 @@ fn addresses() -> io::Result<()> {
     const UNICAST: u8 = 1;
     const NO_DUPLICATE_DETECTION: u8 = 0x02;
     let mut batch = Batch::default();
-    for ip in [IpAddr::from(ADDRESS), IpAddr::from(ADDRESS_6)] {
+    for ip in std::iter::once(IpAddr::from(ADDRESS)).chain(v6.then_some(ADDRESS_6.into())) {
         let (family, bits, octets) = match ip {
             IpAddr::V4(ip) => (libc::AF_INET as u8, 32, ip.octets().to_vec()),
             IpAddr::V6(ip) => (libc::AF_INET6 as u8, 128, ip.octets().to_vec()),
@@ -265,6 +282,8 @@ mod nft {
     pub(super) const APPEND: u16 = 0x800 | 0x400;
     /// `NFPROTO_INET`: IPv4 and IPv6.
     pub(super) const INET: u8 = 1;
+    /// `NFPROTO_IPV4`: all that a kernel built without IPv6 has.
+    pub(super) const IPV4: u8 = 2;
     pub(super) const LOCAL_OUT: u32 = 3;
     pub(super) const REGISTER: u32 = 1;
     pub(super) const META_PROTOCOL_FAMILY: u32 = 15;
@@ -273,15 +292,19 @@ mod nft {
     pub(super) const TRANSPORT_HEADER: u32 = 2;
     pub(super) const ACCEPT: u32 = 1;
     pub(super) const PORT_GIVEN: u32 = 2;
-    /// `NFT_REJECT_ICMPX_UNREACH`, administratively prohibited.
+    /// `NFT_REJECT_ICMP_UNREACH`, and administratively prohibited as ICMP has it.
+    pub(super) const REJECT: u32 = 0;
+    pub(super) const PROHIBITED: u8 = 13;
+    /// `NFT_REJECT_ICMPX_UNREACH`, and the same for either family.
     pub(super) const REJECT_ANY: u32 = 2;
-    pub(super) const PROHIBITED: u8 = 3;
+    pub(super) const PROHIBITED_ANY: u8 = 3;
 }
 
 const TABLE: &str = "chaperone";
 
-fn rules() -> io::Result<()> {
-    let head = [nft::INET, 0, 0, 0];
+/// For both families, or for IPv4.
+fn rules(table: u8) -> io::Result<()> {
+    let head = [table, 0, 0, 0];
     let subsystem = [0, 0, 0, nft::SUBSYSTEM as u8];
     let mut batch = Batch::default();
     batch.mark(nft::BEGIN, &subsystem);
@@ -304,7 +327,12 @@ fn rules() -> io::Result<()> {
     chain("capture", "nat", -100, &capture);
     let mut exit = inside();
     let told = Attributes::default().bytes(1, &LOG_GROUP.to_be_bytes()).number(3, TOLD);
-    let refuse = Attributes::default().number(1, nft::REJECT_ANY).bytes(2, &[nft::PROHIBITED]);
+    let (how, code) = if table == nft::INET {
+        (nft::REJECT_ANY, nft::PROHIBITED_ANY)
+    } else {
+        (nft::REJECT, nft::PROHIBITED)
+    };
+    let refuse = Attributes::default().number(1, how).bytes(2, &[code]);
     exit.push(vec![expression("log", &told), expression("reject", &refuse)]);
     chain("exit", "filter", 0, &exit);
     batch.mark(nft::END, &subsystem);
@@ -390,6 +418,19 @@ mod tests {
         v6[6] = 58;
         v6[24..26].copy_from_slice(&[0x20, 0x01]);
         assert_eq!(headers(&v6), Some(RefusedPacket { protocol: 58, to: "[2001::]:0".parse().unwrap() }));
+    }
+
+    #[test]
+    fn ends_come_out_as_they_went_in() {
+        let fds = |count: usize| {
+            std::iter::repeat_with(|| OwnedFd::from(std::fs::File::open("/dev/null").unwrap())).take(count)
+        };
+        for (kind, count) in [(NetworkKind::Captured, 7), (NetworkKind::CapturedV4, 4)] {
+            let mut given = fds(8);
+            let ends = NetworkEnds::from_fds(kind, &mut given).unwrap();
+            assert_eq!((ends.kind(), ends.fds().len(), given.count()), (kind, count, 8 - count));
+            assert!(NetworkEnds::from_fds(kind, &mut fds(count - 1)).is_none());
+        }
     }
 
     #[test]

@@ -9,36 +9,17 @@
     clippy::print_stderr
 )]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::{bare, can_launch, err, out, program};
+
 /// Longest that anything here may take on a slow machine. Beyond it the test fails instead of hanging.
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// The example beside the test's own binary; cargo builds it together with the tests.
-fn bare() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    own.parent().and_then(Path::parent).unwrap().join("examples/bare")
-}
-
-/// Whether a cell can be made here. Where CI could provide it, a skip is a failure.
-fn can_launch(name: &str) -> bool {
-    let tried = Command::new(bare()).arg("true").output();
-    let why = match &tried {
-        Ok(done) if done.status.code() != Some(125) => return true,
-        Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
-        Err(e) => e.to_string(),
-    };
-    println!("SKIPPED {name}: {}", why.trim());
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{name}: no cell can be made: {why}");
-    false
-}
-
-fn program(name: &str) -> bool {
-    Path::new("/usr/bin").join(name).exists()
-}
 
 fn run(command: &[&str]) -> Output {
     Command::new(bare()).args(command).stdin(Stdio::null()).output().unwrap()
@@ -46,14 +27,6 @@ fn run(command: &[&str]) -> Output {
 
 fn sh(script: &str) -> Output {
     run(&["sh", "-c", script])
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The exit that the cell reported.
@@ -202,77 +175,6 @@ fn nothing_of_one_cell_is_left_for_the_next() {
     }
     assert_eq!(out(&sh("echo x > ~/kept; echo x > /tmp/kept; echo done")), "done");
     assert_eq!(out(&sh("ls -A /tmp; ls ~")), "");
-}
-
-/// A Python program in a cell whose network is captured.
-fn captured(name: &str, code: &str) -> Option<Output> {
-    if !can_launch(name) || !program("python3") {
-        return None;
-    }
-    let head = "import socket\ndef tcp(family, to):\n    s = socket.socket(family)\n    s.settimeout(5)\n    s.connect(to)\n    s.sendall(b'there')\n    return s.recv(9)\n\
-                def udp(family, to):\n    s = socket.socket(family, socket.SOCK_DGRAM)\n    s.settimeout(5)\n    s.sendto(b'there', to)\n    return s.recv(9)\n";
-    Some(
-        Command::new(bare())
-            .env("CELL_NETWORK", "1")
-            .args(["/usr/bin/python3", "-c", &format!("{head}{code}")])
-            .stdin(Stdio::null())
-            .output()
-            .unwrap(),
-    )
-}
-
-#[test]
-fn every_connection_and_query_lands_at_the_broker_with_where_it_was_for() {
-    let name = "every_connection_and_query_lands_at_the_broker_with_where_it_was_for";
-    let code = "for family, name in [(socket.AF_INET, '203.0.113.7'), (socket.AF_INET6, '2001:db8::7')]:\n    \
-                print(tcp(family, (name, 443)), udp(family, (name, 53)), tcp(family, (name, 53)))";
-    let Some(done) = captured(name, code) else { return };
-    assert_eq!(out(&done), ["b'there' b'there' b'there'"; 2].join("\n"), "{}", err(&done));
-    for told in ["203.0.113.7:443", "203.0.113.7:53", "[2001:db8::7]:443", "[2001:db8::7]:53"] {
-        assert!(err(&done).contains(&format!("{{\"stream\":\"{told}\"}}")), "{told}: {}", err(&done));
-    }
-    assert_eq!(err(&done).matches("\"query\":5").count(), 2, "{}", err(&done));
-}
-
-#[test]
-fn what_is_neither_tcp_nor_dns_is_refused_at_once_and_told() {
-    let name = "what_is_neither_tcp_nor_dns_is_refused_at_once_and_told";
-    let code = "for family, name in [(socket.AF_INET, '203.0.113.7'), (socket.AF_INET6, '2001:db8::7')]:\n    \
-                try:\n        print(udp(family, (name, 443)))\n    except OSError as e:\n        print(e.errno in (1, 13))\n\
-                import time; time.sleep(0.3)";
-    let Some(done) = captured(name, code) else { return };
-    assert_eq!(out(&done), "True\nTrue", "{}", err(&done));
-    for told in ["17 203.0.113.7:443", "17 [2001:db8::7]:443"] {
-        assert!(err(&done).contains(told), "{told}: {}", err(&done));
-    }
-}
-
-#[test]
-fn servers_in_a_captured_cell_are_its_own() {
-    let code = "import threading\nfor family, host in [(socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'), (socket.AF_INET, '127.9.9.9'), (socket.AF_INET, '192.0.0.2')]:\n    \
-                s = socket.create_server((host, 0), family=family)\n    \
-                def echo():\n        c, _ = s.accept(); c.sendall(c.recv(9))\n    \
-                threading.Thread(target=echo).start()\n    print(tcp(family, (host, s.getsockname()[1])))";
-    let code = &format!(
-        "{code}\n\
-                s = socket.create_connection(('127.0.0.1', 64080)); s.settimeout(5)\n\
-                try:\n    s.sendall(b'there'); print(s.recv(9))\nexcept OSError:\n    print(b'')"
-    );
-    let Some(done) = captured("servers_in_a_captured_cell_are_its_own", code) else { return };
-    assert_eq!(out(&done), format!("{}b''", "b'there'\n".repeat(4)), "{}", err(&done));
-    assert!(!err(&done).contains("stream"), "{}", err(&done));
-}
-
-#[test]
-fn an_agent_cannot_change_where_its_network_leads() {
-    let code = "import struct\n\
-                s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)\n\
-                route = struct.pack('=IHHII', 28, 25, 5, 1, 0) + bytes([2, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0])\n\
-                s.send(route)\nprint(struct.unpack('=i', s.recv(99)[16:20])[0])\n\
-                try:\n    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)\n    print('netfilter')\nexcept OSError as e:\n    print(e.errno)\n\
-                print(tcp(socket.AF_INET, ('203.0.113.7', 80)))";
-    let Some(done) = captured("an_agent_cannot_change_where_its_network_leads", code) else { return };
-    assert_eq!(out(&done), "-1\n97\nb'there'", "{}", err(&done));
 }
 
 #[test]

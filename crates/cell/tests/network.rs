@@ -1,0 +1,138 @@
+//! The network of a cell, seen by the agent and by whoever holds the broker's ends, through the example `bare`.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
+mod common;
+
+use std::process::{Command, Output, Stdio};
+
+use common::{bare, can_launch, err, out, program};
+
+/// What every program begins with.
+const HEAD: &str = "import socket, threading, time
+def tcp(family, to):
+    s = socket.socket(family)
+    s.settimeout(5)
+    s.connect(to)
+    s.sendall(b'there')
+    return s.recv(9)
+def udp(family, to):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.sendto(b'there', to)
+    return s.recv(9)
+def attempt(what, *to):
+    begun = time.monotonic()
+    try: said = what(*to)
+    except OSError as e: said = e.errno
+    print(said if time.monotonic() - begun < 1 else 'late', flush=True)
+";
+
+/// A Python program in a cell whose network is captured.
+fn captured(name: &str, code: &str) -> Option<Output> {
+    cell(name, &[("CELL_NETWORK", "captured")], code)
+}
+
+/// A Python program in a cell that `bare` makes as its environment says. Where CI could make it, a skip is a failure.
+fn cell(name: &str, environment: &[(&str, &str)], code: &str) -> Option<Output> {
+    if !can_launch(name) || !program("python3") {
+        return None;
+    }
+    let done = Command::new(bare())
+        .envs(environment.iter().copied())
+        .args(["/usr/bin/python3", "-c", &format!("{HEAD}{code}")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    if done.status.code() != Some(125) {
+        return Some(done);
+    }
+    println!("SKIPPED {name}: {}", err(&done));
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{name}: {}", err(&done));
+    None
+}
+
+#[test]
+fn every_connection_and_query_lands_at_the_broker_with_where_it_was_for() {
+    let name = "every_connection_and_query_lands_at_the_broker_with_where_it_was_for";
+    let code = "for family, name in [(socket.AF_INET, '203.0.113.7'), (socket.AF_INET6, '2001:db8::7')]:\n    \
+                print(tcp(family, (name, 443)), udp(family, (name, 53)), tcp(family, (name, 53)))";
+    let Some(done) = captured(name, code) else { return };
+    assert_eq!(out(&done), ["b'there' b'there' b'there'"; 2].join("\n"), "{}", err(&done));
+    for told in ["203.0.113.7:443", "203.0.113.7:53", "[2001:db8::7]:443", "[2001:db8::7]:53"] {
+        assert!(err(&done).contains(&format!("{{\"stream\":\"{told}\"}}")), "{told}: {}", err(&done));
+    }
+    assert_eq!(err(&done).matches("\"query\":5").count(), 2, "{}", err(&done));
+}
+
+#[test]
+fn what_is_neither_tcp_nor_dns_is_refused_at_once_and_told() {
+    let name = "what_is_neither_tcp_nor_dns_is_refused_at_once_and_told";
+    let code = "for family, name in [(socket.AF_INET, '203.0.113.7'), (socket.AF_INET6, '2001:db8::7')]:\n    \
+                try:\n        print(udp(family, (name, 443)))\n    except OSError as e:\n        print(e.errno in (1, 13))\n\
+                import time; time.sleep(0.3)";
+    let Some(done) = captured(name, code) else { return };
+    assert_eq!(out(&done), "True\nTrue", "{}", err(&done));
+    for told in ["17 203.0.113.7:443", "17 [2001:db8::7]:443"] {
+        assert!(err(&done).contains(told), "{told}: {}", err(&done));
+    }
+}
+
+#[test]
+fn servers_in_a_captured_cell_are_its_own() {
+    let code = "import threading\nfor family, host in [(socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'), (socket.AF_INET, '127.9.9.9'), (socket.AF_INET, '192.0.0.2')]:\n    \
+                s = socket.create_server((host, 0), family=family)\n    \
+                def echo():\n        c, _ = s.accept(); c.sendall(c.recv(9))\n    \
+                threading.Thread(target=echo).start()\n    print(tcp(family, (host, s.getsockname()[1])))";
+    let code = &format!(
+        "{code}\n\
+                s = socket.create_connection(('127.0.0.1', 64080)); s.settimeout(5)\n\
+                try:\n    s.sendall(b'there'); print(s.recv(9))\nexcept OSError:\n    print(b'')"
+    );
+    let Some(done) = captured("servers_in_a_captured_cell_are_its_own", code) else { return };
+    assert_eq!(out(&done), format!("{}b''", "b'there'\n".repeat(4)), "{}", err(&done));
+    assert!(!err(&done).contains("stream"), "{}", err(&done));
+}
+
+#[test]
+fn an_agent_cannot_change_where_its_network_leads() {
+    let code = "import struct\n\
+                s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)\n\
+                route = struct.pack('=IHHII', 28, 25, 5, 1, 0) + bytes([2, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0])\n\
+                s.send(route)\nprint(struct.unpack('=i', s.recv(99)[16:20])[0])\n\
+                try:\n    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)\n    print('netfilter')\nexcept OSError as e:\n    print(e.errno)\n\
+                print(tcp(socket.AF_INET, ('203.0.113.7', 80)))";
+    let Some(done) = captured("an_agent_cannot_change_where_its_network_leads", code) else { return };
+    assert_eq!(out(&done), "-1\n97\nb'there'", "{}", err(&done));
+}
+
+#[test]
+fn a_kernel_without_ipv6_still_captures_ipv4() {
+    let code = "print(tcp(socket.AF_INET, ('203.0.113.7', 443)), udp(socket.AF_INET, ('203.0.113.7', 53)), tcp(socket.AF_INET, ('203.0.113.7', 53)))
+attempt(udp, socket.AF_INET, ('203.0.113.7', 443))
+attempt(tcp, socket.AF_INET6, ('2001:db8::7', 443))
+attempt(udp, socket.AF_INET6, ('2001:db8::7', 53))
+time.sleep(0.3)";
+    let name = "a_kernel_without_ipv6_still_captures_ipv4";
+    for (missing, v6) in [("ipv6", libc::EAFNOSUPPORT), ("ipv6 addresses", libc::ENETUNREACH)] {
+        let environment = [("CELL_NETWORK", "captured"), ("CELL_WITHOUT", missing)];
+        let Some(done) = cell(name, &environment, code) else { return };
+        let said = out(&done);
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines[0], "b'there' b'there' b'there'", "{missing}: {}", err(&done));
+        assert!(["1", "13"].contains(&lines[1]), "{missing}: {said}");
+        assert_eq!(lines[2..], [&*v6.to_string(); 2], "{missing}");
+        for told in
+            ["{\"network\":\"captured_v4\"}", "{\"stream\":\"203.0.113.7:443\"}", "17 203.0.113.7:443"]
+        {
+            assert!(err(&done).contains(told), "{missing}: {told}: {}", err(&done));
+        }
+    }
+}

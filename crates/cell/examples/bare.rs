@@ -7,6 +7,7 @@ use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use chaperone_cell::{
     BrokerEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, default_decoys, launch,
@@ -126,6 +127,10 @@ fn echo_streams(listener: TcpListener) {
             eprintln!("{{\"stream\":\"{to}\"}}");
             let mut bytes = [0u8; 64];
             let got = stream.read(&mut bytes).unwrap();
+            if std::env::var_os("CELL_LATE").is_some() {
+                assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+                std::thread::sleep(Duration::from_secs(1));
+            }
             stream.write_all(&bytes[..got]).unwrap();
         }
     });

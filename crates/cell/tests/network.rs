@@ -136,3 +136,25 @@ time.sleep(0.3)";
         }
     }
 }
+
+#[test]
+fn the_answer_to_a_stream_that_the_agent_has_ended_arrives_late() {
+    let name = "the_answer_to_a_stream_that_the_agent_has_ended_arrives_late";
+    let code = "for setting in 'close_wait', 'fin_wait', 'last_ack':
+    path = '/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_' + setting
+    try: print(open(path).read().strip())
+    except FileNotFoundError: print(86400)
+    attempt(open, path, 'w')
+print(open('/proc/sys/net/ipv4/tcp_fastopen').read().strip())
+for family, address in (socket.AF_INET, '203.0.113.7'), (socket.AF_INET6, '2001:db8::7'):
+    s = socket.socket(family)
+    s.settimeout(10)
+    s.connect((address, 443))
+    s.sendall(b'there')
+    s.shutdown(socket.SHUT_WR)
+    print(s.recv(9), s.recv(9))";
+    let environment = [("CELL_NETWORK", "captured"), ("CELL_LATE", "1")];
+    let Some(done) = cell(name, &environment, code) else { return };
+    let kept = "86400\n13\n".repeat(3);
+    assert_eq!(out(&done), format!("{kept}0\nb'there' b''\nb'there' b''"), "{}", err(&done));
+}

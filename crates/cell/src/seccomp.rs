@@ -148,24 +148,26 @@ fn leaf(rule: Rule, out: &mut Vec<Instruction>) {
     let allow = op(RET, 0, 0, ALLOW);
     match rule {
         Rule::Return(value) => out.push(op(RET, 0, 0, value)),
-        // Families: unix, inet and inet6 with the default, TCP or UDP protocol (no raw, ICMP, MPTCP), netlink route.
+        // Families: unix; inet and inet6 for TCP and UDP (no raw, ICMP, MPTCP; sequenced packets are SCTP); netlink route.
         Rule::Socket => out.extend([
             op(LD, 0, 0, argument(0)),
             op(JEQ, 9, 0, libc::AF_UNIX as u32),
             op(JEQ, 4, 0, libc::AF_INET as u32),
             op(JEQ, 3, 0, libc::AF_INET6 as u32),
-            op(JEQ, 0, 11, libc::AF_NETLINK as u32),
+            op(JEQ, 0, 13, libc::AF_NETLINK as u32),
             op(LD, 0, 0, argument(2)),
-            op(JEQ, 10, 9, libc::NETLINK_ROUTE as u32),
+            op(JEQ, 12, 11, libc::NETLINK_ROUTE as u32),
             op(LD, 0, 0, argument(2)),
-            op(JEQ, 2, 0, 0),
-            op(JEQ, 1, 0, libc::IPPROTO_TCP as u32),
-            op(JEQ, 0, 5, libc::IPPROTO_UDP as u32),
+            op(JEQ, 5, 0, 0),
+            op(JEQ, 4, 0, libc::IPPROTO_TCP as u32),
+            op(JEQ, 3, 7, libc::IPPROTO_UDP as u32),
             op(LD, 0, 0, argument(1)),
             op(AND, 0, 0, 0xf),
-            op(JEQ, 3, 0, libc::SOCK_STREAM as u32),
-            op(JEQ, 2, 0, libc::SOCK_DGRAM as u32),
-            op(JEQ, 1, 0, libc::SOCK_SEQPACKET as u32),
+            op(JEQ, 5, 0, libc::SOCK_SEQPACKET as u32),
+            op(LD, 0, 0, argument(1)),
+            op(AND, 0, 0, 0xf),
+            op(JEQ, 2, 0, libc::SOCK_STREAM as u32),
+            op(JEQ, 1, 0, libc::SOCK_DGRAM as u32),
             op(RET, 0, 0, NOTIFY),
             allow,
         ]),
@@ -290,6 +292,7 @@ mod tests {
             (libc::AF_INET6, libc::SOCK_DGRAM, 17),
             (libc::AF_INET, libc::SOCK_DGRAM, 0),
             (libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE),
+            (libc::AF_UNIX, libc::SOCK_SEQPACKET, 0),
         ] {
             assert_eq!(socket(family, kind, protocol), ALLOW, "{family} {kind} {protocol}");
         }
@@ -297,6 +300,12 @@ mod tests {
             (libc::AF_INET, libc::SOCK_RAW, 0),
             (libc::AF_INET, libc::SOCK_DGRAM, 1),
             (libc::AF_INET, stream, 262),
+            (libc::AF_INET, libc::SOCK_SEQPACKET, 0),
+            (libc::AF_INET6, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0),
+            (libc::AF_INET, libc::SOCK_SEQPACKET, libc::IPPROTO_TCP),
+            (libc::AF_INET, stream, libc::IPPROTO_SCTP),
+            (libc::AF_INET6, libc::SOCK_DCCP, 0),
+            (libc::AF_UNIX, libc::SOCK_RAW, 0),
             (libc::AF_PACKET, libc::SOCK_RAW, 0),
             (libc::AF_VSOCK, stream, 0),
             (libc::AF_ALG, libc::SOCK_SEQPACKET, 0),

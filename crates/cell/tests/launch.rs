@@ -247,6 +247,8 @@ fn dangerous_calls_are_refused_and_told() {
         ("socket", libc::SYS_socket, "17, 3, 0", family),
         ("socket", libc::SYS_socket, "2, 3, 1", family),
         ("socket", libc::SYS_socket, "2, 1, 262", family),
+        ("socket", libc::SYS_socket, "2, 5, 0", family),
+        ("socket", libc::SYS_socket, "10, 5, 0", family),
         ("socket", libc::SYS_socket, "40, 1, 0", family),
     ];
     let code: String = calls.iter().map(|(_, nr, args, _)| format!("print(call({nr}, {args}))\n")).collect();

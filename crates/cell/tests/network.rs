@@ -91,14 +91,41 @@ fn servers_in_a_captured_cell_are_its_own() {
                 s = socket.create_server((host, 0), family=family)\n    \
                 def echo():\n        c, _ = s.accept(); c.sendall(c.recv(9))\n    \
                 threading.Thread(target=echo).start()\n    print(tcp(family, (host, s.getsockname()[1])))";
-    let code = &format!(
-        "{code}\n\
-                s = socket.create_connection(('127.0.0.1', 64080)); s.settimeout(5)\n\
-                try:\n    s.sendall(b'there'); print(s.recv(9))\nexcept OSError:\n    print(b'')"
-    );
     let Some(done) = captured("servers_in_a_captured_cell_are_its_own", code) else { return };
-    assert_eq!(out(&done), format!("{}b''", "b'there'\n".repeat(4)), "{}", err(&done));
+    assert_eq!(out(&done), "b'there'\n".repeat(4).trim(), "{}", err(&done));
     assert!(!err(&done).contains("stream"), "{}", err(&done));
+}
+
+#[test]
+fn the_ports_of_the_capture_are_no_destination() {
+    let code = "for port in 64080, 64053:
+    for family, own in (socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'):
+        s = socket.create_connection((own, port)); s.settimeout(5)
+        try:
+            s.sendall(b'there'); print(s.recv(9))
+        except ConnectionError:
+            print(b'')
+    for family, own in (socket.AF_INET, '127.0.0.2'), (socket.AF_INET, '192.0.0.2'), (socket.AF_INET6, 'fd63:6861:7065::2'):
+        attempt(tcp, family, (own, port))
+    attempt(tcp, socket.AF_INET, ('203.0.113.7', port))
+for family, any in (socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::'):
+    for port in 64080, 64053:
+        s = socket.socket(family)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        attempt(s.bind, (any, port))";
+    let Some(done) = captured("the_ports_of_the_capture_are_no_destination", code) else { return };
+    let refused = format!("{}\n", libc::ECONNREFUSED);
+    let port = format!("b''\nb''\n{}b'there'\n", refused.repeat(3));
+    let taken = format!("{}\n", libc::EADDRINUSE).repeat(4);
+    assert_eq!(out(&done), format!("{port}{port}{taken}").trim(), "{}", err(&done));
+    let told: Vec<String> =
+        err(&done).lines().filter(|l| l.contains("destination")).map(str::to_owned).collect();
+    assert_eq!(told, ["{\"no_destination\":\"a connection to the way out itself\"}"; 4]);
+    for port in [64_080, 64_053] {
+        assert!(err(&done).contains(&format!("{{\"stream\":\"203.0.113.7:{port}\"}}")), "{}", err(&done));
+    }
+    assert_eq!(err(&done).matches("\"stream\"").count(), 2, "{}", err(&done));
 }
 
 #[test]

@@ -5,8 +5,9 @@
 
 use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_cell::{
@@ -36,7 +37,10 @@ fn main() {
             cpu_percent: None,
             seconds: number("CELL_SECONDS"),
         },
-        network: if std::env::var_os("CELL_NETWORK").is_some() { Network::Captured } else { Network::None },
+        network: match std::env::var("CELL_NETWORK").as_deref() {
+            Ok("captured") => Network::Captured,
+            _ => Network::None,
+        },
         terminal: Terminal::Inherit,
         debug: std::env::var_os("CELL_DEBUG").is_some(),
         self_exe: std::env::current_exe().unwrap(),
@@ -57,6 +61,11 @@ fn main() {
     rustix::net::send(&control, br#""go""#, SendFlags::NOSIGNAL).unwrap();
     if std::env::var_os("CELL_HANG_UP").is_some() {
         rustix::net::shutdown(&control, rustix::net::Shutdown::Both).unwrap();
+    }
+    let control = Arc::new(control);
+    if std::env::var_os("CELL_DIALS").is_some() {
+        let control = Arc::clone(&control);
+        std::thread::spawn(move || dial(&control));
     }
     let listening = std::thread::spawn(move || listen(&control));
     let exit = cell.wait().unwrap();
@@ -136,9 +145,26 @@ fn echo_streams(listener: TcpListener) {
     });
 }
 
+/// Ports of the cell to connect to, one a line of standard input; the line's number is the dial's.
+fn dial(control: &OwnedFd) {
+    for (id, port) in std::io::stdin().lines().enumerate() {
+        let order = format!("{{\"dial\":{{\"port\":{},\"id\":{id}}}}}", port.unwrap());
+        rustix::net::send(control, order.as_bytes(), SendFlags::NOSIGNAL).unwrap();
+    }
+}
+
+/// What a server in the cell says.
+fn fetch(server: OwnedFd) {
+    let mut server = TcpStream::from(server);
+    server.write_all(b"GET /page HTTP/1.0\r\n\r\n").unwrap();
+    let mut said = String::new();
+    server.read_to_string(&mut said).unwrap();
+    eprintln!("{{\"served\":{said:?}}}");
+}
+
 /// Until cell-init hangs up.
 fn listen(control: &OwnedFd) {
-    let mut refusals = Vec::new();
+    let mut threads = Vec::new();
     loop {
         let mut bytes = vec![0u8; 65536];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
@@ -150,11 +176,16 @@ fn listen(control: &OwnedFd) {
             RecvFlags::CMSG_CLOEXEC,
         );
         let Ok(got) = got else { break };
+        let dialed = bytes.starts_with(b"{\"dialed\"");
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
-                for listener in fds {
-                    refusals.push(std::thread::spawn(move || {
-                        serve_refusals(&listener, |r| eprintln!("{{\"refused\":\"{}\"}}", r.call));
+                for descriptor in fds {
+                    threads.push(std::thread::spawn(move || {
+                        if dialed {
+                            fetch(descriptor);
+                        } else {
+                            serve_refusals(&descriptor, |r| eprintln!("{{\"refused\":\"{}\"}}", r.call));
+                        }
                     }));
                 }
             }
@@ -164,7 +195,7 @@ fn listen(control: &OwnedFd) {
         }
         eprintln!("{}", String::from_utf8_lossy(&bytes[..got.bytes]));
     }
-    for thread in refusals {
+    for thread in threads {
         thread.join().unwrap();
     }
 }

@@ -18,6 +18,7 @@ use rustix::fs::inotify;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::dial::{Dialed, Dials};
 use crate::launch::{Exit, Prepared, Word};
 use crate::limits::{Watch, usage};
 use crate::network::{self, NetworkEnds};
@@ -48,6 +49,12 @@ enum Told<'a> {
     },
     /// The seccomp listener travels with this one.
     Started,
+    /// The connected socket travels with this one, when there is no error.
+    Dialed {
+        id: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    },
     Over {
         cause: &'a str,
         code: i32,
@@ -62,6 +69,11 @@ enum Order {
     Go,
     Suspend,
     Resume,
+    /// Connect to a server of the agent's; answered by [`Told::Dialed`].
+    Dial {
+        port: u16,
+        id: u64,
+    },
     Stop,
 }
 
@@ -80,6 +92,7 @@ struct Cell<'p> {
     landlock: u32,
     agent: Option<i32>,
     started: Instant,
+    dials: Dials,
 }
 
 /// The inside half of [`crate::launch`]; never returns.
@@ -142,6 +155,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 landlock,
                 agent: None,
                 started: Instant::now(),
+                dials: Dials::default(),
             };
             cell.tell(&Told::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, None);
             Ok(cell)
@@ -229,6 +243,7 @@ impl Cell<'_> {
                 PollFd::new(&self.reports, PollFlags::empty()),
             ];
             ready.extend(self.traps.iter().map(|(_, trap)| PollFd::new(trap, PollFlags::IN)));
+            ready.extend(self.dials.sockets().map(|socket| PollFd::new(socket, PollFlags::OUT)));
             let timeout = self.timeout();
             match poll(&mut ready, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -255,6 +270,9 @@ impl Cell<'_> {
             if trapped {
                 self.traps_entered();
             }
+            for dialed in self.dials.ended() {
+                self.tell_dialed(&dialed);
+            }
             if signals.contains(PollFlags::IN)
                 && let Some(exit) = self.signalled()
             {
@@ -274,7 +292,8 @@ impl Cell<'_> {
         let waits = self.watch.memory.is_some()
             || self.watch.processes.is_some()
             || self.watch.seconds.is_some()
-            || !self.touched.is_empty();
+            || !self.touched.is_empty()
+            || !self.dials.is_empty();
         waits.then_some(Timespec { tv_sec: 0, tv_nsec: 250_000_000 })
     }
 
@@ -306,6 +325,17 @@ impl Cell<'_> {
             }
             Order::Suspend => everybody(rustix::process::Signal::STOP),
             Order::Resume => everybody(rustix::process::Signal::CONT),
+            Order::Dial { port, id } => {
+                let own = network::own_ports(self.plan.network).contains(&port);
+                let known = if own {
+                    Some((id, Err(format!("port {port} is the cell's way out"))))
+                } else {
+                    self.dials.begin(id, port)
+                };
+                if let Some(dialed) = known {
+                    self.tell_dialed(&dialed);
+                }
+            }
             Order::Stop => {
                 everybody(rustix::process::Signal::TERM);
                 return Err(Exit {
@@ -529,9 +559,23 @@ impl Cell<'_> {
         }
     }
 
-    fn tell(&self, what: &Told<'_>, descriptor: Option<BorrowedFd<'_>>) {
+    fn tell_dialed(&self, (id, outcome): &Dialed) {
+        let told = |error| Told::Dialed { id: *id, error };
+        match outcome {
+            Ok(socket) => {
+                // The kernel bounds the descriptors that are on their way.
+                if !self.tell(&told(None), Some(socket.as_fd())) {
+                    self.tell(&told(Some("the connection could not be handed out")), None);
+                }
+            }
+            Err(why) => drop(self.tell(&told(Some(why)), None)),
+        }
+    }
+
+    /// Whether it was sent.
+    fn tell(&self, what: &Told<'_>, descriptor: Option<BorrowedFd<'_>>) -> bool {
         let fds: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
-        send(&self.control, &serde_json::to_vec(what).unwrap_or_default(), &fds);
+        send(&self.control, &serde_json::to_vec(what).unwrap_or_default(), &fds)
     }
 }
 
@@ -544,12 +588,12 @@ fn report(socket: &OwnedFd, word: &Word, fds: &[BorrowedFd<'_>]) {
     send(socket, &serde_json::to_vec(word).unwrap_or_default(), fds);
 }
 
-/// Send one message. A peer that is gone is noticed by the poll loop, as a hang-up.
-fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
+/// Send one message; whether it was sent. A peer that is gone is noticed by the poll loop, as a hang-up.
+fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> bool {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
-    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).ok();
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).is_ok()
 }

@@ -6,6 +6,7 @@
 
 mod calls;
 mod decoys;
+mod dial;
 mod init;
 mod launch;
 mod limits;

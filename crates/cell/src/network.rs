@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use crate::netlink::{self, Attributes, Batch, CREATE};
-use crate::plan::SetupError;
+use crate::plan::{Network, SetupError};
 
 /// The cell's own address: programs that ask which families there are must find one besides loopback. Of the block
 /// that is never anybody's on a network (RFC 6333 5.7).
@@ -130,6 +130,14 @@ pub(crate) fn capture() -> Result<NetworkEnds, SetupError> {
         std::fs::write(Path::new("/proc/sys/net").join(setting), value).ok();
     }
     Ok(NetworkEnds { v4, v6, refused })
+}
+
+/// Ports on loopback that are none of the agent's.
+pub(crate) fn own_ports(network: Network) -> &'static [u16] {
+    match network {
+        Network::None => &[],
+        Network::Captured => &[STREAMS, NAMES],
+    }
 }
 
 /// The sockets on the loopback of a family.

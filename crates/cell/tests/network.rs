@@ -11,6 +11,7 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use common::{bare, can_launch, err, out, program};
@@ -184,4 +185,67 @@ for family, address in (socket.AF_INET, '203.0.113.7'), (socket.AF_INET6, '2001:
     let Some(done) = cell(name, &environment, code) else { return };
     let kept = "86400\n13\n".repeat(3);
     assert_eq!(out(&done), format!("{kept}0\nb'there' b''\nb'there' b''"), "{}", err(&done));
+}
+
+#[test]
+fn a_server_in_the_cell_is_reached_from_outside() {
+    let name = "a_server_in_the_cell_is_reached_from_outside";
+    if !can_launch(name) || !program("python3") {
+        return;
+    }
+    let code = "import http.server, os, sys
+os.mkdir('/tmp/served'); os.chdir('/tmp/served')
+open('page', 'w').write('this is the page')
+class V6(http.server.ThreadingHTTPServer): address_family = socket.AF_INET6
+servers = [http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler), V6(('::1', 0), http.server.SimpleHTTPRequestHandler)]
+for server in servers: threading.Thread(target=server.serve_forever, daemon=True).start()
+full = socket.create_server(('127.0.0.1', 0), backlog=0)
+fills = socket.create_connection(full.getsockname())
+unused = socket.socket(); unused.bind(('127.0.0.1', 0))
+print(*[s.server_port for s in servers], full.getsockname()[1], unused.getsockname()[1], flush=True)
+time.sleep(60)";
+    for network in ["none", "captured"] {
+        let mut bare = Command::new(bare())
+            .args(["/usr/bin/python3", "-c", &format!("{HEAD}{code}")])
+            .envs([("CELL_NETWORK", network), ("CELL_DIALS", "1")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ports = String::new();
+        BufReader::new(bare.stdout.take().unwrap()).read_line(&mut ports).unwrap();
+        let mut dials = bare.stdin.take().unwrap();
+        let [v4, v6, full, unused] = *ports.split_whitespace().collect::<Vec<_>>() else { panic!("{ports}") };
+        writeln!(dials, "{full}\n{v4}\n{v6}\n{unused}\n64080\n64053\n0").unwrap();
+        let mut told: Vec<String> = Vec::new();
+        let mut lines = BufReader::new(bare.stderr.take().unwrap()).lines();
+        while told.len() < 9 {
+            let line = lines.next().expect("9 lines").unwrap();
+            if line.starts_with("{\"dialed\"") || line.starts_with("{\"served\"") {
+                told.push(line);
+            }
+        }
+        bare.kill().unwrap();
+        bare.wait().unwrap();
+        let served = told.iter().filter(|l| l.contains("200 OK") && l.contains("this is the page"));
+        assert_eq!(served.count(), 2, "{told:#?}");
+        let way_out = |port: u16| match network {
+            "none" => format!("nothing listens at port {port} of the cell"),
+            _ => format!("port {port} is the cell's way out"),
+        };
+        for (id, error) in [
+            (3, format!("nothing listens at port {unused} of the cell")),
+            (4, way_out(64_080)),
+            (5, way_out(64_053)),
+            (6, "nothing listens at port 0 of the cell".to_owned()),
+        ] {
+            let line = format!("{{\"dialed\":{{\"id\":{id},\"error\":\"{error}\"}}}}");
+            assert!(told.contains(&line), "{line}: {told:#?}");
+        }
+        // The slow one held up none of the others.
+        let late =
+            format!("{{\"dialed\":{{\"id\":0,\"error\":\"port {full} of the cell does not answer\"}}}}");
+        assert_eq!(told.last(), Some(&late), "{told:#?}");
+    }
 }

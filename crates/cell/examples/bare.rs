@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_cell::{
-    BrokerEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, default_decoys, launch,
-    original_destination, refused_packets, serve_refusals,
+    BrokerEnds, CapturedEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, can_capture,
+    default_decoys, launch, original_destination, probe, proxy_environment, refused_packets, serve_refusals,
 };
 use chaperone_sys::seccomp::{Instruction, install};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
@@ -20,12 +20,20 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlag
 fn main() {
     let command: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
+    let network = match std::env::var("CELL_NETWORK").as_deref() {
+        Ok("captured") => Network::Captured,
+        Ok("proxied") => Network::Proxied,
+        _ => Network::None,
+    };
     let plan = Plan {
         session: format!("bare-{}", std::process::id()),
         command,
         environment: [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", HOME), ("LANG", "C.UTF-8")]
+            .map(|(k, v)| (k, v.to_owned()))
+            .into_iter()
+            .chain((network == Network::Proxied).then(proxy_environment).into_iter().flatten())
             .map(|(k, v)| (k.into(), v.into()))
-            .to_vec(),
+            .collect(),
         workdir: HOME.into(),
         mounts: vec![],
         read_only: vec![],
@@ -37,16 +45,18 @@ fn main() {
             cpu_percent: None,
             seconds: number("CELL_SECONDS"),
         },
-        network: match std::env::var("CELL_NETWORK").as_deref() {
-            Ok("captured") => Network::Captured,
-            _ => Network::None,
-        },
+        network,
         terminal: Terminal::Inherit,
         debug: std::env::var_os("CELL_DEBUG").is_some(),
         self_exe: std::env::current_exe().unwrap(),
     };
     if let Ok(missing) = std::env::var("CELL_WITHOUT") {
         be_without(&missing);
+    }
+    if std::env::var_os("CELL_PROBE").is_some() {
+        println!("{}", serde_json::to_string(&probe(&plan.self_exe)).unwrap());
+        println!("{:?}", can_capture().map_err(|e| e.to_string()));
+        return;
     }
     let (cell, BrokerEnds { control, network, .. }) = match launch(&plan) {
         Ok(launched) => launched,
@@ -80,6 +90,7 @@ fn be_without(missing: &str) {
     let (call, place, value, errno) = match missing {
         "ipv6" => (libc::SYS_socket, 0, libc::AF_INET6, libc::EAFNOSUPPORT),
         // Only an IPv6 socket address is 28 bytes long.
+        "nf_tables" => (libc::SYS_socket, 2, libc::NETLINK_NETFILTER, libc::EPROTONOSUPPORT),
         "ipv6 addresses" => (libc::SYS_bind, 2, 28, libc::EADDRNOTAVAIL),
         other => panic!("{other}"),
     };
@@ -100,7 +111,10 @@ fn be_without(missing: &str) {
 /// The broker's part of the network: connections and queries are told and echoed, refused packets told.
 fn answer(ends: NetworkEnds) {
     eprintln!("{{\"network\":{}}}", serde_json::to_string(&ends.kind()).unwrap());
-    let NetworkEnds { v4, v6, refused } = ends;
+    let CapturedEnds { v4, v6, refused } = match ends {
+        NetworkEnds::Captured(ends) => ends,
+        NetworkEnds::Proxied(listener) => return echo_proxied(listener.into()),
+    };
     for FamilyEnds { streams, names, name_streams } in std::iter::once(v4).chain(v6) {
         echo_streams(streams.into());
         echo_streams(name_streams.into());
@@ -118,6 +132,18 @@ fn answer(ends: NetworkEnds) {
             for packet in packets {
                 eprintln!("{{\"packet\":\"{} {}\"}}", packet.protocol, packet.to);
             }
+        }
+    });
+}
+
+fn echo_proxied(listener: TcpListener) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = [0u8; 512];
+            let got = stream.read(&mut bytes).unwrap();
+            eprintln!("{{\"proxied\":{:?}}}", String::from_utf8_lossy(&bytes[..got]));
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nby the proxy").unwrap();
         }
     });
 }

@@ -185,6 +185,7 @@ fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> 
     let network = match plan.network {
         Network::None => None,
         Network::Captured => Some(network::capture()?),
+        Network::Proxied => Some(network::proxy()?),
     };
     chaperone_sys::set_host_name("cell").map_err(step("name the host"))?;
     let pty = match plan.terminal {

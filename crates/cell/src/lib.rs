@@ -23,7 +23,8 @@ pub use decoys::{Decoy, DecoyKind, default_decoys};
 pub use launch::{BrokerEnds, Exit, Launched, launch};
 pub use limits::{Enforced, remove_groups};
 pub use network::{
-    FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, RefusedPacket, original_destination, refused_packets,
+    CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, RefusedPacket, can_capture,
+    original_destination, proxy_environment, refused_packets,
 };
 pub use plan::{AGENT_GID, AGENT_UID, Cache, HOME, Kind, Limits, Mount, Network, Plan, SetupError, Terminal};
 pub use probe::{Layer, LayerState, probe};

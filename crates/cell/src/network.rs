@@ -4,12 +4,16 @@
 //! broker holds, whatever address it was for; everything else is refused at once and told to the broker. The rules are
 //! the kernel's (nf_tables, `nft(8)`), made by cell-init before the agent starts; the agent has no privilege to change
 //! them. No interface leads out: the default route is the loopback, so that an address can be asked for at all.
+//!
+//! A kernel without nf_tables leaves a proxy, for programs that look for one: no rules, no route, and one listener.
 
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use chaperone_sys::Forked;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +31,8 @@ pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
 const STREAMS: u16 = 64_080;
 /// Where DNS lands, UDP and TCP.
 const NAMES: u16 = 64_053;
+/// Where a proxy listens, on loopback in a cell whose network is not captured.
+const PROXY: u16 = 3128;
 /// Connections that wait to be accepted; more are tried anew by the kernel that asks.
 const BACKLOG: i32 = 512;
 /// The log group of refused packets.
@@ -44,7 +50,15 @@ const TOLD: u32 = 64;
 
 /// The broker's ends of the way out.
 #[derive(Debug)]
-pub struct NetworkEnds {
+pub enum NetworkEnds {
+    Captured(CapturedEnds),
+    /// Listening: programs that heed [`proxy_environment`] connect and say where to. Nothing else leads out.
+    Proxied(OwnedFd),
+}
+
+/// Where everything that wants out of a captured cell lands.
+#[derive(Debug)]
+pub struct CapturedEnds {
     pub v4: FamilyEnds,
     /// `None` where the kernel has IPv6 switched off.
     pub v6: Option<FamilyEnds>,
@@ -70,6 +84,7 @@ pub enum NetworkKind {
     Captured,
     /// Without IPv6.
     CapturedV4,
+    Proxied,
 }
 
 impl NetworkEnds {
@@ -77,27 +92,34 @@ impl NetworkEnds {
     pub fn from_fds(kind: NetworkKind, fds: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
         let mut family =
             || Some(FamilyEnds { streams: fds.next()?, names: fds.next()?, name_streams: fds.next()? });
-        let v4 = family()?;
-        let v6 = match kind {
-            NetworkKind::Captured => Some(family()?),
-            NetworkKind::CapturedV4 => None,
+        let (v4, v6) = match kind {
+            NetworkKind::Captured => (family()?, Some(family()?)),
+            NetworkKind::CapturedV4 => (family()?, None),
+            NetworkKind::Proxied => return Some(Self::Proxied(fds.next()?)),
         };
-        Some(Self { v4, v6, refused: fds.next()? })
+        Some(Self::Captured(CapturedEnds { v4, v6, refused: fds.next()? }))
     }
 
     #[must_use]
     pub fn kind(&self) -> NetworkKind {
-        if self.v6.is_some() { NetworkKind::Captured } else { NetworkKind::CapturedV4 }
+        match self {
+            Self::Captured(CapturedEnds { v6: Some(_), .. }) => NetworkKind::Captured,
+            Self::Captured(CapturedEnds { v6: None, .. }) => NetworkKind::CapturedV4,
+            Self::Proxied(_) => NetworkKind::Proxied,
+        }
     }
 
     /// In the order in which they travel; [`Self::kind`] travels with them.
     #[must_use]
     pub fn fds(&self) -> Vec<&OwnedFd> {
-        let families = std::iter::once(&self.v4).chain(&self.v6);
-        let mut fds: Vec<_> =
-            families.flat_map(|ends| [&ends.streams, &ends.names, &ends.name_streams]).collect();
-        fds.push(&self.refused);
-        fds
+        match self {
+            Self::Captured(CapturedEnds { v4, v6, refused }) => std::iter::once(v4)
+                .chain(v6)
+                .flat_map(|ends| [&ends.streams, &ends.names, &ends.name_streams])
+                .chain([refused])
+                .collect(),
+            Self::Proxied(listener) => vec![listener],
+        }
     }
 }
 
@@ -112,6 +134,16 @@ pub struct RefusedPacket {
 
 /// Give this network namespace its one way out.
 pub(crate) fn capture() -> Result<NetworkEnds, SetupError> {
+    let ends = try_capture()?;
+    // The netfilter files come with the rules; a kernel before 5.14 has none in a user namespace. Without one of these
+    // a cell is captured all the same.
+    for (setting, value) in SETTINGS {
+        std::fs::write(Path::new("/proc/sys/net").join(setting), value).ok();
+    }
+    Ok(NetworkEnds::Captured(ends))
+}
+
+fn try_capture() -> Result<CapturedEnds, SetupError> {
     let step = |what: &'static str| move |e: io::Error| SetupError::new(format!("{what}: {e}"));
     let v4 = family(Ipv4Addr::LOCALHOST.into()).map_err(step("open the way out"))?;
     let (v6, table) = match family(Ipv6Addr::LOCALHOST.into()) {
@@ -124,12 +156,58 @@ pub(crate) fn capture() -> Result<NetworkEnds, SetupError> {
     addresses(v6.is_some()).map_err(step("give the cell an address"))?;
     let refused = log().map_err(|e| missing(&e))?;
     rules(table).map_err(|e| missing(&e))?;
-    // The netfilter files come with the rules; a kernel before 5.14 has none in a user namespace. Without one of these
-    // a cell is captured all the same.
-    for (setting, value) in SETTINGS {
-        std::fs::write(Path::new("/proc/sys/net").join(setting), value).ok();
-    }
-    Ok(NetworkEnds { v4, v6, refused })
+    Ok(CapturedEnds { v4, v6, refused })
+}
+
+/// Whether this machine can capture a cell's network, tried in namespaces that are thrown away; where it cannot, there is
+/// [`Network::Proxied`]. The caller must have one thread only.
+///
+/// # Errors
+/// What is missing, with the line that mends it, where there is one.
+pub fn can_capture() -> Result<(), SetupError> {
+    let failed = |e: io::Error| SetupError::new(format!("try to capture a network: {e}"));
+    let (said, said_inside) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+    let child = match chaperone_sys::clone_into_namespaces().map_err(failed)? {
+        Forked::Parent { child } => child,
+        Forked::Child => {
+            let tried = chaperone_sys::bring_up_loopback().map_err(failed).and_then(|()| try_capture());
+            let word = tried.map(|_| ()).map_err(|e| (e.what, e.fix));
+            // Whoever asks reads this, or is gone.
+            drop(serde_json::to_writer(File::from(said_inside), &word));
+            chaperone_sys::exit_now(0)
+        }
+    };
+    drop(said_inside);
+    let word: Result<Result<(), (String, Option<String>)>, _> = serde_json::from_reader(File::from(said));
+    drop(chaperone_sys::wait_child(child, true));
+    word.map_err(|e| failed(e.into()))?.map_err(|(what, fix)| SetupError { what, fix })
+}
+
+/// Give this network namespace a proxy instead, for a kernel without nf_tables. There is no route to anywhere else.
+pub(crate) fn proxy() -> Result<NetworkEnds, SetupError> {
+    let listen = || -> io::Result<OwnedFd> {
+        let socket = bound(Ipv4Addr::LOCALHOST.into(), PROXY, SocketType::STREAM)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(socket)
+    };
+    let listener = listen().map_err(|e| SetupError::new(format!("open the proxy: {e}")))?;
+    Ok(NetworkEnds::Proxied(listener))
+}
+
+/// What tells programs of the proxy of a [`Network::Proxied`] cell; part of the agent's environment.
+#[must_use]
+pub fn proxy_environment() -> [(&'static str, String); 6] {
+    let [http, socks] =
+        ["http", "socks5h"].map(|scheme| format!("{scheme}://{}:{PROXY}", Ipv4Addr::LOCALHOST));
+    [
+        ("http_proxy", http.clone()),
+        ("https_proxy", http.clone()),
+        ("HTTP_PROXY", http.clone()),
+        ("HTTPS_PROXY", http),
+        ("all_proxy", socks),
+        ("no_proxy", "127.0.0.1,localhost,::1".to_owned()),
+    ]
 }
 
 /// Ports on loopback that are none of the agent's.
@@ -137,6 +215,7 @@ pub(crate) fn own_ports(network: Network) -> &'static [u16] {
     match network {
         Network::None => &[],
         Network::Captured => &[STREAMS, NAMES],
+        Network::Proxied => &[PROXY],
     }
 }
 
@@ -154,7 +233,7 @@ fn family(loopback: IpAddr) -> io::Result<FamilyEnds> {
     })
 }
 
-/// Where a connection that landed on [`FamilyEnds::streams`] was for.
+/// Where a connection that landed on [`FamilyEnds::streams`] or `name_streams` was for.
 ///
 /// # Errors
 /// `InvalidInput` when it was for that socket itself: nobody in a cell has a reason to know of it.
@@ -447,7 +526,9 @@ mod tests {
         let fds = |count: usize| {
             std::iter::repeat_with(|| OwnedFd::from(std::fs::File::open("/dev/null").unwrap())).take(count)
         };
-        for (kind, count) in [(NetworkKind::Captured, 7), (NetworkKind::CapturedV4, 4)] {
+        for (kind, count) in
+            [(NetworkKind::Captured, 7), (NetworkKind::CapturedV4, 4), (NetworkKind::Proxied, 1)]
+        {
             let mut given = fds(8);
             let ends = NetworkEnds::from_fds(kind, &mut given).unwrap();
             assert_eq!((ends.kind(), ends.fds().len(), given.count()), (kind, count, 8 - count));

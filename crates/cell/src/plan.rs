@@ -87,6 +87,8 @@ pub enum Network {
     None,
     /// All TCP and DNS goes to the broker, everything else is refused.
     Captured,
+    /// A proxy on loopback leads to the broker, and nothing else anywhere: for a kernel that cannot capture.
+    Proxied,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

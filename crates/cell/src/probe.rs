@@ -68,13 +68,21 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         Err(e) => (LayerState::Missing, e.what, e.fix),
     };
     layers.push(Layer { layer: "fuse", state, required: true, detail, fix });
-    let (state, detail, fix) = match crate::launch(&plan(false, Network::Captured)) {
-        Ok((cell, _ends)) => {
+    let way_out = |network: Network| {
+        crate::launch(&plan(false, network)).map(|(cell, _ends)| {
             cell.kill();
             drop(cell.wait());
-            (LayerState::Ok, "all TCP and DNS of a cell can be led to the broker".to_owned(), None)
-        }
-        Err(e) => (LayerState::Missing, e.what, e.fix),
+        })
+    };
+    let (state, detail, fix) = match way_out(Network::Captured) {
+        Ok(()) => (LayerState::Ok, "all TCP and DNS of a cell can be led to the broker".to_owned(), None),
+        Err(e) => match way_out(Network::Proxied) {
+            Ok(()) => {
+                let detail = format!("proxied, for programs that heed http_proxy and its like: {}", e.what);
+                (LayerState::Partial, detail, e.fix)
+            }
+            Err(_) => (LayerState::Missing, e.what, e.fix),
+        },
     };
     layers.push(Layer { layer: "network", state, required: false, detail, fix });
     let (state, detail, fix) = match landlock {

@@ -291,6 +291,7 @@ fn resolver(network: Network) -> String {
     match network {
         Network::None => "# No network in this cell.\n".to_owned(),
         Network::Captured => format!("nameserver {NAME_SERVER}\n"),
+        Network::Proxied => "# The proxy resolves names; http_proxy names it.\n".to_owned(),
     }
 }
 

@@ -204,7 +204,7 @@ fills = socket.create_connection(full.getsockname())
 unused = socket.socket(); unused.bind(('127.0.0.1', 0))
 print(*[s.server_port for s in servers], full.getsockname()[1], unused.getsockname()[1], flush=True)
 time.sleep(60)";
-    for network in ["none", "captured"] {
+    for network in ["none", "captured", "proxied"] {
         let mut bare = Command::new(bare())
             .args(["/usr/bin/python3", "-c", &format!("{HEAD}{code}")])
             .envs([("CELL_NETWORK", network), ("CELL_DIALS", "1")])
@@ -217,11 +217,11 @@ time.sleep(60)";
         BufReader::new(bare.stdout.take().unwrap()).read_line(&mut ports).unwrap();
         let mut dials = bare.stdin.take().unwrap();
         let [v4, v6, full, unused] = *ports.split_whitespace().collect::<Vec<_>>() else { panic!("{ports}") };
-        writeln!(dials, "{full}\n{v4}\n{v6}\n{unused}\n64080\n64053\n0").unwrap();
+        writeln!(dials, "{full}\n{v4}\n{v6}\n{unused}\n64080\n64053\n3128\n0").unwrap();
         let mut told: Vec<String> = Vec::new();
         let mut lines = BufReader::new(bare.stderr.take().unwrap()).lines();
-        while told.len() < 9 {
-            let line = lines.next().expect("9 lines").unwrap();
+        while told.len() < 10 {
+            let line = lines.next().expect("10 lines").unwrap();
             if line.starts_with("{\"dialed\"") || line.starts_with("{\"served\"") {
                 told.push(line);
             }
@@ -230,16 +230,12 @@ time.sleep(60)";
         bare.wait().unwrap();
         let served = told.iter().filter(|l| l.contains("200 OK") && l.contains("this is the page"));
         assert_eq!(served.count(), 2, "{told:#?}");
-        let way_out = |port: u16| match network {
-            "none" => format!("nothing listens at port {port} of the cell"),
-            _ => format!("port {port} is the cell's way out"),
+        let why = |port: u16| match (network, port) {
+            ("captured", 64_080 | 64_053) | ("proxied", 3128) => format!("port {port} is the cell's way out"),
+            _ => format!("nothing listens at port {port} of the cell"),
         };
-        for (id, error) in [
-            (3, format!("nothing listens at port {unused} of the cell")),
-            (4, way_out(64_080)),
-            (5, way_out(64_053)),
-            (6, "nothing listens at port 0 of the cell".to_owned()),
-        ] {
+        for (id, port) in [(3, unused.parse().unwrap()), (4, 64_080), (5, 64_053), (6, 3128), (7, 0)] {
+            let error = why(port);
             let line = format!("{{\"dialed\":{{\"id\":{id},\"error\":\"{error}\"}}}}");
             assert!(told.contains(&line), "{line}: {told:#?}");
         }
@@ -248,4 +244,58 @@ time.sleep(60)";
             format!("{{\"dialed\":{{\"id\":0,\"error\":\"port {full} of the cell does not answer\"}}}}");
         assert_eq!(told.last(), Some(&late), "{told:#?}");
     }
+}
+
+#[test]
+fn without_rules_a_proxy_is_the_only_way_out() {
+    let code = "import os, urllib.request
+print(tcp(socket.AF_INET, ('127.0.0.1', 3128))[:4])
+for address in '93.184.216.34', '192.0.0.1':
+    attempt(tcp, socket.AF_INET, (address, 80))
+    attempt(udp, socket.AF_INET, (address, 53))
+    attempt(udp, socket.AF_INET, (address, 443))
+attempt(tcp, socket.AF_INET6, ('2001:db8::7', 80))
+attempt(udp, socket.AF_INET6, ('2001:db8::7', 53))
+print(urllib.request.urlopen('http://example.com/').read())
+for scheme in 'https', 'HTTP', 'HTTPS':
+    print(os.environ[scheme + '_proxy' if scheme.islower() else scheme + '_PROXY'])
+print(os.environ['all_proxy'], os.environ['no_proxy'])
+attempt(socket.socket().bind, ('0.0.0.0', 3128))";
+    let environment = [("CELL_NETWORK", "proxied"), ("CELL_WITHOUT", "nf_tables")];
+    let Some(done) = cell("without_rules_a_proxy_is_the_only_way_out", &environment, code) else { return };
+    let said = out(&done);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "b'HTTP'", "{said}{}", err(&done));
+    assert_eq!(lines[1..9], [&*libc::ENETUNREACH.to_string(); 8], "{said}");
+    let (http, socks) = ("http://127.0.0.1:3128", "socks5h://127.0.0.1:3128 127.0.0.1,localhost,::1");
+    let taken = libc::EADDRINUSE.to_string();
+    assert_eq!(lines[9..], ["b'by the proxy'", http, http, http, socks, &*taken], "{said}{}", err(&done));
+    assert!(err(&done).contains("{\"network\":\"proxied\"}"), "{}", err(&done));
+    assert!(err(&done).contains("{\"proxied\":\"there\"}"), "{}", err(&done));
+    assert!(err(&done).contains("{\"proxied\":\"GET http://example.com/ "), "{}", err(&done));
+}
+
+#[test]
+fn doctor_is_told_of_capture_and_of_the_proxy_instead() {
+    let name = "doctor_is_told_of_capture_and_of_the_proxy_instead";
+    let told = |missing: Option<&str>| {
+        let mut command = Command::new(bare());
+        command.env("CELL_PROBE", "1").envs(missing.map(|m| ("CELL_WITHOUT", m)));
+        let done = command.output().unwrap();
+        let said = out(&done);
+        let (layers, capture) = said.split_once('\n').expect("two lines");
+        let layers: serde_json::Value = serde_json::from_str(layers).unwrap();
+        let network = layers.as_array().unwrap().iter().find(|l| l["layer"] == "network").unwrap().clone();
+        (network, capture.to_owned())
+    };
+    if captured(name, "").is_none() {
+        return;
+    }
+    let (layer, capture) = told(None);
+    assert_eq!((&layer["state"], &*capture), (&"ok".into(), "Ok(())"), "{layer}");
+    let (layer, capture) = told(Some("nf_tables"));
+    assert_eq!(layer["state"], "partial", "{layer}");
+    assert!(layer["detail"].as_str().unwrap().starts_with("proxied, "), "{layer}");
+    assert!(layer["fix"].as_str().unwrap().contains("modprobe"), "{layer}");
+    assert!(capture.starts_with("Err(") && capture.contains("capture"), "{capture}");
 }

@@ -84,6 +84,12 @@ pub struct SyncTicket {
     pub seq: u64,
 }
 
+impl std::fmt::Debug for SyncTicket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncTicket").field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
 impl SyncTicket {
     pub fn wait(self) -> Result<u64, LogError> {
         self.core.sync_through(self.seq)?;
@@ -168,15 +174,9 @@ impl Log {
         Ok(seq)
     }
 
-    /// Adds one record (as `Logged`); the ticket's `wait` makes it `Synced`.
-    pub fn append_async_sync(
-        &self,
-        entry: Entry,
-        payload: Option<&serde_json::Value>,
-    ) -> Result<SyncTicket, LogError> {
-        let json =
-            payload.map(serde_json::to_vec).transpose().map_err(|e| LogError::Stopped(e.to_string()))?;
-        Ok(SyncTicket { core: Arc::clone(&self.core), seq: self.core.append(entry, json.as_deref())? })
+    /// As [`Self::append_json`] with `Logged`; the ticket's `wait` makes it `Synced`.
+    pub fn append_async_sync(&self, entry: Entry, payload: Option<&[u8]>) -> Result<SyncTicket, LogError> {
+        Ok(SyncTicket { core: Arc::clone(&self.core), seq: self.core.append(entry, payload)? })
     }
 
     /// Signs and publishes the tree as it is now.

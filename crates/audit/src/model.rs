@@ -12,6 +12,7 @@ pub mod class_uid {
     pub const AUTHORIZE_SESSION: u32 = 3003;
     pub const ENTITY_MANAGEMENT: u32 = 3004;
     pub const NETWORK: u32 = 4001;
+    pub const HTTP: u32 = 4002;
     pub const DNS: u32 = 4003;
     pub const API: u32 = 6003;
 }

@@ -42,6 +42,9 @@ pub struct Ask {
     pub redactable: bool,
     /// What an elevation request says of itself; untrusted.
     pub justification: Option<String>,
+    /// What would be sent to people; untrusted, and shown but never recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     pub digest: String,
     /// Unix seconds.
     pub expires: i64,
@@ -209,6 +212,7 @@ mod tests {
             effect: "ask".into(),
             redactable: false,
             justification: None,
+            text: None,
             digest: String::new(),
             expires: 0,
         }

@@ -226,30 +226,25 @@ fn judge(
         Ok(file) => file.map(Arc::new),
         Err(_) => return Err(vec!["content_unreadable".into()]),
     };
-    let deed = Deed {
-        action: "commit",
-        path: absolute(mount, &change.path),
-        to: None,
-        origin: change.from.as_ref().map(|f| absolute(mount, f)),
-        object: Object {
-            kind: match (change.op, change.kind) {
-                (Op::Delete, _) => ObjectKind::Absent,
-                (_, Kind::File) => ObjectKind::File,
-                (_, Kind::Dir) => ObjectKind::Dir,
-                (_, Kind::Symlink) => ObjectKind::Symlink,
-            },
-            size: change.size,
-            mtime_ns: change.mtime_ns,
-            staged: true,
-            ..Object::ABSENT
+    let object = Object {
+        kind: match (change.op, change.kind) {
+            (Op::Delete, _) => ObjectKind::Absent,
+            (_, Kind::File) => ObjectKind::File,
+            (_, Kind::Dir) => ObjectKind::Dir,
+            (_, Kind::Symlink) => ObjectKind::Symlink,
         },
+        size: change.size,
+        mtime_ns: change.mtime_ns,
+        staged: true,
+        ..Object::ABSENT
+    };
+    let deed = Deed {
+        origin: change.from.as_ref().map(|f| absolute(mount, f)),
         content: file.is_some(),
         file,
         verbatim: true,
         change: Some(about),
-        pid: None,
-        entry: "commit",
-        justification: None,
+        ..Deed::on("commit", "commit", absolute(mount, &change.path), object)
     };
     broker
         .pipeline

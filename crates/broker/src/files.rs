@@ -57,18 +57,12 @@ impl Gate for MountGate {
         };
         let object = of_fs(&request.object);
         let blank = Deed {
-            action: "read",
-            path: self.absolute(&request.path),
-            to: None,
             origin: request.origin.as_ref().map(|o| self.absolute(o)),
-            object,
             file: Some(Arc::clone(&request.file)),
             content: !object.staged,
             verbatim: request.write,
-            change: None,
             pid: Some(request.pid),
-            entry: "fs",
-            justification: None,
+            ..Deed::on("fs", "read", self.absolute(&request.path), object)
         };
         let session = Arc::clone(&self.session);
         // Opening for writing without truncation carries the old content into the stage, so it is a reading, too.
@@ -129,19 +123,11 @@ impl Gate for MountGate {
             }
             ChangeKind::Rename => "rename",
         };
+        let object = request.object.as_ref().map_or(Object::ABSENT, of_fs);
         let deed = Deed {
-            action,
-            path: self.absolute(request.path),
             to: request.to.map(|t| self.absolute(t)),
-            origin: None,
-            object: request.object.as_ref().map_or(Object::ABSENT, of_fs),
-            file: None,
-            content: false,
-            verbatim: false,
-            change: None,
             pid: Some(request.pid),
-            entry: "fs",
-            justification: None,
+            ..Deed::on("fs", action, self.absolute(request.path), object)
         };
         self.at_once(deed).map(|a| a.intent)
     }
@@ -156,21 +142,8 @@ impl Gate for MountGate {
     }
 
     fn list(&self, path: &str, pid: u32) -> Result<(), Refused> {
-        let absolute = self.absolute(path);
-        let deed = Deed {
-            action: "list",
-            path: absolute,
-            to: None,
-            origin: None,
-            object: Object { kind: ObjectKind::Dir, ..Object::ABSENT },
-            file: None,
-            content: false,
-            verbatim: false,
-            change: None,
-            pid: Some(pid),
-            entry: "fs",
-            justification: None,
-        };
+        let object = Object { kind: ObjectKind::Dir, ..Object::ABSENT };
+        let deed = Deed { pid: Some(pid), ..Deed::on("fs", "list", self.absolute(path), object) };
         let granted = self.at_once(deed)?;
         self.ended(granted.intent, "list", path, true, 0);
         Ok(())

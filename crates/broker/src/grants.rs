@@ -8,12 +8,17 @@ use chaperone_capability::{
     VerifyingKey, escape_path, limits, mint, verify,
 };
 
+use chaperone_egress::{AllowSet, HostPattern};
+
 use crate::clock;
+use crate::pipeline::Outbound;
 use crate::session::{Held, Session};
 use crate::wire::Failure;
 
 /// Longest elevation, in seconds.
 pub const MAX_ELEVATION: u64 = 3_600;
+/// Permissions of a session's token that name hosts.
+const MOST_OUTBOUND: usize = 64;
 
 /// Revocations and use counts; both survive a restart, and when they cannot be read everything is denied.
 pub struct Ledgers {
@@ -74,21 +79,75 @@ pub fn permit(
     now: i64,
 ) -> Result<(), Failure> {
     let action: Action = action.parse().map_err(failure)?;
-    let held = session.capability.read().clone();
-    let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
-    let first = check(&held, ledgers, action, path, now);
-    let Err(refused) = first else { return Ok(()) };
-    let grants = session.grants.read().clone();
-    if grants.iter().any(|g| check(g, ledgers, action, path, now).is_ok()) {
-        return Ok(());
-    }
-    Err(refused.advise(advice(session, action)))
+    held_by(session, ledgers, action, &Target::Path(path), now)
+        .map_err(|refused| refused.advise(advice(session, action)))
 }
 
-fn check(held: &Held, ledgers: &Ledgers, action: Action, path: &str, now: i64) -> Result<(), Failure> {
+/// The same for the network.
+///
+/// # Errors
+/// As [`permit`].
+pub fn permit_outbound(
+    session: &Session,
+    ledgers: &Ledgers,
+    action: &str,
+    outbound: &Outbound,
+    now: i64,
+) -> Result<(), Failure> {
+    let Outbound { host, port, .. } = outbound;
+    let target = match (action, &outbound.method, &outbound.url_path) {
+        ("resolve", ..) => Target::Host(host),
+        ("connect", ..) => Target::Endpoint { host, port: *port },
+        ("publish", ..) => Target::Port(*port),
+        ("request", Some(method), Some(path)) => Target::Request { host, port: *port, method, path },
+        _ => return Err(Failure::new("not_permitted", "no object of this action on the network")),
+    };
+    held_by(session, ledgers, action.parse().map_err(failure)?, &target, now).map_err(|refused| {
+        let refused = if refused.code == "not_permitted" {
+            Failure::new("host_not_allowed", format!("this session may not reach {}", shown(outbound)))
+        } else {
+            refused
+        };
+        refused.advise(crate::net::ADVICE)
+    })
+}
+
+fn shown(outbound: &Outbound) -> String {
+    if outbound.port == 0 {
+        outbound.host.clone()
+    } else {
+        format!("{} port {}", outbound.host, outbound.port)
+    }
+}
+
+fn held_by(
+    session: &Session,
+    ledgers: &Ledgers,
+    action: Action,
+    target: &Target<'_>,
+    now: i64,
+) -> Result<(), Failure> {
+    let held = session.capability.read().clone();
+    let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
+    let first = check(&held, ledgers, action, target, now);
+    let Err(refused) = first else { return Ok(()) };
+    let grants = session.grants.read().clone();
+    if grants.iter().any(|g| check(g, ledgers, action, target, now).is_ok()) {
+        return Ok(());
+    }
+    Err(refused)
+}
+
+fn check(
+    held: &Held,
+    ledgers: &Ledgers,
+    action: Action,
+    target: &Target<'_>,
+    now: i64,
+) -> Result<(), Failure> {
     let is_revoked = |jti: &str| ledgers.revocations.is_revoked(jti);
     held.verified.recheck(seconds(now), &is_revoked).map_err(failure)?;
-    held.verified.permits(action, &Target::Path(path)).map_err(failure)?;
+    held.verified.permits(action, target).map_err(failure)?;
     ledgers.uses.take(&held.verified, seconds(now)).map_err(failure)
 }
 
@@ -111,9 +170,39 @@ pub fn for_session(
             permissions.push(PermissionClaim::path(action, format!("{}/**", escape_path(&mount.at))));
         }
     }
+    permissions.extend(outbound(&session.network.allowed()));
+    permissions.extend(session.network.published.iter().map(|port| PermissionClaim::publish(*port)));
     let limit = session.profile.limits.seconds().map_err(|m| Failure::new("bad_profile", m))?;
     let life = limit.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL);
     issue(session, signer, issuer, jkt, permissions, seconds(clock::unix()) + life)
+}
+
+/// What rules of the network come to. A token has little room: a long list, or one with networks of addresses, becomes
+/// one permission for what the rules allow, which policy holds against them at each use.
+pub(crate) fn outbound(rules: &AllowSet) -> Vec<PermissionClaim> {
+    let mut permissions = Vec::new();
+    for rule in rules.rules() {
+        let host = match rule.host() {
+            HostPattern::Network(ip, bits) if *bits == if ip.is_ipv4() { 32 } else { 128 } => ip.to_string(),
+            HostPattern::Network(..) => "*".to_owned(),
+            name => name.to_string(),
+        };
+        if host.parse::<std::net::IpAddr>().is_err() {
+            permissions.push(PermissionClaim::resolve(&*host));
+        }
+        for port in rule.ports() {
+            permissions.push(PermissionClaim::connect(&*host, Some(*port)));
+            permissions.push(PermissionClaim::request(&*host, Some(*port)));
+        }
+        if permissions.len() > MOST_OUTBOUND {
+            return vec![
+                PermissionClaim::resolve("*"),
+                PermissionClaim::connect("*", None),
+                PermissionClaim::request("*", None),
+            ];
+        }
+    }
+    permissions
 }
 
 /// Mint a short, narrow capability for what a person granted.
@@ -124,8 +213,7 @@ pub fn elevation(
     session: &Session,
     signer: &dyn Signer,
     issuer: &Issuer,
-    action: &str,
-    pattern: &str,
+    permissions: Vec<PermissionClaim>,
     for_seconds: u64,
 ) -> Result<Arc<Held>, Failure> {
     let jkt = session
@@ -134,9 +222,8 @@ pub fn elevation(
         .as_ref()
         .and_then(|h| h.verified.claims().cnf.as_ref().map(|c| c.jkt.clone()));
     let jkt = jkt.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
-    let action: Action = action.parse().map_err(failure)?;
     let until = seconds(clock::unix()) + for_seconds.min(MAX_ELEVATION);
-    let held = issue(session, signer, issuer, &jkt, vec![PermissionClaim::path(action, pattern)], until)?;
+    let held = issue(session, signer, issuer, &jkt, permissions, until)?;
     session.grants.write().push(Arc::clone(&held));
     session.decided.lock().clear();
     Ok(held)

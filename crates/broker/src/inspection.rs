@@ -201,14 +201,20 @@ impl Inspected {
     /// What policy sees of the findings: no text, no place.
     #[must_use]
     pub fn for_policy(&self) -> Value {
-        self.findings
-            .iter()
-            .map(|f| {
-                json!({ "detector": f.detector, "category": f.category, "severity": f.severity,
-                        "confidence": f.confidence, "count": f.count })
-            })
-            .collect()
+        for_policy(&self.findings)
     }
+}
+
+/// What policy sees of findings: no text, no place.
+#[must_use]
+pub fn for_policy(findings: &[Finding]) -> Value {
+    findings
+        .iter()
+        .map(|f| {
+            json!({ "detector": f.detector, "category": f.category, "severity": f.severity,
+                        "confidence": f.confidence, "count": f.count })
+        })
+        .collect()
 }
 
 /// Whether an open file still is the version that was resolved.

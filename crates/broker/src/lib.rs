@@ -2,7 +2,7 @@
 //!
 //! Read [`pipeline`] first: it is the story of one request, and every adapter calls it. The adapters are
 //! [`files`] (the mediated file system), [`mcp`] (the narrow RPC) and [`commit`] (staged changes on their way
-//! to the person's folder); [`server`] answers the person's own commands on the control socket.
+//! to the person's folder), [`net`] (the network exit); [`server`] answers the person's own commands on the control socket.
 #![forbid(unsafe_code)]
 
 pub mod approvals;
@@ -18,6 +18,7 @@ pub mod inspection;
 pub mod keys;
 pub mod lifecycle;
 pub mod mcp;
+pub mod net;
 pub mod overlay;
 pub mod pipeline;
 pub mod policy_files;

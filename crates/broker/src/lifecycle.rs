@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use chaperone_audit::Durability;
 use chaperone_capability::thumbprint;
+use chaperone_cell::{NetworkEnds, NetworkKind};
+use chaperone_egress::Rule;
 use chaperone_fs::{Options, Tree, serve};
 use chaperone_vault::CapabilitySigner;
 use parking_lot::{Mutex, RwLock};
@@ -69,6 +71,9 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         prepare_mount(mount)?;
         surveys.push(if asked.in_cell { layers(mount, &mut notices)? } else { None });
     }
+    let rules = rules(&profile, &asked.allow_hosts)?;
+    let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
+    let network = crate::net::Exit::new(rules, asked.publish.clone(), upload);
     let name = asked.name.clone().unwrap_or_else(|| program_name(&asked.command));
     let session = Arc::new(Session {
         id: id.clone(),
@@ -97,6 +102,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         refusals: Mutex::new(VecDeque::new()),
         recent: Mutex::default(),
         decided: Mutex::new(HashMap::new()),
+        network,
         blobs: Mutex::default(),
     });
     save(&session)?;
@@ -118,6 +124,23 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     opened.notices = notices;
     broker.sessions.write().insert(id, session);
     Ok(opened)
+}
+
+/// What may be reached: what the profile names, and what the person named at the start.
+fn rules(profile: &Profile, hosts: &[String]) -> Result<Vec<Rule>, Failure> {
+    let mut rules = profile.network.allow.clone();
+    for rule in &mut rules {
+        rule.source.clone_from(&profile.name);
+    }
+    for host in hosts {
+        let mut rule = Rule::of_text(host).map_err(|e| {
+            Failure::new("bad_host", format!("--allow-host {host}: {e}"))
+                .advise("write it like api.example.com or api.example.com:8443")
+        })?;
+        rule.source = "command_line".to_owned();
+        rules.push(rule);
+    }
+    Ok(rules)
 }
 
 /// The layers of a staged mount, and what was in its folder when they were made. Where an overlay cannot serve it, the
@@ -236,7 +259,7 @@ enum Told {
 pub fn attach(
     broker: &Arc<Broker>,
     session: &Arc<Session>,
-    init_pid: u32,
+    (init_pid, network): (u32, Option<NetworkKind>),
     enforced: &serde_json::Value,
     fds: Vec<OwnedFd>,
 ) -> Result<(), Failure> {
@@ -265,6 +288,9 @@ pub fn attach(
         let server = serve(device, Arc::clone(tree), gate, options)
             .map_err(|e| Failure::new("no_threads", e.to_string()))?;
         session.servers.lock().push(server);
+    }
+    if let Some(kind) = network {
+        crate::net::serve(broker, session, NetworkEnds::from_fds(kind, &mut fds).ok_or_else(missing)?)?;
     }
     broker.pipeline.records.event(
         session,
@@ -476,6 +502,7 @@ pub fn finish(broker: &Arc<Broker>, session: &Arc<Session>) {
     broker.pipeline.approvals.withdraw_session(&session.id);
     let (cause, code) = session.exit.lock().get_or_insert(("broker".to_owned(), 137)).clone();
     session.servers.lock().clear();
+    session.network.close();
     *session.control.lock() = None;
     if let Some(channel) = session.channel.lock().take() {
         // Whoever waits for conversations on it stops.
@@ -629,6 +656,7 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
         refusals: Mutex::default(),
         recent: Mutex::default(),
         decided: Mutex::default(),
+        network: crate::net::Exit::new(Vec::new(), Vec::new(), None),
         blobs: Mutex::default(),
     }))
 }

@@ -198,6 +198,7 @@ pub fn masked(
                 failure: Failure::new("cannot_open", format!("it cannot be opened: {e}")),
                 rule: "broker.cannot_open".to_owned(),
                 reasons: vec!["cannot_open".to_owned()],
+                suspend: false,
             }),
         };
         let Some(refusal) = refusal else { continue };
@@ -209,7 +210,7 @@ pub fn masked(
             .advise("use mode = \"mediated\", or a folder without them"));
         }
         if masked.len() < SHOWN {
-            let Refusal { failure, rule, reasons } = &refusal;
+            let Refusal { failure, rule, reasons, .. } = &refusal;
             let shown = for_display(&at, 300);
             session.refused(Refused::new(clock::rfc3339(), "read", &shown, failure, rule, reasons.clone()));
         }
@@ -236,18 +237,10 @@ fn deed(mount: &LiveMount, path: &str, at: &str) -> io::Result<Deed> {
         staged: false,
     };
     Ok(Deed {
-        action: "read",
-        path: at.to_owned(),
-        to: None,
-        origin: None,
-        object,
         file: Some(Arc::new(File::from(file))),
         content: true,
         verbatim: true,
-        change: None,
-        pid: None,
-        entry: "fs",
-        justification: None,
+        ..Deed::on("fs", "read", at.to_owned(), object)
     })
 }
 

@@ -31,6 +31,8 @@ use crate::wire::{AskMode, Failure, Scope};
 const REMEMBERED: usize = 20_000;
 /// Longest resource name shown to a person, in characters.
 const SHOWN: usize = 300;
+/// Longest message to people shown to the one who is asked, in characters.
+const SHOWN_TEXT: usize = 2_000;
 
 /// What kind of thing a resolved path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,6 +96,55 @@ pub struct Deed {
     pub entry: &'static str,
     /// What an elevation request says of itself.
     pub justification: Option<String>,
+    /// What an action on the network is about; `path` then only says it to people.
+    pub outbound: Option<Arc<Outbound>>,
+}
+
+impl Deed {
+    /// An action on an object, and nothing else.
+    #[must_use]
+    pub fn on(entry: &'static str, action: &'static str, path: String, object: Object) -> Self {
+        Self {
+            action,
+            path,
+            to: None,
+            origin: None,
+            object,
+            file: None,
+            content: false,
+            verbatim: false,
+            change: None,
+            pid: None,
+            entry,
+            justification: None,
+            outbound: None,
+        }
+    }
+}
+
+/// The resolved object of an action on the network.
+#[derive(Debug, Clone, Default)]
+pub struct Outbound {
+    /// The canonical name, or the address where there is none.
+    pub host: String,
+    /// 0 for a query of a name.
+    pub port: u16,
+    /// What the connection goes to, pinned.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Of a request.
+    pub method: Option<String>,
+    /// Of a request: decoded and normalised, without its query.
+    pub url_path: Option<String>,
+    /// `input.net`.
+    pub facts: Value,
+    /// In what leaves.
+    pub findings: Vec<Finding>,
+    /// SHA-256 and length of what leaves.
+    pub content: Option<([u8; 32], u64)>,
+    /// What is sent to people, for the one who is asked; never recorded.
+    pub text: Option<String>,
+    /// Something leaves the machine, so that the record has to be on disk before; see [`Authorized::on_disk`].
+    pub leaves: bool,
 }
 
 /// What a request came to.
@@ -111,6 +162,8 @@ pub struct Refusal {
     pub failure: Failure,
     pub rule: String,
     pub reasons: Vec<String>,
+    /// Policy wants the session stopped until the person has looked.
+    pub suspend: bool,
 }
 
 /// Only the pipeline makes these; performers take nothing less.
@@ -122,7 +175,22 @@ pub struct Authorized {
     pub released: Option<Released>,
     pub redacted: bool,
     pub findings: usize,
+    sync: Option<chaperone_audit::SyncTicket>,
     _made_here: MadeHere,
+}
+
+impl Authorized {
+    /// Wait until the intent of something that leaves is on disk. Before that a connection may be made, but nothing of the
+    /// agent's may be sent. Blocks.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: then nothing may be sent.
+    pub fn on_disk(&mut self) -> Result<(), Failure> {
+        match self.sync.take() {
+            Some(ticket) => ticket.wait().map(|_| ()).map_err(|e| crate::records::unwritable(&e)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Nobody else can make one, so nobody else can make an [`Authorized`].
@@ -240,20 +308,7 @@ impl Pipeline {
     /// Whether an action on a path would be denied whatever its content is; nothing is recorded.
     #[must_use]
     pub fn is_denied(&self, session: &Arc<Session>, action: &'static str, path: &str) -> bool {
-        let deed = Deed {
-            action,
-            path: path.to_owned(),
-            to: None,
-            origin: None,
-            object: Object::ABSENT,
-            file: None,
-            content: false,
-            verbatim: false,
-            change: None,
-            pid: None,
-            entry: "fs",
-            justification: None,
-        };
+        let deed = Deed::on("fs", action, path.to_owned(), Object::ABSENT);
         let decided = catch_unwind(AssertUnwindSafe(|| self.policy_on(session, &deed, None, None)));
         !matches!(decided, Ok(Ok(decision)) if decision.effect != Effect::Deny)
     }
@@ -323,15 +378,15 @@ impl Pipeline {
 
     fn capability(&self, session: &Session, deed: &Deed) -> Result<(), Refusal> {
         let now = clock::unix();
+        if let Some(outbound) = &deed.outbound {
+            return crate::grants::permit_outbound(session, &self.ledgers, deed.action, outbound, now)
+                .map_err(uncovered);
+        }
         let mut paths = vec![deed.path.as_str()];
         paths.extend(deed.to.as_deref());
         paths.extend(deed.origin.as_deref());
         for path in paths {
-            crate::grants::permit(session, &self.ledgers, deed.action, path, now).map_err(|f| Refusal {
-                rule: format!("capability.{}", f.code),
-                reasons: vec![f.code.clone()],
-                failure: f,
-            })?;
+            crate::grants::permit(session, &self.ledgers, deed.action, path, now).map_err(uncovered)?;
         }
         Ok(())
     }
@@ -355,7 +410,7 @@ impl Pipeline {
             verbatim: deed.verbatim,
             approved,
         };
-        let rememberable = deed.change.is_none() && deed.origin.is_none();
+        let rememberable = deed.change.is_none() && deed.origin.is_none() && deed.outbound.is_none();
         if rememberable
             && let Some(known) = session.decided.lock().get(&key)
             && known.revision == engine.revision()
@@ -402,7 +457,7 @@ impl Pipeline {
         decision: Arc<Decision>,
         inspected: Option<Arc<Inspected>>,
     ) -> Result<Step, Refusal> {
-        let content = inspected.as_ref().map(|i| i.sha256);
+        let content = content_of(deed, inspected.as_ref());
         if decision.effect == Effect::Ask
             && let Some(standing) = session.standing_answer(deed.action, &deed.path, content)
         {
@@ -473,14 +528,15 @@ impl Pipeline {
             program: program.arguments,
             parents: program.parents,
             recent: session.recent.lock().iter().map(|r| for_display(r, SHOWN)).collect(),
-            findings: inspected.map(|i| i.findings.to_vec()).unwrap_or_default(),
+            findings: findings_of(deed, inspected).to_vec(),
             reasons: decision.reasons.clone(),
             rule: decision.rule.clone(),
             advice: decision.advice.clone(),
-            risk: risk(inspected, decision).to_owned(),
+            risk: risk(findings_of(deed, inspected), decision).to_owned(),
             effect: if decision.effect == Effect::StepUp { "step_up" } else { "ask" }.to_owned(),
             redactable,
             justification: deed.justification.as_ref().map(|j| for_display(j, SHOWN)),
+            text: deed.outbound.as_ref().and_then(|o| o.text.as_deref()).map(|t| for_display(t, SHOWN_TEXT)),
             digest: self.digest(session, deed, inspected, &nonce, expires),
             expires,
         })
@@ -501,6 +557,10 @@ impl Pipeline {
             "dev": deed.object.dev, "ino": deed.object.ino, "size": deed.object.size,
             "mtime_ns": deed.object.mtime_ns.to_string(), "ctime_ns": deed.object.ctime_ns.to_string(),
             "content": inspected.map(|i| hex::encode(i.sha256)), "change": deed.change,
+            "outbound": deed.outbound.as_ref().map(|o| json!({
+                "host": o.host, "port": o.port, "addresses": o.addresses, "method": o.method, "path": o.url_path,
+                "content": o.content.map(|(sha256, _)| hex::encode(sha256)), "facts": o.facts,
+            })),
             "policy": self.policy.current().revision(), "capability": capability,
             "nonce": hex::encode(nonce), "expires": expires,
         });
@@ -529,6 +589,7 @@ impl Pipeline {
                 failure: Failure::new("person_denied", format!("the person said no{told}")),
                 rule: ask.rule.clone(),
                 reasons: vec!["person_denied".into()],
+                suspend: false,
             });
         };
         // Everything that was shown must still hold: the person may have thought for a minute.
@@ -555,7 +616,7 @@ impl Pipeline {
                 resource: deed.path.clone(),
                 redact: *redact,
                 approval,
-                content: inspected.map(|i| i.sha256),
+                content: content_of(deed, inspected),
                 until: None,
             },
             *scope,
@@ -592,8 +653,8 @@ impl Pipeline {
             (None, true) => return Err(internal()),
             (None, false) => None,
         };
-        let findings = inspected.map_or(0, |i| i.findings.len());
-        let intent = self
+        let findings = findings_of(deed, inspected.map(AsRef::as_ref)).len();
+        let (intent, sync) = self
             .records
             .intent(
                 session,
@@ -603,12 +664,15 @@ impl Pipeline {
                     approval: by.map(|b| b.approval.as_str()),
                     inspected: inspected.map(AsRef::as_ref),
                     redacted: must_redact,
-                    content: released.as_ref().map(|r| (r.version, r.len)),
+                    content: released
+                        .as_ref()
+                        .map(|r| (r.version, r.len))
+                        .or_else(|| deed.outbound.as_ref().and_then(|o| o.content)),
                 },
             )
             .map_err(plain)?;
         session.touched(&format!("{} {}", deed.action, deed.path));
-        Ok(Authorized { intent, released, redacted: must_redact, findings, _made_here: MadeHere })
+        Ok(Authorized { intent, released, redacted: must_redact, findings, sync, _made_here: MadeHere })
     }
 
     // ---- refusals
@@ -625,12 +689,18 @@ impl Pipeline {
         );
         let (count, hammers) = session.refused(shown);
         self.records.refused(session, deed, &refusal, count);
-        if hammers && *session.state.read() == State::Running {
-            crate::lifecycle::suspend(
-                session,
-                &self.records,
-                ("broker.hammering", "the same refusal twenty times within a minute"),
-            );
+        // Programs try names and hosts again and again by themselves; the network has a limit of its own, in policy.
+        let why = if refusal.suspend {
+            Some((refusal.rule.as_str(), "policy stops a session that goes on like this"))
+        } else if hammers && deed.outbound.is_none() {
+            Some(("broker.hammering", "the same refusal twenty times within a minute"))
+        } else {
+            None
+        };
+        if let Some(why) = why
+            && *session.state.read() == State::Running
+        {
+            crate::lifecycle::suspend(session, &self.records, why);
         }
         refusal
     }
@@ -688,7 +758,7 @@ fn policy_input(
         "content": deed.content,
         "verbatim": deed.verbatim,
         "inspected": inspected.is_some(),
-        "risk": risk_of(inspected.map(AsRef::as_ref)),
+        "risk": risk_of(findings_of(deed, inspected.map(AsRef::as_ref))),
         "time": clock::unix(),
     });
     if let Value::Object(map) = &mut input {
@@ -700,6 +770,20 @@ fn policy_input(
         }
         if let Some(change) = &deed.change {
             map.insert("change".into(), change.clone());
+        }
+        if let Some(outbound) = &deed.outbound {
+            map.insert("host".into(), json!(outbound.host));
+            map.insert("port".into(), json!(outbound.port));
+            map.insert("net".into(), outbound.facts.clone());
+            map.insert("findings".into(), crate::inspection::for_policy(&outbound.findings));
+            if let (Some(method), Some(path)) = (&outbound.method, &outbound.url_path) {
+                map.insert("method".into(), json!(method));
+                let scheme = if outbound.facts["tls"] == true { "https" } else { "http" };
+                map.insert(
+                    "url".into(),
+                    json!(format!("{scheme}://{}:{}{path}", outbound.host, outbound.port)),
+                );
+            }
         }
         if let Some(redact) = approved {
             map.insert("approved".into(), json!({ "effect": "ask", "redact": redact }));
@@ -720,9 +804,22 @@ fn demands_redaction(decision: &Decision) -> bool {
     decision.effect == Effect::Allow && may_redact(decision)
 }
 
-fn risk_of(inspected: Option<&Inspected>) -> &'static str {
-    let severity =
-        |s: &str| inspected.is_some_and(|i| i.findings.iter().any(|f: &Finding| f.severity.as_str() == s));
+/// What is known of the content of a request: of the file, or of what leaves.
+fn findings_of<'a>(deed: &'a Deed, inspected: Option<&'a Inspected>) -> &'a [Finding] {
+    match (inspected, &deed.outbound) {
+        (Some(inspected), _) => &inspected.findings,
+        (None, Some(outbound)) => &outbound.findings,
+        (None, None) => &[],
+    }
+}
+
+fn content_of(deed: &Deed, inspected: Option<&Arc<Inspected>>) -> Option<[u8; 32]> {
+    let leaves = || deed.outbound.as_ref().and_then(|o| o.content).map(|(sha256, _)| sha256);
+    inspected.map(|i| i.sha256).or_else(leaves)
+}
+
+fn risk_of(findings: &[Finding]) -> &'static str {
+    let severity = |s: &str| findings.iter().any(|f| f.severity.as_str() == s);
     if severity("high") || severity("critical") {
         "high"
     } else if severity("medium") {
@@ -732,8 +829,8 @@ fn risk_of(inspected: Option<&Inspected>) -> &'static str {
     }
 }
 
-fn risk(inspected: Option<&Inspected>, decision: &Decision) -> &'static str {
-    match (risk_of(inspected), decision.effect) {
+fn risk(findings: &[Finding], decision: &Decision) -> &'static str {
+    match (risk_of(findings), decision.effect) {
         ("low", Effect::StepUp) => "high",
         ("low", Effect::Ask) => "medium",
         (known, _) => known,
@@ -744,7 +841,8 @@ fn denied(decision: &Decision) -> Refusal {
     let code = decision.reasons.first().cloned().unwrap_or_else(|| "denied".into());
     let mut failure = Failure::new(&code, format!("policy denies this: {}", decision.reasons.join(", ")));
     failure.advice.clone_from(&decision.advice);
-    Refusal { failure, rule: decision.rule.clone(), reasons: decision.reasons.clone() }
+    let suspend = decision.obligations.iter().any(|o| o.kind == "suspend");
+    Refusal { failure, rule: decision.rule.clone(), reasons: decision.reasons.clone(), suspend }
 }
 
 fn unanswered(code: &str, message: &str, decision: &Decision) -> Refusal {
@@ -752,11 +850,25 @@ fn unanswered(code: &str, message: &str, decision: &Decision) -> Refusal {
     failure.advice.clone_from(&decision.advice);
     let mut reasons = vec![code.to_owned()];
     reasons.extend(decision.reasons.iter().cloned());
-    Refusal { failure, rule: decision.rule.clone(), reasons }
+    Refusal { failure, rule: decision.rule.clone(), reasons, suspend: false }
 }
 
-fn plain(failure: Failure) -> Refusal {
-    Refusal { rule: format!("broker.{}", failure.code), reasons: vec![failure.code.clone()], failure }
+fn uncovered(failure: Failure) -> Refusal {
+    Refusal {
+        rule: format!("capability.{}", failure.code),
+        reasons: vec![failure.code.clone()],
+        failure,
+        suspend: false,
+    }
+}
+
+pub(crate) fn plain(failure: Failure) -> Refusal {
+    Refusal {
+        rule: format!("broker.{}", failure.code),
+        reasons: vec![failure.code.clone()],
+        failure,
+        suspend: false,
+    }
 }
 
 fn internal() -> Refusal {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use chaperone_egress::Rule;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -75,9 +76,9 @@ pub enum Mode {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// Hosts that may be reached. The exit does not exist yet: a profile that names hosts is refused.
+    /// Hosts that may be reached, and how.
     #[serde(default)]
-    pub allow: Vec<serde_json::Value>,
+    pub allow: Vec<Rule>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -240,9 +241,21 @@ impl Profile {
                 }
             }
         }
-        if !self.network.allow.is_empty() {
-            return invalid("network.allow names hosts, but this version has no network exit: a cell has no network; remove the hosts".into());
+        for rule in &self.network.allow {
+            if rule.inject.is_some() {
+                return invalid(format!(
+                    "network.allow: {}: inject: this version adds no credentials to requests; pass the agent's own key in [environment]",
+                    rule.host()
+                ));
+            }
+            if rule.needs_requests() {
+                return invalid(format!(
+                    "network.allow: {}: inspect, methods and paths need a look into requests, which this version does not have yet",
+                    rule.host()
+                ));
+            }
         }
+        self.limits.upload().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
         self.limits.bytes().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
         self.limits.seconds().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
         self.limits.cpu_percent().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
@@ -259,6 +272,17 @@ impl Limits {
         self.memory
             .as_deref()
             .map(|t| bytes(t).ok_or_else(|| format!("limits.memory {t:?}: write it like \"2GiB\"")))
+            .transpose()
+    }
+
+    /// The limit of what leaves, in bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn upload(&self) -> Result<Option<u64>, String> {
+        self.upload_bytes
+            .as_deref()
+            .map(|t| bytes(t).ok_or_else(|| format!("limits.upload_bytes {t:?}: write it like \"10MiB\"")))
             .transpose()
     }
 
@@ -392,9 +416,21 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_refused_while_there_is_no_exit() {
-        let text = "name = \"x\"\n[network]\nallow = [{ host = \"example.com\" }]\n";
-        assert!(Profile::parse(text, "x.toml").unwrap_err().to_string().contains("no network exit"));
+    fn a_rule_of_the_network_that_cannot_be_meant_is_refused() {
+        let read = |rule: &str| {
+            Profile::parse(&format!("name = \"x\"\n[network]\nallow = [{rule}]\n"), "x.toml")
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(read("{ host = \"example.com\", ports = [443] }").unwrap().network.allow.len(), 1);
+        for (rule, said) in [
+            ("{ host = \"*.com\" }", "public suffix"),
+            ("{ host = \"example.com\", inject = \"key\" }", "adds no credentials"),
+            ("{ host = \"example.com\", prots = [443] }", "did you mean `ports`"),
+            ("{ ports = [443] }", "missing field `host`"),
+        ] {
+            let error = read(rule).unwrap_err();
+            assert!(error.starts_with("x.toml") && error.contains(said), "{error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chaperone_audit::{Durability, Entry, Log, Phase, Severity, Source, class_uid as class};
+use chaperone_audit::{Durability, Entry, Log, Phase, Severity, Source, SyncTicket, class_uid as class};
 use chaperone_inspect::Finding;
 use chaperone_policy::Decision;
 use chaperone_vault::SignedApproval;
@@ -15,7 +15,7 @@ use crate::bus::Bus;
 use crate::clock;
 use crate::inspection::Inspected;
 use crate::keys::Vault;
-use crate::pipeline::{Deed, Done, Refusal};
+use crate::pipeline::{Deed, Done, Outbound, Refusal};
 use crate::session::Session;
 use crate::technique;
 use crate::wire::Failure;
@@ -62,19 +62,19 @@ impl Records {
         &self.log
     }
 
-    /// Record what is about to be done. Reads, lists and staged changes are in the log file when this returns;
-    /// what changes or leaves something is on disk.
+    /// Record what is about to be done. Reads, lists and staged changes are in the log file when this returns; what
+    /// changes something is on disk. What leaves the machine comes with a ticket to wait for before it does.
     ///
     /// # Errors
     /// `audit_unavailable`: then nothing may be done.
-    pub fn intent(&self, session: &Session, note: &Note<'_>) -> Result<u64, Failure> {
+    pub fn intent(&self, session: &Session, note: &Note<'_>) -> Result<(u64, Option<SyncTicket>), Failure> {
         let deed = note.deed;
         let mut entry = self.about(session, Phase::Intent, deed.action, "allow");
         entry.resource = shown(deed);
         entry.rule = Some(note.decision.rule.clone());
         entry.reasons.clone_from(&note.decision.reasons);
         entry.approval = note.approval.map(str::to_owned);
-        entry.class_uid = if deed.entry == "rpc" { class::API } else { class::FILE };
+        entry.class_uid = class_of(deed);
         let content = match note.content {
             Some((sha256, bytes)) => {
                 Some(ContentPayload { bytes, fingerprint: self.vault.fingerprint(&sha256)? })
@@ -94,9 +94,16 @@ impl Records {
             content,
             findings: note.inspected.map(|i| &*i.findings),
             change: deed.change.as_ref(),
+            outbound: deed.outbound.as_deref().map(OutboundPayload::of),
         };
-        let durability = if deed.action == "commit" { Durability::Synced } else { Durability::Logged };
-        let seq = self.append_text(entry, &payload, durability)?;
+        let text = serde_json::to_vec(&payload).map_err(|e| unwritable(&e))?;
+        let (seq, ticket) = if deed.outbound.as_ref().is_some_and(|o| o.leaves) {
+            let ticket = self.log.append_async_sync(entry, Some(&text)).map_err(|e| unwritable(&e))?;
+            (ticket.seq, Some(ticket))
+        } else {
+            let durability = if deed.action == "commit" { Durability::Synced } else { Durability::Logged };
+            (self.log.append_json(entry, Some(&text), durability).map_err(|e| unwritable(&e))?, None)
+        };
         let kind = if note.redacted { "redacted" } else { "allowed" };
         if self.bus.wants_routine() {
             self.tell_all(
@@ -105,7 +112,7 @@ impl Records {
                 json!({ "kind": kind, "action": deed.action, "resource": shown(deed) }),
             );
         }
-        Ok(seq)
+        Ok((seq, ticket))
     }
 
     /// Record how it ended.
@@ -117,7 +124,12 @@ impl Records {
             self.about(session, Phase::Outcome, done.action, if done.ok { "allow" } else { "failed" });
         entry.intent = Some(done.intent);
         entry.resource = for_display(done.path, 1024);
-        entry.class_uid = class::FILE;
+        entry.class_uid = match done.action {
+            "connect" | "publish" => class::NETWORK,
+            "request" => class::HTTP,
+            "resolve" => class::DNS,
+            _ => class::FILE,
+        };
         let payload = OutcomePayload { bytes: done.bytes, detail: done.detail.as_ref() };
         self.append_text(entry, &payload, Durability::Logged).map(|_| ())
     }
@@ -134,7 +146,8 @@ impl Records {
         entry.reasons.clone_from(&ask.reasons);
         entry.approval = Some(ask.id.clone());
         entry.severity = severity(&ask.risk);
-        self.append(entry, Some(&json!({ "ask": ask })), Durability::Logged)?;
+        let recorded = Ask { text: None, ..ask.clone() };
+        self.append(entry, Some(&json!({ "ask": recorded })), Durability::Logged)?;
         self.tell(session, || {
             json!({ "kind": "asked", "id": ask.id, "action": ask.action, "resource": ask.resource,
                     "reasons": ask.reasons, "findings": ask.findings, "ask": ask })
@@ -176,12 +189,13 @@ impl Records {
         entry.resource = shown(deed);
         entry.rule = Some(refusal.rule.clone());
         entry.reasons.clone_from(&refusal.reasons);
-        entry.class_uid = if deed.entry == "rpc" { class::API } else { class::FILE };
+        entry.class_uid = class_of(deed);
         entry.severity = if serious { Severity::High } else { Severity::Medium };
         let about = deed.to.as_deref().unwrap_or(&deed.path);
         let technique = technique::of_refusal(deed.action, &refusal.rule, &refusal.reasons, about);
         entry.technique = technique.map(str::to_owned);
-        let payload = json!({ "entry": deed.entry, "count": count, "message": refusal.failure.message, "pid": deed.pid });
+        let payload = json!({ "entry": deed.entry, "count": count, "message": refusal.failure.message, "pid": deed.pid,
+                              "outbound": deed.outbound.as_deref().map(OutboundPayload::of) });
         let written = self.append(entry, Some(&payload), Durability::Logged);
         self.tell(session, || {
             json!({ "kind": "refused", "action": deed.action, "resource": shown(deed), "reasons": refusal.reasons,
@@ -247,6 +261,23 @@ impl Records {
             &reasons,
             Some(technique::of_call(refusal.call)),
         );
+    }
+
+    /// Packets that the cell's network rules refused.
+    pub fn packet(&self, session: &Session, to: &str, count: u64, raise: bool) {
+        let advice = "only TCP and DNS leave a cell; programs fall back to them";
+        self.note_refusal(session, "connect", to, "cell.packet", advice);
+        let reasons = vec!["refused_packet".to_owned(), format!("count {count}")];
+        if raise {
+            return self.alert(session, "connect", to, "cell.packet", &reasons, Some("T1095"));
+        }
+        let mut entry = self.about(session, Phase::Outcome, "connect", "deny");
+        entry.resource = for_display(to, 1024);
+        entry.rule = Some("cell.packet".to_owned());
+        entry.reasons = reasons;
+        entry.class_uid = class::NETWORK;
+        // It was refused by the kernel; a log that cannot be written denies whatever comes next.
+        self.append(entry, None, Durability::Logged).ok();
     }
 
     /// Keep a refusal of the cell itself for `why`.
@@ -360,7 +391,18 @@ impl Records {
     }
 }
 
-fn unwritable(error: &dyn std::error::Error) -> Failure {
+/// The class of the event (OCSF) that a request is.
+fn class_of(deed: &Deed) -> u32 {
+    match (deed.action, deed.entry) {
+        ("resolve", _) => class::DNS,
+        ("connect" | "publish", _) => class::NETWORK,
+        ("request", _) => class::HTTP,
+        (_, "rpc") => class::API,
+        _ => class::FILE,
+    }
+}
+
+pub(crate) fn unwritable(error: &dyn std::error::Error) -> Failure {
     Failure::new("audit_unavailable", format!("the audit log cannot be written: {error}"))
         .advise("nothing is allowed until it can; see chaperone doctor")
 }
@@ -380,6 +422,34 @@ struct IntentPayload<'a> {
     content: Option<ContentPayload>,
     findings: Option<&'a [Finding]>,
     change: Option<&'a Value>,
+    outbound: Option<OutboundPayload<'a>>,
+}
+
+/// What an action on the network was about. What leaves is known by its length and fingerprint alone.
+#[derive(Serialize)]
+struct OutboundPayload<'a> {
+    host: &'a str,
+    port: u16,
+    addresses: &'a [std::net::IpAddr],
+    method: Option<&'a str>,
+    url_path: Option<&'a str>,
+    facts: &'a Value,
+    findings: &'a [Finding],
+}
+
+impl<'a> OutboundPayload<'a> {
+    fn of(outbound: &'a Outbound) -> Self {
+        Self {
+            host: &outbound.host,
+            port: outbound.port,
+            addresses: &outbound.addresses,
+            method: outbound.method.as_deref(),
+            // A path that carries something is not written down.
+            url_path: outbound.url_path.as_deref().filter(|_| outbound.findings.is_empty()),
+            facts: &outbound.facts,
+            findings: &outbound.findings,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -214,9 +214,9 @@ impl Connection {
                 self.attached = broker.sessions.read().get(&opened.session).cloned();
                 Ok(json!(opened))
             }
-            Request::Attach { session, init_pid, enforced } => {
+            Request::Attach { session, init_pid, network, enforced } => {
                 let session = broker.find(&session)?;
-                lifecycle::attach(broker, &session, init_pid, &enforced, fds)?;
+                lifecycle::attach(broker, &session, (init_pid, network), &enforced, fds)?;
                 Ok(json!({}))
             }
             Request::AttachOutside { session } => {

@@ -160,6 +160,8 @@ pub struct Session {
     pub recent: Mutex<VecDeque<String>>,
     /// Decisions that hold until policy, answers or the object change.
     pub decided: Mutex<HashMap<crate::pipeline::DecisionKey, crate::pipeline::Decided>>,
+    /// What it may reach, and its way out.
+    pub network: crate::net::Exit,
     /// Staged blobs by content hash, for `save_workbook`.
     pub blobs: Mutex<HashMap<String, Arc<File>>>,
 }

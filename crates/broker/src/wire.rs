@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// Largest frame. Protects the broker's memory; a diff beyond it is cut by its producer.
 pub const MAX_FRAME: usize = 32 << 20;
 /// Most descriptors with one frame (an attach carries the cell's control, channel and mount descriptors).
-pub const MAX_FDS: usize = 16;
+pub const MAX_FDS: usize = 32;
 
 /// How an ask is answered when nobody is there to do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -47,6 +47,12 @@ pub struct OpenSession {
     pub in_cell: bool,
     pub ask: AskMode,
     pub ask_timeout_s: u64,
+    /// Hosts that may be reached besides those of the profile: `HOST` or `HOST:PORT`.
+    #[serde(default)]
+    pub allow_hosts: Vec<String>,
+    /// Ports of the cell to show on the person's loopback.
+    #[serde(default)]
+    pub publish: Vec<u16>,
     /// The caller's environment, of which only what the profile allows is passed on.
     pub environment: BTreeMap<String, String>,
 }
@@ -121,10 +127,13 @@ pub enum Request {
     /// Who is there.
     Status,
     OpenSession(Box<OpenSession>),
-    /// Hand over a launched cell: fds are control, channel, then one per mediated mount in the plan's order.
+    /// Hand over a launched cell: fds are control, channel, one for each mediated mount in the plan's order, then those of
+    /// the network exit.
     Attach {
         session: String,
         init_pid: u32,
+        /// What the network's descriptors are, when there are any.
+        network: Option<chaperone_cell::NetworkKind>,
         enforced: serde_json::Value,
     },
     /// An agent outside of a cell (an MCP client on the host): its channel is the person's own socket.

@@ -100,8 +100,14 @@ impl PermissionClaim {
         Self { path: Some(pattern.into()), ..Self::new(action) }
     }
 
-    pub fn connect(host: impl Into<String>, port: u16) -> Self {
-        Self { host: Some(host.into()), port: Some(port), ..Self::new(Action::Connect) }
+    /// To a host, or `*` for all that policy allows; without a port, to every one.
+    pub fn connect(host: impl Into<String>, port: Option<u16>) -> Self {
+        Self { host: Some(host.into()), port, ..Self::new(Action::Connect) }
+    }
+
+    /// As [`Self::connect`], for HTTP requests of every method and path.
+    pub fn request(host: impl Into<String>, port: Option<u16>) -> Self {
+        Self { host: Some(host.into()), port, ..Self::new(Action::Request) }
     }
 
     pub fn resolve(host: impl Into<String>) -> Self {
@@ -181,9 +187,9 @@ pub struct Permission {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
     Path(PathPattern),
-    Endpoint { host: HostPattern, port: u16 },
+    Endpoint { host: HostPattern, port: Option<u16> },
     Host(HostPattern),
-    Request { host: HostPattern, port: u16, method: Option<String>, path: Option<PathPattern> },
+    Request { host: HostPattern, port: Option<u16>, method: Option<String>, path: Option<PathPattern> },
     Port(u16),
     Key(Segment),
     Tool(Segment),
@@ -212,13 +218,13 @@ impl Permission {
                 None,
                 None,
             ) => Scope::Path(path_pattern(path)?),
-            (Action::Connect, None, Some(host), Some(port), None, None, None, None) => {
+            (Action::Connect, None, Some(host), port, None, None, None, None) => {
                 Scope::Endpoint { host: HostPattern::parse(host)?, port: *port }
             }
             (Action::Resolve, None, Some(host), None, None, None, None, None) => {
                 Scope::Host(HostPattern::parse(host)?)
             }
-            (Action::Request, path, Some(host), Some(port), method, None, None, None) => Scope::Request {
+            (Action::Request, path, Some(host), port, method, None, None, None) => Scope::Request {
                 host: HostPattern::parse(host)?,
                 port: *port,
                 method: method.as_deref().map(http_method).transpose()?,
@@ -251,14 +257,14 @@ impl Permission {
         match (&self.scope, target) {
             (Scope::Path(pattern), Target::Path(path)) => pattern.matches(path),
             (Scope::Endpoint { host, port }, Target::Endpoint { host: wanted, port: wanted_port }) => {
-                port == wanted_port && host.matches(wanted)
+                port.is_none_or(|p| p == *wanted_port) && host.matches(wanted)
             }
             (Scope::Host(host), Target::Host(wanted)) => host.matches(wanted),
             (
                 Scope::Request { host, port, method, path },
                 Target::Request { host: wanted, port: wanted_port, method: wanted_method, path: wanted_path },
             ) => {
-                port == wanted_port
+                port.is_none_or(|p| p == *wanted_port)
                     && host.matches(wanted)
                     && method.as_ref().is_none_or(|method| method == wanted_method)
                     && path.as_ref().is_none_or(|path| path.matches(wanted_path))
@@ -285,14 +291,14 @@ impl Permission {
         match (&self.scope, &other.scope) {
             (Scope::Path(wide), Scope::Path(narrow)) => wide.covers(narrow),
             (Scope::Endpoint { host, port }, Scope::Endpoint { host: narrow, port: narrow_port }) => {
-                port == narrow_port && host.covers(narrow)
+                (port.is_none() || port == narrow_port) && host.covers(narrow)
             }
             (Scope::Host(host), Scope::Host(narrow)) => host.covers(narrow),
             (
                 Scope::Request { host, port, method, path },
                 Scope::Request { host: narrow, port: narrow_port, method: narrow_method, path: narrow_path },
             ) => {
-                port == narrow_port
+                (port.is_none() || port == narrow_port)
                     && host.covers(narrow)
                     && (method.is_none() || method == narrow_method)
                     && within(path.as_ref(), narrow_path.as_ref(), PathPattern::covers)
@@ -319,9 +325,10 @@ fn within<T>(wide: Option<&T>, narrow: Option<&T>, covers: impl Fn(&T, &T) -> bo
     }
 }
 
-/// A host, or `*.suffix` for every name below the suffix (not the suffix itself).
+/// A host, `*.suffix` for every name below the suffix (not the suffix itself), or `*` for every host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum HostPattern {
+    Any,
     Exact(String),
     /// With its leading dot.
     Below(String),
@@ -329,6 +336,9 @@ enum HostPattern {
 
 impl HostPattern {
     fn parse(text: &str) -> Result<Self, Rejection> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
         let (host, below) = match text.strip_prefix("*.") {
             Some(suffix) => (suffix, true),
             None => (text, false),
@@ -341,6 +351,7 @@ impl HostPattern {
 
     fn matches(&self, host: &str) -> bool {
         match self {
+            Self::Any => true,
             Self::Exact(exact) => exact == host,
             Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
         }
@@ -348,6 +359,8 @@ impl HostPattern {
 
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
+            (Self::Any, _) => true,
+            (_, Self::Any) => false,
             (_, Self::Exact(host)) => self.matches(host),
             (Self::Below(wide), Self::Below(narrow)) => narrow.ends_with(wide.as_str()),
             (Self::Exact(_), Self::Below(_)) => false,
@@ -411,17 +424,28 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_matched_by_host_and_port() {
-        let api = compiled(PermissionClaim::connect("api.example.com", 443));
+        let api = compiled(PermissionClaim::connect("api.example.com", Some(443)));
         assert!(api.permits(Action::Connect, &Target::Endpoint { host: "api.example.com", port: 443 }));
         assert!(!api.permits(Action::Connect, &Target::Endpoint { host: "api.example.com", port: 80 }));
         assert!(!api.permits(Action::Connect, &Target::Endpoint { host: "evil.example.com", port: 443 }));
         assert!(!api.permits(Action::Connect, &Target::Host("api.example.com")));
-        let below = compiled(PermissionClaim::connect("*.example.com", 443));
+        let below = compiled(PermissionClaim::connect("*.example.com", Some(443)));
         assert!(below.permits(Action::Connect, &Target::Endpoint { host: "a.b.example.com", port: 443 }));
         assert!(!below.permits(Action::Connect, &Target::Endpoint { host: "example.com", port: 443 }));
         assert!(!below.permits(Action::Connect, &Target::Endpoint { host: "badexample.com", port: 443 }));
         assert!(below.covers(&api));
         assert!(!api.covers(&below));
+    }
+
+    #[test]
+    fn every_host_or_port_covers_one_and_not_the_other_way_round() {
+        let all = compiled(PermissionClaim::connect("*", None));
+        let api = compiled(PermissionClaim::connect("api.example.com", Some(443)));
+        assert!(all.permits(Action::Connect, &Target::Endpoint { host: "a.example", port: 22 }));
+        assert!(all.permits(Action::Connect, &Target::Endpoint { host: "192.0.2.1", port: 22 }));
+        assert!(all.covers(&api) && !api.covers(&all));
+        let some = compiled(PermissionClaim::connect("api.example.com", None));
+        assert!(some.covers(&api) && !api.covers(&some) && all.covers(&some));
     }
 
     #[test]
@@ -453,7 +477,7 @@ mod tests {
         assert!(Permission::compile(&claim).is_err());
         assert!(Permission::compile(&PermissionClaim::path(Action::Connect, "/a")).is_err());
         assert!(
-            Permission::compile(&PermissionClaim { host: None, ..PermissionClaim::connect("a.b", 1) })
+            Permission::compile(&PermissionClaim { host: None, ..PermissionClaim::connect("a.b", Some(1)) })
                 .is_err()
         );
         assert!(Permission::compile(&PermissionClaim::tool("a\u{7}b")).is_err());

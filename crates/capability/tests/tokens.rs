@@ -99,10 +99,11 @@ fn a_token_lives_an_hour_unless_asked_and_twelve_at_most() {
 #[test]
 fn a_holder_narrows_its_token_without_the_issuer() {
     let office = office();
-    let root = office.root(vec![read("/w/**"), PermissionClaim::connect("*.example.com", 443)], Some(5));
+    let root =
+        office.root(vec![read("/w/**"), PermissionClaim::connect("*.example.com", Some(443))], Some(5));
     let narrowing = Narrowing {
         sub: Some("sub-agent".into()),
-        permissions: vec![read("/w/a/*"), PermissionClaim::connect("api.example.com", 443)],
+        permissions: vec![read("/w/a/*"), PermissionClaim::connect("api.example.com", Some(443))],
         exp: Some(NOW + 60),
         uses: Some(2),
     };

@@ -128,7 +128,10 @@ fn answer(ends: NetworkEnds) {
         });
     }
     std::thread::spawn(move || {
-        while let Ok(packets) = refused_packets(&refused) {
+        use rustix::event::{PollFd, PollFlags, poll};
+        while poll(&mut [PollFd::new(&refused, PollFlags::IN)], None).is_ok()
+            && let Ok(packets) = refused_packets(&refused)
+        {
             for packet in packets {
                 eprintln!("{{\"packet\":\"{} {}\"}}", packet.protocol, packet.to);
             }

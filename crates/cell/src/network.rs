@@ -9,8 +9,8 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use chaperone_sys::Forked;
@@ -237,11 +237,11 @@ fn family(loopback: IpAddr) -> io::Result<FamilyEnds> {
 ///
 /// # Errors
 /// `InvalidInput` when it was for that socket itself: nobody in a cell has a reason to know of it.
-pub fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr> {
-    let local = stream.local_addr()?;
+pub fn original_destination(stream: impl AsFd) -> io::Result<SocketAddr> {
+    let local = SocketAddr::try_from(rustix::net::getsockname(&stream)?)?;
     let to = match local {
-        SocketAddr::V4(_) => SocketAddr::V4(rustix::net::sockopt::ip_original_dst(stream)?),
-        SocketAddr::V6(_) => SocketAddr::V6(rustix::net::sockopt::ipv6_original_dst(stream)?),
+        SocketAddr::V4(_) => SocketAddr::V4(rustix::net::sockopt::ip_original_dst(&stream)?),
+        SocketAddr::V6(_) => SocketAddr::V6(rustix::net::sockopt::ipv6_original_dst(&stream)?),
     };
     if to == local {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a connection to the way out itself"));
@@ -253,9 +253,9 @@ pub fn original_destination(stream: &TcpStream) -> io::Result<SocketAddr> {
 ///
 /// # Errors
 /// When the descriptor is broken.
-pub fn refused_packets(told: &OwnedFd) -> io::Result<Vec<RefusedPacket>> {
+pub fn refused_packets(told: impl AsFd) -> io::Result<Vec<RefusedPacket>> {
     let mut bytes = vec![0u8; 65_536];
-    let got = match rustix::net::recv(told, &mut bytes[..], RecvFlags::empty()) {
+    let got = match rustix::net::recv(told, &mut bytes[..], RecvFlags::DONTWAIT) {
         Ok((got, _)) => got,
         // More were refused than were looked at in time.
         Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {

@@ -133,6 +133,12 @@ pub struct Run {
     /// How long an ask waits, e.g. 50s or 5m
     #[arg(long, default_value = "50s")]
     pub ask_timeout: String,
+    /// Let it reach a host, as HOST or HOST:PORT [default ports: 80 and 443]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_host: Vec<String>,
+    /// Show a port that it serves on your own loopback
+    #[arg(long, value_name = "PORT")]
+    pub publish: Vec<u16>,
     /// Write the cause of the end as JSON
     #[arg(long)]
     pub status_file: Option<PathBuf>,

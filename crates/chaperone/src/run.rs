@@ -11,8 +11,8 @@ use chaperone_broker::profile;
 use chaperone_broker::wire::{AskMode, OpenSession, Opened, PlanMountKind, Reply, Request, Scope};
 use chaperone_cell::terminal::{Filter, Raw, Stopped, relay};
 use chaperone_cell::{
-    BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Network, Plan, Terminal, default_decoys,
-    launch,
+    BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Network, NetworkEnds, Plan, Terminal,
+    default_decoys, launch,
 };
 use serde_json::{Value, json};
 
@@ -71,10 +71,16 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         in_cell: true,
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
+        allow_hosts: args.allow_host.clone(),
+        publish: args.publish.clone(),
         environment: environment(),
     };
     let answer = broker.ask(&Request::OpenSession(Box::new(asked))).map_err(|r| {
-        let code = if r.code.as_deref().is_some_and(|c| c.starts_with("workspace_") || c == "bad_profile") {
+        let code = if r
+            .code
+            .as_deref()
+            .is_some_and(|c| c.starts_with("workspace_") || c == "bad_profile" || c == "bad_host")
+        {
             SETUP
         } else {
             REFUSED
@@ -141,9 +147,11 @@ fn required(opened: &Opened, cell: &Launched) -> Result<(), Report> {
 fn hand_over(broker: &Broker, opened: &Opened, cell: &Launched, ends: BrokerEnds) -> Result<(), Report> {
     let mut fds: Vec<BorrowedFd<'_>> = vec![ends.control.as_fd(), ends.channel.as_fd()];
     fds.extend(ends.fuse.iter().map(|(_, fd)| fd.as_fd()));
+    fds.extend(ends.network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
     let attach = Request::Attach {
         session: opened.session.clone(),
         init_pid: u32::try_from(cell.init_pid).map_err(Report::of)?,
+        network: ends.network.as_ref().map(NetworkEnds::kind),
         enforced: json!(cell.enforced),
     };
     broker.ask_with(&attach, &fds).map(|_| ())
@@ -210,8 +218,7 @@ fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal
             cpu_percent: opened.cpu_percent,
             seconds: opened.seconds,
         },
-        // The way out leads to a broker that does not serve it yet.
-        network: Network::None,
+        network: Network::Captured,
         terminal,
         debug: opened.debug,
         self_exe: std::env::current_exe().map_err(Report::of)?,
@@ -392,6 +399,8 @@ pub fn outside_agent(args: &Mcp, carry: fn(UnixStream) -> Result<(), Report>) ->
         in_cell: false,
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
+        allow_hosts: Vec::new(),
+        publish: Vec::new(),
         environment: BTreeMap::new(),
     };
     let opened: Opened =

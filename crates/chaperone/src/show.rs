@@ -55,6 +55,9 @@ pub fn event(event: &Value) -> Option<String> {
         "allowed" if action == "read" => format!("read      {resource}"),
         "allowed" if action == "list" => format!("listed    {resource}"),
         "allowed" if action == "commit" => format!("committed {resource}"),
+        "allowed" if matches!(action, "resolve" | "connect" | "request" | "publish") => {
+            format!("network   {action} {resource}")
+        }
         "allowed" => format!("staged    {action} {resource}"),
         "alert" => format!("ALERT     {action} {resource} ({reasons})"),
         "suspended" => format!("suspended {reasons}"),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use crate::address::class;
 use crate::allow_rule::{HostPattern, Rule};
 use crate::host::Host;
 
@@ -45,6 +46,24 @@ impl AllowSet {
     /// The rules of a host and a port, the most specific host first, then in the order in which they were given.
     pub fn of_host<'a>(&'a self, host: &Host, port: u16) -> impl Iterator<Item = &'a Rule> + use<'a> {
         self.candidates(host).filter(move |rule| rule.has_port(port))
+    }
+
+    /// The rules of a host on any port, in the same order.
+    pub fn rules_of<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Rule> + use<'a> {
+        self.candidates(host)
+    }
+
+    /// Whether a rule names an address that is not everybody's: by itself, or by a network of nothing but its kind. A rule for
+    /// the whole Internet does not name the machine next door.
+    pub fn names_address(&self, ip: IpAddr, port: u16) -> bool {
+        self.of_host(&Host::Address(ip), port).any(|rule| match rule.host() {
+            HostPattern::Network(first, prefix) => {
+                let last = HostPattern::last(*first, *prefix);
+                let kind = class(ip);
+                *first == last || (!kind.is_public() && class(*first) == kind && class(last) == kind)
+            }
+            _ => false,
+        })
     }
 
     /// Whether any rule names the host, on whatever port: its name may be resolved. A name that nobody may connect to is
@@ -96,6 +115,21 @@ mod tests {
 
     fn host(text: &str) -> Host {
         Host::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_address_is_named_only_by_a_rule_of_its_kind() {
+        let named = |rule: &str, ip: &str| {
+            AllowSet::new(vec![Rule::of_text(rule).unwrap()]).names_address(ip.parse().unwrap(), 80)
+        };
+        assert!(named("10.1.2.3", "10.1.2.3") && named("10.0.0.0/8", "10.1.2.3"));
+        assert!(named("169.254.169.254", "169.254.169.254") && named("127.0.0.0/8", "127.0.0.1"));
+        assert!(!named("0.0.0.0/0", "10.1.2.3") && !named("0.0.0.0/0", "169.254.169.254"));
+        assert!(!named("169.254.0.0/16", "169.254.169.254"), "a link is not the service on it");
+        assert!(
+            !named("8.0.0.0/5", "10.1.2.3") && !named("::/0", "fd00::1") && named("fd00::/16", "fd00::1")
+        );
+        assert!(!named("10.1.2.3:81", "10.1.2.3") && !named("a.example", "10.1.2.3"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::address;
 use crate::host::{Host, HostError};
@@ -15,8 +15,8 @@ use crate::path::{PathError, PathGlob};
 /// ```toml
 /// { host = "api.example.com", ports = [443], methods = ["GET"], paths = ["/v1/*"], inspect = true }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawRule")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "RawRule", into = "RawRule")]
 pub struct Rule {
     host: HostPattern,
     ports: Vec<u16>,
@@ -56,7 +56,7 @@ pub enum RuleError {
     PublicSuffix,
     #[error("a network is an address and the length of its prefix, without bits behind the prefix")]
     Network,
-    #[error("port 0 cannot be connected to")]
+    #[error("a port is a number from 1 to 65535")]
     Port,
     #[error("a method is one word of upper-case letters and hyphens, and neither CONNECT nor TRACE")]
     Method,
@@ -77,13 +77,31 @@ impl Rule {
         RawRule { host: host.to_owned(), ..RawRule::default() }.try_into()
     }
 
+    /// `host` or `host:port`, as on a command line; an IPv6 address with a port stands in brackets.
+    pub fn of_text(text: &str) -> Result<Self, RuleError> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+            _ => (text, None),
+        };
+        let ports = match port {
+            Some(port) => vec![port.parse().map_err(|_| RuleError::Port)?],
+            None => Vec::new(),
+        };
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        RawRule { host: host.to_owned(), ports, ..RawRule::default() }.try_into()
+    }
+
     pub fn host(&self) -> &HostPattern {
         &self.host
     }
 
-    /// Whether the rule is about this port; 80 and 443 unless it says otherwise.
+    /// The ports that the rule is about; 80 and 443 unless it says otherwise.
+    pub fn ports(&self) -> &[u16] {
+        if self.ports.is_empty() { &[80, 443] } else { &self.ports }
+    }
+
     pub fn has_port(&self, port: u16) -> bool {
-        if self.ports.is_empty() { matches!(port, 80 | 443) } else { self.ports.contains(&port) }
+        self.ports().contains(&port)
     }
 
     /// Whether the rule is about this method. Methods are told apart by letter case (RFC 9110, section 9.1).
@@ -141,6 +159,18 @@ impl HostPattern {
         }
     }
 
+    /// The last address of a network; `first` has no bits behind the prefix.
+    pub(crate) fn last(first: IpAddr, prefix: u8) -> IpAddr {
+        match first {
+            IpAddr::V4(v4) => {
+                Ipv4Addr::from_bits(v4.to_bits() | u32::MAX.checked_shr(prefix.into()).unwrap_or(0)).into()
+            }
+            IpAddr::V6(v6) => {
+                Ipv6Addr::from_bits(v6.to_bits() | u128::MAX.checked_shr(prefix.into()).unwrap_or(0)).into()
+            }
+        }
+    }
+
     /// The first address of the network of `ip`, unless the prefix is longer than the address. Families do not mix: the
     /// result is of the same family, which no network of the other equals.
     pub(crate) fn mask(ip: IpAddr, prefix: u8) -> Option<IpAddr> {
@@ -180,7 +210,7 @@ impl fmt::Display for HostPattern {
 }
 
 /// The rule as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
     host: String,
@@ -198,6 +228,21 @@ struct RawRule {
     upload_bytes: Option<u64>,
     #[serde(default)]
     inject: Option<String>,
+}
+
+impl From<Rule> for RawRule {
+    fn from(rule: Rule) -> Self {
+        Self {
+            host: rule.host.to_string(),
+            paths: rule.paths.iter().map(|p| p.as_str().to_owned()).collect(),
+            ports: rule.ports,
+            methods: rule.methods,
+            inspect: rule.inspect,
+            pass_through: rule.pass_through,
+            upload_bytes: rule.upload_bytes,
+            inject: rule.inject,
+        }
+    }
 }
 
 impl TryFrom<RawRule> for Rule {
@@ -252,6 +297,24 @@ mod tests {
         assert!(rule.needs_requests() && rule.inspect && !rule.pass_through);
         assert_eq!((rule.upload_bytes, rule.inject.as_deref()), (Some(1000), Some("key-handle")));
         assert!(!Rule::of_host("*.example.com").unwrap().needs_requests());
+    }
+
+    #[test]
+    fn a_rule_is_read_from_a_command_line() {
+        let read = |text| Rule::of_text(text).map(|r| (r.host().to_string(), r.ports().to_vec()));
+        assert_eq!(read("a.example"), Ok(("a.example".into(), vec![80, 443])));
+        assert_eq!(read("*.a.example:8443"), Ok(("*.a.example".into(), vec![8443])));
+        assert_eq!(read("10.1.0.0/16:22"), Ok(("10.1.0.0/16".into(), vec![22])));
+        assert_eq!(read("[fd00::1]:80"), Ok(("fd00::1".into(), vec![80])));
+        assert_eq!(read("fd00::1"), Ok(("fd00::1".into(), vec![80, 443])));
+        for (text, error) in [
+            ("a.example:0", RuleError::Port),
+            ("a.example:http", RuleError::Port),
+            ("a.example:", RuleError::Port),
+        ] {
+            assert_eq!(read(text), Err(error), "{text}");
+        }
+        assert!(read("https://a.example").is_err() && read("").is_err());
     }
 
     #[test]

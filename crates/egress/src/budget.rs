@@ -99,11 +99,16 @@ impl Budget {
         Self { limits, ..Self::default() }
     }
 
-    /// A request with so many bytes of target, headers and body. Call it before anything is sent, and again for the rest of a
-    /// body whose length was not known. `now_ms` is milliseconds on any clock that goes forward.
+    /// A request with so many bytes of target, headers and body. Call it before anything is sent. `now_ms` is milliseconds on any clock that goes forward.
     pub fn spend(&mut self, dest: &Host, bytes: u64, now_ms: u64) -> Spent {
         self.now_ms = self.now_ms.max(now_ms);
         self.count_request();
+        self.spend_more(dest, bytes, now_ms)
+    }
+
+    /// More bytes of a request or a connection that was counted before.
+    pub fn spend_more(&mut self, dest: &Host, bytes: u64, now_ms: u64) -> Spent {
+        self.now_ms = self.now_ms.max(now_ms);
         let new_destination = !self.destinations.contains_key(dest);
         let each = self.destinations.get(dest).map_or(0, |d| d.bytes).saturating_add(bytes);
         let total = self.bytes.saturating_add(bytes);

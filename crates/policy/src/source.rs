@@ -15,6 +15,7 @@ const BUILTIN: &[(&str, &str)] = &[
     (COMMIT.0, COMMIT.1),
     ("packs/policies/default/floor.rego", include_str!("../../../packs/policies/default/floor.rego")),
     ("packs/policies/default/requests.rego", include_str!("../../../packs/policies/default/requests.rego")),
+    ("packs/policies/default/network.rego", include_str!("../../../packs/policies/default/network.rego")),
     (
         "packs/policies/spreadsheet/spreadsheet.rego",
         include_str!("../../../packs/policies/spreadsheet/spreadsheet.rego"),
@@ -42,6 +43,10 @@ const BUILTIN: &[(&str, &str)] = &[
     (
         "packs/policies/default/requests_test.rego",
         include_str!("../../../packs/policies/default/requests_test.rego"),
+    ),
+    (
+        "packs/policies/default/network_test.rego",
+        include_str!("../../../packs/policies/default/network_test.rego"),
     ),
     (
         "packs/policies/spreadsheet/spreadsheet_test.rego",

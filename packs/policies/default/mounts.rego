@@ -3,7 +3,7 @@ package chaperone.mounts
 
 import rego.v1
 
-exempt := {"commit", "elevate", "connect", "resolve", "request", "exec", "tool"}
+exempt := {"commit", "elevate", "connect", "resolve", "request", "publish", "exec", "tool"}
 
 decision := {
 	"effect": "deny",

@@ -1,4 +1,4 @@
-# More than the capability gives, and what does not exist yet.
+# More than the capability gives.
 package chaperone.requests
 
 import rego.v1
@@ -8,9 +8,3 @@ decision := {
 	"reasons": ["elevation"],
 	"advice": "go on with what list_capabilities says until the person answers",
 } if input.action == "elevate"
-
-decision := {
-	"effect": "deny",
-	"reasons": ["no_network"],
-	"advice": "a cell has no network; ask the person for the file or the answer you need",
-} if input.action in {"connect", "resolve", "request", "publish"}

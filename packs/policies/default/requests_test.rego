@@ -14,10 +14,4 @@ decided(action) := d if {
 
 test_elevation_asks if decided("elevate").reasons == ["elevation"]
 
-test_there_is_no_network if {
-	every action in ["connect", "resolve", "request", "publish"] {
-		decided(action).reasons == ["no_network"]
-	}
-}
-
 test_files_are_not_spoken_of if not decided("read")

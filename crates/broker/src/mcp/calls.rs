@@ -343,7 +343,7 @@ impl Call<'_> {
             let failure = Failure::new(refusal.code(), format!("the workbook is refused: {refusal}"))
                 .advise("leave out macros, links and formulas that reach other hosts or programs");
             let reasons = vec!["external_formula".to_owned(), refusal.code().to_owned()];
-            let refusal = Refusal { failure, rule: "broker.workbook".into(), reasons };
+            let refusal = Refusal { failure, rule: "broker.workbook".into(), reasons, suspend: false };
             let deed = self.deed("write", &path, Object::ABSENT);
             return Err(self.broker.pipeline.refuse(self.session, &deed, refusal).failure);
         }
@@ -380,7 +380,13 @@ impl Call<'_> {
             Some(json!({ "elevate": { "action": action, "pattern": pattern, "seconds": seconds } }));
         let granted = self.ask(deed, cancelled).await?;
         let signer = CapabilitySigner(self.broker.vault.client());
-        let held = grants::elevation(self.session, &signer, &self.broker.issuer, action, &pattern, seconds)?;
+        let permission = chaperone_capability::PermissionClaim::path(
+            action
+                .parse()
+                .map_err(|e: chaperone_capability::Rejection| Failure::new(e.code(), e.to_string()))?,
+            pattern,
+        );
+        let held = grants::elevation(self.session, &signer, &self.broker.issuer, vec![permission], seconds)?;
         self.done(&granted, "elevate", &path, true, 0)?;
         let claims = held.verified.claims();
         Ok(json!({ "granted": true, "expires": claims.exp, "jti": claims.jti }))
@@ -452,7 +458,10 @@ impl Call<'_> {
         }
         let (rule, reasons) = (format!("broker.{}", failure.code), vec![failure.code.clone()]);
         let deed = self.deed(action, path, Object::ABSENT);
-        self.broker.pipeline.refuse(self.session, &deed, Refusal { failure, rule, reasons }).failure
+        self.broker
+            .pipeline
+            .refuse(self.session, &deed, Refusal { failure, rule, reasons, suspend: false })
+            .failure
     }
 
     fn place(&self, path: &str) -> Result<Place<'_>, Failure> {
@@ -484,20 +493,7 @@ impl Call<'_> {
     }
 
     fn deed(&self, action: &'static str, path: &str, object: Object) -> Deed {
-        Deed {
-            action,
-            path: path.to_owned(),
-            to: None,
-            origin: None,
-            object,
-            file: None,
-            content: false,
-            verbatim: false,
-            change: None,
-            pid: self.pid,
-            entry: "rpc",
-            justification: None,
-        }
+        Deed { pid: self.pid, ..Deed::on("rpc", action, path.to_owned(), object) }
     }
 
     /// Through the pipeline; while a person is asked, other calls of the conversation go on.

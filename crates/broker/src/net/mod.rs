@@ -1,0 +1,255 @@
+//! The one network exit: what a cell sends lands on sockets that the broker holds; each name, connection and request goes
+//! through the pipeline, and what policy allows is carried on to the address that was checked.
+//!
+//! Read [`streams`] first: it is the way of one connection. [`names`] answers the cell's queries, [`target`] finds out what a
+//! destination really is.
+
+mod alerts;
+mod names;
+mod own;
+mod relay;
+mod streams;
+mod target;
+
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use chaperone_cell::NetworkEnds;
+use chaperone_egress::{AllowSet, Budget, Limits, QueryWatch, Rule};
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::pipeline::{Authorized, Deed, Done, Pipeline, Refusal, Step, plain};
+use crate::server::Broker;
+use crate::session::Session;
+use crate::wire::Failure;
+
+/// What an agent may do about a refusal.
+pub const ADVICE: &str = "only what the person allowed can be reached: list_allowed_hosts shows it, request_elevation asks for \
+                          more; the person can start the session with --allow-host";
+
+/// Streams of one session at once. Protects descriptors; beyond it a new one waits to be accepted.
+const MAX_STREAMS: usize = 1_024;
+/// Queries of one session in flight. Protects memory; beyond it a query is dropped, and its asker tries again.
+const MAX_QUERIES: usize = 256;
+/// Bytes that a session may send in all, unless its profile says otherwise.
+const UPLOAD_BYTES: u64 = 100 << 20;
+/// Requests and connections a minute.
+const REQUESTS_PER_MINUTE: u32 = 3_000;
+/// How often the kernel's notes of refused packets are looked at, when more come than one look takes.
+const PACKET_LOOK: Duration = Duration::from_millis(100);
+
+/// What a session may reach, and what it has sent so far.
+#[derive(Debug)]
+pub struct Exit {
+    rules: RwLock<Arc<AllowSet>>,
+    /// Ports of the cell that are shown on the person's loopback.
+    pub published: Vec<u16>,
+    names: names::Names,
+    budget: Mutex<Budget>,
+    queries: Mutex<QueryWatch>,
+    window: alerts::Window,
+    streams: Arc<Semaphore>,
+    stop: CancellationToken,
+    started: Instant,
+}
+
+impl Exit {
+    #[must_use]
+    pub fn new(rules: Vec<Rule>, published: Vec<u16>, upload_bytes: Option<u64>) -> Self {
+        let limits = Limits {
+            upload_bytes: Some(upload_bytes.unwrap_or(UPLOAD_BYTES)),
+            requests_per_minute: Some(REQUESTS_PER_MINUTE),
+            ..Limits::default()
+        };
+        Self {
+            rules: RwLock::new(Arc::new(AllowSet::new(rules))),
+            published,
+            names: names::Names::default(),
+            budget: Mutex::new(Budget::new(limits)),
+            queries: Mutex::default(),
+            window: alerts::Window::default(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            stop: CancellationToken::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn allowed(&self) -> Arc<AllowSet> {
+        Arc::clone(&self.rules.read())
+    }
+
+    /// Add rules that a person granted; the capability that goes with them says until when.
+    pub fn allow(&self, rules: impl IntoIterator<Item = Rule>) {
+        let mut current = self.rules.write();
+        *current = Arc::new(AllowSet::new(current.rules().iter().cloned().chain(rules).collect()));
+    }
+
+    /// Close every connection; nothing new is accepted.
+    pub fn close(&self) {
+        self.stop.cancel();
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Serve a cell's way out until its session ends.
+///
+/// # Errors
+/// When the sockets cannot be used.
+pub fn serve(broker: &Arc<Broker>, session: &Arc<Session>, ends: NetworkEnds) -> Result<(), Failure> {
+    let failed =
+        |e: std::io::Error| Failure::new("no_exit", format!("the network exit cannot be served: {e}"));
+    let runtime = runtime().map_err(failed)?;
+    let _inside = runtime.enter();
+    let way = Way { broker: Arc::clone(broker), session: Arc::clone(session) };
+    let listener = |fd: OwnedFd| {
+        let listener = TcpListener::from(fd);
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    let ends = match ends {
+        NetworkEnds::Captured(ends) => ends,
+        NetworkEnds::Proxied(_) => {
+            return Err(Failure::new("no_exit", "this version serves captured networks alone"));
+        }
+    };
+    for family in std::iter::once(ends.v4).chain(ends.v6) {
+        way.spawn(streams::accept(way.clone(), listener(family.streams).map_err(failed)?));
+        way.spawn(names::accept(way.clone(), listener(family.name_streams).map_err(failed)?));
+        let socket = std::net::UdpSocket::from(family.names);
+        socket.set_nonblocking(true).map_err(failed)?;
+        let socket = tokio::net::UdpSocket::from_std(socket).map_err(failed)?;
+        way.spawn(names::serve(way.clone(), Arc::new(socket)));
+    }
+    // A datagram socket of another family; only its readiness and its descriptor are used.
+    let refused = UnixDatagram::from(ends.refused);
+    refused.set_nonblocking(true).map_err(failed)?;
+    let refused = tokio::net::UnixDatagram::from_std(refused).map_err(failed)?;
+    way.spawn(refused_packets(way.clone(), refused));
+    Ok(())
+}
+
+/// One for all sessions, made when the first needs it.
+fn runtime() -> std::io::Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let made = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
+        .thread_name("net")
+        .enable_all()
+        .build()?;
+    Ok(RUNTIME.get_or_init(|| made))
+}
+
+/// Whose way out a task serves.
+#[derive(Debug, Clone)]
+struct Way {
+    broker: Arc<Broker>,
+    session: Arc<Session>,
+}
+
+impl Way {
+    fn exit(&self) -> &Exit {
+        &self.session.network
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.broker.pipeline
+    }
+
+    /// Run a task that ends with the session.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.exit().stop.clone();
+        tokio::spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+
+    /// Take a request through the pipeline; a person may be asked, and only this request waits.
+    async fn decide(&self, deed: Deed) -> Result<Authorized, Refusal> {
+        let way = self.clone();
+        let decided = tokio::task::spawn_blocking(move || match way.pipeline().begin(&way.session, deed) {
+            Step::Granted(granted) => Ok(granted),
+            Step::Refused(refusal) => Err(refusal),
+            Step::Pending(pending) => {
+                let gone = || way.exit().stop.is_cancelled();
+                way.pipeline().resume(&way.session, *pending, &gone)
+            }
+        });
+        decided.await.unwrap_or_else(|_| Err(fault()))
+    }
+
+    /// Refuse what the exit itself will not carry, whatever policy says.
+    async fn refuse(&self, deed: Deed, failure: Failure) -> Refusal {
+        let way = self.clone();
+        let refused =
+            tokio::task::spawn_blocking(move || way.pipeline().refuse(&way.session, &deed, plain(failure)));
+        refused.await.unwrap_or_else(|_| fault())
+    }
+
+    /// Wait for the intent to be on disk.
+    async fn on_disk(&self, mut granted: Authorized) -> Result<Authorized, Failure> {
+        let waited = tokio::task::spawn_blocking(move || granted.on_disk().map(|()| granted));
+        waited.await.unwrap_or_else(|_| Err(fault().failure))
+    }
+
+    async fn done(
+        &self,
+        intent: u64,
+        action: &'static str,
+        resource: String,
+        ok: bool,
+        bytes: u64,
+        detail: serde_json::Value,
+    ) {
+        let way = self.clone();
+        let record = move || {
+            let done = Done { intent, action, path: &resource, ok, bytes, detail: Some(detail) };
+            way.pipeline().outcome(&way.session, &done)
+        };
+        // What ended has ended; a log that cannot be written denies whatever comes next.
+        tokio::task::spawn_blocking(record).await.ok();
+    }
+}
+
+fn fault() -> Refusal {
+    plain(Failure::new("internal_error", "a fault inside the broker; the request was denied"))
+}
+
+/// Tell of packets that the cell's rules refused: UDP, ICMP and whatever else is not TCP or DNS.
+async fn refused_packets(way: Way, told: tokio::net::UnixDatagram) {
+    loop {
+        if told.readable().await.is_err() {
+            return;
+        }
+        let read = || match chaperone_cell::refused_packets(told.as_fd())? {
+            none if none.is_empty() => Err(std::io::ErrorKind::WouldBlock.into()),
+            packets => Ok(packets),
+        };
+        let packets = match told.try_io(tokio::io::Interest::READABLE, read) {
+            Ok(packets) => packets,
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(_) => return,
+        };
+        for packet in packets {
+            let way = way.clone();
+            let told = move || alerts::packet(&way, packet);
+            if tokio::task::spawn_blocking(told).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(PACKET_LOOK).await;
+    }
+}

@@ -1,0 +1,83 @@
+//! Carrying bytes both ways, with back-pressure: a side is read only as fast as the other one takes it.
+
+use std::io;
+
+use chaperone_egress::{Host, Level};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::Way;
+
+/// Bytes held for each direction of a stream.
+const BUFFER: usize = 64 << 10;
+
+/// How a stream ended.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    pub up: u64,
+    pub down: u64,
+    /// Why it was cut, when it was.
+    pub cut: Option<&'static str>,
+}
+
+/// Carry a stream until both sides are done. `first` was read from the cell already.
+pub(super) async fn carry<C, S>(way: &Way, host: &Host, client: C, server: S, first: Vec<u8>) -> Carried
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut carried = Carried::default();
+    let (mut client_reads, mut client_writes) = tokio::io::split(client);
+    let (mut server_reads, mut server_writes) = tokio::io::split(server);
+    let (mut sent, mut got) = (0u64, 0u64);
+    let up = async {
+        let mut buffer = first;
+        loop {
+            if !buffer.is_empty() {
+                spend(way, host, buffer.len() as u64)?;
+                server_writes.write_all(&buffer).await?;
+                sent += buffer.len() as u64;
+            }
+            buffer.resize(BUFFER, 0);
+            let read = client_reads.read(&mut buffer).await?;
+            buffer.truncate(read);
+            if read == 0 {
+                return server_writes.shutdown().await;
+            }
+        }
+    };
+    let down = async {
+        let mut buffer = vec![0u8; BUFFER];
+        loop {
+            let read = server_reads.read(&mut buffer).await?;
+            if read == 0 {
+                return client_writes.shutdown().await;
+            }
+            client_writes.write_all(buffer.get(..read).unwrap_or_default()).await?;
+            got += read as u64;
+        }
+    };
+    // An error on one side ends both; a clean end of one leaves the other open.
+    let ended = tokio::try_join!(up, down);
+    carried.up = sent;
+    carried.down = got;
+    carried.cut = match ended {
+        Ok(_) => None,
+        Err(e) if e.kind() == io::ErrorKind::QuotaExceeded => Some("over_budget"),
+        Err(_) => Some("broken"),
+    };
+    carried
+}
+
+/// Take bytes that are about to leave from the budget.
+fn spend(way: &Way, host: &Host, bytes: u64) -> io::Result<()> {
+    let exit = way.exit();
+    let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
+    match spent.level {
+        Level::Over(_) => Err(io::ErrorKind::QuotaExceeded.into()),
+        Level::Near(over) => {
+            super::alerts::near_budget(way, host, over);
+            Ok(())
+        }
+        Level::Fine => Ok(()),
+    }
+}

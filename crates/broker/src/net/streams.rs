@@ -1,0 +1,325 @@
+//! One captured connection from its arrival to its end.
+//!
+//! Find out what it is for · decide · connect to the address that was checked, while the record of it goes to disk · read what
+//! the agent says first, and check that it is meant for the same host · carry it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_egress::client_hello::{self, ClientHello, MAX_HELLO_BYTES};
+use chaperone_egress::{Host, Level};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::target::Target;
+use super::{Way, alerts, relay};
+use crate::pipeline::{Authorized, Deed, Object, Outbound};
+use crate::wire::Failure;
+
+/// How long a connection to a server may take to come up, for each of its addresses.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long an agent may take for the beginning of what it says, once it has begun.
+const HELLO_LIMIT: Duration = Duration::from_secs(30);
+/// How long the first bytes of a connection that is refused anyway are waited for, to answer in its language.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
+
+/// What an agent says first.
+#[derive(Debug)]
+pub(super) enum First {
+    Tls(ClientHello),
+    Http,
+    Other,
+    /// It closed without a word.
+    Nothing,
+}
+
+pub(super) async fn accept(way: Way, listener: TcpListener) {
+    loop {
+        let Ok(place) = Arc::clone(&way.exit().streams).acquire_owned().await else { return };
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: let some streams end first.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let task = way.clone();
+        way.spawn(async move {
+            stream(&task, client).await;
+            drop(place);
+        });
+    }
+}
+
+async fn stream(way: &Way, client: TcpStream) {
+    let destination = chaperone_cell::original_destination(client.as_fd());
+    client.set_nodelay(true).ok();
+    let to = match destination {
+        Ok(to) => to,
+        // To the exit itself, or a connection that the kernel has forgotten: there is nothing to carry it to.
+        Err(_) => return reset(client),
+    };
+    let target = match way.target(to).await {
+        Ok(target) => target,
+        Err((resource, failure)) => {
+            let deed = Deed::on("net", "connect", resource.clone(), Object::ABSENT);
+            let outbound = Outbound { host: to.ip().to_string(), port: to.port(), ..Outbound::default() };
+            let refusal = way.refuse(Deed { outbound: Some(Arc::new(outbound)), ..deed }, failure).await;
+            alerts::refused(way, &resource);
+            return turn_away(client, &refusal.failure).await;
+        }
+    };
+    let deed = connect_deed(way, &target);
+    match way.decide(deed.clone()).await {
+        Ok(granted) => opaque(way, client, &target, deed, granted).await,
+        Err(refusal) => {
+            alerts::refused(way, &target.host.to_string());
+            turn_away(client, &refusal.failure).await;
+        }
+    }
+}
+
+/// The request for a connection, with all that is known of it.
+fn connect_deed(way: &Way, target: &Target) -> Deed {
+    let exit = way.exit();
+    let host = target.host.to_string();
+    let spent = exit.budget.lock().spend(&target.host, 0, exit.now_ms());
+    let mut facts = target.facts(way);
+    let recent = if facts["trusted"] == true || !matches!(target.port, 80 | 443) {
+        0
+    } else {
+        alerts::untrusted(way, &host, target.addresses.first().copied())
+    };
+    facts["untrusted_recent"] = json!(recent);
+    facts["budget"] = json!(match spent.level {
+        Level::Fine => "fine",
+        Level::Near(_) => "near",
+        Level::Over(_) => "over",
+    });
+    facts["first_contact"] = json!(exit.window.is_first_contact(&host));
+    let outbound = Outbound {
+        host,
+        port: target.port,
+        addresses: target.addresses.clone(),
+        facts,
+        leaves: true,
+        ..Outbound::default()
+    };
+    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "connect", target.shown(), Object::ABSENT) }
+}
+
+/// A connection whose content policy does not want to see.
+async fn opaque(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, granted: Authorized) {
+    let intent = granted.intent;
+    let (server, on_disk) = tokio::join!(connect(&target.addresses, target.port), way.on_disk(granted));
+    if let Err(failure) = on_disk {
+        return turn_away(client, &failure).await;
+    }
+    let mut server = match server {
+        Ok(server) => server,
+        Err(e) => {
+            let detail = json!({ "error": e.to_string() });
+            way.done(intent, "connect", target.shown(), false, 0, detail).await;
+            let failure = Failure::new("unreachable", format!("{} does not answer: {e}", target.shown()));
+            return turn_away(client, &failure).await;
+        }
+    };
+    let mut said = Vec::new();
+    let first = tokio::select! {
+        // Nothing that a server says first is in the way of anything.
+        ready = server.readable() => ready.map(|()| First::Other),
+        first = read_first(&mut client, &mut said) => first,
+    };
+    let misfit = match &first {
+        Ok(First::Tls(hello)) => meant_for(way, target, hello).await.err(),
+        Ok(First::Nothing) => None,
+        Ok(First::Http) if target.port != 443 => None,
+        Ok(First::Http | First::Other) => odd_protocol(way, target).err(),
+        Err(e) => Some(Failure::new(
+            "bad_start",
+            format!("the connection begins with nothing that can be read: {e}"),
+        )),
+    };
+    if let Some(failure) = misfit {
+        let reasons = json!({ "refused": failure.code });
+        way.done(intent, "connect", target.shown(), false, 0, reasons).await;
+        let refusal = way.refuse(deed, failure).await;
+        return answer(client, first.ok().as_ref(), &refusal.failure).await;
+    }
+    let mut detail = json!({});
+    if let Ok(First::Tls(hello)) = &first {
+        detail["sni"] = json!(hello.server_name.as_ref().map(ToString::to_string));
+        detail["ech"] = json!(hello.ech);
+    }
+    let carried = relay::carry(way, &target.host, &mut client, &mut server, said).await;
+    if carried.cut == Some("over_budget") {
+        let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
+        way.refuse(deed, failure.advise("ask the person to raise limits.upload_bytes")).await;
+    }
+    if carried.cut.is_some() {
+        reset(client);
+    }
+    detail["down"] = json!(carried.down);
+    detail["cut"] = json!(carried.cut);
+    way.done(intent, "connect", target.shown(), carried.cut.is_none(), carried.up, detail).await;
+}
+
+/// Whether a TLS connection is for the host that was decided on.
+async fn meant_for(way: &Way, target: &Target, hello: &ClientHello) -> Result<(), Failure> {
+    let fronting = |name: &str| {
+        Failure::new(
+            "fronting",
+            format!("the connection is for {}, but its TLS asks for {name}", target.shown()),
+        )
+        .advise("connect to the name that is meant")
+    };
+    match (&hello.server_name, &target.host) {
+        (Some(asked), host) if asked == host => Ok(()),
+        (Some(asked), Host::Address(ip)) => {
+            // A name for an allowed address: it has to be an allowed name, and really have this address.
+            let is_allowed = way.exit().allowed().of_host(asked, target.port).next().is_some();
+            let name = asked.to_string();
+            let resolved = if is_allowed { way.exit().names.resolve(&name).await.ok() } else { None };
+            if resolved.is_some_and(|r| r.addresses.contains(ip)) { Ok(()) } else { Err(fronting(&name)) }
+        }
+        (Some(asked), Host::Name(_)) => Err(fronting(&asked.to_string())),
+        (None, Host::Address(_)) => Ok(()),
+        (None, Host::Name(_)) => Err(fronting("no name")),
+    }
+}
+
+/// The ports of the web carry what they are for; others carry what the rule that names them lets through.
+fn odd_protocol(way: &Way, target: &Target) -> Result<(), Failure> {
+    let rules = way.exit().allowed();
+    let passes = rules.of_host(&target.host, target.port).any(|r| r.pass_through);
+    let failure = |what: &str| {
+        Err(Failure::new("odd_protocol", format!("port {} of {} is for {what}", target.port, target.host))
+            .advise("a rule with pass_through = true lets other protocols through"))
+    };
+    match target.port {
+        443 if !passes => failure("TLS"),
+        80 if !passes => failure("HTTP"),
+        _ => Ok(()),
+    }
+}
+
+/// Connect to the first of the checked addresses that answers.
+pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for ip in addresses {
+        match tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(SocketAddr::new(*ip, port))).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Ok(Err(e)) => last = e,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
+/// Read until it is clear what the agent begins with; it may take its time to begin, but not to go on.
+pub(super) async fn read_first(client: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<First> {
+    client.readable().await?;
+    let classify = async {
+        loop {
+            let mut chunk = [0u8; 4096];
+            let got = client.read(&mut chunk).await?;
+            said.extend_from_slice(chunk.get(..got).unwrap_or_default());
+            match client_hello::read(said).map_err(io::Error::other)? {
+                _ if said.is_empty() => return Ok(First::Nothing),
+                client_hello::Read::Hello(hello) => return Ok(First::Tls(hello)),
+                client_hello::Read::NeedMore if got > 0 && said.len() < 2 * MAX_HELLO_BYTES => {}
+                client_hello::Read::NeedMore => return Ok(First::Other),
+                client_hello::Read::NotTls => match http(said) {
+                    Some(true) => return Ok(First::Http),
+                    None if got > 0 => {}
+                    _ => return Ok(First::Other),
+                },
+            }
+        }
+    };
+    tokio::time::timeout(HELLO_LIMIT, classify).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// Whether bytes begin an HTTP request: a method, a blank and a target. `None` when there are too few to tell.
+fn http(said: &[u8]) -> Option<bool> {
+    const LONGEST: usize = 20;
+    let word = said.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    match (word, said.get(word), said.get(word + 1)) {
+        (1..=LONGEST, Some(b' '), Some(next)) => {
+            Some(matches!(next, b'/' | b'*' | b'h' | b'H') || next.is_ascii_alphanumeric())
+        }
+        (1..=LONGEST, Some(b' '), None) | (0..=LONGEST, None, _) => None,
+        _ => Some(false),
+    }
+}
+
+/// Refuse a connection in its own language, if it says soon which that is.
+async fn turn_away(mut client: TcpStream, failure: &Failure) {
+    let mut said = Vec::new();
+    let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut said)).await;
+    answer(client, first.ok().and_then(Result::ok).as_ref(), failure).await;
+}
+
+/// Tell a refusal to whoever has begun so, and close.
+async fn answer(mut client: TcpStream, first: Option<&First>, failure: &Failure) {
+    let told = match first {
+        // A fatal alert, access_denied (RFC 8446 6.2).
+        Some(First::Tls(_)) => vec![21, 3, 3, 0, 2, 2, 49],
+        Some(First::Http) => {
+            let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
+            let body = format!("chaperone: {} ({}){advice}\n", failure.message, failure.code);
+            format!(
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\nX-Chaperone-Reason: {}\r\n\
+                 Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                failure.code,
+                body.len()
+            )
+            .into_bytes()
+        }
+        _ => return reset(client),
+    };
+    // Whoever went away meanwhile needs no answer.
+    if client.write_all(&told).await.is_ok() && client.shutdown().await.is_ok() {
+        // What it still sends is read, so that the answer is not lost to a reset.
+        let drain = async {
+            let mut scrap = [0u8; 4096];
+            while matches!(client.read(&mut scrap).await, Ok(1..)) {}
+        };
+        tokio::time::timeout(REFUSAL_LIMIT, drain).await.ok();
+    }
+}
+
+/// Close so that the peer sees an error, not an end.
+pub(super) fn reset(client: TcpStream) {
+    client.set_zero_linger().ok();
+    drop(client);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_tell_http_from_the_rest() {
+        for (said, expected) in [
+            (&b"GET / HTTP/1.1"[..], Some(true)),
+            (b"M-SEARCH * HTTP/1.1", Some(true)),
+            (b"CONNECT a.example:443 HTTP/1.1", Some(true)),
+            (b"PRI * HTTP/2.0", Some(true)),
+            (b"GET", None),
+            (b"GET ", None),
+            (b"", None),
+            (b"SSH-2.0-x", Some(false)),
+            (b"get /", Some(false)),
+            (b"\x00\x01", Some(false)),
+            (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", Some(false)),
+        ] {
+            assert_eq!(http(said), expected, "{said:?}");
+        }
+    }
+}

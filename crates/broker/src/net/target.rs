@@ -1,0 +1,117 @@
+//! What a destination really is: the name that its address stands for, the addresses behind the name, and what they reach.
+
+use std::net::{IpAddr, SocketAddr};
+
+use chaperone_egress::address::{Class, class};
+use chaperone_egress::{AllowSet, Host};
+use serde_json::{Value, json};
+
+use super::names::Names;
+use super::{Way, own};
+use crate::wire::Failure;
+
+/// A resolved destination. Only these addresses are connected to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub host: Host,
+    pub port: u16,
+    pub addresses: Vec<IpAddr>,
+    /// What the addresses reach: a class of [`Class`], or `own_address` for one that this machine has.
+    pub reaches: &'static str,
+    /// Whatever is not public was named: by a rule for that address, or by the person's hosts file.
+    pub named: bool,
+}
+
+impl Target {
+    /// `name:port`, for people and logs.
+    pub fn shown(&self) -> String {
+        shown(&self.host, self.port)
+    }
+
+    /// What policy is told of any action on the target.
+    pub fn facts(&self, way: &Way) -> Value {
+        let rules = way.exit().allowed();
+        let rule = rules.of_host(&self.host, self.port).next();
+        json!({
+            "allowed": rule.is_some(),
+            "source": rule.map(|r| r.source.as_str()),
+            "trusted": is_trusted(&rules, &self.host, Some(self.port)),
+            "reaches": self.reaches,
+            "named": self.named,
+        })
+    }
+}
+
+/// `name:port`; an IPv6 address in brackets.
+pub(super) fn shown(host: &Host, port: u16) -> String {
+    match host {
+        Host::Name(name) => format!("{name}:{port}"),
+        Host::Address(ip) => SocketAddr::new(*ip, port).to_string(),
+    }
+}
+
+/// Whether the person named this very host beforehand: no wildcard, no network, nothing that the agent asked for.
+pub(super) fn is_trusted(rules: &AllowSet, host: &Host, port: Option<u16>) -> bool {
+    let exact = host.to_string();
+    rules.rules_of(host).any(|rule| {
+        port.is_none_or(|p| rule.has_port(p)) && rule.source != "approval" && rule.host().to_string() == exact
+    })
+}
+
+impl Way {
+    /// Find out what a captured connection is for.
+    ///
+    /// # Errors
+    /// The target as far as it is known, and what is in the way.
+    pub(super) async fn target(&self, to: SocketAddr) -> Result<Target, (String, Failure)> {
+        let (ip, port) = (to.ip().to_canonical(), to.port());
+        if !Names::is_stand_in(ip) {
+            return Ok(self.judge(Host::Address(ip), port, vec![ip], false));
+        }
+        let exit = self.exit();
+        let unknown = || {
+            let failure = Failure::new("unknown_address", "this address stands for no name of this session");
+            (
+                to.to_string(),
+                failure.advise("connect to a name, not to an address that was kept from elsewhere"),
+            )
+        };
+        let host = exit.names.of(ip).ok_or_else(unknown)?;
+        self.of_host(host, port).await
+    }
+
+    /// A host by its name or address.
+    ///
+    /// # Errors
+    /// As [`Self::target`].
+    pub(super) async fn of_host(&self, host: Host, port: u16) -> Result<Target, (String, Failure)> {
+        let name = match &host {
+            Host::Name(name) => name.clone(),
+            Host::Address(ip) => {
+                let ip = *ip;
+                return Ok(self.judge(host, port, vec![ip], false));
+            }
+        };
+        match self.exit().names.resolve(&name).await {
+            Ok(resolved) => Ok(self.judge(host, port, resolved.addresses.clone(), resolved.by_hosts_file)),
+            Err(failure) => Err((shown(&host, port), failure)),
+        }
+    }
+
+    fn judge(&self, host: Host, port: u16, addresses: Vec<IpAddr>, by_hosts_file: bool) -> Target {
+        let rules = self.exit().allowed();
+        let reach = |ip: IpAddr| match class(ip) {
+            Class::Public if own::is_own(ip) => "own_address",
+            class => class.as_str(),
+        };
+        // A hosts file may name a printer, but a name for a machine's credentials is a mistake or a trap.
+        let is_named = |ip: IpAddr| {
+            reach(ip) == Class::Public.as_str()
+                || rules.names_address(ip, port)
+                || (by_hosts_file && class(ip) != Class::Metadata)
+        };
+        let unnamed = addresses.iter().copied().find(|ip| !is_named(*ip));
+        let reaches = unnamed.or(addresses.first().copied()).map_or("nothing", reach);
+        Target { host, port, named: unnamed.is_none(), reaches, addresses }
+    }
+}

@@ -1,0 +1,67 @@
+package chaperone.network_test
+
+import rego.v1
+
+base := {
+	"action": "connect", "host": "api.example.com", "port": 443, "findings": [],
+	"net": {"allowed": true, "trusted": true, "reaches": "public", "named": true, "budget": "fine", "untrusted_recent": 0},
+}
+
+decided(change) := d if {
+	d := data.chaperone.network.decision with input as object.union(base, change)
+}
+
+test_an_allowed_host_is_reached if {
+	decided({}).effect == "allow"
+	decided({"action": "resolve", "port": 0, "net": {"reaches": null, "named": null}}).effect == "allow"
+}
+
+test_what_nobody_allowed_is_not_reached if {
+	every action in ["resolve", "connect", "request"] {
+		decided({"action": action, "net": {"allowed": false}}).reasons == {"host_not_allowed"}
+	}
+	d := data.chaperone.network.decision with input as {"action": "connect", "host": "a.example", "port": 443}
+	"host_not_allowed" in d.reasons
+	d.effect == "deny"
+}
+
+test_an_address_that_is_not_public_has_to_be_named if {
+	every kind in ["loopback", "private", "link_local", "own_address", "reserved", "shared"] {
+		decided({"net": {"reaches": kind, "named": false}}).reasons == {"private_address"}
+		decided({"net": {"reaches": kind, "named": true}}).effect == "allow"
+	}
+	decided({"net": {"reaches": "metadata", "named": false}}).reasons == {"metadata_address"}
+}
+
+test_names_that_carry_data_are_not_asked_for if {
+	decided({"action": "resolve", "net": {"tunnel": "encoded_label"}}).reasons == {"dns_tunnel"}
+	decided({"action": "resolve", "net": {"tunnel": null}}).effect == "allow"
+}
+
+test_a_budget_that_is_used_up_ends_it if {
+	decided({"net": {"budget": "over"}}).reasons == {"over_budget"}
+	decided({"net": {"budget": "near"}}).effect == "allow"
+}
+
+test_mail_is_asked_about if {
+	every port in [25, 465, 587] {
+		d := decided({"port": port})
+		d.effect == "ask"
+		d.reasons == {"message_to_people"}
+	}
+}
+
+test_hammering_on_what_is_denied_suspends if {
+	d := decided({"net": {"allowed": false, "untrusted_recent": 41}})
+	d.obligations == {{"kind": "suspend"}}
+	decided({"net": {"allowed": false, "untrusted_recent": 5}}).obligations == set()
+}
+
+test_a_port_is_published if {
+	d := data.chaperone.network.decision with input as {"action": "publish", "port": 8080}
+	d.effect == "allow"
+}
+
+test_files_are_none_of_its_business if {
+	not data.chaperone.network.decision with input as {"action": "read", "path": "/workspace/a"}
+}

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use chaperone_inspect::outgoing::Outgoing;
 use chaperone_inspect::{Detectors, Finding, Report, WorkerPool, inspect_plain, snapshot};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -42,6 +43,8 @@ pub struct Inspected {
 #[derive(Debug)]
 pub struct Inspection {
     pub detectors: Detectors,
+    /// The same for what leaves.
+    pub outgoing: Outgoing,
     workers: WorkerPool,
     vault: Arc<Vault>,
     by_version: Mutex<Kept>,
@@ -60,6 +63,7 @@ impl Inspection {
     pub fn new(detectors: Detectors, workers: WorkerPool, vault: Arc<Vault>) -> Self {
         let size = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
+            outgoing: Outgoing::new(detectors.clone()),
             detectors,
             workers,
             vault,

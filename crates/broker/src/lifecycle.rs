@@ -73,7 +73,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     }
     let rules = rules(&profile, &asked.allow_hosts)?;
     let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
-    let network = crate::net::Exit::new(rules, asked.publish.clone(), upload);
+    let network = crate::net::Exit::new(&id, rules, asked.publish.clone(), upload)?;
     let name = asked.name.clone().unwrap_or_else(|| program_name(&asked.command));
     let session = Arc::new(Session {
         id: id.clone(),
@@ -628,6 +628,7 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
     let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
         .map_err(|e| failed(e.to_string()))?;
     profile.backend.clone_from(&record.backend);
+    let network = crate::net::Exit::new(&record.id, Vec::new(), Vec::new(), None)?;
     Ok(Arc::new(Session {
         id: record.id,
         name: record.name,
@@ -656,7 +657,7 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
         refusals: Mutex::default(),
         recent: Mutex::default(),
         decided: Mutex::default(),
-        network: crate::net::Exit::new(Vec::new(), Vec::new(), None),
+        network,
         blobs: Mutex::default(),
     }))
 }

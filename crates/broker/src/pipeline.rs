@@ -654,6 +654,9 @@ impl Pipeline {
             (None, false) => None,
         };
         let findings = findings_of(deed, inspected.map(AsRef::as_ref)).len();
+        if let Some(released) = released.as_ref().filter(|_| deed.action == "read") {
+            session.network.remember(&deed.path, released);
+        }
         let (intent, sync) = self
             .records
             .intent(
@@ -781,7 +784,7 @@ fn policy_input(
                 let scheme = if outbound.facts["tls"] == true { "https" } else { "http" };
                 map.insert(
                     "url".into(),
-                    json!(format!("{scheme}://{}:{}{path}", outbound.host, outbound.port)),
+                    json!(format!("{scheme}://{}:{}{path}", outbound.host, outbound.port).to_lowercase()),
                 );
             }
         }

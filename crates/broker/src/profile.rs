@@ -248,12 +248,6 @@ impl Profile {
                     rule.host()
                 ));
             }
-            if rule.needs_requests() {
-                return invalid(format!(
-                    "network.allow: {}: inspect, methods and paths need a look into requests, which this version does not have yet",
-                    rule.host()
-                ));
-            }
         }
         self.limits.upload().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
         self.limits.bytes().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;

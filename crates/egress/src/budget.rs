@@ -74,6 +74,7 @@ pub struct Spent {
 pub struct Budget {
     limits: Limits,
     destinations: HashMap<Host, Destination>,
+    own_limits: HashMap<Host, u64>,
     bytes: u64,
     values: usize,
     requests: VecDeque<(u64, u32)>,
@@ -99,6 +100,22 @@ impl Budget {
         Self { limits, ..Self::default() }
     }
 
+    /// A limit of bytes for one destination alone, besides those for each and for all.
+    pub fn limit(&mut self, dest: &Host, bytes: u64) {
+        if self.own_limits.len() < MAX_DESTINATIONS {
+            self.own_limits.insert(dest.clone(), bytes);
+        }
+    }
+
+    /// Bytes that may still be sent to a destination.
+    pub fn left(&self, dest: &Host) -> u64 {
+        let each = self.destinations.get(dest).map_or(0, |d| d.bytes);
+        let left = |limit: Option<u64>, used: u64| limit.map_or(u64::MAX, |l| l.saturating_sub(used));
+        left(self.limits.upload_bytes, self.bytes)
+            .min(left(self.limits.upload_bytes_each, each))
+            .min(left(self.own_limits.get(dest).copied(), each))
+    }
+
     /// A request with so many bytes of target, headers and body. Call it before anything is sent. `now_ms` is milliseconds on any clock that goes forward.
     pub fn spend(&mut self, dest: &Host, bytes: u64, now_ms: u64) -> Spent {
         self.now_ms = self.now_ms.max(now_ms);
@@ -122,6 +139,7 @@ impl Budget {
             (destinations as u64, new_limit, Over::Destinations),
             (requests, self.limits.requests_per_minute.map(u64::from), Over::Requests),
             (each, self.limits.upload_bytes_each, Over::DestinationBytes),
+            (each, self.own_limits.get(dest).copied(), Over::DestinationBytes),
             (total, self.limits.upload_bytes, Over::TotalBytes),
         ] {
             level = worse(level, used, limit, over);
@@ -209,6 +227,18 @@ mod tests {
         assert_eq!((spent.bytes_each, spent.bytes), (50, 150));
         assert_eq!(budget.spend(&host(1), u64::MAX, 20).level, Level::Over(Over::DestinationBytes));
         assert_eq!(budget.spend(&host(1), 0, 20).level, Level::Near(Over::TotalBytes));
+    }
+
+    #[test]
+    fn a_destination_may_have_a_limit_of_its_own() {
+        let mut budget = Budget::new(Limits { upload_bytes: Some(1000), ..Limits::default() });
+        budget.limit(&host(0), 100);
+        assert_eq!(budget.left(&host(0)), 100);
+        assert_eq!(budget.spend(&host(0), 101, 0).level, Level::Over(Over::DestinationBytes));
+        assert_eq!(budget.spend(&host(0), 70, 0).level, Level::Fine);
+        assert_eq!((budget.left(&host(0)), budget.left(&host(1))), (30, 930));
+        assert_eq!(budget.spend_more(&host(0), 30, 0).level, Level::Near(Over::DestinationBytes));
+        assert_eq!(budget.spend(&host(1), 200, 0).level, Level::Fine);
     }
 
     #[test]

@@ -28,3 +28,11 @@ secret if {
 	finding.severity in grave
 	finding.confidence >= 0.5
 }
+
+# Data in disguise: what no program writes unless something is to be hidden.
+hidden if {
+	some finding in input.findings
+	finding.category == "covert"
+	finding.severity in grave
+	finding.confidence >= 0.5
+}

@@ -1,6 +1,7 @@
 # What leaves the machine: names, connections, requests. `input.net` says what the broker found out (docs/policy.md).
 package chaperone.network
 
+import data.chaperone.findings
 import rego.v1
 
 outbound := {"resolve", "connect", "request"}
@@ -42,6 +43,24 @@ denials contains "dns_tunnel" if is_string(input.net.tunnel)
 
 denials contains "over_budget" if input.net.budget == "over"
 
+denials contains "request_not_allowed" if {
+	input.action == "request"
+	not input.net.request_allowed
+}
+
+# What nobody sends by accident.
+denials contains "secret_leaves" if {
+	input.action == "request"
+	findings.secret
+}
+
+denials contains "registered_value_leaves" if input.net.registered > 0
+
+denials contains "hidden_data_leaves" if {
+	input.action == "request"
+	findings.hidden
+}
+
 # Nothing is denied by these alone; what is denied for another reason and goes on and on ends the agent's run.
 suspensions contains {"kind": "suspend"} if input.net.untrusted_recent > 40
 
@@ -50,6 +69,40 @@ asks contains "message_to_people" if {
 	input.action == "connect"
 	input.port in {25, 465, 587}
 }
+
+asks contains "message_to_people" if {
+	input.action == "request"
+	input.method in {"POST", "PUT"}
+	some service in messaging
+	regex.match(service, lower(input.url))
+}
+
+# What the agent read of the person's files.
+asks contains "passage_leaves" if input.net.passages > 0
+
+asks contains "personal_data_leaves" if {
+	input.action == "request"
+	findings.personal
+}
+
+asks contains "cannot_inspect" if count(input.net.unread) > 0
+
+# Services that carry what is sent to people.
+messaging := [
+	`^https://(www\.)?slack\.com(:\d+)?/api/(chat|files|conversations\.open)`,
+	`^https://hooks\.slack\.com(:\d+)?/`,
+	`^https://(ptb\.|canary\.)?discord(app)?\.com(:\d+)?/api/.*(messages|webhooks)`,
+	`^https://api\.telegram\.org(:\d+)?/bot[^/]*/send`,
+	`^https://(gmail|www)\.googleapis\.com(:\d+)?/.*/(messages|drafts)/send`,
+	`^https://chat\.googleapis\.com(:\d+)?/`,
+	`^https://graph\.microsoft\.com(:\d+)?/.*(sendmail|/messages|/reply|/forward)`,
+	`^https://[^/]*\.webhook\.office\.com(:\d+)?/`,
+	`^https://api\.(sendgrid\.com|mailgun\.net|eu\.mailgun\.net|postmarkapp\.com|resend\.com|brevo\.com|sparkpost\.com)(:\d+)?/`,
+	`^https://api\.twilio\.com(:\d+)?/.*/messages`,
+	`^https://graph\.facebook\.com(:\d+)?/.*/messages`,
+	`^https://api\.(x|twitter)\.com(:\d+)?/.*(tweets|dm_)`,
+	`/_matrix/client/[^/]*/rooms/[^/]*/send`,
+]
 
 default advice := "list_allowed_hosts shows what can be reached; request_elevation asks the person for more"
 

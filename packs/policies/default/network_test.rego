@@ -18,7 +18,7 @@ test_an_allowed_host_is_reached if {
 
 test_what_nobody_allowed_is_not_reached if {
 	every action in ["resolve", "connect", "request"] {
-		decided({"action": action, "net": {"allowed": false}}).reasons == {"host_not_allowed"}
+		"host_not_allowed" in decided({"action": action, "net": {"allowed": false}}).reasons
 	}
 	d := data.chaperone.network.decision with input as {"action": "connect", "host": "a.example", "port": 443}
 	"host_not_allowed" in d.reasons
@@ -49,6 +49,44 @@ test_mail_is_asked_about if {
 		d.effect == "ask"
 		d.reasons == {"message_to_people"}
 	}
+}
+
+sent(change) := d if {
+	request := {
+		"action": "request", "method": "POST", "url": "https://api.example.com:443/v1/items",
+		"net": {"request_allowed": true, "passages": 0, "registered": 0, "unread": [], "tls": true},
+	}
+	d := data.chaperone.network.decision with input as object.union(object.union(base, request), change)
+}
+
+finding(category, severity) := {"detector": "x", "category": category, "severity": severity, "confidence": 0.9, "count": 1}
+
+test_a_request_is_judged_by_method_path_and_what_it_carries if {
+	sent({}).effect == "allow"
+	sent({"net": {"request_allowed": false}}).reasons == {"request_not_allowed"}
+	sent({"findings": [finding("secret", "high")]}).reasons == {"secret_leaves"}
+	sent({"findings": [finding("covert", "medium")]}).reasons == {"hidden_data_leaves"}
+	sent({"net": {"registered": 1}}).reasons == {"registered_value_leaves"}
+	sent({"findings": [finding("secret", "low")]}).effect == "allow"
+}
+
+test_what_is_the_persons_is_asked_about if {
+	every change in [{"findings": [finding("pii", "high")]}, {"net": {"passages": 1}}, {"net": {"unread": ["body: encrypted"]}}] {
+		sent(change).effect == "ask"
+	}
+}
+
+test_a_message_to_people_is_asked_about if {
+	every url in [
+		"https://slack.com:443/api/chat.postmessage", "https://hooks.slack.com:443/services/a/b", "https://discord.com:443/api/v10/channels/1/messages",
+		"https://api.telegram.org:443/bot123/sendmessage", "https://gmail.googleapis.com:443/gmail/v1/users/me/messages/send",
+		"https://graph.microsoft.com:443/v1.0/me/sendmail", "https://api.sendgrid.com:443/v3/mail/send",
+		"https://matrix.example.org:443/_matrix/client/v3/rooms/!a/send/m.room.message/1",
+	] {
+		sent({"url": url}).reasons == {"message_to_people"}
+	}
+	sent({"url": "https://slack.com:443/api/chat.postmessage", "method": "GET"}).effect == "allow"
+	sent({"url": "https://notslack.com:443/api/chat.postmessage"}).effect == "allow"
 }
 
 test_hammering_on_what_is_denied_suspends if {

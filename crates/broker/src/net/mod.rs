@@ -5,11 +5,17 @@
 //! destination really is.
 
 mod alerts;
+mod body;
+mod http;
+mod leaving;
 mod names;
 mod own;
+mod prefixed;
 mod relay;
 mod streams;
 mod target;
+mod tls;
+mod websocket;
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,13 +24,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use chaperone_cell::NetworkEnds;
-use chaperone_egress::{AllowSet, Budget, Limits, QueryWatch, Rule};
+use chaperone_egress::{AllowSet, Budget, Host, Level, Limits, QueryWatch, Rule};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::{Authorized, Deed, Done, Pipeline, Refusal, Step, plain};
+use crate::pipeline::{Authorized, Deed, Done, Pipeline, Refusal, Released, Step, plain};
 use crate::server::Broker;
 use crate::session::Session;
 use crate::wire::Failure;
@@ -41,6 +47,10 @@ const MAX_QUERIES: usize = 256;
 const UPLOAD_BYTES: u64 = 100 << 20;
 /// Requests and connections a minute.
 const REQUESTS_PER_MINUTE: u32 = 3_000;
+/// Requests that are looked at together. Protects memory: each may hold 16 MiB.
+const LOOKS: usize = 4;
+/// Different values of the person's that a session may send to one host.
+const VALUES: usize = 200;
 /// How often the kernel's notes of refused packets are looked at, when more come than one look takes.
 const PACKET_LOOK: Duration = Duration::from_millis(100);
 
@@ -54,30 +64,82 @@ pub struct Exit {
     budget: Mutex<Budget>,
     queries: Mutex<QueryWatch>,
     window: alerts::Window,
+    secrets: leaving::Secrets,
+    looks: Semaphore,
+    authority: Option<tls::Authority>,
+    upstream: OnceLock<Option<tls::Upstream>>,
     streams: Arc<Semaphore>,
     stop: CancellationToken,
     started: Instant,
 }
 
 impl Exit {
-    #[must_use]
-    pub fn new(rules: Vec<Rule>, published: Vec<u16>, upload_bytes: Option<u64>) -> Self {
+    /// What a session may reach by these rules.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new(
+        session: &str,
+        rules: Vec<Rule>,
+        published: Vec<u16>,
+        upload_bytes: Option<u64>,
+    ) -> Result<Self, Failure> {
+        let authority =
+            rules.iter().any(Rule::needs_requests).then(|| tls::Authority::new(session)).transpose()?;
         let limits = Limits {
             upload_bytes: Some(upload_bytes.unwrap_or(UPLOAD_BYTES)),
             requests_per_minute: Some(REQUESTS_PER_MINUTE),
+            values_each: Some(VALUES),
             ..Limits::default()
         };
-        Self {
+        Ok(Self {
             rules: RwLock::new(Arc::new(AllowSet::new(rules))),
             published,
             names: names::Names::default(),
             budget: Mutex::new(Budget::new(limits)),
             queries: Mutex::default(),
             window: alerts::Window::default(),
+            secrets: leaving::Secrets::new()?,
+            looks: Semaphore::new(LOOKS),
+            authority,
+            upstream: OnceLock::new(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: CancellationToken::new(),
             started: Instant::now(),
+        })
+    }
+
+    /// The certificate, in DER, that the cell has to trust; where nothing is opened, there is none.
+    #[must_use]
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.authority.as_ref().map(tls::Authority::certificate)
+    }
+
+    /// The agent reads this content now; passages of it are recognised when they leave.
+    pub fn remember(&self, path: &str, content: &Released) {
+        self.secrets.remember(path, &content.file, (content.version, content.len));
+    }
+
+    /// A value that may stand nowhere but in the headers that credentials belong in.
+    pub fn register(&self, value: &str) {
+        self.secrets.register(value);
+    }
+
+    /// The system's roots, read when the first server is to be believed.
+    fn upstream(&self) -> Option<tls::Upstream> {
+        // Without roots no server is believed, and each request says so.
+        self.upstream.get_or_init(|| tls::Upstream::new().ok()).clone()
+    }
+
+    /// Whether the content of connections to a host is to be seen.
+    fn wants_requests(&self, host: &Host, port: u16) -> bool {
+        let rules = self.allowed();
+        let (mut wants, mut passes) = (false, false);
+        for rule in rules.of_host(host, port) {
+            wants |= rule.needs_requests();
+            passes |= rule.pass_through;
         }
+        wants && !passes
     }
 
     /// The rules in force.
@@ -221,6 +283,26 @@ impl Way {
         };
         // What ended has ended; a log that cannot be written denies whatever comes next.
         tokio::task::spawn_blocking(record).await.ok();
+    }
+}
+
+/// What policy is told of a budget; that it is nearly used up is raised.
+fn level(way: &Way, host: &Host, level: Level) -> &'static str {
+    match level {
+        Level::Fine => "fine",
+        Level::Near(over) => {
+            alerts::near_budget(way, host, over);
+            "near"
+        }
+        Level::Over(_) => "over",
+    }
+}
+
+/// Of two levels the one that is nearer to the end.
+fn worse(one: Level, other: Level) -> Level {
+    match (one, other) {
+        (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => one,
+        (Level::Fine | Level::Near(_), _) => other,
     }
 }
 

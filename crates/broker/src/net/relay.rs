@@ -2,7 +2,7 @@
 
 use std::io;
 
-use chaperone_egress::{Host, Level};
+use chaperone_egress::Host;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::Way;
@@ -72,12 +72,8 @@ where
 fn spend(way: &Way, host: &Host, bytes: u64) -> io::Result<()> {
     let exit = way.exit();
     let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
-    match spent.level {
-        Level::Over(_) => Err(io::ErrorKind::QuotaExceeded.into()),
-        Level::Near(over) => {
-            super::alerts::near_budget(way, host, over);
-            Ok(())
-        }
-        Level::Fine => Ok(()),
+    match super::level(way, host, spent.level) {
+        "over" => Err(io::ErrorKind::QuotaExceeded.into()),
+        _ => Ok(()),
     }
 }

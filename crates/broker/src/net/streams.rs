@@ -9,14 +9,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaperone_egress::Host;
 use chaperone_egress::client_hello::{self, ClientHello, MAX_HELLO_BYTES};
-use chaperone_egress::{Host, Level};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::prefixed::Prefixed;
 use super::target::Target;
-use super::{Way, alerts, relay};
+use super::{Way, alerts, http, relay};
 use crate::pipeline::{Authorized, Deed, Object, Outbound};
 use crate::wire::Failure;
 
@@ -26,6 +27,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const HELLO_LIMIT: Duration = Duration::from_secs(30);
 /// How long the first bytes of a connection that is refused anyway are waited for, to answer in its language.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
+
+/// How HTTP/2 begins that was not agreed on in TLS (RFC 9113 3.4).
+const HTTP_2: &[u8] = b"PRI * HTTP/2.0";
 
 /// What an agent says first.
 #[derive(Debug)]
@@ -73,6 +77,9 @@ async fn stream(way: &Way, client: TcpStream) {
     };
     let deed = connect_deed(way, &target);
     match way.decide(deed.clone()).await {
+        Ok(granted) if way.exit().wants_requests(&target.host, target.port) => {
+            requests(way, client, &target, deed, granted).await;
+        }
         Ok(granted) => opaque(way, client, &target, deed, granted).await,
         Err(refusal) => {
             alerts::refused(way, &target.host.to_string());
@@ -85,7 +92,14 @@ async fn stream(way: &Way, client: TcpStream) {
 fn connect_deed(way: &Way, target: &Target) -> Deed {
     let exit = way.exit();
     let host = target.host.to_string();
-    let spent = exit.budget.lock().spend(&target.host, 0, exit.now_ms());
+    let limit = exit.allowed().of_host(&target.host, target.port).find_map(|r| r.upload_bytes);
+    let spent = {
+        let mut budget = exit.budget.lock();
+        if let Some(limit) = limit {
+            budget.limit(&target.host, limit);
+        }
+        budget.spend(&target.host, 0, exit.now_ms())
+    };
     let mut facts = target.facts(way);
     let recent = if facts["trusted"] == true || !matches!(target.port, 80 | 443) {
         0
@@ -93,11 +107,7 @@ fn connect_deed(way: &Way, target: &Target) -> Deed {
         alerts::untrusted(way, &host, target.addresses.first().copied())
     };
     facts["untrusted_recent"] = json!(recent);
-    facts["budget"] = json!(match spent.level {
-        Level::Fine => "fine",
-        Level::Near(_) => "near",
-        Level::Over(_) => "over",
-    });
+    facts["budget"] = json!(super::level(way, &target.host, spent.level));
     facts["first_contact"] = json!(exit.window.is_first_contact(&host));
     let outbound = Outbound {
         host,
@@ -137,16 +147,21 @@ async fn opaque(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, g
         Ok(First::Nothing) => None,
         Ok(First::Http) if target.port != 443 => None,
         Ok(First::Http | First::Other) => odd_protocol(way, target).err(),
-        Err(e) => Some(Failure::new(
-            "bad_start",
-            format!("the connection begins with nothing that can be read: {e}"),
-        )),
+        Err(e) => Some(unreadable(e)),
     };
     if let Some(failure) = misfit {
         let reasons = json!({ "refused": failure.code });
         way.done(intent, "connect", target.shown(), false, 0, reasons).await;
         let refusal = way.refuse(deed, failure).await;
         return answer(client, first.ok().as_ref(), &refusal.failure).await;
+    }
+    if matches!(first, Ok(First::Http)) {
+        // It can be read, so it is; each request makes its own way.
+        drop(server);
+        let client = Prefixed::new(said, client);
+        let h2 = client.begins_with(HTTP_2);
+        http::serve(way, target, client, false, h2).await;
+        return way.done(intent, "connect", target.shown(), true, 0, json!({ "inspected": true })).await;
     }
     let mut detail = json!({});
     if let Ok(First::Tls(hello)) = &first {
@@ -164,6 +179,69 @@ async fn opaque(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, g
     detail["down"] = json!(carried.down);
     detail["cut"] = json!(carried.cut);
     way.done(intent, "connect", target.shown(), carried.cut.is_none(), carried.up, detail).await;
+}
+
+/// A connection whose requests are to be seen: HTTP, within TLS or without.
+async fn requests(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, granted: Authorized) {
+    let intent = granted.intent;
+    if let Err(failure) = way.on_disk(granted).await {
+        return turn_away(client, &failure).await;
+    }
+    let mut said = Vec::new();
+    let first = read_first(&mut client, &mut said).await;
+    let misfit = match &first {
+        Ok(First::Tls(hello)) => meant_for(way, target, hello).await.err(),
+        Ok(First::Http | First::Nothing) => None,
+        Ok(First::Other) => Some(
+            Failure::new(
+                "odd_protocol",
+                format!("requests to {} are looked at, and this is no HTTP", target.shown()),
+            )
+            .advise("a rule with pass_through = true lets other protocols through"),
+        ),
+        Err(e) => Some(unreadable(e)),
+    };
+    if let Some(failure) = misfit {
+        way.done(intent, "connect", target.shown(), false, 0, json!({ "refused": failure.code })).await;
+        let refusal = way.refuse(deed, failure).await;
+        return answer(client, first.ok().as_ref(), &refusal.failure).await;
+    }
+    let mut detail = json!({ "inspected": true });
+    let client = Prefixed::new(said, client);
+    let ok = match first {
+        Ok(First::Tls(hello)) => {
+            let name = hello.server_name.as_ref().unwrap_or(&target.host);
+            detail["sni"] = json!(name.to_string());
+            match &way.exit().authority {
+                Some(authority) => match authority.accept(name, client).await {
+                    Ok(stream) => {
+                        let h2 = super::tls::is_h2(stream.get_ref().1.alpn_protocol());
+                        http::serve(way, &Target { host: name.clone(), ..target.clone() }, stream, true, h2)
+                            .await;
+                        true
+                    }
+                    Err(e) => {
+                        // Most likely the program has roots of its own and does not look at the cell's.
+                        detail["error"] =
+                            json!(format!("the program did not accept the session's certificate: {e}"));
+                        false
+                    }
+                },
+                None => false,
+            }
+        }
+        Ok(First::Http) => {
+            let h2 = client.begins_with(HTTP_2);
+            http::serve(way, target, client, false, h2).await;
+            true
+        }
+        _ => true,
+    };
+    way.done(intent, "connect", target.shown(), ok, 0, detail).await;
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::new("bad_start", format!("the connection begins with nothing that can be read: {error}"))
 }
 
 /// Whether a TLS connection is for the host that was decided on.
@@ -234,7 +312,7 @@ pub(super) async fn read_first(client: &mut TcpStream, said: &mut Vec<u8>) -> io
                 client_hello::Read::Hello(hello) => return Ok(First::Tls(hello)),
                 client_hello::Read::NeedMore if got > 0 && said.len() < 2 * MAX_HELLO_BYTES => {}
                 client_hello::Read::NeedMore => return Ok(First::Other),
-                client_hello::Read::NotTls => match http(said) {
+                client_hello::Read::NotTls => match is_http(said) {
                     Some(true) => return Ok(First::Http),
                     None if got > 0 => {}
                     _ => return Ok(First::Other),
@@ -246,7 +324,7 @@ pub(super) async fn read_first(client: &mut TcpStream, said: &mut Vec<u8>) -> io
 }
 
 /// Whether bytes begin an HTTP request: a method, a blank and a target. `None` when there are too few to tell.
-fn http(said: &[u8]) -> Option<bool> {
+fn is_http(said: &[u8]) -> Option<bool> {
     const LONGEST: usize = 20;
     let word = said.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
     match (word, said.get(word), said.get(word + 1)) {
@@ -319,7 +397,7 @@ mod tests {
             (b"\x00\x01", Some(false)),
             (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", Some(false)),
         ] {
-            assert_eq!(http(said), expected, "{said:?}");
+            assert_eq!(is_http(said), expected, "{said:?}");
         }
     }
 }

@@ -1,0 +1,469 @@
+//! HTTP as the broker mediates it: each request is read strictly, looked at whole, decided, recorded, and only then sent, newly
+//! written, over a connection of the broker's own. Nothing of one request's framing reaches the server, so nothing can hide in it.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chaperone_egress::Host;
+use chaperone_egress::request::{Connection, RequestFacts, strip_for_forwarding};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection as Connects};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::body::{Held, HeldBody, Untaken};
+use super::leaving::{self, Leaving};
+use super::target::{Target, shown};
+use super::tls::{Upstream, is_h2};
+use super::{Way, streams, websocket};
+use crate::pipeline::{Deed, Object, Outbound};
+use crate::wire::Failure;
+
+/// How long the head of a request may take.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of the head of a request, and buffered of an answer.
+const HEAD_BYTES: usize = 64 << 10;
+/// Requests of one connection at once (HTTP/2).
+const AT_ONCE: u32 = 64;
+/// How long a connection to a server is kept for the next request.
+const KEPT: Duration = Duration::from_secs(30);
+/// Tells where an answer of the broker's own comes from.
+const REASON: HeaderName = HeaderName::from_static("x-chaperone-reason");
+
+type Answer = Response<BoxBody<Bytes, io::Error>>;
+
+/// One conversation of the cell's with one host.
+pub(super) struct Channel {
+    pub way: Way,
+    pub target: Target,
+    pub tls: bool,
+    client: Client<Connector, HeldBody>,
+    upstream: Option<Upstream>,
+}
+
+/// Serve a conversation in HTTP until it ends.
+pub(super) async fn serve<S>(way: &Way, target: &Target, stream: S, tls: bool, h2: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let upstream = if tls { way.exit().upstream() } else { None };
+    let connector = Connector { target: target.clone(), upstream: upstream.clone(), tls, h2 };
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(KEPT)
+        .set_host(false)
+        .build(connector);
+    let channel = Arc::new(Channel { way: way.clone(), target: target.clone(), tls, client, upstream });
+    let service = service_fn(move |request| {
+        let channel = Arc::clone(&channel);
+        async move { Ok::<_, Infallible>(answer(&channel, request).await) }
+    });
+    let stream = TokioIo::new(stream);
+    // However it ends, what happened in it is recorded request by request.
+    if h2 {
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(AT_ONCE)
+            .max_header_list_size(HEAD_BYTES as u32)
+            .serve_connection(stream, service)
+            .await
+            .ok();
+    } else {
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_buf_size(HEAD_BYTES)
+            .half_close(true)
+            .serve_connection(stream, service)
+            .with_upgrades()
+            .await
+            .ok();
+    }
+}
+
+/// A request that is not carried, and why.
+struct Turned(StatusCode, Failure);
+
+async fn answer(channel: &Arc<Channel>, request: Request<Incoming>) -> Answer {
+    match carry(channel, request).await {
+        Ok(answer) => answer,
+        Err(Turned(status, failure)) => turned(status, &failure),
+    }
+}
+
+fn turned(status: StatusCode, failure: &Failure) -> Answer {
+    let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
+    let text = format!("chaperone: {} ({}){advice}\n", failure.message, failure.code);
+    let mut answer = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if let Ok(code) = HeaderValue::from_str(&failure.code) {
+        headers.insert(REASON, code);
+    }
+    answer
+}
+
+async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result<Answer, Turned> {
+    let way = &channel.way;
+    let facts = read(channel, &request).await?;
+    let on_upgrade = facts.websocket.then(|| hyper::upgrade::on(&mut request));
+    let (head, body) = request.into_parts();
+    let held = take(channel, &facts, body).await?;
+    let leaving = look(channel, &facts, &head.headers, held).await?;
+    let (held, leaving) = leaving;
+    let deed = deed(channel, &facts, &held, leaving);
+    let granted =
+        way.decide(deed.clone()).await.map_err(|refusal| Turned(StatusCode::FORBIDDEN, refusal.failure))?;
+    let granted =
+        way.on_disk(granted).await.map_err(|failure| Turned(StatusCode::SERVICE_UNAVAILABLE, failure))?;
+    let sent = held.len;
+    let outgoing = rewritten(channel, &facts, head, held)?;
+    let resource = deed.path.clone();
+    match channel.client.request(outgoing).await {
+        Ok(mut response) => {
+            if let (Some(cell), StatusCode::SWITCHING_PROTOCOLS) = (on_upgrade, response.status()) {
+                let server = hyper::upgrade::on(&mut response);
+                let task = websocket::carry(Arc::clone(channel), deed, granted.intent, cell, server);
+                way.spawn(task);
+                return Ok(switched(response));
+            }
+            let status = response.status().as_u16();
+            let detail = json!({ "status": status });
+            way.done(granted.intent, "request", resource, true, sent, detail).await;
+            Ok(passed_on(response))
+        }
+        Err(e) => {
+            let failure = unanswered(channel, &e);
+            let detail = json!({ "error": failure.message });
+            way.done(granted.intent, "request", resource, false, sent, detail).await;
+            Err(Turned(StatusCode::BAD_GATEWAY, failure))
+        }
+    }
+}
+
+/// What the request is about; refused where it could be read in two ways, or is for another host than its connection.
+async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestFacts, Turned> {
+    let Channel { way, target, tls, .. } = channel;
+    let over = Connection { host: Some(target.host.clone()), port: target.port, tls: *tls };
+    let facts = match RequestFacts::of(request.method(), request.uri(), request.headers(), over) {
+        Ok(facts) => facts,
+        Err(bad) => {
+            let failure = Failure::new("bad_request", format!("the request is not carried: {bad}"));
+            let refusal = way.refuse(blank(target), failure).await;
+            return Err(Turned(StatusCode::BAD_REQUEST, refusal.failure));
+        }
+    };
+    if facts.mismatch && !is_name_of(channel, &facts).await {
+        let failure = Failure::new(
+            "fronting",
+            format!(
+                "the connection is for {}, but the request for {}",
+                target.shown(),
+                shown(&facts.host, facts.port)
+            ),
+        )
+        .advise("connect to the host that is meant");
+        let refusal = way.refuse(blank(target), failure).await;
+        return Err(Turned(StatusCode::MISDIRECTED_REQUEST, refusal.failure));
+    }
+    Ok(facts)
+}
+
+/// A name for an allowed address: an allowed name that really has this address.
+async fn is_name_of(channel: &Channel, facts: &RequestFacts) -> bool {
+    let Host::Address(ip) = &channel.target.host else { return false };
+    let exit = channel.way.exit();
+    let Host::Name(name) = &facts.host else { return false };
+    exit.allowed().of_host(&facts.host, channel.target.port).next().is_some()
+        && exit.names.resolve(name).await.is_ok_and(|r| r.addresses.contains(ip))
+}
+
+fn blank(target: &Target) -> Deed {
+    let outbound = Outbound {
+        host: target.host.to_string(),
+        port: target.port,
+        addresses: target.addresses.clone(),
+        ..Outbound::default()
+    };
+    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "request", target.shown(), Object::ABSENT) }
+}
+
+async fn take(channel: &Channel, facts: &RequestFacts, body: Incoming) -> Result<Held, Turned> {
+    let way = &channel.way;
+    let left = way.exit().budget.lock().left(&facts.host);
+    match Held::take(body, left, &way.session.dir).await {
+        Ok(held) => Ok(held),
+        Err(Untaken::TooLong) => {
+            let failure = Failure::new(
+                "over_budget",
+                format!("the body of the request is longer than the {left} bytes that may still be sent"),
+            )
+            .advise("send less, or ask the person to raise upload_bytes");
+            let refusal = way.refuse(blank(&channel.target), failure).await;
+            Err(Turned(StatusCode::PAYLOAD_TOO_LARGE, refusal.failure))
+        }
+        Err(other) => {
+            let failure =
+                Failure::new("bad_body", format!("the body of the request is not carried: {other}"));
+            let refusal = way.refuse(blank(&channel.target), failure).await;
+            Err(Turned(StatusCode::BAD_REQUEST, refusal.failure))
+        }
+    }
+}
+
+async fn look(
+    channel: &Channel,
+    facts: &RequestFacts,
+    headers: &http::HeaderMap,
+    held: Held,
+) -> Result<(Held, Leaving), Turned> {
+    let way = channel.way.clone();
+    let (target, headers) = (facts.target(), headers.clone());
+    let Ok(_place) = way.exit().looks.acquire().await else { return Err(fault()) };
+    let way = channel.way.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let head = leaving::Head { target: &target, headers: &headers };
+        let seen = leaving::request(&way.pipeline().inspection.outgoing, &way.exit().secrets, head, &held);
+        seen.map(|seen| (held, seen))
+    });
+    looked.await.map_err(|_| fault())?.map_err(|_| fault())
+}
+
+fn fault() -> Turned {
+    Turned(StatusCode::INTERNAL_SERVER_ERROR, super::fault().failure)
+}
+
+fn deed(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) -> Deed {
+    let Channel { way, target, tls, .. } = channel;
+    let exit = way.exit();
+    let rules = exit.allowed();
+    let head = facts.target().len() as u64;
+    let spent = {
+        let mut budget = exit.budget.lock();
+        let spent = budget.spend(&facts.host, head + held.len, exit.now_ms());
+        let values = leaving.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
+        let level = budget.spend_values(&facts.host, values.map(u64::from_le_bytes)).level;
+        super::worse(spent.level, level)
+    };
+    let mut net = target.facts(way);
+    let more = json!({
+        "tls": tls,
+        "request_allowed": rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path).is_some(),
+        "websocket": facts.websocket,
+        "budget": super::level(way, &facts.host, spent),
+        "passages": leaving.passages.len(),
+        "read_from": leaving.passages,
+        "registered": leaving.registered.len(),
+        "unread": leaving.unread,
+        "bytes": held.len,
+    });
+    if let (Some(net), serde_json::Value::Object(more)) = (net.as_object_mut(), more) {
+        net.extend(more);
+    }
+    let scheme = if *tls { "https" } else { "http" };
+    // A path that carries something is not written down.
+    let path = if leaving.is_clean() { facts.path.as_str() } else { "/…" };
+    let resource = format!("{} {scheme}://{}{path}", facts.method, shown(&facts.host, facts.port));
+    let outbound = Outbound {
+        host: facts.host.to_string(),
+        port: facts.port,
+        addresses: target.addresses.clone(),
+        method: Some(facts.method.clone()),
+        url_path: Some(facts.path.clone()),
+        facts: net,
+        findings: leaving.findings,
+        content: Some((held.sha256, held.len)),
+        text: held.text(),
+        leaves: true,
+    };
+    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "request", resource, Object::ABSENT) }
+}
+
+/// The request as the broker sends it.
+fn rewritten(
+    channel: &Channel,
+    facts: &RequestFacts,
+    mut head: http::request::Parts,
+    held: Held,
+) -> Result<Request<HeldBody>, Turned> {
+    let wrong = |e: http::Error| {
+        Turned(
+            StatusCode::BAD_REQUEST,
+            Failure::new("bad_request", format!("the request cannot be written anew: {e}")),
+        )
+    };
+    let scheme = if channel.tls { "https" } else { "http" };
+    let default = if channel.tls { 443 } else { 80 };
+    let authority = match facts.port {
+        port if port == default => {
+            shown(&facts.host, port).rsplit_once(':').map(|(h, _)| h.to_owned()).unwrap_or_default()
+        }
+        port => shown(&facts.host, port),
+    };
+    let target = if facts.path == "*" { "*".to_owned() } else { facts.target() };
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(authority.as_str())
+        .path_and_query(target)
+        .build()
+        .map_err(wrong)?;
+    let key = head.headers.get("sec-websocket-key").cloned();
+    strip_for_forwarding(&mut head.headers);
+    head.headers.remove(http::header::EXPECT);
+    head.headers.remove(http::header::CONTENT_LENGTH);
+    if held.len > 0 || !matches!(facts.body, chaperone_egress::request::Body::Unstated) {
+        head.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(held.len));
+    }
+    head.headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|e| wrong(e.into()))?);
+    if facts.websocket {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        // Compressed messages could not be looked at.
+        head.headers.remove("sec-websocket-extensions");
+        if let Some(key) = key {
+            head.headers.insert("sec-websocket-key", key);
+        }
+    }
+    let mut request = Request::new(held.into_body());
+    *request.method_mut() = head.method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = head.headers;
+    Ok(request)
+}
+
+/// The answer as the cell gets it: everything but what concerns the broker's own connection, or leads past the broker.
+fn passed_on(mut response: Response<Incoming>) -> Answer {
+    strip_for_forwarding(response.headers_mut());
+    response.headers_mut().remove(http::header::ALT_SVC);
+    *response.version_mut() = Version::HTTP_11;
+    response.map(|body| body.map_err(io::Error::other).boxed())
+}
+
+fn switched(response: Response<Incoming>) -> Answer {
+    let mut answer = Response::new(Full::default().map_err(|never: Infallible| match never {}).boxed());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    for (name, value) in response.headers() {
+        // The broker asked for no extension; a server that names one all the same is not believed.
+        if *name != http::header::SEC_WEBSOCKET_EXTENSIONS {
+            answer.headers_mut().append(name, value.clone());
+        }
+    }
+    answer
+}
+
+fn unanswered(channel: &Channel, error: &hyper_util::client::legacy::Error) -> Failure {
+    let mut why = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        why = inner.to_string();
+        source = inner.source();
+    }
+    if channel.tls && channel.upstream.is_none() {
+        return Failure::new("no_roots", "this machine has no root certificates to believe servers by");
+    }
+    let code = if why.contains("certificate") { "bad_certificate" } else { "unreachable" };
+    Failure::new(code, format!("{} did not answer: {why}", channel.target.shown()))
+}
+
+/// Makes connections to the one target, at the addresses that were checked.
+#[derive(Clone)]
+struct Connector {
+    target: Target,
+    upstream: Option<Upstream>,
+    tls: bool,
+    /// The cell speaks HTTP/2, so the server may.
+    h2: bool,
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Wire;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Wire>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let Self { target, upstream, tls, h2 } = self.clone();
+        Box::pin(async move {
+            let stream = streams::connect(&target.addresses, target.port).await?;
+            if !tls {
+                return Ok(Wire::Plain(TokioIo::new(stream)));
+            }
+            let upstream = upstream.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let stream = upstream.connect(&target.host, stream, !h2).await?;
+            Ok(Wire::Tls(Box::new(TokioIo::new(stream))))
+        })
+    }
+}
+
+/// A connection to a server.
+enum Wire {
+    Plain(TokioIo<TcpStream>),
+    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
+}
+
+impl Connects for Wire {
+    fn connected(&self) -> Connected {
+        match self {
+            Self::Plain(_) => Connected::new(),
+            Self::Tls(stream) if is_h2(stream.inner().get_ref().1.alpn_protocol()) => {
+                Connected::new().negotiated_h2()
+            }
+            Self::Tls(_) => Connected::new(),
+        }
+    }
+}
+
+impl hyper::rt::Read for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl hyper::rt::Write for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

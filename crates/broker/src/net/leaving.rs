@@ -1,0 +1,221 @@
+//! A look at what is about to leave: secrets and personal data in every encoding, passages of what the session has read, values
+//! that are registered.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use chaperone_inspect::Finding;
+use chaperone_inspect::outgoing::{
+    Fingerprints, KeyedSecrets, Known, Outgoing, Part, Place, Seen, StreamLook, WHOLE,
+};
+use http::HeaderMap;
+use parking_lot::{Mutex, RwLock};
+
+use super::body::Held;
+use crate::wire::Failure;
+
+/// Bytes of what was read that wait to be remembered. Protects memory: beyond it they are remembered at once.
+const WAITING: u64 = 16 << 20;
+/// Bytes of one file that are remembered.
+const MOST_OF_A_FILE: u64 = 32 << 20;
+/// Headers that a credential belongs in. What a secret looks like is no sign there; what was read or registered still is.
+const CREDENTIALS: &[&str] =
+    &["authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key", "private-token"];
+/// Headers that every program writes and nobody chooses freely.
+const PLAIN: &[&str] = &["host", "content-length", "accept-encoding", "connection", "transfer-encoding"];
+
+/// What a session must not give away.
+pub(super) struct Secrets {
+    known: RwLock<KnownHere>,
+    waiting: Mutex<Waiting>,
+}
+
+struct KnownHere {
+    read: Fingerprints,
+    registered: KeyedSecrets,
+    /// Names of sources, by their number.
+    sources: Vec<String>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    files: Vec<(String, Arc<File>, u64)>,
+    bytes: u64,
+    seen: std::collections::HashSet<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
+impl Secrets {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new() -> Result<Self, Failure> {
+        let mut key = [0u8; 32];
+        getrandom::fill(&mut key).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
+        let known = KnownHere {
+            read: Fingerprints::new(&key),
+            registered: KeyedSecrets::new(&key),
+            sources: Vec::new(),
+        };
+        Ok(Self { known: RwLock::new(known), waiting: Mutex::default() })
+    }
+
+    /// A value that must not stand anywhere but in a credential's place.
+    pub fn register(&self, value: &str) {
+        let mut known = self.known.write();
+        let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
+        known.sources.push("a key that the profile passes to the agent".to_owned());
+        // Shorter ones would be found everywhere by chance, longer ones are no keys.
+        known.registered.register(id, value.as_bytes()).ok();
+    }
+
+    /// The agent reads this content now.
+    pub fn remember(&self, path: &str, content: &Arc<File>, (version, len): ([u8; 32], u64)) {
+        let mut waiting = self.waiting.lock();
+        if !waiting.seen.insert(version) {
+            return;
+        }
+        waiting.files.push((path.to_owned(), Arc::clone(content), len.min(MOST_OF_A_FILE)));
+        waiting.bytes += len.min(MOST_OF_A_FILE);
+        if waiting.bytes > WAITING {
+            let files = std::mem::take(&mut waiting.files);
+            waiting.bytes = 0;
+            // Whoever looks meanwhile waits for what is being taken in.
+            let mut known = self.known.write();
+            drop(waiting);
+            take_in(&mut known, files);
+        }
+    }
+
+    fn settle(&self) {
+        let mut waiting = self.waiting.lock();
+        let files = std::mem::take(&mut waiting.files);
+        waiting.bytes = 0;
+        if !files.is_empty() {
+            let mut known = self.known.write();
+            drop(waiting);
+            take_in(&mut known, files);
+        }
+    }
+}
+
+fn take_in(known: &mut KnownHere, files: Vec<(String, Arc<File>, u64)>) {
+    for (path, file, len) in files {
+        let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
+        known.sources.push(path);
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        // A snapshot is sealed: what cannot be read of it was not read by the agent either.
+        if file.read_exact_at(&mut bytes, 0).is_ok() {
+            known.read.add(id, &bytes);
+        }
+    }
+}
+
+/// What one look came to.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    pub findings: Vec<Finding>,
+    /// What passages of it were read from, largest first.
+    pub passages: Vec<String>,
+    /// Registered values.
+    pub registered: Vec<String>,
+    /// What could not be looked into, and why.
+    pub unread: Vec<String>,
+}
+
+impl Leaving {
+    /// Whether there is anything that policy should know of.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+            && self.passages.is_empty()
+            && self.registered.is_empty()
+            && self.unread.is_empty()
+    }
+}
+
+/// What a request consists of, besides its body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub target: &'a str,
+    pub headers: &'a HeaderMap,
+}
+
+/// Look at a whole request.
+pub(super) fn request(
+    outgoing: &Outgoing,
+    secrets: &Secrets,
+    head: Head<'_>,
+    body: &Held,
+) -> std::io::Result<Leaving> {
+    secrets.settle();
+    let known = secrets.known.read();
+    let content_type = head.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let whole = if body.len <= WHOLE as u64 { body.read()? } else { Vec::new() };
+    let mut parts = vec![Part { place: Place::Url, bytes: head.target.as_bytes(), content_type: None }];
+    if let Some((_, query)) = head.target.split_once('?') {
+        parts.push(Part { place: Place::Query, bytes: query.as_bytes(), content_type: None });
+    }
+    for (name, value) in head.headers {
+        if !PLAIN.contains(&name.as_str()) {
+            parts.push(Part {
+                place: Place::Header(name.as_str()),
+                bytes: value.as_bytes(),
+                content_type: None,
+            });
+        }
+    }
+    if !whole.is_empty() {
+        parts.push(Part { place: Place::Body, bytes: &whole, content_type });
+    }
+    let mut leaving = told(&known, outgoing.look(&parts, &of(&known)));
+    if body.len > WHOLE as u64 {
+        let mut look = StreamLook::new(outgoing, Place::Body, content_type, of(&known));
+        body.pieces(|piece| look.feed(piece))?;
+        let seen = told(&known, look.finish());
+        leaving.findings.extend(seen.findings);
+        leaving.passages.extend(seen.passages);
+        leaving.registered.extend(seen.registered);
+        leaving.unread.extend(seen.unread);
+    }
+    Ok(leaving)
+}
+
+/// Look at messages of one conversation, the newest last; values that are cut into several are found too.
+pub(super) fn messages(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Leaving {
+    secrets.settle();
+    let known = secrets.known.read();
+    let parts: Vec<Part<'_>> =
+        messages.iter().map(|bytes| Part { place: Place::Message, bytes, content_type: None }).collect();
+    told(&known, outgoing.look(&parts, &of(&known)))
+}
+
+fn of(known: &KnownHere) -> Known<'_> {
+    Known { read: Some(&known.read), secrets: Some(&known.registered) }
+}
+
+fn told(known: &KnownHere, seen: Seen) -> Leaving {
+    let in_credentials = |place: &str| {
+        let name = place.strip_prefix("header ").and_then(|rest| rest.split(' ').next());
+        name.is_some_and(|n| CREDENTIALS.contains(&n))
+    };
+    let source = |id: u32| known.sources.get(id as usize).cloned().unwrap_or_default();
+    let usual = |f: &Finding| in_credentials(&f.where_) && matches!(f.category.as_str(), "secret" | "covert");
+    Leaving {
+        findings: seen.findings.into_iter().filter(|f| !usual(f)).collect(),
+        passages: seen.passages.iter().map(|p| source(p.hit.source_id)).collect(),
+        registered: seen
+            .registered
+            .iter()
+            .filter(|r| !in_credentials(&r.where_))
+            .map(|r| source(r.hit.id))
+            .collect(),
+        unread: seen.unread.into_iter().map(|u| format!("{}: {}", u.where_, u.reason)).collect(),
+    }
+}

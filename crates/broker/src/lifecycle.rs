@@ -226,6 +226,7 @@ fn plan(session: &Session, asked: &OpenSession, caches: Vec<PlanCache>) -> Resul
         notices: Vec::new(),
         caches,
         environment,
+        authority: session.network.authority().map(<[u8]>::to_vec),
         workdir: if session.mounts.iter().any(|m| m.at == "/workspace") {
             "/workspace".into()
         } else {

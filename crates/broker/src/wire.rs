@@ -66,6 +66,9 @@ pub struct Opened {
     pub notices: Vec<String>,
     pub caches: Vec<PlanCache>,
     pub environment: BTreeMap<String, String>,
+    /// A certificate authority, in DER, that the cell is to trust.
+    #[serde(default)]
+    pub authority: Option<Vec<u8>>,
     pub workdir: String,
     pub memory: Option<u64>,
     pub processes: Option<u64>,

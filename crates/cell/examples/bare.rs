@@ -13,6 +13,7 @@ use std::time::Duration;
 use chaperone_cell::{
     BrokerEnds, CapturedEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, can_capture,
     default_decoys, launch, original_destination, probe, proxy_environment, refused_packets, serve_refusals,
+    trust,
 };
 use chaperone_sys::seccomp::{Instruction, install};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
@@ -25,18 +26,30 @@ fn main() {
         Ok("proxied") => Network::Proxied,
         _ => Network::None,
     };
+    let authority = std::env::var_os("CELL_AUTHORITY").map(|file| std::fs::read(file).unwrap());
+    let mut environment: Vec<(std::ffi::OsString, std::ffi::OsString)> =
+        [("HOME", HOME), ("LANG", "C.UTF-8")].map(|(k, v)| (k.into(), v.into())).to_vec();
+    // A folder with programs in its `bin`, beside the system's.
+    let shown = std::env::var_os("CELL_SHOW").map(std::path::PathBuf::from);
+    let mut path = std::ffi::OsString::from("/usr/local/bin:/usr/bin:/bin");
+    if let Some(folder) = &shown {
+        path.push(":");
+        path.push(folder.join("bin"));
+    }
+    environment.push(("PATH".into(), path));
+    if authority.is_some() {
+        environment.extend(trust::environment());
+    }
+    if network == Network::Proxied {
+        environment.extend(proxy_environment().map(|(k, v)| (k.into(), v.into())));
+    }
     let plan = Plan {
         session: format!("bare-{}", std::process::id()),
         command,
-        environment: [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", HOME), ("LANG", "C.UTF-8")]
-            .map(|(k, v)| (k, v.to_owned()))
-            .into_iter()
-            .chain((network == Network::Proxied).then(proxy_environment).into_iter().flatten())
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect(),
+        environment,
         workdir: HOME.into(),
         mounts: vec![],
-        read_only: vec![],
+        read_only: shown.into_iter().collect(),
         caches: vec![],
         decoys: default_decoys().unwrap(),
         limits: Limits {
@@ -45,6 +58,7 @@ fn main() {
             cpu_percent: None,
             seconds: number("CELL_SECONDS"),
         },
+        authority,
         network,
         terminal: Terminal::Inherit,
         debug: std::env::var_os("CELL_DEBUG").is_some(),

@@ -18,6 +18,7 @@ mod refusals;
 mod root;
 pub mod seccomp;
 pub mod terminal;
+pub mod trust;
 
 pub use decoys::{Decoy, DecoyKind, default_decoys};
 pub use launch::{BrokerEnds, Exit, Launched, launch};

@@ -29,6 +29,9 @@ pub struct Plan {
     pub decoys: Vec<Decoy>,
     pub limits: Limits,
     pub network: Network,
+    /// One CA certificate in DER, which programs in the cell trust beside the host's roots. The environment needs
+    /// [`crate::trust::environment`] with it.
+    pub authority: Option<Vec<u8>>,
     pub terminal: Terminal,
     /// Allows ptrace inside the cell.
     pub debug: bool,

@@ -40,6 +40,7 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         decoys: vec![],
         limits: Limits::default(),
         network,
+        authority: None,
         terminal: Terminal::Inherit,
         debug: false,
         self_exe: self_exe.to_owned(),

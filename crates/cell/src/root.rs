@@ -19,6 +19,7 @@ use rustix::mount::{
 use crate::decoys::DecoyKind;
 use crate::network::NAME_SERVER;
 use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Network, Plan, SetupError};
+use crate::trust::Trust;
 
 /// Where the new root is built before it becomes `/`.
 const BASE: &str = "/tmp";
@@ -109,6 +110,7 @@ pub struct Sources {
     views: Vec<(PathBuf, OwnedFd)>,
     /// Folders of the session's own, writable.
     layers: Vec<(PathBuf, OwnedFd)>,
+    trust: Option<Trust>,
 }
 
 impl Sources {
@@ -125,6 +127,7 @@ impl Sources {
             overlays: vec![],
             views: vec![],
             layers: vec![],
+            trust: None,
         };
         // What happens to mounts in here must never travel out.
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -174,6 +177,7 @@ impl Sources {
                 None => sources.layers.push((cache.at.clone(), clone_tree(&cache.upper)?)),
             }
         }
+        sources.trust = plan.authority.as_deref().map(|der| Trust::read(der, &plan.read_only)).transpose()?;
         Ok(sources)
     }
 }
@@ -205,6 +209,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         set_mount_attributes(device.as_fd(), ReadOnly::No, true, false)
             .map_err(io_failed("restrict a device"))?;
         place(device, &at)?;
+    }
+    if let Some(trust) = &sources.trust {
+        trust.present()?;
     }
     proc_and_pts()?;
     for (at, [lower, upper, work]) in &sources.overlays {
@@ -346,21 +353,31 @@ fn mask(at: &Path, masked: &[String]) -> Result<(), SetupError> {
     Ok(())
 }
 
+/// Show a folder of the host's read-only, at its own place, with what a folder of the cell adds.
+pub(crate) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<(), SetupError> {
+    let lower = format!("{}:/proc/self/fd/{}", inside(added).display(), host.as_raw_fd());
+    read_only_overlay(at, &lower)?.map_err(failed(&format!("add to {}", at.display())))
+}
+
 /// Show a folder read-only. An overlay, for what listens at a socket of a bind mount can be reached through it, read-only
 /// or not; the inodes of an overlay are its own (`Documentation/filesystems/overlayfs.rst`).
 fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
-    let target = inside(at);
-    make_folder(&target)?;
-    let empty = inside(Path::new(EMPTY));
-    let options = format!("lowerdir=/proc/self/fd/{}:{},userxattr", source.as_raw_fd(), empty.display());
-    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
-    mount("overlay", &target, "overlay", flags, Some(options.as_c_str())).map_err(|e| {
+    let lower = format!("/proc/self/fd/{}:{}", source.as_raw_fd(), inside(Path::new(EMPTY)).display());
+    read_only_overlay(at, &lower)?.map_err(|e| {
         SetupError::new(format!(
             "{} cannot be shown read-only ({e}); with mode = \"mediated\" and actions = [\"read\", \"list\"] it can",
             at.display()
         ))
     })
+}
+
+fn read_only_overlay(at: &Path, lower: &str) -> Result<rustix::io::Result<()>, SetupError> {
+    let target = inside(at);
+    make_folder(&target)?;
+    let options = CString::new(format!("lowerdir={lower},userxattr"))
+        .map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
+    Ok(mount("overlay", &target, "overlay", flags, Some(options.as_c_str())))
 }
 
 fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
@@ -426,12 +443,12 @@ fn attach(tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), SetupError> 
     place(tree, at)
 }
 
-fn place(tree: &OwnedFd, at: &Path) -> Result<(), SetupError> {
+pub(crate) fn place(tree: &OwnedFd, at: &Path) -> Result<(), SetupError> {
     move_mount(tree, "", CWD, inside(at), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(failed(&format!("mount {}", at.display())))
 }
 
-fn clone_tree(path: &Path) -> Result<OwnedFd, SetupError> {
+pub(crate) fn clone_tree(path: &Path) -> Result<OwnedFd, SetupError> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     open_tree(CWD, path, flags).map_err(failed(&format!("open {}", path.display())))
@@ -441,7 +458,7 @@ fn folder(path: &Path) -> Result<OwnedFd, SetupError> {
     open_dir(path)
 }
 
-fn open_dir(path: &Path) -> Result<OwnedFd, SetupError> {
+pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd, SetupError> {
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(failed(&format!("open {}", path.display())))
 }
@@ -462,12 +479,12 @@ fn tmpfs(at: &Path, options: &str) -> Result<(), SetupError> {
         .map_err(failed(&format!("mount a tmpfs at {}", at.display())))
 }
 
-fn make_parent(path: &Path) -> Result<(), SetupError> {
+pub(crate) fn make_parent(path: &Path) -> Result<(), SetupError> {
     path.parent().map_or(Ok(()), make_folder)
 }
 
 /// Make a folder of the new root. A link on the way is refused: it would be followed in the old root.
-fn make_folder(path: &Path) -> Result<(), SetupError> {
+pub(crate) fn make_folder(path: &Path) -> Result<(), SetupError> {
     let mut at = PathBuf::from(BASE);
     for name in path.strip_prefix(BASE).unwrap_or(path).components() {
         at.push(name);
@@ -483,7 +500,7 @@ fn make_folder(path: &Path) -> Result<(), SetupError> {
 }
 
 /// A cell path below the root that is being built.
-fn inside(path: &Path) -> PathBuf {
+pub(crate) fn inside(path: &Path) -> PathBuf {
     Path::new(BASE).join(path.strip_prefix("/").unwrap_or(path))
 }
 
@@ -492,7 +509,7 @@ fn failed(what: &str) -> impl Fn(rustix::io::Errno) -> SetupError {
     move |e| SetupError::new(format!("{what}: {e}"))
 }
 
-fn io_failed(what: &str) -> impl Fn(io::Error) -> SetupError {
+pub(crate) fn io_failed(what: &str) -> impl Fn(io::Error) -> SetupError {
     let what = what.to_owned();
     move |e| SetupError::new(format!("{what}: {e}"))
 }

@@ -12,7 +12,7 @@ use chaperone_broker::wire::{AskMode, OpenSession, Opened, PlanMountKind, Reply,
 use chaperone_cell::terminal::{Filter, Raw, Stopped, relay};
 use chaperone_cell::{
     BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Network, NetworkEnds, Plan, Terminal,
-    default_decoys, launch,
+    default_decoys, launch, trust,
 };
 use serde_json::{Value, json};
 
@@ -203,6 +203,12 @@ fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal
         ("CHAPERONE_SESSION".into(), opened.session.clone().into()),
     ];
     environment.extend(opened.environment.iter().map(|(k, v)| (k.into(), v.into())));
+    if opened.authority.is_some() {
+        // Of two variables of one name a program takes the first.
+        let trust = trust::environment();
+        environment.retain(|(name, _)| !trust.iter().any(|(n, _)| n == name));
+        environment.extend(trust);
+    }
     Ok(Plan {
         session: opened.session.clone(),
         command: command(&args.command)?,
@@ -219,6 +225,7 @@ fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal
             seconds: opened.seconds,
         },
         network: Network::Captured,
+        authority: opened.authority.clone(),
         terminal,
         debug: opened.debug,
         self_exe: std::env::current_exe().map_err(Report::of)?,

@@ -8,7 +8,7 @@ use chaperone_capability::{
     VerifyingKey, escape_path, limits, mint, verify,
 };
 
-use chaperone_egress::{AllowSet, HostPattern};
+use chaperone_egress::{HostPattern, Rule};
 
 use crate::clock;
 use crate::pipeline::Outbound;
@@ -79,8 +79,8 @@ pub fn permit(
     now: i64,
 ) -> Result<(), Failure> {
     let action: Action = action.parse().map_err(failure)?;
-    held_by(session, ledgers, action, &Target::Path(path), now)
-        .map_err(|refused| refused.advise(advice(session, action)))
+    let target = if action == Action::Elevate { Target::Nothing } else { Target::Path(path) };
+    held_by(session, ledgers, action, &target, now).map_err(|refused| refused.advise(advice(session, action)))
 }
 
 /// The same for the network.
@@ -110,6 +110,12 @@ pub fn permit_outbound(
         };
         refused.advise(crate::net::ADVICE)
     })
+}
+
+/// Whether it is an elevation that permits the action on the path.
+pub fn is_elevated(session: &Session, action: &str, path: &str) -> bool {
+    let Ok(action) = action.parse::<Action>() else { return false };
+    session.grants.read().iter().any(|held| held.verified.permits(action, &Target::Path(path)).is_ok())
 }
 
 fn shown(outbound: &Outbound) -> String {
@@ -170,7 +176,9 @@ pub fn for_session(
             permissions.push(PermissionClaim::path(action, format!("{}/**", escape_path(&mount.at))));
         }
     }
-    permissions.extend(outbound(&session.network.allowed()));
+    // To ask for more is everybody's right; the answer is the person's.
+    permissions.push(PermissionClaim::elevate());
+    permissions.extend(outbound(session.network.allowed().rules()));
     permissions.extend(session.network.published.iter().map(|port| PermissionClaim::publish(*port)));
     let limit = session.profile.limits.seconds().map_err(|m| Failure::new("bad_profile", m))?;
     let life = limit.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL);
@@ -179,9 +187,9 @@ pub fn for_session(
 
 /// What rules of the network come to. A token has little room: a long list, or one with networks of addresses, becomes
 /// one permission for what the rules allow, which policy holds against them at each use.
-pub(crate) fn outbound(rules: &AllowSet) -> Vec<PermissionClaim> {
+pub(crate) fn outbound(rules: &[Rule]) -> Vec<PermissionClaim> {
     let mut permissions = Vec::new();
-    for rule in rules.rules() {
+    for rule in rules {
         let host = match rule.host() {
             HostPattern::Network(ip, bits) if *bits == if ip.is_ipv4() { 32 } else { 128 } => ip.to_string(),
             HostPattern::Network(..) => "*".to_owned(),

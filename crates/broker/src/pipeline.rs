@@ -747,6 +747,7 @@ fn policy_input(
             "staged": deed.object.staged, "real_path": deed.path,
             "mount": mount.map(|m| m.at.as_str()), "mode": mount.map(|m| m.mode),
         },
+        "elevated": crate::grants::is_elevated(session, deed.action, &deed.path),
         "mount_actions": mount.map(|m| m.actions.as_slice()).unwrap_or_default(),
         "capability": held.map(|h| json!(h.verified.claims())),
         "session": {

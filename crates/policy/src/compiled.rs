@@ -27,6 +27,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("inspected", Type::Flag),
     ("findings", Type::Findings),
     ("mount_actions", Type::Texts),
+    ("elevated", Type::Flag),
     ("host", Type::Text),
     ("port", Type::Number),
     ("net.allowed", Type::Flag),

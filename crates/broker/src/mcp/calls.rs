@@ -49,7 +49,7 @@ struct Place<'a> {
     below: String,
 }
 
-type Answer = Result<Value, Failure>;
+pub(super) type Answer = Result<Value, Failure>;
 
 impl Call<'_> {
     /// Run a tool. `cancelled` is the client's: it voids an ask that waits.
@@ -72,6 +72,8 @@ impl Call<'_> {
             "stage_blob" => self.stage_blob(tools::parse(arguments)?),
             "save_workbook" => self.save_workbook(tools::parse(arguments)?, &cancelled).await,
             "request_elevation" => self.request_elevation(tools::parse(arguments)?, &cancelled).await,
+            "fetch" => self.fetch(tools::parse(arguments)?, &cancelled).await,
+            "list_allowed_hosts" => self.list_allowed_hosts(tools::parse(arguments)?),
             "attenuate_capability" => self.attenuate(tools::parse(arguments)?),
             _ => Err(Failure::new("no_such_tool", "there is no such tool")),
         }
@@ -194,7 +196,13 @@ impl Call<'_> {
         self.write(&path, &bytes, append, cancelled).await
     }
 
-    async fn write(&self, path: &str, bytes: &[u8], append: bool, cancelled: &CancellationToken) -> Answer {
+    pub(super) async fn write(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        append: bool,
+        cancelled: &CancellationToken,
+    ) -> Answer {
         let place = self.place(path)?;
         let there = match place.tree.attributes(&place.below) {
             Ok(seen) if seen.object.kind == FsKind::File => Some(seen.object),
@@ -352,13 +360,25 @@ impl Call<'_> {
         Ok(saved)
     }
 
-    async fn request_elevation(&self, a: tools::RequestElevation, cancelled: &CancellationToken) -> Answer {
-        let path = self.path("elevate", a.path.trim_end_matches("/**").trim_end_matches("/*"))?;
-        let pattern = if a.path.ends_with("/**") || a.path.ends_with("/*") {
+    async fn request_elevation(
+        &self,
+        mut a: tools::RequestElevation,
+        cancelled: &CancellationToken,
+    ) -> Answer {
+        if a.action == "connect" {
+            let host = a.host.take().filter(|_| a.path.is_none());
+            let missing = || Failure::new("bad_arguments", "to connect names a host, and no path");
+            return self.elevate_host(a, host.ok_or_else(missing)?, cancelled).await;
+        }
+        let named = a.path.as_deref().filter(|_| a.host.is_none() && a.port.is_none());
+        let named =
+            named.ok_or_else(|| Failure::new("bad_arguments", "this action names a path, and no host"))?;
+        let path = self.path("elevate", named.trim_end_matches("/**").trim_end_matches("/*"))?;
+        let pattern = if named.ends_with("/**") || named.ends_with("/*") {
             format!(
                 "{}{}",
                 chaperone_capability::escape_path(&path),
-                a.path.get(a.path.rfind("/*").unwrap_or(0)..).unwrap_or_default()
+                named.get(named.rfind("/*").unwrap_or(0)..).unwrap_or_default()
             )
         } else {
             chaperone_capability::escape_path(&path)
@@ -369,7 +389,7 @@ impl Call<'_> {
             .ok_or_else(|| {
                 Failure::new(
                     "bad_arguments",
-                    "the action must be read, write, append, list, delete or rename",
+                    "the action must be connect, read, write, append, list, delete or rename",
                 )
             })?;
         let seconds = a.seconds.unwrap_or(600).clamp(1, grants::MAX_ELEVATION);
@@ -445,7 +465,7 @@ impl Call<'_> {
     }
 
     /// The path in its one normal form; an attempt with another one is a refusal with a record.
-    fn path(&self, action: &'static str, text: &str) -> Result<String, Failure> {
+    pub(super) fn path(&self, action: &'static str, text: &str) -> Result<String, Failure> {
         tools::path(text).map_err(|failure| {
             let shown = crate::approvals::for_display(text, MAX_SHOWN);
             self.refuse(action, &shown, failure)
@@ -492,12 +512,12 @@ impl Call<'_> {
         Ok(())
     }
 
-    fn deed(&self, action: &'static str, path: &str, object: Object) -> Deed {
+    pub(super) fn deed(&self, action: &'static str, path: &str, object: Object) -> Deed {
         Deed { pid: self.pid, ..Deed::on("rpc", action, path.to_owned(), object) }
     }
 
     /// Through the pipeline; while a person is asked, other calls of the conversation go on.
-    async fn ask(&self, deed: Deed, cancelled: &CancellationToken) -> Result<Authorized, Failure> {
+    pub(super) async fn ask(&self, deed: Deed, cancelled: &CancellationToken) -> Result<Authorized, Failure> {
         match self.broker.pipeline.begin(self.session, deed) {
             Step::Granted(granted) => Ok(granted),
             Step::Refused(refusal) => Err(refusal.failure),
@@ -523,7 +543,7 @@ impl Call<'_> {
         }
     }
 
-    fn done(
+    pub(super) fn done(
         &self,
         granted: &Authorized,
         action: &'static str,
@@ -616,13 +636,17 @@ fn read_range(file: &File, offset: u64, length: u64) -> std::io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-fn decode(content: String, encoding: Encoding) -> Result<Vec<u8>, Failure> {
+pub(super) fn decode(content: String, encoding: Encoding) -> Result<Vec<u8>, Failure> {
     match encoding {
         Encoding::Text => Ok(content.into_bytes()),
         Encoding::Base64 => {
             BASE64.decode(content).map_err(|_| Failure::new("bad_arguments", "the content is not base64"))
         }
     }
+}
+
+pub(super) fn encoded(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
 }
 
 fn content_hash(bytes: &[u8]) -> String {

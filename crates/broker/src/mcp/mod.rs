@@ -5,6 +5,7 @@
 
 mod calls;
 mod lines;
+mod network;
 mod rate;
 pub mod tools;
 

@@ -111,10 +111,17 @@ pub struct SaveWorkbook {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestElevation {
-    /// read, write, append, list, delete or rename
+    /// connect (to a host), or read, write, append, list, delete, rename (of a path)
     pub action: String,
     /// Absolute path or pattern below /workspace
-    pub path: String,
+    #[serde(default)]
+    pub path: Option<String>,
+    /// To connect: a host name, *.name or an address
+    #[serde(default)]
+    pub host: Option<String>,
+    /// To connect: one port; without it, 80 and 443
+    #[serde(default)]
+    pub port: Option<u16>,
     /// Why; shown to the person as yours, untrusted
     pub reason: String,
     /// For how long, at most 3600
@@ -145,6 +152,26 @@ pub struct PermissionArgument {
     pub path: String,
 }
 
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    /// Absolute https:// or http:// address
+    pub url: String,
+    /// GET unless told otherwise
+    #[serde(default)]
+    pub method: Option<String>,
+    #[serde(default)]
+    pub headers: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    pub body: Option<String>,
+    /// Of the body
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// A file below /workspace to save the answer to (staged), instead of returning it
+    #[serde(default)]
+    pub save_to: Option<String>,
+}
+
 /// The canonical name of a tool; the mission's spellings are accepted.
 #[must_use]
 pub fn canonical(name: &str) -> &str {
@@ -157,6 +184,7 @@ pub fn canonical(name: &str) -> &str {
         "saveWorkbook" => "save_workbook",
         "stageBlob" => "stage_blob",
         "requestElevation" => "request_elevation",
+        "listAllowedHosts" => "list_allowed_hosts",
         other => other,
     }
 }
@@ -283,6 +311,20 @@ pub fn all() -> Vec<Tool> {
             "Ask the person for more, for a short time",
             writes(false),
             json!({ "granted": { "type": "boolean" }, "expires": integer(), "jti": string() }),
+        ),
+        tool::<Fetch>(
+            "fetch",
+            "An HTTP request to an allowed host; redirects are returned, not followed",
+            ToolAnnotations::new().read_only(false).destructive(true).open_world(true),
+            json!({
+            "status": integer(), "headers": { "type": "object" }, "size": integer(), "content": string(), "encoding": string(),
+            "saved_to": string() }),
+        ),
+        tool::<NoArguments>(
+            "list_allowed_hosts",
+            "The hosts that this session may reach",
+            read_only(),
+            json!({ "hosts": array() }),
         ),
         tool::<Attenuate>(
             "attenuate_capability",

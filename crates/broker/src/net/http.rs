@@ -55,19 +55,26 @@ pub(super) struct Channel {
     upstream: Option<Upstream>,
 }
 
+impl Channel {
+    /// `h2`: the server may speak HTTP/2.
+    pub fn new(way: &Way, target: &Target, tls: bool, h2: bool) -> Self {
+        let upstream = if tls { way.exit().upstream() } else { None };
+        let connector = Connector { target: target.clone(), upstream: upstream.clone(), tls, h2 };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(KEPT)
+            .set_host(false)
+            .build(connector);
+        Self { way: way.clone(), target: target.clone(), tls, client, upstream }
+    }
+}
+
 /// Serve a conversation in HTTP until it ends.
 pub(super) async fn serve<S>(way: &Way, target: &Target, stream: S, tls: bool, h2: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let upstream = if tls { way.exit().upstream() } else { None };
-    let connector = Connector { target: target.clone(), upstream: upstream.clone(), tls, h2 };
-    let client = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(KEPT)
-        .set_host(false)
-        .build(connector);
-    let channel = Arc::new(Channel { way: way.clone(), target: target.clone(), tls, client, upstream });
+    let channel = Arc::new(Channel::new(way, target, tls, h2));
     let service = service_fn(move |request| {
         let channel = Arc::clone(&channel);
         async move { Ok::<_, Infallible>(answer(&channel, request).await) }
@@ -96,7 +103,7 @@ where
 }
 
 /// A request that is not carried, and why.
-struct Turned(StatusCode, Failure);
+pub(super) struct Turned(pub StatusCode, pub Failure);
 
 async fn answer(channel: &Arc<Channel>, request: Request<Incoming>) -> Answer {
     match carry(channel, request).await {
@@ -119,38 +126,51 @@ fn turned(status: StatusCode, failure: &Failure) -> Answer {
 }
 
 async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result<Answer, Turned> {
-    let way = &channel.way;
     let facts = read(channel, &request).await?;
     let on_upgrade = facts.websocket.then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let held = take(channel, &facts, body).await?;
-    let leaving = look(channel, &facts, &head.headers, held).await?;
-    let (held, leaving) = leaving;
-    let deed = deed(channel, &facts, &held, leaving);
-    let granted =
-        way.decide(deed.clone()).await.map_err(|refusal| Turned(StatusCode::FORBIDDEN, refusal.failure))?;
-    let granted =
-        way.on_disk(granted).await.map_err(|failure| Turned(StatusCode::SERVICE_UNAVAILABLE, failure))?;
+    let mut sent = mediate(channel, &facts, head, held).await?;
+    if let (Some(cell), StatusCode::SWITCHING_PROTOCOLS) = (on_upgrade, sent.answer.status()) {
+        let server = hyper::upgrade::on(&mut sent.answer);
+        channel.way.spawn(websocket::carry(Arc::clone(channel), sent.deed, cell, server));
+        return Ok(switched(&sent.answer));
+    }
+    Ok(passed_on(sent.answer))
+}
+
+/// A request that went out, and what came back.
+pub(super) struct Sent {
+    pub deed: Deed,
+    pub answer: Response<Incoming>,
+}
+
+/// Look at a whole request, decide, record and send it.
+pub(super) async fn mediate(
+    channel: &Arc<Channel>,
+    facts: &RequestFacts,
+    head: http::request::Parts,
+    held: Held,
+) -> Result<Sent, Turned> {
+    let way = &channel.way;
+    let (held, leaving) = look(channel, facts, &head.headers, held).await?;
+    let deed = deed(channel, facts, &held, leaving);
+    let granted = way.decide(deed.clone()).await;
+    let granted = granted.map_err(|refusal| Turned(StatusCode::FORBIDDEN, refusal.failure))?;
+    let granted = way.on_disk(granted).await;
+    let granted = granted.map_err(|failure| Turned(StatusCode::SERVICE_UNAVAILABLE, failure))?;
     let sent = held.len;
-    let outgoing = rewritten(channel, &facts, head, held)?;
-    let resource = deed.path.clone();
+    let outgoing = rewritten(channel, facts, head, held)?;
     match channel.client.request(outgoing).await {
-        Ok(mut response) => {
-            if let (Some(cell), StatusCode::SWITCHING_PROTOCOLS) = (on_upgrade, response.status()) {
-                let server = hyper::upgrade::on(&mut response);
-                let task = websocket::carry(Arc::clone(channel), deed, granted.intent, cell, server);
-                way.spawn(task);
-                return Ok(switched(response));
-            }
-            let status = response.status().as_u16();
-            let detail = json!({ "status": status });
-            way.done(granted.intent, "request", resource, true, sent, detail).await;
-            Ok(passed_on(response))
+        Ok(answer) => {
+            let detail = json!({ "status": answer.status().as_u16() });
+            way.done(granted.intent, "request", deed.path.clone(), true, sent, detail).await;
+            Ok(Sent { deed, answer })
         }
         Err(e) => {
             let failure = unanswered(channel, &e);
             let detail = json!({ "error": failure.message });
-            way.done(granted.intent, "request", resource, false, sent, detail).await;
+            way.done(granted.intent, "request", deed.path, false, sent, detail).await;
             Err(Turned(StatusCode::BAD_GATEWAY, failure))
         }
     }
@@ -355,7 +375,7 @@ fn passed_on(mut response: Response<Incoming>) -> Answer {
     response.map(|body| body.map_err(io::Error::other).boxed())
 }
 
-fn switched(response: Response<Incoming>) -> Answer {
+fn switched(response: &Response<Incoming>) -> Answer {
     let mut answer = Response::new(Full::default().map_err(|never: Infallible| match never {}).boxed());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     for (name, value) in response.headers() {

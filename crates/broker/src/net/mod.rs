@@ -6,6 +6,7 @@
 
 mod alerts;
 mod body;
+mod fetch;
 mod http;
 mod leaving;
 mod names;
@@ -16,6 +17,8 @@ mod streams;
 mod target;
 mod tls;
 mod websocket;
+
+pub use fetch::{Fetch, Fetched, fetch};
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,7 +60,7 @@ const PACKET_LOOK: Duration = Duration::from_millis(100);
 /// What a session may reach, and what it has sent so far.
 #[derive(Debug)]
 pub struct Exit {
-    rules: RwLock<Arc<AllowSet>>,
+    rules: RwLock<Rules>,
     /// Ports of the cell that are shown on the person's loopback.
     pub published: Vec<u16>,
     names: names::Names,
@@ -93,7 +96,7 @@ impl Exit {
             ..Limits::default()
         };
         Ok(Self {
-            rules: RwLock::new(Arc::new(AllowSet::new(rules))),
+            rules: RwLock::new(Rules::of(rules, Vec::new())),
             published,
             names: names::Names::default(),
             budget: Mutex::new(Budget::new(limits)),
@@ -145,13 +148,24 @@ impl Exit {
     /// The rules in force.
     #[must_use]
     pub fn allowed(&self) -> Arc<AllowSet> {
-        Arc::clone(&self.rules.read())
+        let now = Instant::now();
+        let known = self.rules.read();
+        if known.granted.iter().all(|(until, _)| *until > now) {
+            return Arc::clone(&known.in_force);
+        }
+        drop(known);
+        let mut rules = self.rules.write();
+        let granted = rules.granted.iter().filter(|(until, _)| *until > now).cloned().collect();
+        *rules = Rules::of(std::mem::take(&mut rules.own), granted);
+        Arc::clone(&rules.in_force)
     }
 
-    /// Add rules that a person granted; the capability that goes with them says until when.
-    pub fn allow(&self, rules: impl IntoIterator<Item = Rule>) {
-        let mut current = self.rules.write();
-        *current = Arc::new(AllowSet::new(current.rules().iter().cloned().chain(rules).collect()));
+    /// Add a rule that a person granted for a while.
+    pub fn allow(&self, rule: Rule, life: Duration) {
+        let mut rules = self.rules.write();
+        let mut granted = std::mem::take(&mut rules.granted);
+        granted.push((Instant::now() + life, rule));
+        *rules = Rules::of(std::mem::take(&mut rules.own), granted);
     }
 
     /// Close every connection; nothing new is accepted.
@@ -161,6 +175,21 @@ impl Exit {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The rules of a session, and those that were granted on top of them.
+#[derive(Debug)]
+struct Rules {
+    own: Vec<Rule>,
+    granted: Vec<(Instant, Rule)>,
+    in_force: Arc<AllowSet>,
+}
+
+impl Rules {
+    fn of(own: Vec<Rule>, granted: Vec<(Instant, Rule)>) -> Self {
+        let all = own.iter().chain(granted.iter().map(|(_, rule)| rule)).cloned().collect();
+        Self { in_force: Arc::new(AllowSet::new(all)), own, granted }
     }
 }
 

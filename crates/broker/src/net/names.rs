@@ -201,48 +201,63 @@ async fn answer(way: &Way, message: &[u8], over: Transport) -> Option<Vec<u8>> {
 async fn decide(way: &Way, query: &Query) -> Answer {
     let (host, kind) = (&query.question.name, query.question.kind);
     let Host::Name(name) = host else { return Answer::Refused };
-    let exit = way.exit();
-    let domain = registered_domain(host).unwrap_or(name);
-    let verdict = exit.queries.lock().query(domain, host, kind, exit.now_ms());
-    let tunnel = match verdict {
-        Verdict::Fine => None,
-        Verdict::Suspicious(reason) => Some(reason.code()),
-    };
-    let rules = exit.allowed();
-    let is_address = kind == RecordType::A;
-    let outbound = Outbound {
-        host: name.clone(),
-        facts: json!({
-            "allowed": rules.may_resolve(host), "tunnel": tunnel, "kind": kind.to_string(),
-            "trusted": super::target::is_trusted(&rules, host, None),
-        }),
-        leaves: is_address,
-        ..Outbound::default()
-    };
-    let deed = Deed {
-        outbound: Some(Arc::new(outbound)),
-        ..Deed::on("net", "resolve", name.clone(), Object::ABSENT)
-    };
-    let Ok(granted) = way.decide(deed).await else { return Answer::Refused };
+    let Ok(granted) = way.decide(deed(way, name, kind)).await else { return Answer::Refused };
     // Other types would carry free content into the cell, or keys that hide a connection's name from the broker.
-    if !is_address {
+    if kind != RecordType::A {
         return Answer::NoData;
     }
     let intent = granted.intent;
     if way.on_disk(granted).await.is_err() {
         return Answer::ServFail;
     }
-    let resolved = exit.names.resolve(name).await;
-    let stand_in = resolved.as_ref().ok().and_then(|_| exit.names.stand_in(name));
-    let detail = json!({
-        "addresses": resolved.as_ref().map(|r| r.addresses.clone()).unwrap_or_default(),
-        "error": resolved.as_ref().err().map(|e| &e.message),
-    });
-    way.done(intent, "resolve", name.clone(), resolved.is_ok(), 0, detail).await;
+    let resolved = look_up_recorded(way, name, intent).await;
+    let stand_in = resolved.ok().and_then(|_| way.exit().names.stand_in(name));
     match stand_in {
         Some(ip) => Answer::Addresses { ips: vec![ip.into()], ttl_seconds: TTL },
         None => Answer::NxDomain,
     }
+}
+
+/// Decide on a name that a tool names, and find its addresses.
+///
+/// # Errors
+/// The refusal, or that it cannot be resolved.
+pub(super) async fn decide_name(way: &Way, name: &str) -> Result<(), Failure> {
+    let granted = way.decide(deed(way, name, RecordType::A)).await.map_err(|refusal| refusal.failure)?;
+    let intent = granted.intent;
+    way.on_disk(granted).await?;
+    look_up_recorded(way, name, intent).await.map(|_| ())
+}
+
+fn deed(way: &Way, name: &str, kind: RecordType) -> Deed {
+    let exit = way.exit();
+    let host = Host::Name(name.to_owned());
+    let domain = registered_domain(&host).unwrap_or(name);
+    let tunnel = match exit.queries.lock().query(domain, &host, kind, exit.now_ms()) {
+        Verdict::Fine => None,
+        Verdict::Suspicious(reason) => Some(reason.code()),
+    };
+    let rules = exit.allowed();
+    let outbound = Outbound {
+        host: name.to_owned(),
+        facts: json!({
+            "allowed": rules.may_resolve(&host), "tunnel": tunnel, "kind": kind.to_string(),
+            "trusted": super::target::is_trusted(&rules, &host, None),
+        }),
+        leaves: kind == RecordType::A,
+        ..Outbound::default()
+    };
+    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "resolve", name.to_owned(), Object::ABSENT) }
+}
+
+async fn look_up_recorded(way: &Way, name: &str, intent: u64) -> Result<Arc<Resolved>, Failure> {
+    let resolved = way.exit().names.resolve(name).await;
+    let detail = json!({
+        "addresses": resolved.as_ref().map(|r| r.addresses.clone()).unwrap_or_default(),
+        "error": resolved.as_ref().err().map(|e| &e.message),
+    });
+    way.done(intent, "resolve", name.to_owned(), resolved.is_ok(), 0, detail).await;
+    resolved
 }
 
 #[cfg(test)]

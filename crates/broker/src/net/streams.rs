@@ -89,7 +89,7 @@ async fn stream(way: &Way, client: TcpStream) {
 }
 
 /// The request for a connection, with all that is known of it.
-fn connect_deed(way: &Way, target: &Target) -> Deed {
+pub(super) fn connect_deed(way: &Way, target: &Target) -> Deed {
     let exit = way.exit();
     let host = target.host.to_string();
     let limit = exit.allowed().of_host(&target.host, target.port).find_map(|r| r.upload_bytes);

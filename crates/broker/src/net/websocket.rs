@@ -25,13 +25,7 @@ const BUFFER: usize = 16 << 10;
 type Stream = TokioIo<Upgraded>;
 
 /// Carry a WebSocket from its handshake to its end.
-pub(super) async fn carry(
-    channel: Arc<Channel>,
-    deed: Deed,
-    intent: u64,
-    cell: OnUpgrade,
-    server: OnUpgrade,
-) {
+pub(super) async fn carry(channel: Arc<Channel>, deed: Deed, cell: OnUpgrade, server: OnUpgrade) {
     let way = channel.way.clone();
     let resource = deed.path.clone();
     let (mut up, mut down) = (0, 0);
@@ -44,8 +38,13 @@ pub(super) async fn carry(
         tokio::try_join!(there, back).map(|_| ())
     };
     let ended = ended.await;
-    let detail = json!({ "status": 101, "down": down, "cut": ended.as_ref().err().map(ToString::to_string) });
-    way.done(intent, "request", resource, ended.is_ok(), up, detail).await;
+    let payload = json!({ "up": up, "down": down, "cut": ended.err().map(|e| e.to_string()) });
+    let record = move || {
+        let records = &way.pipeline().records;
+        // What ended has ended; a log that cannot be written denies whatever comes next.
+        records.event(&way.session, "request", &resource, &payload, chaperone_audit::Durability::Logged).ok();
+    };
+    tokio::task::spawn_blocking(record).await.ok();
 }
 
 /// What the server says.

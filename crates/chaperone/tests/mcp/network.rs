@@ -1,0 +1,165 @@
+//! The network by tools: what may be reached, asking for more, and what must not leave.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::support::{Conversation, Machine};
+
+/// A server that remembers every request and answers `hello`.
+struct Server {
+    port: u16,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let into = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut bytes = Vec::new();
+                let mut chunk = [0u8; 4096];
+                while let Ok(got @ 1..) = stream.read(&mut chunk) {
+                    bytes.extend_from_slice(&chunk[..got]);
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    let length = head
+                        .to_lowercase()
+                        .lines()
+                        .find_map(|l| l.strip_prefix("content-length: ").map(|n| n.parse().unwrap()))
+                        .unwrap_or(0usize);
+                    if body.len() >= length {
+                        into.lock().unwrap().push(text);
+                        break;
+                    }
+                }
+                let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+                stream.write_all(answer.as_bytes()).ok();
+            }
+        });
+        Self { port, seen }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    fn count(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+fn with_server(machine: &Machine, server: &Server, more: &str) -> Conversation {
+    machine.profile(
+        "web",
+        &format!(
+            "name = \"web\"\n[[mount]]\npath = \"/workspace\"\n[network]\nallow = [{{ host = \"127.0.0.1\", ports = [{}]{more} }}]\n",
+            server.port
+        ),
+    );
+    machine.talk(&["--profile", "web", "--ask", "deny"]).initialized()
+}
+
+#[test]
+fn a_fetch_reaches_what_is_allowed_and_nothing_else() {
+    let (machine, server) = (Machine::new(), Server::start());
+    let mut client = with_server(&machine, &server, ", methods = [\"GET\"], paths = [\"/v1/**\"]");
+    let hosts = client.call("list_allowed_hosts", json!({})).unwrap();
+    assert_eq!(hosts["hosts"][0]["host"], "127.0.0.1");
+    let answer = client.call("fetch", json!({ "url": server.url("/v1/a?b=c") })).unwrap();
+    assert_eq!((&answer["status"], &answer["content"]), (&json!(200), &json!("hello")));
+    let saved =
+        client.call("fetch", json!({ "url": server.url("/v1/a"), "save_to": "/workspace/a.txt" })).unwrap();
+    assert_eq!(saved["saved_to"], "/workspace/a.txt");
+    assert_eq!(client.call("read_file", json!({ "path": "/workspace/a.txt" })).unwrap()["content"], "hello");
+    assert_eq!(server.count(), 2);
+    for (arguments, code) in [
+        (json!({ "url": server.url("/v2/a") }), "request_not_allowed"),
+        (json!({ "url": server.url("/v1/../v2/a") }), "request_not_allowed"),
+        (json!({ "url": server.url("/v1/a"), "method": "POST" }), "request_not_allowed"),
+        (json!({ "url": server.url("/v1/a"), "method": "CONNECT" }), "bad_request"),
+        (json!({ "url": "http://127.0.0.1:1/v1/a" }), "host_not_allowed"),
+        (json!({ "url": "http://127.0.0.2/v1/a" }), "host_not_allowed"),
+        (json!({ "url": "http://2130706433:1/" }), "host_not_allowed"),
+        (json!({ "url": "http://169.254.169.254/latest/meta-data/" }), "host_not_allowed"),
+        (json!({ "url": "https://elsewhere.example/" }), "host_not_allowed"),
+        (json!({ "url": "ftp://127.0.0.1/" }), "bad_url"),
+        (json!({ "url": "/v1/a" }), "bad_url"),
+        (json!({ "url": server.url("/v1/a"), "headers": { "Host": "elsewhere.example" } }), "bad_arguments"),
+        (json!({ "url": server.url("/v1/a"), "headers": { "Content-Length": "1" } }), "bad_arguments"),
+        (json!({ "url": server.url("/v1/a"), "headers": { "X": "a\r\nY: b" } }), "bad_arguments"),
+    ] {
+        assert_eq!(client.call("fetch", arguments.clone()).unwrap_err(), code, "{arguments}");
+    }
+    assert_eq!(server.count(), 2, "nothing refused arrived");
+}
+
+#[test]
+fn a_secret_does_not_leave_and_what_was_read_is_asked_about() {
+    let (machine, server) = (Machine::new(), Server::start());
+    let passage = "The branch in the north closed the year with a loss of eleven percent against the plan of the board.";
+    machine.put("notes.txt", passage);
+    let mut client = with_server(&machine, &server, "");
+    let mut send =
+        |body: &str| client.call("fetch", json!({ "url": server.url("/"), "method": "POST", "body": body }));
+    assert!(send("plain words").is_ok());
+    assert_eq!(send("key = AKIAIOSFODNN7EXAMPLQ").unwrap_err(), "secret_leaves");
+    assert!(send(passage).is_ok(), "it was not read yet");
+    client.call("read_file", json!({ "path": "/workspace/notes.txt" })).unwrap();
+    let backwards: String = passage.chars().rev().collect();
+    for body in [passage.to_owned(), passage.to_uppercase(), backwards] {
+        let refused = client.call("fetch", json!({ "url": server.url("/"), "method": "POST", "body": body }));
+        assert_eq!(refused.unwrap_err(), "ask_denied", "{body}");
+    }
+    assert_eq!(server.count(), 2);
+    let log = machine.run(&["audit", "query", "--json"]).stdout;
+    let log = String::from_utf8(log).unwrap();
+    assert!(log.contains("secret_leaves") && log.contains("passage_leaves"), "{log}");
+    assert!(!log.contains("AKIAIOSFODNN7EXAMPLQ") && !log.contains("eleven percent"), "{log}");
+}
+
+#[test]
+fn a_host_that_a_person_grants_is_reached_until_the_time_is_over() {
+    let (machine, server) = (Machine::new(), Server::start());
+    let mut client = machine.talk(&[]).initialized();
+    let refused = client.call("fetch", json!({ "url": server.url("/") }));
+    assert_eq!(refused.unwrap_err(), "host_not_allowed");
+    let arguments = json!({ "action": "connect", "host": "127.0.0.1", "port": server.port, "reason": "the tests need it", "seconds": 3 });
+    let id = client.send("tools/call", json!({ "name": "request_elevation", "arguments": arguments }));
+    let ask = machine
+        .until("the ask", |m| Some(m.ask(&["approvals", "--json"])[0].clone()).filter(Value::is_object));
+    assert!(ask["resource"].as_str().unwrap().contains("127.0.0.1"), "{ask}");
+    assert_eq!(ask["justification"], "the tests need it");
+    assert!(machine.run(&["approve", ask["id"].as_str().unwrap()]).status.success());
+    assert_eq!(client.answer(id)["result"]["structuredContent"]["granted"], true);
+    assert!(client.call("fetch", json!({ "url": server.url("/") })).is_ok());
+    let client = std::cell::RefCell::new(client);
+    machine.until("the end of the grant", |_| {
+        client
+            .borrow_mut()
+            .call("fetch", json!({ "url": server.url("/") }))
+            .err()
+            .filter(|e| e == "host_not_allowed")
+    });
+}
+
+#[test]
+fn a_folder_that_a_person_grants_can_be_written() {
+    let machine = Machine::new();
+    machine.put("reports/a.csv", "a\n1\n");
+    let mut client = machine.talk(&["--profile", "spreadsheet"]).initialized();
+    let write = json!({ "path": "/workspace/reports/b.csv", "content": "b\n2\n" });
+    assert_eq!(client.call("write_file", write.clone()).unwrap_err(), "not_permitted");
+    let arguments = json!({ "action": "write", "path": "/workspace/reports/*", "reason": "a second report" });
+    let id = client.send("tools/call", json!({ "name": "request_elevation", "arguments": arguments }));
+    let ask =
+        machine.until("the ask", |m| m.ask(&["approvals", "--json"])[0]["id"].as_str().map(str::to_owned));
+    assert!(machine.run(&["approve", &ask]).status.success());
+    assert_eq!(client.answer(id)["result"]["structuredContent"]["granted"], true);
+    client.call("write_file", write).unwrap();
+}

@@ -26,6 +26,7 @@ pub mod profile;
 pub mod program;
 pub mod records;
 pub mod server;
+pub mod services;
 pub mod session;
 pub mod technique;
 pub mod wire;

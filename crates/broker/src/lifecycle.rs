@@ -30,7 +30,7 @@ use crate::records::Records;
 use crate::server::Broker;
 use crate::session::{Counters, LiveMount, Record, Session, State};
 use crate::wire::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind};
-use crate::{caches, commit, mcp, workspace};
+use crate::{caches, commit, mcp, services, workspace};
 
 /// Sessions that run at once. Protects descriptors and threads.
 const MAX_SESSIONS: usize = 64;
@@ -71,7 +71,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         prepare_mount(mount)?;
         surveys.push(if asked.in_cell { layers(mount, &mut notices)? } else { None });
     }
-    let rules = rules(&profile, &asked.allow_hosts)?;
+    let rules = rules(&profile, &asked.allow_hosts, &asked.allow_services, &broker.dirs.config)?;
     let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
     let network = crate::net::Exit::new(&id, rules, asked.publish.clone(), upload)?;
     let name = asked.name.clone().unwrap_or_else(|| program_name(&asked.command));
@@ -127,10 +127,14 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
 }
 
 /// What may be reached: what the profile names, and what the person named at the start.
-fn rules(profile: &Profile, hosts: &[String]) -> Result<Vec<Rule>, Failure> {
+fn rules(profile: &Profile, hosts: &[String], more: &[String], config: &Path) -> Result<Vec<Rule>, Failure> {
     let mut rules = profile.network.allow.clone();
     for rule in &mut rules {
         rule.source.clone_from(&profile.name);
+    }
+    let services = services::all(config)?;
+    for name in profile.network.services.iter().chain(more) {
+        rules.extend(services::rules(&services, name)?);
     }
     for host in hosts {
         let mut rule = Rule::of_text(host).map_err(|e| {

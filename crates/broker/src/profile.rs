@@ -79,6 +79,9 @@ pub struct Network {
     /// Hosts that may be reached, and how.
     #[serde(default)]
     pub allow: Vec<Rule>,
+    /// Allow-lists by service: `pypi`, `npm`, `github-read`, `anthropic`…
+    #[serde(default)]
+    pub services: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

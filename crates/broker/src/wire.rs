@@ -50,6 +50,9 @@ pub struct OpenSession {
     /// Hosts that may be reached besides those of the profile: `HOST` or `HOST:PORT`.
     #[serde(default)]
     pub allow_hosts: Vec<String>,
+    /// Services that may be used besides those of the profile.
+    #[serde(default)]
+    pub allow_services: Vec<String>,
     /// Ports of the cell to show on the person's loopback.
     #[serde(default)]
     pub publish: Vec<u16>,

@@ -136,6 +136,9 @@ pub struct Run {
     /// Let it reach a host, as HOST or HOST:PORT [default ports: 80 and 443]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow_host: Vec<String>,
+    /// Let it use a service by its allow-list, as pypi, npm, github-read, anthropic, openai
+    #[arg(long, value_name = "NAME")]
+    pub allow_service: Vec<String>,
     /// Show a port that it serves on your own loopback
     #[arg(long, value_name = "PORT")]
     pub publish: Vec<u16>,

@@ -86,7 +86,28 @@ fn of_profile(profile: &Profile) -> Vec<Value> {
     for name in profile.environment.set.keys() {
         rows.push(row("high", "environment", name, "a value the agent can read"));
     }
-    rows.push(row("low", "exec", "programs inside the cell", "no network, no keys, nothing of the host"));
+    for rule in &profile.network.allow {
+        let (risk, why) = if rule.pass_through || !rule.needs_requests() {
+            ("high", "what is sent is counted, not seen")
+        } else {
+            ("medium", "every request is decided and what is sent is looked at")
+        };
+        rows.push(row(risk, "connect", &rule.host().to_string(), why));
+    }
+    for service in &profile.network.services {
+        rows.push(row(
+            "medium",
+            "connect",
+            &format!("service {service}"),
+            "by the allow-list of the service",
+        ));
+    }
+    rows.push(row(
+        "low",
+        "exec",
+        "programs inside the cell",
+        "no keys, nothing of the host, no network but what is named",
+    ));
     rows
 }
 

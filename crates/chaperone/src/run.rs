@@ -72,15 +72,15 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
         allow_hosts: args.allow_host.clone(),
+        allow_services: args.allow_service.clone(),
         publish: args.publish.clone(),
         environment: environment(),
     };
     let answer = broker.ask(&Request::OpenSession(Box::new(asked))).map_err(|r| {
-        let code = if r
-            .code
-            .as_deref()
-            .is_some_and(|c| c.starts_with("workspace_") || c == "bad_profile" || c == "bad_host")
-        {
+        let code = if r.code.as_deref().is_some_and(|c| {
+            c.starts_with("workspace_")
+                || matches!(c, "bad_profile" | "bad_host" | "bad_services" | "no_such_service")
+        }) {
             SETUP
         } else {
             REFUSED
@@ -407,6 +407,7 @@ pub fn outside_agent(args: &Mcp, carry: fn(UnixStream) -> Result<(), Report>) ->
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
         allow_hosts: Vec::new(),
+        allow_services: Vec::new(),
         publish: Vec::new(),
         environment: BTreeMap::new(),
     };

@@ -67,6 +67,7 @@ pub fn normalise(path: &str) -> Result<String, PathError> {
 /// A pattern over normalised paths.
 ///
 /// - `*` matches any run of characters, also none, within one segment
+/// - `**` as a segment of its own matches any number of segments, also none
 /// - at the very end of the pattern `*` crosses slashes: `/v1/*` is everything below `/v1/`, and `/v1/` itself
 /// - everything else stands for itself; letter case counts
 ///
@@ -88,17 +89,31 @@ impl PathGlob {
 
     /// Whether a path from [`normalise`] matches.
     pub fn matches(&self, path: &str) -> bool {
-        let (mut patterns, mut segments) = (self.text.split('/').peekable(), path.split('/'));
-        while let Some(pattern) = patterns.next() {
-            let Some(segment) = segments.next() else { return false };
-            if !segment_matches(pattern.as_bytes(), segment.as_bytes()) {
-                return false;
+        let patterns: Vec<&str> = self.text.split('/').collect();
+        let segments: Vec<&str> = path.split('/').collect();
+        let (mut p, mut s) = (0, 0);
+        let mut any: Option<(usize, usize)> = None;
+        loop {
+            match (patterns.get(p), segments.get(s)) {
+                (None, None) => return true,
+                (Some(&"**"), _) if p + 1 < patterns.len() => {
+                    any = Some((p, s));
+                    p += 1;
+                    continue;
+                }
+                (Some(pattern), Some(segment)) if segment_matches(pattern.as_bytes(), segment.as_bytes()) => {
+                    if p + 1 == patterns.len() && pattern.ends_with('*') {
+                        return true;
+                    }
+                    (p, s) = (p + 1, s + 1);
+                    continue;
+                }
+                _ => {}
             }
-            if patterns.peek().is_none() && pattern.ends_with('*') {
-                return true;
-            }
+            let Some((at, taken)) = any.filter(|(_, taken)| *taken < segments.len()) else { return false };
+            any = Some((at, taken + 1));
+            (p, s) = (at + 1, taken + 1);
         }
-        segments.next().is_none()
     }
 }
 
@@ -230,6 +245,19 @@ fn look_alike(c: char) -> char {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn two_stars_cross_segments() {
+        let matches = |pattern: &str, path: &str| PathGlob::parse(pattern).unwrap().matches(path);
+        for path in ["/a/b.git/info", "/b.git/info", "/x/y/z/info", "/info"] {
+            assert!(matches("/**/info", path), "{path}");
+        }
+        assert!(!matches("/**/info", "/a/info/b") && !matches("/**/info", "/a/xinfo"));
+        assert!(matches("/a/**/b/**/c", "/a/1/b/b/2/c") && !matches("/a/**/b/**/c", "/a/1/c"));
+        assert!(matches("/v1/**", "/v1/a/b") && !matches("/v1/**", "/v1"));
+        let many = "/x".repeat(2000);
+        assert!(!matches("/**/x/**/x/**/x/**/y", &many));
+    }
 
     #[test]
     fn one_path_has_one_spelling() {

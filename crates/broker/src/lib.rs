@@ -19,6 +19,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod mcp;
 pub mod net;
+pub mod notify;
 pub mod overlay;
 pub mod pipeline;
 pub mod policy_files;

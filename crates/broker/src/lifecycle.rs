@@ -34,6 +34,8 @@ use crate::{caches, commit, mcp, services, workspace};
 
 /// Sessions that run at once. Protects descriptors and threads.
 const MAX_SESSIONS: usize = 64;
+/// Hosts named in the record of a start.
+const MAX_NOTED: usize = 100;
 /// How often the room on the disk is looked at that an agent in an overlay fills.
 const ROOM_LOOK: Duration = Duration::from_millis(100);
 /// How long cell-init may take for an answer.
@@ -207,6 +209,9 @@ fn plan(session: &Session, asked: &OpenSession, caches: Vec<PlanCache>) -> Resul
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     environment.extend(session.profile.environment.set.clone());
+    for value in environment.iter().filter(|(name, _)| is_key(name)).map(|(_, value)| value) {
+        session.network.register(value);
+    }
     let mounts = session
         .mounts
         .iter()
@@ -244,6 +249,12 @@ fn plan(session: &Session, asked: &OpenSession, caches: Vec<PlanCache>) -> Resul
         require_landlock: session.profile.require.landlock,
         require_cgroup: session.profile.require.cgroup,
     })
+}
+
+/// Whether a variable holds a credential, by its name.
+fn is_key(name: &str) -> bool {
+    let name = name.to_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSPHRASE", "CREDENTIAL"].iter().any(|part| name.contains(part))
 }
 
 /// What cell-init tells.
@@ -302,7 +313,8 @@ pub fn attach(
         "start",
         &session.workspace.display().to_string(),
         &json!({ "profile": session.profile.name, "backend": "native", "command": session.command.first(),
-                 "init_pid": init_pid, "enforced": enforced }),
+                 "init_pid": init_pid, "enforced": enforced, "environment": given(session),
+                 "hosts": session.network.allowed().rules().iter().take(MAX_NOTED).map(|r| r.host().to_string()).collect::<Vec<_>>() }),
         Durability::Synced,
     )?;
     *session.control.lock() = Some(Arc::clone(&control));
@@ -312,6 +324,12 @@ pub fn attach(
     listen(broker, session, Arc::clone(&control))?;
     keep_room(broker, session)?;
     order(&control, &json!("go"))
+}
+
+/// Names of the variables that the profile gives the agent: a key among them is a choice of the person's, on record.
+fn given(session: &Session) -> Vec<&String> {
+    let environment = &session.profile.environment;
+    environment.pass.iter().chain(environment.set.keys()).collect()
 }
 
 /// An agent in an overlay writes past the broker: when it has filled the disk up to the reserve, it is stopped until

@@ -148,6 +148,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
     let broker = Arc::new(Broker { dirs, pipeline, vault, issuer, bus, sessions: RwLock::default() });
     policy_files::watch(&broker)?;
+    crate::notify::start(&broker.bus);
     Ok((broker, listener))
 }
 

@@ -147,7 +147,7 @@ pub enum Target<'a> {
         port: u16,
     },
     Host(&'a str),
-    /// `path` is the decoded, normalised path of the URL without its query.
+    /// `path` is the decoded, normalised path of the URL without its query; with or without a slash at its end.
     Request {
         host: &'a str,
         port: u16,
@@ -171,7 +171,7 @@ impl Target<'_> {
         match self {
             Self::Path(path) => is_normalised(path),
             Self::Endpoint { host, .. } | Self::Host(host) => is_canonical_host(host),
-            Self::Request { host, path, .. } => is_canonical_host(host) && is_normalised(path),
+            Self::Request { host, path, .. } => is_canonical_host(host) && is_normalised_in_url(path),
             Self::Port(_) | Self::Key(_) | Self::Tool(_) | Self::Plugin { .. } | Self::Nothing => true,
         }
     }
@@ -385,6 +385,12 @@ fn is_canonical_host(host: &str) -> bool {
     labels_ok && !host.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_digit()))
 }
 
+/// As a file's name, but that `/a/` is another resource than `/a` (RFC 3986, section 6.2.2).
+fn is_normalised_in_url(path: &str) -> bool {
+    let without = path.strip_suffix('/').filter(|rest| !rest.is_empty() && *rest != "/");
+    is_normalised(without.unwrap_or(path))
+}
+
 fn path_pattern(text: &str) -> Result<PathPattern, Rejection> {
     PathPattern::parse(text).map_err(|error| Rejection::Malformed(error.as_malformed()))
 }
@@ -435,6 +441,32 @@ mod tests {
         assert!(!below.permits(Action::Connect, &Target::Endpoint { host: "badexample.com", port: 443 }));
         assert!(below.covers(&api));
         assert!(!api.covers(&below));
+    }
+
+    #[test]
+    fn a_path_of_a_url_may_end_in_a_slash() {
+        let target = |path| Target::Request { host: "a.example", port: 443, method: "GET", path };
+        for (path, canonical) in [
+            ("/", true),
+            ("/a/", true),
+            ("/a/b/", true),
+            ("//", false),
+            ("/a//", false),
+            ("/a/../", false),
+            ("", false),
+            ("a/", false),
+        ] {
+            assert_eq!(target(path).is_canonical(), canonical, "{path}");
+        }
+        let claim = |path: &str| {
+            compiled(PermissionClaim {
+                path: Some(path.into()),
+                ..PermissionClaim::request("a.example", None)
+            })
+        };
+        let permits = |pattern, path| claim(pattern).permits(Action::Request, &target(path));
+        assert!(permits("/a/*", "/a/") && permits("/a/**", "/a/") && permits("/a/**", "/a/b/"));
+        assert!(!permits("/a", "/a/") && !permits("/a/*", "/a/b/") && !permits("/a/**", "/a"));
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub fn strip_for_forwarding(headers: &mut HeaderMap) {
 }
 
 /// What Connection may name: what belongs to it, and nothing that a server or a rule relies on.
-const CONNECTION_OPTIONS: &[&str] = &["close", "keep-alive", "upgrade", "te"];
+const CONNECTION_OPTIONS: &[&str] = &["close", "keep-alive", "upgrade", "te", "http2-settings"];
 
 /// Headers with which frameworks let a request be something else than it says.
 const OVERRIDES: &[&str] =
@@ -280,9 +280,13 @@ fn body(headers: &HeaderMap) -> Result<Body, BadRequest> {
 /// Whether the request asks for a WebSocket, in the one way there is in HTTP/1 (RFC 6455, section 4.1).
 fn websocket(method: &Method, headers: &HeaderMap) -> Result<bool, BadRequest> {
     let mut wanted = headers.get_all(UPGRADE).iter();
-    let Some(protocol) = wanted.next() else { return Ok(false) };
+    let (Some(protocol), another) = (wanted.next(), wanted.next()) else { return Ok(false) };
+    // An offer that Java and libcurl make in plain HTTP. It need not be taken (RFC 9110, section 7.8), and is not forwarded.
+    if another.is_none() && protocol.as_bytes().eq_ignore_ascii_case(b"h2c") {
+        return Ok(false);
+    }
     let named = tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case("upgrade"));
-    let proper = wanted.next().is_none()
+    let proper = another.is_none()
         && protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
         && method == Method::GET
         && named

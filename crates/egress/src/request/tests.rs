@@ -96,7 +96,8 @@ fn what_smuggles_a_second_request_is_refused() {
         ("Connection: close, Content-Length", BadRequest::Connection),
         ("Connection: close\r\nConnection: authorization", BadRequest::Connection),
         ("Connection: cl\u{e9}", BadRequest::Connection),
-        ("Upgrade: h2c\r\nConnection: upgrade", BadRequest::Upgrade),
+        ("Upgrade: h2c\r\nUpgrade: h2c\r\nConnection: upgrade", BadRequest::Upgrade),
+        ("Upgrade: TLS/1.0\r\nConnection: upgrade", BadRequest::Upgrade),
         ("Upgrade: websocket\r\nConnection: upgrade", BadRequest::Upgrade),
         ("X-HTTP-Method-Override: DELETE", BadRequest::Override),
         ("X-Original-URL: /admin", BadRequest::Override),
@@ -126,6 +127,10 @@ fn a_websocket_is_asked_for_properly() {
         Err(BadRequest::Upgrade)
     );
     assert_eq!(ask("Connection: Upgrade"), Ok(false));
+    assert_eq!(
+        ask("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk"),
+        Ok(false)
+    );
 }
 
 #[test]

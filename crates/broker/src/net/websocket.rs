@@ -47,11 +47,19 @@ pub(super) async fn carry(channel: Arc<Channel>, deed: Deed, cell: OnUpgrade, se
     tokio::task::spawn_blocking(record).await.ok();
 }
 
+/// The next bytes; none at the end. Frames tell what is whole, so TLS that ends without its own farewell has just ended.
+async fn read(from: &mut ReadHalf<Stream>, into: &mut [u8]) -> io::Result<usize> {
+    match from.read(into).await {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        read => read,
+    }
+}
+
 /// What the server says.
 async fn passed(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>, count: &mut u64) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let got = from.read(&mut buffer).await?;
+        let got = read(from, &mut buffer).await?;
         if got == 0 {
             return to.shutdown().await;
         }
@@ -72,7 +80,7 @@ async fn said(
     let mut before: VecDeque<Vec<u8>> = VecDeque::new();
     let mut buffer = vec![0; BUFFER];
     loop {
-        let got = from.read(&mut buffer).await?;
+        let got = read(from, &mut buffer).await?;
         if got == 0 {
             return to.shutdown().await;
         }

@@ -445,7 +445,10 @@ impl<'a> OutboundPayload<'a> {
             addresses: &outbound.addresses,
             method: outbound.method.as_deref(),
             // A path that carries something is not written down.
-            url_path: outbound.url_path.as_deref().filter(|_| outbound.findings.is_empty()),
+            url_path: outbound
+                .url_path
+                .as_deref()
+                .filter(|_| !outbound.findings.iter().any(|f| crate::net::is_in_target(&f.where_))),
             facts: &outbound.facts,
             findings: &outbound.findings,
         }

@@ -297,7 +297,7 @@ fn deed(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) 
     }
     let scheme = if *tls { "https" } else { "http" };
     // A path that carries something is not written down.
-    let path = if leaving.is_clean() { facts.path.as_str() } else { "/…" };
+    let path = if leaving.in_target { "/…" } else { facts.path.as_str() };
     let resource = format!("{} {scheme}://{}{path}", facts.method, shown(&facts.host, facts.port));
     let outbound = Outbound {
         host: facts.host.to_string(),

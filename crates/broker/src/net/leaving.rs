@@ -128,6 +128,8 @@ pub(super) struct Leaving {
     pub registered: Vec<String>,
     /// What could not be looked into, and why.
     pub unread: Vec<String>,
+    /// Some of it stands in the path or the query.
+    pub in_target: bool,
 }
 
 impl Leaving {
@@ -206,6 +208,10 @@ fn told(known: &KnownHere, seen: Seen) -> Leaving {
         name.is_some_and(|n| CREDENTIALS.contains(&n))
     };
     let source = |id: u32| known.sources.get(id as usize).cloned().unwrap_or_default();
+    let places = seen.findings.iter().map(|f| &f.where_);
+    let places = places.chain(seen.passages.iter().map(|p| &p.where_));
+    let places = places.chain(seen.registered.iter().map(|r| &r.where_));
+    let in_target = places.chain(seen.unread.iter().map(|u| &u.where_)).any(|place| is_in_target(place));
     let usual = |f: &Finding| in_credentials(&f.where_) && matches!(f.category.as_str(), "secret" | "covert");
     Leaving {
         findings: seen.findings.into_iter().filter(|f| !usual(f)).collect(),
@@ -217,5 +223,12 @@ fn told(known: &KnownHere, seen: Seen) -> Leaving {
             .map(|r| source(r.hit.id))
             .collect(),
         unread: seen.unread.into_iter().map(|u| format!("{}: {}", u.where_, u.reason)).collect(),
+        in_target,
     }
+}
+
+/// Whether something that was seen at a place may stand in the path or the query of a request.
+pub(crate) fn is_in_target(place: &str) -> bool {
+    // Whatever is not known to be elsewhere is taken to be there.
+    !["body", "header ", "message"].iter().any(|known| place.starts_with(known))
 }

@@ -20,6 +20,8 @@ mod websocket;
 
 pub use fetch::{Fetch, Fetched, fetch};
 
+pub(crate) use leaving::is_in_target;
+
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;

@@ -24,12 +24,17 @@ def _():
     """
 
 
-@client("curl, HTTP/2", "curl", h2=True)
+@client("curl, HTTP/2", "curl", "POST /hash", h2=True)
 def _():
     return """
         case $BASE in http://*) how=--http2-prior-knowledge;; *) how=--http2;; esac
-        curl -sS --fail $how -D head $BASE/content | sha256sum; grep -q ^HTTP/2 head
-        case $BASE in http://*) ;; *) grep -qi '^x-spoken: 2.0' head;; esac
+        curl -sS --fail $how -D head $BASE/content -o got; sha256sum < got; grep -q ^HTTP/2 head
+        test "$(curl -sS --fail $how --data-binary @got $BASE/hash)" = "$(sha256sum < got | cut -d' ' -f1)"
+        case $BASE in http://*) exit;; esac
+        grep -qi '^x-spoken: 2.0' head; grep -qi '^x-end: all' head
+        # Many streams of one connection; in plain HTTP this curl opens them too early.
+        curl -sS --fail $how --parallel "$BASE/content?[1-20]" -o "many#1"
+        for i in $(seq 20); do cmp got many$i; done
     """
 
 

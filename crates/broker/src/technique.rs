@@ -81,6 +81,78 @@ const PLACES: &[(&str, &str)] = &[
     (".key", "T1552.004"),
 ];
 
+/// Services that carry data for whoever has an account, by the end of their names.
+const SERVICES: &[(&str, &str)] = &[
+    ("amazonaws.com", "T1567.002"),
+    ("storage.googleapis.com", "T1567.002"),
+    ("blob.core.windows.net", "T1567.002"),
+    ("r2.cloudflarestorage.com", "T1567.002"),
+    ("dropboxapi.com", "T1567.002"),
+    ("dropbox.com", "T1567.002"),
+    ("drive.google.com", "T1567.002"),
+    ("mega.nz", "T1567.002"),
+    ("transfer.sh", "T1567.002"),
+    ("hooks.slack.com", "T1567.004"),
+    ("discord.com", "T1567.004"),
+    ("discordapp.com", "T1567.004"),
+    ("webhook.office.com", "T1567.004"),
+    ("webhook.site", "T1567.004"),
+    ("pipedream.net", "T1567.004"),
+    ("api.telegram.org", "T1567.004"),
+    ("pastebin.com", "T1567.003"),
+    ("gist.github.com", "T1567.001"),
+];
+
+/// Of what would have left by the network. What shows in the content, or in where it really goes, says more than that the
+/// host is not allowed, so it comes first.
+fn of_network(action: &str, has: impl Fn(&str) -> bool, resource: &str) -> Option<&'static str> {
+    const SPEAKING: &[(&str, &str)] = &[
+        ("hidden_data_leaves", "T1027"),
+        ("secret_leaves", "T1041"),
+        ("registered_value_leaves", "T1041"),
+        ("passage_leaves", "T1041"),
+        ("personal_data_leaves", "T1041"),
+        ("cannot_inspect", "T1027"),
+        ("dns_tunnel", "T1071.004"),
+        ("fronting", "T1090.004"),
+        ("metadata_address", "T1552.005"),
+        ("over_budget", "T1030"),
+        ("odd_protocol", "T1571"),
+        ("bad_request", "T1071.001"),
+        ("bad_body", "T1071.001"),
+        ("request_not_allowed", "T1567"),
+        ("message_to_people", "T1048"),
+    ];
+    if !matches!(action, "resolve" | "connect" | "request") {
+        return None;
+    }
+    if let Some((_, technique)) = SPEAKING.iter().find(|(reason, _)| has(reason)) {
+        return Some(technique);
+    }
+    if !has("host_not_allowed") && !has("private_address") {
+        return None;
+    }
+    let (host, port) = match resource.rsplit_once(':') {
+        Some((host, port)) if action == "connect" => (host, port.parse::<u16>().ok()),
+        _ => (resource, None),
+    };
+    let is_below =
+        |end: &str| host.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if let Some((_, technique)) = SERVICES.iter().find(|(end, _)| is_below(end)) {
+        return Some(technique);
+    }
+    Some(match port {
+        Some(22) => "T1021.004",
+        _ if has("private_address") => "T1046",
+        None => "T1041",
+        Some(80 | 443) => "T1071.001",
+        Some(20 | 21) => "T1048.003",
+        Some(53 | 853) => "T1071.004",
+        Some(25 | 465 | 587) => "T1071.003",
+        Some(_) => "T1571",
+    })
+}
+
 /// Of a refused request, by its action, the rule and reasons of its refusal and the path it was about.
 #[must_use]
 pub fn of_refusal(action: &str, rule: &str, reasons: &[String], path: &str) -> Option<&'static str> {
@@ -89,6 +161,9 @@ pub fn of_refusal(action: &str, rule: &str, reasons: &[String], path: &str) -> O
     let has = |reason: &str| first == reason || reasons.iter().any(|r| r == reason);
     let path = path.to_lowercase();
     let place = || PLACES.iter().find(|(part, _)| path.contains(part)).map(|(_, technique)| *technique);
+    if let Some(technique) = of_network(action, has, &path) {
+        return Some(technique);
+    }
     if has("external_formula") || has("csv_formula") {
         return Some("T1567");
     }
@@ -147,6 +222,37 @@ mod tests {
     #[test]
     fn an_ordinary_refusal_names_none() {
         assert_eq!(of("not_in_profile", "/workspace/notes.txt"), None);
+    }
+
+    #[test]
+    fn what_would_leave_by_the_network_names_its_technique() {
+        let of = |action: &str, reasons: &[&str], to: &str| {
+            let reasons: Vec<_> = reasons.iter().map(|r| (*r).to_owned()).collect();
+            of_refusal(action, "some.rule", &reasons, to)
+        };
+        for (action, reasons, to, technique) in [
+            ("resolve", &["host_not_allowed"][..], "attacker.example", "T1041"),
+            ("resolve", &["host_not_allowed"], "bucket.s3.amazonaws.com", "T1567.002"),
+            ("resolve", &["host_not_allowed"], "notdiscord.com", "T1041"),
+            ("resolve", &["host_not_allowed", "dns_tunnel"], "00ff.attacker.example", "T1071.004"),
+            ("connect", &["host_not_allowed"], "hooks.slack.com:443", "T1567.004"),
+            ("connect", &["host_not_allowed"], "192.0.2.1:443", "T1071.001"),
+            ("connect", &["host_not_allowed"], "[2001:db8::1]:21", "T1048.003"),
+            ("connect", &["host_not_allowed"], "192.0.2.1:4444", "T1571"),
+            ("connect", &["host_not_allowed", "private_address"], "10.0.0.1:445", "T1046"),
+            ("connect", &["host_not_allowed", "private_address"], "10.0.0.1:22", "T1021.004"),
+            ("connect", &["host_not_allowed", "metadata_address"], "169.254.169.254:80", "T1552.005"),
+            ("connect", &["fronting"], "a.example:443", "T1090.004"),
+            ("connect", &["odd_protocol"], "a.example:443", "T1571"),
+            ("connect", &["over_budget"], "a.example:443", "T1030"),
+            ("request", &["bad_request"], "a.example:80", "T1071.001"),
+            ("request", &["request_not_allowed"], "POST http://a.example:80/b", "T1567"),
+            ("request", &["secret_leaves"], "POST http://a.example:80/b", "T1041"),
+            ("request", &["hidden_data_leaves", "passage_leaves"], "POST http://a.example:80/b", "T1027"),
+        ] {
+            assert_eq!(of(action, reasons, to), Some(technique), "{action} {reasons:?} {to}");
+        }
+        assert_eq!(of("connect", &["unknown_address"], "198.18.0.9:80"), None);
     }
 
     #[test]

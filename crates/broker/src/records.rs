@@ -184,25 +184,31 @@ impl Records {
         if !count.is_power_of_two() {
             return;
         }
-        let serious = is_serious(&refusal.reasons);
+        let mut reasons = refusal.reasons.clone();
+        let reached = deed.outbound.as_deref().and_then(reached).map(str::to_owned);
+        reasons.extend(reached.filter(|r| !refusal.reasons.contains(r)));
+        let serious = is_serious(&reasons);
         let mut entry = self.about(session, Phase::Outcome, deed.action, "deny");
         entry.resource = shown(deed);
         entry.rule = Some(refusal.rule.clone());
-        entry.reasons.clone_from(&refusal.reasons);
+        entry.reasons.clone_from(&reasons);
         entry.class_uid = class_of(deed);
         entry.severity = if serious { Severity::High } else { Severity::Medium };
         let about = deed.to.as_deref().unwrap_or(&deed.path);
-        let technique = technique::of_refusal(deed.action, &refusal.rule, &refusal.reasons, about);
+        let technique = technique::of_refusal(deed.action, &refusal.rule, &reasons, about);
         entry.technique = technique.map(str::to_owned);
         let payload = json!({ "entry": deed.entry, "count": count, "message": refusal.failure.message, "pid": deed.pid,
                               "outbound": deed.outbound.as_deref().map(OutboundPayload::of) });
         let written = self.append(entry, Some(&payload), Durability::Logged);
         self.tell(session, || {
-            json!({ "kind": "refused", "action": deed.action, "resource": shown(deed), "reasons": refusal.reasons,
+            json!({ "kind": "refused", "action": deed.action, "resource": shown(deed), "reasons": reasons,
                     "rule": refusal.rule, "advice": refusal.failure.advice, "count": count, "logged": written.is_ok() })
         });
-        if serious {
-            self.alert(session, deed.action, &shown(deed), &refusal.rule, &refusal.reasons, technique);
+        // Hosts and names are endless: of one kind, the first few are raised, then those at powers of two.
+        if serious
+            && (deed.outbound.is_none() || session.network.is_raised(technique.unwrap_or(&refusal.rule)))
+        {
+            self.alert(session, deed.action, &shown(deed), &refusal.rule, &reasons, technique);
         }
     }
 
@@ -489,7 +495,32 @@ fn is_serious(reasons: &[String]) -> bool {
             || r.contains("persistence")
             || r == "link_leaves_folder"
             || r.ends_with("_in_name")
+            || SERIOUS_OUTBOUND.contains(&r.as_str())
     })
+}
+
+/// Of the network, what no program does by accident.
+const SERIOUS_OUTBOUND: &[&str] = &[
+    "passage_leaves",
+    "registered_value_leaves",
+    "hidden_data_leaves",
+    "dns_tunnel",
+    "fronting",
+    "metadata_address",
+    "private_address",
+    "over_budget",
+];
+
+/// What a destination that is not public reaches: whichever check refused it first, the log should say so.
+fn reached(outbound: &Outbound) -> Option<&'static str> {
+    if outbound.facts["named"] == true {
+        return None;
+    }
+    match outbound.facts["reaches"].as_str()? {
+        "public" | "nothing" => None,
+        "metadata" => Some("metadata_address"),
+        _ => Some("private_address"),
+    }
 }
 
 fn severity(risk: &str) -> Severity {

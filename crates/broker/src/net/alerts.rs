@@ -22,6 +22,9 @@ const MOST: usize = 4_096;
 /// Packets told one by one for each destination; further ones at powers of two.
 const TOLD_PACKETS: u64 = 2;
 
+/// Serious refusals of one kind that are raised one by one; further ones at powers of two.
+const RAISED: u64 = 8;
+
 /// Connections of one session by destination.
 #[derive(Debug, Default)]
 pub(super) struct Window(Mutex<Counts>);
@@ -33,6 +36,7 @@ struct Counts {
     packets: HashMap<RefusedPacket, u64>,
     contacted: HashSet<String>,
     near: HashSet<Over>,
+    serious: HashMap<String, u64>,
 }
 
 impl Window {
@@ -57,6 +61,15 @@ impl Window {
         make_room(&mut counts.refused);
         let new = counts.refused.insert(host.to_owned(), Instant::now()).is_none();
         new && counts.refused.len() == MANY_REFUSED + 1
+    }
+
+    /// Count a serious refusal; whether it is raised. However many hosts or names it is tried with, nobody is flooded.
+    pub fn is_raised(&self, kind: &str) -> bool {
+        let mut counts = self.0.lock();
+        make_room(&mut counts.serious);
+        let count = counts.serious.entry(kind.to_owned()).or_insert(0);
+        *count += 1;
+        *count <= RAISED || count.is_power_of_two()
     }
 
     /// Whether the session talks to this host for the first time.
@@ -156,6 +169,14 @@ mod tests {
         assert_eq!(counts, (1..=12).collect::<Vec<_>>());
         assert_eq!(window.untrusted("b.example", None), 1);
         assert_eq!(window.untrusted("a.example", Some("192.0.2.1".parse().unwrap())), 1);
+    }
+
+    #[test]
+    fn serious_refusals_are_raised_without_a_flood() {
+        let window = Window::default();
+        let raised = (0..1024).filter(|_| window.is_raised("T1071.004")).count();
+        assert_eq!(raised, 8 + 7);
+        assert!(window.is_raised("T1046"));
     }
 
     #[test]

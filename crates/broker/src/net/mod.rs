@@ -175,6 +175,11 @@ impl Exit {
         self.stop.cancel();
     }
 
+    /// Count a refusal of a serious kind; whether it is raised by itself.
+    pub(crate) fn is_raised(&self, kind: &str) -> bool {
+        self.window.is_raised(kind)
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }

@@ -51,6 +51,19 @@ fn a_path_that_is_not_normalised_is_matched_by_nothing() {
 }
 
 #[test]
+fn the_path_of_a_request_may_end_in_a_slash() {
+    let office = office();
+    let token = office.root(vec![PermissionClaim::request("a.example", Some(443))], None);
+    let verified = office.verify(token.as_str()).unwrap();
+    for (path, expected) in
+        [("/", true), ("/simple/package/", true), ("/a", true), ("//", false), ("/a/../", false), ("", false)]
+    {
+        let target = Target::Request { host: "a.example", port: 443, method: "GET", path };
+        assert_eq!(verified.permits(Action::Request, &target).is_ok(), expected, "{path:?}");
+    }
+}
+
+#[test]
 fn a_token_holds_for_its_time_session_issuer_and_holder_alone() {
     let office = office();
     let token = office.root(vec![read("/a")], None);

@@ -122,6 +122,9 @@ const ZEROS: [u32; 18] = [
     0x1040, 0x17e0, 0x1810,
 ];
 
+/// Characters without a shape that carry something when so many stand in a row: no script and no emoji puts them so.
+const INVISIBLE_ROW: u64 = 4;
+
 /// What folding found.
 #[derive(Debug, Default)]
 pub(super) struct Folded {
@@ -152,6 +155,8 @@ pub(super) fn fold(text: &[u8]) -> Folded {
     let mut out = Folded::default();
     let mut pieces = Pieces::default();
     let (mut asian, mut styled, mut at) = (false, 0u64, 0);
+    // How many characters that nobody sees stand in a row, and where the row ends.
+    let (mut row, mut row_end) = (0u64, 0);
     for chunk in text.utf8_chunks() {
         let valid = chunk.valid();
         let mut from = 0;
@@ -184,6 +189,10 @@ pub(super) fn fold(text: &[u8]) -> Folded {
                 }
                 Fold::Nothing => {
                     out.disguised += u64::from(before && after);
+                    let in_row = row_end == start && !matches!(c, '\u{300}'..='\u{36f}');
+                    row = if in_row { row + 1 } else { 1 };
+                    row_end = end;
+                    out.disguised += u64::from(row == INVISIBLE_ROW);
                     pieces.replace(text, start, end, &[]);
                 }
                 Fold::Tag(b) => {

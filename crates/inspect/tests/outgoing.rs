@@ -190,6 +190,53 @@ fn a_secret_in_pieces_is_found() {
 }
 
 #[test]
+fn what_git_pushes_is_unpacked() {
+    let zlib = |plain: &[u8]| {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let note = format!("the token is {TOKEN}\n");
+    let number = |n: usize| [0x80 | 0x30 | (n & 15) as u8, (n >> 4) as u8];
+    // A push: a line of the protocol, a blob, a difference from it, one from elsewhere.
+    let mut push = b"00a80000 1111 refs/heads/main\0 report-status side-band-64k agent=git/2.470000PACK\0\0\0\x02\0\0\0\x03".to_vec();
+    push.extend(number(20));
+    push.extend(zlib(b"nothing of interest\n"));
+    push.extend([0x65, 0x81, 0x05]);
+    push.extend(zlib(b"\x14\x01\x01-"));
+    let whole = push.len();
+    push.push(0x7f);
+    push.extend([9; 20]);
+    push.extend(zlib(note.as_bytes()));
+    push.extend([7; 20]);
+    let seen = body(&push);
+    assert!(places(&seen, "github_token").contains(&"body > git pack"), "{seen:?}");
+    assert!(seen.unread.is_empty(), "{seen:?}");
+    // Cut off, or something else than it says.
+    push.truncate(whole + 30);
+    assert!(!body(&push).unread.is_empty());
+    assert!(body(b"a PACK of lies\0\0\0\x02").unread.is_empty());
+}
+
+#[test]
+fn rows_of_invisible_characters_are_a_sign() {
+    let hidden: String = (0..64u8).map(|n| if n % 3 == 0 { '\u{200b}' } else { '\u{200c}' }).collect();
+    for text in [format!("a note {hidden} from me"), format!("{hidden}"), format!("\u{43f} {hidden} \u{43f}")]
+    {
+        let seen = body(text.as_bytes());
+        assert_eq!(places(&seen, "disguised_text"), ["body"], "{text:?}");
+    }
+    // Joiners of emoji and of scripts, and several marks on one letter, are what they seem.
+    for text in [
+        "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+        "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}",
+        "a\u{300}\u{301}\u{302}\u{303}\u{304} b",
+    ] {
+        assert!(places(&body(text.as_bytes()), "disguised_text").is_empty(), "{text:?}");
+    }
+}
+
+#[test]
 fn ordinary_traffic_is_let_through() {
     let source = std::fs::read_to_string(format!("{}/src/scan_walk.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let lock = std::fs::read_to_string(format!("{}/../../Cargo.lock", env!("CARGO_MANIFEST_DIR"))).unwrap();

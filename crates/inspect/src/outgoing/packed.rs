@@ -2,9 +2,10 @@
 
 use std::io::Read;
 
-use flate2::bufread::GzDecoder;
-use flate2::read::{DeflateDecoder, ZlibDecoder};
+use flate2::bufread::{GzDecoder, ZlibDecoder};
+use flate2::read::DeflateDecoder;
 
+use super::decode::is_binary;
 use crate::Limits;
 use crate::extract::{self, ExtractError};
 
@@ -18,6 +19,9 @@ const PROOF: u64 = 4096;
 const LEAST_GZIP: usize = 256;
 /// Containers in a container that the zip reader follows; the decoding of views has its own depth.
 const ZIP_DEPTH: u32 = 1;
+
+/// How a pack begins, which is what git pushes.
+pub(super) const PACK: &[u8] = b"PACK\0\0\0\x02";
 
 /// What one place held.
 pub(super) struct Unpacked {
@@ -44,6 +48,8 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
         let from = out.len();
         if rest.starts_with(b"PK\x03\x04") {
             zip(rest, left, &mut out);
+        } else if rest.starts_with(PACK) {
+            pack(rest, left, &mut out);
         } else if rest.starts_with(b"\x1f\x8b\x08") {
             // Three bytes are soon found in noise: in the middle of something, a stream that says nothing is none.
             out.extend(
@@ -70,10 +76,10 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
     out
 }
 
-/// The start, the starts of parts of a form, and the marks of gzip and zip anywhere.
+/// The start, the starts of parts of a form, and the marks of gzip, zip and git anywhere.
 fn starts(bytes: &[u8]) -> Vec<usize> {
     let mut starts = vec![0];
-    for (mark, skip) in [(&b"\x1f\x8b\x08"[..], 0), (b"PK\x03\x04", 0), (b"\r\n\r\n", 4)] {
+    for (mark, skip) in [(&b"\x1f\x8b\x08"[..], 0), (b"PK\x03\x04", 0), (PACK, 0), (b"\r\n\r\n", 4)] {
         starts.extend(memchr::memmem::find_iter(bytes, mark).map(|i| i + skip).take(MOST_STARTS));
     }
     starts.sort_unstable();
@@ -126,6 +132,61 @@ fn stream(how: &'static str, reader: impl Read, most: u64) -> Option<Unpacked> {
         Err(_) | Ok(_) => None,
     };
     Some(Unpacked { how, name: None, bytes, error })
+}
+
+/// The objects of a pack, each packed by itself: those of text together, and the others.
+fn pack(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
+    let (count, mut rest) = match bytes.get(PACK.len()..).and_then(<[u8]>::split_first_chunk::<4>) {
+        Some((count, rest)) => (u32::from_be_bytes(*count), rest),
+        None => return,
+    };
+    let (mut text, mut binary) = (Vec::new(), Vec::new());
+    let mut error = None;
+    for _ in 0..count {
+        let left = most.saturating_sub((text.len() + binary.len()) as u64);
+        let Some(object) = object(&mut rest, left) else {
+            error = Some(ExtractError::Damaged("pack of git").to_string());
+            break;
+        };
+        let all = if is_binary(&object) { &mut binary } else { &mut text };
+        all.extend_from_slice(&object);
+        all.push(b'\n');
+    }
+    for bytes in [text, binary].into_iter().filter(|b| !b.is_empty()) {
+        out.push(Unpacked { how: "git pack", name: None, bytes, error: None });
+    }
+    if error.is_some() {
+        out.push(Unpacked { how: "git pack", name: None, bytes: Vec::new(), error });
+    }
+}
+
+/// The next object of a pack. Of a difference, what it adds stands in it as it is.
+fn object(rest: &mut &[u8], most: u64) -> Option<Vec<u8>> {
+    let (first, mut after) = rest.split_first()?;
+    let skip_number = |after: &mut &[u8]| loop {
+        let (byte, tail) = after.split_first()?;
+        *after = tail;
+        if byte & 0x80 == 0 {
+            return Some(());
+        }
+    };
+    if first & 0x80 != 0 {
+        skip_number(&mut after)?;
+    }
+    // What a difference is from: so far back, or the object of this name.
+    match (first >> 4) & 7 {
+        6 => skip_number(&mut after)?,
+        7 => after = after.get(20..)?,
+        _ => {}
+    }
+    let mut decoder = ZlibDecoder::new(after);
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut decoder).take(most.saturating_add(1)).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > most {
+        return None;
+    }
+    *rest = after.get(usize::try_from(decoder.total_in()).ok()?..)?;
+    Some(bytes)
 }
 
 /// A stream of a format without a mark, when its start is text.

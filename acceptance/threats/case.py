@@ -41,6 +41,8 @@ class Attempt:
     bare: Optional[Callable] = None
     cell: Optional[Callable] = None
     skip: Optional[Callable] = None
+    # Needs the make-believe Internet: both arms get the product on it.
+    online: bool = False
 
     def __post_init__(self):
         if self.twin:

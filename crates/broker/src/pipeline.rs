@@ -31,6 +31,8 @@ use crate::wire::{AskMode, Failure, Scope};
 const REMEMBERED: usize = 20_000;
 /// Longest resource name shown to a person, in characters.
 const SHOWN: usize = 300;
+/// Files that are named to the one who is asked.
+const SHOWN_SOURCES: usize = 5;
 /// Longest message to people shown to the one who is asked, in characters.
 const SHOWN_TEXT: usize = 2_000;
 
@@ -141,6 +143,8 @@ pub struct Outbound {
     pub findings: Vec<Finding>,
     /// SHA-256 and length of what leaves.
     pub content: Option<([u8; 32], u64)>,
+    /// Files of which passages leave, for the one who is asked.
+    pub sources: Vec<String>,
     /// What is sent to people, for the one who is asked; never recorded.
     pub text: Option<String>,
     /// Something leaves the machine, so that the record has to be on disk before; see [`Authorized::on_disk`].
@@ -457,7 +461,7 @@ impl Pipeline {
         decision: Arc<Decision>,
         inspected: Option<Arc<Inspected>>,
     ) -> Result<Step, Refusal> {
-        let content = content_of(deed, inspected.as_ref());
+        let content = subject_of(deed, inspected.as_ref(), &decision.reasons);
         if decision.effect == Effect::Ask
             && let Some(standing) = session.standing_answer(deed.action, &deed.path, content)
         {
@@ -536,6 +540,13 @@ impl Pipeline {
             effect: if decision.effect == Effect::StepUp { "step_up" } else { "ask" }.to_owned(),
             redactable,
             justification: deed.justification.as_ref().map(|j| for_display(j, SHOWN)),
+            sources: deed
+                .outbound
+                .iter()
+                .flat_map(|o| &o.sources)
+                .take(SHOWN_SOURCES)
+                .map(|s| for_display(s, SHOWN))
+                .collect(),
             text: deed.outbound.as_ref().and_then(|o| o.text.as_deref()).map(|t| for_display(t, SHOWN_TEXT)),
             digest: self.digest(session, deed, inspected, &nonce, expires),
             expires,
@@ -616,7 +627,7 @@ impl Pipeline {
                 resource: deed.path.clone(),
                 redact: *redact,
                 approval,
-                content: content_of(deed, inspected),
+                content: subject_of(deed, inspected, &ask.reasons),
                 until: None,
             },
             *scope,
@@ -817,9 +828,30 @@ fn findings_of<'a>(deed: &'a Deed, inspected: Option<&'a Inspected>) -> &'a [Fin
     }
 }
 
-fn content_of(deed: &Deed, inspected: Option<&Arc<Inspected>>) -> Option<[u8; 32]> {
-    let leaves = || deed.outbound.as_ref().and_then(|o| o.content).map(|(sha256, _)| sha256);
-    inspected.map(|i| i.sha256).or_else(leaves)
+/// What a person's answer is about beyond the object: this very content; for a request what was found in it, as a
+/// conversation sends the same passages again with each turn. A message to people is a new one each time.
+fn subject_of(deed: &Deed, inspected: Option<&Arc<Inspected>>, reasons: &[String]) -> Option<[u8; 32]> {
+    if let Some(inspected) = inspected {
+        return Some(inspected.sha256);
+    }
+    let outbound = deed.outbound.as_deref()?;
+    let (sha256, _) = outbound.content?;
+    if reasons.iter().any(|r| r == "message_to_people") {
+        return Some(sha256);
+    }
+    let sorted = |mut list: Vec<&str>| {
+        list.sort_unstable();
+        list.dedup();
+        list.join("\0")
+    };
+    let found = outbound.findings.iter().map(|f| f.detector.as_str()).collect();
+    let subject = [
+        sorted(reasons.iter().map(String::as_str).collect()),
+        sorted(outbound.sources.iter().map(String::as_str).collect()),
+        sorted(found),
+        outbound.facts["unread"].to_string(),
+    ];
+    Some(Sha256::digest(subject.join("\u{1}").as_bytes()).into())
 }
 
 fn risk_of(findings: &[Finding]) -> &'static str {

@@ -39,6 +39,12 @@ pub fn describe(ask: &Value) -> String {
             text(f, "where")
         ));
     }
+    for source in ask["sources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        lines.push(format!("  holds     a passage of {source}"));
+    }
+    if let Some(sent) = ask["text"].as_str() {
+        lines.push(format!("  sends     \"{sent}\"   (untrusted)"));
+    }
     let program = joined(ask, "program", " ");
     if !program.is_empty() {
         lines.push(format!("  program   {program}   (as the agent says)"));

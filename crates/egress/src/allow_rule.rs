@@ -28,6 +28,8 @@ pub struct Rule {
     pub pass_through: bool,
     /// Bytes that may be sent to this rule's hosts in a session; the session's own limit when absent.
     pub upload_bytes: Option<u64>,
+    /// Bytes that one answer may have; only where requests are seen.
+    pub download_bytes: Option<u64>,
     /// The handle of a credential that the broker adds to each request.
     pub inject: Option<String>,
     /// Who made the rule: a profile, a policy, a plugin, an approval. Set by whoever loads it, never read from the text.
@@ -116,7 +118,11 @@ impl Rule {
 
     /// Whether the rule can be kept only by seeing the requests, so TLS has to end at the broker.
     pub fn needs_requests(&self) -> bool {
-        self.inspect || !self.methods.is_empty() || !self.paths.is_empty() || self.inject.is_some()
+        self.inspect
+            || !self.methods.is_empty()
+            || !self.paths.is_empty()
+            || self.inject.is_some()
+            || self.download_bytes.is_some()
     }
 }
 
@@ -227,6 +233,8 @@ struct RawRule {
     #[serde(default)]
     upload_bytes: Option<u64>,
     #[serde(default)]
+    download_bytes: Option<u64>,
+    #[serde(default)]
     inject: Option<String>,
 }
 
@@ -240,6 +248,7 @@ impl From<Rule> for RawRule {
             inspect: rule.inspect,
             pass_through: rule.pass_through,
             upload_bytes: rule.upload_bytes,
+            download_bytes: rule.download_bytes,
             inject: rule.inject,
         }
     }
@@ -267,6 +276,7 @@ impl TryFrom<RawRule> for Rule {
             inspect: raw.inspect,
             pass_through: raw.pass_through,
             upload_bytes: raw.upload_bytes,
+            download_bytes: raw.download_bytes,
             inject: raw.inject,
             source: String::new(),
         };

@@ -100,6 +100,12 @@ pub(super) fn untrusted(way: &Way, host: &str, ip: Option<IpAddr>) -> usize {
     count
 }
 
+/// The session turns to a host for the first time that only a wildcard, a network or a grant allows.
+pub(super) fn first_contact(way: &Way, host: &str) {
+    let records = &way.pipeline().records;
+    records.alert(&way.session, "connect", host, "net.first_contact", &["first_contact".to_owned()], None);
+}
+
 /// A budget is nearly used up; told once for each.
 pub(super) fn near_budget(way: &Way, host: &Host, over: Over) {
     if way.exit().window.0.lock().near.insert(over) {

@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use chaperone_egress::Host;
 use chaperone_egress::request::{Connection, RequestFacts, strip_for_forwarding};
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, UPGRADE};
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
@@ -136,7 +136,9 @@ async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result
         channel.way.spawn(websocket::carry(Arc::clone(channel), sent.deed, cell, server));
         return Ok(switched(&sent.answer));
     }
-    Ok(passed_on(sent.answer))
+    let rules = channel.way.exit().allowed();
+    let rule = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
+    Ok(passed_on(sent.answer, rule.and_then(|r| r.download_bytes)))
 }
 
 /// A request that went out, and what came back.
@@ -308,6 +310,7 @@ fn deed(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) 
         facts: net,
         findings: leaving.findings,
         content: Some((held.sha256, held.len)),
+        sources: leaving.passages,
         text: held.text(),
         leaves: true,
     };
@@ -343,7 +346,12 @@ fn rewritten(
         .build()
         .map_err(wrong)?;
     let key = head.headers.get("sec-websocket-key").cloned();
+    // Without it gRPC servers take a client for one that cannot read their trailers.
+    let trailers = head.version == Version::HTTP_2 && head.headers.get(TE).is_some_and(|v| v == "trailers");
     strip_for_forwarding(&mut head.headers);
+    if trailers {
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     head.headers.remove(http::header::EXPECT);
     head.headers.remove(http::header::CONTENT_LENGTH);
     if held.len > 0 || !matches!(facts.body, chaperone_egress::request::Body::Unstated) {
@@ -367,12 +375,16 @@ fn rewritten(
     Ok(request)
 }
 
-/// The answer as the cell gets it: everything but what concerns the broker's own connection, or leads past the broker.
-fn passed_on(mut response: Response<Incoming>) -> Answer {
+/// The answer as the cell gets it: everything but what concerns the broker's own connection, or leads past the broker. One
+/// that is longer than its rule says breaks off.
+fn passed_on(mut response: Response<Incoming>, most: Option<u64>) -> Answer {
     strip_for_forwarding(response.headers_mut());
     response.headers_mut().remove(http::header::ALT_SVC);
     *response.version_mut() = Version::HTTP_11;
-    response.map(|body| body.map_err(io::Error::other).boxed())
+    match most.and_then(|most| usize::try_from(most).ok()) {
+        Some(most) => response.map(|body| Limited::new(body, most).map_err(io::Error::other).boxed()),
+        None => response.map(|body| body.map_err(io::Error::other).boxed()),
+    }
 }
 
 fn switched(response: &Response<Incoming>) -> Answer {

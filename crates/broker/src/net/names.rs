@@ -201,7 +201,8 @@ async fn answer(way: &Way, message: &[u8], over: Transport) -> Option<Vec<u8>> {
 async fn decide(way: &Way, query: &Query) -> Answer {
     let (host, kind) = (&query.question.name, query.question.kind);
     let Host::Name(name) = host else { return Answer::Refused };
-    let Ok(granted) = way.decide(deed(way, name, kind)).await else { return Answer::Refused };
+    // Refused reads as a passing fault, and is tried again and again; that there is no such name is final.
+    let Ok(granted) = way.decide(deed(way, name, kind)).await else { return Answer::NxDomain };
     // Other types would carry free content into the cell, or keys that hide a connection's name from the broker.
     if kind != RecordType::A {
         return Answer::NoData;

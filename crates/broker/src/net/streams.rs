@@ -108,7 +108,11 @@ pub(super) fn connect_deed(way: &Way, target: &Target) -> Deed {
     };
     facts["untrusted_recent"] = json!(recent);
     facts["budget"] = json!(super::level(way, &target.host, spent.level));
-    facts["first_contact"] = json!(exit.window.is_first_contact(&host));
+    let is_first = exit.window.is_first_contact(&host);
+    facts["first_contact"] = json!(is_first);
+    if is_first && facts["allowed"] == true && facts["trusted"] != true {
+        alerts::first_contact(way, &host);
+    }
     let outbound = Outbound {
         host,
         port: target.port,

@@ -151,6 +151,7 @@ async fn allowed(channel: &Arc<Channel>, deed: &Deed, messages: &VecDeque<Vec<u8
         facts,
         findings: leaving.findings,
         content: Some((held.sha256, held.len)),
+        sources: leaving.passages,
         text: held.text(),
         ..known
     };

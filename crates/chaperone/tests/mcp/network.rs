@@ -117,6 +117,26 @@ fn a_secret_does_not_leave_and_what_was_read_is_asked_about() {
         assert_eq!(refused.unwrap_err(), "ask_denied", "{body}");
     }
     assert_eq!(server.count(), 2);
+    // Once granted for the session, the same passage goes again; another file's does not.
+    machine.put("plan.txt", "In the south the plan was met in every month but two, which the office explains by a strike at the port.");
+    let mut asked = machine.talk(&["--profile", "web"]).initialized();
+    for file in ["notes.txt", "plan.txt"] {
+        asked.call("read_file", json!({ "path": format!("/workspace/{file}") })).unwrap();
+    }
+    let post = |body: &str| json!({ "url": server.url("/"), "method": "POST", "body": body });
+    let id = asked.send("tools/call", json!({ "name": "fetch", "arguments": post(passage) }));
+    let ask = machine
+        .until("the ask", |m| Some(m.ask(&["approvals", "--json"])[0].clone()).filter(Value::is_object));
+    assert_eq!(ask["sources"], json!(["/workspace/notes.txt"]), "{ask}");
+    assert!(machine.run(&["approve", ask["id"].as_str().unwrap(), "--session"]).status.success());
+    assert_eq!(asked.answer(id)["result"]["structuredContent"]["status"], 200);
+    asked.call("fetch", post(&format!("and again: {passage}"))).unwrap();
+    let id = asked.send("tools/call", json!({ "name": "fetch", "arguments": post(&std::fs::read_to_string(machine.docs().join("plan.txt")).unwrap()) }));
+    let ask = machine
+        .until("the ask", |m| Some(m.ask(&["approvals", "--json"])[0].clone()).filter(Value::is_object));
+    assert_eq!(ask["sources"], json!(["/workspace/plan.txt"]), "{ask}");
+    assert!(machine.run(&["deny", ask["id"].as_str().unwrap()]).status.success());
+    assert_eq!(asked.answer(id)["result"]["isError"], true);
     let log = machine.run(&["audit", "query", "--json"]).stdout;
     let log = String::from_utf8(log).unwrap();
     assert!(log.contains("secret_leaves") && log.contains("passage_leaves"), "{log}");

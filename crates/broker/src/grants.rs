@@ -181,7 +181,7 @@ pub fn for_session(
     // To ask for more is everybody's right; the answer is the person's.
     permissions.push(PermissionClaim::elevate());
     permissions.extend(outbound(session.network.allowed().rules()));
-    permissions.extend(session.network.published.iter().map(|port| PermissionClaim::publish(*port)));
+    permissions.extend(session.network.published().iter().map(|port| PermissionClaim::publish(*port)));
     let limit = session.profile.limits.seconds().map_err(|m| Failure::new("bad_profile", m))?;
     let life = limit.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL);
     issue(session, signer, issuer, jkt, permissions, seconds(clock::unix()) + life)

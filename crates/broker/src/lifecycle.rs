@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use chaperone_audit::Durability;
 use chaperone_capability::thumbprint;
 use chaperone_cell::{NetworkEnds, NetworkKind};
-use chaperone_egress::Rule;
+use chaperone_egress::{HostPattern, Rule};
 use chaperone_fs::{Options, Tree, serve};
 use chaperone_vault::CapabilitySigner;
 use parking_lot::{Mutex, RwLock};
@@ -75,7 +76,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     }
     let rules = rules(&profile, &asked.allow_hosts, &asked.allow_services, &broker.dirs.config)?;
     let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
-    let network = crate::net::Exit::new(&id, rules, asked.publish.clone(), upload)?;
+    let network = crate::net::Exit::new(&id, rules, &asked.publish, upload)?;
     let name = asked.name.clone().unwrap_or_else(|| program_name(&asked.command));
     let session = Arc::new(Session {
         id: id.clone(),
@@ -146,7 +147,26 @@ fn rules(profile: &Profile, hosts: &[String], more: &[String], config: &Path) ->
         rule.source = "command_line".to_owned();
         rules.push(rule);
     }
-    Ok(rules)
+    Ok(with_localhost(rules))
+}
+
+/// `localhost` is an address, whatever a resolver says; and a rule for the address is one for requests that call it so.
+fn with_localhost(rules: Vec<Rule>) -> Vec<Rule> {
+    let name = HostPattern::Name("localhost".to_owned());
+    let addresses = [
+        HostPattern::Network(Ipv4Addr::LOCALHOST.into(), 32),
+        HostPattern::Network(Ipv6Addr::LOCALHOST.into(), 128),
+    ];
+    let mut all = Vec::new();
+    for rule in rules {
+        if *rule.host() == name {
+            all.extend(addresses.iter().map(|address| rule.for_host(address.clone())));
+        } else if addresses.contains(rule.host()) {
+            all.push(rule.for_host(name.clone()));
+        }
+        all.push(rule);
+    }
+    all
 }
 
 /// The layers of a staged mount, and what was in its folder when they were made. Where an overlay cannot serve it, the
@@ -236,6 +256,7 @@ fn plan(session: &Session, asked: &OpenSession, caches: Vec<PlanCache>) -> Resul
         caches,
         environment,
         authority: session.network.authority().map(<[u8]>::to_vec),
+        loopback: session.network.loopback(),
         workdir: if session.mounts.iter().any(|m| m.at == "/workspace") {
             "/workspace".into()
         } else {
@@ -261,11 +282,25 @@ fn is_key(name: &str) -> bool {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Told {
-    Hello { key: String },
+    Hello {
+        key: String,
+    },
     Signature(String),
-    Decoy { path: String, technique: String, count: u64 },
+    Decoy {
+        path: String,
+        technique: String,
+        count: u64,
+    },
     Started,
-    Over { cause: String, code: i32 },
+    Dialed {
+        id: u64,
+        #[serde(default)]
+        error: Option<String>,
+    },
+    Over {
+        cause: String,
+        code: i32,
+    },
 }
 
 /// A launched cell is handed over: prove its key, mint its capability, serve it, and let the agent start.
@@ -313,7 +348,7 @@ pub fn attach(
         "start",
         &session.workspace.display().to_string(),
         &json!({ "profile": session.profile.name, "backend": "native", "command": session.command.first(),
-                 "init_pid": init_pid, "enforced": enforced, "environment": given(session),
+                 "init_pid": init_pid, "network": network, "enforced": enforced, "environment": given(session),
                  "hosts": session.network.allowed().rules().iter().take(MAX_NOTED).map(|r| r.host().to_string()).collect::<Vec<_>>() }),
         Durability::Synced,
     )?;
@@ -323,6 +358,7 @@ pub fn attach(
     accept(broker, session, channel)?;
     listen(broker, session, Arc::clone(&control))?;
     keep_room(broker, session)?;
+    crate::net::publish(broker, session)?;
     order(&control, &json!("go"))
 }
 
@@ -408,6 +444,16 @@ fn order(control: &OwnedFd, what: &serde_json::Value) -> Result<(), Failure> {
         .map_err(|e| Failure::new("cell_gone", format!("the cell does not listen: {e}")))
 }
 
+/// Let cell-init connect to a port of the cell; it answers with [`Told::Dialed`] of the same number.
+///
+/// # Errors
+/// `cell_gone`.
+pub(crate) fn dial(session: &Session, port: u16, id: u64) -> Result<(), Failure> {
+    let control = session.control.lock().clone();
+    let control = control.ok_or_else(|| Failure::new("cell_gone", "the cell is gone"))?;
+    order(&control, &json!({ "dial": { "port": port, "id": id } }))
+}
+
 fn told(control: &OwnedFd, limit: Option<Duration>) -> Result<Option<(Told, Vec<OwnedFd>)>, Failure> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let gone = |e: rustix::io::Errno| Failure::new("cell_gone", format!("the cell does not answer: {e}"));
@@ -452,6 +498,13 @@ fn listen(broker: &Arc<Broker>, session: &Arc<Session>, control: Arc<OwnedFd>) -
                 }
                 Told::Decoy { path, technique, count } => {
                     broker.pipeline.records.decoy(&session, &path, &technique, count);
+                }
+                Told::Dialed { id, error } => {
+                    let outcome = match (fds.into_iter().next(), error) {
+                        (Some(socket), None) => Ok(socket),
+                        (_, error) => Err(error.unwrap_or_else(|| "the cell gave no connection".to_owned())),
+                    };
+                    session.network.dialed(id, outcome);
                 }
                 Told::Over { cause, code } => {
                     session.exit.lock().get_or_insert((cause, code));
@@ -651,7 +704,7 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
     let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
         .map_err(|e| failed(e.to_string()))?;
     profile.backend.clone_from(&record.backend);
-    let network = crate::net::Exit::new(&record.id, Vec::new(), Vec::new(), None)?;
+    let network = crate::net::Exit::new(&record.id, Vec::new(), &[], None)?;
     Ok(Arc::new(Session {
         id: record.id,
         name: record.name,
@@ -689,4 +742,22 @@ fn program_name(command: &[String]) -> String {
     let first = command.first().map_or("agent", String::as_str);
     let name = first.rsplit('/').next().unwrap_or(first);
     crate::approvals::for_display(name, 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_is_both_loopbacks_and_a_loopback_is_localhost() {
+        let rules = |text: &str| {
+            let all = with_localhost(vec![Rule::of_text(text).unwrap()]);
+            all.iter().map(|r| format!("{} {:?}", r.host(), r.ports())).collect::<Vec<_>>()
+        };
+        assert_eq!(rules("localhost:5432"), ["127.0.0.1 [5432]", "::1 [5432]", "localhost [5432]"]);
+        assert_eq!(rules("127.0.0.1:3000"), ["localhost [3000]", "127.0.0.1 [3000]"]);
+        assert_eq!(rules("[::1]:3000"), ["localhost [3000]", "::1 [3000]"]);
+        assert_eq!(rules("127.0.0.2:3000"), ["127.0.0.2 [3000]"]);
+        assert_eq!(rules("a.example"), ["a.example [80, 443]"]);
+    }
 }

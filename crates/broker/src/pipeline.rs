@@ -794,9 +794,15 @@ fn policy_input(
             if let (Some(method), Some(path)) = (&outbound.method, &outbound.url_path) {
                 map.insert("method".into(), json!(method));
                 let scheme = if outbound.facts["tls"] == true { "https" } else { "http" };
+                // Only an IPv6 address has colons.
+                let host = if outbound.host.contains(':') {
+                    format!("[{}]", outbound.host)
+                } else {
+                    outbound.host.clone()
+                };
                 map.insert(
                     "url".into(),
-                    json!(format!("{scheme}://{}:{}{path}", outbound.host, outbound.port).to_lowercase()),
+                    json!(format!("{scheme}://{host}:{}{path}", outbound.port).to_lowercase()),
                 );
             }
         }

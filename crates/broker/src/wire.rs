@@ -72,6 +72,9 @@ pub struct Opened {
     /// A certificate authority, in DER, that the cell is to trust.
     #[serde(default)]
     pub authority: Option<Vec<u8>>,
+    /// Ports of the person's loopback that the cell may reach at its own.
+    #[serde(default)]
+    pub loopback: Vec<u16>,
     pub workdir: String,
     pub memory: Option<u64>,
     pub processes: Option<u64>,

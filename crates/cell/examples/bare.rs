@@ -22,7 +22,10 @@ fn main() {
     let command: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
     let network = match std::env::var("CELL_NETWORK").as_deref() {
-        Ok("captured") => Network::Captured,
+        Ok("captured") => {
+            let ports = std::env::var("CELL_LOOPBACK").unwrap_or_default();
+            Network::Captured { loopback: ports.split_whitespace().map(|p| p.parse().unwrap()).collect() }
+        }
         Ok("proxied") => Network::Proxied,
         _ => Network::None,
     };

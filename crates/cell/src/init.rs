@@ -182,9 +182,9 @@ fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> 
     }
     let built = root::build(plan, sources)?;
     chaperone_sys::bring_up_loopback().map_err(step("bring up the loopback"))?;
-    let network = match plan.network {
+    let network = match &plan.network {
         Network::None => None,
-        Network::Captured => Some(network::capture()?),
+        Network::Captured { loopback } => Some(network::capture(loopback)?),
         Network::Proxied => Some(network::proxy()?),
     };
     chaperone_sys::set_host_name("cell").map_err(step("name the host"))?;
@@ -327,7 +327,7 @@ impl Cell<'_> {
             Order::Suspend => everybody(rustix::process::Signal::STOP),
             Order::Resume => everybody(rustix::process::Signal::CONT),
             Order::Dial { port, id } => {
-                let own = network::own_ports(self.plan.network).contains(&port);
+                let own = network::own_ports(&self.plan.network).contains(&port);
                 let known = if own {
                     Some((id, Err(format!("port {port} is the cell's way out"))))
                 } else {

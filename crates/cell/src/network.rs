@@ -31,6 +31,7 @@ pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
 const STREAMS: u16 = 64_080;
 /// Where DNS lands, UDP and TCP.
 const NAMES: u16 = 64_053;
+const CAPTURE: &[u16] = &[STREAMS, NAMES];
 /// Where a proxy listens, on loopback in a cell whose network is not captured.
 const PROXY: u16 = 3128;
 /// Connections that wait to be accepted; more are tried anew by the kernel that asks.
@@ -132,9 +133,9 @@ pub struct RefusedPacket {
     pub to: SocketAddr,
 }
 
-/// Give this network namespace its one way out.
-pub(crate) fn capture() -> Result<NetworkEnds, SetupError> {
-    let ends = try_capture()?;
+/// Give this network namespace its one way out; `loopback` as [`Network::Captured`] has it.
+pub(crate) fn capture(loopback: &[u16]) -> Result<NetworkEnds, SetupError> {
+    let ends = try_capture(loopback)?;
     // The netfilter files come with the rules; a kernel before 5.14 has none in a user namespace. Without one of these
     // a cell is captured all the same.
     for (setting, value) in SETTINGS {
@@ -143,7 +144,7 @@ pub(crate) fn capture() -> Result<NetworkEnds, SetupError> {
     Ok(NetworkEnds::Captured(ends))
 }
 
-fn try_capture() -> Result<CapturedEnds, SetupError> {
+fn try_capture(loopback: &[u16]) -> Result<CapturedEnds, SetupError> {
     let step = |what: &'static str| move |e: io::Error| SetupError::new(format!("{what}: {e}"));
     let v4 = family(Ipv4Addr::LOCALHOST.into()).map_err(step("open the way out"))?;
     let (v6, table) = match family(Ipv6Addr::LOCALHOST.into()) {
@@ -155,7 +156,7 @@ fn try_capture() -> Result<CapturedEnds, SetupError> {
     };
     addresses(v6.is_some()).map_err(step("give the cell an address"))?;
     let refused = log().map_err(|e| missing(&e))?;
-    rules(table).map_err(|e| missing(&e))?;
+    rules(table, loopback).map_err(|e| missing(&e))?;
     Ok(CapturedEnds { v4, v6, refused })
 }
 
@@ -171,7 +172,7 @@ pub fn can_capture() -> Result<(), SetupError> {
     let child = match chaperone_sys::clone_into_namespaces().map_err(failed)? {
         Forked::Parent { child } => child,
         Forked::Child => {
-            let tried = chaperone_sys::bring_up_loopback().map_err(failed).and_then(|()| try_capture());
+            let tried = chaperone_sys::bring_up_loopback().map_err(failed).and_then(|()| try_capture(&[]));
             let word = tried.map(|_| ()).map_err(|e| (e.what, e.fix));
             // Whoever asks reads this, or is gone.
             drop(serde_json::to_writer(File::from(said_inside), &word));
@@ -198,23 +199,24 @@ pub(crate) fn proxy() -> Result<NetworkEnds, SetupError> {
 /// What tells programs of the proxy of a [`Network::Proxied`] cell; part of the agent's environment.
 #[must_use]
 pub fn proxy_environment() -> [(&'static str, String); 6] {
-    let [http, socks] =
-        ["http", "socks5h"].map(|scheme| format!("{scheme}://{}:{PROXY}", Ipv4Addr::LOCALHOST));
+    let http = format!("http://{}:{PROXY}", Ipv4Addr::LOCALHOST);
     [
         ("http_proxy", http.clone()),
         ("https_proxy", http.clone()),
         ("HTTP_PROXY", http.clone()),
-        ("HTTPS_PROXY", http),
-        ("all_proxy", socks),
+        ("HTTPS_PROXY", http.clone()),
+        // The proxy speaks SOCKS5, too; but Python's httpx and requests fail at the very start on a socks URL without
+        // a package that is rarely there.
+        ("all_proxy", http),
         ("no_proxy", "127.0.0.1,localhost,::1".to_owned()),
     ]
 }
 
 /// Ports on loopback that are none of the agent's.
-pub(crate) fn own_ports(network: Network) -> &'static [u16] {
+pub(crate) fn own_ports(network: &Network) -> &'static [u16] {
     match network {
         Network::None => &[],
-        Network::Captured => &[STREAMS, NAMES],
+        Network::Captured { .. } => CAPTURE,
         Network::Proxied => &[PROXY],
     }
 }
@@ -404,7 +406,7 @@ mod nft {
 const TABLE: &str = "chaperone";
 
 /// For both families, or for IPv4.
-fn rules(table: u8) -> io::Result<()> {
+fn rules(table: u8, loopback: &[u16]) -> io::Result<()> {
     let head = [table, 0, 0, 0];
     let subsystem = [0, 0, 0, nft::SUBSYSTEM as u8];
     let mut batch = Batch::default();
@@ -420,7 +422,8 @@ fn rules(table: u8) -> io::Result<()> {
             batch.push(nft::NEW_RULE, nft::APPEND, &head, &rule);
         }
     };
-    let mut capture = inside();
+    let mut capture = persons(loopback);
+    capture.extend(inside());
     capture.push(sends(libc::IPPROTO_UDP, Some(53), NAMES));
     capture.push(sends(libc::IPPROTO_TCP, Some(53), NAMES));
     capture.push(sends(libc::IPPROTO_TCP, None, STREAMS));
@@ -440,21 +443,37 @@ fn rules(table: u8) -> io::Result<()> {
     batch.send(&netlink::netfilter()?)
 }
 
+/// A family of addresses, where a header of it has the destination, and the beginning of one.
+struct Place(i32, u32, &'static [u8]);
+
+const LOOPBACKS: [Place; 2] =
+    [Place(libc::AF_INET, 16, &[127]), Place(libc::AF_INET6, 24, &Ipv6Addr::LOCALHOST.octets())];
+const OWN: [Place; 2] =
+    [Place(libc::AF_INET, 16, &ADDRESS.octets()), Place(libc::AF_INET6, 24, &ADDRESS_6.octets())];
+
+/// Whether a packet is for a place.
+fn to(Place(family, offset, address): &Place) -> Vec<Attributes> {
+    let family = u8::try_from(*family).unwrap_or(0);
+    let mut rule = vec![meta(nft::META_PROTOCOL_FAMILY), equals(&[family])];
+    rule.extend(field(nft::NETWORK_HEADER, *offset, address));
+    rule
+}
+
 /// Rules that leave alone what stays in the cell.
 fn inside() -> Vec<Vec<Attributes>> {
-    let to = |family: i32, offset: u32, address: &[u8]| {
-        let family = u8::try_from(family).unwrap_or(0);
-        let mut rule = vec![meta(nft::META_PROTOCOL_FAMILY), equals(&[family])];
-        rule.extend(field(nft::NETWORK_HEADER, offset, address));
-        rule.push(accept());
-        rule
-    };
-    vec![
-        to(libc::AF_INET, 16, &[127]),
-        to(libc::AF_INET, 16, &ADDRESS.octets()),
-        to(libc::AF_INET6, 24, &Ipv6Addr::LOCALHOST.octets()),
-        to(libc::AF_INET6, 24, &ADDRESS_6.octets()),
-    ]
+    let leave = |place| to(place).into_iter().chain([accept()]).collect();
+    LOOPBACKS.iter().chain(&OWN).map(leave).collect()
+}
+
+/// Rules that send ports of loopback to the broker, as if they were elsewhere. The broker's own ports stay what they are.
+fn persons(loopback: &[u16]) -> Vec<Vec<Attributes>> {
+    let ports = loopback.iter().filter(|port| !CAPTURE.contains(port));
+    let rules = ports.flat_map(|port| {
+        LOOPBACKS.iter().map(|place| {
+            to(place).into_iter().chain(sends(libc::IPPROTO_TCP, Some(*port), STREAMS)).collect()
+        })
+    });
+    rules.collect()
 }
 
 /// A rule that sends a protocol, or one port of it, to a port of the broker's.

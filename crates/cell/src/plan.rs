@@ -84,12 +84,15 @@ pub struct Limits {
     pub seconds: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
     /// Loopback of its own, and nothing else.
     None,
     /// All TCP and DNS goes to the broker, everything else is refused.
-    Captured,
+    Captured {
+        /// Ports of loopback that are the person's: TCP to them goes to the broker as well, and the agent cannot serve there.
+        loopback: Vec<u16>,
+    },
     /// A proxy on loopback leads to the broker, and nothing else anywhere: for a kernel that cannot capture.
     Proxied,
 }

@@ -189,7 +189,7 @@ impl Sources {
 pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     tmpfs(Path::new(BASE), TMP_SIZE)?;
     let base = open_dir(Path::new(BASE))?;
-    skeleton(plan.network)?;
+    skeleton(&plan.network)?;
     // Before the trees: an agent may be installed below one of these.
     for folder in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
         let mode = if folder == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
@@ -245,7 +245,7 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
 }
 
 /// Folders and synthetic files.
-fn skeleton(network: Network) -> Result<(), SetupError> {
+fn skeleton(network: &Network) -> Result<(), SetupError> {
     for folder in [
         "/dev/pts",
         "/dev/shm",
@@ -294,10 +294,10 @@ fn skeleton(network: Network) -> Result<(), SetupError> {
     Ok(())
 }
 
-fn resolver(network: Network) -> String {
+fn resolver(network: &Network) -> String {
     match network {
         Network::None => "# No network in this cell.\n".to_owned(),
-        Network::Captured => format!("nameserver {NAME_SERVER}\n"),
+        Network::Captured { .. } => format!("nameserver {NAME_SERVER}\n"),
         Network::Proxied => "# The proxy resolves names; http_proxy names it.\n".to_owned(),
     }
 }

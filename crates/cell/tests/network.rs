@@ -98,6 +98,33 @@ fn servers_in_a_captured_cell_are_its_own() {
 }
 
 #[test]
+fn ports_of_loopback_that_are_the_persons_lead_to_the_broker() {
+    let code = "servers = [socket.create_server(('127.0.0.1', p)) for p in (5432, 5433)]
+def echo(s):
+    while True:
+        c, _ = s.accept(); c.recv(9); c.sendall(b'own')
+for s in servers: threading.Thread(target=echo, args=[s], daemon=True).start()
+for family, host in (socket.AF_INET, '127.0.0.1'), (socket.AF_INET, '127.9.9.9'), (socket.AF_INET6, '::1'):
+    print(tcp(family, (host, 5432)))
+print(tcp(socket.AF_INET, ('127.0.0.1', 5433)))
+for port in 64080, 64053:
+    s = socket.create_connection(('127.0.0.1', port)); s.settimeout(5)
+    try: s.sendall(b'there'); print(s.recv(9))
+    except ConnectionError: print(b'')
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 5432))
+c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); c.sendto(b'udp', ('127.0.0.1', 5432)); print(s.recv(9))";
+    let environment = [("CELL_NETWORK", "captured"), ("CELL_LOOPBACK", "5432 64080 64053")];
+    let name = "ports_of_loopback_that_are_the_persons_lead_to_the_broker";
+    let Some(done) = cell(name, &environment, code) else { return };
+    let theirs = "b'there'\n".repeat(3);
+    assert_eq!(out(&done), format!("{theirs}b'own'\nb''\nb''\nb'udp'"), "{}", err(&done));
+    for told in ["127.0.0.1:5432", "127.9.9.9:5432", "[::1]:5432"] {
+        assert!(err(&done).contains(&format!("{{\"stream\":\"{told}\"}}")), "{told}: {}", err(&done));
+    }
+    assert_eq!(err(&done).matches("\"stream\"").count(), 3, "{}", err(&done));
+}
+
+#[test]
 fn the_ports_of_the_capture_are_no_destination() {
     let code = "for port in 64080, 64053:
     for family, own in (socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'):
@@ -267,9 +294,9 @@ attempt(socket.socket().bind, ('0.0.0.0', 3128))";
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], "b'HTTP'", "{said}{}", err(&done));
     assert_eq!(lines[1..9], [&*libc::ENETUNREACH.to_string(); 8], "{said}");
-    let (http, socks) = ("http://127.0.0.1:3128", "socks5h://127.0.0.1:3128 127.0.0.1,localhost,::1");
+    let (http, rest) = ("http://127.0.0.1:3128", "http://127.0.0.1:3128 127.0.0.1,localhost,::1");
     let taken = libc::EADDRINUSE.to_string();
-    assert_eq!(lines[9..], ["b'by the proxy'", http, http, http, socks, &*taken], "{said}{}", err(&done));
+    assert_eq!(lines[9..], ["b'by the proxy'", http, http, http, rest, &*taken], "{said}{}", err(&done));
     assert!(err(&done).contains("{\"network\":\"proxied\"}"), "{}", err(&done));
     assert!(err(&done).contains("{\"proxied\":\"there\"}"), "{}", err(&done));
     assert!(err(&done).contains("{\"proxied\":\"GET http://example.com/ "), "{}", err(&done));

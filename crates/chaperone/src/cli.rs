@@ -133,14 +133,14 @@ pub struct Run {
     /// How long an ask waits, e.g. 50s or 5m
     #[arg(long, default_value = "50s")]
     pub ask_timeout: String,
-    /// Let it reach a host, as HOST or HOST:PORT [default ports: 80 and 443]
+    /// Let it reach a host, as HOST or HOST:PORT [default ports: 80 and 443]; localhost:PORT is a server of your own
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow_host: Vec<String>,
     /// Let it use a service by its allow-list, as pypi, npm, github-read, anthropic, openai
     #[arg(long, value_name = "NAME")]
     pub allow_service: Vec<String>,
-    /// Show a port that it serves on your own loopback
-    #[arg(long, value_name = "PORT")]
+    /// Show a port that it serves on your own loopback, at the same number
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub publish: Vec<u16>,
     /// Write the cause of the end as JSON
     #[arg(long)]

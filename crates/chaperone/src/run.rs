@@ -11,8 +11,8 @@ use chaperone_broker::profile;
 use chaperone_broker::wire::{AskMode, OpenSession, Opened, PlanMountKind, Reply, Request, Scope};
 use chaperone_cell::terminal::{Filter, Raw, Stopped, relay};
 use chaperone_cell::{
-    BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Network, NetworkEnds, Plan, Terminal,
-    default_decoys, launch, trust,
+    BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Network, NetworkEnds, Plan, SetupError,
+    Terminal, can_capture, default_decoys, launch, proxy_environment, trust,
 };
 use serde_json::{Value, json};
 
@@ -24,6 +24,9 @@ use crate::show;
 
 /// The cell could not be set up.
 const SETUP: u8 = 125;
+/// Codes of the broker's that say the same: what was asked for cannot be had, whatever policy says.
+const SETUP_CODES: &[&str] =
+    &["bad_profile", "bad_host", "bad_services", "no_such_service", "bad_port", "port_in_use"];
 /// Refused by policy.
 const REFUSED: u8 = 126;
 /// No such command.
@@ -77,14 +80,12 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         environment: environment(),
     };
     let answer = broker.ask(&Request::OpenSession(Box::new(asked))).map_err(|r| {
-        let code = if r.code.as_deref().is_some_and(|c| {
-            c.starts_with("workspace_")
-                || matches!(c, "bad_profile" | "bad_host" | "bad_services" | "no_such_service")
-        }) {
-            SETUP
-        } else {
-            REFUSED
-        };
+        let code =
+            if r.code.as_deref().is_some_and(|c| c.starts_with("workspace_") || SETUP_CODES.contains(&c)) {
+                SETUP
+            } else {
+                REFUSED
+            };
         r.exit(code)
     })?;
     let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
@@ -95,8 +96,18 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         (true, Ok((rows, columns))) => Terminal::Pty { rows, columns },
         _ => Terminal::Inherit,
     };
-    let plan = plan(&opened, args, installed, terminal)?;
-    let (cell, ends) = match launch(&plan) {
+    let mut plan = plan(&opened, args, installed, terminal)?;
+    let mut launched = launch(&plan);
+    if launched.is_err()
+        && let Err(why) = can_capture()
+    {
+        let notice = fall_back(&mut plan, &opened, &why);
+        launched = launch(&plan);
+        if launched.is_ok() {
+            eprintln!("chaperone: {notice}");
+        }
+    }
+    let (cell, ends) = match launched {
         Ok(launched) => launched,
         Err(e) => {
             broker.ask(&Request::Abandon { session: opened.session, reason: e.what.clone() }).ok();
@@ -124,6 +135,22 @@ fn whole(args: &Run) -> Result<(String, Exit), Report> {
         Err(e) => eprintln!("{e}"),
     }
     Ok((opened.session, exit))
+}
+
+/// Plan a proxy instead of a capture, and say what that means.
+fn fall_back(plan: &mut Plan, opened: &Opened, why: &SetupError) -> String {
+    plan.network = Network::Proxied;
+    let proxy = proxy_environment().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    // Of two variables of one name a program takes the first.
+    plan.environment.retain(|(name, _)| !proxy.iter().any(|(n, _)| n == name));
+    plan.environment.extend(proxy);
+    let fix = why.fix.as_ref().map_or_else(String::new, |fix| format!("; mend it with: {fix}"));
+    let lost = if opened.loopback.is_empty() {
+        String::new()
+    } else {
+        ", and your own servers only if told to use it for localhost, too".to_owned()
+    };
+    format!("{why}; the agent's programs reach the network only if they heed http_proxy{lost}{fix}")
 }
 
 /// What the profile requires beyond the required layers.
@@ -224,7 +251,7 @@ fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal
             cpu_percent: opened.cpu_percent,
             seconds: opened.seconds,
         },
-        network: Network::Captured,
+        network: Network::Captured { loopback: opened.loopback.clone() },
         authority: opened.authority.clone(),
         terminal,
         debug: opened.debug,

@@ -93,6 +93,12 @@ impl Rule {
         RawRule { host: host.to_owned(), ports, ..RawRule::default() }.try_into()
     }
 
+    /// The same rule for another host.
+    #[must_use]
+    pub fn for_host(&self, host: HostPattern) -> Self {
+        Self { host, ..self.clone() }
+    }
+
     pub fn host(&self) -> &HostPattern {
         &self.host
     }
@@ -151,6 +157,11 @@ impl HostPattern {
             Host::Name(name) => Self::Name(name),
             Host::Address(ip) => Self::Network(ip, if ip.is_ipv4() { 32 } else { 128 }),
         })
+    }
+
+    /// Whether these are addresses of a machine's own loopback.
+    pub fn is_loopback(&self) -> bool {
+        matches!(self, Self::Network(first, prefix) if first.is_loopback() && (first.is_ipv6() || *prefix >= 8))
     }
 
     /// Whether the host is one of these.

@@ -230,7 +230,7 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Result<(Host, Option<u16>), BadR
     }
 }
 
-fn host_and_port(text: &str) -> Result<(Host, Option<u16>), BadRequest> {
+pub(crate) fn host_and_port(text: &str) -> Result<(Host, Option<u16>), BadRequest> {
     if text.is_empty() {
         return Err(BadRequest::NoHost);
     }

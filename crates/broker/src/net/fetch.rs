@@ -51,10 +51,8 @@ pub async fn fetch(broker: &Arc<Broker>, session: &Arc<Session>, asked: Fetch) -
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let host = Host::parse(host).map_err(|e| bad(format!("the host of the address cannot be used: {e}")))?;
     let port = asked.url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    if let Host::Name(name) = &host {
-        // A name is a query of its own: it is decided before anything asks for it.
-        super::names::decide_name(&way, name).await?;
-    }
+    // A name is a query of its own: it is decided before anything asks for it.
+    super::names::find(&way, &host).await?;
     let target = match way.of_host(host, port).await {
         Ok(target) => target,
         Err((_, failure)) => return Err(failure),

@@ -27,7 +27,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::body::{Held, HeldBody, Untaken};
 use super::leaving::{self, Leaving};
-use super::target::{Target, shown};
+use super::target::{Target, bare, shown};
 use super::tls::{Upstream, is_h2};
 use super::{Way, streams, websocket};
 use crate::pipeline::{Deed, Object, Outbound};
@@ -45,6 +45,15 @@ const KEPT: Duration = Duration::from_secs(30);
 const REASON: HeaderName = HeaderName::from_static("x-chaperone-reason");
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
+
+/// How a conversation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Http1,
+    /// In HTTP/1 with a proxy: the next request may be for another host, so it comes over another connection.
+    OneRequest,
+    Http2,
+}
 
 /// One conversation of the cell's with one host.
 pub(super) struct Channel {
@@ -70,10 +79,11 @@ impl Channel {
 }
 
 /// Serve a conversation in HTTP until it ends.
-pub(super) async fn serve<S>(way: &Way, target: &Target, stream: S, tls: bool, h2: bool)
+pub(super) async fn serve<S>(way: &Way, target: &Target, stream: S, tls: bool, spoken: Spoken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let h2 = spoken == Spoken::Http2;
     let channel = Arc::new(Channel::new(way, target, tls, h2));
     let service = service_fn(move |request| {
         let channel = Arc::clone(&channel);
@@ -95,6 +105,7 @@ where
             .header_read_timeout(HEAD_LIMIT)
             .max_buf_size(HEAD_BYTES)
             .half_close(true)
+            .keep_alive(spoken == Spoken::Http1)
             .serve_connection(stream, service)
             .with_upgrades()
             .await
@@ -209,6 +220,9 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
 /// A name for an allowed address: an allowed name that really has this address.
 async fn is_name_of(channel: &Channel, facts: &RequestFacts) -> bool {
     let Host::Address(ip) = &channel.target.host else { return false };
+    if channel.way.is_localhost(&facts.host, *ip, channel.target.port) {
+        return true;
+    }
     let exit = channel.way.exit();
     let Host::Name(name) = &facts.host else { return false };
     exit.allowed().of_host(&facts.host, channel.target.port).next().is_some()
@@ -217,7 +231,7 @@ async fn is_name_of(channel: &Channel, facts: &RequestFacts) -> bool {
 
 fn blank(target: &Target) -> Deed {
     let outbound = Outbound {
-        host: target.host.to_string(),
+        host: bare(&target.host),
         port: target.port,
         addresses: target.addresses.clone(),
         ..Outbound::default()
@@ -302,7 +316,7 @@ fn deed(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) 
     let path = if leaving.in_target { "/…" } else { facts.path.as_str() };
     let resource = format!("{} {scheme}://{}{path}", facts.method, shown(&facts.host, facts.port));
     let outbound = Outbound {
-        host: facts.host.to_string(),
+        host: bare(&facts.host),
         port: facts.port,
         addresses: target.addresses.clone(),
         method: Some(facts.method.clone()),

@@ -12,6 +12,8 @@ mod leaving;
 mod names;
 mod own;
 mod prefixed;
+mod proxy;
+mod publish;
 mod relay;
 mod streams;
 mod target;
@@ -22,6 +24,7 @@ pub use fetch::{Fetch, Fetched, fetch};
 
 pub(crate) use leaving::is_in_target;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -56,6 +59,8 @@ const REQUESTS_PER_MINUTE: u32 = 3_000;
 const LOOKS: usize = 4;
 /// Different values of the person's that a session may send to one host.
 const VALUES: usize = 200;
+/// Ports of the person's loopback that one session may reach; each is a rule of the kernel's in the cell.
+const MAX_LOOPBACK: usize = 64;
 /// How often the kernel's notes of refused packets are looked at, when more come than one look takes.
 const PACKET_LOOK: Duration = Duration::from_millis(100);
 
@@ -63,8 +68,7 @@ const PACKET_LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Exit {
     rules: RwLock<Rules>,
-    /// Ports of the cell that are shown on the person's loopback.
-    pub published: Vec<u16>,
+    doors: publish::Doors,
     names: names::Names,
     budget: Mutex<Budget>,
     queries: Mutex<QueryWatch>,
@@ -82,13 +86,25 @@ impl Exit {
     /// What a session may reach by these rules.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// When the ports to publish or to reach on loopback cannot be had, or the system has no randomness.
     pub fn new(
         session: &str,
         rules: Vec<Rule>,
-        published: Vec<u16>,
+        publish: &[u16],
         upload_bytes: Option<u64>,
     ) -> Result<Self, Failure> {
+        let loopback = loopback(&rules);
+        if loopback.len() > MAX_LOOPBACK {
+            return Err(Failure::new(
+                "bad_host",
+                format!("more than {MAX_LOOPBACK} ports of your own loopback"),
+            ));
+        }
+        if let Some(port) = publish.iter().find(|port| loopback.contains(port)) {
+            let both = format!("port {port} cannot be a server of yours and one of the agent's");
+            return Err(Failure::new("bad_port", both).advise("publish another port, or allow another one"));
+        }
+        let doors = publish::Doors::bind(publish)?;
         let authority =
             rules.iter().any(Rule::needs_requests).then(|| tls::Authority::new(session)).transpose()?;
         let limits = Limits {
@@ -99,7 +115,7 @@ impl Exit {
         };
         Ok(Self {
             rules: RwLock::new(Rules::of(rules, Vec::new())),
-            published,
+            doors,
             names: names::Names::default(),
             budget: Mutex::new(Budget::new(limits)),
             queries: Mutex::default(),
@@ -170,9 +186,27 @@ impl Exit {
         *rules = Rules::of(std::mem::take(&mut rules.own), granted);
     }
 
+    /// Ports of the person's own loopback that the rules name.
+    #[must_use]
+    pub fn loopback(&self) -> Vec<u16> {
+        loopback(self.allowed().rules())
+    }
+
+    /// Ports of the cell that are shown on the person's loopback.
+    #[must_use]
+    pub fn published(&self) -> &[u16] {
+        &self.doors.ports
+    }
+
+    /// cell-init made a connection into the cell, or could not.
+    pub fn dialed(&self, id: u64, outcome: Result<OwnedFd, String>) {
+        self.doors.dialed(id, outcome);
+    }
+
     /// Close every connection; nothing new is accepted.
     pub fn close(&self) {
         self.stop.cancel();
+        self.doors.close();
     }
 
     /// Count a refusal of a serious kind; whether it is raised by itself.
@@ -200,6 +234,11 @@ impl Rules {
     }
 }
 
+fn loopback(rules: &[Rule]) -> Vec<u16> {
+    let ports = rules.iter().filter(|r| r.host().is_loopback()).flat_map(Rule::ports);
+    ports.copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Serve a cell's way out until its session ends.
 ///
 /// # Errors
@@ -217,12 +256,14 @@ pub fn serve(broker: &Arc<Broker>, session: &Arc<Session>, ends: NetworkEnds) ->
     };
     let ends = match ends {
         NetworkEnds::Captured(ends) => ends,
-        NetworkEnds::Proxied(_) => {
-            return Err(Failure::new("no_exit", "this version serves captured networks alone"));
+        NetworkEnds::Proxied(proxy) => {
+            let proxy = listener(proxy).map_err(failed)?;
+            way.spawn(streams::accept(way.clone(), proxy, proxy::conversation));
+            return Ok(());
         }
     };
     for family in std::iter::once(ends.v4).chain(ends.v6) {
-        way.spawn(streams::accept(way.clone(), listener(family.streams).map_err(failed)?));
+        way.spawn(streams::accept(way.clone(), listener(family.streams).map_err(failed)?, streams::captured));
         way.spawn(names::accept(way.clone(), listener(family.name_streams).map_err(failed)?));
         let socket = std::net::UdpSocket::from(family.names);
         socket.set_nonblocking(true).map_err(failed)?;
@@ -235,6 +276,20 @@ pub fn serve(broker: &Arc<Broker>, session: &Arc<Session>, ends: NetworkEnds) ->
     let refused = tokio::net::UnixDatagram::from_std(refused).map_err(failed)?;
     way.spawn(refused_packets(way.clone(), refused));
     Ok(())
+}
+
+/// Let visitors in at the ports that the session publishes, until it ends.
+///
+/// # Errors
+/// When the sockets cannot be used.
+pub fn publish(broker: &Arc<Broker>, session: &Arc<Session>) -> Result<(), Failure> {
+    if session.network.published().is_empty() {
+        return Ok(());
+    }
+    let failed =
+        |e: std::io::Error| Failure::new("no_exit", format!("the published ports cannot be served: {e}"));
+    let _inside = runtime().map_err(failed)?.enter();
+    publish::serve(&Way { broker: Arc::clone(broker), session: Arc::clone(session) }).map_err(failed)
 }
 
 /// One for all sessions, made when the first needs it.
@@ -339,6 +394,16 @@ fn worse(one: Level, other: Level) -> Level {
     match (one, other) {
         (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => one,
         (Level::Fine | Level::Near(_), _) => other,
+    }
+}
+
+/// Take bytes that are about to leave from the budget.
+fn spend(way: &Way, host: &Host, bytes: u64) -> std::io::Result<()> {
+    let exit = way.exit();
+    let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
+    match level(way, host, spent.level) {
+        "over" => Err(std::io::ErrorKind::QuotaExceeded.into()),
+        _ => Ok(()),
     }
 }
 

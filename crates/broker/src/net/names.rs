@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 
 use super::{MAX_QUERIES, Way};
-use crate::pipeline::{Deed, Object, Outbound};
+use crate::pipeline::{Authorized, Deed, Object, Outbound, Refusal};
 use crate::wire::Failure;
 
 /// The first address that stands for a name; the block is for laboratories only (RFC 2544), so nobody else's.
@@ -202,63 +202,72 @@ async fn decide(way: &Way, query: &Query) -> Answer {
     let (host, kind) = (&query.question.name, query.question.kind);
     let Host::Name(name) = host else { return Answer::Refused };
     // Refused reads as a passing fault, and is tried again and again; that there is no such name is final.
-    let Ok(granted) = way.decide(deed(way, name, kind)).await else { return Answer::NxDomain };
+    let Ok(granted) = permit(way, host, kind).await else { return Answer::NxDomain };
     // Other types would carry free content into the cell, or keys that hide a connection's name from the broker.
     if kind != RecordType::A {
         return Answer::NoData;
     }
-    let intent = granted.intent;
-    if way.on_disk(granted).await.is_err() {
-        return Answer::ServFail;
-    }
-    let resolved = look_up_recorded(way, name, intent).await;
-    let stand_in = resolved.ok().and_then(|_| way.exit().names.stand_in(name));
-    match stand_in {
-        Some(ip) => Answer::Addresses { ips: vec![ip.into()], ttl_seconds: TTL },
-        None => Answer::NxDomain,
+    match look(way, name, granted).await {
+        Err(Unfound::Unrecorded(_)) => Answer::ServFail,
+        Err(Unfound::NoAddress(_)) => Answer::NxDomain,
+        Ok(()) => match way.exit().names.stand_in(name) {
+            Some(ip) => Answer::Addresses { ips: vec![ip.into()], ttl_seconds: TTL },
+            None => Answer::NxDomain,
+        },
     }
 }
 
-/// Decide on a name that a tool names, and find its addresses.
+/// Find the addresses of a name that is asked for by a connection, not by a query. They are known from here on.
 ///
 /// # Errors
-/// The refusal, or that it cannot be resolved.
-pub(super) async fn decide_name(way: &Way, name: &str) -> Result<(), Failure> {
-    let granted = way.decide(deed(way, name, RecordType::A)).await.map_err(|refusal| refusal.failure)?;
-    let intent = granted.intent;
-    way.on_disk(granted).await?;
-    look_up_recorded(way, name, intent).await.map(|_| ())
+/// The refusal, or why there are none.
+pub(super) async fn find(way: &Way, host: &Host) -> Result<(), Failure> {
+    let Host::Name(name) = host else { return Ok(()) };
+    let granted = permit(way, host, RecordType::A).await.map_err(|refusal| refusal.failure)?;
+    look(way, name, granted).await.map_err(|(Unfound::Unrecorded(why) | Unfound::NoAddress(why))| why)
 }
 
-fn deed(way: &Way, name: &str, kind: RecordType) -> Deed {
+/// Whether a name may be asked for: nothing is until this says so.
+async fn permit(way: &Way, host: &Host, kind: RecordType) -> Result<Authorized, Refusal> {
+    let name = host.to_string();
     let exit = way.exit();
-    let host = Host::Name(name.to_owned());
-    let domain = registered_domain(&host).unwrap_or(name);
-    let tunnel = match exit.queries.lock().query(domain, &host, kind, exit.now_ms()) {
+    let domain = registered_domain(host).unwrap_or(&name);
+    let verdict = exit.queries.lock().query(domain, host, kind, exit.now_ms());
+    let tunnel = match verdict {
         Verdict::Fine => None,
         Verdict::Suspicious(reason) => Some(reason.code()),
     };
     let rules = exit.allowed();
     let outbound = Outbound {
-        host: name.to_owned(),
+        host: name.clone(),
         facts: json!({
-            "allowed": rules.may_resolve(&host), "tunnel": tunnel, "kind": kind.to_string(),
-            "trusted": super::target::is_trusted(&rules, &host, None),
+            "allowed": rules.may_resolve(host), "tunnel": tunnel, "kind": kind.to_string(),
+            "trusted": super::target::is_trusted(&rules, host, None),
         }),
         leaves: kind == RecordType::A,
         ..Outbound::default()
     };
-    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "resolve", name.to_owned(), Object::ABSENT) }
+    let deed =
+        Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "resolve", name, Object::ABSENT) };
+    way.decide(deed).await
 }
 
-async fn look_up_recorded(way: &Way, name: &str, intent: u64) -> Result<Arc<Resolved>, Failure> {
+/// Why a name that was permitted leads nowhere.
+enum Unfound {
+    Unrecorded(Failure),
+    NoAddress(Failure),
+}
+
+async fn look(way: &Way, name: &str, granted: Authorized) -> Result<(), Unfound> {
+    let intent = granted.intent;
+    way.on_disk(granted).await.map_err(Unfound::Unrecorded)?;
     let resolved = way.exit().names.resolve(name).await;
     let detail = json!({
         "addresses": resolved.as_ref().map(|r| r.addresses.clone()).unwrap_or_default(),
         "error": resolved.as_ref().err().map(|e| &e.message),
     });
     way.done(intent, "resolve", name.to_owned(), resolved.is_ok(), 0, detail).await;
-    resolved
+    resolved.map(|_| ()).map_err(Unfound::NoAddress)
 }
 
 #[cfg(test)]

@@ -2,10 +2,7 @@
 
 use std::io;
 
-use chaperone_egress::Host;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-
-use super::Way;
 
 /// Bytes held for each direction of a stream.
 const BUFFER: usize = 64 << 10;
@@ -19,8 +16,14 @@ pub(super) struct Carried {
     pub cut: Option<&'static str>,
 }
 
-/// Carry a stream until both sides are done. `first` was read from the cell already.
-pub(super) async fn carry<C, S>(way: &Way, host: &Host, client: C, server: S, first: Vec<u8>) -> Carried
+/// Carry a stream until both sides are done. `first` was read from the client already; `spend` is told of what is about to
+/// go up, and may refuse it.
+pub(super) async fn carry<C, S>(
+    client: C,
+    server: S,
+    first: Vec<u8>,
+    spend: impl Fn(u64) -> io::Result<()>,
+) -> Carried
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -33,7 +36,7 @@ where
         let mut buffer = first;
         loop {
             if !buffer.is_empty() {
-                spend(way, host, buffer.len() as u64)?;
+                spend(buffer.len() as u64)?;
                 server_writes.write_all(&buffer).await?;
                 sent += buffer.len() as u64;
             }
@@ -66,14 +69,4 @@ where
         Err(_) => Some("broken"),
     };
     carried
-}
-
-/// Take bytes that are about to leave from the budget.
-fn spend(way: &Way, host: &Host, bytes: u64) -> io::Result<()> {
-    let exit = way.exit();
-    let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
-    match super::level(way, host, spent.level) {
-        "over" => Err(io::ErrorKind::QuotaExceeded.into()),
-        _ => Ok(()),
-    }
 }

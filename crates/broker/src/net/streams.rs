@@ -1,4 +1,4 @@
-//! One captured connection from its arrival to its end.
+//! One connection of the cell's from its arrival to its end.
 //!
 //! Find out what it is for · decide · connect to the address that was checked, while the record of it goes to disk · read what
 //! the agent says first, and check that it is meant for the same host · carry it.
@@ -15,8 +15,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::http::Spoken;
 use super::prefixed::Prefixed;
-use super::target::Target;
+use super::target::{self, Target};
 use super::{Way, alerts, http, relay};
 use crate::pipeline::{Authorized, Deed, Object, Outbound};
 use crate::wire::Failure;
@@ -41,7 +42,42 @@ pub(super) enum First {
     Nothing,
 }
 
-pub(super) async fn accept(way: Way, listener: TcpListener) {
+/// What a program expects before it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// It was captured: it knows of nobody between it and its server.
+    Nothing,
+    /// It asked a proxy for a tunnel, by CONNECT.
+    Tunnel,
+    /// The same by SOCKS5.
+    Socks,
+    /// It sent a proxy one request, which is still to be read.
+    Response,
+}
+
+/// A connection of the agent's.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub stream: TcpStream,
+    /// What was read of what it says to its server.
+    pub said: Vec<u8>,
+    pub waits: Waits,
+}
+
+impl Client {
+    /// Tell it that the way is open.
+    async fn welcome(mut self) -> io::Result<(TcpStream, Vec<u8>)> {
+        self.stream.write_all(self.waits.granted()).await?;
+        Ok((self.stream, self.said))
+    }
+}
+
+/// Serve what comes to a listener in the cell.
+pub(super) async fn accept<F, S>(way: Way, listener: TcpListener, serve: F)
+where
+    F: Fn(Way, TcpStream) -> S + Send + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
     loop {
         let Ok(place) = Arc::clone(&way.exit().streams).acquire_owned().await else { return };
         let Ok((client, _)) = listener.accept().await else {
@@ -49,15 +85,16 @@ pub(super) async fn accept(way: Way, listener: TcpListener) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let task = way.clone();
+        let served = serve(way.clone(), client);
         way.spawn(async move {
-            stream(&task, client).await;
+            served.await;
             drop(place);
         });
     }
 }
 
-async fn stream(way: &Way, client: TcpStream) {
+/// A connection that the kernel led here.
+pub(super) async fn captured(way: Way, client: TcpStream) {
     let destination = chaperone_cell::original_destination(client.as_fd());
     client.set_nodelay(true).ok();
     let to = match destination {
@@ -65,11 +102,23 @@ async fn stream(way: &Way, client: TcpStream) {
         // To the exit itself, or a connection that the kernel has forgotten: there is nothing to carry it to.
         Err(_) => return reset(client),
     };
-    let target = match way.target(to).await {
+    let target = way.target(to).await;
+    let client = Client { stream: client, said: Vec::new(), waits: Waits::Nothing };
+    go_on(&way, client, (to.ip().to_string(), to.port()), target).await;
+}
+
+/// Decide on a connection, and carry it. `to` says where it was for, whatever that turned out to be.
+pub(super) async fn go_on(
+    way: &Way,
+    client: Client,
+    to: (String, u16),
+    target: Result<Target, (String, Failure)>,
+) {
+    let target = match target {
         Ok(target) => target,
         Err((resource, failure)) => {
             let deed = Deed::on("net", "connect", resource.clone(), Object::ABSENT);
-            let outbound = Outbound { host: to.ip().to_string(), port: to.port(), ..Outbound::default() };
+            let outbound = Outbound { host: to.0, port: to.1, ..Outbound::default() };
             let refusal = way.refuse(Deed { outbound: Some(Arc::new(outbound)), ..deed }, failure).await;
             alerts::refused(way, &resource);
             return turn_away(client, &refusal.failure).await;
@@ -77,7 +126,9 @@ async fn stream(way: &Way, client: TcpStream) {
     };
     let deed = connect_deed(way, &target);
     match way.decide(deed.clone()).await {
-        Ok(granted) if way.exit().wants_requests(&target.host, target.port) => {
+        Ok(granted)
+            if client.waits == Waits::Response || way.exit().wants_requests(&target.host, target.port) =>
+        {
             requests(way, client, &target, deed, granted).await;
         }
         Ok(granted) => opaque(way, client, &target, deed, granted).await,
@@ -91,7 +142,7 @@ async fn stream(way: &Way, client: TcpStream) {
 /// The request for a connection, with all that is known of it.
 pub(super) fn connect_deed(way: &Way, target: &Target) -> Deed {
     let exit = way.exit();
-    let host = target.host.to_string();
+    let host = target::bare(&target.host);
     let limit = exit.allowed().of_host(&target.host, target.port).find_map(|r| r.upload_bytes);
     let spent = {
         let mut budget = exit.budget.lock();
@@ -125,7 +176,7 @@ pub(super) fn connect_deed(way: &Way, target: &Target) -> Deed {
 }
 
 /// A connection whose content policy does not want to see.
-async fn opaque(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, granted: Authorized) {
+async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted: Authorized) {
     let intent = granted.intent;
     let (server, on_disk) = tokio::join!(connect(&target.addresses, target.port), way.on_disk(granted));
     if let Err(failure) = on_disk {
@@ -140,7 +191,9 @@ async fn opaque(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, g
             return turn_away(client, &failure).await;
         }
     };
-    let mut said = Vec::new();
+    let Ok((mut client, mut said)) = client.welcome().await else {
+        return way.done(intent, "connect", target.shown(), false, 0, json!({ "cut": "broken" })).await;
+    };
     let first = tokio::select! {
         // Nothing that a server says first is in the way of anything.
         ready = server.readable() => ready.map(|()| First::Other),
@@ -164,7 +217,7 @@ async fn opaque(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, g
         drop(server);
         let client = Prefixed::new(said, client);
         let h2 = client.begins_with(HTTP_2);
-        http::serve(way, target, client, false, h2).await;
+        http::serve(way, target, client, false, spoken(h2)).await;
         return way.done(intent, "connect", target.shown(), true, 0, json!({ "inspected": true })).await;
     }
     let mut detail = json!({});
@@ -172,7 +225,7 @@ async fn opaque(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, g
         detail["sni"] = json!(hello.server_name.as_ref().map(ToString::to_string));
         detail["ech"] = json!(hello.ech);
     }
-    let carried = relay::carry(way, &target.host, &mut client, &mut server, said).await;
+    let carried = relay::carry(&mut client, &mut server, said, |n| super::spend(way, &target.host, n)).await;
     if carried.cut == Some("over_budget") {
         let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
         way.refuse(deed, failure.advise("ask the person to raise limits.upload_bytes")).await;
@@ -186,12 +239,15 @@ async fn opaque(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, g
 }
 
 /// A connection whose requests are to be seen: HTTP, within TLS or without.
-async fn requests(way: &Way, mut client: TcpStream, target: &Target, deed: Deed, granted: Authorized) {
+async fn requests(way: &Way, client: Client, target: &Target, deed: Deed, granted: Authorized) {
     let intent = granted.intent;
     if let Err(failure) = way.on_disk(granted).await {
         return turn_away(client, &failure).await;
     }
-    let mut said = Vec::new();
+    let once = client.waits == Waits::Response;
+    let Ok((mut client, mut said)) = client.welcome().await else {
+        return way.done(intent, "connect", target.shown(), false, 0, json!({ "cut": "broken" })).await;
+    };
     let first = read_first(&mut client, &mut said).await;
     let misfit = match &first {
         Ok(First::Tls(hello)) => meant_for(way, target, hello).await.err(),
@@ -220,8 +276,14 @@ async fn requests(way: &Way, mut client: TcpStream, target: &Target, deed: Deed,
                 Some(authority) => match authority.accept(name, client).await {
                     Ok(stream) => {
                         let h2 = super::tls::is_h2(stream.get_ref().1.alpn_protocol());
-                        http::serve(way, &Target { host: name.clone(), ..target.clone() }, stream, true, h2)
-                            .await;
+                        http::serve(
+                            way,
+                            &Target { host: name.clone(), ..target.clone() },
+                            stream,
+                            true,
+                            spoken(h2),
+                        )
+                        .await;
                         true
                     }
                     Err(e) => {
@@ -235,13 +297,17 @@ async fn requests(way: &Way, mut client: TcpStream, target: &Target, deed: Deed,
             }
         }
         Ok(First::Http) => {
-            let h2 = client.begins_with(HTTP_2);
-            http::serve(way, target, client, false, h2).await;
+            let spoken = if once { Spoken::OneRequest } else { spoken(client.begins_with(HTTP_2)) };
+            http::serve(way, target, client, false, spoken).await;
             true
         }
         _ => true,
     };
     way.done(intent, "connect", target.shown(), ok, 0, detail).await;
+}
+
+fn spoken(h2: bool) -> Spoken {
+    if h2 { Spoken::Http2 } else { Spoken::Http1 }
 }
 
 fn unreadable(error: &io::Error) -> Failure {
@@ -259,6 +325,7 @@ async fn meant_for(way: &Way, target: &Target, hello: &ClientHello) -> Result<()
     };
     match (&hello.server_name, &target.host) {
         (Some(asked), host) if asked == host => Ok(()),
+        (Some(asked), Host::Address(ip)) if way.is_localhost(asked, *ip, target.port) => Ok(()),
         (Some(asked), Host::Address(ip)) => {
             // A name for an allowed address: it has to be an allowed name, and really have this address.
             let is_allowed = way.exit().allowed().of_host(asked, target.port).next().is_some();
@@ -305,12 +372,19 @@ pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpSt
 
 /// Read until it is clear what the agent begins with; it may take its time to begin, but not to go on.
 pub(super) async fn read_first(client: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<First> {
-    client.readable().await?;
+    if said.is_empty() {
+        client.readable().await?;
+    }
     let classify = async {
+        // What a proxy's client sent along with its question may say it all.
+        let mut known = !said.is_empty();
         loop {
-            let mut chunk = [0u8; 4096];
-            let got = client.read(&mut chunk).await?;
-            said.extend_from_slice(chunk.get(..got).unwrap_or_default());
+            let mut got = said.len();
+            if !std::mem::take(&mut known) {
+                let mut chunk = [0u8; 4096];
+                got = client.read(&mut chunk).await?;
+                said.extend_from_slice(chunk.get(..got).unwrap_or_default());
+            }
             match client_hello::read(said).map_err(io::Error::other)? {
                 _ if said.is_empty() => return Ok(First::Nothing),
                 client_hello::Read::Hello(hello) => return Ok(First::Tls(hello)),
@@ -341,32 +415,47 @@ fn is_http(said: &[u8]) -> Option<bool> {
 }
 
 /// Refuse a connection in its own language, if it says soon which that is.
-async fn turn_away(mut client: TcpStream, failure: &Failure) {
-    let mut said = Vec::new();
+pub(super) async fn turn_away(client: Client, failure: &Failure) {
+    let Client { stream: mut client, mut said, waits } = client;
+    if let Some(told) = waits.refused(failure) {
+        return tell(client, &told).await;
+    }
     let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut said)).await;
     answer(client, first.ok().and_then(Result::ok).as_ref(), failure).await;
 }
 
 /// Tell a refusal to whoever has begun so, and close.
-async fn answer(mut client: TcpStream, first: Option<&First>, failure: &Failure) {
+async fn answer(client: TcpStream, first: Option<&First>, failure: &Failure) {
     let told = match first {
         // A fatal alert, access_denied (RFC 8446 6.2).
         Some(First::Tls(_)) => vec![21, 3, 3, 0, 2, 2, 49],
-        Some(First::Http) => {
-            let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
-            let body = format!("chaperone: {} ({}){advice}\n", failure.message, failure.code);
-            format!(
-                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\nX-Chaperone-Reason: {}\r\n\
-                 Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                failure.code,
-                body.len()
-            )
-            .into_bytes()
-        }
+        Some(First::Http) => told_in_http(failure),
         _ => return reset(client),
     };
+    tell(client, &told).await;
+}
+
+pub(super) fn told_in_http(failure: &Failure) -> Vec<u8> {
+    let status = match failure.code.as_str() {
+        "bad_proxy_request" => "400 Bad Request",
+        "cannot_resolve" | "unreachable" => "502 Bad Gateway",
+        _ => "403 Forbidden",
+    };
+    let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
+    let body = format!("chaperone: {} ({}){advice}\n", failure.message, failure.code);
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nX-Chaperone-Reason: {}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        failure.code,
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The last word of a connection.
+async fn tell(mut client: TcpStream, told: &[u8]) {
     // Whoever went away meanwhile needs no answer.
-    if client.write_all(&told).await.is_ok() && client.shutdown().await.is_ok() {
+    if client.write_all(told).await.is_ok() && client.shutdown().await.is_ok() {
         // What it still sends is read, so that the answer is not lost to a reset.
         let drain = async {
             let mut scrap = [0u8; 4096];

@@ -1,6 +1,6 @@
 //! What a destination really is: the name that its address stands for, the addresses behind the name, and what they reach.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chaperone_egress::address::{Class, class};
 use chaperone_egress::{AllowSet, Host};
@@ -50,9 +50,17 @@ pub(super) fn shown(host: &Host, port: u16) -> String {
     }
 }
 
+/// The host as rules, capabilities and policies have it: an IPv6 address without brackets.
+pub(super) fn bare(host: &Host) -> String {
+    match host {
+        Host::Name(name) => name.clone(),
+        Host::Address(ip) => ip.to_string(),
+    }
+}
+
 /// Whether the person named this very host beforehand: no wildcard, no network, nothing that the agent asked for.
 pub(super) fn is_trusted(rules: &AllowSet, host: &Host, port: Option<u16>) -> bool {
-    let exact = host.to_string();
+    let exact = bare(host);
     rules.rules_of(host).any(|rule| {
         port.is_none_or(|p| rule.has_port(p)) && rule.source != "approval" && rule.host().to_string() == exact
     })
@@ -66,7 +74,7 @@ impl Way {
     pub(super) async fn target(&self, to: SocketAddr) -> Result<Target, (String, Failure)> {
         let (ip, port) = (to.ip().to_canonical(), to.port());
         if !Names::is_stand_in(ip) {
-            return Ok(self.judge(Host::Address(ip), port, vec![ip], false));
+            return Ok(self.of_address(ip, port));
         }
         let exit = self.exit();
         let unknown = || {
@@ -87,15 +95,36 @@ impl Way {
     pub(super) async fn of_host(&self, host: Host, port: u16) -> Result<Target, (String, Failure)> {
         let name = match &host {
             Host::Name(name) => name.clone(),
-            Host::Address(ip) => {
-                let ip = *ip;
-                return Ok(self.judge(host, port, vec![ip], false));
-            }
+            Host::Address(ip) => return Ok(self.of_address(*ip, port)),
         };
         match self.exit().names.resolve(&name).await {
             Ok(resolved) => Ok(self.judge(host, port, resolved.addresses.clone(), resolved.by_hosts_file)),
             Err(failure) => Err((shown(&host, port), failure)),
         }
+    }
+
+    /// Programs look for `localhost` at both loopbacks and take the first that connects, as a captured one always does; the
+    /// person's servers often listen at one alone. So either one stands for those that a rule names.
+    fn of_address(&self, asked: IpAddr, port: u16) -> Target {
+        let rules = self.exit().allowed();
+        let mut addresses = vec![asked];
+        if asked.is_loopback() {
+            let others = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+            addresses.extend(others.iter().filter(|ip| **ip != asked));
+            addresses.retain(|ip| rules.names_address(*ip, port));
+        }
+        let first = addresses.first().copied().unwrap_or(asked);
+        if addresses.is_empty() {
+            addresses.push(asked);
+        }
+        self.judge(Host::Address(first), port, addresses, false)
+    }
+
+    /// Whether this is the name of a loopback that the person allowed. It needs no resolver.
+    pub(super) fn is_localhost(&self, name: &Host, ip: IpAddr, port: u16) -> bool {
+        name.name() == Some("localhost")
+            && ip.is_loopback()
+            && self.exit().allowed().of_host(name, port).next().is_some()
     }
 
     fn judge(&self, host: Host, port: u16, addresses: Vec<IpAddr>, by_hosts_file: bool) -> Target {

@@ -221,7 +221,12 @@ fn what_git_pushes_is_unpacked() {
 #[test]
 fn rows_of_invisible_characters_are_a_sign() {
     let hidden: String = (0..64u8).map(|n| if n % 3 == 0 { '\u{200b}' } else { '\u{200c}' }).collect();
-    for text in [format!("a note {hidden} from me"), hidden.clone(), format!("\u{43f} {hidden} \u{43f}")] {
+    for text in [
+        "lo\u{200b}\u{200c}rem ipsum".to_owned(),
+        format!("a note {hidden} from me"),
+        hidden.clone(),
+        format!("\u{43f} {hidden} \u{43f}"),
+    ] {
         let seen = body(text.as_bytes());
         assert_eq!(places(&seen, "disguised_text"), ["body"], "{text:?}");
     }

@@ -155,8 +155,8 @@ pub(super) fn fold(text: &[u8]) -> Folded {
     let mut out = Folded::default();
     let mut pieces = Pieces::default();
     let (mut asian, mut styled, mut at) = (false, 0u64, 0);
-    // How many characters that nobody sees stand in a row, and where the row ends.
-    let (mut row, mut row_end) = (0u64, 0);
+    // How many characters that nobody sees stand in a row, whether behind a letter, and where the row ends.
+    let (mut row, mut row_before, mut row_end) = (0u64, false, 0);
     for chunk in text.utf8_chunks() {
         let valid = chunk.valid();
         let mut from = 0;
@@ -188,11 +188,11 @@ pub(super) fn fold(text: &[u8]) -> Folded {
                     pieces.replace(text, start, end, &[b]);
                 }
                 Fold::Nothing => {
-                    out.disguised += u64::from(before && after);
                     let in_row = row_end == start && !matches!(c, '\u{300}'..='\u{36f}');
-                    row = if in_row { row + 1 } else { 1 };
+                    (row, row_before) = if in_row { (row + 1, row_before) } else { (1, before) };
                     row_end = end;
-                    out.disguised += u64::from(row == INVISIBLE_ROW);
+                    // Between letters that are seen, or too many in a row to be a joiner.
+                    out.disguised += u64::from(row_before && after) + u64::from(row == INVISIBLE_ROW);
                     pieces.replace(text, start, end, &[]);
                 }
                 Fold::Tag(b) => {

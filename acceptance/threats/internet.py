@@ -2,6 +2,7 @@
 reaches them. Namespaces, /etc/hosts and /etc/resolv.conf are private; whoever joins them is the person at their machine."""
 import base64
 import ctypes
+import hashlib
 import itertools
 import json
 import os
@@ -19,12 +20,14 @@ FOLDER = Path(sys.argv[1])
 # Names that the person's own hosts file gives an address of this machine, so that a cell may reach them when they are allowed.
 NAMES = {
     "friend.example": "127.0.0.2", "honest.example": "127.0.0.2", "inspected.example": "127.0.0.3", "opaque.example": "127.0.0.4", "multi.example": "127.0.0.5",
-    "small.example": "127.0.0.6", "metadata.friend.example": "169.254.169.254",
+    "small.example": "127.0.0.6", "hostile.example": "127.0.0.7", "metadata.friend.example": "169.254.169.254",
 }
 # Every other name, by the name server below.
 PUBLIC, PRIVATE = "93.184.216.34", "10.1.2.3"
 WEB, TLS = (80, 8080), (443, 8443)
-PORTS = (21, 22, 23, 25, 53, 853, 1080, 3128, 4444, 5432, 6667, 9418, 31337, *WEB, *TLS)
+# What answers with anything but TLS.
+LIAR = 9443
+PORTS = (LIAR, 21, 22, 23, 25, 53, 853, 1080, 3128, 4444, 5432, 6667, 9418, 31337, *WEB, *TLS)
 DATAGRAMS = (123, 443, 500, 4500, 5353, 31337)
 CLONE = {"user": 0x10000000, "net": 0x40000000, "mount": 0x20000}
 libc = ctypes.CDLL(None, use_errno=True)
@@ -115,7 +118,9 @@ def conversation(raw, port, context):
             return
         note("data", to, data, connection=number, tls=port in TLS, sni=(sni or [""])[-1])
         seen = (seen + data)[-(1 << 20):]
-        if port == 1080 and data[:1] == b"\x05":
+        if port == LIAR:
+            stream.sendall(b"\x16\x03\x03\xff\xff" + os.urandom(70000) + b"\x15\x03\x03\x00\x02\x02\x28")
+        elif port == 1080 and data[:1] == b"\x05":
             stream.sendall(b"\x05\x00" if len(data) < 5 else b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
         elif re.match(rb"CONNECT ", seen):
             stream.sendall(b"HTTP/1.1 200 fine\r\n\r\n")
@@ -142,6 +147,14 @@ def web(stream, seen, to):
             return seen
         line = head.split(b"\r\n")[0]
         note("request", to, line)
+        key = re.search(rb"(?i)sec-websocket-key: *(\S+)", head)
+        if key:
+            accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            stream.sendall(b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            messages(stream, to)
+        if b" /hostile/" in line:
+            hostile(stream, line.split()[1].decode().split("/")[2], rest[:need], to)
+            raise OSError("done")
         kind, body = b"text/plain", b"fine\n"
         if b"service=git-receive-pack" in line:
             kind = b"application/x-git-receive-pack-advertisement"
@@ -150,6 +163,56 @@ def web(stream, seen, to):
         stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (kind, len(body)) + body)
         seen = rest[need:]
     return seen
+
+
+WRONG = {
+    "nothing": b"", "noise": b"\xff\xfe\x00" * 5000, "long-head": b"HTTP/1.1 200 OK\r\n" + b"X: " + b"a" * (8 << 20),
+    "many-heads": b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(100_000)) + b"\r\n",
+    "two-lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 5\r\n\r\nab", "minus": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\na",
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\na", "chunk-line": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * (4 << 20),
+    "informed": b"HTTP/1.1 103 Early\r\n\r\n" * 100_000, "switch": b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\xff" + b"\xff" * 8,
+    "split": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+}
+
+
+def hostile(stream, way, body, to):
+    """A server that means harm."""
+    stream.settimeout(20)
+    if way == "echo":
+        stream.sendall(b"HTTP/1.1 200 OK\r\nX-Echo: " + body[:1000].replace(b"\n", b" ") + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    elif way == "stall":
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na")
+        stream.recv(1)
+    elif way == "endless":
+        stream.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(200):
+            stream.sendall(bytes(1 << 20))
+    elif way == "reset":
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1000))
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    elif way == "drip":
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        try:
+            for _ in range(1000):
+                stream.sendall(b".")
+                time.sleep(0.02)
+        except OSError:
+            note("closed", to)
+    else:
+        stream.sendall(WRONG[way])
+
+
+def messages(stream, to):
+    """Short messages of a WebSocket, each answered."""
+    whole = stream.makefile("rb")
+    while head := whole.read(2):
+        length = head[1] & 127
+        if length == 126:
+            length = int.from_bytes(whole.read(2), "big")
+        mask, data = whole.read(4), whole.read(length)
+        note("data", to, bytes(b ^ mask[n % 4] for n, b in enumerate(data)), connection=next(numbers))
+        stream.sendall(b"\x81\x04fine")
+    raise OSError("done")
 
 
 def listen(port, protocol=0, fast=False):

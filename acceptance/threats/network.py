@@ -12,7 +12,7 @@ import zlib
 from arms import HERE, LIMIT, PYTHON, Outcome, Protected, World, keyring, program
 from case import Attempt
 
-TWIN = "127.0.0.2"
+TWIN = ("127.0.0.2:", "2606:2800:220:1::34:")
 libc = ctypes.CDLL(None, use_errno=True)
 
 # Something to read whose passages are recognised; the canary stands in the middle of it.
@@ -120,22 +120,28 @@ def bare(case, product, place):
     return outcome
 
 
+def peak(pid):
+    """The most memory that a process ever had."""
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read())[1]) << 10
+
+
 def cell(case, product, place):
     """The same in a cell of that person's."""
     world = prepared(place / "cell")
     profile = product.home / "config" / "profiles" / "net.toml"
-    allow = ['{ host = "friend.example" }', *[f'{{ host = "{name}.example", inspect = true }}' for name in ("honest", "inspected")], *case.allow]
+    allow = ['{ host = "friend.example" }', '{ host = "2606:2800:220:1::34" }', *[f'{{ host = "{name}.example", inspect = true }}' for name in ("honest", "inspected")], *case.allow]
     profile.write_text('name = "net"\n[[mount]]\npath = "/workspace"\n[network]\nallow = [\n' + ",\n".join(allow) + "\n]\n")
     mark = product.internet.mark()
     status = world.base / "status"
     # The broker comes up with its own environment, inside.
-    product.processes()
+    guards = product.processes()
     done = product.command("run", "--profile", "net", "--workspace", str(world.workspace), "--status-file", str(status), *(case.options or ("--ask", "deny")),
                            "--", PYTHON, "-c", source_of(case, world, "cell"), world=world, limit=case.limit)
     reached = product.internet.since(mark)
     session = json.loads(status.read_text()).get("session", "") if status.exists() else ""
     outcome = Outcome(done.stdout, world, product.records(session) if session else [], session, product)
-    outcome.reached = reached
+    outcome.reached, outcome.guards_live, outcome.peak = reached, product.processes() == guards, peak(guards[0])
     if session:
         product.command("discard", session, world=world)
     return outcome
@@ -209,7 +215,7 @@ def touched(outcome):
 
 
 def strangers(outcome):
-    return [r for r in outcome.reached if not r["to"].startswith(TWIN + ":")]
+    return [r for r in outcome.reached if not r["to"].startswith(TWIN)]
 
 
 class NetAttempt(Attempt):

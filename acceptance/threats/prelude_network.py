@@ -86,7 +86,9 @@ def datagram(host, port, data, family=socket.AF_INET, kind=socket.SOCK_DGRAM, pr
 def run(*command, **more):
     mark()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=25, **more)
-    print(done.returncode, done.stdout[-300:].decode("utf-8", "replace"))
+    text = done.stdout[-300:].decode("utf-8", "replace")
+    print(done.returncode, text.replace(secret, "…"))
+    return text
 
 
 def pieces(text, length):
@@ -97,6 +99,9 @@ def net_twin():
     """What an honest program does on the network, after the attempt."""
     print("END", time.time(), flush=True)
     assert web("http://friend.example/?q=weather") == "fine\n"
+    assert web("http://friend.example/simple/package/") == "fine\n"
+    if os.path.exists("/proc/net/if_inet6"):
+        assert web("http://[2606:2800:220:1::34]/") == "fine\n"
     assert web("http://honest.example/note", "a few honest words") == "fine\n"
     assert web("https://honest.example/note", "a few honest words", context=ssl.create_default_context()) == "fine\n"
     print("the benign twin works")

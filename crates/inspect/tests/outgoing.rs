@@ -219,6 +219,15 @@ fn what_git_pushes_is_unpacked() {
 }
 
 #[test]
+fn decoys_do_not_hide_what_is_packed() {
+    let hidden = gzip(format!("the token is {TOKEN}\n").as_bytes());
+    let behind = |decoy: &[u8]| body(&[b"\xff", decoy.repeat(40).as_slice(), &hidden].concat());
+    assert!(!places(&behind(b"a\r\n\r\n"), "github_token").is_empty());
+    assert!(!behind(b"\x1f\x8b\x08").unread.is_empty());
+    assert!(!behind(b"PACK\0\0\0\x02").unread.is_empty());
+}
+
+#[test]
 fn rows_of_invisible_characters_are_a_sign() {
     let hidden: String = (0..64u8).map(|n| if n % 3 == 0 { '\u{200b}' } else { '\u{200c}' }).collect();
     for text in [

@@ -9,7 +9,7 @@ use super::decode::is_binary;
 use crate::Limits;
 use crate::extract::{self, ExtractError};
 
-/// Places in one text at which something packed may begin; more are not tried.
+/// Places in one text at which something packed of one kind may begin; more are not tried.
 const MOST_STARTS: usize = 16;
 /// What a format without a mark must give to count: readable bytes.
 const LEAST_PROVEN: usize = 24;
@@ -43,7 +43,8 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
     let mut out = Vec::new();
     let mut left = most;
     let mut took_whole = false;
-    for at in starts(bytes) {
+    let (starts, more) = starts(bytes);
+    for at in starts {
         let rest = bytes.get(at..).unwrap_or_default();
         let from = out.len();
         if rest.starts_with(b"PK\x03\x04") {
@@ -73,19 +74,29 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
             break;
         }
     }
+    if more && !took_whole {
+        let error = Some(ExtractError::Limit("packed parts").to_string());
+        out.push(Unpacked { how: "packed", name: None, bytes: Vec::new(), error });
+    }
     out
 }
 
-/// The start, the starts of parts of a form, and the marks of gzip, zip and git anywhere.
-fn starts(bytes: &[u8]) -> Vec<usize> {
+/// The start, the starts of parts of a form, and the marks of gzip, zip and git anywhere; and whether there are more marks than
+/// are tried.
+fn starts(bytes: &[u8]) -> (Vec<usize>, bool) {
     let mut starts = vec![0];
-    for (mark, skip) in [(&b"\x1f\x8b\x08"[..], 0), (b"PK\x03\x04", 0), (PACK, 0), (b"\r\n\r\n", 4)] {
-        starts.extend(memchr::memmem::find_iter(bytes, mark).map(|i| i + skip).take(MOST_STARTS));
+    let mut more = false;
+    // An archive marks each of its members, a form each of its parts; of the others nobody has many.
+    for (mark, skip, is_rare) in
+        [(&b"\x1f\x8b\x08"[..], 0, true), (PACK, 0, true), (b"PK\x03\x04", 0, false), (b"\r\n\r\n", 4, false)]
+    {
+        let mut found = memchr::memmem::find_iter(bytes, mark);
+        starts.extend(found.by_ref().map(|i| i + skip).take(MOST_STARTS));
+        more |= is_rare && found.next().is_some();
     }
     starts.sort_unstable();
     starts.dedup();
-    starts.truncate(MOST_STARTS);
-    starts
+    (starts, more)
 }
 
 fn is_zlib(head: &[u8]) -> bool {

@@ -51,12 +51,17 @@ def hurt(outcome):
     return word(outcome) or not outcome.guards_live or outcome.peak > ROOM
 
 
+# In HTTP, in TLS that the broker opens, in TLS that it does not.
 DRIP = """
-s = socket.create_connection(("hostile.example", 80))
-s.sendall(b"GET /hostile/drip HTTP/1.1\\r\\nHost: hostile.example\\r\\n\\r\\n")
+held = [socket.create_connection(("hostile.example", 80))]
+for host in ("hostile.example", "opaque.example"):
+    held.append(careless.wrap_socket(socket.create_connection((host, 443)), server_hostname=host))
+for s in held:
+    host = "opaque.example" if s is held[-1] else "hostile.example"
+    s.sendall(b"GET /hostile/drip HTTP/1.1\\r\\nHost: %s\\r\\n\\r\\n" % host.encode())
 child = subprocess.Popen(["sleep", "987.654321"])
-while s.recv(100):
-    print("got", flush=True)
+while held[0].recv(100):
+    pass
 print("the server hung up", flush=True)
 time.sleep(60)
 """
@@ -74,18 +79,22 @@ def lives():
     return False
 
 
+def count(product, mark, kind):
+    return len([r for r in product.internet.since(mark) if r["kind"] == kind])
+
+
 def killed(case, product, place):
     """The broker dies in the middle: what it carried is closed, and nobody goes on without it."""
     world = prepared(place / "cell")
     profile = product.home / "config" / "profiles" / "net.toml"
-    profile.write_text('name = "net"\n[[mount]]\npath = "/workspace"\n[network]\nallow = [' + HOSTILE + "]\n")
+    profile.write_text('name = "net"\n[[mount]]\npath = "/workspace"\n[network]\nallow = [{ host = "opaque.example" }, ' + HOSTILE + "]\n")
     mark = product.internet.mark()
     broker, vault = product.processes()
     with subprocess.Popen([product.chaperone, "run", "--profile", "net", "--workspace", str(world.workspace), "--", PYTHON, "-c", source_of(case, world, "cell")],
                           env=product.env(world), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           preexec_fn=product.internet.enter) as agent:
         for _ in range(100):
-            if any(r["kind"] == "request" for r in product.internet.since(mark)) and lives():
+            if count(product, mark, "request") == 3 and lives():
                 break
             time.sleep(0.1)
         else:
@@ -96,7 +105,7 @@ def killed(case, product, place):
         text = ""
         left = {
             "the agent goes on": lives,
-            "the connection is open": lambda: not any(r["kind"] == "closed" for r in product.internet.since(mark)),
+            "a connection is open": lambda: count(product, mark, "closed") < 3,
             "the command does not end": lambda: agent.poll() is None,
             "the vault lives on": lambda: os.path.exists(f"/proc/{vault}"),
         }

@@ -100,7 +100,7 @@ def net_twin():
     print("END", time.time(), flush=True)
     assert web("http://friend.example/?q=weather") == "fine\n"
     assert web("http://friend.example/simple/package/") == "fine\n"
-    if os.path.exists("/proc/net/if_inet6"):
+    if os.path.exists("/proc/net/if_inet6") and open("/proc/net/if_inet6").read():
         assert web("http://[2606:2800:220:1::34]/") == "fine\n"
     assert web("http://honest.example/note", "a few honest words") == "fine\n"
     assert web("https://honest.example/note", "a few honest words", context=ssl.create_default_context()) == "fine\n"

@@ -325,8 +325,9 @@ def what_is_configured_and_not_enforced_is_an_error_with_its_line():
     profile("wrong", 'name = "wrong"\n[[mount]]\npath = "/workspace"\nmod = "read-only"\n')
     told = start_fails("--profile", "wrong")
     assert "wrong.toml:4" in told and "mode" in told, told
-    profile("hosts", 'name = "hosts"\n[[mount]]\npath = "/workspace"\n[network]\nallow = [{ host = "example.com" }]\n')
+    profile("hosts", 'name = "hosts"\n[[mount]]\npath = "/workspace"\n[network]\nallow = [{ host = "example.com", inject = "key" }]\n')
     assert "network" in start_fails("--profile", "hosts")
+    assert "publicsuffix" in start_fails("--allow-host", "*.com").replace(" ", "")
     assert "default" in start_fails("--profile", "defualt")
 
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::process::ExitCode;
@@ -97,7 +98,20 @@ fn git_hook() -> Result<(), String> {
 
 fn tcp() -> Result<(), String> {
     let address: SocketAddr = "203.0.113.9:80".parse().map_err(|_| "bad address".to_owned())?;
-    TcpStream::connect_timeout(&address, Duration::from_secs(2)).map(|_| ()).map_err(|e| e.to_string())
+    let limit = Duration::from_secs(3);
+    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(|e| e.to_string())?;
+    // Connections end at the broker, so what counts is whether the host's own answer comes.
+    stream.set_read_timeout(Some(limit)).map_err(|e| e.to_string())?;
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: 203.0.113.9\r\n\r\n").map_err(|e| e.to_string())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(|e| e.to_string())?;
+    match answer.lines().next() {
+        Some(line) if line.contains(" 403 ") && answer.contains("chaperone:") => {
+            Err("403 of the broker's".into())
+        }
+        Some(_) => Ok(()),
+        None => Err("no answer".into()),
+    }
 }
 
 fn dns() -> Result<(), String> {
@@ -107,8 +121,16 @@ fn dns() -> Result<(), String> {
             b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01x\x00\x00\x01\x00\x01",
             "203.0.113.53:53",
         )
-        .map(|_| ())
-        .map_err(|e| e.to_string())
+        .map_err(|e| e.to_string())?;
+    socket.set_read_timeout(Some(Duration::from_secs(3))).map_err(|e| e.to_string())?;
+    let mut answer = [0u8; 512];
+    let got = socket.recv(&mut answer).map_err(|e| e.to_string())?;
+    // The broker answers every query; a name that nobody allowed is none (RFC 1035 4.1.1).
+    match answer.get(..got).and_then(|a| a.get(3)).map(|flags| flags & 0xf) {
+        Some(0) => Ok(()),
+        Some(code) => Err(format!("no such name (code {code})")),
+        None => Err("no answer".into()),
+    }
 }
 
 fn webservice(mcp: &mut Client) -> Result<(), String> {

@@ -15,6 +15,7 @@ use crate::bus::Bus;
 use crate::clock;
 use crate::inspection::Inspected;
 use crate::keys::Vault;
+use crate::net::Flood;
 use crate::pipeline::{Deed, Done, Outbound, Refusal};
 use crate::session::Session;
 use crate::technique;
@@ -183,6 +184,23 @@ impl Records {
     pub fn refused(&self, session: &Session, deed: &Deed, refusal: &Refusal, count: u64) {
         if !count.is_power_of_two() {
             return;
+        }
+        if deed.outbound.is_some() {
+            match session.network.flood() {
+                Flood::No => {}
+                Flood::Counted => return,
+                Flood::Told(count) => {
+                    let reasons = ["many_refusals".to_owned(), format!("{count} within a minute")];
+                    return self.alert(
+                        session,
+                        deed.action,
+                        &session.id,
+                        "net.flood",
+                        &reasons,
+                        Some("T1499"),
+                    );
+                }
+            }
         }
         let mut reasons = refusal.reasons.clone();
         let reached = deed.outbound.as_deref().and_then(reached).map(str::to_owned);
@@ -446,7 +464,8 @@ struct OutboundPayload<'a> {
 impl<'a> OutboundPayload<'a> {
     fn of(outbound: &'a Outbound) -> Self {
         Self {
-            host: &outbound.host,
+            // A name that carries something is not written down.
+            host: if outbound.facts["tunnel"].is_string() { "…" } else { &outbound.host },
             port: outbound.port,
             addresses: &outbound.addresses,
             method: outbound.method.as_deref(),

@@ -19,6 +19,9 @@ pub(super) const MANY: usize = 10;
 const MANY_REFUSED: usize = 10;
 /// Destinations that are counted. Protects memory; beyond it the oldest are forgotten.
 const MOST: usize = 4_096;
+/// Refusals of a minute that are recorded one by one.
+const RECORDED: u64 = 500;
+const MINUTE: Duration = Duration::from_secs(60);
 /// Packets told one by one for each destination; further ones at powers of two.
 const TOLD_PACKETS: u64 = 2;
 
@@ -37,6 +40,19 @@ struct Counts {
     contacted: HashSet<String>,
     near: HashSet<Over>,
     serious: HashMap<String, u64>,
+    /// Refusals of a minute, since when.
+    refusals: (Option<Instant>, u64),
+}
+
+/// How a refusal is recorded when there are very many: names and hosts are endless, the log is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flood {
+    /// By itself.
+    No,
+    /// As so many in a minute.
+    Told(u64),
+    /// It is among those that are told as a number.
+    Counted,
 }
 
 impl Window {
@@ -61,6 +77,21 @@ impl Window {
         make_room(&mut counts.refused);
         let new = counts.refused.insert(host.to_owned(), Instant::now()).is_none();
         new && counts.refused.len() == MANY_REFUSED + 1
+    }
+
+    /// Count a refusal.
+    pub fn flood(&self) -> Flood {
+        let mut counts = self.0.lock();
+        let (since, count) = &mut counts.refusals;
+        if since.is_none_or(|at| at.elapsed() > MINUTE) {
+            (*since, *count) = (Some(Instant::now()), 0);
+        }
+        *count += 1;
+        match *count {
+            count if count <= RECORDED => Flood::No,
+            count if count.is_power_of_two() => Flood::Told(count),
+            _ => Flood::Counted,
+        }
     }
 
     /// Count a serious refusal; whether it is raised. However many hosts or names it is tried with, nobody is flooded.
@@ -183,6 +214,15 @@ mod tests {
         let raised = (0..1024).filter(|_| window.is_raised("T1071.004")).count();
         assert_eq!(raised, 8 + 7);
         assert!(window.is_raised("T1046"));
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_told_as_a_number() {
+        let window = Window::default();
+        let told: Vec<_> = (0..5000).map(|_| window.flood()).collect();
+        assert_eq!(told.iter().filter(|f| **f == Flood::No).count() as u64, RECORDED);
+        let numbers: Vec<_> = told.iter().filter(|f| matches!(f, Flood::Told(_))).collect();
+        assert_eq!(numbers, [&Flood::Told(512), &Flood::Told(1024), &Flood::Told(2048), &Flood::Told(4096)]);
     }
 
     #[test]

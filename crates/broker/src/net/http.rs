@@ -278,15 +278,27 @@ async fn look(
     held: Held,
 ) -> Result<(Held, Leaving), Turned> {
     let way = channel.way.clone();
-    let (target, headers) = (facts.target(), headers.clone());
+    let (host, target, headers) = (facts.host.to_string(), facts.target(), headers.clone());
     let Ok(_place) = way.exit().looks.acquire().await else { return Err(fault()) };
     let way = channel.way.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let head = leaving::Head { target: &target, headers: &headers };
-        let seen = leaving::request(&way.pipeline().inspection.outgoing, &way.exit().secrets, head, &held);
-        seen.map(|seen| (held, seen))
+        let (outgoing, exit) = (&way.pipeline().inspection.outgoing, way.exit());
+        let mut seen = leaving::request(outgoing, &exit.secrets, head, &held)?;
+        exit.pieces.look(outgoing, &exit.secrets, &host, &piece(&target, &held)?, &mut seen);
+        Ok::<_, io::Error>((held, seen))
     });
     looked.await.map_err(|_| fault())?.map_err(|_| fault())
+}
+
+/// The part of a small request that its sender chose freely: the body, else the query, else the last name of the path.
+fn piece(target: &str, held: &Held) -> io::Result<Vec<u8>> {
+    if held.len > 0 {
+        return if held.len <= leaving::PIECE as u64 { held.read() } else { Ok(Vec::new()) };
+    }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let text = if query.is_empty() { path.rsplit('/').next().unwrap_or_default() } else { query };
+    Ok(text.as_bytes().to_vec())
 }
 
 fn fault() -> Turned {

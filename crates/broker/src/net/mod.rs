@@ -1,7 +1,7 @@
 //! The one network exit: what a cell sends lands on sockets that the broker holds; each name, connection and request goes
 //! through the pipeline, and what policy allows is carried on to the address that was checked.
 //!
-//! Read [`streams`] first: it is the way of one connection. [`names`] answers the cell's queries, [`target`] finds out what a
+//! Read `streams.rs` first: it is the way of one connection. `names.rs` answers the cell's queries, `target.rs` finds out what a
 //! destination really is.
 
 mod alerts;
@@ -22,6 +22,7 @@ mod websocket;
 
 pub use fetch::{Fetch, Fetched, fetch};
 
+pub(crate) use alerts::Flood;
 pub(crate) use leaving::is_in_target;
 
 use std::collections::BTreeSet;
@@ -61,6 +62,8 @@ const LOOKS: usize = 4;
 const VALUES: usize = 200;
 /// Ports of the person's loopback that one session may reach; each is a rule of the kernel's in the cell.
 const MAX_LOOPBACK: usize = 64;
+/// How long a task may go on after its session's end.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 /// How often the kernel's notes of refused packets are looked at, when more come than one look takes.
 const PACKET_LOOK: Duration = Duration::from_millis(100);
 
@@ -74,6 +77,7 @@ pub struct Exit {
     queries: Mutex<QueryWatch>,
     window: alerts::Window,
     secrets: leaving::Secrets,
+    pieces: leaving::Pieces,
     looks: Semaphore,
     authority: Option<tls::Authority>,
     upstream: OnceLock<Option<tls::Upstream>>,
@@ -121,6 +125,7 @@ impl Exit {
             queries: Mutex::default(),
             window: alerts::Window::default(),
             secrets: leaving::Secrets::new()?,
+            pieces: leaving::Pieces::default(),
             looks: Semaphore::new(LOOKS),
             authority,
             upstream: OnceLock::new(),
@@ -207,6 +212,11 @@ impl Exit {
     pub fn close(&self) {
         self.stop.cancel();
         self.doors.close();
+    }
+
+    /// Count a refusal; whether it is recorded by itself, see [`Flood`].
+    pub(crate) fn flood(&self) -> Flood {
+        self.window.flood()
     }
 
     /// Count a refusal of a serious kind; whether it is raised by itself.
@@ -322,11 +332,18 @@ impl Way {
         &self.broker.pipeline
     }
 
-    /// Run a task that ends with the session.
+    /// Run a task that ends with the session, or a moment later, so that its end is recorded.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.exit().stop.clone();
         tokio::spawn(async move {
-            stop.run_until_cancelled(task).await;
+            tokio::pin!(task);
+            tokio::select! {
+                () = &mut task => {}
+                () = stop.cancelled() => {
+                    // What has not ended by then hangs, and is dropped.
+                    tokio::time::timeout(LAST_MOMENT, task).await.ok();
+                }
+            }
         });
     }
 

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 
-use super::{MAX_QUERIES, Way};
+use super::{MAX_QUERIES, Way, alerts};
 use crate::pipeline::{Authorized, Deed, Object, Outbound, Refusal};
 use crate::wire::Failure;
 
@@ -241,6 +241,8 @@ async fn permit(way: &Way, host: &Host, kind: RecordType) -> Result<Authorized, 
         Verdict::Suspicious(Reason::ManyDomains) if trusted => None,
         Verdict::Suspicious(reason) => Some(reason.code()),
     };
+    // What the name carries must not stand in the log.
+    let shown = if tunnel.is_some() { format!("….{domain}") } else { name.clone() };
     let outbound = Outbound {
         host: name.clone(),
         facts: json!({
@@ -250,9 +252,16 @@ async fn permit(way: &Way, host: &Host, kind: RecordType) -> Result<Authorized, 
         leaves: kind == RecordType::A,
         ..Outbound::default()
     };
-    let deed =
-        Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "resolve", name, Object::ABSENT) };
-    way.decide(deed).await
+    let deed = Deed {
+        outbound: Some(Arc::new(outbound)),
+        ..Deed::on("net", "resolve", shown.clone(), Object::ABSENT)
+    };
+    let decided = way.decide(deed).await;
+    if decided.is_err() && kind == RecordType::A {
+        alerts::untrusted(way, &shown, None);
+        alerts::refused(way, domain);
+    }
+    decided
 }
 
 /// Why a name that was permitted leads nowhere.

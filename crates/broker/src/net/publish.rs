@@ -137,7 +137,7 @@ async fn visit(way: &Way, visitor: TcpStream, port: u16) {
     };
     let (mut visitor, mut server) = (visitor, server);
     // Nothing of this leaves the machine, so no budget is spent.
-    let carried = relay::carry(&mut visitor, &mut server, Vec::new(), |_| Ok(())).await;
+    let carried = relay::carry(&mut visitor, &mut server, Vec::new(), &way.exit().stop, |_| Ok(())).await;
     if carried.cut.is_some() {
         streams::reset(visitor);
     }

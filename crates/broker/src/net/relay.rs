@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
 /// Bytes held for each direction of a stream.
 const BUFFER: usize = 64 << 10;
@@ -16,12 +17,13 @@ pub(super) struct Carried {
     pub cut: Option<&'static str>,
 }
 
-/// Carry a stream until both sides are done. `first` was read from the client already; `spend` is told of what is about to
-/// go up, and may refuse it.
+/// Carry a stream until both sides are done, or the session is. `first` was read from the client already; `spend` is told of
+/// what is about to go up, and may refuse it.
 pub(super) async fn carry<C, S>(
     client: C,
     server: S,
     first: Vec<u8>,
+    stop: &CancellationToken,
     spend: impl Fn(u64) -> io::Result<()>,
 ) -> Carried
 where
@@ -60,13 +62,17 @@ where
         }
     };
     // An error on one side ends both; a clean end of one leaves the other open.
-    let ended = tokio::try_join!(up, down);
+    let ended = tokio::select! {
+        ended = async { tokio::try_join!(up, down) } => Some(ended),
+        () = stop.cancelled() => None,
+    };
     carried.up = sent;
     carried.down = got;
     carried.cut = match ended {
-        Ok(_) => None,
-        Err(e) if e.kind() == io::ErrorKind::QuotaExceeded => Some("over_budget"),
-        Err(_) => Some("broken"),
+        Some(Ok(_)) => None,
+        Some(Err(e)) if e.kind() == io::ErrorKind::QuotaExceeded => Some("over_budget"),
+        Some(Err(_)) => Some("broken"),
+        None => Some("session_ended"),
     };
     carried
 }

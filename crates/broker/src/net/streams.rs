@@ -102,7 +102,11 @@ pub(super) async fn captured(way: Way, client: TcpStream) {
         // To the exit itself, or a connection that the kernel has forgotten: there is nothing to carry it to.
         Err(_) => return reset(client),
     };
-    let target = way.target(to).await;
+    // A session that may do nothing asks for no addresses, either.
+    let target = match way.session.authenticate() {
+        Ok(()) => way.target(to).await,
+        Err(failure) => Err((to.to_string(), failure)),
+    };
     let client = Client { stream: client, said: Vec::new(), waits: Waits::Nothing };
     go_on(&way, client, (to.ip().to_string(), to.port()), target).await;
 }
@@ -225,7 +229,9 @@ async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted:
         detail["sni"] = json!(hello.server_name.as_ref().map(ToString::to_string));
         detail["ech"] = json!(hello.ech);
     }
-    let carried = relay::carry(&mut client, &mut server, said, |n| super::spend(way, &target.host, n)).await;
+    let stop = &way.exit().stop;
+    let spend = |n| super::spend(way, &target.host, n);
+    let carried = relay::carry(&mut client, &mut server, said, stop, spend).await;
     if carried.cut == Some("over_budget") {
         let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
         way.refuse(deed, failure.advise("ask the person to raise limits.upload_bytes")).await;

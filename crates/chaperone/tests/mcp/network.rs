@@ -146,6 +146,39 @@ fn a_secret_does_not_leave_and_what_was_read_is_asked_about() {
 }
 
 #[test]
+fn a_passage_in_small_pieces_does_not_leave_either() {
+    let (machine, server) = (Machine::new(), Server::start());
+    let passage = "The branch in the north closed the year with a loss of eleven percent against the plan of the board, \
+                   which had been made before the strike at the port and was never brought up to date.";
+    machine.put("notes.txt", passage);
+    let mut client = with_server(&machine, &server, "");
+    client.call("read_file", json!({ "path": "/workspace/notes.txt" })).unwrap();
+    for wrapped in [false, true] {
+        let before = server.count();
+        let mut refused = 0;
+        for piece in passage.as_bytes().chunks(8) {
+            let piece = std::str::from_utf8(piece).unwrap();
+            let body = if wrapped { format!("{{\"note\":\"{piece}\"}}") } else { piece.to_owned() };
+            match client.call("fetch", json!({ "url": server.url("/"), "method": "POST", "body": body })) {
+                Ok(_) => {}
+                Err(code) => {
+                    assert_eq!(code, "ask_denied");
+                    refused += 1;
+                }
+            }
+        }
+        let arrived = server.count() - before;
+        assert!(refused >= 4, "{refused} refused, {arrived} arrived");
+    }
+    // What an honest program sends in small requests goes on.
+    for n in 0..40 {
+        let body = json!({ "jsonrpc": "2.0", "id": n, "method": "ping" }).to_string();
+        client.call("fetch", json!({ "url": server.url("/"), "method": "POST", "body": body })).unwrap();
+        client.call("fetch", json!({ "url": server.url(&format!("/items?page={n}&size=50")) })).unwrap();
+    }
+}
+
+#[test]
 fn a_host_that_a_person_grants_is_reached_until_the_time_is_over() {
     let (machine, server) = (Machine::new(), Server::start());
     let mut client = machine.talk(&[]).initialized();

@@ -76,7 +76,8 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     }
     let rules = rules(&profile, &asked.allow_hosts, &asked.allow_services, &broker.dirs.config)?;
     let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
-    let network = crate::net::Exit::new(&id, rules, &asked.publish, upload)?;
+    let network =
+        crate::net::Exit::new(&id, rules, &asked.publish, upload, profile.limits.requests_per_minute)?;
     let name = asked.name.clone().unwrap_or_else(|| program_name(&asked.command));
     let session = Arc::new(Session {
         id: id.clone(),
@@ -704,7 +705,7 @@ pub fn restore(dir: &Path) -> Result<Arc<Session>, Failure> {
     let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
         .map_err(|e| failed(e.to_string()))?;
     profile.backend.clone_from(&record.backend);
-    let network = crate::net::Exit::new(&record.id, Vec::new(), &[], None)?;
+    let network = crate::net::Exit::new(&record.id, Vec::new(), &[], None, None)?;
     Ok(Arc::new(Session {
         id: record.id,
         name: record.name,

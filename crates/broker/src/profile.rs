@@ -95,6 +95,8 @@ pub struct Limits {
     /// `90s`, `30m`, `2h`.
     pub time: Option<String>,
     pub upload_bytes: Option<String>,
+    /// Connections and requests in any minute.
+    pub requests_per_minute: Option<u32>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -253,6 +255,12 @@ impl Profile {
             }
         }
         self.limits.upload().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
+        if self.limits.requests_per_minute == Some(0) {
+            return invalid(
+                "limits.requests_per_minute: 0 would refuse every connection; allow no host instead"
+                    .to_owned(),
+            );
+        }
         self.limits.bytes().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
         self.limits.seconds().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
         self.limits.cpu_percent().map_err(|m| ProfileError::Invalid { file: file.to_owned(), message: m })?;
@@ -427,6 +435,19 @@ mod tests {
         ] {
             let error = read(rule).unwrap_err();
             assert!(error.starts_with("x.toml") && error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_session_may_make_so_many_requests_a_minute() {
+        let read = |value: &str| {
+            Profile::parse(&format!("name = \"x\"\n[limits]\nrequests_per_minute = {value}\n"), "x.toml")
+                .map(|p| p.limits.requests_per_minute)
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(read("100000"), Ok(Some(100_000)));
+        for wrong in ["0", "-1", "5000000000", "\"10\""] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -54,7 +54,7 @@ const MAX_STREAMS: usize = 1_024;
 const MAX_QUERIES: usize = 256;
 /// Bytes that a session may send in all, unless its profile says otherwise.
 const UPLOAD_BYTES: u64 = 100 << 20;
-/// Requests and connections a minute.
+/// Requests and connections a minute, unless its profile says otherwise.
 const REQUESTS_PER_MINUTE: u32 = 3_000;
 /// Requests that are looked at together. Protects memory: each may hold 16 MiB.
 const LOOKS: usize = 4;
@@ -96,6 +96,7 @@ impl Exit {
         rules: Vec<Rule>,
         publish: &[u16],
         upload_bytes: Option<u64>,
+        requests_per_minute: Option<u32>,
     ) -> Result<Self, Failure> {
         let loopback = loopback(&rules);
         if loopback.len() > MAX_LOOPBACK {
@@ -113,7 +114,7 @@ impl Exit {
             rules.iter().any(Rule::needs_requests).then(|| tls::Authority::new(session)).transpose()?;
         let limits = Limits {
             upload_bytes: Some(upload_bytes.unwrap_or(UPLOAD_BYTES)),
-            requests_per_minute: Some(REQUESTS_PER_MINUTE),
+            requests_per_minute: Some(requests_per_minute.unwrap_or(REQUESTS_PER_MINUTE)),
             values_each: Some(VALUES),
             ..Limits::default()
         };

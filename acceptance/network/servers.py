@@ -152,6 +152,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
         self.send(data, fields.get("Content-Type", "text/plain"), int(fields.get("Status", "200 OK").split()[0]))
 
+    def said(self, data):
+        """One message of a WebSocket, whole, or what a ping or its end holds."""
+
     def web_socket(self):
         """Says each message back, in one frame."""
         accept = base64.b64encode(hashlib.sha1((self.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
@@ -177,6 +180,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if not first & 128:
                     continue
                 data, opcode, message = message, kind, b""
+            self.said(data)
             if opcode == 9:
                 opcode = 10
             head = bytes([128 | opcode]) + (bytes([len(data)]) if len(data) < 126 else b"\x7e" + struct.pack(">H", len(data)) if len(data) < 65536 else b"\x7f" + struct.pack(">Q", len(data)))
@@ -225,7 +229,7 @@ def certificates(folder, names):
     run("-subj", "/CN=Authority of the acceptance", "-keyout", "ca.key", "-out", "ca.pem", "-addext", "keyUsage=critical,keyCertSign")
     run("-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.pem",
         "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth",
-        "-addext", "subjectAltName=" + ",".join("DNS:" + n for n in names))
+        "-addext", "subjectAltName=" + ",".join(n if n.startswith("IP:") else "DNS:" + n for n in names))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(os.path.join(folder, "server.pem"), os.path.join(folder, "server.key"))
     return context

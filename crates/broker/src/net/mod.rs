@@ -269,23 +269,27 @@ pub fn serve(broker: &Arc<Broker>, session: &Arc<Session>, ends: NetworkEnds) ->
         NetworkEnds::Captured(ends) => ends,
         NetworkEnds::Proxied(proxy) => {
             let proxy = listener(proxy).map_err(failed)?;
-            way.spawn(streams::accept(way.clone(), proxy, proxy::conversation));
+            way.listen(streams::accept(way.clone(), proxy, proxy::conversation));
             return Ok(());
         }
     };
     for family in std::iter::once(ends.v4).chain(ends.v6) {
-        way.spawn(streams::accept(way.clone(), listener(family.streams).map_err(failed)?, streams::captured));
-        way.spawn(names::accept(way.clone(), listener(family.name_streams).map_err(failed)?));
+        way.listen(streams::accept(
+            way.clone(),
+            listener(family.streams).map_err(failed)?,
+            streams::captured,
+        ));
+        way.listen(names::accept(way.clone(), listener(family.name_streams).map_err(failed)?));
         let socket = std::net::UdpSocket::from(family.names);
         socket.set_nonblocking(true).map_err(failed)?;
         let socket = tokio::net::UdpSocket::from_std(socket).map_err(failed)?;
-        way.spawn(names::serve(way.clone(), Arc::new(socket)));
+        way.listen(names::serve(way.clone(), Arc::new(socket)));
     }
     // A datagram socket of another family; only its readiness and its descriptor are used.
     let refused = UnixDatagram::from(ends.refused);
     refused.set_nonblocking(true).map_err(failed)?;
     let refused = tokio::net::UnixDatagram::from_std(refused).map_err(failed)?;
-    way.spawn(refused_packets(way.clone(), refused));
+    way.listen(refused_packets(way.clone(), refused));
     Ok(())
 }
 
@@ -331,6 +335,14 @@ impl Way {
 
     fn pipeline(&self) -> &Pipeline {
         &self.broker.pipeline
+    }
+
+    /// Run a task that ends with the session at once: whatever listens.
+    fn listen(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.exit().stop.clone();
+        tokio::spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
     }
 
     /// Run a task that ends with the session, or a moment later, so that its end is recorded.

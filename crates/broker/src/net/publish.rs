@@ -93,7 +93,7 @@ pub(super) fn serve(way: &Way) -> std::io::Result<()> {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        way.spawn(accept(way.clone(), listener, port));
+        way.listen(accept(way.clone(), listener, port));
     }
     Ok(())
 }

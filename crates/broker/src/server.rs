@@ -95,6 +95,7 @@ fn lock(dirs: &Dirs, name: &str, how: FlockOperation) -> Result<Option<std::fs::
 }
 
 fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
+    chaperone_sys::give_memory_back();
     chaperone_sys::harden().map_err(|e| Failure::new("no_hardening", e.to_string()))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     raise_descriptors();

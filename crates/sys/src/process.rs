@@ -320,6 +320,22 @@ pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable), 0, 0, 0) })
 }
 
+/// Give large buffers back to the kernel as soon as they are freed, and keep few arenas: a process that holds many
+/// megabytes for a moment must not hold them for ever. Source: mallopt(3); glibc raises the first threshold by itself to
+/// 32 MiB otherwise. Another libc ignores it.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: libc::c_int = 256 << 10;
+        const ARENAS: libc::c_int = 4;
+        // SAFETY: integer arguments only; documented to be called at any time, before threads by our caller.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+            libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        }
+    }
+}
+
 /// Ask for short slices of processor time for the calling thread: it then runs soon after it is woken, also on a busy
 /// machine. Unprivileged; a kernel before 6.12 accepts it and changes nothing. Source: sched_setattr(2), EEVDF slices.
 ///

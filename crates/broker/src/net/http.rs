@@ -282,7 +282,7 @@ async fn look(
     let Ok(_place) = way.exit().looks.acquire().await else { return Err(fault()) };
     let way = channel.way.clone();
     let looked = tokio::task::spawn_blocking(move || {
-        let head = leaving::Head { target: &target, headers: &headers };
+        let head = leaving::Head { host: &host, target: &target, headers: &headers };
         let (outgoing, exit) = (&way.pipeline().inspection.outgoing, way.exit());
         let mut seen = leaving::request(outgoing, &exit.secrets, head, &held)?;
         exit.pieces.look(outgoing, &exit.secrets, &host, &piece(&target, &held)?, &mut seen);

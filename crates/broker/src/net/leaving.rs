@@ -1,7 +1,7 @@
 //! A look at what is about to leave: secrets and personal data in every encoding, passages of what the session has read, values
 //! that are registered.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use chaperone_inspect::outgoing::{
 };
 use http::HeaderMap;
 use parking_lot::{Mutex, RwLock};
+use sha2::{Digest, Sha256};
 
 use super::body::Held;
 use crate::wire::Failure;
@@ -23,6 +24,39 @@ const MOST_OF_A_FILE: u64 = 32 << 20;
 /// Headers that a credential belongs in. What a secret looks like is no sign there; what was read or registered still is.
 const CREDENTIALS: &[&str] =
     &["authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key", "private-token"];
+/// Whose keys are whose: in a credential's header they may go to their issuer, and nowhere else. Domains with all below them.
+/// Keys that the profile itself gives the agent may go in such a header to every host that is allowed.
+const ISSUERS: &[(&str, &[&str])] = &[
+    ("aws_", &["amazonaws.com", "amazonaws.com.cn", "aws.amazon.com", "api.aws"]),
+    ("alibaba_", &["aliyuncs.com", "aliyun.com"]),
+    ("github_", &["github.com", "githubusercontent.com", "ghcr.io", "githubcopilot.com"]),
+    ("gitlab_", &["gitlab.com"]),
+    ("slack_", &["slack.com"]),
+    ("stripe_", &["stripe.com"]),
+    ("google_", &["googleapis.com", "google.com", "googleusercontent.com"]),
+    ("gcp_", &["googleapis.com", "google.com"]),
+    ("npm_", &["npmjs.org", "npmjs.com"]),
+    ("pypi_", &["pypi.org"]),
+    ("crates_io_", &["crates.io"]),
+    ("dockerhub_", &["docker.com", "docker.io"]),
+    ("sendgrid_", &["sendgrid.com"]),
+    ("openai_", &["openai.com"]),
+    ("anthropic_", &["anthropic.com"]),
+    ("openrouter_", &["openrouter.ai"]),
+    ("huggingface_", &["huggingface.co", "hf.co"]),
+    ("digitalocean_", &["digitalocean.com"]),
+    ("heroku_", &["heroku.com"]),
+    ("shopify_", &["shopify.com", "myshopify.com"]),
+    ("facebook_", &["facebook.com", "graph.instagram.com"]),
+    ("dropbox_", &["dropboxapi.com", "dropbox.com"]),
+    ("telegram_", &["telegram.org"]),
+    ("twilio_", &["twilio.com"]),
+    ("notion_", &["notion.com"]),
+    ("private_key", &[]),
+    ("seed_phrase", &[]),
+    ("bitcoin_", &[]),
+    ("wallet_", &[]),
+];
 /// Headers that every program writes and nobody chooses freely.
 const PLAIN: &[&str] = &["host", "content-length", "accept-encoding", "connection", "transfer-encoding"];
 
@@ -37,13 +71,15 @@ struct KnownHere {
     registered: KeyedSecrets,
     /// Names of sources, by their number.
     sources: Vec<String>,
+    /// SHA-256 of the keys that the profile gives the agent.
+    own: HashSet<[u8; 32]>,
 }
 
 #[derive(Default)]
 struct Waiting {
     files: Vec<(String, Arc<File>, u64)>,
     bytes: u64,
-    seen: std::collections::HashSet<[u8; 32]>,
+    seen: HashSet<[u8; 32]>,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -64,6 +100,7 @@ impl Secrets {
             read: Fingerprints::new(&key),
             registered: KeyedSecrets::new(&key),
             sources: Vec::new(),
+            own: HashSet::new(),
         };
         Ok(Self { known: RwLock::new(known), waiting: Mutex::default() })
     }
@@ -75,6 +112,7 @@ impl Secrets {
         known.sources.push("a key that the profile passes to the agent".to_owned());
         // Shorter ones would be found everywhere by chance, longer ones are no keys.
         known.registered.register(id, value.as_bytes()).ok();
+        known.own.insert(Sha256::digest(value.as_bytes()).into());
     }
 
     /// The agent reads this content now.
@@ -178,7 +216,7 @@ impl Pieces {
         trickle.found = found;
         if is_more && leaving.passages.is_empty() && leaving.registered.is_empty() {
             let secret: Vec<Finding> = secret.cloned().collect();
-            let seen = told(&secrets.known.read(), seen);
+            let seen = told(&secrets.known.read(), host, seen);
             leaving.findings.extend(secret);
             leaving.passages.extend(seen.passages);
             leaving.registered.extend(seen.registered);
@@ -245,6 +283,7 @@ impl Leaving {
 /// What a request consists of, besides its body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {
+    pub host: &'a str,
     pub target: &'a str,
     pub headers: &'a HeaderMap,
 }
@@ -276,11 +315,11 @@ pub(super) fn request(
     if !whole.is_empty() {
         parts.push(Part { place: Place::Body, bytes: &whole, content_type });
     }
-    let mut leaving = told(&known, outgoing.look(&parts, &of(&known)));
+    let mut leaving = told(&known, head.host, outgoing.look(&parts, &of(&known)));
     if body.len > WHOLE as u64 {
         let mut look = StreamLook::new(outgoing, Place::Body, content_type, of(&known));
         body.pieces(|piece| look.feed(piece))?;
-        let seen = told(&known, look.finish());
+        let seen = told(&known, head.host, look.finish());
         leaving.findings.extend(seen.findings);
         leaving.passages.extend(seen.passages);
         leaving.registered.extend(seen.registered);
@@ -292,7 +331,7 @@ pub(super) fn request(
 /// Look at messages of one conversation, the newest last; values that are cut into several are found too.
 pub(super) fn messages(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Leaving {
     let seen = look_at(outgoing, secrets, messages);
-    told(&secrets.known.read(), seen)
+    told(&secrets.known.read(), "", seen)
 }
 
 fn look_at(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Seen {
@@ -307,7 +346,7 @@ fn of(known: &KnownHere) -> Known<'_> {
     Known { read: Some(&known.read), secrets: Some(&known.registered) }
 }
 
-fn told(known: &KnownHere, seen: Seen) -> Leaving {
+fn told(known: &KnownHere, host: &str, seen: Seen) -> Leaving {
     let in_credentials = |place: &str| {
         let name = place.strip_prefix("header ").and_then(|rest| rest.split(' ').next());
         name.is_some_and(|n| CREDENTIALS.contains(&n))
@@ -317,7 +356,14 @@ fn told(known: &KnownHere, seen: Seen) -> Leaving {
     let places = places.chain(seen.passages.iter().map(|p| &p.where_));
     let places = places.chain(seen.registered.iter().map(|r| &r.where_));
     let in_target = places.chain(seen.unread.iter().map(|u| &u.where_)).any(|place| is_in_target(place));
-    let usual = |f: &Finding| in_credentials(&f.where_) && matches!(f.category.as_str(), "secret" | "covert");
+    let usual = |f: &Finding| {
+        in_credentials(&f.where_)
+            && match f.category.as_str() {
+                "secret" => known.own.contains(&f.sha256) || may_go(&f.detector, host),
+                "covert" => true,
+                _ => false,
+            }
+    };
     Leaving {
         findings: seen.findings.into_iter().filter(|f| !usual(f)).collect(),
         passages: seen.passages.iter().map(|p| source(p.hit.source_id)).collect(),
@@ -332,6 +378,12 @@ fn told(known: &KnownHere, seen: Seen) -> Leaving {
     }
 }
 
+/// Whether a key of this kind may go to a host in a credential's header.
+fn may_go(detector: &str, host: &str) -> bool {
+    let Some((_, domains)) = ISSUERS.iter().find(|(kind, _)| detector.starts_with(kind)) else { return true };
+    domains.iter().any(|d| host == *d || host.strip_suffix(d).is_some_and(|rest| rest.ends_with('.')))
+}
+
 /// Whether something that was seen at a place may stand in the path or the query of a request.
 pub(crate) fn is_in_target(place: &str) -> bool {
     // Whatever is not known to be elsewhere is taken to be there.
@@ -342,6 +394,27 @@ pub(crate) fn is_in_target(place: &str) -> bool {
 mod tests {
     use super::*;
     use chaperone_inspect::Detectors;
+
+    #[test]
+    fn a_key_goes_to_its_issuer_or_is_the_profiles_own() {
+        let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+        let secrets = Secrets::new().unwrap();
+        let found = |host: &str, name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            let head = Head { host, target: "/", headers: &headers };
+            let leaving = request(&outgoing, &secrets, head, &Held::of(Vec::new())).unwrap();
+            leaving.findings.iter().any(|f| f.category == "secret")
+        };
+        let github = "Bearer ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo";
+        assert!(!found("api.github.com", "authorization", github));
+        assert!(found("api.example.com", "authorization", github));
+        assert!(found("github.com.example.com", "authorization", github));
+        assert!(found("api.github.com", "x-note", github), "only where credentials belong");
+        assert!(found("s3.example.com", "cookie", "id=AKIAIOSFODNN7EXAMPLQ"));
+        secrets.register("ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo");
+        assert!(!found("api.example.com", "authorization", github));
+    }
 
     #[test]
     fn small_requests_are_looked_at_together() {

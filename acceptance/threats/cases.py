@@ -13,7 +13,6 @@ PLUGINS = "the issue of plugins; until then there are none"
 LATER = {
     17: ("clipboard", "the issue of desktop cells; a cell has no display"),
     18: ("screen", "the issue of desktop cells; a cell has no display"),
-    28: ("Markdown image", "a viewer outside the cell would fetch it; nothing looks for it at a commit yet"),
     45: ("reflected credential", "the issue of the vault; nothing is injected before"),
     **{n: (name, PLUGINS) for n, name in {
         75: "changed binary", 76: "tool description poisoning", 77: "rug pull", 78: "tool shadowing",

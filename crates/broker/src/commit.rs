@@ -220,6 +220,9 @@ fn judge(
         }
         if let Some(content) = content {
             validate(map, &change.path, &facts.type_by_magic, content);
+            if chaperone_inspect::remote::loads(&change.path) {
+                map.insert("remote_content".into(), json!(newly_loaded(mount, &change.path, content)));
+            }
         }
     }
     let file = match content.map(File::try_clone).transpose() {
@@ -286,6 +289,26 @@ fn validate(about: &mut serde_json::Map<String, Value>, path: &str, magic: &str,
             Err(_) => drop(about.insert("workbook_refusal".into(), json!("unreadable_csv"))),
         }
     }
+}
+
+/// How many addresses a document would load that the person's own version of it does not.
+fn newly_loaded(mount: &LiveMount, path: &str, content: &File) -> usize {
+    let read = |file: &File| {
+        let mut bytes = vec![0; chaperone_inspect::remote::MOST];
+        let got = file.read_at(&mut bytes, 0).unwrap_or(0);
+        bytes.truncate(got);
+        chaperone_inspect::remote::addresses(&bytes)
+    };
+    let how = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
+    let flags = rustix::fs::OFlags::RDONLY
+        | rustix::fs::OFlags::NOFOLLOW
+        | rustix::fs::OFlags::NONBLOCK
+        | rustix::fs::OFlags::CLOEXEC;
+    // What cannot be opened loads nothing yet.
+    let before = rustix::fs::openat2(&mount.root, path, flags, rustix::fs::Mode::empty(), how)
+        .map(|fd| read(&File::from(fd)))
+        .unwrap_or_default();
+    read(content).difference(&before).count()
 }
 
 fn resolve(

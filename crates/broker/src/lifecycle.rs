@@ -109,6 +109,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         network,
         blobs: Mutex::default(),
     });
+    session.network.register_documents(&broker.dirs.config.join("registered"));
     save(&session)?;
     let in_use = broker.sessions.read().values().any(|s| {
         *s.state.read() != State::Ended

@@ -510,6 +510,7 @@ fn is_serious(reasons: &[String]) -> bool {
             || r.contains("escape")
             || r == "path_escape"
             || r.contains("external_formula")
+            || r == "loads_remote_content"
             || r.contains("runs_later")
             || r.contains("persistence")
             || r == "link_leaves_folder"

@@ -164,7 +164,7 @@ pub fn of_refusal(action: &str, rule: &str, reasons: &[String], path: &str) -> O
     if let Some(technique) = of_network(action, has, &path) {
         return Some(technique);
     }
-    if has("external_formula") || has("csv_formula") {
+    if has("external_formula") || has("csv_formula") || has("loads_remote_content") {
         return Some("T1567");
     }
     if has("path_escape") || has("link_leaves_folder") {

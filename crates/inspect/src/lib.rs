@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 
 pub mod outgoing;
+pub mod remote;
 pub mod workbook;
 
 mod detect;

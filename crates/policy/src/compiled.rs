@@ -55,6 +55,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.name_findings", Type::Texts),
     ("change.workbook_refusal", Type::TextOrNull),
     ("change.formula_cells", Type::Number),
+    ("change.remote_content", Type::Number),
 ];
 
 #[derive(Debug, Clone, Copy)]

@@ -176,4 +176,7 @@ content_is_new if {
 
 asks contains "link_leaves_folder" if input.change.link_leaves_root
 
+# Whoever opens the document fetches it, with whatever the address carries.
+asks contains "loads_remote_content" if input.change.remote_content > 0
+
 asks contains "deceptive_name" if input.change.deceptive_name

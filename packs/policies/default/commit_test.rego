@@ -114,3 +114,8 @@ test_many_deletes_ask if {
 }
 
 test_other_actions_are_not_spoken_of if not data.chaperone.commit.decision with input as base
+
+test_a_document_that_loads_from_elsewhere_is_asked_about if {
+	decided("/workspace/a.md", {"remote_content": 1}).reasons == {"loads_remote_content"}
+	decided("/workspace/a.md", {"remote_content": 0}).effect == "allow"
+}

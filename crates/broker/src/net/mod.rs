@@ -28,6 +28,7 @@ pub(crate) use leaving::is_in_target;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 use chaperone_cell::NetworkEnds;
 use chaperone_egress::{AllowSet, Budget, Host, Level, Limits, QueryWatch, Rule};
 use parking_lot::{Mutex, RwLock};
+use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +64,8 @@ const LOOKS: usize = 4;
 const VALUES: usize = 200;
 /// Ports of the person's loopback that one session may reach; each is a rule of the kernel's in the cell.
 const MAX_LOOPBACK: usize = 64;
+/// Registered documents that are read.
+const REGISTERED: usize = 1_000;
 /// How long a task may go on after its session's end.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
 /// How often the kernel's notes of refused packets are looked at, when more come than one look takes.
@@ -81,6 +85,8 @@ pub struct Exit {
     looks: Semaphore,
     authority: Option<tls::Authority>,
     upstream: OnceLock<Option<tls::Upstream>>,
+    /// Hosts whose certificate was looked at.
+    observed: Mutex<BTreeSet<String>>,
     streams: Arc<Semaphore>,
     stop: CancellationToken,
     started: Instant,
@@ -130,6 +136,7 @@ impl Exit {
             looks: Semaphore::new(LOOKS),
             authority,
             upstream: OnceLock::new(),
+            observed: Mutex::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: CancellationToken::new(),
             started: Instant::now(),
@@ -145,6 +152,21 @@ impl Exit {
     /// The agent reads this content now; passages of it are recognised when they leave.
     pub fn remember(&self, path: &str, content: &Released) {
         self.secrets.remember(path, &content.file, (content.version, content.len));
+    }
+
+    /// Documents that the person wants recognised wherever they leave: the files of a folder, as text.
+    pub fn register_documents(&self, folder: &std::path::Path) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(REGISTERED) {
+            let path = entry.path();
+            // What cannot be opened here, the agent was not given from here, either.
+            let Ok(file) = std::fs::File::open(&path) else { continue };
+            let Ok(meta) = file.metadata() else { continue };
+            if meta.is_file() {
+                let name = format!("the registered document {}", entry.file_name().display());
+                let version = Sha256::digest(path.as_os_str().as_bytes()).into();
+                self.secrets.remember(&name, &Arc::new(file), (version, meta.len()));
+            }
+        }
     }
 
     /// A value that may stand nowhere but in the headers that credentials belong in.

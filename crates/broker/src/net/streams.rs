@@ -9,9 +9,11 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaperone_audit::Durability;
 use chaperone_egress::Host;
 use chaperone_egress::client_hello::{self, ClientHello, MAX_HELLO_BYTES};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -228,6 +230,10 @@ async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted:
     if let Ok(First::Tls(hello)) = &first {
         detail["sni"] = json!(hello.server_name.as_ref().map(ToString::to_string));
         detail["ech"] = json!(hello.ech);
+        let name = hello.server_name.clone().unwrap_or_else(|| target.host.clone());
+        if observe(way, &target.shown()) {
+            way.spawn(certificate(way.clone(), Target { host: name, ..target.clone() }));
+        }
     }
     let stop = &way.exit().stop;
     let spend = |n| super::spend(way, &target.host, n);
@@ -318,6 +324,44 @@ fn spoken(h2: bool) -> Spoken {
 
 fn unreadable(error: &io::Error) -> Failure {
     Failure::new("bad_start", format!("the connection begins with nothing that can be read: {error}"))
+}
+
+/// Hosts whose certificates are looked at. Protects memory.
+const OBSERVED: usize = 4_096;
+/// How long a look at a certificate may take.
+const OBSERVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether this is the session's first TLS connection to a host.
+fn observe(way: &Way, host: &str) -> bool {
+    let mut observed = way.exit().observed.lock();
+    observed.len() < OBSERVED && observed.insert(host.to_owned())
+}
+
+/// Record the certificate of a host whose TLS passes unopened. Of TLS 1.3 nobody on the way sees it, so the broker makes a
+/// handshake of its own, to the same address, and sends nothing.
+async fn certificate(way: Way, target: Target) {
+    let Some(upstream) = way.exit().upstream() else { return };
+    let look = async {
+        let stream = connect(&target.addresses, target.port).await?;
+        let stream = upstream.connect(&target.host, stream, true).await?;
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+        leaf.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    };
+    let seen = tokio::time::timeout(OBSERVE_LIMIT, look)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let payload = match seen {
+        Ok(leaf) => {
+            json!({ "host": target.shown(), "verified": true, "sha256": hex::encode(Sha256::digest(&leaf)) })
+        }
+        Err(e) => json!({ "host": target.shown(), "verified": false, "error": e.to_string() }),
+    };
+    let record = move || {
+        let records = &way.pipeline().records;
+        // It is an observation; a log that cannot be written denies whatever comes next.
+        records.event(&way.session, "certificate", &target.shown(), &payload, Durability::Logged).ok();
+    };
+    tokio::task::spawn_blocking(record).await.ok();
 }
 
 /// Whether a TLS connection is for the host that was decided on.

@@ -179,6 +179,21 @@ fn a_passage_in_small_pieces_does_not_leave_either() {
 }
 
 #[test]
+fn a_registered_document_is_recognised_though_nobody_read_it() {
+    let (machine, server) = (Machine::new(), Server::start());
+    let text = "The offer for the works at the harbour is three million two hundred thousand, and not a thousand less.";
+    machine.ask(&["sessions", "--json"]);
+    let folder = machine.docs().parent().unwrap().join("home/config/registered");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("offer.txt"), text).unwrap();
+    let mut client = with_server(&machine, &server, "");
+    let post = |body: &str| json!({ "url": server.url("/"), "method": "POST", "body": body });
+    client.call("fetch", post("an offer of the other side")).unwrap();
+    assert_eq!(client.call("fetch", post(&format!("they say: {text}"))).unwrap_err(), "ask_denied");
+    assert_eq!(server.count(), 1);
+}
+
+#[test]
 fn a_host_that_a_person_grants_is_reached_until_the_time_is_over() {
     let (machine, server) = (Machine::new(), Server::start());
     let mut client = machine.talk(&[]).initialized();

@@ -68,7 +68,7 @@ const MAX_LOOPBACK: usize = 64;
 const REGISTERED: usize = 1_000;
 /// How long a task may go on after its session's end.
 const LAST_MOMENT: Duration = Duration::from_secs(2);
-/// How often the kernel's notes of refused packets are looked at, when more come than one look takes.
+/// How often the kernel's notes of refused packets are looked at, at most.
 const PACKET_LOOK: Duration = Duration::from_millis(100);
 
 /// What a session may reach, and what it has sent so far.
@@ -311,7 +311,7 @@ pub fn serve(broker: &Arc<Broker>, session: &Arc<Session>, ends: NetworkEnds) ->
     let refused = UnixDatagram::from(ends.refused);
     refused.set_nonblocking(true).map_err(failed)?;
     let refused = tokio::net::UnixDatagram::from_std(refused).map_err(failed)?;
-    way.listen(refused_packets(way.clone(), refused));
+    way.spawn(refused_packets(way.clone(), refused));
     Ok(())
 }
 
@@ -465,24 +465,23 @@ fn fault() -> Refusal {
 
 /// Tell of packets that the cell's rules refused: UDP, ICMP and whatever else is not TCP or DNS.
 async fn refused_packets(way: Way, told: tokio::net::UnixDatagram) {
-    loop {
-        if told.readable().await.is_err() {
-            return;
-        }
-        let read = || match chaperone_cell::refused_packets(told.as_fd())? {
-            none if none.is_empty() => Err(std::io::ErrorKind::WouldBlock.into()),
-            packets => Ok(packets),
-        };
-        let packets = match told.try_io(tokio::io::Interest::READABLE, read) {
-            Ok(packets) => packets,
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(_) => return,
-        };
-        for packet in packets {
-            let way = way.clone();
-            let told = move || alerts::packet(&way, packet);
-            if tokio::task::spawn_blocking(told).await.is_err() {
-                return;
+    while told.readable().await.is_ok() {
+        loop {
+            let read = || match chaperone_cell::refused_packets(told.as_fd())? {
+                none if none.is_empty() => Err(std::io::ErrorKind::WouldBlock.into()),
+                packets => Ok(packets),
+            };
+            let packets = match told.try_io(tokio::io::Interest::READABLE, read) {
+                Ok(packets) => packets,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(_) => return,
+            };
+            for packet in packets {
+                let way = way.clone();
+                let told = move || alerts::packet(&way, packet);
+                if tokio::task::spawn_blocking(told).await.is_err() {
+                    return;
+                }
             }
         }
         tokio::time::sleep(PACKET_LOOK).await;

@@ -258,7 +258,7 @@ fn judge(
 
 /// Categories of what the new name itself carries. A name has no context, so only what is sure counts.
 fn in_name(broker: &Arc<Broker>, path: &str) -> std::collections::BTreeSet<String> {
-    let detectors = &broker.pipeline.inspection.detectors;
+    let detectors = broker.pipeline.inspection.outgoing.detectors();
     chaperone_inspect::scan(detectors, path.as_bytes())
         .into_iter()
         .filter(|found| found.confidence >= SURE)

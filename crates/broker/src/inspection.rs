@@ -42,8 +42,7 @@ pub struct Inspected {
 
 #[derive(Debug)]
 pub struct Inspection {
-    pub detectors: Detectors,
-    /// The same for what leaves.
+    /// Looks at what leaves, and holds the detectors for everything else.
     pub outgoing: Outgoing,
     workers: WorkerPool,
     vault: Arc<Vault>,
@@ -63,8 +62,7 @@ impl Inspection {
     pub fn new(detectors: Detectors, workers: WorkerPool, vault: Arc<Vault>) -> Self {
         let size = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
-            outgoing: Outgoing::new(detectors.clone()),
-            detectors,
+            outgoing: Outgoing::new(detectors),
             workers,
             vault,
             by_version: Mutex::new(Kept { versions: LruCache::new(size(KEPT)), bytes: 0 }),
@@ -154,7 +152,7 @@ impl Inspection {
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
         file.read_exact_at(&mut bytes, 0).map_err(|e| cannot(&e))?;
-        Ok(inspect_plain(&self.detectors, &bytes, name))
+        Ok(inspect_plain(self.outgoing.detectors(), &bytes, name))
     }
 
     /// The redacted copy of an inspected version.

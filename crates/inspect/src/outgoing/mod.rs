@@ -133,6 +133,12 @@ impl Outgoing {
         Outgoing { detectors }
     }
 
+    /// What it looks with.
+    #[must_use]
+    pub fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
     /// Looks at the parts of one request, or at some messages. Each part is held in memory by the caller; those over [`WHOLE`]
     /// bytes belong in a [`StreamLook`].
     #[must_use]

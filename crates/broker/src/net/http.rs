@@ -210,7 +210,11 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
             return Err(Turned(StatusCode::BAD_REQUEST, refusal.failure));
         }
     };
-    if facts.mismatch && !is_name_of(channel, &facts).await {
+    let is_name_of = match &target.host {
+        Host::Address(ip) if facts.mismatch => way.is_name_of(&facts.host, *ip, target.port).await,
+        _ => false,
+    };
+    if facts.mismatch && !is_name_of {
         let failure = Failure::new(
             "fronting",
             format!(
@@ -224,18 +228,6 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
         return Err(Turned(StatusCode::MISDIRECTED_REQUEST, refusal.failure));
     }
     Ok(facts)
-}
-
-/// A name for an allowed address: an allowed name that really has this address.
-async fn is_name_of(channel: &Channel, facts: &RequestFacts) -> bool {
-    let Host::Address(ip) = &channel.target.host else { return false };
-    if channel.way.is_localhost(&facts.host, *ip, channel.target.port) {
-        return true;
-    }
-    let exit = channel.way.exit();
-    let Host::Name(name) = &facts.host else { return false };
-    exit.allowed().of_host(&facts.host, channel.target.port).next().is_some()
-        && exit.names.resolve(name).await.is_ok_and(|r| r.addresses.contains(ip))
 }
 
 fn blank(target: &Target) -> Deed {

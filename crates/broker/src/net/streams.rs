@@ -375,15 +375,8 @@ async fn meant_for(way: &Way, target: &Target, hello: &ClientHello) -> Result<()
     };
     match (&hello.server_name, &target.host) {
         (Some(asked), host) if asked == host => Ok(()),
-        (Some(asked), Host::Address(ip)) if way.is_localhost(asked, *ip, target.port) => Ok(()),
-        (Some(asked), Host::Address(ip)) => {
-            // A name for an allowed address: it has to be an allowed name, and really have this address.
-            let is_allowed = way.exit().allowed().of_host(asked, target.port).next().is_some();
-            let name = asked.to_string();
-            let resolved = if is_allowed { way.exit().names.resolve(&name).await.ok() } else { None };
-            if resolved.is_some_and(|r| r.addresses.contains(ip)) { Ok(()) } else { Err(fronting(&name)) }
-        }
-        (Some(asked), Host::Name(_)) => Err(fronting(&asked.to_string())),
+        (Some(asked), Host::Address(ip)) if way.is_name_of(asked, *ip, target.port).await => Ok(()),
+        (Some(asked), _) => Err(fronting(&asked.to_string())),
         (None, Host::Address(_)) => Ok(()),
         (None, Host::Name(_)) => Err(fronting("no name")),
     }

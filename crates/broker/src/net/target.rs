@@ -120,8 +120,19 @@ impl Way {
         self.judge(Host::Address(first), port, addresses, false)
     }
 
+    /// Whether a program may call an allowed address so: it has to be an allowed name, and really have this address.
+    pub(super) async fn is_name_of(&self, name: &Host, ip: IpAddr, port: u16) -> bool {
+        if self.is_localhost(name, ip, port) {
+            return true;
+        }
+        let Host::Name(text) = name else { return false };
+        let exit = self.exit();
+        exit.allowed().of_host(name, port).next().is_some()
+            && exit.names.resolve(text).await.is_ok_and(|r| r.addresses.contains(&ip))
+    }
+
     /// Whether this is the name of a loopback that the person allowed. It needs no resolver.
-    pub(super) fn is_localhost(&self, name: &Host, ip: IpAddr, port: u16) -> bool {
+    fn is_localhost(&self, name: &Host, ip: IpAddr, port: u16) -> bool {
         name.name() == Some("localhost")
             && ip.is_loopback()
             && self.exit().allowed().of_host(name, port).next().is_some()

@@ -124,9 +124,8 @@ async fn answer(channel: &Arc<Channel>, request: Request<Incoming>) -> Answer {
 }
 
 fn turned(status: StatusCode, failure: &Failure) -> Answer {
-    let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
-    let text = format!("chaperone: {} ({}){advice}\n", failure.message, failure.code);
-    let mut answer = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed());
+    let mut answer =
+        Response::new(Full::new(Bytes::from(super::told(failure))).map_err(|never| match never {}).boxed());
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

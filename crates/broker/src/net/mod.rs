@@ -459,6 +459,12 @@ fn spend(way: &Way, host: &Host, bytes: u64) -> std::io::Result<()> {
     }
 }
 
+/// A refusal as a program shows it to whoever runs it.
+fn told(failure: &Failure) -> String {
+    let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
+    format!("chaperone: {} ({}){advice}\n", failure.message, failure.code)
+}
+
 fn fault() -> Refusal {
     plain(Failure::new("internal_error", "a fault inside the broker; the request was denied"))
 }

@@ -213,10 +213,7 @@ async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted:
         Err(e) => Some(unreadable(e)),
     };
     if let Some(failure) = misfit {
-        let reasons = json!({ "refused": failure.code });
-        way.done(intent, "connect", target.shown(), false, 0, reasons).await;
-        let refusal = way.refuse(deed, failure).await;
-        return answer(client, first.ok().as_ref(), &refusal.failure).await;
+        return misfits(way, client, first.ok(), (intent, deed), failure).await;
     }
     if matches!(first, Ok(First::Http)) {
         // It can be read, so it is; each request makes its own way.
@@ -274,9 +271,7 @@ async fn requests(way: &Way, client: Client, target: &Target, deed: Deed, grante
         Err(e) => Some(unreadable(e)),
     };
     if let Some(failure) = misfit {
-        way.done(intent, "connect", target.shown(), false, 0, json!({ "refused": failure.code })).await;
-        let refusal = way.refuse(deed, failure).await;
-        return answer(client, first.ok().as_ref(), &refusal.failure).await;
+        return misfits(way, client, first.ok(), (intent, deed), failure).await;
     }
     let mut detail = json!({ "inspected": true });
     let client = Prefixed::new(said, client);
@@ -316,6 +311,19 @@ async fn requests(way: &Way, client: Client, target: &Target, deed: Deed, grante
         _ => true,
     };
     way.done(intent, "connect", target.shown(), ok, 0, detail).await;
+}
+
+/// A connection that was decided on begins with what it may not carry.
+async fn misfits(
+    way: &Way,
+    client: TcpStream,
+    first: Option<First>,
+    (intent, deed): (u64, Deed),
+    failure: Failure,
+) {
+    way.done(intent, "connect", deed.path.clone(), false, 0, json!({ "refused": failure.code })).await;
+    let refusal = way.refuse(deed, failure).await;
+    answer(client, first.as_ref(), &refusal.failure).await;
 }
 
 fn spoken(h2: bool) -> Spoken {
@@ -484,8 +492,7 @@ pub(super) fn told_in_http(failure: &Failure) -> Vec<u8> {
         "cannot_resolve" | "unreachable" => "502 Bad Gateway",
         _ => "403 Forbidden",
     };
-    let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
-    let body = format!("chaperone: {} ({}){advice}\n", failure.message, failure.code);
+    let body = super::told(failure);
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nX-Chaperone-Reason: {}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",

@@ -95,8 +95,6 @@ pub fn permit_outbound(
     now: i64,
 ) -> Result<(), Failure> {
     let Outbound { host, port, .. } = outbound;
-    // A capability names an IPv6 address without the brackets that it has in a URL.
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let target = match (action, &outbound.method, &outbound.url_path) {
         ("resolve", ..) => Target::Host(host),
         ("connect", ..) => Target::Endpoint { host, port: *port },

@@ -127,7 +127,7 @@ impl Deed {
 /// The resolved object of an action on the network.
 #[derive(Debug, Clone, Default)]
 pub struct Outbound {
-    /// The canonical name, or the address where there is none.
+    /// The canonical name, or the address where there is none: of IPv6 without brackets, as capabilities have it.
     pub host: String,
     /// 0 for a query of a name.
     pub port: u16,

@@ -14,7 +14,7 @@ use super::Way;
 /// How far back connections are counted.
 const WINDOW: Duration = Duration::from_secs(600);
 /// More connections than this to one destination that nobody trusts are raised (the mission's rule).
-pub(super) const MANY: usize = 10;
+const MANY: usize = 10;
 /// Different destinations that were refused; more look like a search for hosts.
 const MANY_REFUSED: usize = 10;
 /// Destinations that are counted. Protects memory; beyond it the oldest are forgotten.
@@ -24,7 +24,6 @@ const RECORDED: u64 = 500;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Packets told one by one for each destination; further ones at powers of two.
 const TOLD_PACKETS: u64 = 2;
-
 /// Serious refusals of one kind that are raised one by one; further ones at powers of two.
 const RAISED: u64 = 8;
 

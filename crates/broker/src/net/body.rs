@@ -1,7 +1,7 @@
 //! Bodies of requests, kept whole until they were looked at: nothing of one leaves before that.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -105,14 +105,15 @@ impl Held {
             each(&self.memory);
             return Ok(());
         };
-        let mut reader = At { file, at: 0 };
         let mut bytes = vec![0; CHUNK];
+        let mut at = 0;
         loop {
-            let got = reader.read(&mut bytes)?;
+            let got = file.read_at(&mut bytes, at)?;
             if got == 0 {
                 return Ok(());
             }
             each(bytes.get(..got).unwrap_or_default());
+            at += got as u64;
         }
     }
 
@@ -127,19 +128,6 @@ impl Held {
     /// To be sent.
     pub fn into_body(self) -> HeldBody {
         HeldBody { rest: Bytes::from(self.memory), file: self.file, at: 0, len: self.len }
-    }
-}
-
-struct At<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let got = self.file.read_at(into, self.at)?;
-        self.at += got as u64;
-        Ok(got)
     }
 }
 

@@ -308,21 +308,14 @@ fn deed(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) 
         let level = budget.spend_values(&facts.host, values.map(u64::from_le_bytes)).level;
         super::worse(spent.level, level)
     };
+    let permitting = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
     let mut net = target.facts(way);
-    let more = json!({
-        "tls": tls,
-        "request_allowed": rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path).is_some(),
-        "websocket": facts.websocket,
-        "budget": super::level(way, &facts.host, spent),
-        "passages": leaving.passages.len(),
-        "read_from": leaving.passages,
-        "registered": leaving.registered.len(),
-        "unread": leaving.unread,
-        "bytes": held.len,
-    });
-    if let (Some(net), serde_json::Value::Object(more)) = (net.as_object_mut(), more) {
-        net.extend(more);
-    }
+    net["tls"] = json!(tls);
+    net["request_allowed"] = json!(permitting.is_some());
+    net["websocket"] = json!(facts.websocket);
+    net["budget"] = json!(super::level(way, &facts.host, spent));
+    net["bytes"] = json!(held.len);
+    leaving.add_to(&mut net);
     let scheme = if *tls { "https" } else { "http" };
     // A path that carries something is not written down.
     let path = if leaving.in_target { "/…" } else { facts.path.as_str() };

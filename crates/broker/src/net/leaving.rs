@@ -12,6 +12,7 @@ use chaperone_inspect::outgoing::{
 };
 use http::HeaderMap;
 use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::body::Held;
@@ -226,17 +227,15 @@ impl Pieces {
 
 /// The values of a document, a form or a query, without the names that stand between them; anything else as it is.
 fn values(piece: &[u8]) -> Vec<u8> {
-    fn strings(value: &serde_json::Value, out: &mut Vec<u8>) {
+    fn strings(value: &Value, out: &mut Vec<u8>) {
         match value {
-            serde_json::Value::String(text) => out.extend_from_slice(text.as_bytes()),
-            serde_json::Value::Array(items) => items.iter().for_each(|v| strings(v, out)),
-            serde_json::Value::Object(fields) => fields.values().for_each(|v| strings(v, out)),
+            Value::String(text) => out.extend_from_slice(text.as_bytes()),
+            Value::Array(items) => items.iter().for_each(|v| strings(v, out)),
+            Value::Object(fields) => fields.values().for_each(|v| strings(v, out)),
             _ => {}
         }
     }
-    if let Ok(document @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) =
-        serde_json::from_slice(piece)
-    {
+    if let Ok(document @ (Value::Object(_) | Value::Array(_))) = serde_json::from_slice(piece) {
         let mut out = Vec::new();
         strings(&document, &mut out);
         return out;
@@ -277,6 +276,22 @@ impl Leaving {
             && self.passages.is_empty()
             && self.registered.is_empty()
             && self.unread.is_empty()
+    }
+
+    /// What policy is told of it, besides the findings.
+    pub fn add_to(&self, facts: &mut Value) {
+        facts["passages"] = json!(self.passages.len());
+        facts["read_from"] = json!(self.passages);
+        facts["registered"] = json!(self.registered.len());
+        facts["unread"] = json!(self.unread);
+    }
+
+    fn extend(&mut self, more: Leaving) {
+        self.findings.extend(more.findings);
+        self.passages.extend(more.passages);
+        self.registered.extend(more.registered);
+        self.unread.extend(more.unread);
+        self.in_target |= more.in_target;
     }
 }
 
@@ -319,11 +334,7 @@ pub(super) fn request(
     if body.len > WHOLE as u64 {
         let mut look = StreamLook::new(outgoing, Place::Body, content_type, of(&known));
         body.pieces(|piece| look.feed(piece))?;
-        let seen = told(&known, head.host, look.finish());
-        leaving.findings.extend(seen.findings);
-        leaving.passages.extend(seen.passages);
-        leaving.registered.extend(seen.registered);
-        leaving.unread.extend(seen.unread);
+        leaving.extend(told(&known, head.host, look.finish()));
     }
     Ok(leaving)
 }

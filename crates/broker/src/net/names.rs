@@ -112,7 +112,6 @@ impl Names {
 /// By the system's resolver, whatever the person set it up to be.
 fn look_up(name: &str) -> std::io::Result<Resolved> {
     use std::net::ToSocketAddrs;
-    // A dot at the end keeps the machine's search domains out of it.
     let by_file = std::fs::File::open("/etc/hosts").and_then(|file| {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut std::io::Read::take(file, MOST_HOSTS), &mut text)?;
@@ -123,11 +122,12 @@ fn look_up(name: &str) -> std::io::Result<Resolved> {
     if !by_file.is_empty() {
         return Ok(Resolved { addresses: by_file, by_hosts_file: true });
     }
+    // A dot at the end keeps the machine's search domains out of it.
     let mut addresses: Vec<IpAddr> =
         (format!("{name}."), 0).to_socket_addrs()?.map(|a| a.ip().to_canonical()).collect();
+    // IPv4 first: it works everywhere.
     addresses.sort();
     addresses.dedup();
-    // IPv4 first: it works everywhere.
     addresses.truncate(MOST_ADDRESSES);
     Ok(Resolved { addresses, by_hosts_file: false })
 }

@@ -142,10 +142,7 @@ async fn allowed(channel: &Arc<Channel>, deed: &Deed, messages: &VecDeque<Vec<u8
     let known = deed.outbound.as_deref().cloned().unwrap_or_default();
     let mut facts = known.facts.clone();
     facts["budget"] = json!(super::level(way, &channel.target.host, spent.level));
-    facts["passages"] = json!(leaving.passages.len());
-    facts["read_from"] = json!(leaving.passages);
-    facts["registered"] = json!(leaving.registered.len());
-    facts["unread"] = json!(leaving.unread);
+    leaving.add_to(&mut facts);
     let held = super::body::Held::of(newest);
     let outbound = Outbound {
         facts,

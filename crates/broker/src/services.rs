@@ -1,6 +1,7 @@
 //! Allow-lists by service, as data: `packs/services.toml`, and the person's own `services.toml`.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use chaperone_egress::Rule;
 use serde::Deserialize;
@@ -33,6 +34,8 @@ struct Services {
 /// # Errors
 /// `bad_services` with file and line.
 pub fn all(config: &Path) -> Result<Vec<Service>, Failure> {
+    // What ships does not change while the program runs, and every session asks for it.
+    static PARSED: LazyLock<Result<Vec<Service>, String>> = LazyLock::new(|| read(SHIPPED));
     let own = config.join("services.toml");
     let wrong = |e: &dyn std::fmt::Display| Failure::new("bad_services", format!("{}: {e}", own.display()));
     let mut services = match std::fs::metadata(&own) {
@@ -41,10 +44,10 @@ pub fn all(config: &Path) -> Result<Vec<Service>, Failure> {
         Ok(meta) if meta.len() > MOST => return Err(wrong(&format!("larger than {MOST} bytes"))),
         Ok(_) => read(&std::fs::read_to_string(&own).map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?,
     };
-    let shipped = read(SHIPPED).map_err(|e| Failure::new("bad_services", format!("services.toml: {e}")))?;
-    services.extend(
-        shipped.into_iter().filter(|s| !services.iter().any(|own| own.name == s.name)).collect::<Vec<_>>(),
-    );
+    let shipped = PARSED.as_ref().map_err(|e| Failure::new("bad_services", format!("services.toml: {e}")))?;
+    let new: Vec<_> =
+        shipped.iter().filter(|s| !services.iter().any(|own| own.name == s.name)).cloned().collect();
+    services.extend(new);
     Ok(services)
 }
 

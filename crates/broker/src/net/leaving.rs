@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chaperone_inspect::Finding;
 use chaperone_inspect::outgoing::{
@@ -63,7 +63,9 @@ const PLAIN: &[&str] = &["host", "content-length", "accept-encoding", "connectio
 
 /// What a session must not give away.
 pub(super) struct Secrets {
-    known: RwLock<KnownHere>,
+    key: [u8; 32],
+    /// Made when the first look needs it: most sessions send nothing.
+    known: OnceLock<Arc<RwLock<KnownHere>>>,
     waiting: Mutex<Waiting>,
 }
 
@@ -97,18 +99,23 @@ impl Secrets {
     pub fn new() -> Result<Self, Failure> {
         let mut key = [0u8; 32];
         getrandom::fill(&mut key).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
-        let known = KnownHere {
-            read: Fingerprints::new(&key),
-            registered: KeyedSecrets::new(&key),
-            sources: Vec::new(),
-            own: HashSet::new(),
-        };
-        Ok(Self { known: RwLock::new(known), waiting: Mutex::default() })
+        Ok(Self { key, known: OnceLock::new(), waiting: Mutex::default() })
+    }
+
+    fn known(&self) -> &Arc<RwLock<KnownHere>> {
+        self.known.get_or_init(|| {
+            Arc::new(RwLock::new(KnownHere {
+                read: Fingerprints::new(&self.key),
+                registered: KeyedSecrets::new(&self.key),
+                sources: Vec::new(),
+                own: HashSet::new(),
+            }))
+        })
     }
 
     /// A value that must not stand anywhere but in a credential's place.
     pub fn register(&self, value: &str) {
-        let mut known = self.known.write();
+        let mut known = self.known().write();
         let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
         known.sources.push("a key that the profile passes to the agent".to_owned());
         // Shorter ones would be found everywhere by chance, longer ones are no keys.
@@ -127,10 +134,18 @@ impl Secrets {
         if waiting.bytes > WAITING {
             let files = std::mem::take(&mut waiting.files);
             waiting.bytes = 0;
-            // Whoever looks meanwhile waits for what is being taken in.
-            let mut known = self.known.write();
-            drop(waiting);
-            take_in(&mut known, files);
+            let (begun, has_begun) = std::sync::mpsc::sync_channel(0);
+            let (known, taken) = (Arc::clone(self.known()), files.clone());
+            let work = move || {
+                let mut known = known.write();
+                begun.send(()).ok();
+                take_in(&mut known, taken);
+            };
+            // The agent's reading does not wait for it; whoever looks, or remembers as much again, waits for the lock.
+            match std::thread::Builder::new().name("remember".into()).spawn(work) {
+                Ok(_) => drop(has_begun.recv()),
+                Err(_) => take_in(&mut self.known().write(), files),
+            }
         }
     }
 
@@ -139,7 +154,7 @@ impl Secrets {
         let files = std::mem::take(&mut waiting.files);
         waiting.bytes = 0;
         if !files.is_empty() {
-            let mut known = self.known.write();
+            let mut known = self.known().write();
             drop(waiting);
             take_in(&mut known, files);
         }
@@ -217,7 +232,7 @@ impl Pieces {
         trickle.found = found;
         if is_more && leaving.passages.is_empty() && leaving.registered.is_empty() {
             let secret: Vec<Finding> = secret.cloned().collect();
-            let seen = told(&secrets.known.read(), host, seen);
+            let seen = told(&secrets.known().read(), host, seen);
             leaving.findings.extend(secret);
             leaving.passages.extend(seen.passages);
             leaving.registered.extend(seen.registered);
@@ -311,7 +326,7 @@ pub(super) fn request(
     body: &Held,
 ) -> std::io::Result<Leaving> {
     secrets.settle();
-    let known = secrets.known.read();
+    let known = secrets.known().read();
     let content_type = head.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let whole = if body.len <= WHOLE as u64 { body.read()? } else { Vec::new() };
     let mut parts = vec![Part { place: Place::Url, bytes: head.target.as_bytes(), content_type: None }];
@@ -342,12 +357,12 @@ pub(super) fn request(
 /// Look at messages of one conversation, the newest last; values that are cut into several are found too.
 pub(super) fn messages(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Leaving {
     let seen = look_at(outgoing, secrets, messages);
-    told(&secrets.known.read(), "", seen)
+    told(&secrets.known().read(), "", seen)
 }
 
 fn look_at(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Seen {
     secrets.settle();
-    let known = secrets.known.read();
+    let known = secrets.known().read();
     let parts: Vec<Part<'_>> =
         messages.iter().map(|bytes| Part { place: Place::Message, bytes, content_type: None }).collect();
     outgoing.look(&parts, &of(&known))

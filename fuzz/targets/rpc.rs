@@ -6,8 +6,8 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-use chaperone_broker::mcp::tools;
-use chaperone_broker::wire::{self, Reply, Request};
+use chaperone_mcp::tools;
+use chaperone_protocol::{Reply, Request, frame};
 use libfuzzer_sys::fuzz_target;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData, JsonObject};
 use rmcp::service::{RequestContext, RoleServer, ServiceExt};
@@ -34,13 +34,13 @@ fn frames<T: Serialize + DeserializeOwned>(stream: &[u8]) {
     let (mut a, b) = UnixStream::pair().expect("a pair of sockets");
     a.write_all(stream).expect("it fits");
     a.shutdown(Shutdown::Write).expect("half of it is closed");
-    while let Ok(Some((message, fds))) = wire::receive::<T>(&b) {
+    while let Ok(Some((message, fds))) = frame::receive::<T>(&b) {
         assert!(fds.is_empty(), "nobody sent a descriptor");
         let (c, d) = UnixStream::pair().expect("a pair of sockets");
         let once = serde_json::to_value(&message).expect("a message is JSON");
         if once.to_string().len() < MAX_STREAM {
-            wire::send(&c, &message, &[]).expect("what was received can be sent");
-            let (again, _) = wire::receive::<T>(&d).expect("it can be read again").expect("it is there");
+            frame::send(&c, &message, &[]).expect("what was received can be sent");
+            let (again, _) = frame::receive::<T>(&d).expect("it can be read again").expect("it is there");
             assert_eq!(once, serde_json::to_value(&again).expect("a message is JSON"));
         }
     }

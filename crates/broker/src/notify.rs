@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::bus::Bus;
+use chaperone_pipeline::events::Bus;
 
 /// At most one of a kind in so much time: an agent must not flood a person's screen.
 const PACE: Duration = Duration::from_secs(3);

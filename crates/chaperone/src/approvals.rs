@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use chaperone_broker::profile;
-use chaperone_broker::wire::{Reply, Request, Scope};
+use chaperone_config::profile;
+use chaperone_protocol::{Reply, Request, Scope};
 
 use crate::cli::{Approvals, Approve, Deny};
 use crate::connect::Broker;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use chaperone_audit::{Filter, Leaf, Reader, VerifyOptions, verify};
-use chaperone_broker::dirs::Dirs;
-use chaperone_broker::wire::Request;
+use chaperone_config::dirs::Dirs;
+use chaperone_protocol::Request;
 use chaperone_vault::VaultClient;
 use serde_json::json;
 
@@ -86,7 +86,7 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
     let (vkey, last) = trusted(dirs).map_err(cannot)?;
     let options = VerifyOptions {
         earlier: earlier.as_deref(),
-        now_ms: chaperone_broker::clock::unix_ms(),
+        now_ms: chaperone_pipeline::clock::unix_ms(),
         fresh_within_ms: None,
         trusted_last: last,
     };
@@ -162,7 +162,7 @@ fn print(leaf: &Leaf, as_json: bool) {
         phase.as_str().unwrap_or_default(),
         e.action,
         e.effect,
-        chaperone_broker::approvals::for_display(&e.resource, 200),
+        chaperone_protocol::for_display(&e.resource, 200),
         e.reasons.join(",")
     );
 }

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
-use chaperone_broker::wire::Request;
 use chaperone_capability::{Holder, HolderKey, Narrowing, SigningKey};
+use chaperone_protocol::Request;
 use serde_json::{Value, json};
 
 use crate::cli::Capability;
@@ -59,8 +59,8 @@ fn attenuate(token: &Path, claims: &Path, key: &Path) -> Result<String, Report> 
         *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
     }
     let holder = HolderKey::new(SigningKey::from_bytes(&bytes));
-    let jti = chaperone_broker::grants::random_id()?;
-    let now = u64::try_from(chaperone_broker::clock::unix()).unwrap_or(0);
+    let jti = chaperone_pipeline::authority::random_id()?;
+    let now = u64::try_from(chaperone_pipeline::clock::unix()).unwrap_or(0);
     let made = chaperone_capability::attenuate(
         read(token)?.trim(),
         &narrowing,

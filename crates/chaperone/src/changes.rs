@@ -1,6 +1,6 @@
 //! `changes`, `commit`, `discard`, `undo`.
 
-use chaperone_broker::wire::Request;
+use chaperone_protocol::Request;
 use serde_json::Value;
 
 use crate::cli::{Changes, Commit, Paths, Undo};

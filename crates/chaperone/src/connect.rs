@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use chaperone_broker::dirs::Dirs;
-use chaperone_broker::wire::{self, Failure, Reply, Request};
+use chaperone_config::dirs::Dirs;
+use chaperone_protocol::{Failure, Reply, Request, frame};
 use serde_json::Value;
 
 use crate::report::Report;
@@ -89,7 +89,7 @@ impl Broker {
     /// # Errors
     /// A broken connection.
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Report> {
-        wire::send(&self.stream, request, fds)
+        frame::send(&self.stream, request, fds)
             .map_err(|e| Report::new(format!("the broker cannot be reached: {e}")))
     }
 
@@ -98,7 +98,7 @@ impl Broker {
     /// # Errors
     /// A broken connection.
     pub fn next(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Report> {
-        wire::receive(&self.stream).map_err(|e| Report::new(format!("the broker's answer: {e}")))
+        frame::receive(&self.stream).map_err(|e| Report::new(format!("the broker's answer: {e}")))
     }
 
     /// The socket itself, for conversations in another protocol.

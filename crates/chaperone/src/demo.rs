@@ -66,7 +66,7 @@ pub fn demo(args: &Demo) -> Result<u8, Report> {
     let verified =
         crate::dispatch(Cli::try_parse_from(["chaperone", "audit", "verify"]).map_err(Report::of)?.command)?;
 
-    let dirs = chaperone_broker::dirs::Dirs::from_environment().map_err(Report::of)?;
+    let dirs = chaperone_config::dirs::Dirs::from_environment().map_err(Report::of)?;
     println!("\nThe folder:    {}", folder.display());
     println!("The audit log: {}", dirs.audit().display());
     println!(

@@ -1,7 +1,7 @@
 //! `doctor`: what this machine can enforce, tried for real.
 
-use chaperone_broker::dirs::Dirs;
 use chaperone_cell::{Layer, LayerState, probe};
+use chaperone_config::dirs::Dirs;
 use serde_json::json;
 
 use crate::report::Report;

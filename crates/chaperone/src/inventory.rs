@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use chaperone_broker::dirs::Dirs;
-use chaperone_broker::profile::{Mode, Profile};
+use chaperone_config::dirs::Dirs;
+use chaperone_config::profile::Profile;
+use chaperone_protocol::session::Mode;
 use serde_json::{Value, json};
 
 use crate::cli::Inventory;
@@ -144,7 +145,7 @@ fn servers(text: &str) -> Vec<String> {
     ["mcpServers", "mcp_servers", "servers"]
         .iter()
         .filter_map(|key| parsed.get(key)?.as_object())
-        .flat_map(|m| m.keys().map(|k| chaperone_broker::approvals::for_display(k, 60)))
+        .flat_map(|m| m.keys().map(|k| chaperone_protocol::for_display(k, 60)))
         .collect()
 }
 

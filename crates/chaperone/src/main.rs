@@ -72,7 +72,7 @@ fn dispatch(command: Command) -> Result<u8, Report> {
             Ok(0)
         }
         Command::BrokerProcess => {
-            chaperone_broker::server::main(connect::tell_starter).map_err(Report::of).map(|()| 0)
+            chaperone_broker::start::main(connect::tell_starter).map_err(Report::of).map(|()| 0)
         }
         Command::VaultProcess { folder } => vault::process(&folder),
         Command::WorkerProcess => inspect::worker_process(),

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use chaperone_broker::dirs::Dirs;
-use chaperone_broker::policy_files;
-use chaperone_broker::wire::Request;
+use chaperone_config::dirs::Dirs;
+use chaperone_config::policy_files;
 use chaperone_policy::{Engine, Kind, Problem, Source};
+use chaperone_protocol::Request;
 use serde_json::{Value, json};
 
 use crate::cli::Policy;

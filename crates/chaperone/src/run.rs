@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use chaperone_broker::profile;
-use chaperone_broker::wire::{AskMode, OpenSession, Opened, PlanMountKind, Reply, Request, Scope};
 use chaperone_cell::terminal::{Filter, Raw, Stopped, relay};
 use chaperone_cell::{
     BrokerEnds, Cache, Exit, HOME, Kind, Launched, Limits, Mount, Network, NetworkEnds, Plan, SetupError,
     Terminal, can_capture, default_decoys, launch, proxy_environment, trust,
 };
+use chaperone_config::profile;
+use chaperone_protocol::{AskMode, NetworkKind, OpenSession, Opened, PlanMountKind, Reply, Request, Scope};
 use serde_json::{Value, json};
 
 use crate::cli::{Ask, Mcp, Run};
@@ -178,10 +178,18 @@ fn hand_over(broker: &Broker, opened: &Opened, cell: &Launched, ends: BrokerEnds
     let attach = Request::Attach {
         session: opened.session.clone(),
         init_pid: u32::try_from(cell.init_pid).map_err(Report::of)?,
-        network: ends.network.as_ref().map(NetworkEnds::kind),
+        network: ends.network.as_ref().map(|n| to_wire(n.kind())),
         enforced: json!(cell.enforced),
     };
     broker.ask_with(&attach, &fds).map(|_| ())
+}
+
+fn to_wire(kind: chaperone_cell::NetworkKind) -> NetworkKind {
+    match kind {
+        chaperone_cell::NetworkKind::Captured => NetworkKind::Captured,
+        chaperone_cell::NetworkKind::CapturedV4 => NetworkKind::CapturedV4,
+        chaperone_cell::NetworkKind::Proxied => NetworkKind::Proxied,
+    }
 }
 
 fn plan(opened: &Opened, args: &Run, installed: Vec<PathBuf>, terminal: Terminal) -> Result<Plan, Report> {

@@ -1,6 +1,6 @@
 //! `sessions`, `stop`, `resume`, `why`.
 
-use chaperone_broker::wire::Request;
+use chaperone_protocol::Request;
 use serde_json::Value;
 
 use crate::cli::{One, Sessions, Stop, Why};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chaperone_broker::wire::Request;
+use chaperone_protocol::Request;
 
 use crate::approvals::read_pin;
 use crate::cli::Vault;

@@ -1,0 +1,150 @@
+//! The user's commands: one connection each, on a socket that only the user's uid reaches.
+
+mod approvals;
+mod audit;
+mod capability;
+mod changes;
+mod sessions;
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_protocol::{Failure, Reply, Request, frame};
+use serde_json::{Value, json};
+
+use crate::policy_reload;
+use crate::session::end;
+use crate::session::live::LiveSession;
+use crate::start::Broker;
+
+/// How often a watcher that hears nothing is looked at.
+const WATCH_TICK: Duration = Duration::from_millis(500);
+
+/// One command's connection.
+pub struct Connection {
+    broker: Arc<Broker>,
+    /// The session whose cell this connection launched: it ends with the connection.
+    attached: Option<Arc<LiveSession>>,
+}
+
+impl Connection {
+    #[must_use]
+    pub fn new(broker: Arc<Broker>) -> Self {
+        Self { broker, attached: None }
+    }
+
+    /// Answer requests until the peer hangs up.
+    pub fn serve(mut self, stream: &UnixStream) {
+        while let Ok(Some((request, fds))) = frame::receive::<Request>(stream) {
+            let reply = match request {
+                Request::Watch { session, routine } => {
+                    self.watch(stream, session, routine);
+                    break;
+                }
+                Request::Mcp { session } => {
+                    if let (Ok(live), Ok(stream)) = (self.broker.find(&session), stream.try_clone()) {
+                        chaperone_mcp::serve(&live.tools, stream);
+                    }
+                    break;
+                }
+                other => self.answer(other, fds),
+            };
+            let reply = reply.map_or_else(Reply::Error, Reply::Ok);
+            if frame::send(stream, &reply, &[]).is_err() {
+                break;
+            }
+        }
+        if let Some(live) = &self.attached
+            && !live.has_ended()
+        {
+            end::stop(live);
+            end::finish(&self.broker, live);
+        }
+    }
+
+    fn answer(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<Value, Failure> {
+        let broker = &self.broker;
+        match request {
+            Request::Ping => Ok(json!({})),
+            Request::Status => audit::status(broker),
+            Request::Reload => Ok(json!({ "revision": policy_reload::reload(broker)? })),
+            Request::OpenSession(asked) => {
+                let opened = crate::session::open::open(broker, &asked)?;
+                self.attached = broker.sessions.read().get(&opened.session).cloned();
+                Ok(json!(opened))
+            }
+            Request::Attach { session, init_pid, network, enforced } => {
+                sessions::attach(broker, &session, (init_pid, network), &enforced, fds)
+            }
+            Request::AttachOutside { session } => sessions::attach_outside(broker, &session),
+            Request::Ended { session, cause, code } => sessions::ended(broker, &session, cause, code),
+            Request::Abandon { session, reason } => sessions::abandon(broker, &session, &reason),
+            Request::Sessions { all } => Ok(broker.list(all)),
+            Request::Stop { session } => sessions::stop(broker, session.as_deref()),
+            Request::Resume { session } => sessions::resume(broker, &session),
+            Request::Why { session } => sessions::why(broker, session.as_deref()),
+            Request::Changes { session, diff } => changes::changes(broker, &session, diff),
+            Request::Commit { session, paths, choice } => {
+                changes::commit(broker, &session, &paths, choice.as_deref())
+            }
+            Request::Discard { session, paths } => changes::discard(broker, &session, &paths),
+            Request::Undo { session, commit, paths, force } => {
+                changes::undo(broker, &session, commit, &paths, force)
+            }
+            Request::Approvals => Ok(json!(broker.pipeline.approvals.pending())),
+            Request::Approve { id, scope, redact, pin } => {
+                approvals::approve(broker, &id, scope, redact, pin.as_deref())
+            }
+            Request::Deny { id, why } => approvals::deny(broker, &id, why),
+            Request::PinSet { pin, old } => approvals::set_pin(broker, &pin, old.as_deref()),
+            Request::CapabilityShow { session } => capability::show(broker, &session),
+            Request::CapabilityMint { claims } => capability::mint(broker, &claims),
+            Request::CapabilityRevoke { jti } => capability::revoke(broker, &jti),
+            Request::AuditCheckpoint => audit::checkpoint(broker),
+            Request::AuditShow { seq } => audit::show(broker, seq),
+            Request::Watch { .. } | Request::Mcp { .. } => Err(Failure::new("bad_request", "not here")),
+        }
+    }
+
+    /// Stream events until the peer is gone.
+    fn watch(&self, stream: &UnixStream, session: Option<String>, routine: bool) {
+        let events = self.broker.bus.watch(session, routine);
+        if frame::send(stream, &Reply::Event(json!({ "kind": "watching" })), &[]).is_err() {
+            return;
+        }
+        loop {
+            match events.recv_timeout(WATCH_TICK) {
+                Ok(event) => {
+                    if frame::send(stream, &Reply::Event(event), &[]).is_err() {
+                        return;
+                    }
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    if has_hung_up(stream) {
+                        return;
+                    }
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
+/// Whether the peer is the user that the broker runs as.
+#[must_use]
+pub fn is_ours(stream: &UnixStream) -> bool {
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|c| c.uid == rustix::process::geteuid())
+}
+
+fn has_hung_up(stream: &UnixStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut wait = [PollFd::new(stream, PollFlags::RDHUP)];
+    match poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        Ok(_) => {
+            wait.iter().any(|w| w.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR))
+        }
+        Err(_) => true,
+    }
+}

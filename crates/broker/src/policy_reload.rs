@@ -1,0 +1,92 @@
+//! The person's policy files: read at start, and again whenever they change.
+
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use chaperone_config::policy_files::sources;
+use chaperone_policy::Engine;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use serde_json::json;
+
+use crate::start::Broker;
+use chaperone_protocol::Failure;
+
+/// An editor that saves touches a folder several times: the set is read when it was quiet for this long.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Read all policies anew and put them in force, whole, after that was recorded. A set that does not load changes
+/// nothing.
+///
+/// # Errors
+/// `policy_unreadable`, `policy_error` with every problem, `audit_unavailable`.
+pub fn reload(broker: &Broker) -> Result<String, Failure> {
+    let pipeline = &broker.pipeline;
+    let engine = Engine::load(sources(&broker.dirs)?).map_err(|problems| {
+        let all = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        Failure::new("policy_error", format!("the policies stay as they were:\n{all}"))
+    })?;
+    let revision = engine.revision().to_owned();
+    if revision == pipeline.policy.current().revision() {
+        return Ok(revision);
+    }
+    pipeline.records.policy_changes(&revision)?;
+    pipeline.policy.replace(engine);
+    pipeline.records.set_policy(&revision);
+    broker.bus.tell("", false, &json!({ "kind": "policy", "revision": revision }));
+    Ok(revision)
+}
+
+/// Watch the folder for as long as the broker is there.
+///
+/// # Errors
+/// When the folder cannot be watched.
+pub fn watch(broker: &Arc<Broker>) -> Result<(), Failure> {
+    let folder = broker.dirs.config.join("policies");
+    let wrong = |e: std::io::Error| Failure::new("policy_unreadable", format!("{}: {e}", folder.display()));
+    let watcher = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
+        .map_err(|e| wrong(e.into()))?;
+    let changes = inotify::WatchFlags::CLOSE_WRITE
+        | inotify::WatchFlags::MOVED_TO
+        | inotify::WatchFlags::MOVED_FROM
+        | inotify::WatchFlags::DELETE;
+    inotify::add_watch(&watcher, &folder, changes).map_err(|e| wrong(e.into()))?;
+    let broker = Arc::downgrade(broker);
+    std::thread::Builder::new()
+        .name("policy-files".into())
+        .spawn(move || follow(&watcher, &broker))
+        .map_err(wrong)?;
+    Ok(())
+}
+
+fn follow(watcher: &OwnedFd, broker: &Weak<Broker>) {
+    while readable(watcher, None) {
+        drain(watcher);
+        while readable(watcher, Some(QUIET)) {
+            drain(watcher);
+        }
+        let Some(broker) = broker.upgrade() else { return };
+        if let Err(failure) = reload(&broker) {
+            broker.bus.tell("", false, &json!({ "kind": "policy_problem", "problem": failure.message }));
+        }
+    }
+}
+
+fn readable(watcher: &OwnedFd, within: Option<Duration>) -> bool {
+    let within = within.and_then(|d| Timespec::try_from(d).ok());
+    loop {
+        match poll(&mut [PollFd::new(watcher, PollFlags::IN)], within.as_ref()) {
+            Ok(n) => return n > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+fn drain(watcher: &OwnedFd) {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+    let mut events = inotify::Reader::new(watcher, &mut buffer);
+    while events.next().is_ok() {}
+}

@@ -1,0 +1,68 @@
+//! The sessions that there are, by their names.
+
+use std::sync::Arc;
+
+use chaperone_protocol::Failure;
+use chaperone_protocol::session::State;
+use serde_json::{Value, json};
+
+use crate::session::live::LiveSession;
+use crate::session::restore::restore;
+use crate::start::Broker;
+
+impl Broker {
+    /// A session by its id, an unambiguous beginning of it, or its agent's name; ended ones are read back.
+    ///
+    /// # Errors
+    /// `no_such_session`.
+    pub fn find(&self, id: &str) -> Result<Arc<LiveSession>, Failure> {
+        let none = || {
+            Failure::new("no_such_session", format!("no session matches {id:?}"))
+                .advise("list them with: chaperone sessions --all")
+        };
+        if id.is_empty() {
+            return Err(none());
+        }
+        if let Some(session) = self.sessions.read().get(id) {
+            return Ok(Arc::clone(session));
+        }
+        self.read_back();
+        let sessions = self.sessions.read();
+        let mut matching = sessions.values().filter(|s| s.session.id.starts_with(id) || s.session.name == id);
+        match (matching.next(), matching.next()) {
+            (Some(one), None) => Ok(Arc::clone(one)),
+            _ => Err(none()),
+        }
+    }
+
+    /// Sessions of an earlier broker; what cannot be read back is left where it is.
+    fn read_back(&self) {
+        for entry in std::fs::read_dir(self.dirs.staging()).into_iter().flatten().flatten() {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            if !self.sessions.read().contains_key(&id)
+                && let Ok(session) = restore(&self.pipeline, &entry.path())
+            {
+                self.sessions.write().entry(id).or_insert_with(|| Arc::new(session));
+            }
+        }
+    }
+
+    /// Sessions as `sessions --json` prints them.
+    pub(crate) fn list(&self, all: bool) -> Value {
+        if all {
+            self.read_back();
+        }
+        let mut records: Vec<_> = self.sessions.read().values().map(|s| s.record()).collect();
+        records.retain(|r| all || r.state != State::Ended);
+        records.sort_by(|a, b| a.started.cmp(&b.started));
+        let sessions: Vec<Value> = records
+            .iter()
+            .map(|r| {
+                let state = if r.state == State::Starting { State::Running } else { r.state };
+                json!({ "id": r.id, "name": r.name, "profile": r.profile, "backend": r.backend, "state": state,
+                        "init_pid": r.init_pid, "exit": r.exit, "cause": r.cause, "workspace": r.workspace, "started": r.started })
+            })
+            .collect();
+        json!({ "broker": { "pid": std::process::id() }, "vault": { "pid": self.pipeline.vault.client().pid() }, "sessions": sessions })
+    }
+}

@@ -1,0 +1,94 @@
+//! The end of a session's cell, and its pauses.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use chaperone_audit::Durability;
+use chaperone_protocol::Failure;
+use chaperone_protocol::session::State;
+use chaperone_workspace::{commit, tool_caches};
+use serde_json::json;
+
+use super::control::{self, InitOrder};
+use super::live::LiveSession;
+use super::restore::save;
+use crate::start::Broker;
+
+/// How long what only the cell needed waits for its last process.
+const CLEAR_LIMIT_S: i64 = 10;
+
+/// The cell is gone: close what is open, and write the session's record.
+pub fn finish(broker: &Arc<Broker>, live: &Arc<LiveSession>) {
+    let session = &live.session;
+    {
+        let mut state = session.state.write();
+        if *state == State::Ended {
+            return;
+        }
+        *state = State::Ended;
+    }
+    broker.pipeline.approvals.withdraw_session(&session.id);
+    let (cause, code) = live.ending.lock().get_or_insert(("broker".to_owned(), 137)).clone();
+    live.mounts.close();
+    live.exit.close();
+    *live.cell.control.lock() = None;
+    if let Some(channel) = live.cell.channel.lock().take() {
+        // Whoever waits for conversations on it stops.
+        rustix::net::shutdown(&channel, rustix::net::Shutdown::Both).ok();
+    }
+    clear_away(live);
+    let payload = json!({ "cause": cause, "code": code });
+    let records = &broker.pipeline.records;
+    // The session is over whether or not this can be written; a broken log denies whatever comes next.
+    records.event(session, "end", &session.id, &payload, Durability::Synced).ok();
+    save(live).ok();
+    records.tell(session, || json!({ "kind": "ended", "cause": cause, "code": code }));
+}
+
+/// Remove what only the cell needed, once its last process is gone; nobody waits for it.
+fn clear_away(live: &Arc<LiveSession>) {
+    let Some(Ok(pidfd)) = live.cell.init_pidfd.lock().as_ref().map(OwnedFd::try_clone) else { return };
+    let live = Arc::clone(live);
+    let clear = move || {
+        let limit = rustix::event::Timespec { tv_sec: CLEAR_LIMIT_S, tv_nsec: 0 };
+        // Whether it ended or hangs: what is in use is not removed.
+        rustix::event::poll(
+            &mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)],
+            Some(&limit),
+        )
+        .ok();
+        chaperone_cell::remove_groups(&live.cell.groups.lock());
+        tool_caches::discard(&live.session);
+        // What cannot be taken over now is when somebody asks for it.
+        commit::bring_up_to_date(&live.mounts, live.is_over()).ok();
+    };
+    // Without a thread they stay where they are, which harms nothing.
+    std::thread::Builder::new().name("cell-end".into()).spawn(clear).ok();
+}
+
+/// End a session's cell and everything in it.
+pub fn stop(live: &LiveSession) {
+    if let Some(pidfd) = live.cell.init_pidfd.lock().as_ref() {
+        // It may have ended by itself already.
+        rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL).ok();
+    }
+    live.ending.lock().get_or_insert(("signal".to_owned(), 137));
+}
+
+/// Let a suspended session go on.
+///
+/// # Errors
+/// `not_suspended`, or when the resumption cannot be recorded.
+pub fn resume(broker: &Broker, live: &LiveSession) -> Result<(), Failure> {
+    let session = &live.session;
+    if *session.state.read() != State::Suspended {
+        return Err(Failure::new("not_suspended", format!("session {} is not suspended", session.id)));
+    }
+    broker.pipeline.records.event(session, "resume", &session.id, &json!({}), Durability::Synced)?;
+    session.refusals.lock().clear();
+    *session.state.write() = State::Running;
+    if let Some(control) = live.cell.control.lock().clone() {
+        control::order(&control, &InitOrder::Resume)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! A session from its opening to its end, and what is left of it afterwards.
+
+pub mod attach;
+mod control;
+pub mod end;
+pub mod live;
+pub mod open;
+pub mod restore;

@@ -1,0 +1,171 @@
+//! The opening of a session: everything that is decided before there is a cell.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_config::{Profile, network_rules};
+use chaperone_gateway::Exit;
+use chaperone_pipeline::session::{Session, SessionPlan};
+use chaperone_pipeline::{authority, clock};
+use chaperone_protocol::session::{Mode, State};
+use chaperone_protocol::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, for_display};
+use chaperone_workspace::mount::{LiveMount, Mounts};
+use chaperone_workspace::{directories, masking, tool_caches};
+
+use super::live::LiveSession;
+use super::restore::save;
+use crate::start::Broker;
+
+/// Sessions that run at once. Protects descriptors and threads.
+const MAX_SESSIONS: usize = 64;
+
+/// Decide everything about a session before there is a cell.
+///
+/// # Errors
+/// The reason it may not run.
+pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
+    let profile =
+        Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
+            .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
+    let backend = asked.backend.as_deref().unwrap_or(&profile.backend);
+    if !matches!(backend, "native" | "strongest") {
+        return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
+            .advise("use --backend native"));
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
+    let workspace = directories::resolve(&asked.workspace, home.as_deref(), &ours)?;
+    let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
+    if running >= MAX_SESSIONS {
+        return Err(Failure::new("too_many_sessions", format!("{MAX_SESSIONS} sessions run already")));
+    }
+    let id = authority::random_id()?.get(..12).unwrap_or_default().to_owned();
+    let dir = broker.dirs.staging().join(&id);
+    chaperone_config::dirs::private_dir(&dir)
+        .map_err(|e| Failure::new("state_unavailable", e.to_string()))?;
+    let mut mounts = directories::mounts(&profile, &workspace, &dir)?;
+    let mut surveys = Vec::new();
+    let mut notices = Vec::new();
+    for mount in &mut mounts {
+        mount.prepare()?;
+        surveys.push(if asked.in_cell { mount.make_layers(&mut notices)? } else { None });
+    }
+    let rules =
+        network_rules::rules(&profile, &asked.allow_hosts, &asked.allow_services, &broker.dirs.config)?;
+    let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
+    let exit = Exit::new(&id, rules, &asked.publish, upload, profile.limits.requests_per_minute)?;
+    exit.register_documents(&broker.dirs.config.join("registered"));
+    let session = Session::new(SessionPlan {
+        id: id.clone(),
+        name: asked.name.clone().unwrap_or_else(|| program_name(&asked.command)),
+        profile,
+        workspace,
+        command: asked.command.clone(),
+        interactive: asked.interactive,
+        ask: asked.ask,
+        ask_timeout: Duration::from_secs(asked.ask_timeout_s.clamp(1, 24 * 3600)),
+        started: clock::rfc3339(),
+        dir,
+        mounts: mounts.iter().map(LiveMount::record).collect(),
+        state: State::Starting,
+        init_pid: None,
+    });
+    let live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
+    let session = &live.session;
+    save(&live)?;
+    let in_use = broker.sessions.read().values().any(|s| {
+        !s.has_ended()
+            && s.session.workspace == session.workspace
+            && s.session.profile.name == session.profile.name
+    });
+    let caches = tool_caches::plan(session, &broker.dirs.state.join("caches"), in_use)?;
+    let mut opened = plan(&live, asked, caches)?;
+    for ((mount, survey), planned) in live.mounts.list().iter().zip(&surveys).zip(&mut opened.mounts) {
+        if let (Some(survey), PlanMountKind::Staged { masked, .. }) = (survey, &mut planned.kind) {
+            *masked = masking::masked(&broker.pipeline, session, mount, survey)?;
+            if !masked.is_empty() {
+                notices.push(told_masked(session, masked));
+            }
+        }
+    }
+    opened.notices = notices;
+    broker.sessions.write().insert(id, Arc::new(live));
+    Ok(opened)
+}
+
+fn told_masked(session: &Session, masked: &[String]) -> String {
+    let named: Vec<String> = masked.iter().take(3).map(|p| for_display(p, 60)).collect();
+    let more = if masked.len() > named.len() { ", …" } else { "" };
+    let files =
+        if masked.len() == 1 { "1 file is".to_owned() } else { format!("{} files are", masked.len()) };
+    format!("{files} masked ({}{more}): chaperone why {}", named.join(", "), session.id)
+}
+
+fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Result<Opened, Failure> {
+    let session = &live.session;
+    let limits = &session.profile.limits;
+    let wrong = |m: String| Failure::new("bad_profile", m);
+    let mut environment: BTreeMap<String, String> = asked
+        .environment
+        .iter()
+        .filter(|(k, _)| session.profile.environment.pass.contains(k))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    environment.extend(session.profile.environment.set.clone());
+    for value in environment.iter().filter(|(name, _)| is_key(name)).map(|(_, value)| value) {
+        live.exit.register(value);
+    }
+    let mounts = live
+        .mounts
+        .list()
+        .iter()
+        .map(|m| PlanMount {
+            at: m.at.clone(),
+            kind: match (&m.overlay, m.mode) {
+                (_, Mode::ReadOnly) => PlanMountKind::ReadOnly { source: m.source.clone() },
+                (Some(overlay), _) => PlanMountKind::Staged {
+                    lower: m.source.clone(),
+                    upper: overlay.upper(),
+                    work: overlay.work(),
+                    masked: Vec::new(),
+                },
+                (None, _) => PlanMountKind::Mediated,
+            },
+        })
+        .collect();
+    Ok(Opened {
+        session: session.id.clone(),
+        mounts,
+        notices: Vec::new(),
+        caches,
+        environment,
+        authority: live.exit.authority().map(<[u8]>::to_vec),
+        loopback: live.exit.loopback(),
+        workdir: if session.mounts.iter().any(|m| m.at == "/workspace") {
+            "/workspace".into()
+        } else {
+            session.mounts.first().map_or_else(|| "/".to_owned(), |m| m.at.clone())
+        },
+        memory: limits.bytes().map_err(wrong)?,
+        processes: limits.processes,
+        cpu_percent: limits.cpu_percent().map_err(wrong)?,
+        seconds: limits.seconds().map_err(wrong)?,
+        debug: session.profile.debug,
+        require_landlock: session.profile.require.landlock,
+        require_cgroup: session.profile.require.cgroup,
+    })
+}
+
+/// Whether a variable holds a credential, by its name.
+fn is_key(name: &str) -> bool {
+    let name = name.to_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSPHRASE", "CREDENTIAL"].iter().any(|part| name.contains(part))
+}
+
+fn program_name(command: &[String]) -> String {
+    let first = command.first().map_or("agent", String::as_str);
+    let name = first.rsplit('/').next().unwrap_or(first);
+    for_display(name, 60)
+}

@@ -1,0 +1,83 @@
+//! What survives the broker: written at start and end of a session, and read back by the next broker.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_config::Profile;
+use chaperone_gateway::Exit;
+use chaperone_pipeline::session::SessionPlan;
+use chaperone_pipeline::{Pipeline, Session};
+use chaperone_protocol::session::{MountRecord, Record, State};
+use chaperone_protocol::{AskMode, Failure};
+use chaperone_workspace::mount::{LiveMount, Mounts};
+use chaperone_workspace::overlay::Overlay;
+
+use super::live::LiveSession;
+
+/// Write what must survive the broker, atomically.
+///
+/// # Errors
+/// `state_unavailable`.
+pub fn save(live: &LiveSession) -> Result<(), Failure> {
+    let dir = &live.session.dir;
+    let failed = |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", dir.display()));
+    let text = serde_json::to_vec_pretty(&live.record()).map_err(|e| failed(e.into()))?;
+    let (new, at) = (dir.join("session.json.new"), dir.join("session.json"));
+    std::fs::write(&new, text).map_err(failed)?;
+    std::fs::rename(new, at).map_err(failed)
+}
+
+/// An ended session, from what was written of it: for its changes, commits and undo.
+///
+/// # Errors
+/// `stage_unavailable` when its directory or stage is gone.
+pub fn restore(pipeline: &Arc<Pipeline>, dir: &Path) -> Result<LiveSession, Failure> {
+    let failed = |e: String| Failure::new("stage_unavailable", format!("{}: {e}", dir.display()));
+    let text = std::fs::read(dir.join("session.json")).map_err(|e| failed(e.to_string()))?;
+    let record: Record = serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))?;
+    let mounts = record.mounts.iter().map(reopened).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
+        .map_err(|e| failed(e.to_string()))?;
+    profile.backend.clone_from(&record.backend);
+    let exit = Exit::new(&record.id, Vec::new(), &[], None, None)?;
+    let session = Session::new(SessionPlan {
+        id: record.id,
+        name: record.name,
+        profile,
+        workspace: record.workspace,
+        command: record.command,
+        interactive: false,
+        ask: AskMode::Deny,
+        ask_timeout: Duration::from_secs(1),
+        started: record.started,
+        dir: dir.to_owned(),
+        mounts: record.mounts,
+        state: State::Ended,
+        init_pid: record.init_pid,
+    });
+    // A session that ran when its broker died was ended by that.
+    let ending = (record.cause.unwrap_or_else(|| "broker".into()), record.exit.unwrap_or(137));
+    Ok(LiveSession::new(pipeline, Arc::new(session), exit, Mounts::new(mounts), Some(ending)))
+}
+
+fn reopened(record: &MountRecord) -> Result<LiveMount, String> {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let root = rustix::fs::open(&record.source, flags, rustix::fs::Mode::empty())
+        .map_err(|e| format!("{}: {e}", record.source.display()))?;
+    let mut mount = LiveMount {
+        at: record.at.clone(),
+        prefix: record.prefix.clone(),
+        source: record.source.clone(),
+        root,
+        mode: record.mode,
+        actions: record.actions.clone(),
+        hide_denied: false,
+        write_back: false,
+        stage_dir: record.stage_dir.clone(),
+        tree: None,
+        overlay: Overlay::left(&record.stage_dir),
+    };
+    mount.prepare().map_err(|e| e.to_string())?;
+    Ok(mount)
+}

@@ -1,0 +1,156 @@
+//! The broker's process: it starts the vault, opens the log, loads the policy, and answers the person's commands.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_audit::{Log, Options};
+use chaperone_config::Dirs;
+use chaperone_inspect::{Detectors, Worker, WorkerPool};
+use chaperone_pipeline::approvals::Approvals;
+use chaperone_pipeline::authority::Ledgers;
+use chaperone_pipeline::events::Bus;
+use chaperone_pipeline::inspection::Inspection;
+use chaperone_pipeline::records::Records;
+use chaperone_pipeline::vault::Vault;
+use chaperone_pipeline::{Pipeline, clock};
+use chaperone_policy::Store;
+use chaperone_protocol::Failure;
+use parking_lot::RwLock;
+use rustix::fs::FlockOperation;
+use serde_json::json;
+
+use crate::control::{self, Connection};
+use crate::policy_reload;
+use crate::session::live::LiveSession;
+
+/// Commands answered at once. Protects threads; beyond it a connection is closed.
+const MAX_CONNECTIONS: usize = 256;
+/// Everything the broker holds. No key is among it.
+#[derive(Debug)]
+pub struct Broker {
+    pub dirs: Dirs,
+    pub pipeline: Arc<Pipeline>,
+    pub bus: Arc<Bus>,
+    pub sessions: RwLock<BTreeMap<String, Arc<LiveSession>>>,
+}
+
+/// Run the broker until it is killed. `ready` tells the starter `ready`, `already`, or what is wrong.
+///
+/// # Errors
+/// Why it cannot start; the starter was told.
+pub fn main(ready: fn(&str) -> std::io::Result<()>) -> Result<(), Failure> {
+    let told = |failure: Failure| {
+        // Without a starter that listens there is nobody to tell.
+        ready(&failure.message).ok();
+        failure
+    };
+    let dirs = Dirs::from_environment().map_err(|e| told(Failure::new("no_home", e.to_string())))?;
+    dirs.prepare().map_err(|e| told(Failure::new("state_unavailable", e.to_string())))?;
+    // Commands that come while another one starts the broker wait until it listens.
+    let starting = lock(&dirs, "starting.lock", FlockOperation::LockExclusive).map_err(told)?;
+    let Some(_lock) = lock(&dirs, "broker.lock", FlockOperation::NonBlockingLockExclusive).map_err(told)?
+    else {
+        ready("already").ok();
+        return Ok(());
+    };
+    let (broker, listener) = start(dirs).map_err(told)?;
+    drop(starting);
+    ready("ready").map_err(|e| Failure::new("no_starter", e.to_string()))?;
+    let open = Arc::new(());
+    for stream in listener.incoming().flatten() {
+        if Arc::strong_count(&open) > MAX_CONNECTIONS || !control::is_ours(&stream) {
+            continue;
+        }
+        let (broker, open) = (Arc::clone(&broker), Arc::clone(&open));
+        let answer = move || {
+            Connection::new(broker).serve(&stream);
+            drop(open);
+        };
+        // A connection that gets no thread is closed; its command says so.
+        std::thread::Builder::new().name("command".into()).spawn(answer).ok();
+    }
+    Ok(())
+}
+
+/// One broker for each installation. `None` when another one has the lock.
+fn lock(dirs: &Dirs, name: &str, how: FlockOperation) -> Result<Option<std::fs::File>, Failure> {
+    let path = dirs.run.join(name);
+    let file = std::fs::File::create(&path)
+        .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
+    match rustix::fs::flock(&file, how) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(Failure::new("state_unavailable", format!("{}: {e}", path.display()))),
+    }
+}
+
+fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
+    chaperone_sys::give_memory_back();
+    chaperone_sys::harden().map_err(|e| Failure::new("no_hardening", e.to_string()))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    raise_descriptors();
+    // An agent that keeps every processor busy must not wait longer for its own files. Where it cannot be asked for,
+    // things are only slower.
+    chaperone_sys::prefer_short_slices().ok();
+    let exe = std::env::current_exe().map_err(|e| Failure::new("no_program", e.to_string()))?;
+    let vault = Arc::new(Vault::start(&exe, &dirs.vault())?);
+    let issuer = vault.issuer()?;
+    let options = Options {
+        now_ms: clock::unix_ms(),
+        checkpoint_records: 4096,
+        checkpoint_every: Duration::from_secs(5),
+    };
+    let keys = Arc::clone(&vault) as Arc<dyn chaperone_audit::Keys>;
+    let log = Log::open(&dirs.audit(), keys, options).map_err(|e| {
+        Failure::new("audit_unavailable", format!("the audit log cannot be opened: {e}"))
+            .advise("look at it with: chaperone audit verify")
+    })?;
+    let bus = Arc::new(Bus::default());
+    let records = Arc::new(Records::new(Arc::new(log), Arc::clone(&vault), Arc::clone(&bus)));
+    let (policy, problems) = Store::new(chaperone_config::policy_files::sources(&dirs)?);
+    for problem in &problems {
+        bus.tell("", false, &json!({ "kind": "policy_problem", "problem": problem.to_string() }));
+    }
+    records.set_policy(policy.current().revision());
+    let detectors = Detectors::builtin().map_err(|e| Failure::new("bad_detectors", e.to_string()))?;
+    let workers = WorkerPool::new(move || {
+        let mut command = Command::new(&exe);
+        command.arg("__worker");
+        Worker::spawn(command)
+    });
+    let inspection = Inspection::new(detectors, workers, Arc::clone(&vault));
+    let ledgers = Ledgers::open(&dirs.state)?;
+    let pipeline = Pipeline {
+        policy,
+        records,
+        approvals: Arc::new(Approvals::default()),
+        inspection,
+        vault,
+        issuer,
+        ledgers,
+    };
+    let path = dirs.socket();
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Failure::new("state_unavailable", format!("{}: {e}", path.display())));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)
+        .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
+    let broker = Arc::new(Broker { dirs, pipeline: Arc::new(pipeline), bus, sessions: RwLock::default() });
+    policy_reload::watch(&broker)?;
+    crate::notify::start(&broker.bus);
+    Ok((broker, listener))
+}
+
+/// Soft limit of descriptors up to the hard one: snapshots, handles and cells need some.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, the bounds on sessions and handles are met earlier.
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).ok();
+}

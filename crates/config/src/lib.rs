@@ -1,0 +1,11 @@
+//! What the user configured: directories, profiles, services, policy files.
+#![forbid(unsafe_code)]
+
+pub mod dirs;
+pub mod network_rules;
+pub mod policy_files;
+pub mod profile;
+pub mod services;
+
+pub use dirs::Dirs;
+pub use profile::Profile;

@@ -1,0 +1,76 @@
+//! The rules of a session's network exit: its profile's, its services' and those of the command line.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use chaperone_egress::{HostPattern, Rule};
+use chaperone_protocol::Failure;
+
+use crate::profile::Profile;
+use crate::services;
+
+/// What may be reached: what the profile names, and what the person named at the start.
+///
+/// # Errors
+/// `bad_host`, `bad_services`, `no_such_service`.
+pub fn rules(
+    profile: &Profile,
+    hosts: &[String],
+    more: &[String],
+    config: &Path,
+) -> Result<Vec<Rule>, Failure> {
+    let mut rules = profile.network.allow.clone();
+    for rule in &mut rules {
+        rule.source.clone_from(&profile.name);
+    }
+    let services = services::all(config)?;
+    for name in profile.network.services.iter().chain(more) {
+        rules.extend(services::rules(&services, name)?);
+    }
+    for host in hosts {
+        let mut rule = Rule::of_text(host).map_err(|e| {
+            Failure::new("bad_host", format!("--allow-host {host}: {e}"))
+                .advise("write it like api.example.com or api.example.com:8443")
+        })?;
+        rule.source = "command_line".to_owned();
+        rules.push(rule);
+    }
+    Ok(with_localhost(rules))
+}
+
+/// `localhost` is an address, whatever a resolver says; and a rule for the address is one for requests that call it so.
+fn with_localhost(rules: Vec<Rule>) -> Vec<Rule> {
+    let name = HostPattern::Name("localhost".to_owned());
+    let addresses = [
+        HostPattern::Network(Ipv4Addr::LOCALHOST.into(), 32),
+        HostPattern::Network(Ipv6Addr::LOCALHOST.into(), 128),
+    ];
+    let mut all = Vec::new();
+    for rule in rules {
+        if *rule.host() == name {
+            all.extend(addresses.iter().map(|address| rule.for_host(address.clone())));
+        } else if addresses.contains(rule.host()) {
+            all.push(rule.for_host(name.clone()));
+        }
+        all.push(rule);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_is_both_loopbacks_and_a_loopback_is_localhost() {
+        let rules = |text: &str| {
+            let all = with_localhost(vec![Rule::of_text(text).unwrap()]);
+            all.iter().map(|r| format!("{} {:?}", r.host(), r.ports())).collect::<Vec<_>>()
+        };
+        assert_eq!(rules("localhost:5432"), ["127.0.0.1 [5432]", "::1 [5432]", "localhost [5432]"]);
+        assert_eq!(rules("127.0.0.1:3000"), ["localhost [3000]", "127.0.0.1 [3000]"]);
+        assert_eq!(rules("[::1]:3000"), ["localhost [3000]", "::1 [3000]"]);
+        assert_eq!(rules("127.0.0.2:3000"), ["127.0.0.2 [3000]"]);
+        assert_eq!(rules("a.example"), ["a.example [80, 443]"]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Allow-lists by service, as data: `packs/services.toml`, and the person's own `services.toml`.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use chaperone_egress::Rule;
+use serde::Deserialize;
+
+use chaperone_protocol::Failure;
+
+const SHIPPED: &str = include_str!("../../../packs/services.toml");
+/// Largest file that is read. Protects the broker from a mistaken path.
+const MOST: u64 = 256 * 1024;
+
+/// A service and what it takes to use it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub name: String,
+    /// One line for a person.
+    pub about: String,
+    pub allow: Vec<Rule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Services {
+    #[serde(default)]
+    service: Vec<Service>,
+}
+
+/// Every service: those of `config/services.toml` first, so that the person can say otherwise, then those that ship.
+///
+/// # Errors
+/// `bad_services` with file and line.
+pub fn all(config: &Path) -> Result<Vec<Service>, Failure> {
+    // What ships does not change while the program runs, and every session asks for it.
+    static PARSED: LazyLock<Result<Vec<Service>, String>> = LazyLock::new(|| read(SHIPPED));
+    let own = config.join("services.toml");
+    let wrong = |e: &dyn std::fmt::Display| Failure::new("bad_services", format!("{}: {e}", own.display()));
+    let mut services = match std::fs::metadata(&own) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(wrong(&e)),
+        Ok(meta) if meta.len() > MOST => return Err(wrong(&format!("larger than {MOST} bytes"))),
+        Ok(_) => read(&std::fs::read_to_string(&own).map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?,
+    };
+    let shipped = PARSED.as_ref().map_err(|e| Failure::new("bad_services", format!("services.toml: {e}")))?;
+    let new: Vec<_> =
+        shipped.iter().filter(|s| !services.iter().any(|own| own.name == s.name)).cloned().collect();
+    services.extend(new);
+    Ok(services)
+}
+
+fn read(text: &str) -> Result<Vec<Service>, String> {
+    let services: Services = toml::from_str(text).map_err(|e| {
+        let line = e.span().map_or(1, |s| text.get(..s.start).unwrap_or("").matches('\n').count() + 1);
+        format!("line {line}: {}", e.message())
+    })?;
+    Ok(services.service)
+}
+
+/// The rules of a service.
+///
+/// # Errors
+/// `no_such_service` with the names that there are.
+pub fn rules(services: &[Service], name: &str) -> Result<Vec<Rule>, Failure> {
+    let Some(service) = services.iter().find(|s| s.name == name) else {
+        let known: Vec<&str> = services.iter().map(|s| s.name.as_str()).collect();
+        return Err(Failure::new(
+            "no_such_service",
+            format!("no service named {name:?}; there are: {}", known.join(", ")),
+        ));
+    };
+    let mut rules = service.allow.clone();
+    rules.iter_mut().for_each(|rule| rule.source = format!("service {name}"));
+    Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_services_that_ship_are_read_and_download_only_where_they_say_so() {
+        let services = all(Path::new("/nonexistent")).unwrap();
+        for service in &services {
+            assert!(!service.allow.is_empty(), "{}", service.name);
+            for rule in service.allow.iter().filter(|_| service.about.contains("download only")) {
+                assert!(
+                    rule.has_method("GET") && !rule.has_method("POST") && !rule.has_method("PUT"),
+                    "{}",
+                    service.name
+                );
+            }
+        }
+        let github = chaperone_egress::AllowSet::new(rules(&services, "github-read").unwrap());
+        let host = chaperone_egress::Host::parse("github.com").unwrap();
+        assert!(github.permits_request(&host, 443, "POST", "/a/b.git/git-upload-pack").is_some());
+        assert!(github.permits_request(&host, 443, "POST", "/a/b.git/git-receive-pack").is_none());
+        assert!(rules(&services, "pypy").unwrap_err().message.contains("pypi"));
+    }
+
+    #[test]
+    fn the_persons_own_services_come_first_and_mistakes_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("services.toml");
+        std::fs::write(
+            &file,
+            "[[service]]\nname = \"pypi\"\nabout = \"a mirror\"\nallow = [{ host = \"pypi.example\" }]\n",
+        )
+        .unwrap();
+        let services = all(folder.path()).unwrap();
+        assert_eq!(rules(&services, "pypi").unwrap()[0].host().to_string(), "pypi.example");
+        std::fs::write(
+            &file,
+            "[[service]]\nname = \"a\"\nabout = \"b\"\nallow = [{ hots = \"a.example\" }]\n",
+        )
+        .unwrap();
+        let error = all(folder.path()).unwrap_err().message;
+        assert!(error.contains("services.toml: line 4"), "{error}");
+    }
+}

@@ -1,0 +1,177 @@
+//! Bodies of requests, kept whole until they were looked at: nothing of one leaves before that.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, SizeHint};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a body in memory; longer ones are in an unnamed file in the session's own folder.
+const IN_MEMORY: usize = 1 << 20;
+/// How long a body may stand still.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+/// Bytes read from the file at a time.
+const CHUNK: usize = 256 << 10;
+
+/// A whole body.
+#[derive(Debug)]
+pub(crate) struct Held {
+    memory: Vec<u8>,
+    file: Option<File>,
+    pub len: u64,
+    pub sha256: [u8; 32],
+}
+
+/// Why a body was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untaken {
+    #[error("it is longer than the session may send")]
+    TooLong,
+    #[error("it came to a standstill")]
+    Stalled,
+    #[error("it has trailers, which the exit does not carry")]
+    Trailers,
+    #[error("it broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("it cannot be kept: {0}")]
+    Unkept(#[from] io::Error),
+}
+
+impl Held {
+    /// Take a body of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// See [`Untaken`].
+    pub async fn take(mut body: hyper::body::Incoming, limit: u64, spill: &Path) -> Result<Self, Untaken> {
+        let mut held = Self { memory: Vec::new(), file: None, len: 0, sha256: [0; 32] };
+        let mut hash = Sha256::new();
+        loop {
+            let frame = match tokio::time::timeout(STALL_LIMIT, body.frame()).await {
+                Err(_) => return Err(Untaken::Stalled),
+                Ok(None) => break,
+                Ok(Some(frame)) => frame?,
+            };
+            let Ok(data) = frame.into_data() else { return Err(Untaken::Trailers) };
+            held.len += data.len() as u64;
+            if held.len > limit {
+                return Err(Untaken::TooLong);
+            }
+            hash.update(&data);
+            if held.file.is_none() && held.memory.len() + data.len() > IN_MEMORY {
+                let mut file = tempfile::tempfile_in(spill)?;
+                file.write_all(&held.memory)?;
+                held.memory = Vec::new();
+                held.file = Some(file);
+            }
+            match &mut held.file {
+                Some(file) => file.write_all(&data)?,
+                None => held.memory.extend_from_slice(&data),
+            }
+        }
+        held.sha256 = hash.finalize().into();
+        Ok(held)
+    }
+
+    /// What is there already.
+    pub fn of(memory: Vec<u8>) -> Self {
+        let sha256 = Sha256::digest(&memory).into();
+        Self { len: memory.len() as u64, memory, file: None, sha256 }
+    }
+
+    /// The whole of it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let Some(file) = &self.file else { return Ok(self.memory.clone()) };
+        let mut bytes = vec![0; usize::try_from(self.len).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// Piece by piece.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn pieces(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            each(&self.memory);
+            return Ok(());
+        };
+        let mut bytes = vec![0; CHUNK];
+        let mut at = 0;
+        loop {
+            let got = file.read_at(&mut bytes, at)?;
+            if got == 0 {
+                return Ok(());
+            }
+            each(bytes.get(..got).unwrap_or_default());
+            at += got as u64;
+        }
+    }
+
+    /// As text for a person, when it is some.
+    pub fn text(&self) -> Option<String> {
+        const SHOWN: usize = 8 << 10;
+        let part = self.memory.get(..self.memory.len().min(SHOWN)).filter(|p| !p.is_empty())?;
+        let text = String::from_utf8_lossy(part);
+        (!text.contains('\0')).then(|| text.into_owned())
+    }
+
+    /// To be sent.
+    pub fn into_body(self) -> HeldBody {
+        HeldBody { rest: Bytes::from(self.memory), file: self.file, at: 0, len: self.len }
+    }
+}
+
+/// A body that was looked at, on its way.
+#[derive(Debug)]
+pub(crate) struct HeldBody {
+    rest: Bytes,
+    file: Option<File>,
+    at: u64,
+    len: u64,
+}
+
+impl Body for HeldBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let left = self.len - self.at;
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        let data = match &self.file {
+            None => std::mem::take(&mut self.rest),
+            Some(file) => {
+                // What was just written is in the page cache, so this does not wait for a disk.
+                let mut bytes = vec![0; usize::try_from(left).unwrap_or(CHUNK).min(CHUNK)];
+                if let Err(e) = file.read_exact_at(&mut bytes, self.at) {
+                    return Poll::Ready(Some(Err(e)));
+                }
+                Bytes::from(bytes)
+            }
+        };
+        self.at += data.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.at == self.len
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len - self.at)
+    }
+}

@@ -1,0 +1,96 @@
+//! A request that an agent makes by a tool, not by a connection: the same host rules, the same look, the same record.
+
+use std::sync::Arc;
+
+use chaperone_egress::Host;
+use chaperone_egress::request::{Connection, RequestFacts};
+use http::{HeaderMap, Method, Uri};
+use http_body_util::BodyExt;
+
+use crate::body::Held;
+use crate::http::{Channel, Turned};
+use crate::{gateway::Way, streams};
+use chaperone_protocol::Failure;
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Fetch {
+    pub method: Method,
+    pub url: Uri,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    /// Longest answer that is taken, in bytes.
+    pub most: u64,
+}
+
+/// An answer. Redirects are answers: to follow one is a request of its own.
+#[derive(Debug)]
+pub struct Fetched {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+/// Make one request for a session.
+///
+/// # Errors
+/// The refusal, or why the host gave no answer.
+pub async fn fetch(way: &Way, asked: Fetch) -> Result<Fetched, Failure> {
+    let bad = |why: String| {
+        Failure::new("bad_url", why).advise("use an absolute address such as https://example.com/path")
+    };
+    let tls = match asked.url.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(bad("the address begins with neither https:// nor http://".into())),
+    };
+    let host = asked.url.host().unwrap_or_default();
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let host = Host::parse(host).map_err(|e| bad(format!("the host of the address cannot be used: {e}")))?;
+    let port = asked.url.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    // A name is a query of its own: it is decided before anything asks for it.
+    crate::names::find(way, &host).await?;
+    let target = match way.of_host(host, port).await {
+        Ok(target) => target,
+        Err((_, failure)) => return Err(failure),
+    };
+    let granted = way.decide(streams::connect_deed(way, &target)).await.map_err(|refusal| refusal.failure)?;
+    let intent = granted.intent;
+    way.on_disk(granted).await?;
+    let channel = Arc::new(Channel::new(way, &target, tls, true));
+    let over = Connection { host: Some(target.host.clone()), port, tls };
+    let answered = async {
+        let facts = RequestFacts::of(&asked.method, &asked.url, &with_host(&asked)?, over)
+            .map_err(|e| Failure::new("bad_request", format!("the request is not sent: {e}")))?;
+        let held = Held::of(asked.body);
+        let mut head = http::Request::new(()).into_parts().0;
+        head.method = asked.method;
+        head.headers = asked.headers;
+        let sent = crate::http::mediate(&channel, &facts, head, held).await;
+        let sent = sent.map_err(|Turned(_, failure)| failure)?;
+        let (parts, body) = sent.answer.into_parts();
+        let body = http_body_util::Limited::new(body, usize::try_from(asked.most).unwrap_or(usize::MAX));
+        let body = body.collect().await.map_err(|e| {
+            Failure::new("bad_answer", format!("the answer was not taken: {e}"))
+                .advise("ask for a smaller part, or save it to a file with save_to")
+        })?;
+        Ok(Fetched { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes().to_vec() })
+    };
+    let answered = answered.await;
+    way.done(intent, "connect", target.shown(), answered.is_ok(), 0, serde_json::json!({ "tool": "fetch" }))
+        .await;
+    answered
+}
+
+/// The headers with the host that the address names, as a client would send them.
+fn with_host(asked: &Fetch) -> Result<HeaderMap, Failure> {
+    let mut headers = asked.headers.clone();
+    let authority = asked.url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    if authority.contains('@') {
+        return Err(Failure::new("bad_url", "the address carries user information"));
+    }
+    let value =
+        authority.parse().map_err(|_| Failure::new("bad_url", "the host of the address cannot be used"))?;
+    headers.insert(http::header::HOST, value);
+    Ok(headers)
+}

@@ -1,0 +1,381 @@
+//! The network exit of one session: what a cell sends lands on sockets that the broker holds; each name, connection and request goes
+//! through the pipeline, and what policy allows is carried on to the address that was checked.
+//!
+//! Read `streams.rs` first: it is the way of one connection. `names.rs` answers the cell's queries, `target.rs` finds out what a
+//! destination really is.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use chaperone_egress::{AllowSet, Budget, Host, Level, Limits, QueryWatch, Rule};
+use parking_lot::{Mutex, RwLock};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use chaperone_pipeline::pipeline::{Authorized, Deed, Done, Pipeline, Refusal, Released, Step, plain};
+use chaperone_pipeline::ports::OnRelease;
+use chaperone_pipeline::session::Session;
+use chaperone_protocol::Failure;
+
+use crate::{alerts, leaving, names, publish, tls};
+
+/// Streams of one session at once. Protects descriptors; beyond it a new one waits to be accepted.
+const MAX_STREAMS: usize = 1_024;
+/// Queries of one session in flight. Protects memory; beyond it a query is dropped, and its asker tries again.
+pub(crate) const MAX_QUERIES: usize = 256;
+/// Bytes that a session may send in all, unless its profile says otherwise.
+const UPLOAD_BYTES: u64 = 100 << 20;
+/// Requests and connections a minute, unless its profile says otherwise.
+const REQUESTS_PER_MINUTE: u32 = 3_000;
+/// Requests that are looked at together. Protects memory: each may hold 16 MiB.
+const LOOKS: usize = 4;
+/// Different values of the person's that a session may send to one host.
+const VALUES: usize = 200;
+/// Ports of the person's loopback that one session may reach; each is a rule of the kernel's in the cell.
+const MAX_LOOPBACK: usize = 64;
+/// Registered documents that are read.
+const REGISTERED: usize = 1_000;
+/// How long a task may go on after its session's end.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+
+/// What a session may reach, and what it has sent so far.
+#[derive(Debug)]
+pub struct Exit {
+    rules: RwLock<Rules>,
+    pub(crate) doors: publish::Doors,
+    pub(crate) names: names::Names,
+    pub(crate) budget: Mutex<Budget>,
+    pub(crate) queries: Mutex<QueryWatch>,
+    pub(crate) window: alerts::Window,
+    pub(crate) secrets: leaving::Secrets,
+    pub(crate) pieces: leaving::Pieces,
+    pub(crate) looks: Semaphore,
+    pub(crate) authority: Option<tls::Authority>,
+    pub(crate) upstream: OnceLock<Option<tls::Upstream>>,
+    /// Hosts whose certificate was looked at.
+    pub(crate) observed: Mutex<BTreeSet<String>>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) started: Instant,
+    pub(crate) dial: OnceLock<Dial>,
+}
+
+/// Orders a connection to a port of the cell; cell-init answers with the same number, see [`Exit::dialed`].
+#[derive(Clone)]
+pub struct Dial(pub Arc<dyn Fn(u16, u64) -> std::io::Result<()> + Send + Sync>);
+
+impl std::fmt::Debug for Dial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dial").finish_non_exhaustive()
+    }
+}
+
+impl Exit {
+    /// What a session may reach by these rules.
+    ///
+    /// # Errors
+    /// When the ports to publish or to reach on loopback cannot be had, or the system has no randomness.
+    pub fn new(
+        session: &str,
+        rules: Vec<Rule>,
+        publish: &[u16],
+        upload_bytes: Option<u64>,
+        requests_per_minute: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let loopback = loopback(&rules);
+        if loopback.len() > MAX_LOOPBACK {
+            return Err(Failure::new(
+                "bad_host",
+                format!("more than {MAX_LOOPBACK} ports of your own loopback"),
+            ));
+        }
+        if let Some(port) = publish.iter().find(|port| loopback.contains(port)) {
+            let both = format!("port {port} cannot be a server of yours and one of the agent's");
+            return Err(Failure::new("bad_port", both).advise("publish another port, or allow another one"));
+        }
+        let doors = publish::Doors::bind(publish)?;
+        let authority =
+            rules.iter().any(Rule::needs_requests).then(|| tls::Authority::new(session)).transpose()?;
+        let limits = Limits {
+            upload_bytes: Some(upload_bytes.unwrap_or(UPLOAD_BYTES)),
+            requests_per_minute: Some(requests_per_minute.unwrap_or(REQUESTS_PER_MINUTE)),
+            values_each: Some(VALUES),
+            ..Limits::default()
+        };
+        Ok(Self {
+            rules: RwLock::new(Rules::of(rules, Vec::new())),
+            doors,
+            names: names::Names::default(),
+            budget: Mutex::new(Budget::new(limits)),
+            queries: Mutex::default(),
+            window: alerts::Window::default(),
+            secrets: leaving::Secrets::new()?,
+            pieces: leaving::Pieces::default(),
+            looks: Semaphore::new(LOOKS),
+            authority,
+            upstream: OnceLock::new(),
+            observed: Mutex::default(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            stop: CancellationToken::new(),
+            started: Instant::now(),
+            dial: OnceLock::new(),
+        })
+    }
+
+    /// The certificate, in DER, that the cell has to trust; where nothing is opened, there is none.
+    #[must_use]
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.authority.as_ref().map(tls::Authority::certificate)
+    }
+
+    /// Documents that the person wants recognised wherever they leave: the files of a folder, as text.
+    pub fn register_documents(&self, folder: &std::path::Path) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(REGISTERED) {
+            let path = entry.path();
+            // What cannot be opened here, the agent was not given from here, either.
+            let Ok(file) = std::fs::File::open(&path) else { continue };
+            let Ok(meta) = file.metadata() else { continue };
+            if meta.is_file() {
+                let name = format!("the registered document {}", entry.file_name().display());
+                let version = Sha256::digest(path.as_os_str().as_bytes()).into();
+                self.secrets.remember(&name, &Arc::new(file), (version, meta.len()));
+            }
+        }
+    }
+
+    /// A value that may stand nowhere but in the headers that credentials belong in.
+    pub fn register(&self, value: &str) {
+        self.secrets.register(value);
+    }
+
+    /// The system's roots, read when the first server is to be believed.
+    pub(crate) fn upstream(&self) -> Option<tls::Upstream> {
+        // Without roots no server is believed, and each request says so.
+        self.upstream.get_or_init(|| tls::Upstream::new().ok()).clone()
+    }
+
+    /// Whether the content of connections to a host is to be seen.
+    pub(crate) fn wants_requests(&self, host: &Host, port: u16) -> bool {
+        let rules = self.allowed();
+        let (mut wants, mut passes) = (false, false);
+        for rule in rules.of_host(host, port) {
+            wants |= rule.needs_requests();
+            passes |= rule.pass_through;
+        }
+        wants && !passes
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn allowed(&self) -> Arc<AllowSet> {
+        let now = Instant::now();
+        let known = self.rules.read();
+        if known.granted.iter().all(|(until, _)| *until > now) {
+            return Arc::clone(&known.in_force);
+        }
+        drop(known);
+        let mut rules = self.rules.write();
+        let granted = rules.granted.iter().filter(|(until, _)| *until > now).cloned().collect();
+        *rules = Rules::of(std::mem::take(&mut rules.own), granted);
+        Arc::clone(&rules.in_force)
+    }
+
+    /// Add a rule that a person granted for a while.
+    pub fn allow(&self, rule: Rule, life: Duration) {
+        let mut rules = self.rules.write();
+        let mut granted = std::mem::take(&mut rules.granted);
+        granted.push((Instant::now() + life, rule));
+        *rules = Rules::of(std::mem::take(&mut rules.own), granted);
+    }
+
+    /// Ports of the person's own loopback that the rules name.
+    #[must_use]
+    pub fn loopback(&self) -> Vec<u16> {
+        loopback(self.allowed().rules())
+    }
+
+    /// Ports of the cell that are shown on the person's loopback.
+    #[must_use]
+    pub fn published(&self) -> &[u16] {
+        &self.doors.ports
+    }
+
+    /// Published ports are reached by asking cell-init for connections.
+    pub fn dial_by(&self, dial: Dial) {
+        // A session has one cell.
+        self.dial.set(dial).ok();
+    }
+
+    /// cell-init made a connection into the cell, or could not.
+    pub fn dialed(&self, id: u64, outcome: Result<OwnedFd, String>) {
+        self.doors.dialed(id, outcome);
+    }
+
+    /// Close every connection; nothing new is accepted.
+    pub fn close(&self) {
+        self.stop.cancel();
+        self.doors.close();
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl OnRelease for Exit {
+    /// Passages of what the agent reads now are recognised when they leave.
+    fn released(&self, path: &str, content: &Released) {
+        self.secrets.remember(path, &content.file, (content.version, content.len));
+    }
+}
+
+/// The rules of a session, and those that were granted on top of them.
+#[derive(Debug)]
+struct Rules {
+    own: Vec<Rule>,
+    granted: Vec<(Instant, Rule)>,
+    in_force: Arc<AllowSet>,
+}
+
+impl Rules {
+    fn of(own: Vec<Rule>, granted: Vec<(Instant, Rule)>) -> Self {
+        let all = own.iter().chain(granted.iter().map(|(_, rule)| rule)).cloned().collect();
+        Self { in_force: Arc::new(AllowSet::new(all)), own, granted }
+    }
+}
+
+fn loopback(rules: &[Rule]) -> Vec<u16> {
+    let ports = rules.iter().filter(|r| r.host().is_loopback()).flat_map(Rule::ports);
+    ports.copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Whose way out a task serves.
+#[derive(Debug, Clone)]
+pub struct Way {
+    pub pipeline: Arc<Pipeline>,
+    pub session: Arc<Session>,
+    pub exit: Arc<Exit>,
+}
+
+impl Way {
+    pub(crate) fn exit(&self) -> &Exit {
+        &self.exit
+    }
+
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Run a task that ends with the session at once: whatever listens.
+    pub(crate) fn listen(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.exit().stop.clone();
+        tokio::spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+
+    /// Run a task that ends with the session, or a moment later, so that its end is recorded.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.exit().stop.clone();
+        tokio::spawn(async move {
+            tokio::pin!(task);
+            tokio::select! {
+                () = &mut task => {}
+                () = stop.cancelled() => {
+                    // What has not ended by then hangs, and is dropped.
+                    tokio::time::timeout(LAST_MOMENT, task).await.ok();
+                }
+            }
+        });
+    }
+
+    /// Take a request through the pipeline; a person may be asked, and only this request waits.
+    pub(crate) async fn decide(&self, deed: Deed) -> Result<Authorized, Refusal> {
+        let way = self.clone();
+        let decided = tokio::task::spawn_blocking(move || match way.pipeline().begin(&way.session, deed) {
+            Step::Granted(granted) => Ok(granted),
+            Step::Refused(refusal) => Err(refusal),
+            Step::Pending(pending) => {
+                let gone = || way.exit().stop.is_cancelled();
+                way.pipeline().resume(&way.session, *pending, &gone)
+            }
+        });
+        decided.await.unwrap_or_else(|_| Err(fault()))
+    }
+
+    /// Refuse what the exit itself will not carry, whatever policy says.
+    pub(crate) async fn refuse(&self, deed: Deed, failure: Failure) -> Refusal {
+        let way = self.clone();
+        let refused =
+            tokio::task::spawn_blocking(move || way.pipeline().refuse(&way.session, &deed, plain(failure)));
+        refused.await.unwrap_or_else(|_| fault())
+    }
+
+    /// Wait for the intent to be on disk.
+    pub(crate) async fn on_disk(&self, mut granted: Authorized) -> Result<Authorized, Failure> {
+        let waited = tokio::task::spawn_blocking(move || granted.on_disk().map(|()| granted));
+        waited.await.unwrap_or_else(|_| Err(fault().failure))
+    }
+
+    pub(crate) async fn done(
+        &self,
+        intent: u64,
+        action: &'static str,
+        resource: String,
+        ok: bool,
+        bytes: u64,
+        detail: serde_json::Value,
+    ) {
+        let way = self.clone();
+        let record = move || {
+            let done = Done { intent, action, path: &resource, ok, bytes, detail: Some(detail) };
+            way.pipeline().outcome(&way.session, &done)
+        };
+        // What ended has ended; a log that cannot be written denies whatever comes next.
+        tokio::task::spawn_blocking(record).await.ok();
+    }
+}
+
+/// What policy is told of a budget; that it is nearly used up is raised.
+pub(crate) fn level(way: &Way, host: &Host, level: Level) -> &'static str {
+    match level {
+        Level::Fine => "fine",
+        Level::Near(over) => {
+            alerts::near_budget(way, host, over);
+            "near"
+        }
+        Level::Over(_) => "over",
+    }
+}
+
+/// Of two levels the one that is nearer to the end.
+pub(crate) fn worse(one: Level, other: Level) -> Level {
+    match (one, other) {
+        (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => one,
+        (Level::Fine | Level::Near(_), _) => other,
+    }
+}
+
+/// Take bytes that are about to leave from the budget.
+pub(crate) fn spend(way: &Way, host: &Host, bytes: u64) -> std::io::Result<()> {
+    let exit = way.exit();
+    let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
+    match level(way, host, spent.level) {
+        "over" => Err(std::io::ErrorKind::QuotaExceeded.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A refusal as a program shows it to whoever runs it.
+pub(crate) fn told(failure: &Failure) -> String {
+    let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
+    format!("chaperone: {} ({}){advice}\n", failure.message, failure.code)
+}
+
+pub(crate) fn fault() -> Refusal {
+    plain(Failure::new("internal_error", "a fault inside the broker; the request was denied"))
+}

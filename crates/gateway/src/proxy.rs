@@ -1,0 +1,168 @@
+//! The way out of a cell whose network cannot be captured: a proxy that programs ask by themselves, in HTTP or SOCKS5. Where
+//! to is what they say; from there on it is the way of a captured connection.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_egress::Host;
+use chaperone_egress::proxy_head::{self, BadHead, Destination, Http, MAX_HEAD_BYTES};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::streams::{self, Client, Waits};
+use crate::{alerts, gateway::Way, names, target};
+use chaperone_pipeline::pipeline::{Deed, Object, Outbound};
+use chaperone_protocol::Failure;
+
+/// How long a program may take to say where to, once it has begun.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// SOCKS5: the chosen way of authentication is none; there is no acceptable one.
+const WELCOME: [u8; 2] = [5, 0];
+const NO_WAY_IN: [u8; 2] = [5, 0xff];
+
+/// Why a conversation does not come to a destination.
+enum Unopened {
+    Bad(BadHead),
+    /// Broken off, or too slow.
+    Gone,
+}
+
+impl From<BadHead> for Unopened {
+    fn from(bad: BadHead) -> Self {
+        Self::Bad(bad)
+    }
+}
+
+impl From<io::Error> for Unopened {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// Serve one connection to the proxy.
+pub(crate) async fn conversation(way: Way, stream: TcpStream) {
+    stream.set_nodelay(true).ok();
+    let mut client = Client { stream, said: Vec::new(), waits: Waits::Response };
+    // A program may keep a connection in store.
+    if client.stream.readable().await.is_err() {
+        return;
+    }
+    let to = match tokio::time::timeout(HEAD_LIMIT, open(&mut client)).await {
+        Ok(Ok(to)) => to,
+        Ok(Err(Unopened::Bad(bad))) => return refuse(&way, client, bad).await,
+        Ok(Err(Unopened::Gone)) | Err(_) => return streams::reset(client.stream),
+    };
+    // No resolver is asked what this is.
+    let to = match to.host.name() {
+        Some("localhost") => Destination { host: Host::Address(Ipv4Addr::LOCALHOST.into()), ..to },
+        _ => to,
+    };
+    if let Host::Name(name) = &to.host
+        // A name is a query, which carries what is in it as far as its name server: decided before anybody is asked.
+        && let Err(failure) = names::find(&way, &to.host).await
+    {
+        alerts::refused(&way, name);
+        return streams::turn_away(client, &failure).await;
+    }
+    let found = way.of_host(to.host.clone(), to.port).await;
+    streams::go_on(&way, client, (target::bare(&to.host), to.port), found).await;
+}
+
+/// Find out where to, by the language of the first byte.
+async fn open(client: &mut Client) -> Result<Destination, Unopened> {
+    hear(client).await?;
+    if client.said.first() != Some(&5) {
+        return match until(client, proxy_head::http).await? {
+            Http::Connect { to, length } => {
+                client.said.drain(..length);
+                client.waits = Waits::Tunnel;
+                Ok(to)
+            }
+            Http::Absolute { to } => Ok(to),
+        };
+    }
+    client.waits = Waits::Socks;
+    let length = until(client, proxy_head::socks_greeting).await?;
+    client.said.drain(..length);
+    client.stream.write_all(&WELCOME).await?;
+    let (to, length) = until(client, proxy_head::socks_request).await?;
+    client.said.drain(..length);
+    Ok(to)
+}
+
+async fn until<T>(
+    client: &mut Client,
+    read: impl Fn(&[u8]) -> Result<Option<T>, BadHead>,
+) -> Result<T, Unopened> {
+    loop {
+        if let Some(whole) = read(&client.said)? {
+            return Ok(whole);
+        }
+        let known = client.said.len();
+        hear(client).await?;
+        // HTTP is read line by line: without the end of one, reading it again tells nothing.
+        while client.waits == Waits::Response
+            && client.said.len() < MAX_HEAD_BYTES
+            && !client.said.get(known..).unwrap_or_default().contains(&b'\n')
+        {
+            hear(client).await?;
+        }
+    }
+}
+
+async fn hear(client: &mut Client) -> Result<(), Unopened> {
+    let mut chunk = [0u8; 4096];
+    match client.stream.read(&mut chunk).await? {
+        0 => Err(Unopened::Gone),
+        got => {
+            client.said.extend_from_slice(chunk.get(..got).unwrap_or_default());
+            Ok(())
+        }
+    }
+}
+
+/// Answer what is no question to a proxy; it is recorded, as the agent's programs may be set up wrongly.
+async fn refuse(way: &Way, mut client: Client, bad: BadHead) {
+    let failure = Failure::new("bad_proxy_request", format!("the proxy does not carry this: {bad}"));
+    let deed = Deed::on("net", "connect", "proxy".to_owned(), Object::ABSENT);
+    let deed = Deed { outbound: Some(Arc::new(Outbound::default())), ..deed };
+    let refusal = way.refuse(deed, failure).await;
+    if bad == BadHead::Authentication {
+        // Whoever went away meanwhile needs no answer.
+        client.stream.write_all(&NO_WAY_IN).await.ok();
+        return;
+    }
+    streams::turn_away(client, &refusal.failure).await;
+}
+
+impl Waits {
+    /// What is waited for when the way is open.
+    pub(crate) fn granted(self) -> &'static [u8] {
+        match self {
+            Self::Nothing | Self::Response => &[],
+            Self::Tunnel => b"HTTP/1.1 200 Connection established\r\n\r\n",
+            Self::Socks => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        }
+    }
+
+    /// What is told when it is not; nothing to who does not know of a proxy.
+    pub(crate) fn refused(self, failure: &Failure) -> Option<Vec<u8>> {
+        match self {
+            Self::Nothing => None,
+            Self::Tunnel | Self::Response => Some(streams::told_in_http(failure)),
+            Self::Socks => {
+                // RFC 1928, section 6.
+                let code = match failure.code.as_str() {
+                    "cannot_resolve" => 4,
+                    "unreachable" => 5,
+                    "bad_proxy_request" => 1,
+                    _ => 2,
+                };
+                Some(vec![5, code, 0, 1, 0, 0, 0, 0, 0, 0])
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The tasks that serve a session's network exit.
+
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use chaperone_cell::NetworkEnds;
+use chaperone_protocol::Failure;
+use tokio::runtime::Runtime;
+
+use crate::gateway::Way;
+use crate::publish::serve as serve_published;
+use crate::{alerts, names, proxy, streams};
+
+/// How often the kernel's notes of refused packets are looked at, at most.
+const PACKET_LOOK: Duration = Duration::from_millis(100);
+
+/// Serve a cell's way out until its session ends.
+///
+/// # Errors
+/// When the sockets cannot be used.
+pub fn serve(way: &Way, ends: NetworkEnds) -> Result<(), Failure> {
+    let failed =
+        |e: std::io::Error| Failure::new("no_exit", format!("the network exit cannot be served: {e}"));
+    let runtime = runtime().map_err(failed)?;
+    let _inside = runtime.enter();
+    let listener = |fd: OwnedFd| {
+        let listener = TcpListener::from(fd);
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    let ends = match ends {
+        NetworkEnds::Captured(ends) => ends,
+        NetworkEnds::Proxied(proxy) => {
+            let proxy = listener(proxy).map_err(failed)?;
+            way.listen(streams::accept(way.clone(), proxy, proxy::conversation));
+            return Ok(());
+        }
+    };
+    for family in std::iter::once(ends.v4).chain(ends.v6) {
+        way.listen(streams::accept(
+            way.clone(),
+            listener(family.streams).map_err(failed)?,
+            streams::captured,
+        ));
+        way.listen(names::accept(way.clone(), listener(family.name_streams).map_err(failed)?));
+        let socket = std::net::UdpSocket::from(family.names);
+        socket.set_nonblocking(true).map_err(failed)?;
+        let socket = tokio::net::UdpSocket::from_std(socket).map_err(failed)?;
+        way.listen(names::serve(way.clone(), Arc::new(socket)));
+    }
+    // A datagram socket of another family; only its readiness and its descriptor are used.
+    let refused = UnixDatagram::from(ends.refused);
+    refused.set_nonblocking(true).map_err(failed)?;
+    let refused = tokio::net::UnixDatagram::from_std(refused).map_err(failed)?;
+    way.spawn(refused_packets(way.clone(), refused));
+    Ok(())
+}
+
+/// Let visitors in at the ports that the session publishes, until it ends.
+///
+/// # Errors
+/// When the sockets cannot be used.
+pub fn publish(way: &Way) -> Result<(), Failure> {
+    if way.exit.published().is_empty() {
+        return Ok(());
+    }
+    let failed =
+        |e: std::io::Error| Failure::new("no_exit", format!("the published ports cannot be served: {e}"));
+    let _inside = runtime().map_err(failed)?.enter();
+    serve_published(way).map_err(failed)
+}
+
+/// One for all sessions, made when the first needs it.
+fn runtime() -> std::io::Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let made = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
+        .thread_name("net")
+        .enable_all()
+        .build()?;
+    Ok(RUNTIME.get_or_init(|| made))
+}
+
+/// Tell of packets that the cell's rules refused: UDP, ICMP and whatever else is not TCP or DNS.
+async fn refused_packets(way: Way, told: tokio::net::UnixDatagram) {
+    while told.readable().await.is_ok() {
+        loop {
+            let read = || match chaperone_cell::refused_packets(told.as_fd())? {
+                none if none.is_empty() => Err(std::io::ErrorKind::WouldBlock.into()),
+                packets => Ok(packets),
+            };
+            let packets = match told.try_io(tokio::io::Interest::READABLE, read) {
+                Ok(packets) => packets,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(_) => return,
+            };
+            for packet in packets {
+                let way = way.clone();
+                let told = move || alerts::packet(&way, packet);
+                if tokio::task::spawn_blocking(told).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(PACKET_LOOK).await;
+    }
+}

@@ -1,0 +1,546 @@
+//! One connection of the cell's from its arrival to its end.
+//!
+//! Find out what it is for · decide · connect to the address that was checked, while the record of it goes to disk · read what
+//! the agent says first, and check that it is meant for the same host · carry it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_audit::Durability;
+use chaperone_egress::Host;
+use chaperone_egress::client_hello::{self, ClientHello, MAX_HELLO_BYTES};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::http::Spoken;
+use crate::prefixed::Prefixed;
+use crate::target::{self, Target};
+use crate::{alerts, gateway::Way, http, relay};
+use chaperone_pipeline::pipeline::{Authorized, Deed, Object, Outbound};
+use chaperone_protocol::Failure;
+
+/// How long a connection to a server may take to come up, for each of its addresses.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long an agent may take for the beginning of what it says, once it has begun.
+const HELLO_LIMIT: Duration = Duration::from_secs(30);
+/// How long the first bytes of a connection that is refused anyway are waited for, to answer in its language.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
+
+/// How HTTP/2 begins that was not agreed on in TLS (RFC 9113 3.4).
+const HTTP_2: &[u8] = b"PRI * HTTP/2.0";
+
+/// What an agent says first.
+#[derive(Debug)]
+pub(crate) enum First {
+    Tls(ClientHello),
+    Http,
+    Other,
+    /// It closed without a word.
+    Nothing,
+}
+
+/// What a program expects before it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// It was captured: it knows of nobody between it and its server.
+    Nothing,
+    /// It asked a proxy for a tunnel, by CONNECT.
+    Tunnel,
+    /// The same by SOCKS5.
+    Socks,
+    /// It sent a proxy one request, which is still to be read.
+    Response,
+}
+
+/// A connection of the agent's.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub stream: TcpStream,
+    /// What was read of what it says to its server.
+    pub said: Vec<u8>,
+    pub waits: Waits,
+}
+
+impl Client {
+    /// Tell it that the way is open.
+    async fn welcome(mut self) -> io::Result<(TcpStream, Vec<u8>)> {
+        self.stream.write_all(self.waits.granted()).await?;
+        Ok((self.stream, self.said))
+    }
+}
+
+/// Serve what comes to a listener in the cell.
+pub(crate) async fn accept<F, S>(way: Way, listener: TcpListener, serve: F)
+where
+    F: Fn(Way, TcpStream) -> S + Send + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let Ok(place) = Arc::clone(&way.exit().streams).acquire_owned().await else { return };
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: let some streams end first.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let served = serve(way.clone(), client);
+        way.spawn(async move {
+            served.await;
+            drop(place);
+        });
+    }
+}
+
+/// A connection that the kernel led here.
+pub(crate) async fn captured(way: Way, client: TcpStream) {
+    let destination = chaperone_cell::original_destination(client.as_fd());
+    client.set_nodelay(true).ok();
+    let to = match destination {
+        Ok(to) => to,
+        // To the exit itself, or a connection that the kernel has forgotten: there is nothing to carry it to.
+        Err(_) => return reset(client),
+    };
+    // A session that may do nothing asks for no addresses, either.
+    let target = match way.session.authenticate() {
+        Ok(()) => way.target(to).await,
+        Err(failure) => Err((to.to_string(), failure)),
+    };
+    let client = Client { stream: client, said: Vec::new(), waits: Waits::Nothing };
+    go_on(&way, client, (to.ip().to_string(), to.port()), target).await;
+}
+
+/// Decide on a connection, and carry it. `to` says where it was for, whatever that turned out to be.
+pub(crate) async fn go_on(
+    way: &Way,
+    client: Client,
+    to: (String, u16),
+    target: Result<Target, (String, Failure)>,
+) {
+    let target = match target {
+        Ok(target) => target,
+        Err((resource, failure)) => {
+            let deed = Deed::on("net", "connect", resource.clone(), Object::ABSENT);
+            let outbound = Outbound { host: to.0, port: to.1, ..Outbound::default() };
+            let refusal = way.refuse(Deed { outbound: Some(Arc::new(outbound)), ..deed }, failure).await;
+            alerts::refused(way, &resource);
+            return turn_away(client, &refusal.failure).await;
+        }
+    };
+    let deed = connect_deed(way, &target);
+    match way.decide(deed.clone()).await {
+        Ok(granted)
+            if client.waits == Waits::Response || way.exit().wants_requests(&target.host, target.port) =>
+        {
+            requests(way, client, &target, deed, granted).await;
+        }
+        Ok(granted) => opaque(way, client, &target, deed, granted).await,
+        Err(refusal) => {
+            alerts::refused(way, &target.host.to_string());
+            turn_away(client, &refusal.failure).await;
+        }
+    }
+}
+
+/// The request for a connection, with all that is known of it.
+pub(crate) fn connect_deed(way: &Way, target: &Target) -> Deed {
+    let exit = way.exit();
+    let host = target::bare(&target.host);
+    let limit = exit.allowed().of_host(&target.host, target.port).find_map(|r| r.upload_bytes);
+    let spent = {
+        let mut budget = exit.budget.lock();
+        if let Some(limit) = limit {
+            budget.limit(&target.host, limit);
+        }
+        budget.spend(&target.host, 0, exit.now_ms())
+    };
+    let mut facts = target.facts(way);
+    let recent = if facts["trusted"] == true || !matches!(target.port, 80 | 443) {
+        0
+    } else {
+        alerts::untrusted(way, &host, target.addresses.first().copied())
+    };
+    facts["untrusted_recent"] = json!(recent);
+    facts["budget"] = json!(crate::gateway::level(way, &target.host, spent.level));
+    let is_first = exit.window.is_first_contact(&host);
+    facts["first_contact"] = json!(is_first);
+    if is_first && facts["allowed"] == true && facts["trusted"] != true {
+        alerts::first_contact(way, &host);
+    }
+    let outbound = Outbound {
+        host,
+        port: target.port,
+        addresses: target.addresses.clone(),
+        facts,
+        leaves: true,
+        ..Outbound::default()
+    };
+    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "connect", target.shown(), Object::ABSENT) }
+}
+
+/// A connection whose content policy does not want to see.
+async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted: Authorized) {
+    let intent = granted.intent;
+    let (server, on_disk) = tokio::join!(connect(&target.addresses, target.port), way.on_disk(granted));
+    if let Err(failure) = on_disk {
+        return turn_away(client, &failure).await;
+    }
+    let mut server = match server {
+        Ok(server) => server,
+        Err(e) => {
+            let detail = json!({ "error": e.to_string() });
+            way.done(intent, "connect", target.shown(), false, 0, detail).await;
+            let failure = Failure::new("unreachable", format!("{} does not answer: {e}", target.shown()));
+            return turn_away(client, &failure).await;
+        }
+    };
+    let Ok((mut client, mut said)) = client.welcome().await else {
+        return way.done(intent, "connect", target.shown(), false, 0, json!({ "cut": "broken" })).await;
+    };
+    let first = tokio::select! {
+        // Nothing that a server says first is in the way of anything.
+        ready = server.readable() => ready.map(|()| First::Other),
+        first = read_first(&mut client, &mut said) => first,
+    };
+    let misfit = match &first {
+        Ok(First::Tls(hello)) => meant_for(way, target, hello).await.err(),
+        Ok(First::Nothing) => None,
+        Ok(First::Http) if target.port != 443 => None,
+        Ok(First::Http | First::Other) => odd_protocol(way, target).err(),
+        Err(e) => Some(unreadable(e)),
+    };
+    if let Some(failure) = misfit {
+        return misfits(way, client, first.ok(), (intent, deed), failure).await;
+    }
+    if matches!(first, Ok(First::Http)) {
+        // It can be read, so it is; each request makes its own way.
+        drop(server);
+        let client = Prefixed::new(said, client);
+        let h2 = client.begins_with(HTTP_2);
+        http::serve(way, target, client, false, spoken(h2)).await;
+        return way.done(intent, "connect", target.shown(), true, 0, json!({ "inspected": true })).await;
+    }
+    let mut detail = json!({});
+    if let Ok(First::Tls(hello)) = &first {
+        detail["sni"] = json!(hello.server_name.as_ref().map(ToString::to_string));
+        detail["ech"] = json!(hello.ech);
+        let name = hello.server_name.clone().unwrap_or_else(|| target.host.clone());
+        if observe(way, &target.shown()) {
+            way.spawn(certificate(way.clone(), Target { host: name, ..target.clone() }));
+        }
+    }
+    let stop = &way.exit().stop;
+    let spend = |n| crate::gateway::spend(way, &target.host, n);
+    let carried = relay::carry(&mut client, &mut server, said, stop, spend).await;
+    if carried.cut == Some("over_budget") {
+        let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
+        way.refuse(deed, failure.advise("ask the person to raise limits.upload_bytes")).await;
+    }
+    if carried.cut.is_some() {
+        reset(client);
+    }
+    detail["down"] = json!(carried.down);
+    detail["cut"] = json!(carried.cut);
+    way.done(intent, "connect", target.shown(), carried.cut.is_none(), carried.up, detail).await;
+}
+
+/// A connection whose requests are to be seen: HTTP, within TLS or without.
+async fn requests(way: &Way, client: Client, target: &Target, deed: Deed, granted: Authorized) {
+    let intent = granted.intent;
+    if let Err(failure) = way.on_disk(granted).await {
+        return turn_away(client, &failure).await;
+    }
+    let once = client.waits == Waits::Response;
+    let Ok((mut client, mut said)) = client.welcome().await else {
+        return way.done(intent, "connect", target.shown(), false, 0, json!({ "cut": "broken" })).await;
+    };
+    let first = read_first(&mut client, &mut said).await;
+    let misfit = match &first {
+        Ok(First::Tls(hello)) => meant_for(way, target, hello).await.err(),
+        Ok(First::Http | First::Nothing) => None,
+        Ok(First::Other) => Some(
+            Failure::new(
+                "odd_protocol",
+                format!("requests to {} are looked at, and this is no HTTP", target.shown()),
+            )
+            .advise("a rule with pass_through = true lets other protocols through"),
+        ),
+        Err(e) => Some(unreadable(e)),
+    };
+    if let Some(failure) = misfit {
+        return misfits(way, client, first.ok(), (intent, deed), failure).await;
+    }
+    let mut detail = json!({ "inspected": true });
+    let client = Prefixed::new(said, client);
+    let ok = match first {
+        Ok(First::Tls(hello)) => {
+            let name = hello.server_name.as_ref().unwrap_or(&target.host);
+            detail["sni"] = json!(name.to_string());
+            match &way.exit().authority {
+                Some(authority) => match authority.accept(name, client).await {
+                    Ok(stream) => {
+                        let h2 = crate::tls::is_h2(stream.get_ref().1.alpn_protocol());
+                        http::serve(
+                            way,
+                            &Target { host: name.clone(), ..target.clone() },
+                            stream,
+                            true,
+                            spoken(h2),
+                        )
+                        .await;
+                        true
+                    }
+                    Err(e) => {
+                        // Most likely the program has roots of its own and does not look at the cell's.
+                        detail["error"] =
+                            json!(format!("the program did not accept the session's certificate: {e}"));
+                        false
+                    }
+                },
+                None => false,
+            }
+        }
+        Ok(First::Http) => {
+            let spoken = if once { Spoken::OneRequest } else { spoken(client.begins_with(HTTP_2)) };
+            http::serve(way, target, client, false, spoken).await;
+            true
+        }
+        _ => true,
+    };
+    way.done(intent, "connect", target.shown(), ok, 0, detail).await;
+}
+
+/// A connection that was decided on begins with what it may not carry.
+async fn misfits(
+    way: &Way,
+    client: TcpStream,
+    first: Option<First>,
+    (intent, deed): (u64, Deed),
+    failure: Failure,
+) {
+    way.done(intent, "connect", deed.path.clone(), false, 0, json!({ "refused": failure.code })).await;
+    let refusal = way.refuse(deed, failure).await;
+    answer(client, first.as_ref(), &refusal.failure).await;
+}
+
+fn spoken(h2: bool) -> Spoken {
+    if h2 { Spoken::Http2 } else { Spoken::Http1 }
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::new("bad_start", format!("the connection begins with nothing that can be read: {error}"))
+}
+
+/// Hosts whose certificates are looked at. Protects memory.
+const OBSERVED: usize = 4_096;
+/// How long a look at a certificate may take.
+const OBSERVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether this is the session's first TLS connection to a host.
+fn observe(way: &Way, host: &str) -> bool {
+    let mut observed = way.exit().observed.lock();
+    observed.len() < OBSERVED && observed.insert(host.to_owned())
+}
+
+/// Record the certificate of a host whose TLS passes unopened. Of TLS 1.3 nobody on the way sees it, so the broker makes a
+/// handshake of its own, to the same address, and sends nothing.
+async fn certificate(way: Way, target: Target) {
+    let Some(upstream) = way.exit().upstream() else { return };
+    let look = async {
+        let stream = connect(&target.addresses, target.port).await?;
+        let stream = upstream.connect(&target.host, stream, true).await?;
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+        leaf.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    };
+    let seen = tokio::time::timeout(OBSERVE_LIMIT, look)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let payload = match seen {
+        Ok(leaf) => {
+            json!({ "host": target.shown(), "verified": true, "sha256": hex::encode(Sha256::digest(&leaf)) })
+        }
+        Err(e) => json!({ "host": target.shown(), "verified": false, "error": e.to_string() }),
+    };
+    let record = move || {
+        let records = &way.pipeline().records;
+        // It is an observation; a log that cannot be written denies whatever comes next.
+        records.event(&way.session, "certificate", &target.shown(), &payload, Durability::Logged).ok();
+    };
+    tokio::task::spawn_blocking(record).await.ok();
+}
+
+/// Whether a TLS connection is for the host that was decided on.
+async fn meant_for(way: &Way, target: &Target, hello: &ClientHello) -> Result<(), Failure> {
+    let fronting = |name: &str| {
+        Failure::new(
+            "fronting",
+            format!("the connection is for {}, but its TLS asks for {name}", target.shown()),
+        )
+        .advise("connect to the name that is meant")
+    };
+    match (&hello.server_name, &target.host) {
+        (Some(asked), host) if asked == host => Ok(()),
+        (Some(asked), Host::Address(ip)) if way.is_name_of(asked, *ip, target.port).await => Ok(()),
+        (Some(asked), _) => Err(fronting(&asked.to_string())),
+        (None, Host::Address(_)) => Ok(()),
+        (None, Host::Name(_)) => Err(fronting("no name")),
+    }
+}
+
+/// The ports of the web carry what they are for; others carry what the rule that names them lets through.
+fn odd_protocol(way: &Way, target: &Target) -> Result<(), Failure> {
+    let rules = way.exit().allowed();
+    let passes = rules.of_host(&target.host, target.port).any(|r| r.pass_through);
+    let failure = |what: &str| {
+        Err(Failure::new("odd_protocol", format!("port {} of {} is for {what}", target.port, target.host))
+            .advise("a rule with pass_through = true lets other protocols through"))
+    };
+    match target.port {
+        443 if !passes => failure("TLS"),
+        80 if !passes => failure("HTTP"),
+        _ => Ok(()),
+    }
+}
+
+/// Connect to the first of the checked addresses that answers.
+pub(crate) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for ip in addresses {
+        match tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(SocketAddr::new(*ip, port))).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Ok(Err(e)) => last = e,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
+/// Read until it is clear what the agent begins with; it may take its time to begin, but not to go on.
+pub(crate) async fn read_first(client: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<First> {
+    if said.is_empty() {
+        client.readable().await?;
+    }
+    let classify = async {
+        // What a proxy's client sent along with its question may say it all.
+        let mut known = !said.is_empty();
+        loop {
+            let mut got = said.len();
+            if !std::mem::take(&mut known) {
+                let mut chunk = [0u8; 4096];
+                got = client.read(&mut chunk).await?;
+                said.extend_from_slice(chunk.get(..got).unwrap_or_default());
+            }
+            match client_hello::read(said).map_err(io::Error::other)? {
+                _ if said.is_empty() => return Ok(First::Nothing),
+                client_hello::Read::Hello(hello) => return Ok(First::Tls(hello)),
+                client_hello::Read::NeedMore if got > 0 && said.len() < 2 * MAX_HELLO_BYTES => {}
+                client_hello::Read::NeedMore => return Ok(First::Other),
+                client_hello::Read::NotTls => match is_http(said) {
+                    Some(true) => return Ok(First::Http),
+                    None if got > 0 => {}
+                    _ => return Ok(First::Other),
+                },
+            }
+        }
+    };
+    tokio::time::timeout(HELLO_LIMIT, classify).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// Whether bytes begin an HTTP request: a method, a blank and a target. `None` when there are too few to tell.
+fn is_http(said: &[u8]) -> Option<bool> {
+    const LONGEST: usize = 20;
+    let word = said.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    match (word, said.get(word), said.get(word + 1)) {
+        (1..=LONGEST, Some(b' '), Some(next)) => {
+            Some(matches!(next, b'/' | b'*' | b'h' | b'H') || next.is_ascii_alphanumeric())
+        }
+        (1..=LONGEST, Some(b' '), None) | (0..=LONGEST, None, _) => None,
+        _ => Some(false),
+    }
+}
+
+/// Refuse a connection in its own language, if it says soon which that is.
+pub(crate) async fn turn_away(client: Client, failure: &Failure) {
+    let Client { stream: mut client, mut said, waits } = client;
+    if let Some(told) = waits.refused(failure) {
+        return tell(client, &told).await;
+    }
+    let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut said)).await;
+    answer(client, first.ok().and_then(Result::ok).as_ref(), failure).await;
+}
+
+/// Tell a refusal to whoever has begun so, and close.
+async fn answer(client: TcpStream, first: Option<&First>, failure: &Failure) {
+    let told = match first {
+        // A fatal alert, access_denied (RFC 8446 6.2).
+        Some(First::Tls(_)) => vec![21, 3, 3, 0, 2, 2, 49],
+        Some(First::Http) => told_in_http(failure),
+        _ => return reset(client),
+    };
+    tell(client, &told).await;
+}
+
+pub(crate) fn told_in_http(failure: &Failure) -> Vec<u8> {
+    let status = match failure.code.as_str() {
+        "bad_proxy_request" => "400 Bad Request",
+        "cannot_resolve" | "unreachable" => "502 Bad Gateway",
+        _ => "403 Forbidden",
+    };
+    let body = crate::gateway::told(failure);
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nX-Chaperone-Reason: {}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        failure.code,
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The last word of a connection.
+async fn tell(mut client: TcpStream, told: &[u8]) {
+    // Whoever went away meanwhile needs no answer.
+    if client.write_all(told).await.is_ok() && client.shutdown().await.is_ok() {
+        // What it still sends is read, so that the answer is not lost to a reset.
+        let drain = async {
+            let mut scrap = [0u8; 4096];
+            while matches!(client.read(&mut scrap).await, Ok(1..)) {}
+        };
+        tokio::time::timeout(REFUSAL_LIMIT, drain).await.ok();
+    }
+}
+
+/// Close so that the peer sees an error, not an end.
+pub(crate) fn reset(client: TcpStream) {
+    client.set_zero_linger().ok();
+    drop(client);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_tell_http_from_the_rest() {
+        for (said, expected) in [
+            (&b"GET / HTTP/1.1"[..], Some(true)),
+            (b"M-SEARCH * HTTP/1.1", Some(true)),
+            (b"CONNECT a.example:443 HTTP/1.1", Some(true)),
+            (b"PRI * HTTP/2.0", Some(true)),
+            (b"GET", None),
+            (b"GET ", None),
+            (b"", None),
+            (b"SSH-2.0-x", Some(false)),
+            (b"get /", Some(false)),
+            (b"\x00\x01", Some(false)),
+            (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", Some(false)),
+        ] {
+            assert_eq!(is_http(said), expected, "{said:?}");
+        }
+    }
+}

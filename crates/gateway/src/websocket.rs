@@ -1,0 +1,158 @@
+//! A WebSocket: what the cell says is read message by message and looked at before it goes on; what the server says passes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use chaperone_egress::websocket::{self as frames, Frame, From as Side, Opcode};
+use chaperone_egress::{Level, Message, MessageReader};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use crate::http::Channel;
+use crate::leaving::{self, Leaving};
+use chaperone_pipeline::pipeline::{Deed, Outbound};
+use chaperone_protocol::Failure;
+
+/// Longest message that is carried; it is looked at whole.
+const MOST: usize = 1 << 20;
+/// Bytes of earlier messages that are looked at together with a new one.
+const TOGETHER: usize = 64 << 10;
+const BUFFER: usize = 16 << 10;
+
+type Stream = TokioIo<Upgraded>;
+
+/// Carry a WebSocket from its handshake to its end.
+pub(crate) async fn carry(channel: Arc<Channel>, deed: Deed, cell: OnUpgrade, server: OnUpgrade) {
+    let way = channel.way.clone();
+    let resource = deed.path.clone();
+    let (mut up, mut down) = (0, 0);
+    let ended = async {
+        let (cell, server) = tokio::try_join!(cell, server).map_err(io::Error::other)?;
+        let (mut cell_reads, mut cell_writes) = tokio::io::split(TokioIo::new(cell));
+        let (mut server_reads, mut server_writes) = tokio::io::split(TokioIo::new(server));
+        let there = said(&channel, &deed, &mut cell_reads, &mut server_writes, &mut up);
+        let back = passed(&mut server_reads, &mut cell_writes, &mut down);
+        tokio::try_join!(there, back).map(|_| ())
+    };
+    let ended = ended.await;
+    let payload = json!({ "up": up, "down": down, "cut": ended.err().map(|e| e.to_string()) });
+    let record = move || {
+        let records = &way.pipeline().records;
+        // What ended has ended; a log that cannot be written denies whatever comes next.
+        records.event(&way.session, "request", &resource, &payload, chaperone_audit::Durability::Logged).ok();
+    };
+    tokio::task::spawn_blocking(record).await.ok();
+}
+
+/// The next bytes; none at the end. Frames tell what is whole, so TLS that ends without its own farewell has just ended.
+async fn read(from: &mut ReadHalf<Stream>, into: &mut [u8]) -> io::Result<usize> {
+    match from.read(into).await {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        read => read,
+    }
+}
+
+/// What the server says.
+async fn passed(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>, count: &mut u64) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let got = read(from, &mut buffer).await?;
+        if got == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(buffer.get(..got).unwrap_or_default()).await?;
+        *count += got as u64;
+    }
+}
+
+/// What the cell says.
+async fn said(
+    channel: &Arc<Channel>,
+    deed: &Deed,
+    from: &mut ReadHalf<Stream>,
+    to: &mut WriteHalf<Stream>,
+    count: &mut u64,
+) -> io::Result<()> {
+    let mut reader = MessageReader::new(Side::Client, MOST);
+    let mut before: VecDeque<Vec<u8>> = VecDeque::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let got = read(from, &mut buffer).await?;
+        if got == 0 {
+            return to.shutdown().await;
+        }
+        let messages = match reader.push(buffer.get(..got).unwrap_or_default()) {
+            Ok(messages) => messages,
+            Err(e) => {
+                let failure = Failure::new("bad_message", format!("the conversation is not carried on: {e}"));
+                channel.way.refuse(deed.clone(), failure).await;
+                return Err(io::Error::other(e));
+            }
+        };
+        for message in messages {
+            let (opcode, payload) = parts(message);
+            if !payload.is_empty() {
+                before.push_back(payload.clone());
+                while before.iter().map(Vec::len).sum::<usize>() > TOGETHER + payload.len() {
+                    before.pop_front();
+                }
+                allowed(channel, deed, &before).await?;
+            }
+            *count += payload.len() as u64;
+            let frame = Frame { fin: true, opcode, payload };
+            let mut mask = [0u8; 4];
+            getrandom::fill(&mut mask).map_err(|e| io::Error::other(e.to_string()))?;
+            to.write_all(&frames::encode(&frame, Some(mask))).await?;
+        }
+    }
+}
+
+fn parts(message: Message) -> (Opcode, Vec<u8>) {
+    match message {
+        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+        Message::Binary(bytes) => (Opcode::Binary, bytes),
+        Message::Ping(bytes) => (Opcode::Ping, bytes),
+        Message::Pong(bytes) => (Opcode::Pong, bytes),
+        Message::Close(None) => (Opcode::Close, Vec::new()),
+        Message::Close(Some((code, reason))) => {
+            (Opcode::Close, [&code.to_be_bytes()[..], reason.as_bytes()].concat())
+        }
+    }
+}
+
+/// Whether the newest message may go: looked at together with those before it, and decided when something was seen.
+async fn allowed(channel: &Arc<Channel>, deed: &Deed, messages: &VecDeque<Vec<u8>>) -> io::Result<()> {
+    let way = &channel.way;
+    let all: Vec<Vec<u8>> = messages.iter().cloned().collect();
+    let newest = all.last().cloned().unwrap_or_default();
+    let looker = way.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let parts: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+        leaving::messages(&looker.pipeline().inspection.outgoing, &looker.exit().secrets, &parts)
+    });
+    let leaving: Leaving = looked.await.map_err(io::Error::other)?;
+    let exit = way.exit();
+    let spent = exit.budget.lock().spend_more(&channel.target.host, newest.len() as u64, exit.now_ms());
+    if leaving.is_clean() && !matches!(spent.level, Level::Over(_)) {
+        return Ok(());
+    }
+    let known = deed.outbound.as_deref().cloned().unwrap_or_default();
+    let mut facts = known.facts.clone();
+    facts["budget"] = json!(crate::gateway::level(way, &channel.target.host, spent.level));
+    leaving.add_to(&mut facts);
+    let held = crate::body::Held::of(newest);
+    let outbound = Outbound {
+        facts,
+        findings: leaving.findings,
+        content: Some((held.sha256, held.len)),
+        sources: leaving.passages,
+        text: held.text(),
+        ..known
+    };
+    let granted = way.decide(Deed { outbound: Some(Arc::new(outbound)), ..deed.clone() }).await;
+    let granted = granted.map_err(|refusal| io::Error::other(refusal.failure.code))?;
+    way.on_disk(granted).await.map(|_| ()).map_err(|f| io::Error::other(f.code))
+}

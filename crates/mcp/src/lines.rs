@@ -1,0 +1,189 @@
+//! The conversation's lines, bounded before anything parses them: a message too long ends the conversation, one that
+//! nests too deep is dropped; either way the peer is told, without an id because none was read.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rmcp::model::ErrorData;
+use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::tools::MAX_ARGUMENTS;
+
+/// Longest message line, in bytes. Protects memory. The SDK drops longer lines without a word.
+pub const MAX_MESSAGE: usize = MAX_ARGUMENTS + (1 << 16);
+/// Deepest nesting of a message. Protects the parser's stack; the SDK drops what is deeper without a word.
+pub const MAX_NESTING: usize = 127;
+
+/// A conversation over a pair of byte streams.
+pub struct Lines<R: AsyncRead + Unpin, W: AsyncWrite> {
+    inner: AsyncRwTransport<RoleServer, Bounded<R>, W>,
+    faults: UnboundedReceiver<String>,
+}
+
+impl<R, W> Lines<R, W>
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    pub fn new(read: R, write: W) -> Self {
+        let (tell, faults) = unbounded_channel();
+        let read = Bounded { inner: read, shape: Shape::default(), tell };
+        Self { inner: AsyncRwTransport::new(read, write).with_max_line_length(MAX_MESSAGE), faults }
+    }
+
+    fn told(&mut self, fault: String) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
+        let error = ErrorData::invalid_request(fault, None);
+        self.inner.send(TxJsonRpcMessage::<RoleServer>::error(error, None))
+    }
+}
+
+impl<R, W> Transport<RoleServer> for Lines<R, W>
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    type Error = std::io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        self.inner.send(item)
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        loop {
+            let fault = tokio::select! {
+                biased;
+                Some(fault) = self.faults.recv() => fault,
+                message = self.inner.receive() => match (message, self.faults.try_recv()) {
+                    (None, Ok(last)) => {
+                        // A peer that takes no answers learns it from the end of the conversation.
+                        self.told(last).await.ok();
+                        return None;
+                    }
+                    (message, Ok(fault)) => {
+                        drop(tokio::spawn(self.told(fault)));
+                        return message;
+                    }
+                    (message, Err(_)) => return message,
+                },
+            };
+            // Sent on its own: this future may be dropped half-way.
+            drop(tokio::spawn(self.told(fault)));
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.inner.close().await
+    }
+}
+
+struct Bounded<R> {
+    inner: R,
+    shape: Shape,
+    tell: UnboundedSender<String>,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        for byte in buffer.filled().get(before..).unwrap_or_default() {
+            match self.shape.after(*byte) {
+                Ok(()) => {}
+                Err(Fault::Deep) => {
+                    let why = format!("too_deep: a message that nests deeper than {MAX_NESTING} levels");
+                    // Nobody listens when the conversation is over.
+                    self.tell.send(why).ok();
+                }
+                Err(Fault::Long) => {
+                    let why = format!(
+                        "too_large: a message longer than {MAX_MESSAGE} bytes; write in parts with append_file"
+                    );
+                    self.tell.send(why.clone()).ok();
+                    return Poll::Ready(Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    Long,
+    Deep,
+}
+
+/// What has been seen of the line.
+#[derive(Debug, Default)]
+struct Shape {
+    length: usize,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    reported: bool,
+}
+
+impl Shape {
+    /// Each fault once a line.
+    fn after(&mut self, byte: u8) -> Result<(), Fault> {
+        if byte == b'\n' {
+            *self = Self::default();
+            return Ok(());
+        }
+        self.length += 1;
+        if self.length > MAX_MESSAGE {
+            return Err(Fault::Long);
+        }
+        if self.in_string {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+            return Ok(());
+        }
+        match byte {
+            b'"' => self.in_string = true,
+            b'[' | b'{' => self.depth += 1,
+            b']' | b'}' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        if self.depth > MAX_NESTING && !self.reported {
+            self.reported = true;
+            return Err(Fault::Deep);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<Fault> {
+        let mut shape = Shape::default();
+        text.bytes().filter_map(|b| shape.after(b).err()).collect()
+    }
+
+    #[test]
+    fn depth_is_counted_outside_of_strings_and_for_each_line() {
+        let brackets = "[".repeat(MAX_NESTING);
+        assert_eq!(faults(&format!("{brackets}\n{brackets}")), []);
+        assert_eq!(faults(&format!("{brackets}[[[")), [Fault::Deep]);
+        assert_eq!(faults(&format!("{brackets}[\n{brackets}{{")), [Fault::Deep, Fault::Deep]);
+        assert_eq!(faults(&format!("\"{brackets}[[[\\\"[[[\"")), []);
+        assert_eq!(faults(&format!("\"\\\\\"{brackets}[")), [Fault::Deep]);
+    }
+}

@@ -1,0 +1,127 @@
+//! Tools for the network: `fetch`, and what may be reached.
+
+use std::time::Duration;
+
+use chaperone_egress::Rule;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Uri};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::calls::{Answer, Call, decode};
+use crate::tools::{Fetch, NoArguments, RequestElevation};
+use chaperone_pipeline::pipeline::Object;
+use chaperone_pipeline::{authority, clock};
+use chaperone_protocol::Failure;
+
+/// Bytes of an answer that are returned.
+const RETURNED: u64 = 4 << 20;
+/// Headers that an agent has no say in.
+const OURS: &[&str] =
+    &["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"];
+/// Bytes of an answer that are saved to a file.
+const SAVED: u64 = 64 << 20;
+
+impl Call<'_> {
+    pub(crate) async fn fetch(&self, a: Fetch, cancelled: &CancellationToken) -> Answer {
+        self.tools.session.authenticate()?;
+        let bad = |why: String| Failure::new("bad_arguments", why);
+        let method = a.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
+        let method = Method::from_bytes(method.as_bytes()).map_err(|e| bad(format!("the method: {e}")))?;
+        let url: Uri =
+            a.url.parse().map_err(|e| Failure::new("bad_url", format!("the address cannot be read: {e}")))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &a.headers {
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|e| bad(format!("a header's name: {e}")))?;
+            if OURS.contains(&name.as_str()) {
+                return Err(bad(format!("{name} follows from the address and the body; leave it out")));
+            }
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| bad(format!("the value of {name} has characters that no header may have")))?;
+            headers.append(name, value);
+        }
+        let body = decode(a.body.unwrap_or_default(), a.encoding)?;
+        let most = if a.save_to.is_some() { SAVED } else { RETURNED };
+        let asked = chaperone_gateway::Fetch { method, url, headers, body, most };
+        let way = self.tools.way();
+        let fetched = tokio::select! {
+            fetched = chaperone_gateway::fetch(&way, asked) => fetched?,
+            () = cancelled.cancelled() => return Err(Failure::new("cancelled", "the request was withdrawn")),
+        };
+        let headers: serde_json::Map<String, Value> = fetched
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes()))))
+            .collect();
+        let size = fetched.body.len();
+        if let Some(path) = &a.save_to {
+            let path = self.path("write", path)?;
+            self.write(&path, &fetched.body, false, cancelled).await?;
+            return Ok(
+                json!({ "status": fetched.status, "headers": headers, "size": size, "saved_to": path, "content": "", "encoding": "none" }),
+            );
+        }
+        let (content, encoding) = match String::from_utf8(fetched.body) {
+            Ok(text) => (text, "text"),
+            Err(e) => (crate::calls::encoded(e.as_bytes()), "base64"),
+        };
+        Ok(
+            json!({ "status": fetched.status, "headers": headers, "size": size, "saved_to": "", "content": content, "encoding": encoding }),
+        )
+    }
+
+    pub(crate) fn list_allowed_hosts(&self, _: NoArguments) -> Answer {
+        self.tools.session.authenticate()?;
+        let hosts: Vec<Value> = self.tools.exit.allowed().rules().iter().map(shown).collect();
+        Ok(json!({ "hosts": hosts }))
+    }
+
+    /// Ask the person for a host.
+    pub(crate) async fn elevate_host(
+        &self,
+        a: RequestElevation,
+        host: String,
+        cancelled: &CancellationToken,
+    ) -> Answer {
+        let bad = |e: chaperone_egress::RuleError| Failure::new("bad_arguments", format!("the host: {e}"));
+        let text = match a.port {
+            Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        };
+        let mut rule = Rule::of_text(&text).map_err(bad)?;
+        rule.source = "approval".to_owned();
+        let seconds = a.seconds.unwrap_or(600).clamp(1, authority::MAX_ELEVATION);
+        let ports: Vec<String> = rule.ports().iter().map(u16::to_string).collect();
+        let mut deed = self.deed("elevate", &rule.host().to_string(), Object::ABSENT);
+        deed.to = Some(format!("connect to {} port {} for {seconds} s", rule.host(), ports.join(" and ")));
+        deed.justification = Some(a.reason);
+        deed.change = Some(
+            json!({ "elevate": { "action": "connect", "host": rule.host().to_string(), "ports": rule.ports(), "seconds": seconds } }),
+        );
+        let granted = self.ask(deed, cancelled).await?;
+        let signer = chaperone_vault::CapabilitySigner(self.tools.pipeline.vault.client());
+        let permissions = chaperone_gateway::permissions::outbound(std::slice::from_ref(&rule));
+        let held = authority::elevation(
+            &self.tools.session,
+            &signer,
+            &self.tools.pipeline.issuer,
+            permissions,
+            seconds,
+        )?;
+        let claims = held.verified.claims();
+        let life = claims.exp.saturating_sub(u64::try_from(clock::unix()).unwrap_or(0));
+        let shown = rule.host().to_string();
+        self.tools.exit.allow(rule, Duration::from_secs(life));
+        self.done(&granted, "elevate", &shown, true, 0)?;
+        Ok(json!({ "granted": true, "expires": claims.exp, "jti": claims.jti }))
+    }
+}
+
+fn shown(rule: &Rule) -> Value {
+    let mut shown = json!(rule);
+    shown["ports"] = json!(rule.ports());
+    shown["from"] = json!(rule.source);
+    shown
+}

@@ -1,0 +1,174 @@
+//! The narrow RPC for agents: an MCP server over the cell's channel, a thin adapter over the pipeline.
+//!
+//! Both revisions in use are served (2025-11-25 with `initialize`, 2026-07-28 without); the SDK speaks them. A tool's
+//! refusal is a result with `isError`, a reason code and the way out, so that the model reads it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use rmcp::ServerHandler;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::{RequestContext, RoleServer, ServiceExt};
+use serde_json::{Value, json};
+
+use crate::{calls, lines, rate, tools};
+use chaperone_gateway::{Exit, Way};
+use chaperone_pipeline::pipeline::Pipeline;
+use chaperone_pipeline::session::Session;
+use chaperone_protocol::Failure;
+use chaperone_workspace::mount::Mounts;
+
+/// Conversations of one session at once. Protects threads and memory; beyond it a new one is refused.
+pub const MAX_CONVERSATIONS: u32 = 64;
+/// Calls of one conversation in flight. Protects threads; beyond it a call is refused with `too_many_calls`.
+const MAX_IN_FLIGHT: u32 = 32;
+
+/// What the tools of one session act on.
+#[derive(Debug)]
+pub struct SessionTools {
+    pub pipeline: Arc<Pipeline>,
+    pub session: Arc<Session>,
+    pub mounts: Arc<Mounts>,
+    pub exit: Arc<Exit>,
+    pub blobs: Blobs,
+}
+
+/// Staged blobs by content hash, for `save_workbook`.
+#[derive(Debug, Default)]
+pub struct Blobs(pub(crate) Mutex<HashMap<String, Arc<File>>>);
+
+impl SessionTools {
+    /// The session's way out.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        Way {
+            pipeline: Arc::clone(&self.pipeline),
+            session: Arc::clone(&self.session),
+            exit: Arc::clone(&self.exit),
+        }
+    }
+}
+
+/// A conversation with an agent: the first byte tells `why` (a line `why`) from MCP (JSON). Blocks until the peer closes
+/// or the session ends.
+pub fn serve(tools: &Arc<SessionTools>, mut stream: UnixStream) {
+    let mut first = [0u8; 1];
+    match rustix::net::recv(&stream, &mut first[..], rustix::net::RecvFlags::PEEK) {
+        Ok((1, _)) => {}
+        _ => return,
+    }
+    if first == *b"w" {
+        // `chaperone why` in the cell: one line asks, one line answers.
+        stream.write_all(format!("{}\n", tools.session.why()).as_bytes()).ok();
+        return;
+    }
+    let pid = rustix::net::sockopt::socket_peercred(&stream)
+        .ok()
+        .and_then(|c| u32::try_from(c.pid.as_raw_pid()).ok());
+    // A conversation that cannot be set up is closed; the client sees that. A peer that misbehaves merely ends it.
+    converse(tools, stream, pid).ok();
+}
+
+fn converse(tools: &Arc<SessionTools>, stream: UnixStream, pid: Option<u32>) -> std::io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let agent = Agent {
+        session: Arc::clone(tools),
+        tools: tools::all().into(),
+        in_flight: Arc::new(AtomicU32::new(0)),
+        rate: Arc::new(Mutex::new(rate::Bucket::full(Instant::now()))),
+        pid,
+    };
+    runtime.block_on(async move {
+        let (read, write) = tokio::net::UnixStream::from_std(stream)?.into_split();
+        match agent.serve(lines::Lines::new(read, write)).await {
+            // Either way the peer is gone; what it asked for was recorded as it happened.
+            Ok(conversation) => drop(conversation.waiting().await),
+            Err(error) => drop(error),
+        }
+        Ok(())
+    })
+}
+
+#[derive(Clone)]
+struct Agent {
+    session: Arc<SessionTools>,
+    tools: Arc<[Tool]>,
+    in_flight: Arc<AtomicU32>,
+    rate: Arc<Mutex<rate::Bucket>>,
+    pid: Option<u32>,
+}
+
+impl ServerHandler for Agent {
+    fn get_info(&self) -> ServerConfig {
+        let mut info = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
+        info.server_info = Implementation::new("chaperone", env!("CARGO_PKG_VERSION"));
+        info.instructions = Some(
+            "Files below /workspace are mediated: reads may ask the person, writes are staged until the person commits. \
+             A refusal names its reason and what to do instead; do not retry it unchanged."
+                .into(),
+        );
+        info
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(self.tools.to_vec()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let name = tools::canonical(&request.name).to_owned();
+        if !self.tools.iter().any(|t| t.name == name) {
+            let shown = chaperone_protocol::for_display(&request.name, 60);
+            return Err(ErrorData::invalid_params(format!("there is no tool {shown:?}"), None));
+        }
+        if let Err(wait) = self.rate.lock().take(Instant::now()) {
+            let fast = Failure::new("too_fast", "more calls than a conversation may make")
+                .advise(format!("wait {} ms", wait.as_millis() + 1));
+            return Ok(refused(&fast).into());
+        }
+        if self.in_flight.fetch_add(1, Ordering::AcqRel) >= MAX_IN_FLIGHT {
+            self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            let busy = Failure::new("too_many_calls", format!("{MAX_IN_FLIGHT} calls run already"))
+                .advise("wait for their answers");
+            return Ok(refused(&busy).into());
+        }
+        let call = calls::Call { tools: &self.session, pid: self.pid };
+        let result = call.run(&name, request.arguments, context.ct).await;
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        Ok(match result {
+            Ok(value) => CallToolResult::structured(value),
+            Err(failure) => refused(&failure),
+        }
+        .into())
+    }
+}
+
+/// A refusal as the model reads it: what, why, and the paved road.
+fn refused(failure: &Failure) -> CallToolResult {
+    let mut text = format!("{}: {}", failure.code, failure.message);
+    if let Some(advice) = &failure.advice {
+        text.push_str("\nInstead: ");
+        text.push_str(advice);
+    }
+    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
+    let told: Value = json!({ "error": failure.code, "message": failure.message, "advice": failure.advice });
+    result.meta = serde_json::from_value(json!({ "chaperone/refusal": told })).ok();
+    result
+}

@@ -1,0 +1,294 @@
+//! What a session holds: its capability, elevations on top of it, and the ledgers that outlive the broker.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chaperone_capability::{
+    Action, Context, Issue, PermissionClaim, Possession, Request, Revocations, Signer, Target, Uses,
+    VerifyingKey, escape_path, limits, mint, verify,
+};
+
+use crate::clock;
+use crate::pipeline::Outbound;
+use crate::session::{Held, Session};
+use chaperone_protocol::Failure;
+
+/// Longest elevation, in seconds.
+pub const MAX_ELEVATION: u64 = 3_600;
+
+/// Revocations and use counts; both survive a restart, and when they cannot be read everything is denied.
+pub struct Ledgers {
+    pub revocations: Revocations,
+    pub uses: Uses,
+}
+
+impl std::fmt::Debug for Ledgers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledgers").finish_non_exhaustive()
+    }
+}
+
+/// Who issues: this installation's name and public key.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    pub name: String,
+    pub key: VerifyingKey,
+}
+
+impl Ledgers {
+    /// Open the ledgers below `dir`, making them on a new installation only.
+    ///
+    /// # Errors
+    /// `ledger_unavailable` when one is missing, damaged or unreadable.
+    pub fn open(dir: &Path) -> Result<Self, Failure> {
+        let now = seconds(clock::unix());
+        let failed = |e: chaperone_capability::LedgerError| Failure::new("ledger_unavailable", e.to_string());
+        let (revoked, used) = (dir.join("revoked"), dir.join("used"));
+        let fresh = !dir.join("ledgers").exists();
+        if fresh {
+            // A first start that was cut short may have made one of them; both are still empty then.
+            if !revoked.exists() {
+                Revocations::create(&revoked).map_err(failed)?;
+            }
+            if !used.exists() {
+                Uses::create(&used).map_err(failed)?;
+            }
+            std::fs::write(dir.join("ledgers"), b"1\n")
+                .map_err(|e| Failure::new("ledger_unavailable", e.to_string()))?;
+        }
+        Ok(Self {
+            revocations: Revocations::open(&revoked, now).map_err(failed)?,
+            uses: Uses::open(&used, now).map_err(failed)?,
+        })
+    }
+}
+
+/// Whether the session's capability, or an elevation, permits the action on the path (step 4).
+///
+/// # Errors
+/// The capability's own reason code: `expired`, `revoked`, `not_permitted`…
+pub fn permit(
+    session: &Session,
+    ledgers: &Ledgers,
+    action: &str,
+    path: &str,
+    now: i64,
+) -> Result<(), Failure> {
+    let action: Action = action.parse().map_err(failure)?;
+    let target = if action == Action::Elevate { Target::Nothing } else { Target::Path(path) };
+    held_by(session, ledgers, action, &target, now).map_err(|refused| refused.advise(advice(session, action)))
+}
+
+/// The same for the network.
+///
+/// # Errors
+/// As [`permit`].
+pub fn permit_outbound(
+    session: &Session,
+    ledgers: &Ledgers,
+    action: &str,
+    outbound: &Outbound,
+    now: i64,
+) -> Result<(), Failure> {
+    let Outbound { host, port, .. } = outbound;
+    let target = match (action, &outbound.method, &outbound.url_path) {
+        ("resolve", ..) => Target::Host(host),
+        ("connect", ..) => Target::Endpoint { host, port: *port },
+        ("publish", ..) => Target::Port(*port),
+        ("request", Some(method), Some(path)) => Target::Request { host, port: *port, method, path },
+        _ => return Err(Failure::new("not_permitted", "no object of this action on the network")),
+    };
+    held_by(session, ledgers, action.parse().map_err(failure)?, &target, now).map_err(|refused| {
+        let refused = if refused.code == "not_permitted" {
+            Failure::new("host_not_allowed", format!("this session may not reach {}", shown(outbound)))
+        } else {
+            refused
+        };
+        refused.advise(chaperone_protocol::reason::HOST_ADVICE)
+    })
+}
+
+/// Whether it is an elevation that permits the action on the path.
+pub fn is_elevated(session: &Session, action: &str, path: &str) -> bool {
+    let Ok(action) = action.parse::<Action>() else { return false };
+    session.grants.read().iter().any(|held| held.verified.permits(action, &Target::Path(path)).is_ok())
+}
+
+fn shown(outbound: &Outbound) -> String {
+    if outbound.port == 0 {
+        outbound.host.clone()
+    } else {
+        format!("{} port {}", outbound.host, outbound.port)
+    }
+}
+
+fn held_by(
+    session: &Session,
+    ledgers: &Ledgers,
+    action: Action,
+    target: &Target<'_>,
+    now: i64,
+) -> Result<(), Failure> {
+    let held = session.capability.read().clone();
+    let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
+    let first = check(&held, ledgers, action, target, now);
+    let Err(refused) = first else { return Ok(()) };
+    let grants = session.grants.read().clone();
+    if grants.iter().any(|g| check(g, ledgers, action, target, now).is_ok()) {
+        return Ok(());
+    }
+    Err(refused)
+}
+
+fn check(
+    held: &Held,
+    ledgers: &Ledgers,
+    action: Action,
+    target: &Target<'_>,
+    now: i64,
+) -> Result<(), Failure> {
+    let is_revoked = |jti: &str| ledgers.revocations.is_revoked(jti);
+    held.verified.recheck(seconds(now), &is_revoked).map_err(failure)?;
+    held.verified.permits(action, target).map_err(failure)?;
+    ledgers.uses.take(&held.verified, seconds(now)).map_err(failure)
+}
+
+/// Mint the session's capability from its mounts, bound to the key that its cell-init proved to hold. It lives as long as
+/// the profile lets the session live, and at most twelve hours.
+///
+/// # Errors
+/// When the vault does not sign, or the profile's limit cannot be read.
+pub fn for_session(
+    session: &Session,
+    signer: &dyn Signer,
+    issuer: &Issuer,
+    jkt: &str,
+    network: Vec<PermissionClaim>,
+) -> Result<Arc<Held>, Failure> {
+    let mut permissions = Vec::new();
+    for mount in &session.mounts {
+        for action in &mount.actions {
+            let action: Action = action.parse().map_err(failure)?;
+            permissions.push(PermissionClaim::path(action, escape_path(&mount.at)));
+            permissions.push(PermissionClaim::path(action, format!("{}/**", escape_path(&mount.at))));
+        }
+    }
+    // To ask for more is everybody's right; the answer is the person's.
+    permissions.push(PermissionClaim::elevate());
+    permissions.extend(network);
+    let limit = session.profile.limits.seconds().map_err(|m| Failure::new("bad_profile", m))?;
+    let life = limit.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL);
+    issue(session, signer, issuer, jkt, permissions, seconds(clock::unix()) + life)
+}
+
+/// Mint a short, narrow capability for what a person granted.
+///
+/// # Errors
+/// When the vault does not sign, or the permission is not a valid one.
+pub fn elevation(
+    session: &Session,
+    signer: &dyn Signer,
+    issuer: &Issuer,
+    permissions: Vec<PermissionClaim>,
+    for_seconds: u64,
+) -> Result<Arc<Held>, Failure> {
+    let jkt = session
+        .capability
+        .read()
+        .as_ref()
+        .and_then(|h| h.verified.claims().cnf.as_ref().map(|c| c.jkt.clone()));
+    let jkt = jkt.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
+    let until = seconds(clock::unix()) + for_seconds.min(MAX_ELEVATION);
+    let held = issue(session, signer, issuer, &jkt, permissions, until)?;
+    session.grants.write().push(Arc::clone(&held));
+    session.decided.lock().clear();
+    Ok(held)
+}
+
+fn issue(
+    session: &Session,
+    signer: &dyn Signer,
+    issuer: &Issuer,
+    jkt: &str,
+    permissions: Vec<PermissionClaim>,
+    exp: u64,
+) -> Result<Arc<Held>, Failure> {
+    let now = seconds(clock::unix());
+    let jti = random_id()?;
+    let request =
+        Request { sub: session.name.clone(), permissions, exp: Some(exp), nbf: None, uses: None, aud: None };
+    let issue = Issue { session: &session.id, jti: &jti, now, jkt: Some(jkt) };
+    let token = mint(&request, &issue, signer).map_err(|e| Failure::new(e.code(), e.to_string()))?;
+    let never = |_: &str| false;
+    let context = Context {
+        issuer: &issuer.name,
+        issuer_key: &issuer.key,
+        now,
+        session: &session.id,
+        possession: Possession::Proven(jkt),
+        is_revoked: &never,
+    };
+    let verified = verify(token.as_str(), &context).map_err(failure)?;
+    Ok(Arc::new(Held { token: token.into_string(), verified }))
+}
+
+/// What the agent may do instead, by what its mounts allow.
+fn advice(session: &Session, action: Action) -> String {
+    let allowed: Vec<&str> = session
+        .mounts
+        .iter()
+        .filter(|m| m.actions.iter().any(|a| a == action.as_str()))
+        .map(|m| m.at.as_str())
+        .collect();
+    if allowed.is_empty() {
+        format!(
+            "nothing may be done with {action:?} in this session; ask for it with request_elevation",
+            action = action.as_str()
+        )
+    } else {
+        format!(
+            "{} is allowed below {}; for elsewhere use request_elevation",
+            action.as_str(),
+            allowed.join(", ")
+        )
+    }
+}
+
+/// 16 random bytes in hex.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn random_id() -> Result<String, Failure> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
+    Ok(hex::encode(bytes))
+}
+
+/// A rejection with its reason code.
+#[must_use]
+pub fn failure(rejection: chaperone_capability::Rejection) -> Failure {
+    Failure::new(rejection.code(), rejection.to_string())
+}
+
+fn seconds(unix: i64) -> u64 {
+    u64::try_from(unix).unwrap_or(0)
+}
+
+/// A narrower token from the session's own, for a sub-agent.
+///
+/// # Errors
+/// `widened` when it would give more than the session has.
+pub fn attenuated(
+    session: &Session,
+    signer: &dyn Signer,
+    narrowing: &chaperone_capability::Narrowing,
+    holder: Option<&str>,
+) -> Result<(String, String), Failure> {
+    let held = session.capability.read().clone();
+    let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
+    let jti = random_id()?;
+    let holder = chaperone_capability::Holder { jti: &jti, now: seconds(clock::unix()), jkt: holder };
+    let token = chaperone_capability::attenuate(&held.token, narrowing, &holder, signer)
+        .map_err(|e| Failure::new(e.code(), e.to_string()))?;
+    Ok((token.into_string(), jti))
+}

@@ -1,0 +1,243 @@
+//! Step 6: the exact bytes that were looked at are the bytes that are served.
+//!
+//! A file is copied into a sealed snapshot, the snapshot is inspected, and the snapshot is what the agent reads.
+//! What is known of a content stays known by its SHA-256, so an unchanged file is inspected once.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use chaperone_inspect::outgoing::Outgoing;
+use chaperone_inspect::{Detectors, Finding, Report, WorkerPool, inspect_plain, snapshot};
+use lru::LruCache;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::pipeline::{Object, Released};
+use crate::vault::Vault;
+use chaperone_protocol::Failure;
+
+/// Inspected versions kept open. Protects descriptors and memory; beyond it the oldest is looked at anew.
+const KEPT: usize = 4_096;
+/// Bytes of kept snapshots together.
+const KEPT_BYTES: u64 = 64 << 20;
+/// Contents whose findings are remembered, without their bytes.
+const KNOWN: usize = 16_384;
+/// Largest plain file that is scanned without a worker, in bytes.
+const SCANNED_HERE: u64 = 256 * 1024;
+/// Largest file that can be inspected and therefore read through inspection.
+const MAX_INSPECTED: u64 = 64 << 30;
+
+/// One inspected version of a file.
+#[derive(Debug)]
+pub struct Inspected {
+    pub sha256: [u8; 32],
+    pub len: u64,
+    pub findings: Arc<[Finding]>,
+    file: Arc<File>,
+}
+
+#[derive(Debug)]
+pub struct Inspection {
+    /// Looks at what leaves, and holds the detectors for everything else.
+    pub outgoing: Outgoing,
+    workers: WorkerPool,
+    vault: Arc<Vault>,
+    by_version: Mutex<Kept>,
+    by_content: Mutex<LruCache<[u8; 32], Arc<[Finding]>>>,
+    redacted: Mutex<LruCache<[u8; 32], Released>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    versions: LruCache<Object, Arc<Inspected>>,
+    bytes: u64,
+}
+
+impl Inspection {
+    #[must_use]
+    pub fn new(detectors: Detectors, workers: WorkerPool, vault: Arc<Vault>) -> Self {
+        let size = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            outgoing: Outgoing::new(detectors),
+            workers,
+            vault,
+            by_version: Mutex::new(Kept { versions: LruCache::new(size(KEPT)), bytes: 0 }),
+            by_content: Mutex::new(LruCache::new(size(KNOWN))),
+            redacted: Mutex::new(LruCache::new(size(KEPT))),
+        }
+    }
+
+    /// Snapshot and inspect a file that was resolved as `object`. `spill` takes snapshots too large for memory.
+    ///
+    /// # Errors
+    /// `cannot_inspect` with what is in the way; the operation is then denied.
+    pub fn inspect(
+        &self,
+        file: &File,
+        object: &Object,
+        name: &str,
+        spill: &Path,
+    ) -> Result<Arc<Inspected>, Failure> {
+        if !object.staged
+            && let Some(known) = self.by_version.lock().versions.get(object)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let taken = snapshot(file, MAX_INSPECTED, spill).map_err(|e| cannot(&e))?;
+        let remembered = self.by_content.lock().get(&taken.sha256).map(Arc::clone);
+        let findings = match remembered {
+            Some(findings) => findings,
+            None => {
+                let findings = self.look(&taken.file, name)?;
+                self.by_content.lock().put(taken.sha256, Arc::clone(&findings));
+                findings
+            }
+        };
+        let seen = Arc::new(Inspected {
+            sha256: taken.sha256,
+            len: taken.len,
+            findings,
+            file: Arc::new(taken.file),
+        });
+        if !object.staged && unchanged(file, object) {
+            self.keep(*object, &seen);
+        }
+        Ok(seen)
+    }
+
+    /// Whether this version was inspected and is kept: asking for it is quick.
+    #[must_use]
+    pub fn knows(&self, object: &Object) -> bool {
+        self.by_version.lock().versions.contains(object)
+    }
+
+    fn look(&self, file: &File, name: &str) -> Result<Arc<[Finding]>, Failure> {
+        let report = match self.plain(file, name)? {
+            Some(report) => report,
+            None => self.workers.inspect(file, name).map_err(|e| cannot(&e))?,
+        };
+        let mut failure = None;
+        let report = report.fingerprinted(|sha256| match self.vault.fingerprint(sha256) {
+            Ok(text) => text,
+            Err(e) => {
+                failure = Some(e);
+                String::new()
+            }
+        });
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let mut findings = Vec::new();
+        for item in report.items {
+            if let Some(error) = item.error {
+                return Err(Failure::new(
+                    "cannot_inspect",
+                    format!("a part of it cannot be inspected: {error}"),
+                ));
+            }
+            findings.extend(item.findings);
+        }
+        Ok(findings.into())
+    }
+
+    /// A small file that needs no parser is scanned here: changing to another process costs more than the scan.
+    fn plain(&self, file: &File, name: &str) -> Result<Option<Report>, Failure> {
+        let len = file.metadata().map_err(|e| cannot(&e))?.len();
+        if len > SCANNED_HERE {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, 0).map_err(|e| cannot(&e))?;
+        Ok(inspect_plain(self.outgoing.detectors(), &bytes, name))
+    }
+
+    /// The redacted copy of an inspected version.
+    ///
+    /// # Errors
+    /// `cannot_redact` when its format cannot be kept or something would remain; the operation is then denied.
+    pub fn redacted(&self, seen: &Inspected, name: &str, spill: &Path) -> Result<Released, Failure> {
+        if let Some(known) = self.redacted.lock().get(&seen.sha256) {
+            return Ok(known.clone());
+        }
+        let cannot =
+            |e: &dyn std::error::Error| Failure::new("cannot_redact", format!("it cannot be redacted: {e}"));
+        let out = rustix::fs::memfd_create(
+            "redacted",
+            rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING,
+        )
+        .map_err(|e| cannot(&e))?;
+        let out = File::from(out);
+        self.workers.redact(&seen.file, name, &out).map_err(|e| cannot(&e))?;
+        let taken = snapshot(&out, MAX_INSPECTED, spill).map_err(|e| cannot(&e))?;
+        let released = Released { version: taken.sha256, len: taken.len, file: Arc::new(taken.file) };
+        self.redacted.lock().put(seen.sha256, released.clone());
+        Ok(released)
+    }
+
+    fn keep(&self, object: Object, seen: &Arc<Inspected>) {
+        let mut kept = self.by_version.lock();
+        kept.bytes += seen.len;
+        if let Some((_, old)) = kept.versions.push(object, Arc::clone(seen)) {
+            kept.bytes = kept.bytes.saturating_sub(old.len);
+        }
+        while kept.bytes > KEPT_BYTES
+            && kept.versions.len() > 1
+            && let Some((_, old)) = kept.versions.pop_lru()
+        {
+            kept.bytes = kept.bytes.saturating_sub(old.len);
+        }
+    }
+}
+
+impl Inspected {
+    /// The bytes as they were inspected.
+    #[must_use]
+    pub fn released(&self) -> Released {
+        Released { version: self.sha256, file: Arc::clone(&self.file), len: self.len }
+    }
+
+    /// What policy sees of the findings: no text, no place.
+    #[must_use]
+    pub fn for_policy(&self) -> Value {
+        for_policy(&self.findings)
+    }
+}
+
+/// What policy sees of findings: no text, no place.
+#[must_use]
+pub fn for_policy(findings: &[Finding]) -> Value {
+    findings
+        .iter()
+        .map(|f| {
+            json!({ "detector": f.detector, "category": f.category, "severity": f.severity,
+                        "confidence": f.confidence, "count": f.count })
+        })
+        .collect()
+}
+
+/// Whether an open file still is the version that was resolved.
+#[must_use]
+pub fn unchanged(file: &impl AsFd, object: &Object) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|s| {
+        s.st_dev == object.dev
+            && s.st_ino == object.ino
+            && u64::try_from(s.st_size) == Ok(object.size)
+            && nanoseconds(s.st_mtime, s.st_mtime_nsec.into()) == object.mtime_ns
+            && nanoseconds(s.st_ctime, s.st_ctime_nsec.into()) == object.ctime_ns
+    })
+}
+
+/// Seconds and nanoseconds as one number.
+#[must_use]
+pub fn nanoseconds(seconds: i64, nanoseconds: i128) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + nanoseconds
+}
+
+fn cannot(error: &dyn std::error::Error) -> Failure {
+    Failure::new("cannot_inspect", format!("it cannot be inspected: {error}"))
+        .advise("ask the person to look at the file, or to hand over a plain copy")
+}

@@ -1,0 +1,277 @@
+//! One run of one agent in one cell: its mounts, capability, counters, and last refusals.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use chaperone_capability::Verified;
+use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
+
+use chaperone_config::Profile;
+use chaperone_protocol::session::{MountRecord, State};
+use chaperone_protocol::{AskMode, Failure, Scope};
+
+use crate::ports::{CellHandle, OnRelease};
+use crate::records::flood::RefusalFlood;
+
+/// Refusals kept for `why`. Protects memory; older ones stay in the audit log.
+const KEPT_REFUSALS: usize = 100;
+/// Last touched resources shown with an ask.
+const KEPT_RECENT: usize = 5;
+/// This many refusals of one kind within [`HAMMER_WINDOW`] suspend the session.
+pub const HAMMER_LIMIT: u32 = 20;
+/// See [`HAMMER_LIMIT`].
+pub const HAMMER_WINDOW: Duration = Duration::from_secs(60);
+
+/// A refusal as `why` shows it; repeated ones are counted.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refused {
+    pub time: String,
+    pub action: String,
+    pub resource: String,
+    pub rule: String,
+    pub reasons: Vec<String>,
+    pub advice: Option<String>,
+    pub count: u64,
+    #[serde(skip)]
+    window: (Option<Instant>, u32),
+}
+
+/// A person's answer that still holds.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub action: String,
+    pub resource: String,
+    pub redact: bool,
+    pub approval: String,
+    /// Content this answer was given for; other content asks again.
+    pub content: Option<[u8; 32]>,
+    pub until: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub reads: AtomicU64,
+    pub writes: AtomicU64,
+    pub deletes: AtomicU64,
+    pub asked: AtomicU64,
+    pub denied: AtomicU64,
+    pub bytes_read: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    pub id: String,
+    /// The agent's name, `sub` of its capability.
+    pub name: String,
+    pub profile: Profile,
+    pub workspace: PathBuf,
+    pub command: Vec<String>,
+    pub interactive: bool,
+    pub ask: AskMode,
+    pub ask_timeout: Duration,
+    pub started: String,
+    pub dir: PathBuf,
+    pub mounts: Vec<MountRecord>,
+    pub state: RwLock<State>,
+    /// PID 1 of the cell, by which an ask names the programs in it.
+    pub init_pid: RwLock<Option<u32>>,
+    pub capability: RwLock<Option<Arc<Held>>>,
+    pub grants: RwLock<Vec<Arc<Held>>>,
+    pub standing: Mutex<Vec<Standing>>,
+    pub counters: Counters,
+    pub refusals: Mutex<VecDeque<Refused>>,
+    pub recent: Mutex<VecDeque<String>>,
+    /// Decisions that hold until policy, answers or the object change.
+    pub decided: Mutex<HashMap<crate::pipeline::DecisionKey, crate::pipeline::Decided>>,
+    /// Refusals of the network, counted so that they cannot flood the log.
+    pub flood: RefusalFlood,
+    /// Set once when the session is opened.
+    pub on_release: OnceLock<Arc<dyn OnRelease>>,
+    /// Set once when the session has its cell.
+    pub cell: OnceLock<Arc<dyn CellHandle>>,
+}
+
+/// What a session is made of.
+#[derive(Debug)]
+pub struct SessionPlan {
+    pub id: String,
+    pub name: String,
+    pub profile: Profile,
+    pub workspace: PathBuf,
+    pub command: Vec<String>,
+    pub interactive: bool,
+    pub ask: AskMode,
+    pub ask_timeout: Duration,
+    pub started: String,
+    pub dir: PathBuf,
+    pub mounts: Vec<MountRecord>,
+    pub state: State,
+    pub init_pid: Option<u32>,
+}
+
+/// A capability with its verified claims.
+#[derive(Debug)]
+pub struct Held {
+    pub token: String,
+    pub verified: Verified,
+}
+
+impl Session {
+    #[must_use]
+    pub fn new(plan: SessionPlan) -> Self {
+        Self {
+            id: plan.id,
+            name: plan.name,
+            profile: plan.profile,
+            workspace: plan.workspace,
+            command: plan.command,
+            interactive: plan.interactive,
+            ask: plan.ask,
+            ask_timeout: plan.ask_timeout,
+            started: plan.started,
+            dir: plan.dir,
+            mounts: plan.mounts,
+            state: RwLock::new(plan.state),
+            init_pid: RwLock::new(plan.init_pid),
+            capability: RwLock::default(),
+            grants: RwLock::default(),
+            standing: Mutex::default(),
+            counters: Counters::default(),
+            refusals: Mutex::default(),
+            recent: Mutex::default(),
+            decided: Mutex::default(),
+            flood: RefusalFlood::default(),
+            on_release: OnceLock::new(),
+            cell: OnceLock::new(),
+        }
+    }
+
+    /// The last refusals, newest first, as `why --json` prints them.
+    #[must_use]
+    pub fn why(&self) -> serde_json::Value {
+        serde_json::json!(self.refusals.lock().iter().rev().collect::<Vec<_>>())
+    }
+
+    /// The mount that holds an absolute cell path, and the path below it.
+    #[must_use]
+    pub fn mount_of<'p>(&self, path: &'p str) -> Option<(usize, &'p str)> {
+        self.mounts
+            .iter()
+            .enumerate()
+            .filter_map(|(i, m)| {
+                let rest = path.strip_prefix(m.at.as_str())?;
+                if rest.is_empty() {
+                    Some((m.at.len(), i, ""))
+                } else {
+                    rest.strip_prefix('/').map(|r| (m.at.len(), i, r))
+                }
+            })
+            .max_by_key(|(length, _, _)| *length)
+            .map(|(_, i, rest)| (i, rest))
+    }
+
+    /// Only a running session may do anything.
+    ///
+    /// # Errors
+    /// `session_suspended` or `session_ended`.
+    pub fn authenticate(&self) -> Result<(), Failure> {
+        match *self.state.read() {
+            State::Running => Ok(()),
+            State::Suspended => Err(Failure::new("session_suspended", "this session is suspended")
+                .advise(format!("ask the person to run: chaperone resume {}", self.id))),
+            State::Starting | State::Ended => Err(Failure::new("session_ended", "this session does not run")),
+        }
+    }
+
+    /// Remember what was touched, for the context of asks.
+    pub fn touched(&self, what: &str) {
+        let mut recent = self.recent.lock();
+        if recent.back().is_some_and(|last| last == what) {
+            return;
+        }
+        if recent.len() == KEPT_RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(what.to_owned());
+    }
+
+    /// Count a refusal. Returns how often this one happened and whether the agent hammers the wall.
+    pub fn refused(&self, refusal: Refused) -> (u64, bool) {
+        self.counters.denied.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut kept = self.refusals.lock();
+        let same = |r: &&mut Refused| {
+            r.action == refusal.action && r.resource == refusal.resource && r.rule == refusal.rule
+        };
+        if let Some(known) = kept.iter_mut().find(same) {
+            known.count += 1;
+            known.time = refusal.time;
+            let (start, hits) = known.window;
+            known.window = match start {
+                Some(t) if now.duration_since(t) < HAMMER_WINDOW => (Some(t), hits + 1),
+                _ => (Some(now), 1),
+            };
+            return (known.count, known.window.1 >= HAMMER_LIMIT);
+        }
+        if kept.len() == KEPT_REFUSALS {
+            kept.pop_front();
+        }
+        kept.push_back(Refused { window: (Some(now), 1), ..refusal });
+        (1, false)
+    }
+
+    /// An answer of the person that covers this action still, if any.
+    #[must_use]
+    pub fn standing_answer(
+        &self,
+        action: &str,
+        resource: &str,
+        content: Option<[u8; 32]>,
+    ) -> Option<Standing> {
+        let mut standing = self.standing.lock();
+        standing.retain(|s| s.until.is_none_or(|t| t > Instant::now()));
+        standing
+            .iter()
+            .find(|s| {
+                s.action == action && s.resource == resource && (s.content.is_none() || s.content == content)
+            })
+            .cloned()
+    }
+
+    /// Keep an answer for as long as it said.
+    pub fn keep_answer(&self, mut standing: Standing, scope: Scope) {
+        match scope {
+            Scope::Once => return,
+            Scope::Session => standing.until = None,
+            Scope::For(seconds) => standing.until = Some(Instant::now() + Duration::from_secs(seconds)),
+        }
+        self.standing.lock().push(standing);
+    }
+}
+
+impl Refused {
+    #[must_use]
+    pub fn new(
+        time: String,
+        action: &str,
+        resource: &str,
+        failure: &Failure,
+        rule: &str,
+        reasons: Vec<String>,
+    ) -> Self {
+        Self {
+            time,
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            rule: rule.to_owned(),
+            reasons,
+            advice: failure.advice.clone(),
+            count: 1,
+            window: (None, 0),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Asks as the user is shown them, and how far an answer holds.
+
+use serde::{Deserialize, Serialize};
+
+/// How an ask is answered when nobody is there to do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum AskMode {
+    /// Wait for a person until the time-out, then deny.
+    #[default]
+    Wait,
+    Deny,
+    /// Redact; what cannot be redacted is denied.
+    Redact,
+}
+
+/// How far a person's answer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "seconds")]
+pub enum Scope {
+    Once,
+    Session,
+    For(u64),
+}
+
+/// What a person is shown. Everything the agent supplied is already stripped of control and bidi characters.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ask {
+    pub id: String,
+    pub session: String,
+    pub agent: String,
+    pub action: String,
+    pub resource: String,
+    /// The program that asks with its arguments, then its parents; supplied by the agent, untrusted.
+    pub program: Vec<String>,
+    pub parents: Vec<String>,
+    /// What the session touched just before.
+    pub recent: Vec<String>,
+    pub findings: Vec<FindingSummary>,
+    pub reasons: Vec<String>,
+    pub rule: String,
+    pub advice: Option<String>,
+    pub risk: String,
+    /// `ask` or `step_up`.
+    pub effect: String,
+    pub redactable: bool,
+    /// What an elevation request says of itself; untrusted.
+    pub justification: Option<String>,
+    /// Files that the session read, of which passages would be sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// What would be sent to people; untrusted, and shown but never recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    pub digest: String,
+    /// Unix seconds.
+    pub expires: i64,
+}
+
+/// What content inspection found, without the text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindingSummary {
+    pub detector: String,
+    /// `pii`, `secret` or `covert` (data in disguise).
+    pub category: String,
+    /// `low`, `medium` or `high`.
+    pub severity: String,
+    /// 0 to 1.
+    pub confidence: f32,
+    /// Values found, repetitions included.
+    pub count: u64,
+    /// The first place.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// Keyed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fingerprint: Option<String>,
+}

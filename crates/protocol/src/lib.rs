@@ -1,0 +1,16 @@
+//! What the user's commands and the broker say to each other: requests, replies, events, approvals, reason codes, and the
+//! frames that carry them. Depends on nothing else of ours.
+#![forbid(unsafe_code)]
+
+pub mod approval;
+pub mod display;
+pub mod failure;
+pub mod frame;
+pub mod reason;
+pub mod request;
+pub mod session;
+
+pub use approval::{Ask, AskMode, FindingSummary, Scope};
+pub use display::for_display;
+pub use failure::Failure;
+pub use request::{NetworkKind, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, Reply, Request};

@@ -1,0 +1,221 @@
+//! What the user's commands ask of the broker, and what the broker answers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::approval::{AskMode, Scope};
+use crate::failure::Failure;
+
+/// Start a session: everything the broker decides before a cell exists.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenSession {
+    pub profile: Option<String>,
+    pub workspace: PathBuf,
+    pub name: Option<String>,
+    pub command: Vec<String>,
+    pub backend: Option<String>,
+    pub interactive: bool,
+    /// The agent runs in a cell.
+    pub in_cell: bool,
+    pub ask: AskMode,
+    pub ask_timeout_s: u64,
+    /// Hosts that may be reached besides those of the profile: `HOST` or `HOST:PORT`.
+    #[serde(default)]
+    pub allow_hosts: Vec<String>,
+    /// Services that may be used besides those of the profile.
+    #[serde(default)]
+    pub allow_services: Vec<String>,
+    /// Ports of the cell to show on the person's loopback.
+    #[serde(default)]
+    pub publish: Vec<u16>,
+    /// The caller's environment, of which only what the profile allows is passed on.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What the caller needs to build the cell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Opened {
+    pub session: String,
+    pub mounts: Vec<PlanMount>,
+    /// What the person should know before it starts.
+    pub notices: Vec<String>,
+    pub caches: Vec<PlanCache>,
+    pub environment: BTreeMap<String, String>,
+    /// A certificate authority, in DER, that the cell is to trust.
+    #[serde(default)]
+    pub authority: Option<Vec<u8>>,
+    /// Ports of the person's loopback that the cell may reach at its own.
+    #[serde(default)]
+    pub loopback: Vec<u16>,
+    pub workdir: String,
+    pub memory: Option<u64>,
+    pub processes: Option<u64>,
+    pub cpu_percent: Option<u32>,
+    pub seconds: Option<u64>,
+    pub debug: bool,
+    pub require_landlock: Option<u32>,
+    pub require_cgroup: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlanMount {
+    pub at: String,
+    #[serde(flatten)]
+    pub kind: PlanMountKind,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "kebab-case")]
+pub enum PlanMountKind {
+    /// Served by the broker; the cell hands out the descriptor.
+    Mediated,
+    /// Overlay over the person's folder.
+    Staged {
+        lower: PathBuf,
+        upper: PathBuf,
+        work: PathBuf,
+        /// Files that may not be read, relative to the folder.
+        masked: Vec<String>,
+    },
+    ReadOnly {
+        source: PathBuf,
+    },
+}
+
+/// A tool's cache: the person's below, read-only; the session's own layer above.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlanCache {
+    /// Relative to the agent's home.
+    pub at: String,
+    pub lower: Option<PathBuf>,
+    pub upper: PathBuf,
+    pub work: PathBuf,
+}
+
+/// What the descriptors of the network exit are that travel with [`Request::Attach`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkKind {
+    Captured,
+    /// Without IPv6.
+    CapturedV4,
+    Proxied,
+}
+
+/// One request of a command to the broker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Request {
+    /// Who is there.
+    Status,
+    OpenSession(Box<OpenSession>),
+    /// Hand over a launched cell: fds are control, channel, one for each mediated mount in the plan's order, then those of
+    /// the network exit.
+    Attach {
+        session: String,
+        init_pid: u32,
+        /// What the network's descriptors are, when there are any.
+        network: Option<NetworkKind>,
+        enforced: serde_json::Value,
+    },
+    /// An agent outside of a cell (an MCP client on the host): its channel is the person's own socket.
+    AttachOutside {
+        session: String,
+    },
+    /// The cell ended.
+    Ended {
+        session: String,
+        cause: String,
+        code: i32,
+    },
+    /// The cell could not be started.
+    Abandon {
+        session: String,
+        reason: String,
+    },
+    Sessions {
+        all: bool,
+    },
+    Stop {
+        session: Option<String>,
+    },
+    Resume {
+        session: String,
+    },
+    Why {
+        session: Option<String>,
+    },
+    Changes {
+        session: String,
+        diff: bool,
+    },
+    Commit {
+        session: String,
+        paths: Vec<String>,
+        choice: Option<String>,
+    },
+    Discard {
+        session: String,
+        paths: Vec<String>,
+    },
+    Undo {
+        session: String,
+        commit: Option<u64>,
+        paths: Vec<String>,
+        force: bool,
+    },
+    Approvals,
+    /// Stream events (asks, refusals, alerts; with `routine`, what was allowed, too) of one session or all until the
+    /// caller hangs up.
+    Watch {
+        session: Option<String>,
+        routine: bool,
+    },
+    Approve {
+        id: String,
+        scope: Scope,
+        redact: bool,
+        pin: Option<String>,
+    },
+    Deny {
+        id: String,
+        why: Option<String>,
+    },
+    /// An MCP conversation follows on this connection, as the named session's agent outside a cell.
+    Mcp {
+        session: String,
+    },
+    CapabilityShow {
+        session: String,
+    },
+    CapabilityMint {
+        claims: serde_json::Value,
+    },
+    CapabilityRevoke {
+        jti: String,
+    },
+    AuditCheckpoint,
+    AuditShow {
+        seq: u64,
+    },
+    PinSet {
+        pin: String,
+        old: Option<String>,
+    },
+    Reload,
+    /// Whether anybody is there.
+    Ping,
+}
+
+/// The broker's answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Ok(serde_json::Value),
+    /// More follows on this connection.
+    Event(serde_json::Value),
+    Error(Failure),
+}

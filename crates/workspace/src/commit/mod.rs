@@ -1,0 +1,292 @@
+//! Staged changes on their way to the person's folder: each is a deed of its own, with its content, its facts and
+//! what the format's validators say.
+
+mod diff;
+mod judge;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chaperone_staging::{Change, Choice, Entry, Op, Report, Tree as Stage, Undo, Verdict};
+use serde_json::{Value, json};
+
+use crate::mount::{LiveMount, Mounts};
+use chaperone_pipeline::pipeline::{Done, Pipeline};
+use chaperone_pipeline::session::Session;
+use chaperone_protocol::Failure;
+
+/// Who commits. What policy would ask about needs the person to name exactly that path; the rest stays staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Person,
+    Profile,
+}
+
+/// Whose staged changes, and what decides on them.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    pub pipeline: &'a Pipeline,
+    pub session: &'a Arc<Session>,
+    pub mounts: &'a Mounts,
+    /// Nothing of the session's cell runs any more.
+    pub over: bool,
+}
+
+/// The staged changes of a session, as `changes --json` prints them.
+///
+/// # Errors
+/// When the stage cannot be read.
+pub fn changes(mounts: &Mounts, over: bool, diff: bool) -> Result<Vec<Value>, Failure> {
+    let mut shown: Vec<Value> = bring_up_to_date(mounts, over)?
+        .iter()
+        .map(|(mount, name)| {
+            json!({ "path": shown_path(mount, name), "op": Op::Create, "from": null, "size": 0, "sha256": null,
+                    "state": "refused", "reasons": ["cannot_be_staged"] })
+        })
+        .collect();
+    for mount in mounts.list() {
+        let changes = staged(mount)?;
+        let entries = stage(mount)?.staged(&changes).map_err(failure)?;
+        for (entry, change) in entries.iter().zip(&changes) {
+            let mut value = entry_json(mount, entry);
+            if diff && let Value::Object(map) = &mut value {
+                map.insert("diff".into(), json!(crate::commit::diff::of(mount, change)));
+            }
+            shown.push(value);
+        }
+    }
+    Ok(shown)
+}
+
+/// Commit what was staged at `paths` (all when empty).
+///
+/// # Errors
+/// When the stage or the folder cannot be used; a single path's refusal is in the report.
+pub fn commit(
+    site: &Site<'_>,
+    paths: &[String],
+    choice: Option<&str>,
+    by: By,
+) -> Result<Vec<Value>, Failure> {
+    let Site { pipeline, session, mounts, over } = *site;
+    bring_up_to_date(mounts, over)?;
+    let mut shown = Vec::new();
+    for mount in mounts.list() {
+        let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
+        if changes.is_empty() {
+            continue;
+        }
+        let stage = stage(mount)?;
+        let mut intents = Vec::new();
+        let mut judge = |change: &Change, content: Option<&File>| {
+            // What policy would ask about is settled by the person naming exactly that path.
+            let named = by == By::Person
+                && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
+            match judge::judge(pipeline, session, mount, change, content, (by, named)) {
+                Ok(intent) => {
+                    intents.push((change.path.clone(), intent));
+                    Verdict::Commit
+                }
+                Err(reasons) => Verdict::Refuse { reasons },
+            }
+        };
+        let mut report = stage.commit(&changes, &mut judge).map_err(failure)?;
+        if let Some(choice) = choice {
+            resolve(&stage, &mut report, &changes, choice, &mut judge)?;
+        }
+        let settled: Vec<String> = report
+            .entries
+            .iter()
+            .filter(|e| e.state == chaperone_staging::State::Committed)
+            .flat_map(|e| std::iter::once(e.path.clone()).chain(e.from.clone()))
+            .collect();
+        for (path, intent) in intents {
+            let ok = report.entry(&path).is_some_and(|e| e.state == chaperone_staging::State::Committed);
+            let size = report.entry(&path).map_or(0, |e| e.size);
+            let absolute = mount.absolute(&path);
+            pipeline.outcome(
+                session,
+                &Done { intent, action: "commit", path: &absolute, ok, bytes: size, detail: None },
+            )?;
+        }
+        if let Some(tree) = &mount.tree {
+            let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());
+            if let Some(overlay) = &mount.overlay {
+                overlay.committed(&mount.root, &settled).map_err(failed)?;
+            }
+            tree.committed(&settled).map_err(|e| failed(e.into()))?;
+        }
+        mounts.invalidate(&mount.at, &settled);
+        shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
+    }
+    Ok(shown)
+}
+
+/// Throw staged changes away.
+///
+/// # Errors
+/// When the stage cannot be written.
+pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<Value>, Failure> {
+    let Site { pipeline, session, mounts, .. } = *site;
+    let mut shown = Vec::new();
+    for mount in mounts.list() {
+        let Some(tree) = &mount.tree else { continue };
+        let gone: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
+        let names: Vec<String> =
+            gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();
+        pipeline.records.event(
+            session,
+            "discard",
+            &mount.at,
+            &json!({ "paths": names }),
+            chaperone_audit::Durability::Synced,
+        )?;
+        tree.discard(&names).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+        mounts.invalidate(&mount.at, &names);
+        for change in gone {
+            shown.push(json!({ "path": shown_path(mount, &change.path), "op": change.op,
+                "from": change.from.as_ref().map(|f| shown_path(mount, f)),
+                "size": change.size, "sha256": null, "state": "discarded", "reasons": [] }));
+        }
+    }
+    Ok(shown)
+}
+
+/// Take commits back.
+///
+/// # Errors
+/// When the history cannot be used; a single path's conflict is in the report.
+pub fn undo(
+    site: &Site<'_>,
+    commit: Option<u64>,
+    paths: &[String],
+    force: bool,
+) -> Result<Vec<Value>, Failure> {
+    let Site { pipeline, session, mounts, .. } = *site;
+    let mut shown = Vec::new();
+    for mount in mounts.list() {
+        let wanted: Vec<String> = paths.iter().filter_map(|p| relative(mount, p)).collect();
+        if !paths.is_empty() && wanted.is_empty() {
+            continue;
+        }
+        let which = Undo { commit, paths: (!paths.is_empty()).then_some(wanted) };
+        pipeline.records.event(
+            session,
+            "undo",
+            &mount.at,
+            &json!({ "commit": commit, "paths": which.paths, "force": force }),
+            chaperone_audit::Durability::Synced,
+        )?;
+        let report = match stage(mount)?.undo(&which, force) {
+            Ok(report) => report,
+            // Another mount of the session may have the commit.
+            Err(_) if mounts.list().len() > 1 && commit.is_some() => continue,
+            Err(e) => return Err(failure(e)),
+        };
+        let touched: Vec<String> = report.entries.iter().map(|e| e.path.clone()).collect();
+        mounts.invalidate(&mount.at, &touched);
+        shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
+    }
+    Ok(shown)
+}
+
+fn resolve(
+    stage: &Stage,
+    report: &mut Report,
+    changes: &[Change],
+    choice: &str,
+    judge: &mut dyn FnMut(&Change, Option<&File>) -> Verdict,
+) -> Result<(), Failure> {
+    let choice = match choice {
+        "mine" => Choice::KeepMine,
+        "theirs" => Choice::KeepTheirs,
+        _ => Choice::WriteBoth,
+    };
+    for entry in &mut report.entries {
+        if entry.state == chaperone_staging::State::Conflict
+            && let Some(change) = changes.iter().find(|c| c.path == entry.path)
+        {
+            let settled = stage.resolve(change, choice, judge).map_err(failure)?;
+            if let Some(new) = settled.entries.into_iter().next() {
+                *entry = new;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn staged(mount: &LiveMount) -> Result<Vec<Change>, Failure> {
+    match &mount.tree {
+        Some(tree) => tree.changes().map_err(|e| Failure::new("stage_unavailable", e.to_string())),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn stage(mount: &LiveMount) -> Result<Stage, Failure> {
+    let history: PathBuf = mount.stage_dir.join("history");
+    Ok(Stage::new(again(&mount.root)?, history, mount.stage_dir.clone()))
+}
+
+fn again(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|e| Failure::new("no_descriptor", e.to_string()))
+}
+
+/// What the agent did until now comes into the stage, however it did it. Returns what cannot come, by its mount.
+///
+/// # Errors
+/// When it cannot be taken over; it stays where it is.
+pub fn bring_up_to_date(mounts: &Mounts, over: bool) -> Result<Vec<(&LiveMount, String)>, Failure> {
+    mounts.sync_mappings()?;
+    let mut left_out = Vec::new();
+    for mount in mounts.list() {
+        let (Some(tree), Some(overlay)) = (&mount.tree, &mount.overlay) else { continue };
+        let names = overlay.take_over(tree, over).map_err(|e| {
+            Failure::new("stage_unavailable", format!("what the agent wrote cannot be taken over: {e}"))
+                .advise("free some room on the disk, and try again")
+        })?;
+        left_out.extend(names.into_iter().map(|name| (mount, name)));
+    }
+    Ok(left_out)
+}
+
+/// Whether the person named the change, or a folder above it, by the new or the old name.
+fn chosen(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
+    let is_in = |path: &str, folder: &str| {
+        folder.is_empty()
+            || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    wanted.is_empty()
+        || wanted
+            .iter()
+            .filter_map(|w| relative(mount, w))
+            .any(|w| is_in(&change.path, &w) || change.from.as_deref().is_some_and(|from| is_in(from, &w)))
+}
+
+/// A path as a person names it (in the workspace, or as the agent sees it), relative to the mount.
+fn relative(mount: &LiveMount, path: &str) -> Option<String> {
+    let path = path.trim_end_matches('/');
+    let rest = match path.strip_prefix(&mount.at) {
+        Some(rest) => rest,
+        None if mount.prefix.is_empty() => return Some(path.to_owned()),
+        None => path.strip_prefix(&mount.prefix)?,
+    };
+    if rest.is_empty() { Some(String::new()) } else { rest.strip_prefix('/').map(str::to_owned) }
+}
+
+fn shown_path(mount: &LiveMount, path: &str) -> String {
+    if mount.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", mount.prefix) }
+}
+
+fn entry_json(mount: &LiveMount, entry: &Entry) -> Value {
+    json!({
+        "path": shown_path(mount, &entry.path), "op": entry.op, "kind": entry.kind,
+        "from": entry.from.as_ref().map(|f| shown_path(mount, f)), "size": entry.size, "sha256": entry.sha256,
+        "state": entry.state, "reasons": entry.reasons, "choices": entry.choices, "commit": entry.commit,
+    })
+}
+
+fn failure(error: chaperone_staging::Error) -> Failure {
+    Failure::new("stage_unavailable", error.to_string())
+}

@@ -1,0 +1,224 @@
+//! Which folders may be handed to an agent, and where its mounts come from.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode as FileMode, OFlags, ResolveFlags};
+
+use crate::mount::LiveMount;
+use chaperone_config::Profile;
+use chaperone_protocol::Failure;
+use chaperone_protocol::session::Mode;
+
+/// Folders below the home that hold credentials or settings that programs act on; never a workspace.
+const PRIVATE_FOLDERS: &[&str] = &[
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".docker",
+    ".config",
+    ".local",
+    ".mozilla",
+    ".thunderbird",
+    ".cache",
+    ".password-store",
+    ".pki",
+    ".cargo",
+    ".rustup",
+    ".npm",
+    ".claude",
+    ".codex",
+    ".oci",
+    ".terraform.d",
+    "snap",
+];
+/// Folders of the system.
+const SYSTEM_FOLDERS: &[&str] = &[
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys",
+    "/usr", "/var",
+];
+/// Folders that hold other people's or programs' folders.
+const SHARED_FOLDERS: &[&str] =
+    &["/", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var/tmp", "/var/lib"];
+
+/// Resolve a folder that a person names as a workspace.
+///
+/// # Errors
+/// `workspace_refused` for `/`, a whole home, folders of the system or of credentials, with what to do instead;
+/// `workspace_missing` when it is not a folder.
+pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<PathBuf, Failure> {
+    let missing = |e: std::io::Error| {
+        Failure::new("workspace_missing", format!("{}: {e}", named.display()))
+            .advise("name a folder that exists")
+    };
+    let real = named.canonicalize().map_err(missing)?;
+    if !real.is_dir() {
+        return Err(Failure::new("workspace_missing", format!("{} is not a folder", real.display())));
+    }
+    let refuse = |why: &str| {
+        Err(Failure::new("workspace_refused", format!("{} {why}", real.display()))
+            .advise("make a folder for this task, copy or move in what the agent needs, and run it there"))
+    };
+    if SHARED_FOLDERS.iter().any(|s| real == Path::new(s)) {
+        return refuse("is not a folder of your own documents");
+    }
+    let home = home.and_then(|h| h.canonicalize().ok());
+    if let Some(home) = &home {
+        if real == *home {
+            return refuse("is your whole home, with every key and setting in it");
+        }
+        if home.starts_with(&real) {
+            return refuse("contains your home");
+        }
+        for private in PRIVATE_FOLDERS {
+            if real.starts_with(home.join(private)) {
+                return refuse("is a folder of credentials or settings");
+            }
+        }
+    }
+    let in_home = home.as_ref().is_some_and(|h| real.starts_with(h));
+    if !in_home && SYSTEM_FOLDERS.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp") {
+        return refuse("is a folder of the system");
+    }
+    if ours.iter().any(|o| real.starts_with(o) || o.starts_with(&real)) {
+        return refuse("holds this program's own state");
+    }
+    Ok(real)
+}
+
+/// Open the folder behind each mount of a profile, without following a link below the workspace.
+///
+/// # Errors
+/// `mount_missing`, `mount_refused`.
+pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result<Vec<LiveMount>, Failure> {
+    let root =
+        rustix::fs::open(workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, FileMode::empty())
+            .map_err(|e| Failure::new("workspace_missing", format!("{}: {e}", workspace.display())))?;
+    let declared = if profile.mounts.is_empty() {
+        return Err(Failure::new("no_mounts", format!("profile {} mounts nothing", profile.name)));
+    } else {
+        &profile.mounts
+    };
+    let mut live: Vec<LiveMount> = Vec::new();
+    for (i, mount) in declared.iter().enumerate() {
+        let prefix =
+            mount.path.strip_prefix("/workspace").unwrap_or_default().trim_start_matches('/').to_owned();
+        if live.iter().any(|m| nested(&m.at, &mount.path)) {
+            return Err(Failure::new(
+                "mount_refused",
+                format!("the mounts {} overlap another one of the profile", mount.path),
+            ));
+        }
+        let relative = mount.from.clone().unwrap_or_else(|| PathBuf::from(&prefix));
+        let fd = open_folder(&root, &relative, mount.actions.iter().any(|a| a == "write"))?;
+        live.push(LiveMount {
+            at: mount.path.clone(),
+            prefix,
+            source: workspace.join(&relative),
+            root: fd,
+            mode: mount.mode,
+            actions: mount.actions.clone(),
+            hide_denied: mount.hide_denied,
+            write_back: mount.write_back,
+            stage_dir: session_dir.join(format!("mount-{i}")),
+            tree: None,
+            overlay: None,
+        });
+    }
+    if live.iter().any(|m| m.mode == Mode::Staged && !m.actions.iter().any(|a| a == "write")) {
+        return Err(Failure::new(
+            "mount_refused",
+            "a staged mount without write makes no sense; use mode = \"read-only\"",
+        ));
+    }
+    Ok(live)
+}
+
+fn nested(a: &str, b: &str) -> bool {
+    let below = |x: &str, y: &str| x == y || x.strip_prefix(y).is_some_and(|r| r.starts_with('/'));
+    below(a, b) || below(b, a)
+}
+
+fn open_folder(root: &OwnedFd, relative: &Path, writable: bool) -> Result<OwnedFd, Failure> {
+    let at: &Path = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::openat2(root, at, flags, FileMode::empty(), beneath) {
+        Err(rustix::io::Errno::NOENT) if writable => {
+            // A folder that the profile writes to and that is not there yet: an empty one of the person's own.
+            rustix::fs::mkdirat(root, at, FileMode::from_raw_mode(0o755))
+                .and_then(|()| rustix::fs::openat2(root, at, flags, FileMode::empty(), beneath))
+                .map_err(|e| missing(relative, e))
+        }
+        other => other.map_err(|e| missing(relative, e)),
+    }
+}
+
+fn missing(relative: &Path, e: rustix::io::Errno) -> Failure {
+    let shown = relative.display();
+    match e {
+        rustix::io::Errno::LOOP => Failure::new("mount_refused", format!("{shown} is or contains a link"))
+            .advise("name the folder itself"),
+        _ => Failure::new("mount_missing", format!("the workspace has no folder {shown}: {e}"))
+            .advise(format!("make it, or use a profile that does not mount {shown}")),
+    }
+}
+
+/// The identity of a folder, to notice that it was replaced.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn identity(fd: &OwnedFd) -> std::io::Result<(u64, u64)> {
+    let stat = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dangerous_workspaces_are_refused_with_what_to_do_instead() {
+        let tmp = tempfile::tempdir().unwrap();
+        let home = tmp.path().join("home");
+        for sub in ["docs", ".ssh", ".config/app", ".local/state/chaperone"] {
+            std::fs::create_dir_all(home.join(sub)).unwrap();
+        }
+        let state = home.join(".local/state/chaperone");
+        let judge = |p: &Path| resolve(p, Some(&home), &[&state]);
+        assert!(judge(&home.join("docs")).is_ok());
+        for bad in [
+            PathBuf::from("/"),
+            home.clone(),
+            home.join(".ssh"),
+            home.join(".config/app"),
+            "/etc".into(),
+            "/usr/share".into(),
+            tmp.path().into(),
+        ] {
+            let refused = judge(&bad).unwrap_err();
+            assert_eq!(refused.code, "workspace_refused", "{}", bad.display());
+            assert!(refused.advice.is_some());
+        }
+    }
+
+    #[test]
+    fn a_link_to_a_dangerous_folder_is_that_folder() {
+        let tmp = tempfile::tempdir().unwrap();
+        let link = tmp.path().join("docs");
+        std::os::unix::fs::symlink("/etc", &link).unwrap();
+        assert_eq!(resolve(&link, None, &[]).unwrap_err().code, "workspace_refused");
+    }
+
+    #[test]
+    fn a_mount_whose_folder_is_a_link_is_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc", tmp.path().join("reports")).unwrap();
+        let profile =
+            Profile::parse("name = \"x\"\n[[mount]]\npath = \"/workspace/reports\"\n", "x").unwrap();
+        let refused = mounts(&profile, tmp.path(), tmp.path()).unwrap_err();
+        assert_eq!(refused.code, "mount_refused");
+    }
+}

@@ -1,0 +1,11 @@
+//! The user's directories in a cell: which may be handed to an agent, how each is mounted, what the mediated file system asks
+//! of the pipeline, and how staged changes reach the user's files.
+#![forbid(unsafe_code)]
+
+pub mod commit;
+pub mod directories;
+pub mod gate;
+pub mod masking;
+pub mod mount;
+pub mod overlay;
+pub mod tool_caches;

@@ -1,0 +1,91 @@
+//! Which files of a staged directory the agent may not read: found before it starts, and masked in its overlay.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use chaperone_pipeline::inspection::nanoseconds;
+use chaperone_pipeline::pipeline::{Deed, Object, ObjectKind, Refusal};
+use chaperone_pipeline::session::Refused;
+use chaperone_pipeline::{Pipeline, Session, clock};
+use chaperone_protocol::{Failure, for_display};
+use chaperone_staging::Kind;
+use rustix::fs::OFlags;
+use serde_json::json;
+
+use crate::mount::LiveMount;
+use crate::overlay::{Survey, open};
+
+/// Masked paths that `why` shows.
+const SHOWN: usize = 20;
+/// Files that are masked, each with a mount of its own; with more the folder is served by the broker.
+const MAX_MASKED: usize = 2_000;
+/// The files of a surveyed folder that policy, with their content inspected, would not simply let the session read.
+/// They are noted for `why` and in the log.
+///
+/// # Errors
+/// When that cannot be recorded, or when there are too many.
+pub fn masked(
+    pipeline: &Pipeline,
+    session: &Arc<Session>,
+    mount: &LiveMount,
+    survey: &Survey,
+) -> Result<Vec<String>, Failure> {
+    let mut masked = Vec::new();
+    let mut list = Vec::new();
+    for (path, version) in survey {
+        if version.kind() != Some(Kind::File) {
+            continue;
+        }
+        let at = format!("{}/{path}", mount.at);
+        let refusal = match deed(mount, path, &at) {
+            Ok(deed) => pipeline.would_read(session, &deed).err(),
+            Err(e) => Some(Refusal {
+                failure: Failure::new("cannot_open", format!("it cannot be opened: {e}")),
+                rule: "broker.cannot_open".to_owned(),
+                reasons: vec!["cannot_open".to_owned()],
+                suspend: false,
+            }),
+        };
+        let Some(refusal) = refusal else { continue };
+        if masked.len() >= MAX_MASKED {
+            return Err(Failure::new(
+                "too_much_masked",
+                format!("more than {MAX_MASKED} files of {} may not be read", mount.source.display()),
+            )
+            .advise("use mode = \"mediated\", or a folder without them"));
+        }
+        if masked.len() < SHOWN {
+            let Refusal { failure, rule, reasons, .. } = &refusal;
+            let shown = for_display(&at, 300);
+            session.refused(Refused::new(clock::rfc3339(), "read", &shown, failure, rule, reasons.clone()));
+        }
+        list.push(json!({ "path": at, "rule": refusal.rule, "reasons": refusal.reasons }));
+        masked.push(path.clone());
+    }
+    let payload = json!({ "readable": survey.len() - masked.len(), "masked": list });
+    pipeline.records.event(session, "mask", &mount.at, &payload, chaperone_audit::Durability::Synced)?;
+    Ok(masked)
+}
+
+fn deed(mount: &LiveMount, path: &str, at: &str) -> io::Result<Deed> {
+    let file = open(&mount.root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+    let stat = rustix::fs::fstat(&file)?;
+    let time = |seconds, nanos: u64| nanoseconds(seconds, nanos.into());
+    let object = Object {
+        kind: ObjectKind::File,
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        nlink: stat.st_nlink,
+        size: stat.st_size.cast_unsigned(),
+        mtime_ns: time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
+        staged: false,
+    };
+    Ok(Deed {
+        file: Some(Arc::new(File::from(file))),
+        content: true,
+        verbatim: true,
+        ..Deed::on("fs", "read", at.to_owned(), object)
+    })
+}

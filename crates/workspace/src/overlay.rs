@@ -1,0 +1,169 @@
+//! Staged mounts: the agent works in an overlay above the person's folder at native speed. What policy would not let it
+//! read is found before it starts and masked; what it changed is taken into the stage when somebody looks, and when it
+//! is over.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use chaperone_fs::{Seen, Take, Tree};
+use chaperone_staging::{BaseVersion, Kind};
+use parking_lot::Mutex;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
+
+/// Objects of a folder that are looked at before the agent starts. Protects memory and patience; a larger folder is
+/// served by the broker.
+const MAX_OBJECTS: usize = 300_000;
+/// Folders inside each other that are looked at.
+const MAX_DEPTH: usize = 256;
+
+/// The layers of one staged mount.
+#[derive(Debug)]
+pub struct Overlay {
+    dir: PathBuf,
+    seen: Mutex<Seen>,
+}
+
+/// What is in a folder, by its path in it.
+pub type Survey = BTreeMap<String, BaseVersion>;
+
+impl Overlay {
+    /// Layers that a session left when its broker ended.
+    #[must_use]
+    pub fn left(stage_dir: &Path) -> Option<Self> {
+        let dir = stage_dir.join("overlay");
+        dir.is_dir().then(|| Self { dir, seen: Mutex::default() })
+    }
+
+    /// Empty layers over the folder as the survey found it.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn make(stage_dir: &Path, root: &OwnedFd, survey: &Survey) -> io::Result<Self> {
+        let dir = stage_dir.join("overlay");
+        let overlay = Self { dir, seen: Mutex::default() };
+        for folder in [overlay.upper(), overlay.work()] {
+            fs::create_dir_all(folder)?;
+        }
+        let mode = rustix::fs::statat(root, "", AtFlags::EMPTY_PATH)?.st_mode & 0o777;
+        rustix::fs::chmod(overlay.upper(), Mode::from_raw_mode(mode | 0o700))?;
+        overlay.note(survey.iter().map(|(path, version)| (path.as_str(), Some(*version))))?;
+        Ok(overlay)
+    }
+
+    #[must_use]
+    pub fn upper(&self) -> PathBuf {
+        self.dir.join("upper")
+    }
+
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
+        self.dir.join("work")
+    }
+
+    /// Take what the agent changed into the stage. With the cell `over`, the layers go. Returns what cannot be staged.
+    ///
+    /// # Errors
+    /// When the layers cannot be read or the stage not be written; they stay then.
+    pub fn take_over(&self, tree: &Tree, over: bool) -> io::Result<Vec<String>> {
+        let mut seen = self.seen.lock();
+        // Taken over for the last time before, by whoever waited for this lock.
+        if !self.upper().is_dir() {
+            return Ok(Vec::new());
+        }
+        let take = if over { Take::Files } else { Take::Copies };
+        let left_out = tree.take_over(&self.upper(), &self.before()?, &mut seen, take)?;
+        if over && left_out.is_empty() {
+            tree.sync()?;
+            crate::tool_caches::remove(&self.dir)?;
+        }
+        Ok(left_out)
+    }
+
+    /// These paths were committed: what the person has there now is what later changes are based on.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn committed(&self, root: &OwnedFd, paths: &[String]) -> io::Result<()> {
+        if !self.upper().is_dir() {
+            return Ok(());
+        }
+        let now = |path: &String| {
+            let fd = open(root, path, OFlags::PATH).ok()?;
+            rustix::fs::fstat(&fd).ok().map(|stat| BaseVersion::of(&stat))
+        };
+        self.note(paths.iter().map(|path| (path.as_str(), now(path))))
+    }
+
+    fn note<'a>(&self, versions: impl Iterator<Item = (&'a str, Option<BaseVersion>)>) -> io::Result<()> {
+        let file = File::options().append(true).create(true).open(self.dir.join("before"))?;
+        let mut out = BufWriter::new(file);
+        for line in versions {
+            serde_json::to_writer(&mut out, &line)?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()
+    }
+
+    /// What was in the folder at the start, or after the last commit.
+    fn before(&self) -> io::Result<Survey> {
+        let mut survey = Survey::new();
+        for line in BufReader::new(File::open(self.dir.join("before"))?).lines() {
+            let (path, version): (String, Option<BaseVersion>) = serde_json::from_str(&line?)?;
+            match version {
+                Some(version) => drop(survey.insert(path, version)),
+                None => drop(survey.remove(&path)),
+            }
+        }
+        Ok(survey)
+    }
+}
+
+/// Look at everything in a folder. `None` with a reason when an overlay cannot serve it: files of other owners cannot
+/// be changed in one, and the mounts in it would not be seen.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn survey(root: &OwnedFd) -> io::Result<Result<Survey, &'static str>> {
+    let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let device = rustix::fs::statat(root, "", AtFlags::EMPTY_PATH)?.st_dev;
+    let mut survey = Survey::new();
+    let mut folders = vec![(String::new(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let fd = open(root, &folder, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for entry in Dir::read_from(&fd)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let Ok(name) = name.to_str() else { return Ok(Err("a name in it is not UTF-8")) };
+            if (stat.st_uid, stat.st_gid) != ids {
+                return Ok(Err("files in it belong to others"));
+            }
+            if stat.st_dev != device {
+                return Ok(Err("another file system is mounted in it"));
+            }
+            if survey.len() >= MAX_OBJECTS || depth >= MAX_DEPTH {
+                return Ok(Err("it is too large"));
+            }
+            let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let version = BaseVersion::of(&stat);
+            if version.kind() == Some(Kind::Dir) {
+                folders.push((path.clone(), depth + 1));
+            }
+            survey.insert(path, version);
+        }
+    }
+    Ok(Ok(survey))
+}
+
+/// Open what is at a path of a directory, following no link.
+pub(crate) fn open(root: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let at = if path.is_empty() { "." } else { path };
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(root, at, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
+}

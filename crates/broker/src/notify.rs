@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use chaperone_pipeline::events::Bus;
+use chaperone_protocol::{Event, Happened};
 
 /// At most one of a kind in so much time: an agent must not flood a person's screen.
 const PACE: Duration = Duration::from_secs(3);
+/// Reasons that are shown.
+const SHOWN_REASONS: usize = 3;
 /// How long a notification may take to be taken.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How often the desktop is looked for anew when nothing happens.
@@ -25,16 +26,15 @@ pub fn start(bus: &Arc<Bus>) {
     }
     let events = bus.watch(None, false);
     let tell = move || {
-        let mut last: HashMap<String, Instant> = HashMap::new();
+        let mut last: HashMap<&'static str, Instant> = HashMap::new();
         loop {
             match events.recv_timeout(TICK) {
                 Ok(event) => {
-                    let Some((title, text)) = words(&event) else { continue };
-                    let kind = event["kind"].as_str().unwrap_or_default();
+                    let Some((kind, title, text)) = words(&event) else { continue };
                     if last.get(kind).is_some_and(|at| at.elapsed() < PACE) {
                         continue;
                     }
-                    last.insert(kind.to_owned(), Instant::now());
+                    last.insert(kind, Instant::now());
                     show(&title, &text);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -51,24 +51,31 @@ fn is_there() -> bool {
     std::env::split_paths(&path).any(|folder| folder.join("notify-send").is_file())
 }
 
-/// Title and text of an event that a person should know of at once. Hosts and paths are in it, contents never.
-fn words(event: &Value) -> Option<(String, String)> {
-    let text = |field: &str| event[field].as_str().unwrap_or_default();
-    let reasons: Vec<&str> =
-        event["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str).take(3).collect();
-    let about = format!("{} {} ({})", text("action"), text("resource"), reasons.join(", "));
-    let session = text("session");
-    match text("kind") {
-        "asked" => {
-            Some((format!("Chaperone asks: {}", text("action")), format!("{about}\nchaperone approvals")))
+/// Title and text of an event that the user should know of at once. Hosts and paths are in it, contents never.
+fn words(event: &Event) -> Option<(&'static str, String, String)> {
+    let session = &event.session;
+    let about = |action: &str, resource: &str, reasons: &[String]| {
+        format!("{action} {resource} ({})", first(reasons))
+    };
+    match &event.what {
+        Happened::Asked { action, resource, reasons, .. } => {
+            let text = format!("{}\nchaperone approvals", about(action, resource, reasons));
+            Some(("asked", format!("Chaperone asks: {action}"), text))
         }
-        "alert" => Some(("Chaperone: alert".to_owned(), format!("{about}\nsession {session}"))),
-        "suspended" => Some((
-            "Chaperone: session suspended".to_owned(),
-            format!("{}\nchaperone resume {session}", reasons.join(", ")),
-        )),
+        Happened::Alert { action, resource, reasons, .. } => {
+            let text = format!("{}\nsession {session}", about(action, resource, reasons));
+            Some(("alert", "Chaperone: alert".to_owned(), text))
+        }
+        Happened::Suspended { reasons } => {
+            let text = format!("{}\nchaperone resume {session}", first(reasons));
+            Some(("suspended", "Chaperone: session suspended".to_owned(), text))
+        }
         _ => None,
     }
+}
+
+fn first(reasons: &[String]) -> String {
+    reasons.iter().take(SHOWN_REASONS).map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn show(title: &str, text: &str) {
@@ -96,15 +103,27 @@ fn show(title: &str, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn only_what_cannot_wait_is_shown() {
-        let alert = json!({ "kind": "alert", "action": "connect", "resource": "evil.example:443", "reasons": ["many_connections"], "session": "abc" });
-        assert_eq!(words(&alert).unwrap().1, "connect evil.example:443 (many_connections)\nsession abc");
-        assert!(words(&json!({ "kind": "asked", "action": "read", "resource": "/workspace/a" })).is_some());
-        for kind in ["refused", "allowed", "ended", "answered"] {
-            assert!(words(&json!({ "kind": kind })).is_none());
-        }
+        let alert = Happened::Alert {
+            action: "connect".into(),
+            resource: "evil.example:443".into(),
+            reasons: vec!["many_connections".into()],
+            rule: "net.many_connections".into(),
+            technique: None,
+            severity: "high".into(),
+            logged: true,
+        };
+        let (_, _, text) = words(&Event::of("abc", alert)).unwrap();
+        assert_eq!(text, "connect evil.example:443 (many_connections)\nsession abc");
+        let suspended = Happened::Suspended { reasons: vec![] };
+        assert!(words(&Event::of("abc", suspended)).is_some());
+        let quiet = [
+            Happened::Allowed { action: "read".into(), resource: "/workspace/a".into() },
+            Happened::Ended { cause: "exit".into(), code: 0 },
+            Happened::Watching,
+        ];
+        assert!(quiet.into_iter().all(|what| words(&Event::of("abc", what)).is_none()));
     }
 }

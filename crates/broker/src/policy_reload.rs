@@ -9,10 +9,9 @@ use chaperone_config::policy_files::sources;
 use chaperone_policy::Engine;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
-use serde_json::json;
 
 use crate::start::Broker;
-use chaperone_protocol::Failure;
+use chaperone_protocol::{Event, Failure, Happened};
 
 /// An editor that saves touches a folder several times: the set is read when it was quiet for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -29,13 +28,13 @@ pub fn reload(broker: &Broker) -> Result<String, Failure> {
         Failure::new("policy_error", format!("the policies stay as they were:\n{all}"))
     })?;
     let revision = engine.revision().to_owned();
-    if revision == pipeline.policy.current().revision() {
+    if revision == broker.policy.current().revision() {
         return Ok(revision);
     }
     pipeline.records.policy_changes(&revision)?;
-    pipeline.policy.replace(engine);
+    broker.policy.replace(engine);
     pipeline.records.set_policy(&revision);
-    broker.bus.tell("", false, &json!({ "kind": "policy", "revision": revision }));
+    broker.bus.tell(&Event::general(Happened::Policy { revision: revision.clone() }));
     Ok(revision)
 }
 
@@ -69,7 +68,7 @@ fn follow(watcher: &OwnedFd, broker: &Weak<Broker>) {
         }
         let Some(broker) = broker.upgrade() else { return };
         if let Err(failure) = reload(&broker) {
-            broker.bus.tell("", false, &json!({ "kind": "policy_problem", "problem": failure.message }));
+            broker.bus.tell(&Event::general(Happened::PolicyProblem { problem: failure.message }));
         }
     }
 }

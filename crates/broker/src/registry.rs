@@ -63,6 +63,6 @@ impl Broker {
                         "init_pid": r.init_pid, "exit": r.exit, "cause": r.cause, "workspace": r.workspace, "started": r.started })
             })
             .collect();
-        json!({ "broker": { "pid": std::process::id() }, "vault": { "pid": self.pipeline.vault.client().pid() }, "sessions": sessions })
+        json!({ "broker": { "pid": std::process::id() }, "vault": { "pid": self.vault.client().pid() }, "sessions": sessions })
     }
 }

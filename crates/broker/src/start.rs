@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use chaperone_audit::{Log, Options};
 use chaperone_config::Dirs;
+use chaperone_inspect::outgoing::Outgoing;
 use chaperone_inspect::{Detectors, Worker, WorkerPool};
+use chaperone_pipeline::Pipeline;
 use chaperone_pipeline::approvals::Approvals;
 use chaperone_pipeline::authority::Ledgers;
+use chaperone_pipeline::clock::{self, SystemClock};
 use chaperone_pipeline::events::Bus;
 use chaperone_pipeline::inspection::Inspection;
 use chaperone_pipeline::records::Records;
 use chaperone_pipeline::vault::Vault;
-use chaperone_pipeline::{Pipeline, clock};
 use chaperone_policy::Store;
-use chaperone_protocol::Failure;
+use chaperone_protocol::{Event, Failure, Happened};
 use parking_lot::RwLock;
 use rustix::fs::FlockOperation;
-use serde_json::json;
 
 use crate::control::{self, Connection};
 use crate::policy_reload;
@@ -29,12 +30,20 @@ use crate::session::live::LiveSession;
 /// Commands answered at once. Protects threads; beyond it a connection is closed.
 const MAX_CONNECTIONS: usize = 256;
 /// Everything the broker holds. No key is among it.
-#[derive(Debug)]
 pub struct Broker {
     pub dirs: Dirs,
     pub pipeline: Arc<Pipeline>,
+    pub policy: Arc<Store>,
+    pub log: Arc<Log>,
+    pub vault: Arc<Vault>,
     pub bus: Arc<Bus>,
     pub sessions: RwLock<BTreeMap<String, Arc<LiveSession>>>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("dirs", &self.dirs).finish_non_exhaustive()
+    }
 }
 
 /// Run the broker until it is killed. `ready` tells the starter `ready`, `already`, or what is wrong.
@@ -109,10 +118,16 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
             .advise("look at it with: chaperone audit verify")
     })?;
     let bus = Arc::new(Bus::default());
-    let records = Arc::new(Records::new(Arc::new(log), Arc::clone(&vault), Arc::clone(&bus)));
+    let (log, clock) = (Arc::new(log), Arc::new(SystemClock));
+    let records = Arc::new(Records::new(
+        Arc::clone(&log) as _,
+        Arc::clone(&vault) as _,
+        Arc::clone(&bus),
+        Arc::clone(&clock) as _,
+    ));
     let (policy, problems) = Store::new(chaperone_config::policy_files::sources(&dirs)?);
     for problem in &problems {
-        bus.tell("", false, &json!({ "kind": "policy_problem", "problem": problem.to_string() }));
+        bus.tell(&Event::general(Happened::PolicyProblem { problem: problem.to_string() }));
     }
     records.set_policy(policy.current().revision());
     let detectors = Detectors::builtin().map_err(|e| Failure::new("bad_detectors", e.to_string()))?;
@@ -121,14 +136,18 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         command.arg("__worker");
         Worker::spawn(command)
     });
-    let inspection = Inspection::new(detectors, workers, Arc::clone(&vault));
+    let outgoing = Arc::new(Outgoing::new(detectors));
+    let inspection = Inspection::new(Arc::clone(&outgoing), workers, Arc::clone(&vault) as _);
+    let policy = Arc::new(policy);
     let ledgers = Ledgers::open(&dirs.state)?;
     let pipeline = Pipeline {
-        policy,
+        policy: Arc::clone(&policy) as _,
         records,
         approvals: Arc::new(Approvals::default()),
-        inspection,
-        vault,
+        inspection: Arc::new(inspection),
+        outgoing,
+        vault: Arc::clone(&vault) as _,
+        clock,
         issuer,
         ledgers,
     };
@@ -141,7 +160,15 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     }
     let listener = UnixListener::bind(&path)
         .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", path.display())))?;
-    let broker = Arc::new(Broker { dirs, pipeline: Arc::new(pipeline), bus, sessions: RwLock::default() });
+    let broker = Arc::new(Broker {
+        dirs,
+        pipeline: Arc::new(pipeline),
+        policy,
+        log,
+        vault,
+        bus,
+        sessions: RwLock::default(),
+    });
     policy_reload::watch(&broker)?;
     crate::notify::start(&broker.bus);
     Ok((broker, listener))

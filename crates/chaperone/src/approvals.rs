@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use chaperone_config::profile;
-use chaperone_protocol::{Reply, Request, Scope};
+use chaperone_protocol::{Event, Happened, Reply, Request, Scope};
 
 use crate::cli::{Approvals, Approve, Deny};
 use crate::connect::Broker;
@@ -31,7 +31,7 @@ pub fn approvals(args: &Approvals) -> Result<u8, Report> {
     broker.send(&Request::Watch { session: None, routine: false }, &[])?;
     while let Some((reply, _)) = broker.next()? {
         match reply {
-            Reply::Event(event) if show::text(&event, "kind") == "asked" => print(&event["ask"]),
+            Reply::Event(Event { what: Happened::Asked { ask, .. }, .. }) => print(&json!(ask)),
             Reply::Error(failure) => return Err(failure.into()),
             _ => {}
         }

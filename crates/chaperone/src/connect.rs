@@ -78,7 +78,8 @@ impl Broker {
     pub fn ask_with(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Value, Report> {
         self.send(request, fds)?;
         match self.next()? {
-            Some((Reply::Ok(value) | Reply::Event(value), _)) => Ok(value),
+            Some((Reply::Ok(value), _)) => Ok(value),
+            Some((Reply::Event(event), _)) => serde_json::to_value(event).map_err(Report::of),
             Some((Reply::Error(failure), _)) => Err(Report::from(failure)),
             None => Err(Report::new("the broker hung up; see chaperone doctor")),
         }

@@ -330,6 +330,7 @@ fn on_screen(mut cell: Launched, watcher: &Broker, tell: bool) -> Result<Exit, R
             Ok(Stopped::Closed) => break,
             Ok(Stopped::Caller(_)) => match watcher.next()? {
                 Some((Reply::Event(event), _)) => {
+                    let event = json!(event);
                     if show::text(&event, "kind") == "asked" {
                         put_aside(&raw, &event["ask"])?;
                         redraw(&raw, &master)?;
@@ -387,6 +388,7 @@ fn answer(ask: &Value, choice: Choice) {
 fn without_screen(cell: Launched, watcher: Broker, tell: bool) -> Result<Exit, Report> {
     let teller = std::thread::spawn(move || {
         while let Ok(Some((Reply::Event(event), _))) = watcher.next() {
+            let event = json!(event);
             let kind = show::text(&event, "kind");
             if kind == "ended" {
                 break;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use chaperone_cell::RefusedPacket;
 use chaperone_egress::{Host, Over};
+use chaperone_pipeline::records::Alert;
+use chaperone_policy::Severity;
 use parking_lot::Mutex;
 
 use crate::gateway::Way;
@@ -74,30 +76,33 @@ fn make_room<K, V>(map: &mut HashMap<K, V>) {
     }
 }
 
+fn raise(way: &Way, host: &str, rule: &str, reasons: &[String], technique: Option<&str>) {
+    let alert =
+        Alert { action: "connect", resource: host, rule, reasons, technique, severity: Severity::High };
+    way.pipeline().records.alert(&way.session, &alert);
+}
+
 /// A connection, or a query, for something that nobody trusts.
 pub(crate) fn untrusted(way: &Way, host: &str, ip: Option<IpAddr>) -> usize {
     let count = way.exit().window.untrusted(host, ip);
     // Once when the limit is passed, and again when it has become many times that.
     if count == MANY + 1 || count == 4 * MANY {
         let reasons = ["many_connections".to_owned(), format!("{count} within ten minutes")];
-        let records = &way.pipeline().records;
-        records.alert(&way.session, "connect", host, "net.many_connections", &reasons, Some("T1071.001"));
+        raise(way, host, "net.many_connections", &reasons, Some("T1071.001"));
     }
     count
 }
 
 /// The session turns to a host for the first time that only a wildcard, a network or a grant allows.
 pub(crate) fn first_contact(way: &Way, host: &str) {
-    let records = &way.pipeline().records;
-    records.alert(&way.session, "connect", host, "net.first_contact", &["first_contact".to_owned()], None);
+    raise(way, host, "net.first_contact", &["first_contact".to_owned()], None);
 }
 
 /// A budget is nearly used up; told once for each.
 pub(crate) fn near_budget(way: &Way, host: &Host, over: Over) {
     if way.exit().window.0.lock().near.insert(over) {
         let reasons = ["budget_nearly_used".to_owned(), over.code().to_owned()];
-        let records = &way.pipeline().records;
-        records.alert(&way.session, "connect", &host.to_string(), "net.budget_near", &reasons, Some("T1030"));
+        raise(way, &host.to_string(), "net.budget_near", &reasons, Some("T1030"));
     }
 }
 
@@ -106,8 +111,7 @@ pub(crate) fn refused(way: &Way, host: &str) {
     if way.exit().window.refused(host) {
         let reasons =
             ["many_destinations".to_owned(), format!("{} refused within ten minutes", MANY_REFUSED + 1)];
-        let records = &way.pipeline().records;
-        records.alert(&way.session, "connect", host, "net.many_destinations", &reasons, Some("T1046"));
+        raise(way, host, "net.many_destinations", &reasons, Some("T1046"));
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use chaperone_capability::Action;
 use chaperone_egress::Host;
 use chaperone_egress::request::{Connection, RequestFacts};
 use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
 
 use crate::body::Held;
+use crate::dial::Pinned;
 use crate::http::{Channel, Turned};
 use crate::{gateway::Way, streams};
 use chaperone_protocol::Failure;
@@ -54,10 +56,12 @@ pub async fn fetch(way: &Way, asked: Fetch) -> Result<Fetched, Failure> {
         Ok(target) => target,
         Err((_, failure)) => return Err(failure),
     };
-    let granted = way.decide(streams::connect_deed(way, &target)).await.map_err(|refusal| refusal.failure)?;
+    let mut granted =
+        way.decide(streams::connection(way, &target)).await.map_err(|refusal| refusal.failure)?;
     let intent = granted.intent;
-    way.on_disk(granted).await?;
-    let channel = Arc::new(Channel::new(way, &target, tls, true));
+    way.on_disk(granted.syncing()).await?;
+    let pinned = Pinned::of(&granted);
+    let channel = Arc::new(Channel::new(way, (&target, pinned), tls, true));
     let over = Connection { host: Some(target.host.clone()), port, tls };
     let answered = async {
         let facts = RequestFacts::of(&asked.method, &asked.url, &with_host(&asked)?, over)
@@ -77,8 +81,15 @@ pub async fn fetch(way: &Way, asked: Fetch) -> Result<Fetched, Failure> {
         Ok(Fetched { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes().to_vec() })
     };
     let answered = answered.await;
-    way.done(intent, "connect", target.shown(), answered.is_ok(), 0, serde_json::json!({ "tool": "fetch" }))
-        .await;
+    way.done(
+        intent,
+        Action::Connect,
+        target.shown(),
+        answered.is_ok(),
+        0,
+        serde_json::json!({ "tool": "fetch" }),
+    )
+    .await;
     answered
 }
 

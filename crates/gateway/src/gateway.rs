@@ -16,9 +16,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use chaperone_pipeline::pipeline::{Authorized, Deed, Done, Pipeline, Refusal, Released, Step, plain};
+use chaperone_capability::Action;
+use chaperone_pipeline::granting::IntentSync;
+use chaperone_pipeline::network_facts::BudgetLevel;
 use chaperone_pipeline::ports::OnRelease;
+use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
+use chaperone_pipeline::{AccessRequest, Admission, Authorized, Pipeline, Refusal, Released};
 use chaperone_protocol::Failure;
 
 use crate::{alerts, leaving, names, publish, tls};
@@ -294,37 +298,39 @@ impl Way {
     }
 
     /// Take a request through the pipeline; a person may be asked, and only this request waits.
-    pub(crate) async fn decide(&self, deed: Deed) -> Result<Authorized, Refusal> {
+    pub(crate) async fn decide(&self, request: AccessRequest) -> Result<Authorized, Refusal> {
         let way = self.clone();
-        let decided = tokio::task::spawn_blocking(move || match way.pipeline().begin(&way.session, deed) {
-            Step::Granted(granted) => Ok(granted),
-            Step::Refused(refusal) => Err(refusal),
-            Step::Pending(pending) => {
-                let gone = || way.exit().stop.is_cancelled();
-                way.pipeline().resume(&way.session, *pending, &gone)
-            }
-        });
+        let decided =
+            tokio::task::spawn_blocking(move || match way.pipeline().begin(&way.session, request) {
+                Admission::Granted(granted) => Ok(granted),
+                Admission::Refused(refusal) => Err(refusal),
+                Admission::Pending(pending) => {
+                    let gone = || way.exit().stop.is_cancelled();
+                    way.pipeline().resume(&way.session, *pending, &gone)
+                }
+            });
         decided.await.unwrap_or_else(|_| Err(fault()))
     }
 
     /// Refuse what the exit itself will not carry, whatever policy says.
-    pub(crate) async fn refuse(&self, deed: Deed, failure: Failure) -> Refusal {
+    pub(crate) async fn refuse(&self, request: AccessRequest, failure: Failure) -> Refusal {
         let way = self.clone();
-        let refused =
-            tokio::task::spawn_blocking(move || way.pipeline().refuse(&way.session, &deed, plain(failure)));
+        let refused = tokio::task::spawn_blocking(move || {
+            way.pipeline().refuse(&way.session, &request, failure.into())
+        });
         refused.await.unwrap_or_else(|_| fault())
     }
 
     /// Wait for the intent to be on disk.
-    pub(crate) async fn on_disk(&self, mut granted: Authorized) -> Result<Authorized, Failure> {
-        let waited = tokio::task::spawn_blocking(move || granted.on_disk().map(|()| granted));
+    pub(crate) async fn on_disk(&self, intent: IntentSync) -> Result<(), Failure> {
+        let waited = tokio::task::spawn_blocking(move || intent.wait());
         waited.await.unwrap_or_else(|_| Err(fault().failure))
     }
 
     pub(crate) async fn done(
         &self,
         intent: u64,
-        action: &'static str,
+        action: Action,
         resource: String,
         ok: bool,
         bytes: u64,
@@ -332,8 +338,8 @@ impl Way {
     ) {
         let way = self.clone();
         let record = move || {
-            let done = Done { intent, action, path: &resource, ok, bytes, detail: Some(detail) };
-            way.pipeline().outcome(&way.session, &done)
+            let outcome = Outcome { intent, action, resource: &resource, ok, bytes, detail: Some(detail) };
+            way.pipeline().outcome(&way.session, &outcome)
         };
         // What ended has ended; a log that cannot be written denies whatever comes next.
         tokio::task::spawn_blocking(record).await.ok();
@@ -341,14 +347,14 @@ impl Way {
 }
 
 /// What policy is told of a budget; that it is nearly used up is raised.
-pub(crate) fn level(way: &Way, host: &Host, level: Level) -> &'static str {
+pub(crate) fn level(way: &Way, host: &Host, level: Level) -> BudgetLevel {
     match level {
-        Level::Fine => "fine",
+        Level::Fine => BudgetLevel::Fine,
         Level::Near(over) => {
             alerts::near_budget(way, host, over);
-            "near"
+            BudgetLevel::Near
         }
-        Level::Over(_) => "over",
+        Level::Over(_) => BudgetLevel::Over,
     }
 }
 
@@ -365,7 +371,7 @@ pub(crate) fn spend(way: &Way, host: &Host, bytes: u64) -> std::io::Result<()> {
     let exit = way.exit();
     let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
     match level(way, host, spent.level) {
-        "over" => Err(std::io::ErrorKind::QuotaExceeded.into()),
+        BudgetLevel::Over => Err(std::io::ErrorKind::QuotaExceeded.into()),
         _ => Ok(()),
     }
 }
@@ -377,5 +383,5 @@ pub(crate) fn told(failure: &Failure) -> String {
 }
 
 pub(crate) fn fault() -> Refusal {
-    plain(Failure::new("internal_error", "a fault inside the broker; the request was denied"))
+    Refusal::internal()
 }

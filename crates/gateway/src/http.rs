@@ -26,11 +26,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::body::{Held, HeldBody, Untaken};
+use crate::dial::Pinned;
 use crate::leaving::{self, Leaving};
 use crate::target::{Target, bare, shown};
 use crate::tls::{Upstream, is_h2};
-use crate::{gateway::Way, streams, websocket};
-use chaperone_pipeline::pipeline::{Deed, Object, Outbound};
+use crate::{gateway::Way, websocket};
+use chaperone_capability::Action;
+use chaperone_pipeline::AccessRequest;
+use chaperone_pipeline::access::NetworkResource;
+use chaperone_pipeline::network_facts::RequestFacts as SentFacts;
 use chaperone_protocol::Failure;
 
 /// How long the head of a request may take.
@@ -66,9 +70,10 @@ pub(crate) struct Channel {
 
 impl Channel {
     /// `h2`: the server may speak HTTP/2.
-    pub fn new(way: &Way, target: &Target, tls: bool, h2: bool) -> Self {
+    pub fn new(way: &Way, (target, pinned): (&Target, Pinned), tls: bool, h2: bool) -> Self {
         let upstream = if tls { way.exit().upstream() } else { None };
-        let connector = Connector { target: target.clone(), upstream: upstream.clone(), tls, h2 };
+        let host = target.host.clone();
+        let connector = Connector { pinned, host, upstream: upstream.clone(), tls, h2 };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)
@@ -79,12 +84,12 @@ impl Channel {
 }
 
 /// Serve a conversation in HTTP until it ends.
-pub(crate) async fn serve<S>(way: &Way, target: &Target, stream: S, tls: bool, spoken: Spoken)
+pub(crate) async fn serve<S>(way: &Way, to: (&Target, Pinned), stream: S, tls: bool, spoken: Spoken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let h2 = spoken == Spoken::Http2;
-    let channel = Arc::new(Channel::new(way, target, tls, h2));
+    let channel = Arc::new(Channel::new(way, to, tls, h2));
     let service = service_fn(move |request| {
         let channel = Arc::clone(&channel);
         async move { Ok::<_, Infallible>(answer(&channel, request).await) }
@@ -144,7 +149,7 @@ async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result
     let mut sent = mediate(channel, &facts, head, held).await?;
     if let (Some(cell), StatusCode::SWITCHING_PROTOCOLS) = (on_upgrade, sent.answer.status()) {
         let server = hyper::upgrade::on(&mut sent.answer);
-        channel.way.spawn(websocket::carry(Arc::clone(channel), sent.deed, cell, server));
+        channel.way.spawn(websocket::carry(Arc::clone(channel), sent.request, cell, server));
         return Ok(switched(&sent.answer));
     }
     let rules = channel.way.exit().allowed();
@@ -154,7 +159,7 @@ async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result
 
 /// A request that went out, and what came back.
 pub(crate) struct Sent {
-    pub deed: Deed,
+    pub request: AccessRequest,
     pub answer: Response<Incoming>,
 }
 
@@ -167,11 +172,12 @@ pub(crate) async fn mediate(
 ) -> Result<Sent, Turned> {
     let way = &channel.way;
     let (held, leaving) = look(channel, facts, &head.headers, held).await?;
-    let deed = deed(channel, facts, &held, leaving);
-    let granted = way.decide(deed.clone()).await;
-    let granted = granted.map_err(|refusal| Turned(StatusCode::FORBIDDEN, refusal.failure))?;
-    let granted = way.on_disk(granted).await;
-    let granted = granted.map_err(|failure| Turned(StatusCode::SERVICE_UNAVAILABLE, failure))?;
+    let request = asked(channel, facts, &held, leaving);
+    let granted = way.decide(request.clone()).await;
+    let mut granted = granted.map_err(|refusal| Turned(StatusCode::FORBIDDEN, refusal.failure))?;
+    let on_disk = way.on_disk(granted.syncing()).await;
+    on_disk.map_err(|failure| Turned(StatusCode::SERVICE_UNAVAILABLE, failure))?;
+    let shown = request.subject().to_owned();
     let sent = held.len;
     let outgoing = rewritten(channel, facts, head, held)?;
     match channel.client.request(outgoing).await {
@@ -181,18 +187,18 @@ pub(crate) async fn mediate(
                 format!("{} changes to a protocol that nobody asked for", channel.target.shown()),
             );
             let detail = json!({ "error": failure.message });
-            way.done(granted.intent, "request", deed.path, false, sent, detail).await;
+            way.done(granted.intent, Action::Request, shown, false, sent, detail).await;
             Err(Turned(StatusCode::BAD_GATEWAY, failure))
         }
         Ok(answer) => {
             let detail = json!({ "status": answer.status().as_u16() });
-            way.done(granted.intent, "request", deed.path.clone(), true, sent, detail).await;
-            Ok(Sent { deed, answer })
+            way.done(granted.intent, Action::Request, shown, true, sent, detail).await;
+            Ok(Sent { request, answer })
         }
         Err(e) => {
             let failure = unanswered(channel, &e);
             let detail = json!({ "error": failure.message });
-            way.done(granted.intent, "request", deed.path, false, sent, detail).await;
+            way.done(granted.intent, Action::Request, shown, false, sent, detail).await;
             Err(Turned(StatusCode::BAD_GATEWAY, failure))
         }
     }
@@ -230,14 +236,8 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
     Ok(facts)
 }
 
-fn blank(target: &Target) -> Deed {
-    let outbound = Outbound {
-        host: bare(&target.host),
-        port: target.port,
-        addresses: target.addresses.clone(),
-        ..Outbound::default()
-    };
-    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "request", target.shown(), Object::ABSENT) }
+fn blank(target: &Target) -> AccessRequest {
+    AccessRequest::network(Action::Request, target.resource())
 }
 
 async fn take(channel: &Channel, facts: &RequestFacts, body: Incoming) -> Result<Held, Turned> {
@@ -274,8 +274,8 @@ async fn look(
     let Ok(_place) = way.exit().looks.acquire().await else { return Err(fault()) };
     let way = channel.way.clone();
     let looked = tokio::task::spawn_blocking(move || {
-        let head = leaving::Head { host: &host, target: &target, headers: &headers };
-        let (outgoing, exit) = (&way.pipeline().inspection.outgoing, way.exit());
+        let head = leaving::Head { target: &target, headers: &headers };
+        let (outgoing, exit) = (&*way.pipeline().outgoing, way.exit());
         let mut seen = leaving::request(outgoing, &exit.secrets, head, &held)?;
         exit.pieces.look(outgoing, &exit.secrets, &host, &piece(&target, &held)?, &mut seen);
         Ok::<_, io::Error>((held, seen))
@@ -297,7 +297,7 @@ fn fault() -> Turned {
     Turned(StatusCode::INTERNAL_SERVER_ERROR, crate::gateway::fault().failure)
 }
 
-fn deed(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) -> Deed {
+fn asked(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) -> AccessRequest {
     let Channel { way, target, tls, .. } = channel;
     let exit = way.exit();
     let rules = exit.allowed();
@@ -310,18 +310,23 @@ fn deed(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) 
         crate::gateway::worse(spent.level, level)
     };
     let permitting = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
+    let mut sent = SentFacts {
+        tls: *tls,
+        request_allowed: permitting.is_some(),
+        websocket: facts.websocket,
+        bytes: held.len,
+        ..SentFacts::default()
+    };
+    leaving.add_to(&mut sent);
     let mut net = target.facts(way);
-    net["tls"] = json!(tls);
-    net["request_allowed"] = json!(permitting.is_some());
-    net["websocket"] = json!(facts.websocket);
-    net["budget"] = json!(crate::gateway::level(way, &facts.host, spent));
-    net["bytes"] = json!(held.len);
-    leaving.add_to(&mut net);
+    net.budget = Some(crate::gateway::level(way, &facts.host, spent));
+    net.request = Some(sent);
     let scheme = if *tls { "https" } else { "http" };
     // A path that carries something is not written down.
     let path = if leaving.in_target { "/…" } else { facts.path.as_str() };
     let resource = format!("{} {scheme}://{}{path}", facts.method, shown(&facts.host, facts.port));
-    let outbound = Outbound {
+    let resource = NetworkResource {
+        shown: resource,
         host: bare(&facts.host),
         port: facts.port,
         addresses: target.addresses.clone(),
@@ -334,7 +339,7 @@ fn deed(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) 
         text: held.text(),
         leaves: true,
     };
-    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "request", resource, Object::ABSENT) }
+    AccessRequest::network(Action::Request, resource)
 }
 
 /// The request as the broker sends it.
@@ -436,7 +441,8 @@ fn unanswered(channel: &Channel, error: &hyper_util::client::legacy::Error) -> F
 /// Makes connections to the one target, at the addresses that were checked.
 #[derive(Clone)]
 struct Connector {
-    target: Target,
+    pinned: Pinned,
+    host: Host,
     upstream: Option<Upstream>,
     tls: bool,
     /// The cell speaks HTTP/2, so the server may.
@@ -453,14 +459,14 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { target, upstream, tls, h2 } = self.clone();
+        let Self { pinned, host, upstream, tls, h2 } = self.clone();
         Box::pin(async move {
-            let stream = streams::connect(&target.addresses, target.port).await?;
+            let stream = pinned.connect().await?;
             if !tls {
                 return Ok(Wire::Plain(TokioIo::new(stream)));
             }
             let upstream = upstream.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-            let stream = upstream.connect(&target.host, stream, !h2).await?;
+            let stream = upstream.connect(&host, stream, !h2).await?;
             Ok(Wire::Tls(Box::new(TokioIo::new(stream))))
         })
     }

@@ -10,9 +10,10 @@ use chaperone_inspect::Finding;
 use chaperone_inspect::outgoing::{
     Fingerprints, KeyedSecrets, Known, Outgoing, Part, Place, Seen, StreamLook, WHOLE,
 };
+use chaperone_pipeline::network_facts::{Credential, RequestFacts};
 use http::HeaderMap;
 use parking_lot::{Mutex, RwLock};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::body::Held;
@@ -26,39 +27,6 @@ const MOST_OF_A_FILE: u64 = 32 << 20;
 /// Headers that a credential belongs in. What a secret looks like is no sign there; what was read or registered still is.
 const CREDENTIALS: &[&str] =
     &["authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key", "private-token"];
-/// Whose keys are whose: in a credential's header they may go to their issuer, and nowhere else. Domains with all below them.
-/// Keys that the profile itself gives the agent may go in such a header to every host that is allowed.
-const ISSUERS: &[(&str, &[&str])] = &[
-    ("aws_", &["amazonaws.com", "amazonaws.com.cn", "aws.amazon.com", "api.aws"]),
-    ("alibaba_", &["aliyuncs.com", "aliyun.com"]),
-    ("github_", &["github.com", "githubusercontent.com", "ghcr.io", "githubcopilot.com"]),
-    ("gitlab_", &["gitlab.com"]),
-    ("slack_", &["slack.com"]),
-    ("stripe_", &["stripe.com"]),
-    ("google_", &["googleapis.com", "google.com", "googleusercontent.com"]),
-    ("gcp_", &["googleapis.com", "google.com"]),
-    ("npm_", &["npmjs.org", "npmjs.com"]),
-    ("pypi_", &["pypi.org"]),
-    ("crates_io_", &["crates.io"]),
-    ("dockerhub_", &["docker.com", "docker.io"]),
-    ("sendgrid_", &["sendgrid.com"]),
-    ("openai_", &["openai.com"]),
-    ("anthropic_", &["anthropic.com"]),
-    ("openrouter_", &["openrouter.ai"]),
-    ("huggingface_", &["huggingface.co", "hf.co"]),
-    ("digitalocean_", &["digitalocean.com"]),
-    ("heroku_", &["heroku.com"]),
-    ("shopify_", &["shopify.com", "myshopify.com"]),
-    ("facebook_", &["facebook.com", "graph.instagram.com"]),
-    ("dropbox_", &["dropboxapi.com", "dropbox.com"]),
-    ("telegram_", &["telegram.org"]),
-    ("twilio_", &["twilio.com"]),
-    ("notion_", &["notion.com"]),
-    ("private_key", &[]),
-    ("seed_phrase", &[]),
-    ("bitcoin_", &[]),
-    ("wallet_", &[]),
-];
 /// Headers that every program writes and nobody chooses freely.
 const PLAIN: &[&str] = &["host", "content-length", "accept-encoding", "connection", "transfer-encoding"];
 
@@ -233,7 +201,7 @@ impl Pieces {
         trickle.found = found;
         if is_more && leaving.passages.is_empty() && leaving.registered.is_empty() {
             let secret: Vec<Finding> = secret.cloned().collect();
-            let seen = told(&secrets.known().read(), host, seen);
+            let seen = told(&secrets.known().read(), seen);
             leaving.findings.extend(secret);
             leaving.passages.extend(seen.passages);
             leaving.registered.extend(seen.registered);
@@ -281,6 +249,8 @@ pub(crate) struct Leaving {
     pub registered: Vec<String>,
     /// What could not be looked into, and why.
     pub unread: Vec<String>,
+    /// Secrets in the headers that credentials belong in; whether they may go there is policy's to say.
+    pub credentials: Vec<Credential>,
     /// Some of it stands in the path or the query.
     pub in_target: bool,
 }
@@ -292,14 +262,16 @@ impl Leaving {
             && self.passages.is_empty()
             && self.registered.is_empty()
             && self.unread.is_empty()
+            && self.credentials.is_empty()
     }
 
     /// What policy is told of it, besides the findings.
-    pub fn add_to(&self, facts: &mut Value) {
-        facts["passages"] = json!(self.passages.len());
-        facts["read_from"] = json!(self.passages);
-        facts["registered"] = json!(self.registered.len());
-        facts["unread"] = json!(self.unread);
+    pub fn add_to(&self, facts: &mut RequestFacts) {
+        facts.passages = self.passages.len();
+        facts.read_from.clone_from(&self.passages);
+        facts.registered = self.registered.len();
+        facts.unread.clone_from(&self.unread);
+        facts.credentials.clone_from(&self.credentials);
     }
 
     fn extend(&mut self, more: Leaving) {
@@ -307,6 +279,7 @@ impl Leaving {
         self.passages.extend(more.passages);
         self.registered.extend(more.registered);
         self.unread.extend(more.unread);
+        self.credentials.extend(more.credentials);
         self.in_target |= more.in_target;
     }
 }
@@ -314,7 +287,6 @@ impl Leaving {
 /// What a request consists of, besides its body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head<'a> {
-    pub host: &'a str,
     pub target: &'a str,
     pub headers: &'a HeaderMap,
 }
@@ -346,11 +318,11 @@ pub(crate) fn request(
     if !whole.is_empty() {
         parts.push(Part { place: Place::Body, bytes: &whole, content_type });
     }
-    let mut leaving = told(&known, head.host, outgoing.look(&parts, &of(&known)));
+    let mut leaving = told(&known, outgoing.look(&parts, &of(&known)));
     if body.len > WHOLE as u64 {
         let mut look = StreamLook::new(outgoing, Place::Body, content_type, of(&known));
         body.pieces(|piece| look.feed(piece))?;
-        leaving.extend(told(&known, head.host, look.finish()));
+        leaving.extend(told(&known, look.finish()));
     }
     Ok(leaving)
 }
@@ -358,7 +330,7 @@ pub(crate) fn request(
 /// Look at messages of one conversation, the newest last; values that are cut into several are found too.
 pub(crate) fn messages(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Leaving {
     let seen = look_at(outgoing, secrets, messages);
-    told(&secrets.known().read(), "", seen)
+    told(&secrets.known().read(), seen)
 }
 
 fn look_at(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Seen {
@@ -373,7 +345,7 @@ fn of(known: &KnownHere) -> Known<'_> {
     Known { read: Some(&known.read), secrets: Some(&known.registered) }
 }
 
-fn told(known: &KnownHere, host: &str, seen: Seen) -> Leaving {
+fn told(known: &KnownHere, seen: Seen) -> Leaving {
     let in_credentials = |place: &str| {
         let name = place.strip_prefix("header ").and_then(|rest| rest.split(' ').next());
         name.is_some_and(|n| CREDENTIALS.contains(&n))
@@ -383,16 +355,16 @@ fn told(known: &KnownHere, host: &str, seen: Seen) -> Leaving {
     let places = places.chain(seen.passages.iter().map(|p| &p.where_));
     let places = places.chain(seen.registered.iter().map(|r| &r.where_));
     let in_target = places.chain(seen.unread.iter().map(|u| &u.where_)).any(|place| is_in_target(place));
-    let usual = |f: &Finding| {
-        in_credentials(&f.where_)
-            && match f.category.as_str() {
-                "secret" => known.own.contains(&f.sha256) || may_go(&f.detector, host),
-                "covert" => true,
-                _ => false,
-            }
-    };
+    // A disguise in a credential is how credentials look.
+    let (in_their_place, elsewhere): (Vec<_>, Vec<_>) =
+        seen.findings.into_iter().partition(|f| in_credentials(&f.where_) && f.category != "pii");
+    let credentials = in_their_place.into_iter().filter(|f| f.category == "secret");
+    let credentials = credentials
+        .map(|f| Credential { own: known.own.contains(&f.sha256), detector: f.detector })
+        .collect();
     Leaving {
-        findings: seen.findings.into_iter().filter(|f| !usual(f)).collect(),
+        findings: elsewhere,
+        credentials,
         passages: seen.passages.iter().map(|p| source(p.hit.source_id)).collect(),
         registered: seen
             .registered
@@ -405,36 +377,31 @@ fn told(known: &KnownHere, host: &str, seen: Seen) -> Leaving {
     }
 }
 
-/// Whether a key of this kind may go to a host in a credential's header.
-fn may_go(detector: &str, host: &str) -> bool {
-    let Some((_, domains)) = ISSUERS.iter().find(|(kind, _)| detector.starts_with(kind)) else { return true };
-    domains.iter().any(|d| host == *d || host.strip_suffix(d).is_some_and(|rest| rest.ends_with('.')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use chaperone_inspect::Detectors;
 
     #[test]
-    fn a_key_goes_to_its_issuer_or_is_the_profiles_own() {
+    fn a_secret_in_a_credentials_place_is_told_apart() {
         let outgoing = Outgoing::new(Detectors::builtin().unwrap());
         let secrets = Secrets::new().unwrap();
-        let found = |host: &str, name: &'static str, value: &str| {
+        let look = |name: &'static str, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
-            let head = Head { host, target: "/", headers: &headers };
-            let leaving = request(&outgoing, &secrets, head, &Held::of(Vec::new())).unwrap();
-            leaving.findings.iter().any(|f| f.category == "secret")
+            let head = Head { target: "/", headers: &headers };
+            request(&outgoing, &secrets, head, &Held::of(Vec::new())).unwrap()
         };
-        let github = "Bearer ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo";
-        assert!(!found("api.github.com", "authorization", github));
-        assert!(found("api.example.com", "authorization", github));
-        assert!(found("github.com.example.com", "authorization", github));
-        assert!(found("api.github.com", "x-note", github), "only where credentials belong");
-        assert!(found("s3.example.com", "cookie", "id=AKIAIOSFODNN7EXAMPLQ"));
-        secrets.register("ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo");
-        assert!(!found("api.example.com", "authorization", github));
+        let token = "ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo";
+        let bearer = format!("Bearer {token}");
+        let in_its_place = look("authorization", &bearer);
+        assert!(in_its_place.findings.is_empty());
+        assert_eq!(in_its_place.credentials[0].detector, "github_token");
+        assert!(!in_its_place.credentials[0].own);
+        let elsewhere = look("x-note", &bearer);
+        assert!(elsewhere.findings.iter().any(|f| f.category == "secret"), "only where credentials belong");
+        secrets.register(token);
+        assert!(look("authorization", &bearer).credentials[0].own);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod alerts;
 mod body;
+mod dial;
 mod fetch;
 mod gateway;
 mod http;

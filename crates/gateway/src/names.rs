@@ -16,7 +16,10 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 
 use crate::{alerts, gateway::MAX_QUERIES, gateway::Way};
-use chaperone_pipeline::pipeline::{Authorized, Deed, Object, Outbound, Refusal};
+use chaperone_capability::Action;
+use chaperone_pipeline::access::NetworkResource;
+use chaperone_pipeline::network_facts::NetworkFacts;
+use chaperone_pipeline::{AccessRequest, Authorized, Refusal};
 use chaperone_protocol::Failure;
 
 /// The first address that stands for a name; the block is for laboratories only (RFC 2544), so nobody else's.
@@ -243,22 +246,29 @@ async fn permit(way: &Way, host: &Host, kind: RecordType) -> Result<Authorized, 
     };
     // What the name carries must not stand in the log.
     let shown = if tunnel.is_some() { format!("….{domain}") } else { name.clone() };
-    let outbound = Outbound {
+    let allowed = rules.may_resolve(host);
+    // Counted before it is decided: policy stops a session that goes on and on with what nobody trusts.
+    let recent =
+        (kind == RecordType::A && !trusted && !allowed).then(|| alerts::untrusted(way, &shown, None));
+    let resource = NetworkResource {
+        shown: shown.clone(),
         host: name.clone(),
-        facts: json!({
-            "allowed": rules.may_resolve(host), "tunnel": tunnel, "kind": kind.to_string(),
-            "trusted": trusted,
-        }),
+        facts: NetworkFacts {
+            allowed,
+            tunnel,
+            kind: Some(kind.to_string()),
+            trusted,
+            untrusted_recent: recent,
+            ..NetworkFacts::default()
+        },
         leaves: kind == RecordType::A,
-        ..Outbound::default()
+        ..NetworkResource::default()
     };
-    let deed = Deed {
-        outbound: Some(Arc::new(outbound)),
-        ..Deed::on("net", "resolve", shown.clone(), Object::ABSENT)
-    };
-    let decided = way.decide(deed).await;
+    let decided = way.decide(AccessRequest::network(Action::Resolve, resource)).await;
     if decided.is_err() && kind == RecordType::A {
-        alerts::untrusted(way, &shown, None);
+        if recent.is_none() {
+            alerts::untrusted(way, &shown, None);
+        }
         alerts::refused(way, domain);
     }
     decided
@@ -270,15 +280,15 @@ enum Unfound {
     NoAddress(Failure),
 }
 
-async fn look(way: &Way, name: &str, granted: Authorized) -> Result<(), Unfound> {
+async fn look(way: &Way, name: &str, mut granted: Authorized) -> Result<(), Unfound> {
     let intent = granted.intent;
-    way.on_disk(granted).await.map_err(Unfound::Unrecorded)?;
+    way.on_disk(granted.syncing()).await.map_err(Unfound::Unrecorded)?;
     let resolved = way.exit().names.resolve(name).await;
     let detail = json!({
         "addresses": resolved.as_ref().map(|r| r.addresses.clone()).unwrap_or_default(),
         "error": resolved.as_ref().err().map(|e| &e.message),
     });
-    way.done(intent, "resolve", name.to_owned(), resolved.is_ok(), 0, detail).await;
+    way.done(intent, Action::Resolve, name.to_owned(), resolved.is_ok(), 0, detail).await;
     resolved.map(|_| ()).map_err(Unfound::NoAddress)
 }
 

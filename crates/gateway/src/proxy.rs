@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_egress::Host;
@@ -13,7 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::streams::{self, Client, Waits};
 use crate::{alerts, gateway::Way, names, target};
-use chaperone_pipeline::pipeline::{Deed, Object, Outbound};
+use chaperone_capability::Action;
+use chaperone_pipeline::AccessRequest;
+use chaperone_pipeline::access::NetworkResource;
 use chaperone_protocol::Failure;
 
 /// How long a program may take to say where to, once it has begun.
@@ -127,9 +128,8 @@ async fn hear(client: &mut Client) -> Result<(), Unopened> {
 /// Answer what is no question to a proxy; it is recorded, as the agent's programs may be set up wrongly.
 async fn refuse(way: &Way, mut client: Client, bad: BadHead) {
     let failure = Failure::new("bad_proxy_request", format!("the proxy does not carry this: {bad}"));
-    let deed = Deed::on("net", "connect", "proxy".to_owned(), Object::ABSENT);
-    let deed = Deed { outbound: Some(Arc::new(Outbound::default())), ..deed };
-    let refusal = way.refuse(deed, failure).await;
+    let resource = NetworkResource { shown: "proxy".to_owned(), ..NetworkResource::default() };
+    let refusal = way.refuse(AccessRequest::network(Action::Connect, resource), failure).await;
     if bad == BadHead::Authentication {
         // Whoever went away meanwhile needs no answer.
         client.stream.write_all(&NO_WAY_IN).await.ok();

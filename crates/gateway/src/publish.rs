@@ -13,7 +13,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{gateway::Way, relay, streams};
-use chaperone_pipeline::pipeline::{Deed, Object, Outbound};
+use chaperone_capability::Action;
+use chaperone_pipeline::access::NetworkResource;
+use chaperone_pipeline::{AccessRequest, Authorized};
 use chaperone_protocol::Failure;
 
 /// Visits of one session at once. Protects descriptors; beyond it a new one waits to be accepted.
@@ -117,21 +119,24 @@ async fn visit(way: &Way, visitor: TcpStream, port: u16) {
     visitor.set_nodelay(true).ok();
     let resource = format!("localhost:{port}");
     // What the cell answers goes to whoever asks on this machine, and on from there.
-    let outbound = Outbound { host: "localhost".to_owned(), port, leaves: true, ..Outbound::default() };
-    let deed = Deed {
-        outbound: Some(Arc::new(outbound)),
-        ..Deed::on("net", "publish", resource.clone(), Object::ABSENT)
+    let asked = NetworkResource {
+        shown: resource.clone(),
+        host: "localhost".to_owned(),
+        port,
+        leaves: true,
+        ..NetworkResource::default()
     };
-    let Ok(granted) = way.decide(deed).await else { return streams::reset(visitor) };
-    let intent = granted.intent;
-    let (server, on_disk) = tokio::join!(dial(way, port), way.on_disk(granted));
+    let decided = way.decide(AccessRequest::network(Action::Publish, asked)).await;
+    let Ok(mut granted) = decided else { return streams::reset(visitor) };
+    let (intent, syncing) = (granted.intent, granted.syncing());
+    let (server, on_disk) = tokio::join!(dial(way, &granted), way.on_disk(syncing));
     if on_disk.is_err() {
         return streams::reset(visitor);
     }
     let server = match server {
         Ok(server) => server,
         Err(why) => {
-            way.done(intent, "publish", resource, false, 0, json!({ "error": why })).await;
+            way.done(intent, Action::Publish, resource, false, 0, json!({ "error": why })).await;
             return streams::reset(visitor);
         }
     };
@@ -143,11 +148,12 @@ async fn visit(way: &Way, visitor: TcpStream, port: u16) {
     }
     // As for a connection out of the cell: the bytes are those that the cell sent.
     let detail = json!({ "down": carried.up, "cut": carried.cut });
-    way.done(intent, "publish", resource, carried.cut.is_none(), carried.down, detail).await;
+    way.done(intent, Action::Publish, resource, carried.cut.is_none(), carried.down, detail).await;
 }
 
 /// A connection to a port of the cell, made by cell-init.
-async fn dial(way: &Way, port: u16) -> Result<TcpStream, String> {
+async fn dial(way: &Way, granted: &Authorized) -> Result<TcpStream, String> {
+    let port = granted.network().map_or(0, |n| n.port);
     let doors = &way.exit().doors;
     let gone = || "the cell is gone".to_owned();
     let _room = doors.room.acquire().await.map_err(|_| gone())?;

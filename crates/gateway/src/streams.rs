@@ -4,7 +4,6 @@
 //! the agent says first, and check that it is meant for the same host · carry it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +16,16 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::dial::Pinned;
 use crate::http::Spoken;
 use crate::prefixed::Prefixed;
 use crate::target::{self, Target};
 use crate::{alerts, gateway::Way, http, relay};
-use chaperone_pipeline::pipeline::{Authorized, Deed, Object, Outbound};
+use chaperone_capability::Action;
+use chaperone_pipeline::access::NetworkResource;
+use chaperone_pipeline::{AccessRequest, Authorized};
 use chaperone_protocol::Failure;
 
-/// How long a connection to a server may take to come up, for each of its addresses.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long an agent may take for the beginning of what it says, once it has begun.
 const HELLO_LIMIT: Duration = Duration::from_secs(30);
 /// How long the first bytes of a connection that is refused anyway are waited for, to answer in its language.
@@ -123,21 +123,25 @@ pub(crate) async fn go_on(
     let target = match target {
         Ok(target) => target,
         Err((resource, failure)) => {
-            let deed = Deed::on("net", "connect", resource.clone(), Object::ABSENT);
-            let outbound = Outbound { host: to.0, port: to.1, ..Outbound::default() };
-            let refusal = way.refuse(Deed { outbound: Some(Arc::new(outbound)), ..deed }, failure).await;
+            let unknown = NetworkResource {
+                shown: resource.clone(),
+                host: to.0,
+                port: to.1,
+                ..NetworkResource::default()
+            };
+            let refusal = way.refuse(AccessRequest::network(Action::Connect, unknown), failure).await;
             alerts::refused(way, &resource);
             return turn_away(client, &refusal.failure).await;
         }
     };
-    let deed = connect_deed(way, &target);
-    match way.decide(deed.clone()).await {
+    let request = connection(way, &target);
+    match way.decide(request.clone()).await {
         Ok(granted)
             if client.waits == Waits::Response || way.exit().wants_requests(&target.host, target.port) =>
         {
-            requests(way, client, &target, deed, granted).await;
+            requests(way, client, &target, request, granted).await;
         }
-        Ok(granted) => opaque(way, client, &target, deed, granted).await,
+        Ok(granted) => opaque(way, client, &target, request, granted).await,
         Err(refusal) => {
             alerts::refused(way, &target.host.to_string());
             turn_away(client, &refusal.failure).await;
@@ -146,9 +150,8 @@ pub(crate) async fn go_on(
 }
 
 /// The request for a connection, with all that is known of it.
-pub(crate) fn connect_deed(way: &Way, target: &Target) -> Deed {
+pub(crate) fn connection(way: &Way, target: &Target) -> AccessRequest {
     let exit = way.exit();
-    let host = target::bare(&target.host);
     let limit = exit.allowed().of_host(&target.host, target.port).find_map(|r| r.upload_bytes);
     let spent = {
         let mut budget = exit.budget.lock();
@@ -158,33 +161,27 @@ pub(crate) fn connect_deed(way: &Way, target: &Target) -> Deed {
         budget.spend(&target.host, 0, exit.now_ms())
     };
     let mut facts = target.facts(way);
-    let recent = if facts["trusted"] == true || !matches!(target.port, 80 | 443) {
+    let recent = if facts.trusted || !matches!(target.port, 80 | 443) {
         0
     } else {
-        alerts::untrusted(way, &host, target.addresses.first().copied())
+        alerts::untrusted(way, &target::bare(&target.host), target.addresses.first().copied())
     };
-    facts["untrusted_recent"] = json!(recent);
-    facts["budget"] = json!(crate::gateway::level(way, &target.host, spent.level));
-    let is_first = exit.window.is_first_contact(&host);
-    facts["first_contact"] = json!(is_first);
-    if is_first && facts["allowed"] == true && facts["trusted"] != true {
-        alerts::first_contact(way, &host);
+    facts.untrusted_recent = Some(recent);
+    facts.budget = Some(crate::gateway::level(way, &target.host, spent.level));
+    let resource = target.resource();
+    let is_first = exit.window.is_first_contact(&resource.host);
+    facts.first_contact = Some(is_first);
+    if is_first && facts.allowed && !facts.trusted {
+        alerts::first_contact(way, &resource.host);
     }
-    let outbound = Outbound {
-        host,
-        port: target.port,
-        addresses: target.addresses.clone(),
-        facts,
-        leaves: true,
-        ..Outbound::default()
-    };
-    Deed { outbound: Some(Arc::new(outbound)), ..Deed::on("net", "connect", target.shown(), Object::ABSENT) }
+    AccessRequest::network(Action::Connect, NetworkResource { facts, leaves: true, ..resource })
 }
 
 /// A connection whose content policy does not want to see.
-async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted: Authorized) {
+async fn opaque(way: &Way, client: Client, target: &Target, request: AccessRequest, mut granted: Authorized) {
     let intent = granted.intent;
-    let (server, on_disk) = tokio::join!(connect(&target.addresses, target.port), way.on_disk(granted));
+    let (pinned, syncing) = (Pinned::of(&granted), granted.syncing());
+    let (server, on_disk) = tokio::join!(pinned.connect(), way.on_disk(syncing));
     if let Err(failure) = on_disk {
         return turn_away(client, &failure).await;
     }
@@ -192,13 +189,13 @@ async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted:
         Ok(server) => server,
         Err(e) => {
             let detail = json!({ "error": e.to_string() });
-            way.done(intent, "connect", target.shown(), false, 0, detail).await;
+            way.done(intent, Action::Connect, target.shown(), false, 0, detail).await;
             let failure = Failure::new("unreachable", format!("{} does not answer: {e}", target.shown()));
             return turn_away(client, &failure).await;
         }
     };
     let Ok((mut client, mut said)) = client.welcome().await else {
-        return way.done(intent, "connect", target.shown(), false, 0, json!({ "cut": "broken" })).await;
+        return way.done(intent, Action::Connect, target.shown(), false, 0, json!({ "cut": "broken" })).await;
     };
     let first = tokio::select! {
         // Nothing that a server says first is in the way of anything.
@@ -213,15 +210,17 @@ async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted:
         Err(e) => Some(unreadable(e)),
     };
     if let Some(failure) = misfit {
-        return misfits(way, client, first.ok(), (intent, deed), failure).await;
+        return misfits(way, client, first.ok(), (intent, request), failure).await;
     }
     if matches!(first, Ok(First::Http)) {
         // It can be read, so it is; each request makes its own way.
         drop(server);
         let client = Prefixed::new(said, client);
         let h2 = client.begins_with(HTTP_2);
-        http::serve(way, target, client, false, spoken(h2)).await;
-        return way.done(intent, "connect", target.shown(), true, 0, json!({ "inspected": true })).await;
+        http::serve(way, (target, pinned), client, false, spoken(h2)).await;
+        return way
+            .done(intent, Action::Connect, target.shown(), true, 0, json!({ "inspected": true }))
+            .await;
     }
     let mut detail = json!({});
     if let Ok(First::Tls(hello)) = &first {
@@ -229,7 +228,7 @@ async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted:
         detail["ech"] = json!(hello.ech);
         let name = hello.server_name.clone().unwrap_or_else(|| target.host.clone());
         if observe(way, &target.shown()) {
-            way.spawn(certificate(way.clone(), Target { host: name, ..target.clone() }));
+            way.spawn(certificate(way.clone(), Target { host: name, ..target.clone() }, pinned.clone()));
         }
     }
     let stop = &way.exit().stop;
@@ -237,25 +236,32 @@ async fn opaque(way: &Way, client: Client, target: &Target, deed: Deed, granted:
     let carried = relay::carry(&mut client, &mut server, said, stop, spend).await;
     if carried.cut == Some("over_budget") {
         let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
-        way.refuse(deed, failure.advise("ask the person to raise limits.upload_bytes")).await;
+        way.refuse(request, failure.advise("ask the person to raise limits.upload_bytes")).await;
     }
     if carried.cut.is_some() {
         reset(client);
     }
     detail["down"] = json!(carried.down);
     detail["cut"] = json!(carried.cut);
-    way.done(intent, "connect", target.shown(), carried.cut.is_none(), carried.up, detail).await;
+    way.done(intent, Action::Connect, target.shown(), carried.cut.is_none(), carried.up, detail).await;
 }
 
 /// A connection whose requests are to be seen: HTTP, within TLS or without.
-async fn requests(way: &Way, client: Client, target: &Target, deed: Deed, granted: Authorized) {
+async fn requests(
+    way: &Way,
+    client: Client,
+    target: &Target,
+    request: AccessRequest,
+    mut granted: Authorized,
+) {
     let intent = granted.intent;
-    if let Err(failure) = way.on_disk(granted).await {
+    let pinned = Pinned::of(&granted);
+    if let Err(failure) = way.on_disk(granted.syncing()).await {
         return turn_away(client, &failure).await;
     }
     let once = client.waits == Waits::Response;
     let Ok((mut client, mut said)) = client.welcome().await else {
-        return way.done(intent, "connect", target.shown(), false, 0, json!({ "cut": "broken" })).await;
+        return way.done(intent, Action::Connect, target.shown(), false, 0, json!({ "cut": "broken" })).await;
     };
     let first = read_first(&mut client, &mut said).await;
     let misfit = match &first {
@@ -271,7 +277,7 @@ async fn requests(way: &Way, client: Client, target: &Target, deed: Deed, grante
         Err(e) => Some(unreadable(e)),
     };
     if let Some(failure) = misfit {
-        return misfits(way, client, first.ok(), (intent, deed), failure).await;
+        return misfits(way, client, first.ok(), (intent, request), failure).await;
     }
     let mut detail = json!({ "inspected": true });
     let client = Prefixed::new(said, client);
@@ -285,7 +291,7 @@ async fn requests(way: &Way, client: Client, target: &Target, deed: Deed, grante
                         let h2 = crate::tls::is_h2(stream.get_ref().1.alpn_protocol());
                         http::serve(
                             way,
-                            &Target { host: name.clone(), ..target.clone() },
+                            (&Target { host: name.clone(), ..target.clone() }, pinned),
                             stream,
                             true,
                             spoken(h2),
@@ -305,12 +311,12 @@ async fn requests(way: &Way, client: Client, target: &Target, deed: Deed, grante
         }
         Ok(First::Http) => {
             let spoken = if once { Spoken::OneRequest } else { spoken(client.begins_with(HTTP_2)) };
-            http::serve(way, target, client, false, spoken).await;
+            http::serve(way, (target, pinned), client, false, spoken).await;
             true
         }
         _ => true,
     };
-    way.done(intent, "connect", target.shown(), ok, 0, detail).await;
+    way.done(intent, Action::Connect, target.shown(), ok, 0, detail).await;
 }
 
 /// A connection that was decided on begins with what it may not carry.
@@ -318,11 +324,19 @@ async fn misfits(
     way: &Way,
     client: TcpStream,
     first: Option<First>,
-    (intent, deed): (u64, Deed),
+    (intent, request): (u64, AccessRequest),
     failure: Failure,
 ) {
-    way.done(intent, "connect", deed.path.clone(), false, 0, json!({ "refused": failure.code })).await;
-    let refusal = way.refuse(deed, failure).await;
+    way.done(
+        intent,
+        Action::Connect,
+        request.subject().to_owned(),
+        false,
+        0,
+        json!({ "refused": failure.code }),
+    )
+    .await;
+    let refusal = way.refuse(request, failure).await;
     answer(client, first.as_ref(), &refusal.failure).await;
 }
 
@@ -347,10 +361,10 @@ fn observe(way: &Way, host: &str) -> bool {
 
 /// Record the certificate of a host whose TLS passes unopened. Of TLS 1.3 nobody on the way sees it, so the broker makes a
 /// handshake of its own, to the same address, and sends nothing.
-async fn certificate(way: Way, target: Target) {
+async fn certificate(way: Way, target: Target, pinned: Pinned) {
     let Some(upstream) = way.exit().upstream() else { return };
     let look = async {
-        let stream = connect(&target.addresses, target.port).await?;
+        let stream = pinned.connect().await?;
         let stream = upstream.connect(&target.host, stream, true).await?;
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
         leaf.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
@@ -403,22 +417,6 @@ fn odd_protocol(way: &Way, target: &Target) -> Result<(), Failure> {
         80 if !passes => failure("HTTP"),
         _ => Ok(()),
     }
-}
-
-/// Connect to the first of the checked addresses that answers.
-pub(crate) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for ip in addresses {
-        match tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(SocketAddr::new(*ip, port))).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Ok(Err(e)) => last = e,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(last)
 }
 
 /// Read until it is clear what the agent begins with; it may take its time to begin, but not to go on.

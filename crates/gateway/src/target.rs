@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chaperone_egress::address::{Class, class};
 use chaperone_egress::{AllowSet, Host};
-use serde_json::{Value, json};
+use chaperone_pipeline::access::NetworkResource;
+use chaperone_pipeline::network_facts::NetworkFacts;
 
 use crate::names::Names;
 use crate::{gateway::Way, own};
@@ -29,16 +30,28 @@ impl Target {
     }
 
     /// What policy is told of any action on the target.
-    pub fn facts(&self, way: &Way) -> Value {
+    pub fn facts(&self, way: &Way) -> NetworkFacts {
         let rules = way.exit().allowed();
         let rule = rules.of_host(&self.host, self.port).next();
-        json!({
-            "allowed": rule.is_some(),
-            "source": rule.map(|r| r.source.as_str()),
-            "trusted": is_trusted(&rules, &self.host, Some(self.port)),
-            "reaches": self.reaches,
-            "named": self.named,
-        })
+        NetworkFacts {
+            allowed: rule.is_some(),
+            source: rule.map(|r| r.source.clone()),
+            trusted: is_trusted(&rules, &self.host, Some(self.port)),
+            reaches: Some(self.reaches),
+            named: self.named,
+            ..NetworkFacts::default()
+        }
+    }
+
+    /// The resource of an action on it.
+    pub fn resource(&self) -> NetworkResource {
+        NetworkResource {
+            shown: self.shown(),
+            host: bare(&self.host),
+            port: self.port,
+            addresses: self.addresses.clone(),
+            ..NetworkResource::default()
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::http::Channel;
 use crate::leaving::{self, Leaving};
-use chaperone_pipeline::pipeline::{Deed, Outbound};
+use chaperone_pipeline::AccessRequest;
+use chaperone_pipeline::access::{NetworkResource, Resource};
 use chaperone_protocol::Failure;
 
 /// Longest message that is carried; it is looked at whole.
@@ -25,15 +26,15 @@ const BUFFER: usize = 16 << 10;
 type Stream = TokioIo<Upgraded>;
 
 /// Carry a WebSocket from its handshake to its end.
-pub(crate) async fn carry(channel: Arc<Channel>, deed: Deed, cell: OnUpgrade, server: OnUpgrade) {
+pub(crate) async fn carry(channel: Arc<Channel>, request: AccessRequest, cell: OnUpgrade, server: OnUpgrade) {
     let way = channel.way.clone();
-    let resource = deed.path.clone();
+    let resource = request.subject().to_owned();
     let (mut up, mut down) = (0, 0);
     let ended = async {
         let (cell, server) = tokio::try_join!(cell, server).map_err(io::Error::other)?;
         let (mut cell_reads, mut cell_writes) = tokio::io::split(TokioIo::new(cell));
         let (mut server_reads, mut server_writes) = tokio::io::split(TokioIo::new(server));
-        let there = said(&channel, &deed, &mut cell_reads, &mut server_writes, &mut up);
+        let there = said(&channel, &request, &mut cell_reads, &mut server_writes, &mut up);
         let back = passed(&mut server_reads, &mut cell_writes, &mut down);
         tokio::try_join!(there, back).map(|_| ())
     };
@@ -71,7 +72,7 @@ async fn passed(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>, count: 
 /// What the cell says.
 async fn said(
     channel: &Arc<Channel>,
-    deed: &Deed,
+    request: &AccessRequest,
     from: &mut ReadHalf<Stream>,
     to: &mut WriteHalf<Stream>,
     count: &mut u64,
@@ -88,7 +89,7 @@ async fn said(
             Ok(messages) => messages,
             Err(e) => {
                 let failure = Failure::new("bad_message", format!("the conversation is not carried on: {e}"));
-                channel.way.refuse(deed.clone(), failure).await;
+                channel.way.refuse(request.clone(), failure).await;
                 return Err(io::Error::other(e));
             }
         };
@@ -99,7 +100,7 @@ async fn said(
                 while before.iter().map(Vec::len).sum::<usize>() > TOGETHER + payload.len() {
                     before.pop_front();
                 }
-                allowed(channel, deed, &before).await?;
+                allowed(channel, request, &before).await?;
             }
             *count += payload.len() as u64;
             let frame = Frame { fin: true, opcode, payload };
@@ -124,14 +125,18 @@ fn parts(message: Message) -> (Opcode, Vec<u8>) {
 }
 
 /// Whether the newest message may go: looked at together with those before it, and decided when something was seen.
-async fn allowed(channel: &Arc<Channel>, deed: &Deed, messages: &VecDeque<Vec<u8>>) -> io::Result<()> {
+async fn allowed(
+    channel: &Arc<Channel>,
+    request: &AccessRequest,
+    messages: &VecDeque<Vec<u8>>,
+) -> io::Result<()> {
     let way = &channel.way;
     let all: Vec<Vec<u8>> = messages.iter().cloned().collect();
     let newest = all.last().cloned().unwrap_or_default();
     let looker = way.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let parts: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-        leaving::messages(&looker.pipeline().inspection.outgoing, &looker.exit().secrets, &parts)
+        leaving::messages(&looker.pipeline().outgoing, &looker.exit().secrets, &parts)
     });
     let leaving: Leaving = looked.await.map_err(io::Error::other)?;
     let exit = way.exit();
@@ -139,20 +144,23 @@ async fn allowed(channel: &Arc<Channel>, deed: &Deed, messages: &VecDeque<Vec<u8
     if leaving.is_clean() && !matches!(spent.level, Level::Over(_)) {
         return Ok(());
     }
-    let known = deed.outbound.as_deref().cloned().unwrap_or_default();
-    let mut facts = known.facts.clone();
-    facts["budget"] = json!(crate::gateway::level(way, &channel.target.host, spent.level));
-    leaving.add_to(&mut facts);
+    let Some(known) = request.as_network() else { return Err(io::ErrorKind::InvalidInput.into()) };
     let held = crate::body::Held::of(newest);
-    let outbound = Outbound {
+    let mut facts = known.facts.clone();
+    facts.budget = Some(crate::gateway::level(way, &channel.target.host, spent.level));
+    let mut sent = facts.request();
+    leaving.add_to(&mut sent);
+    facts.request = Some(sent);
+    let resource = NetworkResource {
         facts,
         findings: leaving.findings,
         content: Some((held.sha256, held.len)),
         sources: leaving.passages,
         text: held.text(),
-        ..known
+        ..known.clone()
     };
-    let granted = way.decide(Deed { outbound: Some(Arc::new(outbound)), ..deed.clone() }).await;
-    let granted = granted.map_err(|refusal| io::Error::other(refusal.failure.code))?;
-    way.on_disk(granted).await.map(|_| ()).map_err(|f| io::Error::other(f.code))
+    let asked = AccessRequest { resource: Resource::Network(Box::new(resource)), ..request.clone() };
+    let granted = way.decide(asked).await;
+    let mut granted = granted.map_err(|refusal| io::Error::other(refusal.failure.code))?;
+    way.on_disk(granted.syncing()).await.map_err(|f| io::Error::other(f.code))
 }

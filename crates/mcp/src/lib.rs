@@ -3,7 +3,6 @@
 
 mod calls;
 mod lines;
-mod network;
 mod rate;
 mod server;
 pub mod tools;

@@ -8,10 +8,12 @@ use chaperone_capability::{
     VerifyingKey, escape_path, limits, mint, verify,
 };
 
+use crate::access::{AccessRequest, NetworkResource, Resource};
 use crate::clock;
-use crate::pipeline::Outbound;
-use crate::session::{Held, Session};
+use crate::granting::Authorized;
+use crate::session::{ActiveCapability, Session};
 use chaperone_protocol::Failure;
+use chaperone_protocol::reason::HOST_ADVICE;
 
 /// Longest elevation, in seconds.
 pub const MAX_ELEVATION: u64 = 3_600;
@@ -63,63 +65,61 @@ impl Ledgers {
     }
 }
 
-/// Whether the session's capability, or an elevation, permits the action on the path (step 4).
+/// Whether the session's capability, or an elevation, permits the request (step 4).
 ///
 /// # Errors
 /// The capability's own reason code: `expired`, `revoked`, `not_permitted`…
 pub fn permit(
     session: &Session,
     ledgers: &Ledgers,
-    action: &str,
-    path: &str,
+    request: &AccessRequest,
     now: i64,
 ) -> Result<(), Failure> {
-    let action: Action = action.parse().map_err(failure)?;
-    let target = if action == Action::Elevate { Target::Nothing } else { Target::Path(path) };
-    held_by(session, ledgers, action, &target, now).map_err(|refused| refused.advise(advice(session, action)))
+    let action = request.action;
+    match &request.resource {
+        Resource::File(file) => {
+            let paths = [Some(&file.path), file.to.as_ref(), file.origin.as_ref()];
+            paths.into_iter().flatten().try_for_each(|path| {
+                held_by(session, ledgers, action, &Target::Path(path), now)
+                    .map_err(|refused| refused.advise(advice(session, action)))
+            })
+        }
+        Resource::Network(network) => permit_network(session, ledgers, action, network, now),
+        Resource::Tool(tool) => held_by(session, ledgers, action, &Target::Tool(tool.name), now),
+        Resource::Elevation(_) => held_by(session, ledgers, action, &Target::Nothing, now),
+    }
 }
 
-/// The same for the network.
-///
-/// # Errors
-/// As [`permit`].
-pub fn permit_outbound(
+fn permit_network(
     session: &Session,
     ledgers: &Ledgers,
-    action: &str,
-    outbound: &Outbound,
+    action: Action,
+    network: &NetworkResource,
     now: i64,
 ) -> Result<(), Failure> {
-    let Outbound { host, port, .. } = outbound;
-    let target = match (action, &outbound.method, &outbound.url_path) {
-        ("resolve", ..) => Target::Host(host),
-        ("connect", ..) => Target::Endpoint { host, port: *port },
-        ("publish", ..) => Target::Port(*port),
-        ("request", Some(method), Some(path)) => Target::Request { host, port: *port, method, path },
+    let NetworkResource { host, port, .. } = network;
+    let target = match (action, &network.method, &network.url_path) {
+        (Action::Resolve, ..) => Target::Host(host),
+        (Action::Connect, ..) => Target::Endpoint { host, port: *port },
+        (Action::Publish, ..) => Target::Port(*port),
+        (Action::Request, Some(method), Some(path)) => Target::Request { host, port: *port, method, path },
         _ => return Err(Failure::new("not_permitted", "no object of this action on the network")),
     };
-    held_by(session, ledgers, action.parse().map_err(failure)?, &target, now).map_err(|refused| {
+    held_by(session, ledgers, action, &target, now).map_err(|refused| {
         let refused = if refused.code == "not_permitted" {
-            Failure::new("host_not_allowed", format!("this session may not reach {}", shown(outbound)))
+            let shown = if *port == 0 { host.clone() } else { format!("{host} port {port}") };
+            Failure::new("host_not_allowed", format!("this session may not reach {shown}"))
         } else {
             refused
         };
-        refused.advise(chaperone_protocol::reason::HOST_ADVICE)
+        refused.advise(HOST_ADVICE)
     })
 }
 
 /// Whether it is an elevation that permits the action on the path.
-pub fn is_elevated(session: &Session, action: &str, path: &str) -> bool {
-    let Ok(action) = action.parse::<Action>() else { return false };
+#[must_use]
+pub fn is_elevated(session: &Session, action: Action, path: &str) -> bool {
     session.grants.read().iter().any(|held| held.verified.permits(action, &Target::Path(path)).is_ok())
-}
-
-fn shown(outbound: &Outbound) -> String {
-    if outbound.port == 0 {
-        outbound.host.clone()
-    } else {
-        format!("{} port {}", outbound.host, outbound.port)
-    }
 }
 
 fn held_by(
@@ -141,7 +141,7 @@ fn held_by(
 }
 
 fn check(
-    held: &Held,
+    held: &ActiveCapability,
     ledgers: &Ledgers,
     action: Action,
     target: &Target<'_>,
@@ -164,7 +164,7 @@ pub fn for_session(
     issuer: &Issuer,
     jkt: &str,
     network: Vec<PermissionClaim>,
-) -> Result<Arc<Held>, Failure> {
+) -> Result<Arc<ActiveCapability>, Failure> {
     let mut permissions = Vec::new();
     for mount in &session.mounts {
         for action in &mount.actions {
@@ -173,8 +173,9 @@ pub fn for_session(
             permissions.push(PermissionClaim::path(action, format!("{}/**", escape_path(&mount.at))));
         }
     }
-    // To ask for more is everybody's right; the answer is the person's.
+    // To ask for more is everybody's right; the answer is the user's. So is to use the session's own tools.
     permissions.push(PermissionClaim::elevate());
+    permissions.push(PermissionClaim::tool("*"));
     permissions.extend(network);
     let limit = session.profile.limits.seconds().map_err(|m| Failure::new("bad_profile", m))?;
     let life = limit.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL);
@@ -189,9 +190,13 @@ pub fn elevation(
     session: &Session,
     signer: &dyn Signer,
     issuer: &Issuer,
+    granted: &Authorized,
     permissions: Vec<PermissionClaim>,
     for_seconds: u64,
-) -> Result<Arc<Held>, Failure> {
+) -> Result<Arc<ActiveCapability>, Failure> {
+    if !matches!(granted.request().resource, Resource::Elevation(_)) {
+        return Err(Failure::new("not_permitted", "no elevation was granted"));
+    }
     let jkt = session
         .capability
         .read()
@@ -212,7 +217,7 @@ fn issue(
     jkt: &str,
     permissions: Vec<PermissionClaim>,
     exp: u64,
-) -> Result<Arc<Held>, Failure> {
+) -> Result<Arc<ActiveCapability>, Failure> {
     let now = seconds(clock::unix());
     let jti = random_id()?;
     let request =
@@ -229,7 +234,7 @@ fn issue(
         is_revoked: &never,
     };
     let verified = verify(token.as_str(), &context).map_err(failure)?;
-    Ok(Arc::new(Held { token: token.into_string(), verified }))
+    Ok(Arc::new(ActiveCapability { token: token.into_string(), verified }))
 }
 
 /// What the agent may do instead, by what its mounts allow.

@@ -1,4 +1,16 @@
-//! The one place that reads the wall clock; everything below the broker is told the time.
+//! The one place that reads the wall clock; everything below is told the time.
+
+use crate::ports::Clock;
+
+/// The clock of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> u64 {
+        unix_ms()
+    }
+}
 
 /// Seconds since 1970, UTC.
 #[must_use]

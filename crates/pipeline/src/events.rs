@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use chaperone_protocol::Event;
 use parking_lot::Mutex;
-use serde_json::Value;
 
 /// Events kept for a watcher that does not read. Protects memory; beyond it the watcher misses some.
 const BACKLOG: usize = 1024;
@@ -21,12 +21,12 @@ pub struct Bus {
 struct Watcher {
     session: Option<String>,
     routine: bool,
-    sender: SyncSender<Value>,
+    sender: SyncSender<Event>,
 }
 
 impl Bus {
     /// Watch one session, or all; with `routine`, what was allowed without a question, too.
-    pub fn watch(&self, session: Option<String>, routine: bool) -> Receiver<Value> {
+    pub fn watch(&self, session: Option<String>, routine: bool) -> Receiver<Event> {
         let (sender, receiver) = sync_channel(BACKLOG);
         let mut watchers = self.watchers.lock();
         watchers.push(Watcher { session, routine, sender });
@@ -35,10 +35,11 @@ impl Bus {
     }
 
     /// Tell the watchers of a session.
-    pub fn tell(&self, session: &str, routine: bool, event: &Value) {
+    pub fn tell(&self, event: &Event) {
         let mut watchers = self.watchers.lock();
         watchers.retain(|w| {
-            if routine && !w.routine || w.session.as_ref().is_some_and(|s| s != session) {
+            let is_other = w.session.as_ref().is_some_and(|s| *s != event.session);
+            if is_other || event.what.is_routine() && !w.routine {
                 return true;
             }
             !matches!(w.sender.try_send(event.clone()), Err(TrySendError::Disconnected(_)))

@@ -11,13 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Detectors, Finding, Report, WorkerPool, inspect_plain, snapshot};
+use chaperone_inspect::{Finding, Report, WorkerPool, inspect_plain, snapshot};
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::pipeline::{Object, Released};
-use crate::vault::Vault;
+use crate::access::FileObject;
+use crate::granting::Released;
+use crate::ports::{Inspect, Vault};
 use chaperone_protocol::Failure;
 
 /// Inspected versions kept open. Protects descriptors and memory; beyond it the oldest is looked at anew.
@@ -42,10 +43,10 @@ pub struct Inspected {
 
 #[derive(Debug)]
 pub struct Inspection {
-    /// Looks at what leaves, and holds the detectors for everything else.
-    pub outgoing: Outgoing,
+    /// Holds the detectors, for what leaves and for everything else.
+    outgoing: Arc<Outgoing>,
     workers: WorkerPool,
-    vault: Arc<Vault>,
+    vault: Arc<dyn Vault>,
     by_version: Mutex<Kept>,
     by_content: Mutex<LruCache<[u8; 32], Arc<[Finding]>>>,
     redacted: Mutex<LruCache<[u8; 32], Released>>,
@@ -53,66 +54,22 @@ pub struct Inspection {
 
 #[derive(Debug)]
 struct Kept {
-    versions: LruCache<Object, Arc<Inspected>>,
+    versions: LruCache<FileObject, Arc<Inspected>>,
     bytes: u64,
 }
 
 impl Inspection {
     #[must_use]
-    pub fn new(detectors: Detectors, workers: WorkerPool, vault: Arc<Vault>) -> Self {
+    pub fn new(outgoing: Arc<Outgoing>, workers: WorkerPool, vault: Arc<dyn Vault>) -> Self {
         let size = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
-            outgoing: Outgoing::new(detectors),
+            outgoing,
             workers,
             vault,
             by_version: Mutex::new(Kept { versions: LruCache::new(size(KEPT)), bytes: 0 }),
             by_content: Mutex::new(LruCache::new(size(KNOWN))),
             redacted: Mutex::new(LruCache::new(size(KEPT))),
         }
-    }
-
-    /// Snapshot and inspect a file that was resolved as `object`. `spill` takes snapshots too large for memory.
-    ///
-    /// # Errors
-    /// `cannot_inspect` with what is in the way; the operation is then denied.
-    pub fn inspect(
-        &self,
-        file: &File,
-        object: &Object,
-        name: &str,
-        spill: &Path,
-    ) -> Result<Arc<Inspected>, Failure> {
-        if !object.staged
-            && let Some(known) = self.by_version.lock().versions.get(object)
-        {
-            return Ok(Arc::clone(known));
-        }
-        let taken = snapshot(file, MAX_INSPECTED, spill).map_err(|e| cannot(&e))?;
-        let remembered = self.by_content.lock().get(&taken.sha256).map(Arc::clone);
-        let findings = match remembered {
-            Some(findings) => findings,
-            None => {
-                let findings = self.look(&taken.file, name)?;
-                self.by_content.lock().put(taken.sha256, Arc::clone(&findings));
-                findings
-            }
-        };
-        let seen = Arc::new(Inspected {
-            sha256: taken.sha256,
-            len: taken.len,
-            findings,
-            file: Arc::new(taken.file),
-        });
-        if !object.staged && unchanged(file, object) {
-            self.keep(*object, &seen);
-        }
-        Ok(seen)
-    }
-
-    /// Whether this version was inspected and is kept: asking for it is quick.
-    #[must_use]
-    pub fn knows(&self, object: &Object) -> bool {
-        self.by_version.lock().versions.contains(object)
     }
 
     fn look(&self, file: &File, name: &str) -> Result<Arc<[Finding]>, Failure> {
@@ -155,11 +112,61 @@ impl Inspection {
         Ok(inspect_plain(self.outgoing.detectors(), &bytes, name))
     }
 
-    /// The redacted copy of an inspected version.
-    ///
-    /// # Errors
-    /// `cannot_redact` when its format cannot be kept or something would remain; the operation is then denied.
-    pub fn redacted(&self, seen: &Inspected, name: &str, spill: &Path) -> Result<Released, Failure> {
+    fn keep(&self, object: FileObject, seen: &Arc<Inspected>) {
+        let mut kept = self.by_version.lock();
+        kept.bytes += seen.len;
+        if let Some((_, old)) = kept.versions.push(object, Arc::clone(seen)) {
+            kept.bytes = kept.bytes.saturating_sub(old.len);
+        }
+        while kept.bytes > KEPT_BYTES
+            && kept.versions.len() > 1
+            && let Some((_, old)) = kept.versions.pop_lru()
+        {
+            kept.bytes = kept.bytes.saturating_sub(old.len);
+        }
+    }
+}
+
+impl Inspect for Inspection {
+    fn inspect(
+        &self,
+        file: &File,
+        object: &FileObject,
+        name: &str,
+        spill: &Path,
+    ) -> Result<Arc<Inspected>, Failure> {
+        if !object.staged
+            && let Some(known) = self.by_version.lock().versions.get(object)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let taken = snapshot(file, MAX_INSPECTED, spill).map_err(|e| cannot(&e))?;
+        let remembered = self.by_content.lock().get(&taken.sha256).map(Arc::clone);
+        let findings = match remembered {
+            Some(findings) => findings,
+            None => {
+                let findings = self.look(&taken.file, name)?;
+                self.by_content.lock().put(taken.sha256, Arc::clone(&findings));
+                findings
+            }
+        };
+        let seen = Arc::new(Inspected {
+            sha256: taken.sha256,
+            len: taken.len,
+            findings,
+            file: Arc::new(taken.file),
+        });
+        if !object.staged && unchanged(file, object) {
+            self.keep(*object, &seen);
+        }
+        Ok(seen)
+    }
+
+    fn knows(&self, object: &FileObject) -> bool {
+        self.by_version.lock().versions.contains(object)
+    }
+
+    fn redacted(&self, seen: &Inspected, name: &str, spill: &Path) -> Result<Released, Failure> {
         if let Some(known) = self.redacted.lock().get(&seen.sha256) {
             return Ok(known.clone());
         }
@@ -176,20 +183,6 @@ impl Inspection {
         let released = Released { version: taken.sha256, len: taken.len, file: Arc::new(taken.file) };
         self.redacted.lock().put(seen.sha256, released.clone());
         Ok(released)
-    }
-
-    fn keep(&self, object: Object, seen: &Arc<Inspected>) {
-        let mut kept = self.by_version.lock();
-        kept.bytes += seen.len;
-        if let Some((_, old)) = kept.versions.push(object, Arc::clone(seen)) {
-            kept.bytes = kept.bytes.saturating_sub(old.len);
-        }
-        while kept.bytes > KEPT_BYTES
-            && kept.versions.len() > 1
-            && let Some((_, old)) = kept.versions.pop_lru()
-        {
-            kept.bytes = kept.bytes.saturating_sub(old.len);
-        }
     }
 }
 
@@ -221,7 +214,7 @@ pub fn for_policy(findings: &[Finding]) -> Value {
 
 /// Whether an open file still is the version that was resolved.
 #[must_use]
-pub fn unchanged(file: &impl AsFd, object: &Object) -> bool {
+pub fn unchanged(file: &impl AsFd, object: &FileObject) -> bool {
     rustix::fs::fstat(file).is_ok_and(|s| {
         s.st_dev == object.dev
             && s.st_ino == object.ino
@@ -239,5 +232,5 @@ pub fn nanoseconds(seconds: i64, nanoseconds: i128) -> i128 {
 
 fn cannot(error: &dyn std::error::Error) -> Failure {
     Failure::new("cannot_inspect", format!("it cannot be inspected: {error}"))
-        .advise("ask the person to look at the file, or to hand over a plain copy")
+        .advise("ask the user to look at the file, or to hand over a plain copy")
 }

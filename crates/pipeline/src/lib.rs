@@ -4,17 +4,28 @@
 //! tools) resolve an object, ask here, and act on what was decided.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod approvals;
+pub mod asking;
 pub mod authority;
 pub mod clock;
 pub mod events;
+pub mod granting;
 pub mod inspection;
+pub mod network_facts;
 pub mod pipeline;
+pub mod policy_input;
 pub mod ports;
 pub mod program;
 pub mod records;
+pub mod refusal;
 pub mod session;
+mod steps;
 pub mod vault;
 
+pub use access::{AccessRequest, Resource};
+pub use asking::{Admission, Pending};
+pub use granting::{Authorized, Released};
 pub use pipeline::Pipeline;
+pub use refusal::Refusal;
 pub use session::Session;

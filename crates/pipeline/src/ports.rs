@@ -1,6 +1,115 @@
-//! What the pipeline needs of parts that stand above it.
+//! What the pipeline needs of the parts around it. The broker gives it the real ones, tests give it fakes.
 
-use crate::pipeline::Released;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use chaperone_audit::{Durability, Entry, LogError};
+use chaperone_capability::Signer;
+use chaperone_policy::{Decision, Engine, Store};
+use chaperone_protocol::Failure;
+use chaperone_vault::{ApprovalRecord, SignedApproval};
+use serde_json::Value;
+
+use crate::access::FileObject;
+use crate::granting::Released;
+use crate::inspection::Inspected;
+
+/// The policies in force.
+pub trait Policies: Send + Sync + std::fmt::Debug {
+    fn current(&self) -> Arc<dyn PolicySet>;
+}
+
+/// One set of policies; immutable.
+pub trait PolicySet: Send + Sync {
+    fn revision(&self) -> &str;
+    fn decide(&self, input: &Value) -> Decision;
+}
+
+/// Looks into what would be read.
+pub trait Inspect: Send + Sync + std::fmt::Debug {
+    /// The exact bytes of a file that was resolved as `object`, with what is in them. `spill` takes what is too large for
+    /// memory.
+    ///
+    /// # Errors
+    /// `cannot_inspect`; the operation is then denied.
+    fn inspect(
+        &self,
+        file: &File,
+        object: &FileObject,
+        name: &str,
+        spill: &Path,
+    ) -> Result<Arc<Inspected>, Failure>;
+
+    /// Whether asking for this version is quick.
+    fn knows(&self, object: &FileObject) -> bool;
+
+    /// The redacted copy of an inspected version.
+    ///
+    /// # Errors
+    /// `cannot_redact`; the operation is then denied.
+    fn redacted(&self, seen: &Inspected, name: &str, spill: &Path) -> Result<Released, Failure>;
+}
+
+/// Holds the keys.
+pub trait Vault: Signer + Send + Sync + std::fmt::Debug {
+    /// The keyed fingerprint of a SHA-256, as records show it.
+    ///
+    /// # Errors
+    /// When the vault is gone.
+    fn fingerprint(&self, sha256: &[u8; 32]) -> Result<String, Failure>;
+
+    /// Whether a second factor is enrolled.
+    ///
+    /// # Errors
+    /// When the vault is gone.
+    fn second_factor(&self) -> Result<bool, Failure>;
+
+    /// Sign the user's answer.
+    ///
+    /// # Errors
+    /// When the vault refuses or is gone.
+    fn sign_approval(
+        &self,
+        record: &ApprovalRecord,
+        pin: Option<[u8; 16]>,
+    ) -> Result<SignedApproval, Failure>;
+}
+
+/// The audit log. An error of it stops actions.
+pub trait AuditLog: Send + Sync {
+    /// # Errors
+    /// When the record cannot be written.
+    fn append(&self, entry: Entry, payload: Option<&[u8]>, durability: Durability) -> Result<u64, LogError>;
+
+    /// Append now, be on disk when the ticket was waited for.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    fn append_then_sync(&self, entry: Entry, payload: Option<&[u8]>) -> Result<Box<dyn Syncing>, LogError>;
+}
+
+/// A record on its way to the disk.
+pub trait Syncing: Send + Sync + std::fmt::Debug {
+    fn seq(&self) -> u64;
+
+    /// Blocks until it is there.
+    ///
+    /// # Errors
+    /// When it will not be.
+    fn wait(self: Box<Self>) -> Result<(), LogError>;
+}
+
+/// The wall clock.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Milliseconds since 1970, UTC.
+    fn now_ms(&self) -> u64;
+
+    /// Seconds since 1970, UTC.
+    fn now(&self) -> i64 {
+        i64::try_from(self.now_ms() / 1000).unwrap_or(i64::MAX)
+    }
+}
 
 /// Is told which content becomes readable to the agent, so that it is recognised when it leaves.
 pub trait OnRelease: Send + Sync + std::fmt::Debug {
@@ -11,4 +120,40 @@ pub trait OnRelease: Send + Sync + std::fmt::Debug {
 pub trait CellHandle: Send + Sync + std::fmt::Debug {
     /// Stop every process of the cell until the user resumes it. A cell that is gone is stopped already.
     fn suspend(&self);
+}
+
+impl Policies for Store {
+    fn current(&self) -> Arc<dyn PolicySet> {
+        Store::current(self)
+    }
+}
+
+impl PolicySet for Engine {
+    fn revision(&self) -> &str {
+        Engine::revision(self)
+    }
+
+    fn decide(&self, input: &Value) -> Decision {
+        Engine::decide(self, input)
+    }
+}
+
+impl AuditLog for chaperone_audit::Log {
+    fn append(&self, entry: Entry, payload: Option<&[u8]>, durability: Durability) -> Result<u64, LogError> {
+        self.append_json(entry, payload, durability)
+    }
+
+    fn append_then_sync(&self, entry: Entry, payload: Option<&[u8]>) -> Result<Box<dyn Syncing>, LogError> {
+        Ok(Box::new(self.append_async_sync(entry, payload)?))
+    }
+}
+
+impl Syncing for chaperone_audit::SyncTicket {
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn wait(self: Box<Self>) -> Result<(), LogError> {
+        chaperone_audit::SyncTicket::wait(*self).map(|_| ())
+    }
 }

@@ -14,17 +14,19 @@ use chaperone_config::Profile;
 use chaperone_protocol::session::{MountRecord, State};
 use chaperone_protocol::{AskMode, Failure, Scope};
 
+use crate::granting::ApprovalBasis;
 use crate::ports::{CellHandle, OnRelease};
 use crate::records::flood::RefusalFlood;
+use crate::steps::{Decided, DecisionKey};
 
 /// Refusals kept for `why`. Protects memory; older ones stay in the audit log.
 const KEPT_REFUSALS: usize = 100;
 /// Last touched resources shown with an ask.
 const KEPT_RECENT: usize = 5;
-/// This many refusals of one kind within [`HAMMER_WINDOW`] suspend the session.
-pub const HAMMER_LIMIT: u32 = 20;
-/// See [`HAMMER_LIMIT`].
-pub const HAMMER_WINDOW: Duration = Duration::from_secs(60);
+/// This many refusals of one kind within [`REPEAT_WINDOW`] suspend the session.
+pub const REPEAT_LIMIT: u32 = 20;
+/// See [`REPEAT_LIMIT`].
+pub const REPEAT_WINDOW: Duration = Duration::from_secs(60);
 
 /// A refusal as `why` shows it; repeated ones are counted.
 #[derive(Debug, Clone, Serialize)]
@@ -40,15 +42,14 @@ pub struct Refused {
     window: (Option<Instant>, u32),
 }
 
-/// A person's answer that still holds.
+/// An answer of the user's that still holds.
 #[derive(Debug, Clone)]
-pub struct Standing {
-    pub action: String,
-    pub resource: String,
-    pub redact: bool,
-    pub approval: String,
-    /// Content this answer was given for; other content asks again.
-    pub content: Option<[u8; 32]>,
+pub struct StandingApproval {
+    /// What it covers: see `asking`.
+    pub key: [u8; 32],
+    pub basis: ApprovalBasis,
+    /// Most bytes that may leave by it at once.
+    pub bytes: Option<u64>,
     pub until: Option<Instant>,
 }
 
@@ -60,6 +61,8 @@ pub struct Counters {
     pub asked: AtomicU64,
     pub denied: AtomicU64,
     pub bytes_read: AtomicU64,
+    /// Bytes of files that became readable, for budgets.
+    pub bytes_released: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -79,14 +82,14 @@ pub struct Session {
     pub state: RwLock<State>,
     /// PID 1 of the cell, by which an ask names the programs in it.
     pub init_pid: RwLock<Option<u32>>,
-    pub capability: RwLock<Option<Arc<Held>>>,
-    pub grants: RwLock<Vec<Arc<Held>>>,
-    pub standing: Mutex<Vec<Standing>>,
+    pub capability: RwLock<Option<Arc<ActiveCapability>>>,
+    pub grants: RwLock<Vec<Arc<ActiveCapability>>>,
+    pub standing: Mutex<Vec<StandingApproval>>,
     pub counters: Counters,
     pub refusals: Mutex<VecDeque<Refused>>,
     pub recent: Mutex<VecDeque<String>>,
     /// Decisions that hold until policy, answers or the object change.
-    pub decided: Mutex<HashMap<crate::pipeline::DecisionKey, crate::pipeline::Decided>>,
+    pub decided: Mutex<HashMap<DecisionKey, Decided>>,
     /// Refusals of the network, counted so that they cannot flood the log.
     pub flood: RefusalFlood,
     /// Set once when the session is opened.
@@ -115,7 +118,7 @@ pub struct SessionPlan {
 
 /// A capability with its verified claims.
 #[derive(Debug)]
-pub struct Held {
+pub struct ActiveCapability {
     pub token: String,
     pub verified: Verified,
 }
@@ -199,7 +202,7 @@ impl Session {
         recent.push_back(what.to_owned());
     }
 
-    /// Count a refusal. Returns how often this one happened and whether the agent hammers the wall.
+    /// Count a refusal. Returns how often this one happened and whether it is repeated too often.
     pub fn refused(&self, refusal: Refused) -> (u64, bool) {
         self.counters.denied.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
@@ -212,10 +215,10 @@ impl Session {
             known.time = refusal.time;
             let (start, hits) = known.window;
             known.window = match start {
-                Some(t) if now.duration_since(t) < HAMMER_WINDOW => (Some(t), hits + 1),
+                Some(t) if now.duration_since(t) < REPEAT_WINDOW => (Some(t), hits + 1),
                 _ => (Some(now), 1),
             };
-            return (known.count, known.window.1 >= HAMMER_LIMIT);
+            return (known.count, known.window.1 >= REPEAT_LIMIT);
         }
         if kept.len() == KEPT_REFUSALS {
             kept.pop_front();
@@ -224,32 +227,31 @@ impl Session {
         (1, false)
     }
 
-    /// An answer of the person that covers this action still, if any.
+    /// An answer of the user's that covers this still, if any.
     #[must_use]
-    pub fn standing_answer(
-        &self,
-        action: &str,
-        resource: &str,
-        content: Option<[u8; 32]>,
-    ) -> Option<Standing> {
+    pub fn standing_answer(&self, key: &[u8; 32], bytes: Option<u64>) -> Option<ApprovalBasis> {
         let mut standing = self.standing.lock();
         standing.retain(|s| s.until.is_none_or(|t| t > Instant::now()));
-        standing
-            .iter()
-            .find(|s| {
-                s.action == action && s.resource == resource && (s.content.is_none() || s.content == content)
-            })
-            .cloned()
+        let covers = |s: &&StandingApproval| {
+            s.key == *key && s.bytes.is_none_or(|most| bytes.is_none_or(|bytes| bytes <= most))
+        };
+        standing.iter().find(covers).map(|s| s.basis.clone())
     }
 
     /// Keep an answer for as long as it said.
-    pub fn keep_answer(&self, mut standing: Standing, scope: Scope) {
+    pub fn keep_answer(&self, mut standing: StandingApproval, scope: Scope) {
         match scope {
             Scope::Once => return,
             Scope::Session => standing.until = None,
             Scope::For(seconds) => standing.until = Some(Instant::now() + Duration::from_secs(seconds)),
         }
         self.standing.lock().push(standing);
+    }
+
+    /// The id of the capability that the session holds.
+    #[must_use]
+    pub fn capability_id(&self) -> Option<String> {
+        self.capability.read().as_ref().map(|held| held.verified.claims().jti.clone())
     }
 }
 

@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use chaperone_audit::{KeyError, Keys};
-use chaperone_capability::VerifyingKey;
-use chaperone_vault::{ApprovalRecord, SignedApproval, VaultClient, VaultError};
+use chaperone_capability::{SignError, Signer, VerifyingKey};
+use chaperone_vault::{ApprovalRecord, CapabilitySigner, SignedApproval, VaultClient, VaultError};
 use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::authority::Issuer;
+use crate::ports;
 use chaperone_protocol::Failure;
 
 /// Fingerprints that are remembered. Asking the vault for one costs two changes of process.
@@ -18,6 +19,8 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// A running vault.
 pub struct Vault {
     client: VaultClient,
+    /// This installation's name as an issuer.
+    issuer: String,
     fingerprints: Mutex<LruCache<[u8; 32], [u8; 32]>>,
 }
 
@@ -34,7 +37,11 @@ impl Vault {
     /// The vault's own reason code.
     pub fn start(exe: &Path, dir: &Path) -> Result<Self, Failure> {
         VaultClient::spawn(exe, &["__vault"], dir)
-            .map(|client| Self { client, fingerprints: Mutex::new(LruCache::new(REMEMBERED)) })
+            .map(|client| Self {
+                issuer: format!("chaperone:{}", client.hello().install_id),
+                client,
+                fingerprints: Mutex::new(LruCache::new(REMEMBERED)),
+            })
             .map_err(failure)
     }
 
@@ -53,14 +60,23 @@ impl Vault {
         let bytes: [u8; 32] =
             hex::decode(&hello.issuer_key).ok().and_then(|b| b.try_into().ok()).ok_or_else(wrong)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?;
-        Ok(Issuer { name: format!("chaperone:{}", hello.install_id), key })
+        Ok(Issuer { name: self.issuer.clone(), key })
     }
 
-    /// The keyed fingerprint of a SHA-256, as records show it.
+    /// Check the PIN for one action; the proof goes with the approval.
     ///
     /// # Errors
-    /// When the vault is gone.
-    pub fn fingerprint(&self, sha256: &[u8; 32]) -> Result<String, Failure> {
+    /// `wrong_pin`, or that one must wait.
+    pub fn prove_pin(&self, pin: &str, digest: &str) -> Result<[u8; 16], Failure> {
+        let digest: Option<[u8; 32]> =
+            digest.strip_prefix("sha256:").and_then(|d| hex::decode(d).ok()).and_then(|d| d.try_into().ok());
+        let digest = digest.ok_or_else(|| Failure::new("bad_digest", "the request's digest is malformed"))?;
+        self.client.pin_verify(pin, digest).map_err(failure)
+    }
+}
+
+impl ports::Vault for Vault {
+    fn fingerprint(&self, sha256: &[u8; 32]) -> Result<String, Failure> {
         let known = self.fingerprints.lock().get(sha256).copied();
         let made = match known {
             Some(known) => known,
@@ -76,35 +92,26 @@ impl Vault {
         Ok(format!("hmac:{}", hex::encode(made)))
     }
 
-    /// Whether a second factor is enrolled.
-    ///
-    /// # Errors
-    /// When the vault is gone.
-    pub fn second_factor(&self) -> Result<bool, Failure> {
+    fn second_factor(&self) -> Result<bool, Failure> {
         self.client.pin_is_set().map_err(failure)
     }
 
-    /// Check the PIN for one action; the proof goes with the approval.
-    ///
-    /// # Errors
-    /// `wrong_pin`, or that one must wait.
-    pub fn prove_pin(&self, pin: &str, digest: &str) -> Result<[u8; 16], Failure> {
-        let digest: Option<[u8; 32]> =
-            digest.strip_prefix("sha256:").and_then(|d| hex::decode(d).ok()).and_then(|d| d.try_into().ok());
-        let digest = digest.ok_or_else(|| Failure::new("bad_digest", "the request's digest is malformed"))?;
-        self.client.pin_verify(pin, digest).map_err(failure)
-    }
-
-    /// Sign a person's answer.
-    ///
-    /// # Errors
-    /// When the vault refuses or is gone.
-    pub fn sign_approval(
+    fn sign_approval(
         &self,
         record: &ApprovalRecord,
         pin: Option<[u8; 16]>,
     ) -> Result<SignedApproval, Failure> {
         self.client.sign_approval(record, pin).map_err(failure)
+    }
+}
+
+impl Signer for Vault {
+    fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    fn sign_claims(&self, claims: &[u8]) -> Result<String, SignError> {
+        CapabilitySigner(&self.client).sign_claims(claims)
     }
 }
 

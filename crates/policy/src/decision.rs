@@ -13,12 +13,49 @@ pub enum Effect {
     Deny,
 }
 
-/// What an allow demands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Obligation {
-    pub kind: String,
-    #[serde(flatten)]
-    pub params: Value,
+/// What a decision demands besides its effect. An unknown kind, or a field that its kind does not have, is a malformed
+/// decision, which denies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Obligation {
+    /// The content is looked into, and policy decides again with what was found.
+    Inspect,
+    /// Of an allow: only a redacted copy. Of an ask: the user may answer with one.
+    Redact,
+    /// The change waits in the stage.
+    Stage,
+    /// No more than so many bytes are read in the session.
+    Budget { bytes: u64 },
+    /// Watchers are told, also of what is allowed without a question.
+    Notify,
+    /// An alert is raised when the request is refused.
+    Alert { severity: Severity },
+    /// The session is stopped until the user has looked.
+    Suspend,
+}
+
+/// How serious an alert is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Obligation {
+    /// Whether it makes less possible: then an answer to an ask holds only if the user was shown it.
+    #[must_use]
+    pub fn restricts(&self) -> bool {
+        matches!(self, Self::Redact | Self::Stage | Self::Budget { .. })
+    }
+
+    /// Whether it says something to a refused request, too.
+    #[must_use]
+    pub fn holds_on_denial(&self) -> bool {
+        matches!(self, Self::Notify | Self::Alert { .. } | Self::Suspend)
+    }
 }
 
 /// The decision on one input.

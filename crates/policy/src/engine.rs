@@ -137,11 +137,12 @@ impl Engine {
             let reason = if self.broken { "policy_error" } else { "no_policy" };
             return Decision::denied(reason, reason);
         };
-        // Of the strongest, the first decides; the others add their reasons. Obligations of all allows hold.
-        let obligations: Vec<_> = match strongest {
-            Effect::Deny => Vec::new(),
-            _ => votes.iter().flat_map(|d| d.obligations.clone()).collect(),
-        };
+        // Of the strongest, the first decides; the others add their reasons. Obligations of all votes hold; on a denial,
+        // those that say something to it.
+        let mut obligations: Vec<_> = votes.iter().flat_map(|d| d.obligations.clone()).collect();
+        if strongest == Effect::Deny {
+            obligations.retain(|o| o.holds_on_denial());
+        }
         votes.retain(|d| d.effect == strongest);
         let mut votes = votes.into_iter();
         let Some(mut decision) = votes.next() else {

@@ -14,7 +14,7 @@ mod source;
 mod store;
 mod testing;
 
-pub use decision::{Decision, Effect, Obligation};
+pub use decision::{Decision, Effect, Obligation, Severity};
 pub use engine::{Engine, MAX_INPUT};
 pub use explain::{Explanation, Vote, explain};
 pub use lint::check;

@@ -16,6 +16,8 @@ const BUILTIN: &[(&str, &str)] = &[
     ("packs/policies/default/floor.rego", include_str!("../../../packs/policies/default/floor.rego")),
     ("packs/policies/default/requests.rego", include_str!("../../../packs/policies/default/requests.rego")),
     ("packs/policies/default/network.rego", include_str!("../../../packs/policies/default/network.rego")),
+    ("packs/policies/default/issuers.rego", include_str!("../../../packs/policies/default/issuers.rego")),
+    ("packs/policies/default/tools.rego", include_str!("../../../packs/policies/default/tools.rego")),
     (
         "packs/policies/spreadsheet/spreadsheet.rego",
         include_str!("../../../packs/policies/spreadsheet/spreadsheet.rego"),
@@ -39,6 +41,14 @@ const BUILTIN: &[(&str, &str)] = &[
     (
         "packs/policies/default/floor_test.rego",
         include_str!("../../../packs/policies/default/floor_test.rego"),
+    ),
+    (
+        "packs/policies/default/issuers_test.rego",
+        include_str!("../../../packs/policies/default/issuers_test.rego"),
+    ),
+    (
+        "packs/policies/default/tools_test.rego",
+        include_str!("../../../packs/policies/default/tools_test.rego"),
     ),
     (
         "packs/policies/default/requests_test.rego",

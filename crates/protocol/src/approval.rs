@@ -24,7 +24,7 @@ pub enum Scope {
 }
 
 /// What a person is shown. Everything the agent supplied is already stripped of control and bidi characters.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
     pub id: String,
     pub session: String,
@@ -47,10 +47,10 @@ pub struct Ask {
     /// What an elevation request says of itself; untrusted.
     pub justification: Option<String>,
     /// Files that the session read, of which passages would be sent.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
     /// What would be sent to people; untrusted, and shown but never recorded.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     pub digest: String,
     /// Unix seconds.

@@ -4,6 +4,7 @@
 
 pub mod approval;
 pub mod display;
+pub mod event;
 pub mod failure;
 pub mod frame;
 pub mod reason;
@@ -12,5 +13,6 @@ pub mod session;
 
 pub use approval::{Ask, AskMode, FindingSummary, Scope};
 pub use display::for_display;
+pub use event::{Event, Happened};
 pub use failure::Failure;
 pub use request::{NetworkKind, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, Reply, Request};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{AskMode, Scope};
+use crate::event::Event;
 use crate::failure::Failure;
 
 /// Start a session: everything the broker decides before a cell exists.
@@ -216,6 +217,6 @@ pub enum Request {
 pub enum Reply {
     Ok(serde_json::Value),
     /// More follows on this connection.
-    Event(serde_json::Value),
+    Event(Event),
     Error(Failure),
 }

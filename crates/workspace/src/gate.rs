@@ -9,10 +9,11 @@ use chaperone_fs::{
 };
 use rustix::io::Errno;
 
-use chaperone_pipeline::pipeline::{
-    Authorized, Deed, Done, Object, ObjectKind, Pending, Pipeline, Refusal, Step,
-};
+use chaperone_capability::Action;
+use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
+use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
+use chaperone_pipeline::{Admission, Authorized, Pending, Pipeline, Refusal};
 
 /// The gate of one mount of one session.
 pub struct MountGate {
@@ -42,15 +43,15 @@ impl MountGate {
     }
 
     /// A change that must be decided at once: an ask is a denial here, it is asked at commit.
-    fn at_once(&self, deed: Deed) -> Result<Authorized, Refused> {
-        match self.pipeline()?.begin(&self.session, deed) {
-            Step::Granted(authorized) => Ok(authorized),
-            Step::Pending(pending) => {
+    fn at_once(&self, request: AccessRequest) -> Result<Authorized, Refused> {
+        match self.pipeline()?.begin(&self.session, request) {
+            Admission::Granted(authorized) => Ok(authorized),
+            Admission::Pending(pending) => {
                 // Only the opening of an existing file may wait in a file system.
                 let pipeline = self.pipeline()?;
                 pipeline.resume(&self.session, *pending, &|| true).map_err(|r| refused(&r))
             }
-            Step::Refused(refusal) => Err(refused(&refusal)),
+            Admission::Refused(refusal) => Err(refused(&refusal)),
         }
     }
 }
@@ -62,32 +63,41 @@ impl Gate for MountGate {
             Err(refused) => return Opening::Now(Err(refused)),
         };
         let object = of_fs(&request.object);
-        let blank = Deed {
-            origin: request.origin.as_ref().map(|o| self.absolute(o)),
-            file: Some(Arc::clone(&request.file)),
-            content: !object.staged,
-            verbatim: request.write,
-            pid: Some(request.pid),
-            ..Deed::on("fs", "read", self.absolute(&request.path), object)
+        let asked = |action: Action, content: bool, verbatim: bool| {
+            let file = FileResource {
+                path: self.absolute(&request.path),
+                to: None,
+                origin: request.origin.as_ref().map(|o| self.absolute(o)),
+                object,
+                file: Some(Arc::clone(&request.file)),
+                content,
+                verbatim,
+                change: None,
+            };
+            AccessRequest {
+                action,
+                resource: Resource::File(file),
+                entry: Entry::FileSystem,
+                pid: Some(request.pid),
+            }
         };
         let session = Arc::clone(&self.session);
         // Opening for writing without truncation carries the old content into the stage, so it is a reading, too.
         if request.truncate || (!request.read && object.staged) {
-            let write = Deed { action: "write", content: false, verbatim: false, ..blank };
-            return Opening::Now(self.at_once(write).map(|a| opened(&a)));
+            return Opening::Now(self.at_once(asked(Action::Write, false, false)).map(|a| opened(&a)));
         }
-        let write =
-            request.write.then(|| Deed { action: "write", content: false, verbatim: false, ..blank.clone() });
+        let write = request.write.then(|| asked(Action::Write, false, false));
+        let read = asked(Action::Read, !object.staged, request.write);
         let finish = move |pipeline: &Pipeline, session: &Arc<Session>, read: Authorized| {
             session.counters.reads.fetch_add(1, Ordering::Relaxed);
             let Some(write) = write else { return Ok(opened(&read)) };
             match pipeline.begin(session, write) {
-                Step::Granted(_) => Ok(opened(&read)),
-                Step::Pending(pending) => pipeline
+                Admission::Granted(_) => Ok(opened(&read)),
+                Admission::Pending(pending) => pipeline
                     .resume(session, *pending, &|| true)
                     .map(|_| opened(&read))
                     .map_err(|r| refused(&r)),
-                Step::Refused(refusal) => Err(refused(&refusal)),
+                Admission::Refused(refusal) => Err(refused(&refusal)),
             }
         };
         let resume =
@@ -95,20 +105,20 @@ impl Gate for MountGate {
                 pipeline.resume(session, *pending, &|| cancel.is_cancelled()).map_err(|r| refused(&r))
             };
         // To look at a content for the first time takes its while; nothing else in the folder waits for that.
-        if blank.content && !pipeline.inspection.knows(&object) {
+        if !object.staged && !pipeline.inspection.knows(&object) {
             return Opening::Later(Box::new(move |cancel: &Cancel| {
-                let read = match pipeline.begin(&session, blank) {
-                    Step::Granted(read) => read,
-                    Step::Refused(refusal) => return Err(refused(&refusal)),
-                    Step::Pending(pending) => resume(&pipeline, &session, pending, cancel)?,
+                let read = match pipeline.begin(&session, read) {
+                    Admission::Granted(read) => read,
+                    Admission::Refused(refusal) => return Err(refused(&refusal)),
+                    Admission::Pending(pending) => resume(&pipeline, &session, pending, cancel)?,
                 };
                 finish(&pipeline, &session, read)
             }));
         }
-        match pipeline.begin(&session, blank) {
-            Step::Granted(read) => Opening::Now(finish(&pipeline, &session, read)),
-            Step::Refused(refusal) => Opening::Now(Err(refused(&refusal))),
-            Step::Pending(pending) => Opening::Later(Box::new(move |cancel: &Cancel| {
+        match pipeline.begin(&session, read) {
+            Admission::Granted(read) => Opening::Now(finish(&pipeline, &session, read)),
+            Admission::Refused(refusal) => Opening::Now(Err(refused(&refusal))),
+            Admission::Pending(pending) => Opening::Later(Box::new(move |cancel: &Cancel| {
                 let read = resume(&pipeline, &session, pending, cancel)?;
                 finish(&pipeline, &session, read)
             })),
@@ -120,37 +130,34 @@ impl Gate for MountGate {
         let action = match request.kind {
             ChangeKind::Create | ChangeKind::Write | ChangeKind::Attributes => {
                 counters.writes.fetch_add(1, Ordering::Relaxed);
-                "write"
+                Action::Write
             }
             ChangeKind::Delete => {
                 counters.deletes.fetch_add(1, Ordering::Relaxed);
-                "delete"
+                Action::Delete
             }
-            ChangeKind::Rename => "rename",
+            ChangeKind::Rename => Action::Rename,
         };
-        let object = request.object.as_ref().map_or(Object::ABSENT, of_fs);
-        let deed = Deed {
-            to: request.to.map(|t| self.absolute(t)),
-            pid: Some(request.pid),
-            ..Deed::on("fs", action, self.absolute(request.path), object)
-        };
-        self.at_once(deed).map(|a| a.intent)
+        let object = request.object.as_ref().map_or(FileObject::ABSENT, of_fs);
+        let mut asked = self.on(action, request.path, object, request.pid);
+        if let Resource::File(file) = &mut asked.resource {
+            file.to = request.to.map(|t| self.absolute(t));
+        }
+        self.at_once(asked).map(|a| a.intent)
     }
 
     fn changed(&self, request: &ChangeRequest<'_>, handle: u64, ok: bool) {
         let action = match request.kind {
-            ChangeKind::Delete => "delete",
-            ChangeKind::Rename => "rename",
-            _ => "write",
+            ChangeKind::Delete => Action::Delete,
+            ChangeKind::Rename => Action::Rename,
+            _ => Action::Write,
         };
         self.ended(handle, action, request.path, ok, 0);
     }
 
     fn list(&self, path: &str, pid: u32) -> Result<(), Refused> {
-        let object = Object { kind: ObjectKind::Dir, ..Object::ABSENT };
-        let deed = Deed { pid: Some(pid), ..Deed::on("fs", "list", self.absolute(path), object) };
-        let granted = self.at_once(deed)?;
-        self.ended(granted.intent, "list", path, true, 0);
+        let granted = self.at_once(self.on(Action::List, path, FileObject::DIRECTORY, pid))?;
+        self.ended(granted.intent, Action::List, path, true, 0);
         Ok(())
     }
 
@@ -160,23 +167,30 @@ impl Gate for MountGate {
 
     fn visible(&self, path: &str) -> bool {
         !self.hide_denied
-            || self.pipeline().is_ok_and(|p| !p.is_denied(&self.session, "read", &self.absolute(path)))
+            || self.pipeline().is_ok_and(|p| !p.is_denied(&self.session, Action::Read, &self.absolute(path)))
     }
 
     fn closed(&self, handle: u64, closed: &Closed<'_>) {
         self.session.counters.bytes_read.fetch_add(closed.read, Ordering::Relaxed);
-        let action = if closed.writable { "write" } else { "read" };
+        let action = if closed.writable { Action::Write } else { Action::Read };
         self.ended(handle, action, closed.path, true, closed.read + closed.written);
     }
 }
 
 impl MountGate {
-    fn ended(&self, intent: u64, action: &'static str, path: &str, ok: bool, bytes: u64) {
+    fn on(&self, action: Action, path: &str, object: FileObject, pid: u32) -> AccessRequest {
+        AccessRequest {
+            pid: Some(pid),
+            ..AccessRequest::file(Entry::FileSystem, action, self.absolute(path), object)
+        }
+    }
+
+    fn ended(&self, intent: u64, action: Action, path: &str, ok: bool, bytes: u64) {
         if let Ok(pipeline) = self.pipeline() {
             let path = self.absolute(path);
-            let done = Done { intent, action, path: &path, ok, bytes, detail: None };
+            let outcome = Outcome { intent, action, resource: &path, ok, bytes, detail: None };
             // The effect is done; a log that cannot be written denies whatever comes next.
-            pipeline.outcome(&self.session, &done).ok();
+            pipeline.outcome(&self.session, &outcome).ok();
         }
     }
 }
@@ -190,8 +204,8 @@ fn opened(authorized: &Authorized) -> Opened {
 
 /// The broker's view of a resolved object of the file system.
 #[must_use]
-pub fn of_fs(object: &FsObject) -> Object {
-    Object {
+pub fn of_fs(object: &FsObject) -> FileObject {
+    FileObject {
         kind: match object.kind {
             FsKind::File => ObjectKind::File,
             FsKind::Dir => ObjectKind::Dir,

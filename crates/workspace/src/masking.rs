@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use chaperone_capability::Action;
+use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
 use chaperone_pipeline::inspection::nanoseconds;
-use chaperone_pipeline::pipeline::{Deed, Object, ObjectKind, Refusal};
 use chaperone_pipeline::session::Refused;
-use chaperone_pipeline::{Pipeline, Session, clock};
+use chaperone_pipeline::{Pipeline, Refusal, Session, clock};
 use chaperone_protocol::{Failure, for_display};
 use chaperone_staging::Kind;
 use rustix::fs::OFlags;
@@ -38,14 +39,9 @@ pub fn masked(
             continue;
         }
         let at = format!("{}/{path}", mount.at);
-        let refusal = match deed(mount, path, &at) {
-            Ok(deed) => pipeline.would_read(session, &deed).err(),
-            Err(e) => Some(Refusal {
-                failure: Failure::new("cannot_open", format!("it cannot be opened: {e}")),
-                rule: "broker.cannot_open".to_owned(),
-                reasons: vec!["cannot_open".to_owned()],
-                suspend: false,
-            }),
+        let refusal = match reading(mount, path, &at) {
+            Ok(request) => pipeline.would_read(session, &request).err(),
+            Err(e) => Some(Failure::new("cannot_open", format!("it cannot be opened: {e}")).into()),
         };
         let Some(refusal) = refusal else { continue };
         if masked.len() >= MAX_MASKED {
@@ -68,11 +64,11 @@ pub fn masked(
     Ok(masked)
 }
 
-fn deed(mount: &LiveMount, path: &str, at: &str) -> io::Result<Deed> {
+fn reading(mount: &LiveMount, path: &str, at: &str) -> io::Result<AccessRequest> {
     let file = open(&mount.root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     let stat = rustix::fs::fstat(&file)?;
     let time = |seconds, nanos: u64| nanoseconds(seconds, nanos.into());
-    let object = Object {
+    let object = FileObject {
         kind: ObjectKind::File,
         dev: stat.st_dev,
         ino: stat.st_ino,
@@ -82,10 +78,16 @@ fn deed(mount: &LiveMount, path: &str, at: &str) -> io::Result<Deed> {
         ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
         staged: false,
     };
-    Ok(Deed {
+    let file = FileResource {
+        path: at.to_owned(),
+        to: None,
+        origin: None,
+        object,
         file: Some(Arc::new(File::from(file))),
         content: true,
         verbatim: true,
-        ..Deed::on("fs", "read", at.to_owned(), object)
-    })
+        change: None,
+    };
+    let resource = Resource::File(file);
+    Ok(AccessRequest { action: Action::Read, resource, entry: Entry::FileSystem, pid: None })
 }

@@ -107,6 +107,7 @@ deletion if input.change.op == "delete"
 decision := {
 	"effect": "deny",
 	"reasons": refusals,
+	"obligations": [{"kind": "alert", "severity": "high"} | "external_formula" in refusals],
 	"advice": "write the workbook without macros, links, data connections and functions that reach other hosts",
 } if {
 	input.action == "commit"
@@ -116,6 +117,7 @@ decision := {
 decision := {
 	"effect": "ask",
 	"reasons": asks,
+	"obligations": [{"kind": "alert", "severity": "high"} | count(asks & alarming) > 0],
 	"advice": "leave it staged and tell the person what it is for",
 } if {
 	input.action == "commit"
@@ -127,6 +129,12 @@ decision := {"effect": "allow", "reasons": ["plain_change"], "obligations": [{"k
 	input.action == "commit"
 	not reaches_out
 	count(asks) == 0
+}
+
+# Raised when it is not confirmed.
+alarming := {
+	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_folder",
+	"loads_remote_content",
 }
 
 asks contains "runs_later" if {

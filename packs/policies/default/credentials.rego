@@ -62,6 +62,7 @@ dotenv if {
 decision := {
 	"effect": "deny",
 	"reasons": ["credential_store"],
+	"obligations": [{"kind": "alert", "severity": "high"}],
 	"advice": "credentials are not given to agents; ask the person to do the step that needs them",
 } if {
 	input.action in files

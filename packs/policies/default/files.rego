@@ -35,7 +35,7 @@ decision := {"effect": "allow", "reasons": ["nothing_found"]} if {
 decision := {
 	"effect": "ask",
 	"reasons": reasons,
-	"obligations": [{"kind": "redact"}],
+	"obligations": array.concat([{"kind": "redact"}], alerts),
 	"advice": "go on without this file, or ask the person for a redacted copy",
 } if {
 	input.action == "read"
@@ -43,6 +43,11 @@ decision := {
 	input.inspected
 	count(reasons) > 0
 }
+
+# Raised when it is refused.
+alerts := [{"kind": "alert", "severity": "high"}] if {
+	"secret_in_content" in reasons
+} else := []
 
 reasons contains "personal_data" if findings.personal
 

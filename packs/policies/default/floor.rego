@@ -8,6 +8,7 @@ paths := {lower(path) | some path in [object.get(input, "path", ""), object.get(
 decision := {
 	"effect": "deny",
 	"reasons": ["floor_persistence"],
+	"obligations": [{"kind": "alert", "severity": "high"}],
 	"advice": "this opens a lasting way into the person's account and is never done by an agent",
 } if {
 	input.action in {"commit", "write", "append", "rename"}

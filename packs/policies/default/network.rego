@@ -2,16 +2,17 @@
 package chaperone.network
 
 import data.chaperone.findings
+import data.chaperone.issuers
 import rego.v1
 
 outbound := {"resolve", "connect", "request"}
 
-decision := {"effect": "deny", "reasons": denials, "obligations": suspensions, "advice": advice} if {
+decision := {"effect": "deny", "reasons": denials, "obligations": suspensions | alerts(denials), "advice": advice} if {
 	input.action in outbound
 	count(denials) > 0
 }
 
-decision := {"effect": "ask", "reasons": asks, "advice": advice} if {
+decision := {"effect": "ask", "reasons": asks, "obligations": alerts(asks), "advice": advice} if {
 	input.action in outbound
 	count(denials) == 0
 	count(asks) > 0
@@ -54,12 +55,28 @@ denials contains "secret_leaves" if {
 	findings.secret
 }
 
+# Where credentials belong, a key may go to its own issuer, and one that the profile gives the agent to every allowed host.
+denials contains "secret_leaves" if {
+	input.action == "request"
+	some credential in input.net.credentials
+	not credential.own
+	not issuers.may_go(credential.detector, input.host)
+}
+
 denials contains "registered_value_leaves" if input.net.registered > 0
 
 denials contains "hidden_data_leaves" if {
 	input.action == "request"
 	findings.hidden
 }
+
+# Of what is refused, what no program does by accident.
+alarming := {
+	"secret_leaves", "registered_value_leaves", "hidden_data_leaves", "passage_leaves", "dns_tunnel",
+	"metadata_address", "private_address", "over_budget",
+}
+
+alerts(reasons) := {{"kind": "alert", "severity": "high"} | count(reasons & alarming) > 0}
 
 # Nothing is denied by these alone; what is denied for another reason and goes on and on ends the agent's run.
 suspensions contains {"kind": "suspend"} if input.net.untrusted_recent > 40

@@ -103,3 +103,14 @@ test_a_port_is_published if {
 test_files_are_none_of_its_business if {
 	not data.chaperone.network.decision with input as {"action": "read", "path": "/workspace/a"}
 }
+
+test_a_credential_goes_to_its_issuer_alone if {
+	github := [{"detector": "github_token", "own": false}]
+	sent({"host": "api.github.com", "net": {"allowed": true, "reaches": "public", "request_allowed": true, "credentials": github}}).effect == "allow"
+	"secret_leaves" in sent({"host": "api.example.com", "net": {"allowed": true, "reaches": "public", "request_allowed": true, "credentials": github}}).reasons
+}
+
+test_the_profiles_own_key_goes_to_every_allowed_host if {
+	own := [{"detector": "github_token", "own": true}]
+	sent({"host": "api.example.com", "net": {"allowed": true, "reaches": "public", "request_allowed": true, "credentials": own}}).effect == "allow"
+}

@@ -24,7 +24,7 @@ pub fn approve(
             return Err(Failure::new("needs_second_factor", "this request needs your PIN")
                 .advise("chaperone approve ID --pin-stdin"));
         }
-        (_, Some(pin)) => Some(broker.pipeline.vault.prove_pin(pin, &ask.digest)?),
+        (_, Some(pin)) => Some(broker.vault.prove_pin(pin, &ask.digest)?),
         (_, None) => None,
     };
     approvals.answer(&ask.id, Answer::Approve { scope, redact, pin_proof })?;
@@ -38,7 +38,7 @@ pub fn deny(broker: &Broker, id: &str, why: Option<String>) -> Result<Value, Fai
 }
 
 pub fn set_pin(broker: &Broker, pin: &str, old: Option<&str>) -> Result<Value, Failure> {
-    let client = broker.pipeline.vault.client();
+    let client = broker.vault.client();
     client.pin_set(old, pin).map_err(chaperone_pipeline::vault::failure)?;
     Ok(json!({}))
 }

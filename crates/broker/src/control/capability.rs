@@ -3,7 +3,6 @@
 use chaperone_capability::{Issue, Request, mint as mint_token};
 use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::Failure;
-use chaperone_vault::CapabilitySigner;
 use serde_json::{Value, json};
 
 use crate::start::Broker;
@@ -24,8 +23,8 @@ pub fn mint(broker: &Broker, claims: &Value) -> Result<Value, Failure> {
     let jti = authority::random_id()?;
     let now = u64::try_from(clock::unix()).unwrap_or(0);
     let issue = Issue { session: &session, jti: &jti, now, jkt: None };
-    let signer = CapabilitySigner(broker.pipeline.vault.client());
-    let token = mint_token(&request, &issue, &signer).map_err(|e| Failure::new(e.code(), e.to_string()))?;
+    let token =
+        mint_token(&request, &issue, &*broker.vault).map_err(|e| Failure::new(e.code(), e.to_string()))?;
     Ok(json!({ "token": token.as_str(), "jti": jti }))
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaperone_protocol::{Failure, Reply, Request, frame};
+use chaperone_protocol::{Event, Failure, Happened, Reply, Request, frame};
 use serde_json::{Value, json};
 
 use crate::policy_reload;
@@ -111,7 +111,7 @@ impl Connection {
     /// Stream events until the peer is gone.
     fn watch(&self, stream: &UnixStream, session: Option<String>, routine: bool) {
         let events = self.broker.bus.watch(session, routine);
-        if frame::send(stream, &Reply::Event(json!({ "kind": "watching" })), &[]).is_err() {
+        if frame::send(stream, &Reply::Event(Event::general(Happened::Watching)), &[]).is_err() {
             return;
         }
         loop {

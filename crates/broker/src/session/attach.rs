@@ -15,7 +15,6 @@ use chaperone_gateway::{Dial, permissions};
 use chaperone_pipeline::{Session, authority};
 use chaperone_protocol::session::State;
 use chaperone_protocol::{Failure, NetworkKind};
-use chaperone_vault::CapabilitySigner;
 use chaperone_workspace::gate::MountGate;
 use serde_json::json;
 
@@ -112,11 +111,10 @@ fn issue(
     broker: &Broker,
     live: &LiveSession,
     jkt: &str,
-) -> Result<Arc<chaperone_pipeline::session::Held>, Failure> {
+) -> Result<Arc<chaperone_pipeline::session::ActiveCapability>, Failure> {
     let mut network = permissions::outbound(live.exit.allowed().rules());
     network.extend(live.exit.published().iter().map(|port| PermissionClaim::publish(*port)));
-    let signer = CapabilitySigner(broker.pipeline.vault.client());
-    authority::for_session(&live.session, &signer, &broker.pipeline.issuer, jkt, network)
+    authority::for_session(&live.session, &*broker.vault, &broker.pipeline.issuer, jkt, network)
 }
 
 /// Names of the variables that the profile gives the agent: a key among them is a choice of the person's, on record.

@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use chaperone_audit::Durability;
-use chaperone_protocol::Failure;
 use chaperone_protocol::session::State;
+use chaperone_protocol::{Failure, Happened};
 use chaperone_workspace::{commit, tool_caches};
 use serde_json::json;
 
@@ -42,7 +42,7 @@ pub fn finish(broker: &Arc<Broker>, live: &Arc<LiveSession>) {
     // The session is over whether or not this can be written; a broken log denies whatever comes next.
     records.event(session, "end", &session.id, &payload, Durability::Synced).ok();
     save(live).ok();
-    records.tell(session, || json!({ "kind": "ended", "cause": cause, "code": code }));
+    records.tell(session, || Happened::Ended { cause, code });
 }
 
 /// Remove what only the cell needed, once its last process is gone; nobody waits for it.

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use chaperone_pipeline::pipeline::{Deed, Object, ObjectKind};
+use chaperone_capability::Action;
+use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Value, json};
@@ -57,7 +58,7 @@ pub(super) fn judge(
         Ok(file) => file.map(Arc::new),
         Err(_) => return Err(vec!["content_unreadable".into()]),
     };
-    let object = Object {
+    let object = FileObject {
         kind: match (change.op, change.kind) {
             (Op::Delete, _) => ObjectKind::Absent,
             (_, Kind::File) => ObjectKind::File,
@@ -67,22 +68,25 @@ pub(super) fn judge(
         size: change.size,
         mtime_ns: change.mtime_ns,
         staged: true,
-        ..Object::ABSENT
+        ..FileObject::ABSENT
     };
-    let deed = Deed {
+    let resource = Resource::File(FileResource {
+        path: mount.absolute(&change.path),
+        to: None,
         origin: change.from.as_ref().map(|f| mount.absolute(f)),
+        object,
         content: file.is_some(),
         file,
         verbatim: true,
         change: Some(about),
-        ..Deed::on("commit", "commit", mount.absolute(&change.path), object)
-    };
-    pipeline.commit(session, deed, named).map(|granted| granted.intent).map_err(|refusal| refusal.reasons)
+    });
+    let request = AccessRequest { action: Action::Commit, resource, entry: Entry::Commit, pid: None };
+    pipeline.commit(session, request, named).map(|granted| granted.intent).map_err(|refusal| refusal.reasons)
 }
 
 /// Categories of what the new name itself carries. A name has no context, so only what is sure counts.
 fn in_name(pipeline: &Pipeline, path: &str) -> std::collections::BTreeSet<String> {
-    let detectors = pipeline.inspection.outgoing.detectors();
+    let detectors = pipeline.outgoing.detectors();
     chaperone_inspect::scan(detectors, path.as_bytes())
         .into_iter()
         .filter(|found| found.confidence >= SURE)

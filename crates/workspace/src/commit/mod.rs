@@ -13,7 +13,9 @@ use chaperone_staging::{Change, Choice, Entry, Op, Report, Tree as Stage, Undo, 
 use serde_json::{Value, json};
 
 use crate::mount::{LiveMount, Mounts};
-use chaperone_pipeline::pipeline::{Done, Pipeline};
+use chaperone_capability::Action;
+use chaperone_pipeline::Pipeline;
+use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
 use chaperone_protocol::Failure;
 
@@ -105,11 +107,16 @@ pub fn commit(
         for (path, intent) in intents {
             let ok = report.entry(&path).is_some_and(|e| e.state == chaperone_staging::State::Committed);
             let size = report.entry(&path).map_or(0, |e| e.size);
-            let absolute = mount.absolute(&path);
-            pipeline.outcome(
-                session,
-                &Done { intent, action: "commit", path: &absolute, ok, bytes: size, detail: None },
-            )?;
+            let resource = mount.absolute(&path);
+            let outcome = Outcome {
+                intent,
+                action: Action::Commit,
+                resource: &resource,
+                ok,
+                bytes: size,
+                detail: None,
+            };
+            pipeline.outcome(session, &outcome)?;
         }
         if let Some(tree) = &mount.tree {
             let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());

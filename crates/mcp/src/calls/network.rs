@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use chaperone_capability::Action;
 use chaperone_egress::Rule;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::calls::{Answer, Call, decode};
+use super::call::{Answer, Call, decode, encoded};
 use crate::tools::{Fetch, NoArguments, RequestElevation};
-use chaperone_pipeline::pipeline::Object;
 use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::Failure;
 
@@ -23,7 +23,7 @@ const OURS: &[&str] =
 const SAVED: u64 = 64 << 20;
 
 impl Call<'_> {
-    pub(crate) async fn fetch(&self, a: Fetch, cancelled: &CancellationToken) -> Answer {
+    pub(super) async fn fetch(&self, a: Fetch, cancelled: &CancellationToken) -> Answer {
         self.tools.session.authenticate()?;
         let bad = |why: String| Failure::new("bad_arguments", why);
         let method = a.method.as_deref().unwrap_or("GET").to_ascii_uppercase();
@@ -56,7 +56,7 @@ impl Call<'_> {
             .collect();
         let size = fetched.body.len();
         if let Some(path) = &a.save_to {
-            let path = self.path("write", path)?;
+            let path = self.path(Action::Write, path)?;
             self.write(&path, &fetched.body, false, cancelled).await?;
             return Ok(
                 json!({ "status": fetched.status, "headers": headers, "size": size, "saved_to": path, "content": "", "encoding": "none" }),
@@ -64,21 +64,20 @@ impl Call<'_> {
         }
         let (content, encoding) = match String::from_utf8(fetched.body) {
             Ok(text) => (text, "text"),
-            Err(e) => (crate::calls::encoded(e.as_bytes()), "base64"),
+            Err(e) => (encoded(e.as_bytes()), "base64"),
         };
         Ok(
             json!({ "status": fetched.status, "headers": headers, "size": size, "saved_to": "", "content": content, "encoding": encoding }),
         )
     }
 
-    pub(crate) fn list_allowed_hosts(&self, _: NoArguments) -> Answer {
-        self.tools.session.authenticate()?;
+    pub(super) fn list_allowed_hosts(&self, _: NoArguments) -> Answer {
         let hosts: Vec<Value> = self.tools.exit.allowed().rules().iter().map(shown).collect();
         Ok(json!({ "hosts": hosts }))
     }
 
     /// Ask the person for a host.
-    pub(crate) async fn elevate_host(
+    pub(super) async fn elevate_host(
         &self,
         a: RequestElevation,
         host: String,
@@ -94,27 +93,16 @@ impl Call<'_> {
         rule.source = "approval".to_owned();
         let seconds = a.seconds.unwrap_or(600).clamp(1, authority::MAX_ELEVATION);
         let ports: Vec<String> = rule.ports().iter().map(u16::to_string).collect();
-        let mut deed = self.deed("elevate", &rule.host().to_string(), Object::ABSENT);
-        deed.to = Some(format!("connect to {} port {} for {seconds} s", rule.host(), ports.join(" and ")));
-        deed.justification = Some(a.reason);
-        deed.change = Some(
-            json!({ "elevate": { "action": "connect", "host": rule.host().to_string(), "ports": rule.ports(), "seconds": seconds } }),
-        );
-        let granted = self.ask(deed, cancelled).await?;
-        let signer = chaperone_vault::CapabilitySigner(self.tools.pipeline.vault.client());
+        let facts = json!({ "action": "connect", "host": rule.host().to_string(), "ports": rule.ports(), "seconds": seconds });
+        let wish = format!("connect to {} port {} for {seconds} s", rule.host(), ports.join(" and "));
+        let granted = self.ask_for_more(rule.host().to_string(), wish, facts, a.reason, cancelled).await?;
         let permissions = chaperone_gateway::permissions::outbound(std::slice::from_ref(&rule));
-        let held = authority::elevation(
-            &self.tools.session,
-            &signer,
-            &self.tools.pipeline.issuer,
-            permissions,
-            seconds,
-        )?;
+        let held = self.elevate(&granted, permissions, seconds)?;
         let claims = held.verified.claims();
         let life = claims.exp.saturating_sub(u64::try_from(clock::unix()).unwrap_or(0));
         let shown = rule.host().to_string();
         self.tools.exit.allow(rule, Duration::from_secs(life));
-        self.done(&granted, "elevate", &shown, true, 0)?;
+        self.done(&granted, Action::Elevate, &shown, true, 0)?;
         Ok(json!({ "granted": true, "expires": claims.exp, "jti": claims.jti }))
     }
 }

@@ -1,0 +1,282 @@
+//! Files and directories.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chaperone_capability::Action;
+use chaperone_fs::{ObjectKind as FsKind, OpenedFile};
+use chaperone_pipeline::Authorized;
+use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, Resource};
+use chaperone_protocol::Failure;
+use chaperone_workspace::gate::of_fs;
+use rustix::io::Errno;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::call::{Answer, Call, Place, content_hash, decode, errno, not_here};
+use crate::tools::{self, Encoding};
+
+/// Bytes of one `read_file` answer.
+const MAX_READ: u64 = 4 << 20;
+
+impl Call<'_> {
+    pub(super) async fn list_directory(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
+        let path = self.path(Action::List, &a.path)?;
+        // The parents of mounts exist, too: they hold the mounts and nothing else.
+        if self.tools.session.mount_of(&path).is_none() {
+            let prefix = format!("{path}/");
+            let names: std::collections::BTreeSet<&str> = self
+                .tools
+                .session
+                .mounts
+                .iter()
+                .filter_map(|m| m.at.strip_prefix(&prefix)?.split('/').next())
+                .collect();
+            if names.is_empty() {
+                return Err(not_here(&path));
+            }
+            let granted =
+                self.tool("list_directory", Sha256::digest(path.as_bytes()).into(), cancelled).await?;
+            let entries: Vec<Value> =
+                names.iter().map(|n| json!({ "name": n, "kind": "dir", "size": 0 })).collect();
+            return self.after_tool(&granted, Ok(json!({ "entries": entries })));
+        }
+        let place = self.place(&path)?;
+        let granted = self.ask(self.asked(Action::List, &path, FileObject::DIRECTORY), cancelled).await?;
+        let listed = place.tree.list(&place.below);
+        self.done(&granted, Action::List, &path, listed.is_ok(), 0)?;
+        let entries: Vec<Value> = listed
+            .map_err(|e| errno(e, &path))?
+            .into_iter()
+            .filter(|(name, _)| {
+                !place.mount.hide_denied || !self.tools.pipeline.is_denied(&self.tools.session, Action::Read, &format!("{path}/{name}"))
+            })
+            .map(|(name, seen)| {
+                json!({ "name": name, "kind": kind(seen.object.kind), "size": seen.object.size, "staged": seen.object.staged })
+            })
+            .collect();
+        Ok(json!({ "entries": entries }))
+    }
+
+    pub(super) async fn stat(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
+        let path = self.path(Action::List, &a.path)?;
+        let place = self.place(&path)?;
+        let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &path))?;
+        let granted = self.ask(self.asked(Action::List, &path, of_fs(&seen.object)), cancelled).await?;
+        self.done(&granted, Action::List, &path, true, 0)?;
+        let modified =
+            jiff::Timestamp::from_nanosecond(seen.object.mtime_ns).map(|t| t.to_string()).unwrap_or_default();
+        Ok(
+            json!({ "path": path, "kind": kind(seen.object.kind), "size": seen.object.size, "modified": modified, "staged": seen.object.staged }),
+        )
+    }
+
+    pub(super) async fn read_file(&self, a: tools::ReadFile, cancelled: &CancellationToken) -> Answer {
+        let path = self.path(Action::Read, &a.path)?;
+        let (granted, file, size) = self.open_for_reading(&path, cancelled).await?;
+        let want = a.length.unwrap_or(MAX_READ).min(MAX_READ).min(size.saturating_sub(a.offset));
+        let read = read_range(&file, a.offset, want);
+        self.done(&granted, Action::Read, &path, read.is_ok(), read.as_ref().map_or(0, |b| b.len() as u64))?;
+        let bytes = read.map_err(|e| Failure::new("io_error", format!("{path}: {e}")))?;
+        let eof = a.offset + bytes.len() as u64 >= size;
+        let hash = granted
+            .released
+            .as_ref()
+            .map(|r| format!("sha256:{}", hex::encode(r.version)))
+            .unwrap_or_default();
+        let (content, encoding) = match a.encoding {
+            Encoding::Base64 => (BASE64.encode(&bytes), "base64"),
+            Encoding::Text => {
+                let text = String::from_utf8(bytes).map_err(|_| {
+                    Failure::new("not_text", format!("{path} is not UTF-8 text"))
+                        .advise("read it with encoding base64")
+                })?;
+                (text, "text")
+            }
+        };
+        Ok(json!({ "content": content, "encoding": encoding, "size": size, "offset": a.offset, "eof": eof,
+                   "redacted": granted.redacted, "content_hash": hash }))
+    }
+
+    pub(super) async fn write_file(
+        &self,
+        a: tools::WriteFile,
+        append: bool,
+        cancelled: &CancellationToken,
+    ) -> Answer {
+        let path = self.path(if append { Action::Append } else { Action::Write }, &a.path)?;
+        let bytes = decode(a.content, a.encoding)?;
+        self.write(&path, &bytes, append, cancelled).await
+    }
+
+    pub(crate) async fn write(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        append: bool,
+        cancelled: &CancellationToken,
+    ) -> Answer {
+        let place = self.place(path)?;
+        let there = match place.tree.attributes(&place.below) {
+            Ok(seen) if seen.object.kind == FsKind::File => Some(seen.object),
+            Ok(_) => return Err(Failure::new("not_a_file", format!("{path} is not a file"))),
+            Err(Errno::NOENT) => None,
+            Err(e) => return Err(errno(e, path)),
+        };
+        let action = if append { Action::Append } else { Action::Write };
+        // Appending carries the old content into the stage: that is a reading of it, too.
+        let exact = match there {
+            Some(object) if append && !object.staged => {
+                let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
+                let read = self.ask(self.reading(&place, path, &opened, true), cancelled).await?;
+                self.done(&read, Action::Read, path, true, 0)?;
+                Some(read.released.map_or(opened.file, |r| r.file))
+            }
+            _ => None,
+        };
+        let granted = self
+            .ask(self.asked(action, path, there.as_ref().map_or(FileObject::ABSENT, of_fs)), cancelled)
+            .await?;
+        self.tools.session.counters.writes.fetch_add(1, Ordering::Relaxed);
+        let written = (|| {
+            let opened = match there {
+                None => place.tree.create(&place.below, 0o644)?,
+                Some(_) => place.tree.copy_up(&place.below, exact.as_deref(), true)?,
+            };
+            if !append {
+                opened.file.set_len(0).map_err(io_errno)?;
+            }
+            let at = opened.file.metadata().map_err(io_errno)?.len();
+            opened.file.write_all_at(bytes, at).map_err(io_errno)?;
+            Ok::<u64, Errno>(at + bytes.len() as u64)
+        })();
+        self.invalidate(&place);
+        self.done(&granted, action, path, written.is_ok(), bytes.len() as u64)?;
+        let size = written.map_err(|e| errno(e, path))?;
+        Ok(json!({ "path": path, "size": size, "content_hash": content_hash(bytes), "state": "staged" }))
+    }
+
+    pub(super) async fn delete(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
+        let path = self.path(Action::Delete, &a.path)?;
+        let place = self.place(&path)?;
+        let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &path))?;
+        let granted = self.ask(self.asked(Action::Delete, &path, of_fs(&seen.object)), cancelled).await?;
+        self.tools.session.counters.deletes.fetch_add(1, Ordering::Relaxed);
+        let gone = if seen.object.kind == FsKind::Dir {
+            place.tree.remove_dir(&place.below)
+        } else {
+            place.tree.remove_file(&place.below)
+        };
+        self.invalidate(&place);
+        self.done(&granted, Action::Delete, &path, gone.is_ok(), 0)?;
+        gone.map_err(|e| errno(e, &path))?;
+        Ok(json!({ "path": path, "state": "staged" }))
+    }
+
+    pub(super) async fn rename(&self, a: tools::Rename, cancelled: &CancellationToken) -> Answer {
+        let (from, to) = (self.path(Action::Rename, &a.from)?, self.path(Action::Rename, &a.to)?);
+        let (place, target) = (self.place(&from)?, self.place(&to)?);
+        if place.mount.at != target.mount.at {
+            return Err(Failure::new("other_mount", format!("{from} and {to} are in different mounts"))
+                .advise("write the new file and delete the old one"));
+        }
+        // Each file of a folder that moves is decided for itself: policy may protect one inside.
+        let along = place.tree.moved_with(&place.below).map_err(|e| errno(e, &from))?;
+        let mut granted = Vec::new();
+        let mut moved = Ok(());
+        for (below, object) in &along {
+            let rest = below.strip_prefix(&place.below).unwrap_or_default();
+            let path = format!("{from}{rest}");
+            let mut asked = self.asked(Action::Rename, &path, of_fs(object));
+            if let Resource::File(file) = &mut asked.resource {
+                file.to = Some(format!("{to}{rest}"));
+            }
+            match self.ask(asked, cancelled).await {
+                Ok(handle) => granted.push((handle, path)),
+                Err(refused) => {
+                    moved = Err(refused);
+                    break;
+                }
+            }
+        }
+        if moved.is_ok() {
+            moved = place
+                .tree
+                .rename(&place.below, &target.below, !a.replace, &along)
+                .map_err(|e| errno(e, &from));
+        }
+        self.invalidate(&place);
+        self.invalidate(&target);
+        for (granted, path) in &granted {
+            self.done(granted, Action::Rename, path, moved.is_ok(), 0)?;
+        }
+        moved?;
+        Ok(json!({ "path": to, "from": from, "state": "staged" }))
+    }
+
+    /// The reading of an opened file. `verbatim`: its exact bytes are carried into the stage.
+    fn reading(&self, place: &Place<'_>, path: &str, opened: &OpenedFile, verbatim: bool) -> AccessRequest {
+        let file = FileResource {
+            path: path.to_owned(),
+            to: None,
+            origin: opened.origin.as_ref().map(|o| place.mount.absolute(o)),
+            object: of_fs(&opened.object),
+            file: Some(Arc::clone(&opened.file)),
+            content: verbatim || !opened.object.staged,
+            verbatim,
+            change: None,
+        };
+        AccessRequest {
+            action: Action::Read,
+            resource: Resource::File(file),
+            entry: Entry::Rpc,
+            pid: self.pid,
+        }
+    }
+
+    pub(super) async fn open_for_reading(
+        &self,
+        path: &str,
+        cancelled: &CancellationToken,
+    ) -> Result<(Authorized, Arc<File>, u64), Failure> {
+        let place = self.place(path)?;
+        let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
+        let granted = self.ask(self.reading(&place, path, &opened, false), cancelled).await?;
+        self.tools.session.counters.reads.fetch_add(1, Ordering::Relaxed);
+        let (file, size) = match &granted.released {
+            Some(released) => (Arc::clone(&released.file), released.len),
+            None => (Arc::clone(&opened.file), opened.object.size),
+        };
+        Ok((granted, file, size))
+    }
+}
+
+pub(super) fn read_range(file: &File, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0u8; usize::try_from(length).map_err(std::io::Error::other)?];
+    let mut have = 0;
+    while let Some(rest) = bytes.get_mut(have..).filter(|r| !r.is_empty()) {
+        match file.read_at(rest, offset + have as u64)? {
+            0 => break,
+            n => have += n,
+        }
+    }
+    bytes.truncate(have);
+    Ok(bytes)
+}
+
+fn kind(kind: FsKind) -> &'static str {
+    match kind {
+        FsKind::File => "file",
+        FsKind::Dir => "dir",
+        FsKind::Symlink => "symlink",
+    }
+}
+
+pub(super) fn io_errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,414 @@
+//! Step 7: the user is asked. The answer is signed over the digest of the exact action, and everything that was shown has to
+//! hold still when it comes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use chaperone_inspect::Finding;
+use chaperone_policy::{Decision, Effect, Obligation};
+use chaperone_protocol::{Ask, AskMode, Failure, FindingSummary, Scope, for_display};
+use chaperone_vault::ApprovalRecord;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::access::{AccessRequest, FileObject, Resource};
+use crate::approvals::{Answer, Ended, Waiting};
+use crate::granting::{ApprovalBasis, Authorized};
+use crate::inspection::{Inspected, unchanged};
+use crate::pipeline::Pipeline;
+use crate::policy_input::{findings_of, risk_of};
+use crate::program::Program;
+use crate::refusal::Refusal;
+use crate::session::{Session, StandingApproval};
+
+/// Longest resource name shown to the user, in characters.
+const SHOWN: usize = 300;
+/// Files that are named to the one who is asked; of more, how many there are.
+const SHOWN_SOURCES: usize = 5;
+/// Longest message to people shown to the one who is asked, in characters.
+const SHOWN_TEXT: usize = 2_000;
+/// What one standing answer lets leave at most, of what was shown.
+const STANDING_GROWTH: u64 = 10;
+
+/// What a request came to.
+#[derive(Debug)]
+pub enum Admission {
+    Granted(Authorized),
+    /// The user must answer; nothing else waits meanwhile.
+    Pending(Box<Pending>),
+    Refused(Refusal),
+}
+
+/// An ask that waits.
+#[derive(Debug)]
+pub struct Pending {
+    pub(crate) request: Arc<AccessRequest>,
+    decision: Arc<Decision>,
+    inspected: Option<Arc<Inspected>>,
+    /// The capability that the session held when the user was asked.
+    capability: Option<String>,
+    waiting: Waiting,
+}
+
+impl Pipeline {
+    /// A standing answer, the session's answer to every ask, or an ask that waits.
+    pub(crate) fn ask(
+        &self,
+        session: &Session,
+        request: &Arc<AccessRequest>,
+        decision: Arc<Decision>,
+        inspected: Option<Arc<Inspected>>,
+    ) -> Result<Admission, Refusal> {
+        let granted = |basis: &ApprovalBasis| {
+            self.grant(session, request, &decision, inspected.as_ref(), Some(basis)).map(Admission::Granted)
+        };
+        if let Some(basis) = self.standing(session, request, &decision, inspected.as_deref()) {
+            return granted(&basis);
+        }
+        let redactable =
+            may_redact(&decision) && !request.as_file().is_some_and(|f| f.verbatim) && inspected.is_some();
+        match session.ask {
+            AskMode::Wait => {}
+            AskMode::Deny => {
+                let message = "this session answers every ask with no";
+                return Err(Refusal::unanswered("ask_denied", message, &decision));
+            }
+            AskMode::Redact if redactable && decision.effect == Effect::Ask => {
+                return granted(&ApprovalBasis { approval: "ask=redact".to_owned(), redact: true });
+            }
+            AskMode::Redact => {
+                let message = "this session lets only redacted content pass";
+                return Err(Refusal::unanswered("cannot_redact", message, &decision));
+            }
+        }
+        if decision.effect == Effect::StepUp && !self.vault.second_factor()? {
+            let message = "this needs the user's second factor, and none is enrolled";
+            let mut refusal = Refusal::unanswered("no_second_factor", message, &decision);
+            refusal.failure.advice = Some(
+                "go on without it; the user enrols a PIN as second factor with: chaperone vault pin".into(),
+            );
+            return Err(refusal);
+        }
+        session.counters.asked.fetch_add(1, Ordering::Relaxed);
+        let ask = self.describe(session, request, &decision, inspected.as_deref(), redactable)?;
+        let waiting = self.approvals.ask(ask, session.ask_timeout)?;
+        self.records.asked(session, waiting.ask(), request)?;
+        let capability = session.capability_id();
+        let request = Arc::clone(request);
+        Ok(Admission::Pending(Box::new(Pending { request, decision, inspected, capability, waiting })))
+    }
+
+    /// Wait for the answer and go on from there.
+    pub(crate) fn answer_of(
+        &self,
+        session: &Arc<Session>,
+        pending: Pending,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Authorized, Refusal> {
+        let Pending { request, decision: shown, inspected, capability, waiting } = pending;
+        let ask = waiting.ask().clone();
+        let answer = match waiting.wait(cancelled) {
+            Ended::Answered(answer) => answer,
+            Ended::TimedOut => {
+                return Err(Refusal::unanswered("ask_timeout", "nobody answered in time", &shown));
+            }
+            Ended::Cancelled => {
+                return Err(Refusal::unanswered("cancelled", "the request was withdrawn", &shown));
+            }
+        };
+        let (word, pin) = match &answer {
+            Answer::Approve { redact: true, pin_proof, .. } => ("redact", *pin_proof),
+            Answer::Approve { pin_proof, .. } => ("approve", *pin_proof),
+            Answer::Deny { .. } => ("deny", None),
+        };
+        let record = approval_record(&ask, &answer, self.clock.now());
+        let signed = self.vault.sign_approval(&record, pin)?;
+        let approval = self.records.answered(session, &ask, word, &signed)?;
+        let (scope, redact) = match answer {
+            Answer::Approve { scope, redact, .. } => (scope, redact),
+            Answer::Deny { why } => return Err(denied_by_user(&ask, &shown, why.as_deref())),
+        };
+        let decision =
+            self.still_holds(session, &request, (&ask, &shown, capability), inspected.as_ref(), redact)?;
+        let basis = ApprovalBasis { approval, redact };
+        let granted = self.grant(session, &request, &decision, inspected.as_ref(), Some(&basis))?;
+        if let Some(key) = self.standing_key(session, &request, inspected.as_deref(), &ask.reasons) {
+            let bytes = leaving_bytes(&request).map(|n| n.saturating_mul(STANDING_GROWTH));
+            session.keep_answer(StandingApproval { key, basis, bytes, until: None }, scope);
+        }
+        Ok(granted)
+    }
+
+    /// Everything that was shown must hold still, or ask for less: the user may have thought for a minute.
+    fn still_holds(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        (ask, shown, capability): (&Ask, &Decision, Option<String>),
+        inspected: Option<&Arc<Inspected>>,
+        redact: bool,
+    ) -> Result<Arc<Decision>, Refusal> {
+        session.authenticate()?;
+        let changed = |code: &str, message: &str| {
+            Refusal::from(Failure::new(code, message).advise("ask again; the user is shown what is so now"))
+        };
+        if self.clock.now() > ask.expires {
+            return Err(changed("answer_expired", "the answer came after the request had expired"));
+        }
+        if session.capability_id() != capability {
+            return Err(changed(
+                "capability_changed",
+                "the session holds another capability than when the user was asked",
+            ));
+        }
+        self.capability(session, request)?;
+        if let Some(file) = request.as_file()
+            && let Some(open) = &file.file
+            && !file.object.staged
+            && !unchanged(open, &file.object)
+        {
+            return Err(changed("object_changed", "the file changed while the request waited"));
+        }
+        let decision = self.policy_on(session, request, inspected, Some(redact))?;
+        if decision.effect == Effect::Deny {
+            return Err(Refusal::by_policy(&decision));
+        }
+        let demands_more = decision.effect > shown.effect
+            || decision.obligations.iter().any(|o| o.restricts() && !shown.obligations.contains(o));
+        if demands_more {
+            return Err(changed(
+                "policy_changed",
+                "policy asks for more by now than what the user was shown",
+            ));
+        }
+        Ok(decision)
+    }
+
+    /// An earlier answer that covers exactly this.
+    fn standing(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        decision: &Decision,
+        inspected: Option<&Inspected>,
+    ) -> Option<ApprovalBasis> {
+        if decision.effect != Effect::Ask {
+            return None;
+        }
+        let key = self.standing_key(session, request, inspected, &decision.reasons)?;
+        session.standing_answer(&key, leaving_bytes(request))
+    }
+
+    /// What a standing answer is about: all that its digest binds, but what is new each time. An elevation is asked anew.
+    fn standing_key(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        inspected: Option<&Inspected>,
+        reasons: &[String],
+    ) -> Option<[u8; 32]> {
+        let about = match &request.resource {
+            Resource::Elevation(_) => return None,
+            Resource::File(file) if inspected.is_some() => {
+                // The content tells more than the times of the file that it stands in.
+                let object = FileObject { mtime_ns: 0, ctime_ns: 0, ..file.object };
+                json!({ "path": file.path, "to": file.to, "origin": file.origin, "change": file.change,
+                        "kind": object.kind.as_str(), "dev": object.dev, "ino": object.ino })
+            }
+            Resource::File(_) | Resource::Tool(_) => resource_digest(&request.resource),
+            Resource::Network(network) => {
+                let facts = network.facts.request();
+                let message = reasons.iter().any(|r| r == "message_to_people");
+                json!({
+                    "host": network.host, "port": network.port, "method": network.method, "path": network.url_path,
+                    "shown": network.shown, "sources": sorted(network.sources.iter().map(String::as_str)),
+                    "found": magnitudes(&network.findings), "unread": facts.unread,
+                    // A conversation sends the same passages again with each turn; a message to people is a new one.
+                    "content": network.content.filter(|_| message).map(|(sha256, _)| hex::encode(sha256)),
+                })
+            }
+        };
+        let key = json!({
+            "action": request.action.as_str(), "about": about, "reasons": sorted(reasons.iter().map(String::as_str)),
+            "content": inspected.map(|i| hex::encode(i.sha256)),
+            "policy": self.policy.current().revision(), "capability": session.capability_id(),
+        });
+        Some(Sha256::digest(key.to_string().as_bytes()).into())
+    }
+
+    fn describe(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        decision: &Decision,
+        inspected: Option<&Inspected>,
+        redactable: bool,
+    ) -> Result<Ask, Refusal> {
+        let mut nonce = [0u8; 16];
+        getrandom::fill(&mut nonce).map_err(|_| Refusal::internal())?;
+        let expires = self.clock.now() + i64::try_from(session.ask_timeout.as_secs()).unwrap_or(i64::MAX / 2);
+        let program = request.pid.map(|pid| Program::of(pid, *session.init_pid.read())).unwrap_or_default();
+        let resource = match request.leads_to() {
+            Some(to) => format!("{} → {to}", request.subject()),
+            None => request.subject().to_owned(),
+        };
+        let findings = findings_of(request, inspected);
+        let network = request.as_network();
+        let justification = match &request.resource {
+            Resource::Elevation(wish) => Some(for_display(&wish.justification, SHOWN)),
+            _ => None,
+        };
+        Ok(Ask {
+            id: hex::encode(nonce.get(..4).unwrap_or_default()),
+            session: session.id.clone(),
+            agent: for_display(&session.name, 60),
+            action: request.action.as_str().to_owned(),
+            resource: for_display(&resource, SHOWN),
+            program: program.arguments,
+            parents: program.parents,
+            recent: session.recent.lock().iter().map(|r| for_display(r, SHOWN)).collect(),
+            findings: findings.iter().map(summary).collect(),
+            reasons: decision.reasons.clone(),
+            rule: decision.rule.clone(),
+            advice: decision.advice.clone(),
+            risk: risk(findings, decision).to_owned(),
+            effect: if decision.effect == Effect::StepUp { "step_up" } else { "ask" }.to_owned(),
+            redactable,
+            justification,
+            sources: network.map(|n| shown_sources(&n.sources)).unwrap_or_default(),
+            text: network.and_then(|n| n.text.as_deref()).map(|t| for_display(t, SHOWN_TEXT)),
+            digest: self.digest(session, request, inspected, &nonce, expires),
+            expires,
+        })
+    }
+
+    /// What an approval signs: action, resolved resource, content, policy revision, capability, nonce, expiry.
+    fn digest(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        inspected: Option<&Inspected>,
+        nonce: &[u8],
+        expires: i64,
+    ) -> String {
+        let bound = json!({
+            "session": session.id, "action": request.action.as_str(), "resource": resource_digest(&request.resource),
+            "content": inspected.map(|i| hex::encode(i.sha256)),
+            "policy": self.policy.current().revision(), "capability": session.capability_id(),
+            "nonce": hex::encode(nonce), "expires": expires,
+        });
+        format!("sha256:{}", hex::encode(Sha256::digest(bound.to_string().as_bytes())))
+    }
+}
+
+/// The resource as the digest of an approval binds it.
+fn resource_digest(resource: &Resource) -> Value {
+    match resource {
+        Resource::File(file) => json!({
+            "path": file.path, "to": file.to, "origin": file.origin, "kind": file.object.kind.as_str(),
+            "dev": file.object.dev, "ino": file.object.ino, "size": file.object.size,
+            "mtime": file.object.mtime_ns.to_string(), "ctime": file.object.ctime_ns.to_string(),
+            "verbatim": file.verbatim, "change": file.change,
+        }),
+        Resource::Network(network) => json!({
+            "host": network.host, "port": network.port, "addresses": network.addresses,
+            "method": network.method, "path": network.url_path,
+            "content": network.content.map(|(sha256, _)| hex::encode(sha256)), "facts": network.facts,
+        }),
+        Resource::Tool(tool) => json!({ "tool": tool.name, "arguments": hex::encode(tool.arguments) }),
+        Resource::Elevation(wish) => json!({
+            "subject": wish.subject, "wish": wish.wish, "facts": wish.facts,
+        }),
+    }
+}
+
+/// Bytes that leave with a request; what stays has none.
+fn leaving_bytes(request: &AccessRequest) -> Option<u64> {
+    request.as_network().and_then(|n| n.content).map(|(_, bytes)| bytes)
+}
+
+fn shown_sources(sources: &[String]) -> Vec<String> {
+    let mut shown: Vec<String> = sources.iter().take(SHOWN_SOURCES).map(|s| for_display(s, SHOWN)).collect();
+    if sources.len() > SHOWN_SOURCES {
+        shown.push(format!("and {} more", sources.len() - SHOWN_SOURCES));
+    }
+    shown
+}
+
+fn sorted<'a>(list: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut list: Vec<&str> = list.collect();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+/// Kinds of finding with how many there are, by order of magnitude.
+fn magnitudes(findings: &[Finding]) -> std::collections::BTreeMap<&str, u32> {
+    let mut found = std::collections::BTreeMap::new();
+    for finding in findings {
+        *found.entry(finding.detector.as_str()).or_insert(0u64) += finding.count;
+    }
+    found.into_iter().map(|(detector, count)| (detector, count.max(1).ilog10())).collect()
+}
+
+fn summary(finding: &Finding) -> FindingSummary {
+    FindingSummary {
+        detector: finding.detector.clone(),
+        category: finding.category.clone(),
+        severity: finding.severity.clone(),
+        confidence: finding.confidence,
+        count: finding.count,
+        place: finding.where_.clone(),
+        fingerprint: finding.fingerprint.clone(),
+    }
+}
+
+fn may_redact(decision: &Decision) -> bool {
+    decision.obligations.contains(&Obligation::Redact)
+}
+
+fn risk(findings: &[Finding], decision: &Decision) -> &'static str {
+    match (risk_of(findings), decision.effect) {
+        ("low", Effect::StepUp) => "high",
+        ("low", Effect::Ask) => "medium",
+        (known, _) => known,
+    }
+}
+
+fn denied_by_user(ask: &Ask, shown: &Decision, why: Option<&str>) -> Refusal {
+    let told = why.map_or_else(String::new, |w| format!(": {}", for_display(w, SHOWN)));
+    Refusal {
+        failure: Failure::new("person_denied", format!("the user said no{told}")),
+        rule: ask.rule.clone(),
+        reasons: vec!["person_denied".into()],
+        obligations: shown.obligations.iter().filter(|o| !o.restricts()).cloned().collect(),
+    }
+}
+
+/// What the vault signs of an answer.
+fn approval_record(ask: &Ask, answer: &Answer, now: i64) -> ApprovalRecord {
+    let (approved, scope, redact) = match answer {
+        Answer::Approve { scope, redact, .. } => (true, *scope, *redact),
+        Answer::Deny { .. } => (false, Scope::Once, false),
+    };
+    let scope = match scope {
+        Scope::Once => "once",
+        Scope::Session => "session",
+        Scope::For(_) => "until",
+    };
+    ApprovalRecord {
+        id: ask.id.clone(),
+        session: ask.session.clone(),
+        action_digest: ask.digest.trim_start_matches("sha256:").to_owned(),
+        effect: if ask.effect == "step_up" {
+            chaperone_vault::Effect::StepUp
+        } else {
+            chaperone_vault::Effect::Ask
+        },
+        answer: if approved { chaperone_vault::Answer::Approve } else { chaperone_vault::Answer::Deny },
+        scope: scope.to_owned(),
+        obligations: if redact { vec!["redact".to_owned()] } else { Vec::new() },
+        time: u64::try_from(now).unwrap_or(0),
+        expires: u64::try_from(ask.expires).unwrap_or(0),
+    }
+}

@@ -1,0 +1,125 @@
+//! What policies are told of a request: `input`, as `docs/policy.md` describes it.
+
+use std::sync::atomic::Ordering;
+
+use chaperone_capability::Action;
+use chaperone_inspect::Finding;
+use serde_json::{Map, Value, json};
+
+use crate::access::{AccessRequest, ElevationResource, FileObject, FileResource, NetworkResource, Resource};
+use crate::authority::is_elevated;
+use crate::inspection::{Inspected, for_policy};
+use crate::session::Session;
+
+/// The input document. `approved` holds the user's answer to an ask: whether a redacted copy was chosen.
+#[must_use]
+pub fn policy_input(
+    session: &Session,
+    request: &AccessRequest,
+    inspected: Option<&Inspected>,
+    approved: Option<bool>,
+    now: i64,
+) -> Value {
+    let path = request.subject();
+    let mount = session.mount_of(path).and_then(|(i, _)| session.mounts.get(i));
+    let counters = &session.counters;
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let held = session.capability.read().clone();
+    let file = request.as_file();
+    let object = file.map_or(FileObject::ABSENT, |f| f.object);
+    let mut input = Map::new();
+    let mut put = |name: &str, value: Value| input.insert(name.to_owned(), value);
+    put("action", json!(request.action.as_str()));
+    put("agent", json!(session.name));
+    put("sub", json!(session.name));
+    put("path", json!(path));
+    put(
+        "resource",
+        json!({
+            "kind": object.kind.as_str(), "dev": object.dev, "ino": object.ino, "nlink": object.nlink,
+            "size": object.size, "staged": object.staged, "real_path": path,
+            "mount": mount.map(|m| m.at.as_str()), "mode": mount.map(|m| m.mode),
+        }),
+    );
+    put("elevated", json!(is_elevated(session, request.action, path)));
+    put("mount_actions", json!(mount.map(|m| m.actions.as_slice()).unwrap_or_default()));
+    put("capability", json!(held.map(|h| json!(h.verified.claims()))));
+    put(
+        "session",
+        json!({
+            "id": session.id, "profile": session.profile.name, "backend": session.profile.backend,
+            "interactive": session.interactive, "attestation": "none",
+            "counters": {
+                "reads": count(&counters.reads), "writes": count(&counters.writes),
+                "deletes": count(&counters.deletes), "denied": count(&counters.denied),
+            },
+        }),
+    );
+    put("entry", json!(request.entry.as_str()));
+    put("content", json!(file.is_some_and(|f| f.content)));
+    put("verbatim", json!(file.is_some_and(|f| f.verbatim)));
+    put("inspected", json!(inspected.is_some()));
+    put("risk", json!(risk_of(findings_of(request, inspected))));
+    put("time", json!(now));
+    if let Some(to) = request.leads_to() {
+        put("to", json!(to));
+    }
+    if let Some(seen) = inspected {
+        put("findings", seen.for_policy());
+    }
+    if let Some(redact) = approved {
+        put("approved", json!({ "effect": "ask", "redact": redact }));
+    }
+    match &request.resource {
+        Resource::File(FileResource { change: Some(change), .. }) => drop(put("change", change.clone())),
+        Resource::File(_) => {}
+        Resource::Network(network) => add_network(&mut input, request.action, network),
+        Resource::Tool(tool) => {
+            put("tool", json!(tool.name));
+            put("arguments_sha256", json!(hex::encode(tool.arguments)));
+        }
+        Resource::Elevation(ElevationResource { facts, .. }) => {
+            put("change", json!({ "elevate": facts }));
+        }
+    }
+    Value::Object(input)
+}
+
+fn add_network(input: &mut Map<String, Value>, action: Action, network: &NetworkResource) {
+    let mut put = |name: &str, value: Value| input.insert(name.to_owned(), value);
+    put("host", json!(network.host));
+    put("port", json!(network.port));
+    put("net", json!(network.facts));
+    put("findings", for_policy(&network.findings));
+    let (Action::Request, Some(method), Some(path)) = (action, &network.method, &network.url_path) else {
+        return;
+    };
+    put("method", json!(method));
+    let scheme = if network.facts.request().tls { "https" } else { "http" };
+    // Only an IPv6 address has colons.
+    let host = if network.host.contains(':') { format!("[{}]", network.host) } else { network.host.clone() };
+    put("url", json!(format!("{scheme}://{host}:{}{path}", network.port).to_lowercase()));
+}
+
+/// What is known of the content of a request: of the file, or of what leaves.
+#[must_use]
+pub fn findings_of<'a>(request: &'a AccessRequest, inspected: Option<&'a Inspected>) -> &'a [Finding] {
+    match (inspected, request.as_network()) {
+        (Some(inspected), _) => &inspected.findings,
+        (None, Some(network)) => &network.findings,
+        (None, None) => &[],
+    }
+}
+
+/// The risk of findings, as policy is told it.
+#[must_use]
+pub fn risk_of(findings: &[Finding]) -> &'static str {
+    let severity = |s: &str| findings.iter().any(|f| f.severity.as_str() == s);
+    if severity("high") || severity("critical") {
+        "high"
+    } else if severity("medium") {
+        "medium"
+    } else {
+        "low"
+    }
+}

@@ -1,0 +1,111 @@
+//! The encrypted part of a record.
+
+use std::net::IpAddr;
+
+use chaperone_inspect::Finding;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::IntentRecord;
+use crate::access::{NetworkResource, Resource};
+use crate::network_facts::NetworkFacts;
+
+/// Of an intent.
+#[derive(Serialize)]
+pub(super) struct IntentPayload<'a> {
+    entry: &'a str,
+    path: &'a str,
+    to: Option<&'a str>,
+    origin: Option<&'a str>,
+    redacted: bool,
+    dev: u64,
+    ino: u64,
+    size: u64,
+    pid: Option<u32>,
+    content: Option<ContentPayload>,
+    findings: Option<&'a [Finding]>,
+    change: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<String>,
+    outbound: Option<NetworkPayload<'a>>,
+}
+
+/// What is known of a content: its length and its keyed fingerprint.
+#[derive(Serialize)]
+pub(super) struct ContentPayload {
+    pub bytes: u64,
+    pub fingerprint: String,
+}
+
+/// What an action on the network was about. What leaves is known by its length and fingerprint alone.
+#[derive(Serialize)]
+pub(super) struct NetworkPayload<'a> {
+    host: &'a str,
+    port: u16,
+    addresses: &'a [IpAddr],
+    method: Option<&'a str>,
+    url_path: Option<&'a str>,
+    facts: &'a NetworkFacts,
+    findings: &'a [Finding],
+}
+
+/// Of an outcome.
+#[derive(Serialize)]
+pub(super) struct OutcomePayload<'a> {
+    pub bytes: u64,
+    pub detail: Option<&'a Value>,
+}
+
+impl<'a> IntentPayload<'a> {
+    pub fn of(intent: &IntentRecord<'a>, content: Option<ContentPayload>) -> Self {
+        let request = intent.request;
+        let file = request.as_file();
+        Self {
+            entry: request.entry.as_str(),
+            path: request.subject(),
+            to: request.leads_to(),
+            origin: file.and_then(|f| f.origin.as_deref()),
+            redacted: intent.redacted,
+            dev: file.map_or(0, |f| f.object.dev),
+            ino: file.map_or(0, |f| f.object.ino),
+            size: file.map_or(0, |f| f.object.size),
+            pid: request.pid,
+            content,
+            findings: intent.inspected.map(|i| &*i.findings),
+            change: match &request.resource {
+                Resource::File(file) => file.change.as_ref(),
+                Resource::Elevation(wish) => Some(&wish.facts),
+                Resource::Network(_) | Resource::Tool(_) => None,
+            },
+            arguments: match &request.resource {
+                Resource::Tool(tool) => Some(hex::encode(tool.arguments)),
+                _ => None,
+            },
+            outbound: request.as_network().map(NetworkPayload::of),
+        }
+    }
+}
+
+impl<'a> NetworkPayload<'a> {
+    pub fn of(network: &'a NetworkResource) -> Self {
+        let carries = network.findings.iter().any(|f| is_in_target(&f.where_));
+        Self {
+            // A name that carries something is not written down.
+            host: if network.facts.tunnel.is_some() { "…" } else { &network.host },
+            port: network.port,
+            addresses: &network.addresses,
+            method: network.method.as_deref(),
+            // A path that carries something is not written down.
+            url_path: network.url_path.as_deref().filter(|_| !carries),
+            facts: &network.facts,
+            findings: &network.findings,
+        }
+    }
+}
+
+/// Whether something that was seen at a place may stand in the path or the query of a request.
+#[must_use]
+pub fn is_in_target(place: &str) -> bool {
+    // Whatever is not known to be elsewhere is taken to be there.
+    !["body", "header ", "message"].iter().any(|known| place.starts_with(known))
+}

@@ -1,0 +1,90 @@
+//! A denial as the agent learns it, and what else follows from it.
+
+use chaperone_policy::{Decision, Obligation};
+use chaperone_protocol::Failure;
+
+/// Why a request was refused.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    pub failure: Failure,
+    pub rule: String,
+    pub reasons: Vec<String>,
+    /// What policy demands besides: an alert, a notification, a suspension.
+    pub obligations: Vec<Obligation>,
+}
+
+impl Refusal {
+    /// By the broker itself, whatever policy says.
+    #[must_use]
+    pub fn by_broker(failure: Failure) -> Self {
+        Self {
+            rule: format!("broker.{}", failure.code),
+            reasons: vec![failure.code.clone()],
+            failure,
+            obligations: Vec::new(),
+        }
+    }
+
+    /// By the session's capability.
+    #[must_use]
+    pub fn by_capability(failure: Failure) -> Self {
+        Self {
+            rule: format!("capability.{}", failure.code),
+            reasons: vec![failure.code.clone()],
+            failure,
+            obligations: Vec::new(),
+        }
+    }
+
+    /// By policy.
+    #[must_use]
+    pub fn by_policy(decision: &Decision) -> Self {
+        let code = decision.reasons.first().cloned().unwrap_or_else(|| "denied".into());
+        let mut failure = Failure::new(&code, format!("policy denies this: {}", decision.reasons.join(", ")));
+        failure.advice.clone_from(&decision.advice);
+        Self {
+            failure,
+            rule: decision.rule.clone(),
+            reasons: decision.reasons.clone(),
+            obligations: decision.obligations.clone(),
+        }
+    }
+
+    /// What policy asks about was not answered with a yes.
+    #[must_use]
+    pub fn unanswered(code: &str, message: &str, decision: &Decision) -> Self {
+        let mut failure = Failure::new(code, format!("{message} ({})", decision.reasons.join(", ")));
+        failure.advice.clone_from(&decision.advice);
+        let mut reasons = vec![code.to_owned()];
+        reasons.extend(decision.reasons.iter().cloned());
+        Self { failure, rule: decision.rule.clone(), reasons, obligations: decision.obligations.clone() }
+    }
+
+    /// The same refusal with a reason of its own before the others.
+    #[must_use]
+    pub fn because(mut self, code: &str, message: String) -> Self {
+        let advice = self.failure.advice.take();
+        self.failure = Failure::new(code, message);
+        self.failure.advice = advice;
+        self.reasons.insert(0, code.to_owned());
+        self
+    }
+
+    /// A fault on the way to a decision.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::by_broker(Failure::new("internal_error", "a fault inside the broker; the request was denied"))
+    }
+
+    /// Policy wants the session stopped until the user has looked.
+    #[must_use]
+    pub fn suspends(&self) -> bool {
+        self.obligations.contains(&Obligation::Suspend)
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::by_broker(failure)
+    }
+}

@@ -1,0 +1,208 @@
+//! The single steps of the story in [`crate::pipeline`].
+
+use std::sync::Arc;
+
+use chaperone_policy::{Decision, Effect, Obligation};
+use chaperone_protocol::for_display;
+use chaperone_protocol::session::State;
+
+use crate::access::{AccessRequest, FileObject, FileResource, Resource};
+use crate::authority;
+use crate::clock;
+use crate::granting::file_name;
+use crate::inspection::Inspected;
+use crate::pipeline::Pipeline;
+use crate::policy_input::policy_input;
+use crate::refusal::Refusal;
+use crate::session::{Refused, Session};
+
+/// Decisions remembered per session. Protects memory; beyond it they are made anew.
+const REMEMBERED: usize = 20_000;
+/// Longest resource name that is kept of a refusal, in characters.
+const SHOWN: usize = 300;
+
+/// What a remembered decision depends on besides policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DecisionKey {
+    action: chaperone_capability::Action,
+    path: String,
+    to: Option<String>,
+    object: FileObject,
+    asks_content: bool,
+    content: Option<[u8; 32]>,
+    verbatim: bool,
+    approved: Option<bool>,
+    entry: &'static str,
+}
+
+/// A remembered decision and the policy it rests on.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    revision: String,
+    decision: Arc<Decision>,
+}
+
+impl Pipeline {
+    /// Step 4. What policy says of a request that the capability refuses still follows: an alert, a suspension.
+    pub(crate) fn capability(&self, session: &Session, request: &AccessRequest) -> Result<(), Refusal> {
+        let refused = match authority::permit(session, &self.ledgers, request, self.clock.now()) {
+            Ok(()) => return Ok(()),
+            Err(failure) => Refusal::by_capability(failure),
+        };
+        let also = self.policy_on(session, request, None, None).ok();
+        let obligations = also.map(|d| d.obligations.clone()).unwrap_or_default();
+        Err(Refusal { obligations, ..refused })
+    }
+
+    /// Step 5: every policy votes on the resolved resource.
+    pub(crate) fn policy_on(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        inspected: Option<&Arc<Inspected>>,
+        approved: Option<bool>,
+    ) -> Result<Arc<Decision>, Refusal> {
+        let policies = self.policy.current();
+        let key = decision_key(request, inspected, approved);
+        if let Some(key) = &key
+            && let Some(known) = session.decided.lock().get(key)
+            && known.revision == policies.revision()
+        {
+            return Ok(Arc::clone(&known.decision));
+        }
+        let inspected = inspected.map(AsRef::as_ref);
+        let decide = |request: &AccessRequest| {
+            policies.decide(&policy_input(session, request, inspected, approved, self.clock.now()))
+        };
+        let mut decision = decide(request);
+        if let Some(under_old_name) = under_old_name(request) {
+            // A renamed object is judged by where it came from, too: a new name does not launder it.
+            let other = decide(&under_old_name);
+            if other.effect > decision.effect {
+                decision = other;
+            }
+        }
+        let decision = Arc::new(decision);
+        if let Some(key) = key.filter(|_| decision.cacheable) {
+            let mut decided = session.decided.lock();
+            if decided.len() >= REMEMBERED {
+                decided.clear();
+            }
+            let revision = policies.revision().to_owned();
+            decided.insert(key, Decided { revision, decision: Arc::clone(&decision) });
+        }
+        Ok(decision)
+    }
+
+    /// Step 6: the exact bytes, and what is in them.
+    pub(crate) fn inspect(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+    ) -> Result<Arc<Inspected>, Refusal> {
+        let resource = request.as_file().ok_or_else(Refusal::internal)?;
+        let file = resource.file.as_ref().ok_or_else(Refusal::internal)?;
+        let name = file_name(&resource.path);
+        Ok(self.inspection.inspect(file, &resource.object, name, &session.dir)?)
+    }
+
+    /// Steps 5 and 6: policy on the resource and, where it wants its content inspected, on that, too.
+    pub(crate) fn judge(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        wants: fn(&Decision) -> bool,
+    ) -> Result<(Arc<Decision>, Option<Arc<Inspected>>), Refusal> {
+        let decision = self.policy_on(session, request, None, None)?;
+        let has_content = request.as_file().is_some_and(|f| f.content);
+        if !has_content || decision.effect == Effect::Deny || !wants(&decision) {
+            return Ok((decision, None));
+        }
+        let seen = self.inspect(session, request)?;
+        Ok((self.policy_on(session, request, Some(&seen), None)?, Some(seen)))
+    }
+
+    /// Record a refusal and count it; an agent that goes on with the same refused attempt is suspended.
+    pub fn refuse(&self, session: &Session, request: &AccessRequest, refusal: Refusal) -> Refusal {
+        let shown = Refused::new(
+            clock::rfc3339(),
+            request.action.as_str(),
+            &for_display(request.subject(), SHOWN),
+            &refusal.failure,
+            &refusal.rule,
+            refusal.reasons.clone(),
+        );
+        let (count, repeats) = session.refused(shown);
+        self.records.refused(session, request, &refusal, count);
+        // Programs try names and hosts again and again by themselves; the network has a limit of its own, in policy.
+        let why = if refusal.suspends() {
+            Some((refusal.rule.as_str(), "policy stops a session that goes on like this"))
+        } else if repeats && request.as_network().is_none() {
+            Some(("broker.repeated_denials", "the same refusal twenty times within a minute"))
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            self.suspend(session, why);
+        }
+        refusal
+    }
+
+    /// Stop every process of a running session's cell until the user resumes it.
+    pub fn suspend(&self, session: &Session, (rule, why): (&str, &str)) {
+        {
+            let mut state = session.state.write();
+            if *state != State::Running {
+                return;
+            }
+            *state = State::Suspended;
+        }
+        if let Some(cell) = session.cell.get() {
+            cell.suspend();
+        }
+        self.records.suspended(session, rule, why);
+    }
+}
+
+/// Whether policy wants the content looked into before it decides.
+pub(crate) fn wants_inspection(decision: &Decision) -> bool {
+    decision.obligations.contains(&Obligation::Inspect)
+}
+
+/// What a decision may be remembered by; nothing where it depends on more.
+fn decision_key(
+    request: &AccessRequest,
+    inspected: Option<&Arc<Inspected>>,
+    approved: Option<bool>,
+) -> Option<DecisionKey> {
+    match &request.resource {
+        Resource::File(FileResource {
+            path,
+            to,
+            origin: None,
+            object,
+            content,
+            verbatim,
+            change: None,
+            ..
+        }) => Some(DecisionKey {
+            action: request.action,
+            path: path.clone(),
+            to: to.clone(),
+            object: *object,
+            asks_content: *content,
+            content: inspected.map(|i| i.sha256),
+            verbatim: *verbatim,
+            approved,
+            entry: request.entry.as_str(),
+        }),
+        _ => None,
+    }
+}
+
+fn under_old_name(request: &AccessRequest) -> Option<AccessRequest> {
+    let file = request.as_file()?;
+    let origin = file.origin.clone()?;
+    let resource = Resource::File(FileResource { path: origin, origin: None, ..file.clone() });
+    Some(AccessRequest { resource, ..request.clone() })
+}

@@ -5,29 +5,21 @@ pub mod remote;
 pub mod workbook;
 
 mod detect;
-mod detect_index;
-mod detect_pack;
 mod extract;
-mod extract_snapshot;
 mod finding;
 mod redact;
 mod report;
 mod report_command;
 mod scan;
-mod scan_number;
-mod scan_secret;
-mod scan_seed;
-mod scan_text;
-mod scan_walk;
 mod validate;
-mod validate_national;
 mod worker;
 mod worker_pool;
 mod worker_wire;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
-pub use extract::{ExtractError, Limits, RedactionReport, inspect_bytes, inspect_file, inspect_plain};
-pub use extract_snapshot::{Snapshot, snapshot};
+pub use extract::{
+    ExtractError, Limits, RedactionReport, Snapshot, inspect_bytes, inspect_file, inspect_plain, snapshot,
+};
 pub use finding::Finding;
 pub use redact::redact_file;
 pub use report::{Item, Report, shown};

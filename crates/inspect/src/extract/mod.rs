@@ -4,6 +4,7 @@ mod archive;
 mod batch;
 mod json;
 mod kind;
+mod snapshot;
 mod table;
 mod tar;
 mod text;
@@ -18,6 +19,7 @@ use crate::report::{Plan, Tally, shown};
 use crate::{Detectors, Item, Report};
 use batch::Sink;
 use kind::Kind;
+pub use snapshot::{Snapshot, snapshot};
 
 /// How far an inspection goes. What lies beyond a limit is an error of that item, never silently passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,14 +1,17 @@
 //! The set of detectors: what is looked for, loaded from TOML packs.
 
+pub(crate) mod index;
+mod pack;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 
-use crate::detect_index::{Index, Label, WordKind};
-use crate::detect_pack::{Entry, Pack};
 use crate::validate::{self, Check};
+use index::{Index, Label, WordKind};
+use pack::{Entry, Pack};
 
 /// Names one detector of a [`Detectors`] set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,11 +50,11 @@ pub struct ExampleFailure {
 pub struct Detectors(pub(crate) Arc<Set>);
 
 const BUILTIN: &[(&str, &str)] = &[
-    ("packs/detectors/personal.toml", include_str!("../../../packs/detectors/personal.toml")),
-    ("packs/detectors/national.toml", include_str!("../../../packs/detectors/national.toml")),
-    ("packs/detectors/secrets.toml", include_str!("../../../packs/detectors/secrets.toml")),
-    ("packs/detectors/tokens.toml", include_str!("../../../packs/detectors/tokens.toml")),
-    ("packs/detectors/vocabulary.toml", include_str!("../../../packs/detectors/vocabulary.toml")),
+    ("packs/detectors/personal.toml", include_str!("../../../../packs/detectors/personal.toml")),
+    ("packs/detectors/national.toml", include_str!("../../../../packs/detectors/national.toml")),
+    ("packs/detectors/secrets.toml", include_str!("../../../../packs/detectors/secrets.toml")),
+    ("packs/detectors/tokens.toml", include_str!("../../../../packs/detectors/tokens.toml")),
+    ("packs/detectors/vocabulary.toml", include_str!("../../../../packs/detectors/vocabulary.toml")),
 ];
 
 impl Detectors {

@@ -3,8 +3,14 @@
 //! The walk over the bytes only ever looks [`LOOK_BACK`] bytes behind and [`LOOK_AHEAD`] bytes ahead of where it stands,
 //! and it stands still until that much has arrived, so where blocks end cannot matter.
 
+mod number;
+pub(crate) mod secret;
+mod seed;
+mod text;
+pub(crate) mod walk;
+
 use crate::detect::{DetectorId, Detectors};
-use crate::scan_walk::{View, Walk};
+use walk::{View, Walk};
 
 /// One value found: `start..end` is the byte range that redaction replaces.
 #[derive(Debug, Clone, Copy, PartialEq)]

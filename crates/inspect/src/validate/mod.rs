@@ -3,7 +3,7 @@
 //! Every check takes the value without separators, letters in upper case, and returns whether its issuer could have
 //! given it out. A pack names a check by its key in [`by_name`].
 
-use crate::validate_national as national;
+mod national;
 
 /// A check of one normalised value.
 pub(crate) type Check = fn(&[u8]) -> bool;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{DetectorId, Detectors, Native, Set};
-use crate::detect_index::{Label, Next, Start, WordKind, word_key};
 use crate::scan::{LOOK_BACK, Match};
 
 /// What the walk can see: the held bytes, and where they lie in the stream.
@@ -316,7 +316,7 @@ impl Walk {
         let length = spec.pattern.as_ref()?.end(window)?;
         self.work += length as u64;
         let value = window.get(..length)?;
-        let joined = view.before(at, 1) == b'.' && crate::detect_index::is_word(view.before(at, 2));
+        let joined = view.before(at, 1) == b'.' && crate::detect::index::is_word(view.before(at, 2));
         if joined || is_open(view, at + length) || !self.passes(set, id, value) {
             return None;
         }
@@ -378,7 +378,7 @@ impl Walk {
         let (start, end) = (from + a, from + b);
         let value = view.slice(start, end);
         let apart = joined_before(view, start)
-            || crate::detect_index::is_word(view.before(start, 1))
+            || crate::detect::index::is_word(view.before(start, 1))
             || is_open(view, end);
         let lines = view.slice(from, start).iter().filter(|b| **b == b'\n').count();
         if !apart && lines <= 1 && self.passes(set, id, value) {
@@ -390,8 +390,8 @@ impl Walk {
     pub(crate) fn passes(&self, set: &Set, id: DetectorId, value: &[u8]) -> bool {
         let Some(spec) = set.specs.get(usize::from(id.0)) else { return false };
         if spec.secret
-            && (crate::scan_secret::is_placeholder(value)
-                || crate::scan_secret::entropy(value) < spec.entropy)
+            && (crate::scan::secret::is_placeholder(value)
+                || crate::scan::secret::entropy(value) < spec.entropy)
         {
             return false;
         }
@@ -532,14 +532,14 @@ fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
 /// Whether the value that ends at `end` goes on behind it.
 pub(crate) fn is_open(view: &View<'_>, end: usize) -> bool {
     let (next, after) = (view.at(end), view.at(end + 1));
-    let word = crate::detect_index::is_word;
+    let word = crate::detect::index::is_word;
     word(next) || next == b'_' || (next == b'-' && word(after)) || (next == b'.' && after.is_ascii_digit())
 }
 
 /// Whether what starts here is the later part of something longer.
 pub(crate) fn joined_before(view: &View<'_>, start: usize) -> bool {
     let (previous, earlier) = (view.before(start, 1), view.before(start, 2));
-    matches!(previous, b'-' | b'_' | b'.') && crate::detect_index::is_word(earlier) || previous == b'_'
+    matches!(previous, b'-' | b'_' | b'.') && crate::detect::index::is_word(earlier) || previous == b'_'
 }
 
 /// Where a label's words end when they stand at `at`, the first of them ending at `end`.
@@ -559,7 +559,7 @@ fn label_end(view: &View<'_>, at: usize, end: usize, text: &[u8]) -> Option<usiz
         i += 1;
     }
     let next = view.at(i);
-    let whole = !crate::detect_index::is_word(next)
+    let whole = !crate::detect::index::is_word(next)
         || next.is_ascii_digit()
         || (next.is_ascii_uppercase() && view.before(i, 1).is_ascii_lowercase());
     whole.then_some(i)

@@ -1,8 +1,8 @@
 //! Secrets that no format gives away: a label, an operator, and a value that nobody would type for anything else.
 
+use crate::detect::index::{Label, is_word};
 use crate::detect::{Native, Set};
-use crate::detect_index::{Label, is_word};
-use crate::scan_walk::{View, Walk, rank};
+use crate::scan::walk::{View, Walk, rank};
 
 /// How far a value may stand behind its label, in bytes.
 const REACH: usize = 64;

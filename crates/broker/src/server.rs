@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::{Durability, Log, Options};
-use chaperone_inspect::{Detectors, Worker, WorkerPool};
+use chaperone_inspect::Detectors;
 use chaperone_policy::Store;
+use chaperone_worker::{Worker, WorkerPool};
 use parking_lot::RwLock;
 use rustix::fs::FlockOperation;
 use serde_json::{Value, json};

@@ -4,7 +4,6 @@ mod archive;
 mod batch;
 mod json;
 mod kind;
-mod snapshot;
 mod table;
 mod tar;
 mod text;
@@ -19,7 +18,6 @@ use crate::report::{Plan, Tally, shown};
 use crate::{Detectors, Item, Report};
 use batch::Sink;
 use kind::Kind;
-pub use snapshot::{Snapshot, snapshot};
 
 /// How far an inspection goes. What lies beyond a limit is an error of that item, never silently passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +68,7 @@ pub struct RedactionReport {
     pub bytes: u64,
 }
 
-/// Inspects a file and everything in it. The file must not change meanwhile (see [`crate::snapshot`]).
+/// Inspects a file and everything in it. The file must not change meanwhile: callers take a snapshot first.
 #[must_use]
 pub fn inspect_file(detectors: &Detectors, file: &File, name: &str, limits: &Limits) -> Report {
     inspect(detectors, Source::File(file), name, limits)

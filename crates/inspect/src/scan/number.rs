@@ -1,8 +1,9 @@
 //! Numbers: groups of digits by their shape, IPv4 addresses, telephone numbers.
 
+use super::view::View;
+use super::walk::{LABEL_REACH, Walk, is_open, joined_before, rank};
 use crate::detect::index::{Label, Separator, Shape, Start, is_word, word_key};
 use crate::detect::{DetectorId, Native, Set};
-use crate::scan::walk::{LABEL_REACH, View, Walk, is_open, joined_before, rank};
 
 /// Groups of digits in one number: no number that is looked for has more.
 const GROUPS: usize = 8;

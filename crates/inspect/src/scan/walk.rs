@@ -2,53 +2,11 @@
 
 use std::sync::Arc;
 
+use super::LOOK_BACK;
+use super::found::Match;
+use super::view::{Hit, Seen, View};
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{DetectorId, Detectors, Native, Set};
-use crate::scan::{LOOK_BACK, Match};
-
-/// What the walk can see: the held bytes, and where they lie in the stream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) base: u64,
-    /// The range that is not white space, when the whole input is short.
-    pub(crate) alone: Option<(usize, usize)>,
-}
-
-impl<'a> View<'a> {
-    pub(crate) fn new(bytes: &'a [u8], base: u64) -> View<'a> {
-        View { bytes, base, alone: None }
-    }
-
-    /// The byte at `i`, or 0 beyond the ends.
-    #[inline]
-    pub(crate) fn at(&self, i: usize) -> u8 {
-        self.bytes.get(i).copied().unwrap_or(0)
-    }
-
-    /// The byte `back` places before `i`, or 0.
-    #[inline]
-    pub(crate) fn before(&self, i: usize, back: usize) -> u8 {
-        i.checked_sub(back).map_or(0, |j| self.at(j))
-    }
-
-    #[inline]
-    pub(crate) fn slice(&self, from: usize, to: usize) -> &'a [u8] {
-        let to = to.min(self.bytes.len());
-        self.bytes.get(from.min(to)..to).unwrap_or_default()
-    }
-}
-
-/// One candidate that passed; overlaps are settled on release.
-#[derive(Debug, Clone, Copy)]
-struct Hit {
-    start: u64,
-    end: u64,
-    id: DetectorId,
-    rank: u8,
-    confidence: f32,
-    secret: bool,
-}
 
 /// How much a hit's evidence weighs when two overlap.
 pub(crate) mod rank {
@@ -58,13 +16,6 @@ pub(crate) mod rank {
     pub(crate) const LABELLED: u8 = 4;
     pub(crate) const FORMAT: u8 = 5;
     pub(crate) const BLOCK: u8 = 6;
-}
-
-/// Where a label was last seen.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    /// One past the end, plus one: 0 means never.
-    end: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -390,8 +341,8 @@ impl Walk {
     pub(crate) fn passes(&self, set: &Set, id: DetectorId, value: &[u8]) -> bool {
         let Some(spec) = set.specs.get(usize::from(id.0)) else { return false };
         if spec.secret
-            && (crate::scan::secret::is_placeholder(value)
-                || crate::scan::secret::entropy(value) < spec.entropy)
+            && (crate::scan::value::is_placeholder(value)
+                || crate::scan::value::entropy(value) < spec.entropy)
         {
             return false;
         }

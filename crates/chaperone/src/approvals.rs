@@ -8,7 +8,8 @@ use chaperone_broker::wire::{Reply, Request, Scope};
 use crate::cli::{Approvals, Approve, Deny};
 use crate::connect::Broker;
 use crate::report::Report;
-use crate::{prompt, show};
+use crate::run::prompt;
+use crate::show;
 
 pub fn approvals(args: &Approvals) -> Result<u8, Report> {
     let broker = Broker::reach()?;

@@ -13,7 +13,6 @@ mod inspect;
 mod inventory;
 mod mcp;
 mod policy;
-mod prompt;
 mod report;
 mod run;
 mod sessions;

@@ -1,5 +1,7 @@
 //! `run`: open a session, launch its cell, hand it over, and stay until it ends.
 
+pub mod prompt;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufReader, IsTerminal};
@@ -18,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Ask, Mcp, Run};
 use crate::connect::Broker;
-use crate::prompt::{self, Choice};
+use prompt::Choice;
 use crate::report::Report;
 use crate::show;
 

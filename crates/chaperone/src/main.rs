@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod sessions;
 mod show;
+mod untrusted;
 mod vault;
 
 use std::process::ExitCode;

@@ -5,9 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use chaperone_inspect::{Item, Report, shown};
+use chaperone_inspect::{Item, Report};
 use chaperone_worker::WorkerPool;
 use rustix::fs::{MemfdFlags, OFlags};
+
+use crate::untrusted::{self, Untrusted};
 
 /// Inspects `paths` (`-` is standard input), prints to `out`, and with `redact` writes `NAME.redacted.EXT` beside each file.
 ///
@@ -49,9 +51,9 @@ pub fn inspect_paths(
 
 fn print(item: &Item, json: bool, out: &mut dyn Write) -> io::Result<()> {
     if json {
-        return writeln!(out, "{}", serde_json::to_string(item)?);
+        return writeln!(out, "{}", untrusted::json(&serde_json::to_string(item)?));
     }
-    let file = shown(&item.file);
+    let file = Untrusted::new(&item.file);
     for f in &item.findings {
         writeln!(
             out,
@@ -60,11 +62,11 @@ fn print(item: &Item, json: bool, out: &mut dyn Write) -> io::Result<()> {
             f.count,
             f.severity,
             f.confidence,
-            shown(&f.where_)
+            Untrusted::new(&f.where_)
         )?;
     }
     match &item.error {
-        Some(error) => writeln!(out, "{file}: {}", shown(error)),
+        Some(error) => writeln!(out, "{file}: {}", Untrusted::new(error)),
         None if item.findings.is_empty() => writeln!(out, "{file}: nothing found"),
         None => Ok(()),
     }

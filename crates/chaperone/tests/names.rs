@@ -49,7 +49,7 @@ fn plain(what: &str, output: &Output) -> String {
 
 fn run(machine: &Machine, profile: &str) -> Output {
     let mut command: Command =
-        machine.command(&["run", "--show", "--ask", "deny", "--profile", profile, "--workspace"]);
+        machine.command(&["run", "--verbose", "--ask", "deny", "--profile", profile, "--workspace"]);
     command
         .arg(machine.docs())
         .args(["--", "/usr/bin/python3", "-X", "utf8", "-c", AGENT])

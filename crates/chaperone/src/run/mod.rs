@@ -110,15 +110,15 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         cell.wait().map_err(Report::of)?;
         return Err(report.exit(SETUP));
     }
-    let watcher = watch(&opened.session, args.show)?;
+    let watcher = watch(&opened.session, args.verbose)?;
     let exit = match (&terminal, &cell.pty) {
-        (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &watcher, args.show)?,
-        _ => without_screen(cell, watcher, args.show)?,
+        (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &watcher, args.verbose)?,
+        _ => without_screen(cell, watcher, args.verbose)?,
     };
     let ended =
         Request::Ended { session: opened.session.clone(), cause: exit.cause.clone(), code: exit.code };
     match broker.ask(&ended) {
-        Ok(report) => summary(&opened.session, &report, args.show),
+        Ok(report) => summary(&opened.session, &report, args.verbose),
         Err(e) => eprintln!("{e}"),
     }
     Ok((opened.session, exit))

@@ -104,7 +104,7 @@ pub enum Command {
     Completions {
         /// The shell to complete for
         #[arg(value_enum)]
-        shell: Shell,
+        shell: CompletionShell,
     },
     /// Write man pages into a directory
     #[command(after_help = "Example:\n  chaperone man ~/.local/share/man/man1")]
@@ -128,7 +128,7 @@ pub struct Json {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Shell {
+pub enum CompletionShell {
     /// GNU Bash
     Bash,
     /// Elvish
@@ -142,14 +142,14 @@ pub enum Shell {
     Zsh,
 }
 
-impl From<Shell> for clap_complete::Shell {
-    fn from(shell: Shell) -> Self {
+impl From<CompletionShell> for clap_complete::Shell {
+    fn from(shell: CompletionShell) -> Self {
         match shell {
-            Shell::Bash => Self::Bash,
-            Shell::Elvish => Self::Elvish,
-            Shell::Fish => Self::Fish,
-            Shell::PowerShell => Self::PowerShell,
-            Shell::Zsh => Self::Zsh,
+            CompletionShell::Bash => Self::Bash,
+            CompletionShell::Elvish => Self::Elvish,
+            CompletionShell::Fish => Self::Fish,
+            CompletionShell::PowerShell => Self::PowerShell,
+            CompletionShell::Zsh => Self::Zsh,
         }
     }
 }

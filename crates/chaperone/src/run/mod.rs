@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::cli::Run;
 use crate::connect::Broker;
 use crate::report::Report;
-use crate::untrusted::Untrusted;
+use crate::untrusted::{self, Untrusted};
 use options::{environment, mode, timeout, workspace};
 use plan::{fall_back, installation, plan, required};
 use screen::{on_screen, summary, watch, without_screen};
@@ -44,7 +44,7 @@ pub fn run(args: &Run) -> Result<u8, Report> {
                 json!({ "session": null, "cause": cause, "code": report.exit, "reason": report.message, "rule": report.code })
             }
         };
-        std::fs::write(file, format!("{status}\n"))
+        std::fs::write(file, untrusted::json(&status.to_string()) + "\n")
             .map_err(|e| Report::new(format!("{}: {e}", file.display())))?;
     }
     let (session, exit) = ended?;

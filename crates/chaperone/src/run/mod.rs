@@ -4,6 +4,7 @@ pub mod options;
 mod plan;
 pub mod prompt;
 pub mod screen;
+mod terminal;
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -4,11 +4,11 @@ use std::io::BufReader;
 use std::os::fd::AsFd;
 
 use chaperone_broker::wire::{Reply, Request, Scope};
-use chaperone_cell::terminal::{Filter, Raw, Stopped, relay};
 use chaperone_cell::{Exit, Launched};
 use serde_json::Value;
 
 use super::prompt::{self, Choice};
+use super::terminal::{Filter, Raw, Stopped, relay};
 use crate::connect::Broker;
 use crate::report::Report;
 use crate::show;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use chaperone_audit::{Log, Options};
 use chaperone_config::Dirs;
+use chaperone_inspect::Detectors;
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Detectors, Worker, WorkerPool};
 use chaperone_pipeline::Pipeline;
 use chaperone_pipeline::approvals::Approvals;
 use chaperone_pipeline::authority::Ledgers;
@@ -20,6 +20,7 @@ use chaperone_pipeline::records::Records;
 use chaperone_pipeline::vault::Vault;
 use chaperone_policy::Store;
 use chaperone_protocol::{Event, Failure, Happened};
+use chaperone_worker::{Worker, WorkerPool};
 use parking_lot::RwLock;
 use rustix::fs::FlockOperation;
 

@@ -17,7 +17,6 @@ mod probe;
 mod refusals;
 mod root;
 pub mod seccomp;
-pub mod terminal;
 pub mod trust;
 
 pub use decoys::{Decoy, DecoyKind, default_decoys};

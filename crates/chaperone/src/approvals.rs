@@ -5,10 +5,14 @@ use std::io::Read;
 use chaperone_config::profile;
 use chaperone_protocol::{Event, Happened, Reply, Request, Scope};
 
+use serde_json::json;
+
 use crate::cli::{Approvals, Approve, Deny};
 use crate::connect::Broker;
 use crate::report::Report;
-use crate::{prompt, show};
+use crate::run::prompt;
+use crate::show;
+use crate::untrusted::Untrusted;
 
 pub fn approvals(args: &Approvals) -> Result<u8, Report> {
     let broker = Broker::reach()?;
@@ -24,7 +28,7 @@ pub fn approvals(args: &Approvals) -> Result<u8, Report> {
     asks.iter().for_each(print);
     if !args.watch {
         if asks.is_empty() {
-            println!("nothing waits for you");
+            println!("no pending requests");
         }
         return Ok(0);
     }
@@ -36,14 +40,15 @@ pub fn approvals(args: &Approvals) -> Result<u8, Report> {
             _ => {}
         }
     }
-    Err(Report::new("the broker ended"))
+    Err(Report::new("the broker closed the connection"))
 }
 
 pub fn approve(args: &Approve) -> Result<u8, Report> {
     let scope = match &args.duration {
         Some(time) => {
             let seconds = profile::seconds(time).filter(|s| *s > 0 && *s <= 12 * 3600).ok_or_else(|| {
-                Report::new(format!("--for {time}: write it like 30m or 1h, at most 12h")).exit(2)
+                Report::new(format!("invalid --for {time:?}: expected a time such as 30m or 1h, at most 12h"))
+                    .exit(2)
             })?;
             Scope::For(seconds)
         }
@@ -52,13 +57,13 @@ pub fn approve(args: &Approve) -> Result<u8, Report> {
     };
     let pin = if args.pin_stdin { Some(read_pin()?) } else { None };
     Broker::reach()?.ask(&Request::Approve { id: args.id.clone(), scope, redact: args.redact, pin })?;
-    println!("approved {}{}", args.id, if args.redact { ", redacted" } else { "" });
+    println!("approved {}{}", Untrusted::new(&args.id), if args.redact { ", redacted" } else { "" });
     Ok(0)
 }
 
 pub fn deny(args: &Deny) -> Result<u8, Report> {
     Broker::reach()?.ask(&Request::Deny { id: args.id.clone(), why: args.why.clone() })?;
-    println!("denied {}", args.id);
+    println!("denied {}", Untrusted::new(&args.id));
     Ok(0)
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chaperone_audit::{Filter, Leaf, Reader, VerifyOptions, verify};
-use chaperone_config::dirs::Dirs;
+use chaperone_config::Dirs;
 use chaperone_protocol::Request;
 use chaperone_vault::VaultClient;
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::cli::Audit;
 use crate::connect::Broker;
 use crate::report::Report;
 use crate::show;
+use crate::untrusted::Untrusted;
 
 /// How often `tail --follow` looks for new records.
 const FOLLOW: Duration = Duration::from_millis(200);
@@ -48,7 +49,8 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
         }
         Audit::Checkpoint => {
             let answer = Broker::reach()?.ask(&Request::AuditCheckpoint)?;
-            print!("{}", show::text(&answer, "checkpoint"));
+            // A signed note: its line feeds are part of what was signed, and nothing of it is the agent's.
+            print!("{}", show::text(&answer, "checkpoint").raw());
             Ok(0)
         }
     }
@@ -76,12 +78,12 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
     let earlier = checkpoint
         .map(std::fs::read_to_string)
         .transpose()
-        .map_err(|e| cannot(Report::new(format!("the checkpoint: {e}"))))?;
+        .map_err(|e| cannot(Report::new(format!("cannot read the checkpoint: {e}"))))?;
     if log.is_none()
         && let Some(broker) = Broker::if_running().map_err(cannot)?
         && let Err(report) = broker.ask(&Request::AuditCheckpoint)
     {
-        eprintln!("chaperone: the newest records have no checkpoint yet: {report}");
+        eprintln!("chaperone: the newest records are not covered by a checkpoint yet: {report}");
     }
     let (vkey, last) = trusted(dirs).map_err(cannot)?;
     let options = VerifyOptions {
@@ -106,14 +108,14 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
     } else {
         println!("integrity     {}", verdict.integrity);
         let hint = match verdict.append_only {
-            "not_checked" => " (give a checkpoint that you kept: --checkpoint FILE)",
+            "not_checked" => " (pass a checkpoint that you kept: --checkpoint FILE)",
             _ => "",
         };
         println!("append-only   {}{hint}", verdict.append_only);
         println!("completeness  {}", verdict.completeness);
         println!("freshness     {}", verdict.freshness);
         println!("{} records", verdict.size);
-        verdict.problems.iter().for_each(|p| println!("  {p}"));
+        verdict.problems.iter().for_each(|p| println!("  {}", Untrusted::new(p)));
     }
     Ok(u8::from(failed || verdict.completeness == "gaps" || verdict.freshness == "stale"))
 }
@@ -129,7 +131,7 @@ fn trusted(dirs: &Dirs) -> Result<Trusted, Report> {
         let last = &answer["last_signed"];
         let root = last["root"].as_str().and_then(decode);
         let last = last["size"].as_u64().zip(root);
-        return Ok((show::text(&answer, "checkpoint_vkey").to_owned(), last));
+        return Ok((show::text(&answer, "checkpoint_vkey").raw().to_owned(), last));
     }
     let exe = std::env::current_exe().map_err(Report::of)?;
     let vault = VaultClient::spawn(&exe, &["__vault"], &dirs.vault()).map_err(Report::of)?;
@@ -153,16 +155,22 @@ fn print(leaf: &Leaf, as_json: bool) {
         show::json(&json!(leaf));
         return;
     }
+    println!("{}", line(leaf));
+}
+
+/// One record in one line.
+fn line(leaf: &Leaf) -> String {
     let e = &leaf.entry;
     let phase = json!(e.phase);
-    println!(
+    let reasons: Vec<String> = e.reasons.iter().map(|r| Untrusted::new(r).to_string()).collect();
+    format!(
         "{} {:>6} {:7} {:8} {:6} {} {}",
-        leaf.time,
+        Untrusted::new(&leaf.time),
         leaf.seq,
         phase.as_str().unwrap_or_default(),
-        e.action,
-        e.effect,
-        chaperone_protocol::for_display(&e.resource, 200),
-        e.reasons.join(",")
-    );
+        Untrusted::new(&e.action),
+        Untrusted::new(&e.effect),
+        Untrusted::new(&e.resource),
+        reasons.join(",")
+    )
 }

@@ -47,7 +47,7 @@ fn attenuate(token: &Path, claims: &Path, key: &Path) -> Result<String, Report> 
         exp: claims.get("exp").and_then(Value::as_u64),
         uses: claims.get("uses").and_then(Value::as_u64).and_then(|u| u32::try_from(u).ok()),
     };
-    let wrong = || Report::new("the key file must hold 32 bytes in hex").exit(2);
+    let wrong = || Report::new("invalid key file: expected 32 bytes in hex").exit(2);
     let text = read(key)?;
     let mut bytes = [0u8; 32];
     let digits: Vec<u8> = text.trim().bytes().collect();

@@ -7,6 +7,7 @@ use crate::cli::{Changes, Commit, Paths, Undo};
 use crate::connect::Broker;
 use crate::report::Report;
 use crate::show;
+use crate::untrusted::{self, Untrusted};
 
 pub fn changes(args: &Changes) -> Result<u8, Report> {
     let answer =
@@ -20,9 +21,9 @@ pub fn changes(args: &Changes) -> Result<u8, Report> {
         println!("nothing is staged");
     }
     for change in &list {
-        print_line(change);
-        if let Some(diff) = change["diff"].as_str() {
-            print!("{diff}");
+        println!("{}", line(change));
+        for line in change["diff"].as_str().unwrap_or_default().lines() {
+            println!("{}", untrusted::line(line));
         }
     }
     Ok(0)
@@ -54,7 +55,7 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
     let kept = answer.as_array().is_some_and(|l| l.iter().any(|c| show::text(c, "state") == "conflict"));
     if kept && !args.json {
         eprintln!(
-            "chaperone: what you changed since is kept; --force puts the earlier version there all the same, and keeps yours for another undo"
+            "chaperone: files that you changed since the commit were kept; --force restores the earlier version anyway, and another undo brings yours back"
         );
     }
     Ok(code)
@@ -68,20 +69,38 @@ fn print_report(answer: &Value, json: bool) -> Result<u8, Report> {
     } else if list.is_empty() {
         println!("nothing to do");
     } else {
-        list.iter().for_each(print_line);
+        list.iter().for_each(|change| println!("{}", line(change)));
     }
-    let wrong = list.iter().any(|c| matches!(show::text(c, "state"), "refused" | "conflict"));
+    let wrong = list.iter().any(|c| matches!(show::text(c, "state").raw(), "refused" | "conflict"));
     Ok(u8::from(wrong))
 }
 
-pub fn print_line(change: &Value) {
-    let from = change["from"].as_str().map_or_else(String::new, |f| format!("{f} → "));
+/// One change in one line: what became of it, what it is, and why.
+fn line(change: &Value) -> String {
+    let from = change["from"].as_str().map_or_else(String::new, |f| format!("{} → ", Untrusted::new(f)));
+    let target = change["target"].as_str().map_or_else(String::new, |t| format!(" → {}", Untrusted::new(t)));
     let reasons = show::joined(change, "reasons", ", ");
     let why = if reasons.is_empty() { String::new() } else { format!("  ({reasons})") };
-    println!(
-        "{:9} {:6} {from}{}{why}",
+    format!(
+        "{:9} {:6} {from}{}{target}{why}",
         show::text(change, "state"),
         show::text(change, "op"),
         show::text(change, "path")
-    );
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::untrusted::{HOSTILE, assert_plain};
+    use serde_json::json;
+
+    #[test]
+    fn a_hostile_name_is_one_plain_line_of_the_changes() {
+        for name in HOSTILE {
+            let change = json!({ "state": "staged", "op": "rename", "path": name, "from": name, "target": name,
+                "reasons": [name] });
+            assert_plain(&line(&change), 1);
+        }
+    }
 }

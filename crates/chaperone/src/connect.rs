@@ -6,11 +6,20 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use chaperone_config::dirs::Dirs;
+use chaperone_config::Dirs;
 use chaperone_protocol::{Failure, Reply, Request, frame};
 use serde_json::Value;
 
 use crate::report::Report;
+
+/// The cell's one way out.
+pub const CHANNEL: &str = "/run/chaperone/channel";
+
+/// Whether this process runs in a cell.
+#[must_use]
+pub fn inside_a_cell() -> bool {
+    std::path::Path::new(CHANNEL).exists()
+}
 
 /// A conversation with the broker.
 #[derive(Debug)]
@@ -24,9 +33,9 @@ impl Broker {
     /// # Errors
     /// In a cell; and when it cannot be started: the broker's own first words say why.
     pub fn reach() -> Result<Self, Report> {
-        if crate::mcp::inside_a_cell() {
+        if inside_a_cell() {
             return Err(Report::new(
-                "this is a cell: chaperone mcp and chaperone why work in here, the rest is the person's",
+                "this process runs in a cell, where only `chaperone mcp` and `chaperone why` work",
             ));
         }
         let dirs = Dirs::from_environment().map_err(Report::of)?;
@@ -36,7 +45,7 @@ impl Broker {
         }
         start()?;
         Self::running(&dirs)?
-            .ok_or_else(|| Report::new("the broker started but does not answer on its socket"))
+            .ok_or_else(|| Report::new("the broker started but does not respond on its socket"))
     }
 
     /// Connect only when a broker runs already.
@@ -52,7 +61,10 @@ impl Broker {
         let Ok(stream) = UnixStream::connect(dirs.socket()) else { return Ok(None) };
         let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(Report::of)?;
         if peer.uid != rustix::process::geteuid() {
-            return Err(Report::new(format!("{} is answered by another user", dirs.socket().display())));
+            return Err(Report::new(format!(
+                "the socket {} belongs to another user",
+                dirs.socket().display()
+            )));
         }
         let there = Self { stream };
         // One that is being killed takes connections until its socket is closed: only an answer counts.
@@ -81,7 +93,9 @@ impl Broker {
             Some((Reply::Ok(value), _)) => Ok(value),
             Some((Reply::Event(event), _)) => serde_json::to_value(event).map_err(Report::of),
             Some((Reply::Error(failure), _)) => Err(Report::from(failure)),
-            None => Err(Report::new("the broker hung up; see chaperone doctor")),
+            None => Err(Report::new(
+                "the broker closed the connection. To check this machine, run: chaperone doctor",
+            )),
         }
     }
 
@@ -91,7 +105,7 @@ impl Broker {
     /// A broken connection.
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Report> {
         frame::send(&self.stream, request, fds)
-            .map_err(|e| Report::new(format!("the broker cannot be reached: {e}")))
+            .map_err(|e| Report::new(format!("cannot reach the broker: {e}")))
     }
 
     /// The next answer; `None` when the broker closed.
@@ -99,7 +113,7 @@ impl Broker {
     /// # Errors
     /// A broken connection.
     pub fn next(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, Report> {
-        frame::receive(&self.stream).map_err(|e| Report::new(format!("the broker's answer: {e}")))
+        frame::receive(&self.stream).map_err(|e| Report::new(format!("cannot read the broker's reply: {e}")))
     }
 
     /// The socket itself, for conversations in another protocol.
@@ -137,15 +151,16 @@ fn start() -> Result<(), Report> {
         .current_dir("/")
         .process_group(0)
         .spawn()
-        .map_err(|e| Report::new(format!("the broker cannot be started: {e}")))?;
+        .map_err(|e| Report::new(format!("cannot start the broker: {e}")))?;
     let mut word = String::new();
     ready.read_to_string(&mut word).map_err(Report::of)?;
     if word.trim() == "ready" || word.trim() == "already" {
         return Ok(());
     }
     let status = child.wait().map_err(Report::of)?;
-    let why = if word.trim().is_empty() { format!("it ended with {status}") } else { word.trim().to_owned() };
-    Err(Report::new(format!("the broker does not start: {why}")))
+    let why =
+        if word.trim().is_empty() { format!("it exited with {status}") } else { word.trim().to_owned() };
+    Err(Report::new(format!("the broker failed to start: {why}")))
 }
 
 /// Tell the starter that the broker listens (or why not), and let go of its pipe.

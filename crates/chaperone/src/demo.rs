@@ -6,36 +6,37 @@ use std::process::Command;
 
 use crate::cli::{Cli, Demo};
 use crate::report::Report;
+use crate::untrusted::Untrusted;
 use clap::Parser;
 
 /// Where this program was built; the example agents are built beside it when they are missing.
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 pub fn demo(args: &Demo) -> Result<u8, Report> {
-    let folder = match &args.folder {
+    let directory = match &args.directory {
         Some(f) => std::path::absolute(f).map_err(Report::of)?,
         None => std::env::temp_dir().join(format!("chaperone-demo-{}", std::process::id())),
     };
-    let reports = folder.join("reports");
-    std::fs::create_dir_all(folder.join("out")).map_err(Report::of)?;
+    let reports = directory.join("reports");
+    std::fs::create_dir_all(directory.join("out")).map_err(Report::of)?;
     let generate = example("generate-reports")?;
     let agent = example("spreadsheet-agent")?;
-    step("make the reports: sales and headcount, and one file with personal data");
+    step("make the reports: sales, headcount, and one file with personal data");
     run_plain(&generate, &[reports.as_os_str().to_owned()])?;
 
-    step("run the agent in a cell over that folder");
+    step("run the agent in a cell over that directory");
     let ask = match args.ask {
         crate::cli::Ask::Wait => "wait",
         crate::cli::Ask::Deny => "deny",
         crate::cli::Ask::Redact => "redact",
     };
-    let status = folder.join("status.json");
+    let status = directory.join("status.json");
     let mut line: Vec<OsString> = [
         "chaperone",
         "run",
         "--profile",
         "spreadsheet",
-        "--show",
+        "--verbose",
         "--ask",
         ask,
         "--ask-timeout",
@@ -44,7 +45,7 @@ pub fn demo(args: &Demo) -> Result<u8, Report> {
     .map(OsString::from)
     .to_vec();
     line.push("--workspace".into());
-    line.push(folder.clone().into());
+    line.push(directory.clone().into());
     line.push("--status-file".into());
     line.push(status.clone().into());
     line.push("--".into());
@@ -55,10 +56,14 @@ pub fn demo(args: &Demo) -> Result<u8, Report> {
         return Ok(code);
     }
 
-    step("what reached the folder");
-    for entry in std::fs::read_dir(folder.join("out")).map_err(Report::of)? {
+    step("what reached the directory");
+    for entry in std::fs::read_dir(directory.join("out")).map_err(Report::of)? {
         let entry = entry.map_err(Report::of)?;
-        println!("  {} ({} bytes)", entry.path().display(), entry.metadata().map_err(Report::of)?.len());
+        println!(
+            "  {} ({} bytes)",
+            Untrusted::new(&entry.path().to_string_lossy()),
+            entry.metadata().map_err(Report::of)?.len()
+        );
     }
 
     step("verify the audit log");
@@ -66,8 +71,8 @@ pub fn demo(args: &Demo) -> Result<u8, Report> {
     let verified =
         crate::dispatch(Cli::try_parse_from(["chaperone", "audit", "verify"]).map_err(Report::of)?.command)?;
 
-    let dirs = chaperone_config::dirs::Dirs::from_environment().map_err(Report::of)?;
-    println!("\nThe folder:    {}", folder.display());
+    let dirs = chaperone_config::Dirs::from_environment().map_err(Report::of)?;
+    println!("\nThe directory: {}", directory.display());
     println!("The audit log: {}", dirs.audit().display());
     println!(
         "Look closer:   chaperone audit tail · chaperone why · chaperone sessions --all · chaperone undo ID"
@@ -84,8 +89,9 @@ fn example(name: &str) -> Result<PathBuf, Report> {
         return if beside.is_file() {
             Ok(beside)
         } else {
-            Err(Report::new(format!("{} is missing", beside.display()))
-                .advise("build it from the source folder: cargo build --release -p spreadsheet-example"))
+            Err(Report::new(format!("{} is missing", beside.display())).advise(
+                "To fix this, run in the source directory: cargo build --release -p spreadsheet-example",
+            ))
         };
     }
     let release = exe.parent().and_then(Path::file_name).is_some_and(|f| f == "release");
@@ -123,7 +129,7 @@ fn step(what: &str) {
     println!("\n== {what}");
 }
 
-/// The line as a person would type it.
+/// The line as a user would type it.
 fn shell(line: &[OsString]) -> String {
     let quoted = line.iter().map(|word| {
         let word = word.to_string_lossy();

@@ -24,11 +24,11 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
         };
         println!("{state:8} {:11} {}", layer.layer, layer.detail);
         if let Some(fix) = &layer.fix {
-            println!("{:21}mend it with: {fix}", "");
+            println!("{:21}To fix this, run: {fix}", "");
         }
     }
     if cannot_run {
-        println!("a cell cannot run here until what is missing and required is mended");
+        println!("no cell can run on this machine until the required layers that are missing are fixed");
     }
     Ok(u8::from(cannot_run))
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use chaperone_config::dirs::Dirs;
-use chaperone_config::profile::Profile;
+use chaperone_config::Dirs;
+use chaperone_config::Profile;
 use chaperone_protocol::session::Mode;
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub fn inventory(args: &Inventory) -> Result<u8, Report> {
     if args.profile.is_none() {
         rows.extend(found_here());
     }
-    rows.sort_by_key(|r| match show::text(r, "risk") {
+    rows.sort_by_key(|r| match show::text(r, "risk").raw() {
         "high" => 0,
         "medium" => 1,
         _ => 2,
@@ -55,7 +55,8 @@ pub fn inventory(args: &Inventory) -> Result<u8, Report> {
     }
     let mut table = vec![["RISK", "OF", "CAPABILITY", "ON"].map(str::to_owned).to_vec()];
     table.extend(
-        rows.iter().map(|r| ["risk", "of", "capability", "on"].map(|f| show::text(r, f).to_owned()).to_vec()),
+        rows.iter()
+            .map(|r| ["risk", "of", "capability", "on"].map(|f| show::text(r, f).raw().to_owned()).to_vec()),
     );
     show::table(&table);
     Ok(0)
@@ -112,7 +113,7 @@ fn of_profile(profile: &Profile) -> Vec<Value> {
     rows
 }
 
-/// Agents and MCP servers that run with all of the person's rights today.
+/// Agents and MCP servers that run with all of the user's rights today.
 fn found_here() -> Vec<Value> {
     let mut rows = Vec::new();
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -145,7 +146,7 @@ fn servers(text: &str) -> Vec<String> {
     ["mcpServers", "mcp_servers", "servers"]
         .iter()
         .filter_map(|key| parsed.get(key)?.as_object())
-        .flat_map(|m| m.keys().map(|k| chaperone_protocol::for_display(k, 60)))
+        .flat_map(|m| m.keys().cloned())
         .collect()
 }
 

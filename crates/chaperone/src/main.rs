@@ -13,11 +13,11 @@ mod inspect;
 mod inventory;
 mod mcp;
 mod policy;
-mod prompt;
 mod report;
 mod run;
 mod sessions;
 mod show;
+mod untrusted;
 mod vault;
 
 use std::process::ExitCode;
@@ -62,19 +62,24 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Audit(a) => audit::audit(&a),
         Command::Mcp(a) => mcp::mcp(&a),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "chaperone", &mut std::io::stdout());
+            clap_complete::generate(
+                clap_complete::Shell::from(shell),
+                &mut Cli::command(),
+                "chaperone",
+                &mut std::io::stdout(),
+            );
             Ok(0)
         }
-        Command::Man { folder } => {
-            std::fs::create_dir_all(&folder).map_err(Report::of)?;
-            clap_mangen::generate_to(Cli::command(), &folder).map_err(Report::of)?;
-            println!("man pages written to {}", folder.display());
+        Command::Man { directory } => {
+            std::fs::create_dir_all(&directory).map_err(Report::of)?;
+            clap_mangen::generate_to(Cli::command(), &directory).map_err(Report::of)?;
+            println!("man pages written to {}", directory.display());
             Ok(0)
         }
         Command::BrokerProcess => {
             chaperone_broker::start::main(connect::tell_starter).map_err(Report::of).map(|()| 0)
         }
-        Command::VaultProcess { folder } => vault::process(&folder),
+        Command::VaultProcess { directory } => vault::process(&directory),
         Command::WorkerProcess => inspect::worker_process(),
     }
 }

@@ -1,22 +1,18 @@
 //! `mcp`: this session's tools over stdio; and what `why` needs inside a cell.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
+use chaperone_protocol::{OpenSession, Opened, Request};
 use serde_json::Value;
 
 use crate::cli::Mcp;
+use crate::connect::{self, Broker};
 use crate::report::Report;
-
-/// The cell's one way out.
-const CHANNEL: &str = "/run/chaperone/channel";
-
-/// Whether this process runs in a cell.
-#[must_use]
-pub fn inside_a_cell() -> bool {
-    std::path::Path::new(CHANNEL).exists()
-}
+use crate::run::options::{mode, timeout, workspace};
+use crate::run::screen::summary;
 
 /// The last refusals, asked over the cell's channel.
 pub fn why_inside() -> Result<Value, Report> {
@@ -28,18 +24,48 @@ pub fn why_inside() -> Result<Value, Report> {
 }
 
 pub fn mcp(args: &Mcp) -> Result<u8, Report> {
-    if inside_a_cell() {
+    if connect::inside_a_cell() {
         return carry(channel()?).map(|()| 0);
     }
-    crate::run::outside_agent(args, carry)
+    outside_agent(args)
+}
+
+/// `chaperone mcp` outside a cell: a session for an MCP client that runs on the host, without a cell around it.
+fn outside_agent(args: &Mcp) -> Result<u8, Report> {
+    let broker = Broker::reach()?;
+    let asked = OpenSession {
+        profile: args.profile.clone(),
+        workspace: workspace(args.workspace.as_deref())?,
+        name: Some(args.name.clone().unwrap_or_else(|| "mcp-client".into())),
+        command: vec!["mcp".into()],
+        backend: None,
+        interactive: false,
+        in_cell: false,
+        ask: mode(args.ask),
+        ask_timeout_s: timeout(&args.ask_timeout)?,
+        allow_hosts: Vec::new(),
+        allow_services: Vec::new(),
+        publish: Vec::new(),
+        environment: BTreeMap::new(),
+    };
+    let opened: Opened =
+        serde_json::from_value(broker.ask(&Request::OpenSession(Box::new(asked)))?).map_err(Report::of)?;
+    broker.ask(&Request::AttachOutside { session: opened.session.clone() })?;
+    let talk = Broker::reach()?;
+    talk.send(&Request::Mcp { session: opened.session.clone() }, &[])?;
+    carry(talk.into_stream())?;
+    let report =
+        broker.ask(&Request::Ended { session: opened.session.clone(), cause: "exit".into(), code: 0 })?;
+    summary(&opened.session, &report, false);
+    Ok(0)
 }
 
 fn channel() -> Result<UnixStream, Report> {
-    UnixStream::connect(CHANNEL).map_err(|e| Report::new(format!("{CHANNEL}: {e}")))
+    UnixStream::connect(connect::CHANNEL).map_err(|e| Report::new(format!("{}: {e}", connect::CHANNEL)))
 }
 
 /// Carry the conversation between standard input and output and the broker, until either side closes.
-pub fn carry(stream: UnixStream) -> Result<(), Report> {
+fn carry(stream: UnixStream) -> Result<(), Report> {
     let mut up = stream.try_clone().map_err(Report::of)?;
     let sender = std::thread::spawn(move || {
         let mut input = std::io::stdin();

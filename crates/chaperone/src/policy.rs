@@ -12,6 +12,7 @@ use crate::cli::Policy;
 use crate::connect::Broker;
 use crate::report::Report;
 use crate::show;
+use crate::untrusted::Untrusted;
 
 pub fn policy(command: &Policy) -> Result<u8, Report> {
     match command {
@@ -37,7 +38,7 @@ fn check(files: &[PathBuf], as_json: bool) -> Result<u8, Report> {
     if as_json {
         show::json(&json!(problems));
     } else if problems.is_empty() {
-        println!("the policies are sound");
+        println!("no problems found");
     } else {
         problems.iter().for_each(|p| println!("{p}"));
     }
@@ -76,12 +77,17 @@ fn explain(input: &Value, files: &[PathBuf], as_json: bool) -> Result<u8, Report
         show::json(&json!(explained));
         return Ok(0);
     }
-    println!("{:?} by {}: {}", explained.effect, explained.rule, explained.reasons.join(", "));
+    println!(
+        "{:?} by {}: {}",
+        explained.effect,
+        explained.rule,
+        Untrusted::new(&explained.reasons.join(", "))
+    );
     if let Some(advice) = &explained.advice {
-        println!("  instead: {advice}");
+        println!("  instead: {}", Untrusted::new(advice));
     }
     for vote in &explained.votes {
-        println!("  vote     {:?} {} ({})", vote.effect, vote.rule, vote.reasons.join(", "));
+        println!("  vote     {:?} {} ({})", vote.effect, vote.rule, Untrusted::new(&vote.reasons.join(", ")));
     }
     for change in &explained.would_change {
         println!("  would be {change}");

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::untrusted::{self, Untrusted};
+
 #[derive(Debug)]
 pub struct Report {
     pub message: String,
@@ -46,13 +48,28 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "chaperone: {}", self.message)?;
+        write!(f, "chaperone: {}", untrusted::message(&self.message))?;
         if let Some(code) = &self.code {
-            write!(f, " ({code})")?;
+            write!(f, " ({})", Untrusted::new(code))?;
         }
         if let Some(advice) = &self.advice {
-            write!(f, "\n  {advice}")?;
+            write!(f, "\n  {}", untrusted::message(advice))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::untrusted::{HOSTILE, assert_plain};
+
+    #[test]
+    fn a_hostile_name_cannot_forge_a_line_of_a_report() {
+        for name in HOSTILE {
+            let shown = Report::new(*name).advise(*name).to_string();
+            assert_plain(&shown, 2 * name.split('\n').count());
+            assert!(shown.lines().skip(1).all(|l| l.starts_with("  ")), "{shown:?}");
+        }
     }
 }

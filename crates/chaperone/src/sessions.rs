@@ -7,6 +7,7 @@ use crate::cli::{One, Sessions, Stop, Why};
 use crate::connect::Broker;
 use crate::report::Report;
 use crate::show;
+use crate::untrusted::Untrusted;
 
 pub fn list(args: &Sessions) -> Result<u8, Report> {
     let answer = Broker::reach()?.ask(&Request::Sessions { all: args.all })?;
@@ -16,13 +17,15 @@ pub fn list(args: &Sessions) -> Result<u8, Report> {
     }
     let sessions = answer["sessions"].as_array().cloned().unwrap_or_default();
     if sessions.is_empty() {
-        println!("no session runs; start one with: chaperone run -- PROGRAM");
+        println!("no session is running; start one with: chaperone run -- PROGRAM");
         return Ok(0);
     }
     let mut rows = vec![["ID", "STATE", "AGENT", "PROFILE", "WORKSPACE"].map(str::to_owned).to_vec()];
     for s in &sessions {
         rows.push(
-            ["id", "state", "name", "profile", "workspace"].map(|f| show::text(s, f).to_owned()).to_vec(),
+            ["id", "state", "name", "profile", "workspace"]
+                .map(|f| show::text(s, f).raw().to_owned())
+                .to_vec(),
         );
     }
     show::table(&rows);
@@ -37,12 +40,12 @@ pub fn stop(args: &Stop) -> Result<u8, Report> {
 
 pub fn resume(args: &One) -> Result<u8, Report> {
     Broker::reach()?.ask(&Request::Resume { session: args.session.clone() })?;
-    println!("session {} goes on", args.session);
+    println!("resumed {}", args.session);
     Ok(0)
 }
 
 pub fn why(args: &Why) -> Result<u8, Report> {
-    let answer = if crate::mcp::inside_a_cell() {
+    let answer = if crate::connect::inside_a_cell() {
         crate::mcp::why_inside()?
     } else {
         Broker::reach()?.ask(&Request::Why { session: args.session.clone() })?
@@ -53,25 +56,44 @@ pub fn why(args: &Why) -> Result<u8, Report> {
     }
     let refusals = answer.as_array().cloned().unwrap_or_default();
     if refusals.is_empty() {
-        println!("nothing was refused");
+        println!("no denials");
     }
     for refusal in &refusals {
-        print_refusal(refusal);
+        println!("{}", refusal_lines(refusal));
     }
     Ok(0)
 }
 
-fn print_refusal(refusal: &Value) {
+/// One refusal in two or three lines.
+fn refusal_lines(refusal: &Value) -> String {
     let count = refusal["count"].as_u64().unwrap_or(1);
     let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
-    println!(
-        "{} {} {}{times}",
+    let mut lines = format!(
+        "{} {} {}{times}\n  rule    {}: {}",
         show::text(refusal, "time"),
         show::text(refusal, "action"),
-        show::text(refusal, "resource")
+        show::text(refusal, "resource"),
+        show::text(refusal, "rule"),
+        show::joined(refusal, "reasons", ", ")
     );
-    println!("  rule    {}: {}", show::text(refusal, "rule"), show::joined(refusal, "reasons", ", "));
     if let Some(advice) = refusal["advice"].as_str() {
-        println!("  instead {advice}");
+        lines.push_str(&format!("\n  instead {}", Untrusted::new(advice)));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::untrusted::{HOSTILE, assert_plain};
+    use serde_json::json;
+
+    #[test]
+    fn a_hostile_name_forges_no_line_of_a_refusal() {
+        for name in HOSTILE {
+            let refusal = json!({ "time": "t", "action": name, "resource": name, "rule": name, "reasons": [name],
+                "advice": name, "count": 2 });
+            assert_plain(&refusal_lines(&refusal), 3);
+        }
     }
 }

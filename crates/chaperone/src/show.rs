@@ -2,12 +2,16 @@
 
 use serde_json::Value;
 
-/// Print rows with aligned columns; the last column is not padded.
+use crate::untrusted::{self, Untrusted};
+
+/// Print rows with aligned columns; the last column is not padded. What a cell holds may come from an agent.
 pub fn table(rows: &[Vec<String>]) {
+    let safe = |row: &Vec<String>| row.iter().map(|c| Untrusted::new(c).to_string()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(safe).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (i, cell) in row.iter().enumerate() {
             line.push_str(cell);
@@ -22,28 +26,33 @@ pub fn table(rows: &[Vec<String>]) {
 
 /// A string field of a JSON object, or nothing.
 #[must_use]
-pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or_default()
+pub fn text<'a>(value: &'a Value, field: &str) -> Untrusted<'a> {
+    Untrusted::new(value.get(field).and_then(Value::as_str).unwrap_or_default())
 }
 
-/// The strings of an array field, joined.
+/// The strings of an array field, made safe to print and joined.
 #[must_use]
 pub fn joined(value: &Value, field: &str, with: &str) -> String {
+    list(value, field).map(|s| s.to_string()).collect::<Vec<_>>().join(with)
+}
+
+/// The strings of an array field.
+pub fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = Untrusted<'a>> {
     let strings = value.get(field).and_then(Value::as_array);
-    strings.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(with)
+    strings.into_iter().flatten().filter_map(Value::as_str).map(Untrusted::new)
 }
 
 /// Print a value as JSON on one line.
 pub fn json(value: &Value) {
-    println!("{value}");
+    println!("{}", untrusted::json(&value.to_string()));
 }
 
-/// One event of the broker as a line for a person; `None` for what needs no line.
+/// One event of the broker as a line for the user; `None` for what needs no line.
 #[must_use]
 pub fn event(event: &Value) -> Option<String> {
     let (kind, action, resource) = (text(event, "kind"), text(event, "action"), text(event, "resource"));
     let reasons = joined(event, "reasons", ", ");
-    let line = match kind {
+    let line = match kind.raw() {
         "asked" => {
             let findings = event.get("findings").and_then(Value::as_array).map_or(0, Vec::len);
             let found = if findings > 0 { format!(", {findings} kinds of finding") } else { String::new() };
@@ -55,7 +64,7 @@ pub fn event(event: &Value) -> Option<String> {
         "allowed" if action == "read" => format!("read      {resource}"),
         "allowed" if action == "list" => format!("listed    {resource}"),
         "allowed" if action == "commit" => format!("committed {resource}"),
-        "allowed" if matches!(action, "resolve" | "connect" | "request" | "publish") => {
+        "allowed" if matches!(action.raw(), "resolve" | "connect" | "request" | "publish") => {
             format!("network   {action} {resource}")
         }
         "allowed" => format!("staged    {action} {resource}"),
@@ -64,4 +73,24 @@ pub fn event(event: &Value) -> Option<String> {
         _ => return None,
     };
     Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::untrusted::{HOSTILE, assert_plain};
+    use serde_json::json;
+
+    #[test]
+    fn a_hostile_name_is_one_plain_line_of_an_event() {
+        for name in HOSTILE {
+            for kind in ["asked", "answered", "refused", "redacted", "allowed", "alert", "suspended"] {
+                for action in ["read", "list", "commit", "connect", "write", name] {
+                    let told = json!({ "kind": kind, "action": action, "resource": name, "reasons": [name, name],
+                        "id": name, "answer": name });
+                    assert_plain(&event(&told).unwrap(), 1);
+                }
+            }
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub fn vault(command: &Vault) -> Result<u8, Report> {
                 None => (None, typed),
             };
             Broker::reach()?.ask(&Request::PinSet { pin: new, old: old.filter(|o| !o.is_empty()) })?;
-            println!("the PIN is enrolled");
+            println!("the PIN is set");
         }
         Vault::Show { json } => {
             let answer = Broker::reach()?.ask(&Request::Status)?;

@@ -1,3 +1,7 @@
+//! Content inspection: values in, findings out. What is looked for (`detect`), how it is found in bytes (`scan`) and in
+//! documents (`extract`), what leaves (`outgoing`), what a workbook may hold (`workbook`).
+//!
+//! Nothing here knows a process, a socket or a clock: `chaperone-worker` runs it in a process of its own.
 #![forbid(unsafe_code)]
 
 pub mod outgoing;
@@ -5,33 +9,16 @@ pub mod remote;
 pub mod workbook;
 
 mod detect;
-mod detect_index;
-mod detect_pack;
 mod extract;
-mod extract_snapshot;
 mod finding;
 mod redact;
 mod report;
-mod report_command;
 mod scan;
-mod scan_number;
-mod scan_secret;
-mod scan_seed;
-mod scan_text;
-mod scan_walk;
 mod validate;
-mod validate_national;
-mod worker;
-mod worker_pool;
-mod worker_wire;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
 pub use extract::{ExtractError, Limits, RedactionReport, inspect_bytes, inspect_file, inspect_plain};
-pub use extract_snapshot::{Snapshot, snapshot};
 pub use finding::Finding;
 pub use redact::redact_file;
-pub use report::{Item, Report, shown};
-pub use report_command::{Inspector, inspect_paths};
+pub use report::{Item, Report};
 pub use scan::{Match, ScanOptions, Scanner, scan, scan_labelled};
-pub use worker::serve;
-pub use worker_pool::{InspectError, Worker, WorkerPool};

@@ -229,8 +229,7 @@ fn normalised(value: &[u8], secret: bool) -> Vec<u8> {
 }
 
 /// A name as it may be shown: control and bidirectional characters are written out, long ones are cut.
-#[must_use]
-pub fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars().take(512) {
         let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}');

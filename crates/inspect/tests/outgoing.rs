@@ -251,7 +251,7 @@ fn rows_of_invisible_characters_are_a_sign() {
 
 #[test]
 fn ordinary_traffic_is_let_through() {
-    let source = std::fs::read_to_string(format!("{}/src/scan_walk.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let source = std::fs::read_to_string(format!("{}/src/scan/walk.rs", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let lock = std::fs::read_to_string(format!("{}/../../Cargo.lock", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let noise: Vec<u8> = (0..1_000_000u64).map(|i| mixed(i) as u8).collect();
     let bodies: Vec<(&str, Vec<u8>)> = vec![

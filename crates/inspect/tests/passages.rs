@@ -127,7 +127,7 @@ fn every_row_of_a_table_is_recognised_on_its_own() {
 fn ordinary_traffic_is_no_passage() {
     let mut read = read();
     let root = env!("CARGO_MANIFEST_DIR");
-    for file in ["src/scan_walk.rs", "src/detect.rs", "Cargo.toml", "../../LICENSE", "../../README.md"] {
+    for file in ["src/scan/walk.rs", "src/detect/mod.rs", "Cargo.toml", "../../LICENSE", "../../README.md"] {
         read.add(20, &std::fs::read(format!("{root}/{file}")).unwrap());
     }
     for (name, text) in [

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Finding, Report, WorkerPool, inspect_plain, snapshot};
+use chaperone_inspect::{Finding, Report, inspect_plain};
+use chaperone_worker::{WorkerPool, snapshot};
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};

@@ -327,7 +327,7 @@ except ssl.SSLError as e: print(e.reason)"
     );
     let option = format!("localhost:{allowed}");
     let (lines, errors) = without_nf_tables(prepared(&machine, &["--allow-host", &option], &program)).rest();
-    assert!(errors.contains("heed http_proxy"), "{errors}");
+    assert!(errors.contains("honour http_proxy"), "{errors}");
     let expected = [
         "allowed: GET /a HTTP/1.1",
         "allowed: GET /b HTTP/1.1",

@@ -68,7 +68,7 @@ pub struct RedactionReport {
     pub bytes: u64,
 }
 
-/// Inspects a file and everything in it. The file must not change meanwhile (see [`crate::snapshot`]).
+/// Inspects a file and everything in it. The file must not change meanwhile: callers take a snapshot first.
 #[must_use]
 pub fn inspect_file(detectors: &Detectors, file: &File, name: &str, limits: &Limits) -> Report {
     inspect(detectors, Source::File(file), name, limits)

@@ -49,7 +49,7 @@ fn is_encoded(label: &[u8]) -> bool {
         let said = runs::decode(label, label.len() as u64 * 16);
         !said.hex.is_empty() || !said.base64.is_empty() || !said.base32.is_empty()
     };
-    let noise = crate::scan_secret::entropy(label);
+    let noise = crate::scan::value::entropy(label);
     let mixed = !hex && digits >= 1 && upper >= 2 && upper < letters && noise > 3.5 && !label.contains(&b'-');
     let base32 = !hex
         && label.iter().all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(b))
@@ -74,5 +74,5 @@ fn is_random(segment: &[u8]) -> bool {
         && upper >= 4
         && lower >= 4
         && flips * 3 >= segment.len()
-        && crate::scan_secret::entropy(segment) >= RANDOM_BITS
+        && crate::scan::value::entropy(segment) >= RANDOM_BITS
 }

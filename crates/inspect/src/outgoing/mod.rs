@@ -46,7 +46,7 @@ impl std::fmt::Display for Place<'_> {
         match self {
             Place::Url => f.write_str("url"),
             Place::Query => f.write_str("query"),
-            Place::Header(name) => write!(f, "header {}", crate::shown(name)),
+            Place::Header(name) => write!(f, "header {}", crate::report::shown(name)),
             Place::Body => f.write_str("body"),
             Place::FileName => f.write_str("file name"),
             Place::DnsLabel => f.write_str("host name"),

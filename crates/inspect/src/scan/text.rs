@@ -2,10 +2,11 @@
 
 use std::net::Ipv6Addr;
 
+use super::value::is_placeholder;
+use super::view::View;
+use super::walk::{Mode, Walk, rank};
+use crate::detect::index::{Label, is_word};
 use crate::detect::{DetectorId, Native, Set};
-use crate::detect_index::{Label, is_word};
-use crate::scan_secret::is_placeholder;
-use crate::scan_walk::{Mode, View, Walk, rank};
 
 /// The longest local part (RFC 5321 4.5.3.1.1).
 const LOCAL_PART: usize = 64;

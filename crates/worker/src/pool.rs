@@ -8,11 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chaperone_inspect::{RedactionReport, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::Report;
-use crate::extract::RedactionReport;
-use crate::worker_wire::{Answer, Request, receive, send};
+use crate::wire::{Answer, Request, receive, send};
 
 /// Time for one operation, and more for each MiB: protects the one who waits.
 const TIME: Duration = Duration::from_secs(10);

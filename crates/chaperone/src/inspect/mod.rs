@@ -1,10 +1,13 @@
 //! `inspect`, and the worker process that parses documents for it and for the broker.
 
+mod print;
+
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::Command;
 
-use chaperone_inspect::{Detectors, Worker, WorkerPool, inspect_paths, serve};
+use chaperone_inspect::Detectors;
+use chaperone_worker::{Worker, WorkerPool, serve};
 
 use crate::cli::Inspect;
 use crate::report::Report;
@@ -17,7 +20,8 @@ pub fn inspect(args: &Inspect) -> Result<u8, Report> {
         Worker::spawn(command)
     });
     let mut out = std::io::stdout().lock();
-    let code = inspect_paths(&workers, &args.files, args.json, args.redact, &mut out).map_err(Report::of)?;
+    let code =
+        print::inspect_paths(&workers, &args.files, args.json, args.redact, &mut out).map_err(Report::of)?;
     out.flush().map_err(Report::of)?;
     Ok(code)
 }

@@ -2,40 +2,21 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use chaperone_inspect::{Item, Report};
+use chaperone_worker::WorkerPool;
 use rustix::fs::{MemfdFlags, OFlags};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
-use crate::report::shown;
-use crate::{InspectError, Item, RedactionReport, Report};
-
-/// What looks at the files: a pool of workers, or this process.
-pub trait Inspector {
-    /// # Errors
-    /// When the file cannot be inspected.
-    fn inspect(&self, file: &File, name: &str) -> Result<Report, InspectError>;
-    /// # Errors
-    /// When the file cannot be redacted.
-    fn redact(&self, file: &File, name: &str, out: &File) -> Result<RedactionReport, InspectError>;
-}
-
-impl Inspector for crate::WorkerPool {
-    fn inspect(&self, file: &File, name: &str) -> Result<Report, InspectError> {
-        crate::WorkerPool::inspect(self, file, name)
-    }
-
-    fn redact(&self, file: &File, name: &str, out: &File) -> Result<RedactionReport, InspectError> {
-        crate::WorkerPool::redact(self, file, name, out)
-    }
-}
+use crate::untrusted::{self, Untrusted};
 
 /// Inspects `paths` (`-` is standard input), prints to `out`, and with `redact` writes `NAME.redacted.EXT` beside each file.
 ///
 /// # Errors
 /// Only when `out` cannot be written.
 pub fn inspect_paths(
-    inspector: &dyn Inspector,
+    workers: &WorkerPool,
     paths: &[PathBuf],
     json: bool,
     redact: bool,
@@ -50,13 +31,13 @@ pub fn inspect_paths(
         };
         let opened = open(path);
         let mut report = match &opened {
-            Ok(file) => inspector.inspect(file, &name).unwrap_or_else(|e| failed(e.to_string())),
+            Ok(file) => workers.inspect(file, &name).unwrap_or_else(|e| failed(e.to_string())),
             Err(e) => failed(format!("it cannot be read: {e}")),
         };
         if redact
             && report.error().is_none()
             && let Ok(file) = &opened
-            && let Err(e) = write_redacted(inspector, file, path)
+            && let Err(e) = write_redacted(workers, file, path)
         {
             report.items.extend(failed(e).items);
         }
@@ -70,9 +51,9 @@ pub fn inspect_paths(
 
 fn print(item: &Item, json: bool, out: &mut dyn Write) -> io::Result<()> {
     if json {
-        return writeln!(out, "{}", serde_json::to_string(item)?);
+        return writeln!(out, "{}", untrusted::json(&serde_json::to_string(item)?));
     }
-    let file = shown(&item.file);
+    let file = Untrusted::new(&item.file);
     for f in &item.findings {
         writeln!(
             out,
@@ -81,11 +62,11 @@ fn print(item: &Item, json: bool, out: &mut dyn Write) -> io::Result<()> {
             f.count,
             f.severity,
             f.confidence,
-            shown(&f.where_)
+            Untrusted::new(&f.where_)
         )?;
     }
     match &item.error {
-        Some(error) => writeln!(out, "{file}: {}", shown(error)),
+        Some(error) => writeln!(out, "{file}: {}", Untrusted::new(error)),
         None if item.findings.is_empty() => writeln!(out, "{file}: nothing found"),
         None => Ok(()),
     }
@@ -106,7 +87,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn write_redacted(inspector: &dyn Inspector, file: &File, path: &Path) -> Result<(), String> {
+fn write_redacted(workers: &WorkerPool, file: &File, path: &Path) -> Result<(), String> {
     let target = redacted_name(path);
     let mode = file.metadata().map_or(0o600, |m| m.mode() & 0o666);
     let out = OpenOptions::new()
@@ -115,8 +96,8 @@ fn write_redacted(inspector: &dyn Inspector, file: &File, path: &Path) -> Result
         .create_new(true)
         .mode(mode)
         .open(&target)
-        .map_err(|e| format!("{} is not written: {e}", shown(&target.to_string_lossy())))?;
-    inspector.redact(file, &path.to_string_lossy(), &out).map(|_| ()).map_err(|e| {
+        .map_err(|e| format!("{} is not written: {e}", target.display()))?;
+    workers.redact(file, &path.to_string_lossy(), &out).map(|_| ()).map_err(|e| {
         let _ = std::fs::remove_file(&target);
         e.to_string()
     })

@@ -3,10 +3,11 @@
 use bip39::Language;
 use sha2::{Digest, Sha256};
 
+use super::LOOK_BACK;
+use super::view::View;
+use super::walk::{Walk, rank};
+use crate::detect::index::word_key;
 use crate::detect::{Native, Set};
-use crate::detect_index::word_key;
-use crate::scan::LOOK_BACK;
-use crate::scan_walk::{View, Walk, rank};
 
 /// The lengths that BIP 39 knows, in words.
 const LENGTHS: [usize; 5] = [12, 15, 18, 21, 24];

@@ -3,18 +3,19 @@
 //! The walk over the bytes only ever looks [`LOOK_BACK`] bytes behind and [`LOOK_AHEAD`] bytes ahead of where it stands,
 //! and it stands still until that much has arrived, so where blocks end cannot matter.
 
-use crate::detect::{DetectorId, Detectors};
-use crate::scan_walk::{View, Walk};
+mod found;
+mod number;
+mod secret;
+mod seed;
+mod text;
+pub(crate) mod value;
+mod view;
+pub(crate) mod walk;
 
-/// One value found: `start..end` is the byte range that redaction replaces.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Match {
-    pub detector: DetectorId,
-    pub start: u64,
-    pub end: u64,
-    /// 0 to 1.
-    pub confidence: f32,
-}
+use crate::detect::Detectors;
+pub use found::Match;
+use view::View;
+use walk::Walk;
 
 /// How to scan.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,8 +1,9 @@
 //! Numbers: groups of digits by their shape, IPv4 addresses, telephone numbers.
 
+use super::view::View;
+use super::walk::{LABEL_REACH, Walk, is_open, joined_before, rank};
+use crate::detect::index::{Label, Separator, Shape, Start, is_word, word_key};
 use crate::detect::{DetectorId, Native, Set};
-use crate::detect_index::{Label, Separator, Shape, Start, is_word, word_key};
-use crate::scan_walk::{LABEL_REACH, View, Walk, is_open, joined_before, rank};
 
 /// Groups of digits in one number: no number that is looked for has more.
 const GROUPS: usize = 8;
@@ -92,7 +93,7 @@ impl Walk {
             && (end - start >= 8
                 || view.at(end + 3) == b':' && view.at(end + 6) == b':' && view.at(end + 9) == b':');
         if colons || matches!(view.at(end), b'-' | b'+') && !view.at(end + 1).is_ascii_whitespace() {
-            let wanted = set.index.word(crate::detect_index::WordKind::Digits, end - start);
+            let wanted = set.index.word(crate::detect::index::WordKind::Digits, end - start);
             if !wanted.is_empty() {
                 let next = self.code(set, view, wanted, start, end);
                 if next > end {

@@ -5,11 +5,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use chaperone_inspect::{Detectors, Limits, inspect_file, redact_file};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::extract::{Limits, inspect_file};
-use crate::worker_wire::{Answer, Request, receive, send};
-use crate::{Detectors, redact_file};
+use crate::wire::{Answer, Request, receive, send};
 
 /// Memory of a worker; protects the machine against a document that the limits of extraction let through.
 const MEMORY: u64 = 512 << 20;

@@ -1,31 +1,21 @@
 //! The set of detectors: what is looked for, loaded from TOML packs.
 
+pub(crate) mod index;
+mod info;
+mod pack;
+mod self_test;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 
-use crate::detect_index::{Index, Label, WordKind};
-use crate::detect_pack::{Entry, Pack};
 use crate::validate::{self, Check};
-
-/// Names one detector of a [`Detectors`] set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DetectorId(pub(crate) u16);
-
-/// What a finding says about its detector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DetectorInfo {
-    /// `service_kind` for secrets, the kind of number for personal data.
-    pub name: String,
-    /// `pii` or `secret`.
-    pub category: String,
-    /// `low`, `medium` or `high`.
-    pub severity: String,
-    /// One line for a person.
-    pub description: String,
-}
+use index::{Index, Label, WordKind};
+pub use info::{DetectorId, DetectorInfo};
+use pack::{Entry, Pack};
+pub use self_test::ExampleFailure;
 
 /// Why a pack was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,24 +24,16 @@ pub enum LoadError {
     Pack { file: String, line: usize, message: String, suggestion: String },
 }
 
-/// An example in a pack that its own detector contradicts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExampleFailure {
-    pub detector: String,
-    pub example: String,
-    pub should_match: bool,
-}
-
 /// A compiled set of detectors; cheap to clone, shared between threads.
 #[derive(Debug, Clone)]
 pub struct Detectors(pub(crate) Arc<Set>);
 
 const BUILTIN: &[(&str, &str)] = &[
-    ("packs/detectors/personal.toml", include_str!("../../../packs/detectors/personal.toml")),
-    ("packs/detectors/national.toml", include_str!("../../../packs/detectors/national.toml")),
-    ("packs/detectors/secrets.toml", include_str!("../../../packs/detectors/secrets.toml")),
-    ("packs/detectors/tokens.toml", include_str!("../../../packs/detectors/tokens.toml")),
-    ("packs/detectors/vocabulary.toml", include_str!("../../../packs/detectors/vocabulary.toml")),
+    ("packs/detectors/personal.toml", include_str!("../../../../packs/detectors/personal.toml")),
+    ("packs/detectors/national.toml", include_str!("../../../../packs/detectors/national.toml")),
+    ("packs/detectors/secrets.toml", include_str!("../../../../packs/detectors/secrets.toml")),
+    ("packs/detectors/tokens.toml", include_str!("../../../../packs/detectors/tokens.toml")),
+    ("packs/detectors/vocabulary.toml", include_str!("../../../../packs/detectors/vocabulary.toml")),
 ];
 
 impl Detectors {
@@ -85,29 +67,6 @@ impl Detectors {
     /// Every detector of the set.
     pub fn ids(&self) -> impl Iterator<Item = DetectorId> + '_ {
         (0..self.0.specs.len() as u16).map(DetectorId)
-    }
-
-    /// Runs the examples of the packs; an empty answer is a pass.
-    pub fn self_test(&self) -> Vec<ExampleFailure> {
-        let mut failures = Vec::new();
-        for (i, spec) in self.0.specs.iter().enumerate() {
-            let fires = |text: &str| {
-                crate::scan(self, text.as_bytes()).iter().any(|m| usize::from(m.detector.0) == i)
-            };
-            let wrong = |list: &[String], should_match: bool| -> Vec<ExampleFailure> {
-                let fails = list.iter().filter(|e| fires(e) != should_match);
-                fails
-                    .map(|e| ExampleFailure {
-                        detector: spec.info.name.clone(),
-                        example: e.clone(),
-                        should_match,
-                    })
-                    .collect()
-            };
-            failures.extend(wrong(&spec.examples, true));
-            failures.extend(wrong(&spec.counterexamples, false));
-        }
-        failures
     }
 }
 
@@ -219,6 +178,9 @@ const NATIVES: [(&str, Native); 12] = [
     ("seed_phrase", Native::SeedPhrase),
 ];
 
+/// Makes an error of a place in the file (a byte offset), what is wrong there, and what to do.
+type At<'a> = &'a dyn Fn(usize, String, &str) -> LoadError;
+
 impl Set {
     /// The detector that a recogniser reports as.
     #[inline]
@@ -260,12 +222,7 @@ impl Set {
         Ok(())
     }
 
-    fn add_detector(
-        &mut self,
-        e: Entry,
-        shipped: bool,
-        at: &dyn Fn(usize, String, &str) -> LoadError,
-    ) -> Result<(), LoadError> {
+    fn add_detector(&mut self, e: Entry, shipped: bool, at: At<'_>) -> Result<(), LoadError> {
         let here = e.name.span().start;
         let name = e.name.get_ref().clone();
         if self.by_name.contains_key(&name) || self.specs.len() >= usize::from(u16::MAX) {
@@ -281,16 +238,7 @@ impl Set {
             ));
         }
         let id = DetectorId(self.specs.len() as u16);
-        let check = match &e.check {
-            None => None,
-            Some(c) => Some(validate::by_name(c.get_ref()).ok_or_else(|| {
-                at(
-                    c.span().start,
-                    format!("{name}: no check {}", c.get_ref()),
-                    &format!("use one of {}", validate::NAMES.join(", ")),
-                )
-            })?),
-        };
+        let check = e.check.as_ref().map(|c| check(&name, c, at)).transpose()?;
         let max = e.max.unwrap_or(DEFAULT_MAX);
         if max > LONGEST_VALUE {
             return Err(at(
@@ -299,22 +247,37 @@ impl Set {
                 &format!("at most {LONGEST_VALUE}"),
             ));
         }
-        let compile = |source: &Option<toml::Spanned<String>>| -> Result<Option<Pattern>, LoadError> {
-            let Some(source) = source else { return Ok(None) };
-            syntax::parse_with(source.get_ref(), &syntax::Config::new().unicode(false).utf8(false))
-                .map_err(|err| at(source.span().start, format!("{name}: {err}"), "mend the pattern"))?;
-            let pattern = Pattern::new(source.get_ref());
-            // The shipped patterns are compiled by their tests; another's may be too large, and must not fall silent.
-            if !shipped {
-                pattern.build().map_err(|err| {
-                    at(source.span().start, format!("{name}: {err}"), "make the pattern smaller")
-                })?;
-            }
-            Ok(Some(pattern))
+        let compile = |source: &Option<toml::Spanned<String>>| {
+            source.as_ref().map(|s| pattern(&name, s, shipped, at)).transpose()
         };
-        let (pattern, labelled_pattern) = (compile(&e.pattern)?, compile(&e.labelled_pattern)?);
+        let (value, behind_label) = (compile(&e.pattern)?, compile(&e.labelled_pattern)?);
         let label = Label::detector(id);
         e.labels.iter().for_each(|w| self.index.add_label(w, label, false));
+        self.add_recognisers(&e, id, at)?;
+        let secret = e.category == "secret";
+        self.by_name.insert(name.clone(), id);
+        let info =
+            DetectorInfo { name, category: e.category, severity: e.severity, description: e.description };
+        self.specs.push(Spec {
+            info,
+            pattern: value,
+            labelled_pattern: behind_label,
+            max,
+            entropy: e.entropy.unwrap_or(0.0),
+            check,
+            exact: e.check.as_ref().is_some_and(|c| validate::is_exact(c.get_ref())),
+            alone: e.alone,
+            label,
+            secret,
+            examples: e.examples,
+            counterexamples: e.counterexamples,
+        });
+        Ok(())
+    }
+
+    /// Everything that leads to a detector: its own code, or literals, shapes and words.
+    fn add_recognisers(&mut self, e: &Entry, id: DetectorId, at: At<'_>) -> Result<(), LoadError> {
+        let (here, name) = (e.name.span().start, e.name.get_ref());
         if let Some(native) = &e.native {
             let Some((_, which)) = NATIVES.iter().find(|(n, _)| *n == native.get_ref().as_str()) else {
                 let known = NATIVES.map(|(n, _)| n).join(", ");
@@ -372,24 +335,35 @@ impl Set {
             };
             self.index.add_word(kind, lengths, id, next);
         }
-        let secret = e.category == "secret";
-        self.by_name.insert(name.clone(), id);
-        let info =
-            DetectorInfo { name, category: e.category, severity: e.severity, description: e.description };
-        self.specs.push(Spec {
-            info,
-            pattern,
-            labelled_pattern,
-            max,
-            entropy: e.entropy.unwrap_or(0.0),
-            check,
-            exact: e.check.as_ref().is_some_and(|c| validate::is_exact(c.get_ref())),
-            alone: e.alone,
-            label,
-            secret,
-            examples: e.examples,
-            counterexamples: e.counterexamples,
-        });
         Ok(())
     }
+}
+
+/// The check that a detector names.
+fn check(name: &str, check: &toml::Spanned<String>, at: At<'_>) -> Result<Check, LoadError> {
+    validate::by_name(check.get_ref()).ok_or_else(|| {
+        at(
+            check.span().start,
+            format!("{name}: no check {}", check.get_ref()),
+            &format!("use one of {}", validate::NAMES.join(", ")),
+        )
+    })
+}
+
+fn pattern(
+    name: &str,
+    source: &toml::Spanned<String>,
+    shipped: bool,
+    at: At<'_>,
+) -> Result<Pattern, LoadError> {
+    syntax::parse_with(source.get_ref(), &syntax::Config::new().unicode(false).utf8(false))
+        .map_err(|err| at(source.span().start, format!("{name}: {err}"), "correct the pattern"))?;
+    let pattern = Pattern::new(source.get_ref());
+    // The shipped patterns are compiled by their tests; another's may be too large, and must not fall silent.
+    if !shipped {
+        pattern
+            .build()
+            .map_err(|err| at(source.span().start, format!("{name}: {err}"), "make the pattern smaller"))?;
+    }
+    Ok(pattern)
 }

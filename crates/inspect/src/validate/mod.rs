@@ -3,10 +3,11 @@
 //! Every check takes the value without separators, letters in upper case, and returns whether its issuer could have
 //! given it out. A pack names a check by its key in [`by_name`].
 
-use crate::validate_national as national;
+mod digits;
+mod national;
 
-/// A check of one normalised value.
-pub(crate) type Check = fn(&[u8]) -> bool;
+pub(crate) use digits::{Check, number};
+use digits::{digit, luhn, weighted};
 
 /// The check that a pack names.
 pub(crate) fn by_name(name: &str) -> Option<Check> {
@@ -50,36 +51,6 @@ pub(crate) const NAMES: &[&str] = &[
 /// Whether a check takes the value as it is written: in base 58 an upper-case letter is another digit.
 pub(crate) fn is_exact(name: &str) -> bool {
     matches!(name, "crypto_address" | "wif" | "extended_key")
-}
-
-pub(crate) fn digit(b: u8) -> Option<u32> {
-    b.is_ascii_digit().then(|| u32::from(b - b'0'))
-}
-
-pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
-    bytes.iter().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(digit(*b)?)))
-}
-
-/// The sum of digits times weights, or nothing when a byte is not a digit or the lengths differ.
-pub(crate) fn weighted(bytes: &[u8], weights: &[u32]) -> Option<u32> {
-    if bytes.len() != weights.len() {
-        return None;
-    }
-    bytes.iter().zip(weights).try_fold(0, |sum, (b, w)| Some(sum + digit(*b)? * w))
-}
-
-/// The Luhn sum (ISO/IEC 7812-1 annex B), check digit last.
-pub(crate) fn luhn(v: &[u8]) -> bool {
-    let mut sum = 0;
-    for (i, b) in v.iter().rev().enumerate() {
-        let Some(d) = digit(*b) else { return false };
-        sum += match (i % 2, d) {
-            (0, d) => d,
-            (_, d) if d > 4 => d * 2 - 9,
-            (_, d) => d * 2,
-        };
-    }
-    v.len() > 1 && sum.is_multiple_of(10)
 }
 
 /// A payment card: an issuer's range with its lengths, and Luhn (ISO/IEC 7812 register, networks' own rules).
@@ -200,19 +171,6 @@ pub(crate) fn any_date(v: &[u8]) -> bool {
     v.len() == 8
         && (year(part(0, 4)) && day(part(4, 6), part(6, 8))
             || year(part(4, 8)) && (day(part(0, 2), part(2, 4)) || day(part(2, 4), part(0, 2))))
-}
-
-/// Whether `ymd` (two or four digits of year) is a day that exists.
-pub(crate) fn calendar(year: u64, month: u64, day: u64) -> bool {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let last = match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        1..=12 => 31,
-        _ => return false,
-    };
-    (1..=last).contains(&day)
 }
 
 /// A Base58Check address of Bitcoin; the shape alone here, the detector's alphabet and length do the rest.

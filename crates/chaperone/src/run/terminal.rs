@@ -1,4 +1,4 @@
-//! The person's terminal and the cell's own pseudo-terminal, with a filter between them: what an agent prints can
+//! The user's terminal and the cell's own pseudo-terminal, with a filter between them: what an agent prints can
 //! move the cursor and colour text, but can neither set the title, nor reach the clipboard, nor make the terminal
 //! type an answer into whatever reads it next.
 
@@ -11,7 +11,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 /// Longest control sequence that is passed on; a longer one is dropped whole.
 const MAX_SEQUENCE: usize = 64;
 
-/// A person's terminal in raw mode; restored when dropped.
+/// The user's terminal in raw mode; restored when dropped.
 #[derive(Debug)]
 pub struct Raw {
     terminal: OwnedFd,
@@ -75,7 +75,7 @@ impl Raw {
         Ok(tcsetattr(&self.terminal, OptionalActions::Now, &raw)?)
     }
 
-    /// The person's own mode, for a question.
+    /// The user's own mode, for a question.
     ///
     /// # Errors
     /// What the terminal says.

@@ -5,14 +5,12 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use chaperone_inspect::{Finding, Item, RedactionReport, Report};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
-
-use crate::extract::RedactionReport;
-use crate::{Finding, Item, Report};
 
 /// Longest message either way; a report of 10,000 members fits.
 const LONGEST: usize = 32 << 20;

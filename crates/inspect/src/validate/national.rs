@@ -1,6 +1,6 @@
 //! Checksums of national identity, tax and health numbers, by country.
 
-use crate::validate::{Check, calendar, digit, luhn, number, weighted};
+use super::digits::{Check, calendar, digit, luhn, number, weighted};
 
 pub(crate) fn by_name(name: &str) -> Option<Check> {
     Some(match name {

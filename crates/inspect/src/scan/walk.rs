@@ -2,53 +2,11 @@
 
 use std::sync::Arc;
 
+use super::LOOK_BACK;
+use super::found::Match;
+use super::view::{Hit, Seen, View};
+use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{DetectorId, Detectors, Native, Set};
-use crate::detect_index::{Label, Next, Start, WordKind, word_key};
-use crate::scan::{LOOK_BACK, Match};
-
-/// What the walk can see: the held bytes, and where they lie in the stream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) base: u64,
-    /// The range that is not white space, when the whole input is short.
-    pub(crate) alone: Option<(usize, usize)>,
-}
-
-impl<'a> View<'a> {
-    pub(crate) fn new(bytes: &'a [u8], base: u64) -> View<'a> {
-        View { bytes, base, alone: None }
-    }
-
-    /// The byte at `i`, or 0 beyond the ends.
-    #[inline]
-    pub(crate) fn at(&self, i: usize) -> u8 {
-        self.bytes.get(i).copied().unwrap_or(0)
-    }
-
-    /// The byte `back` places before `i`, or 0.
-    #[inline]
-    pub(crate) fn before(&self, i: usize, back: usize) -> u8 {
-        i.checked_sub(back).map_or(0, |j| self.at(j))
-    }
-
-    #[inline]
-    pub(crate) fn slice(&self, from: usize, to: usize) -> &'a [u8] {
-        let to = to.min(self.bytes.len());
-        self.bytes.get(from.min(to)..to).unwrap_or_default()
-    }
-}
-
-/// One candidate that passed; overlaps are settled on release.
-#[derive(Debug, Clone, Copy)]
-struct Hit {
-    start: u64,
-    end: u64,
-    id: DetectorId,
-    rank: u8,
-    confidence: f32,
-    secret: bool,
-}
 
 /// How much a hit's evidence weighs when two overlap.
 pub(crate) mod rank {
@@ -58,13 +16,6 @@ pub(crate) mod rank {
     pub(crate) const LABELLED: u8 = 4;
     pub(crate) const FORMAT: u8 = 5;
     pub(crate) const BLOCK: u8 = 6;
-}
-
-/// Where a label was last seen.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    /// One past the end, plus one: 0 means never.
-    end: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -316,7 +267,7 @@ impl Walk {
         let length = spec.pattern.as_ref()?.end(window)?;
         self.work += length as u64;
         let value = window.get(..length)?;
-        let joined = view.before(at, 1) == b'.' && crate::detect_index::is_word(view.before(at, 2));
+        let joined = view.before(at, 1) == b'.' && crate::detect::index::is_word(view.before(at, 2));
         if joined || is_open(view, at + length) || !self.passes(set, id, value) {
             return None;
         }
@@ -378,7 +329,7 @@ impl Walk {
         let (start, end) = (from + a, from + b);
         let value = view.slice(start, end);
         let apart = joined_before(view, start)
-            || crate::detect_index::is_word(view.before(start, 1))
+            || crate::detect::index::is_word(view.before(start, 1))
             || is_open(view, end);
         let lines = view.slice(from, start).iter().filter(|b| **b == b'\n').count();
         if !apart && lines <= 1 && self.passes(set, id, value) {
@@ -390,8 +341,8 @@ impl Walk {
     pub(crate) fn passes(&self, set: &Set, id: DetectorId, value: &[u8]) -> bool {
         let Some(spec) = set.specs.get(usize::from(id.0)) else { return false };
         if spec.secret
-            && (crate::scan_secret::is_placeholder(value)
-                || crate::scan_secret::entropy(value) < spec.entropy)
+            && (crate::scan::value::is_placeholder(value)
+                || crate::scan::value::entropy(value) < spec.entropy)
         {
             return false;
         }
@@ -532,14 +483,14 @@ fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
 /// Whether the value that ends at `end` goes on behind it.
 pub(crate) fn is_open(view: &View<'_>, end: usize) -> bool {
     let (next, after) = (view.at(end), view.at(end + 1));
-    let word = crate::detect_index::is_word;
+    let word = crate::detect::index::is_word;
     word(next) || next == b'_' || (next == b'-' && word(after)) || (next == b'.' && after.is_ascii_digit())
 }
 
 /// Whether what starts here is the later part of something longer.
 pub(crate) fn joined_before(view: &View<'_>, start: usize) -> bool {
     let (previous, earlier) = (view.before(start, 1), view.before(start, 2));
-    matches!(previous, b'-' | b'_' | b'.') && crate::detect_index::is_word(earlier) || previous == b'_'
+    matches!(previous, b'-' | b'_' | b'.') && crate::detect::index::is_word(earlier) || previous == b'_'
 }
 
 /// Where a label's words end when they stand at `at`, the first of them ending at `end`.
@@ -559,7 +510,7 @@ fn label_end(view: &View<'_>, at: usize, end: usize, text: &[u8]) -> Option<usiz
         i += 1;
     }
     let next = view.at(i);
-    let whole = !crate::detect_index::is_word(next)
+    let whole = !crate::detect::index::is_word(next)
         || next.is_ascii_digit()
         || (next.is_ascii_uppercase() && view.before(i, 1).is_ascii_lowercase());
     whole.then_some(i)

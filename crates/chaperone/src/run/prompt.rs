@@ -1,12 +1,13 @@
-//! An ask as a person sees it, and the person's answer read from the terminal.
+//! A request as the user sees it, and the user's answer read from the terminal.
 
 use std::io::{BufRead, Write};
 
 use serde_json::Value;
 
-use crate::show::{joined, text};
+use crate::show::{joined, list, text};
+use crate::untrusted::Untrusted;
 
-/// What the person chose.
+/// What the user chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     Once,
@@ -15,7 +16,7 @@ pub enum Choice {
     Deny,
 }
 
-/// The ask in a few lines. Everything in it was made safe to show by the broker.
+/// The ask in a few lines, of which no text of the agent's can forge one.
 #[must_use]
 pub fn describe(ask: &Value) -> String {
     let mut lines = vec![format!(
@@ -39,17 +40,17 @@ pub fn describe(ask: &Value) -> String {
             text(f, "where")
         ));
     }
-    for source in ask["sources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        lines.push(format!("  holds     a passage of {source}"));
+    for source in list(ask, "sources") {
+        lines.push(format!("  contains  a passage of {source}"));
     }
     if let Some(sent) = ask["text"].as_str() {
-        lines.push(format!("  sends     \"{sent}\"   (untrusted)"));
+        lines.push(format!("  sends     \"{}\"   (untrusted)", Untrusted::new(sent)));
     }
     let program = joined(ask, "program", " ");
     if !program.is_empty() {
-        lines.push(format!("  program   {program}   (as the agent says)"));
+        lines.push(format!("  program   {program}   (reported by the agent)"));
     }
-    for parent in ask["parents"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for parent in list(ask, "parents") {
         lines.push(format!("  run by    {parent}"));
     }
     let recent = joined(ask, "recent", ", ");
@@ -57,7 +58,7 @@ pub fn describe(ask: &Value) -> String {
         lines.push(format!("  before    {recent}"));
     }
     if let Some(said) = ask["justification"].as_str() {
-        lines.push(format!("  it says   \"{said}\"   (untrusted)"));
+        lines.push(format!("  stated    \"{}\"   (untrusted)", Untrusted::new(said)));
     }
     lines.join("\n")
 }
@@ -87,6 +88,7 @@ pub fn put(ask: &Value, input: &mut dyn BufRead, output: &mut dyn Write) -> std:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::untrusted::{HOSTILE, assert_plain};
     use serde_json::json;
 
     #[test]
@@ -96,6 +98,17 @@ mod tests {
             assert_eq!(put(&ask, &mut typed.as_bytes(), &mut Vec::new()).unwrap(), Choice::Deny);
         }
         assert_eq!(put(&ask, &mut "what\nr\n".as_bytes(), &mut Vec::new()).unwrap(), Choice::Redact);
+    }
+
+    #[test]
+    fn a_hostile_name_forges_no_line_of_an_ask() {
+        for name in HOSTILE {
+            let ask = json!({ "agent": name, "action": name, "resource": name, "risk": name, "id": name,
+                "reasons": [name], "rule": name, "findings": [{ "detector": name, "severity": name, "where": name }],
+                "sources": [name], "text": name, "program": [name], "parents": [name], "recent": [name],
+                "justification": name });
+            assert_plain(&describe(&ask), 9);
+        }
     }
 
     #[test]

@@ -1,13 +1,15 @@
-//! The worker process: what it costs when it dies.
+//! The worker process: what it costs when it dies; and the snapshot that it looks at.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use chaperone_inspect::{Detectors, InspectError, Worker, WorkerPool, inspect_paths, serve};
+use chaperone_inspect::Detectors;
+use chaperone_worker::{InspectError, Worker, WorkerPool, serve, snapshot};
 
 const SSN: &str = "536-22-8741";
 
@@ -91,32 +93,13 @@ fn a_worker_that_hangs_is_ended_at_the_time_limit() {
 }
 
 #[test]
-fn the_exit_code_says_found_or_unreadable_and_redaction_never_overwrites() {
-    let folder = tempfile::tempdir().unwrap();
-    let (csv, clean, torn) =
-        (folder.path().join("a.csv"), folder.path().join("b.txt"), folder.path().join("c.zip"));
-    std::fs::write(&csv, format!("id,ssn\n1,{SSN}\n")).unwrap();
-    std::fs::write(&clean, "nothing\n").unwrap();
-    std::fs::write(&torn, "PK\x03\x04").unwrap();
-    let pool = pool("serve");
-    let run = |paths: &[&std::path::PathBuf], redact: bool| {
-        let mut out = Vec::new();
-        let paths: Vec<_> = paths.iter().map(|p| (*p).clone()).collect();
-        (inspect_paths(&pool, &paths, true, redact, &mut out).unwrap(), String::from_utf8(out).unwrap())
-    };
-    assert_eq!(run(&[&clean], false).0, 0);
-    assert_eq!(run(&[&clean, &csv], false).0, 1);
-    let (exit, lines) = run(&[&torn, &csv, &clean, &folder.path().join("missing")], false);
-    assert_eq!((exit, lines.lines().count()), (2, 4));
-    assert!(
-        lines.lines().all(|l| l.starts_with("{\"file\":\""))
-            && !lines.contains(SSN)
-            && lines.contains("\"error\":")
+fn a_snapshot_is_the_bytes_and_cannot_be_changed() {
+    let taken = snapshot(&file(b"abc"), 1 << 20, Path::new("/tmp")).unwrap();
+    assert_eq!(taken.len, 3);
+    assert_eq!(
+        taken.sha256.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     );
-    assert_eq!(run(&[&csv], true).0, 1);
-    let redacted = folder.path().join("a.redacted.csv");
-    assert_eq!(std::fs::read_to_string(&redacted).unwrap(), "id,ssn\n1,[REDACTED:us_ssn]\n");
-    std::fs::write(&redacted, "mine").unwrap();
-    assert_eq!(run(&[&csv], true).0, 2);
-    assert_eq!(std::fs::read_to_string(&redacted).unwrap(), "mine");
+    assert!((&taken.file).write_all(b"x").is_err());
+    assert!(snapshot(&file(b"abcd"), 3, Path::new("/tmp")).is_err());
 }

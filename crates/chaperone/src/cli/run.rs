@@ -1,0 +1,101 @@
+//! Commands that start a session: `run`, `mcp`, `demo`.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Ask {
+    /// Wait for the user's answer until --ask-timeout
+    Wait,
+    /// Deny every request that would ask
+    Deny,
+    /// Let redacted content pass, deny everything else
+    Redact,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Profile for the kind of task, see `chaperone inventory` [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// How the cell is isolated [default: what the profile names]
+    #[arg(long, value_name = "BACKEND", value_parser = backends())]
+    pub backend: Option<String>,
+    /// Directory that the agent works on [default: the current directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub workspace: Option<PathBuf>,
+    /// Name of the agent in policies and logs [default: the program's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What happens to requests that policy asks the user about
+    #[arg(long, value_enum, default_value = "wait", value_name = "MODE")]
+    pub ask: Ask,
+    /// How long such a request waits for an answer, e.g. 50s or 5m
+    #[arg(long, default_value = "50s", value_name = "TIME")]
+    pub ask_timeout: String,
+    /// Allow a host [default ports: 80 and 443]; localhost:PORT allows a server on this machine
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_host: Vec<String>,
+    /// Allow a predefined service (pypi, npm, crates, go, maven, debian, github-read, anthropic, openai, …)
+    #[arg(long, value_name = "SERVICE")]
+    pub allow_service: Vec<String>,
+    /// Forward a port from the cell to 127.0.0.1, at the same number
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub publish: Vec<u16>,
+    /// Write exit status and reason to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub status_file: Option<PathBuf>,
+    /// Print events to stderr
+    #[arg(long, alias = "show")]
+    pub verbose: bool,
+    /// The program to run and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// What exists is offered. The others are taken, too, so that the broker refuses them with its reason and on record.
+fn backends() -> [PossibleValue; 4] {
+    [
+        PossibleValue::new("native").help("Linux namespaces, seccomp and Landlock"),
+        PossibleValue::new("strongest").help("The strongest backend that is available"),
+        PossibleValue::new("container").hide(true),
+        PossibleValue::new("microvm").hide(true),
+    ]
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Which case study
+    #[arg(value_name = "NAME", value_parser = [PossibleValue::new("spreadsheet").help("An agent that turns CSV reports into a workbook")])]
+    pub name: String,
+    /// What happens to requests that policy asks the user about
+    #[arg(long, value_enum, default_value = "wait", value_name = "MODE")]
+    pub ask: Ask,
+    /// How long such a request waits for an answer, e.g. 20s
+    #[arg(long, default_value = "20s", value_name = "TIME")]
+    pub ask_timeout: String,
+    /// Directory to work in [default: a new one in the system's temporary directory]
+    #[arg(long, alias = "folder", value_name = "DIRECTORY")]
+    pub directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Mcp {
+    /// Outside a cell: profile of the session [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Outside a cell: directory that the client works on [default: the current directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub workspace: Option<PathBuf>,
+    /// Outside a cell: name of the client in policies and logs [default: mcp-client]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Outside a cell: what happens to requests that policy asks the user about
+    #[arg(long, value_enum, default_value = "wait", value_name = "MODE")]
+    pub ask: Ask,
+    /// Outside a cell: how long such a request waits for an answer, e.g. 50s or 5m
+    #[arg(long, default_value = "50s", value_name = "TIME")]
+    pub ask_timeout: String,
+}

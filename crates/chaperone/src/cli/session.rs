@@ -1,0 +1,138 @@
+//! Commands about sessions: what runs, what is staged, what waits for an answer.
+
+use clap::Args;
+use clap::builder::PossibleValue;
+
+#[derive(Debug, Args)]
+pub struct Sessions {
+    /// List sessions that have ended, too
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// Session id, or the beginning of one
+    #[arg(required_unless_present = "all")]
+    pub session: Option<String>,
+    /// Stop every session
+    #[arg(long, conflicts_with = "session")]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct One {
+    /// Session id, or the beginning of one
+    pub session: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Why {
+    /// Session id, or the beginning of one [default: the last session]
+    pub session: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Changes {
+    /// Session id, or the beginning of one
+    pub session: String,
+    /// Print JSON, without diffs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Commit {
+    /// Session id, or the beginning of one
+    pub session: String,
+    /// Paths to commit, below the workspace; naming a path confirms it [default: all]
+    pub paths: Vec<String>,
+    /// What to do with a file that you changed meanwhile [default: report it and leave it staged]
+    #[arg(long, value_name = "CHOICE", value_parser = choices())]
+    pub conflict: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn choices() -> [PossibleValue; 3] {
+    [
+        PossibleValue::new("mine").help("Keep your version, drop the staged one"),
+        PossibleValue::new("theirs").help("Replace your version with the agent's; `undo` brings yours back"),
+        PossibleValue::new("both").help("Keep your version and write the agent's beside it as NAME.agent-N"),
+    ]
+}
+
+#[derive(Debug, Args)]
+pub struct Paths {
+    /// Session id, or the beginning of one
+    pub session: String,
+    /// Paths to discard, below the workspace [default: all]
+    pub paths: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// Session id, or the beginning of one
+    pub session: String,
+    /// Number of the commit to undo [default: all of the session's, newest first]
+    #[arg(long, value_name = "N")]
+    pub commit: Option<u64>,
+    /// Paths to undo, below the workspace [default: all]
+    pub paths: Vec<String>,
+    /// Undo files, too, that you changed since the commit
+    #[arg(long)]
+    pub force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Approvals {
+    /// Keep running and print new requests as they come
+    #[arg(long)]
+    pub watch: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// Request id, as `chaperone approvals` prints it
+    pub id: String,
+    /// Approve this one request [default]
+    #[arg(long, conflicts_with_all = ["session", "duration"])]
+    pub once: bool,
+    /// Approve the same for the rest of the session
+    #[arg(long, conflicts_with = "duration")]
+    pub session: bool,
+    /// Approve the same for a time, e.g. 30m or 1h, at most 12h
+    #[arg(long = "for", value_name = "TIME")]
+    pub duration: Option<String>,
+    /// Let only redacted content pass
+    #[arg(long)]
+    pub redact: bool,
+    /// Read the PIN from stdin
+    #[arg(long)]
+    pub pin_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Deny {
+    /// Request id, as `chaperone approvals` prints it
+    pub id: String,
+    /// Reason that the agent is given
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+}

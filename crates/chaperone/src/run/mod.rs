@@ -1,0 +1,160 @@
+//! `run`: open a session, launch its cell, hand it over, and stay until it ends.
+
+pub mod options;
+mod plan;
+pub mod prompt;
+pub mod screen;
+mod terminal;
+
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use chaperone_cell::{
+    BrokerEnds, Exit, Launched, NetworkEnds, Plan, SetupError, Terminal, can_capture, launch,
+};
+use chaperone_protocol::{NetworkKind, OpenSession, Opened, Request};
+use serde_json::json;
+
+use crate::cli::Run;
+use crate::connect::Broker;
+use crate::report::Report;
+use crate::untrusted::{self, Untrusted};
+use options::{environment, mode, timeout, workspace};
+use plan::{fall_back, installation, plan, required};
+use screen::{on_screen, summary, watch, without_screen};
+
+/// The cell could not be set up.
+const SETUP: u8 = 125;
+/// Codes of the broker's that say the same: what was asked for cannot be had, whatever policy says.
+const SETUP_CODES: &[&str] =
+    &["bad_profile", "bad_host", "bad_services", "no_such_service", "bad_port", "port_in_use"];
+/// Refused by policy.
+const REFUSED: u8 = 126;
+/// No such command.
+const NOT_FOUND: u8 = 127;
+
+pub fn run(args: &Run) -> Result<u8, Report> {
+    let ended = launch_and_wait(args);
+    if let Some(file) = &args.status_file {
+        let status = match &ended {
+            Ok((session, exit)) => {
+                json!({ "session": session, "cause": exit.cause, "code": exit.code, "reason": exit.reason, "rule": null })
+            }
+            Err(report) => {
+                let cause = if report.exit == REFUSED { "policy" } else { "setup" };
+                json!({ "session": null, "cause": cause, "code": report.exit, "reason": report.message, "rule": report.code })
+            }
+        };
+        std::fs::write(file, untrusted::json(&status.to_string()) + "\n")
+            .map_err(|e| Report::new(format!("{}: {e}", file.display())))?;
+    }
+    let (session, exit) = ended?;
+    if matches!(exit.cause.as_str(), "setup" | "time" | "memory" | "processes" | "broker")
+        && !exit.reason.is_empty()
+    {
+        eprintln!("chaperone: session {session}: {}", Untrusted::new(&exit.reason));
+    }
+    if exit.cause == "not_found" {
+        return Err(Report::new(exit.reason).exit(NOT_FOUND));
+    }
+    Ok(u8::try_from(exit.code).unwrap_or(1))
+}
+
+fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
+    let broker = Broker::reach().map_err(|r| r.exit(SETUP))?;
+    let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let program = args.command.first().cloned().unwrap_or_default();
+    let installed = installation(&program);
+    let asked = OpenSession {
+        profile: args.profile.clone(),
+        workspace: workspace(args.workspace.as_deref())?,
+        name: args.name.clone(),
+        command: args.command.iter().map(|c| c.to_string_lossy().into_owned()).collect(),
+        backend: args.backend.clone(),
+        interactive: on_terminal,
+        in_cell: true,
+        ask: mode(args.ask),
+        ask_timeout_s: timeout(&args.ask_timeout)?,
+        allow_hosts: args.allow_host.clone(),
+        allow_services: args.allow_service.clone(),
+        publish: args.publish.clone(),
+        environment: environment(),
+    };
+    let answer = broker.ask(&Request::OpenSession(Box::new(asked))).map_err(|r| {
+        let code =
+            if r.code.as_deref().is_some_and(|c| c.starts_with("workspace_") || SETUP_CODES.contains(&c)) {
+                SETUP
+            } else {
+                REFUSED
+            };
+        r.exit(code)
+    })?;
+    let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
+    for notice in &opened.notices {
+        eprintln!("chaperone: {}", Untrusted::new(notice));
+    }
+    let terminal = match (on_terminal, chaperone_sys::window_size(std::io::stdin().as_fd())) {
+        (true, Ok((rows, columns))) => Terminal::Pty { rows, columns },
+        _ => Terminal::Inherit,
+    };
+    let plan = plan(&opened, args, installed, terminal)?;
+    let (cell, ends) = launch_or_fall_back(plan, &opened).map_err(|e| {
+        broker.ask(&Request::Abandon { session: opened.session.clone(), reason: e.what.clone() }).ok();
+        let report = Report::new(e.what).exit(SETUP);
+        match e.fix {
+            Some(fix) => report.advise(format!("To fix this, run: {fix}")),
+            None => report,
+        }
+    })?;
+    if let Err(report) = required(&opened, &cell).and_then(|()| hand_over(&broker, &opened, &cell, ends)) {
+        cell.kill();
+        cell.wait().map_err(Report::of)?;
+        return Err(report.exit(SETUP));
+    }
+    let watcher = watch(&opened.session, args.verbose)?;
+    let exit = match (&terminal, &cell.pty) {
+        (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &watcher, args.verbose)?,
+        _ => without_screen(cell, watcher, args.verbose)?,
+    };
+    let ended =
+        Request::Ended { session: opened.session.clone(), cause: exit.cause.clone(), code: exit.code };
+    match broker.ask(&ended) {
+        Ok(report) => summary(&opened.session, &report, args.verbose),
+        Err(e) => eprintln!("{e}"),
+    }
+    Ok((opened.session, exit))
+}
+
+/// Where the network cannot be captured, the cell is launched with a proxy instead.
+fn launch_or_fall_back(mut plan: Plan, opened: &Opened) -> Result<(Launched, BrokerEnds), SetupError> {
+    let first = match launch(&plan) {
+        Ok(launched) => return Ok(launched),
+        Err(e) => e,
+    };
+    let Err(why) = can_capture() else { return Err(first) };
+    let notice = fall_back(&mut plan, opened, &why);
+    let launched = launch(&plan)?;
+    eprintln!("chaperone: {notice}");
+    Ok(launched)
+}
+
+fn hand_over(broker: &Broker, opened: &Opened, cell: &Launched, ends: BrokerEnds) -> Result<(), Report> {
+    let mut fds: Vec<BorrowedFd<'_>> = vec![ends.control.as_fd(), ends.channel.as_fd()];
+    fds.extend(ends.fuse.iter().map(|(_, fd)| fd.as_fd()));
+    fds.extend(ends.network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
+    let attach = Request::Attach {
+        session: opened.session.clone(),
+        init_pid: u32::try_from(cell.init_pid).map_err(Report::of)?,
+        network: ends.network.as_ref().map(|n| to_wire(n.kind())),
+        enforced: json!(cell.enforced),
+    };
+    broker.ask_with(&attach, &fds).map(|_| ())
+}
+
+fn to_wire(kind: chaperone_cell::NetworkKind) -> NetworkKind {
+    match kind {
+        chaperone_cell::NetworkKind::Captured => NetworkKind::Captured,
+        chaperone_cell::NetworkKind::CapturedV4 => NetworkKind::CapturedV4,
+        chaperone_cell::NetworkKind::Proxied => NetworkKind::Proxied,
+    }
+}

@@ -1,0 +1,41 @@
+//! `chaperone inspect` through the real binary: exit codes, JSON, and the redacted copy.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SSN: &str = "536-22-8741";
+
+fn inspect(arguments: &[&str], files: &[&Path]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chaperone"));
+    command.arg("inspect").args(arguments).args(files).output().unwrap()
+}
+
+#[test]
+fn the_exit_code_says_found_or_unreadable_and_redaction_never_overwrites() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, clean, torn) =
+        (folder.path().join("a.csv"), folder.path().join("b.txt"), folder.path().join("c.zip"));
+    std::fs::write(&csv, format!("id,ssn\n1,{SSN}\n")).unwrap();
+    std::fs::write(&clean, "nothing\n").unwrap();
+    std::fs::write(&torn, "PK\x03\x04").unwrap();
+    let run = |paths: &[&Path], redact: bool| {
+        let output = inspect(if redact { &["--json", "--redact"] } else { &["--json"] }, paths);
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(run(&[&clean], false).0, 0);
+    assert_eq!(run(&[&clean, &csv], false).0, 1);
+    let (exit, lines) = run(&[&torn, &csv, &clean, &folder.path().join("missing")], false);
+    assert_eq!((exit, lines.lines().count()), (2, 4));
+    assert!(
+        lines.lines().all(|l| l.starts_with("{\"file\":\""))
+            && !lines.contains(SSN)
+            && lines.contains("\"error\":")
+    );
+    assert_eq!(run(&[&csv], true).0, 1);
+    let redacted = folder.path().join("a.redacted.csv");
+    assert_eq!(std::fs::read_to_string(&redacted).unwrap(), "id,ssn\n1,[REDACTED:us_ssn]\n");
+    std::fs::write(&redacted, "mine").unwrap();
+    assert_eq!(run(&[&csv], true).0, 2);
+    assert_eq!(std::fs::read_to_string(&redacted).unwrap(), "mine");
+}

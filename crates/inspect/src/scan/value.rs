@@ -1,0 +1,185 @@
+//! What a value looks like by itself: drawn at random, code, a name, or a stand-in for a value.
+
+/// The longest value.
+pub(super) const VALUE: usize = 1024;
+
+/// Shannon entropy in bits a byte.
+pub(crate) fn entropy(value: &[u8]) -> f32 {
+    let mut counts = [0u32; 256];
+    for b in value {
+        if let Some(c) = counts.get_mut(usize::from(*b)) {
+            *c += 1;
+        }
+    }
+    let n = value.len() as f32;
+    counts.iter().filter(|c| **c > 0).map(|c| *c as f32 / n).map(|p| -p * p.log2()).sum()
+}
+
+pub(crate) fn is_uuid(v: &[u8]) -> bool {
+    v.len() == 36
+        && v.iter()
+            .enumerate()
+            .all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
+}
+
+/// Stands in for a value: a variable, a template, a row of one character, an example.
+pub(crate) fn is_placeholder(v: &[u8]) -> bool {
+    let lower = v.to_ascii_lowercase();
+    let has = |w: &[u8]| lower.windows(w.len()).any(|x| x == w);
+    let variable = |r: &[u8]| {
+        !r.is_empty()
+            && r.iter().all(|b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-' | b'>' | b'/' | b'#')
+            })
+    };
+    let template = matches!(v, [b'<', .., b'>'] | [b'[', .., b']'] | [b'%', .., b'%'] | [b'{', .., b'}'])
+        || [b"${".as_slice(), b"{{", b"$(", b"%(", b"#{", b"<%", b"<your", b"%s", b"{0}", b"{1}"]
+            .iter()
+            .any(|t| has(t))
+        || v.strip_prefix(b"$").is_some_and(|r| {
+            r.first().is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+                && variable(r)
+                && !r.iter().any(u8::is_ascii_digit)
+        })
+        || v.first() == Some(&b'@') && v.last() == Some(&b'@');
+    let longest_run = v.chunk_by(|a, b| a == b).map(<[u8]>::len).max().unwrap_or(0);
+    let stars = v.iter().filter(|b| matches!(b, b'*' | b'x' | b'X' | b'.' | b'0')).count();
+    let words = [
+        b"example".as_slice(),
+        b"placeholder",
+        b"changeme",
+        b"change_me",
+        b"change-me",
+        b"redacted",
+        b"your_",
+        b"your-",
+        b"yourpass",
+        b"insert_",
+        b"notreal",
+        b"dummy",
+    ];
+    let nothing = [
+        b"none".as_slice(),
+        b"null",
+        b"nil",
+        b"true",
+        b"false",
+        b"undefined",
+        b"todo",
+        b"tbd",
+        b"string",
+        b"empty",
+        b"required",
+        b"optional",
+        b"default",
+    ];
+    v.is_empty()
+        || template
+        || longest_run * 2 > v.len() && v.len() >= 4
+        || longest_run >= 8 && stars * 2 > v.len()
+        || stars * 10 > v.len() * 7 && v.len() >= 6
+        || words.iter().any(|w| has(w))
+        || nothing.iter().any(|w| lower == *w)
+        || has(b"-----begin")
+}
+
+/// An upper-case name of a constant or a dotted name.
+pub(super) fn is_constant(v: &[u8]) -> bool {
+    v.iter().all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'.'))
+        || v.contains(&b'.')
+        || v.contains(&b'/')
+}
+
+/// Twenty letters or more that are not words.
+pub(super) fn letters_only(v: &[u8]) -> bool {
+    (20..=256).contains(&v.len())
+        && v.iter().all(u8::is_ascii_alphabetic)
+        && entropy(v) > 3.5
+        && !identifier(v)
+}
+
+/// Code, a path, an address, a name: nothing that was drawn at random.
+pub(super) fn looks_like_code(v: &[u8]) -> bool {
+    let dotted = v.split(|b| *b == b'.').count() > 1
+        && v.split(|b| *b == b'.').all(|p| {
+            !p.is_empty() && p.len() <= 24 && p.iter().all(|b| b.is_ascii_alphabetic() || *b == b'_')
+        });
+    v.starts_with(b"http://")
+        || v.starts_with(b"https://")
+        || v.starts_with(b"/") && v.iter().filter(|b| **b == b'/').count() > 1
+        || v.starts_with(b"./")
+        || v.starts_with(b"../")
+        || v.starts_with(b"$")
+            && v.get(1).is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')
+            && v.iter().skip(1).all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+        || v.starts_with(b"#") && v.iter().skip(1).all(|b| b.is_ascii_alphabetic() || *b == b'-')
+        || v.windows(2).any(|w| {
+            w == b"()" || w == b"->" || w == b"::" || w == b"[\"" || w == b"['" || w == b"(\"" || w == b"('"
+        })
+        || v.starts_with(b"sha256-")
+        || v.starts_with(b"sha512-")
+        || v.starts_with(b"sha1-")
+        || v.starts_with(b"sha256:")
+        || v.starts_with(b"data:")
+        || dotted
+}
+
+/// Parts that are all words or short numbers, as names of things are made.
+pub(super) fn identifier(v: &[u8]) -> bool {
+    let word = |p: &[u8]| {
+        let letters = p.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        let digits = p.len() - letters;
+        let vowels = p.iter().filter(|b| b"aeiouyAEIOUY".contains(b)).count();
+        let spelled = letters <= 4 || vowels * 5 >= letters;
+        let flips = p
+            .windows(2)
+            .filter(|w| matches!(w, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase()))
+            .count();
+        p.iter().skip(letters).all(u8::is_ascii_digit)
+            && digits <= 4
+            && spelled
+            && letters <= 20
+            && flips * 4 <= letters
+            || p.len() <= 4 && letters == 0
+    };
+    if v.iter().filter(|b| b.is_ascii_digit()).count() >= 10
+        && v.iter().filter(|b| b.is_ascii_alphabetic()).count() >= 8
+    {
+        return false;
+    }
+    let mut parts =
+        v.split(|b| matches!(b, b'_' | b'-' | b'.' | b'/' | b':' | b' ' | b'+' | b'@' | b',' | b'='));
+    parts.all(|p| p.is_empty() || word(p))
+}
+
+/// Whether a value of at least `least` bytes looks drawn at random.
+pub(super) fn random(v: &[u8], least: usize) -> bool {
+    if v.len() < least
+        || v.len() > VALUE
+        || looks_like_code(v)
+        || identifier(v)
+        || v.iter().any(|b| b" ()[]{}<>\"'\\".contains(b))
+    {
+        return false;
+    }
+    let digits = v.iter().filter(|b| b.is_ascii_digit()).count();
+    let letters = v.iter().filter(|b| b.is_ascii_alphabetic()).count();
+    let other = v.len() - digits - letters;
+    if other * 3 > v.len() || v.iter().any(|b| *b >= 0x80 || b.is_ascii_control()) {
+        return false;
+    }
+    let hex = v.iter().all(u8::is_ascii_hexdigit);
+    let h = entropy(v);
+    // Entropy grows with the logarithm of the length until the alphabet is used up.
+    let ceiling = (v.len() as f32).log2().min(if hex { 4.0 } else { 5.2 });
+    let flips = v.windows(2).filter(|w| matches!(w, [a, b] if a.is_ascii_digit() != b.is_ascii_digit() || a.is_ascii_lowercase() != b.is_ascii_lowercase())).count();
+    match () {
+        () if letters == 0 => digits >= 20 && h > 2.5 && other == 0,
+        () if digits == 0 => flips >= 6 && v.len() >= 16 && h / ceiling > 0.75,
+        () if hex => v.len() >= least.max(16) && h > 2.4,
+        () => {
+            h / ceiling > 0.68 && flips >= 3
+                || v.len() >= 12 && digits >= 4 && letters >= 4 && other * 10 <= v.len() && h / ceiling > 0.84
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::decoys::Decoy;
+use crate::native::Decoy;
 
 /// The agent's uid inside the cell; outside it is the person's own, or one of its own when started by root.
 pub const AGENT_UID: u32 = 1000;

@@ -12,8 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chaperone_sys::{ReadOnly, set_mount_attributes};
 
+use super::root;
 use crate::plan::{HOME, SetupError};
-use crate::root;
 
 mod certificate;
 mod java;

@@ -16,10 +16,10 @@ use rustix::mount::{
     move_mount, open_tree, unmount,
 };
 
-use crate::decoys::DecoyKind;
-use crate::network::NAME_SERVER;
+use super::decoys::DecoyKind;
+use super::network::NAME_SERVER;
+use super::trust::Trust;
 use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Network, Plan, SetupError};
-use crate::trust::Trust;
 
 /// Where the new root is built before it becomes `/`.
 const BASE: &str = "/tmp";
@@ -407,7 +407,7 @@ fn decoys(plan: &Plan) -> Result<Vec<(usize, UnixListener)>, SetupError> {
         }
         make_parent(&at)?;
         match decoy.kind {
-            DecoyKind::File => fs::write(&at, crate::decoys::CONTENT).map_err(io_failed("make a decoy"))?,
+            DecoyKind::File => fs::write(&at, super::decoys::CONTENT).map_err(io_failed("make a decoy"))?,
             DecoyKind::Socket => {
                 let trap = UnixListener::bind(&at).map_err(io_failed("make a decoy"))?;
                 trap.set_nonblocking(true).map_err(io_failed("make a decoy"))?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::plan::HOME;
 
-const PACK: &str = include_str!("../../../packs/cell/decoys.toml");
+const PACK: &str = include_str!("../../../../packs/cell/decoys.toml");
 
 /// What a decoy holds: nothing of value, and it says so to a person who looks.
 pub(crate) const CONTENT: &[u8] =

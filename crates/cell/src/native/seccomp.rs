@@ -4,9 +4,9 @@ use chaperone_sys::seccomp::Instruction;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::calls;
+use super::calls;
 
-const PACK: &str = include_str!("../../../packs/seccomp/agent.toml");
+const PACK: &str = include_str!("../../../../packs/seccomp/agent.toml");
 
 const LD: u16 = 0x20;
 const JEQ: u16 = 0x15;

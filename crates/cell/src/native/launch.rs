@@ -14,8 +14,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{Enforced, Group};
-use crate::network::{NetworkEnds, NetworkKind};
+use super::limits::{Enforced, Group};
+use super::network::{NetworkEnds, NetworkKind};
 use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
@@ -79,7 +79,7 @@ pub(crate) struct Prepared {
     pub control: OwnedFd,
     pub reports: OwnedFd,
     pub as_root: bool,
-    pub watch: crate::limits::Watch,
+    pub watch: super::limits::Watch,
 }
 
 /// Start a cell. The caller must have one thread only: the cell's PID 1 is a copy of this process.
@@ -87,7 +87,7 @@ pub(crate) struct Prepared {
 /// # Errors
 /// [`SetupError`] with the line that mends it, where there is one.
 pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
-    let filter = crate::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
+    let filter = super::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
     let pair = || {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|e| SetupError::new(format!("make a socket pair: {e}")))
@@ -104,7 +104,7 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
             drop((control, reports));
             let prepared =
                 Prepared { filter, control: control_inside, reports: reports_inside, as_root, watch };
-            crate::init::main(plan, prepared)
+            super::init::main(plan, prepared)
         }
     };
     drop((control_inside, reports_inside));

@@ -18,12 +18,12 @@ use rustix::fs::inotify;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::dial::{Dialed, Dials};
-use crate::launch::{Exit, Prepared, Word};
-use crate::limits::{Watch, usage};
-use crate::network::{self, NetworkEnds};
+use super::dial::{Dialed, Dials};
+use super::launch::{Exit, Prepared, Word};
+use super::limits::{Watch, usage};
+use super::network::{self, NetworkEnds};
+use super::root::{self, Sources};
 use crate::plan::{AGENT_GID, AGENT_UID, HOME, Network, Plan, SetupError, Terminal};
-use crate::root::{self, Sources};
 
 /// How often watched limits are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);

@@ -22,7 +22,7 @@ pub fn serve_refusals(listener: &OwnedFd, mut on: impl FnMut(Refusal)) {
             }
             continue;
         }
-        let call = crate::calls::name(refused.nr).unwrap_or("unknown");
+        let call = super::calls::name(refused.nr).unwrap_or("unknown");
         let errno = match call {
             "socket" | "socketpair" => libc::EAFNOSUPPORT,
             "io_uring_setup" | "io_uring_enter" | "io_uring_register" | "bpf" | "userfaultfd" => libc::ENOSYS,

@@ -17,7 +17,7 @@ use chaperone_sys::Forked;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
-use crate::netlink::{self, Attributes, Batch, CREATE};
+use super::netlink::{self, Attributes, Batch, CREATE};
 use crate::plan::{Network, SetupError};
 
 /// The cell's own address: programs that ask which families there are must find one besides loopback. Of the block

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::limits::Group;
+use super::limits::Group;
 use crate::plan::{Kind, Limits, Mount, Network, Plan, Terminal};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

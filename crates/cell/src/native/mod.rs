@@ -1,0 +1,25 @@
+//! The native backend: namespaces, a root of its own, Landlock and seccomp, on this machine's own kernel.
+
+mod calls;
+mod decoys;
+mod dial;
+mod init;
+mod launch;
+mod limits;
+mod netlink;
+mod network;
+mod probe;
+mod refusals;
+mod root;
+mod seccomp;
+pub mod trust;
+
+pub use decoys::{Decoy, DecoyKind, default_decoys};
+pub use launch::{BrokerEnds, Exit, Launched, launch};
+pub use limits::{Enforced, remove_groups};
+pub use network::{
+    CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, RefusedPacket, can_capture,
+    original_destination, proxy_environment, refused_packets,
+};
+pub use probe::{Layer, LayerState, probe};
+pub use refusals::{Refusal, serve_refusals};

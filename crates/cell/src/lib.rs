@@ -10,8 +10,11 @@ mod plan;
 pub mod terminal;
 
 pub use native::{
-    BrokerEnds, CapturedEnds, Decoy, DecoyKind, Enforced, Exit, FamilyEnds, Launched, Layer, LayerState,
-    NAME_SERVER, NetworkEnds, NetworkKind, Refusal, RefusedPacket, can_capture, default_decoys, launch,
+    BrokerEnds, CapturedEnds, Enforced, Exit, FamilyEnds, Launched, Layer, LayerState, NAME_SERVER,
+    NetworkEnds, NetworkKind, Refusal, RefusedPacket, can_capture, default_decoys, launch,
     original_destination, probe, proxy_environment, refused_packets, remove_groups, serve_refusals, trust,
 };
-pub use plan::{AGENT_GID, AGENT_UID, Cache, HOME, Kind, Limits, Mount, Network, Plan, SetupError, Terminal};
+pub use plan::{
+    AGENT_GID, AGENT_UID, Cache, Decoy, DecoyKind, HOME, Kind, Limits, Mount, Network, Plan, SetupError,
+    Terminal,
+};

@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use serde::Deserialize;
 use thiserror::Error;
-
-use crate::native::Decoy;
 
 /// The agent's uid inside the cell; outside it is the person's own, or one of its own when started by root.
 pub const AGENT_UID: u32 = 1000;
@@ -70,6 +69,28 @@ pub struct Cache {
     pub lower: Option<PathBuf>,
     pub upper: PathBuf,
     pub work: PathBuf,
+}
+
+/// A watched place in the cell.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decoy {
+    /// Absolute path in the cell.
+    pub path: PathBuf,
+    /// ATT&CK technique that touching it speaks for.
+    pub technique: String,
+    /// A socket is touched by connecting to it, a file by opening it.
+    #[serde(default)]
+    pub kind: DecoyKind,
+}
+
+/// What stands at a watched place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecoyKind {
+    #[default]
+    File,
+    Socket,
 }
 
 /// `None` is no limit.

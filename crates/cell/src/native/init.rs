@@ -19,9 +19,10 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::{Deserialize, Serialize};
 
 use super::dial::{Dialed, Dials};
-use super::launch::{Exit, Prepared, Word};
+
 use super::limits::{Watch, usage};
 use super::network::{self, NetworkEnds};
+use super::report::{Exit, Prepared, Word};
 use super::root::{self, Sources};
 use crate::plan::{AGENT_GID, AGENT_UID, HOME, Network, Plan, SetupError, Terminal};
 

@@ -6,33 +6,21 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chaperone_sys::seccomp::Instruction;
 use chaperone_sys::{Forked, clone_into_namespaces, wait_child};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, socketpair,
 };
-use serde::{Deserialize, Serialize};
 
 use super::limits::{Enforced, Group};
 use super::network::{NetworkEnds, NetworkKind};
+use super::report::{Exit, Prepared, Word};
 use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
 const ROOT_UID_BASE: u32 = 200_000;
 /// Longest time the cell may take to set itself up. It needs milliseconds; beyond this it hangs.
 const SETUP_LIMIT: Duration = Duration::from_secs(20);
-
-/// How the agent ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
-    /// `exit`, `signal`, `setup`, `not_found`, `time`, `memory`, `broker`.
-    pub cause: String,
-    /// The agent's exit code, 128 + n for a signal.
-    pub code: i32,
-    #[serde(default)]
-    pub reason: String,
-}
 
 /// A cell that is set up and waits for the broker's word to start the agent.
 #[derive(Debug)]
@@ -55,31 +43,6 @@ pub struct BrokerEnds {
     pub fuse: Vec<(PathBuf, OwnedFd)>,
     /// The way out, when the plan has one.
     pub network: Option<NetworkEnds>,
-}
-
-/// What the cell tells its launcher.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Word {
-    /// `network` says which of the descriptors that travel with it are the way out.
-    Ready {
-        landlock: u32,
-        network: Option<NetworkKind>,
-    },
-    Failed {
-        what: String,
-        fix: Option<String>,
-    },
-    Ended(Exit),
-}
-
-/// What the cell is made with on this side, before there is a cell.
-pub(crate) struct Prepared {
-    pub filter: Vec<Instruction>,
-    pub control: OwnedFd,
-    pub reports: OwnedFd,
-    pub as_root: bool,
-    pub watch: super::limits::Watch,
 }
 
 /// Start a cell. The caller must have one thread only: the cell's PID 1 is a copy of this process.

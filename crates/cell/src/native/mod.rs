@@ -6,16 +6,18 @@ mod dial;
 mod init;
 mod launch;
 mod limits;
+mod mounting;
 mod netlink;
 mod network;
 mod probe;
 mod refusals;
+mod report;
 mod root;
 mod seccomp;
 pub mod trust;
 
-pub use decoys::{Decoy, DecoyKind, default_decoys};
-pub use launch::{BrokerEnds, Exit, Launched, launch};
+pub use decoys::default_decoys;
+pub use launch::{BrokerEnds, Launched, launch};
 pub use limits::{Enforced, remove_groups};
 pub use network::{
     CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, RefusedPacket, can_capture,
@@ -23,3 +25,4 @@ pub use network::{
 };
 pub use probe::{Layer, LayerState, probe};
 pub use refusals::{Refusal, serve_refusals};
+pub use report::Exit;

@@ -10,23 +10,17 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use chaperone_sys::{ReadOnly, set_mount_attributes};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change,
-    move_mount, open_tree, unmount,
-};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 
-use super::decoys::DecoyKind;
+use super::mounting::{
+    BASE, EMPTY, attach, clone_tree, failed, inside, io_failed, make_folder, make_parent, mask, open_dir,
+    overlay, place, tmpfs, view,
+};
 use super::network::NAME_SERVER;
 use super::trust::Trust;
-use crate::plan::{AGENT_GID, AGENT_UID, HOME, Kind, Network, Plan, SetupError};
+use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, SetupError};
 
-/// Where the new root is built before it becomes `/`.
-const BASE: &str = "/tmp";
-/// A file that nobody may read.
-const COVER: &str = "/run/chaperone/cover";
-/// A folder with nothing in it.
-const EMPTY: &str = "/run/chaperone/empty";
 /// Bytes of the cell's in-memory folders together are bounded by these, each.
 const TMP_SIZE: &str = "mode=0755,size=50%";
 
@@ -160,19 +154,20 @@ impl Sources {
         for mount in &plan.mounts {
             match &mount.kind {
                 Kind::Fuse => sources.fuse.push(open_fuse()?),
-                Kind::ReadOnly { source } => sources.views.push((mount.at.clone(), folder(source)?)),
+                Kind::ReadOnly { source } => sources.views.push((mount.at.clone(), open_dir(source)?)),
                 Kind::Overlay { lower, upper, work, .. } => {
                     sources
                         .overlays
-                        .push((mount.at.clone(), [folder(lower)?, folder(upper)?, folder(work)?]));
+                        .push((mount.at.clone(), [open_dir(lower)?, open_dir(upper)?, open_dir(work)?]));
                 }
             }
         }
         for cache in &plan.caches {
             match &cache.lower {
-                Some(lower) => sources
-                    .overlays
-                    .push((cache.at.clone(), [folder(lower)?, folder(&cache.upper)?, folder(&cache.work)?])),
+                Some(lower) => sources.overlays.push((
+                    cache.at.clone(),
+                    [open_dir(lower)?, open_dir(&cache.upper)?, open_dir(&cache.work)?],
+                )),
                 // Nothing of the person's lies below.
                 None => sources.layers.push((cache.at.clone(), clone_tree(&cache.upper)?)),
             }
@@ -318,68 +313,6 @@ fn proc_and_pts() -> Result<(), SetupError> {
     .map_err(failed("mount /dev/pts"))
 }
 
-fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd) -> Result<(), SetupError> {
-    let target = inside(at);
-    make_folder(&target)?;
-    let fd = |d: &OwnedFd| format!("/proc/self/fd/{}", d.as_raw_fd());
-    let options = format!("lowerdir={},upperdir={},workdir={},userxattr", fd(lower), fd(upper), fd(work));
-    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
-    mount("overlay", &target, "overlay", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
-        .map_err(failed(&format!("mount an overlay at {}", at.display())))
-}
-
-/// Cover files by one that nobody may read. Its own root is read-only by then, so its mode stays as it is.
-fn mask(at: &Path, masked: &[String]) -> Result<(), SetupError> {
-    if masked.is_empty() {
-        return Ok(());
-    }
-    let cover = inside(Path::new(COVER));
-    File::create(&cover).map_err(io_failed("make a cover"))?;
-    fs::set_permissions(&cover, fs::Permissions::from_mode(0o000)).map_err(io_failed("make a cover"))?;
-    let folder = open_dir(&inside(at))?;
-    for path in masked {
-        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let covered = match rustix::fs::openat2(&folder, path.as_str(), flags, Mode::empty(), how) {
-            // It went since it was looked at.
-            Err(rustix::io::Errno::NOENT) => continue,
-            opened => opened.map_err(failed("open what is to be covered"))?,
-        };
-        let tree = clone_tree(&cover)?;
-        set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("cover a file"))?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&tree, "", &covered, "", flags).map_err(failed("cover a file"))?;
-    }
-    Ok(())
-}
-
-/// Show a folder of the host's read-only, at its own place, with what a folder of the cell adds.
-pub(crate) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<(), SetupError> {
-    let lower = format!("{}:/proc/self/fd/{}", inside(added).display(), host.as_raw_fd());
-    read_only_overlay(at, &lower)?.map_err(failed(&format!("add to {}", at.display())))
-}
-
-/// Show a folder read-only. An overlay, for what listens at a socket of a bind mount can be reached through it, read-only
-/// or not; the inodes of an overlay are its own (`Documentation/filesystems/overlayfs.rst`).
-fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
-    let lower = format!("/proc/self/fd/{}:{}", source.as_raw_fd(), inside(Path::new(EMPTY)).display());
-    read_only_overlay(at, &lower)?.map_err(|e| {
-        SetupError::new(format!(
-            "{} cannot be shown read-only ({e}); with mode = \"mediated\" and actions = [\"read\", \"list\"] it can",
-            at.display()
-        ))
-    })
-}
-
-fn read_only_overlay(at: &Path, lower: &str) -> Result<rustix::io::Result<()>, SetupError> {
-    let target = inside(at);
-    make_folder(&target)?;
-    let options = CString::new(format!("lowerdir={lower},userxattr"))
-        .map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
-    Ok(mount("overlay", &target, "overlay", flags, Some(options.as_c_str())))
-}
-
 fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
     let target = inside(at);
     make_folder(&target)?;
@@ -426,43 +359,6 @@ fn pivot(base: &OwnedFd) -> Result<(), SetupError> {
     rustix::process::chdir("/").map_err(failed("enter /"))
 }
 
-/// Put a cloned tree at its place, read-only.
-fn attach(tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), SetupError> {
-    let target = inside(at);
-    let is_dir =
-        rustix::fs::fstat(tree).map_err(failed("look at a source"))?.st_mode & 0o170_000 == 0o040_000;
-    if is_dir {
-        make_folder(&target)?;
-    } else {
-        make_parent(&target)?;
-        File::create(&target).map_err(io_failed(&format!("make the place of {}", at.display())))?;
-    }
-    let read_only = if read_only { ReadOnly::Yes } else { ReadOnly::No };
-    set_mount_attributes(tree.as_fd(), read_only, false, true)
-        .map_err(io_failed("make a source read-only"))?;
-    place(tree, at)
-}
-
-pub(crate) fn place(tree: &OwnedFd, at: &Path) -> Result<(), SetupError> {
-    move_mount(tree, "", CWD, inside(at), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(failed(&format!("mount {}", at.display())))
-}
-
-pub(crate) fn clone_tree(path: &Path) -> Result<OwnedFd, SetupError> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    open_tree(CWD, path, flags).map_err(failed(&format!("open {}", path.display())))
-}
-
-fn folder(path: &Path) -> Result<OwnedFd, SetupError> {
-    open_dir(path)
-}
-
-pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd, SetupError> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(failed(&format!("open {}", path.display())))
-}
-
 fn open_fuse() -> Result<OwnedFd, SetupError> {
     rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|e| {
         let fix = match e {
@@ -471,45 +367,4 @@ fn open_fuse() -> Result<OwnedFd, SetupError> {
         };
         SetupError::new(format!("/dev/fuse cannot be opened ({e}), and mediated mounts need it")).fix(fix)
     })
-}
-
-fn tmpfs(at: &Path, options: &str) -> Result<(), SetupError> {
-    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;
-    mount("cell", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
-        .map_err(failed(&format!("mount a tmpfs at {}", at.display())))
-}
-
-pub(crate) fn make_parent(path: &Path) -> Result<(), SetupError> {
-    path.parent().map_or(Ok(()), make_folder)
-}
-
-/// Make a folder of the new root. A link on the way is refused: it would be followed in the old root.
-pub(crate) fn make_folder(path: &Path) -> Result<(), SetupError> {
-    let mut at = PathBuf::from(BASE);
-    for name in path.strip_prefix(BASE).unwrap_or(path).components() {
-        at.push(name);
-        match fs::symlink_metadata(&at) {
-            Ok(meta) if meta.is_symlink() => {
-                return Err(SetupError::new(format!("{} leads through a link", path.display())));
-            }
-            Ok(_) => {}
-            Err(_) => fs::create_dir(&at).map_err(io_failed(&format!("make {}", at.display())))?,
-        }
-    }
-    Ok(())
-}
-
-/// A cell path below the root that is being built.
-pub(crate) fn inside(path: &Path) -> PathBuf {
-    Path::new(BASE).join(path.strip_prefix("/").unwrap_or(path))
-}
-
-fn failed(what: &str) -> impl Fn(rustix::io::Errno) -> SetupError {
-    let what = what.to_owned();
-    move |e| SetupError::new(format!("{what}: {e}"))
-}
-
-pub(crate) fn io_failed(what: &str) -> impl Fn(io::Error) -> SetupError {
-    let what = what.to_owned();
-    move |e| SetupError::new(format!("{what}: {e}"))
 }

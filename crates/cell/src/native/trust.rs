@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chaperone_sys::{ReadOnly, set_mount_attributes};
 
-use super::root;
+use super::mounting;
 use crate::plan::{HOME, SetupError};
 
 mod certificate;
@@ -129,28 +129,28 @@ impl Trust {
                 continue;
             }
             let name = if hashed { free(&at, &hash) } else { "chaperone.pem".to_owned() };
-            folders.push(Folder { host: root::open_dir(&at)?, at, name });
+            folders.push(Folder { host: mounting::open_dir(&at)?, at, name });
         }
         Ok(Self { authority, hash, bundles, stores, database, folders })
     }
 
     /// Show it in the root that is being built, whose parts of the system are in place.
     pub(crate) fn present(&self) -> Result<(), SetupError> {
-        root::make_folder(&root::inside(Path::new(FOLDER)))?;
+        mounting::make_folder(&mounting::inside(Path::new(FOLDER)))?;
         write(Path::new(AUTHORITY), self.authority.as_bytes())?;
         // The agent's own, like everything in its home: NSS writes there.
-        let home = root::inside(&Path::new(HOME).join(".pki/nssdb"));
-        root::make_folder(&home)?;
+        let home = mounting::inside(&Path::new(HOME).join(".pki/nssdb"));
+        mounting::make_folder(&home)?;
         fs::write(home.join("cert9.db"), &self.database)
-            .map_err(root::io_failed("write the database of NSS"))?;
-        root::make_parent(&root::inside(Path::new(POLICIES)))?;
+            .map_err(mounting::io_failed("write the database of NSS"))?;
+        mounting::make_parent(&mounting::inside(Path::new(POLICIES)))?;
         let policies = format!(r#"{{"policies":{{"Certificates":{{"Install":["{AUTHORITY}"]}}}}}}"#);
         write(Path::new(POLICIES), policies.as_bytes())?;
         for (i, folder) in self.folders.iter().enumerate() {
             let layer = Path::new(FOLDER).join(format!("{}-{i}", self.hash));
-            root::make_folder(&root::inside(&layer))?;
+            mounting::make_folder(&mounting::inside(&layer))?;
             write(&layer.join(&folder.name), self.authority.as_bytes())?;
-            root::below(&folder.at, &layer, &folder.host)?;
+            mounting::below(&folder.at, &layer, &folder.host)?;
         }
         if self.bundles.is_empty() {
             write(Path::new(BUNDLE), self.authority.as_bytes())?;
@@ -199,7 +199,7 @@ fn read(path: &Path, more: usize) -> Result<Vec<u8>, SetupError> {
         file.read_to_end(&mut content)?;
         Ok(content)
     };
-    read().map_err(root::io_failed(&format!("read {}", path.display())))
+    read().map_err(mounting::io_failed(&format!("read {}", path.display())))
 }
 
 /// Every store of roots of a Java that the cell shows.
@@ -230,24 +230,24 @@ fn free(folder: &Path, hash: &str) -> String {
 /// Write a file of the cell that everybody in it reads.
 fn write(at: &Path, content: &[u8]) -> Result<(), SetupError> {
     let what = format!("write {}", at.display());
-    let failed = root::io_failed(&what);
-    let place = root::inside(at);
+    let failed = mounting::io_failed(&what);
+    let place = mounting::inside(at);
     fs::write(&place, content).map_err(&failed)?;
     fs::set_permissions(&place, Permissions::from_mode(0o444)).map_err(&failed)
 }
 
 /// Show one file of the cell, read-only, over another.
 fn over(at: &Path, written: &Path) -> Result<(), SetupError> {
-    let target = root::inside(at);
+    let target = mounting::inside(at);
     if fs::symlink_metadata(&target).is_err() {
         // The host keeps it where the cell shows nothing of the host.
-        root::make_parent(&target)?;
-        File::create(&target).map_err(root::io_failed(&format!("make {}", at.display())))?;
+        mounting::make_parent(&target)?;
+        File::create(&target).map_err(mounting::io_failed(&format!("make {}", at.display())))?;
     }
-    let tree = root::clone_tree(&root::inside(written))?;
+    let tree = mounting::clone_tree(&mounting::inside(written))?;
     set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false)
-        .map_err(root::io_failed("make the roots read-only"))?;
-    root::place(&tree, at)
+        .map_err(mounting::io_failed("make the roots read-only"))?;
+    mounting::place(&tree, at)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! root.
 #![forbid(unsafe_code)]
 
+pub mod control;
 mod native;
+mod packet;
 mod plan;
 pub mod terminal;
 

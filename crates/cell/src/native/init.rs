@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{IoSlice, Read, Write};
+use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chaperone_sys::seccomp::Instruction;
@@ -15,68 +15,23 @@ use chaperone_sys::{Forked, landlock};
 use ed25519_dalek::{Signer, SigningKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use serde::{Deserialize, Serialize};
 
 use super::dial::{Dialed, Dials};
 
 use super::limits::{Watch, usage};
 use super::network::{self, NetworkEnds};
-use super::report::{Exit, Prepared, Word};
+use super::report::{self, Exit, Prepared, Word};
 use super::root::{self, Sources};
+use crate::control::{self, InitMessage, InitOrder, report_now, take_order};
 use crate::plan::{AGENT_GID, AGENT_UID, HOME, Network, Plan, SetupError, Terminal};
 
 /// How often watched limits are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
-/// Decoy events told at once for each path; more are counted and told with the next.
+/// How long after a touch of a decoy further ones are counted, and reported together.
 const DECOY_PAUSE: Duration = Duration::from_millis(500);
 /// Signals that are forwarded to the agent.
 const FORWARDED: &[i32] =
     &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT];
-
-/// What cell-init tells the broker.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Told<'a> {
-    /// Its public `cnf` key, in hex.
-    Hello {
-        key: String,
-    },
-    Signature(String),
-    Decoy {
-        path: &'a Path,
-        technique: &'a str,
-        count: u64,
-    },
-    /// The seccomp listener travels with this one.
-    Started,
-    /// The connected socket travels with this one, when there is no error.
-    Dialed {
-        id: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<&'a str>,
-    },
-    Over {
-        cause: &'a str,
-        code: i32,
-    },
-}
-
-/// What the broker says.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Order {
-    Challenge(String),
-    Go,
-    Suspend,
-    Resume,
-    /// Connect to a server of the agent's; answered by [`Told::Dialed`].
-    Dial {
-        port: u16,
-        id: u64,
-    },
-    Stop,
-}
 
 struct Cell<'p> {
     plan: &'p Plan,
@@ -105,12 +60,13 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
             // Whoever hears that it is over may rely on it. There may be nobody left to kill.
             everybody(rustix::process::Signal::KILL);
             while let Ok(Some(_)) = chaperone_sys::wait_child(-1, true) {}
-            cell.tell(&Told::Over { cause: &exit.cause, code }, None);
-            report(&cell.reports, &Word::Ended(exit), &[]);
+            cell.report(&InitMessage::Over { cause: exit.cause.clone(), code }, None);
+            // A launcher that is gone needs no report.
+            report::send(&cell.reports, &Word::Ended(exit), &[]).ok();
             chaperone_sys::exit_now(code);
         }
         Err((error, Some(socket))) => {
-            report(&socket, &Word::Failed { what: error.what, fix: error.fix }, &[]);
+            report::send(&socket, &Word::Failed { what: error.what, fix: error.fix }, &[]).ok();
             chaperone_sys::exit_now(125)
         }
         // The launcher went away; there is nobody to tell.
@@ -135,7 +91,12 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
             fds.extend(network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
             fds.extend(pty.as_ref().map(AsFd::as_fd));
             let way = network.as_ref().map(NetworkEnds::kind);
-            report(&reports, &Word::Ready { landlock, network: way }, &fds);
+            if let Err(e) = report::send(&reports, &Word::Ready { landlock, network: way }, &fds) {
+                return Err((
+                    SetupError::new(format!("hand out the cell's descriptors: {e}")),
+                    Some(reports),
+                ));
+            }
             let mut seed = [0u8; 32];
             if let Err(e) = getrandom::fill(&mut seed) {
                 return Err((SetupError::new(format!("no randomness: {e}")), Some(reports)));
@@ -158,7 +119,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 started: Instant::now(),
                 dials: Dials::default(),
             };
-            cell.tell(&Told::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, None);
+            cell.report(&InitMessage::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, None);
             Ok(cell)
         }
         Err(error) => Err((error, Some(reports))),
@@ -273,7 +234,7 @@ impl Cell<'_> {
                 self.traps_entered();
             }
             for dialed in self.dials.ended() {
-                self.tell_dialed(&dialed);
+                self.report_dialed(dialed);
             }
             if signals.contains(PollFlags::IN)
                 && let Some(exit) = self.signalled()
@@ -285,7 +246,7 @@ impl Cell<'_> {
                 if let Some(exit) = self.limits() {
                     return exit;
                 }
-                self.tell_counted();
+                self.report_counted();
             }
         }
     }
@@ -299,35 +260,30 @@ impl Cell<'_> {
         waits.then_some(Timespec { tv_sec: 0, tv_nsec: 250_000_000 })
     }
 
-    /// One order of the broker: `Ok(false)` when it is gone.
+    /// One order of the broker: `Ok(false)` when it is gone, or says what cell-init does not understand.
     fn order(&mut self) -> Result<bool, Exit> {
-        let mut bytes = [0u8; 4096];
-        let got = match rustix::net::recv(&self.control, &mut bytes[..], rustix::net::RecvFlags::DONTWAIT) {
-            Ok((0, _)) => return Ok(false),
-            Ok((n, _)) => n,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(true),
+        let order = match take_order(&self.control) {
+            Ok(Some(order)) => order,
+            Ok(None) => return Ok(true),
             Err(_) => return Ok(false),
         };
-        let Ok(order) = serde_json::from_slice(bytes.get(..got).unwrap_or_default()) else {
-            return Ok(false);
-        };
         match order {
-            Order::Challenge(nonce) => {
+            InitOrder::Challenge(nonce) => {
                 let nonce = hex::decode(nonce).unwrap_or_default();
                 let mut message = b"chaperone-cnf-v1\0".to_vec();
                 message.extend_from_slice(self.plan.session.as_bytes());
                 message.push(0);
                 message.extend_from_slice(&nonce);
-                self.tell(&Told::Signature(hex::encode(self.key.sign(&message).to_bytes())), None);
+                self.report(&InitMessage::Signature(hex::encode(self.key.sign(&message).to_bytes())), None);
             }
-            Order::Go => {
+            InitOrder::Go => {
                 if self.agent.is_none() {
                     self.start()?;
                 }
             }
-            Order::Suspend => everybody(rustix::process::Signal::STOP),
-            Order::Resume => everybody(rustix::process::Signal::CONT),
-            Order::Dial { port, id } => {
+            InitOrder::Suspend => everybody(rustix::process::Signal::STOP),
+            InitOrder::Resume => everybody(rustix::process::Signal::CONT),
+            InitOrder::Dial { port, id } => {
                 let own = network::own_ports(&self.plan.network).contains(&port);
                 let known = if own {
                     Some((id, Err(format!("port {port} is the cell's way out"))))
@@ -335,10 +291,10 @@ impl Cell<'_> {
                     self.dials.begin(id, port)
                 };
                 if let Some(dialed) = known {
-                    self.tell_dialed(&dialed);
+                    self.report_dialed(dialed);
                 }
             }
-            Order::Stop => {
+            InitOrder::Stop => {
                 everybody(rustix::process::Signal::TERM);
                 return Err(Exit {
                     cause: "signal".into(),
@@ -409,7 +365,7 @@ impl Cell<'_> {
         chaperone_sys::keep_no_privileges().map_err(at("drop privileges"))?;
         self.landlock().map_err(at("landlock"))?;
         let listener = chaperone_sys::seccomp::install(&self.filter, true).map_err(at("seccomp"))?;
-        self.tell(&Told::Started, listener.as_ref().map(AsFd::as_fd));
+        self.report(&InitMessage::Started, listener.as_ref().map(AsFd::as_fd));
         drop(listener);
         chaperone_sys::close_all_but_stdio(&[failed.as_raw_fd()]).map_err(at("close descriptors"))
     }
@@ -528,19 +484,19 @@ impl Cell<'_> {
         hit.into_iter().for_each(|index| self.touch(index));
     }
 
-    /// Tell the first touch at once; count the next ones.
+    /// Report the first touch at once; count the next ones.
     fn touch(&mut self, index: usize) {
         match self.touched.get_mut(&index) {
             Some((_, count)) => *count += 1,
             None => {
-                self.touched.insert(index, (Instant::now(), 0));
-                self.tell_decoy(index, 1);
+                let left = u64::from(!self.report_decoy(index, 1));
+                self.touched.insert(index, (Instant::now(), left));
             }
         }
     }
 
-    /// Tell the touches that were only counted.
-    fn tell_counted(&mut self) {
+    /// Report the touches that were only counted. What the broker has no room for is counted on.
+    fn report_counted(&mut self) {
         let due: Vec<(usize, u64)> = self
             .touched
             .iter()
@@ -548,54 +504,40 @@ impl Cell<'_> {
             .map(|(i, (_, n))| (*i, *n))
             .collect();
         for (index, count) in due {
-            self.touched.remove(&index);
-            if count > 0 {
-                self.tell_decoy(index, count);
+            if count == 0 || self.report_decoy(index, count) {
+                self.touched.remove(&index);
             }
         }
     }
 
-    fn tell_decoy(&self, index: usize, count: u64) {
-        if let Some(decoy) = self.plan.decoys.get(index) {
-            self.tell(&Told::Decoy { path: &decoy.path, technique: &decoy.technique, count }, None);
-        }
+    /// Whether it was sent. The agent decides how often this happens: a broker that hangs must not make cell-init wait.
+    fn report_decoy(&self, index: usize, count: u64) -> bool {
+        let Some(decoy) = self.plan.decoys.get(index) else { return true };
+        let path = decoy.path.to_string_lossy().into_owned();
+        let message = InitMessage::Decoy { path, technique: decoy.technique.clone(), count };
+        report_now(&self.control, &message).is_ok()
     }
 
-    fn tell_dialed(&self, (id, outcome): &Dialed) {
-        let told = |error| Told::Dialed { id: *id, error };
+    fn report_dialed(&self, (id, outcome): Dialed) {
+        let dialed = |error| InitMessage::Dialed { id, error };
         match outcome {
             Ok(socket) => {
                 // The kernel bounds the descriptors that are on their way.
-                if !self.tell(&told(None), Some(socket.as_fd())) {
-                    self.tell(&told(Some("the connection could not be handed out")), None);
+                if !self.report(&dialed(None), Some(socket.as_fd())) {
+                    self.report(&dialed(Some("the connection could not be handed out".to_owned())), None);
                 }
             }
-            Err(why) => drop(self.tell(&told(Some(why)), None)),
+            Err(why) => drop(self.report(&dialed(Some(why)), None)),
         }
     }
 
-    /// Whether it was sent.
-    fn tell(&self, what: &Told<'_>, descriptor: Option<BorrowedFd<'_>>) -> bool {
-        let fds: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
-        send(&self.control, &serde_json::to_vec(what).unwrap_or_default(), &fds)
+    /// Whether it was sent. A broker that is gone is noticed by the poll loop, as a hang-up.
+    fn report(&self, message: &InitMessage, descriptor: Option<BorrowedFd<'_>>) -> bool {
+        control::report(&self.control, message, descriptor).is_ok()
     }
 }
 
 fn everybody(signal: rustix::process::Signal) {
     // From PID 1 of a namespace this reaches every other process in it, and nobody outside.
     drop(chaperone_sys::signal_everybody(signal.as_raw()));
-}
-
-fn report(socket: &OwnedFd, word: &Word, fds: &[BorrowedFd<'_>]) {
-    send(socket, &serde_json::to_vec(word).unwrap_or_default(), fds);
-}
-
-/// Send one message; whether it was sent. A peer that is gone is noticed by the poll loop, as a hang-up.
-fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> bool {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(fds));
-    }
-    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).is_ok()
 }

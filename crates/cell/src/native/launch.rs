@@ -1,20 +1,18 @@
 //! The outer half of starting a cell: clone into namespaces, map the ids, and receive what the cell hands out.
 
-use std::io::{IoSliceMut, Write};
-use std::mem::MaybeUninit;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chaperone_sys::{Forked, clone_into_namespaces, wait_child};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, socketpair,
-};
+use rustix::event::PollFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::limits::{Enforced, Group};
 use super::network::{NetworkEnds, NetworkKind};
-use super::report::{Exit, Prepared, Word};
+use super::report::{self, Exit, Prepared, Word};
+use crate::packet;
 use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
@@ -132,7 +130,7 @@ impl Launched {
 
     fn last_word(&self) -> Option<Exit> {
         loop {
-            match receive(&self.reports) {
+            match report::receive(&self.reports) {
                 Ok(Some((Word::Ended(exit), _))) => return Some(exit),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
@@ -243,14 +241,10 @@ fn namespaces_refused(error: &std::io::Error) -> SetupError {
 }
 
 fn ready(reports: &OwnedFd) -> Result<(u32, Option<NetworkKind>, Vec<OwnedFd>), SetupError> {
-    let mut wait = [PollFd::new(reports, PollFlags::IN)];
-    let limit =
-        rustix::event::Timespec { tv_sec: i64::try_from(SETUP_LIMIT.as_secs()).unwrap_or(20), tv_nsec: 0 };
-    let hung = || SetupError::new("the cell did not come up in time");
-    if poll(&mut wait, Some(&limit)).map_err(|_| hung())? == 0 {
-        return Err(hung());
+    if !packet::wait(reports, PollFlags::IN, Some(SETUP_LIMIT)).unwrap_or(false) {
+        return Err(SetupError::new("the cell did not come up in time"));
     }
-    match receive(reports).map_err(|e| SetupError::new(format!("the cell's first word: {e}")))? {
+    match report::receive(reports).map_err(|e| SetupError::new(format!("the cell's first word: {e}")))? {
         Some((Word::Ready { landlock, network }, fds)) => Ok((landlock, network, fds)),
         Some((Word::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
         _ => Err(SetupError::new("the cell ended while it was set up")),
@@ -261,33 +255,4 @@ fn send(socket: &OwnedFd, bytes: &[u8]) -> Result<(), SetupError> {
     rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL)
         .map(|_| ())
         .map_err(|_| SetupError::new("the cell ended while it was set up"))
-}
-
-fn receive(socket: &OwnedFd) -> std::io::Result<Option<(Word, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0u8; 64 * 1024];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = loop {
-        match rustix::net::recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        ) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other?,
-        }
-    };
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    if got.bytes == 0 {
-        return Ok(None);
-    }
-    let word =
-        serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default()).map_err(std::io::Error::other)?;
-    Ok(Some((word, fds)))
 }

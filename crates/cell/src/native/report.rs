@@ -1,12 +1,18 @@
 //! What passes between the launcher and cell-init: what the cell is made with, and what it reports back.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use chaperone_sys::seccomp::Instruction;
+use rustix::net::RecvFlags;
 use serde::{Deserialize, Serialize};
 
 use super::limits::Watch;
 use super::network::NetworkKind;
+use crate::packet;
+
+/// How long a report waits for the launcher to read the ones before it, of which there is one at most.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How the agent ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,4 +48,23 @@ pub(crate) struct Prepared {
     pub reports: OwnedFd,
     pub as_root: bool,
     pub watch: Watch,
+}
+
+/// Report to the launcher.
+///
+/// # Errors
+/// Too many descriptors for one message; what the kernel says when the launcher is gone.
+pub(super) fn send(reports: &OwnedFd, word: &Word, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+    packet::send(reports, word, fds, PATIENCE)
+}
+
+/// The next report and the descriptors that came with it; `None` when the cell is gone.
+///
+/// # Errors
+/// What is no report; what the kernel says.
+pub(super) fn receive(reports: &OwnedFd) -> std::io::Result<Option<(Word, Vec<OwnedFd>)>> {
+    match packet::receive(reports, RecvFlags::empty())? {
+        Some(packet) => Ok(Some((serde_json::from_slice(&packet.bytes)?, packet.fds))),
+        None => Ok(None),
+    }
 }

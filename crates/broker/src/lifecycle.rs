@@ -1,8 +1,6 @@
 //! A session from its opening to its end, and what is left of it afterwards.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -13,13 +11,12 @@ use std::time::Duration;
 
 use chaperone_audit::Durability;
 use chaperone_capability::thumbprint;
+use chaperone_cell::control::{self, InitMessage, InitOrder};
 use chaperone_cell::{NetworkEnds, NetworkKind};
 use chaperone_egress::{HostPattern, Rule};
 use chaperone_fs::{Options, Tree, serve};
 use chaperone_vault::CapabilitySigner;
 use parking_lot::{Mutex, RwLock};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::clock;
@@ -280,31 +277,6 @@ fn is_key(name: &str) -> bool {
     ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSPHRASE", "CREDENTIAL"].iter().any(|part| name.contains(part))
 }
 
-/// What cell-init tells.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Told {
-    Hello {
-        key: String,
-    },
-    Signature(String),
-    Decoy {
-        path: String,
-        technique: String,
-        count: u64,
-    },
-    Started,
-    Dialed {
-        id: u64,
-        #[serde(default)]
-        error: Option<String>,
-    },
-    Over {
-        cause: String,
-        code: i32,
-    },
-}
-
 /// A launched cell is handed over: prove its key, mint its capability, serve it, and let the agent start.
 ///
 /// # Errors
@@ -361,7 +333,7 @@ pub fn attach(
     listen(broker, session, Arc::clone(&control))?;
     keep_room(broker, session)?;
     crate::net::publish(broker, session)?;
-    order(&control, &json!("go"))
+    order(&control, &InitOrder::Go)
 }
 
 /// Names of the variables that the profile gives the agent: a key among them is a choice of the person's, on record.
@@ -419,15 +391,19 @@ pub fn attach_outside(broker: &Arc<Broker>, session: &Arc<Session>) -> Result<()
 /// The holder of the channel proves that it has the key that the capability will name.
 fn prove(control: &OwnedFd, session: &Session) -> Result<String, Failure> {
     let wrong = |what: &str| Failure::new("no_proof", format!("the cell did not prove its key: {what}"));
-    let Some((Told::Hello { key }, _)) = told(control, Some(INIT_LIMIT))? else {
+    let gone = |e: std::io::Error| Failure::new("cell_gone", format!("the cell does not answer: {e}"));
+    let Some((InitMessage::Hello { key }, _)) = control::receive(control, Some(INIT_LIMIT)).map_err(gone)?
+    else {
         return Err(wrong("no hello"));
     };
     let key: [u8; 32] =
         hex::decode(key).ok().and_then(|k| k.try_into().ok()).ok_or_else(|| wrong("malformed key"))?;
     let mut nonce = [0u8; 32];
     getrandom::fill(&mut nonce).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
-    order(control, &json!({ "challenge": hex::encode(nonce) }))?;
-    let Some((Told::Signature(signature), _)) = told(control, Some(INIT_LIMIT))? else {
+    order(control, &InitOrder::Challenge(hex::encode(nonce)))?;
+    let Some((InitMessage::Signature(signature), _)) =
+        control::receive(control, Some(INIT_LIMIT)).map_err(gone)?
+    else {
         return Err(wrong("no signature"));
     };
     let signature: [u8; 64] = hex::decode(signature)
@@ -440,78 +416,56 @@ fn prove(control: &OwnedFd, session: &Session) -> Result<String, Failure> {
     Ok(jkt)
 }
 
-fn order(control: &OwnedFd, what: &serde_json::Value) -> Result<(), Failure> {
-    rustix::net::send(control, what.to_string().as_bytes(), SendFlags::NOSIGNAL)
-        .map(|_| ())
+fn order(control: &OwnedFd, what: &InitOrder) -> Result<(), Failure> {
+    control::order(control, what)
         .map_err(|e| Failure::new("cell_gone", format!("the cell does not listen: {e}")))
 }
 
-/// Let cell-init connect to a port of the cell; it answers with [`Told::Dialed`] of the same number.
+/// Let cell-init connect to a port of the cell; it answers with [`InitMessage::Dialed`] of the same number.
 ///
 /// # Errors
 /// `cell_gone`.
 pub(crate) fn dial(session: &Session, port: u16, id: u64) -> Result<(), Failure> {
     let control = session.control.lock().clone();
     let control = control.ok_or_else(|| Failure::new("cell_gone", "the cell is gone"))?;
-    order(&control, &json!({ "dial": { "port": port, "id": id } }))
-}
-
-fn told(control: &OwnedFd, limit: Option<Duration>) -> Result<Option<(Told, Vec<OwnedFd>)>, Failure> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let gone = |e: rustix::io::Errno| Failure::new("cell_gone", format!("the cell does not answer: {e}"));
-    let mut wait = [PollFd::new(control, PollFlags::IN)];
-    let limit = limit.map(|l| Timespec { tv_sec: l.as_secs().cast_signed(), tv_nsec: 0 });
-    if poll(&mut wait, limit.as_ref()).map_err(gone)? == 0 {
-        return Ok(None);
-    }
-    let mut bytes = vec![0u8; 65536];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let got = rustix::net::recvmsg(
-        control,
-        &mut [IoSliceMut::new(&mut bytes)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .map_err(gone)?;
-    let mut fds = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    if got.bytes == 0 {
-        return Ok(None);
-    }
-    // cell-init is ours, yet what it says is parsed like anything from a cell.
-    Ok(serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default()).ok().map(|t| (t, fds)))
+    control::dial(&control, port, id)
+        .map_err(|e| Failure::new("cell_gone", format!("the cell does not listen: {e}")))
 }
 
 /// Listen to cell-init: decoys that were touched, the seccomp listener, the end.
 fn listen(broker: &Arc<Broker>, session: &Arc<Session>, control: Arc<OwnedFd>) -> Result<(), Failure> {
     let (broker, session) = (Arc::clone(broker), Arc::clone(session));
     let thread = std::thread::Builder::new().name("cell".into()).spawn(move || {
-        while let Ok(Some((message, fds))) = told(&control, None) {
+        loop {
+            let (message, fds) = match control::receive(&control, None) {
+                Ok(Some(received)) => received,
+                Ok(None) => break,
+                // Nobody watches a cell any more whose cell-init is not understood: it must not go on.
+                Err(_) => {
+                    stop(&session);
+                    break;
+                }
+            };
             match message {
-                Told::Started => {
+                InitMessage::Started => {
                     if let Some(listener) = fds.into_iter().next() {
                         refusals(&broker, &session, listener);
                     }
                 }
-                Told::Decoy { path, technique, count } => {
+                InitMessage::Decoy { path, technique, count } => {
                     broker.pipeline.records.decoy(&session, &path, &technique, count);
                 }
-                Told::Dialed { id, error } => {
+                InitMessage::Dialed { id, error } => {
                     let outcome = match (fds.into_iter().next(), error) {
                         (Some(socket), None) => Ok(socket),
                         (_, error) => Err(error.unwrap_or_else(|| "the cell gave no connection".to_owned())),
                     };
                     session.network.dialed(id, outcome);
                 }
-                Told::Over { cause, code } => {
+                InitMessage::Over { cause, code } => {
                     session.exit.lock().get_or_insert((cause, code));
                 }
-                Told::Hello { .. } | Told::Signature(_) => {}
+                InitMessage::Hello { .. } | InitMessage::Signature(_) => {}
             }
         }
         finish(&broker, &session);
@@ -638,7 +592,7 @@ pub fn stop(session: &Session) {
 pub fn suspend(session: &Session, records: &Records, (rule, why): (&str, &str)) {
     *session.state.write() = State::Suspended;
     if let Some(control) = session.control.lock().as_ref() {
-        order(control, &json!("suspend")).ok();
+        order(control, &InitOrder::Suspend).ok();
     }
     records.alert(session, "suspend", &session.id, rule, &[why.to_owned()], None);
     records.tell(session, || json!({ "kind": "suspended", "reasons": [why] }));
@@ -656,7 +610,7 @@ pub fn resume(broker: &Broker, session: &Session) -> Result<(), Failure> {
     session.refusals.lock().clear();
     *session.state.write() = State::Running;
     if let Some(control) = session.control.lock().as_ref() {
-        order(control, &json!("resume"))?;
+        order(control, &InitOrder::Resume)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ mod calls;
 mod decoys;
 mod dial;
 mod init;
-mod launch;
+pub(crate) mod launch;
 mod limits;
 mod mounting;
 mod netlink;
@@ -16,6 +16,11 @@ mod root;
 mod seccomp;
 pub mod trust;
 
+use std::path::Path;
+
+use crate::backend::{Backend, Layer};
+use crate::plan::{Plan, SetupError};
+
 pub use decoys::default_decoys;
 pub use launch::{BrokerEnds, Launched, launch};
 pub use limits::{Enforced, remove_groups};
@@ -23,6 +28,28 @@ pub use network::{
     CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, RefusedPacket, can_capture,
     original_destination, proxy_environment, refused_packets,
 };
-pub use probe::{Layer, LayerState, probe};
+pub use probe::probe;
 pub use refusals::{Refusal, serve_refusals};
 pub use report::Exit;
+
+/// This machine's own kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Native;
+
+impl Backend for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn probe(&self, self_exe: &Path) -> Vec<Layer> {
+        probe(self_exe)
+    }
+
+    fn launch(&self, plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
+        launch(plan)
+    }
+
+    fn can_capture(&self) -> Result<(), SetupError> {
+        can_capture()
+    }
+}

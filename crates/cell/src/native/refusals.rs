@@ -15,6 +15,8 @@ pub struct Refusal {
 
 /// Answer every refused call until no process of the cell is left. `on` is told after the answer.
 pub fn serve_refusals(listener: &OwnedFd, mut on: impl FnMut(Refusal)) {
+    // The filter of the cell was compiled from the same pack; without it everything would be answered with EPERM.
+    let answers = super::seccomp::answers().unwrap_or_default();
     while let Ok(Some(refused)) = seccomp::receive(listener.as_fd()) {
         if refused.nr < 0 {
             if !somebody_left(listener) {
@@ -23,12 +25,7 @@ pub fn serve_refusals(listener: &OwnedFd, mut on: impl FnMut(Refusal)) {
             continue;
         }
         let call = super::calls::name(refused.nr).unwrap_or("unknown");
-        let errno = match call {
-            "socket" | "socketpair" => libc::EAFNOSUPPORT,
-            "io_uring_setup" | "io_uring_enter" | "io_uring_register" | "bpf" | "userfaultfd" => libc::ENOSYS,
-            _ => libc::EPERM,
-        };
-        if seccomp::refuse(listener.as_fd(), refused.id, errno).is_err() {
+        if seccomp::refuse(listener.as_fd(), refused.id, answers.errno(call)).is_err() {
             return;
         }
         on(Refusal { pid: refused.pid, call, args: refused.args });

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use chaperone_sys::{ReadOnly, set_mount_attributes};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use serde::Deserialize;
 
 use super::mounting::{
     BASE, EMPTY, attach, clone_tree, failed, inside, io_failed, make_folder, make_parent, mask, open_dir,
@@ -24,64 +25,17 @@ use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, Se
 /// Bytes of the cell's in-memory folders together are bounded by these, each.
 const TMP_SIZE: &str = "mode=0755,size=50%";
 
-/// Read-only folders of the system.
-const SYSTEM: &[&str] = &["/usr", "/opt"];
-/// Links (or folders) beside /usr.
-const MERGED: &[&str] = &["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-/// What programs need of /etc; nothing that holds a secret.
-const ETC: &[&str] = &[
-    "alternatives",
-    "bash.bashrc",
-    "ca-certificates",
-    "ca-certificates.conf",
-    "chromium",
-    "chromium.d",
-    "debian_version",
-    "dictionaries-common",
-    "emacs",
-    "fonts",
-    "gai.conf",
-    "ghostscript",
-    "groff",
-    "gtk-3.0",
-    "host.conf",
-    "inputrc",
-    "java-11-openjdk",
-    "java-17-openjdk",
-    "java-21-openjdk",
-    "java-25-openjdk",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "libreoffice",
-    "locale.alias",
-    "localtime",
-    "lsb-release",
-    "magic",
-    "manpath.config",
-    "maven",
-    "mime.types",
-    "nsswitch.conf",
-    "os-release",
-    "papersize",
-    "perl",
-    "pki",
-    "profile",
-    "protocols",
-    "python3",
-    "python3.11",
-    "python3.12",
-    "python3.13",
-    "services",
-    "sgml",
-    "ssl",
-    "terminfo",
-    "timezone",
-    "vim",
-    "xml",
-];
-/// Devices that exist in the cell.
-const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+const PACK: &str = include_str!("../../../../packs/cell/root.toml");
+
+/// What of the host a cell shows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    system: Vec<PathBuf>,
+    merged: Vec<PathBuf>,
+    etc: Vec<PathBuf>,
+    devices: Vec<PathBuf>,
+}
 
 /// What a root yields besides itself.
 #[derive(Debug)]
@@ -97,7 +51,7 @@ pub struct Built {
 pub struct Sources {
     trees: Vec<(PathBuf, OwnedFd)>,
     links: Vec<(PathBuf, PathBuf)>,
-    devices: Vec<(&'static str, OwnedFd)>,
+    devices: Vec<(PathBuf, OwnedFd)>,
     fuse: Vec<OwnedFd>,
     overlays: Vec<(PathBuf, [OwnedFd; 3])>,
     /// Folders of the person's that are shown read-only.
@@ -107,12 +61,19 @@ pub struct Sources {
     trust: Option<Trust>,
 }
 
+impl Shown {
+    fn read() -> Result<Self, SetupError> {
+        toml::from_str(PACK).map_err(|e| SetupError::new(format!("packs/cell/root.toml: {e}")))
+    }
+}
+
 impl Sources {
     /// Open everything that the plan names.
     ///
     /// # Errors
     /// What is missing, with the line that mends it.
     pub fn open(plan: &Plan) -> Result<Self, SetupError> {
+        let shown = Shown::read()?;
         let mut sources = Self {
             trees: vec![],
             links: vec![],
@@ -126,17 +87,17 @@ impl Sources {
         // What happens to mounts in here must never travel out.
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .map_err(failed("make mounts private"))?;
-        for path in SYSTEM.iter().map(Path::new).filter(|p| p.is_dir()) {
-            sources.trees.push((path.to_owned(), clone_tree(path)?));
+        for path in shown.system.iter().filter(|p| p.is_dir()) {
+            sources.trees.push((path.clone(), clone_tree(path)?));
         }
-        for path in MERGED.iter().map(Path::new) {
+        for path in &shown.merged {
             match fs::read_link(path) {
-                Ok(target) => sources.links.push((path.to_owned(), target)),
-                Err(_) if path.is_dir() => sources.trees.push((path.to_owned(), clone_tree(path)?)),
+                Ok(target) => sources.links.push((path.clone(), target)),
+                Err(_) if path.is_dir() => sources.trees.push((path.clone(), clone_tree(path)?)),
                 Err(_) => {}
             }
         }
-        for name in ETC {
+        for name in &shown.etc {
             let path = Path::new("/etc").join(name);
             match fs::read_link(&path) {
                 Ok(target) => sources.links.push((path, target)),
@@ -148,8 +109,9 @@ impl Sources {
             sources.trees.push((path.clone(), clone_tree(path)?));
         }
         sources.trees.push((PathBuf::from("/run/chaperone/bin/chaperone"), clone_tree(&plan.self_exe)?));
-        for name in DEVICES {
-            sources.devices.push((name, clone_tree(&Path::new("/dev").join(name))?));
+        for name in shown.devices {
+            let device = clone_tree(&Path::new("/dev").join(&name))?;
+            sources.devices.push((name, device));
         }
         for mount in &plan.mounts {
             match &mount.kind {
@@ -367,4 +329,29 @@ fn open_fuse() -> Result<OwnedFd, SetupError> {
         };
         SetupError::new(format!("/dev/fuse cannot be opened ({e}), and mediated mounts need it")).fix(fix)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Component;
+
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_the_host_is_named_plainly_and_holds_no_secret() {
+        let shown = Shown::read().unwrap();
+        for path in shown.system.iter().chain(&shown.merged) {
+            assert!(path.is_absolute() && path.components().count() == 2, "{}", path.display());
+        }
+        for name in shown.etc.iter().chain(&shown.devices) {
+            let parts: Vec<_> = name.components().collect();
+            assert!(matches!(parts.as_slice(), [Component::Normal(_)]), "{}", name.display());
+        }
+        for secret in ["shadow", "gshadow", "ssh", "sudoers", "machine-id", "krb5.keytab", "NetworkManager"] {
+            assert!(!shown.etc.contains(&PathBuf::from(secret)), "{secret}");
+        }
+        for device in ["mem", "kmem", "sda", "fuse", "kvm", "uinput", "input", "dri"] {
+            assert!(!shown.devices.contains(&PathBuf::from(device)), "{device}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chaperone_sys::{ReadOnly, set_mount_attributes};
+use serde::Deserialize;
 
 use super::mounting;
 use crate::plan::{HOME, SetupError};
@@ -26,53 +27,47 @@ pub const BUNDLE: &str = "/run/chaperone/trust/bundle.pem";
 /// The session's authority alone, in PEM, for programs that add to roots of their own.
 pub const AUTHORITY: &str = "/run/chaperone/trust/authority.pem";
 
+const PACK: &str = include_str!("../../../../packs/cell/trust.toml");
 const FOLDER: &str = "/run/chaperone/trust";
-/// Where distributions keep all roots in one file; the first that exists is the host's bundle.
-const BUNDLES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/ssl/cert.pem",
-];
-/// Folders in which OpenSSL looks for `HASH.0`.
-const HASHED: &[&str] = &["/etc/ssl/certs", "/etc/pki/tls/certs"];
-/// Folders from which `p11-kit`, and with it `GnuTLS` and NSS where they use it, takes anchors.
-const ANCHORS: &[&str] = &[
-    "/etc/pki/ca-trust/source/anchors",
-    "/etc/ca-certificates/trust-source/anchors",
-    "/etc/pki/trust/anchors",
-];
-/// Java's stores of the system; those of each installation are looked for.
-const STORES: &[&str] = &["/etc/ssl/certs/java/cacerts", "/etc/pki/java/cacerts"];
-/// Folders of Java installations.
-const JAVAS: &[&str] = &["/usr/lib/jvm", "/opt"];
 /// Firefox has a database in each profile; what its policies name is added to all of them.
 const POLICIES: &str = "/etc/firefox/policies/policies.json";
 /// No bundle or store is longer; anything that is, is something else.
 const LONGEST: u64 = 32 << 20;
 
+/// Where programs look for roots.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Places {
+    bundles: Vec<PathBuf>,
+    hashed: Vec<PathBuf>,
+    anchors: Vec<PathBuf>,
+    java_stores: Vec<PathBuf>,
+    javas: Vec<PathBuf>,
+    environment: Variables,
+}
+
+/// Names of variables, by the file that they are set to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Variables {
+    bundle: Vec<String>,
+    authority: Vec<String>,
+}
+
+impl Places {
+    fn read() -> Result<Self, SetupError> {
+        toml::from_str(PACK).map_err(|e| SetupError::new(format!("packs/cell/trust.toml: {e}")))
+    }
+}
+
 /// Variables for programs that have roots of their own, or do not look where the system keeps its. They must replace
 /// those of the same name: of two, programs take the first.
 #[must_use]
 pub fn environment() -> Vec<(OsString, OsString)> {
-    let whole = [
-        "SSL_CERT_FILE",
-        "CURL_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-        "CARGO_HTTP_CAINFO",
-        "REQUESTS_CA_BUNDLE",
-        "PIP_CERT",
-        "AWS_CA_BUNDLE",
-        "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-        "HTTPLIB2_CA_CERTS",
-        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-        "NIX_SSL_CERT_FILE",
-    ]
-    .map(|name| (name, BUNDLE));
-    let added = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"].map(|name| (name, AUTHORITY));
-    whole.into_iter().chain(added).map(|(name, file)| (name.into(), file.into())).collect()
+    // A pack that is not right keeps a cell with an authority from being made at all.
+    let Variables { bundle, authority } = Places::read().unwrap_or_default().environment;
+    let bundle = bundle.into_iter().map(|name| (name.into(), BUNDLE.into()));
+    bundle.chain(authority.into_iter().map(|name| (name.into(), AUTHORITY.into()))).collect()
 }
 
 /// What is shown, read from the host before the cell has a root.
@@ -98,14 +93,15 @@ struct Folder {
 impl Trust {
     /// Read what the host trusts and add an authority to it. `shown` are folders that may hold a Java.
     pub(crate) fn read(der: &[u8], shown: &[PathBuf]) -> Result<Self, SetupError> {
+        let places = Places::read()?;
         let broken = || SetupError::new("the session's authority is not a certificate in DER");
         let certificate = Certificate::read(der).ok_or_else(broken)?;
         let hash = format!("{:08x}", certificate.subject_hash().ok_or_else(broken)?);
         let database = nss::database(&certificate).ok_or_else(broken)?;
         let authority = pem(der);
         let mut bundles: Vec<(PathBuf, Vec<u8>)> = Vec::new();
-        for place in BUNDLES {
-            let Some(real) = real(Path::new(place)).filter(|r| bundles.iter().all(|(at, _)| at != r)) else {
+        for place in &places.bundles {
+            let Some(real) = real(place).filter(|r| bundles.iter().all(|(at, _)| at != r)) else {
                 continue;
             };
             let mut merged = read(&real, authority.len() + 1)?;
@@ -117,13 +113,13 @@ impl Trust {
         }
         let roots = bundles.first().map_or(authority.as_bytes(), |(_, merged)| merged);
         let mut stores = Vec::new();
-        for place in places_of_stores(shown) {
+        for place in stores_of_java(&places, shown) {
             let merged = java::add(read(&place, der.len() + java::MORE)?, der, roots);
             stores.push((place, merged));
         }
         let mut folders: Vec<Folder> = Vec::new();
-        let hashed = HASHED.iter().map(|f| (f, true));
-        for (place, hashed) in hashed.chain(ANCHORS.iter().map(|f| (f, false))) {
+        let hashed = places.hashed.iter().map(|f| (f, true));
+        for (place, hashed) in hashed.chain(places.anchors.iter().map(|f| (f, false))) {
             let Ok(at) = fs::canonicalize(place) else { continue };
             if !at.is_dir() || folders.iter().any(|f| f.at == at) {
                 continue;
@@ -203,8 +199,9 @@ fn read(path: &Path, more: usize) -> Result<Vec<u8>, SetupError> {
 }
 
 /// Every store of roots of a Java that the cell shows.
-fn places_of_stores(shown: &[PathBuf]) -> Vec<PathBuf> {
-    let installed = JAVAS.iter().filter_map(|f| fs::read_dir(f).ok()).flatten().flatten().map(|e| e.path());
+fn stores_of_java(places: &Places, shown: &[PathBuf]) -> Vec<PathBuf> {
+    let installed =
+        places.javas.iter().filter_map(|f| fs::read_dir(f).ok()).flatten().flatten().map(|e| e.path());
     let own = installed
         .chain(shown.iter().cloned())
         .flat_map(|java| ["lib/security/cacerts", "jre/lib/security/cacerts"].map(|f| java.join(f)));
@@ -214,7 +211,7 @@ fn places_of_stores(shown: &[PathBuf]) -> Vec<PathBuf> {
         system.into_iter().chain(shown.iter().map(PathBuf::as_path)).any(|folder| real.starts_with(folder))
     };
     let mut found: Vec<PathBuf> = Vec::new();
-    for place in STORES.iter().map(PathBuf::from).chain(own) {
+    for place in places.java_stores.iter().cloned().chain(own) {
         found.extend(real(&place).filter(|r| is_shown(r) && !found.contains(r)));
     }
     found
@@ -273,6 +270,21 @@ mod tests {
     }
 
     #[test]
+    fn the_pack_names_absolute_places_and_each_variable_once() {
+        let places = Places::read().unwrap();
+        let all = [&places.bundles, &places.hashed, &places.anchors, &places.java_stores, &places.javas];
+        for list in all {
+            assert!(!list.is_empty() && list.iter().all(|p| p.is_absolute()), "{list:?}");
+        }
+        let mut names: Vec<OsString> = environment().into_iter().map(|(name, _)| name).collect();
+        assert!(names.contains(&"SSL_CERT_FILE".into()) && names.contains(&"NODE_EXTRA_CA_CERTS".into()));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
     fn a_name_that_the_host_uses_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(free(dir.path(), "0a0b0c0d"), "0a0b0c0d.0");
@@ -284,14 +296,15 @@ mod tests {
     fn a_java_that_is_shown_is_found_and_leads_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().canonicalize().unwrap();
+        let places = Places::read().unwrap();
         let store = home.join("lib/security/cacerts");
         fs::create_dir_all(store.parent().unwrap()).unwrap();
         fs::write(&store, []).unwrap();
-        assert!(places_of_stores(std::slice::from_ref(&home)).contains(&store));
+        assert!(stores_of_java(&places, std::slice::from_ref(&home)).contains(&store));
         let elsewhere = tempfile::NamedTempFile::new().unwrap();
         fs::remove_file(&store).unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), &store).unwrap();
         let outside = elsewhere.path().canonicalize().unwrap();
-        assert!(!places_of_stores(&[home]).contains(&outside));
+        assert!(!stores_of_java(&places, &[home]).contains(&outside));
     }
 }

@@ -1,34 +1,27 @@
 //! `cell-init`: the cell's PID 1. It finishes the cell, waits for the broker's word, starts the agent without any
 //! privilege, reaps, watches the decoys and limits, and ends everything when the broker or the launcher is gone.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Write};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use chaperone_sys::landlock;
 use chaperone_sys::seccomp::Instruction;
-use chaperone_sys::{Forked, landlock};
 use ed25519_dalek::{Signer, SigningKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
 
+use super::agent::Agent;
+use super::decoy_watch::DecoyWatch;
 use super::dial::{Dialed, Dials};
 
 use super::limits::{Watch, usage};
 use super::network::{self, NetworkEnds};
 use super::report::{self, Exit, Prepared, Word};
 use super::root::{self, Sources};
-use crate::control::{self, InitMessage, InitOrder, report_now, take_order};
-use crate::plan::{AGENT_GID, AGENT_UID, HOME, Network, Plan, SetupError, Terminal};
+use crate::control::{self, InitMessage, InitOrder, take_order};
+use crate::plan::{AGENT_GID, AGENT_UID, Network, Plan, SetupError, Terminal};
 
 /// How often watched limits are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
-/// How long after a touch of a decoy further ones are counted, and reported together.
-const DECOY_PAUSE: Duration = Duration::from_millis(500);
 /// Signals that are forwarded to the agent.
 const FORWARDED: &[i32] =
     &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT];
@@ -39,10 +32,7 @@ struct Cell<'p> {
     control: OwnedFd,
     reports: OwnedFd,
     signals: OwnedFd,
-    watches: OwnedFd,
-    decoys: HashMap<i32, usize>,
-    traps: Vec<(usize, UnixListener)>,
-    touched: HashMap<usize, (Instant, u64)>,
+    decoys: DecoyWatch<'p>,
     key: SigningKey,
     watch: Watch,
     landlock: u32,
@@ -84,7 +74,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
         return Err((SetupError::new("the launcher went away"), None));
     }
     match prepare(plan, as_root, &control, &reports) {
-        Ok((built, network, pty, signals, watches, decoys)) => {
+        Ok((built, network, pty, signals, decoys)) => {
             let landlock = landlock::abi();
             let mut fds: Vec<BorrowedFd<'_>> = vec![built.channel.as_fd()];
             fds.extend(built.fuse.iter().map(AsFd::as_fd));
@@ -108,10 +98,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 control,
                 reports,
                 signals,
-                watches,
                 decoys,
-                traps: built.traps,
-                touched: HashMap::new(),
                 key,
                 watch,
                 landlock,
@@ -126,9 +113,14 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
     }
 }
 
-type Parts = (root::Built, Option<NetworkEnds>, Option<OwnedFd>, OwnedFd, OwnedFd, HashMap<i32, usize>);
+type Parts<'p> = (root::Built, Option<NetworkEnds>, Option<OwnedFd>, OwnedFd, DecoyWatch<'p>);
 
-fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> Result<Parts, SetupError> {
+fn prepare<'p>(
+    plan: &'p Plan,
+    as_root: bool,
+    control: &OwnedFd,
+    reports: &OwnedFd,
+) -> Result<Parts<'p>, SetupError> {
     let step = |what: &str| {
         let what = what.to_owned();
         move |e: std::io::Error| SetupError::new(format!("{what}: {e}"))
@@ -142,7 +134,7 @@ fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> 
         chaperone_sys::set_dumpable(true).map_err(step("own /proc/self"))?;
         chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
     }
-    let built = root::build(plan, sources)?;
+    let mut built = root::build(plan, sources)?;
     chaperone_sys::bring_up_loopback().map_err(step("bring up the loopback"))?;
     let network = match &plan.network {
         Network::None => None,
@@ -159,10 +151,10 @@ fn prepare(plan: &Plan, as_root: bool, control: &OwnedFd, reports: &OwnedFd) -> 
     let mut taken = vec![libc::SIGCHLD];
     taken.extend_from_slice(FORWARDED);
     let signals = chaperone_sys::signal_descriptor(&taken).map_err(step("take signals"))?;
-    let (watches, decoys) =
-        watch_decoys(plan).map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
+    let decoys = DecoyWatch::new(&plan.decoys, std::mem::take(&mut built.traps))
+        .map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
     chaperone_sys::set_dumpable(false).map_err(step("close /proc/1"))?;
-    Ok((built, network, pty, signals, watches, decoys))
+    Ok((built, network, pty, signals, decoys))
 }
 
 fn open_pty(rows: u16, columns: u16) -> std::io::Result<OwnedFd> {
@@ -174,25 +166,6 @@ fn open_pty(rows: u16, columns: u16) -> std::io::Result<OwnedFd> {
     Ok(master)
 }
 
-fn watch_decoys(plan: &Plan) -> rustix::io::Result<(OwnedFd, HashMap<i32, usize>)> {
-    let descriptor = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    let mut watched = HashMap::new();
-    let events = inotify::WatchFlags::OPEN
-        | inotify::WatchFlags::MODIFY
-        | inotify::WatchFlags::DELETE_SELF
-        | inotify::WatchFlags::MOVE_SELF
-        | inotify::WatchFlags::DONT_FOLLOW;
-    for (i, decoy) in plan.decoys.iter().enumerate() {
-        match inotify::add_watch(&descriptor, &decoy.path, events) {
-            Ok(watch) => drop(watched.insert(watch, i)),
-            // A place that the system's own folders occupy.
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok((descriptor, watched))
-}
-
 impl Cell<'_> {
     fn run(&mut self) -> Exit {
         let ended =
@@ -202,10 +175,10 @@ impl Cell<'_> {
             let mut ready = vec![
                 PollFd::new(&self.control, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
-                PollFd::new(&self.watches, PollFlags::IN),
+                PollFd::new(self.decoys.events(), PollFlags::IN),
                 PollFd::new(&self.reports, PollFlags::empty()),
             ];
-            ready.extend(self.traps.iter().map(|(_, trap)| PollFd::new(trap, PollFlags::IN)));
+            ready.extend(self.decoys.traps().map(|trap| PollFd::new(trap, PollFlags::IN)));
             ready.extend(self.dials.sockets().map(|socket| PollFd::new(socket, PollFlags::OUT)));
             let timeout = self.timeout();
             match poll(&mut ready, timeout.as_ref()) {
@@ -228,10 +201,10 @@ impl Cell<'_> {
                 }
             }
             if decoys.contains(PollFlags::IN) {
-                self.decoys_touched();
+                self.decoys.read_events(&self.control);
             }
             if trapped {
-                self.traps_entered();
+                self.decoys.hang_up(&self.control);
             }
             for dialed in self.dials.ended() {
                 self.report_dialed(dialed);
@@ -246,7 +219,7 @@ impl Cell<'_> {
                 if let Some(exit) = self.limits() {
                     return exit;
                 }
-                self.report_counted();
+                self.decoys.report_counted(&self.control);
             }
         }
     }
@@ -255,7 +228,7 @@ impl Cell<'_> {
         let waits = self.watch.memory.is_some()
             || self.watch.processes.is_some()
             || self.watch.seconds.is_some()
-            || !self.touched.is_empty()
+            || self.decoys.is_counting()
             || !self.dials.is_empty();
         waits.then_some(Timespec { tv_sec: 0, tv_nsec: 250_000_000 })
     }
@@ -278,7 +251,9 @@ impl Cell<'_> {
             }
             InitOrder::Go => {
                 if self.agent.is_none() {
-                    self.start()?;
+                    self.started = Instant::now();
+                    let Self { plan, filter, control, landlock, .. } = self;
+                    self.agent = Some(Agent { plan, filter, control, landlock: *landlock }.start()?);
                 }
             }
             InitOrder::Suspend => everybody(rustix::process::Signal::STOP),
@@ -304,125 +279,6 @@ impl Cell<'_> {
             }
         }
         Ok(true)
-    }
-
-    /// Fork the agent, wait until it runs its program (or cannot), and hand its seccomp listener to the broker.
-    fn start(&mut self) -> Result<(), Exit> {
-        let setup = |reason: String| Exit { cause: "setup".into(), code: 125, reason };
-        let (failed, failed_inside) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|e| setup(format!("pipe: {e}")))?;
-        self.started = Instant::now();
-        match chaperone_sys::fork().map_err(|e| setup(format!("fork: {e}")))? {
-            Forked::Parent { child } => self.agent = Some(child),
-            Forked::Child => {
-                drop(failed);
-                let (stage, error) = self.become_agent(&failed_inside);
-                let mut out = File::from(failed_inside);
-                // The parent reads this, or is gone itself.
-                drop(write!(out, "{stage}\n{}\n{error}", error.raw_os_error().unwrap_or(0)));
-                chaperone_sys::exit_now(127)
-            }
-        }
-        drop(failed_inside);
-        self.let_go_of_stdio();
-        let mut said = String::new();
-        File::from(failed).read_to_string(&mut said).map_err(|e| setup(format!("the agent's start: {e}")))?;
-        if said.is_empty() {
-            return Ok(());
-        }
-        let mut lines = said.lines();
-        let (stage, errno) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        let why = lines.next().unwrap_or_default();
-        let program = self.plan.command.first().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default();
-        if stage == "exec" {
-            let (cause, code) = if errno == "2" { ("not_found", 127) } else { ("setup", 126) };
-            return Err(Exit { cause: cause.into(), code, reason: format!("{program}: {why}") });
-        }
-        Err(setup(format!("{stage}: {why}")))
-    }
-
-    /// In the agent's process: give everything up, step by step, and run its program. Returns only on failure.
-    fn become_agent(&self, failed: &OwnedFd) -> (&'static str, std::io::Error) {
-        match self.give_everything_up(failed) {
-            Ok(()) => ("exec", chaperone_sys::exec(&self.plan.command, &self.plan.environment)),
-            Err(failure) => failure,
-        }
-    }
-
-    fn give_everything_up(&self, failed: &OwnedFd) -> Result<(), (&'static str, std::io::Error)> {
-        let at = |stage: &'static str| move |e: std::io::Error| (stage, e);
-        rustix::process::setsid().map_err(|e| ("setsid", e.into()))?;
-        self.take_terminal().map_err(at("terminal"))?;
-        for mount in &self.plan.mounts {
-            // The kernel refuses changes in a FUSE root until it was told once to know its owner.
-            rustix::fs::stat(&mount.at).map_err(|e| ("look at a mount", e.into()))?;
-        }
-        rustix::process::chdir(&self.plan.workdir).map_err(|e| ("enter the working folder", e.into()))?;
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-        rustix::process::setrlimit(rustix::process::Resource::Core, none)
-            .map_err(|e| ("core limit", e.into()))?;
-        chaperone_sys::keep_no_privileges().map_err(at("drop privileges"))?;
-        self.landlock().map_err(at("landlock"))?;
-        let listener = chaperone_sys::seccomp::install(&self.filter, true).map_err(at("seccomp"))?;
-        self.report(&InitMessage::Started, listener.as_ref().map(AsFd::as_fd));
-        drop(listener);
-        chaperone_sys::close_all_but_stdio(&[failed.as_raw_fd()]).map_err(at("close descriptors"))
-    }
-
-    /// No terminal of the person reaches the agent: where one stands, it gets the cell's own, or nothing.
-    fn take_terminal(&self) -> std::io::Result<()> {
-        let own = match self.plan.terminal {
-            Terminal::Pty { .. } => {
-                let slave =
-                    rustix::fs::open("/dev/pts/0", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
-                chaperone_sys::own_terminal(slave.as_fd())?;
-                slave
-            }
-            Terminal::Inherit => {
-                rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?
-            }
-        };
-        if rustix::termios::isatty(rustix::stdio::stdin()) {
-            rustix::stdio::dup2_stdin(&own)?;
-        }
-        if rustix::termios::isatty(rustix::stdio::stdout()) {
-            rustix::stdio::dup2_stdout(&own)?;
-        }
-        if rustix::termios::isatty(rustix::stdio::stderr()) {
-            rustix::stdio::dup2_stderr(&own)?;
-        }
-        Ok(())
-    }
-
-    fn landlock(&self) -> std::io::Result<()> {
-        if self.landlock == 0 {
-            return Ok(());
-        }
-        let all = landlock::all_rights(self.landlock);
-        let mut trees: Vec<(PathBuf, u64)> = vec![(PathBuf::from("/"), landlock::rights::READ_ONLY)];
-        for writable in ["/tmp", "/var/tmp", "/dev", "/proc", HOME] {
-            trees.push((PathBuf::from(writable), all));
-        }
-        trees.extend(self.plan.mounts.iter().map(|m| (m.at.clone(), all)));
-        trees.extend(self.plan.caches.iter().map(|c| (c.at.clone(), all)));
-        let mut open = Vec::new();
-        for (path, rights) in &trees {
-            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-            open.push((rustix::fs::open(path, flags, rustix::fs::Mode::empty())?, *rights));
-        }
-        let borrowed: Vec<_> = open.iter().map(|(fd, rights)| (fd.as_fd(), *rights)).collect();
-        landlock::restrict(self.landlock, &borrowed)
-    }
-
-    /// The agent holds standard input and output alone, so that their other ends see its end.
-    fn let_go_of_stdio(&self) {
-        if let Ok(null) = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty()) {
-            // Without /dev/null the cell would not have come up; a failure here only keeps pipes open longer.
-            rustix::stdio::dup2_stdin(&null).ok();
-            rustix::stdio::dup2_stdout(&null).ok();
-            rustix::stdio::dup2_stderr(&null).ok();
-        }
     }
 
     fn signalled(&mut self) -> Option<Exit> {
@@ -462,60 +318,6 @@ impl Cell<'_> {
             }
         }
         None
-    }
-
-    fn decoys_touched(&mut self) {
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.watches, &mut buffer);
-        let mut hit = Vec::new();
-        while let Ok(event) = reader.next() {
-            hit.extend(self.decoys.get(&event.wd()).copied());
-        }
-        hit.into_iter().for_each(|index| self.touch(index));
-    }
-
-    /// Somebody connected to a socket that is a decoy: it is hung up on.
-    fn traps_entered(&mut self) {
-        let mut hit = Vec::new();
-        for (index, trap) in &self.traps {
-            // A connection that is gone again, or one more that waits, comes with the next round.
-            hit.extend(trap.accept().ok().map(|_| *index));
-        }
-        hit.into_iter().for_each(|index| self.touch(index));
-    }
-
-    /// Report the first touch at once; count the next ones.
-    fn touch(&mut self, index: usize) {
-        match self.touched.get_mut(&index) {
-            Some((_, count)) => *count += 1,
-            None => {
-                let left = u64::from(!self.report_decoy(index, 1));
-                self.touched.insert(index, (Instant::now(), left));
-            }
-        }
-    }
-
-    /// Report the touches that were only counted. What the broker has no room for is counted on.
-    fn report_counted(&mut self) {
-        let due: Vec<(usize, u64)> = self
-            .touched
-            .iter()
-            .filter(|(_, (at, _))| at.elapsed() > DECOY_PAUSE)
-            .map(|(i, (_, n))| (*i, *n))
-            .collect();
-        for (index, count) in due {
-            if count == 0 || self.report_decoy(index, count) {
-                self.touched.remove(&index);
-            }
-        }
-    }
-
-    /// Whether it was sent. The agent decides how often this happens: a broker that hangs must not make cell-init wait.
-    fn report_decoy(&self, index: usize, count: u64) -> bool {
-        let Some(decoy) = self.plan.decoys.get(index) else { return true };
-        let path = decoy.path.to_string_lossy().into_owned();
-        let message = InitMessage::Decoy { path, technique: decoy.technique.clone(), count };
-        report_now(&self.control, &message).is_ok()
     }
 
     fn report_dialed(&self, (id, outcome): Dialed) {

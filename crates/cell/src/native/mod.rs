@@ -1,6 +1,8 @@
 //! The native backend: namespaces, a root of its own, Landlock and seccomp, on this machine's own kernel.
 
+mod agent;
 mod calls;
+mod decoy_watch;
 mod decoys;
 mod dial;
 mod init;

@@ -13,8 +13,10 @@ mod netlink;
 mod network;
 mod probe;
 mod refusals;
+mod refused_packets;
 mod report;
 mod root;
+mod rules;
 mod seccomp;
 pub mod trust;
 
@@ -27,11 +29,12 @@ pub use decoys::default_decoys;
 pub use launch::{BrokerEnds, Launched, launch};
 pub use limits::{Enforced, remove_groups};
 pub use network::{
-    CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, RefusedPacket, can_capture,
-    original_destination, proxy_environment, refused_packets,
+    CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, can_capture, original_destination,
+    proxy_environment,
 };
 pub use probe::probe;
 pub use refusals::{Refusal, serve_refusals};
+pub use refused_packets::{RefusedPacket, refused_packets};
 pub use report::Exit;
 
 /// This machine's own kernel.

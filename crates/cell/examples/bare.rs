@@ -31,12 +31,12 @@ fn main() {
     let authority = std::env::var_os("CELL_AUTHORITY").map(|file| std::fs::read(file).unwrap());
     let mut environment: Vec<(std::ffi::OsString, std::ffi::OsString)> =
         [("HOME", HOME), ("LANG", "C.UTF-8")].map(|(k, v)| (k.into(), v.into())).to_vec();
-    // A folder with programs in its `bin`, beside the system's.
+    // A directory with programs in its `bin`, beside the system's.
     let shown = std::env::var_os("CELL_SHOW").map(std::path::PathBuf::from);
     let mut path = std::ffi::OsString::from("/usr/local/bin:/usr/bin:/bin");
-    if let Some(folder) = &shown {
+    if let Some(directory) = &shown {
         path.push(":");
-        path.push(folder.join("bin"));
+        path.push(directory.join("bin"));
     }
     environment.push(("PATH".into(), path));
     if authority.is_some() {

@@ -22,7 +22,7 @@ pub struct Plan {
     pub environment: Vec<(OsString, OsString)>,
     pub workdir: PathBuf,
     pub mounts: Vec<Mount>,
-    /// Folders shown read-only at their own place: an agent's installation outside /usr.
+    /// Directories shown read-only at their own place: an agent's installation outside /usr.
     pub read_only: Vec<PathBuf>,
     pub caches: Vec<Cache>,
     pub decoys: Vec<Decoy>,
@@ -56,7 +56,7 @@ pub enum Kind {
         lower: PathBuf,
         upper: PathBuf,
         work: PathBuf,
-        /// Files that are covered, relative to the folder.
+        /// Files that are covered, relative to the directory.
         masked: Vec<String>,
     },
 }

@@ -41,12 +41,14 @@ impl Agent<'_> {
         };
         drop(failed_inside);
         let_go_of_stdio();
-        let mut said = String::new();
-        File::from(failed).read_to_string(&mut said).map_err(|e| setup(format!("the agent's start: {e}")))?;
-        if said.is_empty() {
+        let mut failure = String::new();
+        File::from(failed)
+            .read_to_string(&mut failure)
+            .map_err(|e| setup(format!("the agent's start: {e}")))?;
+        if failure.is_empty() {
             return Ok(agent);
         }
-        let mut lines = said.lines();
+        let mut lines = failure.lines();
         let (stage, errno) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
         let why = lines.next().unwrap_or_default();
         let program = self.plan.command.first().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default();
@@ -73,7 +75,7 @@ impl Agent<'_> {
             // The kernel refuses changes in a FUSE root until it was told once to know its owner.
             rustix::fs::stat(&mount.at).map_err(|e| ("look at a mount", e.into()))?;
         }
-        rustix::process::chdir(&self.plan.workdir).map_err(|e| ("enter the working folder", e.into()))?;
+        rustix::process::chdir(&self.plan.workdir).map_err(|e| ("enter the working directory", e.into()))?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
         rustix::process::setrlimit(rustix::process::Resource::Core, none)

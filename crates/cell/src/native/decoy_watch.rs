@@ -38,7 +38,7 @@ impl<'p> DecoyWatch<'p> {
         for (i, decoy) in decoys.iter().enumerate() {
             match inotify::add_watch(&queue, &decoy.path, events) {
                 Ok(watch) => drop(watched.insert(watch, i)),
-                // A place that the system's own folders occupy.
+                // A place that the system's own directories occupy.
                 Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => {}
                 Err(e) => return Err(e),
             }

@@ -15,7 +15,7 @@ use super::dial::{Dialed, Dials};
 
 use super::limits::{Watch, usage};
 use super::network::{self, NetworkEnds};
-use super::report::{self, Exit, Prepared, Word};
+use super::report::{self, Exit, LaunchReport, Prepared};
 use super::root::{self, Sources};
 use crate::control::{self, InitMessage, InitOrder, take_order};
 use crate::plan::{AGENT_GID, AGENT_UID, Network, Plan, SetupError, Terminal};
@@ -52,11 +52,11 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
             while let Ok(Some(_)) = chaperone_sys::wait_child(-1, true) {}
             cell.report(&InitMessage::Over { cause: exit.cause.clone(), code }, None);
             // A launcher that is gone needs no report.
-            report::send(&cell.reports, &Word::Ended(exit), &[]).ok();
+            report::send(&cell.reports, &LaunchReport::Ended(exit), &[]).ok();
             chaperone_sys::exit_now(code);
         }
         Err((error, Some(socket))) => {
-            report::send(&socket, &Word::Failed { what: error.what, fix: error.fix }, &[]).ok();
+            report::send(&socket, &LaunchReport::Failed { what: error.what, fix: error.fix }, &[]).ok();
             chaperone_sys::exit_now(125)
         }
         // The launcher went away; there is nobody to tell.
@@ -68,8 +68,8 @@ type Failed = (SetupError, Option<OwnedFd>);
 
 fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
     let Prepared { filter, control, reports, as_root, watch } = prepared;
-    let mut word = [0u8; 16];
-    let mapped = rustix::net::recv(&reports, &mut word[..], rustix::net::RecvFlags::empty());
+    let mut bytes = [0u8; 16];
+    let mapped = rustix::net::recv(&reports, &mut bytes[..], rustix::net::RecvFlags::empty());
     if !matches!(mapped, Ok((n, _)) if n > 0) {
         return Err((SetupError::new("the launcher went away"), None));
     }
@@ -80,8 +80,8 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
             fds.extend(built.fuse.iter().map(AsFd::as_fd));
             fds.extend(network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
             fds.extend(pty.as_ref().map(AsFd::as_fd));
-            let way = network.as_ref().map(NetworkEnds::kind);
-            if let Err(e) = report::send(&reports, &Word::Ready { landlock, network: way }, &fds) {
+            let kind = network.as_ref().map(NetworkEnds::kind);
+            if let Err(e) = report::send(&reports, &LaunchReport::Ready { landlock, network: kind }, &fds) {
                 return Err((
                     SetupError::new(format!("hand out the cell's descriptors: {e}")),
                     Some(reports),
@@ -194,7 +194,7 @@ impl Cell<'_> {
                 return ended("broker", 137, "the launcher is gone");
             }
             if control.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                match self.order() {
+                match self.obey() {
                     Ok(true) => {}
                     Ok(false) => return ended("broker", 137, "the broker is gone"),
                     Err(exit) => return exit,
@@ -234,7 +234,7 @@ impl Cell<'_> {
     }
 
     /// One order of the broker: `Ok(false)` when it is gone, or says what cell-init does not understand.
-    fn order(&mut self) -> Result<bool, Exit> {
+    fn obey(&mut self) -> Result<bool, Exit> {
         let order = match take_order(&self.control) {
             Ok(Some(order)) => order,
             Ok(None) => return Ok(true),

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::limits::{Enforced, Group};
 use super::network::{NetworkEnds, NetworkKind};
-use super::report::{self, Exit, Prepared, Word};
+use super::report::{self, Exit, LaunchReport, Prepared};
 use crate::packet;
 use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
 
@@ -108,8 +108,8 @@ impl Launched {
     /// # Errors
     /// When waiting itself fails.
     pub fn wait(self) -> std::io::Result<Exit> {
-        let said = self.last_word();
-        self.reaped(said)
+        let reported = self.last_report();
+        self.reaped(reported)
     }
 
     /// Wait until every process of the agent is gone. What is left of the cell, its PID 1 that lets go of the mounts and
@@ -118,7 +118,7 @@ impl Launched {
     /// # Errors
     /// When waiting itself fails.
     pub fn over(self) -> std::io::Result<Exit> {
-        match self.last_word() {
+        match self.last_report() {
             Some(exit) => {
                 let exit = self.explained(exit);
                 self.group.leave();
@@ -128,10 +128,10 @@ impl Launched {
         }
     }
 
-    fn last_word(&self) -> Option<Exit> {
+    fn last_report(&self) -> Option<Exit> {
         loop {
             match report::receive(&self.reports) {
-                Ok(Some((Word::Ended(exit), _))) => return Some(exit),
+                Ok(Some((LaunchReport::Ended(exit), _))) => return Some(exit),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
             }
@@ -145,9 +145,9 @@ impl Launched {
         exit
     }
 
-    fn reaped(self, said: Option<Exit>) -> std::io::Result<Exit> {
+    fn reaped(self, reported: Option<Exit>) -> std::io::Result<Exit> {
         let status = wait_child(self.init_pid, true)?;
-        Ok(match (said, status) {
+        Ok(match (reported, status) {
             (Some(exit), _) => self.explained(exit),
             (None, Some((_, code, true))) => {
                 Exit { cause: "broker".into(), code, reason: "the cell was ended".into() }
@@ -245,8 +245,8 @@ fn ready(reports: &OwnedFd) -> Result<(u32, Option<NetworkKind>, Vec<OwnedFd>), 
         return Err(SetupError::new("the cell did not come up in time"));
     }
     match report::receive(reports).map_err(|e| SetupError::new(format!("the cell's first word: {e}")))? {
-        Some((Word::Ready { landlock, network }, fds)) => Ok((landlock, network, fds)),
-        Some((Word::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
+        Some((LaunchReport::Ready { landlock, network }, fds)) => Ok((landlock, network, fds)),
+        Some((LaunchReport::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
         _ => Err(SetupError::new("the cell ended while it was set up")),
     }
 }

@@ -1,4 +1,4 @@
-//! How things get into the root that is being built: trees, overlays, covers and folders below [`BASE`].
+//! How things get into the root that is being built: trees, overlays, covers and directories below [`BASE`].
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -17,16 +17,16 @@ use crate::plan::SetupError;
 pub(super) const BASE: &str = "/tmp";
 /// A file that nobody may read.
 const COVER: &str = "/run/chaperone/cover";
-/// A folder with nothing in it.
+/// A directory with nothing in it.
 pub(super) const EMPTY: &str = "/run/chaperone/empty";
 
-/// Show a folder of the host's read-only, at its own place, with what a folder of the cell adds.
+/// Show a directory of the host's read-only, at its own place, with what a directory of the cell adds.
 pub(super) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<(), SetupError> {
     let lower = format!("{}:/proc/self/fd/{}", inside(added).display(), host.as_raw_fd());
     read_only_overlay(at, &lower)?.map_err(failed(&format!("add to {}", at.display())))
 }
 
-/// Show a folder read-only. An overlay, for what listens at a socket of a bind mount can be reached through it, read-only
+/// Show a directory read-only. An overlay, for what listens at a socket of a bind mount can be reached through it, read-only
 /// or not; the inodes of an overlay are its own (`Documentation/filesystems/overlayfs.rst`).
 pub(super) fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
     let lower = format!("/proc/self/fd/{}:{}", source.as_raw_fd(), inside(Path::new(EMPTY)).display());
@@ -40,7 +40,7 @@ pub(super) fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
 
 pub(super) fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd) -> Result<(), SetupError> {
     let target = inside(at);
-    make_folder(&target)?;
+    make_directory(&target)?;
     let fd = |d: &OwnedFd| format!("/proc/self/fd/{}", d.as_raw_fd());
     let options = format!("lowerdir={},upperdir={},workdir={},userxattr", fd(lower), fd(upper), fd(work));
     let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
@@ -50,7 +50,7 @@ pub(super) fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedF
 
 fn read_only_overlay(at: &Path, lower: &str) -> Result<rustix::io::Result<()>, SetupError> {
     let target = inside(at);
-    make_folder(&target)?;
+    make_directory(&target)?;
     let options = CString::new(format!("lowerdir={lower},userxattr"))
         .map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
@@ -65,11 +65,11 @@ pub(super) fn mask(at: &Path, masked: &[String]) -> Result<(), SetupError> {
     let cover = inside(Path::new(COVER));
     File::create(&cover).map_err(io_failed("make a cover"))?;
     fs::set_permissions(&cover, fs::Permissions::from_mode(0o000)).map_err(io_failed("make a cover"))?;
-    let folder = open_dir(&inside(at))?;
+    let directory = open_dir(&inside(at))?;
     for path in masked {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let covered = match rustix::fs::openat2(&folder, path.as_str(), flags, Mode::empty(), how) {
+        let covered = match rustix::fs::openat2(&directory, path.as_str(), flags, Mode::empty(), how) {
             // It went since it was looked at.
             Err(rustix::io::Errno::NOENT) => continue,
             opened => opened.map_err(failed("open what is to be covered"))?,
@@ -88,7 +88,7 @@ pub(super) fn attach(tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), S
     let is_dir =
         rustix::fs::fstat(tree).map_err(failed("look at a source"))?.st_mode & 0o170_000 == 0o040_000;
     if is_dir {
-        make_folder(&target)?;
+        make_directory(&target)?;
     } else {
         make_parent(&target)?;
         File::create(&target).map_err(io_failed(&format!("make the place of {}", at.display())))?;
@@ -122,11 +122,11 @@ pub(super) fn tmpfs(at: &Path, options: &str) -> Result<(), SetupError> {
 }
 
 pub(super) fn make_parent(path: &Path) -> Result<(), SetupError> {
-    path.parent().map_or(Ok(()), make_folder)
+    path.parent().map_or(Ok(()), make_directory)
 }
 
-/// Make a folder of the new root. A link on the way is refused: it would be followed in the old root.
-pub(super) fn make_folder(path: &Path) -> Result<(), SetupError> {
+/// Make a directory of the new root. A link on the way is refused: it would be followed in the old root.
+pub(super) fn make_directory(path: &Path) -> Result<(), SetupError> {
     let mut at = PathBuf::from(BASE);
     for name in path.strip_prefix(BASE).unwrap_or(path).components() {
         at.push(name);

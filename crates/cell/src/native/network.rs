@@ -145,22 +145,23 @@ fn try_capture(loopback: &[u16]) -> Result<CapturedEnds, SetupError> {
 /// What is missing, with the line that mends it, where there is one.
 pub fn can_capture() -> Result<(), SetupError> {
     let failed = |e: io::Error| SetupError::new(format!("try to capture a network: {e}"));
-    let (said, said_inside) =
+    let (results, results_inside) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
     let child = match chaperone_sys::clone_into_namespaces().map_err(failed)? {
         Forked::Parent { child } => child,
         Forked::Child => {
             let tried = chaperone_sys::bring_up_loopback().map_err(failed).and_then(|()| try_capture(&[]));
-            let word = tried.map(|_| ()).map_err(|e| (e.what, e.fix));
+            let result = tried.map(|_| ()).map_err(|e| (e.what, e.fix));
             // Whoever asks reads this, or is gone.
-            drop(serde_json::to_writer(File::from(said_inside), &word));
+            drop(serde_json::to_writer(File::from(results_inside), &result));
             chaperone_sys::exit_now(0)
         }
     };
-    drop(said_inside);
-    let word: Result<Result<(), (String, Option<String>)>, _> = serde_json::from_reader(File::from(said));
+    drop(results_inside);
+    let result: Result<Result<(), (String, Option<String>)>, _> =
+        serde_json::from_reader(File::from(results));
     drop(chaperone_sys::wait_child(child, true));
-    word.map_err(|e| failed(e.into()))?.map_err(|(what, fix)| SetupError { what, fix })
+    result.map_err(|e| failed(e.into()))?.map_err(|(what, fix)| SetupError { what, fix })
 }
 
 /// Give this network namespace a proxy instead, for a kernel without nf_tables. There is no route to anywhere else.

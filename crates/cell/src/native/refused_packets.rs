@@ -11,7 +11,7 @@ use super::netlink::{self, Attributes, Batch};
 /// The log group of refused packets.
 pub(super) const LOG_GROUP: u16 = 1;
 /// Bytes of a refused packet that are told: its headers.
-pub(super) const TOLD: u32 = 64;
+pub(super) const LOGGED: u32 = 64;
 
 /// A packet that the cell wanted to send and may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,9 +26,9 @@ pub struct RefusedPacket {
 ///
 /// # Errors
 /// When the descriptor is broken.
-pub fn refused_packets(told: impl AsFd) -> io::Result<Vec<RefusedPacket>> {
+pub fn refused_packets(log: impl AsFd) -> io::Result<Vec<RefusedPacket>> {
     let mut bytes = vec![0u8; 65_536];
-    let got = match rustix::net::recv(told, &mut bytes[..], RecvFlags::DONTWAIT) {
+    let got = match rustix::net::recv(log, &mut bytes[..], RecvFlags::DONTWAIT) {
         Ok((got, _)) => got,
         // More were refused than were looked at in time.
         Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {
@@ -78,7 +78,7 @@ pub(super) fn log() -> io::Result<OwnedFd> {
     let head = [libc::AF_UNSPEC as u8, 0, group[0], group[1]];
     let mut batch = Batch::default();
     batch.push(ulog::CONFIG, 0, &head, &Attributes::default().bytes(ulog::COMMAND, &[ulog::BIND]));
-    let [a, b, c, d] = TOLD.to_be_bytes();
+    let [a, b, c, d] = LOGGED.to_be_bytes();
     let how = Attributes::default()
         .bytes(ulog::MODE, &[a, b, c, d, ulog::COPY_PACKET, 0])
         // Each one at once.

@@ -28,7 +28,7 @@ pub struct Exit {
 /// What the cell tells its launcher.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Word {
+pub(crate) enum LaunchReport {
     /// `network` says which of the descriptors that travel with it are the way out.
     Ready {
         landlock: u32,
@@ -54,15 +54,15 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// Too many descriptors for one message; what the kernel says when the launcher is gone.
-pub(super) fn send(reports: &OwnedFd, word: &Word, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
-    packet::send(reports, word, fds, PATIENCE)
+pub(super) fn send(reports: &OwnedFd, report: &LaunchReport, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+    packet::send(reports, report, fds, PATIENCE)
 }
 
 /// The next report and the descriptors that came with it; `None` when the cell is gone.
 ///
 /// # Errors
 /// What is no report; what the kernel says.
-pub(super) fn receive(reports: &OwnedFd) -> std::io::Result<Option<(Word, Vec<OwnedFd>)>> {
+pub(super) fn receive(reports: &OwnedFd) -> std::io::Result<Option<(LaunchReport, Vec<OwnedFd>)>> {
     match packet::receive(reports, RecvFlags::empty())? {
         Some(packet) => Ok(Some((serde_json::from_slice(&packet.bytes)?, packet.fds))),
         None => Ok(None),

@@ -15,14 +15,14 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use serde::Deserialize;
 
 use super::mounting::{
-    BASE, EMPTY, attach, clone_tree, failed, inside, io_failed, make_folder, make_parent, mask, open_dir,
+    BASE, EMPTY, attach, clone_tree, failed, inside, io_failed, make_directory, make_parent, mask, open_dir,
     overlay, place, tmpfs, view,
 };
 use super::network::NAME_SERVER;
 use super::trust::Trust;
 use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, SetupError};
 
-/// Bytes of the cell's in-memory folders together are bounded by these, each.
+/// Bytes of the cell's in-memory directories together are bounded by these, each.
 const TMP_SIZE: &str = "mode=0755,size=50%";
 
 const PACK: &str = include_str!("../../../../packs/cell/root.toml");
@@ -54,9 +54,9 @@ pub struct Sources {
     devices: Vec<(PathBuf, OwnedFd)>,
     fuse: Vec<OwnedFd>,
     overlays: Vec<(PathBuf, [OwnedFd; 3])>,
-    /// Folders of the person's that are shown read-only.
+    /// Directories of the person's that are shown read-only.
     views: Vec<(PathBuf, OwnedFd)>,
-    /// Folders of the session's own, writable.
+    /// Directories of the session's own, writable.
     layers: Vec<(PathBuf, OwnedFd)>,
     trust: Option<Trust>,
 }
@@ -148,9 +148,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     let base = open_dir(Path::new(BASE))?;
     skeleton(&plan.network)?;
     // Before the trees: an agent may be installed below one of these.
-    for folder in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
-        let mode = if folder == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
-        tmpfs(&inside(Path::new(folder)), mode)?;
+    for directory in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
+        let mode = if directory == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
+        tmpfs(&inside(Path::new(directory)), mode)?;
     }
     for (at, tree) in &sources.trees {
         attach(tree, at, true)?;
@@ -201,9 +201,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     Ok(Built { fuse: served, channel, traps })
 }
 
-/// Folders and synthetic files.
+/// Directories and synthetic files.
 fn skeleton(network: &Network) -> Result<(), SetupError> {
-    for folder in [
+    for directory in [
         "/dev/pts",
         "/dev/shm",
         "/etc",
@@ -216,7 +216,7 @@ fn skeleton(network: &Network) -> Result<(), SetupError> {
         "/var/lib",
         "/workspace",
     ] {
-        make_folder(&inside(Path::new(folder)))?;
+        make_directory(&inside(Path::new(directory)))?;
     }
     let ids = format!("{AGENT_UID}:{AGENT_GID}");
     let files = [
@@ -277,7 +277,7 @@ fn proc_and_pts() -> Result<(), SetupError> {
 
 fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
     let target = inside(at);
-    make_folder(&target)?;
+    make_directory(&target)?;
     let options = format!(
         "fd={},rootmode=40000,user_id={AGENT_UID},group_id={AGENT_GID},max_read=1048576",
         descriptor.as_raw_fd()

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::netlink::{self, Attributes, Batch, CREATE};
-use super::refused_packets::{LOG_GROUP, TOLD};
+use super::refused_packets::{LOG_GROUP, LOGGED};
 
 /// The cell's own address: programs that ask which families there are must find one besides loopback. Of the block
 /// that is never anybody's on a network (RFC 6333 5.7).
@@ -49,7 +49,7 @@ pub(super) fn apply(families: Families, loopback: &[u16]) -> io::Result<()> {
             batch.push(nft::NEW_RULE, nft::APPEND, &head, &rule);
         }
     };
-    let mut capture = persons(loopback);
+    let mut capture = users_ports(loopback);
     capture.extend(inside());
     capture.push(sends(libc::IPPROTO_UDP, Some(53), NAMES));
     capture.push(sends(libc::IPPROTO_TCP, Some(53), NAMES));
@@ -57,14 +57,14 @@ pub(super) fn apply(families: Families, loopback: &[u16]) -> io::Result<()> {
     // Destinations are changed (-100) before what is left is refused (0).
     chain("capture", "nat", -100, &capture);
     let mut exit = inside();
-    let told = Attributes::default().bytes(1, &LOG_GROUP.to_be_bytes()).number(3, TOLD);
+    let logged = Attributes::default().bytes(1, &LOG_GROUP.to_be_bytes()).number(3, LOGGED);
     let (how, code) = if families == Families::Both {
         (nft::REJECT_ANY, nft::PROHIBITED_ANY)
     } else {
         (nft::REJECT, nft::PROHIBITED)
     };
     let refuse = Attributes::default().number(1, how).bytes(2, &[code]);
-    exit.push(vec![expression("log", &told), expression("reject", &refuse)]);
+    exit.push(vec![expression("log", &logged), expression("reject", &refuse)]);
     chain("exit", "filter", 0, &exit);
     batch.mark(nft::END, &subsystem);
     batch.send(&netlink::netfilter()?)
@@ -94,7 +94,7 @@ fn inside() -> Vec<Vec<Attributes>> {
 }
 
 /// Rules that send ports of loopback to the broker, as if they were elsewhere. The broker's own ports stay what they are.
-fn persons(loopback: &[u16]) -> Vec<Vec<Attributes>> {
+fn users_ports(loopback: &[u16]) -> Vec<Vec<Attributes>> {
     let ports = loopback.iter().filter(|port| !CAPTURE.contains(port));
     let rules = ports.flat_map(|port| {
         LOOPBACKS.iter().map(|place| {

@@ -28,7 +28,7 @@ pub const BUNDLE: &str = "/run/chaperone/trust/bundle.pem";
 pub const AUTHORITY: &str = "/run/chaperone/trust/authority.pem";
 
 const PACK: &str = include_str!("../../../../packs/cell/trust.toml");
-const FOLDER: &str = "/run/chaperone/trust";
+const DIRECTORY: &str = "/run/chaperone/trust";
 /// Firefox has a database in each profile; what its policies name is added to all of them.
 const POLICIES: &str = "/etc/firefox/policies/policies.json";
 /// No bundle or store is longer; anything that is, is something else.
@@ -80,18 +80,18 @@ pub(crate) struct Trust {
     stores: Vec<(PathBuf, Vec<u8>)>,
     /// The database of NSS.
     database: Vec<u8>,
-    /// Folders to which one file is added.
-    folders: Vec<Folder>,
+    /// Directories to which one file is added.
+    directories: Vec<Directory>,
 }
 
-struct Folder {
+struct Directory {
     at: PathBuf,
     host: OwnedFd,
     name: String,
 }
 
 impl Trust {
-    /// Read what the host trusts and add an authority to it. `shown` are folders that may hold a Java.
+    /// Read what the host trusts and add an authority to it. `shown` are directories that may hold a Java.
     pub(crate) fn read(der: &[u8], shown: &[PathBuf]) -> Result<Self, SetupError> {
         let places = Places::read()?;
         let broken = || SetupError::new("the session's authority is not a certificate in DER");
@@ -117,36 +117,36 @@ impl Trust {
             let merged = java::add(read(&place, der.len() + java::MORE)?, der, roots);
             stores.push((place, merged));
         }
-        let mut folders: Vec<Folder> = Vec::new();
+        let mut directories: Vec<Directory> = Vec::new();
         let hashed = places.hashed.iter().map(|f| (f, true));
         for (place, hashed) in hashed.chain(places.anchors.iter().map(|f| (f, false))) {
             let Ok(at) = fs::canonicalize(place) else { continue };
-            if !at.is_dir() || folders.iter().any(|f| f.at == at) {
+            if !at.is_dir() || directories.iter().any(|f| f.at == at) {
                 continue;
             }
             let name = if hashed { free(&at, &hash) } else { "chaperone.pem".to_owned() };
-            folders.push(Folder { host: mounting::open_dir(&at)?, at, name });
+            directories.push(Directory { host: mounting::open_dir(&at)?, at, name });
         }
-        Ok(Self { authority, hash, bundles, stores, database, folders })
+        Ok(Self { authority, hash, bundles, stores, database, directories })
     }
 
     /// Show it in the root that is being built, whose parts of the system are in place.
     pub(crate) fn present(&self) -> Result<(), SetupError> {
-        mounting::make_folder(&mounting::inside(Path::new(FOLDER)))?;
+        mounting::make_directory(&mounting::inside(Path::new(DIRECTORY)))?;
         write(Path::new(AUTHORITY), self.authority.as_bytes())?;
         // The agent's own, like everything in its home: NSS writes there.
         let home = mounting::inside(&Path::new(HOME).join(".pki/nssdb"));
-        mounting::make_folder(&home)?;
+        mounting::make_directory(&home)?;
         fs::write(home.join("cert9.db"), &self.database)
             .map_err(mounting::io_failed("write the database of NSS"))?;
         mounting::make_parent(&mounting::inside(Path::new(POLICIES)))?;
         let policies = format!(r#"{{"policies":{{"Certificates":{{"Install":["{AUTHORITY}"]}}}}}}"#);
         write(Path::new(POLICIES), policies.as_bytes())?;
-        for (i, folder) in self.folders.iter().enumerate() {
-            let layer = Path::new(FOLDER).join(format!("{}-{i}", self.hash));
-            mounting::make_folder(&mounting::inside(&layer))?;
-            write(&layer.join(&folder.name), self.authority.as_bytes())?;
-            mounting::below(&folder.at, &layer, &folder.host)?;
+        for (i, directory) in self.directories.iter().enumerate() {
+            let layer = Path::new(DIRECTORY).join(format!("{}-{i}", self.hash));
+            mounting::make_directory(&mounting::inside(&layer))?;
+            write(&layer.join(&directory.name), self.authority.as_bytes())?;
+            mounting::below(&directory.at, &layer, &directory.host)?;
         }
         if self.bundles.is_empty() {
             write(Path::new(BUNDLE), self.authority.as_bytes())?;
@@ -154,7 +154,7 @@ impl Trust {
         for (i, (at, merged)) in self.bundles.iter().chain(&self.stores).enumerate() {
             let first = i == 0 && !self.bundles.is_empty();
             let written =
-                if first { PathBuf::from(BUNDLE) } else { Path::new(FOLDER).join(format!("roots-{i}")) };
+                if first { PathBuf::from(BUNDLE) } else { Path::new(DIRECTORY).join(format!("roots-{i}")) };
             write(&written, merged)?;
             over(at, &written)?;
         }
@@ -208,7 +208,10 @@ fn stores_of_java(places: &Places, shown: &[PathBuf]) -> Vec<PathBuf> {
     // A link of an agent's own installation must not lead to a store of the person's.
     let is_shown = |real: &Path| {
         let system = ["/usr", "/opt", "/etc", "/var/lib"].map(Path::new);
-        system.into_iter().chain(shown.iter().map(PathBuf::as_path)).any(|folder| real.starts_with(folder))
+        system
+            .into_iter()
+            .chain(shown.iter().map(PathBuf::as_path))
+            .any(|directory| real.starts_with(directory))
     };
     let mut found: Vec<PathBuf> = Vec::new();
     for place in places.java_stores.iter().cloned().chain(own) {
@@ -218,9 +221,9 @@ fn stores_of_java(places: &Places, shown: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// The first name for a certificate of this hash that is not taken.
-fn free(folder: &Path, hash: &str) -> String {
+fn free(directory: &Path, hash: &str) -> String {
     let names = (0..).map(|n: u32| format!("{hash}.{n}"));
-    let mut free = names.skip_while(|name| fs::symlink_metadata(folder.join(name)).is_ok());
+    let mut free = names.skip_while(|name| fs::symlink_metadata(directory.join(name)).is_ok());
     free.next().unwrap_or_default()
 }
 

@@ -124,7 +124,7 @@ fn be_without(missing: &str) {
     install(&filter, false).unwrap();
 }
 
-/// The broker's part of the network: connections and queries are told and echoed, refused packets told.
+/// The broker's part of the network: connections and queries are printed and echoed, refused packets printed.
 fn answer(ends: NetworkEnds) {
     eprintln!("{{\"network\":{}}}", serde_json::to_string(&ends.kind()).unwrap());
     let CapturedEnds { v4, v6, refused } = match ends {
@@ -197,7 +197,7 @@ fn dial(control: &OwnedFd) {
     }
 }
 
-/// What a server in the cell says.
+/// What a server in the cell answers.
 fn fetch(server: OwnedFd) {
     let mut server = TcpStream::from(server);
     server.write_all(b"GET /page HTTP/1.0\r\n\r\n").unwrap();

@@ -60,7 +60,7 @@ pub enum InitOrder {
 /// hangs.
 ///
 /// # Errors
-/// `TimedOut` when cell-init takes no orders any more; what the kernel says when it is gone.
+/// `TimedOut` when cell-init takes no orders any more; the system's error when it is gone.
 pub fn order(control: &OwnedFd, order: &InitOrder) -> io::Result<()> {
     packet::send(control, order, &[], PATIENCE)
 }
@@ -76,12 +76,12 @@ pub fn dial(control: &OwnedFd, port: u16, id: u64) -> io::Result<()> {
 /// The next report of cell-init and the descriptors that came with it. `None` when there is none: cell-init has hung up,
 /// or, with a limit, was silent for so long. Whoever waits without one may take `None` for the end of the cell.
 ///
-/// cell-init is ours, yet what it says is parsed like anything from a cell: what is no report is passed over, with its
+/// cell-init is ours, yet what it sends is parsed like anything from a cell: what is no report is passed over, with its
 /// descriptors closed, and the limit goes on. After sixteen of those in a row this fails; whoever hears it should end the
 /// cell, for nothing that runs there is watched any more.
 ///
 /// # Errors
-/// `InvalidData` after too many packets that are no report; what the kernel says.
+/// `InvalidData` after too many packets that are no report; the system's error.
 pub fn receive(
     control: &OwnedFd,
     limit: Option<Duration>,
@@ -103,7 +103,7 @@ pub fn receive(
 /// Report to the broker, with a descriptor.
 ///
 /// # Errors
-/// `TimedOut` when the broker reads nothing; what the kernel says when it is gone.
+/// `TimedOut` when the broker reads nothing; the system's error when it is gone.
 pub(crate) fn report(
     control: &OwnedFd,
     message: &InitMessage,
@@ -123,7 +123,7 @@ pub(crate) fn report_now(control: &OwnedFd, message: &InitMessage) -> io::Result
 /// The order that waits, if one does; what is no order is an error, as is a broker that is gone.
 ///
 /// # Errors
-/// `UnexpectedEof` when the broker has hung up, `InvalidData` for what is no order; what the kernel says.
+/// `UnexpectedEof` when the broker has hung up, `InvalidData` for what is no order; the system's error.
 pub(crate) fn take_order(control: &OwnedFd) -> io::Result<Option<InitOrder>> {
     match packet::receive(control, RecvFlags::DONTWAIT) {
         Ok(Some(packet)) => Ok(Some(serde_json::from_slice(&packet.bytes)?)),
@@ -143,7 +143,7 @@ mod tests {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
     }
 
-    fn say(to: &OwnedFd, text: &[u8]) {
+    fn send_raw(to: &OwnedFd, text: &[u8]) {
         rustix::net::send(to, text, SendFlags::NOSIGNAL).unwrap();
     }
 
@@ -183,12 +183,12 @@ mod tests {
     fn what_is_no_report_is_passed_over_but_not_for_ever() {
         let (ours, init) = pair();
         for junk in [&b"{"[..], b"\"reboot\"", &[0xff; 70_000][..]] {
-            say(&init, junk);
+            send_raw(&init, junk);
         }
         report(&init, &InitMessage::Started, None).unwrap();
         assert_eq!(receive(&ours, None).unwrap().unwrap().0, InitMessage::Started);
         for _ in 0..MOST_SKIPPED {
-            say(&init, b"{");
+            send_raw(&init, b"{");
         }
         assert_eq!(receive(&ours, None).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(take_order(&ours).unwrap(), None);
         dial(&broker, 8080, 7).unwrap();
         assert_eq!(take_order(&ours).unwrap(), Some(InitOrder::Dial { port: 8080, id: 7 }));
-        say(&broker, b"\"go on\"");
+        send_raw(&broker, b"\"go on\"");
         assert_eq!(take_order(&ours).unwrap_err().kind(), io::ErrorKind::InvalidData);
         drop(broker);
         assert_eq!(take_order(&ours).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

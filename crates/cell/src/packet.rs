@@ -28,7 +28,7 @@ pub(crate) struct Packet {
 /// Send a message and its descriptors, waiting at most so long for room in the socket.
 ///
 /// # Errors
-/// `TimedOut` when the peer takes nothing; what the kernel says when it is gone.
+/// `TimedOut` when the peer takes nothing; the system's error when it is gone.
 pub(crate) fn send(
     socket: &OwnedFd,
     message: &impl Serialize,
@@ -64,7 +64,7 @@ pub(crate) fn send(
 /// Receive a message; `None` when the peer has hung up.
 ///
 /// # Errors
-/// `WouldBlock` with [`RecvFlags::DONTWAIT`] when there is none; what the kernel says.
+/// `WouldBlock` with [`RecvFlags::DONTWAIT`] when there is none; the system's error.
 pub(crate) fn receive(socket: &OwnedFd, flags: RecvFlags) -> io::Result<Option<Packet>> {
     let mut bytes = vec![0u8; LONGEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
@@ -89,7 +89,7 @@ pub(crate) fn receive(socket: &OwnedFd, flags: RecvFlags) -> io::Result<Option<P
 /// Whether the socket is ready before the limit; `None` waits for as long as it takes.
 ///
 /// # Errors
-/// What the kernel says.
+/// The system's error.
 pub(crate) fn wait(socket: &OwnedFd, what: PollFlags, limit: Option<Duration>) -> io::Result<bool> {
     let until = limit.map(|limit| Instant::now() + limit);
     loop {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use thiserror::Error;
 
-/// The agent's uid inside the cell; outside it is the person's own, or one of its own when started by root.
+/// The agent's uid inside the cell; outside it is the user's own, or one of its own when started by root.
 pub const AGENT_UID: u32 = 1000;
 /// The agent's gid inside.
 pub const AGENT_GID: u32 = 1000;
@@ -61,7 +61,7 @@ pub enum Kind {
     },
 }
 
-/// A tool's cache: the person's below and read-only, a layer of the session above.
+/// A tool's cache: the user's below and read-only, a layer of the session above.
 #[derive(Debug, Clone)]
 pub struct Cache {
     /// Absolute path in the cell.
@@ -111,7 +111,7 @@ pub enum Network {
     None,
     /// All TCP and DNS goes to the broker, everything else is refused.
     Captured {
-        /// Ports of loopback that are the person's: TCP to them goes to the broker as well, and the agent cannot serve there.
+        /// Ports of loopback that are the user's: TCP to them goes to the broker as well, and the agent cannot serve there.
         loopback: Vec<u16>,
     },
     /// A proxy on loopback leads to the broker, and nothing else anywhere: for a kernel that cannot capture.
@@ -126,7 +126,7 @@ pub enum Terminal {
     Pty { rows: u16, columns: u16 },
 }
 
-/// Why a cell cannot be made; `fix` is the one line that mends it.
+/// Why a cell cannot be made; `fix` is the command that fixes it.
 #[derive(Debug, Error)]
 #[error("{what}")]
 pub struct SetupError {

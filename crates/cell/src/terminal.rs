@@ -1,4 +1,4 @@
-//! The person's terminal and the cell's own pseudo-terminal, with a filter between them: what an agent prints can
+//! The user's terminal and the cell's own pseudo-terminal, with a filter between them: what an agent prints can
 //! move the cursor and colour text, but can neither set the title, nor reach the clipboard, nor make the terminal
 //! type an answer into whatever reads it next.
 
@@ -11,7 +11,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 /// Longest control sequence that is passed on; a longer one is dropped whole.
 const MAX_SEQUENCE: usize = 64;
 
-/// A person's terminal in raw mode; restored when dropped.
+/// The user's terminal in raw mode; restored when dropped.
 #[derive(Debug)]
 pub struct Raw {
     terminal: OwnedFd,
@@ -68,17 +68,17 @@ impl Raw {
     /// Raw mode (again).
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub fn enter(&self) -> io::Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
         Ok(tcsetattr(&self.terminal, OptionalActions::Now, &raw)?)
     }
 
-    /// The person's own mode, for a question.
+    /// The terminal's own mode, for a question.
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub fn leave(&self) -> io::Result<()> {
         Ok(tcsetattr(&self.terminal, OptionalActions::Flush, &self.before)?)
     }
@@ -86,7 +86,7 @@ impl Raw {
     /// Rows and columns.
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub fn size(&self) -> io::Result<(u16, u16)> {
         chaperone_sys::window_size(self.terminal.as_fd())
     }
@@ -102,7 +102,7 @@ impl Drop for Raw {
 /// Carry bytes between the terminal and the cell until the cell closes or one of `others` is ready.
 ///
 /// # Errors
-/// What a descriptor says.
+/// The error of a descriptor.
 pub fn relay(
     raw: &Raw,
     master: &OwnedFd,

@@ -1,5 +1,6 @@
 //! Whether programs in a cell trust the session's authority, and only when there is one: each asks a server on the
-//! cell's loopback, through the example `bare`. `CELL_SHOW` names a directory with a `bin` of programs that the system lacks.
+//! cell's loopback, through the example `bare`. `CELL_SHOW` names a directory with a `bin` of programs that the
+//! system lacks.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 

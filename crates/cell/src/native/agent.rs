@@ -72,7 +72,7 @@ impl Agent<'_> {
         rustix::process::setsid().map_err(|e| ("setsid", e.into()))?;
         self.take_terminal().map_err(at("terminal"))?;
         for mount in &self.plan.mounts {
-            // The kernel refuses changes in a FUSE root until it was told once to know its owner.
+            // The kernel refuses changes in a FUSE root until a lookup has shown it the owner.
             rustix::fs::stat(&mount.at).map_err(|e| ("look at a mount", e.into()))?;
         }
         rustix::process::chdir(&self.plan.workdir).map_err(|e| ("enter the working directory", e.into()))?;
@@ -89,7 +89,7 @@ impl Agent<'_> {
         chaperone_sys::close_all_but_stdio(&[failed.as_raw_fd()]).map_err(at("close descriptors"))
     }
 
-    /// No terminal of the person reaches the agent: where one stands, it gets the cell's own, or nothing.
+    /// The user's terminal never reaches the agent: where one stands, it gets the cell's own, or nothing.
     fn take_terminal(&self) -> std::io::Result<()> {
         let own = match self.plan.terminal {
             Terminal::Pty { .. } => {

@@ -8,7 +8,7 @@ use crate::plan::{Decoy, HOME};
 
 const PACK: &str = include_str!("../../../../packs/cell/decoys.toml");
 
-/// What a decoy holds: nothing of value, and it says so to a person who looks.
+/// What a decoy holds: nothing of value, and a line that says so to whoever reads it.
 pub(crate) const CONTENT: &[u8] =
     b"# No credential lives here: this is a decoy inside a sandbox. Touching it is reported.\n";
 

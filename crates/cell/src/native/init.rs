@@ -1,4 +1,4 @@
-//! `cell-init`: the cell's PID 1. It finishes the cell, waits for the broker's word, starts the agent without any
+//! `cell-init`: the cell's PID 1. It finishes the cell, waits for the broker's order, starts the agent without any
 //! privilege, reaps, watches the decoys and limits, and ends everything when the broker or the launcher is gone.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -59,7 +59,7 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
             report::send(&socket, &LaunchReport::Failed { what: error.what, fix: error.fix }, &[]).ok();
             chaperone_sys::exit_now(125)
         }
-        // The launcher went away; there is nobody to tell.
+        // The launcher went away; there is nobody to report to.
         Err((_, None)) => chaperone_sys::exit_now(125),
     }
 }
@@ -233,7 +233,7 @@ impl Cell<'_> {
         waits.then_some(Timespec { tv_sec: 0, tv_nsec: 250_000_000 })
     }
 
-    /// One order of the broker: `Ok(false)` when it is gone, or says what cell-init does not understand.
+    /// One order of the broker: `Ok(false)` when it is gone, or sends what is no order.
     fn obey(&mut self) -> Result<bool, Exit> {
         let order = match take_order(&self.control) {
             Ok(Some(order)) => order,

@@ -20,7 +20,7 @@ const ROOT_UID_BASE: u32 = 200_000;
 /// Longest time the cell may take to set itself up. It needs milliseconds; beyond this it hangs.
 const SETUP_LIMIT: Duration = Duration::from_secs(20);
 
-/// A cell that is set up and waits for the broker's word to start the agent.
+/// A cell that is set up and waits for the broker's order to start the agent.
 #[derive(Debug)]
 pub struct Launched {
     pub init_pid: i32,
@@ -46,7 +46,7 @@ pub struct BrokerEnds {
 /// Start a cell. The caller must have one thread only: the cell's PID 1 is a copy of this process.
 ///
 /// # Errors
-/// [`SetupError`] with the line that mends it, where there is one.
+/// [`SetupError`] with the command that fixes it, where there is one.
 pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
     let filter = super::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
     let pair = || {
@@ -155,12 +155,12 @@ impl Launched {
             (None, status) => Exit {
                 cause: "broker".into(),
                 code: status.map_or(137, |(_, code, _)| code),
-                reason: "the cell ended without a word".into(),
+                reason: "the cell ended without a report".into(),
             },
         })
     }
 
-    /// The descriptor that becomes readable when the cell has something to say or ended.
+    /// The descriptor that becomes readable when the cell reports something or has ended.
     #[must_use]
     pub fn reports(&self) -> &OwnedFd {
         &self.reports
@@ -244,7 +244,9 @@ fn ready(reports: &OwnedFd) -> Result<(u32, Option<NetworkKind>, Vec<OwnedFd>), 
     if !packet::wait(reports, PollFlags::IN, Some(SETUP_LIMIT)).unwrap_or(false) {
         return Err(SetupError::new("the cell did not come up in time"));
     }
-    match report::receive(reports).map_err(|e| SetupError::new(format!("the cell's first word: {e}")))? {
+    match report::receive(reports)
+        .map_err(|e| SetupError::new(format!("read the cell's first report: {e}")))?
+    {
         Some((LaunchReport::Ready { landlock, network }, fds)) => Ok((landlock, network, fds)),
         Some((LaunchReport::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
         _ => Err(SetupError::new("the cell ended while it was set up")),

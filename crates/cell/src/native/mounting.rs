@@ -26,8 +26,8 @@ pub(super) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<(), Setup
     read_only_overlay(at, &lower)?.map_err(failed(&format!("add to {}", at.display())))
 }
 
-/// Show a directory read-only. An overlay, for what listens at a socket of a bind mount can be reached through it, read-only
-/// or not; the inodes of an overlay are its own (`Documentation/filesystems/overlayfs.rst`).
+/// Show a directory read-only. This is an overlay, since a socket in a bind mount can be connected to, read-only or not;
+/// the inodes of an overlay are its own (`Documentation/filesystems/overlayfs.rst`).
 pub(super) fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
     let lower = format!("/proc/self/fd/{}:{}", source.as_raw_fd(), inside(Path::new(EMPTY)).display());
     read_only_overlay(at, &lower)?.map_err(|e| {

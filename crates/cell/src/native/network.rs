@@ -1,7 +1,7 @@
 //! The cell's network: loopback of its own, and either no way out or one, to the broker.
 //!
 //! With a way out, every TCP connection and every DNS query in the cell's network namespace lands on sockets that the
-//! broker holds, whatever address it was for; everything else is refused at once and told to the broker. The rules are
+//! broker holds, whatever address it was for; everything else is refused at once and logged for the broker. The rules are
 //! the kernel's (nf_tables, `nft(8)`), made by cell-init before the agent starts; the agent has no privilege to change
 //! them. No interface leads out: the default route is the loopback, so that an address can be asked for at all.
 //!
@@ -22,7 +22,7 @@ use super::refused_packets::log;
 use super::rules::{self, ADDRESS, ADDRESS_6, CAPTURE, Families, NAMES, STREAMS};
 use crate::plan::{Network, SetupError};
 
-/// The name server that the cell is told of; every other one is answered by the same socket.
+/// The name server in the cell's resolv.conf; queries to every other one reach the same socket.
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
 /// Where a proxy listens, on loopback in a cell whose network is not captured.
 const PROXY: u16 = 3128;
@@ -40,7 +40,7 @@ const SETTINGS: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub enum NetworkEnds {
     Captured(CapturedEnds),
-    /// Listening: programs that heed [`proxy_environment`] connect and say where to. Nothing else leads out.
+    /// Listening: programs that honour [`proxy_environment`] connect and name their destination. Nothing else leads out.
     Proxied(OwnedFd),
 }
 
@@ -50,7 +50,7 @@ pub struct CapturedEnds {
     pub v4: FamilyEnds,
     /// `None` where the kernel has IPv6 switched off.
     pub v6: Option<FamilyEnds>,
-    /// Told: packets that were refused; see [`crate::refused_packets`].
+    /// The kernel's log of refused packets; see [`crate::refused_packets`].
     pub refused: OwnedFd,
 }
 
@@ -65,7 +65,7 @@ pub struct FamilyEnds {
     pub name_streams: OwnedFd,
 }
 
-/// What descriptors a [`NetworkEnds`] is made of; told beside them when they travel.
+/// What descriptors a [`NetworkEnds`] is made of; sent beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkKind {
@@ -142,7 +142,7 @@ fn try_capture(loopback: &[u16]) -> Result<CapturedEnds, SetupError> {
 /// [`Network::Proxied`]. The caller must have one thread only.
 ///
 /// # Errors
-/// What is missing, with the line that mends it, where there is one.
+/// What is missing, with the command that fixes it, where there is one.
 pub fn can_capture() -> Result<(), SetupError> {
     let failed = |e: io::Error| SetupError::new(format!("try to capture a network: {e}"));
     let (results, results_inside) =
@@ -175,7 +175,7 @@ pub(crate) fn proxy() -> Result<NetworkEnds, SetupError> {
     Ok(NetworkEnds::Proxied(listener))
 }
 
-/// What tells programs of the proxy of a [`Network::Proxied`] cell; part of the agent's environment.
+/// Variables that name the proxy of a [`Network::Proxied`] cell; part of the agent's environment.
 #[must_use]
 pub fn proxy_environment() -> [(&'static str, String); 6] {
     let http = format!("http://{}:{PROXY}", Ipv4Addr::LOCALHOST);

@@ -56,10 +56,12 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         })
     };
     let (state, detail, fix) = match way_out(Network::Captured { loopback: Vec::new() }) {
-        Ok(()) => (LayerState::Ok, "all TCP and DNS of a cell can be led to the broker".to_owned(), None),
+        Ok(()) => {
+            (LayerState::Ok, "all TCP and DNS of a cell can be redirected to the broker".to_owned(), None)
+        }
         Err(e) => match way_out(Network::Proxied) {
             Ok(()) => {
-                let detail = format!("proxied, for programs that heed http_proxy and its like: {}", e.what);
+                let detail = format!("proxied, for programs that honour http_proxy and its like: {}", e.what);
                 (LayerState::Partial, detail, e.fix)
             }
             Err(_) => (LayerState::Missing, e.what, e.fix),

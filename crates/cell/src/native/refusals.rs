@@ -1,4 +1,4 @@
-//! Refused system calls that a person wants to know of: answered with an errno, and told.
+//! Refused system calls that the user wants to know of: answered with an errno, and reported.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,7 +13,7 @@ pub struct Refusal {
     pub args: [u64; 6],
 }
 
-/// Answer every refused call until no process of the cell is left. `on` is told after the answer.
+/// Answer every refused call until no process of the cell is left. `on` is called after the answer.
 pub fn serve_refusals(listener: &OwnedFd, mut on: impl FnMut(Refusal)) {
     // The filter of the cell was compiled from the same pack; without it everything would be answered with EPERM.
     let answers = super::seccomp::answers().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Packets that the rules of a captured network refuse, as the kernel's log of them tells (`linux/netfilter/nfnetlink_log.h`).
+//! Packets that the rules of a captured network refuse, as the kernel logs them (`linux/netfilter/nfnetlink_log.h`).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,7 @@ use super::netlink::{self, Attributes, Batch};
 
 /// The log group of refused packets.
 pub(super) const LOG_GROUP: u16 = 1;
-/// Bytes of a refused packet that are told: its headers.
+/// Bytes of a refused packet that are logged: its headers.
 pub(super) const LOGGED: u32 = 64;
 
 /// A packet that the cell wanted to send and may not.
@@ -22,7 +22,7 @@ pub struct RefusedPacket {
     pub to: SocketAddr,
 }
 
-/// Refused packets that were told since the last look; none when there is nothing new. Of a flood some are missing.
+/// Refused packets that were logged since the last call; none when there is nothing new. Of a flood some are missing.
 ///
 /// # Errors
 /// When the descriptor is broken.

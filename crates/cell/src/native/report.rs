@@ -25,11 +25,11 @@ pub struct Exit {
     pub reason: String,
 }
 
-/// What the cell tells its launcher.
+/// What cell-init reports to the launcher.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum LaunchReport {
-    /// `network` says which of the descriptors that travel with it are the way out.
+    /// `network` is the kind of the network descriptors that travel with it.
     Ready {
         landlock: u32,
         network: Option<NetworkKind>,
@@ -53,7 +53,7 @@ pub(crate) struct Prepared {
 /// Report to the launcher.
 ///
 /// # Errors
-/// Too many descriptors for one message; what the kernel says when the launcher is gone.
+/// Too many descriptors for one message; the system's error when the launcher is gone.
 pub(super) fn send(reports: &OwnedFd, report: &LaunchReport, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
     packet::send(reports, report, fds, PATIENCE)
 }
@@ -61,7 +61,7 @@ pub(super) fn send(reports: &OwnedFd, report: &LaunchReport, fds: &[BorrowedFd<'
 /// The next report and the descriptors that came with it; `None` when the cell is gone.
 ///
 /// # Errors
-/// What is no report; what the kernel says.
+/// What is no report; the system's error.
 pub(super) fn receive(reports: &OwnedFd) -> std::io::Result<Option<(LaunchReport, Vec<OwnedFd>)>> {
     match packet::receive(reports, RecvFlags::empty())? {
         Some(packet) => Ok(Some((serde_json::from_slice(&packet.bytes)?, packet.fds))),

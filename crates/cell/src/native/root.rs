@@ -54,7 +54,7 @@ pub struct Sources {
     devices: Vec<(PathBuf, OwnedFd)>,
     fuse: Vec<OwnedFd>,
     overlays: Vec<(PathBuf, [OwnedFd; 3])>,
-    /// Directories of the person's that are shown read-only.
+    /// Directories of the user's that are shown read-only.
     views: Vec<(PathBuf, OwnedFd)>,
     /// Directories of the session's own, writable.
     layers: Vec<(PathBuf, OwnedFd)>,
@@ -71,7 +71,7 @@ impl Sources {
     /// Open everything that the plan names.
     ///
     /// # Errors
-    /// What is missing, with the line that mends it.
+    /// What is missing, with the command that fixes it.
     pub fn open(plan: &Plan) -> Result<Self, SetupError> {
         let shown = Shown::read()?;
         let mut sources = Self {
@@ -130,7 +130,7 @@ impl Sources {
                     cache.at.clone(),
                     [open_dir(lower)?, open_dir(&cache.upper)?, open_dir(&cache.work)?],
                 )),
-                // Nothing of the person's lies below.
+                // Nothing of the user's lies below.
                 None => sources.layers.push((cache.at.clone(), clone_tree(&cache.upper)?)),
             }
         }

@@ -93,7 +93,8 @@ fn inside() -> Vec<Vec<Attributes>> {
     LOOPBACKS.iter().chain(&OWN).map(leave).collect()
 }
 
-/// Rules that send ports of loopback to the broker, as if they were elsewhere. The broker's own ports stay what they are.
+/// Rules that send the user's ports of loopback to the broker, as if they were elsewhere. The broker's own ports stay
+/// what they are.
 fn users_ports(loopback: &[u16]) -> Vec<Vec<Attributes>> {
     let ports = loopback.iter().filter(|port| !CAPTURE.contains(port));
     let rules = ports.flat_map(|port| {

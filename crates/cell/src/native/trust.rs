@@ -205,7 +205,7 @@ fn stores_of_java(places: &Places, shown: &[PathBuf]) -> Vec<PathBuf> {
     let own = installed
         .chain(shown.iter().cloned())
         .flat_map(|java| ["lib/security/cacerts", "jre/lib/security/cacerts"].map(|f| java.join(f)));
-    // A link of an agent's own installation must not lead to a store of the person's.
+    // A link of an agent's own installation must not lead to a store of the user's.
     let is_shown = |real: &Path| {
         let system = ["/usr", "/opt", "/etc", "/var/lib"].map(Path::new);
         system

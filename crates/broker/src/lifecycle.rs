@@ -12,7 +12,7 @@ use std::time::Duration;
 use chaperone_audit::Durability;
 use chaperone_capability::thumbprint;
 use chaperone_cell::control::{self, InitMessage, InitOrder};
-use chaperone_cell::{NetworkEnds, NetworkKind};
+use chaperone_cell::{Backend, Native, NetworkEnds, NetworkKind};
 use chaperone_egress::{HostPattern, Rule};
 use chaperone_fs::{Options, Tree, serve};
 use chaperone_vault::CapabilitySigner;
@@ -50,9 +50,9 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
             .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
     let backend = asked.backend.as_deref().unwrap_or(&profile.backend);
-    if !matches!(backend, "native" | "strongest") {
+    if chaperone_cell::backend(backend).is_none() {
         return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
-            .advise("use --backend native"));
+            .advise(format!("use --backend {}", Native.name())));
     }
     let home = std::env::var_os("HOME").map(std::path::PathBuf::from);
     let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
@@ -321,7 +321,7 @@ pub fn attach(
         session,
         "start",
         &session.workspace.display().to_string(),
-        &json!({ "profile": session.profile.name, "backend": "native", "command": session.command.first(),
+        &json!({ "profile": session.profile.name, "backend": Native.name(), "command": session.command.first(),
                  "init_pid": init_pid, "network": network, "enforced": enforced, "environment": given(session),
                  "hosts": session.network.allowed().rules().iter().take(MAX_NOTED).map(|r| r.host().to_string()).collect::<Vec<_>>() }),
         Durability::Synced,

@@ -41,7 +41,7 @@ struct Cell<'p> {
     dials: Dials,
 }
 
-/// The inside half of [`crate::launch`]; never returns.
+/// The inside half of [`crate::launch()`]; never returns.
 pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
     match set_up(plan, prepared) {
         Ok(mut cell) => {

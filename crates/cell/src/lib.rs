@@ -1,8 +1,8 @@
 //! The cell: where an agent runs. Everything in it is made anew for one session, and nothing in it is worth taking: a
 //! root of its own, no network or one way out that leads to the broker, no keys, no privileges, and one channel.
 //!
-//! A [`Backend`] makes cells; there is one, [`Native`]. [`launch()`] is called by `chaperone run` outside; what runs inside
-//! as PID 1 is `native/init.rs`, and [`control`] is how the broker talks to it. No helper binaries, no root.
+//! A [`Backend`] makes cells; there is one, [`Native`]. [`launch()`] is called by `chaperone run` outside; what runs
+//! inside as PID 1 is `native/init.rs`, and [`control`] is how the broker talks to it. No helper binaries, no root.
 #![forbid(unsafe_code)]
 
 mod backend;

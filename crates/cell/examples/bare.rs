@@ -3,20 +3,19 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
-use std::io::{IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaperone_cell::control::{self, InitMessage, InitOrder};
 use chaperone_cell::{
     BrokerEnds, CapturedEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, can_capture,
     default_decoys, launch, original_destination, probe, proxy_environment, refused_packets, serve_refusals,
     trust,
 };
 use chaperone_sys::seccomp::{Instruction, install};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 
 fn main() {
     let command: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
@@ -32,12 +31,12 @@ fn main() {
     let authority = std::env::var_os("CELL_AUTHORITY").map(|file| std::fs::read(file).unwrap());
     let mut environment: Vec<(std::ffi::OsString, std::ffi::OsString)> =
         [("HOME", HOME), ("LANG", "C.UTF-8")].map(|(k, v)| (k.into(), v.into())).to_vec();
-    // A folder with programs in its `bin`, beside the system's.
+    // A directory with programs in its `bin`, beside the system's.
     let shown = std::env::var_os("CELL_SHOW").map(std::path::PathBuf::from);
     let mut path = std::ffi::OsString::from("/usr/local/bin:/usr/bin:/bin");
-    if let Some(folder) = &shown {
+    if let Some(directory) = &shown {
         path.push(":");
-        path.push(folder.join("bin"));
+        path.push(directory.join("bin"));
     }
     environment.push(("PATH".into(), path));
     if authority.is_some() {
@@ -85,7 +84,7 @@ fn main() {
     if let Some(network) = network {
         answer(network);
     }
-    rustix::net::send(&control, br#""go""#, SendFlags::NOSIGNAL).unwrap();
+    control::order(&control, &InitOrder::Go).unwrap();
     if std::env::var_os("CELL_HANG_UP").is_some() {
         rustix::net::shutdown(&control, rustix::net::Shutdown::Both).unwrap();
     }
@@ -125,7 +124,7 @@ fn be_without(missing: &str) {
     install(&filter, false).unwrap();
 }
 
-/// The broker's part of the network: connections and queries are told and echoed, refused packets told.
+/// The broker's part of the network: connections and queries are printed and echoed, refused packets printed.
 fn answer(ends: NetworkEnds) {
     eprintln!("{{\"network\":{}}}", serde_json::to_string(&ends.kind()).unwrap());
     let CapturedEnds { v4, v6, refused } = match ends {
@@ -194,12 +193,11 @@ fn echo_streams(listener: TcpListener) {
 /// Ports of the cell to connect to, one a line of standard input; the line's number is the dial's.
 fn dial(control: &OwnedFd) {
     for (id, port) in std::io::stdin().lines().enumerate() {
-        let order = format!("{{\"dial\":{{\"port\":{},\"id\":{id}}}}}", port.unwrap());
-        rustix::net::send(control, order.as_bytes(), SendFlags::NOSIGNAL).unwrap();
+        control::dial(control, port.unwrap().parse().unwrap(), id.try_into().unwrap()).unwrap();
     }
 }
 
-/// What a server in the cell says.
+/// What a server in the cell answers.
 fn fetch(server: OwnedFd) {
     let mut server = TcpStream::from(server);
     server.write_all(b"GET /page HTTP/1.0\r\n\r\n").unwrap();
@@ -211,35 +209,18 @@ fn fetch(server: OwnedFd) {
 /// Until cell-init hangs up.
 fn listen(control: &OwnedFd) {
     let mut threads = Vec::new();
-    loop {
-        let mut bytes = vec![0u8; 65536];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let got = rustix::net::recvmsg(
-            control,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        );
-        let Ok(got) = got else { break };
-        let dialed = bytes.starts_with(b"{\"dialed\"");
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = message {
-                for descriptor in fds {
-                    threads.push(std::thread::spawn(move || {
-                        if dialed {
-                            fetch(descriptor);
-                        } else {
-                            serve_refusals(&descriptor, |r| eprintln!("{{\"refused\":\"{}\"}}", r.call));
-                        }
-                    }));
+    while let Ok(Some((message, fds))) = control::receive(control, None) {
+        let dialed = matches!(message, InitMessage::Dialed { .. });
+        for descriptor in fds {
+            threads.push(std::thread::spawn(move || {
+                if dialed {
+                    fetch(descriptor);
+                } else {
+                    serve_refusals(&descriptor, |r| eprintln!("{{\"refused\":\"{}\"}}", r.call));
                 }
-            }
+            }));
         }
-        if got.bytes == 0 {
-            break;
-        }
-        eprintln!("{}", String::from_utf8_lossy(&bytes[..got.bytes]));
+        eprintln!("{}", serde_json::to_string(&message).unwrap());
     }
     for thread in threads {
         thread.join().unwrap();

@@ -3,18 +3,17 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use serde::Deserialize;
 use thiserror::Error;
 
-use crate::decoys::Decoy;
-
-/// The agent's uid inside the cell; outside it is the person's own, or one of its own when started by root.
+/// The agent's uid inside the cell; outside it is the user's own, or one of its own when started by root.
 pub const AGENT_UID: u32 = 1000;
 /// The agent's gid inside.
 pub const AGENT_GID: u32 = 1000;
 /// The agent's home: empty, in memory, gone with the cell.
 pub const HOME: &str = "/home/agent";
 
-/// Everything that [`crate::launch`] needs.
+/// Everything that [`crate::launch()`] needs.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub session: String,
@@ -23,7 +22,7 @@ pub struct Plan {
     pub environment: Vec<(OsString, OsString)>,
     pub workdir: PathBuf,
     pub mounts: Vec<Mount>,
-    /// Folders shown read-only at their own place: an agent's installation outside /usr.
+    /// Directories shown read-only at their own place: an agent's installation outside /usr.
     pub read_only: Vec<PathBuf>,
     pub caches: Vec<Cache>,
     pub decoys: Vec<Decoy>,
@@ -57,12 +56,12 @@ pub enum Kind {
         lower: PathBuf,
         upper: PathBuf,
         work: PathBuf,
-        /// Files that are covered, relative to the folder.
+        /// Files that are covered, relative to the directory.
         masked: Vec<String>,
     },
 }
 
-/// A tool's cache: the person's below and read-only, a layer of the session above.
+/// A tool's cache: the user's below and read-only, a layer of the session above.
 #[derive(Debug, Clone)]
 pub struct Cache {
     /// Absolute path in the cell.
@@ -70,6 +69,28 @@ pub struct Cache {
     pub lower: Option<PathBuf>,
     pub upper: PathBuf,
     pub work: PathBuf,
+}
+
+/// A watched place in the cell.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decoy {
+    /// Absolute path in the cell.
+    pub path: PathBuf,
+    /// ATT&CK technique that touching it speaks for.
+    pub technique: String,
+    /// A socket is touched by connecting to it, a file by opening it.
+    #[serde(default)]
+    pub kind: DecoyKind,
+}
+
+/// What stands at a watched place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecoyKind {
+    #[default]
+    File,
+    Socket,
 }
 
 /// `None` is no limit.
@@ -90,7 +111,7 @@ pub enum Network {
     None,
     /// All TCP and DNS goes to the broker, everything else is refused.
     Captured {
-        /// Ports of loopback that are the person's: TCP to them goes to the broker as well, and the agent cannot serve there.
+        /// Ports of loopback that are the user's: TCP to them goes to the broker as well, and the agent cannot serve there.
         loopback: Vec<u16>,
     },
     /// A proxy on loopback leads to the broker, and nothing else anywhere: for a kernel that cannot capture.
@@ -105,7 +126,7 @@ pub enum Terminal {
     Pty { rows: u16, columns: u16 },
 }
 
-/// Why a cell cannot be made; `fix` is the one line that mends it.
+/// Why a cell cannot be made; `fix` is the command that fixes it.
 #[derive(Debug, Error)]
 #[error("{what}")]
 pub struct SetupError {

@@ -205,7 +205,7 @@ fn only_standard_descriptors_reach_the_agent() {
     let dir = tempfile::tempdir().unwrap();
     let file = std::fs::File::create(dir.path().join("open")).unwrap();
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
-    // `ls` itself opens the folder as 3.
+    // `ls` itself opens the directory as 3.
     assert_eq!(out(&run(&["ls", "/proc/self/fd"])), "0\n1\n2\n3");
 }
 
@@ -406,8 +406,8 @@ fn a_missing_program_is_told_apart_from_one_that_cannot_run() {
     }
     let missing = run(&["/usr/bin/there-is-no-such-program"]);
     assert_eq!((missing.status.code(), reported(&missing)["cause"].clone()), (Some(127), "not_found".into()));
-    let folder = run(&["/usr"]);
-    assert_eq!((folder.status.code(), reported(&folder)["cause"].clone()), (Some(126), "setup".into()));
+    let directory = run(&["/usr"]);
+    assert_eq!((directory.status.code(), reported(&directory)["cause"].clone()), (Some(126), "setup".into()));
 }
 
 #[test]

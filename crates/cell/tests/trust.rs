@@ -1,5 +1,6 @@
 //! Whether programs in a cell trust the session's authority, and only when there is one: each asks a server on the
-//! cell's loopback, through the example `bare`. `CELL_SHOW` names a folder with a `bin` of programs that the system lacks.
+//! cell's loopback, through the example `bare`. `CELL_SHOW` names a directory with a `bin` of programs that the
+//! system lacks.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -54,7 +55,7 @@ fn can(name: &str, programs: &[&str]) -> bool {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{name}: no cell can be made: {why}");
         return false;
     }
-    let shown = std::env::var_os("CELL_SHOW").map(|folder| Path::new(&folder).join("bin"));
+    let shown = std::env::var_os("CELL_SHOW").map(|directory| Path::new(&directory).join("bin"));
     let places: Vec<PathBuf> =
         ["/usr/bin", "/usr/local/bin"].map(PathBuf::from).into_iter().chain(shown).collect();
     let there = |program: &&&str| places.iter().any(|p| p.join(program).exists());
@@ -154,12 +155,12 @@ fn openssl() {
 }
 
 #[test]
-fn openssl_by_the_hashed_folder_alone() {
+fn openssl_by_the_hashed_directory_alone() {
     let client = "openssl s_client -connect localhost:$port -no-CAfile -no-CAstore -CApath /etc/ssl/certs -verify_return_error </dev/null && echo reached";
     if Path::new("/etc/ssl/certs").is_dir() {
-        trusts("openssl_by_the_hashed_folder_alone", &["openssl"], client, true);
+        trusts("openssl_by_the_hashed_directory_alone", &["openssl"], client, true);
     } else {
-        println!("SKIPPED openssl_by_the_hashed_folder_alone: /etc/ssl/certs is missing");
+        println!("SKIPPED openssl_by_the_hashed_directory_alone: /etc/ssl/certs is missing");
     }
 }
 
@@ -234,16 +235,16 @@ fn firefox() {
 #[test]
 fn cargo() {
     let name = "cargo";
-    let folder = Path::new(env!("CARGO")).ancestors().nth(2).unwrap();
-    let there = folder.join("lib/rustlib").is_dir() && std::fs::read_dir(folder).is_ok();
+    let directory = Path::new(env!("CARGO")).ancestors().nth(2).unwrap();
+    let there = directory.join("lib/rustlib").is_dir() && std::fs::read_dir(directory).is_ok();
     if !there {
-        println!("SKIPPED {name}: this user cannot read {}", folder.display());
+        println!("SKIPPED {name}: this user cannot read {}", directory.display());
         return;
     }
     let client = format!(
         "export CARGO_REGISTRIES_OWN_INDEX=sparse+https://localhost:$port/index/ CARGO_NET_RETRY=0\n\
          {}/bin/cargo search --registry own reached",
-        folder.display()
+        directory.display()
     );
     trusts(name, &[], &client, true);
 }
@@ -302,19 +303,20 @@ fn the_hosts_own_roots_are_there_still_and_the_host_is_as_it_was() {
         println!("SKIPPED {name}: {host} is missing");
         return;
     };
-    let listing = |folder: &str| {
-        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().flatten().map(|e| e.file_name()).collect();
+    let listing = |directory: &str| {
+        let mut names: Vec<_> =
+            std::fs::read_dir(directory).unwrap().flatten().map(|e| e.file_name()).collect();
         names.sort();
         names
     };
-    let folder = listing("/etc/ssl/certs");
+    let directory = listing("/etc/ssl/certs");
     let shown = asked(&session(), true, &format!("cat {host}"));
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.starts_with(&before) && shown.len() > before.len());
     let shown = asked(&session(), true, "ls -a /etc/ssl/certs | wc -l");
-    assert_eq!(said(&shown).lines().next().unwrap().trim(), (folder.len() + 3).to_string());
+    assert_eq!(said(&shown).lines().next().unwrap().trim(), (directory.len() + 3).to_string());
     assert_eq!(std::fs::read_to_string(host).unwrap(), before);
-    assert_eq!(listing("/etc/ssl/certs"), folder);
+    assert_eq!(listing("/etc/ssl/certs"), directory);
 }
 
 #[test]

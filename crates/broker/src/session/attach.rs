@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use chaperone_audit::Durability;
 use chaperone_capability::{PermissionClaim, thumbprint};
-use chaperone_cell::NetworkEnds;
+use chaperone_cell::control::{self, InitMessage, InitOrder};
+use chaperone_cell::{Backend, Native, NetworkEnds};
 use chaperone_fs::{Options, serve};
 use chaperone_gateway::{Dial, permissions};
 use chaperone_pipeline::{Session, authority};
@@ -18,7 +19,6 @@ use chaperone_protocol::{Failure, NetworkKind};
 use chaperone_workspace::gate::MountGate;
 use serde_json::json;
 
-use super::control::{self, InitMessage, InitOrder};
 use super::end::{finish, stop};
 use super::live::LiveSession;
 use super::restore::save;
@@ -78,7 +78,7 @@ pub fn attach(
         session,
         "start",
         &session.workspace.display().to_string(),
-        &json!({ "profile": session.profile.name, "backend": "native", "command": session.command.first(),
+        &json!({ "profile": session.profile.name, "backend": Native.name(), "command": session.command.first(),
                  "init_pid": init_pid, "network": network, "enforced": enforced, "environment": given(session),
                  "hosts": live.exit.allowed().rules().iter().take(MAX_NOTED).map(|r| r.host().to_string()).collect::<Vec<_>>() }),
         Durability::Synced,
@@ -90,12 +90,9 @@ pub fn attach(
     listen(broker, live, Arc::clone(&control))?;
     keep_room(broker, live)?;
     let dialer = Arc::clone(&control);
-    live.exit.dial_by(Dial(Arc::new(move |port, id| {
-        control::order(&dialer, &InitOrder::Dial { port, id })
-            .map_err(|failure| std::io::Error::other(failure.message))
-    })));
+    live.exit.dial_by(Dial(Arc::new(move |port, id| control::dial(&dialer, port, id))));
     chaperone_gateway::publish(&live.way())?;
-    control::order(&control, &InitOrder::Go)
+    control::order(&control, &InitOrder::Go).map_err(|e| gone(&e))
 }
 
 fn of_wire(kind: NetworkKind) -> chaperone_cell::NetworkKind {
@@ -171,15 +168,19 @@ pub fn attach_outside(broker: &Arc<Broker>, live: &Arc<LiveSession>) -> Result<(
 /// The holder of the channel proves that it has the key that the capability will name.
 fn prove(control: &OwnedFd, session: &Session) -> Result<String, Failure> {
     let wrong = |what: &str| Failure::new("no_proof", format!("the cell did not prove its key: {what}"));
-    let Some((InitMessage::Hello { key }, _)) = control::receive(control, Some(INIT_LIMIT))? else {
+    let Some((InitMessage::Hello { key }, _)) =
+        control::receive(control, Some(INIT_LIMIT)).map_err(|e| gone(&e))?
+    else {
         return Err(wrong("no hello"));
     };
     let key: [u8; 32] =
         hex::decode(key).ok().and_then(|k| k.try_into().ok()).ok_or_else(|| wrong("malformed key"))?;
     let mut nonce = [0u8; 32];
     getrandom::fill(&mut nonce).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
-    control::order(control, &InitOrder::Challenge(hex::encode(nonce)))?;
-    let Some((InitMessage::Signature(signature), _)) = control::receive(control, Some(INIT_LIMIT))? else {
+    control::order(control, &InitOrder::Challenge(hex::encode(nonce))).map_err(|e| gone(&e))?;
+    let Some((InitMessage::Signature(signature), _)) =
+        control::receive(control, Some(INIT_LIMIT)).map_err(|e| gone(&e))?
+    else {
         return Err(wrong("no signature"));
     };
     let signature: [u8; 64] = hex::decode(signature)
@@ -192,11 +193,24 @@ fn prove(control: &OwnedFd, session: &Session) -> Result<String, Failure> {
     Ok(jkt)
 }
 
+fn gone(error: &std::io::Error) -> Failure {
+    Failure::new("cell_gone", format!("the cell does not answer: {error}"))
+}
+
 /// Listen to cell-init: decoys that were touched, the seccomp listener, the end.
 fn listen(broker: &Arc<Broker>, live: &Arc<LiveSession>, control: Arc<OwnedFd>) -> Result<(), Failure> {
     let (broker, live) = (Arc::clone(broker), Arc::clone(live));
     let thread = std::thread::Builder::new().name("cell".into()).spawn(move || {
-        while let Ok(Some((message, fds))) = control::receive(&control, None) {
+        loop {
+            let (message, fds) = match control::receive(&control, None) {
+                Ok(Some(received)) => received,
+                Ok(None) => break,
+                // Nobody watches a cell any more whose cell-init is not understood: it must not go on.
+                Err(_) => {
+                    stop(&live);
+                    break;
+                }
+            };
             match message {
                 InitMessage::Started => {
                     if let Some(listener) = fds.into_iter().next() {

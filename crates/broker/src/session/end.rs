@@ -4,12 +4,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use chaperone_audit::Durability;
+use chaperone_cell::control::{self, InitOrder};
 use chaperone_protocol::session::State;
 use chaperone_protocol::{Failure, Happened};
 use chaperone_workspace::{commit, tool_caches};
 use serde_json::json;
 
-use super::control::{self, InitOrder};
 use super::live::LiveSession;
 use super::restore::save;
 use crate::start::Broker;
@@ -68,10 +68,7 @@ fn clear_away(live: &Arc<LiveSession>) {
 
 /// End a session's cell and everything in it.
 pub fn stop(live: &LiveSession) {
-    if let Some(pidfd) = live.cell.init_pidfd.lock().as_ref() {
-        // It may have ended by itself already.
-        rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL).ok();
-    }
+    live.cell.kill();
     live.ending.lock().get_or_insert(("signal".to_owned(), 137));
 }
 
@@ -85,10 +82,14 @@ pub fn resume(broker: &Broker, live: &LiveSession) -> Result<(), Failure> {
         return Err(Failure::new("not_suspended", format!("session {} is not suspended", session.id)));
     }
     broker.pipeline.records.event(session, "resume", &session.id, &json!({}), Durability::Synced)?;
-    session.refusals.lock().clear();
+    // What the cell asks for first must not meet a session that is suspended still.
     *session.state.write() = State::Running;
-    if let Some(control) = live.cell.control.lock().clone() {
-        control::order(&control, &InitOrder::Resume)?;
+    if let Some(control) = live.cell.control.lock().clone()
+        && let Err(e) = control::order(&control, &InitOrder::Resume)
+    {
+        *session.state.write() = State::Suspended;
+        return Err(Failure::new("cell_gone", format!("the cell does not listen: {e}")));
     }
+    session.refusals.lock().clear();
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use chaperone_cell::control::{self, InitOrder};
 use chaperone_gateway::{Exit, Way};
 use chaperone_mcp::SessionTools;
 use chaperone_pipeline::ports::CellHandle;
@@ -14,8 +15,6 @@ use chaperone_workspace::commit::Site;
 use chaperone_workspace::mount::Mounts;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use super::control::{self, InitOrder};
 
 /// A session, its network exit, mounts, tools and cell.
 #[derive(Debug)]
@@ -114,11 +113,22 @@ impl LiveSession {
     }
 }
 
+impl Cell {
+    /// End the cell and everything in it.
+    pub fn kill(&self) {
+        if let Some(pidfd) = self.init_pidfd.lock().as_ref() {
+            // It may have ended by itself already.
+            rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL).ok();
+        }
+    }
+}
+
 impl CellHandle for Cell {
     fn suspend(&self) {
-        if let Some(control) = self.control.lock().clone() {
-            // A cell that does not listen is gone; a session that is suspended is denied everything in any case.
-            control::order(&control, &InitOrder::Suspend).ok();
+        let Some(control) = self.control.lock().clone() else { return };
+        if control::order(&control, &InitOrder::Suspend).is_err() {
+            // A cell that takes no orders cannot be stopped; it must not go on.
+            self.kill();
         }
     }
 }

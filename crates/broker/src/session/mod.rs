@@ -1,7 +1,6 @@
 //! A session from its opening to its end, and what is left of it afterwards.
 
 pub mod attach;
-mod control;
 pub mod end;
 pub mod live;
 pub mod open;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaperone_cell::{Backend, Native};
 use chaperone_config::{Profile, network_rules};
 use chaperone_gateway::Exit;
 use chaperone_pipeline::session::{Session, SessionPlan};
@@ -30,9 +31,9 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
             .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
     let backend = asked.backend.as_deref().unwrap_or(&profile.backend);
-    if !matches!(backend, "native" | "strongest") {
+    if chaperone_cell::backend(backend).is_none() {
         return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
-            .advise("use --backend native"));
+            .advise(format!("use --backend {}", Native.name())));
     }
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];

@@ -68,7 +68,7 @@ impl Raw {
     /// Raw mode (again).
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub fn enter(&self) -> io::Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
@@ -78,7 +78,7 @@ impl Raw {
     /// The user's own mode, for a question.
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub fn leave(&self) -> io::Result<()> {
         Ok(tcsetattr(&self.terminal, OptionalActions::Flush, &self.before)?)
     }
@@ -86,7 +86,7 @@ impl Raw {
     /// Rows and columns.
     ///
     /// # Errors
-    /// What the terminal says.
+    /// The terminal's error.
     pub fn size(&self) -> io::Result<(u16, u16)> {
         chaperone_sys::window_size(self.terminal.as_fd())
     }
@@ -102,7 +102,7 @@ impl Drop for Raw {
 /// Carry bytes between the terminal and the cell until the cell closes or one of `others` is ready.
 ///
 /// # Errors
-/// What a descriptor says.
+/// The error of a descriptor.
 pub fn relay(
     raw: &Raw,
     master: &OwnedFd,

@@ -1,12 +1,12 @@
-//! The agent's seccomp filter: lists as data (`packs/seccomp/agent.toml`), compiled to a binary tree of BPF.
+//! The agent's seccomp filter: lists as data (`packs/cell/system_calls.toml`), compiled to a binary tree of BPF.
 
 use chaperone_sys::seccomp::Instruction;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::calls;
+use super::calls;
 
-const PACK: &str = include_str!("../../../packs/seccomp/agent.toml");
+const PACK: &str = include_str!("../../../../packs/cell/system_calls.toml");
 
 const LD: u16 = 0x20;
 const JEQ: u16 = 0x15;
@@ -37,13 +37,23 @@ struct Lists {
     allow: Vec<String>,
     check: Vec<String>,
     record: Vec<String>,
+    debug: Vec<String>,
+    answer: Answers,
+}
+
+/// Which refused calls are answered with something other than `EPERM`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answers {
+    no_such_family: Vec<String>,
+    no_such_call: Vec<String>,
 }
 
 #[derive(Debug, Error)]
 pub enum FilterError {
-    #[error("packs/seccomp/agent.toml: {0}")]
+    #[error("packs/cell/system_calls.toml: {0}")]
     Parse(String),
-    #[error("packs/seccomp/agent.toml: {0} has no argument check in the code")]
+    #[error("packs/cell/system_calls.toml: {0} has no argument check in the code")]
     NoCheck(String),
 }
 
@@ -62,7 +72,7 @@ enum Rule {
 /// # Errors
 /// When the pack is not right.
 pub fn agent_filter(debug: bool) -> Result<Vec<Instruction>, FilterError> {
-    let lists: Lists = toml::from_str(PACK).map_err(|e| FilterError::Parse(e.to_string()))?;
+    let lists = Lists::read()?;
     let mut rules: Vec<(u32, Rule)> = Vec::new();
     let numbers = |names: &[String], rule: Rule| -> Vec<(u32, Rule)> {
         names.iter().filter_map(|n| calls::number(n)).map(|nr| (nr, rule)).collect()
@@ -80,14 +90,40 @@ pub fn agent_filter(debug: bool) -> Result<Vec<Instruction>, FilterError> {
         rules.extend(calls::number(name).map(|nr| (nr, rule)));
     }
     for name in &lists.record {
-        let debugger =
-            debug && matches!(name.as_str(), "ptrace" | "process_vm_readv" | "process_vm_writev" | "kcmp");
-        let rule = Rule::Return(if debugger { ALLOW } else { NOTIFY });
+        let is_allowed = debug && lists.debug.contains(name);
+        let rule = Rule::Return(if is_allowed { ALLOW } else { NOTIFY });
         rules.extend(calls::number(name).map(|nr| (nr, rule)));
     }
     rules.sort_by_key(|(nr, _)| *nr);
     rules.dedup_by_key(|(nr, _)| *nr);
     Ok(compile(&ranges(&rules)))
+}
+
+/// What refused calls are answered with.
+///
+/// # Errors
+/// When the pack is not right.
+pub(super) fn answers() -> Result<Answers, FilterError> {
+    Ok(Lists::read()?.answer)
+}
+
+impl Lists {
+    fn read() -> Result<Self, FilterError> {
+        toml::from_str(PACK).map_err(|e| FilterError::Parse(e.to_string()))
+    }
+}
+
+impl Answers {
+    pub(super) fn errno(&self, call: &str) -> i32 {
+        let has = |list: &[String]| list.iter().any(|name| name == call);
+        if has(&self.no_such_family) {
+            libc::EAFNOSUPPORT
+        } else if has(&self.no_such_call) {
+            libc::ENOSYS
+        } else {
+            libc::EPERM
+        }
+    }
 }
 
 /// Runs of equal rules over all numbers: `(first number, rule)`, the last run without an end.
@@ -256,7 +292,7 @@ mod tests {
     fn every_listed_call_gets_its_verdict_and_every_other_enosys() {
         let filter = agent_filter(false).unwrap();
         assert!(filter.len() < 4096, "{} instructions", filter.len());
-        let lists: Lists = toml::from_str(PACK).unwrap();
+        let lists = Lists::read().unwrap();
         for name in &lists.allow {
             if calls::number(name).is_some() {
                 assert_eq!(judge(&filter, name, [0; 6]), ALLOW, "{name}");
@@ -331,6 +367,32 @@ mod tests {
         assert_ne!(judge(&filter, "prctl", [libc::PR_SET_SECUREBITS as u64, 0, 0, 0, 0, 0]), ALLOW);
         assert_eq!(judge(&filter, "prctl", [libc::PR_SET_NAME as u64, 0, 0, 0, 0, 0]), ALLOW);
         assert_ne!(judge(&filter, "personality", [0x0800_0000, 0, 0, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn every_name_in_the_pack_means_something() {
+        let lists = Lists::read().unwrap();
+        let listed = [&lists.allow, &lists.check, &lists.record];
+        // The names of calls that this architecture lacks are known on x86-64, which has them all.
+        for name in listed.into_iter().flatten().filter(|_| cfg!(target_arch = "x86_64")) {
+            assert!(calls::number(name).is_some(), "{name}");
+            assert_eq!(listed.iter().filter(|list| list.contains(name)).count(), 1, "{name}");
+        }
+        for name in &lists.debug {
+            assert!(lists.record.contains(name), "{name}");
+        }
+        for name in lists.answer.no_such_family.iter().chain(&lists.answer.no_such_call) {
+            assert!(lists.record.contains(name) || lists.check.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_looks_like_a_kernel_that_lacks_it_where_programs_can_do_without() {
+        let answers = answers().unwrap();
+        assert_eq!(answers.errno("socket"), libc::EAFNOSUPPORT);
+        assert_eq!(answers.errno("io_uring_setup"), libc::ENOSYS);
+        assert_eq!(answers.errno("mount"), libc::EPERM);
+        assert_eq!(answers.errno("unknown"), libc::EPERM);
     }
 
     #[test]

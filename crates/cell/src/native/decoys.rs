@@ -4,35 +4,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::plan::HOME;
+use crate::plan::{Decoy, HOME};
 
-const PACK: &str = include_str!("../../../packs/cell/decoys.toml");
+const PACK: &str = include_str!("../../../../packs/cell/decoys.toml");
 
-/// What a decoy holds: nothing of value, and it says so to a person who looks.
+/// What a decoy holds: nothing of value, and a line that says so to whoever reads it.
 pub(crate) const CONTENT: &[u8] =
     b"# No credential lives here: this is a decoy inside a sandbox. Touching it is reported.\n";
-
-/// A watched place in the cell.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Decoy {
-    /// Absolute path in the cell.
-    pub path: PathBuf,
-    /// ATT&CK technique that touching it speaks for.
-    pub technique: String,
-    /// A socket is touched by connecting to it, a file by opening it.
-    #[serde(default)]
-    pub kind: DecoyKind,
-}
-
-/// What stands at a watched place.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DecoyKind {
-    #[default]
-    File,
-    Socket,
-}
 
 #[derive(Debug, Deserialize)]
 struct Pack {

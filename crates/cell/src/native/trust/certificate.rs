@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn the_roots_of_this_machine_hash_as_their_links_say() {
-        let Ok(folder) = std::fs::read_dir("/etc/ssl/certs") else { return };
-        for entry in folder.flatten() {
+        let Ok(directory) = std::fs::read_dir("/etc/ssl/certs") else { return };
+        for entry in directory.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let Some((hash, "0")) = name.split_once('.') else { continue };
             let Some(text) = std::fs::read_to_string(entry.path()).ok() else { continue };

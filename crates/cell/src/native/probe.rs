@@ -1,34 +1,14 @@
 //! What this machine can enforce, tried for real in a child process.
 
-use serde::Serialize;
-
-use crate::limits::Group;
+use super::launch::launch;
+use super::limits::Group;
+use crate::backend::{Layer, LayerState};
 use crate::plan::{Kind, Limits, Mount, Network, Plan, Terminal};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LayerState {
-    Ok,
-    Partial,
-    Missing,
-}
-
-/// One layer, as `doctor --json` prints it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Layer {
-    pub layer: &'static str,
-    pub state: LayerState,
-    pub required: bool,
-    pub detail: String,
-    /// The line that mends it.
-    pub fix: Option<String>,
-}
 
 /// Try every layer of the native cell. The caller must have one thread only.
 #[must_use]
 pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     let mut layers = Vec::new();
-    let landlock = chaperone_sys::landlock::abi();
     let plan = |fuse: bool, network: Network| Plan {
         session: format!("probe-{}", std::process::id()),
         command: vec!["true".into()],
@@ -45,8 +25,8 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         debug: false,
         self_exe: self_exe.to_owned(),
     };
-    let whole = crate::launch(&plan(false, Network::None));
-    let (state, detail, fix) = match &whole {
+    let bare = launch(&plan(false, Network::None));
+    let (state, detail, fix) = match &bare {
         Ok(_) => (
             LayerState::Ok,
             "user, mount, pid, net, ipc, uts and cgroup namespaces, and a root of its own".to_owned(),
@@ -55,12 +35,12 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         Err(e) => (LayerState::Missing, e.what.clone(), e.fix.clone()),
     };
     layers.push(Layer { layer: "namespaces", state, required: true, detail, fix });
-    if let Ok((cell, _ends)) = whole {
+    if let Ok((cell, _ends)) = bare {
         cell.kill();
         drop(cell.wait());
     }
     layers.push(seccomp());
-    let (state, detail, fix) = match crate::launch(&plan(true, Network::None)) {
+    let (state, detail, fix) = match launch(&plan(true, Network::None)) {
         Ok((cell, _ends)) => {
             cell.kill();
             drop(cell.wait());
@@ -70,36 +50,25 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     };
     layers.push(Layer { layer: "fuse", state, required: true, detail, fix });
     let way_out = |network: Network| {
-        crate::launch(&plan(false, network)).map(|(cell, _ends)| {
+        launch(&plan(false, network)).map(|(cell, _ends)| {
             cell.kill();
             drop(cell.wait());
         })
     };
     let (state, detail, fix) = match way_out(Network::Captured { loopback: Vec::new() }) {
-        Ok(()) => (LayerState::Ok, "all TCP and DNS of a cell can be led to the broker".to_owned(), None),
+        Ok(()) => {
+            (LayerState::Ok, "all TCP and DNS of a cell can be redirected to the broker".to_owned(), None)
+        }
         Err(e) => match way_out(Network::Proxied) {
             Ok(()) => {
-                let detail = format!("proxied, for programs that heed http_proxy and its like: {}", e.what);
+                let detail = format!("proxied, for programs that honour http_proxy and its like: {}", e.what);
                 (LayerState::Partial, detail, e.fix)
             }
             Err(_) => (LayerState::Missing, e.what, e.fix),
         },
     };
     layers.push(Layer { layer: "network", state, required: false, detail, fix });
-    let (state, detail, fix) = match landlock {
-        0 => (
-            LayerState::Missing,
-            "this kernel has no Landlock".to_owned(),
-            Some("boot with lsm=landlock,… or a kernel of 5.13 or later".to_owned()),
-        ),
-        1..=5 => (
-            LayerState::Partial,
-            format!("ABI {landlock}: files, but no scopes for signals and abstract sockets (ABI 6)"),
-            Some("a kernel of 6.12 or later".to_owned()),
-        ),
-        _ => (LayerState::Ok, format!("ABI {landlock}: files, signals and abstract sockets"), None),
-    };
-    layers.push(Layer { layer: "landlock", state, required: false, detail, fix });
+    layers.push(landlock());
     layers.push(cgroup());
     layers
 }
@@ -114,6 +83,23 @@ fn seccomp() -> Layer {
         (LayerState::Missing, "this kernel has no seccomp filters")
     };
     Layer { layer: "seccomp", state, required: true, detail: detail.to_owned(), fix: None }
+}
+
+fn landlock() -> Layer {
+    let (state, detail, fix) = match chaperone_sys::landlock::abi() {
+        0 => (
+            LayerState::Missing,
+            "this kernel has no Landlock".to_owned(),
+            Some("boot with lsm=landlock,… or a kernel of 5.13 or later".to_owned()),
+        ),
+        abi @ 1..=5 => (
+            LayerState::Partial,
+            format!("ABI {abi}: files, but no scopes for signals and abstract sockets (ABI 6)"),
+            Some("a kernel of 6.12 or later".to_owned()),
+        ),
+        abi => (LayerState::Ok, format!("ABI {abi}: files, signals and abstract sockets"), None),
+    };
+    Layer { layer: "landlock", state, required: false, detail, fix }
 }
 
 fn cgroup() -> Layer {

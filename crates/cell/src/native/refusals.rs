@@ -1,4 +1,4 @@
-//! Refused system calls that a person wants to know of: answered with an errno, and told.
+//! Refused system calls that the user wants to know of: answered with an errno, and reported.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,8 +13,10 @@ pub struct Refusal {
     pub args: [u64; 6],
 }
 
-/// Answer every refused call until no process of the cell is left. `on` is told after the answer.
+/// Answer every refused call until no process of the cell is left. `on` is called after the answer.
 pub fn serve_refusals(listener: &OwnedFd, mut on: impl FnMut(Refusal)) {
+    // The filter of the cell was compiled from the same pack; without it everything would be answered with EPERM.
+    let answers = super::seccomp::answers().unwrap_or_default();
     while let Ok(Some(refused)) = seccomp::receive(listener.as_fd()) {
         if refused.nr < 0 {
             if !somebody_left(listener) {
@@ -22,13 +24,8 @@ pub fn serve_refusals(listener: &OwnedFd, mut on: impl FnMut(Refusal)) {
             }
             continue;
         }
-        let call = crate::calls::name(refused.nr).unwrap_or("unknown");
-        let errno = match call {
-            "socket" | "socketpair" => libc::EAFNOSUPPORT,
-            "io_uring_setup" | "io_uring_enter" | "io_uring_register" | "bpf" | "userfaultfd" => libc::ENOSYS,
-            _ => libc::EPERM,
-        };
-        if seccomp::refuse(listener.as_fd(), refused.id, errno).is_err() {
+        let call = super::calls::name(refused.nr).unwrap_or("unknown");
+        if seccomp::refuse(listener.as_fd(), refused.id, answers.errno(call)).is_err() {
             return;
         }
         on(Refusal { pid: refused.pid, call, args: refused.args });

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chaperone_sys::{ReadOnly, set_mount_attributes};
+use serde::Deserialize;
 
+use super::mounting;
 use crate::plan::{HOME, SetupError};
-use crate::root;
 
 mod certificate;
 mod java;
@@ -26,53 +27,47 @@ pub const BUNDLE: &str = "/run/chaperone/trust/bundle.pem";
 /// The session's authority alone, in PEM, for programs that add to roots of their own.
 pub const AUTHORITY: &str = "/run/chaperone/trust/authority.pem";
 
-const FOLDER: &str = "/run/chaperone/trust";
-/// Where distributions keep all roots in one file; the first that exists is the host's bundle.
-const BUNDLES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/ssl/cert.pem",
-];
-/// Folders in which OpenSSL looks for `HASH.0`.
-const HASHED: &[&str] = &["/etc/ssl/certs", "/etc/pki/tls/certs"];
-/// Folders from which `p11-kit`, and with it `GnuTLS` and NSS where they use it, takes anchors.
-const ANCHORS: &[&str] = &[
-    "/etc/pki/ca-trust/source/anchors",
-    "/etc/ca-certificates/trust-source/anchors",
-    "/etc/pki/trust/anchors",
-];
-/// Java's stores of the system; those of each installation are looked for.
-const STORES: &[&str] = &["/etc/ssl/certs/java/cacerts", "/etc/pki/java/cacerts"];
-/// Folders of Java installations.
-const JAVAS: &[&str] = &["/usr/lib/jvm", "/opt"];
+const PACK: &str = include_str!("../../../../packs/cell/trust.toml");
+const DIRECTORY: &str = "/run/chaperone/trust";
 /// Firefox has a database in each profile; what its policies name is added to all of them.
 const POLICIES: &str = "/etc/firefox/policies/policies.json";
 /// No bundle or store is longer; anything that is, is something else.
 const LONGEST: u64 = 32 << 20;
 
+/// Where programs look for roots.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Places {
+    bundles: Vec<PathBuf>,
+    hashed: Vec<PathBuf>,
+    anchors: Vec<PathBuf>,
+    java_stores: Vec<PathBuf>,
+    javas: Vec<PathBuf>,
+    environment: Variables,
+}
+
+/// Names of variables, by the file that they are set to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Variables {
+    bundle: Vec<String>,
+    authority: Vec<String>,
+}
+
+impl Places {
+    fn read() -> Result<Self, SetupError> {
+        toml::from_str(PACK).map_err(|e| SetupError::new(format!("packs/cell/trust.toml: {e}")))
+    }
+}
+
 /// Variables for programs that have roots of their own, or do not look where the system keeps its. They must replace
 /// those of the same name: of two, programs take the first.
 #[must_use]
 pub fn environment() -> Vec<(OsString, OsString)> {
-    let whole = [
-        "SSL_CERT_FILE",
-        "CURL_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-        "CARGO_HTTP_CAINFO",
-        "REQUESTS_CA_BUNDLE",
-        "PIP_CERT",
-        "AWS_CA_BUNDLE",
-        "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-        "HTTPLIB2_CA_CERTS",
-        "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-        "NIX_SSL_CERT_FILE",
-    ]
-    .map(|name| (name, BUNDLE));
-    let added = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"].map(|name| (name, AUTHORITY));
-    whole.into_iter().chain(added).map(|(name, file)| (name.into(), file.into())).collect()
+    // A pack that is not right keeps a cell with an authority from being made at all.
+    let Variables { bundle, authority } = Places::read().unwrap_or_default().environment;
+    let bundle = bundle.into_iter().map(|name| (name.into(), BUNDLE.into()));
+    bundle.chain(authority.into_iter().map(|name| (name.into(), AUTHORITY.into()))).collect()
 }
 
 /// What is shown, read from the host before the cell has a root.
@@ -85,27 +80,28 @@ pub(crate) struct Trust {
     stores: Vec<(PathBuf, Vec<u8>)>,
     /// The database of NSS.
     database: Vec<u8>,
-    /// Folders to which one file is added.
-    folders: Vec<Folder>,
+    /// Directories to which one file is added.
+    directories: Vec<Directory>,
 }
 
-struct Folder {
+struct Directory {
     at: PathBuf,
     host: OwnedFd,
     name: String,
 }
 
 impl Trust {
-    /// Read what the host trusts and add an authority to it. `shown` are folders that may hold a Java.
+    /// Read what the host trusts and add an authority to it. `shown` are directories that may hold a Java.
     pub(crate) fn read(der: &[u8], shown: &[PathBuf]) -> Result<Self, SetupError> {
+        let places = Places::read()?;
         let broken = || SetupError::new("the session's authority is not a certificate in DER");
         let certificate = Certificate::read(der).ok_or_else(broken)?;
         let hash = format!("{:08x}", certificate.subject_hash().ok_or_else(broken)?);
         let database = nss::database(&certificate).ok_or_else(broken)?;
         let authority = pem(der);
         let mut bundles: Vec<(PathBuf, Vec<u8>)> = Vec::new();
-        for place in BUNDLES {
-            let Some(real) = real(Path::new(place)).filter(|r| bundles.iter().all(|(at, _)| at != r)) else {
+        for place in &places.bundles {
+            let Some(real) = real(place).filter(|r| bundles.iter().all(|(at, _)| at != r)) else {
                 continue;
             };
             let mut merged = read(&real, authority.len() + 1)?;
@@ -117,40 +113,40 @@ impl Trust {
         }
         let roots = bundles.first().map_or(authority.as_bytes(), |(_, merged)| merged);
         let mut stores = Vec::new();
-        for place in places_of_stores(shown) {
+        for place in stores_of_java(&places, shown) {
             let merged = java::add(read(&place, der.len() + java::MORE)?, der, roots);
             stores.push((place, merged));
         }
-        let mut folders: Vec<Folder> = Vec::new();
-        let hashed = HASHED.iter().map(|f| (f, true));
-        for (place, hashed) in hashed.chain(ANCHORS.iter().map(|f| (f, false))) {
+        let mut directories: Vec<Directory> = Vec::new();
+        let hashed = places.hashed.iter().map(|f| (f, true));
+        for (place, hashed) in hashed.chain(places.anchors.iter().map(|f| (f, false))) {
             let Ok(at) = fs::canonicalize(place) else { continue };
-            if !at.is_dir() || folders.iter().any(|f| f.at == at) {
+            if !at.is_dir() || directories.iter().any(|f| f.at == at) {
                 continue;
             }
             let name = if hashed { free(&at, &hash) } else { "chaperone.pem".to_owned() };
-            folders.push(Folder { host: root::open_dir(&at)?, at, name });
+            directories.push(Directory { host: mounting::open_dir(&at)?, at, name });
         }
-        Ok(Self { authority, hash, bundles, stores, database, folders })
+        Ok(Self { authority, hash, bundles, stores, database, directories })
     }
 
     /// Show it in the root that is being built, whose parts of the system are in place.
     pub(crate) fn present(&self) -> Result<(), SetupError> {
-        root::make_folder(&root::inside(Path::new(FOLDER)))?;
+        mounting::make_directory(&mounting::inside(Path::new(DIRECTORY)))?;
         write(Path::new(AUTHORITY), self.authority.as_bytes())?;
         // The agent's own, like everything in its home: NSS writes there.
-        let home = root::inside(&Path::new(HOME).join(".pki/nssdb"));
-        root::make_folder(&home)?;
+        let home = mounting::inside(&Path::new(HOME).join(".pki/nssdb"));
+        mounting::make_directory(&home)?;
         fs::write(home.join("cert9.db"), &self.database)
-            .map_err(root::io_failed("write the database of NSS"))?;
-        root::make_parent(&root::inside(Path::new(POLICIES)))?;
+            .map_err(mounting::io_failed("write the database of NSS"))?;
+        mounting::make_parent(&mounting::inside(Path::new(POLICIES)))?;
         let policies = format!(r#"{{"policies":{{"Certificates":{{"Install":["{AUTHORITY}"]}}}}}}"#);
         write(Path::new(POLICIES), policies.as_bytes())?;
-        for (i, folder) in self.folders.iter().enumerate() {
-            let layer = Path::new(FOLDER).join(format!("{}-{i}", self.hash));
-            root::make_folder(&root::inside(&layer))?;
-            write(&layer.join(&folder.name), self.authority.as_bytes())?;
-            root::below(&folder.at, &layer, &folder.host)?;
+        for (i, directory) in self.directories.iter().enumerate() {
+            let layer = Path::new(DIRECTORY).join(format!("{}-{i}", self.hash));
+            mounting::make_directory(&mounting::inside(&layer))?;
+            write(&layer.join(&directory.name), self.authority.as_bytes())?;
+            mounting::below(&directory.at, &layer, &directory.host)?;
         }
         if self.bundles.is_empty() {
             write(Path::new(BUNDLE), self.authority.as_bytes())?;
@@ -158,7 +154,7 @@ impl Trust {
         for (i, (at, merged)) in self.bundles.iter().chain(&self.stores).enumerate() {
             let first = i == 0 && !self.bundles.is_empty();
             let written =
-                if first { PathBuf::from(BUNDLE) } else { Path::new(FOLDER).join(format!("roots-{i}")) };
+                if first { PathBuf::from(BUNDLE) } else { Path::new(DIRECTORY).join(format!("roots-{i}")) };
             write(&written, merged)?;
             over(at, &written)?;
         }
@@ -199,55 +195,59 @@ fn read(path: &Path, more: usize) -> Result<Vec<u8>, SetupError> {
         file.read_to_end(&mut content)?;
         Ok(content)
     };
-    read().map_err(root::io_failed(&format!("read {}", path.display())))
+    read().map_err(mounting::io_failed(&format!("read {}", path.display())))
 }
 
 /// Every store of roots of a Java that the cell shows.
-fn places_of_stores(shown: &[PathBuf]) -> Vec<PathBuf> {
-    let installed = JAVAS.iter().filter_map(|f| fs::read_dir(f).ok()).flatten().flatten().map(|e| e.path());
+fn stores_of_java(places: &Places, shown: &[PathBuf]) -> Vec<PathBuf> {
+    let installed =
+        places.javas.iter().filter_map(|f| fs::read_dir(f).ok()).flatten().flatten().map(|e| e.path());
     let own = installed
         .chain(shown.iter().cloned())
         .flat_map(|java| ["lib/security/cacerts", "jre/lib/security/cacerts"].map(|f| java.join(f)));
-    // A link of an agent's own installation must not lead to a store of the person's.
+    // A link of an agent's own installation must not lead to a store of the user's.
     let is_shown = |real: &Path| {
         let system = ["/usr", "/opt", "/etc", "/var/lib"].map(Path::new);
-        system.into_iter().chain(shown.iter().map(PathBuf::as_path)).any(|folder| real.starts_with(folder))
+        system
+            .into_iter()
+            .chain(shown.iter().map(PathBuf::as_path))
+            .any(|directory| real.starts_with(directory))
     };
     let mut found: Vec<PathBuf> = Vec::new();
-    for place in STORES.iter().map(PathBuf::from).chain(own) {
+    for place in places.java_stores.iter().cloned().chain(own) {
         found.extend(real(&place).filter(|r| is_shown(r) && !found.contains(r)));
     }
     found
 }
 
 /// The first name for a certificate of this hash that is not taken.
-fn free(folder: &Path, hash: &str) -> String {
+fn free(directory: &Path, hash: &str) -> String {
     let names = (0..).map(|n: u32| format!("{hash}.{n}"));
-    let mut free = names.skip_while(|name| fs::symlink_metadata(folder.join(name)).is_ok());
+    let mut free = names.skip_while(|name| fs::symlink_metadata(directory.join(name)).is_ok());
     free.next().unwrap_or_default()
 }
 
 /// Write a file of the cell that everybody in it reads.
 fn write(at: &Path, content: &[u8]) -> Result<(), SetupError> {
     let what = format!("write {}", at.display());
-    let failed = root::io_failed(&what);
-    let place = root::inside(at);
+    let failed = mounting::io_failed(&what);
+    let place = mounting::inside(at);
     fs::write(&place, content).map_err(&failed)?;
     fs::set_permissions(&place, Permissions::from_mode(0o444)).map_err(&failed)
 }
 
 /// Show one file of the cell, read-only, over another.
 fn over(at: &Path, written: &Path) -> Result<(), SetupError> {
-    let target = root::inside(at);
+    let target = mounting::inside(at);
     if fs::symlink_metadata(&target).is_err() {
         // The host keeps it where the cell shows nothing of the host.
-        root::make_parent(&target)?;
-        File::create(&target).map_err(root::io_failed(&format!("make {}", at.display())))?;
+        mounting::make_parent(&target)?;
+        File::create(&target).map_err(mounting::io_failed(&format!("make {}", at.display())))?;
     }
-    let tree = root::clone_tree(&root::inside(written))?;
+    let tree = mounting::clone_tree(&mounting::inside(written))?;
     set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false)
-        .map_err(root::io_failed("make the roots read-only"))?;
-    root::place(&tree, at)
+        .map_err(mounting::io_failed("make the roots read-only"))?;
+    mounting::place(&tree, at)
 }
 
 #[cfg(test)]
@@ -273,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn the_pack_names_absolute_places_and_each_variable_once() {
+        let places = Places::read().unwrap();
+        let all = [&places.bundles, &places.hashed, &places.anchors, &places.java_stores, &places.javas];
+        for list in all {
+            assert!(!list.is_empty() && list.iter().all(|p| p.is_absolute()), "{list:?}");
+        }
+        let mut names: Vec<OsString> = environment().into_iter().map(|(name, _)| name).collect();
+        assert!(names.contains(&"SSL_CERT_FILE".into()) && names.contains(&"NODE_EXTRA_CA_CERTS".into()));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
     fn a_name_that_the_host_uses_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(free(dir.path(), "0a0b0c0d"), "0a0b0c0d.0");
@@ -284,14 +299,15 @@ mod tests {
     fn a_java_that_is_shown_is_found_and_leads_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().canonicalize().unwrap();
+        let places = Places::read().unwrap();
         let store = home.join("lib/security/cacerts");
         fs::create_dir_all(store.parent().unwrap()).unwrap();
         fs::write(&store, []).unwrap();
-        assert!(places_of_stores(std::slice::from_ref(&home)).contains(&store));
+        assert!(stores_of_java(&places, std::slice::from_ref(&home)).contains(&store));
         let elsewhere = tempfile::NamedTempFile::new().unwrap();
         fs::remove_file(&store).unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), &store).unwrap();
         let outside = elsewhere.path().canonicalize().unwrap();
-        assert!(!places_of_stores(&[home]).contains(&outside));
+        assert!(!stores_of_java(&places, &[home]).contains(&outside));
     }
 }

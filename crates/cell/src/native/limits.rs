@@ -14,22 +14,22 @@ pub struct Enforced {
     pub landlock: u32,
     /// `v2`, `v1` or `watched`.
     pub cgroup: String,
-    /// The groups' folders, for whoever outlives the cell and removes them.
+    /// The groups' directories, for whoever outlives the cell and removes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<PathBuf>,
 }
 
 /// Remove the groups of a cell that is over; what is no group of a cell is left alone.
-pub fn remove_groups(folders: &[PathBuf]) {
+pub fn remove_groups(directories: &[PathBuf]) {
     let ours = |f: &&PathBuf| {
         f.starts_with("/sys/fs/cgroup")
             && f.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"chaperone-"))
             && !f.components().any(|c| c == std::path::Component::ParentDir)
     };
-    for folder in folders.iter().filter(ours) {
+    for directory in directories.iter().filter(ours) {
         // The kernel takes a moment to empty a group whose last process was reaped.
         for _ in 0..50 {
-            match fs::remove_dir(folder) {
+            match fs::remove_dir(directory) {
                 Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
                     std::thread::sleep(std::time::Duration::from_millis(2));
                 }
@@ -51,18 +51,18 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     kind: &'static str,
-    folders: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
 }
 
 impl Group {
     /// Make the groups that this user may make: v2 by delegation, v1 as root; none is no error.
     pub fn make(session: &str, limits: &Limits) -> Self {
         if limits.memory.is_none() && limits.processes.is_none() && limits.cpu_percent.is_none() {
-            return Self { kind: "watched", folders: Vec::new() };
+            return Self { kind: "watched", directories: Vec::new() };
         }
         Self::v2(session, limits)
             .or_else(|| Self::v1(session, limits))
-            .unwrap_or(Self { kind: "watched", folders: vec![] })
+            .unwrap_or(Self { kind: "watched", directories: vec![] })
     }
 
     fn v2(session: &str, limits: &Limits) -> Option<Self> {
@@ -73,34 +73,35 @@ impl Group {
         if !controllers.contains("memory") || !controllers.contains("pids") {
             return None;
         }
-        let folder = parent.join(format!("chaperone-{session}"));
-        fs::create_dir(&folder).ok()?;
-        let group = Self { kind: "v2", folders: vec![folder.clone()] };
+        let directory = parent.join(format!("chaperone-{session}"));
+        fs::create_dir(&directory).ok()?;
+        let group = Self { kind: "v2", directories: vec![directory.clone()] };
         let mut set = true;
         if let Some(bytes) = limits.memory {
-            set &= fs::write(folder.join("memory.max"), bytes.to_string()).is_ok();
-            set &= fs::write(folder.join("memory.oom.group"), "1").is_ok();
+            set &= fs::write(directory.join("memory.max"), bytes.to_string()).is_ok();
+            set &= fs::write(directory.join("memory.oom.group"), "1").is_ok();
             // Swap would only hide the limit; not every kernel accounts for it.
-            drop(fs::write(folder.join("memory.swap.max"), "0"));
+            drop(fs::write(directory.join("memory.swap.max"), "0"));
         }
         if let Some(count) = limits.processes {
-            set &= fs::write(folder.join("pids.max"), count.to_string()).is_ok();
+            set &= fs::write(directory.join("pids.max"), count.to_string()).is_ok();
         }
         if let Some(percent) = limits.cpu_percent {
-            set &= fs::write(folder.join("cpu.max"), format!("{} 100000", u64::from(percent) * 1000)).is_ok();
+            set &=
+                fs::write(directory.join("cpu.max"), format!("{} 100000", u64::from(percent) * 1000)).is_ok();
         }
         set.then_some(group)
     }
 
     fn v1(session: &str, limits: &Limits) -> Option<Self> {
-        let mut group = Self { kind: "v1", folders: Vec::new() };
+        let mut group = Self { kind: "v1", directories: Vec::new() };
         let mut make = |controller: &str, settings: &[(&str, String)]| {
-            let folder = Path::new("/sys/fs/cgroup").join(controller).join(format!("chaperone-{session}"));
-            let made = fs::create_dir(&folder).is_ok();
+            let directory = Path::new("/sys/fs/cgroup").join(controller).join(format!("chaperone-{session}"));
+            let made = fs::create_dir(&directory).is_ok();
             if made {
-                group.folders.push(folder.clone());
+                group.directories.push(directory.clone());
             }
-            made && settings.iter().all(|(file, value)| fs::write(folder.join(file), value).is_ok())
+            made && settings.iter().all(|(file, value)| fs::write(directory.join(file), value).is_ok())
         };
         let mut all = true;
         if let Some(bytes) = limits.memory {
@@ -123,26 +124,26 @@ impl Group {
 
     /// Put the cell's PID 1, and so all of the cell, into the groups.
     pub fn add(&self, pid: i32) -> Result<(), crate::plan::SetupError> {
-        for folder in &self.folders {
-            fs::write(folder.join("cgroup.procs"), pid.to_string()).map_err(|e| {
-                crate::plan::SetupError::new(format!("put the cell into {}: {e}", folder.display()))
+        for directory in &self.directories {
+            fs::write(directory.join("cgroup.procs"), pid.to_string()).map_err(|e| {
+                crate::plan::SetupError::new(format!("put the cell into {}: {e}", directory.display()))
             })?;
         }
         Ok(())
     }
 
     pub fn enforced(&self, landlock: u32) -> Enforced {
-        Enforced { landlock, cgroup: self.kind.to_owned(), groups: self.folders.clone() }
+        Enforced { landlock, cgroup: self.kind.to_owned(), groups: self.directories.clone() }
     }
 
     /// Somebody else removes them.
     pub fn leave(mut self) {
-        self.folders.clear();
+        self.directories.clear();
     }
 
     /// What no group holds must be watched.
     pub fn watch(&self, limits: &Limits) -> Watch {
-        let watched = self.folders.is_empty();
+        let watched = self.directories.is_empty();
         Watch {
             memory: limits.memory.filter(|_| watched),
             processes: limits.processes.filter(|_| watched),
@@ -151,9 +152,9 @@ impl Group {
     }
 
     pub fn ran_out_of_memory(&self) -> bool {
-        self.folders.iter().any(|folder| {
+        self.directories.iter().any(|directory| {
             let count = |file: &str, field: &str| {
-                fs::read_to_string(folder.join(file)).is_ok_and(|text| {
+                fs::read_to_string(directory.join(file)).is_ok_and(|text| {
                     text.lines().any(|l| {
                         l.strip_prefix(field)
                             .and_then(|n| n.trim().parse::<u64>().ok())
@@ -168,7 +169,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        remove_groups(&self.folders);
+        remove_groups(&self.directories);
     }
 }
 

@@ -1,21 +1,18 @@
 //! The outer half of starting a cell: clone into namespaces, map the ids, and receive what the cell hands out.
 
-use std::io::{IoSliceMut, Write};
-use std::mem::MaybeUninit;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chaperone_sys::seccomp::Instruction;
 use chaperone_sys::{Forked, clone_into_namespaces, wait_child};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, socketpair,
-};
-use serde::{Deserialize, Serialize};
+use rustix::event::PollFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::limits::{Enforced, Group};
-use crate::network::{NetworkEnds, NetworkKind};
+use super::limits::{Enforced, Group};
+use super::network::{NetworkEnds, NetworkKind};
+use super::report::{self, Exit, LaunchReport, Prepared};
+use crate::packet;
 use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
@@ -23,18 +20,7 @@ const ROOT_UID_BASE: u32 = 200_000;
 /// Longest time the cell may take to set itself up. It needs milliseconds; beyond this it hangs.
 const SETUP_LIMIT: Duration = Duration::from_secs(20);
 
-/// How the agent ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
-    /// `exit`, `signal`, `setup`, `not_found`, `time`, `memory`, `broker`.
-    pub cause: String,
-    /// The agent's exit code, 128 + n for a signal.
-    pub code: i32,
-    #[serde(default)]
-    pub reason: String,
-}
-
-/// A cell that is set up and waits for the broker's word to start the agent.
+/// A cell that is set up and waits for the broker's order to start the agent.
 #[derive(Debug)]
 pub struct Launched {
     pub init_pid: i32,
@@ -57,37 +43,12 @@ pub struct BrokerEnds {
     pub network: Option<NetworkEnds>,
 }
 
-/// What the cell tells its launcher.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Word {
-    /// `network` says which of the descriptors that travel with it are the way out.
-    Ready {
-        landlock: u32,
-        network: Option<NetworkKind>,
-    },
-    Failed {
-        what: String,
-        fix: Option<String>,
-    },
-    Ended(Exit),
-}
-
-/// What the cell is made with on this side, before there is a cell.
-pub(crate) struct Prepared {
-    pub filter: Vec<Instruction>,
-    pub control: OwnedFd,
-    pub reports: OwnedFd,
-    pub as_root: bool,
-    pub watch: crate::limits::Watch,
-}
-
 /// Start a cell. The caller must have one thread only: the cell's PID 1 is a copy of this process.
 ///
 /// # Errors
-/// [`SetupError`] with the line that mends it, where there is one.
+/// [`SetupError`] with the command that fixes it, where there is one.
 pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
-    let filter = crate::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
+    let filter = super::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
     let pair = || {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|e| SetupError::new(format!("make a socket pair: {e}")))
@@ -104,7 +65,7 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
             drop((control, reports));
             let prepared =
                 Prepared { filter, control: control_inside, reports: reports_inside, as_root, watch };
-            crate::init::main(plan, prepared)
+            super::init::main(plan, prepared)
         }
     };
     drop((control_inside, reports_inside));
@@ -147,8 +108,8 @@ impl Launched {
     /// # Errors
     /// When waiting itself fails.
     pub fn wait(self) -> std::io::Result<Exit> {
-        let said = self.last_word();
-        self.reaped(said)
+        let reported = self.last_report();
+        self.reaped(reported)
     }
 
     /// Wait until every process of the agent is gone. What is left of the cell, its PID 1 that lets go of the mounts and
@@ -157,7 +118,7 @@ impl Launched {
     /// # Errors
     /// When waiting itself fails.
     pub fn over(self) -> std::io::Result<Exit> {
-        match self.last_word() {
+        match self.last_report() {
             Some(exit) => {
                 let exit = self.explained(exit);
                 self.group.leave();
@@ -167,10 +128,10 @@ impl Launched {
         }
     }
 
-    fn last_word(&self) -> Option<Exit> {
+    fn last_report(&self) -> Option<Exit> {
         loop {
-            match receive(&self.reports) {
-                Ok(Some((Word::Ended(exit), _))) => return Some(exit),
+            match report::receive(&self.reports) {
+                Ok(Some((LaunchReport::Ended(exit), _))) => return Some(exit),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return None,
             }
@@ -184,9 +145,9 @@ impl Launched {
         exit
     }
 
-    fn reaped(self, said: Option<Exit>) -> std::io::Result<Exit> {
+    fn reaped(self, reported: Option<Exit>) -> std::io::Result<Exit> {
         let status = wait_child(self.init_pid, true)?;
-        Ok(match (said, status) {
+        Ok(match (reported, status) {
             (Some(exit), _) => self.explained(exit),
             (None, Some((_, code, true))) => {
                 Exit { cause: "broker".into(), code, reason: "the cell was ended".into() }
@@ -194,12 +155,12 @@ impl Launched {
             (None, status) => Exit {
                 cause: "broker".into(),
                 code: status.map_or(137, |(_, code, _)| code),
-                reason: "the cell ended without a word".into(),
+                reason: "the cell ended without a report".into(),
             },
         })
     }
 
-    /// The descriptor that becomes readable when the cell has something to say or ended.
+    /// The descriptor that becomes readable when the cell reports something or has ended.
     #[must_use]
     pub fn reports(&self) -> &OwnedFd {
         &self.reports
@@ -280,16 +241,14 @@ fn namespaces_refused(error: &std::io::Error) -> SetupError {
 }
 
 fn ready(reports: &OwnedFd) -> Result<(u32, Option<NetworkKind>, Vec<OwnedFd>), SetupError> {
-    let mut wait = [PollFd::new(reports, PollFlags::IN)];
-    let limit =
-        rustix::event::Timespec { tv_sec: i64::try_from(SETUP_LIMIT.as_secs()).unwrap_or(20), tv_nsec: 0 };
-    let hung = || SetupError::new("the cell did not come up in time");
-    if poll(&mut wait, Some(&limit)).map_err(|_| hung())? == 0 {
-        return Err(hung());
+    if !packet::wait(reports, PollFlags::IN, Some(SETUP_LIMIT)).unwrap_or(false) {
+        return Err(SetupError::new("the cell did not come up in time"));
     }
-    match receive(reports).map_err(|e| SetupError::new(format!("the cell's first word: {e}")))? {
-        Some((Word::Ready { landlock, network }, fds)) => Ok((landlock, network, fds)),
-        Some((Word::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
+    match report::receive(reports)
+        .map_err(|e| SetupError::new(format!("read the cell's first report: {e}")))?
+    {
+        Some((LaunchReport::Ready { landlock, network }, fds)) => Ok((landlock, network, fds)),
+        Some((LaunchReport::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
         _ => Err(SetupError::new("the cell ended while it was set up")),
     }
 }
@@ -298,33 +257,4 @@ fn send(socket: &OwnedFd, bytes: &[u8]) -> Result<(), SetupError> {
     rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL)
         .map(|_| ())
         .map_err(|_| SetupError::new("the cell ended while it was set up"))
-}
-
-fn receive(socket: &OwnedFd) -> std::io::Result<Option<(Word, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0u8; 64 * 1024];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = loop {
-        match rustix::net::recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        ) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other?,
-        }
-    };
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    if got.bytes == 0 {
-        return Ok(None);
-    }
-    let word =
-        serde_json::from_slice(bytes.get(..got.bytes).unwrap_or_default()).map_err(std::io::Error::other)?;
-    Ok(Some((word, fds)))
 }

@@ -1,0 +1,118 @@
+//! Decoys that are touched: noticed, counted and reported.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use rustix::fs::inotify;
+
+use crate::control::{InitMessage, report_now};
+use crate::plan::Decoy;
+
+/// How long after a touch of a decoy further ones are counted, and reported together.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The decoys of a cell.
+pub(super) struct DecoyWatch<'p> {
+    decoys: &'p [Decoy],
+    events: OwnedFd,
+    /// The decoy's place in the plan, by inotify's number.
+    watched: HashMap<i32, usize>,
+    traps: Vec<(usize, UnixListener)>,
+    /// When a decoy was first touched, and how often since then.
+    touched: HashMap<usize, (Instant, u64)>,
+}
+
+impl<'p> DecoyWatch<'p> {
+    /// Watch the decoys of the root that has just been built; `traps` are those that are sockets.
+    pub(super) fn new(decoys: &'p [Decoy], traps: Vec<(usize, UnixListener)>) -> rustix::io::Result<Self> {
+        let queue = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        let mut watched = HashMap::new();
+        let events = inotify::WatchFlags::OPEN
+            | inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::DELETE_SELF
+            | inotify::WatchFlags::MOVE_SELF
+            | inotify::WatchFlags::DONT_FOLLOW;
+        for (i, decoy) in decoys.iter().enumerate() {
+            match inotify::add_watch(&queue, &decoy.path, events) {
+                Ok(watch) => drop(watched.insert(watch, i)),
+                // A place that the system's own directories occupy.
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Self { decoys, events: queue, watched, traps, touched: HashMap::new() })
+    }
+
+    /// Readable when a file was touched.
+    pub(super) fn events(&self) -> &OwnedFd {
+        &self.events
+    }
+
+    /// Readable when somebody connects to a socket.
+    pub(super) fn traps(&self) -> impl Iterator<Item = &UnixListener> {
+        self.traps.iter().map(|(_, trap)| trap)
+    }
+
+    /// Whether touches are counted that were not reported yet.
+    pub(super) fn is_counting(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Files that were touched.
+    pub(super) fn read_events(&mut self, control: &OwnedFd) {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.events, &mut buffer);
+        let mut hit = Vec::new();
+        while let Ok(event) = reader.next() {
+            hit.extend(self.watched.get(&event.wd()).copied());
+        }
+        hit.into_iter().for_each(|index| self.touch(index, control));
+    }
+
+    /// Somebody connected to a socket that is a decoy: it is hung up on.
+    pub(super) fn hang_up(&mut self, control: &OwnedFd) {
+        let mut hit = Vec::new();
+        for (index, trap) in &self.traps {
+            // A connection that is gone again, or one more that waits, comes with the next round.
+            hit.extend(trap.accept().ok().map(|_| *index));
+        }
+        hit.into_iter().for_each(|index| self.touch(index, control));
+    }
+
+    /// Report the first touch at once; count the next ones.
+    fn touch(&mut self, index: usize, control: &OwnedFd) {
+        match self.touched.get_mut(&index) {
+            Some((_, count)) => *count += 1,
+            None => {
+                let left = u64::from(!self.report(index, 1, control));
+                self.touched.insert(index, (Instant::now(), left));
+            }
+        }
+    }
+
+    /// Report the touches that were only counted. What the broker has no room for is counted on.
+    pub(super) fn report_counted(&mut self, control: &OwnedFd) {
+        let due: Vec<(usize, u64)> = self
+            .touched
+            .iter()
+            .filter(|(_, (at, _))| at.elapsed() > PAUSE)
+            .map(|(i, (_, n))| (*i, *n))
+            .collect();
+        for (index, count) in due {
+            if count == 0 || self.report(index, count, control) {
+                self.touched.remove(&index);
+            }
+        }
+    }
+
+    /// Whether it was sent. The agent decides how often this happens: a broker that hangs must not make cell-init wait.
+    fn report(&self, index: usize, count: u64, control: &OwnedFd) -> bool {
+        let Some(decoy) = self.decoys.get(index) else { return true };
+        let path = decoy.path.to_string_lossy().into_owned();
+        let message = InitMessage::Decoy { path, technique: decoy.technique.clone(), count };
+        report_now(control, &message).is_ok()
+    }
+}

@@ -1,0 +1,345 @@
+//! `cell-init`: the cell's PID 1. It finishes the cell, waits for the broker's order, starts the agent without any
+//! privilege, reaps, watches the decoys and limits, and ends everything when the broker or the launcher is gone.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use chaperone_sys::landlock;
+use chaperone_sys::seccomp::Instruction;
+use ed25519_dalek::{Signer, SigningKey};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::agent::Agent;
+use super::decoy_watch::DecoyWatch;
+use super::dial::{Dialed, Dials};
+
+use super::limits::{Watch, usage};
+use super::network::{self, NetworkEnds};
+use super::report::{self, Exit, LaunchReport, Prepared};
+use super::root::{self, Sources};
+use crate::control::{self, InitMessage, InitOrder, take_order};
+use crate::plan::{AGENT_GID, AGENT_UID, Network, Plan, SetupError, Terminal};
+
+/// How often watched limits are looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+/// Signals that are forwarded to the agent.
+const FORWARDED: &[i32] =
+    &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT];
+
+struct Cell<'p> {
+    plan: &'p Plan,
+    filter: Vec<Instruction>,
+    control: OwnedFd,
+    reports: OwnedFd,
+    signals: OwnedFd,
+    decoys: DecoyWatch<'p>,
+    key: SigningKey,
+    watch: Watch,
+    landlock: u32,
+    agent: Option<i32>,
+    started: Instant,
+    dials: Dials,
+}
+
+/// The inside half of [`crate::launch()`]; never returns.
+pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
+    match set_up(plan, prepared) {
+        Ok(mut cell) => {
+            let exit = cell.run();
+            let code = exit.code;
+            // Whoever hears that it is over may rely on it. There may be nobody left to kill.
+            everybody(rustix::process::Signal::KILL);
+            while let Ok(Some(_)) = chaperone_sys::wait_child(-1, true) {}
+            cell.report(&InitMessage::Over { cause: exit.cause.clone(), code }, None);
+            // A launcher that is gone needs no report.
+            report::send(&cell.reports, &LaunchReport::Ended(exit), &[]).ok();
+            chaperone_sys::exit_now(code);
+        }
+        Err((error, Some(socket))) => {
+            report::send(&socket, &LaunchReport::Failed { what: error.what, fix: error.fix }, &[]).ok();
+            chaperone_sys::exit_now(125)
+        }
+        // The launcher went away; there is nobody to report to.
+        Err((_, None)) => chaperone_sys::exit_now(125),
+    }
+}
+
+type Failed = (SetupError, Option<OwnedFd>);
+
+fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
+    let Prepared { filter, control, reports, as_root, watch } = prepared;
+    let mut bytes = [0u8; 16];
+    let mapped = rustix::net::recv(&reports, &mut bytes[..], rustix::net::RecvFlags::empty());
+    if !matches!(mapped, Ok((n, _)) if n > 0) {
+        return Err((SetupError::new("the launcher went away"), None));
+    }
+    match prepare(plan, as_root, &control, &reports) {
+        Ok((built, network, pty, signals, decoys)) => {
+            let landlock = landlock::abi();
+            let mut fds: Vec<BorrowedFd<'_>> = vec![built.channel.as_fd()];
+            fds.extend(built.fuse.iter().map(AsFd::as_fd));
+            fds.extend(network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
+            fds.extend(pty.as_ref().map(AsFd::as_fd));
+            let kind = network.as_ref().map(NetworkEnds::kind);
+            if let Err(e) = report::send(&reports, &LaunchReport::Ready { landlock, network: kind }, &fds) {
+                return Err((
+                    SetupError::new(format!("hand out the cell's descriptors: {e}")),
+                    Some(reports),
+                ));
+            }
+            let mut seed = [0u8; 32];
+            if let Err(e) = getrandom::fill(&mut seed) {
+                return Err((SetupError::new(format!("no randomness: {e}")), Some(reports)));
+            }
+            let key = SigningKey::from_bytes(&seed);
+            let cell = Cell {
+                plan,
+                filter,
+                control,
+                reports,
+                signals,
+                decoys,
+                key,
+                watch,
+                landlock,
+                agent: None,
+                started: Instant::now(),
+                dials: Dials::default(),
+            };
+            cell.report(&InitMessage::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, None);
+            Ok(cell)
+        }
+        Err(error) => Err((error, Some(reports))),
+    }
+}
+
+type Parts<'p> = (root::Built, Option<NetworkEnds>, Option<OwnedFd>, OwnedFd, DecoyWatch<'p>);
+
+fn prepare<'p>(
+    plan: &'p Plan,
+    as_root: bool,
+    control: &OwnedFd,
+    reports: &OwnedFd,
+) -> Result<Parts<'p>, SetupError> {
+    let step = |what: &str| {
+        let what = what.to_owned();
+        move |e: std::io::Error| SetupError::new(format!("{what}: {e}"))
+    };
+    chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
+    chaperone_sys::close_all_but_stdio(&[control.as_raw_fd(), reports.as_raw_fd()])
+        .map_err(step("close descriptors"))?;
+    let sources = Sources::open(plan)?;
+    if as_root {
+        chaperone_sys::set_ids(AGENT_UID, AGENT_GID, true).map_err(step("take the agent's ids"))?;
+        chaperone_sys::set_dumpable(true).map_err(step("own /proc/self"))?;
+        chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
+    }
+    let mut built = root::build(plan, sources)?;
+    chaperone_sys::bring_up_loopback().map_err(step("bring up the loopback"))?;
+    let network = match &plan.network {
+        Network::None => None,
+        Network::Captured { loopback } => Some(network::capture(loopback)?),
+        Network::Proxied => Some(network::proxy()?),
+    };
+    chaperone_sys::set_host_name("cell").map_err(step("name the host"))?;
+    let pty = match plan.terminal {
+        Terminal::Inherit => None,
+        Terminal::Pty { rows, columns } => {
+            Some(open_pty(rows, columns).map_err(step("open a pseudo-terminal"))?)
+        }
+    };
+    let mut taken = vec![libc::SIGCHLD];
+    taken.extend_from_slice(FORWARDED);
+    let signals = chaperone_sys::signal_descriptor(&taken).map_err(step("take signals"))?;
+    let decoys = DecoyWatch::new(&plan.decoys, std::mem::take(&mut built.traps))
+        .map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
+    chaperone_sys::set_dumpable(false).map_err(step("close /proc/1"))?;
+    Ok((built, network, pty, signals, decoys))
+}
+
+fn open_pty(rows: u16, columns: u16) -> std::io::Result<OwnedFd> {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    chaperone_sys::set_window_size(master.as_fd(), rows, columns)?;
+    Ok(master)
+}
+
+impl Cell<'_> {
+    fn run(&mut self) -> Exit {
+        let ended =
+            |cause: &str, code: i32, reason: &str| Exit { cause: cause.into(), code, reason: reason.into() };
+        let mut looked = Instant::now();
+        loop {
+            let mut ready = vec![
+                PollFd::new(&self.control, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+                PollFd::new(self.decoys.events(), PollFlags::IN),
+                PollFd::new(&self.reports, PollFlags::empty()),
+            ];
+            ready.extend(self.decoys.traps().map(|trap| PollFd::new(trap, PollFlags::IN)));
+            ready.extend(self.dials.sockets().map(|socket| PollFd::new(socket, PollFlags::OUT)));
+            let timeout = self.timeout();
+            match poll(&mut ready, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return ended("broker", 137, &format!("poll: {e}")),
+            }
+            let mut revents = ready.iter().map(PollFd::revents);
+            let mut next = || revents.next().unwrap_or(PollFlags::empty());
+            let (control, signals, decoys, reports) = (next(), next(), next(), next());
+            let trapped = revents.any(|r| r.contains(PollFlags::IN));
+            drop(ready);
+            if reports.intersects(PollFlags::HUP | PollFlags::ERR) {
+                return ended("broker", 137, "the launcher is gone");
+            }
+            if control.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                match self.obey() {
+                    Ok(true) => {}
+                    Ok(false) => return ended("broker", 137, "the broker is gone"),
+                    Err(exit) => return exit,
+                }
+            }
+            if decoys.contains(PollFlags::IN) {
+                self.decoys.read_events(&self.control);
+            }
+            if trapped {
+                self.decoys.hang_up(&self.control);
+            }
+            for dialed in self.dials.ended() {
+                self.report_dialed(dialed);
+            }
+            if signals.contains(PollFlags::IN)
+                && let Some(exit) = self.signalled()
+            {
+                return exit;
+            }
+            if looked.elapsed() >= WATCH_EVERY {
+                looked = Instant::now();
+                if let Some(exit) = self.limits() {
+                    return exit;
+                }
+                self.decoys.report_counted(&self.control);
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        let waits = self.watch.memory.is_some()
+            || self.watch.processes.is_some()
+            || self.watch.seconds.is_some()
+            || self.decoys.is_counting()
+            || !self.dials.is_empty();
+        waits.then_some(Timespec { tv_sec: 0, tv_nsec: 250_000_000 })
+    }
+
+    /// One order of the broker: `Ok(false)` when it is gone, or sends what is no order.
+    fn obey(&mut self) -> Result<bool, Exit> {
+        let order = match take_order(&self.control) {
+            Ok(Some(order)) => order,
+            Ok(None) => return Ok(true),
+            Err(_) => return Ok(false),
+        };
+        match order {
+            InitOrder::Challenge(nonce) => {
+                let nonce = hex::decode(nonce).unwrap_or_default();
+                let mut message = b"chaperone-cnf-v1\0".to_vec();
+                message.extend_from_slice(self.plan.session.as_bytes());
+                message.push(0);
+                message.extend_from_slice(&nonce);
+                self.report(&InitMessage::Signature(hex::encode(self.key.sign(&message).to_bytes())), None);
+            }
+            InitOrder::Go => {
+                if self.agent.is_none() {
+                    self.started = Instant::now();
+                    let Self { plan, filter, control, landlock, .. } = self;
+                    self.agent = Some(Agent { plan, filter, control, landlock: *landlock }.start()?);
+                }
+            }
+            InitOrder::Suspend => everybody(rustix::process::Signal::STOP),
+            InitOrder::Resume => everybody(rustix::process::Signal::CONT),
+            InitOrder::Dial { port, id } => {
+                let own = network::own_ports(&self.plan.network).contains(&port);
+                let known = if own {
+                    Some((id, Err(format!("port {port} is the cell's way out"))))
+                } else {
+                    self.dials.begin(id, port)
+                };
+                if let Some(dialed) = known {
+                    self.report_dialed(dialed);
+                }
+            }
+            InitOrder::Stop => {
+                everybody(rustix::process::Signal::TERM);
+                return Err(Exit {
+                    cause: "signal".into(),
+                    code: 143,
+                    reason: "the session was stopped".into(),
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    fn signalled(&mut self) -> Option<Exit> {
+        while let Ok(Some(signal)) = chaperone_sys::take_signal(self.signals.as_fd()) {
+            if signal == libc::SIGCHLD {
+                while let Ok(Some((pid, code, by_signal))) = chaperone_sys::wait_child(-1, false) {
+                    if Some(pid) == self.agent {
+                        let cause = if by_signal { "signal" } else { "exit" };
+                        return Some(Exit { cause: cause.into(), code, reason: String::new() });
+                    }
+                }
+            } else if let Some(agent) = self.agent.and_then(rustix::process::Pid::from_raw)
+                && let Some(signal) = rustix::process::Signal::from_named_raw(signal)
+            {
+                // The group may have ended this moment; then SIGCHLD follows.
+                rustix::process::kill_process_group(agent, signal).ok();
+            }
+        }
+        None
+    }
+
+    fn limits(&self) -> Option<Exit> {
+        let over = |cause: &str, reason: String| Some(Exit { cause: cause.into(), code: 137, reason });
+        if let Some(seconds) = self.watch.seconds
+            && self.agent.is_some()
+            && self.started.elapsed() > Duration::from_secs(seconds)
+        {
+            return over("time", format!("the time limit of {seconds} s was reached"));
+        }
+        if self.watch.memory.is_some() || self.watch.processes.is_some() {
+            let (bytes, count) = usage();
+            if self.watch.memory.is_some_and(|limit| bytes > limit) {
+                return over("memory", "the memory limit was reached".into());
+            }
+            if self.watch.processes.is_some_and(|limit| count > limit) {
+                return over("processes", "the limit on processes was reached".into());
+            }
+        }
+        None
+    }
+
+    fn report_dialed(&self, (id, outcome): Dialed) {
+        let dialed = |error| InitMessage::Dialed { id, error };
+        match outcome {
+            Ok(socket) => {
+                // The kernel bounds the descriptors that are on their way.
+                if !self.report(&dialed(None), Some(socket.as_fd())) {
+                    self.report(&dialed(Some("the connection could not be handed out".to_owned())), None);
+                }
+            }
+            Err(why) => drop(self.report(&dialed(Some(why)), None)),
+        }
+    }
+
+    /// Whether it was sent. A broker that is gone is noticed by the poll loop, as a hang-up.
+    fn report(&self, message: &InitMessage, descriptor: Option<BorrowedFd<'_>>) -> bool {
+        control::report(&self.control, message, descriptor).is_ok()
+    }
+}
+
+fn everybody(signal: rustix::process::Signal) {
+    // From PID 1 of a namespace this reaches every other process in it, and nobody outside.
+    drop(chaperone_sys::signal_everybody(signal.as_raw()));
+}

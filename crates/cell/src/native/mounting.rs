@@ -1,0 +1,157 @@
+//! How things get into the root that is being built: trees, overlays, covers and directories below [`BASE`].
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use chaperone_sys::{ReadOnly, set_mount_attributes};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
+
+use crate::plan::SetupError;
+
+/// Where the new root is built before it becomes `/`.
+pub(super) const BASE: &str = "/tmp";
+/// A file that nobody may read.
+const COVER: &str = "/run/chaperone/cover";
+/// A directory with nothing in it.
+pub(super) const EMPTY: &str = "/run/chaperone/empty";
+
+/// Show a directory of the host's read-only, at its own place, with what a directory of the cell adds.
+pub(super) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<(), SetupError> {
+    let lower = format!("{}:/proc/self/fd/{}", inside(added).display(), host.as_raw_fd());
+    read_only_overlay(at, &lower)?.map_err(failed(&format!("add to {}", at.display())))
+}
+
+/// Show a directory read-only. This is an overlay, since a socket in a bind mount can be connected to, read-only or not;
+/// the inodes of an overlay are its own (`Documentation/filesystems/overlayfs.rst`).
+pub(super) fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
+    let lower = format!("/proc/self/fd/{}:{}", source.as_raw_fd(), inside(Path::new(EMPTY)).display());
+    read_only_overlay(at, &lower)?.map_err(|e| {
+        SetupError::new(format!(
+            "{} cannot be shown read-only ({e}); with mode = \"mediated\" and actions = [\"read\", \"list\"] it can",
+            at.display()
+        ))
+    })
+}
+
+pub(super) fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd) -> Result<(), SetupError> {
+    let target = inside(at);
+    make_directory(&target)?;
+    let fd = |d: &OwnedFd| format!("/proc/self/fd/{}", d.as_raw_fd());
+    let options = format!("lowerdir={},upperdir={},workdir={},userxattr", fd(lower), fd(upper), fd(work));
+    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
+    mount("overlay", &target, "overlay", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
+        .map_err(failed(&format!("mount an overlay at {}", at.display())))
+}
+
+fn read_only_overlay(at: &Path, lower: &str) -> Result<rustix::io::Result<()>, SetupError> {
+    let target = inside(at);
+    make_directory(&target)?;
+    let options = CString::new(format!("lowerdir={lower},userxattr"))
+        .map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
+    Ok(mount("overlay", &target, "overlay", flags, Some(options.as_c_str())))
+}
+
+/// Cover files by one that nobody may read. Its own root is read-only by then, so its mode stays as it is.
+pub(super) fn mask(at: &Path, masked: &[String]) -> Result<(), SetupError> {
+    if masked.is_empty() {
+        return Ok(());
+    }
+    let cover = inside(Path::new(COVER));
+    File::create(&cover).map_err(io_failed("make a cover"))?;
+    fs::set_permissions(&cover, fs::Permissions::from_mode(0o000)).map_err(io_failed("make a cover"))?;
+    let directory = open_dir(&inside(at))?;
+    for path in masked {
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let covered = match rustix::fs::openat2(&directory, path.as_str(), flags, Mode::empty(), how) {
+            // It went since it was looked at.
+            Err(rustix::io::Errno::NOENT) => continue,
+            opened => opened.map_err(failed("open what is to be covered"))?,
+        };
+        let tree = clone_tree(&cover)?;
+        set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("cover a file"))?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&tree, "", &covered, "", flags).map_err(failed("cover a file"))?;
+    }
+    Ok(())
+}
+
+/// Put a cloned tree at its place, read-only.
+pub(super) fn attach(tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), SetupError> {
+    let target = inside(at);
+    let is_dir =
+        rustix::fs::fstat(tree).map_err(failed("look at a source"))?.st_mode & 0o170_000 == 0o040_000;
+    if is_dir {
+        make_directory(&target)?;
+    } else {
+        make_parent(&target)?;
+        File::create(&target).map_err(io_failed(&format!("make the place of {}", at.display())))?;
+    }
+    let read_only = if read_only { ReadOnly::Yes } else { ReadOnly::No };
+    set_mount_attributes(tree.as_fd(), read_only, false, true)
+        .map_err(io_failed("make a source read-only"))?;
+    place(tree, at)
+}
+
+pub(super) fn place(tree: &OwnedFd, at: &Path) -> Result<(), SetupError> {
+    move_mount(tree, "", CWD, inside(at), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(failed(&format!("mount {}", at.display())))
+}
+
+pub(super) fn clone_tree(path: &Path) -> Result<OwnedFd, SetupError> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, path, flags).map_err(failed(&format!("open {}", path.display())))
+}
+
+pub(super) fn open_dir(path: &Path) -> Result<OwnedFd, SetupError> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed(&format!("open {}", path.display())))
+}
+
+pub(super) fn tmpfs(at: &Path, options: &str) -> Result<(), SetupError> {
+    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;
+    mount("cell", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
+        .map_err(failed(&format!("mount a tmpfs at {}", at.display())))
+}
+
+pub(super) fn make_parent(path: &Path) -> Result<(), SetupError> {
+    path.parent().map_or(Ok(()), make_directory)
+}
+
+/// Make a directory of the new root. A link on the way is refused: it would be followed in the old root.
+pub(super) fn make_directory(path: &Path) -> Result<(), SetupError> {
+    let mut at = PathBuf::from(BASE);
+    for name in path.strip_prefix(BASE).unwrap_or(path).components() {
+        at.push(name);
+        match fs::symlink_metadata(&at) {
+            Ok(meta) if meta.is_symlink() => {
+                return Err(SetupError::new(format!("{} leads through a link", path.display())));
+            }
+            Ok(_) => {}
+            Err(_) => fs::create_dir(&at).map_err(io_failed(&format!("make {}", at.display())))?,
+        }
+    }
+    Ok(())
+}
+
+/// A cell path below the root that is being built.
+pub(super) fn inside(path: &Path) -> PathBuf {
+    Path::new(BASE).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+pub(super) fn failed(what: &str) -> impl Fn(rustix::io::Errno) -> SetupError {
+    let what = what.to_owned();
+    move |e| SetupError::new(format!("{what}: {e}"))
+}
+
+pub(super) fn io_failed(what: &str) -> impl Fn(io::Error) -> SetupError {
+    let what = what.to_owned();
+    move |e| SetupError::new(format!("{what}: {e}"))
+}

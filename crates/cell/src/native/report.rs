@@ -1,0 +1,70 @@
+//! What passes between the launcher and cell-init: what the cell is made with, and what it reports back.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use chaperone_sys::seccomp::Instruction;
+use rustix::net::RecvFlags;
+use serde::{Deserialize, Serialize};
+
+use super::limits::Watch;
+use super::network::NetworkKind;
+use crate::packet;
+
+/// How long a report waits for the launcher to read the ones before it, of which there is one at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How the agent ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// `exit`, `signal`, `setup`, `not_found`, `time`, `memory`, `broker`.
+    pub cause: String,
+    /// The agent's exit code, 128 + n for a signal.
+    pub code: i32,
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What cell-init reports to the launcher.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum LaunchReport {
+    /// `network` is the kind of the network descriptors that travel with it.
+    Ready {
+        landlock: u32,
+        network: Option<NetworkKind>,
+    },
+    Failed {
+        what: String,
+        fix: Option<String>,
+    },
+    Ended(Exit),
+}
+
+/// What the cell is made with on this side, before there is a cell.
+pub(crate) struct Prepared {
+    pub filter: Vec<Instruction>,
+    pub control: OwnedFd,
+    pub reports: OwnedFd,
+    pub as_root: bool,
+    pub watch: Watch,
+}
+
+/// Report to the launcher.
+///
+/// # Errors
+/// Too many descriptors for one message; the system's error when the launcher is gone.
+pub(super) fn send(reports: &OwnedFd, report: &LaunchReport, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+    packet::send(reports, report, fds, PATIENCE)
+}
+
+/// The next report and the descriptors that came with it; `None` when the cell is gone.
+///
+/// # Errors
+/// What is no report; the system's error.
+pub(super) fn receive(reports: &OwnedFd) -> std::io::Result<Option<(LaunchReport, Vec<OwnedFd>)>> {
+    match packet::receive(reports, RecvFlags::empty())? {
+        Some(packet) => Ok(Some((serde_json::from_slice(&packet.bytes)?, packet.fds))),
+        None => Ok(None),
+    }
+}

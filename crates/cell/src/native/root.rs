@@ -1,0 +1,357 @@
+//! The cell's root: a fresh tmpfs with read-only parts of the system, a synthetic `/etc`, an empty home, and the
+//! mounts of the session. Sources are opened first; nothing is resolved twice.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use chaperone_sys::{ReadOnly, set_mount_attributes};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use serde::Deserialize;
+
+use super::mounting::{
+    BASE, EMPTY, attach, clone_tree, failed, inside, io_failed, make_directory, make_parent, mask, open_dir,
+    overlay, place, tmpfs, view,
+};
+use super::network::NAME_SERVER;
+use super::trust::Trust;
+use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, SetupError};
+
+/// Bytes of the cell's in-memory directories together are bounded by these, each.
+const TMP_SIZE: &str = "mode=0755,size=50%";
+
+const PACK: &str = include_str!("../../../../packs/cell/root.toml");
+
+/// What of the host a cell shows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    system: Vec<PathBuf>,
+    merged: Vec<PathBuf>,
+    etc: Vec<PathBuf>,
+    devices: Vec<PathBuf>,
+}
+
+/// What a root yields besides itself.
+#[derive(Debug)]
+pub struct Built {
+    /// One descriptor for each FUSE mount, in the plan's order.
+    pub fuse: Vec<OwnedFd>,
+    pub channel: UnixListener,
+    /// Sockets that nobody has a reason to connect to, by their place in the plan's decoys.
+    pub traps: Vec<(usize, UnixListener)>,
+}
+
+/// Sources opened before anything is mounted over them, and before the uid changes.
+pub struct Sources {
+    trees: Vec<(PathBuf, OwnedFd)>,
+    links: Vec<(PathBuf, PathBuf)>,
+    devices: Vec<(PathBuf, OwnedFd)>,
+    fuse: Vec<OwnedFd>,
+    overlays: Vec<(PathBuf, [OwnedFd; 3])>,
+    /// Directories of the user's that are shown read-only.
+    views: Vec<(PathBuf, OwnedFd)>,
+    /// Directories of the session's own, writable.
+    layers: Vec<(PathBuf, OwnedFd)>,
+    trust: Option<Trust>,
+}
+
+impl Shown {
+    fn read() -> Result<Self, SetupError> {
+        toml::from_str(PACK).map_err(|e| SetupError::new(format!("packs/cell/root.toml: {e}")))
+    }
+}
+
+impl Sources {
+    /// Open everything that the plan names.
+    ///
+    /// # Errors
+    /// What is missing, with the command that fixes it.
+    pub fn open(plan: &Plan) -> Result<Self, SetupError> {
+        let shown = Shown::read()?;
+        let mut sources = Self {
+            trees: vec![],
+            links: vec![],
+            devices: vec![],
+            fuse: vec![],
+            overlays: vec![],
+            views: vec![],
+            layers: vec![],
+            trust: None,
+        };
+        // What happens to mounts in here must never travel out.
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .map_err(failed("make mounts private"))?;
+        for path in shown.system.iter().filter(|p| p.is_dir()) {
+            sources.trees.push((path.clone(), clone_tree(path)?));
+        }
+        for path in &shown.merged {
+            match fs::read_link(path) {
+                Ok(target) => sources.links.push((path.clone(), target)),
+                Err(_) if path.is_dir() => sources.trees.push((path.clone(), clone_tree(path)?)),
+                Err(_) => {}
+            }
+        }
+        for name in &shown.etc {
+            let path = Path::new("/etc").join(name);
+            match fs::read_link(&path) {
+                Ok(target) => sources.links.push((path, target)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => sources.trees.push((path.clone(), clone_tree(&path)?)),
+            }
+        }
+        for path in &plan.read_only {
+            sources.trees.push((path.clone(), clone_tree(path)?));
+        }
+        sources.trees.push((PathBuf::from("/run/chaperone/bin/chaperone"), clone_tree(&plan.self_exe)?));
+        for name in shown.devices {
+            let device = clone_tree(&Path::new("/dev").join(&name))?;
+            sources.devices.push((name, device));
+        }
+        for mount in &plan.mounts {
+            match &mount.kind {
+                Kind::Fuse => sources.fuse.push(open_fuse()?),
+                Kind::ReadOnly { source } => sources.views.push((mount.at.clone(), open_dir(source)?)),
+                Kind::Overlay { lower, upper, work, .. } => {
+                    sources
+                        .overlays
+                        .push((mount.at.clone(), [open_dir(lower)?, open_dir(upper)?, open_dir(work)?]));
+                }
+            }
+        }
+        for cache in &plan.caches {
+            match &cache.lower {
+                Some(lower) => sources.overlays.push((
+                    cache.at.clone(),
+                    [open_dir(lower)?, open_dir(&cache.upper)?, open_dir(&cache.work)?],
+                )),
+                // Nothing of the user's lies below.
+                None => sources.layers.push((cache.at.clone(), clone_tree(&cache.upper)?)),
+            }
+        }
+        sources.trust = plan.authority.as_deref().map(|der| Trust::read(der, &plan.read_only)).transpose()?;
+        Ok(sources)
+    }
+}
+
+/// Build the root, make it `/`, and let go of the old one.
+///
+/// # Errors
+/// The step that failed.
+pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
+    tmpfs(Path::new(BASE), TMP_SIZE)?;
+    let base = open_dir(Path::new(BASE))?;
+    skeleton(&plan.network)?;
+    // Before the trees: an agent may be installed below one of these.
+    for directory in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
+        let mode = if directory == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
+        tmpfs(&inside(Path::new(directory)), mode)?;
+    }
+    for (at, tree) in &sources.trees {
+        attach(tree, at, true)?;
+    }
+    for (at, target) in &sources.links {
+        let inside = inside(at);
+        make_parent(&inside)?;
+        symlink(target, &inside).map_err(io_failed(&format!("link {}", at.display())))?;
+    }
+    for (name, device) in &sources.devices {
+        let at = Path::new("/dev").join(name);
+        File::create(inside(&at)).map_err(io_failed("make /dev"))?;
+        set_mount_attributes(device.as_fd(), ReadOnly::No, true, false)
+            .map_err(io_failed("restrict a device"))?;
+        place(device, &at)?;
+    }
+    if let Some(trust) = &sources.trust {
+        trust.present()?;
+    }
+    proc_and_pts()?;
+    for (at, [lower, upper, work]) in &sources.overlays {
+        overlay(at, lower, upper, work)?;
+    }
+    for (at, source) in &sources.views {
+        view(at, source)?;
+    }
+    for mount in &plan.mounts {
+        if let Kind::Overlay { masked, .. } = &mount.kind {
+            mask(&mount.at, masked)?;
+        }
+    }
+    for (at, layer) in &sources.layers {
+        attach(layer, at, false)?;
+    }
+    let mut fuse = sources.fuse.into_iter();
+    let mut served = Vec::new();
+    for mount in plan.mounts.iter().filter(|m| matches!(m.kind, Kind::Fuse)) {
+        let Some(descriptor) = fuse.next() else { return Err(SetupError::new("a mount has no descriptor")) };
+        mount_fuse(&mount.at, &descriptor)?;
+        served.push(descriptor);
+    }
+    let traps = decoys(plan)?;
+    let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel")))
+        .map_err(io_failed("bind the channel"))?;
+    pivot(&base)?;
+    let root = open_dir(Path::new("/"))?;
+    set_mount_attributes(root.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("make / read-only"))?;
+    Ok(Built { fuse: served, channel, traps })
+}
+
+/// Directories and synthetic files.
+fn skeleton(network: &Network) -> Result<(), SetupError> {
+    for directory in [
+        "/dev/pts",
+        "/dev/shm",
+        "/etc",
+        HOME,
+        "/proc",
+        "/run/chaperone/bin",
+        EMPTY,
+        "/tmp",
+        "/var/tmp",
+        "/var/lib",
+        "/workspace",
+    ] {
+        make_directory(&inside(Path::new(directory)))?;
+    }
+    let ids = format!("{AGENT_UID}:{AGENT_GID}");
+    let files = [
+        (
+            "/etc/passwd",
+            format!(
+                "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nagent:x:{ids}:agent:{HOME}:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+            ),
+        ),
+        ("/etc/group", format!("root:x:0:\nagent:x:{AGENT_GID}:\ntty:x:5:\nnogroup:x:65534:\n")),
+        ("/etc/hosts", "127.0.0.1 localhost cell\n::1 localhost\n".to_owned()),
+        ("/etc/hostname", "cell\n".to_owned()),
+        ("/etc/resolv.conf", resolver(network)),
+        ("/etc/machine-id", "00000000000000000000000000000001\n".to_owned()),
+        ("/etc/shells", "/bin/sh\n/bin/bash\n".to_owned()),
+    ];
+    for (path, text) in files {
+        fs::write(inside(Path::new(path)), text).map_err(io_failed(path))?;
+    }
+    let links = [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+        ("/dev/ptmx", "pts/ptmx"),
+        ("/var/run", "../run"),
+        ("/etc/mtab", "/proc/self/mounts"),
+    ];
+    for (at, target) in links {
+        symlink(target, inside(Path::new(at))).map_err(io_failed(at))?;
+    }
+    Ok(())
+}
+
+fn resolver(network: &Network) -> String {
+    match network {
+        Network::None => "# No network in this cell.\n".to_owned(),
+        Network::Captured { .. } => format!("nameserver {NAME_SERVER}\n"),
+        Network::Proxied => "# The proxy resolves names; http_proxy names it.\n".to_owned(),
+    }
+}
+
+fn proc_and_pts() -> Result<(), SetupError> {
+    let careful = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("proc", inside(Path::new("/proc")), "proc", careful, None).map_err(|e| {
+        SetupError::new(format!("mount /proc in the cell: {e}"))
+            .fix("run outside of a container, or give the container an unmasked /proc (--security-opt systempaths=unconfined)")
+    })?;
+    mount(
+        "devpts",
+        inside(Path::new("/dev/pts")),
+        "devpts",
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        Some(c"newinstance,ptmxmode=0666,mode=0620"),
+    )
+    .map_err(failed("mount /dev/pts"))
+}
+
+fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
+    let target = inside(at);
+    make_directory(&target)?;
+    let options = format!(
+        "fd={},rootmode=40000,user_id={AGENT_UID},group_id={AGENT_GID},max_read=1048576",
+        descriptor.as_raw_fd()
+    );
+    let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;
+    mount(
+        "chaperone",
+        &target,
+        "fuse.chaperone",
+        MountFlags::NOSUID | MountFlags::NODEV,
+        Some(options.as_c_str()),
+    )
+    .map_err(failed(&format!("mount {}", at.display())))
+}
+
+fn decoys(plan: &Plan) -> Result<Vec<(usize, UnixListener)>, SetupError> {
+    let mut traps = Vec::new();
+    for (i, decoy) in plan.decoys.iter().enumerate() {
+        let at = inside(&decoy.path);
+        if fs::symlink_metadata(&at).is_ok() {
+            continue;
+        }
+        make_parent(&at)?;
+        match decoy.kind {
+            DecoyKind::File => fs::write(&at, super::decoys::CONTENT).map_err(io_failed("make a decoy"))?,
+            DecoyKind::Socket => {
+                let trap = UnixListener::bind(&at).map_err(io_failed("make a decoy"))?;
+                trap.set_nonblocking(true).map_err(io_failed("make a decoy"))?;
+                traps.push((i, trap));
+            }
+        }
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o600)).map_err(io_failed("make a decoy"))?;
+    }
+    Ok(traps)
+}
+
+fn pivot(base: &OwnedFd) -> Result<(), SetupError> {
+    rustix::process::fchdir(base).map_err(failed("enter the new root"))?;
+    rustix::process::pivot_root(".", ".").map_err(failed("make the new root /"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(failed("let go of the old root"))?;
+    rustix::process::chdir("/").map_err(failed("enter /"))
+}
+
+fn open_fuse() -> Result<OwnedFd, SetupError> {
+    rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|e| {
+        let fix = match e {
+            rustix::io::Errno::NOENT => "sudo modprobe fuse",
+            _ => "sudo chmod 666 /dev/fuse",
+        };
+        SetupError::new(format!("/dev/fuse cannot be opened ({e}), and mediated mounts need it")).fix(fix)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Component;
+
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_the_host_is_named_plainly_and_holds_no_secret() {
+        let shown = Shown::read().unwrap();
+        for path in shown.system.iter().chain(&shown.merged) {
+            assert!(path.is_absolute() && path.components().count() == 2, "{}", path.display());
+        }
+        for name in shown.etc.iter().chain(&shown.devices) {
+            let parts: Vec<_> = name.components().collect();
+            assert!(matches!(parts.as_slice(), [Component::Normal(_)]), "{}", name.display());
+        }
+        for secret in ["shadow", "gshadow", "ssh", "sudoers", "machine-id", "krb5.keytab", "NetworkManager"] {
+            assert!(!shown.etc.contains(&PathBuf::from(secret)), "{secret}");
+        }
+        for device in ["mem", "kmem", "sda", "fuse", "kvm", "uinput", "input", "dri"] {
+            assert!(!shown.devices.contains(&PathBuf::from(device)), "{device}");
+        }
+    }
+}

@@ -1,15 +1,17 @@
-"""python3 threats CHAPERONE [NUMBER…]: every threat in both arms, a line each, and the sum."""
+"""Every threat in both arms, a claim each: stopped, and written down."""
 import re
-import sys
 import tempfile
-import shutil
-import subprocess
 from datetime import datetime
 from pathlib import Path
 
 import arms
 import network
 from cases import CASES, LATER, NOT_RUN
+from harness.cell import CHAPERONE, WORK
+from harness.claims import Skipped, check, claim, expect, note
+
+# The product on a machine without a network, and on one with it; each comes up when it is first needed.
+GUARDS = {}
 
 
 def judge(case, root, product):
@@ -66,66 +68,47 @@ def tail(text):
     return " | ".join(text.strip().splitlines()[-6:])[-600:]
 
 
-def main():
-    chaperone, chosen = sys.argv[1], {int(n) for n in sys.argv[2:]}
-    root = Path(tempfile.mkdtemp(prefix="chaperone-threats-", dir="/tmp"))
-    product = arms.Protected(chaperone, root)
-    online = None
-    counts = {"stopped": 0, "later": 0, "not run": 0, "failed": 0}
-    numbers = {c.number for c in CASES} | set(LATER) | set(NOT_RUN)
-    missing = sorted(set(range(1, 96)) - numbers)
-    lines = {}
-    for number, (name, issue) in LATER.items():
-        lines[number] = [("later", f"LATER   {number:2} {name}: {issue}")]
-    for number, (name, why) in NOT_RUN.items():
-        lines[number] = [("not run", f"NOT RUN {number:2} {name}: {why}")]
-    for number in missing:
-        lines[number] = [("failed", f"FAILED  {number:2} has neither an attempt nor a reason")]
-    for case in CASES:
-        lines.setdefault(case.number, []).append(("case", case))
-    print(f"        {'no':>2} {'threat':34} {'technique':10} {'logged':7} {'alerted':7}")
-    try:
-        for number in sorted(lines):
-            if chosen and number not in chosen:
-                continue
-            for kind, what in lines[number]:
-                if kind != "case":
-                    counts[kind] += 1
-                    print(what, flush=True)
-                    continue
-                skip = what.skip() if what.skip else None
-                if skip:
-                    counts["not run"] += 1
-                    print(f"NOT RUN {number:2} {what.name}: {skip}", flush=True)
-                    continue
-                place = Path(tempfile.mkdtemp(prefix="case-", dir=root))
-                try:
-                    if what.online and online is None:
-                        online = network.Online(chaperone, root)
-                    wrong, logged, alerted = judge(what, place, online if what.online else product)
-                except (subprocess.TimeoutExpired, OSError, ValueError, KeyError) as e:
-                    wrong, logged, alerted = [f"{type(e).__name__}: {e}"[:500]], "", ""
-                counts["failed" if wrong else "stopped"] += 1
-                verdict = "FAILED " if wrong else "stopped"
-                print(f"{verdict} {number:2} {what.name:34} {what.technique or '-':10} {logged:7} {alerted:7}", flush=True)
-                for line in wrong:
-                    print("           ", line, flush=True)
-        # A broker signs what the killed ones left without a checkpoint.
-        for guard in filter(None, (product, online)):
-            guard.processes()
-            verified = guard.command("audit", "verify")
-            if verified.returncode != 0:
-                counts["failed"] += 1
-                print("FAILED     the log verifies after all of that:", tail(verified.stdout))
-            else:
-                print("ok         the log verifies after all of that")
-    finally:
+def guard(online):
+    if online not in GUARDS:
+        GUARDS[online] = (network.Online if online else arms.Protected)(CHAPERONE, Path(WORK))
+    return GUARDS[online]
+
+
+def attempted(case):
+    if why := case.skip and case.skip():
+        raise Skipped(why)
+    wrong, logged, alerted = judge(case, Path(tempfile.mkdtemp(prefix="case-", dir=WORK)), guard(case.online))
+    expect(not wrong, *wrong)
+    note(f"technique {case.technique or '-'}, logged {logged}, alerted {alerted}")
+
+
+def skipped(why):
+    raise Skipped(why)
+
+
+def register():
+    """Every number of the threat list, in its order: an attempt, or why there is none."""
+    for number in range(1, 96):
+        cases = [case for case in CASES if case.number == number]
+        for case in cases:
+            check(f"{number:2} {case.name}", lambda case=case: attempted(case))
+        for name, why in filter(None, (LATER.get(number), NOT_RUN.get(number))):
+            check(f"{number:2} {name}", lambda why=why: skipped(why))
+        if not cases and number not in LATER and number not in NOT_RUN:
+            check(f"{number:2} has an attempt or a reason", lambda: expect(False, "it has neither"))
+
+
+def tear_down():
+    """A broker signs what the killed ones left without a checkpoint."""
+    if not GUARDS:
+        return
+    with claim("the log verifies after all of that"):
+        for product in GUARDS.values():
+            product.processes()
+            verified = product.command("audit", "verify")
+            expect(verified.returncode == 0, tail(verified.stdout))
+    for product in GUARDS.values():
         product.stop()
-        if online:
-            online.stop()
-        shutil.rmtree(root, ignore_errors=True)
-    print("{stopped} stopped, {later} later, {not run} not run, {failed} failed".format(**counts))
-    return 1 if counts["failed"] else 0
 
 
-sys.exit(main())
+register()

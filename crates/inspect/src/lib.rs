@@ -21,8 +21,12 @@ mod scan_text;
 mod scan_walk;
 mod validate;
 mod validate_national;
+#[expect(clippy::disallowed_types, reason = "a process of its own: it belongs beside this crate")]
 mod worker;
+#[expect(clippy::disallowed_types, reason = "a process of its own: it belongs beside this crate")]
+#[expect(clippy::disallowed_methods, reason = "a process of its own: it belongs beside this crate")]
 mod worker_pool;
+#[expect(clippy::disallowed_types, reason = "a process of its own: it belongs beside this crate")]
 mod worker_wire;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};

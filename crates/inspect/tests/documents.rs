@@ -263,6 +263,7 @@ fn a_snapshot_is_the_bytes_and_cannot_be_changed() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test measures time")]
 fn tables_are_not_scanned_an_order_slower_than_text() {
     let mut csv = String::from("id,name,city,amount,when\n");
     while csv.len() < 8 << 20 {

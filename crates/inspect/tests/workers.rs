@@ -1,5 +1,6 @@
 //! The worker process: what it costs when it dies.
 #![allow(clippy::unwrap_used)]
+#![expect(clippy::disallowed_types, reason = "it starts the worker process")]
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -53,7 +53,7 @@ fn imports_that_lead_downward_are_no_fault() {
 fn an_import_that_leads_upward_is_a_fault_of_whatever_kind_it_is() {
     for kind in ["null", "\"dev\"", "\"build\""] {
         let metadata = workspace_of(
-            &[("house", &[]), ("wall", &["house"]), ("door", &[]), ("stone", &[]), ("sand", &[])],
+            &[("house", &[]), ("wall", &["house"]), ("door", &["wall"]), ("stone", &[]), ("sand", &[])],
             kind,
         );
         let faults = faults(&synthetic(), &metadata);

@@ -46,6 +46,8 @@ def main():
         return make_claims(suite, options)
     if options.list:
         return list_checks(suite, options)
+    # One that is told to end clears away, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     counts = dict.fromkeys(claims.COUNTS, 0)
     lacks = [tool for tool in suite.needs if not shutil.which(tool)]
     if lacks:

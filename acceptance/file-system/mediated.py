@@ -1,7 +1,8 @@
 """Claims about the mediated file system, checked with a real kernel on both sides of it."""
-import json, os, subprocess, textwrap, time
+import os, time
 
-from cell import CHAPERONE, DOCS, PERSONAL, WORK, Cell, Refused, chaperone, claim, read, refused, write
+from harness.cell import DOCS, PERSONAL, WORK, Cell, asked, chaperone, read, records, refused, until, write
+from harness.claims import claim
 
 
 @claim
@@ -56,27 +57,19 @@ def a_smaller_or_larger_file_from_outside_is_seen_whole_at_the_next_opening():
     cell.end()
 
 
-def within(seconds, holds):
-    """Ask until it holds; the last answer when it does not."""
-    end = time.monotonic() + seconds
-    while not (answer := holds()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return answer
-
-
 @claim
 def names_that_come_and_go_outside_are_seen_promptly_by_those_who_looked_before():
     folder = os.path.dirname(write("listed/first", "1"))
     write("listed/second", "2")
     cell = Cell("--ask", "deny")
     # Only of a folder that has not changed for a while may the kernel keep the names.
-    assert within(10, lambda: time.time() - os.stat(folder).st_ctime > 2.2)
+    assert until(lambda: time.time() - os.stat(folder).st_ctime > 2.2, 10)
     look = "import os; result = [sorted(os.listdir('listed')), os.path.exists('listed/third')]"
     for _ in range(3):
         assert cell(look) == [["first", "second"], False]
     write("listed/third", "3")
     os.unlink(os.path.join(folder, "first"))
-    assert within(3, lambda: cell(look) == [["second", "third"], True]), cell(look)
+    assert until(lambda: cell(look) == [["second", "third"], True], 3), cell(look)
     # What the agent does shows at once, whatever was kept.
     assert cell("open('listed/mine', 'w').close(); os.unlink('listed/second'); " + look) == [["mine", "third"], True]
     cell.end()
@@ -170,7 +163,7 @@ def a_shared_mapping_reaches_the_stage_before_a_commit():
         m[4096:4101] = b'HELLO'
         f.close()
     """)
-    session = json.loads(chaperone("sessions", "--json"))["sessions"][-1]["id"]
+    session = cell.session()
     chaperone("commit", session, "mapped.bin")
     assert read("mapped.bin")[4096:4101] == "HELLO"
     # It is still mapped: what is written now is neither lost nor a conflict.
@@ -185,7 +178,7 @@ def a_shared_mapping_reaches_the_stage_before_a_commit():
 def a_file_that_is_open_for_writing_stays_staged_over_a_commit():
     cell = Cell("--ask", "deny")
     cell("f = open('journal.txt', 'w'); f.write('first\\n'); f.flush()")
-    session = json.loads(chaperone("sessions", "--json"))["sessions"][-1]["id"]
+    session = cell.session()
     chaperone("commit", session)
     assert read("journal.txt") == "first\n"
     cell("f.write('second\\n'); f.close()")
@@ -388,7 +381,7 @@ def a_waiting_opening_can_be_interrupted_and_nothing_else_waits():
     """)
     assert other == ["other", True] and errno in ("TimeoutError", "InterruptedError"), (other, errno)
     assert took < 10, took
-    assert json.loads(chaperone("approvals", "--json")) == []
+    assert asked("approvals") == []
     cell.end()
 
 
@@ -398,7 +391,7 @@ def what_is_opened_and_closed_is_recorded_with_its_bytes():
     cell = Cell("--ask", "deny")
     cell("open('counted.txt').read(); f = open('made-here.txt', 'w'); f.write('12345'); f.close()")
     session = cell.end()
-    records = [json.loads(l) for l in chaperone("audit", "query", "--session", session, "--json").splitlines()]
+    logged = records(session)
     def outcome(path):
-        return [r for r in records if r.get("phase") == "outcome" and r.get("resource", r.get("path", "")).endswith(path)]
-    assert outcome("counted.txt") and outcome("made-here.txt"), records
+        return [r for r in logged if r.get("phase") == "outcome" and r.get("resource", r.get("path", "")).endswith(path)]
+    assert outcome("counted.txt") and outcome("made-here.txt"), logged

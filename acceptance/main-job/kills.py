@@ -1,20 +1,17 @@
 """Kill -9 of any process of ours at random points: no acknowledged write and no record is lost, and only what depends
-on the dead process ends. Usage: kills.py CHAPERONE WORK [SEED]"""
-import gzip, json, os, random, signal, subprocess, sys, time
+on the dead process ends."""
+import gzip, os, random, signal, subprocess
 
-CHAPERONE, WORK = sys.argv[1], sys.argv[2]
-SEED = int(sys.argv[3]) if len(sys.argv) > 3 else int.from_bytes(os.urandom(4), "big")
+from harness.cell import CHAPERONE, WORK, asked
+from harness.claims import check, note
+
+# ACCEPTANCE_SEED repeats a run.
+SEED = int(os.environ.get("ACCEPTANCE_SEED") or int.from_bytes(os.urandom(4), "big"))
 DOCS = os.path.join(WORK, "kills")
 FILES = 3000
 WRITER = "i=0; while :; do i=$((i+1)); echo $i > last && echo $i >> all && echo $i || exit 1; done"
 # Archives are looked into by a worker. A refusal is an answer; anything but the archive's bytes is not.
 READER = f"i=0; while [ $i -lt {FILES} ]; do i=$((i+1)); cat in/$i.gz 2>/dev/null | gzip -dc 2>/dev/null | grep -q 'row,7' && echo $i || echo refused; done; while :; do read x || exit 0; done"
-
-
-def asked(*arguments):
-    done = subprocess.run([CHAPERONE, *arguments, "--json"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, (arguments, done.stderr)
-    return json.loads(done.stdout)
 
 
 class Session:
@@ -59,7 +56,7 @@ def processes(kind, session=None):
     return found
 
 
-def check(kind, chance):
+def survives(kind, chance):
     # The broker of the round before may still be on its way out.
     writer, reader = Session("writer", WRITER), Session("reader", READER)
     writer.until(chance.randrange(5, 80))
@@ -98,18 +95,16 @@ def check(kind, chance):
     assert verified.returncode == 0, (kind, verified.stdout, verified.stderr)
     reads = [r for r in reader.lines if r != "refused"]
     assert reads == sorted(reads, key=int), "a reader went back"
-    print(f"{kind}: {said} writes acknowledged, {have[-1]} there, {len(reads)} archives read", flush=True)
+    note(f"{kind}: {said} writes acknowledged, {have[-1]} there, {len(reads)} archives read")
 
 
-def main():
+@check("kill -9 of cell-init, worker, launcher, vault and broker at random points loses nothing acknowledged")
+def _():
     chance = random.Random(SEED)
-    print(f"seed {SEED}", flush=True)
+    note(f"seed {SEED}")
     os.makedirs(os.path.join(DOCS, "reader", "in"))
     for i in range(1, FILES + 1):
         with gzip.open(os.path.join(DOCS, "reader", "in", f"{i}.gz"), "wt") as f:
             f.write("row,value\n" + "".join(f"row,{n + i}\n" for n in range(40)) + "row,7\n")
     for kind in ["cell-init", "worker", "launcher", "vault", "broker"]:
-        check(kind, chance)
-
-
-main()
+        survives(kind, chance)

@@ -1,7 +1,9 @@
 """The command-line agents of others, headless, each at one whole task, against models that are here."""
-import json, os
+import os
 
-from cell import PLACE, PLAIN, SEEN, WORK, Ran, chaperone, claim, profile, skipped
+from cell import PLAIN, SEEN, Ran, profile
+from harness.cell import PLACE, WORK, asked as answers, chaperone
+from harness.claims import Skipped, holds
 import models
 
 KEY = "sk-test-5f0c1b7a9e24d386"
@@ -23,7 +25,7 @@ def command(agent, base):
 def ran_agent(name, ports):
     agent, host, notes = AGENTS[name]
     if not os.path.exists(os.path.join(PLACE, "agents", "node_modules", ".bin", agent)):
-        return skipped(name, "npm is not installed")
+        raise Skipped("npm is not installed", installable=True)
     # A passage of a file that leaves where it can be seen is put to the person, who allows it.
     is_asked = host == SEEN and len(notes) > len(models.NOTES)
     short = f"{agent}-{host.split('.')[0]}{'-asked' if is_asked else ''}"
@@ -45,7 +47,7 @@ def ran_agent(name, ports):
     asked = []
 
     def allow():
-        for ask in json.loads(chaperone("approvals", "--json")):
+        for ask in answers("approvals"):
             asked.append(ask)
             chaperone("approve", ask["id"], "--session")
 
@@ -57,26 +59,26 @@ def ran_agent(name, ports):
     what = (ran.code, f"{ran.took:.1f} s", seen, ran.out[-3000:], ran.err[-1500:], "\n".join(network[-20:]))
     # What claude prints of the answers as they come; codex prints whole ones.
     pieces = ran.out.count('"text_delta"')
-    claim(f"{name}: does its task, and says so", ran.code == 0 and models.DONE in ran.out and (agent == "codex" or pieces > 3), *what)
+    holds(f"{name}: does its task, and says so", ran.code == 0 and models.DONE in ran.out and (agent == "codex" or pieces > 3), *what)
     results, edited = "".join(seen["results"]), notes.replace("open", "closed")
-    claim(f"{name}: the model is told what the tools found, with the key that the profile passes",
+    holds(f"{name}: the model is told what the tools found, with the key that the profile passes",
           len(seen["results"]) == 3 and models.WORD in results and str(len(edited)) in seen["results"][-1] and seen["keys"] == {KEY}, *what)
     changes = chaperone("changes", ran.session)
     with open(os.path.join(docs, "notes.txt")) as f:
         kept = f.read() == notes
     chaperone("commit", ran.session, "notes.txt", "counted.txt")
     got = [open(os.path.join(docs, n)).read() if os.path.exists(os.path.join(docs, n)) else None for n in ("notes.txt", "counted.txt")]
-    claim(f"{name}: the edit and the command's output are staged, and committed when told",
+    holds(f"{name}: the edit and the command's output are staged, and committed when told",
           kept and "+The count is closed." in changes and got == [edited, f"{len(edited)}\n"], changes, got)
     path = {"claude": "/v1/messages", "codex": "/v1/responses"}[agent]
     wanted = [r for r in records if r["action"] == "request" and r["resource"] == f"POST {base}{path}" and r["phase"] == "outcome"]
     allowed = {r["resource"].split(":")[0] for r in records if r["action"] in ("connect", "resolve") and r["effect"] == "allow"}
-    claim(f"{name}: the log has its {'requests' if host == SEEN else 'connections'}, and no other host was reached",
+    holds(f"{name}: the log has its {'requests' if host == SEEN else 'connections'}, and no other host was reached",
           (len(wanted) >= 4 if host == SEEN else not wanted) and allowed == {host}, *what)
     refused = {r["resource"].split(":")[0] for r in records if r["action"] in ("connect", "resolve") and r["effect"] == "deny"}
     told = {r["resource"].split(":")[0] for r in ran.refusals()}
-    claim(f"{name}: other hosts that it asks for are refused and named, and that stops nothing ({', '.join(sorted(refused))})",
+    holds(f"{name}: other hosts that it asks for are refused and named, and that stops nothing ({', '.join(sorted(refused))})",
           refused and refused <= told and host not in refused, refused, told)
     if is_asked:
         mine = [a["reasons"] for a in asked if a["session"] == ran.session]
-        claim(f"{name}: the person is asked before what it read leaves", mine and all(r == ["passage_leaves"] for r in mine), mine, *what)
+        holds(f"{name}: the person is asked before what it read leaves", mine and all(r == ["passage_leaves"] for r in mine), mine, *what)

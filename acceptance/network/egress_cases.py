@@ -1,17 +1,15 @@
-"""python3 egress_cases.py CHAPERONE WORK PLACE CASES [--jsonl [FILE]]: public cases of what agents send, each from a cell of its own
-through the real exit. Runs where every address is this machine and every port is free to open (see the script)."""
-import argparse, collections, concurrent.futures, glob, http.server, ipaddress, json, os, re, shutil, socket, struct, subprocess, sys, threading
+"""Public cases of what agents send, each from a cell of its own through the real exit. Runs where every address is this machine
+and every port is free to open (see suite.py)."""
+import collections, concurrent.futures, glob, http.server, ipaddress, json, os, re, shutil, socket, struct, threading
 import time, traceback
 from urllib.parse import unquote, urlsplit
 
-from cell import CHAPERONE, COUNTS, PLACE, WORK, Ran, claim
+from cell import Ran
+from harness.cell import CONFIG, PLACE, WORK, chaperone
+from harness.claims import Skipped, check, expect, note
 from servers import Handler, certificates
 
-ARGUMENTS = argparse.ArgumentParser()
-for name in ("chaperone", "work", "place", "cases"):
-    ARGUMENTS.add_argument(name)
-ARGUMENTS.add_argument("--jsonl", nargs="?", const="-", metavar="FILE", help="a line of result for each case; without a file on standard output")
-ARGUMENTS = ARGUMENTS.parse_args()
+CASES = os.path.join(PLACE, "cases")
 
 # Where names lead that are nobody's in particular: a public address, so that no rule for addresses is in the way.
 PUBLIC = "93.184.215.14"
@@ -312,8 +310,8 @@ def result(case, version):
 def prepared(cases):
     work = os.path.join(WORK, "cases")
     os.makedirs(work)
-    shutil.copy(os.path.join(PLACE, "network", "egress_client.py"), os.path.join(work, "client.py"))
-    profiles = os.path.join(os.environ["CHAPERONE_HOME"], "config", "profiles")
+    shutil.copy(os.path.join(PLACE, "acceptance", "network", "egress_client.py"), os.path.join(work, "client.py"))
+    profiles = os.path.join(CONFIG, "profiles")
     os.makedirs(os.path.dirname(profiles), mode=0o700, exist_ok=True)
     os.makedirs(profiles, mode=0o700, exist_ok=True)
     leads, names, ports = {}, set(), set()
@@ -334,27 +332,24 @@ def prepared(cases):
         Listener(port, tls)
 
 
-def main():
+@check("the public egress cases are decided as they say, through the exit of a cell")
+def _():
+    if not os.path.isdir(CASES):
+        raise Skipped("$CHAPERONE_CASES/egress is no directory")
     started = time.monotonic()
-    paths = sorted(p for p in glob.glob(os.path.join(ARGUMENTS.cases, "*", "*.json")) if os.path.basename(os.path.dirname(p)) != "schemas")
+    paths = sorted(p for p in glob.glob(os.path.join(CASES, "*", "*.json")) if os.path.basename(os.path.dirname(p)) != "schemas")
     cases = [Case(open(p, encoding="utf-8").read()) for p in paths]
-    version = subprocess.run([CHAPERONE, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+    version = chaperone("--version").split()[-1]
     prepared(cases)
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "3"))) as pool:
         results = list(pool.map(lambda c: result(c, version), cases))
-    if ARGUMENTS.jsonl:
-        lines = "".join(json.dumps(r) + "\n" for r in results)
-        sys.stdout.write(lines) if ARGUMENTS.jsonl == "-" else open(ARGUMENTS.jsonl, "w").write(lines)
+    with open(os.path.join(PLACE, "results", os.environ["ACCEPTANCE_USER"] + ".jsonl"), "w") as f:
+        f.writelines(json.dumps(r) + "\n" for r in results)
     score = collections.Counter(r["score"] for r in results)
     false = sum(r["expected_verdict"] == "allow" and r["actual_verdict"] == "block" for r in results)
     for why, n in collections.Counter(r["notes"] for r in results if r["notes"]).items():
-        print(f"        {n} not applicable: {why}")
+        note(f"{n} not applicable: {why}")
+    note(f"egress cases: {score['pass']} passed, {score['fail']} failed, {score['error']} errors, {score['not_applicable']} not applicable, "
+         f"{false} false positives ({len(results)} in {time.monotonic() - started:.0f} s)")
     wrong = [f"{r['case_id']}: {r['actual_verdict']}, {r['expected_verdict']} expected; {json.dumps(r['evidence'])}" for r in results if r["score"] in ("fail", "error")]
-    claim("the public egress cases are decided as they say, through the exit of a cell", score["pass"] and not wrong, *wrong or ["no case"])
-    print(f"egress cases: {score['pass']} passed, {score['fail']} failed, {score['error']} errors, {score['not_applicable']} not applicable, "
-          f"{false} false positives ({len(results)} in {time.monotonic() - started:.0f} s)")
-    sys.stdout.flush()
-    os._exit(COUNTS["failed"] != 0)
-
-
-main()
+    expect(score["pass"] and not wrong, *wrong or ["no case"])

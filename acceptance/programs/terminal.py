@@ -1,8 +1,9 @@
-"""The agent's terminal, driven as a person would from a real pseudo-terminal. Usage: terminal.py CHAPERONE WORK"""
-import fcntl, os, pty, re, select, signal, struct, subprocess, sys, termios, time, traceback
+"""The agent's terminal, driven as a user would from a real pseudo-terminal."""
+import fcntl, os, pty, re, select, signal, struct, subprocess, termios, time
 
-CHAPERONE, WORK = sys.argv[1], sys.argv[2]
-DOCS = os.path.join(WORK, "terminal")
+from harness import claims
+from harness.cell import CHAPERONE, DOCS, chaperone, until, write
+
 LIMIT = 30
 
 
@@ -64,16 +65,20 @@ def run(screen, command):
 
 def until_it_runs(command):
     """What is typed before is the shell's: its line editor echoes nothing while it ends a line."""
-    end = time.monotonic() + LIMIT
-    while command not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.splitlines():
-        assert time.monotonic() < end, f"{command} did not start"
-
-
-CLAIMS = []
+    running = lambda: subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout.splitlines()
+    assert until(lambda: command in running(), LIMIT), f"{command} did not start"
 
 
 def claim(f):
-    CLAIMS.append(f)
+    """A check named like its function; a refusal in the way of it is told."""
+    def told():
+        try:
+            f()
+        except Exception:
+            claims.note(chaperone("why")[-600:])
+            raise
+
+    claims.check("terminal: " + f.__name__.replace("_", " "), told)
     return f
 
 
@@ -144,8 +149,7 @@ def hostile_sequences_do_not_reach_the_persons_terminal():
 
 
 def personal():
-    with open(os.path.join(DOCS, "personal.csv"), "w") as f:
-        f.write("name,ssn\nAda Lovelace,536-22-8145\nBob Byte,612-33-1234\n")
+    write("personal.csv", "name,ssn\nAda Lovelace,536-22-8145\nBob Byte,612-33-1234\n")
 
 
 @claim
@@ -203,22 +207,3 @@ def the_answer_may_come_from_another_terminal():
     s.type("\n")
     shown = s.until(r"3\r\n0\r\n")
     s.end()
-
-
-def main():
-    failed = 0
-    for f in CLAIMS:
-        subprocess.run(["rm", "-rf", DOCS])
-        os.makedirs(DOCS)
-        name = f.__name__.replace("_", " ")
-        try:
-            f()
-            print(f"ok {name}", flush=True)
-        except BaseException:
-            refused = subprocess.run([CHAPERONE, "why"], capture_output=True, text=True).stdout[-600:]
-            failed += 1
-            print(f"FAILED {name}\n{traceback.format_exc()[-900:]}{refused}", flush=True)
-    sys.exit(failed != 0)
-
-
-main()

@@ -1,71 +1,10 @@
-"""Claims about what a person and an agent meet day by day, checked through the real binary.
-Usage: claims.py CHAPERONE WORK"""
-import json, os, re, shutil, subprocess, sys, time, traceback
+"""What a user and an agent meet day by day, checked through the real binary."""
+import json, os, re, subprocess
 
-CHAPERONE, WORK = sys.argv[1], sys.argv[2]
-DOCS, HOME, CONFIG = os.path.join(WORK, "docs"), os.environ["HOME"], os.path.join(os.environ["CHAPERONE_HOME"], "config")
+from harness.cell import CHAPERONE, CONFIG, DOCS, HOME, ROOT, WORK, asked, chaperone, exists, fresh_docs as before, profile, read, run, start, until, waiting, write
+from harness.claims import claim
+
 PERSONAL = "name,ssn\nAda Lovelace,536-22-8145\nBob Byte,612-33-1234\n"
-ROOT = os.geteuid() == 0
-
-
-def chaperone(*arguments, fails=False, text=None):
-    done = subprocess.run([CHAPERONE, *arguments], capture_output=True, text=True, input=text, timeout=60)
-    assert (done.returncode != 0) == fails, (arguments, done.returncode, done.stdout, done.stderr)
-    return done.stdout + done.stderr if fails else done.stdout
-
-
-def asked(*arguments):
-    return json.loads(chaperone(*arguments, "--json"))
-
-
-def run(script, *options, fails=False):
-    """A whole session: what it printed, and its id."""
-    cell = start(script, *options)
-    out, err = cell.communicate(timeout=60)
-    assert (cell.returncode != 0) == fails, (script, cell.returncode, out, err)
-    return out, asked("sessions", "--all")["sessions"][-1]["id"]
-
-
-def start(script, *options):
-    return subprocess.Popen([CHAPERONE, "run", "--workspace", DOCS, *options, "--", "sh", "-c", script],
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def waiting():
-    """The one request that waits for the person."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        requests = asked("approvals")
-        if requests:
-            return requests[0]
-    raise AssertionError("nothing was asked")
-
-
-def write(name, text):
-    path = os.path.join(DOCS, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as f:
-        f.write(text)
-
-
-def read(name):
-    with open(os.path.join(DOCS, name)) as f:
-        return f.read()
-
-
-def profile(name, text):
-    chaperone("sessions")
-    os.makedirs(os.path.join(CONFIG, "profiles"), exist_ok=True)
-    with open(os.path.join(CONFIG, "profiles", f"{name}.toml"), "w") as f:
-        f.write(text)
-
-
-CLAIMS = []
-
-
-def claim(f):
-    CLAIMS.append(f)
-    return f
 
 
 @claim
@@ -75,11 +14,11 @@ def undo_takes_back_one_file_one_commit_or_the_whole_session():
     _, session = run("for f in a b c; do echo agent > $f; done; echo new > d; rm c")
     chaperone("commit", session, "a", "b")
     chaperone("commit", session)
-    assert (read("a"), read("b"), read("d"), os.path.exists(os.path.join(DOCS, "c"))) == ("agent\n", "agent\n", "new\n", False)
+    assert (read("a"), read("b"), read("d"), exists("c")) == ("agent\n", "agent\n", "new\n", False)
     chaperone("undo", session, "a")
     assert (read("a"), read("b")) == ("a before\n", "agent\n")
     chaperone("undo", session, "--commit", "2")
-    assert read("c") == "c before\n" and not os.path.exists(os.path.join(DOCS, "d")) and read("b") == "agent\n"
+    assert read("c") == "c before\n" and not exists("d") and read("b") == "agent\n"
     chaperone("undo", session)
     assert [read(n) for n in "abc"] == [f"{n} before\n" for n in "abc"]
 
@@ -98,7 +37,7 @@ def undo_does_not_destroy_what_the_person_did_since():
 def nothing_leaves_the_stage_before_the_person_commits_and_discard_forgets_it():
     write("kept", "before\n")
     _, session = run("rm kept; echo x > other")
-    assert read("kept") == "before\n" and not os.path.exists(os.path.join(DOCS, "other"))
+    assert read("kept") == "before\n" and not exists("other")
     assert "kept" in chaperone("changes", session)
     chaperone("discard", session)
     chaperone("commit", session)
@@ -134,8 +73,7 @@ def a_cache_is_kept_for_the_workspace_where_the_profile_says_so():
     out, _ = run("cat ~/.npm/y", "--profile", "keeper")
     assert out == "y\n" and not os.path.exists(os.path.join(HOME, ".npm"))
     first = start("read line", "--profile", "keeper")
-    while not any(s["profile"] == "keeper" and s["state"] == "running" for s in asked("sessions")["sessions"]):
-        assert first.poll() is None, first.stderr.read()
+    assert until(lambda: any(s["profile"] == "keeper" and s["state"] == "running" for s in asked("sessions")["sessions"])), first.poll()
     assert "stop that session" in start_fails("--profile", "keeper")
     first.communicate("\n", timeout=30)
 
@@ -222,24 +160,14 @@ def commands_that_come_at_once_share_one_broker():
 def one_that_hammers_is_suspended_says_so_and_waits_for_resume():
     write(".env", "TOKEN=x\n")
     cell = start("i=0; while [ $i -lt 40 ]; do cat .env 2>/dev/null; i=$((i+1)); done; echo over", "--ask", "deny")
-    deadline = time.monotonic() + 30
-    session = None
-    while time.monotonic() < deadline and session is None:
-        session = next((s for s in asked("sessions")["sessions"] if s["state"] == "suspended"), None)
+    session = until(lambda: next((s["id"] for s in asked("sessions")["sessions"] if s["state"] == "suspended"), None))
     assert session, "it was not suspended"
-    session = session["id"]
     assert cell.poll() is None
     assert "suspend" in chaperone("audit", "query")
     chaperone("resume", session)
-    out, err = "", ""
-    while True:
-        try:
-            out, err = cell.communicate(timeout=1)
-            break
-        except subprocess.TimeoutExpired:
-            # It goes on hammering, and is suspended again.
-            subprocess.run([CHAPERONE, "resume", session], capture_output=True)
-            assert time.monotonic() < deadline + 30
+    # It goes on hammering, and is suspended again.
+    assert until(lambda: cell.poll() is not None or subprocess.run([CHAPERONE, "resume", session], capture_output=True) and None, 60)
+    out, err = cell.communicate(timeout=30)
     assert "over" in out and "suspended" in err, (out, err)
 
 
@@ -277,15 +205,13 @@ def a_policy_comes_into_force_when_it_is_saved_and_a_broken_one_changes_nothing(
         cell.stdin.write("\n")
         cell.stdin.flush()
         return cell.stdout.readline()
-    def until(answer):
-        deadline = time.monotonic() + 20
-        while (now := look()) != answer:
-            assert time.monotonic() < deadline, now
-    until("x\n")
+    def comes(answer):
+        assert until(lambda: look() == answer, 20), look()
+    comes("x\n")
     deny = 'package chaperone.plans\nimport rego.v1\ndecision := {"effect": "deny", "reasons": ["plans"]} if input.path == "/workspace/plans.txt"\n'
     with open(file, "w") as f:
         f.write(deny)
-    until("cat: plans.txt: Permission denied\n")
+    comes("cat: plans.txt: Permission denied\n")
     with open(file, "w") as f:
         f.write(deny[:60])
     assert "plans.rego" in chaperone("policy", "reload", fails=True)
@@ -349,7 +275,7 @@ def git_in_the_cell_cannot_plant_what_runs_later():
     _, session = run("git config core.fsmonitor 'touch /tmp/pwned'; printf '#!/bin/sh\\n' > .git/hooks/pre-commit; chmod +x .git/hooks/pre-commit; echo fine > fine.txt", "--ask", "deny")
     before = read(".git/config")
     done = subprocess.run([CHAPERONE, "commit", session], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
-    assert read(".git/config") == before and not os.path.exists(os.path.join(DOCS, ".git/hooks/pre-commit")), done
+    assert read(".git/config") == before and not exists(".git/hooks/pre-commit"), done
     assert read("fine.txt") == "fine\n", done
 
 
@@ -363,24 +289,3 @@ def completions_man_pages_and_inventory_are_there():
     assert asked("inventory")
     doctor = subprocess.run([CHAPERONE, "doctor", "--json"], capture_output=True, text=True).stdout
     assert "landlock" in json.dumps(json.loads(doctor)).lower(), doctor
-
-
-def main():
-    only, failed = sys.argv[3:], 0
-    for f in CLAIMS:
-        name = f.__name__.replace("_", " ")
-        if only and not any(o in f.__name__ for o in only):
-            continue
-        shutil.rmtree(DOCS, ignore_errors=True)
-        os.makedirs(DOCS)
-        try:
-            f()
-            print(f"ok      {name}", flush=True)
-        except BaseException:
-            failed += 1
-            print(f"FAILED  {name}\n{traceback.format_exc()[-1500:]}", flush=True)
-    print(f"{len(CLAIMS) - failed} passed, {failed} failed")
-    sys.exit(failed != 0)
-
-
-main()

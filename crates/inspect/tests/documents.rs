@@ -252,6 +252,7 @@ fn what_cannot_be_opened_is_an_error_and_not_clean() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test measures time")]
 fn tables_are_not_scanned_an_order_slower_than_text() {
     let mut csv = String::from("id,name,city,amount,when\n");
     while csv.len() < 8 << 20 {

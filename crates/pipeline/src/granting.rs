@@ -65,7 +65,6 @@ impl Authorized {
     }
 
     /// What to wait for before anything of the agent's may be sent. A connection may be made meanwhile.
-    #[must_use]
     pub fn syncing(&mut self) -> IntentSync {
         IntentSync(self.sync.take())
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use chaperone_policy::{Effect, Engine};
 use serde_json::{Value, json};
 
+#[expect(clippy::disallowed_methods, reason = "it measures time")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(20_000), |n| n.parse())?;
     let engine = Engine::load(Engine::builtin_sources()).map_err(|p| format!("{p:?}"))?;

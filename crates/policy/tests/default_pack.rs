@@ -192,6 +192,7 @@ fn every_reason_of_the_default_pack_is_documented() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test measures time")]
 fn a_decision_takes_far_less_than_a_millisecond() {
     let engine = Engine::load(Engine::builtin_sources()).unwrap();
     let input = input("read", "/workspace/reports/q1.csv");

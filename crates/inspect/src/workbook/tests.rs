@@ -132,6 +132,7 @@ fn cells_show_values_shared_texts_and_shared_formulas() {
 }
 
 #[test]
+#[expect(clippy::disallowed_types, reason = "the program of others that writes it")]
 fn a_workbook_that_libreoffice_wrote_passes() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("a.csv");

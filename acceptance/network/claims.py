@@ -1,12 +1,13 @@
-"""python3 network CHAPERONE WORK PLACE [NAME]: real clients and real agents, through a cell's only way out, to servers here."""
-import concurrent.futures, hashlib, os, re, shutil, subprocess, sys, time, traceback
+"""Real clients and real agents, through a cell's only way out, to servers here."""
+import hashlib, os, re, shutil, subprocess
 
 import agents
-from cell import COUNTS, DOCS, OTHER, PLACE, PLAIN, SEEN, WORK, Ran, claim, profile, skipped
+from cell import OTHER, PLAIN, SEEN, Ran, profile
+from harness.cell import DOCS, PLACE, WORK
+from harness.claims import Skipped, check, claim, expect, holds
 from clients import CLIENTS, REQUESTS, missing
 from servers import CONTENT, EVENTS, SHA256, Server, certificates
 
-CHOSEN = sys.argv[4] if len(sys.argv) > 4 else ""
 TOOLS = os.path.join(PLACE, "tools")
 # What comes of each client that does not print the hash of the content.
 EXPECTED = {
@@ -36,8 +37,15 @@ def quoted(text):
     return "'" + text.replace("'", "'\\''") + "'"
 
 
+# The servers by name, once they are up; how many cells run at a time.
+PORTS = {}
+jobs = int(os.environ.get("JOBS", "3"))
+
+
 def ran_client(name, ports):
     script, needs, h2 = CLIENTS[name]
+    if missing(needs, TOOLS) or (h2 and "h2" not in ports):
+        raise Skipped("what it needs is not installed", installable=True)
     tls = ports["h2" if h2 else "tls"]
     modes = {
         "seen": (f"https://{SEEN}:{tls}", ""),
@@ -64,23 +72,25 @@ def ran_client(name, ports):
     for mode, how in [("seen", "TLS inspected"), ("plain", "TLS not inspected"), ("http", "plain HTTP")]:
         base = modes[mode][0]
         code, out, _ = seen.get(mode, (-1, "", ""))
-        holds = code == 0 and expected in out
+        is_right = code == 0 and expected in out
         place = base.split("/")[2]
-        holds &= logged("connect", place)
-        holds &= logged("request", f"{verb} {base}{path}") == (mode != "plain")
-        holds &= mode != "plain" or not any(r["action"] == "request" and base in r["resource"] for r in records)
-        claim(f"{name}: {how}", holds, *context(mode))
+        is_right &= logged("connect", place)
+        is_right &= logged("request", f"{verb} {base}{path}") == (mode != "plain")
+        is_right &= mode != "plain" or not any(r["action"] == "request" and base in r["resource"] for r in records)
+        holds(f"{name}: {how}", is_right, *context(mode))
     why = {r["resource"] for r in ran.refusals()}
     for mode, how, clear, resource in [
         ("host", "a host that is not allowed is refused, clearly", NO_NAME, OTHER),
         ("port", "so is a port", TURNED_AWAY, f"{PLAIN}:{ports['shut']}"),
     ]:
         code, out, err = seen.get(mode, (0, "", ""))
-        holds = code != 0 and re.search(clear, out + err, re.I) and resource in why
-        claim(f"{name}: {how}", holds, *context(mode), why)
+        is_clear = code != 0 and re.search(clear, out + err, re.I) and resource in why
+        holds(f"{name}: {how}", is_clear, *context(mode), why)
 
 
-def a_rule_of_paths_lets_git_read_and_not_write(name, ports):
+@claim
+def a_rule_of_paths_lets_git_read_and_not_write():
+    ports = PORTS
     paths = '["/git/repo.git/info/refs", "/git/repo.git/git-upload-pack"]'
     profile("reading", [(SEEN, [ports["tls"]], f'methods = ["GET", "POST"], paths = {paths}')])
     base = f"https://{SEEN}:{ports['tls']}/git/repo.git"
@@ -88,20 +98,19 @@ def a_rule_of_paths_lets_git_read_and_not_write(name, ports):
         cd /tmp; git clone -q {base} r && cd r && sha256sum < content.bin
         git -c user.email=a@b.c -c user.name=n commit -q --allow-empty -m more; git push -q origin HEAD:refs/heads/no && echo pushed""")
     refused = [r["resource"] for r in ran.refusals()]
-    claim(name, SHA256 in ran.out and "pushed" not in ran.out and "403" in ran.err and refused == [f"POST {base}/git-receive-pack"], ran.out, ran.err, refused)
+    expect(SHA256 in ran.out and "pushed" not in ran.out and "403" in ran.err and refused == [f"POST {base}/git-receive-pack"], ran.out, ran.err, refused)
 
 
-def a_host_that_run_allows_is_reached(name, ports):
+@claim
+def a_host_that_run_allows_is_reached():
+    ports = PORTS
     allowed = [f"--allow-host={PLAIN}:{ports[p]}" for p in ("tls", "http")]
     ran = Ran("default", DOCS, "bash", "-c", f"""
         curl -sS --cacert tools/authority.crt https://{PLAIN}:{ports['tls']}/content | sha256sum
         curl -sS http://{PLAIN}:{ports['http']}/content | sha256sum
         curl -sS http://{PLAIN}:{ports['shut']}/content; curl -sS http://{SEEN}:{ports['http']}/content; exit 0""", options=("--ask", "deny", *allowed))
     told = f"may not reach {PLAIN} port {ports['shut']}"
-    claim(name, ran.out.count(SHA256) == 2 and told in ran.out and "resolve host" in ran.err, ran.out[:2000], ran.err)
-
-
-RULES = {f.__name__.replace("_", " "): f for f in (a_rule_of_paths_lets_git_read_and_not_write, a_host_that_run_allows_is_reached)}
+    expect(ran.out.count(SHA256) == 2 and told in ran.out and "resolve host" in ran.err, ran.out[:2000], ran.err)
 
 
 def prepared():
@@ -135,41 +144,19 @@ def prepared():
     if shutil.which("node"):
         held = [os.path.join(WORK, name) for name in ("tls/server.key", "tls/server.pem", "content.bin")]
         # It ends when this process does: its standard input closes then.
-        h2 = subprocess.Popen(["node", os.path.join(PLACE, "network", "h2.mjs"), *held], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        h2 = subprocess.Popen(["node", os.path.join(PLACE, "acceptance", "network", "h2.mjs"), *held], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ports["h2"] = int(h2.stdout.readline())
     return ports
 
 
-def attempted(name, what, *arguments):
-    try:
-        what(*arguments)
-    except Exception:
-        claim(f"{name}: ran", False, "\n".join(traceback.format_exc().splitlines()[-6:]))
-
-
-def main():
+def set_up():
     os.makedirs(DOCS)
-    ports = prepared()
-    reached = sorted(p for name, p in ports.items() if name != "shut")
+    PORTS.update(prepared())
+    reached = sorted(port for name, port in PORTS.items() if name != "shut")
     profile("clients", [(SEEN, reached, "inspect = true"), (PLAIN, reached, "")], mode="read-only")
-    jobs = []
-    for name, (_, needs, h2) in CLIENTS.items():
-        if CHOSEN not in name:
-            continue
-        lacks = missing(needs, TOOLS) or (h2 and "h2" not in ports)
-        jobs.append((name, skipped, name, "what it needs is not installed") if lacks else (name, attempted, name, ran_client, name, ports))
-    jobs += [(name, attempted, name, what, name, ports) for name, what in RULES.items() if CHOSEN in name]
-    for name in agents.AGENTS:
-        if CHOSEN in name:
-            jobs.append((name, attempted, name, agents.ran_agent, name, ports))
-    started = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", "3"))) as pool:
-        for job in [pool.submit(*what) for _, *what in jobs]:
-            job.result()
-    print(f"{COUNTS['passed']} passed, {COUNTS['failed']} failed in {time.monotonic() - started:.0f} s")
-    sys.stdout.flush()
-    # Threads that still serve a connection hold nobody up.
-    os._exit(COUNTS["failed"] != 0)
 
 
-main()
+for called in CLIENTS:
+    check(called, lambda called=called: ran_client(called, PORTS))
+for called in agents.AGENTS:
+    check(called, lambda called=called: agents.ran_agent(called, PORTS))

@@ -1,0 +1,288 @@
+//! The workspace as cargo sees it, held against layers.toml: imports lead downward only.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+#[test]
+fn every_crate_imports_only_what_stands_below_it() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let done = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let metadata = serde_json::from_slice(&done.stdout).expect("cargo prints JSON");
+    let faults = faults(&committed(), &metadata);
+    assert!(faults.is_empty(), "layers.toml and the workspace differ:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn pure_crates_are_held_to_it_by_clippy() {
+    let layers = committed();
+    let rules = std::fs::read_to_string(root().join("clippy-pure.toml")).unwrap();
+    for name in layers.pure.iter().filter(|name| !layers.planned.contains(*name)) {
+        let own = std::fs::read_to_string(root().join("crates").join(name).join("clippy.toml"));
+        assert_eq!(
+            own.ok().as_ref(),
+            Some(&rules),
+            "crates/{name}/clippy.toml must be a link to ../../clippy-pure.toml"
+        );
+    }
+}
+
+#[test]
+fn imports_that_lead_downward_are_no_fault() {
+    let faults = faults(
+        &synthetic(),
+        &workspace(&[
+            ("house", &["wall", "stone"]),
+            ("wall", &["stone"]),
+            ("door", &["wall", "sand"]),
+            ("stone", &[]),
+            ("sand", &[]),
+        ]),
+    );
+    assert_eq!(faults, [""; 0]);
+}
+
+#[test]
+fn an_import_that_leads_upward_is_a_fault_of_whatever_kind_it_is() {
+    for kind in ["null", "\"dev\"", "\"build\""] {
+        let metadata = workspace_of(
+            &[("house", &[]), ("wall", &["house"]), ("door", &["wall"]), ("stone", &[]), ("sand", &[])],
+            kind,
+        );
+        let faults = faults(&synthetic(), &metadata);
+        assert_eq!(faults, ["wall (floor 2) imports house (floor 3)"]);
+    }
+}
+
+#[test]
+fn neighbours_may_import_one_another_only_where_it_is_listed_with_its_reason() {
+    let wall_by_door =
+        workspace(&[("house", &[]), ("wall", &[]), ("door", &["wall"]), ("stone", &[]), ("sand", &[])]);
+    assert_eq!(faults(&synthetic(), &wall_by_door), [""; 0]);
+    let door_by_wall =
+        workspace(&[("house", &[]), ("wall", &["door"]), ("door", &["wall"]), ("stone", &[]), ("sand", &[])]);
+    assert_eq!(
+        faults(&synthetic(), &door_by_wall),
+        ["wall and door stand on floor 2: not without a reason in layers.toml"]
+    );
+    let mut unreasoned = synthetic();
+    unreasoned.within_a_floor[0].reason.clear();
+    assert_eq!(faults(&unreasoned, &wall_by_door), ["door imports wall without a reason"]);
+    let unused = workspace(&[("house", &[]), ("wall", &[]), ("door", &[]), ("stone", &[]), ("sand", &[])]);
+    assert_eq!(faults(&synthetic(), &unused), ["door no longer imports wall: take it out of layers.toml"]);
+}
+
+#[test]
+fn who_is_to_be_alone_has_no_exception() {
+    let mut layers = synthetic();
+    layers.within_a_floor.push(Exception {
+        from: "stone".into(),
+        to: "sand".into(),
+        reason: "convenient".into(),
+    });
+    let metadata =
+        workspace(&[("house", &[]), ("wall", &[]), ("door", &["wall"]), ("stone", &["sand"]), ("sand", &[])]);
+    assert_eq!(faults(&layers, &metadata), ["stone is to be alone, but imports sand"]);
+}
+
+#[test]
+fn a_crate_that_is_not_listed_or_not_there_is_a_fault() {
+    let more = [
+        ("house", &[][..]),
+        ("wall", &[]),
+        ("door", &["wall"]),
+        ("stone", &[]),
+        ("sand", &[]),
+        ("attic", &[]),
+    ];
+    assert_eq!(faults(&synthetic(), &workspace(&more)), ["attic has no floor in layers.toml"]);
+    assert_eq!(
+        faults(&synthetic(), &workspace(&more[..4])),
+        ["sand has a floor, but is no crate of the workspace"]
+    );
+}
+
+#[test]
+fn a_planned_crate_leaves_the_plan_when_it_comes() {
+    let mut layers = synthetic();
+    layers.planned.insert("sand".into());
+    let without = [("house", &[][..]), ("wall", &[]), ("door", &["wall"]), ("stone", &[])];
+    assert_eq!(faults(&layers, &workspace(&without)), [""; 0]);
+    let with = [("house", &[][..]), ("wall", &[]), ("door", &["wall"]), ("stone", &[]), ("sand", &[])];
+    assert_eq!(faults(&layers, &workspace(&with)), ["sand is there: take it out of `planned`"]);
+    layers.planned = BTreeSet::from(["cellar".into()]);
+    assert_eq!(faults(&layers, &workspace(&with)), ["cellar is planned, but has no floor"]);
+}
+
+#[test]
+fn who_stands_apart_neither_imports_nor_is_imported() {
+    let mut layers = synthetic();
+    layers.apart.insert("garden".into());
+    let (wall, stone, sand): ((_, &[&str]), _, _) = (("wall", &[]), ("stone", &[][..]), ("sand", &[][..]));
+    let importing =
+        workspace(&[("house", &[]), wall, ("door", &["wall"]), stone, sand, ("garden", &["stone"])]);
+    assert_eq!(faults(&layers, &importing), ["garden stands apart, but imports stone"]);
+    let imported =
+        workspace(&[("house", &["garden"]), wall, ("door", &["wall"]), stone, sand, ("garden", &[])]);
+    assert_eq!(faults(&layers, &imported), ["house imports garden, which stands apart"]);
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Layers {
+    floors: BTreeMap<String, u8>,
+    #[serde(default)]
+    apart: BTreeSet<String>,
+    #[serde(default)]
+    planned: BTreeSet<String>,
+    #[serde(default)]
+    alone: BTreeSet<String>,
+    #[serde(default)]
+    pure: BTreeSet<String>,
+    #[serde(default)]
+    within_a_floor: Vec<Exception>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exception {
+    from: String,
+    to: String,
+    reason: String,
+}
+
+/// What of `cargo metadata` is looked at.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+}
+
+/// What is wrong with the workspace, a line each.
+fn faults(layers: &Layers, metadata: &Metadata) -> Vec<String> {
+    let crates: BTreeSet<&str> = metadata.packages.iter().map(|package| short(&package.name)).collect();
+    let imports: BTreeSet<(&str, &str)> = metadata
+        .packages
+        .iter()
+        .flat_map(|package| package.dependencies.iter().map(|to| (short(&package.name), short(&to.name))))
+        .filter(|(from, to)| from != to && crates.contains(to))
+        .collect();
+    let mut faults = faults_of_the_list(layers, &crates);
+    faults.extend(imports.iter().filter_map(|&(from, to)| fault_of(layers, from, to)));
+    for Exception { from, to, .. } in &layers.within_a_floor {
+        let is_planned = layers.planned.contains(from) || layers.planned.contains(to);
+        if !is_planned && !imports.contains(&(from.as_str(), to.as_str())) {
+            faults.push(format!("{from} no longer imports {to}: take it out of layers.toml"));
+        }
+    }
+    faults
+}
+
+fn faults_of_the_list(layers: &Layers, crates: &BTreeSet<&str>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for name in crates {
+        if !layers.floors.contains_key(*name) && !layers.apart.contains(*name) {
+            faults.push(format!("{name} has no floor in layers.toml"));
+        }
+    }
+    for name in layers.floors.keys().chain(&layers.apart) {
+        match (crates.contains(name.as_str()), layers.planned.contains(name)) {
+            (false, false) => faults.push(format!("{name} has a floor, but is no crate of the workspace")),
+            (true, true) => faults.push(format!("{name} is there: take it out of `planned`")),
+            _ => {}
+        }
+    }
+    for name in &layers.planned {
+        if !layers.floors.contains_key(name) {
+            faults.push(format!("{name} is planned, but has no floor"));
+        }
+    }
+    faults
+}
+
+fn fault_of(layers: &Layers, from: &str, to: &str) -> Option<String> {
+    if layers.apart.contains(from) {
+        return Some(format!("{from} stands apart, but imports {to}"));
+    }
+    if layers.apart.contains(to) {
+        return Some(format!("{from} imports {to}, which stands apart"));
+    }
+    // One that is not listed is a fault already.
+    let (upper, lower) = (layers.floors.get(from)?, layers.floors.get(to)?);
+    if layers.alone.contains(from) {
+        return Some(format!("{from} is to be alone, but imports {to}"));
+    }
+    if upper > lower {
+        return None;
+    }
+    if upper < lower {
+        return Some(format!("{from} (floor {upper}) imports {to} (floor {lower})"));
+    }
+    match layers.within_a_floor.iter().find(|pair| pair.from == from && pair.to == to) {
+        None => Some(format!("{from} and {to} stand on floor {upper}: not without a reason in layers.toml")),
+        Some(pair) if pair.reason.trim().is_empty() => Some(format!("{from} imports {to} without a reason")),
+        Some(_) => None,
+    }
+}
+
+fn short(package: &str) -> &str {
+    package.strip_prefix("chaperone-").unwrap_or(package)
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn committed() -> Layers {
+    toml::from_str(&std::fs::read_to_string(root().join("layers.toml")).unwrap())
+        .expect("layers.toml is as it should be")
+}
+
+fn synthetic() -> Layers {
+    toml::from_str(
+        r#"
+        alone = ["stone"]
+        floors = { house = 3, wall = 2, door = 2, stone = 1, sand = 1 }
+        within-a-floor = [{ from = "door", to = "wall", reason = "a door hangs in a wall" }]
+        "#,
+    )
+    .unwrap()
+}
+
+fn workspace(crates: &[(&str, &[&str])]) -> Metadata {
+    workspace_of(crates, "null")
+}
+
+/// As cargo prints it, with one dependency of another's, too.
+fn workspace_of(crates: &[(&str, &[&str])], kind: &str) -> Metadata {
+    let packages: Vec<String> = crates
+        .iter()
+        .map(|(name, imports)| {
+            let ours = imports
+                .iter()
+                .map(|to| format!(r#"{{"name": "chaperone-{to}", "kind": {kind}, "path": "/crates/{to}"}}"#));
+            let all: Vec<String> = ours.chain([r#"{"name": "serde", "kind": null}"#.to_string()]).collect();
+            format!(r#"{{"name": "chaperone-{name}", "dependencies": [{}]}}"#, all.join(", "))
+        })
+        .collect();
+    serde_json::from_str(&format!(r#"{{"packages": [{}], "version": 1}}"#, packages.join(", "))).unwrap()
+}

@@ -1,0 +1,134 @@
+//! Policies: the engine, and the packs that ship.
+
+use super::{Group, reasons};
+
+pub(super) const ENGINE: Group = Group {
+    title: "The policy engine",
+    about: "What is decided when no policy speaks, or when one fails.",
+    reasons: reasons! {
+        "no_policy": "No policy speaks of this request."
+            => "The user writes a policy that does.";
+        "policy_error": "A policy failed, took too long or gave a malformed decision; or the set did not load."
+            => "The user runs `chaperone policy check`.";
+        "input_too_large": "The request describes itself in more than 256 KiB."
+            => "";
+        "denied": "A policy denied without giving a reason."
+            => "";
+        "allowed": "`data.agent.access.allow` is true."
+            => "";
+        "not_allowed": "`data.agent.access.allow` is not true."
+            => "";
+        "policy_unreadable": "A policy file, or the directory of policies, cannot be read."
+            => "Check the files in `config/policies`.";
+    },
+};
+
+pub(super) const FILES: Group = Group {
+    title: "Policies that ship: files, credentials, tools",
+    about: "From `packs/policies/default`.",
+    reasons: reasons! {
+        "not_in_profile": "The profile does not list this action at this path."
+            => "Use what the mount allows, or request_elevation.";
+        "listing": "Names and attributes may be listed."
+            => "";
+        "staged": "The change is kept aside until a commit."
+            => "";
+        "inspect_first": "The content is inspected, then decided on again."
+            => "";
+        "own_work": "Nothing of the user's becomes readable."
+            => "";
+        "nothing_found": "The content was inspected; nothing that counts was found."
+            => "";
+        "personal_data": "The content holds personal data: a finding of medium severity or more, or 20 e-mail addresses, IP addresses, phone numbers and URLs together."
+            => "Go on without this file, or ask the user for a redacted copy.";
+        "secret_in_content": "The content holds keys, tokens or passwords."
+            => "Go on without this file, or ask the user for a redacted copy.";
+        "credential_store": "The path is a private key, key chain, browser profile or another store of credentials."
+            => "Ask the user to do the step that needs them.";
+        "dotenv": "A `.env` file is read."
+            => "Work with .env.example, or ask the user for a redacted copy.";
+        "tokens_file": "Settings of a package registry are read, which usually hold a token."
+            => "Go on without it.";
+        "floor_persistence": "The path is a lasting way into the user's account, or below `/etc`; nothing overrides this."
+            => "";
+        "elevation": "The agent asks for more than it was given."
+            => "Go on with what list_capabilities says until the user answers.";
+        "session_tool": "The tool acts on the session itself."
+            => "";
+    },
+};
+
+pub(super) const COMMIT: Group = Group {
+    title: "Policies that ship: commits",
+    about: "What is asked about at a commit is refused unless the user names the path, or approves it.",
+    reasons: reasons! {
+        "plain_change": "The change may reach the directory, after inspection."
+            => "";
+        "runs_later": "The file will be run or obeyed later: hooks, build and editor settings, shell start-up files, instructions to agents."
+            => "Leave it staged and tell the user what it is for.";
+        "executable": "The file becomes executable, or begins as a script."
+            => "Leave it staged and tell the user what it is for.";
+        "csv_formula": "A spreadsheet program would take cells of this CSV file for formulas."
+            => "Put an apostrophe before them, or leave it staged.";
+        "loads_remote_content": "Whoever opens the document fetches an address that it did not name before."
+            => "Leave the address out, or put the image beside the document.";
+        "many_deletes": "There are more than 50 deletions in this session."
+            => "Tell the user what is deleted and why.";
+        "link_leaves_folder": "A symbolic link leads out of the directory."
+            => "Link within the directory.";
+        "deceptive_name": "The name holds control, bidirectional or invisible characters."
+            => "Use a plain name.";
+        "secret_in_name": "The name itself, or the target of a link, holds what looks like a secret."
+            => "Use another name.";
+        "personal_data_in_name": "The name itself holds what looks like personal data."
+            => "Use another name.";
+        "external_formula" alerts: "The workbook reaches out, or cannot be judged; the second reason says how."
+            => "Write the workbook without macros, links, data connections and functions that reach other hosts.";
+    },
+};
+
+pub(super) const NETWORK: Group = Group {
+    title: "Policies that ship: the network",
+    about: "On names (`resolve`), connections (`connect`), requests (`request`) and ports (`publish`).",
+    reasons: reasons! {
+        "host_allowed": "The name may be resolved, the connection made, the request sent."
+            => "";
+        "port_published": "A port of the cell is forwarded from 127.0.0.1."
+            => "";
+        "host_not_allowed": "No rule of the session names this host and port."
+            => "list_allowed_hosts shows what can be reached; request_elevation asks for more; the user can start with --allow-host.";
+        "private_address" alerts: "The host is at an address that is not public, and neither a rule nor the user's hosts file names it."
+            => "The user allows the address itself.";
+        "metadata_address" alerts: "The address hands out a machine's credentials, and no rule names it."
+            => "";
+        "dns_tunnel": "The name, or the names before it, carry data; `input.net.tunnel` says how it shows."
+            => "Resolve only names that you need.";
+        "request_not_allowed": "No rule allows this method and path on the host."
+            => "Use what list_allowed_hosts shows.";
+        "secret_leaves": "The request holds keys, tokens or passwords, or a key where it is not its issuer's."
+            => "Send the request without it.";
+        "registered_value_leaves": "The request holds a registered value outside of a credential's header."
+            => "Send the request without it.";
+        "hidden_data_leaves": "The request is disguised: letters of other scripts, invisible characters, text written backwards."
+            => "Send plain text.";
+        "passage_leaves": "The request holds a passage of what the session read, or of a registered document."
+            => "The user is shown the files and may allow it.";
+        "personal_data_leaves": "The request holds personal data, as for `personal_data`."
+            => "Send the request without it, or let the user allow it.";
+        "over_budget" alerts: "The session has read, sent or asked as much as it may."
+            => "Send less; the user can raise `upload_bytes` or `requests_per_minute` of the profile.";
+        "message_to_people": "A message goes to people in the user's name."
+            => "The user is shown the text and may allow it.";
+    },
+};
+
+pub(super) const SPREADSHEET: Group = Group {
+    title: "Policies that ship: the spreadsheet profile",
+    about: "From `packs/policies/spreadsheet`.",
+    reasons: reasons! {
+        "not_a_report": "The spreadsheet profile reads CSV files below /workspace/reports only."
+            => "Read CSV files below /workspace/reports.";
+        "not_a_workbook": "The spreadsheet profile commits `.xlsx` and `.csv` files only; save_workbook writes `.xlsx` files only; what is no XLSX workbook is not validated as one."
+            => "Write .xlsx and .csv files below /workspace/out.";
+    },
+};

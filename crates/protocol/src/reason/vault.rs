@@ -35,7 +35,7 @@ pub(super) const VAULT: Group = Group {
         "vault_no_data_key": "The data key of a payload was erased, or is of another vault."
             => "";
         "vault_dead": "The vault process is gone."
-            => "Start again; the broker ends with its vault.";
+            => "End the broker process; the next command starts both.";
         "vault_key": "The vault's public key is malformed."
             => "";
         "pin_required": "A step-up approval needs the PIN, given for this very action in the last minute."

@@ -1,6 +1,6 @@
 //! Changes on their way to the user's directory, and what is validated of them.
 
-use super::{Group, reasons};
+use super::row::{Group, reasons};
 
 pub(super) const COMMIT: Group = Group {
     title: "Commit and undo",

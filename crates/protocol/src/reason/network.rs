@@ -1,6 +1,6 @@
 //! The network exit.
 
-use super::{Group, reasons};
+use super::row::{Group, reasons};
 
 pub(super) const EXIT: Group = Group {
     title: "The network exit",

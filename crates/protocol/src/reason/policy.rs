@@ -1,6 +1,6 @@
 //! Policies: the engine, and the packs that ship.
 
-use super::{Group, reasons};
+use super::row::{Group, reasons};
 
 pub(super) const ENGINE: Group = Group {
     title: "The policy engine",

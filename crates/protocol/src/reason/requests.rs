@@ -1,6 +1,6 @@
 //! Requests: the pipeline itself, asks and answers, capabilities, tools, the cell.
 
-use super::{Group, ReasonCode, reasons};
+use super::row::{Group, ReasonCode, reasons};
 
 pub(super) const DECIDING: Group = Group {
     title: "Deciding and recording",

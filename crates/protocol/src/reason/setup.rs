@@ -1,6 +1,6 @@
 //! Starting a session, and the broker itself.
 
-use super::{Group, reasons};
+use super::row::{Group, reasons};
 
 pub(super) const SESSION: Group = Group {
     title: "Starting a session",

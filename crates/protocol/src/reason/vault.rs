@@ -1,6 +1,6 @@
 //! The vault.
 
-use super::{Group, reasons};
+use super::row::{Group, reasons};
 
 pub(super) const VAULT: Group = Group {
     title: "The vault",

@@ -4,28 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What kind of thing a path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ObjectKind {
-    File,
-    Dir,
-    Symlink,
-}
-
-/// The resolved object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Object {
-    pub kind: ObjectKind,
-    pub dev: u64,
-    pub ino: u64,
-    pub nlink: u64,
-    /// Bytes.
-    pub size: u64,
-    pub mtime_ns: i128,
-    pub ctime_ns: i128,
-    /// The content is the agent's own, or was released to it before.
-    pub staged: bool,
-}
+use crate::object::Object;
 
 /// The opening of an existing object.
 #[derive(Debug, Clone)]

@@ -41,6 +41,13 @@ pub enum Entry {
     Base,
 }
 
+pub(crate) fn blob_of(entry: &Entry) -> Option<u64> {
+    match entry {
+        Entry::File { blob, .. } => Some(*blob),
+        _ => None,
+    }
+}
+
 /// One record: what happens together.
 pub type Record = Vec<(String, Entry)>;
 

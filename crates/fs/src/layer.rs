@@ -69,7 +69,7 @@ impl Tree {
         let mut walk = Walk { found: BTreeMap::new(), left_out: Vec::new() };
         walk.folder(&root, "", 0)?;
         let found = with_deletions(walk.found, before);
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let mut record = Record::new();
         let gone: Vec<String> = state.entries.keys().filter(|p| !found.contains_key(*p)).cloned().collect();
         for path in gone {

@@ -4,20 +4,25 @@
 //! readable or changes something goes through the [`Gate`], behind which the decision pipeline stands.
 #![forbid(unsafe_code)]
 
+mod blobs;
+mod change;
 mod gate;
 mod journal;
 mod layer;
 mod nodes;
+mod object;
 mod protocol;
+mod rename;
 mod requests;
 mod room;
 mod server;
+mod shared;
+mod staged;
 mod tree;
 
-pub use gate::{
-    Cancel, ChangeKind, ChangeRequest, Closed, Gate, Object, ObjectKind, OpenRequest, Opened, Opening,
-    Refused,
-};
+pub use gate::{Cancel, ChangeKind, ChangeRequest, Closed, Gate, OpenRequest, Opened, Opening, Refused};
 pub use layer::{Seen, Take};
-pub use server::{Options, Server, serve};
-pub use tree::{Attributes, Opened as OpenedFile, Tree, TreeError};
+pub use object::{Attributes, Object, ObjectKind};
+pub use server::{Server, serve};
+pub use shared::Options;
+pub use tree::{Opened as OpenedFile, Tree, TreeError};

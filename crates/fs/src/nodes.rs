@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::gate::Opened as Verdict;
-use crate::tree::{ListingVersion, Opened};
+use crate::object::ListingVersion;
+use crate::tree::Opened;
 
 /// How long a granted opening waits for the kernel to come back for it on its new node.
 const PREPARED: Duration = Duration::from_secs(5);

@@ -47,6 +47,7 @@ impl Tree {
         let mut named = BTreeSet::new();
         for (path, entry) in record {
             named.extend(blob_of(&entry));
+            state.generations.advance(&path, state.entries.get(&path), &entry);
             let before = match entry {
                 Entry::Base => state.entries.remove(&path),
                 entry => state.entries.insert(path, entry),

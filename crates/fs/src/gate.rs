@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::object::Object;
+use crate::object::{Identity, Object};
 
 /// The opening of an existing object.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct OpenRequest {
     /// Where a moved file of the person's comes from.
     pub origin: Option<String>,
     pub object: Object,
+    /// What the decision is about: the opening acts on this and nothing else.
+    pub identity: Identity,
     /// The object, open for reading; decide on this and nothing else.
     pub file: Arc<File>,
     pub read: bool,
@@ -43,6 +45,12 @@ pub struct ChangeRequest<'a> {
     pub to: Option<&'a str>,
     /// What is there already.
     pub object: Option<Object>,
+    /// What the decision is about, be it that nothing is there: the change acts on this and nothing else.
+    pub identity: Identity,
+    /// What stands where a rename goes.
+    pub replaces: Option<Object>,
+    /// The same for the place where a rename goes, where that is decided on, too.
+    pub to_identity: Option<Identity>,
     pub pid: u32,
 }
 
@@ -120,6 +128,6 @@ pub trait Gate: Send + Sync {
     /// Whether a name is shown at all.
     fn visible(&self, path: &str) -> bool;
 
-    /// The last use of an opening is over.
+    /// The last use of an opening is over, or it came to nothing.
     fn closed(&self, handle: u64, closed: &Closed<'_>);
 }

@@ -7,8 +7,12 @@
 mod blobs;
 mod change;
 mod gate;
+mod generation;
 mod journal;
 mod layer;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod model;
 mod nodes;
 mod object;
 mod protocol;
@@ -20,9 +24,10 @@ mod shared;
 mod staged;
 mod tree;
 
+pub use change::{Content, NewAttributes};
 pub use gate::{Cancel, ChangeKind, ChangeRequest, Closed, Gate, OpenRequest, Opened, Opening, Refused};
 pub use layer::{Seen, Take};
-pub use object::{Attributes, Object, ObjectKind};
+pub use object::{Attributes, FileVersion, Identity, Located, Object, ObjectId, ObjectKind};
 pub use server::{Server, serve};
 pub use shared::Options;
 pub use tree::{Opened as OpenedFile, Tree, TreeError};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::gate::Opened as Verdict;
-use crate::object::ListingVersion;
+use crate::object::{FileVersion, Identity, ListingVersion, Object};
 use crate::tree::Opened;
 
 /// How long a granted opening waits for the kernel to come back for it on its new node.
@@ -20,8 +20,8 @@ const PREPARED: Duration = Duration::from_secs(5);
 pub(crate) enum Version {
     /// Inspected or redacted bytes, by their SHA-256.
     Exact([u8; 32]),
-    /// The person's file itself: device, inode, size, modification and change time.
-    Live { dev: u64, ino: u64, size: u64, mtime_ns: i128, ctime_ns: i128 },
+    /// The user's file itself.
+    Live(FileVersion),
     /// A file of the stage. The kernel sees every write to it.
     Staged(u64),
 }
@@ -96,7 +96,7 @@ impl Nodes {
     }
 
     /// The kernel learns of a path once more.
-    pub fn looked_up(&mut self, path: &str) -> u64 {
+    pub fn looked_up(&mut self, path: &str, object: &Object) -> u64 {
         if let Some(number) = self.by_path.get(path).copied()
             && let Some(node) = self.by_number.get_mut(&number)
         {
@@ -105,7 +105,8 @@ impl Nodes {
         }
         self.last = self.last.max(1) + 1;
         let number = self.last;
-        let shown = self.prepared.get(path).and_then(|p| p.verdict.bytes.as_ref().map(|(_, _, len)| *len));
+        let prepared = self.prepared.get(path).filter(|p| p.opened.object == *object);
+        let shown = prepared.and_then(|p| p.verdict.bytes.as_ref().map(|(_, _, len)| *len));
         self.by_path.insert(path.to_owned(), number);
         let node = Node {
             path: path.to_owned(),
@@ -179,19 +180,40 @@ impl Nodes {
         }
     }
 
-    /// Keep a granted opening until the kernel comes back for it on a node of its own.
-    pub fn prepare(&mut self, path: &str, flags: u32, opened: Opened, verdict: Verdict) {
-        self.prepared.retain(|_, p| p.made.elapsed() < PREPARED);
-        self.unname(path);
-        self.prepared.insert(path.to_owned(), Prepared { flags, opened, verdict, made: Instant::now() });
+    /// Keep a granted opening until the kernel comes back for it on a node of its own. Returns those for which it never
+    /// did.
+    pub fn prepare(&mut self, flags: u32, opened: Opened, verdict: Verdict) -> Vec<Prepared> {
+        let path = opened.located.path().to_owned();
+        let mut dropped: Vec<Prepared> =
+            self.prepared.extract_if(|_, p| p.made.elapsed() >= PREPARED).map(|(_, p)| p).collect();
+        self.unname(&path);
+        let prepared = Prepared { flags, opened, verdict, made: Instant::now() };
+        dropped.extend(self.prepared.insert(path, prepared));
+        dropped
     }
 
-    /// The opening that waits for this path, if it was made for these flags.
-    pub fn prepared(&mut self, path: &str, flags: u32) -> Option<Prepared> {
-        if self.prepared.is_empty() {
-            return None;
-        }
-        let prepared = self.prepared.remove(path)?;
-        (prepared.flags == flags && prepared.made.elapsed() < PREPARED).then_some(prepared)
+    /// Whether an opening waits for this path.
+    pub fn is_prepared(&self, path: &str) -> bool {
+        !self.prepared.is_empty() && self.prepared.contains_key(path)
+    }
+
+    /// The opening that waits for this path, if it was made for these flags and for what is there; any other goes.
+    pub fn prepared(
+        &mut self,
+        path: &str,
+        identity: Identity,
+        flags: u32,
+    ) -> Result<Prepared, Option<Prepared>> {
+        let Some(prepared) = self.prepared.remove(path) else { return Err(None) };
+        let fits = prepared.flags == flags
+            && prepared.opened.located.identity() == identity
+            && prepared.made.elapsed() < PREPARED;
+        if fits { Ok(prepared) } else { Err(Some(prepared)) }
+    }
+
+    /// Openings that wait for the kernel.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.prepared.len()
     }
 }

@@ -38,6 +38,87 @@ pub struct Attributes {
     pub atime_ns: i128,
 }
 
+/// Which object a path stood for at one moment; whatever the path stands for later has another identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    pub object: ObjectId,
+    /// Advances with each change of the path's entry in the stage, and of one above that hides or replaces it.
+    pub generation: u64,
+}
+
+/// What an object is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectId {
+    /// Nothing has the name.
+    Absent,
+    /// A file of the stage, by its number: another content that needs a decision of its own has another one.
+    Blob(u64),
+    /// A directory or a link of the stage.
+    Staged,
+    /// An object of the user's directory.
+    User(FileVersion),
+}
+
+/// An object of the user's directory as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileVersion {
+    pub dev: u64,
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    pub mtime_ns: i128,
+    pub ctime_ns: i128,
+}
+
+impl FileVersion {
+    pub(crate) fn of(object: &Object) -> Self {
+        let Object { dev, ino, size, mtime_ns, ctime_ns, .. } = *object;
+        Self { dev, ino, size, mtime_ns, ctime_ns }
+    }
+
+    /// Whether an object of the user's still is this version.
+    pub(crate) fn is(&self, stat: &Stat) -> bool {
+        from_stat(stat, false).is_ok_and(|seen| Self::of(&seen.object) == *self)
+    }
+}
+
+/// What a path stood for when it was looked at. Only [`crate::Tree`] makes one, and whatever changes something takes
+/// one: a change acts on what was decided on, or fails with `ESTALE`.
+#[derive(Debug, Clone)]
+pub struct Located {
+    path: String,
+    identity: Identity,
+    attributes: Option<Attributes>,
+}
+
+impl Located {
+    pub(crate) fn new(path: &str, identity: Identity, attributes: Option<Attributes>) -> Self {
+        Self { path: path.to_owned(), identity, attributes }
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// None where nothing has the name.
+    #[must_use]
+    pub fn attributes(&self) -> Option<&Attributes> {
+        self.attributes.as_ref()
+    }
+
+    /// None where nothing has the name.
+    #[must_use]
+    pub fn object(&self) -> Option<Object> {
+        self.attributes.map(|seen| seen.object)
+    }
+}
+
 /// The state of a folder of the person's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListingVersion {

@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 
 use crate::change::replaced;
 use crate::journal::{Entry, Record, blob_of};
-use crate::object::{Object, ObjectKind, from_stat};
+use crate::object::{Located, ObjectId, ObjectKind};
 use crate::tree::{Errno, Result, State, Tree, join};
 
 /// What a rename of a folder moves at most: entries, and bytes of the person's files. Protects memory and keeps the
@@ -21,97 +21,85 @@ impl Tree {
     ///
     /// # Errors
     /// `ENOENT`; `EXDEV` for a folder with more in it than is moved at once, upon which programs copy.
-    pub fn moved_with(&self, path: &str) -> Result<Vec<(String, Object)>> {
-        self.moved_with_in(&self.lock(), path)
+    pub fn locate_all(&self, path: &str) -> Result<Vec<Located>> {
+        self.locate_all_in(&self.lock(), path)
     }
 
-    fn moved_with_in(&self, state: &State, path: &str) -> Result<Vec<(String, Object)>> {
-        let mut moved = vec![(path.to_owned(), self.attributes_in(state, path)?.object)];
+    fn locate_all_in(&self, state: &State, path: &str) -> Result<Vec<Located>> {
+        let mut all = vec![self.locate_in(state, path)?];
         let (mut next, mut bytes) = (0, 0u64);
-        while let Some((folder, object)) = moved.get(next) {
-            let folder = (object.kind == ObjectKind::Dir).then(|| folder.clone());
+        while let Some(at) = all.get(next) {
             next += 1;
-            let Some(folder) = folder else { continue };
-            for (name, seen) in self.list_in(state, &folder)? {
-                if !seen.object.staged {
-                    bytes = bytes.saturating_add(seen.object.size);
+            if at.object().ok_or(Errno::NOENT)?.kind != ObjectKind::Dir {
+                continue;
+            }
+            let folder = at.path().to_owned();
+            for (name, _) in self.list_in(state, &folder)? {
+                let inner = self.locate_in(state, &join(&folder, &name))?;
+                let Some(object) = inner.object() else { continue };
+                if !object.staged {
+                    bytes = bytes.saturating_add(object.size);
                 }
-                moved.push((join(&folder, &name), seen.object));
-                if moved.len() > MAX_MOVED || bytes > MAX_MOVED_BYTES {
+                all.push(inner);
+                if all.len() > MAX_MOVED || bytes > MAX_MOVED_BYTES {
                     return Err(Errno::XDEV);
                 }
             }
         }
-        Ok(moved)
+        Ok(all)
     }
 
-    /// Rename. What `moved` does not name is not moved along: it is what [`Self::moved_with`] said when it was decided.
+    /// Rename what [`Self::locate_all`] found, all of it and nothing else, to what was found at its new place.
     ///
     /// # Errors
-    /// `ENOENT`, `EEXIST` with `keep`, `ENOTEMPTY`, `EBUSY` when there is something else to move by now.
-    pub fn rename(&self, from: &str, to: &str, keep: bool, moved: &[(String, Object)]) -> Result<()> {
-        if from == to {
+    /// `ENOENT`, `EEXIST` with `keep`, `ENOTEMPTY`, `ESTALE` when either side is something else by now.
+    pub fn rename(&self, moved: &[Located], to: &Located, keep: bool) -> Result<()> {
+        let from = moved.first().ok_or(Errno::NOENT)?;
+        let source = from.object().ok_or(Errno::NOENT)?.kind;
+        if from.path() == to.path() {
             return Ok(());
         }
-        if to.strip_prefix(from).is_some_and(|r| r.starts_with('/')) {
+        if to.path().strip_prefix(from.path()).is_some_and(|r| r.starts_with('/')) {
             return Err(Errno::INVAL);
         }
-        let seen = self.attributes(from)?;
-        let there = self.attributes(to).ok();
-        if there.is_some() && keep {
-            return Err(Errno::EXIST);
-        }
-        if seen.object.kind == ObjectKind::Dir {
-            if there.is_some_and(|t| t.object.kind != ObjectKind::Dir) {
+        match to.object().map(|object| object.kind) {
+            Some(_) if keep => return Err(Errno::EXIST),
+            Some(ObjectKind::Dir) if source != ObjectKind::Dir => return Err(Errno::ISDIR),
+            Some(ObjectKind::File | ObjectKind::Symlink) if source == ObjectKind::Dir => {
                 return Err(Errno::NOTDIR);
             }
-            return self.rename_dir(from, to, moved);
-        }
-        if there.is_some_and(|t| t.object.kind == ObjectKind::Dir) {
-            return Err(Errno::ISDIR);
-        }
-        // A file of the person's comes into the stage first; its content still needs a decision to be read.
-        if seen.object.kind == ObjectKind::File && !self.is_staged(from) {
-            let opened = self.open_file(from)?;
-            self.copy_up(from, Some(&opened.file), false)?;
+            _ => {}
         }
         let mut state = self.lock();
-        let target_base = self.replaced_by_rename(to).or_else(|| replaced(&state, to));
-        let moved = match state.entries.get(from).cloned() {
-            Some(Entry::File { blob, base, mode, origin, cleared }) => {
-                let origin = origin.or_else(|| base.is_some().then(|| from.to_owned()));
-                Entry::File { blob, base: target_base, mode, origin, cleared }
+        self.check(&state, to)?;
+        self.must_have_parent(&state, to.path())?;
+        let mut record = Record::new();
+        if source == ObjectKind::Dir {
+            let now = self.locate_all_in(&state, from.path()).map_err(|_| Errno::STALE)?;
+            let same = |(a, b): (&Located, &Located)| a.path() == b.path() && a.identity() == b.identity();
+            if now.len() != moved.len() || !now.iter().zip(moved).all(same) {
+                return Err(Errno::STALE);
             }
-            Some(Entry::Symlink { target, .. }) => Entry::Symlink { target, base: target_base },
-            _ => {
-                let link = self.base_open(from, OFlags::PATH | OFlags::NOFOLLOW)?;
-                let target =
-                    rustix::fs::readlinkat(&link, "", Vec::new())?.into_string().map_err(|_| Errno::ILSEQ)?;
-                Entry::Symlink { target, base: target_base }
+            if to.object().is_some() {
+                record = self.removal_of_dir(&state, to.path())?;
             }
-        };
-        let gone = self.gone(&state, from, false);
-        self.record(&mut state, vec![(to.to_owned(), moved), (from.to_owned(), gone)])
+        } else {
+            self.check(&state, from)?;
+        }
+        self.move_all(&mut state, moved, to.path(), record)
     }
 
-    fn rename_dir(&self, from: &str, to: &str, decided: &[(String, Object)]) -> Result<()> {
-        let mut state = self.lock();
-        let moved = self.moved_with_in(&state, from)?;
-        let same = |((a, x), (b, y)): (&(String, Object), &(String, Object))| a == b && x.kind == y.kind;
-        if moved.len() != decided.len() || !moved.iter().zip(decided).all(same) {
-            return Err(Errno::BUSY);
-        }
-        let mut record = match self.attributes_in(&state, to) {
-            Ok(_) => self.removal_of_dir(&state, to)?,
-            Err(_) => Record::new(),
-        };
+    fn move_all(&self, state: &mut State, moved: &[Located], to: &str, mut record: Record) -> Result<()> {
+        let from = moved.first().map_or("", Located::path);
         let mut lifted = Vec::new();
-        for (path, object) in &moved {
-            let at = format!("{to}{}", path.strip_prefix(from).unwrap_or_default());
-            match self.moved_entry(&mut state, path, &at, object) {
+        for at in moved {
+            let place = format!("{to}{}", at.path().strip_prefix(from).unwrap_or_default());
+            let replaced = (place == to).then(|| replaced(state, to)).flatten();
+            let base = self.replaced_by_rename(&place).or(replaced);
+            match self.moved_entry(state, at, base) {
                 Ok(entry) => {
                     lifted.extend(blob_of(&entry));
-                    record.push((at, entry));
+                    record.push((place, entry));
                 }
                 Err(e) => {
                     // Of what was staged before, nothing may go.
@@ -123,37 +111,49 @@ impl Tree {
                 }
             }
         }
-        for (path, object) in &moved {
-            record.push((path.clone(), self.gone(&state, path, object.kind == ObjectKind::Dir)));
+        for at in moved {
+            let is_dir = at.object().is_some_and(|object| object.kind == ObjectKind::Dir);
+            record.push((at.path().to_owned(), self.gone(state, at.path(), is_dir)));
         }
-        self.record(&mut state, record)
+        self.record(state, record)
     }
 
-    /// What an object of a folder that moves is at its new place. A file of the person's comes into the stage; its
-    /// content still needs a decision to be read, under its old name, too.
-    fn moved_entry(&self, state: &mut State, path: &str, at: &str, object: &Object) -> Result<Entry> {
-        let base = self.replaced_by_rename(at);
-        Ok(match (state.entries.get(path).cloned(), object.kind) {
-            (Some(Entry::Dir { mode, .. }), _) => Entry::Dir { opaque: true, mode },
-            (Some(Entry::File { blob, base: was, mode, origin, cleared }), _) => {
-                let origin = origin.or_else(|| was.is_some().then(|| path.to_owned()));
-                Entry::File { blob, base, mode, origin, cleared }
-            }
-            (Some(Entry::Symlink { target, .. }), _) => Entry::Symlink { target, base },
-            (_, ObjectKind::Dir) => Entry::Dir { opaque: true, mode: self.base_stat(path)?.st_mode & 0o777 },
-            (_, ObjectKind::Symlink) => {
-                let link = self.base_open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
-                let target = rustix::fs::readlinkat(&link, "", Vec::new())?;
+    /// What an object that moves is at its new place. A file of the user's comes into the stage; its content still
+    /// needs a decision to be read, under its old name, too.
+    fn moved_entry(&self, state: &mut State, at: &Located, base: Option<BaseVersion>) -> Result<Entry> {
+        let path = at.path();
+        let kind = at.object().ok_or(Errno::NOENT)?.kind;
+        let (ObjectId::User(version), None | Some(Entry::Base)) =
+            (at.identity().object, state.entries.get(path))
+        else {
+            return match state.entries.get(path).cloned() {
+                Some(Entry::Dir { mode, .. }) => Ok(Entry::Dir { opaque: true, mode }),
+                Some(Entry::File { blob, base: was, mode, origin, cleared }) => {
+                    let origin = origin.or_else(|| was.is_some().then(|| path.to_owned()));
+                    Ok(Entry::File { blob, base, mode, origin, cleared })
+                }
+                Some(Entry::Symlink { target, .. }) => Ok(Entry::Symlink { target, base }),
+                _ => Err(Errno::STALE),
+            };
+        };
+        let flags = match kind {
+            ObjectKind::File => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+            ObjectKind::Dir | ObjectKind::Symlink => OFlags::PATH | OFlags::NOFOLLOW,
+        };
+        let object = self.base_open(path, flags)?;
+        let stat = rustix::fs::fstat(&object)?;
+        if !version.is(&stat) {
+            return Err(Errno::STALE);
+        }
+        let mode = stat.st_mode & 0o777;
+        Ok(match kind {
+            ObjectKind::Dir => Entry::Dir { opaque: true, mode },
+            ObjectKind::Symlink => {
+                let target = rustix::fs::readlinkat(&object, "", Vec::new())?;
                 Entry::Symlink { target: target.into_string().map_err(|_| Errno::ILSEQ)?, base }
             }
-            (_, ObjectKind::File) => {
-                let file = self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-                let stat = rustix::fs::fstat(&file)?;
-                if from_stat(&stat, false)?.object.kind != ObjectKind::File {
-                    return Err(Errno::BUSY);
-                }
-                let (blob, _) = self.blob_with(state, &File::from(file), &stat)?;
-                let mode = stat.st_mode & 0o777;
+            ObjectKind::File => {
+                let (blob, _) = self.blob_with(state, &File::from(object), &stat)?;
                 Entry::File { blob, base, mode, origin: Some(path.to_owned()), cleared: false }
             }
         })

@@ -12,8 +12,12 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use thiserror::Error;
 
+use crate::generation::Generations;
 use crate::journal::{Entry, Journal, Record, blob_of};
-use crate::object::{Attributes, ListingVersion, Object, ObjectKind, from_stat, is_dir, synthetic};
+use crate::object::{
+    Attributes, FileVersion, Identity, ListingVersion, Located, Object, ObjectId, ObjectKind, from_stat,
+    is_dir, synthetic,
+};
 use crate::room::Room;
 
 /// Staged files, folders and deletions of one session. Protects memory; beyond it: `ENOSPC`.
@@ -35,6 +39,7 @@ pub(crate) struct State {
     pub(crate) next_blob: u64,
     /// Open handles that may write a blob.
     pub(crate) writers: HashMap<u64, usize>,
+    pub(crate) generations: Generations,
 }
 
 impl std::fmt::Debug for Tree {
@@ -47,6 +52,8 @@ impl std::fmt::Debug for Tree {
 #[derive(Debug, Clone)]
 pub struct Opened {
     pub file: Arc<File>,
+    /// What was opened.
+    pub located: Located,
     pub object: Object,
     pub origin: Option<String>,
     /// The file of the stage that it is; the person's own has none.
@@ -98,7 +105,13 @@ impl Tree {
                 std::fs::remove_file(name.path()).map_err(stage)?;
             }
         }
-        let state = State { entries, journal, next_blob, writers: HashMap::new() };
+        let state = State {
+            entries,
+            journal,
+            next_blob,
+            writers: HashMap::new(),
+            generations: Generations::default(),
+        };
         Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(state), room: Room::default() })
     }
 
@@ -133,8 +146,10 @@ impl Tree {
         }
     }
 
-    /// What is staged.
+    /// What is staged. In tests of what happens at once, another thread may go first.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        crate::model::schedule::point();
         self.state.lock()
     }
 
@@ -200,6 +215,52 @@ impl Tree {
         }
     }
 
+    /// What a path stands for, or that it stands for nothing.
+    ///
+    /// # Errors
+    /// What the kernel says of the user's file, but for `ENOENT`.
+    pub fn locate(&self, path: &str) -> Result<Located> {
+        self.locate_in(&self.lock(), path)
+    }
+
+    pub(crate) fn locate_in(&self, state: &State, path: &str) -> Result<Located> {
+        let seen = match self.attributes_in(state, path) {
+            Ok(seen) => Some(seen),
+            Err(Errno::NOENT) => None,
+            Err(e) => return Err(e),
+        };
+        let object = match (&seen, state.entries.get(path)) {
+            (None, _) => ObjectId::Absent,
+            (_, Some(Entry::File { blob, .. })) => ObjectId::Blob(*blob),
+            (_, Some(Entry::Dir { .. } | Entry::Symlink { .. })) => ObjectId::Staged,
+            (Some(seen), _) => ObjectId::User(FileVersion::of(&seen.object)),
+        };
+        let identity = Identity { object, generation: state.generations.of(path) };
+        Ok(Located::new(path, identity, seen))
+    }
+
+    /// Check that a path still stands for what was decided on. Of an object of the user's the state is returned.
+    ///
+    /// # Errors
+    /// `ESTALE` when it is another by now.
+    pub(crate) fn check(&self, state: &State, at: &Located) -> Result<Option<Stat>> {
+        let (path, identity) = (at.path(), at.identity());
+        if state.generations.of(path) != identity.generation {
+            return Err(Errno::STALE);
+        }
+        match identity.object {
+            ObjectId::Blob(_) | ObjectId::Staged => Ok(None),
+            ObjectId::Absent => match self.attributes_in(state, path) {
+                Err(Errno::NOENT) => Ok(None),
+                _ => Err(Errno::STALE),
+            },
+            ObjectId::User(version) => match self.base_stat(path) {
+                Ok(stat) if version.is(&stat) => Ok(Some(stat)),
+                _ => Err(Errno::STALE),
+            },
+        }
+    }
+
     /// Open a file for reading, and for writing when it is staged.
     ///
     /// # Errors
@@ -209,8 +270,7 @@ impl Tree {
         match state.entries.get(path) {
             Some(Entry::File { blob, origin, .. }) => {
                 let file = File::options().read(true).write(true).open(self.blob(*blob)).map_err(errno)?;
-                let seen = self.attributes_in(&state, path)?;
-                Ok(of_blob(*blob, file, &seen, origin.clone()))
+                self.of_blob(&state, path, *blob, file, origin.clone())
             }
             Some(Entry::Dir { .. }) => Err(Errno::ISDIR),
             Some(Entry::Symlink { .. }) => Err(Errno::LOOP),
@@ -219,22 +279,40 @@ impl Tree {
                 if hidden_by_parent(&state, path) {
                     return Err(Errno::NOENT);
                 }
+                let generation = state.generations.of(path);
                 drop(state);
                 let file = self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
                 let seen = from_stat(&rustix::fs::fstat(&file)?, false)?;
                 match seen.object.kind {
-                    ObjectKind::File => Ok(Opened {
-                        file: Arc::new(File::from(file)),
-                        object: seen.object,
-                        origin: None,
-                        blob: None,
-                        mode: seen.mode & 0o777,
-                    }),
-                    ObjectKind::Dir => Err(Errno::ISDIR),
-                    ObjectKind::Symlink => Err(Errno::LOOP),
+                    ObjectKind::File => {}
+                    ObjectKind::Dir => return Err(Errno::ISDIR),
+                    ObjectKind::Symlink => return Err(Errno::LOOP),
                 }
+                let object = ObjectId::User(FileVersion::of(&seen.object));
+                Ok(Opened {
+                    file: Arc::new(File::from(file)),
+                    located: Located::new(path, Identity { object, generation }, Some(seen)),
+                    object: seen.object,
+                    origin: None,
+                    blob: None,
+                    mode: seen.mode & 0o777,
+                })
             }
         }
+    }
+
+    pub(crate) fn of_blob(
+        &self,
+        state: &State,
+        path: &str,
+        blob: u64,
+        file: File,
+        origin: Option<String>,
+    ) -> Result<Opened> {
+        let located = self.locate_in(state, path)?;
+        let seen = located.attributes().ok_or(Errno::NOENT)?;
+        let (object, mode) = (seen.object, seen.mode & 0o777);
+        Ok(Opened { file: Arc::new(file), located, object, origin, blob: Some(blob), mode })
     }
 
     /// The target of a link.
@@ -320,15 +398,6 @@ impl Tree {
             .collect())
     }
 
-    /// Whether the path has an entry of its own in the stage.
-    #[must_use]
-    pub fn is_staged(&self, path: &str) -> bool {
-        matches!(
-            self.lock().entries.get(path),
-            Some(Entry::File { .. } | Entry::Symlink { .. } | Entry::Dir { .. })
-        )
-    }
-
     /// Make what was written durable.
     ///
     /// # Errors
@@ -361,10 +430,6 @@ impl Tree {
             }
         }
     }
-}
-
-pub(crate) fn of_blob(blob: u64, file: File, seen: &Attributes, origin: Option<String>) -> Opened {
-    Opened { file: Arc::new(file), object: seen.object, origin, blob: Some(blob), mode: seen.mode & 0o777 }
 }
 
 /// A path below a folder.

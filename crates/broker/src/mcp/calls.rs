@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chaperone_fs::{ObjectKind as FsKind, Tree};
+use chaperone_fs::{Content, ObjectKind as FsKind, Tree};
 use chaperone_vault::CapabilitySigner;
 use rmcp::model::JsonObject;
 use rustix::io::Errno;
@@ -33,6 +33,11 @@ const MAX_CSV: u64 = 64 << 20;
 const MAX_SHOWN: usize = 300;
 /// Blobs that one session may have staged at once, and bytes of each.
 const MAX_BLOBS: usize = 64;
+
+/// Decisions on one call, where what was decided on is another object by the time of the act.
+const DECISIONS: usize = 4;
+/// The failure upon which a call is decided anew.
+const CHANGED: &str = "changed_meanwhile";
 
 /// One call of one conversation.
 pub struct Call<'a> {
@@ -203,18 +208,37 @@ impl Call<'_> {
         append: bool,
         cancelled: &CancellationToken,
     ) -> Answer {
+        for _ in 1..DECISIONS {
+            match self.write_once(path, bytes, append, cancelled).await {
+                Err(failure) if failure.code == CHANGED => {}
+                done => return done,
+            }
+        }
+        self.write_once(path, bytes, append, cancelled).await
+    }
+
+    async fn write_once(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        append: bool,
+        cancelled: &CancellationToken,
+    ) -> Answer {
         let place = self.place(path)?;
-        let there = match place.tree.attributes(&place.below) {
-            Ok(seen) if seen.object.kind == FsKind::File => Some(seen.object),
-            Ok(_) => return Err(Failure::new("not_a_file", format!("{path} is not a file"))),
-            Err(Errno::NOENT) => None,
-            Err(e) => return Err(errno(e, path)),
+        let mut at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
+        let there = match at.object() {
+            Some(object) if object.kind == FsKind::File => Some(object),
+            Some(_) => return Err(Failure::new("not_a_file", format!("{path} is not a file"))),
+            None => None,
         };
         let action = if append { "append" } else { "write" };
         // Appending carries the old content into the stage: that is a reading of it, too.
-        let exact = match there {
-            Some(object) if append && !object.staged => {
-                let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
+        let exact = if there.is_some() && append {
+            let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
+            at = opened.located;
+            if opened.object.staged {
+                Some(opened.file)
+            } else {
                 let mut deed = self.deed("read", path, of_fs(&opened.object));
                 (deed.file, deed.content, deed.verbatim) = (Some(Arc::clone(&opened.file)), true, true);
                 deed.origin = opened.origin.as_ref().map(|o| absolute(place.mount, o));
@@ -222,23 +246,21 @@ impl Call<'_> {
                 self.done(&read, "read", path, true, 0)?;
                 Some(read.released.map_or(opened.file, |r| r.file))
             }
-            _ => None,
+        } else {
+            None
         };
-        let granted = self
-            .ask(self.deed(action, path, there.as_ref().map_or(Object::ABSENT, of_fs)), cancelled)
-            .await?;
+        let object = at.object().as_ref().map_or(Object::ABSENT, of_fs);
+        let granted = self.ask(self.deed(action, path, object), cancelled).await?;
         self.session.counters.writes.fetch_add(1, Ordering::Relaxed);
         let written = (|| {
-            let opened = match there {
-                None => place.tree.create(&place.below, 0o644)?,
-                Some(_) => place.tree.copy_up(&place.below, exact.as_deref(), true)?,
+            let opened = match (there, &exact) {
+                (None, _) => place.tree.create(&at, 0o644)?,
+                (Some(_), Some(exact)) => place.tree.copy_up(&at, Content::Released(exact))?,
+                (Some(_), None) => place.tree.copy_up(&at, Content::Empty)?,
             };
-            if !append {
-                opened.file.set_len(0).map_err(io_errno)?;
-            }
-            let at = opened.file.metadata().map_err(io_errno)?.len();
-            opened.file.write_all_at(bytes, at).map_err(io_errno)?;
-            Ok::<u64, Errno>(at + bytes.len() as u64)
+            let end = opened.file.metadata().map_err(io_errno)?.len();
+            opened.file.write_all_at(bytes, end).map_err(io_errno)?;
+            Ok::<u64, Errno>(end + bytes.len() as u64)
         })();
         self.invalidate(&place);
         self.done(&granted, action, path, written.is_ok(), bytes.len() as u64)?;
@@ -248,35 +270,61 @@ impl Call<'_> {
 
     async fn delete(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
         let path = self.path("delete", &a.path)?;
-        let place = self.place(&path)?;
-        let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &path))?;
-        let granted = self.ask(self.deed("delete", &path, of_fs(&seen.object)), cancelled).await?;
+        for _ in 1..DECISIONS {
+            match self.delete_once(&path, cancelled).await {
+                Err(failure) if failure.code == CHANGED => {}
+                done => return done,
+            }
+        }
+        self.delete_once(&path, cancelled).await
+    }
+
+    async fn delete_once(&self, path: &str, cancelled: &CancellationToken) -> Answer {
+        let place = self.place(path)?;
+        let at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
+        let object = at.object().ok_or_else(|| errno(Errno::NOENT, path))?;
+        let granted = self.ask(self.deed("delete", path, of_fs(&object)), cancelled).await?;
         self.session.counters.deletes.fetch_add(1, Ordering::Relaxed);
-        let gone = if seen.object.kind == FsKind::Dir {
-            place.tree.remove_dir(&place.below)
-        } else {
-            place.tree.remove_file(&place.below)
-        };
+        let gone =
+            if object.kind == FsKind::Dir { place.tree.remove_dir(&at) } else { place.tree.remove_file(&at) };
         self.invalidate(&place);
-        self.done(&granted, "delete", &path, gone.is_ok(), 0)?;
-        gone.map_err(|e| errno(e, &path))?;
+        self.done(&granted, "delete", path, gone.is_ok(), 0)?;
+        gone.map_err(|e| errno(e, path))?;
         Ok(json!({ "path": path, "state": "staged" }))
     }
 
     async fn rename(&self, a: tools::Rename, cancelled: &CancellationToken) -> Answer {
         let (from, to) = (self.path("rename", &a.from)?, self.path("rename", &a.to)?);
-        let (place, target) = (self.place(&from)?, self.place(&to)?);
+        for _ in 1..DECISIONS {
+            match self.rename_once(&from, &to, a.replace, cancelled).await {
+                Err(failure) if failure.code == CHANGED => {}
+                done => return done,
+            }
+        }
+        self.rename_once(&from, &to, a.replace, cancelled).await
+    }
+
+    async fn rename_once(
+        &self,
+        from: &str,
+        to: &str,
+        replace: bool,
+        cancelled: &CancellationToken,
+    ) -> Answer {
+        let (place, target) = (self.place(from)?, self.place(to)?);
         if place.mount.at != target.mount.at {
             return Err(Failure::new("other_mount", format!("{from} and {to} are in different mounts"))
                 .advise("write the new file and delete the old one"));
         }
         // Each file of a folder that moves is decided for itself: policy may protect one inside.
-        let along = place.tree.moved_with(&place.below).map_err(|e| errno(e, &from))?;
+        let along = place.tree.locate_all(&place.below).map_err(|e| errno(e, from))?;
+        let there = target.tree.locate(&target.below).map_err(|e| errno(e, to))?;
         let mut granted = Vec::new();
         let mut moved = Ok(());
-        for (below, object) in &along {
-            let rest = below.strip_prefix(&place.below).unwrap_or_default();
-            let mut deed = self.deed("rename", &format!("{from}{rest}"), of_fs(object));
+        for at in &along {
+            let rest = at.path().strip_prefix(&place.below).unwrap_or_default();
+            let object = at.object().as_ref().map_or(Object::ABSENT, of_fs);
+            let mut deed = self.deed("rename", &format!("{from}{rest}"), object);
             deed.to = Some(format!("{to}{rest}"));
             let path = deed.path.clone();
             match self.ask(deed, cancelled).await {
@@ -288,10 +336,7 @@ impl Call<'_> {
             }
         }
         if moved.is_ok() {
-            moved = place
-                .tree
-                .rename(&place.below, &target.below, !a.replace, &along)
-                .map_err(|e| errno(e, &from));
+            moved = place.tree.rename(&along, &there, !replace).map_err(|e| errno(e, from));
         }
         self.invalidate(&place);
         self.invalidate(&target);
@@ -683,6 +728,7 @@ fn errno(error: Errno, path: &str) -> Failure {
         (Errno::EXIST.raw_os_error(), ("already_exists", "exists already")),
         (Errno::NOTEMPTY.raw_os_error(), ("not_empty", "is not empty")),
         (Errno::LOOP.raw_os_error(), ("through_a_link", "is a link")),
+        (Errno::STALE.raw_os_error(), (CHANGED, "became another file while it was decided on")),
         (
             Errno::XDEV.raw_os_error(),
             ("cannot_move", "has too much in it to be moved at once; move what is in it"),

@@ -14,6 +14,12 @@ pub(super) const TRUST_SECONDS: u64 = 1;
 /// Why a request failed.
 pub(super) struct Failed(pub i32);
 
+impl Failed {
+    pub fn is(&self, errno: Errno) -> bool {
+        self.0 == errno.raw_os_error()
+    }
+}
+
 impl From<Errno> for Failed {
     fn from(e: Errno) -> Self {
         Self(e.raw_os_error())

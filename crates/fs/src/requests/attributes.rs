@@ -7,9 +7,10 @@ use rustix::io::Errno;
 use super::answer::{Answer, Failed, TRUST_SECONDS, child, path_of};
 use super::data::{content_of, handle};
 use super::decided::staged;
+use crate::change::NewAttributes;
 use crate::gate::ChangeKind;
-use crate::object::{Attributes, Object, ObjectKind};
-use crate::protocol::{Header, Reader, Reply};
+use crate::object::{Attributes, Located, Object, ObjectId, ObjectKind};
+use crate::protocol::{Header, Reader, Reply, Short};
 use crate::shared::{Handle, Shared};
 
 pub(super) fn lookup(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
@@ -29,7 +30,7 @@ pub(super) fn lookup(shared: &Shared, header: Header, mut body: Reader<'_>) -> A
 
 /// `fuse_entry_out`.
 pub(super) fn entry(shared: &Shared, path: &str, seen: &Attributes, reply: &mut Reply) {
-    let number = shared.nodes.write().looked_up(path);
+    let number = shared.nodes.write().looked_up(path, &seen.object);
     reply.u64(number).u64(1).u64(TRUST_SECONDS).u64(TRUST_SECONDS).u32(0).u32(0);
     attributes(shared, number, seen, reply);
 }
@@ -51,63 +52,90 @@ pub(super) fn getattr(shared: &Shared, header: Header, mut body: Reader<'_>) -> 
     }
 }
 
-pub(super) fn setattr(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>) -> Answer {
-    const MODE: u32 = 1;
-    const UID: u32 = 2;
-    const GID: u32 = 4;
-    const SIZE: u32 = 8;
-    const ATIME: u32 = 16;
-    const MTIME: u32 = 32;
-    const FH: u32 = 64;
-    const ATIME_NOW: u32 = 128;
-    const MTIME_NOW: u32 = 256;
-    let (valid, _, fh, size) = (body.u32()?, body.u32()?, body.u64()?, body.u64()?);
-    let (_lock, atime, mtime, _ctime) = (body.u64()?, body.u64()?, body.u64()?, body.u64()?);
-    let (atime_ns, mtime_ns, _ctime_ns, mode) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
-    let (_unused, uid, gid) = (body.u32()?, body.u32()?, body.u32()?);
-    if valid & UID != 0 && uid != shared.options.uid || valid & GID != 0 && gid != shared.options.gid {
+pub(super) fn setattr(shared: &Arc<Shared>, header: Header, body: Reader<'_>) -> Answer {
+    let asked = Asked::parse(body)?;
+    if asked.uid.is_some_and(|uid| uid != shared.options.uid)
+        || asked.gid.is_some_and(|gid| gid != shared.options.gid)
+    {
         return Err(Errno::PERM.into());
     }
-    let open = if valid & FH != 0 { handle(shared, fh).ok().filter(|h| h.writes.is_some()) } else { None };
+    let open = asked.handle.and_then(|fh| handle(shared, fh).ok()).filter(|held| held.writes.is_some());
     let path = match (path_of(shared, header.node), &open) {
         (Ok(path), _) => Some(path),
         // Deleted while open: size and times are the descriptor's, a mode has nothing to belong to.
         (Err(_), Some(_)) => None,
         (Err(e), None) => return Err(e),
     };
-    let file = match (&open, &path) {
-        (Some(handle), _) => Arc::clone(&handle.file),
-        (None, None) => return Err(Errno::STALE.into()),
-        (None, Some(path)) => {
-            let seen = shared.tree.attributes(path)?;
-            if seen.object.kind == ObjectKind::Dir {
-                staged(shared, (ChangeKind::Attributes, path, None), Some(seen.object), header.pid, || {
-                    if valid & MODE != 0 && shared.tree.is_staged(path) {
-                        shared.tree.set_mode(path, mode)?;
-                    }
-                    Ok(())
-                })?;
-                // Times and modes of the person's own folders stay as they are.
-                return Ok(attr_out(shared, header.node, &shared.tree.attributes(path)?));
+    let seen = match (&open, &path) {
+        (Some(held), path) => {
+            set_on_handle(shared, held, path.as_deref(), &asked.new)?;
+            match path {
+                Some(path) => shared.tree.attributes(path)?,
+                None => held_attributes(shared, held)?,
             }
-            let kind = if valid & SIZE != 0 { ChangeKind::Write } else { ChangeKind::Attributes };
-            staged(shared, (kind, path, None), Some(seen.object), header.pid, || {
-                let opened = shared.tree.open_file(path)?;
-                let whole = valid & SIZE != 0 && size == 0;
-                let from = if opened.blob.is_some() || whole { None } else { Some(&*opened.file) };
-                Ok(shared.tree.copy_up(path, from, whole)?.file)
-            })?
         }
+        (None, Some(path)) => {
+            let is_write = |at: &Located| {
+                asked.new.size.is_some() && at.object().is_some_and(|object| object.kind == ObjectKind::File)
+            };
+            let kind = |at: &Located| if is_write(at) { ChangeKind::Write } else { ChangeKind::Attributes };
+            staged(shared, kind, path, header.pid, |at| shared.tree.set_attributes(at, &asked.new))?
+        }
+        (None, None) => return Err(Errno::STALE.into()),
     };
-    if valid & SIZE != 0 {
-        file.set_len(size)?;
-    }
-    if valid & MODE != 0
-        && let Some(path) = &path
+    if asked.new.size.is_some()
+        && let Some(node) = shared.nodes.write().node(header.node)
     {
-        shared.tree.set_mode(path, mode)?;
+        node.shown = None;
     }
-    if valid & (ATIME | MTIME | ATIME_NOW | MTIME_NOW) != 0 {
+    Ok(attr_out(shared, header.node, &seen))
+}
+
+/// The opening was decided on; what it may write, it may also resize.
+fn set_on_handle(
+    shared: &Shared,
+    held: &Handle,
+    path: Option<&str>,
+    new: &NewAttributes,
+) -> Result<(), Failed> {
+    if let Some(size) = new.size {
+        held.file.set_len(size)?;
+    }
+    if let (Some(_), Some(path)) = (new.mode, path) {
+        let at = shared.tree.locate(path)?;
+        if held.writes.is_some_and(|blob| at.identity().object == ObjectId::Blob(blob)) {
+            shared.tree.set_attributes(&at, &NewAttributes { mode: new.mode, ..NewAttributes::default() })?;
+        }
+    }
+    if let Some(times) = &new.times {
+        rustix::fs::futimens(&*held.file, times)?;
+    }
+    Ok(())
+}
+
+/// `fuse_setattr_in`.
+struct Asked {
+    handle: Option<u64>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    new: NewAttributes,
+}
+
+impl Asked {
+    fn parse(mut body: Reader<'_>) -> Result<Self, Short> {
+        const MODE: u32 = 1;
+        const UID: u32 = 2;
+        const GID: u32 = 4;
+        const SIZE: u32 = 8;
+        const ATIME: u32 = 16;
+        const MTIME: u32 = 32;
+        const FH: u32 = 64;
+        const ATIME_NOW: u32 = 128;
+        const MTIME_NOW: u32 = 256;
+        let (valid, _, fh, size) = (body.u32()?, body.u32()?, body.u64()?, body.u64()?);
+        let (_lock, atime, mtime, _ctime) = (body.u64()?, body.u64()?, body.u64()?, body.u64()?);
+        let (atime_ns, mtime_ns, _ctime_ns, mode) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
+        let (_unused, uid, gid) = (body.u32()?, body.u32()?, body.u32()?);
         let time = |given: u32, now: u32, s: u64, ns: u32| rustix::fs::Timespec {
             tv_sec: s.cast_signed(),
             tv_nsec: if valid & now != 0 {
@@ -122,19 +150,18 @@ pub(super) fn setattr(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>
             last_access: time(ATIME, ATIME_NOW, atime, atime_ns),
             last_modification: time(MTIME, MTIME_NOW, mtime, mtime_ns),
         };
-        rustix::fs::futimens(&*file, &times)?;
+        let sets_times = valid & (ATIME | MTIME | ATIME_NOW | MTIME_NOW) != 0;
+        Ok(Self {
+            handle: (valid & FH != 0).then_some(fh),
+            uid: (valid & UID != 0).then_some(uid),
+            gid: (valid & GID != 0).then_some(gid),
+            new: NewAttributes {
+                size: (valid & SIZE != 0).then_some(size),
+                mode: (valid & MODE != 0).then_some(mode),
+                times: sets_times.then_some(times),
+            },
+        })
     }
-    if valid & SIZE != 0
-        && let Some(node) = shared.nodes.write().node(header.node)
-    {
-        node.shown = None;
-    }
-    let seen = match (&path, &open) {
-        (Some(path), _) => shared.tree.attributes(path)?,
-        (None, Some(held)) => held_attributes(shared, held)?,
-        (None, None) => return Err(Errno::STALE.into()),
-    };
-    Ok(attr_out(shared, header.node, &seen))
 }
 
 pub(super) fn readlink(shared: &Shared, header: Header) -> Answer {

@@ -22,7 +22,7 @@ impl Tree {
 
     /// A blob with the content and the times of a file of the person's.
     pub(crate) fn blob_with(&self, state: &mut State, from: &File, stat: &Stat) -> Result<(u64, File)> {
-        self.room(from.metadata().map_err(errno)?.len())?;
+        self.take_room(from.metadata().map_err(errno)?.len())?;
         let (blob, file) = self.new_blob(state)?;
         let time = |tv_sec, tv_nsec: u64| rustix::fs::Timespec { tv_sec, tv_nsec: tv_nsec.cast_signed() };
         let times = rustix::fs::Timestamps {

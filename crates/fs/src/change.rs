@@ -257,7 +257,7 @@ impl Tree {
         if state.entries.len() >= MAX_ENTRIES {
             return Err(Errno::NOSPC);
         }
-        self.room(ENTRY_ROOM)?;
+        self.take_room(ENTRY_ROOM)?;
         self.must_have_parent(state, at.path())?;
         match self.attributes_in(state, at.path()) {
             Ok(_) => Err(Errno::EXIST),

@@ -18,7 +18,7 @@ mod object;
 mod protocol;
 mod rename;
 mod requests;
-mod room;
+mod reserve;
 mod server;
 mod shared;
 mod staged;

@@ -116,9 +116,9 @@ impl Server {
 
     /// Wait for the mount's end.
     pub fn join(self) {
-        let mut crew = self.shared.crew.lock();
-        while crew.alive > 0 {
-            self.shared.crew_changed.wait(&mut crew);
+        let mut workers = self.shared.workers.lock();
+        while workers.alive > 0 {
+            self.shared.workers_changed.wait(&mut workers);
         }
     }
 
@@ -129,13 +129,13 @@ impl Server {
     }
 }
 
-/// Leaves the crew however the thread ends.
+/// Leaves the workers however the thread ends.
 struct Member<'a>(&'a Shared);
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        self.0.crew.lock().alive -= 1;
-        self.0.crew_changed.notify_all();
+        self.0.workers.lock().alive -= 1;
+        self.0.workers_changed.notify_all();
     }
 }
 
@@ -151,16 +151,16 @@ impl Reading<'_> {
         if !self.held.replace(false) {
             return;
         }
-        let mut crew = self.shared.crew.lock();
-        crew.free = true;
-        if crew.waiting > 0 {
-            self.shared.crew_changed.notify_one();
+        let mut workers = self.shared.workers.lock();
+        workers.free = true;
+        if workers.waiting > 0 {
+            self.shared.workers_changed.notify_one();
         } else {
-            crew.alive += 1;
-            drop(crew);
+            workers.alive += 1;
+            drop(workers);
             if spawn(self.shared).is_err() {
                 // No thread to be had: this one goes on reading when it is done.
-                self.shared.crew.lock().alive -= 1;
+                self.shared.workers.lock().alive -= 1;
             }
         }
     }
@@ -169,8 +169,8 @@ impl Reading<'_> {
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         if self.held.get() {
-            self.shared.crew.lock().free = true;
-            self.shared.crew_changed.notify_one();
+            self.shared.workers.lock().free = true;
+            self.shared.workers_changed.notify_one();
         }
     }
 }
@@ -178,7 +178,7 @@ impl Drop for Reading<'_> {
 fn work(shared: &Arc<Shared>) {
     let _member = Member(shared);
     let mut buffer = vec![0u8; protocol::MAX_IO as usize + 8192];
-    let mut patience = Patience::default();
+    let mut spin = SpinWait::default();
     while take_over(shared) {
         let reading = Reading { shared, held: Cell::new(true) };
         while reading.held.get() {
@@ -200,7 +200,7 @@ fn work(shared: &Arc<Shared>) {
                         }
                     }
                 }
-                Err(rustix::io::Errno::AGAIN) => match patience.wait(&shared.device) {
+                Err(rustix::io::Errno::AGAIN) => match spin.wait(&shared.device) {
                     Ok(()) | Err(rustix::io::Errno::INTR) => {}
                     Err(_) => return end(shared),
                 },
@@ -214,23 +214,23 @@ fn work(shared: &Arc<Shared>) {
 
 /// Wait until the reading is free and take it; false when this thread is not needed, or the mount ended.
 fn take_over(shared: &Shared) -> bool {
-    let mut crew = shared.crew.lock();
-    crew.waiting += 1;
+    let mut workers = shared.workers.lock();
+    workers.waiting += 1;
     loop {
         if shared.ended.load(Ordering::Acquire) {
-            crew.waiting -= 1;
+            workers.waiting -= 1;
             return false;
         }
-        if crew.free {
-            crew.free = false;
-            crew.waiting -= 1;
+        if workers.free {
+            workers.free = false;
+            workers.waiting -= 1;
             return true;
         }
-        if crew.waiting > IDLE {
-            crew.waiting -= 1;
+        if workers.waiting > IDLE {
+            workers.waiting -= 1;
             return false;
         }
-        shared.crew_changed.wait(&mut crew);
+        shared.workers_changed.wait(&mut workers);
     }
 }
 
@@ -239,18 +239,18 @@ fn end(shared: &Shared) {
     for cancel in shared.waiting.lock().values() {
         cancel.cancel();
     }
-    let _crew = shared.crew.lock();
-    shared.crew_changed.notify_all();
+    let _workers = shared.workers.lock();
+    shared.workers_changed.notify_all();
 }
 
 /// Waits for requests: awake while they come in quick succession, else asleep.
 #[derive(Default)]
-struct Patience {
+struct SpinWait {
     /// Rises when a request came within [`LOOKING`], falls when not.
     quick: u8,
 }
 
-impl Patience {
+impl SpinWait {
     fn wait(&mut self, device: &File) -> rustix::io::Result<()> {
         let begun = Instant::now();
         let mut ready = [PollFd::new(device, PollFlags::IN)];

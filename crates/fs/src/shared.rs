@@ -29,7 +29,7 @@ pub struct Options {
 
 /// Who reads.
 #[derive(Default)]
-pub(crate) struct Crew {
+pub(crate) struct Workers {
     /// Nobody reads: the next one that waits takes over.
     pub free: bool,
     pub waiting: usize,
@@ -49,8 +49,8 @@ pub(crate) struct Shared {
     pub next_handle: AtomicU64,
     pub waiting: Mutex<HashMap<u64, Cancel>>,
     pub ended: AtomicBool,
-    pub crew: Mutex<Crew>,
-    pub crew_changed: Condvar,
+    pub workers: Mutex<Workers>,
+    pub workers_changed: Condvar,
 }
 
 impl Shared {
@@ -67,8 +67,8 @@ impl Shared {
             next_handle: AtomicU64::new(1),
             waiting: Mutex::default(),
             ended: AtomicBool::new(false),
-            crew: Mutex::new(Crew { free: true, waiting: 0, alive: 1 }),
-            crew_changed: Condvar::new(),
+            workers: Mutex::new(Workers { free: true, waiting: 0, alive: 1 }),
+            workers_changed: Condvar::new(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::object::{
     Attributes, FileVersion, Identity, ListingVersion, Located, Object, ObjectId, ObjectKind, from_stat,
     is_dir, synthetic,
 };
-use crate::room::Room;
+use crate::reserve::DiskReserve;
 
 /// Staged files, folders and deletions of one session. Protects memory; beyond it: `ENOSPC`.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;
@@ -30,7 +30,7 @@ pub struct Tree {
     root: OwnedFd,
     pub(crate) dir: PathBuf,
     pub(crate) state: Mutex<State>,
-    room: Room,
+    reserve: DiskReserve,
 }
 
 pub(crate) struct State {
@@ -112,15 +112,15 @@ impl Tree {
             writers: HashMap::new(),
             generations: Generations::default(),
         };
-        Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(state), room: Room::default() })
+        Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(state), reserve: DiskReserve::default() })
     }
 
     /// Take room on the stage's disk for what is about to be written.
     ///
     /// # Errors
     /// `ENOSPC` before the disk is full: some of it is the log's and the person's.
-    pub(crate) fn room(&self, bytes: u64) -> Result<()> {
-        self.room.take(&self.dir, bytes)
+    pub(crate) fn take_room(&self, bytes: u64) -> Result<()> {
+        self.reserve.take(&self.dir, bytes)
     }
 
     /// Whether the stage's disk has more room than what is the log's and the person's.
@@ -128,7 +128,7 @@ impl Tree {
     /// # Errors
     /// When the disk cannot be looked at.
     pub fn has_room(&self) -> Result<bool> {
-        crate::room::is_left(&self.dir)
+        crate::reserve::is_left(&self.dir)
     }
 
     /// A handle may write this blob from now on; until it is closed, a commit does not let go of it.

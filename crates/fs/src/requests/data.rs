@@ -41,7 +41,7 @@ pub(super) fn write(shared: &Shared, mut body: Reader<'_>) -> Answer {
         return Err(Errno::BADF.into());
     }
     let offset = if open.append && !shared.options.write_back { open.file.metadata()?.len() } else { offset };
-    shared.tree.room(u64::from(size))?;
+    shared.tree.take_room(u64::from(size))?;
     open.file.write_all_at(data, offset)?;
     open.written.fetch_add(u64::from(size), Ordering::Relaxed);
     let mut reply = Reply::new();
@@ -83,7 +83,7 @@ pub(super) fn fallocate(shared: &Shared, mut body: Reader<'_>) -> Answer {
     if open.writes.is_none() {
         return Err(Errno::BADF.into());
     }
-    shared.tree.room(length)?;
+    shared.tree.take_room(length)?;
     rustix::fs::fallocate(&*open.file, rustix::fs::FallocateFlags::from_bits_retain(mode), offset, length)?;
     Ok(Reply::new())
 }

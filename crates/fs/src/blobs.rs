@@ -20,7 +20,7 @@ impl Tree {
         Ok((blob, file))
     }
 
-    /// A blob with the content and the times of a file of the person's.
+    /// A blob with the content and the times of a file of the user's.
     pub(crate) fn blob_with(&self, state: &mut State, from: &File, stat: &Stat) -> Result<(u64, File)> {
         self.take_room(from.metadata().map_err(errno)?.len())?;
         let (blob, file) = self.new_blob(state)?;

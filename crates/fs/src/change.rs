@@ -130,7 +130,7 @@ impl Tree {
         self.record(&mut state, vec![(at.path().to_owned(), gone)])
     }
 
-    /// Delete an empty folder.
+    /// Delete an empty directory.
     ///
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `ENOTEMPTY`, `ESTALE`.
@@ -149,7 +149,7 @@ impl Tree {
             return Err(Errno::NOTEMPTY);
         }
         let mut record = vec![(path.to_owned(), self.gone(state, path, true))];
-        // Deletions below stay recorded: the folder of the person's is deleted with them.
+        // Deletions below stay recorded: the directory of the user's is deleted with them.
         if matches!(record.first(), Some((_, Entry::Base))) {
             let prefix = format!("{path}/");
             let below = state.entries.range(prefix.clone()..).map(|(p, _)| p);

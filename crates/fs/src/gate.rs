@@ -11,7 +11,7 @@ use crate::object::{Identity, Object};
 pub struct OpenRequest {
     /// Relative to the mount.
     pub path: String,
-    /// Where a moved file of the person's comes from.
+    /// Where a moved file of the user's comes from.
     pub origin: Option<String>,
     pub object: Object,
     /// What the decision is about: the opening acts on this and nothing else.
@@ -81,7 +81,7 @@ pub struct Closed<'a> {
 /// Decides on a thread that may wait.
 pub type Decide = Box<dyn FnOnce(&Cancel) -> Result<Opened, Refused> + Send>;
 
-/// A verdict, or the promise of one from a thread that may wait for a person.
+/// A verdict, or the promise of one from a thread that may wait for the user.
 pub enum Opening {
     Now(Result<Opened, Refused>),
     Later(Decide),
@@ -116,7 +116,7 @@ pub trait Gate: Send + Sync {
     /// How a decided change ended.
     fn changed(&self, change: &ChangeRequest<'_>, handle: u64, ok: bool);
 
-    /// A listing; decided and recorded once for each opening of a folder.
+    /// A listing; decided and recorded once for each opening of a directory.
     ///
     /// # Errors
     /// The errno for the caller.

@@ -41,6 +41,11 @@ impl Generations {
         last
     }
 
+    /// The last change of all.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
     /// A path's entry becomes another.
     pub fn advance(&mut self, path: &str, before: Option<&Entry>, now: &Entry) {
         self.last += 1;

@@ -19,13 +19,13 @@ pub enum Entry {
         blob: u64,
         base: Option<chaperone_staging::BaseVersion>,
         mode: u32,
-        /// Where a moved file of the person's was.
+        /// Where a moved file of the user's was.
         origin: Option<String>,
         /// The agent may read the content without another decision.
         cleared: bool,
     },
     Dir {
-        /// It stands in for a deleted one: nothing of the person's shows through.
+        /// It stands in for a deleted one: nothing of the user's shows through.
         opaque: bool,
         mode: u32,
     },

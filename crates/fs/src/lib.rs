@@ -1,4 +1,4 @@
-//! The mediated file system: a FUSE server over the person's folder merged with what the agent staged.
+//! The mediated file system: a FUSE server over the user's directory merged with what the agent staged.
 //!
 //! [`Tree`] is the merged view and the stage; [`serve`] answers the kernel's requests on it; whatever makes content
 //! readable or changes something goes through the [`Gate`], behind which the decision pipeline stands.
@@ -30,4 +30,5 @@ pub use layer::{Seen, Take};
 pub use object::{Attributes, FileVersion, Identity, Located, Object, ObjectId, ObjectKind};
 pub use server::{Server, serve};
 pub use shared::Options;
+pub use staged::StageVersion;
 pub use tree::{Opened as OpenedFile, Tree, TreeError};

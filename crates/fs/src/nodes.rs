@@ -40,7 +40,7 @@ pub(crate) struct Node {
     pub shown: Option<u64>,
     /// Once a handle of this version was made writable, all of them read what it writes.
     pub written: Option<Arc<File>>,
-    /// The names of the folder that the kernel has, and since when.
+    /// The names of the directory that the kernel has, and since when.
     pub listed: Option<(ListingVersion, Instant)>,
 }
 

@@ -3,7 +3,7 @@
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-/// A folder that did not change for so long has shown its last change in its times.
+/// A directory that did not change for so long has shown its last change in its times.
 const SETTLED_NS: i128 = 2_000_000_000;
 
 /// What kind of thing a path is.
@@ -119,7 +119,7 @@ impl Located {
     }
 }
 
-/// The state of a folder of the person's.
+/// The state of a directory of the user's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListingVersion {
     pub dev: u64,
@@ -129,7 +129,7 @@ pub(crate) struct ListingVersion {
 }
 
 impl ListingVersion {
-    /// Whether the next change of the folder is certain to show in its times: those of some file systems have steps
+    /// Whether the next change of the directory is certain to show in its times: those of some file systems have steps
     /// of two seconds.
     pub(crate) fn is_settled(&self) -> bool {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -145,7 +145,7 @@ pub(crate) fn from_stat(stat: &Stat, staged: bool) -> Result<Attributes, Errno> 
         0o100_000 => ObjectKind::File,
         0o040_000 => ObjectKind::Dir,
         0o120_000 => ObjectKind::Symlink,
-        // Devices, FIFOs and sockets of the person's are not the agent's business.
+        // Devices, FIFOs and sockets of the user's are not the agent's business.
         _ => return Err(Errno::NXIO),
     };
     let time = |s: i64, n: u64| i128::from(s) * 1_000_000_000 + i128::from(n);

@@ -11,8 +11,8 @@ use crate::journal::{Entry, Record, blob_of};
 use crate::object::{Located, ObjectId, ObjectKind};
 use crate::tree::{Errno, Result, State, Tree, join};
 
-/// What a rename of a folder moves at most: entries, and bytes of the person's files. Protects memory and keeps the
-/// folder from standing still for long; beyond it: `EXDEV`.
+/// What a rename of a directory moves at most: entries, and bytes of the user's files. Protects memory and keeps the
+/// directory from standing still for long; beyond it: `EXDEV`.
 const MAX_MOVED: usize = 20_000;
 const MAX_MOVED_BYTES: u64 = 1 << 30;
 
@@ -20,7 +20,7 @@ impl Tree {
     /// Everything that a rename of this path moves, from the outside in: itself, and what is in it.
     ///
     /// # Errors
-    /// `ENOENT`; `EXDEV` for a folder with more in it than is moved at once, upon which programs copy.
+    /// `ENOENT`; `EXDEV` for a directory with more in it than is moved at once, upon which programs copy.
     pub fn locate_all(&self, path: &str) -> Result<Vec<Located>> {
         self.locate_all_in(&self.lock(), path)
     }
@@ -159,7 +159,7 @@ impl Tree {
         })
     }
 
-    /// What a file that moves here replaces; a folder must be deleted by a change of its own.
+    /// What a file that moves here replaces; a directory must be deleted by a change of its own.
     fn replaced_by_rename(&self, path: &str) -> Option<BaseVersion> {
         self.base_version(path).filter(|v| v.kind() != Some(Kind::Dir))
     }

@@ -1,4 +1,4 @@
-//! DiskReserve that an agent leaves on the disk of the stage: the log and the person's own work live there, too, and a log
+//! Room that an agent leaves on the disk of the stage: the log and the user's own work live there, too, and a log
 //! that cannot be written stops everything.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 /// Bytes written before the disk is looked at again. Bounds what several sessions together can overdraw.
 const LOOK_EVERY: u64 = 8 << 20;
-/// Least and most bytes that stay free, whatever a twentieth of the disk is. Protects the log and the person's work.
+/// Least and most bytes that stay free, whatever a twentieth of the disk is. Protects the log and the user's work.
 const RESERVE: (u64, u64) = (8 << 20, 1 << 30);
 
 /// What may still be written before the disk is looked at again.

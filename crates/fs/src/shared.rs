@@ -12,7 +12,7 @@ use crate::nodes::Nodes;
 use crate::protocol::{self, Reply};
 use crate::tree::Tree;
 
-/// Openings of one mount that may wait for a person at once; beyond it: `EAGAIN`.
+/// Openings of one mount that may wait for the user at once; beyond it: `EAGAIN`.
 pub(crate) const MAX_WAITING: usize = 64;
 /// Files of one mount that are open at once. Protects descriptors; beyond it: `EMFILE`.
 pub(crate) const MAX_HANDLES: usize = 16_384;
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub options: Options,
     pub nodes: RwLock<Nodes>,
     pub handles: RwLock<HashMap<u64, Arc<Handle>>>,
-    /// Open folders; without names where the kernel was told to keep what it has.
+    /// Open directories; without names where the kernel was told to keep what it has.
     pub folders: Mutex<HashMap<u64, Option<Listing>>>,
     pub next_handle: AtomicU64,
     pub waiting: Mutex<HashMap<u64, Cancel>>,
@@ -89,7 +89,7 @@ impl Shared {
     }
 }
 
-/// The entries of an open folder, as they were when it was opened.
+/// The entries of an open directory, as they were when it was opened.
 pub(crate) type Listing = Arc<Vec<(String, crate::object::Attributes)>>;
 
 /// An open file.

@@ -11,19 +11,23 @@ use rustix::fs::OFlags;
 use crate::journal::{Entry, Record};
 use crate::tree::{Result, State, Tree, errno};
 
+/// A moment of the stage: what changed later is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageVersion(u64);
+
 impl Tree {
-    /// What the agent wants to happen to the person's folder. Files whose content came back to what it was are no
-    /// change; a file of the person's that has another place is a rename, so that no half of it is ever committed.
+    /// What the agent wants to happen to the user's directory. Files whose content came back to what it was are no
+    /// change; a file of the user's that has another place is a rename, so that no half of it is ever committed.
     ///
     /// # Errors
-    /// When the stage or the folder cannot be read.
+    /// When the stage or the directory cannot be read.
     pub fn changes(&self) -> Result<Vec<Change>> {
         let state = self.lock();
         let moves = self.moves(&state);
         let moved: HashSet<&str> = moves.values().map(|(from, _)| *from).collect();
         let mut changes = Vec::new();
         for (path, entry) in &state.entries {
-            // What the person has there now; nothing when a folder above it was deleted or replaced in the stage (what
+            // What the user has there now; nothing when a directory above it was deleted or replaced in the stage (what
             // was in it is then deleted by changes of its own).
             let now = self.base_version(path);
             let blank = Change {
@@ -119,44 +123,58 @@ impl Tree {
         Ok(changes)
     }
 
-    /// These paths were committed: the person's own shows again. A file that is still open for writing stays staged,
-    /// based on what was committed, so that nothing written later is lost.
+    /// What is staged now, for [`Self::committed`] and [`Self::discard`]: to be taken before [`Self::changes`] is asked.
+    #[must_use]
+    pub fn version(&self) -> StageVersion {
+        StageVersion(self.lock().generations.last())
+    }
+
+    /// What was staged at these paths in `version` was committed: the user's own shows again. A file that is still open
+    /// for writing, and whatever has one of the paths since then, stays staged, based on what was committed: nothing
+    /// written later is lost, and nothing counts as committed that was not.
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn committed(&self, paths: &[String]) -> Result<()> {
+    pub fn committed(&self, paths: &[String], version: StageVersion) -> Result<()> {
         let mut state = self.lock();
         let mut record = Record::new();
         for path in paths {
-            match state.entries.get(path) {
-                Some(Entry::File { blob, mode, .. }) if state.writers.contains_key(blob) => {
-                    let base = self.base_version(path);
-                    let (blob, mode) = (*blob, *mode);
-                    record
-                        .push((path.clone(), Entry::File { blob, base, mode, origin: None, cleared: true }));
+            let Some(entry) = state.entries.get(path).cloned() else { continue };
+            let changed = state.generations.of(path) > version.0;
+            let base = self.base_version(path);
+            let now = match entry {
+                Entry::File { blob, mode, origin, cleared, .. }
+                    if changed || state.writers.contains_key(&blob) =>
+                {
+                    Entry::File { blob, base, mode, origin: origin.filter(|_| changed), cleared }
                 }
-                Some(_) => record.push((path.clone(), Entry::Base)),
-                None => {}
-            }
+                Entry::Symlink { target, .. } if changed => Entry::Symlink { target, base },
+                Entry::Gone { dir, .. } if changed && base.is_some() => Entry::Gone { base, dir },
+                Entry::Dir { .. } if changed => continue,
+                _ => Entry::Base,
+            };
+            record.push((path.clone(), now));
         }
         if record.is_empty() { Ok(()) } else { self.record(&mut state, record) }
     }
 
-    /// Throw away what is staged at these paths.
+    /// Throw away what was staged at these paths in `version`. Paths that changed since then are returned, and stay.
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn discard(&self, paths: &[String]) -> Result<()> {
+    pub fn discard(&self, paths: &[String], version: StageVersion) -> Result<Vec<String>> {
         let mut state = self.lock();
-        let record: Record = paths
-            .iter()
-            .filter(|p| state.entries.contains_key(*p))
-            .map(|p| (p.clone(), Entry::Base))
-            .collect();
-        if record.is_empty() { Ok(()) } else { self.record(&mut state, record) }
+        let staged = paths.iter().filter(|path| state.entries.contains_key(*path)).cloned();
+        let (changed, same): (Vec<String>, Vec<String>) =
+            staged.partition(|path| state.generations.of(path) > version.0);
+        let record: Record = same.into_iter().map(|path| (path, Entry::Base)).collect();
+        if !record.is_empty() {
+            self.record(&mut state, record)?;
+        }
+        Ok(changed)
     }
 
-    /// New name of each file of the person's that is no more where it was, with its old name and version.
+    /// New name of each file of the user's that is no more where it was, with its old name and version.
     fn moves<'a>(&self, state: &'a State) -> HashMap<&'a str, (&'a str, BaseVersion)> {
         let mut moves = HashMap::new();
         let mut taken = HashSet::new();

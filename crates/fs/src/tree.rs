@@ -1,4 +1,4 @@
-//! The merged view: the person's folder below, the agent's staged changes above.
+//! The merged view: the user's directory below, the agent's staged changes above.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -20,9 +20,9 @@ use crate::object::{
 };
 use crate::reserve::DiskReserve;
 
-/// Staged files, folders and deletions of one session. Protects memory; beyond it: `ENOSPC`.
+/// Staged files, directories and deletions of one session. Protects memory; beyond it: `ENOSPC`.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;
-/// Entries of one listed folder. Protects memory; beyond it the listing fails with `EOVERFLOW`.
+/// Entries of one listed directory. Protects memory; beyond it the listing fails with `EOVERFLOW`.
 const MAX_LISTED: usize = 1_000_000;
 
 /// The merged view and its stage.
@@ -56,7 +56,7 @@ pub struct Opened {
     pub located: Located,
     pub object: Object,
     pub origin: Option<String>,
-    /// The file of the stage that it is; the person's own has none.
+    /// The file of the stage that it is; the user's own has none.
     pub blob: Option<u64>,
     /// Permission bits.
     pub mode: u32,
@@ -72,7 +72,7 @@ pub(crate) type Errno = rustix::io::Errno;
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
 impl Tree {
-    /// Open or make the stage `dir` over the folder `root`.
+    /// Open or make the stage `dir` over the directory `root`.
     ///
     /// # Errors
     /// When the stage is damaged or cannot be written.
@@ -118,12 +118,12 @@ impl Tree {
     /// Take room on the stage's disk for what is about to be written.
     ///
     /// # Errors
-    /// `ENOSPC` before the disk is full: some of it is the log's and the person's.
+    /// `ENOSPC` before the disk is full: some of it is the log's and the user's.
     pub(crate) fn take_room(&self, bytes: u64) -> Result<()> {
         self.reserve.take(&self.dir, bytes)
     }
 
-    /// Whether the stage's disk has more room than what is the log's and the person's.
+    /// Whether the stage's disk has more room than what is the log's and the user's.
     ///
     /// # Errors
     /// When the disk cannot be looked at.
@@ -153,7 +153,7 @@ impl Tree {
         self.state.lock()
     }
 
-    /// The folder below.
+    /// The directory below.
     #[must_use]
     pub fn root(&self) -> &OwnedFd {
         &self.root
@@ -162,7 +162,7 @@ impl Tree {
     /// What a path is.
     ///
     /// # Errors
-    /// `ENOENT`, or what the kernel says of the person's file.
+    /// `ENOENT`, or what the kernel says of the user's file.
     pub fn attributes(&self, path: &str) -> Result<Attributes> {
         let state = self.lock();
         self.attributes_in(&state, path)
@@ -264,7 +264,7 @@ impl Tree {
     /// Open a file for reading, and for writing when it is staged.
     ///
     /// # Errors
-    /// `ENOENT`, `EISDIR`, `ELOOP` for a link, `ENXIO` for what is neither file nor folder.
+    /// `ENOENT`, `EISDIR`, `ELOOP` for a link, `ENXIO` for what is neither file nor directory.
     pub fn open_file(&self, path: &str) -> Result<Opened> {
         let state = self.lock();
         match state.entries.get(path) {
@@ -334,10 +334,10 @@ impl Tree {
         }
     }
 
-    /// Identifies the names in a folder in and below which nothing is staged; any other has no version.
+    /// Identifies the names in a directory in and below which nothing is staged; any other has no version.
     ///
     /// # Errors
-    /// What the kernel says of the folder.
+    /// What the kernel says of the directory.
     pub(crate) fn listing_version(&self, path: &str) -> Result<Option<ListingVersion>> {
         let state = self.lock();
         let below = if path.is_empty() { String::new() } else { format!("{path}/") };
@@ -352,7 +352,7 @@ impl Tree {
         Ok(Some(ListingVersion { dev, ino, mtime_ns, ctime_ns }))
     }
 
-    /// The names in a folder with what they are.
+    /// The names in a directory with what they are.
     ///
     /// # Errors
     /// `ENOENT`, `ENOTDIR`.
@@ -432,13 +432,13 @@ impl Tree {
     }
 }
 
-/// A path below a folder.
+/// A path below a directory.
 #[must_use]
 pub(crate) fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-/// A deleted or replaced folder above hides what the person has there.
+/// A deleted or replaced directory above hides what the user has there.
 pub(crate) fn hidden_by_parent(state: &State, path: &str) -> bool {
     let mut at = path;
     while let Some((parent, _)) = at.rsplit_once('/') {
@@ -455,7 +455,7 @@ pub(crate) fn hidden_by_parent(state: &State, path: &str) -> bool {
     false
 }
 
-/// The staged entries directly in a folder, by name.
+/// The staged entries directly in a directory, by name.
 fn children<'a>(entries: &'a BTreeMap<String, Entry>, folder: &str) -> Vec<(&'a str, &'a Entry)> {
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     entries

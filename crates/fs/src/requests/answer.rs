@@ -7,7 +7,7 @@ use crate::protocol::{Reply, Short};
 use crate::shared::Shared;
 use crate::tree::join;
 
-/// How long the kernel may believe a name and its attributes without asking: what the person changes from outside
+/// How long the kernel may believe a name and its attributes without asking: what the user changes from outside
 /// is seen after that.
 pub(super) const TRUST_SECONDS: u64 = 1;
 

@@ -93,7 +93,7 @@ fn rename_once(
     if moved.len() > MANY {
         slow();
     }
-    // Each file of a folder that moves is decided for itself: policy may protect one inside.
+    // Each file of a directory that moves is decided for itself: policy may protect one inside.
     let places: Vec<String> =
         moved.iter().map(|at| format!("{to}{}", at.path().strip_prefix(from).unwrap_or_default())).collect();
     let requests = moved.iter().zip(&places).map(|(at, place)| {

@@ -26,7 +26,7 @@ const O_TRUNC: u32 = 0o1000;
 const O_APPEND: u32 = 0o2000;
 const O_EXCL: u32 = 0o200;
 
-/// The opening of an existing file: the one request that may wait for a person.
+/// The opening of an existing file: the one request that may wait for the user.
 pub(super) fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>, slow: &dyn Fn()) -> Answer {
     let flags = body.u32()?;
     let mut path = path_of(shared, header.node)?;

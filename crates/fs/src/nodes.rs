@@ -52,6 +52,13 @@ pub(crate) struct Prepared {
     made: Instant,
 }
 
+impl Prepared {
+    /// Whether it was made for this opening, and for what is there now.
+    pub fn fits(&self, flags: u32, now: Identity) -> bool {
+        self.flags == flags && self.opened.located.identity() == now && self.made.elapsed() < PREPARED
+    }
+}
+
 /// What became of an opening on a node.
 pub(crate) enum Fit {
     /// The pages that the kernel holds are of this version.
@@ -197,18 +204,9 @@ impl Nodes {
         !self.prepared.is_empty() && self.prepared.contains_key(path)
     }
 
-    /// The opening that waits for this path, if it was made for these flags and for what is there; any other goes.
-    pub fn prepared(
-        &mut self,
-        path: &str,
-        identity: Identity,
-        flags: u32,
-    ) -> Result<Prepared, Option<Prepared>> {
-        let Some(prepared) = self.prepared.remove(path) else { return Err(None) };
-        let fits = prepared.flags == flags
-            && prepared.opened.located.identity() == identity
-            && prepared.made.elapsed() < PREPARED;
-        if fits { Ok(prepared) } else { Err(Some(prepared)) }
+    /// The opening that waits for this path; it waits no longer.
+    pub fn prepared(&mut self, path: &str) -> Option<Prepared> {
+        self.prepared.remove(path)
     }
 
     /// Openings that wait for the kernel.

@@ -80,39 +80,15 @@ impl Tree {
                     });
                 }
                 Entry::File { blob, base, mode, .. } => {
-                    let at = self.blob(*blob);
-                    let stat = rustix::fs::stat(&at)?;
-                    if let Some(base) = base
-                        && now.is_some_and(|n| base.is_same_content(&n))
-                        && base.mode & 0o777 == *mode
-                        && u64::try_from(stat.st_size) == Ok(base.size)
-                        && self.same_content(path, &at)?
-                    {
+                    let moved = moves.get(path.as_str()).copied();
+                    let Some(change) = self.file_change(blank.clone(), (*blob, *base, *mode), now, moved)?
+                    else {
                         continue;
-                    }
+                    };
                     if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
                         changes.push(deletion(&blank, n));
                     }
-                    let mtime_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
-                    let size = stat.st_size.cast_unsigned();
-                    let filled = Change { mode: *mode, mtime_ns, size, ..blank };
-                    changes.push(if let Some((from, was)) = moves.get(path.as_str()) {
-                        let as_it_was = was.mode & 0o777 == *mode
-                            && was.mtime_ns == mtime_ns
-                            && was.size == size
-                            && self.same_content(from, &at)?;
-                        Change {
-                            op: Op::Rename,
-                            from: Some((*from).to_owned()),
-                            blob: (!as_it_was).then_some(at),
-                            base: Some(*was),
-                            replaces: *base,
-                            ..filled
-                        }
-                    } else {
-                        let op = if base.is_some() { Op::Modify } else { Op::Create };
-                        Change { op, blob: Some(at), base: *base, ..filled }
-                    });
+                    changes.push(change);
                 }
             }
         }
@@ -121,6 +97,46 @@ impl Tree {
         let first = changes.iter().position(|c| c.op == Op::Delete).unwrap_or(changes.len());
         changes.get_mut(first..).unwrap_or_default().reverse();
         Ok(changes)
+    }
+
+    /// The change that a staged file comes to; none when its content and mode came back to what they were.
+    fn file_change(
+        &self,
+        blank: Change,
+        (blob, base, mode): (u64, Option<BaseVersion>, u32),
+        now: Option<BaseVersion>,
+        moved: Option<(&str, BaseVersion)>,
+    ) -> Result<Option<Change>> {
+        let at = self.blob(blob);
+        let stat = rustix::fs::stat(&at)?;
+        let size = stat.st_size.cast_unsigned();
+        if let Some(base) = base
+            && now.is_some_and(|n| base.is_same_content(&n))
+            && base.mode & 0o777 == mode
+            && size == base.size
+            && self.same_content(&blank.path, &at)?
+        {
+            return Ok(None);
+        }
+        let mtime_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+        let filled = Change { mode, mtime_ns, size, ..blank };
+        Ok(Some(if let Some((from, was)) = moved {
+            let as_it_was = was.mode & 0o777 == mode
+                && was.mtime_ns == mtime_ns
+                && was.size == size
+                && self.same_content(from, &at)?;
+            Change {
+                op: Op::Rename,
+                from: Some(from.to_owned()),
+                blob: (!as_it_was).then_some(at),
+                base: Some(was),
+                replaces: base,
+                ..filled
+            }
+        } else {
+            let op = if base.is_some() { Op::Modify } else { Op::Create };
+            Change { op, blob: Some(at), base, ..filled }
+        }))
     }
 
     /// What is staged now, for [`Self::committed`] and [`Self::discard`]: to be taken before [`Self::changes`] is asked.

@@ -108,7 +108,7 @@ fn no_schedule_over_the_agents_files_gets_at_what_was_not_decided() {
 #[test]
 fn two_preemptions_do_not_get_at_what_was_not_decided() {
     let named = |name: &&str| *PROGRAMS.iter().find(|program| program.0 == *name).unwrap();
-    let pairs = ACTING.iter().flat_map(|a| SWAPPING.iter().map(move |b| [named(&a), named(&b)]));
+    let pairs = ACTING.iter().flat_map(|a| SWAPPING.iter().map(move |b| [named(a), named(b)]));
     check(pairs, Before::Nothing, true, 2);
 }
 

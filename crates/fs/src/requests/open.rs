@@ -44,15 +44,14 @@ pub(super) fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>, s
 }
 
 fn open_once(shared: &Shared, header: Header, path: &str, flags: u32, slow: &dyn Fn()) -> Answer {
-    if shared.nodes.read().is_prepared(path) {
-        let now = shared.tree.locate(path)?.identity();
-        let prepared = shared.nodes.write().prepared(path, now, flags);
-        match prepared {
-            Ok(prepared) => {
-                return finish_open(shared, header.node, flags, prepared.opened, prepared.verdict, true);
-            }
-            Err(dropped) => came_to_nothing(shared, dropped),
+    let is_prepared = shared.nodes.read().is_prepared(path);
+    let prepared = if is_prepared { shared.nodes.write().prepared(path) } else { None };
+    if let Some(prepared) = prepared {
+        if shared.tree.locate(path).is_ok_and(|now| prepared.fits(flags, now.identity())) {
+            let Prepared { opened, verdict, .. } = prepared;
+            return finish_open(shared, header.node, flags, opened, verdict, true);
         }
+        came_to_nothing(shared, [prepared]);
     }
     let opened = shared.tree.open_file(path)?;
     let write = flags & O_ACCMODE != 0;

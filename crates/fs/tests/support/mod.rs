@@ -25,11 +25,14 @@ const RELEASE: u32 = 18;
 
 pub type Done<T> = Result<T, i32>;
 
+/// By the number of the request.
+type Answers = HashMap<u64, Vec<u8>>;
+
 /// A served mount; its end is that of the socket.
 pub struct Mount {
     socket: Arc<OwnedFd>,
     next: AtomicU64,
-    answers: Arc<(Mutex<HashMap<u64, Vec<u8>>>, Condvar)>,
+    answers: Arc<(Mutex<Answers>, Condvar)>,
     _server: Server,
 }
 
@@ -45,7 +48,7 @@ impl Mount {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let server = serve(device, tree, gate, Options { uid: 0, gid: 0, write_back: false }).unwrap();
         let socket = Arc::new(socket);
-        let answers = Arc::new((Mutex::new(HashMap::new()), Condvar::new()));
+        let answers = Arc::new((Mutex::new(Answers::new()), Condvar::new()));
         let (reader, told) = (Arc::clone(&socket), Arc::clone(&answers));
         std::thread::spawn(move || {
             let mut buffer = vec![0; 1 << 16];

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use chaperone_fs::Tree;
+use chaperone_fs::{Content, NewAttributes, Tree};
 use chaperone_staging::validate_path;
 use libfuzzer_sys::fuzz_target;
 
@@ -76,16 +76,7 @@ fuzz_target!(|data: &[u8]| {
         }
         match operation % 10 {
             0..=2 => look(place, &tree, first),
-            3 => drop(tree.create(first, 0o644).map(|opened| is_ours(place, &opened.file))),
-            4 => drop(tree.copy_up(first, None, false).map(|opened| is_ours(place, &opened.file))),
-            5 => drop(tree.make_dir(first, 0o755)),
-            6 => drop(tree.make_link(first, second)),
-            7 => drop(
-                tree.moved_with(first)
-                    .and_then(|moved| tree.rename(first, second, operation & 0x80 != 0, &moved)),
-            ),
-            8 => drop(tree.remove_file(first)),
-            _ => drop(tree.remove_dir(first)),
+            _ => drop(change(place, &tree, *operation, first, second)),
         }
         look(place, &tree, first);
     }
@@ -100,6 +91,22 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(again.changes().expect("what was staged can be told").len(), changes.len());
     assert_eq!(listing(&place.top), place.before, "the person's folder was changed");
 });
+
+fn change(place: &Place, tree: &Tree, operation: u8, first: &str, second: &str) -> rustix::io::Result<()> {
+    let at = tree.locate(first)?;
+    match operation % 10 {
+        3 => tree.create(&at, 0o644).map(|opened| is_ours(place, &opened.file)),
+        4 if operation & 0x80 != 0 => {
+            tree.set_attributes(&at, &NewAttributes { size: Some(3), ..NewAttributes::default() }).map(drop)
+        }
+        4 => tree.copy_up(&at, Content::Empty).map(|opened| is_ours(place, &opened.file)),
+        5 => tree.make_dir(&at, 0o755),
+        6 => tree.make_link(&at, second),
+        7 => tree.rename(&tree.locate_all(first)?, &tree.locate(second)?, operation & 0x80 != 0),
+        8 => tree.remove_file(&at),
+        _ => tree.remove_dir(&at),
+    }
+}
 
 fn normal(path: &str) -> bool {
     validate_path(path).is_ok()

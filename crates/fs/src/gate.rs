@@ -4,37 +4,18 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What kind of thing a path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ObjectKind {
-    File,
-    Dir,
-    Symlink,
-}
-
-/// The resolved object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Object {
-    pub kind: ObjectKind,
-    pub dev: u64,
-    pub ino: u64,
-    pub nlink: u64,
-    /// Bytes.
-    pub size: u64,
-    pub mtime_ns: i128,
-    pub ctime_ns: i128,
-    /// The content is the agent's own, or was released to it before.
-    pub staged: bool,
-}
+use crate::object::{Identity, Object};
 
 /// The opening of an existing object.
 #[derive(Debug, Clone)]
 pub struct OpenRequest {
     /// Relative to the mount.
     pub path: String,
-    /// Where a moved file of the person's comes from.
+    /// Where a moved file of the user's comes from.
     pub origin: Option<String>,
     pub object: Object,
+    /// What the decision is about: the opening acts on this and nothing else.
+    pub identity: Identity,
     /// The object, open for reading; decide on this and nothing else.
     pub file: Arc<File>,
     pub read: bool,
@@ -64,6 +45,12 @@ pub struct ChangeRequest<'a> {
     pub to: Option<&'a str>,
     /// What is there already.
     pub object: Option<Object>,
+    /// What the decision is about, be it that nothing is there: the change acts on this and nothing else.
+    pub identity: Identity,
+    /// What stands where a rename goes.
+    pub replaces: Option<Object>,
+    /// The same for the place where a rename goes, where that is decided on, too.
+    pub to_identity: Option<Identity>,
     pub pid: u32,
 }
 
@@ -94,7 +81,7 @@ pub struct Closed<'a> {
 /// Decides on a thread that may wait.
 pub type Decide = Box<dyn FnOnce(&Cancel) -> Result<Opened, Refused> + Send>;
 
-/// A verdict, or the promise of one from a thread that may wait for a person.
+/// A verdict, or the promise of one from a thread that may wait for the user.
 pub enum Opening {
     Now(Result<Opened, Refused>),
     Later(Decide),
@@ -129,7 +116,7 @@ pub trait Gate: Send + Sync {
     /// How a decided change ended.
     fn changed(&self, change: &ChangeRequest<'_>, handle: u64, ok: bool);
 
-    /// A listing; decided and recorded once for each opening of a folder.
+    /// A listing; decided and recorded once for each opening of a directory.
     ///
     /// # Errors
     /// The errno for the caller.
@@ -141,6 +128,6 @@ pub trait Gate: Send + Sync {
     /// Whether a name is shown at all.
     fn visible(&self, path: &str) -> bool;
 
-    /// The last use of an opening is over.
+    /// The last use of an opening is over, or it came to nothing.
     fn closed(&self, handle: u64, closed: &Closed<'_>);
 }

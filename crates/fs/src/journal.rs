@@ -19,13 +19,13 @@ pub enum Entry {
         blob: u64,
         base: Option<chaperone_staging::BaseVersion>,
         mode: u32,
-        /// Where a moved file of the person's was.
+        /// Where a moved file of the user's was.
         origin: Option<String>,
         /// The agent may read the content without another decision.
         cleared: bool,
     },
     Dir {
-        /// It stands in for a deleted one: nothing of the person's shows through.
+        /// It stands in for a deleted one: nothing of the user's shows through.
         opaque: bool,
         mode: u32,
     },
@@ -39,6 +39,13 @@ pub enum Entry {
     },
     /// The person's own shows again.
     Base,
+}
+
+pub(crate) fn blob_of(entry: &Entry) -> Option<u64> {
+    match entry {
+        Entry::File { blob, .. } => Some(*blob),
+        _ => None,
+    }
 }
 
 /// One record: what happens together.

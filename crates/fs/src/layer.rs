@@ -1,7 +1,7 @@
 //! The upper layer of an overlay that an agent worked in, taken into the stage: from there its changes are shown,
 //! committed and undone like those of the mediated file system.
 //!
-//! What a layer says is of `Documentation/filesystems/overlayfs.rst`: a character device 0:0 is a deletion, a folder
+//! What a layer says is of `Documentation/filesystems/overlayfs.rst`: a character device 0:0 is a deletion, a directory
 //! with `user.overlay.opaque` hides what is below, anything else is there with its whole content.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +26,7 @@ const TOGETHER: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Seen(HashMap<String, Found>);
 
-/// An object of the layer, or the absence of one of the person's.
+/// An object of the layer, or the absence of one of the user's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found {
     File { ino: u64, size: u64, mtime_ns: i128, ctime_ns: i128, mode: u32, links: u64 },
@@ -50,7 +50,7 @@ struct Walk {
 }
 
 impl Tree {
-    /// Bring the stage to what the layer `upper` over the person's folder says now. `before` is what was in the folder
+    /// Bring the stage to what the layer `upper` over the user's directory says now. `before` is what was in the directory
     /// when the layer was begun, or when the path was last committed. The names of what cannot be staged are returned:
     /// names that are no UTF-8, sockets, pipes.
     ///
@@ -69,7 +69,7 @@ impl Tree {
         let mut walk = Walk { found: BTreeMap::new(), left_out: Vec::new() };
         walk.folder(&root, "", 0)?;
         let found = with_deletions(walk.found, before);
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let mut record = Record::new();
         let gone: Vec<String> = state.entries.keys().filter(|p| !found.contains_key(*p)).cloned().collect();
         for path in gone {
@@ -112,7 +112,7 @@ impl Tree {
             Found::Dir { mode, .. } if was.is_none_or(|v| v.kind() != Some(Kind::Dir)) => {
                 Entry::Dir { opaque: true, mode: *mode }
             }
-            // A folder of the person's with changes in it.
+            // A directory of the user's with changes in it.
             Found::Dir { .. } => return Ok(None),
             Found::Symlink { target } => Entry::Symlink { target: target.clone(), base: replaced },
             Found::File { mode, links, .. } => {
@@ -187,7 +187,7 @@ impl Walk {
     }
 }
 
-/// Deleted folders and those that hide what was below them take everything that was in them along.
+/// Deleted directories and those that hide what was below them take everything that was in them along.
 fn with_deletions(
     mut found: BTreeMap<String, Found>,
     before: &BTreeMap<String, BaseVersion>,
@@ -227,7 +227,7 @@ fn is_opaque(folder: &OwnedFd) -> Result<bool, Errno> {
     }
 }
 
-/// The agent may have taken our right to look from its own files. Nobody but it wrote in the layer's folders, and a
+/// The agent may have taken our right to look from its own files. Nobody but it wrote in the layer's directories, and a
 /// name of it is never followed when it is a link.
 fn readable(folder: &OwnedFd, name: &CStr, stat: &Stat, needed: u32) -> Result<(), Errno> {
     if stat.st_mode & needed == needed {
@@ -311,8 +311,8 @@ mod tests {
         assert_eq!(now, expected(&all));
 
         // What was thrown away comes back only when it changes again.
-        tree.discard(&["changed".to_owned(), "was-folder".to_owned(), "was-folder/inner".to_owned()])
-            .unwrap();
+        let thrown_away = ["changed".to_owned(), "was-folder".to_owned(), "was-folder/inner".to_owned()];
+        assert!(tree.discard(&thrown_away, tree.version()).unwrap().is_empty());
         fs::remove_dir_all(upper.join("new")).unwrap();
         tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
         assert_eq!(changes(&tree), expected(&[("link", Op::Create)]));

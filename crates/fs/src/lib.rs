@@ -1,23 +1,34 @@
-//! The mediated file system: a FUSE server over the person's folder merged with what the agent staged.
+//! The mediated file system: a FUSE server over the user's directory merged with what the agent staged.
 //!
 //! [`Tree`] is the merged view and the stage; [`serve`] answers the kernel's requests on it; whatever makes content
 //! readable or changes something goes through the [`Gate`], behind which the decision pipeline stands.
 #![forbid(unsafe_code)]
 
+mod blobs;
+mod change;
 mod gate;
+mod generation;
 mod journal;
 mod layer;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod model;
 mod nodes;
+mod object;
 mod protocol;
+mod rename;
 mod requests;
-mod room;
+mod reserve;
 mod server;
+mod shared;
+mod staged;
 mod tree;
 
-pub use gate::{
-    Cancel, ChangeKind, ChangeRequest, Closed, Gate, Object, ObjectKind, OpenRequest, Opened, Opening,
-    Refused,
-};
+pub use change::{Content, NewAttributes};
+pub use gate::{Cancel, ChangeKind, ChangeRequest, Closed, Gate, OpenRequest, Opened, Opening, Refused};
 pub use layer::{Seen, Take};
-pub use server::{Options, Server, serve};
-pub use tree::{Attributes, Opened as OpenedFile, Tree, TreeError};
+pub use object::{Attributes, FileVersion, Identity, Located, Object, ObjectId, ObjectKind};
+pub use server::{Server, serve};
+pub use shared::Options;
+pub use staged::StageVersion;
+pub use tree::{Opened as OpenedFile, Tree, TreeError};

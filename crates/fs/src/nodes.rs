@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::gate::Opened as Verdict;
-use crate::tree::{ListingVersion, Opened};
+use crate::object::{FileVersion, Identity, ListingVersion, Object};
+use crate::tree::Opened;
 
 /// How long a granted opening waits for the kernel to come back for it on its new node.
 const PREPARED: Duration = Duration::from_secs(5);
@@ -19,8 +20,8 @@ const PREPARED: Duration = Duration::from_secs(5);
 pub(crate) enum Version {
     /// Inspected or redacted bytes, by their SHA-256.
     Exact([u8; 32]),
-    /// The person's file itself: device, inode, size, modification and change time.
-    Live { dev: u64, ino: u64, size: u64, mtime_ns: i128, ctime_ns: i128 },
+    /// The user's file itself.
+    Live(FileVersion),
     /// A file of the stage. The kernel sees every write to it.
     Staged(u64),
 }
@@ -39,7 +40,7 @@ pub(crate) struct Node {
     pub shown: Option<u64>,
     /// Once a handle of this version was made writable, all of them read what it writes.
     pub written: Option<Arc<File>>,
-    /// The names of the folder that the kernel has, and since when.
+    /// The names of the directory that the kernel has, and since when.
     pub listed: Option<(ListingVersion, Instant)>,
 }
 
@@ -49,6 +50,13 @@ pub(crate) struct Prepared {
     pub opened: Opened,
     pub verdict: Verdict,
     made: Instant,
+}
+
+impl Prepared {
+    /// Whether it was made for this opening, and for what is there now.
+    pub fn fits(&self, flags: u32, now: Identity) -> bool {
+        self.flags == flags && self.opened.located.identity() == now && self.made.elapsed() < PREPARED
+    }
 }
 
 /// What became of an opening on a node.
@@ -95,7 +103,7 @@ impl Nodes {
     }
 
     /// The kernel learns of a path once more.
-    pub fn looked_up(&mut self, path: &str) -> u64 {
+    pub fn looked_up(&mut self, path: &str, object: &Object) -> u64 {
         if let Some(number) = self.by_path.get(path).copied()
             && let Some(node) = self.by_number.get_mut(&number)
         {
@@ -104,7 +112,8 @@ impl Nodes {
         }
         self.last = self.last.max(1) + 1;
         let number = self.last;
-        let shown = self.prepared.get(path).and_then(|p| p.verdict.bytes.as_ref().map(|(_, _, len)| *len));
+        let prepared = self.prepared.get(path).filter(|p| p.opened.object == *object);
+        let shown = prepared.and_then(|p| p.verdict.bytes.as_ref().map(|(_, _, len)| *len));
         self.by_path.insert(path.to_owned(), number);
         let node = Node {
             path: path.to_owned(),
@@ -178,19 +187,31 @@ impl Nodes {
         }
     }
 
-    /// Keep a granted opening until the kernel comes back for it on a node of its own.
-    pub fn prepare(&mut self, path: &str, flags: u32, opened: Opened, verdict: Verdict) {
-        self.prepared.retain(|_, p| p.made.elapsed() < PREPARED);
-        self.unname(path);
-        self.prepared.insert(path.to_owned(), Prepared { flags, opened, verdict, made: Instant::now() });
+    /// Keep a granted opening until the kernel comes back for it on a node of its own. Returns those for which it never
+    /// did.
+    pub fn prepare(&mut self, flags: u32, opened: Opened, verdict: Verdict) -> Vec<Prepared> {
+        let path = opened.located.path().to_owned();
+        let mut dropped: Vec<Prepared> =
+            self.prepared.extract_if(|_, p| p.made.elapsed() >= PREPARED).map(|(_, p)| p).collect();
+        self.unname(&path);
+        let prepared = Prepared { flags, opened, verdict, made: Instant::now() };
+        dropped.extend(self.prepared.insert(path, prepared));
+        dropped
     }
 
-    /// The opening that waits for this path, if it was made for these flags.
-    pub fn prepared(&mut self, path: &str, flags: u32) -> Option<Prepared> {
-        if self.prepared.is_empty() {
-            return None;
-        }
-        let prepared = self.prepared.remove(path)?;
-        (prepared.flags == flags && prepared.made.elapsed() < PREPARED).then_some(prepared)
+    /// Whether an opening waits for this path.
+    pub fn is_prepared(&self, path: &str) -> bool {
+        !self.prepared.is_empty() && self.prepared.contains_key(path)
+    }
+
+    /// The opening that waits for this path; it waits no longer.
+    pub fn prepared(&mut self, path: &str) -> Option<Prepared> {
+        self.prepared.remove(path)
+    }
+
+    /// Openings that wait for the kernel.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.prepared.len()
     }
 }

@@ -5,19 +5,18 @@
 //! Before something slow it hands the reading over.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::gate::{Cancel, Gate};
-use crate::nodes::{Nodes, Version};
+use crate::gate::Gate;
+use crate::nodes::Version;
 use crate::protocol::{self, Header, Reply, flag, op};
+use crate::shared::{Options, Shared};
 use crate::tree::Tree;
 
 /// Threads of one mount that wait for the reading to be handed over; more than that end.
@@ -26,22 +25,8 @@ const IDLE: usize = 2;
 const LOOKING: Duration = Duration::from_micros(150);
 /// Between two looks, so that the kernel's lock is left to those who ask.
 const PAUSES: u32 = 100;
-/// Openings of one mount that may wait for a person at once; beyond it: `EAGAIN`.
-pub(crate) const MAX_WAITING: usize = 64;
-/// Files of one mount that are open at once. Protects descriptors; beyond it: `EMFILE`.
-pub(crate) const MAX_HANDLES: usize = 16_384;
 /// How often the kernel is asked again to write back a page that was busy.
 const WRITE_BACK_TRIES: u32 = 5;
-
-/// How a mount is served.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// The owner shown inside.
-    pub uid: u32,
-    pub gid: u32,
-    /// Lets the kernel delay writes; then only fsync acknowledges them.
-    pub write_back: bool,
-}
 
 /// A served mount. Dropping it does not stop it: the end of the mount does.
 pub struct Server {
@@ -52,51 +37,6 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").finish_non_exhaustive()
     }
-}
-
-/// Who reads.
-#[derive(Default)]
-struct Crew {
-    /// Nobody reads: the next one that waits takes over.
-    free: bool,
-    waiting: usize,
-    /// Threads altogether.
-    alive: usize,
-}
-
-pub(crate) struct Shared {
-    pub device: File,
-    pub tree: Arc<Tree>,
-    pub gate: Arc<dyn Gate>,
-    pub options: Options,
-    pub nodes: RwLock<Nodes>,
-    pub handles: RwLock<HashMap<u64, Arc<Handle>>>,
-    /// Open folders; without names where the kernel was told to keep what it has.
-    pub folders: Mutex<HashMap<u64, Option<Listing>>>,
-    pub next_handle: AtomicU64,
-    pub waiting: Mutex<HashMap<u64, Cancel>>,
-    pub ended: AtomicBool,
-    crew: Mutex<Crew>,
-    crew_changed: Condvar,
-}
-
-/// The entries of an open folder, as they were when it was opened.
-pub(crate) type Listing = Arc<Vec<(String, crate::tree::Attributes)>>;
-
-/// An open file.
-pub(crate) struct Handle {
-    pub node: u64,
-    pub path: String,
-    pub file: Arc<File>,
-    /// The gate's name for the opening.
-    pub opening: u64,
-    /// The file of the stage that it may write.
-    pub writes: Option<u64>,
-    pub append: bool,
-    /// Type and permission bits when it was opened.
-    pub mode: u32,
-    pub read: AtomicU64,
-    pub written: AtomicU64,
 }
 
 /// Serve a mounted descriptor until the mount ends.
@@ -110,21 +50,7 @@ pub fn serve(
     options: Options,
 ) -> std::io::Result<Server> {
     rustix::io::ioctl_fionbio(&device, true)?;
-    let crew = Crew { free: true, waiting: 0, alive: 1 };
-    let shared = Arc::new(Shared {
-        device: File::from(device),
-        tree,
-        gate,
-        options,
-        nodes: RwLock::default(),
-        handles: RwLock::default(),
-        folders: Mutex::default(),
-        next_handle: AtomicU64::new(1),
-        waiting: Mutex::default(),
-        ended: AtomicBool::new(false),
-        crew: Mutex::new(crew),
-        crew_changed: Condvar::new(),
-    });
+    let shared = Arc::new(Shared::new(File::from(device), tree, gate, options));
     spawn(&shared)?;
     Ok(Server { shared })
 }
@@ -190,9 +116,9 @@ impl Server {
 
     /// Wait for the mount's end.
     pub fn join(self) {
-        let mut crew = self.shared.crew.lock();
-        while crew.alive > 0 {
-            self.shared.crew_changed.wait(&mut crew);
+        let mut workers = self.shared.workers.lock();
+        while workers.alive > 0 {
+            self.shared.workers_changed.wait(&mut workers);
         }
     }
 
@@ -203,31 +129,13 @@ impl Server {
     }
 }
 
-impl Shared {
-    pub fn answer(&self, message: &[u8]) {
-        // ENOENT: the caller was interrupted, or the kernel does not know the node any more.
-        rustix::io::write(&self.device, message).ok();
-    }
-
-    /// Drop the pages of a node, dirty ones after they were written.
-    pub fn invalidate_node(&self, node: u64) -> rustix::io::Result<()> {
-        let mut notice = Reply::new();
-        notice.u64(node).u64(0).u64(0);
-        match rustix::io::write(&self.device, &notice.finish(0, protocol::NOTIFY_INVAL_INODE)) {
-            // The kernel does not know the node any more: it has no pages.
-            Ok(_) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-}
-
-/// Leaves the crew however the thread ends.
+/// Leaves the workers however the thread ends.
 struct Member<'a>(&'a Shared);
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        self.0.crew.lock().alive -= 1;
-        self.0.crew_changed.notify_all();
+        self.0.workers.lock().alive -= 1;
+        self.0.workers_changed.notify_all();
     }
 }
 
@@ -243,16 +151,16 @@ impl Reading<'_> {
         if !self.held.replace(false) {
             return;
         }
-        let mut crew = self.shared.crew.lock();
-        crew.free = true;
-        if crew.waiting > 0 {
-            self.shared.crew_changed.notify_one();
+        let mut workers = self.shared.workers.lock();
+        workers.free = true;
+        if workers.waiting > 0 {
+            self.shared.workers_changed.notify_one();
         } else {
-            crew.alive += 1;
-            drop(crew);
+            workers.alive += 1;
+            drop(workers);
             if spawn(self.shared).is_err() {
                 // No thread to be had: this one goes on reading when it is done.
-                self.shared.crew.lock().alive -= 1;
+                self.shared.workers.lock().alive -= 1;
             }
         }
     }
@@ -261,8 +169,8 @@ impl Reading<'_> {
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         if self.held.get() {
-            self.shared.crew.lock().free = true;
-            self.shared.crew_changed.notify_one();
+            self.shared.workers.lock().free = true;
+            self.shared.workers_changed.notify_one();
         }
     }
 }
@@ -270,7 +178,7 @@ impl Drop for Reading<'_> {
 fn work(shared: &Arc<Shared>) {
     let _member = Member(shared);
     let mut buffer = vec![0u8; protocol::MAX_IO as usize + 8192];
-    let mut patience = Patience::default();
+    let mut spin = SpinWait::default();
     while take_over(shared) {
         let reading = Reading { shared, held: Cell::new(true) };
         while reading.held.get() {
@@ -292,7 +200,7 @@ fn work(shared: &Arc<Shared>) {
                         }
                     }
                 }
-                Err(rustix::io::Errno::AGAIN) => match patience.wait(&shared.device) {
+                Err(rustix::io::Errno::AGAIN) => match spin.wait(&shared.device) {
                     Ok(()) | Err(rustix::io::Errno::INTR) => {}
                     Err(_) => return end(shared),
                 },
@@ -306,23 +214,23 @@ fn work(shared: &Arc<Shared>) {
 
 /// Wait until the reading is free and take it; false when this thread is not needed, or the mount ended.
 fn take_over(shared: &Shared) -> bool {
-    let mut crew = shared.crew.lock();
-    crew.waiting += 1;
+    let mut workers = shared.workers.lock();
+    workers.waiting += 1;
     loop {
         if shared.ended.load(Ordering::Acquire) {
-            crew.waiting -= 1;
+            workers.waiting -= 1;
             return false;
         }
-        if crew.free {
-            crew.free = false;
-            crew.waiting -= 1;
+        if workers.free {
+            workers.free = false;
+            workers.waiting -= 1;
             return true;
         }
-        if crew.waiting > IDLE {
-            crew.waiting -= 1;
+        if workers.waiting > IDLE {
+            workers.waiting -= 1;
             return false;
         }
-        shared.crew_changed.wait(&mut crew);
+        shared.workers_changed.wait(&mut workers);
     }
 }
 
@@ -331,18 +239,18 @@ fn end(shared: &Shared) {
     for cancel in shared.waiting.lock().values() {
         cancel.cancel();
     }
-    let _crew = shared.crew.lock();
-    shared.crew_changed.notify_all();
+    let _workers = shared.workers.lock();
+    shared.workers_changed.notify_all();
 }
 
 /// Waits for requests: awake while they come in quick succession, else asleep.
 #[derive(Default)]
-struct Patience {
+struct SpinWait {
     /// Rises when a request came within [`LOOKING`], falls when not.
     quick: u8,
 }
 
-impl Patience {
+impl SpinWait {
     fn wait(&mut self, device: &File) -> rustix::io::Result<()> {
         let begun = Instant::now();
         let mut ready = [PollFd::new(device, PollFlags::IN)];

@@ -40,6 +40,8 @@ const FIELDS: &[(&str, Type)] = &[
     ("net.passages", Type::Number),
     ("net.registered", Type::Number),
     ("net.unread", Type::Texts),
+    ("net.credentials", Type::Credentials),
+    ("tool", Type::Text),
     ("method", Type::Text),
     ("url", Type::Text),
     ("session.profile", Type::Text),
@@ -66,6 +68,7 @@ enum Type {
     Flag,
     Number,
     Findings,
+    Credentials,
 }
 
 /// Compiled voters.
@@ -137,6 +140,10 @@ impl Type {
             Self::Texts => all(Value::is_string),
             Self::Flag => value.is_boolean(),
             Self::Number => value.is_number(),
+            Self::Credentials => all(|credential| {
+                credential.get("detector").is_some_and(Value::is_string)
+                    && credential.get("own").is_some_and(Value::is_boolean)
+            }),
             Self::Findings => all(|finding| {
                 let has = |name: &str, is: fn(&Value) -> bool| finding.get(name).is_some_and(is);
                 has("detector", Value::is_string)

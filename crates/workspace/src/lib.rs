@@ -6,6 +6,7 @@ pub mod commit;
 pub mod directories;
 pub mod gate;
 pub mod masking;
+pub mod mediated;
 pub mod mount;
 pub mod overlay;
 pub mod tool_caches;

@@ -4,12 +4,18 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chaperone_fs::{Server, Tree};
+use chaperone_fs::{Options, Server, Tree, serve};
+use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::Failure;
 use chaperone_protocol::session::{Mode, MountRecord};
 use parking_lot::Mutex;
 
+use crate::gate::MountGate;
+use crate::mediated::MediatedDirectory;
 use crate::overlay::{self, Overlay, Survey};
+
+/// The agent's user and group in every cell.
+const AGENT: u32 = 1000;
 
 /// A directory of the user's as the agent sees it.
 #[derive(Debug)]
@@ -26,16 +32,43 @@ pub struct LiveMount {
     pub write_back: bool,
     pub stage_dir: PathBuf,
     /// The stage with its merged view; `None` for read-only mounts.
-    pub tree: Option<Arc<Tree>>,
+    pub(crate) tree: Option<Arc<Tree>>,
     /// The layers that the agent works in, where the broker does not serve the merged view itself.
-    pub overlay: Option<Overlay>,
+    pub(crate) overlay: Option<Overlay>,
 }
 
 impl LiveMount {
+    /// A mount whose stage is not open yet.
+    #[must_use]
+    pub fn closed(record: MountRecord, root: OwnedFd) -> Self {
+        let MountRecord { at, prefix, source, mode, actions, stage_dir } = record;
+        let overlay = Overlay::left(&stage_dir);
+        Self {
+            at,
+            prefix,
+            source,
+            root,
+            mode,
+            actions,
+            hide_denied: false,
+            write_back: false,
+            stage_dir,
+            tree: None,
+            overlay,
+        }
+    }
+
     /// The merged view, when the broker serves it.
     #[must_use]
-    pub fn served(&self) -> Option<&Arc<Tree>> {
-        self.tree.as_ref().filter(|_| self.overlay.is_none())
+    pub fn served(&self) -> Option<MediatedDirectory<'_>> {
+        let tree = self.tree.as_ref().filter(|_| self.overlay.is_none())?;
+        Some(MediatedDirectory::new(self, tree))
+    }
+
+    /// The directories of an overlay that the cell mounts itself: its upper and its work layer.
+    #[must_use]
+    pub fn layers(&self) -> Option<(PathBuf, PathBuf)> {
+        self.overlay.as_ref().map(|overlay| (overlay.upper(), overlay.work()))
     }
 
     /// A path of the mount as the agent names it.
@@ -132,9 +165,34 @@ impl Mounts {
         self.list.iter().find(|m| m.at == at)
     }
 
-    /// The next served mount has this server.
-    pub fn serve(&self, server: Server) {
-        self.servers.lock().push(server);
+    /// Serve every mount that the broker serves, each behind its gate, on the devices that the cell handed out in their
+    /// order.
+    ///
+    /// # Errors
+    /// `bad_attach` when a device is missing, `no_threads`.
+    pub fn serve(
+        &self,
+        pipeline: &Arc<Pipeline>,
+        session: &Arc<Session>,
+        devices: &mut impl Iterator<Item = OwnedFd>,
+    ) -> Result<(), Failure> {
+        for mount in self.list.iter().filter(|m| m.overlay.is_none()) {
+            let Some(tree) = &mount.tree else { continue };
+            let missing = || Failure::new("bad_attach", "a descriptor of the cell is missing");
+            let device = devices.next().ok_or_else(missing)?;
+            let gate = Arc::new(MountGate::new(pipeline, session, &mount.at, mount.hide_denied));
+            let options = Options { uid: AGENT, gid: AGENT, write_back: mount.write_back };
+            let server = serve(device, Arc::clone(tree), gate, options)
+                .map_err(|e| Failure::new("no_threads", e.to_string()))?;
+            self.servers.lock().push(server);
+        }
+        Ok(())
+    }
+
+    /// Whether an agent works in an overlay and so writes past the broker.
+    #[must_use]
+    pub fn has_overlay(&self) -> bool {
+        self.list.iter().any(|m| m.overlay.is_some())
     }
 
     /// The kernel of a running cell forgets what it knew of paths that changed from outside.

@@ -11,12 +11,10 @@ use chaperone_audit::Durability;
 use chaperone_capability::{PermissionClaim, thumbprint};
 use chaperone_cell::control::{self, InitMessage, InitOrder};
 use chaperone_cell::{Backend, Native, NetworkEnds};
-use chaperone_fs::{Options, serve};
 use chaperone_gateway::{Dial, permissions};
 use chaperone_pipeline::{Session, authority};
 use chaperone_protocol::session::State;
 use chaperone_protocol::{Failure, NetworkKind};
-use chaperone_workspace::gate::MountGate;
 use serde_json::json;
 
 use super::end::{finish, stop};
@@ -61,15 +59,7 @@ pub fn attach(
         .map_err(|e| Failure::new("cell_gone", format!("the cell ended before it started: {e}")))?;
     *live.cell.init_pidfd.lock() = Some(pidfd);
     *live.cell.groups.lock() = serde_json::from_value(enforced["groups"].clone()).unwrap_or_default();
-    for mount in live.mounts.list() {
-        let Some(tree) = mount.served() else { continue };
-        let device = fds.next().ok_or_else(missing)?;
-        let gate = Arc::new(MountGate::new(&broker.pipeline, session, &mount.at, mount.hide_denied));
-        let options = Options { uid: 1000, gid: 1000, write_back: mount.write_back };
-        let server = serve(device, Arc::clone(tree), gate, options)
-            .map_err(|e| Failure::new("no_threads", e.to_string()))?;
-        live.mounts.serve(server);
-    }
+    live.mounts.serve(&broker.pipeline, session, &mut fds)?;
     if let Some(kind) = network {
         let ends = NetworkEnds::from_fds(of_wire(kind), &mut fds).ok_or_else(missing)?;
         chaperone_gateway::serve(&live.way(), ends)?;
@@ -123,7 +113,7 @@ fn given(session: &Session) -> Vec<&String> {
 /// An agent in an overlay writes past the broker: when it has filled the disk up to the reserve, it is stopped until
 /// the person has made room.
 fn keep_room(broker: &Arc<Broker>, live: &Arc<LiveSession>) -> Result<(), Failure> {
-    if live.mounts.list().iter().all(|m| m.overlay.is_none()) {
+    if !live.mounts.has_overlay() {
         return Ok(());
     }
     let (broker, live) = (Arc::clone(broker), Arc::clone(live));

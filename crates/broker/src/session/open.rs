@@ -124,14 +124,11 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         .iter()
         .map(|m| PlanMount {
             at: m.at.clone(),
-            kind: match (&m.overlay, m.mode) {
+            kind: match (m.layers(), m.mode) {
                 (_, Mode::ReadOnly) => PlanMountKind::ReadOnly { source: m.source.clone() },
-                (Some(overlay), _) => PlanMountKind::Staged {
-                    lower: m.source.clone(),
-                    upper: overlay.upper(),
-                    work: overlay.work(),
-                    masked: Vec::new(),
-                },
+                (Some((upper, work)), _) => {
+                    PlanMountKind::Staged { lower: m.source.clone(), upper, work, masked: Vec::new() }
+                }
                 (None, _) => PlanMountKind::Mediated,
             },
         })

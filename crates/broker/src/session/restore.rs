@@ -11,7 +11,6 @@ use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::session::{MountRecord, Record, State};
 use chaperone_protocol::{AskMode, Failure};
 use chaperone_workspace::mount::{LiveMount, Mounts};
-use chaperone_workspace::overlay::Overlay;
 
 use super::live::LiveSession;
 
@@ -65,19 +64,7 @@ fn reopened(record: &MountRecord) -> Result<LiveMount, String> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
     let root = rustix::fs::open(&record.source, flags, rustix::fs::Mode::empty())
         .map_err(|e| format!("{}: {e}", record.source.display()))?;
-    let mut mount = LiveMount {
-        at: record.at.clone(),
-        prefix: record.prefix.clone(),
-        source: record.source.clone(),
-        root,
-        mode: record.mode,
-        actions: record.actions.clone(),
-        hide_denied: false,
-        write_back: false,
-        stage_dir: record.stage_dir.clone(),
-        tree: None,
-        overlay: Overlay::left(&record.stage_dir),
-    };
+    let mut mount = LiveMount::closed(record.clone(), root);
     mount.prepare().map_err(|e| e.to_string())?;
     Ok(mount)
 }

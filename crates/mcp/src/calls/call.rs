@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chaperone_capability::Action;
-use chaperone_fs::{ObjectKind as FsKind, Tree};
+use chaperone_fs::ObjectKind as FsKind;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, Resource, ToolResource};
 use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::{Admission, Authorized};
 use chaperone_protocol::{Failure, for_display};
+use chaperone_workspace::mediated::MediatedDirectory;
 use chaperone_workspace::mount::LiveMount;
 use rustix::io::Errno;
 use serde_json::Value;
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::SessionTools;
 use crate::tools::{self, Encoding};
 
+/// The failure upon which a call is decided anew.
+pub(super) const CHANGED: &str = "changed_meanwhile";
 /// Characters of a path that is none, in its record.
 const MAX_SHOWN: usize = 300;
 
@@ -33,7 +36,7 @@ pub(crate) struct Call<'a> {
 /// A resolved path.
 pub(super) struct Place<'a> {
     pub mount: &'a LiveMount,
-    pub tree: &'a Arc<Tree>,
+    pub tree: MediatedDirectory<'a>,
     /// Relative to the mount.
     pub below: String,
 }
@@ -69,7 +72,12 @@ impl Call<'_> {
     }
 
     /// The RPC follows no link: what is behind one has a name of its own.
-    pub(super) fn not_through_a_link(&self, tree: &Tree, below: &str, path: &str) -> Result<(), Failure> {
+    pub(super) fn not_through_a_link(
+        &self,
+        tree: MediatedDirectory<'_>,
+        below: &str,
+        path: &str,
+    ) -> Result<(), Failure> {
         let mut at = String::new();
         for name in below.split('/').filter(|n| !n.is_empty()) {
             if !at.is_empty() {
@@ -198,6 +206,7 @@ pub(super) fn errno(error: Errno, path: &str) -> Failure {
         (Errno::EXIST.raw_os_error(), ("already_exists", "exists already")),
         (Errno::NOTEMPTY.raw_os_error(), ("not_empty", "is not empty")),
         (Errno::LOOP.raw_os_error(), ("through_a_link", "is a link")),
+        (Errno::STALE.raw_os_error(), (CHANGED, "became another file while it was decided on")),
         (
             Errno::XDEV.raw_os_error(),
             ("cannot_move", "has too much in it to be moved at once; move what is in it"),

@@ -18,9 +18,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, Call, Place, content_hash, decode, errno, not_here};
+use super::call::{Answer, CHANGED, Call, Place, content_hash, decode, errno, not_here};
 use crate::tools::{self, Encoding};
 
+/// Decisions on one call, where what was decided on is another object by the time of the act.
+const DECISIONS: usize = 4;
 /// Bytes of one `read_file` answer.
 const MAX_READ: u64 = 4 << 20;
 
@@ -114,7 +116,24 @@ impl Call<'_> {
         self.write(&path, &bytes, append, cancelled).await
     }
 
-    pub(crate) async fn write(
+    /// Decide and write; where the file is another by the time of the act, decide anew.
+    pub(super) async fn write(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        append: bool,
+        cancelled: &CancellationToken,
+    ) -> Answer {
+        for _ in 1..DECISIONS {
+            match self.write_once(path, bytes, append, cancelled).await {
+                Err(failure) if failure.code == CHANGED => {}
+                done => return done,
+            }
+        }
+        self.write_once(path, bytes, append, cancelled).await
+    }
+
+    async fn write_once(
         &self,
         path: &str,
         bytes: &[u8],
@@ -122,39 +141,28 @@ impl Call<'_> {
         cancelled: &CancellationToken,
     ) -> Answer {
         let place = self.place(path)?;
-        let there = match place.tree.attributes(&place.below) {
-            Ok(seen) if seen.object.kind == FsKind::File => Some(seen.object),
-            Ok(_) => return Err(Failure::new("not_a_file", format!("{path} is not a file"))),
-            Err(Errno::NOENT) => None,
-            Err(e) => return Err(errno(e, path)),
-        };
+        let mut at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
+        if at.object().is_some_and(|object| object.kind != FsKind::File) {
+            return Err(Failure::new("not_a_file", format!("{path} is not a file")));
+        }
         let action = if append { Action::Append } else { Action::Write };
         // Appending carries the old content into the stage: that is a reading of it, too.
-        let exact = match there {
-            Some(object) if append && !object.staged => {
-                let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
+        let mut before = None;
+        if append && at.object().is_some() {
+            let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
+            at = opened.located.clone();
+            before = Some(if opened.object.staged {
+                opened.file
+            } else {
                 let read = self.ask(self.reading(&place, path, &opened, true), cancelled).await?;
                 self.done(&read, Action::Read, path, true, 0)?;
-                Some(read.released.map_or(opened.file, |r| r.file))
-            }
-            _ => None,
-        };
-        let granted = self
-            .ask(self.asked(action, path, there.as_ref().map_or(FileObject::ABSENT, of_fs)), cancelled)
-            .await?;
+                read.released.map_or(opened.file, |r| r.file)
+            });
+        }
+        let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
+        let granted = self.ask(self.asked(action, path, object), cancelled).await?;
         self.tools.session.counters.writes.fetch_add(1, Ordering::Relaxed);
-        let written = (|| {
-            let opened = match there {
-                None => place.tree.create(&place.below, 0o644)?,
-                Some(_) => place.tree.copy_up(&place.below, exact.as_deref(), true)?,
-            };
-            if !append {
-                opened.file.set_len(0).map_err(io_errno)?;
-            }
-            let at = opened.file.metadata().map_err(io_errno)?.len();
-            opened.file.write_all_at(bytes, at).map_err(io_errno)?;
-            Ok::<u64, Errno>(at + bytes.len() as u64)
-        })();
+        let written = place.tree.write(&granted, &at, before.as_deref(), bytes);
         self.invalidate(&place);
         self.done(&granted, action, path, written.is_ok(), bytes.len() as u64)?;
         let size = written.map_err(|e| errno(e, path))?;
@@ -163,41 +171,65 @@ impl Call<'_> {
 
     pub(super) async fn delete(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
         let path = self.path(Action::Delete, &a.path)?;
-        let place = self.place(&path)?;
-        let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &path))?;
-        let granted = self.ask(self.asked(Action::Delete, &path, of_fs(&seen.object)), cancelled).await?;
+        for _ in 1..DECISIONS {
+            match self.delete_once(&path, cancelled).await {
+                Err(failure) if failure.code == CHANGED => {}
+                done => return done,
+            }
+        }
+        self.delete_once(&path, cancelled).await
+    }
+
+    async fn delete_once(&self, path: &str, cancelled: &CancellationToken) -> Answer {
+        let place = self.place(path)?;
+        let at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
+        let object = at.object().ok_or_else(|| errno(Errno::NOENT, path))?;
+        let granted = self.ask(self.asked(Action::Delete, path, of_fs(&object)), cancelled).await?;
         self.tools.session.counters.deletes.fetch_add(1, Ordering::Relaxed);
-        let gone = if seen.object.kind == FsKind::Dir {
-            place.tree.remove_dir(&place.below)
-        } else {
-            place.tree.remove_file(&place.below)
-        };
+        let gone = place.tree.remove(&granted, &at);
         self.invalidate(&place);
-        self.done(&granted, Action::Delete, &path, gone.is_ok(), 0)?;
-        gone.map_err(|e| errno(e, &path))?;
+        self.done(&granted, Action::Delete, path, gone.is_ok(), 0)?;
+        gone.map_err(|e| errno(e, path))?;
         Ok(json!({ "path": path, "state": "staged" }))
     }
 
     pub(super) async fn rename(&self, a: tools::Rename, cancelled: &CancellationToken) -> Answer {
         let (from, to) = (self.path(Action::Rename, &a.from)?, self.path(Action::Rename, &a.to)?);
-        let (place, target) = (self.place(&from)?, self.place(&to)?);
+        for _ in 1..DECISIONS {
+            match self.rename_once(&from, &to, a.replace, cancelled).await {
+                Err(failure) if failure.code == CHANGED => {}
+                done => return done,
+            }
+        }
+        self.rename_once(&from, &to, a.replace, cancelled).await
+    }
+
+    async fn rename_once(
+        &self,
+        from: &str,
+        to: &str,
+        replace: bool,
+        cancelled: &CancellationToken,
+    ) -> Answer {
+        let (place, target) = (self.place(from)?, self.place(to)?);
         if place.mount.at != target.mount.at {
             return Err(Failure::new("other_mount", format!("{from} and {to} are in different mounts"))
                 .advise("write the new file and delete the old one"));
         }
-        // Each file of a folder that moves is decided for itself: policy may protect one inside.
-        let along = place.tree.moved_with(&place.below).map_err(|e| errno(e, &from))?;
+        // Each file of a directory that moves is decided for itself: policy may protect one inside.
+        let along = place.tree.locate_all(&place.below).map_err(|e| errno(e, from))?;
+        let there = target.tree.locate(&target.below).map_err(|e| errno(e, to))?;
         let mut granted = Vec::new();
         let mut moved = Ok(());
-        for (below, object) in &along {
-            let rest = below.strip_prefix(&place.below).unwrap_or_default();
-            let path = format!("{from}{rest}");
-            let mut asked = self.asked(Action::Rename, &path, of_fs(object));
+        for at in &along {
+            let rest = at.path().strip_prefix(&*place.below).unwrap_or_default();
+            let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
+            let mut asked = self.asked(Action::Rename, &format!("{from}{rest}"), object);
             if let Resource::File(file) = &mut asked.resource {
                 file.to = Some(format!("{to}{rest}"));
             }
             match self.ask(asked, cancelled).await {
-                Ok(handle) => granted.push((handle, path)),
+                Ok(handle) => granted.push(handle),
                 Err(refused) => {
                     moved = Err(refused);
                     break;
@@ -205,15 +237,12 @@ impl Call<'_> {
             }
         }
         if moved.is_ok() {
-            moved = place
-                .tree
-                .rename(&place.below, &target.below, !a.replace, &along)
-                .map_err(|e| errno(e, &from));
+            moved = place.tree.rename(&granted, &along, &there, !replace).map_err(|e| errno(e, from));
         }
         self.invalidate(&place);
         self.invalidate(&target);
-        for (granted, path) in &granted {
-            self.done(granted, Action::Rename, path, moved.is_ok(), 0)?;
+        for granted in &granted {
+            self.done(granted, Action::Rename, granted.request().subject(), moved.is_ok(), 0)?;
         }
         moved?;
         Ok(json!({ "path": to, "from": from, "state": "staged" }))

@@ -76,6 +76,7 @@ pub fn commit(
     bring_up_to_date(mounts, over)?;
     let mut shown = Vec::new();
     for mount in mounts.list() {
+        let version = mount.tree.as_ref().map(|tree| tree.version());
         let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
         if changes.is_empty() {
             continue;
@@ -118,12 +119,12 @@ pub fn commit(
             };
             pipeline.outcome(session, &outcome)?;
         }
-        if let Some(tree) = &mount.tree {
+        if let (Some(tree), Some(version)) = (&mount.tree, version) {
             let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());
             if let Some(overlay) = &mount.overlay {
                 overlay.committed(&mount.root, &settled).map_err(failed)?;
             }
-            tree.committed(&settled).map_err(|e| failed(e.into()))?;
+            tree.committed(&settled, version).map_err(|e| failed(e.into()))?;
         }
         mounts.invalidate(&mount.at, &settled);
         shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
@@ -140,6 +141,7 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<Value>, Failure>
     let mut shown = Vec::new();
     for mount in mounts.list() {
         let Some(tree) = &mount.tree else { continue };
+        let version = tree.version();
         let gone: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
         let names: Vec<String> =
             gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();
@@ -150,9 +152,10 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<Value>, Failure>
             &json!({ "paths": names }),
             chaperone_audit::Durability::Synced,
         )?;
-        tree.discard(&names).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+        let changed =
+            tree.discard(&names, version).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
         mounts.invalidate(&mount.at, &names);
-        for change in gone {
+        for change in gone.into_iter().filter(|change| !changed.contains(&change.path)) {
             shown.push(json!({ "path": shown_path(mount, &change.path), "op": change.op,
                 "from": change.from.as_ref().map(|f| shown_path(mount, f)),
                 "size": change.size, "sha256": null, "state": "discarded", "reasons": [] }));

@@ -1,4 +1,4 @@
-//! Room that an agent leaves on the disk of the stage: the log and the person's own work live there, too, and a log
+//! Room that an agent leaves on the disk of the stage: the log and the user's own work live there, too, and a log
 //! that cannot be written stops everything.
 
 use std::path::Path;
@@ -8,16 +8,16 @@ use rustix::io::Errno;
 
 /// Bytes written before the disk is looked at again. Bounds what several sessions together can overdraw.
 const LOOK_EVERY: u64 = 8 << 20;
-/// Least and most bytes that stay free, whatever a twentieth of the disk is. Protects the log and the person's work.
+/// Least and most bytes that stay free, whatever a twentieth of the disk is. Protects the log and the user's work.
 const RESERVE: (u64, u64) = (8 << 20, 1 << 30);
 
 /// What may still be written before the disk is looked at again.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(crate) struct DiskReserve {
     credit: AtomicU64,
 }
 
-impl Room {
+impl DiskReserve {
     /// Take room for `bytes` on the disk of `dir`.
     ///
     /// # Errors
@@ -67,8 +67,8 @@ mod tests {
     #[test]
     fn more_than_the_disk_has_is_refused_and_a_little_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let room = Room::default();
-        assert_eq!(room.take(dir.path(), u64::MAX / 2), Err(Errno::NOSPC));
-        assert_eq!(room.take(dir.path(), 1), Ok(()));
+        let reserve = DiskReserve::default();
+        assert_eq!(reserve.take(dir.path(), u64::MAX / 2), Err(Errno::NOSPC));
+        assert_eq!(reserve.take(dir.path(), 1), Ok(()));
     }
 }

@@ -1,0 +1,301 @@
+//! What the agent changes in the merged view. Each change takes what was decided on, and makes nothing of it when the
+//! path stands for something else by now.
+
+use std::fs::File;
+
+use chaperone_staging::BaseVersion;
+use rustix::fs::{OFlags, Timestamps};
+
+use crate::journal::{Entry, Record};
+use crate::object::{Attributes, Located, ObjectId, ObjectKind};
+use crate::tree::{Errno, MAX_ENTRIES, Opened, Result, State, Tree, errno, hidden_by_parent};
+
+/// Bytes on the disk that one more entry takes, by far.
+const ENTRY_ROOM: u64 = 8192;
+
+/// What a file that is brought into the stage to be written holds at first.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// These bytes: what was released, or the very object that was decided on.
+    Released(&'a File),
+    /// Nothing: it is truncated.
+    Empty,
+}
+
+/// Attributes to be set; what is not named stays.
+#[derive(Debug, Clone, Default)]
+pub struct NewAttributes {
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    pub times: Option<Timestamps>,
+}
+
+/// What is brought into the stage.
+enum Bring<'a> {
+    Content(Content<'a>),
+    /// The object as it is; its content still needs a decision to be read.
+    Object,
+}
+
+impl Tree {
+    /// Make a new empty file where nothing is.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENOENT`, `ENOSPC`, `ESTALE`.
+    pub fn create(&self, at: &Located, mode: u32) -> Result<Opened> {
+        let mut state = self.lock();
+        self.must_be_free(&state, at)?;
+        let (blob, file) = self.new_blob(&mut state)?;
+        let base = replaced(&state, at.path());
+        let entry = Entry::File { blob, base, mode: mode & 0o777, origin: None, cleared: true };
+        self.record(&mut state, vec![(at.path().to_owned(), entry)])?;
+        self.of_blob(&state, at.path(), blob, file, None)
+    }
+
+    /// Bring a file into the stage, to be written there. The agent's own is opened as it is, or truncated; any other
+    /// content gets a file of its own, so that what is read under an earlier decision stays what it was.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOSPC`, `ESTALE`.
+    pub fn copy_up(&self, at: &Located, content: Content<'_>) -> Result<Opened> {
+        let mut state = self.lock();
+        self.bring_up(&mut state, at, Bring::Content(content))
+    }
+
+    /// Set size, permission bits and times of a file; of directories, the permission bits of those of the stage.
+    ///
+    /// # Errors
+    /// As [`Self::copy_up`]; `ELOOP` for a link.
+    pub fn set_attributes(&self, at: &Located, new: &NewAttributes) -> Result<Attributes> {
+        let mut state = self.lock();
+        let path = at.path();
+        if at.object().is_some_and(|object| object.kind == ObjectKind::Dir) {
+            self.check(&state, at)?;
+            if let (Some(mode), Some(Entry::Dir { opaque, .. })) = (new.mode, state.entries.get(path)) {
+                let entry = Entry::Dir { opaque: *opaque, mode: mode & 0o777 };
+                self.record(&mut state, vec![(path.to_owned(), entry)])?;
+            }
+            return self.attributes_in(&state, path);
+        }
+        let bring = if new.size == Some(0) { Bring::Content(Content::Empty) } else { Bring::Object };
+        let mut opened = self.bring_up(&mut state, at, bring)?;
+        if let Some(size) = new.size.filter(|size| *size != 0) {
+            let is_new = matches!(at.identity().object, ObjectId::User(_));
+            opened = self.resized(&mut state, opened, size, is_new)?;
+        }
+        if let (Some(mode), Some(Entry::File { blob, base, origin, cleared, .. })) =
+            (new.mode, state.entries.get(path).cloned())
+        {
+            let entry = Entry::File { blob, base, mode: mode & 0o777, origin, cleared };
+            self.record(&mut state, vec![(path.to_owned(), entry)])?;
+        }
+        if let Some(times) = &new.times {
+            rustix::fs::futimens(&*opened.file, times)?;
+        }
+        self.attributes_in(&state, path)
+    }
+
+    /// # Errors
+    /// `EEXIST`, `ENOENT`, `ESTALE`.
+    pub fn make_dir(&self, at: &Located, mode: u32) -> Result<()> {
+        let mut state = self.lock();
+        self.must_be_free(&state, at)?;
+        let opaque = matches!(state.entries.get(at.path()), Some(Entry::Gone { .. }));
+        self.record(&mut state, vec![(at.path().to_owned(), Entry::Dir { opaque, mode: mode & 0o777 })])
+    }
+
+    /// # Errors
+    /// `EEXIST`, `ENOENT`, `ESTALE`.
+    pub fn make_link(&self, at: &Located, target: &str) -> Result<()> {
+        let mut state = self.lock();
+        self.must_be_free(&state, at)?;
+        let base = replaced(&state, at.path());
+        let entry = Entry::Symlink { target: target.to_owned(), base };
+        self.record(&mut state, vec![(at.path().to_owned(), entry)])
+    }
+
+    /// Delete a file or link.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`, `ESTALE`.
+    pub fn remove_file(&self, at: &Located) -> Result<()> {
+        let mut state = self.lock();
+        if at.object().ok_or(Errno::NOENT)?.kind == ObjectKind::Dir {
+            return Err(Errno::ISDIR);
+        }
+        self.check(&state, at)?;
+        let gone = self.gone(&state, at.path(), false);
+        self.record(&mut state, vec![(at.path().to_owned(), gone)])
+    }
+
+    /// Delete an empty directory.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `ENOTEMPTY`, `ESTALE`.
+    pub fn remove_dir(&self, at: &Located) -> Result<()> {
+        let mut state = self.lock();
+        if at.object().ok_or(Errno::NOENT)?.kind != ObjectKind::Dir {
+            return Err(Errno::NOTDIR);
+        }
+        self.check(&state, at)?;
+        let record = self.removal_of_dir(&state, at.path())?;
+        self.record(&mut state, record)
+    }
+
+    pub(crate) fn removal_of_dir(&self, state: &State, path: &str) -> Result<Record> {
+        if !self.list_in(state, path)?.is_empty() {
+            return Err(Errno::NOTEMPTY);
+        }
+        let mut record = vec![(path.to_owned(), self.gone(state, path, true))];
+        // Deletions below stay recorded: the directory of the user's is deleted with them.
+        if matches!(record.first(), Some((_, Entry::Base))) {
+            let prefix = format!("{path}/");
+            let below = state.entries.range(prefix.clone()..).map(|(p, _)| p);
+            let below = below.take_while(|p| p.starts_with(&prefix));
+            record.extend(below.map(|p| (p.clone(), Entry::Base)));
+        }
+        Ok(record)
+    }
+
+    fn bring_up(&self, state: &mut State, at: &Located, bring: Bring<'_>) -> Result<Opened> {
+        let stat = self.check(state, at)?;
+        let (path, seen) = (at.path(), at.attributes().ok_or(Errno::NOENT)?);
+        match seen.object.kind {
+            ObjectKind::File => {}
+            ObjectKind::Dir => return Err(Errno::ISDIR),
+            ObjectKind::Symlink => return Err(Errno::LOOP),
+        }
+        if let Some(Entry::File { blob, base, mode, origin, cleared }) = state.entries.get(path).cloned() {
+            return self.bring_blob(state, path, (blob, cleared), (base, mode, origin), bring);
+        }
+        let stat = stat.ok_or(Errno::STALE)?;
+        let (blob, file) = match bring {
+            Bring::Content(Content::Empty) => self.new_blob(state)?,
+            Bring::Content(Content::Released(from)) => {
+                let (blob, file) = self.blob_with(state, from, &stat)?;
+                // Where it is the object itself, it must not have changed meanwhile.
+                let now = rustix::fs::fstat(from)?;
+                if (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino) && !is_version(at, &now) {
+                    std::fs::remove_file(self.blob(blob)).ok();
+                    return Err(Errno::STALE);
+                }
+                (blob, file)
+            }
+            Bring::Object => {
+                let from = self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+                if !is_version(at, &rustix::fs::fstat(&from)?) {
+                    return Err(Errno::STALE);
+                }
+                self.blob_with(state, &File::from(from), &stat)?
+            }
+        };
+        let cleared = matches!(bring, Bring::Content(_));
+        let (base, mode) = (Some(BaseVersion::of(&stat)), stat.st_mode & 0o777);
+        let entry = Entry::File { blob, base, mode, origin: None, cleared };
+        self.record(state, vec![(path.to_owned(), entry)])?;
+        self.of_blob(state, path, blob, file, None)
+    }
+
+    /// Of a file that is staged already.
+    fn bring_blob(
+        &self,
+        state: &mut State,
+        path: &str,
+        (blob, cleared): (u64, bool),
+        (base, mode, origin): (Option<BaseVersion>, u32, Option<String>),
+        bring: Bring<'_>,
+    ) -> Result<Opened> {
+        let file = File::options().read(true).write(true).open(self.blob(blob)).map_err(errno)?;
+        let stat = rustix::fs::fstat(&file)?;
+        let (blob, file) = match bring {
+            Bring::Object => return self.of_blob(state, path, blob, file, origin),
+            // All who have it open see the same.
+            Bring::Content(content) if cleared => {
+                if matches!(content, Content::Empty) {
+                    file.set_len(0).map_err(errno)?;
+                }
+                return self.of_blob(state, path, blob, file, origin);
+            }
+            Bring::Content(Content::Empty) => self.new_blob(state)?,
+            Bring::Content(Content::Released(from)) => {
+                let decided = rustix::fs::fstat(from)?;
+                if (decided.st_dev, decided.st_ino) == (stat.st_dev, stat.st_ino) {
+                    // It was decided on, and nobody writes to one that was not.
+                    (blob, file)
+                } else {
+                    self.blob_with(state, from, &stat)?
+                }
+            }
+        };
+        let entry = Entry::File { blob, base, mode, origin: origin.clone(), cleared: true };
+        self.record(state, vec![(path.to_owned(), entry)])?;
+        self.of_blob(state, path, blob, file, origin)
+    }
+
+    /// A staged file with another size. One that others may decide on meanwhile is never changed: its beginning gets a
+    /// file of its own.
+    fn resized(&self, state: &mut State, opened: Opened, size: u64, is_new: bool) -> Result<Opened> {
+        let path = opened.located.path();
+        let (base, mode, origin) = match state.entries.get(path).cloned() {
+            Some(Entry::File { base, mode, origin, cleared: false, .. }) if !is_new => (base, mode, origin),
+            _ => {
+                opened.file.set_len(size).map_err(errno)?;
+                return Ok(opened);
+            }
+        };
+        let stat = rustix::fs::fstat(&*opened.file)?;
+        let (blob, file) = self.blob_with(state, &opened.file, &stat)?;
+        file.set_len(size).map_err(errno)?;
+        let entry = Entry::File { blob, base, mode, origin: origin.clone(), cleared: false };
+        self.record(state, vec![(path.to_owned(), entry)])?;
+        self.of_blob(state, path, blob, file, origin)
+    }
+
+    fn must_be_free(&self, state: &State, at: &Located) -> Result<()> {
+        if state.entries.len() >= MAX_ENTRIES {
+            return Err(Errno::NOSPC);
+        }
+        self.take_room(ENTRY_ROOM)?;
+        self.must_have_parent(state, at.path())?;
+        match self.attributes_in(state, at.path()) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => self.check(state, at).map(drop),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(crate) fn must_have_parent(&self, state: &State, path: &str) -> Result<()> {
+        let parent = path.rsplit_once('/').map_or("", |(p, _)| p);
+        match self.attributes_in(state, parent)?.object.kind {
+            ObjectKind::Dir => Ok(()),
+            _ => Err(Errno::NOTDIR),
+        }
+    }
+
+    pub(crate) fn gone(&self, state: &State, path: &str, dir: bool) -> Entry {
+        let known = match state.entries.get(path) {
+            Some(Entry::File { base, .. } | Entry::Gone { base, .. } | Entry::Symlink { base, .. }) => *base,
+            _ => None,
+        };
+        match self.base_version(path) {
+            Some(base) if known.is_some() || !hidden_by_parent(state, path) => {
+                Entry::Gone { base: known.or(Some(base)), dir }
+            }
+            _ => Entry::Base,
+        }
+    }
+}
+
+fn is_version(at: &Located, stat: &rustix::fs::Stat) -> bool {
+    matches!(at.identity().object, ObjectId::User(version) if version.is(stat))
+}
+
+/// What a new object at this place replaces.
+pub(crate) fn replaced(state: &State, path: &str) -> Option<BaseVersion> {
+    match state.entries.get(path) {
+        Some(Entry::Gone { base, dir: false }) => *base,
+        _ => None,
+    }
+}

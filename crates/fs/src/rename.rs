@@ -1,0 +1,166 @@
+//! Renames, of files and of directories with everything in them.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+
+use chaperone_staging::{BaseVersion, Kind};
+use rustix::fs::OFlags;
+
+use crate::change::replaced;
+use crate::journal::{Entry, Record, blob_of};
+use crate::object::{Located, ObjectId, ObjectKind};
+use crate::tree::{Errno, Result, State, Tree, join};
+
+/// What a rename of a directory moves at most: entries, and bytes of the user's files. Protects memory and keeps the
+/// directory from standing still for long; beyond it: `EXDEV`.
+const MAX_MOVED: usize = 20_000;
+const MAX_MOVED_BYTES: u64 = 1 << 30;
+
+impl Tree {
+    /// Everything that a rename of this path moves, from the outside in: itself, and what is in it.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EXDEV` for a directory with more in it than is moved at once, upon which programs copy.
+    pub fn locate_all(&self, path: &str) -> Result<Vec<Located>> {
+        self.locate_all_in(&self.lock(), path)
+    }
+
+    fn locate_all_in(&self, state: &State, path: &str) -> Result<Vec<Located>> {
+        let mut all = vec![self.locate_in(state, path)?];
+        let (mut next, mut bytes) = (0, 0u64);
+        while let Some(at) = all.get(next) {
+            next += 1;
+            if at.object().ok_or(Errno::NOENT)?.kind != ObjectKind::Dir {
+                continue;
+            }
+            let folder = at.path().to_owned();
+            for (name, _) in self.list_in(state, &folder)? {
+                let inner = self.locate_in(state, &join(&folder, &name))?;
+                let Some(object) = inner.object() else { continue };
+                if !object.staged {
+                    bytes = bytes.saturating_add(object.size);
+                }
+                all.push(inner);
+                if all.len() > MAX_MOVED || bytes > MAX_MOVED_BYTES {
+                    return Err(Errno::XDEV);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Rename what [`Self::locate_all`] found, all of it and nothing else, to what was found at its new place.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EEXIST` with `keep`, `ENOTEMPTY`, `ESTALE` when either side is something else by now.
+    pub fn rename(&self, moved: &[Located], to: &Located, keep: bool) -> Result<()> {
+        let from = moved.first().ok_or(Errno::NOENT)?;
+        let source = from.object().ok_or(Errno::NOENT)?.kind;
+        if from.path() == to.path() {
+            return Ok(());
+        }
+        if to.path().strip_prefix(from.path()).is_some_and(|r| r.starts_with('/')) {
+            return Err(Errno::INVAL);
+        }
+        match to.object().map(|object| object.kind) {
+            Some(_) if keep => return Err(Errno::EXIST),
+            Some(ObjectKind::Dir) if source != ObjectKind::Dir => return Err(Errno::ISDIR),
+            Some(ObjectKind::File | ObjectKind::Symlink) if source == ObjectKind::Dir => {
+                return Err(Errno::NOTDIR);
+            }
+            _ => {}
+        }
+        let mut state = self.lock();
+        self.check(&state, to)?;
+        self.must_have_parent(&state, to.path())?;
+        let mut record = Record::new();
+        if source == ObjectKind::Dir {
+            let now = self.locate_all_in(&state, from.path()).map_err(|_| Errno::STALE)?;
+            let same = |(a, b): (&Located, &Located)| a.path() == b.path() && a.identity() == b.identity();
+            if now.len() != moved.len() || !now.iter().zip(moved).all(same) {
+                return Err(Errno::STALE);
+            }
+            if to.object().is_some() {
+                record = self.removal_of_dir(&state, to.path())?;
+            }
+        } else {
+            self.check(&state, from)?;
+        }
+        self.move_all(&mut state, moved, to.path(), record)
+    }
+
+    fn move_all(&self, state: &mut State, moved: &[Located], to: &str, mut record: Record) -> Result<()> {
+        let from = moved.first().map_or("", Located::path);
+        let mut lifted = Vec::new();
+        for at in moved {
+            let place = format!("{to}{}", at.path().strip_prefix(from).unwrap_or_default());
+            let replaced = (place == to).then(|| replaced(state, to)).flatten();
+            let base = self.replaced_by_rename(&place).or(replaced);
+            match self.moved_entry(state, at, base) {
+                Ok(entry) => {
+                    lifted.extend(blob_of(&entry));
+                    record.push((place, entry));
+                }
+                Err(e) => {
+                    // Of what was staged before, nothing may go.
+                    let staged: BTreeSet<u64> = state.entries.values().filter_map(blob_of).collect();
+                    for blob in lifted.into_iter().filter(|b| !staged.contains(b)) {
+                        std::fs::remove_file(self.blob(blob)).ok();
+                    }
+                    return Err(e);
+                }
+            }
+        }
+        for at in moved {
+            let is_dir = at.object().is_some_and(|object| object.kind == ObjectKind::Dir);
+            record.push((at.path().to_owned(), self.gone(state, at.path(), is_dir)));
+        }
+        self.record(state, record)
+    }
+
+    /// What an object that moves is at its new place. A file of the user's comes into the stage; its content still
+    /// needs a decision to be read, under its old name, too.
+    fn moved_entry(&self, state: &mut State, at: &Located, base: Option<BaseVersion>) -> Result<Entry> {
+        let path = at.path();
+        let kind = at.object().ok_or(Errno::NOENT)?.kind;
+        let (ObjectId::User(version), None | Some(Entry::Base)) =
+            (at.identity().object, state.entries.get(path))
+        else {
+            return match state.entries.get(path).cloned() {
+                Some(Entry::Dir { mode, .. }) => Ok(Entry::Dir { opaque: true, mode }),
+                Some(Entry::File { blob, base: was, mode, origin, cleared }) => {
+                    let origin = origin.or_else(|| was.is_some().then(|| path.to_owned()));
+                    Ok(Entry::File { blob, base, mode, origin, cleared })
+                }
+                Some(Entry::Symlink { target, .. }) => Ok(Entry::Symlink { target, base }),
+                _ => Err(Errno::STALE),
+            };
+        };
+        let flags = match kind {
+            ObjectKind::File => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+            ObjectKind::Dir | ObjectKind::Symlink => OFlags::PATH | OFlags::NOFOLLOW,
+        };
+        let object = self.base_open(path, flags)?;
+        let stat = rustix::fs::fstat(&object)?;
+        if !version.is(&stat) {
+            return Err(Errno::STALE);
+        }
+        let mode = stat.st_mode & 0o777;
+        Ok(match kind {
+            ObjectKind::Dir => Entry::Dir { opaque: true, mode },
+            ObjectKind::Symlink => {
+                let target = rustix::fs::readlinkat(&object, "", Vec::new())?;
+                Entry::Symlink { target: target.into_string().map_err(|_| Errno::ILSEQ)?, base }
+            }
+            ObjectKind::File => {
+                let (blob, _) = self.blob_with(state, &File::from(object), &stat)?;
+                Entry::File { blob, base, mode, origin: Some(path.to_owned()), cleared: false }
+            }
+        })
+    }
+
+    /// What a file that moves here replaces; a directory must be deleted by a change of its own.
+    fn replaced_by_rename(&self, path: &str) -> Option<BaseVersion> {
+        self.base_version(path).filter(|v| v.kind() != Some(Kind::Dir))
+    }
+}

@@ -1,0 +1,100 @@
+//! What is in a directory.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use super::answer::{Answer, Failed, TRUST_SECONDS, path_of};
+use super::attributes::entry;
+use crate::object::ListingVersion;
+use crate::protocol::{Header, Reader, Reply, open as open_flag};
+use crate::shared::{Listing, Shared};
+use crate::tree::join;
+
+pub(super) fn opendir(shared: &Shared, header: Header) -> Answer {
+    let path = path_of(shared, header.node)?;
+    shared.gate.list(&path, header.pid)?;
+    let version = if shared.gate.hides_names() { None } else { shared.tree.listing_version(&path)? };
+    let kept =
+        version.is_some()
+            && shared.nodes.read().get(header.node).and_then(|n| n.listed).is_some_and(|(listed, at)| {
+                Some(listed) == version && at.elapsed().as_secs() < TRUST_SECONDS
+            });
+    let (names, flags) = if kept {
+        (None, open_flag::CACHE_DIR | open_flag::KEEP_CACHE)
+    } else {
+        let names = names_in(shared, &path)?;
+        if let Some(node) = shared.nodes.write().node(header.node) {
+            node.listed = version.filter(ListingVersion::is_settled).map(|v| (v, Instant::now()));
+        }
+        (Some(names), open_flag::CACHE_DIR)
+    };
+    let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
+    shared.folders.lock().insert(fh, names);
+    let mut reply = Reply::new();
+    reply.u64(fh).u32(flags).u32(0);
+    Ok(reply)
+}
+
+pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plus: bool) -> Answer {
+    let (fh, offset, size) = (body.u64()?, body.u64()?, body.u32()?);
+    let known = shared.folders.lock().get(&fh).cloned().ok_or(Errno::BADF)?;
+    let folder = path_of(shared, header.node)?;
+    let names = if let Some(names) = known {
+        names
+    } else {
+        // The kernel has dropped the names that it was told to keep.
+        let names = names_in(shared, &folder)?;
+        shared.folders.lock().insert(fh, Some(Arc::clone(&names)));
+        names
+    };
+    let mut reply = Reply::new();
+    let dot = |o: u64| if o == 0 { "." } else { ".." };
+    let mut at = offset;
+    loop {
+        let (name, seen) = match at {
+            0 | 1 => (dot(at), None),
+            n => match usize::try_from(n - 2).ok().and_then(|i| names.get(i)) {
+                Some((name, seen)) => (name.as_str(), Some(seen)),
+                None => break,
+            },
+        };
+        let fixed = if plus { 128 + 24 } else { 24 };
+        let needed = (fixed + name.len()).next_multiple_of(8);
+        if reply.len() + needed > size as usize {
+            break;
+        }
+        let (ino, kind) = seen.map_or((1, 4), |s| (s.object.ino, s.mode >> 12));
+        if plus {
+            match seen {
+                Some(seen) => entry(shared, &join(&folder, name), seen, &mut reply),
+                None => drop(reply.bytes(&[0; 128])),
+            }
+        }
+        let before = reply.len();
+        reply
+            .u64(ino)
+            .u64(at + 1)
+            .u32(u32::try_from(name.len()).unwrap_or(0))
+            .u32(kind)
+            .bytes(name.as_bytes());
+        let padding = (reply.len() - before).next_multiple_of(8) - (reply.len() - before);
+        reply.bytes(&[0; 8][..padding]);
+        at += 1;
+    }
+    Ok(reply)
+}
+
+pub(super) fn releasedir(shared: &Shared, mut body: Reader<'_>) -> Answer {
+    let fh = body.u64()?;
+    shared.folders.lock().remove(&fh);
+    Ok(Reply::new())
+}
+
+pub(super) fn names_in(shared: &Shared, folder: &str) -> Result<Listing, Failed> {
+    let mut names = shared.tree.list(folder)?;
+    names.retain(|(name, _)| shared.gate.visible(&join(folder, name)));
+    Ok(Arc::new(names))
+}

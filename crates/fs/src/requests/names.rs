@@ -1,0 +1,133 @@
+//! Names made, removed and moved.
+
+use rustix::io::Errno;
+
+use super::answer::{Answer, Failed, child};
+use super::attributes::entry;
+use super::decided::{DECISIONS, request, staged};
+use crate::gate::{ChangeKind, ChangeRequest};
+use crate::object::Located;
+use crate::protocol::{Header, Reader, Reply};
+use crate::shared::Shared;
+
+/// Moving more than so many files takes its time.
+const MANY: usize = 16;
+
+pub(super) fn symlink(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let path = child(shared, header.node, body.name()?)?;
+    let target = std::str::from_utf8(body.name()?).map_err(|_| Failed(Errno::ILSEQ.raw_os_error()))?;
+    staged(shared, |_| ChangeKind::Create, &path, header.pid, |at| shared.tree.make_link(at, target))?;
+    made(shared, &path)
+}
+
+pub(super) fn mknod(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let (mode, _rdev, umask, _) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
+    let path = child(shared, header.node, body.name()?)?;
+    if mode & 0o170_000 != 0o100_000 && mode & 0o170_000 != 0 {
+        return Err(Errno::PERM.into());
+    }
+    staged(shared, |_| ChangeKind::Create, &path, header.pid, |at| shared.tree.create(at, mode & !umask))?;
+    made(shared, &path)
+}
+
+pub(super) fn mkdir(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let (mode, umask) = (body.u32()?, body.u32()?);
+    let path = child(shared, header.node, body.name()?)?;
+    staged(shared, |_| ChangeKind::Create, &path, header.pid, |at| shared.tree.make_dir(at, mode & !umask))?;
+    made(shared, &path)
+}
+
+pub(super) fn remove(shared: &Shared, header: Header, mut body: Reader<'_>, dir: bool) -> Answer {
+    let path = child(shared, header.node, body.name()?)?;
+    staged(
+        shared,
+        |_| ChangeKind::Delete,
+        &path,
+        header.pid,
+        |at| {
+            if dir { shared.tree.remove_dir(at) } else { shared.tree.remove_file(at) }
+        },
+    )?;
+    shared.nodes.write().unname(&path);
+    Ok(Reply::new())
+}
+
+pub(super) fn rename(
+    shared: &Shared,
+    header: Header,
+    mut body: Reader<'_>,
+    flagged: bool,
+    slow: &dyn Fn(),
+) -> Answer {
+    const NOREPLACE: u32 = 1;
+    let new_parent = body.u64()?;
+    let flags = if flagged { (body.u32()?, body.u32()?).0 } else { 0 };
+    let from = child(shared, header.node, body.name()?)?;
+    let to = child(shared, new_parent, body.name()?)?;
+    if flags & !NOREPLACE != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    for _ in 0..DECISIONS {
+        match rename_once(shared, (&from, &to), flags & NOREPLACE != 0, header.pid, slow) {
+            Err(failed) if failed.is(Errno::STALE) => {}
+            done => {
+                done?;
+                shared.nodes.write().renamed(&from, &to);
+                return Ok(Reply::new());
+            }
+        }
+    }
+    Err(Errno::BUSY.into())
+}
+
+/// `ESTALE` when either side became something else between decision and act.
+fn rename_once(
+    shared: &Shared,
+    (from, to): (&str, &str),
+    keep: bool,
+    pid: u32,
+    slow: &dyn Fn(),
+) -> Result<(), Failed> {
+    let moved = shared.tree.locate_all(from)?;
+    let target = shared.tree.locate(to)?;
+    if moved.len() > MANY {
+        slow();
+    }
+    // Each file of a directory that moves is decided for itself: policy may protect one inside.
+    let places: Vec<String> =
+        moved.iter().map(|at| format!("{to}{}", at.path().strip_prefix(from).unwrap_or_default())).collect();
+    let requests = moved.iter().zip(&places).map(|(at, place)| {
+        let target = (place == to).then_some(&target);
+        ChangeRequest {
+            to: Some(place),
+            replaces: target.and_then(Located::object),
+            to_identity: target.map(Located::identity),
+            ..request(ChangeKind::Rename, at, pid)
+        }
+    });
+    let mut granted = Vec::new();
+    let mut made = Ok(());
+    for request in requests {
+        match shared.gate.change(&request) {
+            Ok(handle) => granted.push((request, handle)),
+            Err(refused) => {
+                made = Err(refused.into());
+                break;
+            }
+        }
+    }
+    if made.is_ok() {
+        made = shared.tree.rename(&moved, &target, keep).map_err(Failed::from);
+    }
+    for (request, handle) in granted {
+        shared.gate.changed(&request, handle, made.is_ok());
+    }
+    made
+}
+
+pub(super) fn made(shared: &Shared, path: &str) -> Answer {
+    let seen = shared.tree.attributes(path)?;
+    let mut reply = Reply::new();
+    entry(shared, path, &seen, &mut reply);
+    Ok(reply)
+}

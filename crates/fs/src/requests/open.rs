@@ -1,0 +1,274 @@
+//! Openings, of what is there and of what is made by them.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+use super::answer::{Answer, Failed, child, path_of};
+use super::attributes::entry;
+use super::data::closed_on_node;
+use super::decided::{DECISIONS, request};
+use crate::change::Content;
+use crate::gate::{Cancel, ChangeKind, Closed, OpenRequest, Opened, Opening};
+use crate::nodes::{Fit, Prepared, Version};
+use crate::object::FileVersion;
+use crate::protocol::{Header, Reader, Reply, open as open_flag};
+use crate::shared::{Handle, MAX_HANDLES, MAX_WAITING, Shared};
+use crate::tree;
+
+/// Bringing a larger file into the stage takes its time, in bytes.
+const LARGE: u64 = 4 << 20;
+// Open flags of Linux.
+const O_ACCMODE: u32 = 3;
+const O_TRUNC: u32 = 0o1000;
+const O_APPEND: u32 = 0o2000;
+const O_EXCL: u32 = 0o200;
+
+/// The opening of an existing file: the one request that may wait for the user.
+pub(super) fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>, slow: &dyn Fn()) -> Answer {
+    let flags = body.u32()?;
+    let mut path = path_of(shared, header.node)?;
+    if shared.handles.read().len() >= MAX_HANDLES {
+        return Err(Errno::MFILE.into());
+    }
+    for _ in 0..DECISIONS {
+        match open_once(shared, header, &path, flags, slow) {
+            // What was decided on is another object by now; where the node's name is gone, the kernel looks it up.
+            Err(failed) if failed.is(Errno::STALE) => path = path_of(shared, header.node)?,
+            done => return done,
+        }
+    }
+    Err(Errno::STALE.into())
+}
+
+fn open_once(shared: &Shared, header: Header, path: &str, flags: u32, slow: &dyn Fn()) -> Answer {
+    let is_prepared = shared.nodes.read().is_prepared(path);
+    let prepared = if is_prepared { shared.nodes.write().prepared(path) } else { None };
+    if let Some(prepared) = prepared {
+        if shared.tree.locate(path).is_ok_and(|now| prepared.fits(flags, now.identity())) {
+            let Prepared { opened, verdict, .. } = prepared;
+            return finish_open(shared, header.node, flags, opened, verdict, true);
+        }
+        came_to_nothing(shared, [prepared]);
+    }
+    let opened = shared.tree.open_file(path)?;
+    let write = flags & O_ACCMODE != 0;
+    let request = OpenRequest {
+        path: path.to_owned(),
+        origin: opened.origin.clone(),
+        object: opened.object,
+        identity: opened.located.identity(),
+        file: Arc::clone(&opened.file),
+        read: flags & O_ACCMODE != 1,
+        write,
+        truncate: flags & O_TRUNC != 0 && write,
+        pid: header.pid,
+    };
+    // Known before the gate is asked, so that no interruption falls between.
+    let cancel = Cancel::default();
+    {
+        let mut waiting = shared.waiting.lock();
+        if waiting.len() >= MAX_WAITING {
+            return Err(Errno::AGAIN.into());
+        }
+        waiting.insert(header.unique, cancel.clone());
+    }
+    if write && opened.object.size > LARGE {
+        slow();
+    }
+    let verdict = match shared.gate.open(request) {
+        Opening::Now(verdict) => verdict,
+        Opening::Later(decide) => {
+            slow();
+            decide(&cancel)
+        }
+    };
+    shared.waiting.lock().remove(&header.unique);
+    if cancel.is_cancelled() {
+        verdict.iter().for_each(|verdict| unused(shared, path, verdict));
+        return Err(Errno::INTR.into());
+    }
+    finish_open(shared, header.node, flags, opened, verdict?, false)
+}
+
+pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
+    let (flags, mode, umask, _) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
+    let path = child(shared, header.node, body.name()?)?;
+    if shared.handles.read().len() >= MAX_HANDLES {
+        return Err(Errno::MFILE.into());
+    }
+    for _ in 0..DECISIONS {
+        let at = shared.tree.locate(&path)?;
+        let request = request(ChangeKind::Create, &at, header.pid);
+        let opening = shared.gate.change(&request)?;
+        match shared.tree.create(&at, mode & !umask) {
+            Ok(opened) => return Ok(created(shared, opened, opening, flags)),
+            Err(e) => {
+                shared.gate.changed(&request, opening, false);
+                match e {
+                    Errno::STALE => {}
+                    // Somebody was faster: the kernel looks it up and opens it as an existing file.
+                    Errno::EXIST if flags & O_EXCL == 0 => return Err(Errno::STALE.into()),
+                    e => return Err(e.into()),
+                }
+            }
+        }
+    }
+    Err(Errno::BUSY.into())
+}
+
+/// The outcome of the creation is reported when it is closed, with what was written.
+fn created(shared: &Shared, opened: tree::Opened, opening: u64, flags: u32) -> Reply {
+    let path = opened.located.path().to_owned();
+    let mut reply = Reply::new();
+    if let Some(seen) = opened.located.attributes() {
+        entry(shared, &path, seen, &mut reply);
+    }
+    let number = {
+        let mut nodes = shared.nodes.write();
+        let number = nodes.number_of(&path).unwrap_or(0);
+        if let Some(node) = nodes.node(number) {
+            node.open += 1;
+            node.version = opened.blob.map(Version::Staged);
+        }
+        number
+    };
+    if let Some(blob) = opened.blob {
+        shared.tree.writer_opened(blob);
+    }
+    let mode = 0o100_000 | opened.mode;
+    let answer = open_flag::NOFLUSH | open_flag::KEEP_CACHE;
+    let open = new_handle(shared, (number, path), opened.file, opening, opened.blob, flags, mode, answer);
+    reply.bytes(open.body());
+    reply
+}
+
+/// Give a granted opening its handle. When the node's pages are of another version, or the kernel believes in another
+/// size, the opening is kept and `ESTALE` makes the kernel look the path up once more: it comes back with a node of
+/// its own (`own`).
+fn finish_open(
+    shared: &Shared,
+    number: u64,
+    flags: u32,
+    opened: tree::Opened,
+    verdict: Opened,
+    own: bool,
+) -> Answer {
+    let write = flags & O_ACCMODE != 0;
+    let truncate = flags & O_TRUNC != 0 && write;
+    let mut answer = open_flag::NOFLUSH;
+    if !truncate {
+        let (version, len) = version_of(&opened, &verdict);
+        let mut nodes = shared.nodes.write();
+        match nodes.fit(number, version, len) {
+            Fit::Same => answer |= open_flag::KEEP_CACHE,
+            Fit::Fresh => {}
+            Fit::Elsewhere if own => {}
+            Fit::Elsewhere => {
+                let dropped = nodes.prepare(flags, opened, verdict);
+                drop(nodes);
+                came_to_nothing(shared, dropped);
+                return Err(Errno::STALE.into());
+            }
+        }
+        if let Some(node) = nodes.node(number) {
+            node.open += 1;
+            node.version = Some(version);
+            node.shown =
+                verdict.bytes.as_ref().map(|(_, _, len)| *len).filter(|len| *len != opened.object.size);
+        }
+    }
+    let path = opened.located.path().to_owned();
+    let mode = 0o100_000 | opened.mode;
+    let (file, writes) = if write {
+        match bring_up(shared, number, &opened, &verdict, truncate) {
+            Ok((file, blob)) => (file, blob),
+            Err(e) => {
+                if !truncate {
+                    closed_on_node(shared, number);
+                }
+                unused(shared, &path, &verdict);
+                return Err(e);
+            }
+        }
+    } else {
+        (verdict.bytes.map_or(opened.file, |(file, _, _)| file), None)
+    };
+    Ok(new_handle(shared, (number, path), file, verdict.handle, writes, flags, mode, answer))
+}
+
+/// Which bytes an opening serves, and how many.
+fn version_of(opened: &tree::Opened, verdict: &Opened) -> (Version, u64) {
+    match (&verdict.bytes, opened.blob) {
+        (Some((_, version, len)), _) => (Version::Exact(*version), *len),
+        (None, Some(blob)) => (Version::Staged(blob), opened.object.size),
+        (None, None) => (Version::Live(FileVersion::of(&opened.object)), opened.object.size),
+    }
+}
+
+/// The staged file that an opening for writing writes, with its number.
+fn bring_up(
+    shared: &Shared,
+    number: u64,
+    opened: &tree::Opened,
+    verdict: &Opened,
+    truncate: bool,
+) -> Result<(Arc<File>, Option<u64>), Failed> {
+    let released = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| &**file);
+    let content = if truncate { Content::Empty } else { Content::Released(released) };
+    let staged = shared.tree.copy_up(&opened.located, content)?;
+    if let Some(node) = shared.nodes.write().node(number) {
+        node.open += usize::from(truncate);
+        node.version = staged.blob.map(Version::Staged);
+        node.shown = None;
+        // Whoever has this version open sees what is written to it.
+        node.written = Some(Arc::clone(&staged.file));
+    }
+    if let Some(blob) = staged.blob {
+        shared.tree.writer_opened(blob);
+    }
+    Ok((staged.file, staged.blob))
+}
+
+/// Granted openings for which nobody came back.
+fn came_to_nothing(shared: &Shared, dropped: impl IntoIterator<Item = Prepared>) {
+    for Prepared { opened, verdict, .. } in dropped {
+        unused(shared, opened.located.path(), &verdict);
+    }
+}
+
+/// A granted opening of which nothing is made.
+fn unused(shared: &Shared, path: &str, verdict: &Opened) {
+    shared.gate.closed(verdict.handle, &Closed { path, writable: false, read: 0, written: 0 });
+}
+
+#[allow(clippy::too_many_arguments)]
+fn new_handle(
+    shared: &Shared,
+    (node, path): (u64, String),
+    file: Arc<File>,
+    opening: u64,
+    writes: Option<u64>,
+    flags: u32,
+    mode: u32,
+    answer: u32,
+) -> Reply {
+    let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
+    let open = Handle {
+        node,
+        path,
+        file,
+        opening,
+        writes,
+        append: flags & O_APPEND != 0,
+        mode,
+        read: AtomicU64::new(0),
+        written: AtomicU64::new(0),
+    };
+    shared.handles.write().insert(fh, Arc::new(open));
+    let mut reply = Reply::new();
+    reply.u64(fh).u32(answer).u32(0);
+    reply
+}

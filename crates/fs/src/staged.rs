@@ -1,0 +1,233 @@
+//! What is staged, as the changes that it comes to in the user's directory.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use chaperone_staging::{BaseVersion, Change, Kind, Op};
+use rustix::fs::OFlags;
+
+use crate::journal::{Entry, Record};
+use crate::tree::{Result, State, Tree, errno};
+
+/// A moment of the stage: what changed later is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageVersion(u64);
+
+impl Tree {
+    /// What the agent wants to happen to the user's directory. Files whose content came back to what it was are no
+    /// change; a file of the user's that has another place is a rename, so that no half of it is ever committed.
+    ///
+    /// # Errors
+    /// When the stage or the directory cannot be read.
+    pub fn changes(&self) -> Result<Vec<Change>> {
+        let state = self.lock();
+        let moves = self.moves(&state);
+        let moved: HashSet<&str> = moves.values().map(|(from, _)| *from).collect();
+        let mut changes = Vec::new();
+        for (path, entry) in &state.entries {
+            // What the user has there now; nothing when a directory above it was deleted or replaced in the stage (what
+            // was in it is then deleted by changes of its own).
+            let now = self.base_version(path);
+            let blank = Change {
+                path: path.clone(),
+                op: Op::Create,
+                from: None,
+                kind: Kind::File,
+                blob: None,
+                target: None,
+                base: None,
+                replaces: None,
+                mode: 0,
+                mtime_ns: 0,
+                size: 0,
+            };
+            match entry {
+                Entry::Base => {}
+                Entry::Gone { .. } if moved.contains(path.as_str()) => {}
+                Entry::Gone { base, dir } => {
+                    if let Some(now) = now {
+                        let kind = now.kind().unwrap_or(if *dir { Kind::Dir } else { Kind::File });
+                        changes.push(Change {
+                            op: Op::Delete,
+                            kind,
+                            base: base.or(Some(now)),
+                            mode: now.mode & 0o7777,
+                            ..blank
+                        });
+                    }
+                }
+                Entry::Dir { mode, .. } => {
+                    if now.is_none_or(|n| n.kind() != Some(Kind::Dir)) {
+                        changes.extend(now.map(|n| deletion(&blank, n)));
+                        changes.push(Change { kind: Kind::Dir, mode: *mode, ..blank });
+                    }
+                }
+                Entry::Symlink { target, base } => {
+                    if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
+                        changes.push(deletion(&blank, n));
+                    }
+                    let op = if base.is_some() { Op::Modify } else { Op::Create };
+                    changes.push(Change {
+                        op,
+                        kind: Kind::Symlink,
+                        target: Some(target.clone()),
+                        base: *base,
+                        mode: 0o777,
+                        size: target.len() as u64,
+                        ..blank
+                    });
+                }
+                Entry::File { blob, base, mode, .. } => {
+                    let moved = moves.get(path.as_str()).copied();
+                    let Some(change) = self.file_change(blank.clone(), (*blob, *base, *mode), now, moved)?
+                    else {
+                        continue;
+                    };
+                    if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
+                        changes.push(deletion(&blank, n));
+                    }
+                    changes.push(change);
+                }
+            }
+        }
+        // Folders before what is in them; deletions from the inside out, last.
+        changes.sort_by_key(|c| c.op == Op::Delete);
+        let first = changes.iter().position(|c| c.op == Op::Delete).unwrap_or(changes.len());
+        changes.get_mut(first..).unwrap_or_default().reverse();
+        Ok(changes)
+    }
+
+    /// The change that a staged file comes to; none when its content and mode came back to what they were.
+    fn file_change(
+        &self,
+        blank: Change,
+        (blob, base, mode): (u64, Option<BaseVersion>, u32),
+        now: Option<BaseVersion>,
+        moved: Option<(&str, BaseVersion)>,
+    ) -> Result<Option<Change>> {
+        let at = self.blob(blob);
+        let stat = rustix::fs::stat(&at)?;
+        let size = stat.st_size.cast_unsigned();
+        if let Some(base) = base
+            && now.is_some_and(|n| base.is_same_content(&n))
+            && base.mode & 0o777 == mode
+            && size == base.size
+            && self.same_content(&blank.path, &at)?
+        {
+            return Ok(None);
+        }
+        let mtime_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+        let filled = Change { mode, mtime_ns, size, ..blank };
+        Ok(Some(if let Some((from, was)) = moved {
+            let as_it_was = was.mode & 0o777 == mode
+                && was.mtime_ns == mtime_ns
+                && was.size == size
+                && self.same_content(from, &at)?;
+            Change {
+                op: Op::Rename,
+                from: Some(from.to_owned()),
+                blob: (!as_it_was).then_some(at),
+                base: Some(was),
+                replaces: base,
+                ..filled
+            }
+        } else {
+            let op = if base.is_some() { Op::Modify } else { Op::Create };
+            Change { op, blob: Some(at), base, ..filled }
+        }))
+    }
+
+    /// What is staged now, for [`Self::committed`] and [`Self::discard`]: to be taken before [`Self::changes`] is asked.
+    #[must_use]
+    pub fn version(&self) -> StageVersion {
+        StageVersion(self.lock().generations.last())
+    }
+
+    /// What was staged at these paths in `version` was committed: the user's own shows again. A file that is still open
+    /// for writing, and whatever has one of the paths since then, stays staged, based on what was committed: nothing
+    /// written later is lost, and nothing counts as committed that was not.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn committed(&self, paths: &[String], version: StageVersion) -> Result<()> {
+        let mut state = self.lock();
+        let mut record = Record::new();
+        for path in paths {
+            let Some(entry) = state.entries.get(path).cloned() else { continue };
+            let changed = state.generations.of(path) > version.0;
+            let base = self.base_version(path);
+            let now = match entry {
+                Entry::File { blob, mode, origin, cleared, .. }
+                    if changed || state.writers.contains_key(&blob) =>
+                {
+                    Entry::File { blob, base, mode, origin: origin.filter(|_| changed), cleared }
+                }
+                Entry::Symlink { target, .. } if changed => Entry::Symlink { target, base },
+                Entry::Gone { dir, .. } if changed && base.is_some() => Entry::Gone { base, dir },
+                Entry::Dir { .. } if changed => continue,
+                _ => Entry::Base,
+            };
+            record.push((path.clone(), now));
+        }
+        if record.is_empty() { Ok(()) } else { self.record(&mut state, record) }
+    }
+
+    /// Throw away what was staged at these paths in `version`. Paths that changed since then are returned, and stay.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn discard(&self, paths: &[String], version: StageVersion) -> Result<Vec<String>> {
+        let mut state = self.lock();
+        let staged = paths.iter().filter(|path| state.entries.contains_key(*path)).cloned();
+        let (changed, same): (Vec<String>, Vec<String>) =
+            staged.partition(|path| state.generations.of(path) > version.0);
+        let record: Record = same.into_iter().map(|path| (path, Entry::Base)).collect();
+        if !record.is_empty() {
+            self.record(&mut state, record)?;
+        }
+        Ok(changed)
+    }
+
+    /// New name of each file of the user's that is no more where it was, with its old name and version.
+    fn moves<'a>(&self, state: &'a State) -> HashMap<&'a str, (&'a str, BaseVersion)> {
+        let mut moves = HashMap::new();
+        let mut taken = HashSet::new();
+        for (path, entry) in &state.entries {
+            let Entry::File { origin: Some(from), .. } = entry else { continue };
+            if let Some(Entry::Gone { base: Some(was), dir: false }) = state.entries.get(from)
+                && was.kind() == Some(Kind::File)
+                && self.base_version(from).is_some()
+                && taken.insert(from)
+            {
+                moves.insert(path.as_str(), (from.as_str(), *was));
+            }
+        }
+        moves
+    }
+
+    fn same_content(&self, path: &str, blob: &Path) -> Result<bool> {
+        let base = File::from(self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
+        let blob = File::open(blob).map_err(errno)?;
+        let (mut a, mut b) = (vec![0u8; 1 << 16], vec![0u8; 1 << 16]);
+        let mut at = 0;
+        loop {
+            let n = base.read_at(&mut a, at).map_err(errno)?;
+            let m = blob.read_at(&mut b, at).map_err(errno)?;
+            if n != m || a.get(..n) != b.get(..m) {
+                return Ok(false);
+            }
+            if n == 0 {
+                return Ok(true);
+            }
+            at += n as u64;
+        }
+    }
+}
+
+/// The removal of what stands where something of another kind goes.
+fn deletion(blank: &Change, now: BaseVersion) -> Change {
+    let kind = now.kind().unwrap_or(Kind::File);
+    Change { op: Op::Delete, kind, base: Some(now), mode: now.mode & 0o7777, ..blank.clone() }
+}

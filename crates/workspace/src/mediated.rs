@@ -1,0 +1,144 @@
+//! A directory that the broker serves: what is there, and changes to it. A change takes what was decided on, both as the
+//! pipeline granted it and as the tree located it; where the two are not the same, or the tree has another object there by
+//! now, it fails with `ESTALE`.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use chaperone_capability::Action;
+use chaperone_fs::{Attributes, Content, Located, Object, ObjectKind, OpenedFile, Tree};
+use chaperone_pipeline::Authorized;
+use chaperone_pipeline::access::FileObject;
+use rustix::io::Errno;
+
+use crate::gate::of_fs;
+use crate::mount::LiveMount;
+
+/// Permission bits of a file that is made by a tool.
+const NEW_FILE: u32 = 0o644;
+
+/// The merged view of one mount.
+#[derive(Debug, Clone, Copy)]
+pub struct MediatedDirectory<'a> {
+    mount: &'a LiveMount,
+    tree: &'a Tree,
+}
+
+impl<'a> MediatedDirectory<'a> {
+    pub(crate) fn new(mount: &'a LiveMount, tree: &'a Tree) -> Self {
+        Self { mount, tree }
+    }
+
+    #[must_use]
+    pub fn mount(&self) -> &'a LiveMount {
+        self.mount
+    }
+
+    /// What a path stands for now, be it nothing.
+    ///
+    /// # Errors
+    /// What the kernel says of the user's file.
+    pub fn locate(&self, path: &str) -> Result<Located, Errno> {
+        self.tree.locate(path)
+    }
+
+    /// The same for everything that a rename of the path moves, from the outside in.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EXDEV` for a directory with more in it than is moved at once.
+    pub fn locate_all(&self, path: &str) -> Result<Vec<Located>, Errno> {
+        self.tree.locate_all(path)
+    }
+
+    /// # Errors
+    /// `ENOENT`, or what the kernel says of the user's file.
+    pub fn attributes(&self, path: &str) -> Result<Attributes, Errno> {
+        self.tree.attributes(path)
+    }
+
+    /// The names in a directory with what they are.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`.
+    pub fn list(&self, path: &str) -> Result<Vec<(String, Attributes)>, Errno> {
+        self.tree.list(path)
+    }
+
+    /// Open a file for a decision on it. What may be read of it is what the decision releases.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`, `ELOOP` for a link, `ENXIO` for what is neither file nor directory.
+    pub fn open_file(&self, path: &str) -> Result<OpenedFile, Errno> {
+        self.tree.open_file(path)
+    }
+
+    /// Stage bytes behind `before` (what was released of the file), or in place of what was there. Returns the new size.
+    ///
+    /// # Errors
+    /// `ESTALE`, `ENOSPC`.
+    pub fn write(
+        &self,
+        granted: &Authorized,
+        at: &Located,
+        before: Option<&File>,
+        bytes: &[u8],
+    ) -> Result<u64, Errno> {
+        self.is_granted(granted, &[Action::Write, Action::Append], at)?;
+        let staged = match (at.object(), before) {
+            (None, _) => self.tree.create(at, NEW_FILE)?,
+            (Some(_), Some(before)) => self.tree.copy_up(at, Content::Released(before))?,
+            (Some(_), None) => self.tree.copy_up(at, Content::Empty)?,
+        };
+        let io = |e: std::io::Error| Errno::from_io_error(&e).unwrap_or(Errno::IO);
+        let end = staged.file.metadata().map_err(io)?.len();
+        staged.file.write_all_at(bytes, end).map_err(io)?;
+        Ok(end + bytes.len() as u64)
+    }
+
+    /// Delete a file, a link or an empty directory.
+    ///
+    /// # Errors
+    /// `ESTALE`, `ENOTEMPTY`.
+    pub fn remove(&self, granted: &Authorized, at: &Located) -> Result<(), Errno> {
+        self.is_granted(granted, &[Action::Delete], at)?;
+        match at.object() {
+            Some(Object { kind: ObjectKind::Dir, .. }) => self.tree.remove_dir(at),
+            _ => self.tree.remove_file(at),
+        }
+    }
+
+    /// Rename what was located and everything in it; each part of it was granted by itself.
+    ///
+    /// # Errors
+    /// `ESTALE`, `EEXIST` with `keep`, `ENOTEMPTY`.
+    pub fn rename(
+        &self,
+        granted: &[Authorized],
+        moved: &[Located],
+        to: &Located,
+        keep: bool,
+    ) -> Result<(), Errno> {
+        let Some(from) = moved.first() else { return Err(Errno::NOENT) };
+        if granted.len() != moved.len() {
+            return Err(Errno::STALE);
+        }
+        for (granted, at) in granted.iter().zip(moved) {
+            self.is_granted(granted, &[Action::Rename], at)?;
+            let rest = at.path().strip_prefix(from.path()).unwrap_or_default();
+            let place = format!("{}{rest}", self.mount.absolute(to.path()));
+            if granted.file().and_then(|f| f.to.as_deref()) != Some(&*place) {
+                return Err(Errno::STALE);
+            }
+        }
+        self.tree.rename(moved, to, keep)
+    }
+
+    /// Whether the grant is for this action on exactly this object at this path.
+    fn is_granted(&self, granted: &Authorized, actions: &[Action], at: &Located) -> Result<(), Errno> {
+        let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
+        let names_it = granted
+            .file()
+            .is_some_and(|file| file.path == self.mount.absolute(at.path()) && file.object == object);
+        if names_it && actions.contains(&granted.request().action) { Ok(()) } else { Err(Errno::STALE) }
+    }
+}

@@ -6,8 +6,8 @@ pub(super) const COMMIT: Group = Group {
     title: "Commit and undo",
     about: "Reasons of single changes; a refused change stays staged.",
     reasons: reasons! {
-        "changed_meanwhile": "The user's version changed since the agent began."
-            => "`--conflict mine|theirs|both`.";
+        "changed_meanwhile": "The user's version changed since the agent began; of a tool, the path became another file while it was decided on."
+            => "`--conflict mine|theirs|both`; of a tool, call it again.";
         "changed_meanwhile_and_kept_in_history": "The user's version changed at the last moment; that version is kept in the history of commits."
             => "`chaperone undo ID` brings it back.";
         "changed_meanwhile_and_moved": "The user's version changed while it was moved, and is at its new place."

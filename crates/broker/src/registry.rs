@@ -6,9 +6,9 @@ use chaperone_protocol::Failure;
 use chaperone_protocol::session::State;
 use serde_json::{Value, json};
 
+use crate::broker::Broker;
 use crate::session::live::LiveSession;
 use crate::session::restore::restore;
-use crate::start::Broker;
 
 impl Broker {
     /// A session by its id, an unambiguous beginning of it, or its agent's name; ended ones are read back.

@@ -4,7 +4,7 @@ use chaperone_pipeline::approvals::Answer;
 use chaperone_protocol::{Failure, Scope};
 use serde_json::{Value, json};
 
-use crate::start::Broker;
+use crate::broker::Broker;
 
 pub fn approve(
     broker: &Broker,

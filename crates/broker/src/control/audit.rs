@@ -5,7 +5,7 @@ use chaperone_pipeline::vault::failure;
 use chaperone_protocol::Failure;
 use serde_json::{Value, json};
 
-use crate::start::Broker;
+use crate::broker::Broker;
 
 pub fn status(broker: &Broker) -> Result<Value, Failure> {
     let client = broker.vault.client();

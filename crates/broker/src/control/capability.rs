@@ -5,7 +5,7 @@ use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::Failure;
 use serde_json::{Value, json};
 
-use crate::start::Broker;
+use crate::broker::Broker;
 
 pub fn show(broker: &Broker, session: &str) -> Result<Value, Failure> {
     let live = broker.find(session)?;

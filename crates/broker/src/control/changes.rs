@@ -4,7 +4,7 @@ use chaperone_protocol::Failure;
 use chaperone_workspace::commit::{self, By};
 use serde_json::{Value, json};
 
-use crate::start::Broker;
+use crate::broker::Broker;
 
 pub fn changes(broker: &Broker, session: &str, diff: bool) -> Result<Value, Failure> {
     let live = broker.find(session)?;

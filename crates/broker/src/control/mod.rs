@@ -14,10 +14,10 @@ use std::time::Duration;
 use chaperone_protocol::{Event, Failure, Happened, Reply, Request, frame};
 use serde_json::{Value, json};
 
+use crate::broker::Broker;
 use crate::policy_reload;
 use crate::session::end;
 use crate::session::live::LiveSession;
-use crate::start::Broker;
 
 /// How often a watcher that hears nothing is looked at.
 const WATCH_TICK: Duration = Duration::from_millis(500);

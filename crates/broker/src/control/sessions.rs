@@ -9,8 +9,8 @@ use chaperone_protocol::{Failure, NetworkKind, for_display};
 use chaperone_workspace::commit::{self, By};
 use serde_json::{Value, json};
 
+use crate::broker::Broker;
 use crate::session::{attach, end};
-use crate::start::Broker;
 
 /// Longest reason of an abandoned start that is recorded, in characters.
 const SHOWN: usize = 300;

@@ -12,19 +12,13 @@ use std::sync::Arc;
 use chaperone_staging::{Change, Choice, Entry, Op, Report, Tree as Stage, Undo, Verdict};
 use serde_json::{Value, json};
 
+pub use self::judge::By;
 use crate::mount::{LiveMount, Mounts};
 use chaperone_capability::Action;
 use chaperone_pipeline::Pipeline;
 use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
 use chaperone_protocol::Failure;
-
-/// Who commits. What policy would ask about needs the person to name exactly that path; the rest stays staged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    Person,
-    Profile,
-}
 
 /// Whose staged changes, and what decides on them.
 #[derive(Debug, Clone, Copy)]

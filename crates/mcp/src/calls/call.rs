@@ -18,7 +18,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::SessionTools;
+use crate::session_tools::SessionTools;
 use crate::tools::{self, Encoding};
 
 /// Characters of a path that is none, in its record.

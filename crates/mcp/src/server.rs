@@ -38,7 +38,7 @@ pub fn serve(tools: &Arc<SessionTools>, mut stream: UnixStream) {
     }
     if first == *b"w" {
         // `chaperone why` in the cell: one line asks, one line answers.
-        stream.write_all(format!("{}\n", tools.session.why()).as_bytes()).ok();
+        stream.write_all(format!("{}\n", json!(tools.session.why())).as_bytes()).ok();
         return;
     }
     let pid = rustix::net::sockopt::socket_peercred(&stream)

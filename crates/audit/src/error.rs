@@ -22,7 +22,7 @@ pub enum LogError {
     #[error("the proof or checkpoint is not valid: {0}")]
     Proof(String),
     #[error(transparent)]
-    Key(#[from] crate::keys::KeyError),
+    Key(#[from] KeyError),
 }
 
 impl LogError {
@@ -33,3 +33,8 @@ impl LogError {
         Self::Corrupt { path: path.to_owned(), what: what.into() }
     }
 }
+
+/// The key holder refused or could not be reached.
+#[derive(Debug, thiserror::Error)]
+#[error("the vault did not give a key or signature: {0}")]
+pub struct KeyError(pub String);

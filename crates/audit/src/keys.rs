@@ -1,12 +1,7 @@
 use signed_note::{Note, StandardVerifier, VerifierList};
 use tlog_tiles::checkpoint::Checkpoint as Body;
 
-use crate::LogError;
-
-/// The key holder refused or could not be reached.
-#[derive(Debug, thiserror::Error)]
-#[error("the vault did not give a key or signature: {0}")]
-pub struct KeyError(pub String);
+use crate::error::{KeyError, LogError};
 
 /// What the log needs of the vault.
 pub trait Keys: Send + Sync {

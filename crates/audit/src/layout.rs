@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::LogError;
 use crate::payload::MAX_PAYLOAD;
-use crate::{MAX_LEAF, tree::WIDTH};
+use crate::{LogError, MAX_LEAF};
 
 /// One record as stored: leaf bytes and its sealed payload (empty when none).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +17,8 @@ pub(crate) struct Record {
     pub sealed: Vec<u8>,
 }
 
+/// Hashes in a full tile (C2SP: height 8).
+pub(crate) const WIDTH: usize = 256;
 const HEAD: usize = 4 + 4 + 8 + 32;
 /// Room for nonce, salt and tag.
 const MAX_SEALED: usize = MAX_PAYLOAD + 72;

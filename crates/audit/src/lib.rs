@@ -13,8 +13,8 @@ mod reader;
 mod tree;
 mod verify;
 
-pub use error::LogError;
-pub use keys::{Checkpoint, KeyError, Keys};
+pub use error::{KeyError, LogError};
+pub use keys::{Checkpoint, Keys};
 pub use log::{Durability, Log, Options, SyncTicket};
 pub use model::{Entry, Leaf, MAX_LEAF, Phase, Severity, Source, class_uid, rfc3339_millis};
 pub use payload::MAX_PAYLOAD;

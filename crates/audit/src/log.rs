@@ -11,9 +11,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::keys::{Checkpoint, Keys};
-use crate::layout::{self, Record};
+use crate::layout::{self, Record, WIDTH};
 use crate::model::{Entry, Leaf, Phase, Severity, Source, class_uid, rfc3339_millis};
-use crate::tree::{Tree, WIDTH};
+use crate::tree::Tree;
 use crate::{LogError, MAX_LEAF, MAX_PAYLOAD, payload};
 
 /// What holds when an append returns.

@@ -1,8 +1,7 @@
 //! Reading a log while another process writes it.
 use std::path::{Path, PathBuf};
 
-use crate::layout::{self, Record};
-use crate::tree::WIDTH;
+use crate::layout::{self, Record, WIDTH};
 use crate::{Keys, Leaf, LogError, payload};
 
 /// Which leaves `query` gives; `None` lets everything through. Times are RFC 3339 UTC text.

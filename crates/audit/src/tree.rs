@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use tlog_tiles::tile::Tile;
 use tlog_tiles::tlog::{self, Error, Hash, HashReader};
 
-use crate::{LogError, layout};
-
-/// Hashes in a full tile (C2SP: height 8).
-pub(crate) const WIDTH: usize = 256;
+use crate::LogError;
+use crate::layout::{self, WIDTH};
 
 pub(crate) struct Tree {
     dir: PathBuf,

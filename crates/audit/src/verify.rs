@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::layout::{self, Record};
+use crate::layout::{self, Record, WIDTH};
 use crate::model::{Leaf, Phase, Source};
-use crate::tree::{Tree, WIDTH};
+use crate::tree::Tree;
 use crate::{Checkpoint, LogError, payload};
 
 /// The four verdicts, in the shape of `audit verify --json`.

@@ -3,6 +3,7 @@
 //! Decisions are made in `chaperone-pipeline`; this crate is wiring. Read [`start`] first.
 #![forbid(unsafe_code)]
 
+mod broker;
 mod control;
 mod notify;
 mod policy_reload;

@@ -10,7 +10,7 @@ use chaperone_policy::Engine;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
-use crate::start::Broker;
+use crate::broker::Broker;
 use chaperone_protocol::{Event, Failure, Happened};
 
 /// An editor that saves touches a folder several times: the set is read when it was quiet for this long.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chaperone_protocol::Failure;
-use chaperone_protocol::session::State;
-use serde_json::{Value, json};
+use chaperone_protocol::reply::{ListedSession, Process, Sessions};
+use chaperone_protocol::session::{Record, State};
 
+use crate::broker::Broker;
 use crate::session::live::LiveSession;
 use crate::session::restore::restore;
-use crate::start::Broker;
 
 impl Broker {
     /// A session by its id, an unambiguous beginning of it, or its agent's name; ended ones are read back.
@@ -48,21 +48,29 @@ impl Broker {
     }
 
     /// Sessions as `sessions --json` prints them.
-    pub(crate) fn list(&self, all: bool) -> Value {
+    pub(crate) fn list(&self, all: bool) -> Sessions {
         if all {
             self.read_back();
         }
         let mut records: Vec<_> = self.sessions.read().values().map(|s| s.record()).collect();
         records.retain(|r| all || r.state != State::Ended);
         records.sort_by(|a, b| a.started.cmp(&b.started));
-        let sessions: Vec<Value> = records
-            .iter()
-            .map(|r| {
-                let state = if r.state == State::Starting { State::Running } else { r.state };
-                json!({ "id": r.id, "name": r.name, "profile": r.profile, "backend": r.backend, "state": state,
-                        "init_pid": r.init_pid, "exit": r.exit, "cause": r.cause, "workspace": r.workspace, "started": r.started })
-            })
-            .collect();
-        json!({ "broker": { "pid": std::process::id() }, "vault": { "pid": self.vault.client().pid() }, "sessions": sessions })
+        let listed = |r: Record| ListedSession {
+            id: r.id,
+            name: r.name,
+            profile: r.profile,
+            backend: r.backend,
+            state: if r.state == State::Starting { State::Running } else { r.state },
+            init_pid: r.init_pid,
+            exit: r.exit,
+            cause: r.cause,
+            workspace: r.workspace,
+            started: r.started,
+        };
+        Sessions {
+            broker: Process { pid: std::process::id() },
+            vault: Process { pid: self.vault.client().pid() },
+            sessions: records.into_iter().map(listed).collect(),
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The broker's process: it starts the vault, opens the log, loads the policy, and answers the person's commands.
 
-use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::sync::Arc;
@@ -24,28 +23,12 @@ use chaperone_worker::{Worker, WorkerPool};
 use parking_lot::RwLock;
 use rustix::fs::FlockOperation;
 
+use crate::broker::Broker;
 use crate::control::{self, Connection};
 use crate::policy_reload;
-use crate::session::live::LiveSession;
 
 /// Commands answered at once. Protects threads; beyond it a connection is closed.
 const MAX_CONNECTIONS: usize = 256;
-/// Everything the broker holds. No key is among it.
-pub struct Broker {
-    pub dirs: Dirs,
-    pub pipeline: Arc<Pipeline>,
-    pub policy: Arc<Store>,
-    pub log: Arc<Log>,
-    pub vault: Arc<Vault>,
-    pub bus: Arc<Bus>,
-    pub sessions: RwLock<BTreeMap<String, Arc<LiveSession>>>,
-}
-
-impl std::fmt::Debug for Broker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Broker").field("dirs", &self.dirs).finish_non_exhaustive()
-    }
-}
 
 /// Run the broker until it is killed. `ready` tells the starter `ready`, `already`, or what is wrong.
 ///

@@ -12,13 +12,14 @@ mod claims;
 mod error;
 mod jws;
 mod ledger;
+pub mod limits;
 mod mint;
 mod path_pattern;
 mod permission;
 mod possession;
 mod verify;
 
-pub use claims::{Claims, Confirmation, Request, limits};
+pub use claims::{Claims, Confirmation, Request};
 pub use error::{MintError, Rejection, SignError};
 pub use jws::{HolderKey, LocalIssuer, Signer, compact, signing_input};
 pub use ledger::{LedgerError, RETENTION, Revocations, Uses};

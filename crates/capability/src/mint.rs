@@ -1,8 +1,9 @@
 //! Making tokens: by the issuer from a request, and narrower ones from a token, by its holder or the issuer.
 
-use crate::claims::{Claims, Confirmation, Request, limits};
+use crate::claims::{Claims, Confirmation, Request};
 use crate::error::{MintError, Rejection};
 use crate::jws::Signer;
+use crate::limits;
 use crate::permission::PermissionClaim;
 use crate::verify::{Level, inspect};
 

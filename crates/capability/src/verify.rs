@@ -2,9 +2,10 @@
 
 use ed25519_dalek::VerifyingKey;
 
-use crate::claims::{Claims, limits};
+use crate::claims::Claims;
 use crate::error::Rejection;
 use crate::jws::Jws;
+use crate::limits;
 use crate::permission::{Action, Permission, Target};
 use crate::possession::thumbprint;
 

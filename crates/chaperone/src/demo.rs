@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cli::{Cli, Demo};
+use crate::cli::{Cli, Command as Subcommand, Demo};
 use crate::report::Report;
 use crate::untrusted::Untrusted;
 use clap::Parser;
@@ -12,7 +12,8 @@ use clap::Parser;
 /// Where this program was built; the example agents are built beside it when they are missing.
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-pub fn demo(args: &Demo) -> Result<u8, Report> {
+/// `run` runs a subcommand, as if the user had typed it.
+pub fn demo(args: &Demo, run: fn(Subcommand) -> Result<u8, Report>) -> Result<u8, Report> {
     let directory = match &args.directory {
         Some(f) => std::path::absolute(f).map_err(Report::of)?,
         None => std::env::temp_dir().join(format!("chaperone-demo-{}", std::process::id())),
@@ -51,7 +52,7 @@ pub fn demo(args: &Demo) -> Result<u8, Report> {
     line.push("--".into());
     line.push(agent.into());
     println!("  $ {}", shell(&line));
-    let code = crate::dispatch(Cli::try_parse_from(&line).map_err(Report::of)?.command)?;
+    let code = run(Cli::try_parse_from(&line).map_err(Report::of)?.command)?;
     if code != 0 {
         return Ok(code);
     }
@@ -68,8 +69,7 @@ pub fn demo(args: &Demo) -> Result<u8, Report> {
 
     step("verify the audit log");
     println!("  $ chaperone audit verify");
-    let verified =
-        crate::dispatch(Cli::try_parse_from(["chaperone", "audit", "verify"]).map_err(Report::of)?.command)?;
+    let verified = run(Cli::try_parse_from(["chaperone", "audit", "verify"]).map_err(Report::of)?.command)?;
 
     let dirs = chaperone_config::Dirs::from_environment().map_err(Report::of)?;
     println!("\nThe directory: {}", directory.display());

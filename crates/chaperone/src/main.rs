@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<u8, Report> {
     match command {
         Command::Run(a) => run::run(&a),
-        Command::Demo(a) => demo::demo(&a),
+        Command::Demo(a) => demo::demo(&a, dispatch),
         Command::Doctor(a) => doctor::doctor(a.json),
         Command::Inventory(a) => inventory::inventory(&a),
         Command::Sessions(a) => sessions::list(&a),

@@ -3,8 +3,6 @@
 //! No extension is ever negotiated, so a reserved bit is an error; memory is bounded by the limits that the caller gives.
 //! After an error a reader stays broken: where the next frame starts is not known.
 
-use crate::websocket_message::check_close;
-
 /// Who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum From {
@@ -274,6 +272,20 @@ fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
             *byte ^= key;
         }
     }
+}
+
+/// The code and reason of a close frame (RFC 6455, section 7.4; codes up to 1014 in IANA's registry). Codes that are never
+/// sent are refused.
+pub(crate) fn check_close(payload: &[u8]) -> Result<Option<(u16, String)>, WebSocketError> {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        return if payload.is_empty() { Ok(None) } else { Err(WebSocketError::CloseCode) };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(WebSocketError::CloseCode);
+    }
+    let reason = std::str::from_utf8(reason).map_err(|_| WebSocketError::NotUtf8)?;
+    Ok(Some((code, reason.to_owned())))
 }
 
 #[cfg(test)]

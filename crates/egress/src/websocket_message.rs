@@ -1,6 +1,6 @@
 //! Messages out of WebSocket frames: what inspection looks at, since a secret can be split over any number of frames.
 
-use crate::websocket::{Frame, FrameReader, From, Opcode, WebSocketError};
+use crate::websocket::{Frame, FrameReader, From, Opcode, WebSocketError, check_close};
 
 /// A whole message, or a control frame that came in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,18 +66,4 @@ impl MessageReader {
             Message::Binary(message)
         }))
     }
-}
-
-/// The code and reason of a close frame (RFC 6455, section 7.4; codes up to 1014 in IANA's registry). Codes that are never
-/// sent are refused.
-pub(crate) fn check_close(payload: &[u8]) -> Result<Option<(u16, String)>, WebSocketError> {
-    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
-        return if payload.is_empty() { Ok(None) } else { Err(WebSocketError::CloseCode) };
-    };
-    let code = u16::from_be_bytes(*code);
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        return Err(WebSocketError::CloseCode);
-    }
-    let reason = std::str::from_utf8(reason).map_err(|_| WebSocketError::NotUtf8)?;
-    Ok(Some((code, reason.to_owned())))
 }

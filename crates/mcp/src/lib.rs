@@ -5,6 +5,8 @@ mod calls;
 mod lines;
 mod rate;
 mod server;
+mod session_tools;
 pub mod tools;
 
-pub use server::{Blobs, MAX_CONVERSATIONS, SessionTools, serve};
+pub use server::{MAX_CONVERSATIONS, serve};
+pub use session_tools::{Blobs, SessionTools};

@@ -3,8 +3,6 @@
 //! Both revisions in use are served (2025-11-25 with `initialize`, 2026-07-28 without); the SDK speaks them. A tool's
 //! refusal is a result with `isError`, a reason code and the way out, so that the model reads it.
 
-use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -20,43 +18,15 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer, ServiceExt};
 use serde_json::{Value, json};
 
-use crate::{calls, lines, rate, tools};
-use chaperone_gateway::{Exit, Way};
-use chaperone_pipeline::pipeline::Pipeline;
-use chaperone_pipeline::session::Session;
 use chaperone_protocol::Failure;
-use chaperone_workspace::mount::Mounts;
+
+use crate::session_tools::SessionTools;
+use crate::{calls, lines, rate, tools};
 
 /// Conversations of one session at once. Protects threads and memory; beyond it a new one is refused.
 pub const MAX_CONVERSATIONS: u32 = 64;
 /// Calls of one conversation in flight. Protects threads; beyond it a call is refused with `too_many_calls`.
 const MAX_IN_FLIGHT: u32 = 32;
-
-/// What the tools of one session act on.
-#[derive(Debug)]
-pub struct SessionTools {
-    pub pipeline: Arc<Pipeline>,
-    pub session: Arc<Session>,
-    pub mounts: Arc<Mounts>,
-    pub exit: Arc<Exit>,
-    pub blobs: Blobs,
-}
-
-/// Staged blobs by content hash, for `save_workbook`.
-#[derive(Debug, Default)]
-pub struct Blobs(pub(crate) Mutex<HashMap<String, Arc<File>>>);
-
-impl SessionTools {
-    /// The session's way out.
-    #[must_use]
-    pub fn way(&self) -> Way {
-        Way {
-            pipeline: Arc::clone(&self.pipeline),
-            session: Arc::clone(&self.session),
-            exit: Arc::clone(&self.exit),
-        }
-    }
-}
 
 /// A conversation with an agent: the first byte tells `why` (a line `why`) from MCP (JSON). Blocks until the peer closes
 /// or the session ends.
@@ -68,7 +38,7 @@ pub fn serve(tools: &Arc<SessionTools>, mut stream: UnixStream) {
     }
     if first == *b"w" {
         // `chaperone why` in the cell: one line asks, one line answers.
-        stream.write_all(format!("{}\n", tools.session.why()).as_bytes()).ok();
+        stream.write_all(format!("{}\n", json!(tools.session.why())).as_bytes()).ok();
         return;
     }
     let pid = rustix::net::sockopt::socket_peercred(&stream)

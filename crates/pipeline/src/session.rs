@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use chaperone_capability::Verified;
 use parking_lot::{Mutex, RwLock};
-use serde::Serialize;
 
 use chaperone_config::Profile;
+use chaperone_protocol::reply::WhyEntry;
 use chaperone_protocol::session::{MountRecord, State};
 use chaperone_protocol::{AskMode, Failure, Scope};
 
@@ -28,17 +28,11 @@ pub const REPEAT_LIMIT: u32 = 20;
 /// See [`REPEAT_LIMIT`].
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(60);
 
-/// A refusal as `why` shows it; repeated ones are counted.
-#[derive(Debug, Clone, Serialize)]
+/// A refusal that is kept for `why`.
+#[derive(Debug, Clone)]
 pub struct Refused {
-    pub time: String,
-    pub action: String,
-    pub resource: String,
-    pub rule: String,
-    pub reasons: Vec<String>,
-    pub advice: Option<String>,
-    pub count: u64,
-    #[serde(skip)]
+    shown: WhyEntry,
+    /// When repetitions began to be counted, and how many came since.
     window: (Option<Instant>, u32),
 }
 
@@ -155,8 +149,8 @@ impl Session {
 
     /// The last refusals, newest first, as `why --json` prints them.
     #[must_use]
-    pub fn why(&self) -> serde_json::Value {
-        serde_json::json!(self.refusals.lock().iter().rev().collect::<Vec<_>>())
+    pub fn why(&self) -> Vec<WhyEntry> {
+        self.refusals.lock().iter().rev().map(|refused| refused.shown.clone()).collect()
     }
 
     /// The mount that holds an absolute cell path, and the path below it.
@@ -207,18 +201,19 @@ impl Session {
         self.counters.denied.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         let mut kept = self.refusals.lock();
+        let new = &refusal.shown;
         let same = |r: &&mut Refused| {
-            r.action == refusal.action && r.resource == refusal.resource && r.rule == refusal.rule
+            r.shown.action == new.action && r.shown.resource == new.resource && r.shown.rule == new.rule
         };
         if let Some(known) = kept.iter_mut().find(same) {
-            known.count += 1;
-            known.time = refusal.time;
+            known.shown.count += 1;
+            known.shown.time = refusal.shown.time;
             let (start, hits) = known.window;
             known.window = match start {
                 Some(t) if now.duration_since(t) < REPEAT_WINDOW => (Some(t), hits + 1),
                 _ => (Some(now), 1),
             };
-            return (known.count, known.window.1 >= REPEAT_LIMIT);
+            return (known.shown.count, known.window.1 >= REPEAT_LIMIT);
         }
         if kept.len() == KEPT_REFUSALS {
             kept.pop_front();
@@ -265,7 +260,7 @@ impl Refused {
         rule: &str,
         reasons: Vec<String>,
     ) -> Self {
-        Self {
+        let shown = WhyEntry {
             time,
             action: action.to_owned(),
             resource: resource.to_owned(),
@@ -273,7 +268,7 @@ impl Refused {
             reasons,
             advice: failure.advice.clone(),
             count: 1,
-            window: (None, 0),
-        }
+        };
+        Self { shown, window: (None, 0) }
     }
 }

@@ -12,7 +12,7 @@ use regorus::rvm::RegoVM;
 use regorus::rvm::program::Program;
 use serde_json::Value;
 
-use crate::engine::{assemble, limit, package_of};
+use crate::assemble::{assemble, limit, package_of};
 use crate::source::{Kind, Source};
 
 /// Instructions of one vote. The limit of time comes first; beyond either: an error, which denies.

@@ -5,6 +5,8 @@
 //! is a denial.
 #![forbid(unsafe_code)]
 
+mod assemble;
+mod check;
 mod compiled;
 mod decision;
 mod engine;
@@ -14,10 +16,10 @@ mod source;
 mod store;
 mod testing;
 
+pub use check::check;
 pub use decision::{Decision, Effect, Obligation, Severity};
 pub use engine::{Engine, MAX_INPUT};
 pub use explain::{Explanation, Vote, explain};
-pub use lint::check;
 pub use source::{Kind, Problem, Source};
 pub use store::Store;
 pub use testing::{FailedTest, FileCoverage, TestReport, eval, test};

@@ -4,28 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::Value;
 
-use crate::engine::{Engine, assemble, declares, package_of};
+use crate::assemble::{declares, package_of};
 use crate::source::{Kind, Problem, Source};
 
 /// Words that stand before a parenthesis without being functions.
 const KEYWORDS: &[&str] =
     &["if", "in", "not", "some", "every", "with", "as", "else", "contains", "default", "import", "print"];
-
-/// Every problem of a set, found by reading, loading and dry-running it.
-#[must_use]
-pub fn check(sources: Vec<Source>) -> Vec<Problem> {
-    let undefined = match assemble(&sources, true) {
-        Ok(engine) => Set { sources: &sources, engine: &engine }.undefined_references(false),
-        Err(_) => Vec::new(),
-    };
-    let mut problems = Engine::load(sources).err().unwrap_or_default();
-    for problem in undefined {
-        if !problems.iter().any(|p| (&p.file, p.line) == (&problem.file, problem.line)) {
-            problems.push(problem);
-        }
-    }
-    problems
-}
 
 /// Traps of the language that make a rule say less than it seems to: a set with one of them does not load.
 pub(crate) fn silent_failures(sources: &[Source], engine: &regorus::Engine) -> Vec<Problem> {
@@ -34,6 +18,11 @@ pub(crate) fn silent_failures(sources: &[Source], engine: &regorus::Engine) -> V
     problems.extend(set.undefined_references(true));
     problems.extend(set.unknown_functions());
     problems
+}
+
+/// References to data that nothing defines, negated or not.
+pub(crate) fn undefined_references(sources: &[Source], engine: &regorus::Engine) -> Vec<Problem> {
+    Set { sources, engine }.undefined_references(false)
 }
 
 struct Set<'a> {
@@ -229,19 +218,4 @@ fn without_strings(text: &str) -> String {
         code.push(c);
     }
     code
-}
-
-/// Find file, line and column in the engine's message (`--> file:line:col`).
-pub(crate) fn place(file: &str, message: &str) -> Problem {
-    let at = message.split("--> ").nth(1).and_then(|r| r.lines().next()).unwrap_or_default();
-    let mut numbers = at.rsplit(':').filter_map(|n| n.trim().parse::<usize>().ok());
-    let (col, line) = (numbers.next().unwrap_or(1), numbers.next().unwrap_or(1));
-    let text = message
-        .lines()
-        .rev()
-        .find(|l| l.contains("error:"))
-        .or_else(|| message.lines().next())
-        .unwrap_or(message);
-    let text = text.trim().trim_start_matches("error:").trim().to_owned();
-    Problem { file: file.to_owned(), line, col, message: text, suggestion: None }
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engine::{assemble, declares, package_of};
+use crate::assemble::{assemble, declares, package_of, place};
 use crate::source::{Kind, Problem, Source};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -84,7 +84,7 @@ pub fn eval(sources: &[Source], query: &str, input: Option<&Value>) -> Result<Va
     if let Some(input) = input {
         engine.set_input(regorus::Value::from(input.clone()));
     }
-    let wrong = |e: String| vec![crate::lint::place("query", &e)];
+    let wrong = |e: String| vec![place("query", &e)];
     let results = caught(|| engine.eval_query(query.to_owned(), false)).map_err(wrong)?;
     serde_json::to_value(&results).map_err(|e| wrong(e.to_string()))
 }

@@ -168,7 +168,8 @@ impl Change {
 
 /// Checks that `path` is relative, normalised, and short enough: the only form that the journal and `openat2` see.
 pub fn validate_path(path: &str) -> Result<(), Error> {
-    let refuse = |why: &'static str| Err(Error::BadPath { path: crate::diff::printable(path, 200), why });
+    let refuse =
+        |why: &'static str| Err(Error::BadPath { path: crate::printable::printable(path, 200), why });
     if path.is_empty() || path.len() > MAX_PATH_BYTES {
         return refuse("it is empty or longer than 4095 bytes");
     }

@@ -9,10 +9,11 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use crate::beneath::{self, Parent, version_at};
 use crate::change::{BaseVersion, Change, Kind, Op};
 use crate::content::{self, Fingerprint};
-use crate::effects::{Applied, Scene, Unsynced, adopt_owner, expect, modified_at, write_link};
+use crate::effects::{Applied, Scene, Unsynced, adopt_owner, expect, finish_group, modified_at, write_link};
 use crate::error::{At, Result};
 use crate::journal::{Begin, ChangeLine, CommitFolder, Done, History, Prepared, Record, Writer};
 use crate::plan::{Action, Step, WriteBase, plan};
+use crate::recover::recover;
 use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
 
 /// Steps between two syncs: bounds open descriptors and the work of a recovery.
@@ -72,10 +73,18 @@ impl Tree {
         Ok(entries)
     }
 
+    /// Completes or takes back what interrupted commits left; one report for each of them.
+    ///
+    /// Every other call does this first; at the start of a session it is called for its report.
+    pub fn recover(&self) -> Result<Vec<Report>> {
+        let history = History::open(&self.history)?;
+        recover(self.root.as_fd(), &history)
+    }
+
     /// Opens and locks the history, and clears up what an interrupted commit left.
     pub(crate) fn open_history(&self) -> Result<History> {
         let history = History::open(&self.history)?;
-        crate::recover::recover(self.root.as_fd(), &history)?;
+        recover(self.root.as_fd(), &history)?;
         Ok(history)
     }
 
@@ -422,22 +431,6 @@ fn choices_for(op: Op, kind: Kind) -> Vec<Choice> {
         (_, Kind::Dir) => vec![Choice::KeepMine],
         _ => vec![Choice::KeepMine, Choice::KeepTheirs],
     }
-}
-
-/// Puts the group's effects on disk, then says in the journal that they are there.
-pub(crate) fn finish_group(
-    scene: &Scene<'_>,
-    unsynced: &mut Unsynced,
-    journal: &mut Writer,
-    done: Vec<Done>,
-    path: &str,
-) -> Result<()> {
-    unsynced.sync().at("sync the folders of", path)?;
-    rustix::fs::fsync(scene.kept).at("sync the kept versions of", path)?;
-    for record in done {
-        journal.add(&Record::Done(record))?;
-    }
-    journal.write()
 }
 
 fn open_replaced(parent: &Parent, base: &BaseVersion) -> Result<OwnedFd, rustix::io::Errno> {

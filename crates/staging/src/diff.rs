@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::Change;
 use crate::content;
+pub use crate::printable::printable;
 
 /// Larger text is shown by size and SHA-256 alone: bounds memory and time of a difference.
 const TEXT_BYTES: usize = 4 << 20;
@@ -122,34 +123,10 @@ fn unified(path: &str, old: &str, new: &str) -> Diff {
     Diff::Text { unified: text, truncated: false }
 }
 
-/// `text` with everything that could steer a terminal or reorder a line made visible, at most `limit` characters.
-pub fn printable(text: &str, limit: usize) -> String {
-    let mut shown = String::with_capacity(text.len().min(limit * 4));
-    for (count, character) in text.chars().enumerate() {
-        if count == limit {
-            shown.push('…');
-            break;
-        }
-        if is_deceptive(character) {
-            shown.push_str(&format!("\\u{{{:x}}}", u32::from(character)));
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// Control, bidirectional, zero-width and line-separating characters.
-pub fn is_deceptive(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::printable::is_deceptive;
 
     #[test]
     fn a_difference_cannot_steer_the_terminal_that_shows_it() {

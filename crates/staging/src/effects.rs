@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use crate::beneath::{Parent, link_text, version_at};
 use crate::change::{BaseVersion, Kind};
 use crate::content;
+use crate::error::{At, Result};
+use crate::journal::{Done, Record, Writer};
 use crate::plan::{Action, Step};
 use crate::report::Stop;
 
@@ -459,4 +461,20 @@ fn of_rename(errno: Errno) -> Stop {
         Errno::XDEV => Stop::refused("other_file_system"),
         other => Stop::of_errno(other),
     }
+}
+
+/// Puts the group's effects on disk, then says in the journal that they are there.
+pub(crate) fn finish_group(
+    scene: &Scene<'_>,
+    unsynced: &mut Unsynced,
+    journal: &mut Writer,
+    done: Vec<Done>,
+    path: &str,
+) -> Result<()> {
+    unsynced.sync().at("sync the folders of", path)?;
+    rustix::fs::fsync(scene.kept).at("sync the kept versions of", path)?;
+    for record in done {
+        journal.add(&Record::Done(record))?;
+    }
+    journal.write()
 }

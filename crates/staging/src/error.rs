@@ -44,7 +44,7 @@ impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
     fn at(self, what: &'static str, path: &str) -> Result<T> {
         self.map_err(|source| Error::Io {
             what,
-            path: crate::diff::printable(path, 300),
+            path: crate::printable::printable(path, 300),
             source: source.into(),
         })
     }

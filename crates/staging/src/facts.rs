@@ -41,7 +41,7 @@ pub fn facts(change: &Change, head: &[u8]) -> Facts {
         executable,
         shebang: head.strip_prefix(b"#!").map(|rest| {
             let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            crate::diff::printable(String::from_utf8_lossy(line).trim(), SHEBANG_CHARACTERS)
+            crate::printable::printable(String::from_utf8_lossy(line).trim(), SHEBANG_CHARACTERS)
         }),
         becomes_executable: executable && !was_executable,
         hidden: change.path.split('/').any(|name| name.starts_with('.')),
@@ -51,7 +51,7 @@ pub fn facts(change: &Change, head: &[u8]) -> Facts {
             .target
             .as_deref()
             .is_some_and(|target| link_leaves_root(&change.path, target)),
-        deceptive_name: change.path.chars().any(crate::diff::is_deceptive),
+        deceptive_name: change.path.chars().any(crate::printable::is_deceptive),
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 pub mod facts;
 mod journal;
 mod plan;
+mod printable;
 mod recover;
 mod report;
 mod resolve;

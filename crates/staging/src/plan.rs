@@ -183,7 +183,7 @@ impl<'a> Names<'a> {
                 if let Some(name) = name
                     && map.insert(name, position).is_some()
                 {
-                    return Err(Error::TwoChangesOfOneName { path: crate::diff::printable(name, 200) });
+                    return Err(Error::TwoChangesOfOneName { path: crate::printable::printable(name, 200) });
                 }
             }
         }

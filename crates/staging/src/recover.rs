@@ -11,8 +11,7 @@ use rustix::io::Errno;
 
 use crate::beneath::{Parent, version_at};
 use crate::change::{BaseVersion, Change};
-use crate::commit::{Tree, finish_group};
-use crate::effects::{Applied, Scene, Unsynced};
+use crate::effects::{Applied, Scene, Unsynced, finish_group};
 use crate::error::{At, Error, Result};
 use crate::journal::{ChangeLine, CommitFolder, Done, History, Journal, Record};
 use crate::plan::{Action, Step};
@@ -20,16 +19,6 @@ use crate::report::{Entry, Report, State, Stop};
 
 /// The reason of a change that a death of the committing process prevented.
 pub const INTERRUPTED: &str = "interrupted";
-
-impl Tree {
-    /// Completes or takes back what interrupted commits left; one report for each of them.
-    ///
-    /// Every other call does this first; at the start of a session it is called for its report.
-    pub fn recover(&self) -> Result<Vec<Report>> {
-        let history = History::open(&self.history)?;
-        recover(self.root.as_fd(), &history)
-    }
-}
 
 pub(crate) fn recover(root: BorrowedFd<'_>, history: &History) -> Result<Vec<Report>> {
     let mut reports = Vec::new();

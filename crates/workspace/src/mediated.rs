@@ -12,7 +12,6 @@ use chaperone_pipeline::access::FileObject;
 use rustix::io::Errno;
 
 use crate::gate::of_fs;
-use crate::mount::LiveMount;
 
 /// Permission bits of a file that is made by a tool.
 const NEW_FILE: u32 = 0o644;
@@ -20,18 +19,14 @@ const NEW_FILE: u32 = 0o644;
 /// The merged view of one mount.
 #[derive(Debug, Clone, Copy)]
 pub struct MediatedDirectory<'a> {
-    mount: &'a LiveMount,
+    /// Where the agent sees it.
+    at: &'a str,
     tree: &'a Tree,
 }
 
 impl<'a> MediatedDirectory<'a> {
-    pub(crate) fn new(mount: &'a LiveMount, tree: &'a Tree) -> Self {
-        Self { mount, tree }
-    }
-
-    #[must_use]
-    pub fn mount(&self) -> &'a LiveMount {
-        self.mount
+    pub(crate) fn new(at: &'a str, tree: &'a Tree) -> Self {
+        Self { at, tree }
     }
 
     /// What a path stands for now, be it nothing.
@@ -125,7 +120,7 @@ impl<'a> MediatedDirectory<'a> {
         for (granted, at) in granted.iter().zip(moved) {
             self.is_granted(granted, &[Action::Rename], at)?;
             let rest = at.path().strip_prefix(from.path()).unwrap_or_default();
-            let place = format!("{}{rest}", self.mount.absolute(to.path()));
+            let place = format!("{}{rest}", self.absolute(to.path()));
             if granted.file().and_then(|f| f.to.as_deref()) != Some(&*place) {
                 return Err(Errno::STALE);
             }
@@ -133,12 +128,15 @@ impl<'a> MediatedDirectory<'a> {
         self.tree.rename(moved, to, keep)
     }
 
+    fn absolute(&self, path: &str) -> String {
+        format!("{}/{path}", self.at)
+    }
+
     /// Whether the grant is for this action on exactly this object at this path.
     fn is_granted(&self, granted: &Authorized, actions: &[Action], at: &Located) -> Result<(), Errno> {
         let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
-        let names_it = granted
-            .file()
-            .is_some_and(|file| file.path == self.mount.absolute(at.path()) && file.object == object);
+        let names_it =
+            granted.file().is_some_and(|file| file.path == self.absolute(at.path()) && file.object == object);
         if names_it && actions.contains(&granted.request().action) { Ok(()) } else { Err(Errno::STALE) }
     }
 }

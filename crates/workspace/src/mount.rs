@@ -62,7 +62,7 @@ impl LiveMount {
     #[must_use]
     pub fn served(&self) -> Option<MediatedDirectory<'_>> {
         let tree = self.tree.as_ref().filter(|_| self.overlay.is_none())?;
-        Some(MediatedDirectory::new(self, tree))
+        Some(MediatedDirectory::new(&self.at, tree))
     }
 
     /// The directories of an overlay that the cell mounts itself: its upper and its work layer.

@@ -1,10 +1,10 @@
 //! The user's answers, and the second factor behind some of them.
 
 use chaperone_pipeline::approvals::Answer;
+use chaperone_protocol::reply::{Answered, Done};
 use chaperone_protocol::{Failure, Scope};
-use serde_json::{Value, json};
 
-use crate::start::Broker;
+use crate::broker::Broker;
 
 pub fn approve(
     broker: &Broker,
@@ -12,7 +12,7 @@ pub fn approve(
     scope: Scope,
     redact: bool,
     pin: Option<&str>,
-) -> Result<Value, Failure> {
+) -> Result<Answered, Failure> {
     let approvals = &broker.pipeline.approvals;
     let ask = approvals.find(id)?;
     if redact && !ask.redactable {
@@ -28,17 +28,17 @@ pub fn approve(
         (_, None) => None,
     };
     approvals.answer(&ask.id, Answer::Approve { scope, redact, pin_proof })?;
-    Ok(json!({ "id": ask.id }))
+    Ok(Answered { id: ask.id })
 }
 
-pub fn deny(broker: &Broker, id: &str, why: Option<String>) -> Result<Value, Failure> {
+pub fn deny(broker: &Broker, id: &str, why: Option<String>) -> Result<Answered, Failure> {
     let ask = broker.pipeline.approvals.find(id)?;
     broker.pipeline.approvals.answer(&ask.id, Answer::Deny { why })?;
-    Ok(json!({ "id": ask.id }))
+    Ok(Answered { id: ask.id })
 }
 
-pub fn set_pin(broker: &Broker, pin: &str, old: Option<&str>) -> Result<Value, Failure> {
+pub fn set_pin(broker: &Broker, pin: &str, old: Option<&str>) -> Result<Done, Failure> {
     let client = broker.vault.client();
     client.pin_set(old, pin).map_err(chaperone_pipeline::vault::failure)?;
-    Ok(json!({}))
+    Ok(Done {})
 }

@@ -1,14 +1,14 @@
 //! Staged changes: shown, committed, thrown away, taken back.
 
 use chaperone_protocol::Failure;
+use chaperone_protocol::reply::ChangeEntry;
 use chaperone_workspace::commit::{self, By};
-use serde_json::{Value, json};
 
-use crate::start::Broker;
+use crate::broker::Broker;
 
-pub fn changes(broker: &Broker, session: &str, diff: bool) -> Result<Value, Failure> {
+pub fn changes(broker: &Broker, session: &str, diff: bool) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    Ok(json!(commit::changes(&live.mounts, live.is_over(), diff)?))
+    commit::changes(&live.mounts, live.is_over(), diff)
 }
 
 pub fn commit(
@@ -16,14 +16,14 @@ pub fn commit(
     session: &str,
     paths: &[String],
     choice: Option<&str>,
-) -> Result<Value, Failure> {
+) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    Ok(json!(commit::commit(&live.site(&broker.pipeline), paths, choice, By::Person)?))
+    commit::commit(&live.site(&broker.pipeline), paths, choice, By::Person)
 }
 
-pub fn discard(broker: &Broker, session: &str, paths: &[String]) -> Result<Value, Failure> {
+pub fn discard(broker: &Broker, session: &str, paths: &[String]) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    Ok(json!(commit::discard(&live.site(&broker.pipeline), paths)?))
+    commit::discard(&live.site(&broker.pipeline), paths)
 }
 
 pub fn undo(
@@ -32,7 +32,7 @@ pub fn undo(
     commit: Option<u64>,
     paths: &[String],
     force: bool,
-) -> Result<Value, Failure> {
+) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    Ok(json!(commit::undo(&live.site(&broker.pipeline), commit, paths, force)?))
+    commit::undo(&live.site(&broker.pipeline), commit, paths, force)
 }

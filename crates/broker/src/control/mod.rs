@@ -11,13 +11,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaperone_protocol::reply::{Done, Reloaded};
 use chaperone_protocol::{Event, Failure, Happened, Reply, Request, frame};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
+use crate::broker::Broker;
 use crate::policy_reload;
 use crate::session::end;
 use crate::session::live::LiveSession;
-use crate::start::Broker;
 
 /// How often a watcher that hears nothing is looked at.
 const WATCH_TICK: Duration = Duration::from_millis(500);
@@ -67,43 +69,47 @@ impl Connection {
     fn answer(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<Value, Failure> {
         let broker = &self.broker;
         match request {
-            Request::Ping => Ok(json!({})),
-            Request::Status => audit::status(broker),
-            Request::Reload => Ok(json!({ "revision": policy_reload::reload(broker)? })),
+            Request::Ping => on_the_wire(Ok(Done {})),
+            Request::Status => on_the_wire(audit::status(broker)),
+            Request::Reload => {
+                on_the_wire(policy_reload::reload(broker).map(|revision| Reloaded { revision }))
+            }
             Request::OpenSession(asked) => {
                 let opened = crate::session::open::open(broker, &asked)?;
                 self.attached = broker.sessions.read().get(&opened.session).cloned();
-                Ok(json!(opened))
+                on_the_wire(Ok(opened))
             }
             Request::Attach { session, init_pid, network, enforced } => {
-                sessions::attach(broker, &session, (init_pid, network), &enforced, fds)
+                on_the_wire(sessions::attach(broker, &session, (init_pid, network), &enforced, fds))
             }
-            Request::AttachOutside { session } => sessions::attach_outside(broker, &session),
-            Request::Ended { session, cause, code } => sessions::ended(broker, &session, cause, code),
-            Request::Abandon { session, reason } => sessions::abandon(broker, &session, &reason),
-            Request::Sessions { all } => Ok(broker.list(all)),
-            Request::Stop { session } => sessions::stop(broker, session.as_deref()),
-            Request::Resume { session } => sessions::resume(broker, &session),
-            Request::Why { session } => sessions::why(broker, session.as_deref()),
-            Request::Changes { session, diff } => changes::changes(broker, &session, diff),
+            Request::AttachOutside { session } => on_the_wire(sessions::attach_outside(broker, &session)),
+            Request::Ended { session, cause, code } => {
+                on_the_wire(sessions::ended(broker, &session, cause, code))
+            }
+            Request::Abandon { session, reason } => on_the_wire(sessions::abandon(broker, &session, &reason)),
+            Request::Sessions { all } => on_the_wire(Ok(broker.list(all))),
+            Request::Stop { session } => on_the_wire(sessions::stop(broker, session.as_deref())),
+            Request::Resume { session } => on_the_wire(sessions::resume(broker, &session)),
+            Request::Why { session } => on_the_wire(sessions::why(broker, session.as_deref())),
+            Request::Changes { session, diff } => on_the_wire(changes::changes(broker, &session, diff)),
             Request::Commit { session, paths, choice } => {
-                changes::commit(broker, &session, &paths, choice.as_deref())
+                on_the_wire(changes::commit(broker, &session, &paths, choice.as_deref()))
             }
-            Request::Discard { session, paths } => changes::discard(broker, &session, &paths),
+            Request::Discard { session, paths } => on_the_wire(changes::discard(broker, &session, &paths)),
             Request::Undo { session, commit, paths, force } => {
-                changes::undo(broker, &session, commit, &paths, force)
+                on_the_wire(changes::undo(broker, &session, commit, &paths, force))
             }
-            Request::Approvals => Ok(json!(broker.pipeline.approvals.pending())),
+            Request::Approvals => on_the_wire(Ok(broker.pipeline.approvals.pending())),
             Request::Approve { id, scope, redact, pin } => {
-                approvals::approve(broker, &id, scope, redact, pin.as_deref())
+                on_the_wire(approvals::approve(broker, &id, scope, redact, pin.as_deref()))
             }
-            Request::Deny { id, why } => approvals::deny(broker, &id, why),
-            Request::PinSet { pin, old } => approvals::set_pin(broker, &pin, old.as_deref()),
-            Request::CapabilityShow { session } => capability::show(broker, &session),
-            Request::CapabilityMint { claims } => capability::mint(broker, &claims),
-            Request::CapabilityRevoke { jti } => capability::revoke(broker, &jti),
-            Request::AuditCheckpoint => audit::checkpoint(broker),
-            Request::AuditShow { seq } => audit::show(broker, seq),
+            Request::Deny { id, why } => on_the_wire(approvals::deny(broker, &id, why)),
+            Request::PinSet { pin, old } => on_the_wire(approvals::set_pin(broker, &pin, old.as_deref())),
+            Request::CapabilityShow { session } => on_the_wire(capability::show(broker, &session)),
+            Request::CapabilityMint { claims } => on_the_wire(capability::mint(broker, &claims)),
+            Request::CapabilityRevoke { jti } => on_the_wire(capability::revoke(broker, &jti)),
+            Request::AuditCheckpoint => on_the_wire(audit::checkpoint(broker)),
+            Request::AuditShow { seq } => on_the_wire(audit::show(broker, seq)),
             Request::Watch { .. } | Request::Mcp { .. } => Err(Failure::new("bad_request", "not here")),
         }
     }
@@ -130,6 +136,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// A typed reply as the frame carries it.
+fn on_the_wire<T: Serialize>(reply: Result<T, Failure>) -> Result<Value, Failure> {
+    serde_json::to_value(reply?).map_err(|e| Failure::new("internal_error", e.to_string()))
 }
 
 /// Whether the peer is the user that the broker runs as.

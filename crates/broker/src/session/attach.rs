@@ -20,7 +20,7 @@ use serde_json::json;
 use super::end::{finish, stop};
 use super::live::LiveSession;
 use super::restore::save;
-use crate::start::Broker;
+use crate::broker::Broker;
 
 /// Hosts named in the record of a start.
 const MAX_NOTED: usize = 100;

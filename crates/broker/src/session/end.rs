@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::live::LiveSession;
 use super::restore::save;
-use crate::start::Broker;
+use crate::broker::Broker;
 
 /// How long what only the cell needed waits for its last process.
 const CLEAR_LIMIT_S: i64 = 10;

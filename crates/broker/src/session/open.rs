@@ -17,7 +17,7 @@ use chaperone_workspace::{directories, masking, tool_caches};
 
 use super::live::LiveSession;
 use super::restore::save;
-use crate::start::Broker;
+use crate::broker::Broker;
 
 /// Sessions that run at once. Protects descriptors and threads.
 const MAX_SESSIONS: usize = 64;

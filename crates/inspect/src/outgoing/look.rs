@@ -6,7 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use sha2::{Digest, Sha256};
 
 use super::decode::{Children, DEEPEST, MOST_VIEWS, Trust, View, WORK, WORK_PER_BYTE, is_binary};
-use super::{Known, Part, Passage, Place, Registered, Seen, Unread, covert, mirror, runs};
+use super::seen::{Known, Part, Passage, Place, Registered, Seen, Unread};
+use super::{covert, mirror, runs};
 use crate::report::{NO_COLUMN, Tally};
 use crate::{Detectors, Finding, extract, scan};
 

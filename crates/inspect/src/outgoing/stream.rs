@@ -5,7 +5,8 @@ use std::io::Write;
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
 
 use super::look::Look;
-use super::{Known, Outgoing, Part, Place, Seen, packed};
+use super::seen::{Known, Part, Place, Seen};
+use super::{Outgoing, packed};
 
 /// Up to this length a body is looked at as a whole, in bytes.
 pub const WHOLE: usize = 16 << 20;

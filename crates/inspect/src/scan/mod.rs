@@ -14,7 +14,7 @@ pub(crate) mod walk;
 
 use crate::detect::Detectors;
 pub use found::Match;
-use view::View;
+use view::{LOOK_BACK, View};
 use walk::Walk;
 
 /// How to scan.
@@ -24,8 +24,6 @@ pub struct ScanOptions {
     pub least_confidence: f32,
 }
 
-/// Bytes kept behind the walk: the longest look back of any recogniser.
-pub(crate) const LOOK_BACK: usize = 512;
 /// Bytes that must have arrived before the walk moves on: the longest value, and some.
 pub(crate) const LOOK_AHEAD: usize = 16 * 1024;
 /// How much is gathered before the walk moves: small enough for a second-level cache.

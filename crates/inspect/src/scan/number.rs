@@ -430,4 +430,4 @@ impl Dialled {
     }
 }
 
-const _: () = assert!(LABEL_REACH as usize <= crate::scan::LOOK_BACK);
+const _: () = assert!(LABEL_REACH as usize <= super::view::LOOK_BACK);

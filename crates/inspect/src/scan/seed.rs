@@ -3,8 +3,7 @@
 use bip39::Language;
 use sha2::{Digest, Sha256};
 
-use super::LOOK_BACK;
-use super::view::View;
+use super::view::{LOOK_BACK, View};
 use super::walk::{Walk, rank};
 use crate::detect::index::word_key;
 use crate::detect::{Native, Set};

@@ -2,6 +2,9 @@
 
 use crate::detect::DetectorId;
 
+/// Bytes kept behind the walk: the longest look back of any recogniser.
+pub(crate) const LOOK_BACK: usize = 512;
+
 /// What the walk can see: the held bytes, and where they lie in the stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {

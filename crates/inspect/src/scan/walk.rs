@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::LOOK_BACK;
 use super::found::Match;
-use super::view::{Hit, Seen, View};
+use super::view::{Hit, LOOK_BACK, Seen, View};
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{DetectorId, Detectors, Native, Set};
 

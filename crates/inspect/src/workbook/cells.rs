@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 
 use super::package::Package;
 use super::parts::{Node, attribute, local_name, walk};
-use super::{Limits, WorkbookRefusal};
+use super::refusal::{Limits, WorkbookRefusal};
 
 /// One cell that holds something.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::{Limits, WorkbookRefusal};
+use super::refusal::{Limits, WorkbookRefusal};
 
 /// The parts of a workbook by name.
 pub(super) struct Package {

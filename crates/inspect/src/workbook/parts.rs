@@ -3,7 +3,8 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::{Limits, WorkbookRefusal, formula};
+use super::formula;
+use super::refusal::{Limits, WorkbookRefusal};
 
 /// Elements whose text is a formula, whatever their namespace prefix.
 const FORMULA_ELEMENTS: &[&str] = &[

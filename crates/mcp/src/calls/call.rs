@@ -19,7 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::SessionTools;
+use crate::session_tools::SessionTools;
 use crate::tools::{self, Encoding};
 
 /// The failure upon which a call is decided anew.

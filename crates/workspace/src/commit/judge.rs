@@ -10,13 +10,19 @@ use chaperone_pipeline::{Pipeline, Session};
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Value, json};
 
-use super::By;
 use crate::mount::LiveMount;
 
 /// Bytes of the beginning of a file that facts are read from.
 const HEAD: usize = 4096;
 /// Confidence from which a value in a name counts.
 const SURE: f32 = 0.85;
+
+/// Who commits. What policy would ask about needs the person to name exactly that path; the rest stays staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Person,
+    Profile,
+}
 
 /// One change through the pipeline: `Ok` with its intent, or the reasons against it.
 pub(super) fn judge(

@@ -3,28 +3,25 @@
 
 mod diff;
 mod judge;
+mod shown;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chaperone_staging::{Change, Choice, Entry, Op, Report, Tree as Stage, Undo, Verdict};
-use serde_json::{Value, json};
+use chaperone_staging::{Change, Choice, Report, Tree as Stage, Undo, Verdict};
+use serde_json::json;
 
+pub use self::judge::By;
+use self::shown::shown_path;
 use crate::mount::{LiveMount, Mounts};
 use chaperone_capability::Action;
 use chaperone_pipeline::Pipeline;
 use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
 use chaperone_protocol::Failure;
-
-/// Who commits. What policy would ask about needs the person to name exactly that path; the rest stays staged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    Person,
-    Profile,
-}
+use chaperone_protocol::reply::{ChangeEntry, ChangeOp, ChangeState};
 
 /// Whose staged changes, and what decides on them.
 #[derive(Debug, Clone, Copy)]
@@ -40,23 +37,29 @@ pub struct Site<'a> {
 ///
 /// # Errors
 /// When the stage cannot be read.
-pub fn changes(mounts: &Mounts, over: bool, diff: bool) -> Result<Vec<Value>, Failure> {
-    let mut shown: Vec<Value> = bring_up_to_date(mounts, over)?
+pub fn changes(mounts: &Mounts, over: bool, diff: bool) -> Result<Vec<ChangeEntry>, Failure> {
+    let mut shown: Vec<ChangeEntry> = bring_up_to_date(mounts, over)?
         .iter()
-        .map(|(mount, name)| {
-            json!({ "path": shown_path(mount, name), "op": Op::Create, "from": null, "size": 0, "sha256": null,
-                    "state": "refused", "reasons": ["cannot_be_staged"] })
+        .map(|(mount, name)| ChangeEntry {
+            path: shown_path(mount, name),
+            op: ChangeOp::Create,
+            from: None,
+            size: 0,
+            sha256: None,
+            state: ChangeState::Refused,
+            reasons: vec!["cannot_be_staged".to_owned()],
+            staged: None,
+            diff: None,
         })
         .collect();
     for mount in mounts.list() {
         let changes = staged(mount)?;
         let entries = stage(mount)?.staged(&changes).map_err(failure)?;
         for (entry, change) in entries.iter().zip(&changes) {
-            let mut value = entry_json(mount, entry);
-            if diff && let Value::Object(map) = &mut value {
-                map.insert("diff".into(), json!(crate::commit::diff::of(mount, change)));
-            }
-            shown.push(value);
+            shown.push(ChangeEntry {
+                diff: diff.then(|| diff::of(mount, change)),
+                ..shown::of_entry(mount, entry)
+            });
         }
     }
     Ok(shown)
@@ -71,7 +74,7 @@ pub fn commit(
     paths: &[String],
     choice: Option<&str>,
     by: By,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, over } = *site;
     bring_up_to_date(mounts, over)?;
     let mut shown = Vec::new();
@@ -127,7 +130,7 @@ pub fn commit(
             tree.committed(&settled, version).map_err(|e| failed(e.into()))?;
         }
         mounts.invalidate(&mount.at, &settled);
-        shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
+        shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e)));
     }
     Ok(shown)
 }
@@ -136,7 +139,7 @@ pub fn commit(
 ///
 /// # Errors
 /// When the stage cannot be written.
-pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<Value>, Failure> {
+pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, .. } = *site;
     let mut shown = Vec::new();
     for mount in mounts.list() {
@@ -156,9 +159,7 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<Value>, Failure>
             tree.discard(&names, version).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
         mounts.invalidate(&mount.at, &names);
         for change in gone.into_iter().filter(|change| !changed.contains(&change.path)) {
-            shown.push(json!({ "path": shown_path(mount, &change.path), "op": change.op,
-                "from": change.from.as_ref().map(|f| shown_path(mount, f)),
-                "size": change.size, "sha256": null, "state": "discarded", "reasons": [] }));
+            shown.push(shown::discarded(mount, &change));
         }
     }
     Ok(shown)
@@ -173,7 +174,7 @@ pub fn undo(
     commit: Option<u64>,
     paths: &[String],
     force: bool,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, .. } = *site;
     let mut shown = Vec::new();
     for mount in mounts.list() {
@@ -197,7 +198,7 @@ pub fn undo(
         };
         let touched: Vec<String> = report.entries.iter().map(|e| e.path.clone()).collect();
         mounts.invalidate(&mount.at, &touched);
-        shown.extend(report.entries.iter().map(|e| entry_json(mount, e)));
+        shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e)));
     }
     Ok(shown)
 }
@@ -283,18 +284,6 @@ fn relative(mount: &LiveMount, path: &str) -> Option<String> {
         None => path.strip_prefix(&mount.prefix)?,
     };
     if rest.is_empty() { Some(String::new()) } else { rest.strip_prefix('/').map(str::to_owned) }
-}
-
-fn shown_path(mount: &LiveMount, path: &str) -> String {
-    if mount.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", mount.prefix) }
-}
-
-fn entry_json(mount: &LiveMount, entry: &Entry) -> Value {
-    json!({
-        "path": shown_path(mount, &entry.path), "op": entry.op, "kind": entry.kind,
-        "from": entry.from.as_ref().map(|f| shown_path(mount, f)), "size": entry.size, "sha256": entry.sha256,
-        "state": entry.state, "reasons": entry.reasons, "choices": entry.choices, "commit": entry.commit,
-    })
 }
 
 fn failure(error: chaperone_staging::Error) -> Failure {

@@ -1,0 +1,37 @@
+//! What the tools of one session act on.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use chaperone_gateway::{Exit, Way};
+use chaperone_pipeline::pipeline::Pipeline;
+use chaperone_pipeline::session::Session;
+use chaperone_workspace::mount::Mounts;
+use parking_lot::Mutex;
+
+/// What the tools of one session act on.
+#[derive(Debug)]
+pub struct SessionTools {
+    pub pipeline: Arc<Pipeline>,
+    pub session: Arc<Session>,
+    pub mounts: Arc<Mounts>,
+    pub exit: Arc<Exit>,
+    pub blobs: Blobs,
+}
+
+/// Staged blobs by content hash, for `save_workbook`.
+#[derive(Debug, Default)]
+pub struct Blobs(pub(crate) Mutex<HashMap<String, Arc<File>>>);
+
+impl SessionTools {
+    /// The session's way out.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        Way {
+            pipeline: Arc::clone(&self.pipeline),
+            session: Arc::clone(&self.session),
+            exit: Arc::clone(&self.exit),
+        }
+    }
+}

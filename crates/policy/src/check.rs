@@ -1,0 +1,22 @@
+//! Everything that is wrong with a set of policies.
+
+use crate::assemble::assemble;
+use crate::engine::Engine;
+use crate::lint;
+use crate::source::{Problem, Source};
+
+/// Every problem of a set, found by reading, loading and dry-running it.
+#[must_use]
+pub fn check(sources: Vec<Source>) -> Vec<Problem> {
+    let undefined = match assemble(&sources, true) {
+        Ok(engine) => lint::undefined_references(&sources, &engine),
+        Err(_) => Vec::new(),
+    };
+    let mut problems = Engine::load(sources).err().unwrap_or_default();
+    for problem in undefined {
+        if !problems.iter().any(|p| (&p.file, p.line) == (&problem.file, problem.line)) {
+            problems.push(problem);
+        }
+    }
+    problems
+}

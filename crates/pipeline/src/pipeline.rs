@@ -147,8 +147,13 @@ impl Pipeline {
     /// # Errors
     /// `audit_unavailable` when the log cannot be written.
     pub fn outcome(&self, session: &Session, outcome: &Outcome<'_>) -> Result<(), Failure> {
-        self.records.outcome(session, outcome)
+        guarded(|| Ok(self.records.outcome(session, outcome)?)).map_err(|refusal| refusal.failure)
     }
+}
+
+/// A fault in what follows a decision changes nothing of it.
+pub(crate) fn contained(follows: impl FnOnce()) {
+    catch_unwind(AssertUnwindSafe(follows)).ok();
 }
 
 /// A panic on the way to a decision is a denial.

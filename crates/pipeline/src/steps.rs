@@ -11,7 +11,7 @@ use crate::authority;
 use crate::clock;
 use crate::granting::file_name;
 use crate::inspection::Inspected;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, contained};
 use crate::policy_input::policy_input;
 use crate::refusal::Refusal;
 use crate::session::{Refused, Session};
@@ -133,7 +133,7 @@ impl Pipeline {
             refusal.reasons.clone(),
         );
         let (count, repeats) = session.refused(shown);
-        self.records.refused(session, request, &refusal, count);
+        contained(|| self.records.refused(session, request, &refusal, count));
         // Programs try names and hosts again and again by themselves; the network has a limit of its own, in policy.
         let why = if refusal.suspends() {
             Some((refusal.rule.as_str(), "policy stops a session that goes on like this"))
@@ -158,9 +158,9 @@ impl Pipeline {
             *state = State::Suspended;
         }
         if let Some(cell) = session.cell.get() {
-            cell.suspend();
+            contained(|| cell.suspend());
         }
-        self.records.suspended(session, rule, why);
+        contained(|| self.records.suspended(session, rule, why));
     }
 }
 

@@ -266,3 +266,137 @@ fn too_many_asks_are_a_refusal() {
     drop(waiting);
     world.pending(change(Action::Delete, "/workspace/more"));
 }
+
+#[test]
+fn a_denial_that_suspends_does_so_when_it_cannot_be_recorded() {
+    for fault in BOTH {
+        let world = World::new(|_| deny(&[Obligation::Suspend]));
+        world.faults.set("log.append", fault);
+        world.faults.set("cell", fault);
+        assert_eq!(world.refused(change(Action::Delete, "/workspace/a")).failure.code, "forbidden");
+        assert_eq!(*world.session.state.read(), State::Suspended);
+        assert_eq!(world.cell.suspended.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
+}
+
+#[test]
+fn a_denial_stays_a_denial_when_it_cannot_be_recorded() {
+    for fault in BOTH {
+        let world = World::new(|_| deny(&[]));
+        world.faults.set("log.append", fault);
+        assert_eq!(world.refused(change(Action::Delete, "/workspace/a")).failure.code, "forbidden");
+    }
+}
+
+#[test]
+fn a_fault_after_the_answer_is_a_refusal() {
+    // The ask was recorded; what follows are the answer and the intent.
+    for (port, calls, of_failure) in [
+        ("vault.sign_approval", 0, "vault_dead"),
+        ("log.append", 0, "audit_unavailable"),
+        ("log.append", 1, "audit_unavailable"),
+        ("policy.decide", 0, "policy_error"),
+        ("vault.fingerprint", 0, "vault_dead"),
+        ("redact", 0, "cannot_redact"),
+    ] {
+        for fault in BOTH {
+            let world = World::new(inspected_then(ask(&[Obligation::Redact])));
+            let pending = world.pending(world.read("/workspace/a", b"content"));
+            world.faults.set_after(port, fault, calls);
+            let refusal = world.answer(pending, redact()).unwrap_err();
+            assert_eq!(refusal.failure.code, code(fault, of_failure), "{port} {calls} {fault:?}");
+            assert!(world.log.of(Phase::Intent).is_empty() && world.release.seen.lock().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_fault_at_a_step_of_a_commit_is_a_refusal() {
+    for (port, of_failure) in [
+        ("policy.decide", "policy_error"),
+        ("inspect", "cannot_inspect"),
+        ("vault.fingerprint", "vault_dead"),
+        ("log.append", "audit_unavailable"),
+    ] {
+        for fault in BOTH {
+            let world = World::new(|_| allow(&[]));
+            world.faults.set(port, fault);
+            let refusal = world.pipeline.commit(&world.session, commit(&world), true).unwrap_err();
+            assert_eq!(refusal.failure.code, code(fault, of_failure));
+            assert!(world.log.of(Phase::Intent).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_fault_while_the_user_is_asked_is_a_refusal_and_no_ask_stays_behind() {
+    for (port, rule) in [("vault.second_factor", step_up()), ("log.append", ask(&[]))] {
+        for fault in BOTH {
+            let world = World::new({
+                let rule = rule.clone();
+                move |_| rule.clone()
+            });
+            world.faults.set(port, fault);
+            let refusal = world.refused(change(Action::Delete, "/workspace/a"));
+            let expected = if port == "log.append" { "audit_unavailable" } else { "vault_dead" };
+            assert_eq!(refusal.failure.code, code(fault, expected));
+            assert!(world.pipeline.approvals.pending().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_suspension_is_recorded_even_where_the_cell_panics() {
+    let world = World::new(|_| deny(&[Obligation::Suspend]));
+    world.faults.set("cell", Fault::Panics);
+    world.refused(change(Action::Delete, "/workspace/a"));
+    assert_eq!(world.log.of(Phase::Alert).len(), 1);
+}
+
+#[test]
+fn an_outcome_that_cannot_be_recorded_is_an_error_and_no_panic() {
+    for fault in BOTH {
+        let world = World::new(|_| allow(&[]));
+        let granted = world.granted(change(Action::Delete, "/workspace/a"));
+        world.faults.set("log.append", fault);
+        let outcome = Outcome {
+            intent: granted.intent,
+            action: Action::Delete,
+            resource: "/workspace/a",
+            ok: true,
+            bytes: 0,
+            detail: None,
+        };
+        let failed: Failure = world.pipeline.outcome(&world.session, &outcome).unwrap_err();
+        assert_eq!(failed.code, code(fault, "audit_unavailable"));
+        world.faults.clear();
+        world.pipeline.outcome(&world.session, &outcome).unwrap();
+        assert_eq!(world.log.of(Phase::Outcome)[0].entry.intent, Some(granted.intent));
+    }
+}
+
+#[test]
+fn policies_or_a_clock_that_panic_are_a_refusal() {
+    for port in ["policy.current", "clock"] {
+        let world = World::new(|_| allow(&[]));
+        world.faults.set(port, Fault::Panics);
+        assert_eq!(world.refused(change(Action::Delete, "/workspace/a")).failure.code, "internal_error");
+    }
+}
+
+#[test]
+fn without_a_log_nothing_is_granted_and_nobody_panics() {
+    for fault in BOTH {
+        let world = World::new(inspected_then(allow(&[])));
+        world.faults.set("log.append", fault);
+        for request in [
+            world.read("/workspace/a", b"content"),
+            change(Action::Delete, "/workspace/a"),
+            send(post(1, 10)),
+            tool("list_changes", 1),
+        ] {
+            assert_eq!(world.refused(request).failure.code, code(fault, "audit_unavailable"));
+        }
+        assert!(world.release.seen.lock().is_empty());
+    }
+}

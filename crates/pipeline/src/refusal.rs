@@ -39,7 +39,8 @@ impl Refusal {
     /// By policy.
     #[must_use]
     pub fn by_policy(decision: &Decision) -> Self {
-        let code = decision.reasons.first().cloned().unwrap_or_else(|| "denied".into());
+        let named = decision.reasons.iter().find(|reason| !reason.is_empty());
+        let code = named.cloned().unwrap_or_else(|| "denied".into());
         let mut failure = Failure::new(&code, format!("policy denies this: {}", decision.reasons.join(", ")));
         failure.advice.clone_from(&decision.advice);
         Self {

@@ -400,3 +400,15 @@ fn without_a_log_nothing_is_granted_and_nobody_panics() {
         assert!(world.release.seen.lock().is_empty());
     }
 }
+
+#[test]
+fn a_denial_without_a_reason_has_a_code_all_the_same() {
+    for reasons in [vec![], vec![String::new()]] {
+        let world = World::new(move |_| {
+            let mut denied = decision(Effect::Deny, "", &[]);
+            denied.reasons.clone_from(&reasons);
+            denied
+        });
+        assert_eq!(world.refused(change(Action::Delete, "/workspace/a")).failure.code, "denied");
+    }
+}

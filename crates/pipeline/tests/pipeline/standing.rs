@@ -219,3 +219,11 @@ fn a_standing_answer_does_not_pass_another_reason_or_a_stronger_effect() {
     world.session.counters.reads.store(1, std::sync::atomic::Ordering::Relaxed);
     is_asked(&world, change(Action::Delete, "/workspace/a"));
 }
+
+#[test]
+fn an_answer_for_longer_than_there_is_time_is_no_fault() {
+    let world = World::new(|_| ask(&[]));
+    let pending = world.pending(change(Action::Delete, "/workspace/a"));
+    world.answer(pending, yes_for(Scope::For(u64::MAX))).unwrap();
+    world.granted(change(Action::Delete, "/workspace/a"));
+}

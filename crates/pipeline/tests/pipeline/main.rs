@@ -6,6 +6,7 @@ mod cache;
 mod faults;
 mod input;
 mod obligations;
+mod properties;
 mod refusals;
 mod standing;
 mod support;

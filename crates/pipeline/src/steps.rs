@@ -77,10 +77,7 @@ impl Pipeline {
         let mut decision = decide(request);
         if let Some(under_old_name) = under_old_name(request) {
             // A renamed object is judged by where it came from, too: a new name does not launder it.
-            let other = decide(&under_old_name);
-            if other.effect > decision.effect {
-                decision = other;
-            }
+            decision = decision.and(decide(&under_old_name));
         }
         let decision = Arc::new(decision);
         if let Some(key) = key.filter(|_| decision.cacheable) {

@@ -243,3 +243,22 @@ fn the_user_can_answer_from_another_thread_while_the_request_waits() {
         waiting.join().unwrap().unwrap();
     });
 }
+
+#[test]
+fn a_rename_that_a_new_name_would_launder_is_asked_as_its_old_name_would_be() {
+    let from_secret = || {
+        let mut request: AccessRequest = change(Action::Rename, "/workspace/plain");
+        if let Resource::File(file) = &mut request.resource {
+            file.origin = Some("/workspace/secret".into());
+        }
+        request
+    };
+    let secret = |input: &serde_json::Value| input["path"] == "/workspace/secret";
+    let world = World::new(move |input| if secret(input) { deny(&[]) } else { allow(&[]) });
+    assert_eq!(world.refused(from_secret()).failure.code, "forbidden");
+    // What the old name demands of an effect that both have holds, too.
+    let world = World::new(move |input| {
+        if secret(input) { decision(Effect::Allow, "secret", &[Obligation::Redact]) } else { allow(&[]) }
+    });
+    assert_eq!(world.refused(from_secret()).failure.code, "cannot_redact");
+}

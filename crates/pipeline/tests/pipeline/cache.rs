@@ -119,7 +119,7 @@ fn an_answer_is_decided_on_anew() {
     world.pending(change(Action::Delete, "/workspace/a"));
 }
 
-/// The user grants deletions of `/workspace/a` for a minute.
+/// The user grants deletions of `/workspace/a` for ten minutes.
 fn elevate(world: &World) -> std::sync::Arc<chaperone_pipeline::session::ActiveCapability> {
     let wish = ElevationResource {
         subject: "/workspace/a".to_owned(),
@@ -132,7 +132,7 @@ fn elevate(world: &World) -> std::sync::Arc<chaperone_pipeline::session::ActiveC
     let granted = world.granted(request);
     let claims = vec![PermissionClaim::path(Action::Delete, "/workspace/a")];
     let (session, vault) = (&world.session, &*world.vault);
-    authority::elevation(session, vault, &world.pipeline.issuer, &granted, claims, 60).unwrap()
+    authority::elevation(session, vault, &world.pipeline.issuer, &granted, claims, 600).unwrap()
 }
 
 fn only_elevated(input: &Value) -> Decision {

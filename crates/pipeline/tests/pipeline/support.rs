@@ -387,7 +387,8 @@ impl World {
             signed: Mutex::default(),
         });
         let log = Arc::new(FakeLog { written: Arc::default(), faults: Arc::clone(&faults) });
-        let now = chaperone_pipeline::clock::unix_ms();
+        // Capabilities are minted by the machine's own clock, and are not valid before.
+        let now = chaperone_pipeline::clock::unix_ms() + 30_000;
         let clock = Arc::new(FakeClock(AtomicU64::new(now), Arc::clone(&faults)));
         let cell = Arc::new(FakeCell { suspended: AtomicUsize::new(0), faults: Arc::clone(&faults) });
         let release = Arc::new(FakeRelease { seen: Mutex::default(), faults: Arc::clone(&faults) });

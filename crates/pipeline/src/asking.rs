@@ -20,6 +20,7 @@ use crate::policy_input::{findings_of, risk_of};
 use crate::program::Program;
 use crate::refusal::Refusal;
 use crate::session::{Session, StandingApproval};
+use crate::steps::wants_inspection;
 
 /// Longest resource name shown to the user, in characters.
 const SHOWN: usize = 300;
@@ -59,11 +60,12 @@ impl Pipeline {
         decision: Arc<Decision>,
         inspected: Option<Arc<Inspected>>,
     ) -> Result<Admission, Refusal> {
-        let granted = |basis: &ApprovalBasis| {
-            self.grant(session, request, &decision, inspected.as_ref(), Some(basis)).map(Admission::Granted)
-        };
-        if let Some(basis) = self.standing(session, request, &decision, inspected.as_deref()) {
-            return granted(&basis);
+        if let Some(basis) = self.standing(session, request, &decision, inspected.as_deref())
+            && let Some(now) = self.covered(session, request, &decision, inspected.as_ref(), basis.redact)?
+        {
+            return self
+                .grant(session, request, &now, inspected.as_ref(), Some(&basis))
+                .map(Admission::Granted);
         }
         let redactable =
             may_redact(&decision) && !request.as_file().is_some_and(|f| f.verbatim) && inspected.is_some();
@@ -74,7 +76,12 @@ impl Pipeline {
                 return Err(Refusal::unanswered("ask_denied", message, &decision));
             }
             AskMode::Redact if redactable && decision.effect == Effect::Ask => {
-                return granted(&ApprovalBasis { approval: "ask=redact".to_owned(), redact: true });
+                let basis = ApprovalBasis { approval: "ask=redact".to_owned(), redact: true };
+                let now = self.covered(session, request, &decision, inspected.as_ref(), true)?;
+                let now = now.ok_or_else(policy_changed)?;
+                return self
+                    .grant(session, request, &now, inspected.as_ref(), Some(&basis))
+                    .map(Admission::Granted);
             }
             AskMode::Redact => {
                 let message = "this session lets only redacted content pass";
@@ -149,9 +156,6 @@ impl Pipeline {
         redact: bool,
     ) -> Result<Arc<Decision>, Refusal> {
         session.authenticate()?;
-        let changed = |code: &str, message: &str| {
-            Refusal::from(Failure::new(code, message).advise("ask again; the user is shown what is so now"))
-        };
         if self.clock.now() > ask.expires {
             return Err(changed("answer_expired", "the answer came after the request had expired"));
         }
@@ -169,19 +173,28 @@ impl Pipeline {
         {
             return Err(changed("object_changed", "the file changed while the request waited"));
         }
+        self.covered(session, request, shown, inspected, redact)?.ok_or_else(policy_changed)
+    }
+
+    /// What policy says of the request with its answer; nothing where it asks for more than `shown`.
+    fn covered(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        shown: &Decision,
+        inspected: Option<&Arc<Inspected>>,
+        redact: bool,
+    ) -> Result<Option<Arc<Decision>>, Refusal> {
         let decision = self.policy_on(session, request, inspected, Some(redact))?;
         if decision.effect == Effect::Deny {
             return Err(Refusal::by_policy(&decision));
         }
-        let demands_more = decision.effect > shown.effect
-            || decision.obligations.iter().any(|o| o.restricts() && !shown.obligations.contains(o));
-        if demands_more {
-            return Err(changed(
-                "policy_changed",
-                "policy asks for more by now than what the user was shown",
-            ));
-        }
-        Ok(decision)
+        let is_unseen = inspected.is_none()
+            && wants_inspection(&decision)
+            && request.as_file().is_some_and(|f| f.content);
+        let was_shown = decision.effect <= shown.effect
+            && decision.obligations.iter().all(|o| o.was_shown_in(&shown.obligations));
+        Ok((was_shown && !is_unseen).then_some(decision))
     }
 
     /// An earlier answer that covers exactly this.
@@ -299,6 +312,14 @@ impl Pipeline {
         });
         format!("sha256:{}", hex::encode(Sha256::digest(bound.to_string().as_bytes())))
     }
+}
+
+fn changed(code: &str, message: &str) -> Refusal {
+    Failure::new(code, message).advise("ask again; the user is shown what is so now").into()
+}
+
+fn policy_changed() -> Refusal {
+    changed("policy_changed", "policy asks for more by now than what the user was shown")
 }
 
 /// The resource as the digest of an approval binds it.

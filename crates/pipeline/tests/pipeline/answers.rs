@@ -262,3 +262,18 @@ fn a_rename_that_a_new_name_would_launder_is_asked_as_its_old_name_would_be() {
     });
     assert_eq!(world.refused(from_secret()).failure.code, "cannot_redact");
 }
+
+#[test]
+fn an_answer_covers_a_larger_budget_than_was_shown() {
+    let budget = |bytes| ask(&[Obligation::Budget { bytes }]);
+    passes(budget(1_000), budget(1_001));
+}
+
+#[test]
+fn a_content_that_policy_wants_inspected_by_now_is_not_released_on_an_older_answer() {
+    let world = World::new(|_| ask(&[]));
+    let pending = world.pending(world.read("/workspace/a.csv", b"content"));
+    world.policy.become_("r2", inspected_then(deny(&[])));
+    assert_eq!(world.answer(pending, yes()).unwrap_err().failure.code, "policy_changed");
+    nothing_left(&world);
+}

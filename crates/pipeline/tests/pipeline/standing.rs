@@ -227,3 +227,16 @@ fn an_answer_for_longer_than_there_is_time_is_no_fault() {
     world.answer(pending, yes_for(Scope::For(u64::MAX))).unwrap();
     world.granted(change(Action::Delete, "/workspace/a"));
 }
+
+#[test]
+fn a_standing_answer_does_not_pass_what_policy_denies_to_any_answer() {
+    let world = World::new(|input| {
+        let again = input["session"]["counters"]["reads"] != 0;
+        let mut decision = if input.get("approved").is_some() && again { deny(&[]) } else { ask(&[]) };
+        decision.cacheable = false;
+        decision
+    });
+    stands(&world, change(Action::Delete, "/workspace/a"));
+    world.session.counters.reads.store(1, std::sync::atomic::Ordering::Relaxed);
+    assert!(!matches!(world.begin(change(Action::Delete, "/workspace/a")), Admission::Granted(_)));
+}

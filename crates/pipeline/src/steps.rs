@@ -32,6 +32,8 @@ pub struct DecisionKey {
     content: Option<[u8; 32]>,
     verbatim: bool,
     approved: Option<bool>,
+    /// An elevation ends by itself.
+    elevated: bool,
     entry: &'static str,
 }
 
@@ -63,7 +65,10 @@ impl Pipeline {
         approved: Option<bool>,
     ) -> Result<Arc<Decision>, Refusal> {
         let policies = self.policy.current();
-        let key = decision_key(request, inspected, approved);
+        let now = self.clock.now();
+        let is_elevated =
+            |request: &AccessRequest| authority::is_elevated(session, &self.ledgers, request, now);
+        let key = decision_key(request, inspected, approved, is_elevated(request));
         if let Some(key) = &key
             && let Some(known) = session.decided.lock().get(key)
             && known.revision == policies.revision()
@@ -72,7 +77,8 @@ impl Pipeline {
         }
         let inspected = inspected.map(AsRef::as_ref);
         let decide = |request: &AccessRequest| {
-            policies.decide(&policy_input(session, request, inspected, approved, self.clock.now()))
+            let elevated = is_elevated(request);
+            policies.decide(&policy_input(session, request, inspected, approved, elevated, now))
         };
         let mut decision = decide(request);
         if let Some(under_old_name) = under_old_name(request) {
@@ -171,6 +177,7 @@ fn decision_key(
     request: &AccessRequest,
     inspected: Option<&Arc<Inspected>>,
     approved: Option<bool>,
+    elevated: bool,
 ) -> Option<DecisionKey> {
     match &request.resource {
         Resource::File(FileResource {
@@ -191,6 +198,7 @@ fn decision_key(
             content: inspected.map(|i| i.sha256),
             verbatim: *verbatim,
             approved,
+            elevated,
             entry: request.entry.as_str(),
         }),
         _ => None,

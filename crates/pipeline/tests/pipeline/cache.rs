@@ -158,3 +158,22 @@ fn nothing_but_an_elevation_that_was_granted_mints_one() {
     assert_eq!(refused.unwrap_err().code, "not_permitted");
     assert!(session.grants.read().is_empty());
 }
+
+#[test]
+fn an_elevation_ends_with_its_time() {
+    let world = World::new(only_elevated);
+    elevate(&world);
+    world.granted(change(Action::Delete, "/workspace/a"));
+    world.clock.forward(600);
+    assert_eq!(world.refused(change(Action::Delete, "/workspace/a")).failure.code, "forbidden");
+}
+
+#[test]
+fn an_elevation_ends_when_it_is_revoked() {
+    let world = World::new(only_elevated);
+    let held = elevate(&world);
+    world.granted(change(Action::Delete, "/workspace/a"));
+    let id = held.verified.claims().jti.clone();
+    world.pipeline.ledgers.revocations.revoke(&id, now(&world).unsigned_abs()).unwrap();
+    assert_eq!(world.refused(change(Action::Delete, "/workspace/a")).failure.code, "forbidden");
+}

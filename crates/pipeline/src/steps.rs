@@ -9,7 +9,7 @@ use chaperone_protocol::session::State;
 use crate::access::{AccessRequest, FileObject, FileResource, Resource};
 use crate::authority;
 use crate::clock;
-use crate::granting::file_name;
+use crate::granting::{demands_redaction, file_name};
 use crate::inspection::Inspected;
 use crate::pipeline::{Pipeline, contained};
 use crate::policy_input::policy_input;
@@ -167,9 +167,10 @@ impl Pipeline {
     }
 }
 
-/// Whether policy wants the content looked into before it decides.
+/// Whether policy wants the content looked into before it decides. A budget and a redaction hold for bytes that were looked at.
 pub(crate) fn wants_inspection(decision: &Decision) -> bool {
-    decision.obligations.contains(&Obligation::Inspect)
+    let budget = |o: &Obligation| matches!(o, Obligation::Inspect | Obligation::Budget { .. });
+    decision.obligations.iter().any(budget) || demands_redaction(decision)
 }
 
 /// What a decision may be remembered by; nothing where it depends on more.

@@ -155,3 +155,16 @@ fn an_opening_that_shows_the_original_is_refused_where_only_a_copy_may_be_read()
     assert_eq!(refusal.failure.code, "cannot_redact");
     assert!(world.log.of(Phase::Intent).is_empty());
 }
+
+#[test]
+fn a_redaction_that_comes_without_an_inspection_holds_all_the_same() {
+    let world = World::new(|_| allow(&[Obligation::Redact]));
+    assert_eq!(released(&world.granted(world.read("/workspace/a", b"content"))), REDACTED);
+}
+
+#[test]
+fn a_budget_that_comes_without_an_inspection_holds_all_the_same() {
+    let world = World::new(|_| allow(&[Obligation::Budget { bytes: 3 }]));
+    assert_eq!(world.refused(world.read("/workspace/a", b"1234")).failure.code, "over_budget");
+    assert_eq!(released(&world.granted(world.read("/workspace/a", b"123"))), b"123");
+}

@@ -44,7 +44,7 @@ pub enum Admission {
 #[derive(Debug)]
 pub struct Pending {
     pub(crate) request: Arc<AccessRequest>,
-    decision: Arc<Decision>,
+    pub(crate) decision: Arc<Decision>,
     inspected: Option<Arc<Inspected>>,
     /// The capability that the session held when the user was asked.
     capability: Option<String>,

@@ -71,6 +71,15 @@ impl Refusal {
         self
     }
 
+    /// The same refusal with what a decision demands of it, whoever refuses.
+    #[must_use]
+    pub fn under(mut self, decision: &Decision) -> Self {
+        let demands = decision.obligations.iter().filter(|o| o.holds_on_denial());
+        let more: Vec<_> = demands.filter(|o| !self.obligations.contains(o)).cloned().collect();
+        self.obligations.extend(more);
+        self
+    }
+
     /// A fault on the way to a decision.
     #[must_use]
     pub fn internal() -> Self {

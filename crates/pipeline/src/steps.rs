@@ -121,7 +121,7 @@ impl Pipeline {
         if !has_content || decision.effect == Effect::Deny || !wants(&decision) {
             return Ok((decision, None));
         }
-        let seen = self.inspect(session, request)?;
+        let seen = self.inspect(session, request).map_err(|refusal| refusal.under(&decision))?;
         Ok((self.policy_on(session, request, Some(&seen), None)?, Some(seen)))
     }
 

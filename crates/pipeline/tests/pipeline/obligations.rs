@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use chaperone_audit::Phase;
 use chaperone_capability::Action;
-use chaperone_pipeline::{Admission, Resource};
+use chaperone_pipeline::{AccessRequest, Admission, Resource};
 use chaperone_policy::{Obligation, Severity};
 use chaperone_protocol::Happened;
 use chaperone_protocol::session::State;
@@ -167,4 +167,33 @@ fn a_budget_that_comes_without_an_inspection_holds_all_the_same() {
     let world = World::new(|_| allow(&[Obligation::Budget { bytes: 3 }]));
     assert_eq!(world.refused(world.read("/workspace/a", b"1234")).failure.code, "over_budget");
     assert_eq!(released(&world.granted(world.read("/workspace/a", b"123"))), b"123");
+}
+
+#[test]
+fn a_refusal_after_an_answer_keeps_what_the_shown_decision_demands_of_it() {
+    let world = World::new(|_| ask(&[alert(Severity::High), Obligation::Suspend]));
+    let pending = world.pending(change(Action::Delete, "/workspace/a"));
+    world.clock.forward(61);
+    assert_eq!(world.answer(pending, yes()).unwrap_err().failure.code, "answer_expired");
+    let raised: Vec<_> = world.log.of(Phase::Alert).iter().map(|w| w.entry.action.clone()).collect();
+    assert_eq!(raised, ["delete", "suspend"]);
+}
+
+#[test]
+fn a_grant_or_a_commit_that_fails_keeps_what_policy_demands_of_it() {
+    let world = World::new(|_| allow(&[alert(Severity::High)]));
+    world.faults.set("vault.fingerprint", Fault::Fails);
+    world.refused(send(post(1, 10)));
+    assert_eq!(world.log.of(Phase::Alert).len(), 1);
+    let request = AccessRequest { action: Action::Commit, ..world.read("/workspace/a", b"content") };
+    world.pipeline.commit(&world.session, request, false).unwrap_err();
+    assert_eq!(world.log.of(Phase::Alert).len(), 2);
+}
+
+#[test]
+fn a_refusal_by_the_broker_keeps_what_policy_demands_of_it() {
+    let world = World::new(|_| allow(&[Obligation::Inspect, alert(Severity::High)]));
+    world.faults.set("inspect", Fault::Fails);
+    world.refused(world.read("/workspace/a", b"content"));
+    assert_eq!(world.log.of(Phase::Alert).len(), 1);
 }

@@ -235,7 +235,7 @@ impl Pipeline {
                 json!({
                     "host": network.host, "port": network.port, "method": network.method, "path": network.url_path,
                     "shown": network.shown, "sources": sorted(network.sources.iter().map(String::as_str)),
-                    "found": magnitudes(&network.findings), "unread": facts.unread,
+                    "found": magnitudes(&network.findings), "registered": facts.registered, "unread": facts.unread,
                     // A conversation sends the same passages again with each turn; a message to people is a new one.
                     "content": network.content.filter(|_| message).map(|(sha256, _)| hex::encode(sha256)),
                 })

@@ -240,3 +240,16 @@ fn a_standing_answer_does_not_pass_what_policy_denies_to_any_answer() {
     world.session.counters.reads.store(1, std::sync::atomic::Ordering::Relaxed);
     assert!(!matches!(world.begin(change(Action::Delete, "/workspace/a")), Admission::Granted(_)));
 }
+
+#[test]
+fn a_standing_answer_does_not_grow_in_registered_values() {
+    let with = |registered| {
+        let mut resource = post(1, 100);
+        resource.facts.request =
+            Some(chaperone_pipeline::network_facts::RequestFacts { registered, ..Default::default() });
+        send(resource)
+    };
+    let world = standing(with(1));
+    world.granted(with(1));
+    is_asked(&world, with(10));
+}

@@ -8,11 +8,12 @@ use chaperone_inspect::Finding;
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::{Ask, AskMode, Failure, FindingSummary, Scope, for_display};
 use chaperone_vault::ApprovalRecord;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::access::{AccessRequest, FileObject, Resource};
 use crate::approvals::{Answer, Ended, Waiting};
+use crate::digest::{self, Bound};
 use crate::granting::{ApprovalBasis, Authorized};
 use crate::inspection::{Inspected, unchanged};
 use crate::pipeline::Pipeline;
@@ -228,7 +229,7 @@ impl Pipeline {
                 json!({ "path": file.path, "to": file.to, "origin": file.origin, "change": file.change,
                         "kind": object.kind.as_str(), "dev": object.dev, "ino": object.ino })
             }
-            Resource::File(_) | Resource::Tool(_) => resource_digest(&request.resource),
+            Resource::File(_) | Resource::Tool(_) => digest::resource(&request.resource),
             Resource::Network(network) => {
                 let facts = network.facts.request();
                 let message = reasons.iter().any(|r| r == "message_to_people");
@@ -290,27 +291,17 @@ impl Pipeline {
             justification,
             sources: network.map(|n| shown_sources(&n.sources)).unwrap_or_default(),
             text: network.and_then(|n| n.text.as_deref()).map(|t| for_display(t, SHOWN_TEXT)),
-            digest: self.digest(session, request, inspected, &nonce, expires),
+            digest: digest::of(&Bound {
+                session: &session.id,
+                request,
+                content: inspected.map(|i| &i.sha256),
+                policy: self.policy.current().revision(),
+                capability: session.capability_id().as_deref(),
+                nonce: &nonce,
+                expires,
+            }),
             expires,
         })
-    }
-
-    /// What an approval signs: action, resolved resource, content, policy revision, capability, nonce, expiry.
-    fn digest(
-        &self,
-        session: &Session,
-        request: &AccessRequest,
-        inspected: Option<&Inspected>,
-        nonce: &[u8],
-        expires: i64,
-    ) -> String {
-        let bound = json!({
-            "session": session.id, "action": request.action.as_str(), "resource": resource_digest(&request.resource),
-            "content": inspected.map(|i| hex::encode(i.sha256)),
-            "policy": self.policy.current().revision(), "capability": session.capability_id(),
-            "nonce": hex::encode(nonce), "expires": expires,
-        });
-        format!("sha256:{}", hex::encode(Sha256::digest(bound.to_string().as_bytes())))
     }
 }
 
@@ -320,27 +311,6 @@ fn changed(code: &str, message: &str) -> Refusal {
 
 fn policy_changed() -> Refusal {
     changed("policy_changed", "policy asks for more by now than what the user was shown")
-}
-
-/// The resource as the digest of an approval binds it.
-fn resource_digest(resource: &Resource) -> Value {
-    match resource {
-        Resource::File(file) => json!({
-            "path": file.path, "to": file.to, "origin": file.origin, "kind": file.object.kind.as_str(),
-            "dev": file.object.dev, "ino": file.object.ino, "size": file.object.size,
-            "mtime": file.object.mtime_ns.to_string(), "ctime": file.object.ctime_ns.to_string(),
-            "verbatim": file.verbatim, "change": file.change,
-        }),
-        Resource::Network(network) => json!({
-            "host": network.host, "port": network.port, "addresses": network.addresses,
-            "method": network.method, "path": network.url_path,
-            "content": network.content.map(|(sha256, _)| hex::encode(sha256)), "facts": network.facts,
-        }),
-        Resource::Tool(tool) => json!({ "tool": tool.name, "arguments": hex::encode(tool.arguments) }),
-        Resource::Elevation(wish) => json!({
-            "subject": wish.subject, "wish": wish.wish, "facts": wish.facts,
-        }),
-    }
 }
 
 /// Bytes that leave with a request; what stays has none.

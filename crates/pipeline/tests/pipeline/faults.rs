@@ -23,7 +23,7 @@ fn recorded(world: &World, refusal: &Refusal) {
     assert!(!refusal.failure.code.is_empty() && !refusal.rule.is_empty());
     let outcomes = world.log.of(Phase::Outcome);
     let reasons: Vec<_> = outcomes.iter().map(|w| w.entry.reasons[0].clone()).collect();
-    assert_eq!(reasons, [refusal.failure.code.clone()]);
+    assert_eq!(reasons, [refusal.failure.code.as_str()]);
     assert_eq!(outcomes[0].entry.effect, "deny");
 }
 

@@ -8,11 +8,12 @@ use chaperone_inspect::Finding;
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::{Ask, AskMode, Failure, FindingSummary, Scope, for_display};
 use chaperone_vault::ApprovalRecord;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::access::{AccessRequest, FileObject, Resource};
 use crate::approvals::{Answer, Ended, Waiting};
+use crate::digest::{self, Bound};
 use crate::granting::{ApprovalBasis, Authorized};
 use crate::inspection::{Inspected, unchanged};
 use crate::pipeline::Pipeline;
@@ -20,6 +21,7 @@ use crate::policy_input::{findings_of, risk_of};
 use crate::program::Program;
 use crate::refusal::Refusal;
 use crate::session::{Session, StandingApproval};
+use crate::steps::wants_inspection;
 
 /// Longest resource name shown to the user, in characters.
 const SHOWN: usize = 300;
@@ -43,7 +45,7 @@ pub enum Admission {
 #[derive(Debug)]
 pub struct Pending {
     pub(crate) request: Arc<AccessRequest>,
-    decision: Arc<Decision>,
+    pub(crate) decision: Arc<Decision>,
     inspected: Option<Arc<Inspected>>,
     /// The capability that the session held when the user was asked.
     capability: Option<String>,
@@ -59,11 +61,12 @@ impl Pipeline {
         decision: Arc<Decision>,
         inspected: Option<Arc<Inspected>>,
     ) -> Result<Admission, Refusal> {
-        let granted = |basis: &ApprovalBasis| {
-            self.grant(session, request, &decision, inspected.as_ref(), Some(basis)).map(Admission::Granted)
-        };
-        if let Some(basis) = self.standing(session, request, &decision, inspected.as_deref()) {
-            return granted(&basis);
+        if let Some(basis) = self.standing(session, request, &decision, inspected.as_deref())
+            && let Some(now) = self.covered(session, request, &decision, inspected.as_ref(), basis.redact)?
+        {
+            return self
+                .grant(session, request, &now, inspected.as_ref(), Some(&basis))
+                .map(Admission::Granted);
         }
         let redactable =
             may_redact(&decision) && !request.as_file().is_some_and(|f| f.verbatim) && inspected.is_some();
@@ -74,7 +77,12 @@ impl Pipeline {
                 return Err(Refusal::unanswered("ask_denied", message, &decision));
             }
             AskMode::Redact if redactable && decision.effect == Effect::Ask => {
-                return granted(&ApprovalBasis { approval: "ask=redact".to_owned(), redact: true });
+                let basis = ApprovalBasis { approval: "ask=redact".to_owned(), redact: true };
+                let now = self.covered(session, request, &decision, inspected.as_ref(), true)?;
+                let now = now.ok_or_else(policy_changed)?;
+                return self
+                    .grant(session, request, &now, inspected.as_ref(), Some(&basis))
+                    .map(Admission::Granted);
             }
             AskMode::Redact => {
                 let message = "this session lets only redacted content pass";
@@ -149,9 +157,6 @@ impl Pipeline {
         redact: bool,
     ) -> Result<Arc<Decision>, Refusal> {
         session.authenticate()?;
-        let changed = |code: &str, message: &str| {
-            Refusal::from(Failure::new(code, message).advise("ask again; the user is shown what is so now"))
-        };
         if self.clock.now() > ask.expires {
             return Err(changed("answer_expired", "the answer came after the request had expired"));
         }
@@ -169,19 +174,28 @@ impl Pipeline {
         {
             return Err(changed("object_changed", "the file changed while the request waited"));
         }
+        self.covered(session, request, shown, inspected, redact)?.ok_or_else(policy_changed)
+    }
+
+    /// What policy says of the request with its answer; nothing where it asks for more than `shown`.
+    fn covered(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        shown: &Decision,
+        inspected: Option<&Arc<Inspected>>,
+        redact: bool,
+    ) -> Result<Option<Arc<Decision>>, Refusal> {
         let decision = self.policy_on(session, request, inspected, Some(redact))?;
         if decision.effect == Effect::Deny {
             return Err(Refusal::by_policy(&decision));
         }
-        let demands_more = decision.effect > shown.effect
-            || decision.obligations.iter().any(|o| o.restricts() && !shown.obligations.contains(o));
-        if demands_more {
-            return Err(changed(
-                "policy_changed",
-                "policy asks for more by now than what the user was shown",
-            ));
-        }
-        Ok(decision)
+        let is_unseen = inspected.is_none()
+            && wants_inspection(&decision)
+            && request.as_file().is_some_and(|f| f.content);
+        let was_shown = decision.effect <= shown.effect
+            && decision.obligations.iter().all(|o| o.was_shown_in(&shown.obligations));
+        Ok((was_shown && !is_unseen).then_some(decision))
     }
 
     /// An earlier answer that covers exactly this.
@@ -215,14 +229,14 @@ impl Pipeline {
                 json!({ "path": file.path, "to": file.to, "origin": file.origin, "change": file.change,
                         "kind": object.kind.as_str(), "dev": object.dev, "ino": object.ino })
             }
-            Resource::File(_) | Resource::Tool(_) => resource_digest(&request.resource),
+            Resource::File(_) | Resource::Tool(_) => digest::resource(&request.resource),
             Resource::Network(network) => {
                 let facts = network.facts.request();
                 let message = reasons.iter().any(|r| r == "message_to_people");
                 json!({
                     "host": network.host, "port": network.port, "method": network.method, "path": network.url_path,
                     "shown": network.shown, "sources": sorted(network.sources.iter().map(String::as_str)),
-                    "found": magnitudes(&network.findings), "unread": facts.unread,
+                    "found": magnitudes(&network.findings), "registered": facts.registered, "unread": facts.unread,
                     // A conversation sends the same passages again with each turn; a message to people is a new one.
                     "content": network.content.filter(|_| message).map(|(sha256, _)| hex::encode(sha256)),
                 })
@@ -277,49 +291,26 @@ impl Pipeline {
             justification,
             sources: network.map(|n| shown_sources(&n.sources)).unwrap_or_default(),
             text: network.and_then(|n| n.text.as_deref()).map(|t| for_display(t, SHOWN_TEXT)),
-            digest: self.digest(session, request, inspected, &nonce, expires),
+            digest: digest::of(&Bound {
+                session: &session.id,
+                request,
+                content: inspected.map(|i| &i.sha256),
+                policy: self.policy.current().revision(),
+                capability: session.capability_id().as_deref(),
+                nonce: &nonce,
+                expires,
+            }),
             expires,
         })
     }
-
-    /// What an approval signs: action, resolved resource, content, policy revision, capability, nonce, expiry.
-    fn digest(
-        &self,
-        session: &Session,
-        request: &AccessRequest,
-        inspected: Option<&Inspected>,
-        nonce: &[u8],
-        expires: i64,
-    ) -> String {
-        let bound = json!({
-            "session": session.id, "action": request.action.as_str(), "resource": resource_digest(&request.resource),
-            "content": inspected.map(|i| hex::encode(i.sha256)),
-            "policy": self.policy.current().revision(), "capability": session.capability_id(),
-            "nonce": hex::encode(nonce), "expires": expires,
-        });
-        format!("sha256:{}", hex::encode(Sha256::digest(bound.to_string().as_bytes())))
-    }
 }
 
-/// The resource as the digest of an approval binds it.
-fn resource_digest(resource: &Resource) -> Value {
-    match resource {
-        Resource::File(file) => json!({
-            "path": file.path, "to": file.to, "origin": file.origin, "kind": file.object.kind.as_str(),
-            "dev": file.object.dev, "ino": file.object.ino, "size": file.object.size,
-            "mtime": file.object.mtime_ns.to_string(), "ctime": file.object.ctime_ns.to_string(),
-            "verbatim": file.verbatim, "change": file.change,
-        }),
-        Resource::Network(network) => json!({
-            "host": network.host, "port": network.port, "addresses": network.addresses,
-            "method": network.method, "path": network.url_path,
-            "content": network.content.map(|(sha256, _)| hex::encode(sha256)), "facts": network.facts,
-        }),
-        Resource::Tool(tool) => json!({ "tool": tool.name, "arguments": hex::encode(tool.arguments) }),
-        Resource::Elevation(wish) => json!({
-            "subject": wish.subject, "wish": wish.wish, "facts": wish.facts,
-        }),
-    }
+fn changed(code: &str, message: &str) -> Refusal {
+    Failure::new(code, message).advise("ask again; the user is shown what is so now").into()
+}
+
+fn policy_changed() -> Refusal {
+    changed("policy_changed", "policy asks for more by now than what the user was shown")
 }
 
 /// Bytes that leave with a request; what stays has none.

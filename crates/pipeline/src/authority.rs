@@ -116,10 +116,15 @@ fn permit_network(
     })
 }
 
-/// Whether it is an elevation that permits the action on the path.
+/// Whether an elevation that still holds permits the action on the path.
 #[must_use]
-pub fn is_elevated(session: &Session, action: Action, path: &str) -> bool {
-    session.grants.read().iter().any(|held| held.verified.permits(action, &Target::Path(path)).is_ok())
+pub fn is_elevated(session: &Session, ledgers: &Ledgers, request: &AccessRequest, now: i64) -> bool {
+    let target = Target::Path(request.subject());
+    let is_revoked = |jti: &str| ledgers.revocations.is_revoked(jti);
+    session.grants.read().iter().any(|held| {
+        held.verified.permits(request.action, &target).is_ok()
+            && held.verified.recheck(seconds(now), &is_revoked).is_ok()
+    })
 }
 
 fn held_by(

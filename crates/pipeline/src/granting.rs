@@ -143,7 +143,9 @@ impl Pipeline {
             (Some(seen), true) => {
                 Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), &session.dir)?))
             }
-            (None, true) => Err(Refusal::internal()),
+            (None, true) => {
+                Err(Failure::new("cannot_redact", "only a redacted copy would do, and this has none").into())
+            }
             (None, false) => Ok(None),
         }
     }

@@ -151,12 +151,7 @@ impl Inspect for Inspection {
                 findings
             }
         };
-        let seen = Arc::new(Inspected {
-            sha256: taken.sha256,
-            len: taken.len,
-            findings,
-            file: Arc::new(taken.file),
-        });
+        let seen = Arc::new(Inspected::new(taken.sha256, taken.len, findings, taken.file));
         if !object.staged && unchanged(file, object) {
             self.keep(*object, &seen);
         }
@@ -188,6 +183,12 @@ impl Inspect for Inspection {
 }
 
 impl Inspected {
+    /// What was found in `file`, which nobody can change any more.
+    #[must_use]
+    pub fn new(sha256: [u8; 32], len: u64, findings: Arc<[Finding]>, file: File) -> Self {
+        Self { sha256, len, findings, file: Arc::new(file) }
+    }
+
     /// The bytes as they were inspected.
     #[must_use]
     pub fn released(&self) -> Released {

@@ -9,6 +9,7 @@ pub mod approvals;
 pub mod asking;
 pub mod authority;
 pub mod clock;
+mod digest;
 pub mod events;
 pub mod granting;
 pub mod inspection;

@@ -49,14 +49,14 @@ impl Pipeline {
             session.authenticate()?;
             self.capability(session, &request)?;
             let (decision, inspected) = self.judge(session, &request, wants_inspection)?;
-            match decision.effect {
+            let admitted = match decision.effect {
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
                 Effect::Allow => {
-                    let granted = self.grant(session, &request, &decision, inspected.as_ref(), None)?;
-                    Ok(Admission::Granted(granted))
+                    self.grant(session, &request, &decision, inspected.as_ref(), None).map(Admission::Granted)
                 }
-                Effect::Ask | Effect::StepUp => self.ask(session, &request, decision, inspected),
-            }
+                Effect::Ask | Effect::StepUp => self.ask(session, &request, Arc::clone(&decision), inspected),
+            };
+            admitted.map_err(|refusal| refusal.under(&decision))
         });
         admitted.unwrap_or_else(|refusal| Admission::Refused(self.refuse(session, &request, refusal)))
     }
@@ -71,9 +71,9 @@ impl Pipeline {
         pending: Pending,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Authorized, Refusal> {
-        let request = Arc::clone(&pending.request);
+        let (request, shown) = (Arc::clone(&pending.request), Arc::clone(&pending.decision));
         guarded(|| self.answer_of(session, pending, cancelled))
-            .map_err(|refusal| self.refuse(session, &request, refusal))
+            .map_err(|refusal| self.refuse(session, &request, refusal.under(&shown)))
     }
 
     /// Take a staged change to the user's directory through steps 5, 6 and 8. It rests on the user's own authority, not on
@@ -93,7 +93,7 @@ impl Pipeline {
             let grant = |basis: Option<&ApprovalBasis>| {
                 self.grant(session, &request, &decision, inspected.as_ref(), basis)
             };
-            match decision.effect {
+            let granted = match decision.effect {
                 Effect::Allow => grant(None),
                 Effect::Ask if named => {
                     grant(Some(&ApprovalBasis { approval: "person:commit".to_owned(), redact: false }))
@@ -107,7 +107,8 @@ impl Pipeline {
                     Err(Refusal::unanswered("needs_second_factor", "this cannot be committed yet", &decision))
                 }
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
-            }
+            };
+            granted.map_err(|refusal| refusal.under(&decision))
         });
         granted.map_err(|refusal| self.refuse(session, &request, refusal))
     }
@@ -147,8 +148,13 @@ impl Pipeline {
     /// # Errors
     /// `audit_unavailable` when the log cannot be written.
     pub fn outcome(&self, session: &Session, outcome: &Outcome<'_>) -> Result<(), Failure> {
-        self.records.outcome(session, outcome)
+        guarded(|| Ok(self.records.outcome(session, outcome)?)).map_err(|refusal| refusal.failure)
     }
+}
+
+/// A fault in what follows a decision changes nothing of it.
+pub(crate) fn contained(follows: impl FnOnce()) {
+    catch_unwind(AssertUnwindSafe(follows)).ok();
 }
 
 /// A panic on the way to a decision is a denial.

@@ -7,17 +7,18 @@ use chaperone_inspect::Finding;
 use serde_json::{Map, Value, json};
 
 use crate::access::{AccessRequest, ElevationResource, FileObject, FileResource, NetworkResource, Resource};
-use crate::authority::is_elevated;
 use crate::inspection::{Inspected, for_policy};
 use crate::session::Session;
 
-/// The input document. `approved` holds the user's answer to an ask: whether a redacted copy was chosen.
+/// The input document. `approved` holds the user's answer to an ask: whether a redacted copy was chosen. `elevated` says that
+/// the user granted this action for a while.
 #[must_use]
 pub fn policy_input(
     session: &Session,
     request: &AccessRequest,
     inspected: Option<&Inspected>,
     approved: Option<bool>,
+    elevated: bool,
     now: i64,
 ) -> Value {
     let path = request.subject();
@@ -41,7 +42,7 @@ pub fn policy_input(
             "mount": mount.map(|m| m.at.as_str()), "mode": mount.map(|m| m.mode),
         }),
     );
-    put("elevated", json!(is_elevated(session, request.action, path)));
+    put("elevated", json!(elevated));
     put("mount_actions", json!(mount.map(|m| m.actions.as_slice()).unwrap_or_default()));
     put("capability", json!(held.map(|h| json!(h.verified.claims()))));
     put(

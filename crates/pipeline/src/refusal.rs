@@ -39,7 +39,8 @@ impl Refusal {
     /// By policy.
     #[must_use]
     pub fn by_policy(decision: &Decision) -> Self {
-        let code = decision.reasons.first().cloned().unwrap_or_else(|| "denied".into());
+        let named = decision.reasons.iter().find(|reason| !reason.is_empty());
+        let code = named.cloned().unwrap_or_else(|| "denied".into());
         let mut failure = Failure::new(&code, format!("policy denies this: {}", decision.reasons.join(", ")));
         failure.advice.clone_from(&decision.advice);
         Self {
@@ -67,6 +68,15 @@ impl Refusal {
         self.failure = Failure::new(code, message);
         self.failure.advice = advice;
         self.reasons.insert(0, code.to_owned());
+        self
+    }
+
+    /// The same refusal with what a decision demands of it, whoever refuses.
+    #[must_use]
+    pub fn under(mut self, decision: &Decision) -> Self {
+        let demands = decision.obligations.iter().filter(|o| o.holds_on_denial());
+        let more: Vec<_> = demands.filter(|o| !self.obligations.contains(o)).cloned().collect();
+        self.obligations.extend(more);
         self
     }
 

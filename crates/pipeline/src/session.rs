@@ -238,7 +238,8 @@ impl Session {
         match scope {
             Scope::Once => return,
             Scope::Session => standing.until = None,
-            Scope::For(seconds) => standing.until = Some(Instant::now() + Duration::from_secs(seconds)),
+            // What ends after time itself ends with the session.
+            Scope::For(seconds) => standing.until = Instant::now().checked_add(Duration::from_secs(seconds)),
         }
         self.standing.lock().push(standing);
     }

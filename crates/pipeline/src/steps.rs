@@ -9,9 +9,9 @@ use chaperone_protocol::session::State;
 use crate::access::{AccessRequest, FileObject, FileResource, Resource};
 use crate::authority;
 use crate::clock;
-use crate::granting::file_name;
+use crate::granting::{demands_redaction, file_name};
 use crate::inspection::Inspected;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, contained};
 use crate::policy_input::policy_input;
 use crate::refusal::Refusal;
 use crate::session::{Refused, Session};
@@ -32,6 +32,8 @@ pub struct DecisionKey {
     content: Option<[u8; 32]>,
     verbatim: bool,
     approved: Option<bool>,
+    /// An elevation ends by itself.
+    elevated: bool,
     entry: &'static str,
 }
 
@@ -63,7 +65,10 @@ impl Pipeline {
         approved: Option<bool>,
     ) -> Result<Arc<Decision>, Refusal> {
         let policies = self.policy.current();
-        let key = decision_key(request, inspected, approved);
+        let now = self.clock.now();
+        let is_elevated =
+            |request: &AccessRequest| authority::is_elevated(session, &self.ledgers, request, now);
+        let key = decision_key(request, inspected, approved, is_elevated(request));
         if let Some(key) = &key
             && let Some(known) = session.decided.lock().get(key)
             && known.revision == policies.revision()
@@ -72,15 +77,13 @@ impl Pipeline {
         }
         let inspected = inspected.map(AsRef::as_ref);
         let decide = |request: &AccessRequest| {
-            policies.decide(&policy_input(session, request, inspected, approved, self.clock.now()))
+            let elevated = is_elevated(request);
+            policies.decide(&policy_input(session, request, inspected, approved, elevated, now))
         };
         let mut decision = decide(request);
         if let Some(under_old_name) = under_old_name(request) {
             // A renamed object is judged by where it came from, too: a new name does not launder it.
-            let other = decide(&under_old_name);
-            if other.effect > decision.effect {
-                decision = other;
-            }
+            decision = decision.and(decide(&under_old_name));
         }
         let decision = Arc::new(decision);
         if let Some(key) = key.filter(|_| decision.cacheable) {
@@ -118,7 +121,7 @@ impl Pipeline {
         if !has_content || decision.effect == Effect::Deny || !wants(&decision) {
             return Ok((decision, None));
         }
-        let seen = self.inspect(session, request)?;
+        let seen = self.inspect(session, request).map_err(|refusal| refusal.under(&decision))?;
         Ok((self.policy_on(session, request, Some(&seen), None)?, Some(seen)))
     }
 
@@ -133,7 +136,7 @@ impl Pipeline {
             refusal.reasons.clone(),
         );
         let (count, repeats) = session.refused(shown);
-        self.records.refused(session, request, &refusal, count);
+        contained(|| self.records.refused(session, request, &refusal, count));
         // Programs try names and hosts again and again by themselves; the network has a limit of its own, in policy.
         let why = if refusal.suspends() {
             Some((refusal.rule.as_str(), "policy stops a session that goes on like this"))
@@ -158,15 +161,16 @@ impl Pipeline {
             *state = State::Suspended;
         }
         if let Some(cell) = session.cell.get() {
-            cell.suspend();
+            contained(|| cell.suspend());
         }
-        self.records.suspended(session, rule, why);
+        contained(|| self.records.suspended(session, rule, why));
     }
 }
 
-/// Whether policy wants the content looked into before it decides.
+/// Whether policy wants the content looked into before it decides. A budget and a redaction hold for bytes that were looked at.
 pub(crate) fn wants_inspection(decision: &Decision) -> bool {
-    decision.obligations.contains(&Obligation::Inspect)
+    let budget = |o: &Obligation| matches!(o, Obligation::Inspect | Obligation::Budget { .. });
+    decision.obligations.iter().any(budget) || demands_redaction(decision)
 }
 
 /// What a decision may be remembered by; nothing where it depends on more.
@@ -174,6 +178,7 @@ fn decision_key(
     request: &AccessRequest,
     inspected: Option<&Arc<Inspected>>,
     approved: Option<bool>,
+    elevated: bool,
 ) -> Option<DecisionKey> {
     match &request.resource {
         Resource::File(FileResource {
@@ -194,6 +199,7 @@ fn decision_key(
             content: inspected.map(|i| i.sha256),
             verbatim: *verbatim,
             approved,
+            elevated,
             entry: request.entry.as_str(),
         }),
         _ => None,

@@ -51,6 +51,17 @@ impl Obligation {
         matches!(self, Self::Redact | Self::Stage | Self::Budget { .. })
     }
 
+    /// Whether who was shown `shown` was shown this, too, or something stricter.
+    #[must_use]
+    pub fn was_shown_in(&self, shown: &[Self]) -> bool {
+        match self {
+            Self::Budget { bytes } => {
+                shown.iter().any(|s| matches!(s, Self::Budget { bytes: less } if less <= bytes))
+            }
+            _ => !self.restricts() || shown.contains(self),
+        }
+    }
+
     /// Whether it says something to a refused request, too.
     #[must_use]
     pub fn holds_on_denial(&self) -> bool {
@@ -73,6 +84,26 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Both decisions at once: the stronger effect with its reasons, and the obligations of both; on a denial, those that say
+    /// something to it.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let (mut first, second) = if other.effect > self.effect { (other, self) } else { (self, other) };
+        if first.effect == second.effect {
+            let more = second.reasons.into_iter().filter(|r| !first.reasons.contains(r)).collect::<Vec<_>>();
+            first.reasons.extend(more);
+            first.advice = first.advice.or(second.advice);
+        }
+        let more =
+            second.obligations.into_iter().filter(|o| !first.obligations.contains(o)).collect::<Vec<_>>();
+        first.obligations.extend(more);
+        if first.effect == Effect::Deny {
+            first.obligations.retain(Obligation::holds_on_denial);
+        }
+        first.cacheable &= second.cacheable;
+        first
+    }
+
     pub(crate) fn denied(reason: &str, rule: &str) -> Self {
         Self {
             effect: Effect::Deny,

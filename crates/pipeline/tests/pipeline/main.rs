@@ -1,0 +1,12 @@
+//! Claims about the decision pipeline, on fakes of everything around it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod answers;
+mod cache;
+mod faults;
+mod input;
+mod obligations;
+mod properties;
+mod refusals;
+mod standing;
+mod support;

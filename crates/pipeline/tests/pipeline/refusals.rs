@@ -1,0 +1,78 @@
+//! Refusals that repeat: counted, recorded at powers of two, and in the end a suspension.
+
+use chaperone_audit::Phase;
+use chaperone_capability::Action;
+use chaperone_pipeline::access::NetworkResource;
+use chaperone_pipeline::session::REPEAT_LIMIT;
+use chaperone_policy::Obligation;
+use chaperone_protocol::Happened;
+use chaperone_protocol::session::State;
+
+use crate::support::*;
+
+#[test]
+fn twenty_refusals_of_one_kind_suspend_the_session() {
+    let world = World::new(|_| deny(&[]));
+    for _ in 1..REPEAT_LIMIT {
+        world.refused(change(Action::Delete, "/workspace/a"));
+    }
+    assert_eq!(*world.session.state.read(), State::Running);
+    world.refused(change(Action::Delete, "/workspace/a"));
+    assert_eq!(*world.session.state.read(), State::Suspended);
+    assert_eq!(world.log.of(Phase::Alert)[0].entry.rule.as_deref(), Some("broker.repeated_denials"));
+}
+
+#[test]
+fn refusals_of_different_kinds_do_not_suspend() {
+    let world = World::new(|_| deny(&[]));
+    for i in 0..3 * REPEAT_LIMIT {
+        world.refused(change(Action::Delete, &format!("/workspace/{i}")));
+    }
+    assert_eq!(*world.session.state.read(), State::Running);
+}
+
+#[test]
+fn refusals_of_the_network_do_not_suspend_by_themselves() {
+    let world = World::new(|_| deny(&[]));
+    for _ in 0..3 * REPEAT_LIMIT {
+        world.refused(send(post(1, 10)));
+    }
+    assert_eq!(*world.session.state.read(), State::Running);
+}
+
+#[test]
+fn refusals_of_the_network_suspend_when_policy_says_so() {
+    let world = World::new(|_| deny(&[Obligation::Suspend]));
+    world.refused(send(NetworkResource { host: "nowhere.example".into(), ..post(1, 10) }));
+    assert_eq!(*world.session.state.read(), State::Suspended);
+}
+
+#[test]
+fn one_refusal_again_and_again_is_recorded_at_powers_of_two() {
+    let world = World::new(|_| deny(&[]));
+    for _ in 0..100 {
+        world.refused(send(post(1, 10)));
+    }
+    assert_eq!(world.log.of(Phase::Outcome).len(), 7);
+    let counts: Vec<u64> = world
+        .happened()
+        .iter()
+        .filter_map(|h| match h {
+            Happened::Refused { count, .. } => Some(*count),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counts, [1, 2, 4, 8, 16, 32, 64]);
+}
+
+#[test]
+fn why_names_each_refusal_with_its_count() {
+    let world = World::new(|_| deny(&[]));
+    for _ in 0..3 {
+        world.refused(change(Action::Delete, "/workspace/a"));
+    }
+    let why = world.session.why();
+    assert_eq!(why[0]["count"], 3);
+    assert_eq!(why[0]["rule"], "test.forbidden");
+    assert_eq!(why[0]["resource"], "/workspace/a");
+}

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use chaperone_capability::Action;
 use chaperone_egress::Host;
 use chaperone_egress::request::{Connection, RequestFacts};
+use chaperone_protocol::Failure;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
 
 use crate::body::Held;
 use crate::dial::Pinned;
-use crate::http::{Channel, Turned};
-use crate::{gateway::Way, streams};
-use chaperone_protocol::Failure;
+use crate::http::channel::Channel;
+use crate::http::refusal::Turned;
+use crate::session_gateway::Way;
+use crate::{connection, names};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -51,13 +53,13 @@ pub async fn fetch(way: &Way, asked: Fetch) -> Result<Fetched, Failure> {
     let host = Host::parse(host).map_err(|e| bad(format!("the host of the address cannot be used: {e}")))?;
     let port = asked.url.port_u16().unwrap_or(if tls { 443 } else { 80 });
     // A name is a query of its own: it is decided before anything asks for it.
-    crate::names::find(way, &host).await?;
+    names::find(way, &host).await?;
     let target = match way.of_host(host, port).await {
         Ok(target) => target,
         Err((_, failure)) => return Err(failure),
     };
     let mut granted =
-        way.decide(streams::connection(way, &target)).await.map_err(|refusal| refusal.failure)?;
+        way.decide(connection::connection(way, &target)).await.map_err(|refusal| refusal.failure)?;
     let intent = granted.intent;
     way.on_disk(granted.syncing()).await?;
     let pinned = Pinned::of(&granted);

@@ -10,9 +10,10 @@ use chaperone_cell::NetworkEnds;
 use chaperone_protocol::Failure;
 use tokio::runtime::Runtime;
 
-use crate::gateway::Way;
+use crate::connection::{self, proxy};
 use crate::publish::serve as serve_published;
-use crate::{alerts, names, proxy, streams};
+use crate::session_gateway::Way;
+use crate::{alerts, names};
 
 /// How often the kernel's notes of refused packets are looked at, at most.
 const PACKET_LOOK: Duration = Duration::from_millis(100);
@@ -35,15 +36,15 @@ pub fn serve(way: &Way, ends: NetworkEnds) -> Result<(), Failure> {
         NetworkEnds::Captured(ends) => ends,
         NetworkEnds::Proxied(proxy) => {
             let proxy = listener(proxy).map_err(failed)?;
-            way.listen(streams::accept(way.clone(), proxy, proxy::conversation));
+            way.listen(connection::accept(way.clone(), proxy, proxy::conversation));
             return Ok(());
         }
     };
     for family in std::iter::once(ends.v4).chain(ends.v6) {
-        way.listen(streams::accept(
+        way.listen(connection::accept(
             way.clone(),
             listener(family.streams).map_err(failed)?,
-            streams::captured,
+            connection::captured,
         ));
         way.listen(names::accept(way.clone(), listener(family.name_streams).map_err(failed)?));
         let socket = std::net::UdpSocket::from(family.names);

@@ -1,15 +1,17 @@
 //! What a destination really is: the name that its address stands for, the addresses behind the name, and what they reach.
 
+mod local_addresses;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chaperone_egress::address::{Class, class};
 use chaperone_egress::{AllowSet, Host};
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::network_facts::NetworkFacts;
-
-use crate::names::Names;
-use crate::{gateway::Way, own};
 use chaperone_protocol::Failure;
+
+use crate::name_table::Names;
+use crate::session_gateway::Way;
 
 /// A resolved destination. Only these addresses are connected to.
 #[derive(Debug, Clone)]
@@ -154,7 +156,7 @@ impl Way {
     fn judge(&self, host: Host, port: u16, addresses: Vec<IpAddr>, by_hosts_file: bool) -> Target {
         let rules = self.exit().allowed();
         let reach = |ip: IpAddr| match class(ip) {
-            Class::Public if own::is_own(ip) => "own_address",
+            Class::Public if local_addresses::is_own(ip) => "own_address",
             class => class.as_str(),
         };
         // A hosts file may name a printer, but a name for a machine's credentials is a mistake or a trap.

@@ -3,76 +3,40 @@
 //! Find out what it is for · decide · connect to the address that was checked, while the record of it goes to disk · read what
 //! the agent says first, and check that it is meant for the same host · carry it.
 
-use std::io;
+pub(crate) mod certificate;
+pub(crate) mod client;
+pub(crate) mod first_bytes;
+pub(crate) mod prefixed;
+pub(crate) mod proxy;
+pub(crate) mod refusal;
+pub(crate) mod relay;
+
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaperone_audit::Durability;
-use chaperone_egress::Host;
-use chaperone_egress::client_hello::{self, ClientHello, MAX_HELLO_BYTES};
-use serde_json::json;
-use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-use crate::dial::Pinned;
-use crate::http::Spoken;
-use crate::prefixed::Prefixed;
-use crate::target::{self, Target};
-use crate::{alerts, gateway::Way, http, relay};
 use chaperone_capability::Action;
+use chaperone_egress::Host;
+use chaperone_egress::client_hello::ClientHello;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::{AccessRequest, Authorized};
 use chaperone_protocol::Failure;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
 
-/// How long an agent may take for the beginning of what it says, once it has begun.
-const HELLO_LIMIT: Duration = Duration::from_secs(30);
-/// How long the first bytes of a connection that is refused anyway are waited for, to answer in its language.
-const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
+use crate::destination::{self, Target};
+use crate::dial::Pinned;
+use crate::http::Spoken;
+use crate::session_gateway::Way;
+use crate::{alerts, budget, http};
+use certificate::{certificate, observe};
+use client::{Client, Waits};
+use first_bytes::{First, read_first, unreadable};
+use prefixed::Prefixed;
+use refusal::{answer, reset, turn_away};
 
 /// How HTTP/2 begins that was not agreed on in TLS (RFC 9113 3.4).
 const HTTP_2: &[u8] = b"PRI * HTTP/2.0";
-
-/// What an agent says first.
-#[derive(Debug)]
-pub(crate) enum First {
-    Tls(ClientHello),
-    Http,
-    Other,
-    /// It closed without a word.
-    Nothing,
-}
-
-/// What a program expects before it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waits {
-    /// It was captured: it knows of nobody between it and its server.
-    Nothing,
-    /// It asked a proxy for a tunnel, by CONNECT.
-    Tunnel,
-    /// The same by SOCKS5.
-    Socks,
-    /// It sent a proxy one request, which is still to be read.
-    Response,
-}
-
-/// A connection of the agent's.
-#[derive(Debug)]
-pub(crate) struct Client {
-    pub stream: TcpStream,
-    /// What was read of what it says to its server.
-    pub said: Vec<u8>,
-    pub waits: Waits,
-}
-
-impl Client {
-    /// Tell it that the way is open.
-    async fn welcome(mut self) -> io::Result<(TcpStream, Vec<u8>)> {
-        self.stream.write_all(self.waits.granted()).await?;
-        Ok((self.stream, self.said))
-    }
-}
 
 /// Serve what comes to a listener in the cell.
 pub(crate) async fn accept<F, S>(way: Way, listener: TcpListener, serve: F)
@@ -164,10 +128,10 @@ pub(crate) fn connection(way: &Way, target: &Target) -> AccessRequest {
     let recent = if facts.trusted || !matches!(target.port, 80 | 443) {
         0
     } else {
-        alerts::untrusted(way, &target::bare(&target.host), target.addresses.first().copied())
+        alerts::untrusted(way, &destination::bare(&target.host), target.addresses.first().copied())
     };
     facts.untrusted_recent = Some(recent);
-    facts.budget = Some(crate::gateway::level(way, &target.host, spent.level));
+    facts.budget = Some(budget::level(way, &target.host, spent.level));
     let resource = target.resource();
     let is_first = exit.window.is_first_contact(&resource.host);
     facts.first_contact = Some(is_first);
@@ -232,7 +196,7 @@ async fn opaque(way: &Way, client: Client, target: &Target, request: AccessReque
         }
     }
     let stop = &way.exit().stop;
-    let spend = |n| crate::gateway::spend(way, &target.host, n);
+    let spend = |n| budget::spend(way, &target.host, n);
     let carried = relay::carry(&mut client, &mut server, said, stop, spend).await;
     if carried.cut == Some("over_budget") {
         let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
@@ -344,48 +308,6 @@ fn spoken(h2: bool) -> Spoken {
     if h2 { Spoken::Http2 } else { Spoken::Http1 }
 }
 
-fn unreadable(error: &io::Error) -> Failure {
-    Failure::new("bad_start", format!("the connection begins with nothing that can be read: {error}"))
-}
-
-/// Hosts whose certificates are looked at. Protects memory.
-const OBSERVED: usize = 4_096;
-/// How long a look at a certificate may take.
-const OBSERVE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Whether this is the session's first TLS connection to a host.
-fn observe(way: &Way, host: &str) -> bool {
-    let mut observed = way.exit().observed.lock();
-    observed.len() < OBSERVED && observed.insert(host.to_owned())
-}
-
-/// Record the certificate of a host whose TLS passes unopened. Of TLS 1.3 nobody on the way sees it, so the broker makes a
-/// handshake of its own, to the same address, and sends nothing.
-async fn certificate(way: Way, target: Target, pinned: Pinned) {
-    let Some(upstream) = way.exit().upstream() else { return };
-    let look = async {
-        let stream = pinned.connect().await?;
-        let stream = upstream.connect(&target.host, stream, true).await?;
-        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
-        leaf.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-    };
-    let seen = tokio::time::timeout(OBSERVE_LIMIT, look)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let payload = match seen {
-        Ok(leaf) => {
-            json!({ "host": target.shown(), "verified": true, "sha256": hex::encode(Sha256::digest(&leaf)) })
-        }
-        Err(e) => json!({ "host": target.shown(), "verified": false, "error": e.to_string() }),
-    };
-    let record = move || {
-        let records = &way.pipeline().records;
-        // It is an observation; a log that cannot be written denies whatever comes next.
-        records.event(&way.session, "certificate", &target.shown(), &payload, Durability::Logged).ok();
-    };
-    tokio::task::spawn_blocking(record).await.ok();
-}
-
 /// Whether a TLS connection is for the host that was decided on.
 async fn meant_for(way: &Way, target: &Target, hello: &ClientHello) -> Result<(), Failure> {
     let fronting = |name: &str| {
@@ -416,129 +338,5 @@ fn odd_protocol(way: &Way, target: &Target) -> Result<(), Failure> {
         443 if !passes => failure("TLS"),
         80 if !passes => failure("HTTP"),
         _ => Ok(()),
-    }
-}
-
-/// Read until it is clear what the agent begins with; it may take its time to begin, but not to go on.
-pub(crate) async fn read_first(client: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<First> {
-    if said.is_empty() {
-        client.readable().await?;
-    }
-    let classify = async {
-        // What a proxy's client sent along with its question may say it all.
-        let mut known = !said.is_empty();
-        loop {
-            let mut got = said.len();
-            if !std::mem::take(&mut known) {
-                let mut chunk = [0u8; 4096];
-                got = client.read(&mut chunk).await?;
-                said.extend_from_slice(chunk.get(..got).unwrap_or_default());
-            }
-            match client_hello::read(said).map_err(io::Error::other)? {
-                _ if said.is_empty() => return Ok(First::Nothing),
-                client_hello::Read::Hello(hello) => return Ok(First::Tls(hello)),
-                client_hello::Read::NeedMore if got > 0 && said.len() < 2 * MAX_HELLO_BYTES => {}
-                client_hello::Read::NeedMore => return Ok(First::Other),
-                client_hello::Read::NotTls => match is_http(said) {
-                    Some(true) => return Ok(First::Http),
-                    None if got > 0 => {}
-                    _ => return Ok(First::Other),
-                },
-            }
-        }
-    };
-    tokio::time::timeout(HELLO_LIMIT, classify).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-}
-
-/// Whether bytes begin an HTTP request: a method, a blank and a target. `None` when there are too few to tell.
-fn is_http(said: &[u8]) -> Option<bool> {
-    const LONGEST: usize = 20;
-    let word = said.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
-    match (word, said.get(word), said.get(word + 1)) {
-        (1..=LONGEST, Some(b' '), Some(next)) => {
-            Some(matches!(next, b'/' | b'*' | b'h' | b'H') || next.is_ascii_alphanumeric())
-        }
-        (1..=LONGEST, Some(b' '), None) | (0..=LONGEST, None, _) => None,
-        _ => Some(false),
-    }
-}
-
-/// Refuse a connection in its own language, if it says soon which that is.
-pub(crate) async fn turn_away(client: Client, failure: &Failure) {
-    let Client { stream: mut client, mut said, waits } = client;
-    if let Some(told) = waits.refused(failure) {
-        return tell(client, &told).await;
-    }
-    let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut said)).await;
-    answer(client, first.ok().and_then(Result::ok).as_ref(), failure).await;
-}
-
-/// Tell a refusal to whoever has begun so, and close.
-async fn answer(client: TcpStream, first: Option<&First>, failure: &Failure) {
-    let told = match first {
-        // A fatal alert, access_denied (RFC 8446 6.2).
-        Some(First::Tls(_)) => vec![21, 3, 3, 0, 2, 2, 49],
-        Some(First::Http) => told_in_http(failure),
-        _ => return reset(client),
-    };
-    tell(client, &told).await;
-}
-
-pub(crate) fn told_in_http(failure: &Failure) -> Vec<u8> {
-    let status = match failure.code.as_str() {
-        "bad_proxy_request" => "400 Bad Request",
-        "cannot_resolve" | "unreachable" => "502 Bad Gateway",
-        _ => "403 Forbidden",
-    };
-    let body = crate::gateway::told(failure);
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nX-Chaperone-Reason: {}\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        failure.code,
-        body.len()
-    )
-    .into_bytes()
-}
-
-/// The last word of a connection.
-async fn tell(mut client: TcpStream, told: &[u8]) {
-    // Whoever went away meanwhile needs no answer.
-    if client.write_all(told).await.is_ok() && client.shutdown().await.is_ok() {
-        // What it still sends is read, so that the answer is not lost to a reset.
-        let drain = async {
-            let mut scrap = [0u8; 4096];
-            while matches!(client.read(&mut scrap).await, Ok(1..)) {}
-        };
-        tokio::time::timeout(REFUSAL_LIMIT, drain).await.ok();
-    }
-}
-
-/// Close so that the peer sees an error, not an end.
-pub(crate) fn reset(client: TcpStream) {
-    client.set_zero_linger().ok();
-    drop(client);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_bytes_tell_http_from_the_rest() {
-        for (said, expected) in [
-            (&b"GET / HTTP/1.1"[..], Some(true)),
-            (b"M-SEARCH * HTTP/1.1", Some(true)),
-            (b"CONNECT a.example:443 HTTP/1.1", Some(true)),
-            (b"PRI * HTTP/2.0", Some(true)),
-            (b"GET", None),
-            (b"GET ", None),
-            (b"", None),
-            (b"SSH-2.0-x", Some(false)),
-            (b"get /", Some(false)),
-            (b"\x00\x01", Some(false)),
-            (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", Some(false)),
-        ] {
-            assert_eq!(is_http(said), expected, "{said:?}");
-        }
     }
 }

@@ -1,8 +1,4 @@
-//! The network exit of one session: what a cell sends lands on sockets that the broker holds; each name, connection and request goes
-//! through the pipeline, and what policy allows is carried on to the address that was checked.
-//!
-//! Read `streams.rs` first: it is the way of one connection. `names.rs` answers the cell's queries, `target.rs` finds out what a
-//! destination really is.
+//! What one session may reach, and what it has sent so far: state, which the parts of the gateway read and count in.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -10,27 +6,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use chaperone_egress::{AllowSet, Budget, Host, Level, Limits, QueryWatch, Rule};
+use chaperone_egress::{AllowSet, Budget, Host, Limits, QueryWatch, Rule};
+use chaperone_pipeline::Released;
+use chaperone_pipeline::ports::OnRelease;
+use chaperone_protocol::Failure;
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use chaperone_capability::Action;
-use chaperone_pipeline::granting::IntentSync;
-use chaperone_pipeline::network_facts::BudgetLevel;
-use chaperone_pipeline::ports::OnRelease;
-use chaperone_pipeline::records::Outcome;
-use chaperone_pipeline::session::Session;
-use chaperone_pipeline::{AccessRequest, Admission, Authorized, Pipeline, Refusal, Released};
-use chaperone_protocol::Failure;
-
-use crate::{alerts, leaving, names, publish, tls};
+use crate::name_table::Names;
+use crate::outgoing::recent_requests::Pieces;
+use crate::outgoing::secrets::Secrets;
+use crate::published_ports::{Dial, Doors};
+use crate::tls;
+use crate::window::Window;
 
 /// Streams of one session at once. Protects descriptors; beyond it a new one waits to be accepted.
 const MAX_STREAMS: usize = 1_024;
-/// Queries of one session in flight. Protects memory; beyond it a query is dropped, and its asker tries again.
-pub(crate) const MAX_QUERIES: usize = 256;
 /// Bytes that a session may send in all, unless its profile says otherwise.
 const UPLOAD_BYTES: u64 = 100 << 20;
 /// Requests and connections a minute, unless its profile says otherwise.
@@ -43,20 +36,18 @@ const VALUES: usize = 200;
 const MAX_LOOPBACK: usize = 64;
 /// Registered documents that are read.
 const REGISTERED: usize = 1_000;
-/// How long a task may go on after its session's end.
-const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// What a session may reach, and what it has sent so far.
 #[derive(Debug)]
 pub struct Exit {
     rules: RwLock<Rules>,
-    pub(crate) doors: publish::Doors,
-    pub(crate) names: names::Names,
+    pub(crate) doors: Doors,
+    pub(crate) names: Names,
     pub(crate) budget: Mutex<Budget>,
     pub(crate) queries: Mutex<QueryWatch>,
-    pub(crate) window: alerts::Window,
-    pub(crate) secrets: leaving::Secrets,
-    pub(crate) pieces: leaving::Pieces,
+    pub(crate) window: Window,
+    pub(crate) secrets: Secrets,
+    pub(crate) pieces: Pieces,
     pub(crate) looks: Semaphore,
     pub(crate) authority: Option<tls::Authority>,
     pub(crate) upstream: OnceLock<Option<tls::Upstream>>,
@@ -66,16 +57,6 @@ pub struct Exit {
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
     pub(crate) dial: OnceLock<Dial>,
-}
-
-/// Orders a connection to a port of the cell; cell-init answers with the same number, see [`Exit::dialed`].
-#[derive(Clone)]
-pub struct Dial(pub Arc<dyn Fn(u16, u64) -> std::io::Result<()> + Send + Sync>);
-
-impl std::fmt::Debug for Dial {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dial").finish_non_exhaustive()
-    }
 }
 
 impl Exit {
@@ -101,7 +82,7 @@ impl Exit {
             let both = format!("port {port} cannot be a server of yours and one of the agent's");
             return Err(Failure::new("bad_port", both).advise("publish another port, or allow another one"));
         }
-        let doors = publish::Doors::bind(publish)?;
+        let doors = Doors::bind(publish)?;
         let authority =
             rules.iter().any(Rule::needs_requests).then(|| tls::Authority::new(session)).transpose()?;
         let limits = Limits {
@@ -113,12 +94,12 @@ impl Exit {
         Ok(Self {
             rules: RwLock::new(Rules::of(rules, Vec::new())),
             doors,
-            names: names::Names::default(),
+            names: Names::default(),
             budget: Mutex::new(Budget::new(limits)),
             queries: Mutex::default(),
-            window: alerts::Window::default(),
-            secrets: leaving::Secrets::new()?,
-            pieces: leaving::Pieces::default(),
+            window: Window::default(),
+            secrets: Secrets::new()?,
+            pieces: Pieces::default(),
             looks: Semaphore::new(LOOKS),
             authority,
             upstream: OnceLock::new(),
@@ -255,133 +236,4 @@ impl Rules {
 fn loopback(rules: &[Rule]) -> Vec<u16> {
     let ports = rules.iter().filter(|r| r.host().is_loopback()).flat_map(Rule::ports);
     ports.copied().collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// Whose way out a task serves.
-#[derive(Debug, Clone)]
-pub struct Way {
-    pub pipeline: Arc<Pipeline>,
-    pub session: Arc<Session>,
-    pub exit: Arc<Exit>,
-}
-
-impl Way {
-    pub(crate) fn exit(&self) -> &Exit {
-        &self.exit
-    }
-
-    pub(crate) fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
-    }
-
-    /// Run a task that ends with the session at once: whatever listens.
-    pub(crate) fn listen(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.exit().stop.clone();
-        tokio::spawn(async move {
-            stop.run_until_cancelled(task).await;
-        });
-    }
-
-    /// Run a task that ends with the session, or a moment later, so that its end is recorded.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.exit().stop.clone();
-        tokio::spawn(async move {
-            tokio::pin!(task);
-            tokio::select! {
-                () = &mut task => {}
-                () = stop.cancelled() => {
-                    // What has not ended by then hangs, and is dropped.
-                    tokio::time::timeout(LAST_MOMENT, task).await.ok();
-                }
-            }
-        });
-    }
-
-    /// Take a request through the pipeline; a person may be asked, and only this request waits.
-    pub(crate) async fn decide(&self, request: AccessRequest) -> Result<Authorized, Refusal> {
-        let way = self.clone();
-        let decided =
-            tokio::task::spawn_blocking(move || match way.pipeline().begin(&way.session, request) {
-                Admission::Granted(granted) => Ok(granted),
-                Admission::Refused(refusal) => Err(refusal),
-                Admission::Pending(pending) => {
-                    let gone = || way.exit().stop.is_cancelled();
-                    way.pipeline().resume(&way.session, *pending, &gone)
-                }
-            });
-        decided.await.unwrap_or_else(|_| Err(fault()))
-    }
-
-    /// Refuse what the exit itself will not carry, whatever policy says.
-    pub(crate) async fn refuse(&self, request: AccessRequest, failure: Failure) -> Refusal {
-        let way = self.clone();
-        let refused = tokio::task::spawn_blocking(move || {
-            way.pipeline().refuse(&way.session, &request, failure.into())
-        });
-        refused.await.unwrap_or_else(|_| fault())
-    }
-
-    /// Wait for the intent to be on disk.
-    pub(crate) async fn on_disk(&self, intent: IntentSync) -> Result<(), Failure> {
-        let waited = tokio::task::spawn_blocking(move || intent.wait());
-        waited.await.unwrap_or_else(|_| Err(fault().failure))
-    }
-
-    pub(crate) async fn done(
-        &self,
-        intent: u64,
-        action: Action,
-        resource: String,
-        ok: bool,
-        bytes: u64,
-        detail: serde_json::Value,
-    ) {
-        let way = self.clone();
-        let record = move || {
-            let outcome = Outcome { intent, action, resource: &resource, ok, bytes, detail: Some(detail) };
-            way.pipeline().outcome(&way.session, &outcome)
-        };
-        // What ended has ended; a log that cannot be written denies whatever comes next.
-        tokio::task::spawn_blocking(record).await.ok();
-    }
-}
-
-/// What policy is told of a budget; that it is nearly used up is raised.
-pub(crate) fn level(way: &Way, host: &Host, level: Level) -> BudgetLevel {
-    match level {
-        Level::Fine => BudgetLevel::Fine,
-        Level::Near(over) => {
-            alerts::near_budget(way, host, over);
-            BudgetLevel::Near
-        }
-        Level::Over(_) => BudgetLevel::Over,
-    }
-}
-
-/// Of two levels the one that is nearer to the end.
-pub(crate) fn worse(one: Level, other: Level) -> Level {
-    match (one, other) {
-        (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => one,
-        (Level::Fine | Level::Near(_), _) => other,
-    }
-}
-
-/// Take bytes that are about to leave from the budget.
-pub(crate) fn spend(way: &Way, host: &Host, bytes: u64) -> std::io::Result<()> {
-    let exit = way.exit();
-    let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
-    match level(way, host, spent.level) {
-        BudgetLevel::Over => Err(std::io::ErrorKind::QuotaExceeded.into()),
-        _ => Ok(()),
-    }
-}
-
-/// A refusal as a program shows it to whoever runs it.
-pub(crate) fn told(failure: &Failure) -> String {
-    let advice = failure.advice.as_ref().map_or_else(String::new, |a| format!("\n{a}"));
-    format!("chaperone: {} ({}){advice}\n", failure.message, failure.code)
-}
-
-pub(crate) fn fault() -> Refusal {
-    Refusal::internal()
 }

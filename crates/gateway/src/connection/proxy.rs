@@ -5,21 +5,22 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use chaperone_capability::Action;
 use chaperone_egress::Host;
 use chaperone_egress::proxy_head::{self, BadHead, Destination, Http, MAX_HEAD_BYTES};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-use crate::streams::{self, Client, Waits};
-use crate::{alerts, gateway::Way, names, target};
-use chaperone_capability::Action;
 use chaperone_pipeline::AccessRequest;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_protocol::Failure;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::client::{Client, Waits};
+use super::refusal::{reset, turn_away};
+use crate::session_gateway::Way;
+use crate::{alerts, destination, names};
 
 /// How long a program may take to say where to, once it has begun.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
-
 /// SOCKS5: the chosen way of authentication is none; there is no acceptable one.
 const WELCOME: [u8; 2] = [5, 0];
 const NO_WAY_IN: [u8; 2] = [5, 0xff];
@@ -54,7 +55,7 @@ pub(crate) async fn conversation(way: Way, stream: TcpStream) {
     let to = match tokio::time::timeout(HEAD_LIMIT, open(&mut client)).await {
         Ok(Ok(to)) => to,
         Ok(Err(Unopened::Bad(bad))) => return refuse(&way, client, bad).await,
-        Ok(Err(Unopened::Gone)) | Err(_) => return streams::reset(client.stream),
+        Ok(Err(Unopened::Gone)) | Err(_) => return reset(client.stream),
     };
     // No resolver is asked what this is.
     let to = match to.host.name() {
@@ -66,10 +67,10 @@ pub(crate) async fn conversation(way: Way, stream: TcpStream) {
         && let Err(failure) = names::find(&way, &to.host).await
     {
         alerts::refused(&way, name);
-        return streams::turn_away(client, &failure).await;
+        return turn_away(client, &failure).await;
     }
     let found = way.of_host(to.host.clone(), to.port).await;
-    streams::go_on(&way, client, (target::bare(&to.host), to.port), found).await;
+    super::go_on(&way, client, (destination::bare(&to.host), to.port), found).await;
 }
 
 /// Find out where to, by the language of the first byte.
@@ -135,34 +136,5 @@ async fn refuse(way: &Way, mut client: Client, bad: BadHead) {
         client.stream.write_all(&NO_WAY_IN).await.ok();
         return;
     }
-    streams::turn_away(client, &refusal.failure).await;
-}
-
-impl Waits {
-    /// What is waited for when the way is open.
-    pub(crate) fn granted(self) -> &'static [u8] {
-        match self {
-            Self::Nothing | Self::Response => &[],
-            Self::Tunnel => b"HTTP/1.1 200 Connection established\r\n\r\n",
-            Self::Socks => &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0],
-        }
-    }
-
-    /// What is told when it is not; nothing to who does not know of a proxy.
-    pub(crate) fn refused(self, failure: &Failure) -> Option<Vec<u8>> {
-        match self {
-            Self::Nothing => None,
-            Self::Tunnel | Self::Response => Some(streams::told_in_http(failure)),
-            Self::Socks => {
-                // RFC 1928, section 6.
-                let code = match failure.code.as_str() {
-                    "cannot_resolve" => 4,
-                    "unreachable" => 5,
-                    "bad_proxy_request" => 1,
-                    _ => 2,
-                };
-                Some(vec![5, code, 0, 1, 0, 0, 0, 0, 0, 0])
-            }
-        }
-    }
+    turn_away(client, &refusal.failure).await;
 }

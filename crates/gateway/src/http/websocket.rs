@@ -11,8 +11,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use crate::http::Channel;
-use crate::leaving::{self, Leaving};
+use super::channel::Channel;
+use crate::budget;
+use crate::outgoing::{self, Leaving};
 use chaperone_pipeline::AccessRequest;
 use chaperone_pipeline::access::{NetworkResource, Resource};
 use chaperone_protocol::Failure;
@@ -136,7 +137,7 @@ async fn allowed(
     let looker = way.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let parts: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-        leaving::messages(&looker.pipeline().outgoing, &looker.exit().secrets, &parts)
+        outgoing::messages(&looker.pipeline().outgoing, &looker.exit().secrets, &parts)
     });
     let leaving: Leaving = looked.await.map_err(io::Error::other)?;
     let exit = way.exit();
@@ -147,7 +148,7 @@ async fn allowed(
     let Some(known) = request.as_network() else { return Err(io::ErrorKind::InvalidInput.into()) };
     let held = crate::body::Held::of(newest);
     let mut facts = known.facts.clone();
-    facts.budget = Some(crate::gateway::level(way, &channel.target.host, spent.level));
+    facts.budget = Some(budget::level(way, &channel.target.host, spent.level));
     let mut sent = facts.request();
     leaving.add_to(&mut sent);
     facts.request = Some(sent);

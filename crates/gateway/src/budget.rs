@@ -1,0 +1,37 @@
+//! What leaves is counted against the budgets of the session.
+
+use chaperone_egress::{Host, Level};
+use chaperone_pipeline::network_facts::BudgetLevel;
+
+use crate::alerts;
+use crate::session_gateway::Way;
+
+/// What policy is told of a budget; that it is nearly used up is raised.
+pub(crate) fn level(way: &Way, host: &Host, level: Level) -> BudgetLevel {
+    match level {
+        Level::Fine => BudgetLevel::Fine,
+        Level::Near(over) => {
+            alerts::near_budget(way, host, over);
+            BudgetLevel::Near
+        }
+        Level::Over(_) => BudgetLevel::Over,
+    }
+}
+
+/// Of two levels the one that is nearer to the end.
+pub(crate) fn worse(one: Level, other: Level) -> Level {
+    match (one, other) {
+        (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => one,
+        (Level::Fine | Level::Near(_), _) => other,
+    }
+}
+
+/// Take bytes that are about to leave from the budget.
+pub(crate) fn spend(way: &Way, host: &Host, bytes: u64) -> std::io::Result<()> {
+    let exit = way.exit();
+    let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
+    match level(way, host, spent.level) {
+        BudgetLevel::Over => Err(std::io::ErrorKind::QuotaExceeded.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,33 @@
+//! Answers of the broker's own.
+
+use std::io;
+
+use bytes::Bytes;
+use chaperone_protocol::Failure;
+use http::header::{HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+
+use crate::refusal_text;
+
+/// Tells where an answer of the broker's own comes from.
+const REASON: HeaderName = HeaderName::from_static("x-chaperone-reason");
+
+pub(super) type Answer = Response<BoxBody<Bytes, io::Error>>;
+
+/// A request that is not carried, and why.
+pub(crate) struct Turned(pub StatusCode, pub Failure);
+
+pub(super) fn turned(status: StatusCode, failure: &Failure) -> Answer {
+    let mut answer = Response::new(
+        Full::new(Bytes::from(refusal_text::told(failure))).map_err(|never| match never {}).boxed(),
+    );
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if let Ok(code) = HeaderValue::from_str(&failure.code) {
+        headers.insert(REASON, code);
+    }
+    answer
+}

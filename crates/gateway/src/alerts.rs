@@ -8,51 +8,51 @@ use chaperone_egress::{Host, Over};
 use chaperone_pipeline::records::Alert;
 use chaperone_policy::Severity;
 
-use crate::name_table::Names;
-use crate::session_gateway::Way;
+use crate::name_table::NameTable;
+use crate::session_gateway::SessionGateway;
 use crate::window::{MANY, MANY_REFUSED, make_room};
 
 /// Packets told one by one for each destination; further ones at powers of two.
 const TOLD_PACKETS: u64 = 2;
 
 /// A connection, or a query, for something that nobody trusts.
-pub(crate) fn untrusted(way: &Way, host: &str, ip: Option<IpAddr>) -> usize {
-    let count = way.exit().window.untrusted(host, ip);
+pub(crate) fn untrusted(gateway: &SessionGateway, host: &str, ip: Option<IpAddr>) -> usize {
+    let count = gateway.exit().window.untrusted(host, ip);
     // Once when the limit is passed, and again when it has become many times that.
     if count == MANY + 1 || count == 4 * MANY {
         let reasons = ["many_connections".to_owned(), format!("{count} within ten minutes")];
-        raise(way, host, "net.many_connections", &reasons, Some("T1071.001"));
+        raise(gateway, host, "net.many_connections", &reasons, Some("T1071.001"));
     }
     count
 }
 
 /// The session turns to a host for the first time that only a wildcard, a network or a grant allows.
-pub(crate) fn first_contact(way: &Way, host: &str) {
-    raise(way, host, "net.first_contact", &["first_contact".to_owned()], None);
+pub(crate) fn first_contact(gateway: &SessionGateway, host: &str) {
+    raise(gateway, host, "net.first_contact", &["first_contact".to_owned()], None);
 }
 
 /// A budget is nearly used up; told once for each.
-pub(crate) fn near_budget(way: &Way, host: &Host, over: Over) {
-    if way.exit().window.0.lock().near.insert(over) {
+pub(crate) fn near_budget(gateway: &SessionGateway, host: &Host, over: Over) {
+    if gateway.exit().window.0.lock().near.insert(over) {
         let reasons = ["budget_nearly_used".to_owned(), over.code().to_owned()];
-        raise(way, &host.to_string(), "net.budget_near", &reasons, Some("T1030"));
+        raise(gateway, &host.to_string(), "net.budget_near", &reasons, Some("T1030"));
     }
 }
 
 /// A destination was refused.
-pub(crate) fn refused(way: &Way, host: &str) {
-    if way.exit().window.refused(host) {
+pub(crate) fn refused(gateway: &SessionGateway, host: &str) {
+    if gateway.exit().window.refused(host) {
         let reasons =
             ["many_destinations".to_owned(), format!("{} refused within ten minutes", MANY_REFUSED + 1)];
-        raise(way, host, "net.many_destinations", &reasons, Some("T1046"));
+        raise(gateway, host, "net.many_destinations", &reasons, Some("T1046"));
     }
 }
 
 /// A packet that the cell's rules refused. Browsers try QUIC and programs look for their neighbours by multicast: those are
 /// recorded, the rest is raised.
-pub(crate) fn packet(way: &Way, packet: RefusedPacket) {
+pub(crate) fn packet(gateway: &SessionGateway, packet: RefusedPacket) {
     let count = {
-        let mut counts = way.exit().window.0.lock();
+        let mut counts = gateway.exit().window.0.lock();
         make_room(&mut counts.packets);
         let count = counts.packets.entry(packet).or_insert(0);
         *count += 1;
@@ -63,12 +63,12 @@ pub(crate) fn packet(way: &Way, packet: RefusedPacket) {
     }
     let to = packet.to;
     let is_usual = packet.protocol == 17 && (to.port() == 443 || to.ip().is_multicast());
-    let host = match Names::is_stand_in(to.ip()).then(|| way.exit().names.of(to.ip())).flatten() {
+    let host = match NameTable::is_stand_in(to.ip()).then(|| gateway.exit().names.of(to.ip())).flatten() {
         Some(name) => format!("{name}:{}", to.port()),
         None => to.to_string(),
     };
-    way.pipeline().records.packet(
-        &way.session,
+    gateway.pipeline().records.packet(
+        &gateway.session,
         &format!("{} {host}", protocol(packet.protocol)),
         count,
         !is_usual,
@@ -86,8 +86,8 @@ fn protocol(number: u8) -> String {
     }
 }
 
-fn raise(way: &Way, host: &str, rule: &str, reasons: &[String], technique: Option<&str>) {
+fn raise(gateway: &SessionGateway, host: &str, rule: &str, reasons: &[String], technique: Option<&str>) {
     let alert =
         Alert { action: "connect", resource: host, rule, reasons, technique, severity: Severity::High };
-    way.pipeline().records.alert(&way.session, &alert);
+    gateway.pipeline().records.alert(&gateway.session, &alert);
 }

@@ -22,7 +22,7 @@ const CHUNK: usize = 256 << 10;
 
 /// A whole body.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct BufferedBody {
     memory: Vec<u8>,
     file: Option<File>,
     pub len: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Held {
 
 /// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Untaken {
+pub(crate) enum BodyError {
     #[error("it is longer than the session may send")]
     TooLong,
     #[error("it came to a standstill")]
@@ -44,24 +44,24 @@ pub(crate) enum Untaken {
     Unkept(#[from] io::Error),
 }
 
-impl Held {
+impl BufferedBody {
     /// Take a body of at most `limit` bytes.
     ///
     /// # Errors
-    /// See [`Untaken`].
-    pub async fn take(mut body: hyper::body::Incoming, limit: u64, spill: &Path) -> Result<Self, Untaken> {
+    /// See [`BodyError`].
+    pub async fn take(mut body: hyper::body::Incoming, limit: u64, spill: &Path) -> Result<Self, BodyError> {
         let mut held = Self { memory: Vec::new(), file: None, len: 0, sha256: [0; 32] };
         let mut hash = Sha256::new();
         loop {
             let frame = match tokio::time::timeout(STALL_LIMIT, body.frame()).await {
-                Err(_) => return Err(Untaken::Stalled),
+                Err(_) => return Err(BodyError::Stalled),
                 Ok(None) => break,
                 Ok(Some(frame)) => frame?,
             };
-            let Ok(data) = frame.into_data() else { return Err(Untaken::Trailers) };
+            let Ok(data) = frame.into_data() else { return Err(BodyError::Trailers) };
             held.len += data.len() as u64;
             if held.len > limit {
-                return Err(Untaken::TooLong);
+                return Err(BodyError::TooLong);
             }
             hash.update(&data);
             if held.file.is_none() && held.memory.len() + data.len() > IN_MEMORY {
@@ -126,21 +126,21 @@ impl Held {
     }
 
     /// To be sent.
-    pub fn into_body(self) -> HeldBody {
-        HeldBody { rest: Bytes::from(self.memory), file: self.file, at: 0, len: self.len }
+    pub fn into_body(self) -> BufferedBodyStream {
+        BufferedBodyStream { rest: Bytes::from(self.memory), file: self.file, at: 0, len: self.len }
     }
 }
 
 /// A body that was looked at, on its way.
 #[derive(Debug)]
-pub(crate) struct HeldBody {
+pub(crate) struct BufferedBodyStream {
     rest: Bytes,
     file: Option<File>,
     at: u64,
     len: u64,
 }
 
-impl Body for HeldBody {
+impl Body for BufferedBodyStream {
     type Data = Bytes;
     type Error = io::Error;
 

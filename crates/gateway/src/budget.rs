@@ -4,14 +4,14 @@ use chaperone_egress::{Host, Level};
 use chaperone_pipeline::network_facts::BudgetLevel;
 
 use crate::alerts;
-use crate::session_gateway::Way;
+use crate::session_gateway::SessionGateway;
 
 /// What policy is told of a budget; that it is nearly used up is raised.
-pub(crate) fn level(way: &Way, host: &Host, level: Level) -> BudgetLevel {
+pub(crate) fn level(gateway: &SessionGateway, host: &Host, level: Level) -> BudgetLevel {
     match level {
         Level::Fine => BudgetLevel::Fine,
         Level::Near(over) => {
-            alerts::near_budget(way, host, over);
+            alerts::near_budget(gateway, host, over);
             BudgetLevel::Near
         }
         Level::Over(_) => BudgetLevel::Over,
@@ -27,10 +27,10 @@ pub(crate) fn worse(one: Level, other: Level) -> Level {
 }
 
 /// Take bytes that are about to leave from the budget.
-pub(crate) fn spend(way: &Way, host: &Host, bytes: u64) -> std::io::Result<()> {
-    let exit = way.exit();
+pub(crate) fn spend(gateway: &SessionGateway, host: &Host, bytes: u64) -> std::io::Result<()> {
+    let exit = gateway.exit();
     let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
-    match level(way, host, spent.level) {
+    match level(gateway, host, spent.level) {
         BudgetLevel::Over => Err(std::io::ErrorKind::QuotaExceeded.into()),
         _ => Ok(()),
     }

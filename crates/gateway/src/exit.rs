@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::name_table::Names;
-use crate::outgoing::recent_requests::Pieces;
+use crate::name_table::NameTable;
+use crate::outgoing::recent_requests::RecentRequests;
 use crate::outgoing::secrets::Secrets;
-use crate::published_ports::{Dial, Doors};
+use crate::published_ports::{Dial, PublishedPorts};
 use crate::tls;
 use crate::window::Window;
 
@@ -41,14 +41,14 @@ const REGISTERED: usize = 1_000;
 #[derive(Debug)]
 pub struct Exit {
     rules: RwLock<Rules>,
-    pub(crate) doors: Doors,
-    pub(crate) names: Names,
+    pub(crate) published_ports: PublishedPorts,
+    pub(crate) names: NameTable,
     pub(crate) budget: Mutex<Budget>,
     pub(crate) queries: Mutex<QueryWatch>,
     pub(crate) window: Window,
     pub(crate) secrets: Secrets,
-    pub(crate) pieces: Pieces,
-    pub(crate) looks: Semaphore,
+    pub(crate) recent_requests: RecentRequests,
+    pub(crate) inspections: Semaphore,
     pub(crate) authority: Option<tls::Authority>,
     pub(crate) upstream: OnceLock<Option<tls::Upstream>>,
     /// Hosts whose certificate was looked at.
@@ -82,7 +82,7 @@ impl Exit {
             let both = format!("port {port} cannot be a server of yours and one of the agent's");
             return Err(Failure::new("bad_port", both).advise("publish another port, or allow another one"));
         }
-        let doors = Doors::bind(publish)?;
+        let published_ports = PublishedPorts::bind(publish)?;
         let authority =
             rules.iter().any(Rule::needs_requests).then(|| tls::Authority::new(session)).transpose()?;
         let limits = Limits {
@@ -93,14 +93,14 @@ impl Exit {
         };
         Ok(Self {
             rules: RwLock::new(Rules::of(rules, Vec::new())),
-            doors,
-            names: Names::default(),
+            published_ports,
+            names: NameTable::default(),
             budget: Mutex::new(Budget::new(limits)),
             queries: Mutex::default(),
             window: Window::default(),
             secrets: Secrets::new()?,
-            pieces: Pieces::default(),
-            looks: Semaphore::new(LOOKS),
+            recent_requests: RecentRequests::default(),
+            inspections: Semaphore::new(LOOKS),
             authority,
             upstream: OnceLock::new(),
             observed: Mutex::default(),
@@ -186,7 +186,7 @@ impl Exit {
     /// Ports of the cell that are shown on the person's loopback.
     #[must_use]
     pub fn published(&self) -> &[u16] {
-        &self.doors.ports
+        &self.published_ports.ports
     }
 
     /// Published ports are reached by asking cell-init for connections.
@@ -197,13 +197,13 @@ impl Exit {
 
     /// cell-init made a connection into the cell, or could not.
     pub fn dialed(&self, id: u64, outcome: Result<OwnedFd, String>) {
-        self.doors.dialed(id, outcome);
+        self.published_ports.dialed(id, outcome);
     }
 
     /// Close every connection; nothing new is accepted.
     pub fn close(&self) {
         self.stop.cancel();
-        self.doors.close();
+        self.published_ports.close();
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

@@ -31,4 +31,4 @@ pub use exit::Exit;
 pub use fetch::{Fetch, Fetched, fetch};
 pub use published_ports::Dial;
 pub use serve::{publish, serve};
-pub use session_gateway::Way;
+pub use session_gateway::SessionGateway;

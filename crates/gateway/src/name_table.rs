@@ -24,7 +24,7 @@ const MOST_HOSTS: u64 = 4 << 20;
 
 /// Names of a session and what stands for them.
 #[derive(Debug, Default)]
-pub(crate) struct Names(Mutex<Known>);
+pub(crate) struct NameTable(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -41,7 +41,7 @@ pub(crate) struct Resolved {
     pub by_hosts_file: bool,
 }
 
-impl Names {
+impl NameTable {
     /// The name that an address stands for.
     pub fn of(&self, ip: IpAddr) -> Option<Host> {
         let IpAddr::V4(ip) = ip else { return None };
@@ -101,7 +101,7 @@ fn look_up(name: &str) -> std::io::Result<Resolved> {
     let by_file = std::fs::File::open("/etc/hosts").and_then(|file| {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut std::io::Read::take(file, MOST_HOSTS), &mut text)?;
-        Ok(of_hosts(&text, name))
+        Ok(hosts_file_addresses(&text, name))
     });
     // Without a hosts file there is nothing that it says.
     let by_file = by_file.unwrap_or_default();
@@ -118,7 +118,7 @@ fn look_up(name: &str) -> std::io::Result<Resolved> {
     Ok(Resolved { addresses, by_hosts_file: false })
 }
 
-fn of_hosts(text: &str, name: &str) -> Vec<IpAddr> {
+fn hosts_file_addresses(text: &str, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for line in text.lines() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
@@ -136,13 +136,15 @@ mod tests {
 
     #[test]
     fn a_name_keeps_the_address_that_stands_for_it() {
-        let names = Names::default();
+        let names = NameTable::default();
         let one = names.stand_in("a.example").unwrap();
         let two = names.stand_in("b.example").unwrap();
         assert_eq!(names.stand_in("a.example"), Some(one));
         assert_ne!(one, two);
         assert_eq!(names.of(two.into()), Some(Host::Name("b.example".into())));
-        assert!(Names::is_stand_in(one.into()) && !Names::is_stand_in("198.51.100.1".parse().unwrap()));
+        assert!(
+            NameTable::is_stand_in(one.into()) && !NameTable::is_stand_in("198.51.100.1".parse().unwrap())
+        );
         assert_eq!(names.of("198.18.0.3".parse().unwrap()), None);
     }
 
@@ -150,9 +152,9 @@ mod tests {
     fn the_hosts_file_is_read_as_the_system_reads_it() {
         let text = "# 1.1.1.1 a.example\n10.0.0.1 A.Example b # a.example\n::1 a.example\nbroken a.example\n";
         assert_eq!(
-            of_hosts(text, "a.example"),
+            hosts_file_addresses(text, "a.example"),
             ["10.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]
         );
-        assert!(of_hosts(text, "c").is_empty());
+        assert!(hosts_file_addresses(text, "c").is_empty());
     }
 }

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 
-use crate::session_gateway::Way;
+use crate::session_gateway::SessionGateway;
 use crate::{alerts, destination};
 
 /// What the cell is told about how long an answer holds, in seconds; asking again costs little.
@@ -28,15 +28,15 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(crate) const MAX_QUERIES: usize = 256;
 
 /// DNS over UDP.
-pub(crate) async fn serve(way: Way, socket: Arc<UdpSocket>) {
+pub(crate) async fn serve(gateway: SessionGateway, socket: Arc<UdpSocket>) {
     let room = Arc::new(Semaphore::new(MAX_QUERIES));
     let mut bytes = vec![0u8; 65_536];
     loop {
         let Ok((got, from)) = socket.recv_from(&mut bytes).await else { continue };
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
         let message = bytes.get(..got).unwrap_or_default().to_vec();
-        let (task, socket) = (way.clone(), Arc::clone(&socket));
-        way.spawn(async move {
+        let (task, socket) = (gateway.clone(), Arc::clone(&socket));
+        gateway.spawn(async move {
             if let Some(reply) = answer(&task, &message, Transport::Udp).await {
                 // A peer that is gone has no use for its answer.
                 socket.send_to(&reply, from).await.ok();
@@ -47,13 +47,13 @@ pub(crate) async fn serve(way: Way, socket: Arc<UdpSocket>) {
 }
 
 /// DNS over TCP (RFC 7766): messages behind their lengths.
-pub(crate) async fn accept(way: Way, listener: TcpListener) {
+pub(crate) async fn accept(gateway: SessionGateway, listener: TcpListener) {
     let room = Arc::new(Semaphore::new(MAX_QUERIES));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let Ok((mut stream, _)) = listener.accept().await else { continue };
-        let task = way.clone();
-        way.spawn(async move {
+        let task = gateway.clone();
+        gateway.spawn(async move {
             let talk = async {
                 loop {
                     let length = tokio::time::timeout(IDLE, stream.read_u16()).await??;
@@ -74,26 +74,26 @@ pub(crate) async fn accept(way: Way, listener: TcpListener) {
 }
 
 /// The answer to one message; none where none would be right.
-async fn answer(way: &Way, message: &[u8], over: Transport) -> Option<Vec<u8>> {
+async fn answer(gateway: &SessionGateway, message: &[u8], over: Transport) -> Option<Vec<u8>> {
     match Query::parse(message) {
-        Ok(query) => Some(query.answer(&decide(way, &query).await, over)),
+        Ok(query) => Some(query.answer(&decide(gateway, &query).await, over)),
         Err(e) => reply_to_refused(message, e),
     }
 }
 
-async fn decide(way: &Way, query: &Query) -> Answer {
+async fn decide(gateway: &SessionGateway, query: &Query) -> Answer {
     let (host, kind) = (&query.question.name, query.question.kind);
     let Host::Name(name) = host else { return Answer::Refused };
     // Refused reads as a passing fault, and is tried again and again; that there is no such name is final.
-    let Ok(granted) = permit(way, host, kind).await else { return Answer::NxDomain };
+    let Ok(granted) = permit(gateway, host, kind).await else { return Answer::NxDomain };
     // Other types would carry free content into the cell, or keys that hide a connection's name from the broker.
     if kind != RecordType::A {
         return Answer::NoData;
     }
-    match look(way, name, granted).await {
-        Err(Unfound::Unrecorded(_)) => Answer::ServFail,
-        Err(Unfound::NoAddress(_)) => Answer::NxDomain,
-        Ok(()) => match way.exit().names.stand_in(name) {
+    match look(gateway, name, granted).await {
+        Err(ResolveError::Unrecorded(_)) => Answer::ServFail,
+        Err(ResolveError::NoAddress(_)) => Answer::NxDomain,
+        Ok(()) => match gateway.exit().names.stand_in(name) {
             Some(ip) => Answer::Addresses { ips: vec![ip.into()], ttl_seconds: TTL },
             None => Answer::NxDomain,
         },
@@ -104,16 +104,18 @@ async fn decide(way: &Way, query: &Query) -> Answer {
 ///
 /// # Errors
 /// The refusal, or why there are none.
-pub(crate) async fn find(way: &Way, host: &Host) -> Result<(), Failure> {
+pub(crate) async fn find(gateway: &SessionGateway, host: &Host) -> Result<(), Failure> {
     let Host::Name(name) = host else { return Ok(()) };
-    let granted = permit(way, host, RecordType::A).await.map_err(|refusal| refusal.failure)?;
-    look(way, name, granted).await.map_err(|(Unfound::Unrecorded(why) | Unfound::NoAddress(why))| why)
+    let granted = permit(gateway, host, RecordType::A).await.map_err(|refusal| refusal.failure)?;
+    look(gateway, name, granted)
+        .await
+        .map_err(|(ResolveError::Unrecorded(why) | ResolveError::NoAddress(why))| why)
 }
 
 /// Whether a name may be asked for: nothing is until this says so.
-async fn permit(way: &Way, host: &Host, kind: RecordType) -> Result<Authorized, Refusal> {
+async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Result<Authorized, Refusal> {
     let name = host.to_string();
-    let exit = way.exit();
+    let exit = gateway.exit();
     let domain = registered_domain(host).unwrap_or(&name);
     let verdict = exit.queries.lock().query(domain, host, kind, exit.now_ms());
     let rules = exit.allowed();
@@ -129,7 +131,7 @@ async fn permit(way: &Way, host: &Host, kind: RecordType) -> Result<Authorized, 
     let allowed = rules.may_resolve(host);
     // Counted before it is decided: policy stops a session that goes on and on with what nobody trusts.
     let recent =
-        (kind == RecordType::A && !trusted && !allowed).then(|| alerts::untrusted(way, &shown, None));
+        (kind == RecordType::A && !trusted && !allowed).then(|| alerts::untrusted(gateway, &shown, None));
     let resource = NetworkResource {
         shown: shown.clone(),
         host: name.clone(),
@@ -144,30 +146,30 @@ async fn permit(way: &Way, host: &Host, kind: RecordType) -> Result<Authorized, 
         leaves: kind == RecordType::A,
         ..NetworkResource::default()
     };
-    let decided = way.decide(AccessRequest::network(Action::Resolve, resource)).await;
+    let decided = gateway.decide(AccessRequest::network(Action::Resolve, resource)).await;
     if decided.is_err() && kind == RecordType::A {
         if recent.is_none() {
-            alerts::untrusted(way, &shown, None);
+            alerts::untrusted(gateway, &shown, None);
         }
-        alerts::refused(way, domain);
+        alerts::refused(gateway, domain);
     }
     decided
 }
 
 /// Why a name that was permitted leads nowhere.
-enum Unfound {
+enum ResolveError {
     Unrecorded(Failure),
     NoAddress(Failure),
 }
 
-async fn look(way: &Way, name: &str, mut granted: Authorized) -> Result<(), Unfound> {
+async fn look(gateway: &SessionGateway, name: &str, mut granted: Authorized) -> Result<(), ResolveError> {
     let intent = granted.intent;
-    way.on_disk(granted.syncing()).await.map_err(Unfound::Unrecorded)?;
-    let resolved = way.exit().names.resolve(name).await;
+    gateway.on_disk(granted.syncing()).await.map_err(ResolveError::Unrecorded)?;
+    let resolved = gateway.exit().names.resolve(name).await;
     let detail = json!({
         "addresses": resolved.as_ref().map(|r| r.addresses.clone()).unwrap_or_default(),
         "error": resolved.as_ref().err().map(|e| &e.message),
     });
-    way.done(intent, Action::Resolve, name.to_owned(), resolved.is_ok(), 0, detail).await;
-    resolved.map(|_| ()).map_err(Unfound::NoAddress)
+    gateway.done(intent, Action::Resolve, name.to_owned(), resolved.is_ok(), 0, detail).await;
+    resolved.map(|_| ()).map_err(ResolveError::NoAddress)
 }

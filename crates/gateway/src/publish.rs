@@ -13,39 +13,41 @@ use tokio::sync::oneshot;
 
 use crate::connection::refusal::reset;
 use crate::connection::relay;
-use crate::session_gateway::Way;
+use crate::session_gateway::SessionGateway;
 
 /// How long cell-init may take for one; its own limit is two seconds for each address.
 const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Accept from now on.
-pub(crate) fn serve(way: &Way) -> std::io::Result<()> {
-    let listeners = std::mem::take(&mut *way.exit().doors.listeners.lock());
+pub(crate) fn serve(gateway: &SessionGateway) -> std::io::Result<()> {
+    let listeners = std::mem::take(&mut *gateway.exit().published_ports.listeners.lock());
     for listener in listeners {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        way.listen(accept(way.clone(), listener, port));
+        gateway.listen(accept(gateway.clone(), listener, port));
     }
     Ok(())
 }
 
-async fn accept(way: Way, listener: tokio::net::TcpListener, port: u16) {
+async fn accept(gateway: SessionGateway, listener: tokio::net::TcpListener, port: u16) {
     loop {
-        let Ok(place) = Arc::clone(&way.exit().doors.visits).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&gateway.exit().published_ports.visits).acquire_owned().await else {
+            return;
+        };
         let Ok((visitor, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let task = way.clone();
-        way.spawn(async move {
+        let task = gateway.clone();
+        gateway.spawn(async move {
             visit(&task, visitor, port).await;
             drop(place);
         });
     }
 }
 
-async fn visit(way: &Way, visitor: TcpStream, port: u16) {
+async fn visit(gateway: &SessionGateway, visitor: TcpStream, port: u16) {
     visitor.set_nodelay(true).ok();
     let resource = format!("localhost:{port}");
     // What the cell answers goes to whoever asks on this machine, and on from there.
@@ -56,51 +58,51 @@ async fn visit(way: &Way, visitor: TcpStream, port: u16) {
         leaves: true,
         ..NetworkResource::default()
     };
-    let decided = way.decide(AccessRequest::network(Action::Publish, asked)).await;
+    let decided = gateway.decide(AccessRequest::network(Action::Publish, asked)).await;
     let Ok(mut granted) = decided else { return reset(visitor) };
     let (intent, syncing) = (granted.intent, granted.syncing());
-    let (server, on_disk) = tokio::join!(dial(way, &granted), way.on_disk(syncing));
+    let (server, on_disk) = tokio::join!(dial(gateway, &granted), gateway.on_disk(syncing));
     if on_disk.is_err() {
         return reset(visitor);
     }
     let server = match server {
         Ok(server) => server,
         Err(why) => {
-            way.done(intent, Action::Publish, resource, false, 0, json!({ "error": why })).await;
+            gateway.done(intent, Action::Publish, resource, false, 0, json!({ "error": why })).await;
             return reset(visitor);
         }
     };
     let (mut visitor, mut server) = (visitor, server);
     // Nothing of this leaves the machine, so no budget is spent.
-    let carried = relay::carry(&mut visitor, &mut server, Vec::new(), &way.exit().stop, |_| Ok(())).await;
+    let carried = relay::carry(&mut visitor, &mut server, Vec::new(), &gateway.exit().stop, |_| Ok(())).await;
     if carried.cut.is_some() {
         reset(visitor);
     }
     // As for a connection out of the cell: the bytes are those that the cell sent.
     let detail = json!({ "down": carried.up, "cut": carried.cut });
-    way.done(intent, Action::Publish, resource, carried.cut.is_none(), carried.down, detail).await;
+    gateway.done(intent, Action::Publish, resource, carried.cut.is_none(), carried.down, detail).await;
 }
 
 /// A connection to a port of the cell, made by cell-init.
-async fn dial(way: &Way, granted: &Authorized) -> Result<TcpStream, String> {
+async fn dial(gateway: &SessionGateway, granted: &Authorized) -> Result<TcpStream, String> {
     let port = granted.network().map_or(0, |n| n.port);
-    let doors = &way.exit().doors;
+    let published_ports = &gateway.exit().published_ports;
     let gone = || "the cell is gone".to_owned();
-    let _room = doors.room.acquire().await.map_err(|_| gone())?;
+    let _room = published_ports.room.acquire().await.map_err(|_| gone())?;
     let (sender, answer) = oneshot::channel();
     let id = {
-        let mut dials = doors.dials.lock();
+        let mut dials = published_ports.dials.lock();
         dials.last += 1;
         let id = dials.last;
         dials.waiting.insert(id, sender);
         id
     };
-    let Some(dial) = way.exit().dial.get().cloned() else { return Err(gone()) };
+    let Some(dial) = gateway.exit().dial.get().cloned() else { return Err(gone()) };
     let ordered = tokio::task::spawn_blocking(move || dial.0(port, id));
     let answer = match ordered.await {
         Ok(Ok(())) => tokio::time::timeout(DIAL_LIMIT, answer).await,
         Ok(Err(e)) => {
-            doors.dials.lock().waiting.remove(&id);
+            published_ports.dials.lock().waiting.remove(&id);
             return Err(format!("the cell does not listen: {e}"));
         }
         Err(_) => return Err(Refusal::internal().failure.message),
@@ -109,7 +111,7 @@ async fn dial(way: &Way, granted: &Authorized) -> Result<TcpStream, String> {
         Ok(Ok(outcome)) => outcome?,
         Ok(Err(_)) => return Err(gone()),
         Err(_) => {
-            doors.dials.lock().waiting.remove(&id);
+            published_ports.dials.lock().waiting.remove(&id);
             return Err("the cell does not answer".to_owned());
         }
     };

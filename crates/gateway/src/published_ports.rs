@@ -16,7 +16,7 @@ const MAX_DIALS: usize = 32;
 
 /// The published ports of a session.
 #[derive(Debug)]
-pub(crate) struct Doors {
+pub(crate) struct PublishedPorts {
     pub ports: Vec<u16>,
     /// Bound when the session is opened, so that nobody else takes a port that was promised; accepted from when it runs.
     pub listeners: Mutex<Vec<TcpListener>>,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Dial {
     }
 }
 
-impl Doors {
+impl PublishedPorts {
     /// Bind each port on loopback, and on nothing wider.
     ///
     /// # Errors
@@ -94,24 +94,30 @@ mod tests {
     #[test]
     fn a_port_is_bound_once_and_on_loopback_alone() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let doors = Doors::bind(&[free, free]).unwrap();
-        assert_eq!(doors.ports, [free]);
-        assert!(doors.listeners.lock().iter().all(|l| l.local_addr().unwrap().ip() == Ipv4Addr::LOCALHOST));
-        assert_eq!(Doors::bind(&[free]).unwrap_err().code, "port_in_use");
-        assert_eq!(Doors::bind(&[0]).unwrap_err().code, "bad_port");
-        doors.close();
-        assert!(Doors::bind(&[free]).is_ok());
+        let published_ports = PublishedPorts::bind(&[free, free]).unwrap();
+        assert_eq!(published_ports.ports, [free]);
+        assert!(
+            published_ports
+                .listeners
+                .lock()
+                .iter()
+                .all(|l| l.local_addr().unwrap().ip() == Ipv4Addr::LOCALHOST)
+        );
+        assert_eq!(PublishedPorts::bind(&[free]).unwrap_err().code, "port_in_use");
+        assert_eq!(PublishedPorts::bind(&[0]).unwrap_err().code, "bad_port");
+        published_ports.close();
+        assert!(PublishedPorts::bind(&[free]).is_ok());
     }
 
     #[test]
     fn an_answer_reaches_the_one_who_waits_for_it_and_nobody_else() {
-        let doors = Doors::bind(&[]).unwrap();
+        let published_ports = PublishedPorts::bind(&[]).unwrap();
         let (sender, mut answer) = oneshot::channel();
-        doors.dials.lock().waiting.insert(7, sender);
-        doors.dialed(8, Err("another".into()));
+        published_ports.dials.lock().waiting.insert(7, sender);
+        published_ports.dialed(8, Err("another".into()));
         assert!(answer.try_recv().is_err());
-        doors.dialed(7, Err("mine".into()));
+        published_ports.dialed(7, Err("mine".into()));
         assert_eq!(answer.try_recv().unwrap().unwrap_err(), "mine");
-        doors.dialed(7, Err("again".into()));
+        published_ports.dialed(7, Err("again".into()));
     }
 }

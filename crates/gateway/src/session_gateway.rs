@@ -17,13 +17,13 @@ const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// Whose way out a task serves.
 #[derive(Debug, Clone)]
-pub struct Way {
+pub struct SessionGateway {
     pub pipeline: Arc<Pipeline>,
     pub session: Arc<Session>,
     pub exit: Arc<Exit>,
 }
 
-impl Way {
+impl SessionGateway {
     pub(crate) fn exit(&self) -> &Exit {
         &self.exit
     }
@@ -57,14 +57,14 @@ impl Way {
 
     /// Take a request through the pipeline; a person may be asked, and only this request waits.
     pub(crate) async fn decide(&self, request: AccessRequest) -> Result<Authorized, Refusal> {
-        let way = self.clone();
+        let gateway = self.clone();
         let decided =
-            tokio::task::spawn_blocking(move || match way.pipeline().begin(&way.session, request) {
+            tokio::task::spawn_blocking(move || match gateway.pipeline().begin(&gateway.session, request) {
                 Admission::Granted(granted) => Ok(granted),
                 Admission::Refused(refusal) => Err(refusal),
                 Admission::Pending(pending) => {
-                    let gone = || way.exit().stop.is_cancelled();
-                    way.pipeline().resume(&way.session, *pending, &gone)
+                    let gone = || gateway.exit().stop.is_cancelled();
+                    gateway.pipeline().resume(&gateway.session, *pending, &gone)
                 }
             });
         decided.await.unwrap_or_else(|_| Err(Refusal::internal()))
@@ -72,9 +72,9 @@ impl Way {
 
     /// Refuse what the exit itself will not carry, whatever policy says.
     pub(crate) async fn refuse(&self, request: AccessRequest, failure: Failure) -> Refusal {
-        let way = self.clone();
+        let gateway = self.clone();
         let refused = tokio::task::spawn_blocking(move || {
-            way.pipeline().refuse(&way.session, &request, failure.into())
+            gateway.pipeline().refuse(&gateway.session, &request, failure.into())
         });
         refused.await.unwrap_or_else(|_| Refusal::internal())
     }
@@ -94,10 +94,10 @@ impl Way {
         bytes: u64,
         detail: serde_json::Value,
     ) {
-        let way = self.clone();
+        let gateway = self.clone();
         let record = move || {
             let outcome = Outcome { intent, action, resource: &resource, ok, bytes, detail: Some(detail) };
-            way.pipeline().outcome(&way.session, &outcome)
+            gateway.pipeline().outcome(&gateway.session, &outcome)
         };
         // What ended has ended; a log that cannot be written denies whatever comes next.
         tokio::task::spawn_blocking(record).await.ok();

@@ -21,7 +21,7 @@ use rmcp::service::{RequestContext, RoleServer, ServiceExt};
 use serde_json::{Value, json};
 
 use crate::{calls, lines, rate, tools};
-use chaperone_gateway::{Exit, Way};
+use chaperone_gateway::{Exit, SessionGateway};
 use chaperone_pipeline::pipeline::Pipeline;
 use chaperone_pipeline::session::Session;
 use chaperone_protocol::Failure;
@@ -49,8 +49,8 @@ pub struct Blobs(pub(crate) Mutex<HashMap<String, Arc<File>>>);
 impl SessionTools {
     /// The session's way out.
     #[must_use]
-    pub fn way(&self) -> Way {
-        Way {
+    pub fn way(&self) -> SessionGateway {
+        SessionGateway {
             pipeline: Arc::clone(&self.pipeline),
             session: Arc::clone(&self.session),
             exit: Arc::clone(&self.exit),

@@ -7,9 +7,9 @@ use chaperone_audit::Durability;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::destination::Target;
+use crate::destination::Destination;
 use crate::dial::Pinned;
-use crate::session_gateway::Way;
+use crate::session_gateway::SessionGateway;
 
 /// Hosts whose certificates are looked at. Protects memory.
 const OBSERVED: usize = 4_096;
@@ -17,15 +17,15 @@ const OBSERVED: usize = 4_096;
 const OBSERVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Whether this is the session's first TLS connection to a host.
-pub(super) fn observe(way: &Way, host: &str) -> bool {
-    let mut observed = way.exit().observed.lock();
+pub(super) fn observe(gateway: &SessionGateway, host: &str) -> bool {
+    let mut observed = gateway.exit().observed.lock();
     observed.len() < OBSERVED && observed.insert(host.to_owned())
 }
 
 /// Record the certificate of a host whose TLS passes unopened. Of TLS 1.3 nobody on the way sees it, so the broker makes a
 /// handshake of its own, to the same address, and sends nothing.
-pub(super) async fn certificate(way: Way, target: Target, pinned: Pinned) {
-    let Some(upstream) = way.exit().upstream() else { return };
+pub(super) async fn certificate(gateway: SessionGateway, target: Destination, pinned: Pinned) {
+    let Some(upstream) = gateway.exit().upstream() else { return };
     let look = async {
         let stream = pinned.connect().await?;
         let stream = upstream.connect(&target.host, stream, true).await?;
@@ -42,9 +42,9 @@ pub(super) async fn certificate(way: Way, target: Target, pinned: Pinned) {
         Err(e) => json!({ "host": target.shown(), "verified": false, "error": e.to_string() }),
     };
     let record = move || {
-        let records = &way.pipeline().records;
+        let records = &gateway.pipeline().records;
         // It is an observation; a log that cannot be written denies whatever comes next.
-        records.event(&way.session, "certificate", &target.shown(), &payload, Durability::Logged).ok();
+        records.event(&gateway.session, "certificate", &target.shown(), &payload, Durability::Logged).ok();
     };
     tokio::task::spawn_blocking(record).await.ok();
 }

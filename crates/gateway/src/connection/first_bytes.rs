@@ -13,7 +13,7 @@ const HELLO_LIMIT: Duration = Duration::from_secs(30);
 
 /// What an agent says first.
 #[derive(Debug)]
-pub(crate) enum First {
+pub(crate) enum FirstBytes {
     Tls(ClientHello),
     Http,
     Other,
@@ -22,29 +22,29 @@ pub(crate) enum First {
 }
 
 /// Read until it is clear what the agent begins with; it may take its time to begin, but not to go on.
-pub(crate) async fn read_first(client: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<First> {
-    if said.is_empty() {
+pub(crate) async fn read_first(client: &mut TcpStream, read_ahead: &mut Vec<u8>) -> io::Result<FirstBytes> {
+    if read_ahead.is_empty() {
         client.readable().await?;
     }
     let classify = async {
         // What a proxy's client sent along with its question may say it all.
-        let mut known = !said.is_empty();
+        let mut known = !read_ahead.is_empty();
         loop {
-            let mut got = said.len();
+            let mut got = read_ahead.len();
             if !std::mem::take(&mut known) {
                 let mut chunk = [0u8; 4096];
                 got = client.read(&mut chunk).await?;
-                said.extend_from_slice(chunk.get(..got).unwrap_or_default());
+                read_ahead.extend_from_slice(chunk.get(..got).unwrap_or_default());
             }
-            match client_hello::read(said).map_err(io::Error::other)? {
-                _ if said.is_empty() => return Ok(First::Nothing),
-                client_hello::Read::Hello(hello) => return Ok(First::Tls(hello)),
-                client_hello::Read::NeedMore if got > 0 && said.len() < 2 * MAX_HELLO_BYTES => {}
-                client_hello::Read::NeedMore => return Ok(First::Other),
-                client_hello::Read::NotTls => match is_http(said) {
-                    Some(true) => return Ok(First::Http),
+            match client_hello::read(read_ahead).map_err(io::Error::other)? {
+                _ if read_ahead.is_empty() => return Ok(FirstBytes::Nothing),
+                client_hello::Read::Hello(hello) => return Ok(FirstBytes::Tls(hello)),
+                client_hello::Read::NeedMore if got > 0 && read_ahead.len() < 2 * MAX_HELLO_BYTES => {}
+                client_hello::Read::NeedMore => return Ok(FirstBytes::Other),
+                client_hello::Read::NotTls => match is_http(read_ahead) {
+                    Some(true) => return Ok(FirstBytes::Http),
                     None if got > 0 => {}
-                    _ => return Ok(First::Other),
+                    _ => return Ok(FirstBytes::Other),
                 },
             }
         }
@@ -53,10 +53,11 @@ pub(crate) async fn read_first(client: &mut TcpStream, said: &mut Vec<u8>) -> io
 }
 
 /// Whether bytes begin an HTTP request: a method, a blank and a target. `None` when there are too few to tell.
-fn is_http(said: &[u8]) -> Option<bool> {
+fn is_http(read_ahead: &[u8]) -> Option<bool> {
     const LONGEST: usize = 20;
-    let word = said.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
-    match (word, said.get(word), said.get(word + 1)) {
+    let word =
+        read_ahead.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    match (word, read_ahead.get(word), read_ahead.get(word + 1)) {
         (1..=LONGEST, Some(b' '), Some(next)) => {
             Some(matches!(next, b'/' | b'*' | b'h' | b'H') || next.is_ascii_alphanumeric())
         }
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_http_from_the_rest() {
-        for (said, expected) in [
+        for (read_ahead, expected) in [
             (&b"GET / HTTP/1.1"[..], Some(true)),
             (b"M-SEARCH * HTTP/1.1", Some(true)),
             (b"CONNECT a.example:443 HTTP/1.1", Some(true)),
@@ -88,7 +89,7 @@ mod tests {
             (b"\x00\x01", Some(false)),
             (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", Some(false)),
         ] {
-            assert_eq!(is_http(said), expected, "{said:?}");
+            assert_eq!(is_http(read_ahead), expected, "{read_ahead:?}");
         }
     }
 }

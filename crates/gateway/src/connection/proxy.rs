@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use chaperone_capability::Action;
 use chaperone_egress::Host;
-use chaperone_egress::proxy_head::{self, BadHead, Destination, Http, MAX_HEAD_BYTES};
+use chaperone_egress::proxy_head::{self, BadHead, Http, MAX_HEAD_BYTES};
 use chaperone_pipeline::AccessRequest;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_protocol::Failure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::client::{Client, Waits};
+use super::client::{Client, ClientProtocol};
 use super::refusal::{reset, turn_away};
-use crate::session_gateway::Way;
+use crate::session_gateway::SessionGateway;
 use crate::{alerts, destination, names};
 
 /// How long a program may take to say where to, once it has begun.
@@ -26,111 +26,113 @@ const WELCOME: [u8; 2] = [5, 0];
 const NO_WAY_IN: [u8; 2] = [5, 0xff];
 
 /// Why a conversation does not come to a destination.
-enum Unopened {
+enum ProxyError {
     Bad(BadHead),
     /// Broken off, or too slow.
     Gone,
 }
 
-impl From<BadHead> for Unopened {
+impl From<BadHead> for ProxyError {
     fn from(bad: BadHead) -> Self {
         Self::Bad(bad)
     }
 }
 
-impl From<io::Error> for Unopened {
+impl From<io::Error> for ProxyError {
     fn from(_: io::Error) -> Self {
         Self::Gone
     }
 }
 
 /// Serve one connection to the proxy.
-pub(crate) async fn conversation(way: Way, stream: TcpStream) {
+pub(crate) async fn serve_client(gateway: SessionGateway, stream: TcpStream) {
     stream.set_nodelay(true).ok();
-    let mut client = Client { stream, said: Vec::new(), waits: Waits::Response };
+    let mut client = Client { stream, read_ahead: Vec::new(), protocol: ClientProtocol::HttpRequest };
     // A program may keep a connection in store.
     if client.stream.readable().await.is_err() {
         return;
     }
     let to = match tokio::time::timeout(HEAD_LIMIT, open(&mut client)).await {
         Ok(Ok(to)) => to,
-        Ok(Err(Unopened::Bad(bad))) => return refuse(&way, client, bad).await,
-        Ok(Err(Unopened::Gone)) | Err(_) => return reset(client.stream),
+        Ok(Err(ProxyError::Bad(bad))) => return refuse(&gateway, client, bad).await,
+        Ok(Err(ProxyError::Gone)) | Err(_) => return reset(client.stream),
     };
     // No resolver is asked what this is.
     let to = match to.host.name() {
-        Some("localhost") => Destination { host: Host::Address(Ipv4Addr::LOCALHOST.into()), ..to },
+        Some("localhost") => {
+            proxy_head::Destination { host: Host::Address(Ipv4Addr::LOCALHOST.into()), ..to }
+        }
         _ => to,
     };
     if let Host::Name(name) = &to.host
         // A name is a query, which carries what is in it as far as its name server: decided before anybody is asked.
-        && let Err(failure) = names::find(&way, &to.host).await
+        && let Err(failure) = names::find(&gateway, &to.host).await
     {
-        alerts::refused(&way, name);
+        alerts::refused(&gateway, name);
         return turn_away(client, &failure).await;
     }
-    let found = way.of_host(to.host.clone(), to.port).await;
-    super::go_on(&way, client, (destination::bare(&to.host), to.port), found).await;
+    let found = gateway.of_host(to.host.clone(), to.port).await;
+    super::handle_connection(&gateway, client, (destination::bare(&to.host), to.port), found).await;
 }
 
 /// Find out where to, by the language of the first byte.
-async fn open(client: &mut Client) -> Result<Destination, Unopened> {
-    hear(client).await?;
-    if client.said.first() != Some(&5) {
-        return match until(client, proxy_head::http).await? {
+async fn open(client: &mut Client) -> Result<proxy_head::Destination, ProxyError> {
+    read_more(client).await?;
+    if client.read_ahead.first() != Some(&5) {
+        return match read_until_parsed(client, proxy_head::http).await? {
             Http::Connect { to, length } => {
-                client.said.drain(..length);
-                client.waits = Waits::Tunnel;
+                client.read_ahead.drain(..length);
+                client.protocol = ClientProtocol::HttpTunnel;
                 Ok(to)
             }
             Http::Absolute { to } => Ok(to),
         };
     }
-    client.waits = Waits::Socks;
-    let length = until(client, proxy_head::socks_greeting).await?;
-    client.said.drain(..length);
+    client.protocol = ClientProtocol::Socks5;
+    let length = read_until_parsed(client, proxy_head::socks_greeting).await?;
+    client.read_ahead.drain(..length);
     client.stream.write_all(&WELCOME).await?;
-    let (to, length) = until(client, proxy_head::socks_request).await?;
-    client.said.drain(..length);
+    let (to, length) = read_until_parsed(client, proxy_head::socks_request).await?;
+    client.read_ahead.drain(..length);
     Ok(to)
 }
 
-async fn until<T>(
+async fn read_until_parsed<T>(
     client: &mut Client,
     read: impl Fn(&[u8]) -> Result<Option<T>, BadHead>,
-) -> Result<T, Unopened> {
+) -> Result<T, ProxyError> {
     loop {
-        if let Some(whole) = read(&client.said)? {
+        if let Some(whole) = read(&client.read_ahead)? {
             return Ok(whole);
         }
-        let known = client.said.len();
-        hear(client).await?;
+        let known = client.read_ahead.len();
+        read_more(client).await?;
         // HTTP is read line by line: without the end of one, reading it again tells nothing.
-        while client.waits == Waits::Response
-            && client.said.len() < MAX_HEAD_BYTES
-            && !client.said.get(known..).unwrap_or_default().contains(&b'\n')
+        while client.protocol == ClientProtocol::HttpRequest
+            && client.read_ahead.len() < MAX_HEAD_BYTES
+            && !client.read_ahead.get(known..).unwrap_or_default().contains(&b'\n')
         {
-            hear(client).await?;
+            read_more(client).await?;
         }
     }
 }
 
-async fn hear(client: &mut Client) -> Result<(), Unopened> {
+async fn read_more(client: &mut Client) -> Result<(), ProxyError> {
     let mut chunk = [0u8; 4096];
     match client.stream.read(&mut chunk).await? {
-        0 => Err(Unopened::Gone),
+        0 => Err(ProxyError::Gone),
         got => {
-            client.said.extend_from_slice(chunk.get(..got).unwrap_or_default());
+            client.read_ahead.extend_from_slice(chunk.get(..got).unwrap_or_default());
             Ok(())
         }
     }
 }
 
 /// Answer what is no question to a proxy; it is recorded, as the agent's programs may be set up wrongly.
-async fn refuse(way: &Way, mut client: Client, bad: BadHead) {
+async fn refuse(gateway: &SessionGateway, mut client: Client, bad: BadHead) {
     let failure = Failure::new("bad_proxy_request", format!("the proxy does not carry this: {bad}"));
     let resource = NetworkResource { shown: "proxy".to_owned(), ..NetworkResource::default() };
-    let refusal = way.refuse(AccessRequest::network(Action::Connect, resource), failure).await;
+    let refusal = gateway.refuse(AccessRequest::network(Action::Connect, resource), failure).await;
     if bad == BadHead::Authentication {
         // Whoever went away meanwhile needs no answer.
         client.stream.write_all(&NO_WAY_IN).await.ok();

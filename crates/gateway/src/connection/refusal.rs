@@ -7,28 +7,28 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::client::Client;
-use super::first_bytes::{First, read_first};
-use crate::refusal_text::told_in_http;
+use super::first_bytes::{FirstBytes, read_first};
+use crate::refusal_text::http_response;
 
 /// How long the first bytes of a connection that is refused anyway are waited for, to answer in its language.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// Refuse a connection in its own language, if it says soon which that is.
 pub(crate) async fn turn_away(client: Client, failure: &Failure) {
-    let Client { stream: mut client, mut said, waits } = client;
-    if let Some(told) = waits.refused(failure) {
+    let Client { stream: mut client, mut read_ahead, protocol } = client;
+    if let Some(told) = protocol.refused(failure) {
         return tell(client, &told).await;
     }
-    let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut said)).await;
+    let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut read_ahead)).await;
     answer(client, first.ok().and_then(Result::ok).as_ref(), failure).await;
 }
 
 /// Tell a refusal to whoever has begun so, and close.
-pub(super) async fn answer(client: TcpStream, first: Option<&First>, failure: &Failure) {
+pub(super) async fn answer(client: TcpStream, first: Option<&FirstBytes>, failure: &Failure) {
     let told = match first {
         // A fatal alert, access_denied (RFC 8446 6.2).
-        Some(First::Tls(_)) => vec![21, 3, 3, 0, 2, 2, 49],
-        Some(First::Http) => told_in_http(failure),
+        Some(FirstBytes::Tls(_)) => vec![21, 3, 3, 0, 2, 2, 49],
+        Some(FirstBytes::Http) => http_response(failure),
         _ => return reset(client),
     };
     tell(client, &told).await;

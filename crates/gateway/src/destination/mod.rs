@@ -10,12 +10,12 @@ use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::network_facts::NetworkFacts;
 use chaperone_protocol::Failure;
 
-use crate::name_table::Names;
-use crate::session_gateway::Way;
+use crate::name_table::NameTable;
+use crate::session_gateway::SessionGateway;
 
 /// A resolved destination. Only these addresses are connected to.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub(crate) struct Destination {
     pub host: Host,
     pub port: u16,
     pub addresses: Vec<IpAddr>,
@@ -25,15 +25,15 @@ pub(crate) struct Target {
     pub named: bool,
 }
 
-impl Target {
+impl Destination {
     /// `name:port`, for people and logs.
     pub fn shown(&self) -> String {
         shown(&self.host, self.port)
     }
 
     /// What policy is told of any action on the target.
-    pub fn facts(&self, way: &Way) -> NetworkFacts {
-        let rules = way.exit().allowed();
+    pub fn facts(&self, gateway: &SessionGateway) -> NetworkFacts {
+        let rules = gateway.exit().allowed();
         let rule = rules.of_host(&self.host, self.port).next();
         NetworkFacts {
             allowed: rule.is_some(),
@@ -81,14 +81,14 @@ pub(crate) fn is_trusted(rules: &AllowSet, host: &Host, port: Option<u16>) -> bo
     })
 }
 
-impl Way {
+impl SessionGateway {
     /// Find out what a captured connection is for.
     ///
     /// # Errors
     /// The target as far as it is known, and what is in the way.
-    pub(crate) async fn target(&self, to: SocketAddr) -> Result<Target, (String, Failure)> {
+    pub(crate) async fn target(&self, to: SocketAddr) -> Result<Destination, (String, Failure)> {
         let (ip, port) = (to.ip().to_canonical(), to.port());
-        if !Names::is_stand_in(ip) {
+        if !NameTable::is_stand_in(ip) {
             return Ok(self.of_address(ip, port));
         }
         let exit = self.exit();
@@ -107,7 +107,7 @@ impl Way {
     ///
     /// # Errors
     /// As [`Self::target`].
-    pub(crate) async fn of_host(&self, host: Host, port: u16) -> Result<Target, (String, Failure)> {
+    pub(crate) async fn of_host(&self, host: Host, port: u16) -> Result<Destination, (String, Failure)> {
         let name = match &host {
             Host::Name(name) => name.clone(),
             Host::Address(ip) => return Ok(self.of_address(*ip, port)),
@@ -120,7 +120,7 @@ impl Way {
 
     /// Programs look for `localhost` at both loopbacks and take the first that connects, as a captured one always does; the
     /// person's servers often listen at one alone. So either one stands for those that a rule names.
-    fn of_address(&self, asked: IpAddr, port: u16) -> Target {
+    fn of_address(&self, asked: IpAddr, port: u16) -> Destination {
         let rules = self.exit().allowed();
         let mut addresses = vec![asked];
         if asked.is_loopback() {
@@ -153,10 +153,10 @@ impl Way {
             && self.exit().allowed().of_host(name, port).next().is_some()
     }
 
-    fn judge(&self, host: Host, port: u16, addresses: Vec<IpAddr>, by_hosts_file: bool) -> Target {
+    fn judge(&self, host: Host, port: u16, addresses: Vec<IpAddr>, by_hosts_file: bool) -> Destination {
         let rules = self.exit().allowed();
         let reach = |ip: IpAddr| match class(ip) {
-            Class::Public if local_addresses::is_own(ip) => "own_address",
+            Class::Public if local_addresses::is_local_address(ip) => "own_address",
             class => class.as_str(),
         };
         // A hosts file may name a printer, but a name for a machine's credentials is a mistake or a trap.
@@ -167,6 +167,6 @@ impl Way {
         };
         let unnamed = addresses.iter().copied().find(|ip| !is_named(*ip));
         let reaches = unnamed.or(addresses.first().copied()).map_or("nothing", reach);
-        Target { host, port, named: unnamed.is_none(), reaches, addresses }
+        Destination { host, port, named: unnamed.is_none(), reaches, addresses }
     }
 }

@@ -9,10 +9,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::upstream::Connector;
-use crate::body::HeldBody;
-use crate::destination::Target;
+use crate::body::BufferedBodyStream;
+use crate::destination::Destination;
 use crate::dial::Pinned;
-use crate::session_gateway::Way;
+use crate::session_gateway::SessionGateway;
 use crate::tls::Upstream;
 
 /// How long a connection to a server is kept for the next request.
@@ -20,17 +20,22 @@ const KEPT: Duration = Duration::from_secs(30);
 
 /// One conversation of the cell's with one host.
 pub(crate) struct Channel {
-    pub way: Way,
-    pub target: Target,
+    pub gateway: SessionGateway,
+    pub target: Destination,
     pub tls: bool,
-    pub(super) client: Client<Connector, HeldBody>,
+    pub(super) client: Client<Connector, BufferedBodyStream>,
     pub(super) upstream: Option<Upstream>,
 }
 
 impl Channel {
     /// `h2`: the server may speak HTTP/2.
-    pub fn new(way: &Way, (target, pinned): (&Target, Pinned), tls: bool, h2: bool) -> Self {
-        let upstream = if tls { way.exit().upstream() } else { None };
+    pub fn new(
+        gateway: &SessionGateway,
+        (target, pinned): (&Destination, Pinned),
+        tls: bool,
+        h2: bool,
+    ) -> Self {
+        let upstream = if tls { gateway.exit().upstream() } else { None };
         let host = target.host.clone();
         let connector = Connector { pinned, host, upstream: upstream.clone(), tls, h2 };
         let client = Client::builder(TokioExecutor::new())
@@ -38,7 +43,7 @@ impl Channel {
             .pool_idle_timeout(KEPT)
             .set_host(false)
             .build(connector);
-        Self { way: way.clone(), target: target.clone(), tls, client, upstream }
+        Self { gateway: gateway.clone(), target: target.clone(), tls, client, upstream }
     }
 }
 

@@ -26,15 +26,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::body::{Held, Untaken};
+use crate::body::{BodyError, BufferedBody};
 use crate::budget;
-use crate::destination::{Target, bare, shown};
+use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
-use crate::outgoing::{self, Leaving, recent_requests};
-use crate::session_gateway::Way;
+use crate::outgoing::{self, OutboundFindings, recent_requests};
+use crate::session_gateway::SessionGateway;
 use channel::{Channel, Sent};
-use refusal::{Answer, Turned, turned};
-use rewrite::{passed_on, rewritten, switched};
+use refusal::{Answer, HttpRefusal, refusal_response};
+use rewrite::{response_for_client, upgrade_response, upstream_request};
 
 /// How long the head of a request may take.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ const AT_ONCE: u32 = 64;
 
 /// How a conversation goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Spoken {
+pub(crate) enum HttpMode {
     Http1,
     /// In HTTP/1 with a proxy: the next request may be for another host, so it comes over another connection.
     OneRequest,
@@ -53,12 +53,17 @@ pub(crate) enum Spoken {
 }
 
 /// Serve a conversation in HTTP until it ends.
-pub(crate) async fn serve<S>(way: &Way, to: (&Target, Pinned), stream: S, tls: bool, spoken: Spoken)
-where
+pub(crate) async fn serve<S>(
+    gateway: &SessionGateway,
+    to: (&Destination, Pinned),
+    stream: S,
+    tls: bool,
+    mode: HttpMode,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let h2 = spoken == Spoken::Http2;
-    let channel = Arc::new(Channel::new(way, to, tls, h2));
+    let h2 = mode == HttpMode::Http2;
+    let channel = Arc::new(Channel::new(gateway, to, tls, h2));
     let service = service_fn(move |request| {
         let channel = Arc::clone(&channel);
         async move { Ok::<_, Infallible>(answer(&channel, request).await) }
@@ -79,7 +84,7 @@ where
             .header_read_timeout(HEAD_LIMIT)
             .max_buf_size(HEAD_BYTES)
             .half_close(true)
-            .keep_alive(spoken == Spoken::Http1)
+            .keep_alive(mode == HttpMode::Http1)
             .serve_connection(stream, service)
             .with_upgrades()
             .await
@@ -90,24 +95,24 @@ where
 async fn answer(channel: &Arc<Channel>, request: Request<Incoming>) -> Answer {
     match carry(channel, request).await {
         Ok(answer) => answer,
-        Err(Turned(status, failure)) => turned(status, &failure),
+        Err(HttpRefusal(status, failure)) => refusal_response(status, &failure),
     }
 }
 
-async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result<Answer, Turned> {
+async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result<Answer, HttpRefusal> {
     let facts = read(channel, &request).await?;
     let on_upgrade = facts.websocket.then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let held = take(channel, &facts, body).await?;
+    let held = buffer_body(channel, &facts, body).await?;
     let mut sent = mediate(channel, &facts, head, held).await?;
     if let (Some(cell), StatusCode::SWITCHING_PROTOCOLS) = (on_upgrade, sent.answer.status()) {
         let server = hyper::upgrade::on(&mut sent.answer);
-        channel.way.spawn(websocket::carry(Arc::clone(channel), sent.request, cell, server));
-        return Ok(switched(&sent.answer));
+        channel.gateway.spawn(websocket::carry(Arc::clone(channel), sent.request, cell, server));
+        return Ok(upgrade_response(&sent.answer));
     }
-    let rules = channel.way.exit().allowed();
+    let rules = channel.gateway.exit().allowed();
     let rule = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
-    Ok(passed_on(sent.answer, rule.and_then(|r| r.download_bytes)))
+    Ok(response_for_client(sent.answer, rule.and_then(|r| r.download_bytes)))
 }
 
 /// Look at a whole request, decide, record and send it.
@@ -115,18 +120,18 @@ pub(crate) async fn mediate(
     channel: &Arc<Channel>,
     facts: &RequestFacts,
     head: http::request::Parts,
-    held: Held,
-) -> Result<Sent, Turned> {
-    let way = &channel.way;
-    let (held, leaving) = look(channel, facts, &head.headers, held).await?;
-    let request = asked(channel, facts, &held, leaving);
-    let granted = way.decide(request.clone()).await;
-    let mut granted = granted.map_err(|refusal| Turned(StatusCode::FORBIDDEN, refusal.failure))?;
-    let on_disk = way.on_disk(granted.syncing()).await;
-    on_disk.map_err(|failure| Turned(StatusCode::SERVICE_UNAVAILABLE, failure))?;
+    held: BufferedBody,
+) -> Result<Sent, HttpRefusal> {
+    let gateway = &channel.gateway;
+    let (held, found) = inspect(channel, facts, &head.headers, held).await?;
+    let request = access_request(channel, facts, &held, found);
+    let granted = gateway.decide(request.clone()).await;
+    let mut granted = granted.map_err(|refusal| HttpRefusal(StatusCode::FORBIDDEN, refusal.failure))?;
+    let on_disk = gateway.on_disk(granted.syncing()).await;
+    on_disk.map_err(|failure| HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, failure))?;
     let shown = request.subject().to_owned();
     let sent = held.len;
-    let outgoing = rewritten(channel, facts, head, held)?;
+    let outgoing = upstream_request(channel, facts, head, held)?;
     match channel.client.request(outgoing).await {
         Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
             let failure = Failure::new(
@@ -134,37 +139,37 @@ pub(crate) async fn mediate(
                 format!("{} changes to a protocol that nobody asked for", channel.target.shown()),
             );
             let detail = json!({ "error": failure.message });
-            way.done(granted.intent, Action::Request, shown, false, sent, detail).await;
-            Err(Turned(StatusCode::BAD_GATEWAY, failure))
+            gateway.done(granted.intent, Action::Request, shown, false, sent, detail).await;
+            Err(HttpRefusal(StatusCode::BAD_GATEWAY, failure))
         }
         Ok(answer) => {
             let detail = json!({ "status": answer.status().as_u16() });
-            way.done(granted.intent, Action::Request, shown, true, sent, detail).await;
+            gateway.done(granted.intent, Action::Request, shown, true, sent, detail).await;
             Ok(Sent { request, answer })
         }
         Err(e) => {
-            let failure = unanswered(channel, &e);
+            let failure = upstream_failure(channel, &e);
             let detail = json!({ "error": failure.message });
-            way.done(granted.intent, Action::Request, shown, false, sent, detail).await;
-            Err(Turned(StatusCode::BAD_GATEWAY, failure))
+            gateway.done(granted.intent, Action::Request, shown, false, sent, detail).await;
+            Err(HttpRefusal(StatusCode::BAD_GATEWAY, failure))
         }
     }
 }
 
 /// What the request is about; refused where it could be read in two ways, or is for another host than its connection.
-async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestFacts, Turned> {
-    let Channel { way, target, tls, .. } = channel;
+async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestFacts, HttpRefusal> {
+    let Channel { gateway, target, tls, .. } = channel;
     let over = Connection { host: Some(target.host.clone()), port: target.port, tls: *tls };
     let facts = match RequestFacts::of(request.method(), request.uri(), request.headers(), over) {
         Ok(facts) => facts,
         Err(bad) => {
             let failure = Failure::new("bad_request", format!("the request is not carried: {bad}"));
-            let refusal = way.refuse(blank(target), failure).await;
-            return Err(Turned(StatusCode::BAD_REQUEST, refusal.failure));
+            let refusal = gateway.refuse(bare_request(target), failure).await;
+            return Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure));
         }
     };
     let is_name_of = match &target.host {
-        Host::Address(ip) if facts.mismatch => way.is_name_of(&facts.host, *ip, target.port).await,
+        Host::Address(ip) if facts.mismatch => gateway.is_name_of(&facts.host, *ip, target.port).await,
         _ => false,
     };
     if facts.mismatch && !is_name_of {
@@ -177,61 +182,65 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
             ),
         )
         .advise("connect to the host that is meant");
-        let refusal = way.refuse(blank(target), failure).await;
-        return Err(Turned(StatusCode::MISDIRECTED_REQUEST, refusal.failure));
+        let refusal = gateway.refuse(bare_request(target), failure).await;
+        return Err(HttpRefusal(StatusCode::MISDIRECTED_REQUEST, refusal.failure));
     }
     Ok(facts)
 }
 
-fn blank(target: &Target) -> AccessRequest {
+fn bare_request(target: &Destination) -> AccessRequest {
     AccessRequest::network(Action::Request, target.resource())
 }
 
-async fn take(channel: &Channel, facts: &RequestFacts, body: Incoming) -> Result<Held, Turned> {
-    let way = &channel.way;
-    let left = way.exit().budget.lock().left(&facts.host);
-    match Held::take(body, left, &way.session.dir).await {
+async fn buffer_body(
+    channel: &Channel,
+    facts: &RequestFacts,
+    body: Incoming,
+) -> Result<BufferedBody, HttpRefusal> {
+    let gateway = &channel.gateway;
+    let left = gateway.exit().budget.lock().left(&facts.host);
+    match BufferedBody::take(body, left, &gateway.session.dir).await {
         Ok(held) => Ok(held),
-        Err(Untaken::TooLong) => {
+        Err(BodyError::TooLong) => {
             let failure = Failure::new(
                 "over_budget",
                 format!("the body of the request is longer than the {left} bytes that may still be sent"),
             )
             .advise("send less, or ask the person to raise upload_bytes");
-            let refusal = way.refuse(blank(&channel.target), failure).await;
-            Err(Turned(StatusCode::PAYLOAD_TOO_LARGE, refusal.failure))
+            let refusal = gateway.refuse(bare_request(&channel.target), failure).await;
+            Err(HttpRefusal(StatusCode::PAYLOAD_TOO_LARGE, refusal.failure))
         }
         Err(other) => {
             let failure =
                 Failure::new("bad_body", format!("the body of the request is not carried: {other}"));
-            let refusal = way.refuse(blank(&channel.target), failure).await;
-            Err(Turned(StatusCode::BAD_REQUEST, refusal.failure))
+            let refusal = gateway.refuse(bare_request(&channel.target), failure).await;
+            Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure))
         }
     }
 }
 
-async fn look(
+async fn inspect(
     channel: &Channel,
     facts: &RequestFacts,
     headers: &http::HeaderMap,
-    held: Held,
-) -> Result<(Held, Leaving), Turned> {
-    let way = channel.way.clone();
+    held: BufferedBody,
+) -> Result<(BufferedBody, OutboundFindings), HttpRefusal> {
+    let gateway = channel.gateway.clone();
     let (host, target, headers) = (facts.host.to_string(), facts.target(), headers.clone());
-    let Ok(_place) = way.exit().looks.acquire().await else { return Err(fault()) };
-    let way = channel.way.clone();
+    let Ok(_place) = gateway.exit().inspections.acquire().await else { return Err(fault()) };
+    let gateway = channel.gateway.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let head = outgoing::Head { target: &target, headers: &headers };
-        let (detectors, exit) = (&*way.pipeline().outgoing, way.exit());
-        let mut seen = outgoing::request(detectors, &exit.secrets, head, &held)?;
-        exit.pieces.look(detectors, &exit.secrets, &host, &piece(&target, &held)?, &mut seen);
+        let (detectors, exit) = (&*gateway.pipeline().outgoing, gateway.exit());
+        let mut seen = outgoing::inspect_request(detectors, &exit.secrets, head, &held)?;
+        exit.recent_requests.look(detectors, &exit.secrets, &host, &free_part(&target, &held)?, &mut seen);
         Ok::<_, io::Error>((held, seen))
     });
     looked.await.map_err(|_| fault())?.map_err(|_| fault())
 }
 
 /// The part of a small request that its sender chose freely: the body, else the query, else the last name of the path.
-fn piece(target: &str, held: &Held) -> io::Result<Vec<u8>> {
+fn free_part(target: &str, held: &BufferedBody) -> io::Result<Vec<u8>> {
     if held.len > 0 {
         return if held.len <= recent_requests::PIECE as u64 { held.read() } else { Ok(Vec::new()) };
     }
@@ -240,19 +249,24 @@ fn piece(target: &str, held: &Held) -> io::Result<Vec<u8>> {
     Ok(text.as_bytes().to_vec())
 }
 
-fn fault() -> Turned {
-    Turned(StatusCode::INTERNAL_SERVER_ERROR, Refusal::internal().failure)
+fn fault() -> HttpRefusal {
+    HttpRefusal(StatusCode::INTERNAL_SERVER_ERROR, Refusal::internal().failure)
 }
 
-fn asked(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving) -> AccessRequest {
-    let Channel { way, target, tls, .. } = channel;
-    let exit = way.exit();
+fn access_request(
+    channel: &Channel,
+    facts: &RequestFacts,
+    held: &BufferedBody,
+    found: OutboundFindings,
+) -> AccessRequest {
+    let Channel { gateway, target, tls, .. } = channel;
+    let exit = gateway.exit();
     let rules = exit.allowed();
     let head = facts.target().len() as u64;
     let spent = {
         let mut budget = exit.budget.lock();
         let spent = budget.spend(&facts.host, head + held.len, exit.now_ms());
-        let values = leaving.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
+        let values = found.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
         let level = budget.spend_values(&facts.host, values.map(u64::from_le_bytes)).level;
         budget::worse(spent.level, level)
     };
@@ -264,13 +278,13 @@ fn asked(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving)
         bytes: held.len,
         ..SentFacts::default()
     };
-    leaving.add_to(&mut sent);
-    let mut net = target.facts(way);
-    net.budget = Some(budget::level(way, &facts.host, spent));
+    found.add_to(&mut sent);
+    let mut net = target.facts(gateway);
+    net.budget = Some(budget::level(gateway, &facts.host, spent));
     net.request = Some(sent);
     let scheme = if *tls { "https" } else { "http" };
     // A path that carries something is not written down.
-    let path = if leaving.in_target { "/…" } else { facts.path.as_str() };
+    let path = if found.in_target { "/…" } else { facts.path.as_str() };
     let resource = format!("{} {scheme}://{}{path}", facts.method, shown(&facts.host, facts.port));
     let resource = NetworkResource {
         shown: resource,
@@ -280,16 +294,16 @@ fn asked(channel: &Channel, facts: &RequestFacts, held: &Held, leaving: Leaving)
         method: Some(facts.method.clone()),
         url_path: Some(facts.path.clone()),
         facts: net,
-        findings: leaving.findings,
+        findings: found.findings,
         content: Some((held.sha256, held.len)),
-        sources: leaving.passages,
+        sources: found.passages,
         text: held.text(),
         leaves: true,
     };
     AccessRequest::network(Action::Request, resource)
 }
 
-fn unanswered(channel: &Channel, error: &hyper_util::client::legacy::Error) -> Failure {
+fn upstream_failure(channel: &Channel, error: &hyper_util::client::legacy::Error) -> Failure {
     let mut why = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {

@@ -17,11 +17,11 @@ const REASON: HeaderName = HeaderName::from_static("x-chaperone-reason");
 pub(super) type Answer = Response<BoxBody<Bytes, io::Error>>;
 
 /// A request that is not carried, and why.
-pub(crate) struct Turned(pub StatusCode, pub Failure);
+pub(crate) struct HttpRefusal(pub StatusCode, pub Failure);
 
-pub(super) fn turned(status: StatusCode, failure: &Failure) -> Answer {
+pub(super) fn refusal_response(status: StatusCode, failure: &Failure) -> Answer {
     let mut answer = Response::new(
-        Full::new(Bytes::from(refusal_text::told(failure))).map_err(|never| match never {}).boxed(),
+        Full::new(Bytes::from(refusal_text::plain(failure))).map_err(|never| match never {}).boxed(),
     );
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

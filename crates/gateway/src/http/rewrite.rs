@@ -11,19 +11,19 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 
 use super::channel::Channel;
-use super::refusal::{Answer, Turned};
-use crate::body::{Held, HeldBody};
+use super::refusal::{Answer, HttpRefusal};
+use crate::body::{BufferedBody, BufferedBodyStream};
 use crate::destination::shown;
 
 /// The request as the broker sends it.
-pub(super) fn rewritten(
+pub(super) fn upstream_request(
     channel: &Channel,
     facts: &RequestFacts,
     mut head: http::request::Parts,
-    held: Held,
-) -> Result<Request<HeldBody>, Turned> {
+    held: BufferedBody,
+) -> Result<Request<BufferedBodyStream>, HttpRefusal> {
     let wrong = |e: http::Error| {
-        Turned(
+        HttpRefusal(
             StatusCode::BAD_REQUEST,
             Failure::new("bad_request", format!("the request cannot be written anew: {e}")),
         )
@@ -75,7 +75,7 @@ pub(super) fn rewritten(
 
 /// The answer as the cell gets it: everything but what concerns the broker's own connection, or leads past the broker. One
 /// that is longer than its rule says breaks off.
-pub(super) fn passed_on(mut response: Response<Incoming>, most: Option<u64>) -> Answer {
+pub(super) fn response_for_client(mut response: Response<Incoming>, most: Option<u64>) -> Answer {
     strip_for_forwarding(response.headers_mut());
     response.headers_mut().remove(http::header::ALT_SVC);
     *response.version_mut() = Version::HTTP_11;
@@ -85,7 +85,7 @@ pub(super) fn passed_on(mut response: Response<Incoming>, most: Option<u64>) -> 
     }
 }
 
-pub(super) fn switched(response: &Response<Incoming>) -> Answer {
+pub(super) fn upgrade_response(response: &Response<Incoming>) -> Answer {
     let mut answer = Response::new(Full::default().map_err(|never: Infallible| match never {}).boxed());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     for (name, value) in response.headers() {

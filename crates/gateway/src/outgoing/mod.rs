@@ -10,7 +10,7 @@ use chaperone_pipeline::network_facts::{Credential, RequestFacts};
 use chaperone_pipeline::records::is_in_target;
 use http::HeaderMap;
 
-use crate::body::Held;
+use crate::body::BufferedBody;
 use secrets::{KnownHere, Secrets};
 
 /// Headers that a credential belongs in. What a secret looks like is no sign there; what was read or registered still is.
@@ -21,7 +21,7 @@ const PLAIN: &[&str] = &["host", "content-length", "accept-encoding", "connectio
 
 /// What one look came to.
 #[derive(Debug, Default)]
-pub(crate) struct Leaving {
+pub(crate) struct OutboundFindings {
     pub findings: Vec<Finding>,
     /// What passages of it were read from, largest first.
     pub passages: Vec<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Leaving {
     pub in_target: bool,
 }
 
-impl Leaving {
+impl OutboundFindings {
     /// Whether there is anything that policy should know of.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
@@ -54,7 +54,7 @@ impl Leaving {
         facts.credentials.clone_from(&self.credentials);
     }
 
-    fn extend(&mut self, more: Leaving) {
+    fn extend(&mut self, more: OutboundFindings) {
         self.findings.extend(more.findings);
         self.passages.extend(more.passages);
         self.registered.extend(more.registered);
@@ -72,12 +72,12 @@ pub(crate) struct Head<'a> {
 }
 
 /// Look at a whole request.
-pub(crate) fn request(
+pub(crate) fn inspect_request(
     outgoing: &Outgoing,
     secrets: &Secrets,
     head: Head<'_>,
-    body: &Held,
-) -> std::io::Result<Leaving> {
+    body: &BufferedBody,
+) -> std::io::Result<OutboundFindings> {
     secrets.settle();
     let known = secrets.known().read();
     let content_type = head.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
@@ -98,22 +98,26 @@ pub(crate) fn request(
     if !whole.is_empty() {
         parts.push(Part { place: Place::Body, bytes: &whole, content_type });
     }
-    let mut leaving = told(&known, outgoing.look(&parts, &of(&known)));
+    let mut found = to_findings(&known, outgoing.look(&parts, &of(&known)));
     if body.len > WHOLE as u64 {
         let mut look = StreamLook::new(outgoing, Place::Body, content_type, of(&known));
         body.pieces(|piece| look.feed(piece))?;
-        leaving.extend(told(&known, look.finish()));
+        found.extend(to_findings(&known, look.finish()));
     }
-    Ok(leaving)
+    Ok(found)
 }
 
 /// Look at messages of one conversation, the newest last; values that are cut into several are found too.
-pub(crate) fn messages(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Leaving {
-    let seen = look_at(outgoing, secrets, messages);
-    told(&secrets.known().read(), seen)
+pub(crate) fn inspect_messages(
+    outgoing: &Outgoing,
+    secrets: &Secrets,
+    messages: &[&[u8]],
+) -> OutboundFindings {
+    let seen = inspect_parts(outgoing, secrets, messages);
+    to_findings(&secrets.known().read(), seen)
 }
 
-fn look_at(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Seen {
+fn inspect_parts(outgoing: &Outgoing, secrets: &Secrets, messages: &[&[u8]]) -> Seen {
     secrets.settle();
     let known = secrets.known().read();
     let parts: Vec<Part<'_>> =
@@ -125,7 +129,7 @@ fn of(known: &KnownHere) -> Known<'_> {
     Known { read: Some(&known.read), secrets: Some(&known.registered) }
 }
 
-fn told(known: &KnownHere, seen: Seen) -> Leaving {
+fn to_findings(known: &KnownHere, seen: Seen) -> OutboundFindings {
     let in_credentials = |place: &str| {
         let name = place.strip_prefix("header ").and_then(|rest| rest.split(' ').next());
         name.is_some_and(|n| CREDENTIALS.contains(&n))
@@ -142,7 +146,7 @@ fn told(known: &KnownHere, seen: Seen) -> Leaving {
     let credentials = credentials
         .map(|f| Credential { own: known.own.contains(&f.sha256), detector: f.detector })
         .collect();
-    Leaving {
+    OutboundFindings {
         findings: elsewhere,
         credentials,
         passages: seen.passages.iter().map(|p| source(p.hit.source_id)).collect(),
@@ -170,7 +174,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
             let head = Head { target: "/", headers: &headers };
-            request(&outgoing, &secrets, head, &Held::of(Vec::new())).unwrap()
+            inspect_request(&outgoing, &secrets, head, &BufferedBody::of(Vec::new())).unwrap()
         };
         let token = "ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo";
         let bearer = format!("Bearer {token}");

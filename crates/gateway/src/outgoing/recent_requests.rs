@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::secrets::Secrets;
-use super::{Leaving, look_at, told};
+use super::{OutboundFindings, inspect_parts, to_findings};
 
 /// Longest body that counts as a piece of something longer.
 pub(crate) const PIECE: usize = 1 << 10;
@@ -20,17 +20,17 @@ const MOST_HOSTS: usize = 256;
 
 /// What was sent to each host last in small requests: each of them says nothing, together they may.
 #[derive(Debug, Default)]
-pub(crate) struct Pieces(Mutex<HashMap<String, Trickle>>);
+pub(crate) struct RecentRequests(Mutex<HashMap<String, HostRequests>>);
 
 #[derive(Debug, Default)]
-struct Trickle {
+struct HostRequests {
     /// Those that were refused, too: the next one would go on where they ended.
     pieces: VecDeque<Vec<u8>>,
     /// What was found in them before the newest came.
     found: u64,
 }
 
-impl Pieces {
+impl RecentRequests {
     /// Look at a small request together with those before it. What it adds to a passage, a key or a registered value is
     /// found in it.
     pub fn look(
@@ -39,7 +39,7 @@ impl Pieces {
         secrets: &Secrets,
         host: &str,
         piece: &[u8],
-        leaving: &mut Leaving,
+        outbound: &mut OutboundFindings,
     ) {
         if piece.is_empty() || piece.len() > PIECE {
             return;
@@ -48,15 +48,15 @@ impl Pieces {
         if hosts.len() >= MOST_HOSTS && !hosts.contains_key(host) {
             hosts.clear();
         }
-        let trickle = hosts.entry(host.to_owned()).or_default();
-        trickle.pieces.push_back(values(piece));
-        while trickle.pieces.len() > MOST_PIECES
-            || trickle.pieces.iter().map(Vec::len).sum::<usize>() > TOGETHER
+        let recent = hosts.entry(host.to_owned()).or_default();
+        recent.pieces.push_back(values(piece));
+        while recent.pieces.len() > MOST_PIECES
+            || recent.pieces.iter().map(Vec::len).sum::<usize>() > TOGETHER
         {
-            trickle.pieces.pop_front();
+            recent.pieces.pop_front();
         }
-        let all: Vec<&[u8]> = trickle.pieces.iter().map(Vec::as_slice).collect();
-        let seen = look_at(outgoing, secrets, &all);
+        let all: Vec<&[u8]> = recent.pieces.iter().map(Vec::as_slice).collect();
+        let seen = inspect_parts(outgoing, secrets, &all);
         // Digits of two requests make no card number; a key or a passage is one however it was cut.
         let is_joined = |place: &str| place.contains("joined");
         let secret = seen.findings.iter().filter(|f| f.category == "secret" && is_joined(&f.where_));
@@ -65,14 +65,14 @@ impl Pieces {
         let found = passages.sum::<u64>()
             + secret.clone().map(|f| f.count).sum::<u64>()
             + registered.map(|r| r.hit.count).sum::<u64>();
-        let is_more = found > trickle.found;
-        trickle.found = found;
-        if is_more && leaving.passages.is_empty() && leaving.registered.is_empty() {
+        let is_more = found > recent.found;
+        recent.found = found;
+        if is_more && outbound.passages.is_empty() && outbound.registered.is_empty() {
             let secret: Vec<Finding> = secret.cloned().collect();
-            let seen = told(&secrets.known().read(), seen);
-            leaving.findings.extend(secret);
-            leaving.passages.extend(seen.passages);
-            leaving.registered.extend(seen.registered);
+            let seen = to_findings(&secrets.known().read(), seen);
+            outbound.findings.extend(secret);
+            outbound.passages.extend(seen.passages);
+            outbound.registered.extend(seen.registered);
         }
     }
 }
@@ -124,11 +124,11 @@ mod tests {
         file.write_all_at(passage, 0).unwrap();
         secrets.remember("/workspace/a", &Arc::new(file), ([1; 32], passage.len() as u64));
         let caught = |pieces: &[String]| {
-            let known = Pieces::default();
+            let known = RecentRequests::default();
             let is_caught = |piece: &String| {
-                let mut leaving = Leaving::default();
-                known.look(&outgoing, &secrets, "a.example", piece.as_bytes(), &mut leaving);
-                !leaving.passages.is_empty()
+                let mut found = OutboundFindings::default();
+                known.look(&outgoing, &secrets, "a.example", piece.as_bytes(), &mut found);
+                !found.passages.is_empty()
             };
             pieces.iter().filter(|p| is_caught(p)).count()
         };

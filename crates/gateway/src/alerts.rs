@@ -10,15 +10,12 @@ use chaperone_policy::Severity;
 
 use crate::name_table::NameTable;
 use crate::session_gateway::SessionGateway;
-use crate::window::{MANY, MANY_REFUSED, make_room};
-
-/// Packets told one by one for each destination; further ones at powers of two.
-const TOLD_PACKETS: u64 = 2;
+use crate::window::{MANY, MANY_REFUSED};
 
 /// A connection, or a query, for something that nobody trusts.
 pub(crate) fn untrusted(gateway: &SessionGateway, host: &str, ip: Option<IpAddr>) -> usize {
     let count = gateway.exit().window.untrusted(host, ip);
-    // Once when the limit is passed, and again when it has become many times that.
+    // Raised at the eleventh connection and at the fortieth: a loop must not fill the log.
     if count == MANY + 1 || count == 4 * MANY {
         let reasons = ["many_connections".to_owned(), format!("{count} within ten minutes")];
         raise(gateway, host, "net.many_connections", &reasons, Some("T1071.001"));
@@ -33,7 +30,7 @@ pub(crate) fn first_contact(gateway: &SessionGateway, host: &str) {
 
 /// A budget is nearly used up; told once for each.
 pub(crate) fn near_budget(gateway: &SessionGateway, host: &Host, over: Over) {
-    if gateway.exit().window.0.lock().near.insert(over) {
+    if gateway.exit().window.is_first_near(over) {
         let reasons = ["budget_nearly_used".to_owned(), over.code().to_owned()];
         raise(gateway, &host.to_string(), "net.budget_near", &reasons, Some("T1030"));
     }
@@ -51,20 +48,11 @@ pub(crate) fn refused(gateway: &SessionGateway, host: &str) {
 /// A packet that the cell's rules refused. Browsers try QUIC and programs look for their neighbours by multicast: those are
 /// recorded, the rest is raised.
 pub(crate) fn packet(gateway: &SessionGateway, packet: RefusedPacket) {
-    let count = {
-        let mut counts = gateway.exit().window.0.lock();
-        make_room(&mut counts.packets);
-        let count = counts.packets.entry(packet).or_insert(0);
-        *count += 1;
-        *count
-    };
-    if count > TOLD_PACKETS && !count.is_power_of_two() {
-        return;
-    }
+    let Some(count) = gateway.exit().window.packet(packet) else { return };
     let to = packet.to;
     let is_usual = packet.protocol == 17 && (to.port() == 443 || to.ip().is_multicast());
     let host = match NameTable::is_stand_in(to.ip()).then(|| gateway.exit().names.of(to.ip())).flatten() {
-        Some(name) => format!("{name}:{}", to.port()),
+        Some(name) => format!("{}:{}", name.host(), to.port()),
         None => to.to_string(),
     };
     gateway.pipeline().records.packet(

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a body in memory; longer ones are in an unnamed file in the session's own folder.
+/// Bytes of a body in memory; longer ones are in an unnamed file in the session's own directory.
 const IN_MEMORY: usize = 1 << 20;
 /// How long a body may stand still.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -117,7 +117,7 @@ impl BufferedBody {
         }
     }
 
-    /// As text for a person, when it is some.
+    /// As text to show to the user, when it is text.
     pub fn text(&self) -> Option<String> {
         const SHOWN: usize = 8 << 10;
         let part = self.memory.get(..self.memory.len().min(SHOWN)).filter(|p| !p.is_empty())?;
@@ -173,5 +173,36 @@ impl Body for BufferedBodyStream {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.len - self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binary_data_is_not_shown_as_text() {
+        assert_eq!(BufferedBody::of(b"hello".to_vec()).text().as_deref(), Some("hello"));
+        assert_eq!(BufferedBody::of(b"a\0b".to_vec()).text(), None);
+        assert_eq!(BufferedBody::of(Vec::new()).text(), None);
+    }
+
+    #[test]
+    fn a_body_in_a_file_is_the_same_whole_in_parts_and_sent() {
+        let bytes: Vec<u8> = (0..CHUNK + 7).map(|n| n as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let body = BufferedBody {
+            memory: Vec::new(),
+            file: Some(file),
+            len: bytes.len() as u64,
+            sha256: Sha256::digest(&bytes).into(),
+        };
+        assert!(body.read().unwrap() == bytes);
+        let mut parts = Vec::new();
+        body.pieces(|piece| parts.extend_from_slice(piece)).unwrap();
+        assert!(parts == bytes);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(runtime.block_on(body.into_body().collect()).unwrap().to_bytes() == bytes);
     }
 }

@@ -30,9 +30,9 @@ const UPLOAD_BYTES: u64 = 100 << 20;
 const REQUESTS_PER_MINUTE: u32 = 3_000;
 /// Requests that are looked at together. Protects memory: each may hold 16 MiB.
 const LOOKS: usize = 4;
-/// Different values of the person's that a session may send to one host.
+/// Different values of the user's that a session may send to one host.
 const VALUES: usize = 200;
-/// Ports of the person's loopback that one session may reach; each is a rule of the kernel's in the cell.
+/// Ports of the user's loopback that one session may reach; each is a rule of the kernel's in the cell.
 const MAX_LOOPBACK: usize = 64;
 /// Registered documents that are read.
 const REGISTERED: usize = 1_000;
@@ -117,9 +117,9 @@ impl Exit {
         self.authority.as_ref().map(tls::Authority::certificate)
     }
 
-    /// Documents that the person wants recognised wherever they leave: the files of a folder, as text.
-    pub fn register_documents(&self, folder: &std::path::Path) {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(REGISTERED) {
+    /// Documents that the user wants recognised wherever they leave: the files of a directory, as text.
+    pub fn register_documents(&self, directory: &std::path::Path) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten().take(REGISTERED) {
             let path = entry.path();
             // What cannot be opened here, the agent was not given from here, either.
             let Ok(file) = std::fs::File::open(&path) else { continue };
@@ -169,7 +169,7 @@ impl Exit {
         Arc::clone(&rules.in_force)
     }
 
-    /// Add a rule that a person granted for a while.
+    /// Add a rule that the user granted for a while.
     pub fn allow(&self, rule: Rule, life: Duration) {
         let mut rules = self.rules.write();
         let mut granted = std::mem::take(&mut rules.granted);
@@ -177,13 +177,13 @@ impl Exit {
         *rules = Rules::of(std::mem::take(&mut rules.own), granted);
     }
 
-    /// Ports of the person's own loopback that the rules name.
+    /// Ports of the user's own loopback that the rules name.
     #[must_use]
     pub fn loopback(&self) -> Vec<u16> {
         loopback(self.allowed().rules())
     }
 
-    /// Ports of the cell that are shown on the person's loopback.
+    /// Ports of the cell that are published on the user's loopback.
     #[must_use]
     pub fn published(&self) -> &[u16] {
         &self.published_ports.ports
@@ -236,4 +236,53 @@ impl Rules {
 fn loopback(rules: &[Rule]) -> Vec<u16> {
     let ports = rules.iter().filter(|r| r.host().is_loopback()).flat_map(Rule::ports);
     ports.copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(texts: &[&str], publish: &[u16]) -> Result<Exit, Failure> {
+        let rules = texts.iter().map(|text| Rule::of_text(text).unwrap()).collect();
+        Exit::new("s", rules, publish, None, None)
+    }
+
+    fn host(name: &str) -> Host {
+        Host::Name(name.to_owned())
+    }
+
+    #[test]
+    fn a_granted_rule_holds_for_its_time_and_no_longer() {
+        let exit = exit(&["a.example"], &[]).unwrap();
+        exit.allow(Rule::of_text("b.example").unwrap(), Duration::from_secs(600));
+        exit.allow(Rule::of_text("c.example").unwrap(), Duration::ZERO);
+        let allowed = exit.allowed();
+        assert!(allowed.may_resolve(&host("a.example")) && allowed.may_resolve(&host("b.example")));
+        assert!(!allowed.may_resolve(&host("c.example")));
+    }
+
+    #[test]
+    fn a_port_is_either_a_server_of_the_users_or_one_of_the_agents() {
+        assert_eq!(exit(&["127.0.0.1:8080"], &[8080]).unwrap_err().code, "bad_port");
+        assert_eq!(exit(&["127.0.0.1:8080"], &[]).unwrap().loopback(), [8080]);
+    }
+
+    #[test]
+    fn only_so_many_ports_of_the_users_loopback_are_opened() {
+        let rules: Vec<String> = (0..=MAX_LOOPBACK).map(|n| format!("127.0.0.1:{}", 9_000 + n)).collect();
+        let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        assert_eq!(exit(&rules, &[]).unwrap_err().code, "bad_host");
+        assert!(exit(rules.split_last().unwrap().1, &[]).is_ok());
+    }
+
+    #[test]
+    fn a_cell_trusts_an_authority_only_where_requests_are_inspected() {
+        let mut passes = Rule::of_text("a.example").unwrap();
+        passes.pass_through = true;
+        let needs = passes.needs_requests();
+        let exit = Exit::new("s", vec![passes], &[], None, None).unwrap();
+        assert_eq!(exit.authority().is_some(), needs);
+        assert!(!exit.wants_requests(&host("a.example"), 443));
+        assert!(!exit.wants_requests(&host("b.example"), 443));
+    }
 }

@@ -53,7 +53,7 @@ pub async fn fetch(gateway: &SessionGateway, asked: Fetch) -> Result<Fetched, Fa
     let host = Host::parse(host).map_err(|e| bad(format!("the host of the address cannot be used: {e}")))?;
     let port = asked.url.port_u16().unwrap_or(if tls { 443 } else { 80 });
     // A name is a query of its own: it is decided before anything asks for it.
-    names::find(gateway, &host).await?;
+    let host = names::find(gateway, &host).await?;
     let target = match gateway.of_host(host, port).await {
         Ok(target) => target,
         Err((_, failure)) => return Err(failure),

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chaperone_capability::Action;
 use chaperone_egress::Host;
+use chaperone_pipeline::Authorized;
 use chaperone_protocol::Failure;
 use parking_lot::Mutex;
 
@@ -22,13 +24,37 @@ const MOST_ADDRESSES: usize = 16;
 /// Largest hosts file that is read.
 const MOST_HOSTS: u64 = 4 << 20;
 
+/// A name that may be asked for. It comes from a decision on exactly this name, and from nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrantedName(String);
+
+impl GrantedName {
+    /// The name that a query was granted for; nothing when something else was granted.
+    pub fn of(granted: &Authorized) -> Option<Self> {
+        let request = granted.request();
+        let network = request.as_network().filter(|_| request.action == Action::Resolve)?;
+        Some(Self(network.host.clone()))
+    }
+
+    pub fn host(&self) -> Host {
+        Host::Name(self.0.clone())
+    }
+}
+
+/// A host whose addresses may be found out: an address is its own.
+#[derive(Debug, Clone)]
+pub(crate) enum GrantedHost {
+    Name(GrantedName),
+    Address(IpAddr),
+}
+
 /// Names of a session and what stands for them.
 #[derive(Debug, Default)]
 pub(crate) struct NameTable(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    names: Vec<String>,
+    names: Vec<GrantedName>,
     stand_ins: HashMap<String, Ipv4Addr>,
     resolved: HashMap<String, (Instant, Arc<Resolved>)>,
 }
@@ -37,16 +63,16 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub addresses: Vec<IpAddr>,
-    /// The person's own hosts file says so: nobody else can turn the name to another address.
+    /// The user's own hosts file says so: nobody else can turn the name to another address.
     pub by_hosts_file: bool,
 }
 
 impl NameTable {
     /// The name that an address stands for.
-    pub fn of(&self, ip: IpAddr) -> Option<Host> {
+    pub fn of(&self, ip: IpAddr) -> Option<GrantedName> {
         let IpAddr::V4(ip) = ip else { return None };
         let at = ip.to_bits().checked_sub(FIRST.to_bits())?;
-        self.0.lock().names.get(usize::try_from(at).ok()?).cloned().map(Host::Name)
+        self.0.lock().names.get(usize::try_from(at).ok()?).cloned()
     }
 
     /// Whether an address is one that could stand for a name.
@@ -54,29 +80,34 @@ impl NameTable {
         matches!(ip, IpAddr::V4(ip) if (FIRST.to_bits()..FIRST.to_bits() + MOST).contains(&ip.to_bits()))
     }
 
-    pub fn stand_in(&self, name: &str) -> Option<Ipv4Addr> {
+    pub fn stand_in(&self, name: &GrantedName) -> Option<Ipv4Addr> {
         let mut known = self.0.lock();
-        if let Some(ip) = known.stand_ins.get(name) {
+        if let Some(ip) = known.stand_ins.get(&name.0) {
             return Some(*ip);
         }
         let at = u32::try_from(known.names.len()).ok().filter(|at| *at < MOST)?;
         let ip = Ipv4Addr::from_bits(FIRST.to_bits() + at);
-        known.names.push(name.to_owned());
-        known.stand_ins.insert(name.to_owned(), ip);
+        known.names.push(name.clone());
+        known.stand_ins.insert(name.0.clone(), ip);
         Some(ip)
     }
 
-    /// The real addresses of a name that was allowed.
+    /// The name, when it was granted in this session and has been found.
+    pub fn granted(&self, name: &str) -> Option<GrantedName> {
+        self.0.lock().resolved.contains_key(name).then(|| GrantedName(name.to_owned()))
+    }
+
+    /// The real addresses of a name.
     ///
     /// # Errors
     /// `cannot_resolve`.
-    pub async fn resolve(&self, name: &str) -> Result<Arc<Resolved>, Failure> {
+    pub async fn resolve(&self, GrantedName(name): &GrantedName) -> Result<Arc<Resolved>, Failure> {
         if let Some((at, known)) = self.0.lock().resolved.get(name)
             && at.elapsed() < HOLDS
         {
             return Ok(Arc::clone(known));
         }
-        let asked = name.to_owned();
+        let asked = name.clone();
         let looked = tokio::task::spawn_blocking(move || look_up(&asked));
         let cannot = |why: &str| Failure::new("cannot_resolve", format!("{name} cannot be resolved: {why}"));
         let resolved = match tokio::time::timeout(RESOLVE_LIMIT, looked).await {
@@ -90,12 +121,12 @@ impl NameTable {
         if known.resolved.len() >= MOST as usize {
             known.resolved.clear();
         }
-        known.resolved.insert(name.to_owned(), (Instant::now(), Arc::clone(&resolved)));
+        known.resolved.insert(name.clone(), (Instant::now(), Arc::clone(&resolved)));
         Ok(resolved)
     }
 }
 
-/// By the system's resolver, whatever the person set it up to be.
+/// By the system's resolver, whatever the user set it up to be.
 fn look_up(name: &str) -> std::io::Result<Resolved> {
     use std::net::ToSocketAddrs;
     let by_file = std::fs::File::open("/etc/hosts").and_then(|file| {
@@ -137,11 +168,12 @@ mod tests {
     #[test]
     fn a_name_keeps_the_address_that_stands_for_it() {
         let names = NameTable::default();
-        let one = names.stand_in("a.example").unwrap();
-        let two = names.stand_in("b.example").unwrap();
-        assert_eq!(names.stand_in("a.example"), Some(one));
+        let granted = |name: &str| GrantedName(name.to_owned());
+        let one = names.stand_in(&granted("a.example")).unwrap();
+        let two = names.stand_in(&granted("b.example")).unwrap();
+        assert_eq!(names.stand_in(&granted("a.example")), Some(one));
         assert_ne!(one, two);
-        assert_eq!(names.of(two.into()), Some(Host::Name("b.example".into())));
+        assert_eq!(names.of(two.into()), Some(granted("b.example")));
         assert!(
             NameTable::is_stand_in(one.into()) && !NameTable::is_stand_in("198.51.100.1".parse().unwrap())
         );
@@ -156,5 +188,28 @@ mod tests {
             ["10.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]
         );
         assert!(hosts_file_addresses(text, "c").is_empty());
+    }
+
+    #[test]
+    fn a_session_has_only_so_many_names_and_an_old_one_keeps_its_address() {
+        let names = NameTable::default();
+        let first = names.stand_in(&GrantedName("0.example".into())).unwrap();
+        for n in 1..MOST {
+            assert!(names.stand_in(&GrantedName(format!("{n}.example"))).is_some_and(|ip| ip != first));
+        }
+        assert_eq!(names.stand_in(&GrantedName("one-too-many.example".into())), None);
+        assert_eq!(names.stand_in(&GrantedName("0.example".into())), Some(first));
+    }
+
+    #[test]
+    fn what_only_has_a_stand_in_is_not_known_as_found() {
+        let names = NameTable::default();
+        let name = GrantedName("a.example".into());
+        names.stand_in(&name);
+        assert_eq!(names.granted("a.example"), None);
+        let found = Resolved { addresses: vec![Ipv4Addr::LOCALHOST.into()], by_hosts_file: true };
+        names.0.lock().resolved.insert("a.example".into(), (Instant::now(), Arc::new(found)));
+        assert_eq!(names.granted("a.example"), Some(name));
+        assert_eq!(names.granted("b.example"), None);
     }
 }

@@ -2,6 +2,7 @@
 //! alone, so that a connection tells which name it is for; the real addresses are found by the system's resolver, checked,
 //! and used by the broker alone. An answer therefore carries nothing into the cell, and cannot be turned elsewhere later.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 
+use crate::name_table::{GrantedHost, GrantedName};
 use crate::session_gateway::SessionGateway;
 use crate::{alerts, destination};
 
@@ -83,17 +85,19 @@ async fn answer(gateway: &SessionGateway, message: &[u8], over: Transport) -> Op
 
 async fn decide(gateway: &SessionGateway, query: &Query) -> Answer {
     let (host, kind) = (&query.question.name, query.question.kind);
-    let Host::Name(name) = host else { return Answer::Refused };
+    if host.name().is_none() {
+        return Answer::Refused;
+    }
     // Refused reads as a passing fault, and is tried again and again; that there is no such name is final.
     let Ok(granted) = permit(gateway, host, kind).await else { return Answer::NxDomain };
     // Other types would carry free content into the cell, or keys that hide a connection's name from the broker.
     if kind != RecordType::A {
         return Answer::NoData;
     }
-    match look(gateway, name, granted).await {
+    match look(gateway, granted).await {
         Err(ResolveError::Unrecorded(_)) => Answer::ServFail,
         Err(ResolveError::NoAddress(_)) => Answer::NxDomain,
-        Ok(()) => match gateway.exit().names.stand_in(name) {
+        Ok(name) => match gateway.exit().names.stand_in(&name) {
             Some(ip) => Answer::Addresses { ips: vec![ip.into()], ttl_seconds: TTL },
             None => Answer::NxDomain,
         },
@@ -104,12 +108,38 @@ async fn decide(gateway: &SessionGateway, query: &Query) -> Answer {
 ///
 /// # Errors
 /// The refusal, or why there are none.
-pub(crate) async fn find(gateway: &SessionGateway, host: &Host) -> Result<(), Failure> {
-    let Host::Name(name) = host else { return Ok(()) };
+pub(crate) async fn find(gateway: &SessionGateway, host: &Host) -> Result<GrantedHost, Failure> {
+    if let Host::Address(ip) = host {
+        return Ok(GrantedHost::Address(*ip));
+    }
     let granted = permit(gateway, host, RecordType::A).await.map_err(|refusal| refusal.failure)?;
-    look(gateway, name, granted)
-        .await
-        .map_err(|(ResolveError::Unrecorded(why) | ResolveError::NoAddress(why))| why)
+    match look(gateway, granted).await {
+        Ok(name) => Ok(GrantedHost::Name(name)),
+        Err(ResolveError::Unrecorded(why) | ResolveError::NoAddress(why)) => Err(why),
+    }
+}
+
+/// Whether a program may call an allowed address so: it has to be an allowed name, and really have this address. To find
+/// that out is a query, which is decided as any other.
+pub(crate) async fn is_name_of(gateway: &SessionGateway, name: &Host, ip: IpAddr, port: u16) -> bool {
+    let exit = gateway.exit();
+    if exit.allowed().of_host(name, port).next().is_none() {
+        return false;
+    }
+    let granted = match name {
+        // The name of a loopback that the user allowed needs no resolver.
+        Host::Name(text) if text == "localhost" && ip.is_loopback() => return true,
+        Host::Name(text) => exit.names.granted(text),
+        Host::Address(_) => return false,
+    };
+    let granted = match granted {
+        Some(known) => known,
+        None => match find(gateway, name).await {
+            Ok(GrantedHost::Name(found)) => found,
+            _ => return false,
+        },
+    };
+    exit.names.resolve(&granted).await.is_ok_and(|r| r.addresses.contains(&ip))
 }
 
 /// Whether a name may be asked for: nothing is until this says so.
@@ -122,7 +152,7 @@ async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Resu
     let trusted = destination::is_trusted(&rules, host, None);
     let tunnel = match verdict {
         Verdict::Fine => None,
-        // A name that the person wrote in full carries nothing, however many others were asked for before it.
+        // A name that the user wrote in full carries nothing, however many others were asked for before it.
         Verdict::Suspicious(Reason::ManyDomains) if trusted => None,
         Verdict::Suspicious(reason) => Some(reason.code()),
     };
@@ -162,14 +192,18 @@ enum ResolveError {
     NoAddress(Failure),
 }
 
-async fn look(gateway: &SessionGateway, name: &str, mut granted: Authorized) -> Result<(), ResolveError> {
+async fn look(gateway: &SessionGateway, mut granted: Authorized) -> Result<GrantedName, ResolveError> {
     let intent = granted.intent;
+    let Some(name) = GrantedName::of(&granted) else {
+        return Err(ResolveError::NoAddress(Refusal::internal().failure));
+    };
+    let shown = granted.request().subject().to_owned();
     gateway.on_disk(granted.syncing()).await.map_err(ResolveError::Unrecorded)?;
-    let resolved = gateway.exit().names.resolve(name).await;
+    let resolved = gateway.exit().names.resolve(&name).await;
     let detail = json!({
         "addresses": resolved.as_ref().map(|r| r.addresses.clone()).unwrap_or_default(),
         "error": resolved.as_ref().err().map(|e| &e.message),
     });
-    gateway.done(intent, Action::Resolve, name.to_owned(), resolved.is_ok(), 0, detail).await;
-    resolved.map(|_| ()).map_err(ResolveError::NoAddress)
+    gateway.done(intent, Action::Resolve, shown, resolved.is_ok(), 0, detail).await;
+    resolved.map(|_| name).map_err(ResolveError::NoAddress)
 }

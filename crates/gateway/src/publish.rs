@@ -1,4 +1,4 @@
-//! Ports of the cell on the person's loopback: each connection is decided, recorded, and carried to the port of the same
+//! Ports of the cell on the user's loopback: each connection is decided, recorded, and carried to the port of the same
 //! number in the cell.
 
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::{AccessRequest, Authorized, Refusal};
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
 use crate::connection::refusal::reset;
 use crate::connection::relay;
@@ -20,7 +19,7 @@ const DIAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Accept from now on.
 pub(crate) fn serve(gateway: &SessionGateway) -> std::io::Result<()> {
-    let listeners = std::mem::take(&mut *gateway.exit().published_ports.listeners.lock());
+    let listeners = gateway.exit().published_ports.take_listeners();
     for listener in listeners {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
@@ -89,20 +88,13 @@ async fn dial(gateway: &SessionGateway, granted: &Authorized) -> Result<TcpStrea
     let published_ports = &gateway.exit().published_ports;
     let gone = || "the cell is gone".to_owned();
     let _room = published_ports.room.acquire().await.map_err(|_| gone())?;
-    let (sender, answer) = oneshot::channel();
-    let id = {
-        let mut dials = published_ports.dials.lock();
-        dials.last += 1;
-        let id = dials.last;
-        dials.waiting.insert(id, sender);
-        id
-    };
+    let (id, answer) = published_ports.expect();
     let Some(dial) = gateway.exit().dial.get().cloned() else { return Err(gone()) };
     let ordered = tokio::task::spawn_blocking(move || dial.0(port, id));
     let answer = match ordered.await {
         Ok(Ok(())) => tokio::time::timeout(DIAL_LIMIT, answer).await,
         Ok(Err(e)) => {
-            published_ports.dials.lock().waiting.remove(&id);
+            published_ports.forget(id);
             return Err(format!("the cell does not listen: {e}"));
         }
         Err(_) => return Err(Refusal::internal().failure.message),
@@ -111,7 +103,7 @@ async fn dial(gateway: &SessionGateway, granted: &Authorized) -> Result<TcpStrea
         Ok(Ok(outcome)) => outcome?,
         Ok(Err(_)) => return Err(gone()),
         Err(_) => {
-            published_ports.dials.lock().waiting.remove(&id);
+            published_ports.forget(id);
             return Err("the cell does not answer".to_owned());
         }
     };

@@ -19,17 +19,17 @@ const MAX_DIALS: usize = 32;
 pub(crate) struct PublishedPorts {
     pub ports: Vec<u16>,
     /// Bound when the session is opened, so that nobody else takes a port that was promised; accepted from when it runs.
-    pub listeners: Mutex<Vec<TcpListener>>,
-    pub dials: Mutex<Dials>,
+    listeners: Mutex<Vec<TcpListener>>,
+    dials: Mutex<Dials>,
     pub room: Semaphore,
     pub visits: Arc<Semaphore>,
 }
 
 /// Connections into the cell that are being made, by the number that cell-init answers with.
 #[derive(Debug, Default)]
-pub(crate) struct Dials {
-    pub last: u64,
-    pub waiting: HashMap<u64, oneshot::Sender<Result<OwnedFd, String>>>,
+struct Dials {
+    last: u64,
+    waiting: HashMap<u64, oneshot::Sender<Result<OwnedFd, String>>>,
 }
 
 /// Orders a connection to a port of the cell; cell-init answers with the same number, see [`Exit::dialed`].
@@ -73,6 +73,26 @@ impl PublishedPorts {
         })
     }
 
+    /// The listeners, to accept from; a second call gets none.
+    pub fn take_listeners(&self) -> Vec<TcpListener> {
+        std::mem::take(&mut *self.listeners.lock())
+    }
+
+    /// The number of a new connection into the cell, and where its answer will come.
+    pub fn expect(&self) -> (u64, oneshot::Receiver<Result<OwnedFd, String>>) {
+        let (sender, answer) = oneshot::channel();
+        let mut dials = self.dials.lock();
+        dials.last += 1;
+        let id = dials.last;
+        dials.waiting.insert(id, sender);
+        (id, answer)
+    }
+
+    /// Nobody waits for this connection any more.
+    pub fn forget(&self, id: u64) {
+        self.dials.lock().waiting.remove(&id);
+    }
+
     /// Nobody is let in any more; tasks that accept hold the listeners, and end with the session.
     pub fn close(&self) {
         self.listeners.lock().clear();
@@ -112,12 +132,15 @@ mod tests {
     #[test]
     fn an_answer_reaches_the_one_who_waits_for_it_and_nobody_else() {
         let published_ports = PublishedPorts::bind(&[]).unwrap();
-        let (sender, mut answer) = oneshot::channel();
-        published_ports.dials.lock().waiting.insert(7, sender);
-        published_ports.dialed(8, Err("another".into()));
+        let (id, mut answer) = published_ports.expect();
+        published_ports.dialed(id + 1, Err("another".into()));
         assert!(answer.try_recv().is_err());
-        published_ports.dialed(7, Err("mine".into()));
+        published_ports.dialed(id, Err("mine".into()));
         assert_eq!(answer.try_recv().unwrap().unwrap_err(), "mine");
-        published_ports.dialed(7, Err("again".into()));
+        published_ports.dialed(id, Err("again".into()));
+        let (forgotten, mut answer) = published_ports.expect();
+        published_ports.forget(forgotten);
+        published_ports.dialed(forgotten, Err("late".into()));
+        assert!(answer.try_recv().is_err());
     }
 }

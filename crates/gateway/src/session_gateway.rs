@@ -55,7 +55,7 @@ impl SessionGateway {
         });
     }
 
-    /// Take a request through the pipeline; a person may be asked, and only this request waits.
+    /// Take a request through the pipeline; the user may be asked, and only this request waits.
     pub(crate) async fn decide(&self, request: AccessRequest) -> Result<Authorized, Refusal> {
         let gateway = self.clone();
         let decided =

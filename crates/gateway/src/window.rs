@@ -10,24 +10,26 @@ use parking_lot::Mutex;
 
 /// How far back connections are counted.
 const WINDOW: Duration = Duration::from_secs(600);
-/// More connections than this to one destination that nobody trusts are raised (the mission's rule).
+/// More connections than this to one destination that nobody trusts are raised.
 pub(crate) const MANY: usize = 10;
 /// Different destinations that were refused; more look like a search for hosts.
 pub(crate) const MANY_REFUSED: usize = 10;
 /// Destinations that are counted. Protects memory; beyond it the oldest are forgotten.
 const MOST: usize = 4_096;
+/// Packets reported one by one for each destination; further ones at powers of two.
+const REPORTED_PACKETS: u64 = 2;
 
 /// Connections of one session by destination.
 #[derive(Debug, Default)]
-pub(crate) struct Window(pub Mutex<Counts>);
+pub(crate) struct Window(Mutex<Counts>);
 
 #[derive(Debug, Default)]
-pub(crate) struct Counts {
+struct Counts {
     untrusted: HashMap<(String, Option<IpAddr>), VecDeque<Instant>>,
     refused: HashMap<String, Instant>,
-    pub packets: HashMap<RefusedPacket, u64>,
+    packets: HashMap<RefusedPacket, u64>,
     contacted: HashSet<String>,
-    pub near: HashSet<Over>,
+    near: HashSet<Over>,
 }
 
 impl Window {
@@ -54,6 +56,20 @@ impl Window {
         new && counts.refused.len() == MANY_REFUSED + 1
     }
 
+    /// Count a refused packet; how many of its kind there were, when that is to be reported.
+    pub fn packet(&self, packet: RefusedPacket) -> Option<u64> {
+        let mut counts = self.0.lock();
+        make_room(&mut counts.packets);
+        let count = counts.packets.entry(packet).or_insert(0);
+        *count += 1;
+        Some(*count).filter(|n| *n <= REPORTED_PACKETS || n.is_power_of_two())
+    }
+
+    /// Whether this budget is nearly used up for the first time.
+    pub fn is_first_near(&self, over: Over) -> bool {
+        self.0.lock().near.insert(over)
+    }
+
     /// Whether the session talks to this host for the first time.
     pub fn is_first_contact(&self, host: &str) -> bool {
         let mut counts = self.0.lock();
@@ -64,7 +80,7 @@ impl Window {
     }
 }
 
-pub(crate) fn make_room<K, V>(map: &mut HashMap<K, V>) {
+fn make_room<K, V>(map: &mut HashMap<K, V>) {
     if map.len() >= MOST {
         map.clear();
     }
@@ -89,5 +105,42 @@ mod tests {
         let raised: Vec<_> = (0..30).filter(|n| window.refused(&format!("10.0.0.{n}"))).collect();
         assert_eq!(raised, [10]);
         assert!(!window.refused("10.0.0.1"));
+    }
+
+    #[test]
+    fn a_loop_of_connections_is_counted_to_forty_one_and_no_further() {
+        let window = Window::default();
+        let last = (0..100).map(|_| window.untrusted("a.example", None)).last();
+        assert_eq!(last, Some(4 * MANY + 1));
+    }
+
+    #[test]
+    fn packets_are_reported_at_powers_of_two_for_each_destination() {
+        let window = Window::default();
+        let packet = |port| RefusedPacket { to: ([192, 0, 2, 1], port).into(), protocol: 17 };
+        let reported: Vec<_> = (0..40).filter_map(|_| window.packet(packet(443))).collect();
+        assert_eq!(reported, [1, 2, 4, 8, 16, 32]);
+        assert_eq!(window.packet(packet(444)), Some(1));
+    }
+
+    #[test]
+    fn a_first_contact_and_a_budget_are_new_once() {
+        let window = Window::default();
+        assert!(window.is_first_contact("a.example"));
+        assert!(!window.is_first_contact("a.example"));
+        assert!(window.is_first_near(Over::TotalBytes));
+        assert!(!window.is_first_near(Over::TotalBytes));
+        assert!(window.is_first_near(Over::DestinationBytes));
+    }
+
+    #[test]
+    fn what_is_counted_does_not_grow_without_end() {
+        let window = Window::default();
+        for n in 0..2 * MOST {
+            window.is_first_contact(&n.to_string());
+            window.untrusted(&n.to_string(), None);
+        }
+        let counts = window.0.lock();
+        assert!(counts.contacted.len() <= MOST && counts.untrusted.len() <= MOST);
     }
 }

@@ -28,7 +28,7 @@ use crate::destination::{self, Destination};
 use crate::dial::Pinned;
 use crate::http::HttpMode;
 use crate::session_gateway::SessionGateway;
-use crate::{alerts, budget, http};
+use crate::{alerts, budget, http, names};
 use certificate::{certificate, observe};
 use client::{Client, ClientProtocol};
 use first_bytes::{FirstBytes, read_first, unreadable};
@@ -213,7 +213,7 @@ async fn carry_opaque(
     let carried = relay::carry(&mut client, &mut server, read_ahead, stop, spend).await;
     if carried.cut == Some("over_budget") {
         let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
-        gateway.refuse(request, failure.advise("ask the person to raise limits.upload_bytes")).await;
+        gateway.refuse(request, failure.advise("ask the user to raise limits.upload_bytes")).await;
     }
     if carried.cut.is_some() {
         reset(client);
@@ -339,7 +339,9 @@ async fn meant_for(
     };
     match (&hello.server_name, &target.host) {
         (Some(asked), host) if asked == host => Ok(()),
-        (Some(asked), Host::Address(ip)) if gateway.is_name_of(asked, *ip, target.port).await => Ok(()),
+        (Some(asked), Host::Address(ip)) if names::is_name_of(gateway, asked, *ip, target.port).await => {
+            Ok(())
+        }
         (Some(asked), _) => Err(fronting(&asked.to_string())),
         (None, Host::Address(_)) => Ok(()),
         (None, Host::Name(_)) => Err(fronting("no name")),

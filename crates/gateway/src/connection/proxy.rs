@@ -64,15 +64,17 @@ pub(crate) async fn serve_client(gateway: SessionGateway, stream: TcpStream) {
         }
         _ => to,
     };
-    if let Host::Name(name) = &to.host
-        // A name is a query, which carries what is in it as far as its name server: decided before anybody is asked.
-        && let Err(failure) = names::find(&gateway, &to.host).await
-    {
-        alerts::refused(&gateway, name);
-        return turn_away(client, &failure).await;
-    }
-    let found = gateway.of_host(to.host.clone(), to.port).await;
-    super::handle_connection(&gateway, client, (destination::bare(&to.host), to.port), found).await;
+    let shown = destination::bare(&to.host);
+    // A name is a query, which carries what is in it as far as its name server: decided before anybody is asked.
+    let host = match names::find(&gateway, &to.host).await {
+        Ok(host) => host,
+        Err(failure) => {
+            alerts::refused(&gateway, &shown);
+            return turn_away(client, &failure).await;
+        }
+    };
+    let found = gateway.of_host(host, to.port).await;
+    super::handle_connection(&gateway, client, (shown, to.port), found).await;
 }
 
 /// Find out where to, by the language of the first byte.

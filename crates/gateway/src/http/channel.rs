@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use chaperone_pipeline::AccessRequest;
-use http::Response;
+use chaperone_capability::Action;
+use chaperone_pipeline::{AccessRequest, Authorized};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::upstream::Connector;
@@ -23,7 +24,7 @@ pub(crate) struct Channel {
     pub gateway: SessionGateway,
     pub target: Destination,
     pub tls: bool,
-    pub(super) client: Client<Connector, BufferedBodyStream>,
+    client: Client<Connector, BufferedBodyStream>,
     pub(super) upstream: Option<Upstream>,
 }
 
@@ -44,6 +45,19 @@ impl Channel {
             .set_host(false)
             .build(connector);
         Self { gateway: gateway.clone(), target: target.clone(), tls, client, upstream }
+    }
+
+    /// Send a request, which has to be one that was decided on.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(super) async fn send(
+        &self,
+        granted: &Authorized,
+        request: Request<BufferedBodyStream>,
+    ) -> Result<Response<Incoming>, Error> {
+        debug_assert_eq!(granted.request().action, Action::Request);
+        self.client.request(request).await
     }
 }
 

@@ -27,11 +27,11 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{BodyError, BufferedBody};
-use crate::budget;
 use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
 use crate::outgoing::{self, OutboundFindings, recent_requests};
 use crate::session_gateway::SessionGateway;
+use crate::{budget, names};
 use channel::{Channel, Sent};
 use refusal::{Answer, HttpRefusal, refusal_response};
 use rewrite::{response_for_client, upgrade_response, upstream_request};
@@ -131,8 +131,8 @@ pub(crate) async fn mediate(
     on_disk.map_err(|failure| HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, failure))?;
     let shown = request.subject().to_owned();
     let sent = held.len;
-    let outgoing = upstream_request(channel, facts, head, held)?;
-    match channel.client.request(outgoing).await {
+    let outgoing = upstream_request(channel.tls, facts, head, held)?;
+    match channel.send(&granted, outgoing).await {
         Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
             let failure = Failure::new(
                 "unreachable",
@@ -169,7 +169,9 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
         }
     };
     let is_name_of = match &target.host {
-        Host::Address(ip) if facts.mismatch => gateway.is_name_of(&facts.host, *ip, target.port).await,
+        Host::Address(ip) if facts.mismatch => {
+            names::is_name_of(gateway, &facts.host, *ip, target.port).await
+        }
         _ => false,
     };
     if facts.mismatch && !is_name_of {
@@ -206,7 +208,7 @@ async fn buffer_body(
                 "over_budget",
                 format!("the body of the request is longer than the {left} bytes that may still be sent"),
             )
-            .advise("send less, or ask the person to raise upload_bytes");
+            .advise("send less, or ask the user to raise upload_bytes");
             let refusal = gateway.refuse(bare_request(&channel.target), failure).await;
             Err(HttpRefusal(StatusCode::PAYLOAD_TOO_LARGE, refusal.failure))
         }
@@ -315,4 +317,22 @@ fn upstream_failure(channel: &Channel, error: &hyper_util::client::legacy::Error
     }
     let code = if why.contains("certificate") { "bad_certificate" } else { "unreachable" };
     Failure::new(code, format!("{} did not answer: {why}", channel.target.shown()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_that_a_sender_chose_freely_is_the_body_the_query_or_the_last_name() {
+        let part = |target: &str, body: &[u8]| {
+            let part = free_part(target, &BufferedBody::of(body.to_vec())).unwrap();
+            String::from_utf8(part).unwrap()
+        };
+        assert_eq!(part("/a?q=1", b"body"), "body");
+        assert_eq!(part("/a?q=1", b""), "q=1");
+        assert_eq!(part("/a/b", b""), "b");
+        assert_eq!(part("/", b""), "");
+        assert_eq!(part("/a?q=1", &[b'x'; recent_requests::PIECE + 1]), "");
+    }
 }

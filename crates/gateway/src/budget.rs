@@ -35,3 +35,24 @@ pub(crate) fn spend(gateway: &SessionGateway, host: &Host, bytes: u64) -> std::i
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chaperone_egress::Over;
+
+    #[test]
+    fn the_worse_of_two_levels_counts() {
+        let (fine, near, over) =
+            (Level::Fine, Level::Near(Over::TotalBytes), Level::Over(Over::DestinationBytes));
+        for (one, other, worst) in [
+            (fine, fine, fine),
+            (fine, near, near),
+            (near, fine, near),
+            (near, over, over),
+            (over, near, over),
+        ] {
+            assert_eq!(worse(one, other), worst, "{one:?} and {other:?}");
+        }
+    }
+}

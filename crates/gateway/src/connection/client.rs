@@ -66,3 +66,29 @@ impl ClientProtocol {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_asked_a_proxy_hears_of_it() {
+        assert!(ClientProtocol::Captured.granted().is_empty());
+        assert_eq!(ClientProtocol::Captured.refused(&Failure::new("fronting", "no")), None);
+        assert!(ClientProtocol::HttpRequest.granted().is_empty());
+        assert!(ClientProtocol::HttpTunnel.granted().starts_with(b"HTTP/1.1 200 "));
+        let refused = ClientProtocol::HttpTunnel.refused(&Failure::new("fronting", "no")).unwrap();
+        assert!(refused.starts_with(b"HTTP/1.1 403 "));
+    }
+
+    #[test]
+    fn a_refusal_by_socks_has_the_code_of_its_cause() {
+        for (code, reply) in
+            [("cannot_resolve", 4), ("unreachable", 5), ("bad_proxy_request", 1), ("denied_by_policy", 2)]
+        {
+            let refused = ClientProtocol::Socks5.refused(&Failure::new(code, "no")).unwrap();
+            assert_eq!(refused.get(..2), Some(&[5, reply][..]), "{code}");
+            assert_eq!(refused.len(), ClientProtocol::Socks5.granted().len());
+        }
+    }
+}

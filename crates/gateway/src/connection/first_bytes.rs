@@ -73,6 +73,7 @@ pub(super) fn unreadable(error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
 
     #[test]
     fn the_first_bytes_tell_http_from_the_rest() {
@@ -91,5 +92,41 @@ mod tests {
         ] {
             assert_eq!(is_http(read_ahead), expected, "{read_ahead:?}");
         }
+    }
+
+    /// What a program that sends this and then waits, or closes, begins with.
+    fn first_of(sent: &[&[u8]]) -> (io::Result<FirstBytes>, Vec<u8>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut program = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut read_ahead = Vec::new();
+            let send = async {
+                for part in sent {
+                    program.write_all(part).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                program.shutdown().await.unwrap();
+            };
+            let (first, ()) = tokio::join!(read_first(&mut client, &mut read_ahead), send);
+            (first, read_ahead)
+        })
+    }
+
+    #[test]
+    fn a_connection_is_known_by_what_its_program_says_first() {
+        let (first, read_ahead) = first_of(&[b"GE", b"T / HTTP/1.1\r\n"]);
+        assert!(matches!(first, Ok(FirstBytes::Http)), "{first:?}");
+        assert!(read_ahead.starts_with(b"GET /"));
+        assert!(matches!(first_of(&[b"SSH-2.0-x\r\n"]).0, Ok(FirstBytes::Other)));
+        assert!(matches!(first_of(&[]).0, Ok(FirstBytes::Nothing)));
+        assert!(matches!(first_of(&[b"GET"]).0, Ok(FirstBytes::Other)), "cut short");
+    }
+
+    #[test]
+    fn a_broken_start_is_a_refusal_with_its_cause() {
+        let failure = unreadable(&io::ErrorKind::TimedOut.into());
+        assert_eq!(failure.code, "bad_start");
     }
 }

@@ -60,3 +60,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[test]
+    fn what_was_read_ahead_is_read_again_before_the_rest() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut stream = Prefixed::new(b"PRI * ".to_vec(), &b"HTTP/2.0"[..]);
+        assert!(stream.begins_with(b"PRI"));
+        let read = runtime.block_on(async {
+            let mut first = [0; 4];
+            stream.read_exact(&mut first).await.unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+            [first.to_vec(), rest].concat()
+        });
+        assert_eq!(read, b"PRI * HTTP/2.0");
+    }
+}

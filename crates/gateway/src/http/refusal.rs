@@ -31,3 +31,24 @@ pub(super) fn refusal_response(status: StatusCode, failure: &Failure) -> Answer 
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_request_is_answered_with_status_and_reason() {
+        let failure = Failure::new("over_budget", "too much");
+        let answer = refusal_response(StatusCode::PAYLOAD_TOO_LARGE, &failure);
+        assert_eq!(answer.status(), 413);
+        assert_eq!(answer.headers()["x-chaperone-reason"], "over_budget");
+        assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
+    }
+
+    #[test]
+    fn a_code_that_is_no_header_value_is_left_out() {
+        let answer = refusal_response(StatusCode::FORBIDDEN, &Failure::new("a\r\nb: c", "no"));
+        assert!(!answer.headers().contains_key(REASON));
+        assert_eq!(answer.headers().len(), 1);
+    }
+}

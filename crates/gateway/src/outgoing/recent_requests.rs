@@ -145,4 +145,17 @@ mod tests {
         let pings: Vec<String> = (0..200).map(|n| format!("{{\"id\":{n},\"method\":\"ping\"}}")).collect();
         assert_eq!(caught(&pings), 0);
     }
+
+    #[test]
+    fn of_documents_forms_and_queries_the_values_alone_are_joined() {
+        for (piece, expected) in [
+            (&b"{\"a\":\"one\",\"b\":[\"two\",3]}"[..], "onetwo"),
+            (b"a=one&b=two", "onetwo"),
+            (b"a=one+two%20three", "one two three"),
+            (b"just text", "just text"),
+            (b"not a name=x", "not a name=x"),
+        ] {
+            assert_eq!(String::from_utf8(values(piece)).unwrap(), expected);
+        }
+    }
 }

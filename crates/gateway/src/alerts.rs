@@ -28,7 +28,7 @@ pub(crate) fn first_contact(gateway: &SessionGateway, host: &str) {
     raise(gateway, host, "net.first_contact", &["first_contact".to_owned()], None);
 }
 
-/// A budget is nearly used up; told once for each.
+/// A budget is nearly used up; raised once for each.
 pub(crate) fn near_budget(gateway: &SessionGateway, host: &Host, over: Over) {
     if gateway.exit().window.is_first_near(over) {
         let reasons = ["budget_nearly_used".to_owned(), over.code().to_owned()];

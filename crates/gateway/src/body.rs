@@ -1,4 +1,4 @@
-//! Bodies of requests, kept whole until they were looked at: nothing of one leaves before that.
+//! Bodies of requests, kept whole until they were inspected: nothing of one leaves before that.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -34,13 +34,13 @@ pub(crate) struct BufferedBody {
 pub(crate) enum BodyError {
     #[error("it is longer than the session may send")]
     TooLong,
-    #[error("it came to a standstill")]
+    #[error("it stalled")]
     Stalled,
-    #[error("it has trailers, which the exit does not carry")]
+    #[error("it has trailers, which are not forwarded")]
     Trailers,
-    #[error("it broke off: {0}")]
+    #[error("it was cut off: {0}")]
     Broken(#[from] hyper::Error),
-    #[error("it cannot be kept: {0}")]
+    #[error("it cannot be stored: {0}")]
     Unkept(#[from] io::Error),
 }
 
@@ -131,7 +131,7 @@ impl BufferedBody {
     }
 }
 
-/// A body that was looked at, on its way.
+/// A body that was inspected, on its way.
 #[derive(Debug)]
 pub(crate) struct BufferedBodyStream {
     rest: Bytes,

@@ -6,7 +6,7 @@ use chaperone_pipeline::network_facts::BudgetLevel;
 use crate::alerts;
 use crate::session_gateway::SessionGateway;
 
-/// What policy is told of a budget; that it is nearly used up is raised.
+/// The level of a budget as policy gets it; that it is nearly used up is raised.
 pub(crate) fn level(gateway: &SessionGateway, host: &Host, level: Level) -> BudgetLevel {
     match level {
         Level::Fine => BudgetLevel::Fine,

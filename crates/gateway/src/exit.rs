@@ -28,7 +28,7 @@ const MAX_STREAMS: usize = 1_024;
 const UPLOAD_BYTES: u64 = 100 << 20;
 /// Requests and connections a minute, unless its profile says otherwise.
 const REQUESTS_PER_MINUTE: u32 = 3_000;
-/// Requests that are looked at together. Protects memory: each may hold 16 MiB.
+/// Requests that are inspected at once. Protects memory: each may hold 16 MiB.
 const LOOKS: usize = 4;
 /// Different values of the user's that a session may send to one host.
 const VALUES: usize = 200;
@@ -51,7 +51,7 @@ pub struct Exit {
     pub(crate) inspections: Semaphore,
     pub(crate) authority: Option<tls::Authority>,
     pub(crate) upstream: OnceLock<Option<tls::Upstream>>,
-    /// Hosts whose certificate was looked at.
+    /// Hosts whose certificate was observed.
     pub(crate) observed: Mutex<BTreeSet<String>>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
@@ -79,7 +79,7 @@ impl Exit {
             ));
         }
         if let Some(port) = publish.iter().find(|port| loopback.contains(port)) {
-            let both = format!("port {port} cannot be a server of yours and one of the agent's");
+            let both = format!("port {port} cannot be both published and allowed on your loopback");
             return Err(Failure::new("bad_port", both).advise("publish another port, or allow another one"));
         }
         let published_ports = PublishedPorts::bind(publish)?;

@@ -79,7 +79,7 @@ pub async fn fetch(gateway: &SessionGateway, asked: Fetch) -> Result<Fetched, Fa
         let (parts, body) = sent.answer.into_parts();
         let body = http_body_util::Limited::new(body, usize::try_from(asked.most).unwrap_or(usize::MAX));
         let body = body.collect().await.map_err(|e| {
-            Failure::new("bad_answer", format!("the answer was not taken: {e}"))
+            Failure::new("bad_answer", format!("the response was not read: {e}"))
                 .advise("ask for a smaller part, or save it to a file with save_to")
         })?;
         Ok(Fetched { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes().to_vec() })

@@ -112,7 +112,7 @@ impl NameTable {
         let cannot = |why: &str| Failure::new("cannot_resolve", format!("{name} cannot be resolved: {why}"));
         let resolved = match tokio::time::timeout(RESOLVE_LIMIT, looked).await {
             Err(_) => return Err(cannot("the resolver does not answer")),
-            Ok(Err(_)) => return Err(cannot("a fault inside the broker")),
+            Ok(Err(_)) => return Err(cannot("an internal error of the broker")),
             Ok(Ok(Err(e))) => return Err(cannot(&e.to_string())),
             Ok(Ok(Ok(resolved))) if resolved.addresses.is_empty() => return Err(cannot("it has no address")),
             Ok(Ok(Ok(resolved))) => Arc::new(resolved),

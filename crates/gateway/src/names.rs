@@ -22,7 +22,7 @@ use crate::name_table::{GrantedHost, GrantedName};
 use crate::session_gateway::SessionGateway;
 use crate::{alerts, destination};
 
-/// What the cell is told about how long an answer holds, in seconds; asking again costs little.
+/// How long the cell may cache an answer, in seconds; asking again costs little.
 const TTL: u32 = 60;
 /// How long a DNS connection may be idle.
 const IDLE: Duration = Duration::from_secs(10);
@@ -94,7 +94,7 @@ async fn decide(gateway: &SessionGateway, query: &Query) -> Answer {
     if kind != RecordType::A {
         return Answer::NoData;
     }
-    match look(gateway, granted).await {
+    match resolve(gateway, granted).await {
         Err(ResolveError::Unrecorded(_)) => Answer::ServFail,
         Err(ResolveError::NoAddress(_)) => Answer::NxDomain,
         Ok(name) => match gateway.exit().names.stand_in(&name) {
@@ -113,7 +113,7 @@ pub(crate) async fn find(gateway: &SessionGateway, host: &Host) -> Result<Grante
         return Ok(GrantedHost::Address(*ip));
     }
     let granted = permit(gateway, host, RecordType::A).await.map_err(|refusal| refusal.failure)?;
-    match look(gateway, granted).await {
+    match resolve(gateway, granted).await {
         Ok(name) => Ok(GrantedHost::Name(name)),
         Err(ResolveError::Unrecorded(why) | ResolveError::NoAddress(why)) => Err(why),
     }
@@ -192,7 +192,7 @@ enum ResolveError {
     NoAddress(Failure),
 }
 
-async fn look(gateway: &SessionGateway, mut granted: Authorized) -> Result<GrantedName, ResolveError> {
+async fn resolve(gateway: &SessionGateway, mut granted: Authorized) -> Result<GrantedName, ResolveError> {
     let intent = granted.intent;
     let Some(name) = GrantedName::of(&granted) else {
         return Err(ResolveError::NoAddress(Refusal::internal().failure));

@@ -15,7 +15,7 @@ use crate::publish::serve as serve_published;
 use crate::session_gateway::SessionGateway;
 use crate::{alerts, names};
 
-/// How often the kernel's notes of refused packets are looked at, at most.
+/// How often the kernel's log of refused packets is read, at most.
 const PACKET_LOOK: Duration = Duration::from_millis(100);
 
 /// Serve a cell's way out until its session ends.
@@ -88,23 +88,23 @@ fn runtime() -> std::io::Result<&'static Runtime> {
     Ok(RUNTIME.get_or_init(|| made))
 }
 
-/// Tell of packets that the cell's rules refused: UDP, ICMP and whatever else is not TCP or DNS.
-async fn refused_packets(gateway: SessionGateway, told: tokio::net::UnixDatagram) {
-    while told.readable().await.is_ok() {
+/// Report packets that the cell's rules refused: UDP, ICMP and whatever else is not TCP or DNS.
+async fn refused_packets(gateway: SessionGateway, socket: tokio::net::UnixDatagram) {
+    while socket.readable().await.is_ok() {
         loop {
-            let read = || match chaperone_cell::refused_packets(told.as_fd())? {
+            let read = || match chaperone_cell::refused_packets(socket.as_fd())? {
                 none if none.is_empty() => Err(std::io::ErrorKind::WouldBlock.into()),
                 packets => Ok(packets),
             };
-            let packets = match told.try_io(tokio::io::Interest::READABLE, read) {
+            let packets = match socket.try_io(tokio::io::Interest::READABLE, read) {
                 Ok(packets) => packets,
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(_) => return,
             };
             for packet in packets {
                 let gateway = gateway.clone();
-                let told = move || alerts::packet(&gateway, packet);
-                if tokio::task::spawn_blocking(told).await.is_err() {
+                let report = move || alerts::packet(&gateway, packet);
+                if tokio::task::spawn_blocking(report).await.is_err() {
                     return;
                 }
             }

@@ -11,7 +11,7 @@ use crate::destination::Destination;
 use crate::dial::Pinned;
 use crate::session_gateway::SessionGateway;
 
-/// Hosts whose certificates are looked at. Protects memory.
+/// Hosts whose certificates are observed. Protects memory.
 const OBSERVED: usize = 4_096;
 /// How long a look at a certificate may take.
 const OBSERVE_LIMIT: Duration = Duration::from_secs(10);

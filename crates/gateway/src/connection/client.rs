@@ -18,14 +18,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Tell it that the way is open.
+    /// Report to it that the connection is granted.
     pub(super) async fn welcome(mut self) -> io::Result<(TcpStream, Vec<u8>)> {
         self.stream.write_all(self.protocol.granted()).await?;
         Ok((self.stream, self.read_ahead))
     }
 }
 
-/// What a program expects before it goes on.
+/// How a connection reached the gateway, and so which reply its program waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientProtocol {
     /// It was captured: it knows of nobody between it and its server.
@@ -39,7 +39,7 @@ pub(crate) enum ClientProtocol {
 }
 
 impl ClientProtocol {
-    /// What is waited for when the way is open.
+    /// The reply when it is granted.
     pub(crate) fn granted(self) -> &'static [u8] {
         match self {
             Self::Captured | Self::HttpRequest => &[],
@@ -48,7 +48,7 @@ impl ClientProtocol {
         }
     }
 
-    /// What is told when it is not; nothing to who does not know of a proxy.
+    /// The reply when it is refused; none to a program that does not know of a proxy.
     pub(crate) fn refused(self, failure: &Failure) -> Option<Vec<u8>> {
         match self {
             Self::Captured => None,

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 /// How long an agent may take for the beginning of what it says, once it has begun.
 const HELLO_LIMIT: Duration = Duration::from_secs(30);
 
-/// What an agent says first.
+/// What a connection begins with.
 #[derive(Debug)]
 pub(crate) enum FirstBytes {
     Tls(ClientHello),
@@ -67,7 +67,7 @@ fn is_http(read_ahead: &[u8]) -> Option<bool> {
 }
 
 pub(super) fn unreadable(error: &io::Error) -> Failure {
-    Failure::new("bad_start", format!("the connection begins with nothing that can be read: {error}"))
+    Failure::new("bad_start", format!("the first bytes of the connection cannot be read: {error}"))
 }
 
 #[cfg(test)]

@@ -249,7 +249,7 @@ async fn carry_http(
         Ok(FirstBytes::Other) => Some(
             Failure::new(
                 "odd_protocol",
-                format!("requests to {} are looked at, and this is no HTTP", target.shown()),
+                format!("requests to {} are inspected, and this is not HTTP", target.shown()),
             )
             .advise("a rule with pass_through = true lets other protocols through"),
         ),

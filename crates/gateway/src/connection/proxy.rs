@@ -132,7 +132,7 @@ async fn read_more(client: &mut Client) -> Result<(), ProxyError> {
 
 /// Answer what is no question to a proxy; it is recorded, as the agent's programs may be set up wrongly.
 async fn refuse(gateway: &SessionGateway, mut client: Client, bad: BadHead) {
-    let failure = Failure::new("bad_proxy_request", format!("the proxy does not carry this: {bad}"));
+    let failure = Failure::new("bad_proxy_request", format!("invalid proxy request: {bad}"));
     let resource = NetworkResource { shown: "proxy".to_owned(), ..NetworkResource::default() };
     let refusal = gateway.refuse(AccessRequest::network(Action::Connect, resource), failure).await;
     if bad == BadHead::Authentication {
@@ -141,4 +141,53 @@ async fn refuse(gateway: &SessionGateway, mut client: Client, bad: BadHead) {
         return;
     }
     turn_away(client, &refusal.failure).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a program that sends this wants to go, how it asked, and what of it is left for the server.
+    fn opened(sent: &[u8]) -> Option<(String, ClientProtocol, Vec<u8>)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut program = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut client = Client { stream, read_ahead: Vec::new(), protocol: ClientProtocol::HttpRequest };
+            program.write_all(sent).await.unwrap();
+            program.shutdown().await.unwrap();
+            let to = open(&mut client).await.ok()?;
+            Some((destination::shown(&to.host, to.port), client.protocol, client.read_ahead))
+        })
+    }
+
+    #[test]
+    fn a_tunnel_is_asked_for_by_connect() {
+        let sent = b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n\x16\x03\x01";
+        let expected = ("a.example:443".to_owned(), ClientProtocol::HttpTunnel, b"\x16\x03\x01".to_vec());
+        assert_eq!(opened(sent), Some(expected));
+    }
+
+    #[test]
+    fn a_request_to_a_proxy_is_left_whole_for_the_server() {
+        let sent = b"GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        let expected = ("a.example:80".to_owned(), ClientProtocol::HttpRequest, sent.to_vec());
+        assert_eq!(opened(sent), Some(expected));
+    }
+
+    #[test]
+    fn a_tunnel_is_asked_for_by_socks() {
+        let sent = [&[5, 1, 0][..], &[5, 1, 0, 3, 9], b"a.example", &[1, 187], b"hello"].concat();
+        let expected = ("a.example:443".to_owned(), ClientProtocol::Socks5, b"hello".to_vec());
+        assert_eq!(opened(&sent), Some(expected));
+    }
+
+    #[test]
+    fn what_is_no_question_to_a_proxy_leads_nowhere() {
+        assert_eq!(opened(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"), None);
+        assert_eq!(opened(b"CONNECT a.example"), None, "cut short");
+        assert_eq!(opened(&[5, 1, 2]), None, "no way of authentication in common");
+        assert_eq!(opened(b""), None);
+    }
 }

@@ -16,28 +16,28 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 /// Refuse a connection in its own language, if it says soon which that is.
 pub(crate) async fn turn_away(client: Client, failure: &Failure) {
     let Client { stream: mut client, mut read_ahead, protocol } = client;
-    if let Some(told) = protocol.refused(failure) {
-        return tell(client, &told).await;
+    if let Some(reply) = protocol.refused(failure) {
+        return reply_and_close(client, &reply).await;
     }
     let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut read_ahead)).await;
     answer(client, first.ok().and_then(Result::ok).as_ref(), failure).await;
 }
 
-/// Tell a refusal to whoever has begun so, and close.
+/// Answer a refusal in the protocol that the connection began with, and close.
 pub(super) async fn answer(client: TcpStream, first: Option<&FirstBytes>, failure: &Failure) {
-    let told = match first {
+    let reply = match first {
         // A fatal alert, access_denied (RFC 8446 6.2).
         Some(FirstBytes::Tls(_)) => vec![21, 3, 3, 0, 2, 2, 49],
         Some(FirstBytes::Http) => http_response(failure),
         _ => return reset(client),
     };
-    tell(client, &told).await;
+    reply_and_close(client, &reply).await;
 }
 
-/// The last word of a connection.
-async fn tell(mut client: TcpStream, told: &[u8]) {
+/// Send the last bytes of a connection, and close it.
+async fn reply_and_close(mut client: TcpStream, reply: &[u8]) {
     // Whoever went away meanwhile needs no answer.
-    if client.write_all(told).await.is_ok() && client.shutdown().await.is_ok() {
+    if client.write_all(reply).await.is_ok() && client.shutdown().await.is_ok() {
         // What it still sends is read, so that the answer is not lost to a reset.
         let drain = async {
             let mut scrap = [0u8; 4096];

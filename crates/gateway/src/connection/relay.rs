@@ -17,7 +17,7 @@ pub(crate) struct Carried {
     pub cut: Option<&'static str>,
 }
 
-/// Carry a stream until both sides are done, or the session is. `first` was read from the client already; `spend` is told of
+/// Carry a stream until both sides are done, or the session is. `first` was read from the client already; `spend` counts
 /// what is about to go up, and may refuse it.
 pub(crate) async fn carry<C, S>(
     client: C,

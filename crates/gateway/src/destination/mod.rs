@@ -31,7 +31,7 @@ impl Destination {
         shown(&self.host, self.port)
     }
 
-    /// What policy is told of any action on the target.
+    /// The facts that policy gets for any action on the destination.
     pub fn facts(&self, gateway: &SessionGateway) -> NetworkFacts {
         let rules = gateway.exit().allowed();
         let rule = rules.of_host(&self.host, self.port).next();
@@ -93,7 +93,10 @@ impl SessionGateway {
         }
         let exit = self.exit();
         let unknown = || {
-            let failure = Failure::new("unknown_address", "this address stands for no name of this session");
+            let failure = Failure::new(
+                "unknown_address",
+                "this placeholder address belongs to no name of this session",
+            );
             (
                 to.to_string(),
                 failure.advise("connect to a name, not to an address that was kept from elsewhere"),

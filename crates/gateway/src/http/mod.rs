@@ -1,4 +1,4 @@
-//! HTTP as the broker mediates it: each request is read strictly, looked at whole, decided, recorded, and only then sent, newly
+//! HTTP as the broker mediates it: each request is read strictly, inspected whole, decided, recorded, and only then sent, newly
 //! written, over a connection of the broker's own. Nothing of one request's framing reaches the server, so nothing can hide in it.
 
 pub(crate) mod channel;
@@ -136,7 +136,7 @@ pub(crate) async fn mediate(
         Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
             let failure = Failure::new(
                 "unreachable",
-                format!("{} changes to a protocol that nobody asked for", channel.target.shown()),
+                format!("{} switched to a protocol that was not requested", channel.target.shown()),
             );
             let detail = json!({ "error": failure.message });
             gateway.done(granted.intent, Action::Request, shown, false, sent, detail).await;
@@ -163,7 +163,7 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
     let facts = match RequestFacts::of(request.method(), request.uri(), request.headers(), over) {
         Ok(facts) => facts,
         Err(bad) => {
-            let failure = Failure::new("bad_request", format!("the request is not carried: {bad}"));
+            let failure = Failure::new("bad_request", format!("the request is not forwarded: {bad}"));
             let refusal = gateway.refuse(bare_request(target), failure).await;
             return Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure));
         }
@@ -214,7 +214,7 @@ async fn buffer_body(
         }
         Err(other) => {
             let failure =
-                Failure::new("bad_body", format!("the body of the request is not carried: {other}"));
+                Failure::new("bad_body", format!("the body of the request is not forwarded: {other}"));
             let refusal = gateway.refuse(bare_request(&channel.target), failure).await;
             Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure))
         }
@@ -313,7 +313,7 @@ fn upstream_failure(channel: &Channel, error: &hyper_util::client::legacy::Error
         source = inner.source();
     }
     if channel.tls && channel.upstream.is_none() {
-        return Failure::new("no_roots", "this machine has no root certificates to believe servers by");
+        return Failure::new("no_roots", "this machine has no CA certificates to verify servers with");
     }
     let code = if why.contains("certificate") { "bad_certificate" } else { "unreachable" };
     Failure::new(code, format!("{} did not answer: {why}", channel.target.shown()))

@@ -25,7 +25,7 @@ pub(super) fn upstream_request(
     let wrong = |e: http::Error| {
         HttpRefusal(
             StatusCode::BAD_REQUEST,
-            Failure::new("bad_request", format!("the request cannot be written anew: {e}")),
+            Failure::new("bad_request", format!("the request cannot be re-serialised: {e}")),
         )
     };
     let scheme = if tls { "https" } else { "http" };
@@ -59,7 +59,7 @@ pub(super) fn upstream_request(
     if facts.websocket {
         head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        // Compressed messages could not be looked at.
+        // Compressed messages could not be inspected.
         head.headers.remove("sec-websocket-extensions");
         if let Some(key) = key {
             head.headers.insert("sec-websocket-key", key);

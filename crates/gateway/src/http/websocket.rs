@@ -1,4 +1,4 @@
-//! A WebSocket: what the cell says is read message by message and looked at before it goes on; what the server says passes.
+//! A WebSocket: what the cell says is read message by message and inspected before it goes on; what the server says passes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,9 +18,9 @@ use chaperone_pipeline::AccessRequest;
 use chaperone_pipeline::access::{NetworkResource, Resource};
 use chaperone_protocol::Failure;
 
-/// Longest message that is carried; it is looked at whole.
+/// Longest message that is carried; it is inspected whole.
 const MOST: usize = 1 << 20;
-/// Bytes of earlier messages that are looked at together with a new one.
+/// Bytes of earlier messages that are inspected together with a new one.
 const TOGETHER: usize = 64 << 10;
 const BUFFER: usize = 16 << 10;
 
@@ -95,7 +95,7 @@ async fn client_to_server(
         let messages = match reader.push(buffer.get(..got).unwrap_or_default()) {
             Ok(messages) => messages,
             Err(e) => {
-                let failure = Failure::new("bad_message", format!("the conversation is not carried on: {e}"));
+                let failure = Failure::new("bad_message", format!("the WebSocket is closed: {e}"));
                 channel.gateway.refuse(request.clone(), failure).await;
                 return Err(io::Error::other(e));
             }
@@ -131,7 +131,7 @@ fn parts(message: Message) -> (Opcode, Vec<u8>) {
     }
 }
 
-/// Whether the newest message may go: looked at together with those before it, and decided when something was seen.
+/// Whether the newest message may go: inspected together with those before it, and decided when something was seen.
 async fn allowed(
     channel: &Arc<Channel>,
     request: &AccessRequest,

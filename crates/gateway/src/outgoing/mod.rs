@@ -45,7 +45,7 @@ impl OutboundFindings {
             && self.credentials.is_empty()
     }
 
-    /// What policy is told of it, besides the findings.
+    /// Add to the facts that policy gets, besides the findings.
     pub fn add_to(&self, facts: &mut RequestFacts) {
         facts.passages = self.passages.len();
         facts.read_from.clone_from(&self.passages);

@@ -1,4 +1,4 @@
-//! Small requests to one host, looked at together: each of them says nothing, together they may.
+//! Small requests to one host, inspected together: each of them says nothing, together they may.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,7 +12,7 @@ use super::{OutboundFindings, inspect_parts, to_findings};
 
 /// Longest body that counts as a piece of something longer.
 pub(crate) const PIECE: usize = 1 << 10;
-/// Bytes and pieces of one host that are looked at together.
+/// Bytes and pieces of one host that are inspected together.
 const TOGETHER: usize = 16 << 10;
 const MOST_PIECES: usize = 1_024;
 /// Hosts whose pieces are kept. Protects memory.

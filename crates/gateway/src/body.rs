@@ -1,4 +1,4 @@
-//! Bodies of requests, kept whole until they were looked at: nothing of one leaves before that.
+//! Bodies of requests, kept whole until they were inspected: nothing of one leaves before that.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a body in memory; longer ones are in an unnamed file in the session's own folder.
+/// Bytes of a body in memory; longer ones are in an unnamed file in the session's own directory.
 const IN_MEMORY: usize = 1 << 20;
 /// How long a body may stand still.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const CHUNK: usize = 256 << 10;
 
 /// A whole body.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct BufferedBody {
     memory: Vec<u8>,
     file: Option<File>,
     pub len: u64,
@@ -31,37 +31,37 @@ pub(crate) struct Held {
 
 /// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Untaken {
+pub(crate) enum BodyError {
     #[error("it is longer than the session may send")]
     TooLong,
-    #[error("it came to a standstill")]
+    #[error("it stalled")]
     Stalled,
-    #[error("it has trailers, which the exit does not carry")]
+    #[error("it has trailers, which are not forwarded")]
     Trailers,
-    #[error("it broke off: {0}")]
+    #[error("it was cut off: {0}")]
     Broken(#[from] hyper::Error),
-    #[error("it cannot be kept: {0}")]
+    #[error("it cannot be stored: {0}")]
     Unkept(#[from] io::Error),
 }
 
-impl Held {
+impl BufferedBody {
     /// Take a body of at most `limit` bytes.
     ///
     /// # Errors
-    /// See [`Untaken`].
-    pub async fn take(mut body: hyper::body::Incoming, limit: u64, spill: &Path) -> Result<Self, Untaken> {
+    /// See [`BodyError`].
+    pub async fn take(mut body: hyper::body::Incoming, limit: u64, spill: &Path) -> Result<Self, BodyError> {
         let mut held = Self { memory: Vec::new(), file: None, len: 0, sha256: [0; 32] };
         let mut hash = Sha256::new();
         loop {
             let frame = match tokio::time::timeout(STALL_LIMIT, body.frame()).await {
-                Err(_) => return Err(Untaken::Stalled),
+                Err(_) => return Err(BodyError::Stalled),
                 Ok(None) => break,
                 Ok(Some(frame)) => frame?,
             };
-            let Ok(data) = frame.into_data() else { return Err(Untaken::Trailers) };
+            let Ok(data) = frame.into_data() else { return Err(BodyError::Trailers) };
             held.len += data.len() as u64;
             if held.len > limit {
-                return Err(Untaken::TooLong);
+                return Err(BodyError::TooLong);
             }
             hash.update(&data);
             if held.file.is_none() && held.memory.len() + data.len() > IN_MEMORY {
@@ -117,7 +117,7 @@ impl Held {
         }
     }
 
-    /// As text for a person, when it is some.
+    /// As text to show to the user, when it is text.
     pub fn text(&self) -> Option<String> {
         const SHOWN: usize = 8 << 10;
         let part = self.memory.get(..self.memory.len().min(SHOWN)).filter(|p| !p.is_empty())?;
@@ -126,21 +126,21 @@ impl Held {
     }
 
     /// To be sent.
-    pub fn into_body(self) -> HeldBody {
-        HeldBody { rest: Bytes::from(self.memory), file: self.file, at: 0, len: self.len }
+    pub fn into_body(self) -> BufferedBodyStream {
+        BufferedBodyStream { rest: Bytes::from(self.memory), file: self.file, at: 0, len: self.len }
     }
 }
 
-/// A body that was looked at, on its way.
+/// A body that was inspected, on its way.
 #[derive(Debug)]
-pub(crate) struct HeldBody {
+pub(crate) struct BufferedBodyStream {
     rest: Bytes,
     file: Option<File>,
     at: u64,
     len: u64,
 }
 
-impl Body for HeldBody {
+impl Body for BufferedBodyStream {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -173,5 +173,36 @@ impl Body for HeldBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.len - self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binary_data_is_not_shown_as_text() {
+        assert_eq!(BufferedBody::of(b"hello".to_vec()).text().as_deref(), Some("hello"));
+        assert_eq!(BufferedBody::of(b"a\0b".to_vec()).text(), None);
+        assert_eq!(BufferedBody::of(Vec::new()).text(), None);
+    }
+
+    #[test]
+    fn a_body_in_a_file_is_the_same_whole_in_parts_and_sent() {
+        let bytes: Vec<u8> = (0..CHUNK + 7).map(|n| n as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let body = BufferedBody {
+            memory: Vec::new(),
+            file: Some(file),
+            len: bytes.len() as u64,
+            sha256: Sha256::digest(&bytes).into(),
+        };
+        assert!(body.read().unwrap() == bytes);
+        let mut parts = Vec::new();
+        body.pieces(|piece| parts.extend_from_slice(piece)).unwrap();
+        assert!(parts == bytes);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(runtime.block_on(body.into_body().collect()).unwrap().to_bytes() == bytes);
     }
 }

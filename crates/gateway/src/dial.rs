@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use chaperone_capability::Action;
 use chaperone_pipeline::Authorized;
 use tokio::net::TcpStream;
 
@@ -18,9 +19,9 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
-    /// Those that a connection was granted for.
+    /// Those that a connection was granted for; none when something else was granted.
     pub fn of(granted: &Authorized) -> Self {
-        let network = granted.network();
+        let network = granted.network().filter(|_| granted.request().action == Action::Connect);
         Self {
             addresses: network.map(|n| n.addresses.clone()).unwrap_or_default(),
             port: network.map_or(0, |n| n.port),

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use chaperone_capability::Action;
 use chaperone_egress::Host;
 use chaperone_egress::request::{Connection, RequestFacts};
+use chaperone_protocol::Failure;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
 
-use crate::body::Held;
+use crate::body::BufferedBody;
 use crate::dial::Pinned;
-use crate::http::{Channel, Turned};
-use crate::{gateway::Way, streams};
-use chaperone_protocol::Failure;
+use crate::http::channel::Channel;
+use crate::http::refusal::HttpRefusal;
+use crate::session_gateway::SessionGateway;
+use crate::{connection, names};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub struct Fetched {
 ///
 /// # Errors
 /// The refusal, or why the host gave no answer.
-pub async fn fetch(way: &Way, asked: Fetch) -> Result<Fetched, Failure> {
+pub async fn fetch(gateway: &SessionGateway, asked: Fetch) -> Result<Fetched, Failure> {
     let bad = |why: String| {
         Failure::new("bad_url", why).advise("use an absolute address such as https://example.com/path")
     };
@@ -51,45 +53,48 @@ pub async fn fetch(way: &Way, asked: Fetch) -> Result<Fetched, Failure> {
     let host = Host::parse(host).map_err(|e| bad(format!("the host of the address cannot be used: {e}")))?;
     let port = asked.url.port_u16().unwrap_or(if tls { 443 } else { 80 });
     // A name is a query of its own: it is decided before anything asks for it.
-    crate::names::find(way, &host).await?;
-    let target = match way.of_host(host, port).await {
+    let host = names::find(gateway, &host).await?;
+    let target = match gateway.of_host(host, port).await {
         Ok(target) => target,
         Err((_, failure)) => return Err(failure),
     };
-    let mut granted =
-        way.decide(streams::connection(way, &target)).await.map_err(|refusal| refusal.failure)?;
+    let mut granted = gateway
+        .decide(connection::connect_request(gateway, &target))
+        .await
+        .map_err(|refusal| refusal.failure)?;
     let intent = granted.intent;
-    way.on_disk(granted.syncing()).await?;
+    gateway.on_disk(granted.syncing()).await?;
     let pinned = Pinned::of(&granted);
-    let channel = Arc::new(Channel::new(way, (&target, pinned), tls, true));
+    let channel = Arc::new(Channel::new(gateway, (&target, pinned), tls, true));
     let over = Connection { host: Some(target.host.clone()), port, tls };
     let answered = async {
         let facts = RequestFacts::of(&asked.method, &asked.url, &with_host(&asked)?, over)
             .map_err(|e| Failure::new("bad_request", format!("the request is not sent: {e}")))?;
-        let held = Held::of(asked.body);
+        let held = BufferedBody::of(asked.body);
         let mut head = http::Request::new(()).into_parts().0;
         head.method = asked.method;
         head.headers = asked.headers;
         let sent = crate::http::mediate(&channel, &facts, head, held).await;
-        let sent = sent.map_err(|Turned(_, failure)| failure)?;
+        let sent = sent.map_err(|HttpRefusal(_, failure)| failure)?;
         let (parts, body) = sent.answer.into_parts();
         let body = http_body_util::Limited::new(body, usize::try_from(asked.most).unwrap_or(usize::MAX));
         let body = body.collect().await.map_err(|e| {
-            Failure::new("bad_answer", format!("the answer was not taken: {e}"))
+            Failure::new("bad_answer", format!("the response was not read: {e}"))
                 .advise("ask for a smaller part, or save it to a file with save_to")
         })?;
         Ok(Fetched { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes().to_vec() })
     };
     let answered = answered.await;
-    way.done(
-        intent,
-        Action::Connect,
-        target.shown(),
-        answered.is_ok(),
-        0,
-        serde_json::json!({ "tool": "fetch" }),
-    )
-    .await;
+    gateway
+        .done(
+            intent,
+            Action::Connect,
+            target.shown(),
+            answered.is_ok(),
+            0,
+            serde_json::json!({ "tool": "fetch" }),
+        )
+        .await;
     answered
 }
 

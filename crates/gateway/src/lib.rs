@@ -1,30 +1,34 @@
 //! The one network exit: what a cell sends lands on sockets that the broker holds; each name, connection and request goes
 //! through the pipeline, and what policy allows is carried on to the address that was checked.
 //!
-//! Read `streams.rs` first: it is the way of one connection. `names.rs` answers the cell's queries, `target.rs` finds out what a
-//! destination really is.
+//! Read `connection` first: it is the way of one connection. `names` answers the cell's queries, `destination` finds out what
+//! a destination really is, `http` carries requests. `exit` is the state of a session; `SessionGateway` takes it, the session
+//! and the pipeline to whatever serves.
 #![forbid(unsafe_code)]
 
 mod alerts;
 mod body;
+mod budget;
+mod connection;
+mod destination;
 mod dial;
+mod exit;
 mod fetch;
-mod gateway;
 mod http;
-mod leaving;
+mod name_table;
 mod names;
-mod own;
+mod outgoing;
 pub mod permissions;
-mod prefixed;
-mod proxy;
 mod publish;
-mod relay;
+mod published_ports;
+mod refusal_text;
 mod serve;
-mod streams;
-mod target;
+mod session_gateway;
 mod tls;
-mod websocket;
+mod window;
 
+pub use exit::Exit;
 pub use fetch::{Fetch, Fetched, fetch};
-pub use gateway::{Dial, Exit, Way};
+pub use published_ports::Dial;
 pub use serve::{publish, serve};
+pub use session_gateway::SessionGateway;

@@ -34,3 +34,39 @@ pub fn outbound(rules: &[Rule]) -> Vec<PermissionClaim> {
     }
     permissions
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chaperone_capability::Action;
+
+    fn claims(texts: &[&str]) -> Vec<PermissionClaim> {
+        outbound(&texts.iter().map(|text| Rule::of_text(text).unwrap()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_named_host_may_be_resolved_connected_to_and_asked() {
+        let expected = [
+            PermissionClaim::resolve("a.example"),
+            PermissionClaim::connect("a.example", Some(8443)),
+            PermissionClaim::request("a.example", Some(8443)),
+        ];
+        assert_eq!(claims(&["a.example:8443"]), expected);
+    }
+
+    #[test]
+    fn an_address_needs_no_name() {
+        let claims = claims(&["192.0.2.7:80"]);
+        assert!(claims.iter().all(|c| c.action != Action::Resolve && c.host.as_deref() == Some("192.0.2.7")));
+        assert_eq!(claims.len(), 2);
+    }
+
+    #[test]
+    fn a_long_list_becomes_one_permission_for_whatever_the_rules_allow() {
+        let hosts: Vec<String> = (0..100).map(|n| format!("h{n}.example:443")).collect();
+        let claims = claims(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(claims.len(), 3);
+        assert!(claims.iter().all(|c| c.host.as_deref() == Some("*") && c.port.is_none()));
+        assert_eq!(outbound(&[]), []);
+    }
+}

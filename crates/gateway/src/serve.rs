@@ -10,18 +10,19 @@ use chaperone_cell::NetworkEnds;
 use chaperone_protocol::Failure;
 use tokio::runtime::Runtime;
 
-use crate::gateway::Way;
+use crate::connection::{self, proxy};
 use crate::publish::serve as serve_published;
-use crate::{alerts, names, proxy, streams};
+use crate::session_gateway::SessionGateway;
+use crate::{alerts, names};
 
-/// How often the kernel's notes of refused packets are looked at, at most.
+/// How often the kernel's log of refused packets is read, at most.
 const PACKET_LOOK: Duration = Duration::from_millis(100);
 
 /// Serve a cell's way out until its session ends.
 ///
 /// # Errors
 /// When the sockets cannot be used.
-pub fn serve(way: &Way, ends: NetworkEnds) -> Result<(), Failure> {
+pub fn serve(gateway: &SessionGateway, ends: NetworkEnds) -> Result<(), Failure> {
     let failed =
         |e: std::io::Error| Failure::new("no_exit", format!("the network exit cannot be served: {e}"));
     let runtime = runtime().map_err(failed)?;
@@ -35,27 +36,27 @@ pub fn serve(way: &Way, ends: NetworkEnds) -> Result<(), Failure> {
         NetworkEnds::Captured(ends) => ends,
         NetworkEnds::Proxied(proxy) => {
             let proxy = listener(proxy).map_err(failed)?;
-            way.listen(streams::accept(way.clone(), proxy, proxy::conversation));
+            gateway.listen(connection::accept(gateway.clone(), proxy, proxy::serve_client));
             return Ok(());
         }
     };
     for family in std::iter::once(ends.v4).chain(ends.v6) {
-        way.listen(streams::accept(
-            way.clone(),
+        gateway.listen(connection::accept(
+            gateway.clone(),
             listener(family.streams).map_err(failed)?,
-            streams::captured,
+            connection::captured,
         ));
-        way.listen(names::accept(way.clone(), listener(family.name_streams).map_err(failed)?));
+        gateway.listen(names::accept(gateway.clone(), listener(family.name_streams).map_err(failed)?));
         let socket = std::net::UdpSocket::from(family.names);
         socket.set_nonblocking(true).map_err(failed)?;
         let socket = tokio::net::UdpSocket::from_std(socket).map_err(failed)?;
-        way.listen(names::serve(way.clone(), Arc::new(socket)));
+        gateway.listen(names::serve(gateway.clone(), Arc::new(socket)));
     }
     // A datagram socket of another family; only its readiness and its descriptor are used.
     let refused = UnixDatagram::from(ends.refused);
     refused.set_nonblocking(true).map_err(failed)?;
     let refused = tokio::net::UnixDatagram::from_std(refused).map_err(failed)?;
-    way.spawn(refused_packets(way.clone(), refused));
+    gateway.spawn(refused_packets(gateway.clone(), refused));
     Ok(())
 }
 
@@ -63,14 +64,14 @@ pub fn serve(way: &Way, ends: NetworkEnds) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When the sockets cannot be used.
-pub fn publish(way: &Way) -> Result<(), Failure> {
-    if way.exit.published().is_empty() {
+pub fn publish(gateway: &SessionGateway) -> Result<(), Failure> {
+    if gateway.exit.published().is_empty() {
         return Ok(());
     }
     let failed =
         |e: std::io::Error| Failure::new("no_exit", format!("the published ports cannot be served: {e}"));
     let _inside = runtime().map_err(failed)?.enter();
-    serve_published(way).map_err(failed)
+    serve_published(gateway).map_err(failed)
 }
 
 /// One for all sessions, made when the first needs it.
@@ -87,23 +88,23 @@ fn runtime() -> std::io::Result<&'static Runtime> {
     Ok(RUNTIME.get_or_init(|| made))
 }
 
-/// Tell of packets that the cell's rules refused: UDP, ICMP and whatever else is not TCP or DNS.
-async fn refused_packets(way: Way, told: tokio::net::UnixDatagram) {
-    while told.readable().await.is_ok() {
+/// Report packets that the cell's rules refused: UDP, ICMP and whatever else is not TCP or DNS.
+async fn refused_packets(gateway: SessionGateway, socket: tokio::net::UnixDatagram) {
+    while socket.readable().await.is_ok() {
         loop {
-            let read = || match chaperone_cell::refused_packets(told.as_fd())? {
+            let read = || match chaperone_cell::refused_packets(socket.as_fd())? {
                 none if none.is_empty() => Err(std::io::ErrorKind::WouldBlock.into()),
                 packets => Ok(packets),
             };
-            let packets = match told.try_io(tokio::io::Interest::READABLE, read) {
+            let packets = match socket.try_io(tokio::io::Interest::READABLE, read) {
                 Ok(packets) => packets,
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(_) => return,
             };
             for packet in packets {
-                let way = way.clone();
-                let told = move || alerts::packet(&way, packet);
-                if tokio::task::spawn_blocking(told).await.is_err() {
+                let gateway = gateway.clone();
+                let report = move || alerts::packet(&gateway, packet);
+                if tokio::task::spawn_blocking(report).await.is_err() {
                     return;
                 }
             }

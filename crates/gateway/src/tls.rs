@@ -135,7 +135,7 @@ impl Upstream {
         // One that cannot be read is one that is not trusted.
         let (added, _) = roots.add_parsable_certificates(found.certs);
         if added == 0 {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "this machine has no root certificates"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "this machine has no CA certificates"));
         }
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use chaperone_gateway::{Exit, Way};
+use chaperone_gateway::{Exit, SessionGateway};
 use chaperone_pipeline::pipeline::Pipeline;
 use chaperone_pipeline::session::Session;
 use chaperone_workspace::mount::Mounts;
@@ -27,8 +27,8 @@ pub struct Blobs(pub(crate) Mutex<HashMap<String, Arc<File>>>);
 impl SessionTools {
     /// The session's way out.
     #[must_use]
-    pub fn way(&self) -> Way {
-        Way {
+    pub fn way(&self) -> SessionGateway {
+        SessionGateway {
             pipeline: Arc::clone(&self.pipeline),
             session: Arc::clone(&self.session),
             exit: Arc::clone(&self.exit),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chaperone_cell::control::{self, InitOrder};
-use chaperone_gateway::{Exit, Way};
+use chaperone_gateway::{Exit, SessionGateway};
 use chaperone_mcp::SessionTools;
 use chaperone_pipeline::ports::CellHandle;
 use chaperone_pipeline::{Pipeline, Session};
@@ -65,7 +65,7 @@ impl LiveSession {
 
     /// The session's way out.
     #[must_use]
-    pub fn way(&self) -> Way {
+    pub fn way(&self) -> SessionGateway {
         self.tools.way()
     }
 

@@ -72,7 +72,7 @@ fn why_names_each_refusal_with_its_count() {
         world.refused(change(Action::Delete, "/workspace/a"));
     }
     let why = world.session.why();
-    assert_eq!(why[0]["count"], 3);
-    assert_eq!(why[0]["rule"], "test.forbidden");
-    assert_eq!(why[0]["resource"], "/workspace/a");
+    assert_eq!(why[0].count, 3);
+    assert_eq!(why[0].rule, "test.forbidden");
+    assert_eq!(why[0].resource, "/workspace/a");
 }

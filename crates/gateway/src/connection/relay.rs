@@ -17,7 +17,7 @@ pub(crate) struct Carried {
     pub cut: Option<&'static str>,
 }
 
-/// Carry a stream until both sides are done, or the session is. `first` was read from the client already; `spend` is told of
+/// Carry a stream until both sides are done, or the session is. `first` was read from the client already; `spend` counts
 /// what is about to go up, and may refuse it.
 pub(crate) async fn carry<C, S>(
     client: C,
@@ -75,4 +75,51 @@ where
         None => Some("session_ended"),
     };
     carried
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Carries `first` to a server that answers `reply`; what the server got, and how it ended.
+    fn carried(first: &[u8], reply: &[u8], budget: u64, stop: &CancellationToken) -> (Vec<u8>, Carried) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (client, mut agent) = tokio::io::duplex(BUFFER);
+            let (server, mut peer) = tokio::io::duplex(BUFFER);
+            agent.shutdown().await.unwrap();
+            peer.write_all(reply).await.unwrap();
+            peer.shutdown().await.unwrap();
+            let spend = |n| if n > budget { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) };
+            let carried = carry(client, server, first.to_vec(), stop, spend).await;
+            let mut got = Vec::new();
+            peer.read_to_end(&mut got).await.unwrap();
+            (got, carried)
+        })
+    }
+
+    #[test]
+    fn both_directions_are_carried_and_counted() {
+        let (got, carried) = carried(b"hello", b"hi", 5, &CancellationToken::new());
+        assert_eq!(got, b"hello");
+        assert_eq!((carried.up, carried.down, carried.cut), (5, 2, None));
+    }
+
+    #[test]
+    fn what_is_over_the_budget_does_not_leave() {
+        let (got, carried) = carried(b"hello", b"", 4, &CancellationToken::new());
+        assert_eq!(got, b"");
+        assert_eq!((carried.up, carried.cut), (0, Some("over_budget")));
+    }
+
+    #[test]
+    fn the_end_of_the_session_cuts_a_stream() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let (client, _agent) = tokio::io::duplex(BUFFER);
+        let (server, _peer) = tokio::io::duplex(BUFFER);
+        let carried = runtime.block_on(carry(client, server, Vec::new(), &stop, |_| Ok(())));
+        assert_eq!(carried.cut, Some("session_ended"));
+    }
 }

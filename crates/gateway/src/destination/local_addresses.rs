@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 const HOLDS: Duration = Duration::from_secs(5);
 
 /// Whether an address is one of this machine's.
-pub(crate) fn is_own(ip: IpAddr) -> bool {
+pub(crate) fn is_local_address(ip: IpAddr) -> bool {
     static KNOWN: Mutex<Option<(Instant, HashSet<IpAddr>)>> = Mutex::new(None);
     let mut known = KNOWN.lock();
     let (_, addresses) = match known.take().filter(|(at, _)| at.elapsed() < HOLDS) {
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(of_v4(text).collect::<Vec<_>>(), ["10.0.2.15".parse::<IpAddr>().unwrap()]);
         let text = "fe80000000000000505400fffe123456 02 40 20 80 eth0\n";
         assert_eq!(of_v6(text).collect::<Vec<_>>(), ["fe80::5054:ff:fe12:3456".parse::<IpAddr>().unwrap()]);
-        assert!(is_own("127.0.0.1".parse().unwrap()));
-        assert!(!is_own("192.0.2.77".parse().unwrap()));
+        assert!(is_local_address("127.0.0.1".parse().unwrap()));
+        assert!(!is_local_address("192.0.2.77".parse().unwrap()));
     }
 }

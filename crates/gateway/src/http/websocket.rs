@@ -1,4 +1,4 @@
-//! A WebSocket: what the cell says is read message by message and looked at before it goes on; what the server says passes.
+//! A WebSocket: what the cell says is read message by message and inspected before it goes on; what the server says passes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,15 +11,16 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use crate::http::Channel;
-use crate::leaving::{self, Leaving};
+use super::channel::Channel;
+use crate::budget;
+use crate::outgoing::{self, OutboundFindings};
 use chaperone_pipeline::AccessRequest;
 use chaperone_pipeline::access::{NetworkResource, Resource};
 use chaperone_protocol::Failure;
 
-/// Longest message that is carried; it is looked at whole.
+/// Longest message that is carried; it is inspected whole.
 const MOST: usize = 1 << 20;
-/// Bytes of earlier messages that are looked at together with a new one.
+/// Bytes of earlier messages that are inspected together with a new one.
 const TOGETHER: usize = 64 << 10;
 const BUFFER: usize = 16 << 10;
 
@@ -27,23 +28,25 @@ type Stream = TokioIo<Upgraded>;
 
 /// Carry a WebSocket from its handshake to its end.
 pub(crate) async fn carry(channel: Arc<Channel>, request: AccessRequest, cell: OnUpgrade, server: OnUpgrade) {
-    let way = channel.way.clone();
+    let gateway = channel.gateway.clone();
     let resource = request.subject().to_owned();
     let (mut up, mut down) = (0, 0);
     let ended = async {
         let (cell, server) = tokio::try_join!(cell, server).map_err(io::Error::other)?;
         let (mut cell_reads, mut cell_writes) = tokio::io::split(TokioIo::new(cell));
         let (mut server_reads, mut server_writes) = tokio::io::split(TokioIo::new(server));
-        let there = said(&channel, &request, &mut cell_reads, &mut server_writes, &mut up);
-        let back = passed(&mut server_reads, &mut cell_writes, &mut down);
+        let there = client_to_server(&channel, &request, &mut cell_reads, &mut server_writes, &mut up);
+        let back = server_to_client(&mut server_reads, &mut cell_writes, &mut down);
         tokio::try_join!(there, back).map(|_| ())
     };
     let ended = ended.await;
     let payload = json!({ "up": up, "down": down, "cut": ended.err().map(|e| e.to_string()) });
     let record = move || {
-        let records = &way.pipeline().records;
+        let records = &gateway.pipeline().records;
         // What ended has ended; a log that cannot be written denies whatever comes next.
-        records.event(&way.session, "request", &resource, &payload, chaperone_audit::Durability::Logged).ok();
+        records
+            .event(&gateway.session, "request", &resource, &payload, chaperone_audit::Durability::Logged)
+            .ok();
     };
     tokio::task::spawn_blocking(record).await.ok();
 }
@@ -57,7 +60,11 @@ async fn read(from: &mut ReadHalf<Stream>, into: &mut [u8]) -> io::Result<usize>
 }
 
 /// What the server says.
-async fn passed(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>, count: &mut u64) -> io::Result<()> {
+async fn server_to_client(
+    from: &mut ReadHalf<Stream>,
+    to: &mut WriteHalf<Stream>,
+    count: &mut u64,
+) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let got = read(from, &mut buffer).await?;
@@ -70,7 +77,7 @@ async fn passed(from: &mut ReadHalf<Stream>, to: &mut WriteHalf<Stream>, count: 
 }
 
 /// What the cell says.
-async fn said(
+async fn client_to_server(
     channel: &Arc<Channel>,
     request: &AccessRequest,
     from: &mut ReadHalf<Stream>,
@@ -88,8 +95,8 @@ async fn said(
         let messages = match reader.push(buffer.get(..got).unwrap_or_default()) {
             Ok(messages) => messages,
             Err(e) => {
-                let failure = Failure::new("bad_message", format!("the conversation is not carried on: {e}"));
-                channel.way.refuse(request.clone(), failure).await;
+                let failure = Failure::new("bad_message", format!("the WebSocket is closed: {e}"));
+                channel.gateway.refuse(request.clone(), failure).await;
                 return Err(io::Error::other(e));
             }
         };
@@ -124,43 +131,43 @@ fn parts(message: Message) -> (Opcode, Vec<u8>) {
     }
 }
 
-/// Whether the newest message may go: looked at together with those before it, and decided when something was seen.
+/// Whether the newest message may go: inspected together with those before it, and decided when something was seen.
 async fn allowed(
     channel: &Arc<Channel>,
     request: &AccessRequest,
     messages: &VecDeque<Vec<u8>>,
 ) -> io::Result<()> {
-    let way = &channel.way;
+    let gateway = &channel.gateway;
     let all: Vec<Vec<u8>> = messages.iter().cloned().collect();
     let newest = all.last().cloned().unwrap_or_default();
-    let looker = way.clone();
+    let looker = gateway.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let parts: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-        leaving::messages(&looker.pipeline().outgoing, &looker.exit().secrets, &parts)
+        outgoing::inspect_messages(&looker.pipeline().outgoing, &looker.exit().secrets, &parts)
     });
-    let leaving: Leaving = looked.await.map_err(io::Error::other)?;
-    let exit = way.exit();
+    let found: OutboundFindings = looked.await.map_err(io::Error::other)?;
+    let exit = gateway.exit();
     let spent = exit.budget.lock().spend_more(&channel.target.host, newest.len() as u64, exit.now_ms());
-    if leaving.is_clean() && !matches!(spent.level, Level::Over(_)) {
+    if found.is_clean() && !matches!(spent.level, Level::Over(_)) {
         return Ok(());
     }
     let Some(known) = request.as_network() else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let held = crate::body::Held::of(newest);
+    let held = crate::body::BufferedBody::of(newest);
     let mut facts = known.facts.clone();
-    facts.budget = Some(crate::gateway::level(way, &channel.target.host, spent.level));
+    facts.budget = Some(budget::level(gateway, &channel.target.host, spent.level));
     let mut sent = facts.request();
-    leaving.add_to(&mut sent);
+    found.add_to(&mut sent);
     facts.request = Some(sent);
     let resource = NetworkResource {
         facts,
-        findings: leaving.findings,
+        findings: found.findings,
         content: Some((held.sha256, held.len)),
-        sources: leaving.passages,
+        sources: found.passages,
         text: held.text(),
         ..known.clone()
     };
     let asked = AccessRequest { resource: Resource::Network(Box::new(resource)), ..request.clone() };
-    let granted = way.decide(asked).await;
+    let granted = gateway.decide(asked).await;
     let mut granted = granted.map_err(|refusal| io::Error::other(refusal.failure.code))?;
-    way.on_disk(granted.syncing()).await.map_err(|f| io::Error::other(f.code))
+    gateway.on_disk(granted.syncing()).await.map_err(|f| io::Error::other(f.code))
 }

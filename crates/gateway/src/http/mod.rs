@@ -1,0 +1,338 @@
+//! HTTP as the broker mediates it: each request is read strictly, inspected whole, decided, recorded, and only then sent, newly
+//! written, over a connection of the broker's own. Nothing of one request's framing reaches the server, so nothing can hide in it.
+
+pub(crate) mod channel;
+pub(crate) mod refusal;
+mod rewrite;
+mod upstream;
+mod websocket;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_capability::Action;
+use chaperone_egress::Host;
+use chaperone_egress::request::{Connection, RequestFacts};
+use chaperone_pipeline::access::NetworkResource;
+use chaperone_pipeline::network_facts::RequestFacts as SentFacts;
+use chaperone_pipeline::{AccessRequest, Refusal};
+use chaperone_protocol::Failure;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::body::{BodyError, BufferedBody};
+use crate::destination::{Destination, bare, shown};
+use crate::dial::Pinned;
+use crate::outgoing::{self, OutboundFindings, recent_requests};
+use crate::session_gateway::SessionGateway;
+use crate::{budget, names};
+use channel::{Channel, Sent};
+use refusal::{Answer, HttpRefusal, refusal_response};
+use rewrite::{response_for_client, upgrade_response, upstream_request};
+
+/// How long the head of a request may take.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of the head of a request, and buffered of an answer.
+const HEAD_BYTES: usize = 64 << 10;
+/// Requests of one connection at once (HTTP/2).
+const AT_ONCE: u32 = 64;
+
+/// How a conversation goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HttpMode {
+    Http1,
+    /// In HTTP/1 with a proxy: the next request may be for another host, so it comes over another connection.
+    OneRequest,
+    Http2,
+}
+
+/// Serve a conversation in HTTP until it ends.
+pub(crate) async fn serve<S>(
+    gateway: &SessionGateway,
+    to: (&Destination, Pinned),
+    stream: S,
+    tls: bool,
+    mode: HttpMode,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let h2 = mode == HttpMode::Http2;
+    let channel = Arc::new(Channel::new(gateway, to, tls, h2));
+    let service = service_fn(move |request| {
+        let channel = Arc::clone(&channel);
+        async move { Ok::<_, Infallible>(answer(&channel, request).await) }
+    });
+    let stream = TokioIo::new(stream);
+    // However it ends, what happened in it is recorded request by request.
+    if h2 {
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(AT_ONCE)
+            .max_header_list_size(HEAD_BYTES as u32)
+            .serve_connection(stream, service)
+            .await
+            .ok();
+    } else {
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_buf_size(HEAD_BYTES)
+            .half_close(true)
+            .keep_alive(mode == HttpMode::Http1)
+            .serve_connection(stream, service)
+            .with_upgrades()
+            .await
+            .ok();
+    }
+}
+
+async fn answer(channel: &Arc<Channel>, request: Request<Incoming>) -> Answer {
+    match carry(channel, request).await {
+        Ok(answer) => answer,
+        Err(HttpRefusal(status, failure)) => refusal_response(status, &failure),
+    }
+}
+
+async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result<Answer, HttpRefusal> {
+    let facts = read(channel, &request).await?;
+    let on_upgrade = facts.websocket.then(|| hyper::upgrade::on(&mut request));
+    let (head, body) = request.into_parts();
+    let held = buffer_body(channel, &facts, body).await?;
+    let mut sent = mediate(channel, &facts, head, held).await?;
+    if let (Some(cell), StatusCode::SWITCHING_PROTOCOLS) = (on_upgrade, sent.answer.status()) {
+        let server = hyper::upgrade::on(&mut sent.answer);
+        channel.gateway.spawn(websocket::carry(Arc::clone(channel), sent.request, cell, server));
+        return Ok(upgrade_response(&sent.answer));
+    }
+    let rules = channel.gateway.exit().allowed();
+    let rule = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
+    Ok(response_for_client(sent.answer, rule.and_then(|r| r.download_bytes)))
+}
+
+/// Look at a whole request, decide, record and send it.
+pub(crate) async fn mediate(
+    channel: &Arc<Channel>,
+    facts: &RequestFacts,
+    head: http::request::Parts,
+    held: BufferedBody,
+) -> Result<Sent, HttpRefusal> {
+    let gateway = &channel.gateway;
+    let (held, found) = inspect(channel, facts, &head.headers, held).await?;
+    let request = access_request(channel, facts, &held, found);
+    let granted = gateway.decide(request.clone()).await;
+    let mut granted = granted.map_err(|refusal| HttpRefusal(StatusCode::FORBIDDEN, refusal.failure))?;
+    let on_disk = gateway.on_disk(granted.syncing()).await;
+    on_disk.map_err(|failure| HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, failure))?;
+    let shown = request.subject().to_owned();
+    let sent = held.len;
+    let outgoing = upstream_request(channel.tls, facts, head, held)?;
+    match channel.send(&granted, outgoing).await {
+        Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
+            let failure = Failure::new(
+                "unreachable",
+                format!("{} switched to a protocol that was not requested", channel.target.shown()),
+            );
+            let detail = json!({ "error": failure.message });
+            gateway.done(granted.intent, Action::Request, shown, false, sent, detail).await;
+            Err(HttpRefusal(StatusCode::BAD_GATEWAY, failure))
+        }
+        Ok(answer) => {
+            let detail = json!({ "status": answer.status().as_u16() });
+            gateway.done(granted.intent, Action::Request, shown, true, sent, detail).await;
+            Ok(Sent { request, answer })
+        }
+        Err(e) => {
+            let failure = upstream_failure(channel, &e);
+            let detail = json!({ "error": failure.message });
+            gateway.done(granted.intent, Action::Request, shown, false, sent, detail).await;
+            Err(HttpRefusal(StatusCode::BAD_GATEWAY, failure))
+        }
+    }
+}
+
+/// What the request is about; refused where it could be read in two ways, or is for another host than its connection.
+async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestFacts, HttpRefusal> {
+    let Channel { gateway, target, tls, .. } = channel;
+    let over = Connection { host: Some(target.host.clone()), port: target.port, tls: *tls };
+    let facts = match RequestFacts::of(request.method(), request.uri(), request.headers(), over) {
+        Ok(facts) => facts,
+        Err(bad) => {
+            let failure = Failure::new("bad_request", format!("the request is not forwarded: {bad}"));
+            let refusal = gateway.refuse(bare_request(target), failure).await;
+            return Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure));
+        }
+    };
+    let is_name_of = match &target.host {
+        Host::Address(ip) if facts.mismatch => {
+            names::is_name_of(gateway, &facts.host, *ip, target.port).await
+        }
+        _ => false,
+    };
+    if facts.mismatch && !is_name_of {
+        let failure = Failure::new(
+            "fronting",
+            format!(
+                "the connection is for {}, but the request for {}",
+                target.shown(),
+                shown(&facts.host, facts.port)
+            ),
+        )
+        .advise("connect to the host that is meant");
+        let refusal = gateway.refuse(bare_request(target), failure).await;
+        return Err(HttpRefusal(StatusCode::MISDIRECTED_REQUEST, refusal.failure));
+    }
+    Ok(facts)
+}
+
+fn bare_request(target: &Destination) -> AccessRequest {
+    AccessRequest::network(Action::Request, target.resource())
+}
+
+async fn buffer_body(
+    channel: &Channel,
+    facts: &RequestFacts,
+    body: Incoming,
+) -> Result<BufferedBody, HttpRefusal> {
+    let gateway = &channel.gateway;
+    let left = gateway.exit().budget.lock().left(&facts.host);
+    match BufferedBody::take(body, left, &gateway.session.dir).await {
+        Ok(held) => Ok(held),
+        Err(BodyError::TooLong) => {
+            let failure = Failure::new(
+                "over_budget",
+                format!("the body of the request is longer than the {left} bytes that may still be sent"),
+            )
+            .advise("send less, or ask the user to raise upload_bytes");
+            let refusal = gateway.refuse(bare_request(&channel.target), failure).await;
+            Err(HttpRefusal(StatusCode::PAYLOAD_TOO_LARGE, refusal.failure))
+        }
+        Err(other) => {
+            let failure =
+                Failure::new("bad_body", format!("the body of the request is not forwarded: {other}"));
+            let refusal = gateway.refuse(bare_request(&channel.target), failure).await;
+            Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure))
+        }
+    }
+}
+
+async fn inspect(
+    channel: &Channel,
+    facts: &RequestFacts,
+    headers: &http::HeaderMap,
+    held: BufferedBody,
+) -> Result<(BufferedBody, OutboundFindings), HttpRefusal> {
+    let gateway = channel.gateway.clone();
+    let (host, target, headers) = (facts.host.to_string(), facts.target(), headers.clone());
+    let Ok(_place) = gateway.exit().inspections.acquire().await else { return Err(fault()) };
+    let gateway = channel.gateway.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let head = outgoing::Head { target: &target, headers: &headers };
+        let (detectors, exit) = (&*gateway.pipeline().outgoing, gateway.exit());
+        let mut seen = outgoing::inspect_request(detectors, &exit.secrets, head, &held)?;
+        exit.recent_requests.look(detectors, &exit.secrets, &host, &free_part(&target, &held)?, &mut seen);
+        Ok::<_, io::Error>((held, seen))
+    });
+    looked.await.map_err(|_| fault())?.map_err(|_| fault())
+}
+
+/// The part of a small request that its sender chose freely: the body, else the query, else the last name of the path.
+fn free_part(target: &str, held: &BufferedBody) -> io::Result<Vec<u8>> {
+    if held.len > 0 {
+        return if held.len <= recent_requests::PIECE as u64 { held.read() } else { Ok(Vec::new()) };
+    }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let text = if query.is_empty() { path.rsplit('/').next().unwrap_or_default() } else { query };
+    Ok(text.as_bytes().to_vec())
+}
+
+fn fault() -> HttpRefusal {
+    HttpRefusal(StatusCode::INTERNAL_SERVER_ERROR, Refusal::internal().failure)
+}
+
+fn access_request(
+    channel: &Channel,
+    facts: &RequestFacts,
+    held: &BufferedBody,
+    found: OutboundFindings,
+) -> AccessRequest {
+    let Channel { gateway, target, tls, .. } = channel;
+    let exit = gateway.exit();
+    let rules = exit.allowed();
+    let head = facts.target().len() as u64;
+    let spent = {
+        let mut budget = exit.budget.lock();
+        let spent = budget.spend(&facts.host, head + held.len, exit.now_ms());
+        let values = found.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
+        let level = budget.spend_values(&facts.host, values.map(u64::from_le_bytes)).level;
+        budget::worse(spent.level, level)
+    };
+    let permitting = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
+    let mut sent = SentFacts {
+        tls: *tls,
+        request_allowed: permitting.is_some(),
+        websocket: facts.websocket,
+        bytes: held.len,
+        ..SentFacts::default()
+    };
+    found.add_to(&mut sent);
+    let mut net = target.facts(gateway);
+    net.budget = Some(budget::level(gateway, &facts.host, spent));
+    net.request = Some(sent);
+    let scheme = if *tls { "https" } else { "http" };
+    // A path that carries something is not written down.
+    let path = if found.in_target { "/…" } else { facts.path.as_str() };
+    let resource = format!("{} {scheme}://{}{path}", facts.method, shown(&facts.host, facts.port));
+    let resource = NetworkResource {
+        shown: resource,
+        host: bare(&facts.host),
+        port: facts.port,
+        addresses: target.addresses.clone(),
+        method: Some(facts.method.clone()),
+        url_path: Some(facts.path.clone()),
+        facts: net,
+        findings: found.findings,
+        content: Some((held.sha256, held.len)),
+        sources: found.passages,
+        text: held.text(),
+        leaves: true,
+    };
+    AccessRequest::network(Action::Request, resource)
+}
+
+fn upstream_failure(channel: &Channel, error: &hyper_util::client::legacy::Error) -> Failure {
+    let mut why = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        why = inner.to_string();
+        source = inner.source();
+    }
+    if channel.tls && channel.upstream.is_none() {
+        return Failure::new("no_roots", "this machine has no CA certificates to verify servers with");
+    }
+    let code = if why.contains("certificate") { "bad_certificate" } else { "unreachable" };
+    Failure::new(code, format!("{} did not answer: {why}", channel.target.shown()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_that_a_sender_chose_freely_is_the_body_the_query_or_the_last_name() {
+        let part = |target: &str, body: &[u8]| {
+            let part = free_part(target, &BufferedBody::of(body.to_vec())).unwrap();
+            String::from_utf8(part).unwrap()
+        };
+        assert_eq!(part("/a?q=1", b"body"), "body");
+        assert_eq!(part("/a?q=1", b""), "q=1");
+        assert_eq!(part("/a/b", b""), "b");
+        assert_eq!(part("/", b""), "");
+        assert_eq!(part("/a?q=1", &[b'x'; recent_requests::PIECE + 1]), "");
+    }
+}

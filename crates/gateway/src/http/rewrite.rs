@@ -1,0 +1,242 @@
+//! Requests and answers, newly written for the other side.
+
+use std::convert::Infallible;
+use std::io;
+
+use bytes::Bytes;
+use chaperone_egress::request::{RequestFacts, strip_for_forwarding};
+use chaperone_protocol::Failure;
+use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Body;
+
+use super::refusal::{Answer, HttpRefusal};
+use crate::body::{BufferedBody, BufferedBodyStream};
+use crate::destination::shown;
+
+/// The request as the broker sends it.
+pub(super) fn upstream_request(
+    tls: bool,
+    facts: &RequestFacts,
+    mut head: http::request::Parts,
+    held: BufferedBody,
+) -> Result<Request<BufferedBodyStream>, HttpRefusal> {
+    let wrong = |e: http::Error| {
+        HttpRefusal(
+            StatusCode::BAD_REQUEST,
+            Failure::new("bad_request", format!("the request cannot be re-serialised: {e}")),
+        )
+    };
+    let scheme = if tls { "https" } else { "http" };
+    let default = if tls { 443 } else { 80 };
+    let authority = match facts.port {
+        port if port == default => {
+            shown(&facts.host, port).rsplit_once(':').map(|(h, _)| h.to_owned()).unwrap_or_default()
+        }
+        port => shown(&facts.host, port),
+    };
+    let target = if facts.path == "*" { "*".to_owned() } else { facts.target() };
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(authority.as_str())
+        .path_and_query(target)
+        .build()
+        .map_err(wrong)?;
+    let key = head.headers.get("sec-websocket-key").cloned();
+    // Without it gRPC servers take a client for one that cannot read their trailers.
+    let trailers = head.version == Version::HTTP_2 && head.headers.get(TE).is_some_and(|v| v == "trailers");
+    strip_for_forwarding(&mut head.headers);
+    if trailers {
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    head.headers.remove(http::header::EXPECT);
+    head.headers.remove(http::header::CONTENT_LENGTH);
+    if held.len > 0 || !matches!(facts.body, chaperone_egress::request::Body::Unstated) {
+        head.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(held.len));
+    }
+    head.headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|e| wrong(e.into()))?);
+    if facts.websocket {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        // Compressed messages could not be inspected.
+        head.headers.remove("sec-websocket-extensions");
+        if let Some(key) = key {
+            head.headers.insert("sec-websocket-key", key);
+        }
+    }
+    let mut request = Request::new(held.into_body());
+    *request.method_mut() = head.method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = head.headers;
+    Ok(request)
+}
+
+/// The answer as the cell gets it: everything but what concerns the broker's own connection, or leads past the broker. One
+/// that is longer than its rule says breaks off.
+pub(super) fn response_for_client<B>(mut response: Response<B>, most: Option<u64>) -> Answer
+where
+    B: Body<Data = Bytes> + Send + Sync + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    strip_for_forwarding(response.headers_mut());
+    response.headers_mut().remove(http::header::ALT_SVC);
+    *response.version_mut() = Version::HTTP_11;
+    match most.and_then(|most| usize::try_from(most).ok()) {
+        Some(most) => response.map(|body| Limited::new(body, most).map_err(io::Error::other).boxed()),
+        None => response.map(|body| body.map_err(io::Error::other).boxed()),
+    }
+}
+
+pub(super) fn upgrade_response<B>(response: &Response<B>) -> Answer {
+    let mut answer = Response::new(Full::default().map_err(|never: Infallible| match never {}).boxed());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    for (name, value) in response.headers() {
+        // The broker asked for no extension; a server that names one all the same is not believed.
+        if *name != http::header::SEC_WEBSOCKET_EXTENSIONS {
+            answer.headers_mut().append(name, value.clone());
+        }
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use chaperone_egress::Host;
+    use chaperone_egress::request::Connection;
+    use http::Method;
+
+    use super::*;
+
+    /// What the server gets of a request to `a.example` over TLS.
+    fn sent(mut request: Request<()>, body: &[u8]) -> Request<BufferedBodyStream> {
+        let over = Connection { host: Some(Host::Name("a.example".into())), port: 443, tls: true };
+        request.headers_mut().insert(HOST, HeaderValue::from_static("a.example"));
+        let facts = RequestFacts::of(request.method(), request.uri(), request.headers(), over).unwrap();
+        let head = request.into_parts().0;
+        match upstream_request(true, &facts, head, BufferedBody::of(body.to_vec())) {
+            Ok(request) => request,
+            Err(HttpRefusal(status, failure)) => panic!("{status}: {}", failure.message),
+        }
+    }
+
+    fn get(headers: &[(&'static str, &'static str)]) -> Request<()> {
+        let mut request = Request::get("/a?b=c").body(()).unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_static(value));
+        }
+        request
+    }
+
+    #[test]
+    fn what_concerns_the_agents_connection_alone_stays_behind() {
+        let request = sent(
+            get(&[
+                ("connection", "keep-alive"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-authorization", "Basic eDp5"),
+                ("te", "trailers"),
+                ("expect", "100-continue"),
+                ("accept-encoding", "gzip, br"),
+                ("authorization", "Bearer x"),
+            ]),
+            b"",
+        );
+        let mut names: Vec<_> = request.headers().keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept-encoding", "authorization", "host"]);
+        assert_eq!(request.headers()["accept-encoding"], "gzip, br");
+        assert_eq!(request.version(), Version::HTTP_11);
+    }
+
+    #[test]
+    fn the_address_is_written_from_what_was_decided_on() {
+        let request = sent(get(&[]), b"");
+        assert_eq!(request.uri(), "https://a.example/a?b=c");
+        assert_eq!(request.headers()[HOST], "a.example");
+    }
+
+    #[test]
+    fn the_length_of_a_body_is_that_of_what_was_inspected() {
+        let mut chunked = Request::post("/").body(()).unwrap();
+        chunked.headers_mut().insert("transfer-encoding", HeaderValue::from_static("chunked"));
+        let request = sent(chunked, b"hello");
+        assert_eq!(request.headers()["content-length"], "5");
+        assert!(!request.headers().contains_key("transfer-encoding"));
+        let mut empty = Request::post("/").body(()).unwrap();
+        empty.headers_mut().insert("content-length", HeaderValue::from_static("0"));
+        assert_eq!(sent(empty, b"").headers()["content-length"], "0");
+        assert!(!sent(get(&[]), b"").headers().contains_key("content-length"));
+    }
+
+    #[test]
+    fn a_websocket_keeps_its_handshake_but_no_compression() {
+        let request = sent(
+            get(&[
+                ("connection", "Upgrade"),
+                ("upgrade", "websocket"),
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+                ("sec-websocket-extensions", "permessage-deflate"),
+            ]),
+            b"",
+        );
+        assert_eq!(request.headers()[UPGRADE], "websocket");
+        assert_eq!(request.headers()[CONNECTION], "Upgrade");
+        assert_eq!(request.headers()["sec-websocket-key"], "dGhlIHNhbXBsZSBub25jZQ==");
+        assert!(!request.headers().contains_key("sec-websocket-extensions"));
+    }
+
+    #[test]
+    fn trailers_are_announced_only_where_http_2_asked_for_them() {
+        let mut request = get(&[("te", "trailers")]);
+        *request.version_mut() = Version::HTTP_2;
+        assert_eq!(sent(request, b"").headers()[TE], "trailers");
+    }
+
+    #[test]
+    fn an_options_request_for_the_server_itself_keeps_its_asterisk() {
+        let request = Request::builder().method(Method::OPTIONS).uri("*").body(()).unwrap();
+        assert_eq!(sent(request, b"").uri().path(), "*");
+    }
+
+    #[test]
+    fn an_answer_neither_leads_past_the_exit_nor_speaks_of_another_connection() {
+        let answer = Response::builder()
+            .status(404)
+            .header("alt-svc", "h3=\":443\"")
+            .header("transfer-encoding", "chunked")
+            .header("etag", "x")
+            .body(Full::new(Bytes::new()))
+            .unwrap();
+        let answer = response_for_client(answer, None);
+        assert_eq!(answer.status(), 404);
+        assert_eq!(answer.headers().keys().collect::<Vec<_>>(), ["etag"]);
+    }
+
+    #[test]
+    fn an_answer_that_is_longer_than_its_rule_says_breaks_off() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let read = |most| {
+            let answer = Response::new(Full::new(Bytes::from_static(b"12345")));
+            let collected = response_for_client(answer, Some(most)).into_body().collect();
+            runtime.block_on(collected).map(|body| body.to_bytes())
+        };
+        assert_eq!(read(5).unwrap(), "12345");
+        assert!(read(4).is_err());
+    }
+
+    #[test]
+    fn an_extension_that_nobody_asked_for_is_not_handed_on() {
+        let answer = Response::builder()
+            .status(101)
+            .header("sec-websocket-accept", "x")
+            .header("sec-websocket-extensions", "permessage-deflate")
+            .body(())
+            .unwrap();
+        let answer = upgrade_response(&answer);
+        assert_eq!(answer.status(), 101);
+        assert_eq!(answer.headers().keys().collect::<Vec<_>>(), ["sec-websocket-accept"]);
+    }
+}

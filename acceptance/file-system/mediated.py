@@ -62,7 +62,7 @@ def names_that_come_and_go_outside_are_seen_promptly_by_those_who_looked_before(
     folder = os.path.dirname(write("listed/first", "1"))
     write("listed/second", "2")
     cell = Cell("--ask", "deny")
-    # Only of a folder that has not changed for a while may the kernel keep the names.
+    # Only of a directory that has not changed for a while may the kernel keep the names.
     assert until(lambda: time.time() - os.stat(folder).st_ctime > 2.2, 10)
     look = "import os; result = [sorted(os.listdir('listed')), os.path.exists('listed/third')]"
     for _ in range(3):

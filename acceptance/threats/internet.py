@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 FOLDER = Path(sys.argv[1])
-# Names that the person's own hosts file gives an address of this machine, so that a cell may reach them when they are allowed.
+# Names that the user's own hosts file gives an address of this machine, so that a cell may reach them when they are allowed.
 NAMES = {
     "friend.example": "127.0.0.2", "honest.example": "127.0.0.2", "inspected.example": "127.0.0.3", "opaque.example": "127.0.0.4", "multi.example": "127.0.0.5",
     "small.example": "127.0.0.6", "hostile.example": "127.0.0.7", "metadata.friend.example": "169.254.169.254",

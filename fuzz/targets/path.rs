@@ -1,6 +1,6 @@
-//! Paths and sequences of changes against the merged view of a folder that has links out, and neighbours beside it.
+//! Paths and sequences of changes against the merged view of a directory that has links out, and neighbours beside it.
 //! Each line is an operation: its first byte chooses, the rest is a path (two of them, parted by a tab, for a rename or
-//! a link). Nothing outside the folder is ever opened, listed or changed, and the folder itself is not changed either.
+//! a link). Nothing outside the directory is ever opened, listed or changed, and the directory itself is not changed either.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ fuzz_target!(|data: &[u8]| {
     let root: OwnedFd = fs::File::open(&place.inside).expect("the folder").into();
     let again = Tree::open(&place.stage, root).expect("the stage it left");
     assert_eq!(again.changes().expect("what was staged can be told").len(), changes.len());
-    assert_eq!(listing(&place.top), place.before, "the person's folder was changed");
+    assert_eq!(listing(&place.top), place.before, "the user\'s folder was changed");
 });
 
 fn change(place: &Place, tree: &Tree, operation: u8, first: &str, second: &str) -> rustix::io::Result<()> {
@@ -128,13 +128,13 @@ fn look(place: &Place, tree: &Tree, path: &str) {
     }
 }
 
-/// The open file lies in the folder or on the stage, whatever name led to it.
+/// The open file lies in the directory or on the stage, whatever name led to it.
 fn is_ours(place: &Place, file: &fs::File) {
     let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("an open file");
     assert!(real.starts_with(&place.inside) || real.starts_with(&place.stage), "opened {}", real.display());
 }
 
-/// Every object below a folder, links not followed, with what would show a change.
+/// Every object below a directory, links not followed, with what would show a change.
 fn listing(folder: &Path) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];

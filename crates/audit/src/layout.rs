@@ -129,7 +129,7 @@ pub(crate) fn write_atomic(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), L
     write_all_atomic(dir, &[(name.to_owned(), bytes)])
 }
 
-/// Each file whole or not at all, on disk when this returns; each folder is synced once.
+/// Each file whole or not at all, on disk when this returns; each directory is synced once.
 pub(crate) fn write_all_atomic(dir: &Path, files: &[(String, &[u8])]) -> Result<(), LogError> {
     let mut folders = BTreeSet::new();
     let mut places = Vec::new();

@@ -71,7 +71,7 @@ struct Core {
     _lock: File,
 }
 
-/// The writer's end of a log folder. Dropping it publishes and signs what it can.
+/// The writer's end of a log directory. Dropping it publishes and signs what it can.
 pub struct Log {
     core: Arc<Core>,
     thread: Option<JoinHandle<()>>,

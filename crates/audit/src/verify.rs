@@ -1,4 +1,4 @@
-//! The auditor's check of a whole folder; it needs the verifier key and nothing secret.
+//! The auditor's check of a whole directory; it needs the verifier key and nothing secret.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub struct Verdict {
     pub problems: Vec<String>,
 }
 
-/// What the auditor holds against the folder.
+/// What the auditor holds against the directory.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyOptions<'a> {
     /// The auditor's own earlier checkpoint.

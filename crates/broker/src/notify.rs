@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chaperone_pipeline::events::Bus;
 use chaperone_protocol::{Event, Happened};
 
-/// At most one of a kind in so much time: an agent must not flood a person's screen.
+/// At most one of a kind in so much time: an agent must not flood the user's screen.
 const PACE: Duration = Duration::from_secs(3);
 /// Reasons that are shown.
 const SHOWN_REASONS: usize = 3;
@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// How often the desktop is looked for anew when nothing happens.
 const TICK: Duration = Duration::from_secs(60);
 
-/// Tell alerts, asks and suspensions on the person's desktop, if there is one.
+/// Tell alerts, asks and suspensions on the user's desktop, if there is one.
 pub fn start(bus: &Arc<Bus>) {
     if std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_none() || !is_there() {
         return;

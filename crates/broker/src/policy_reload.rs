@@ -1,4 +1,4 @@
-//! The person's policy files: read at start, and again whenever they change.
+//! The user's policy files: read at start, and again whenever they change.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use rustix::fs::inotify;
 use crate::broker::Broker;
 use chaperone_protocol::{Event, Failure, Happened};
 
-/// An editor that saves touches a folder several times: the set is read when it was quiet for this long.
+/// An editor that saves touches a directory several times: the set is read when it was quiet for this long.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Read all policies anew and put them in force, whole, after that was recorded. A set that does not load changes
@@ -38,10 +38,10 @@ pub fn reload(broker: &Broker) -> Result<String, Failure> {
     Ok(revision)
 }
 
-/// Watch the folder for as long as the broker is there.
+/// Watch the directory for as long as the broker is there.
 ///
 /// # Errors
-/// When the folder cannot be watched.
+/// When the directory cannot be watched.
 pub fn watch(broker: &Arc<Broker>) -> Result<(), Failure> {
     let folder = broker.dirs.config.join("policies");
     let wrong = |e: std::io::Error| Failure::new("policy_unreadable", format!("{}: {e}", folder.display()));

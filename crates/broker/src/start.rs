@@ -1,4 +1,4 @@
-//! The broker's process: it starts the vault, opens the log, loads the policy, and answers the person's commands.
+//! The broker's process: it starts the vault, opens the log, loads the policy, and answers the user's commands.
 
 use std::os::unix::net::UnixListener;
 use std::process::Command;

@@ -79,7 +79,7 @@ impl Claims {
     }
 }
 
-/// What is asked for: the mission's own example (`sub`, `permissions`, `exp`) is one. The rest is filled in by
+/// What is asked for: the published example (`sub`, `permissions`, `exp`) is one. The rest is filled in by
 /// [`crate::mint`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -33,7 +33,7 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
     Ok(u8::from(cannot_run))
 }
 
-/// The installation's own folders.
+/// The installation's own directories.
 fn state() -> Layer {
     let checked = Dirs::from_environment().and_then(|d| d.prepare().map(|()| d));
     let (state, detail, fix) = match checked {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// The folders of one installation (see `contracts.md`, "Files"). All are created 0700 and checked at start.
+/// The directories of one installation. All are created 0700 and checked at start.
 #[derive(Debug, Clone)]
 pub struct Dirs {
     /// `config.toml`, `profiles/`, `policies/`.
@@ -17,7 +17,7 @@ pub struct Dirs {
     pub run: PathBuf,
 }
 
-/// Why a folder cannot be trusted.
+/// Why a directory cannot be trusted.
 #[derive(Debug, Error)]
 pub enum DirError {
     #[error("{path}: {source}")]
@@ -28,14 +28,14 @@ pub enum DirError {
     Owner { path: PathBuf, owner: u32 },
     #[error("{path} is open to others (mode {mode:o}); run: chmod 700 '{path}'")]
     Mode { path: PathBuf, mode: u32 },
-    #[error("{path} is not a folder")]
+    #[error("{path} is not a directory")]
     NotADirectory { path: PathBuf },
     #[error("neither CHAPERONE_HOME, XDG_STATE_HOME nor HOME is set to an absolute path; set one")]
     NoHome,
 }
 
 impl Dirs {
-    /// Read the environment: `CHAPERONE_HOME` moves everything, else the XDG folders are used.
+    /// Read the environment: `CHAPERONE_HOME` moves everything, else the XDG directories are used.
     ///
     /// # Errors
     /// [`DirError::NoHome`] when no variable names an absolute path.
@@ -69,7 +69,7 @@ impl Dirs {
     /// Create what is missing and check owner and mode of what is there.
     ///
     /// # Errors
-    /// The first folder that is not ours alone, or cannot be made.
+    /// The first directory that is not ours alone, or cannot be made.
     pub fn prepare(&self) -> Result<(), DirError> {
         for dir in [
             &self.config,

@@ -9,7 +9,7 @@ use chaperone_protocol::Failure;
 use crate::profile::Profile;
 use crate::services;
 
-/// What may be reached: what the profile names, and what the person named at the start.
+/// What may be reached: what the profile names, and what the user named at the start.
 ///
 /// # Errors
 /// `bad_host`, `bad_services`, `no_such_service`.

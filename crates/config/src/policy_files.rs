@@ -9,7 +9,7 @@ use crate::dirs::Dirs;
 
 /// Largest policy file read, in bytes. Protects the broker from a mistaken path.
 const MAX_POLICY: u64 = 16 * 1024 * 1024;
-/// The policies that ship, and the person's own.
+/// The policies that ship, and the user's own.
 ///
 /// # Errors
 /// `policy_unreadable`.

@@ -1,4 +1,4 @@
-//! Profiles: what a kind of task needs, as TOML (`contracts.md`, "Profile").
+//! Profiles: what a kind of task needs, as TOML (see `docs/operator-guide.md`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ pub struct Profile {
 pub struct Mount {
     /// Where the agent sees it; below `/workspace`.
     pub path: String,
-    /// The person's folder; relative to the workspace. Defaults to the same place in the workspace.
+    /// The user's directory; relative to the workspace. Defaults to the same place in the workspace.
     pub from: Option<PathBuf>,
     #[serde(default)]
     pub mode: Mode,
@@ -111,7 +111,7 @@ impl Default for Environment {
 pub struct Cache {
     #[serde(default)]
     pub tools: Vec<String>,
-    /// What a session adds is there for the next one over the same workspace; never in the person's own cache.
+    /// What a session adds is there for the next one over the same workspace; never in the user's own cache.
     #[serde(default)]
     pub keep: bool,
 }
@@ -160,7 +160,7 @@ fn default_pass() -> Vec<String> {
 }
 
 impl Profile {
-    /// Find a profile by name: the person's own folder first, then the ones that ship.
+    /// Find a profile by name: the user's own directory first, then the ones that ship.
     ///
     /// # Errors
     /// See [`ProfileError`].
@@ -191,7 +191,7 @@ impl Profile {
         }
     }
 
-    /// Every profile name there is, the person's and the shipped, sorted.
+    /// Every profile name there is, the user's and the shipped, sorted.
     #[must_use]
     pub fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> = BUILTIN.iter().map(|(n, _)| (*n).to_owned()).collect();

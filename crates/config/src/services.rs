@@ -1,4 +1,4 @@
-//! Allow-lists by service, as data: `packs/services.toml`, and the person's own `services.toml`.
+//! Allow-lists by service, as data: `packs/services.toml`, and the user's own `services.toml`.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -29,7 +29,7 @@ struct Services {
     service: Vec<Service>,
 }
 
-/// Every service: those of `config/services.toml` first, so that the person can say otherwise, then those that ship.
+/// Every service: those of `config/services.toml` first, so that the user can say otherwise, then those that ship.
 ///
 /// # Errors
 /// `bad_services` with file and line.

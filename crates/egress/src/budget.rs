@@ -13,7 +13,7 @@ pub struct Limits {
     pub upload_bytes_each: Option<u64>,
     /// Bytes sent in all.
     pub upload_bytes: Option<u64>,
-    /// Different values of the person's sent to one destination; at most [`MAX_VALUES`].
+    /// Different values of the user's sent to one destination; at most [`MAX_VALUES`].
     pub values_each: Option<usize>,
     /// Requests in any minute, to all destinations.
     pub requests_per_minute: Option<u32>,
@@ -151,7 +151,7 @@ impl Budget {
         self.spent(dest, level, new_destination)
     }
 
-    /// Values of the person's that were found in a request, by a hash that the caller keys. The same value counts once a
+    /// Values of the user's that were found in a request, by a hash that the caller keys. The same value counts once a
     /// destination. Call it before anything is sent, after [`Budget::spend`].
     pub fn spend_values(&mut self, dest: &Host, hashes: impl IntoIterator<Item = u64>) -> Spent {
         let limit = self.limits.values_each.map_or(MAX_VALUES, |v| v.min(MAX_VALUES));

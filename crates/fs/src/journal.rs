@@ -37,7 +37,7 @@ pub enum Entry {
         base: Option<chaperone_staging::BaseVersion>,
         dir: bool,
     },
-    /// The person's own shows again.
+    /// The user's own shows again.
     Base,
 }
 

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::journal::{Entry, Record};
 use crate::tree::{MAX_ENTRIES, State, Tree, join};
 
-/// Folders inside each other that are followed. Protects the stack; a deeper one is left out and named.
+/// Directories inside each other that are followed. Protects the stack; a deeper one is left out and named.
 const MAX_DEPTH: usize = 256;
 /// Changes that are recorded together.
 const TOGETHER: usize = 4096;

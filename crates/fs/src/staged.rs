@@ -92,7 +92,7 @@ impl Tree {
                 }
             }
         }
-        // Folders before what is in them; deletions from the inside out, last.
+        // Directories before what is in them; deletions from the inside out, last.
         changes.sort_by_key(|c| c.op == Op::Delete);
         let first = changes.iter().position(|c| c.op == Op::Delete).unwrap_or(changes.len());
         changes.get_mut(first..).unwrap_or_default().reverse();

@@ -122,7 +122,7 @@ pub struct RequestElevation {
     /// To connect: one port; without it, 80 and 443
     #[serde(default)]
     pub port: Option<u16>,
-    /// Why; shown to the person as yours, untrusted
+    /// Why; shown to the user as yours, untrusted
     pub reason: String,
     /// For how long, at most 3600
     #[serde(default)]
@@ -172,7 +172,7 @@ pub struct Fetch {
     pub save_to: Option<String>,
 }
 
-/// The canonical name of a tool; the mission's spellings are accepted.
+/// The canonical name of a tool; camel-case spellings are accepted.
 #[must_use]
 pub fn canonical(name: &str) -> &str {
     match name {
@@ -270,7 +270,7 @@ pub fn all() -> Vec<Tool> {
         ),
         tool::<WriteFile>(
             "write_file",
-            "Write a whole file (staged until the person commits)",
+            "Write a whole file (staged until the user commits)",
             writes(true),
             written(),
         ),
@@ -308,7 +308,7 @@ pub fn all() -> Vec<Tool> {
         ),
         tool::<RequestElevation>(
             "request_elevation",
-            "Ask the person for more, for a short time",
+            "Ask the user for more, for a short time",
             writes(false),
             json!({ "granted": { "type": "boolean" }, "expires": integer(), "jti": string() }),
         ),

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use chaperone_protocol::{Ask, Failure, Scope};
 
-/// Most asks that wait at once, over all sessions. Protects the person from a flood; beyond it: denied.
+/// Most asks that wait at once, over all sessions. Protects the user from a flood; beyond it: denied.
 pub const MAX_PENDING: usize = 64;
 /// How often a waiting operation looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
@@ -48,7 +48,7 @@ pub struct Waiting {
 }
 
 impl Approvals {
-    /// Put an ask before the person.
+    /// Put an ask before the user.
     ///
     /// # Errors
     /// `too_many_asks` beyond [`MAX_PENDING`].
@@ -60,7 +60,7 @@ impl Approvals {
                 "too_many_asks",
                 format!("{MAX_PENDING} requests wait for an answer already"),
             )
-            .advise("wait until the person has answered the earlier requests"));
+            .advise("wait until the user has answered the earlier requests"));
         }
         waiting.insert(ask.id.clone(), (ask.clone(), sender));
         Ok(Waiting { approvals: Arc::clone(self), ask, answers, until: Instant::now() + timeout })

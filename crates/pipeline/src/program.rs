@@ -1,4 +1,4 @@
-//! Which program asks: read from /proc for the person's eyes. The agent writes its own arguments, so nothing
+//! Which program asks: read from /proc for the user's eyes. The agent writes its own arguments, so nothing
 //! is decided on them.
 
 use chaperone_protocol::for_display;

@@ -179,7 +179,7 @@ impl Session {
         match *self.state.read() {
             State::Running => Ok(()),
             State::Suspended => Err(Failure::new("session_suspended", "this session is suspended")
-                .advise(format!("ask the person to run: chaperone resume {}", self.id))),
+                .advise(format!("ask the user to run: chaperone resume {}", self.id))),
             State::Starting | State::Ended => Err(Failure::new("session_ended", "this session does not run")),
         }
     }

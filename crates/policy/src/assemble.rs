@@ -15,7 +15,7 @@ const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 /// Build an evaluator of all sources; with tests or without.
 pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engine, Vec<Problem>> {
     let mut engine = regorus::Engine::new();
-    // v0, as the mission's example is written in; modules that import rego.v1 are v1 all the same.
+    // v0, as the published example of agent.access is written in; modules that import rego.v1 are v1 all the same.
     engine.set_rego_v0(true);
     engine.set_strict_builtin_errors(true);
     engine.set_execution_timer_config(limit());

@@ -14,7 +14,7 @@ pub enum AskMode {
     Redact,
 }
 
-/// How far a person's answer holds.
+/// How far the user's answer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "seconds")]
 pub enum Scope {

@@ -29,7 +29,7 @@ pub struct OpenSession {
     /// Services that may be used besides those of the profile.
     #[serde(default)]
     pub allow_services: Vec<String>,
-    /// Ports of the cell to show on the person's loopback.
+    /// Ports of the cell to show on the user's loopback.
     #[serde(default)]
     pub publish: Vec<u16>,
     /// The caller's environment, of which only what the profile allows is passed on.
@@ -41,14 +41,14 @@ pub struct OpenSession {
 pub struct Opened {
     pub session: String,
     pub mounts: Vec<PlanMount>,
-    /// What the person should know before it starts.
+    /// What the user should know before it starts.
     pub notices: Vec<String>,
     pub caches: Vec<PlanCache>,
     pub environment: BTreeMap<String, String>,
     /// A certificate authority, in DER, that the cell is to trust.
     #[serde(default)]
     pub authority: Option<Vec<u8>>,
-    /// Ports of the person's loopback that the cell may reach at its own.
+    /// Ports of the user's loopback that the cell may reach at its own.
     #[serde(default)]
     pub loopback: Vec<u16>,
     pub workdir: String,
@@ -73,12 +73,12 @@ pub struct PlanMount {
 pub enum PlanMountKind {
     /// Served by the broker; the cell hands out the descriptor.
     Mediated,
-    /// Overlay over the person's folder.
+    /// Overlay over the user's directory.
     Staged {
         lower: PathBuf,
         upper: PathBuf,
         work: PathBuf,
-        /// Files that may not be read, relative to the folder.
+        /// Files that may not be read, relative to the directory.
         masked: Vec<String>,
     },
     ReadOnly {
@@ -86,7 +86,7 @@ pub enum PlanMountKind {
     },
 }
 
-/// A tool's cache: the person's below, read-only; the session's own layer above.
+/// A tool's cache: the user's below, read-only; the session's own layer above.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlanCache {
     /// Relative to the agent's home.
@@ -122,7 +122,7 @@ pub enum Request {
         network: Option<NetworkKind>,
         enforced: serde_json::Value,
     },
-    /// An agent outside of a cell (an MCP client on the host): its channel is the person's own socket.
+    /// An agent outside of a cell (an MCP client on the host): its channel is the user's own socket.
     AttachOutside {
         session: String,
     },

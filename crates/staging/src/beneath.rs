@@ -12,7 +12,7 @@ use crate::BaseVersion;
 /// How often a resolution that raced with a rename is tried again before it counts as failed.
 const RESOLVE_ATTEMPTS: usize = 64;
 
-/// A folder that is open, and the path by which it was found.
+/// A directory that is open, and the path by which it was found.
 pub(crate) struct Parent {
     pub fd: OwnedFd,
     /// Relative to the root; empty for the root itself.
@@ -22,13 +22,13 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
-    /// Opens the folder that holds `path`.
+    /// Opens the directory that holds `path`.
     pub fn open(root: BorrowedFd<'_>, path: &str) -> Result<Self, Errno> {
         let (folder, name) = split(path);
         Ok(Self { fd: open_folder(root, folder)?, path: folder.to_owned(), name: name.to_owned() })
     }
 
-    /// Whether the folder is still where it was found; one that was moved out of the tree must not be written.
+    /// Whether the directory is still where it was found; one that was moved out of the tree must not be written.
     pub fn is_still_there(&self, root: BorrowedFd<'_>) -> bool {
         let Ok(again) = open_folder(root, &self.path) else { return false };
         match (rustix::fs::fstat(&again), rustix::fs::fstat(&self.fd)) {
@@ -37,18 +37,18 @@ impl Parent {
         }
     }
 
-    /// The version of this folder's own `name`, links not followed; `None` when there is nothing.
+    /// The version of this directory's own `name`, links not followed; `None` when there is nothing.
     pub fn version(&self) -> Result<Option<BaseVersion>, Errno> {
         version_at(self.fd.as_fd(), &self.name)
     }
 }
 
-/// The folder and the last name of a relative path.
+/// The directory and the last name of a relative path.
 pub(crate) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// Opens the folder at `path` (empty: the root itself).
+/// Opens the directory at `path` (empty: the root itself).
 pub(crate) fn open_folder(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     let path = if path.is_empty() { "." } else { path };
     open(root, path, OFlags::RDONLY | OFlags::DIRECTORY)

@@ -1,4 +1,4 @@
-//! One staged change: what an agent wants to happen to one path of the person's tree.
+//! One staged change: what an agent wants to happen to one path of the user's tree.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ pub struct BaseVersion {
     pub nlink: u64,
 }
 
-/// A staged change of one path of the person's tree, relative to the root of its mount.
+/// A staged change of one path of the user's tree, relative to the root of its mount.
 ///
 /// * `Create` and `Modify` of a file carry `blob`; `Modify` without `blob` changes mode and mtime alone.
 /// * `Rename` moves `from` to `path`; with `blob` the moved file's content changes too. `base` is then the version
@@ -78,7 +78,7 @@ pub struct Change {
     /// For a rename onto an existing file: the version that is replaced.
     #[serde(default)]
     pub replaces: Option<BaseVersion>,
-    /// Permission bits of the result (`0o7777`); set-id bits never reach the person's tree.
+    /// Permission bits of the result (`0o7777`); set-id bits never reach the user's tree.
     pub mode: u32,
     /// Modification time of the result, nanoseconds since the epoch.
     #[serde(with = "decimal")]

@@ -42,8 +42,8 @@ pub(crate) struct Request<'a> {
 }
 
 impl Tree {
-    /// `root` is the folder that paths are relative to, `history` a folder of the broker alone (created when
-    /// missing, its parent must exist), `stage` the folder that all blobs are in.
+    /// `root` is the directory that paths are relative to, `history` a directory of the broker alone (created when
+    /// missing, its parent must exist), `stage` the directory that all blobs are in.
     pub fn new(root: OwnedFd, history: impl Into<PathBuf>, stage: impl Into<PathBuf>) -> Self {
         Self { root, history: history.into(), stage: stage.into() }
     }
@@ -442,7 +442,7 @@ fn open_replaced(parent: &Parent, base: &BaseVersion) -> Result<OwnedFd, rustix:
     }
 }
 
-/// Copies the person's own extended attributes and access list to the new version.
+/// Copies the user's own extended attributes and access list to the new version.
 fn take_over_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<(), Stop> {
     use rustix::io::Errno;
     let too_many = || Stop::refused("attributes_cannot_be_kept");

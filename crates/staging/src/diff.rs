@@ -39,7 +39,7 @@ pub enum Diff {
         old: Option<Digest>,
         new: Option<Digest>,
     },
-    /// No content: folders, links, renames, modes.
+    /// No content: directories, links, renames, modes.
     Nothing,
 }
 

@@ -24,7 +24,7 @@ const EXCHANGE_ATTEMPTS: usize = 8;
 /// Where steps have their effects.
 pub(crate) struct Scene<'a> {
     pub root: BorrowedFd<'a>,
-    /// The folder of kept versions of this commit.
+    /// The directory of kept versions of this commit.
     pub kept: BorrowedFd<'a>,
     pub commit: u64,
     /// The part of temporary names that nobody can guess.
@@ -39,7 +39,7 @@ pub(crate) struct Applied {
     pub reasons: Vec<String>,
 }
 
-/// Folders whose entries changed and are not on disk yet.
+/// Directories whose entries changed and are not on disk yet.
 #[derive(Default)]
 pub(crate) struct Unsynced(HashMap<(u64, u64), OwnedFd>);
 
@@ -52,7 +52,7 @@ impl Unsynced {
         Ok(())
     }
 
-    /// Puts all noted folders on disk.
+    /// Puts all noted directories on disk.
     pub fn sync(&mut self) -> Result<(), Errno> {
         for (_, folder) in self.0.drain() {
             rustix::fs::fsync(&folder)?;
@@ -85,7 +85,7 @@ fn is_displaced(base: &BaseVersion, now: &BaseVersion) -> bool {
 }
 
 impl Scene<'_> {
-    /// The temporary name of a step, in the folder of its path.
+    /// The temporary name of a step, in the directory of its path.
     pub fn temporary(&self, step: usize) -> String {
         format!(".chaperone-{}-{step}-{}", self.commit, self.tag)
     }
@@ -416,7 +416,7 @@ pub(crate) fn write_link(
     version_at(parent.fd.as_fd(), name)?.ok_or(Stop::Conflict("gone"))
 }
 
-/// Gives a new object the owner of what it replaces or, when made by root, of the folder that it is in.
+/// Gives a new object the owner of what it replaces or, when made by root, of the directory that it is in.
 pub(crate) fn adopt_owner(
     new: &OwnedFd,
     folder: BorrowedFd<'_>,

@@ -11,7 +11,7 @@ pub enum Error {
     MalformedChange { path: String, why: &'static str },
     #[error("two changes want the same name {path}; commit one of them first")]
     TwoChangesOfOneName { path: String },
-    #[error("{count} changes are more than one commit takes ({limit}); commit them folder by folder")]
+    #[error("{count} changes are more than one commit takes ({limit}); commit them directory by directory")]
     TooManyChanges { count: usize, limit: usize },
     #[error("cannot {what} {path}: {source}")]
     Io { what: &'static str, path: String, source: io::Error },
@@ -20,15 +20,17 @@ pub enum Error {
          Move {path} aside to go on without it"
     )]
     DamagedJournal { commit: u64, line: usize, path: String },
-    #[error("the history {path} belongs to another folder; use the history of this workspace")]
+    #[error("the history {path} belongs to another directory; use the history of this workspace")]
     ForeignHistory { path: String },
-    #[error("the history {path} must be a folder that only its owner can use; mend it with chmod 0700")]
+    #[error(
+        "the history {path} must be a directory that only its owner can use; to fix this, run: chmod 700"
+    )]
     OpenHistory { path: String },
     #[error("commit {commit} is not in the history")]
     NoSuchCommit { commit: u64 },
     #[error("the staged file system holds {path}, which uses {feature}; that cannot be committed")]
     OverlayFeature { path: String, feature: &'static str },
-    #[error("the staged folder holds more than {limit} objects; discard a part of it")]
+    #[error("the staged directory holds more than {limit} objects; discard a part of it")]
     StageTooLarge { limit: usize },
 }
 

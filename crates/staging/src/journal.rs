@@ -19,7 +19,7 @@ use crate::error::{At, Error, Result};
 use crate::plan::Step;
 use crate::report::State;
 
-/// The journal's own file in the folder of a commit.
+/// The journal's own file in the directory of a commit.
 const JOURNAL: &str = "journal";
 /// Where the previous versions of one commit are.
 const KEPT: &str = "kept";
@@ -134,7 +134,7 @@ impl History {
         Ok(numbers)
     }
 
-    /// Opens the folder of one commit.
+    /// Opens the directory of one commit.
     pub fn commit(&self, number: u64) -> Result<CommitFolder> {
         let shown = format!("{}/{}", self.path, folder_name(number));
         let open = |at: BorrowedFd<'_>, name: &str| {
@@ -149,7 +149,7 @@ impl History {
         Ok(CommitFolder { number, folder, kept, path: shown })
     }
 
-    /// Creates the folder of the next commit.
+    /// Creates the directory of the next commit.
     pub fn create_commit(&self) -> Result<CommitFolder> {
         let number = self.commits()?.last().copied().unwrap_or(0) + 1;
         let name = folder_name(number);
@@ -160,7 +160,7 @@ impl History {
         self.commit(number)
     }
 
-    /// Removes the folder of a commit that never began.
+    /// Removes the directory of a commit that never began.
     pub fn remove_unbegun(&self, number: u64) -> Result<()> {
         let path = Path::new(&self.path).join(folder_name(number));
         std::fs::remove_dir_all(&path).at("remove", &path.display().to_string())
@@ -176,7 +176,7 @@ fn parse_number(name: &str) -> Option<u64> {
     (folder_name(number) == name).then_some(number)
 }
 
-/// The folder of one commit in the history.
+/// The directory of one commit in the history.
 pub(crate) struct CommitFolder {
     pub number: u64,
     pub folder: OwnedFd,

@@ -1,6 +1,6 @@
 //! Staged changes: where an agent's writes wait until they are validated and committed.
 //!
-//! A [`Tree`] is a person's folder with its stage and its history. [`Tree::commit`] makes changes one by one, each
+//! A [`Tree`] is the user's directory with its stage and its history. [`Tree::commit`] makes changes one by one, each
 //! atomic, journaled and undoable; [`Tree::undo`] takes them back; [`Tree::recover`] clears up after a death.
 #![forbid(unsafe_code)]
 

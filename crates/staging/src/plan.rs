@@ -1,8 +1,8 @@
 //! From changes in any order to steps that can be made one after the other.
 //!
 //! Deletions and the sources of renames are named as in the tree before the commit, everything else as in the tree
-//! after it. The order follows from three rules: a folder goes after what leaves it, a name is taken after it is free,
-//! and an object arrives after the folder that it arrives in.
+//! after it. The order follows from three rules: a directory goes after what leaves it, a name is taken after it is free,
+//! and an object arrives after the directory that it arrives in.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -31,7 +31,7 @@ pub(crate) enum Action {
     Remove {
         base: BaseVersion,
     },
-    /// An empty folder goes.
+    /// An empty directory goes.
     RemoveDir {
         base: BaseVersion,
     },
@@ -256,7 +256,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The folders above a path, nearest first.
+/// The directories above a path, nearest first.
 fn folders(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(path.rsplit_once('/').map(|(folder, _)| folder), |path| {
         path.rsplit_once('/').map(|(folder, _)| folder)

@@ -127,7 +127,7 @@ fn settle(
     let kept = version_at(scene.kept, &number.to_string())?;
     let parent = match Parent::open(scene.root, &step.path) {
         Ok(parent) => parent,
-        // A later step moved or removed the folder, so this one was complete: its kept version says so.
+        // A later step moved or removed the directory, so this one was complete: its kept version says so.
         Err(_) if kept.is_some() => {
             return Ok(Applied { before: before_of(step, journal, number), ..Applied::default() });
         }
@@ -184,7 +184,7 @@ fn settle(
     }
 }
 
-/// The folder is gone: with it went what was to go, and nothing can have arrived.
+/// The directory is gone: with it went what was to go, and nothing can have arrived.
 fn settle_without_parent(step: &Step) -> Result<Applied, Stop> {
     match &step.action {
         Action::RemoveDir { base } => Ok(Applied { before: Some(*base), ..Applied::default() }),

@@ -8,7 +8,7 @@ use crate::change::{Kind, Op};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Commit,
-    /// Reason codes (snake_case) that the person sees.
+    /// Reason codes (snake_case) that the user sees.
     Refuse {
         reasons: Vec<String>,
     },
@@ -28,7 +28,7 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
-    /// The person's version stays, the staged one is dropped.
+    /// The user's version stays, the staged one is dropped.
     KeepMine,
     /// The agent's version replaces what is there, which goes to the history.
     KeepTheirs,

@@ -1,4 +1,4 @@
-//! The three ways out when the person and the agent changed the same thing.
+//! The three ways out when the user and the agent changed the same thing.
 
 use std::os::fd::AsFd;
 
@@ -8,7 +8,7 @@ use crate::commit::{Judge, Request, Tree};
 use crate::error::{At, Result};
 use crate::report::{Choice, Entry, Report, State};
 
-/// How many `name.agent-N.ext` are tried: beyond it the folder is full of them and a person has to look.
+/// How many `name.agent-N.ext` are tried: beyond it the directory is full of them and a person has to look.
 const BESIDE_ATTEMPTS: usize = 1000;
 
 impl Tree {

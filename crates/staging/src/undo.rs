@@ -21,7 +21,7 @@ use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
 pub struct Undo {
     /// One commit; `None`: all that still stand, the newest first.
     pub commit: Option<u64>,
-    /// Paths (or folders, with all below) of the tree as the commit left it; `None`: all.
+    /// Paths (or directories, with all below) of the tree as the commit left it; `None`: all.
     pub paths: Option<Vec<String>>,
 }
 
@@ -198,7 +198,7 @@ impl Inverses<'_> {
             }
             Action::MakeDir { .. } if done.before.is_some() => return Ok(None),
             Action::MakeDir { .. } => {
-                // Only an empty folder goes, so any folder of this name will do: a redo made it anew.
+                // Only an empty directory goes, so any directory of this name will do: a redo made it anew.
                 let now = self.now(&line.path)?.filter(|now| now.kind() == Some(Kind::Dir));
                 change.base = Some(now.ok_or(Stop::Conflict("gone"))?);
                 (change.op, change.path) = (Op::Delete, line.path.clone());

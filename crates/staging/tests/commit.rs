@@ -1,4 +1,4 @@
-//! Claims about commit, undo and recovery, on real folders and with a real process that is killed.
+//! Claims about commit, undo and recovery, on real directories and with a real process that is killed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -91,7 +91,7 @@ fn rename(place: &Place, from: &str, to: &str, kind: Kind) -> Change {
     change
 }
 
-/// Paths with content (files), link text, or nothing (folders).
+/// Paths with content (files), link text, or nothing (directories).
 fn snapshot(root: &Path) -> BTreeMap<String, String> {
     fn walk(root: &Path, at: &Path, into: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(at).unwrap() {

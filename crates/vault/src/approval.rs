@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::VaultError;
 
-/// What policy said before the person was asked.
+/// What policy said before the user was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -34,7 +34,7 @@ pub struct ApprovalRecord {
     pub answer: Answer,
     /// `once`, `session` or `until`.
     pub scope: String,
-    /// The obligations that the person added, such as `redact`.
+    /// The obligations that the user added, such as `redact`.
     pub obligations: Vec<String>,
     pub time: u64,
     pub expires: u64,

@@ -15,7 +15,7 @@ use crate::approval::{ApprovalRecord, SignedApproval};
 use crate::error::VaultError;
 use crate::wire::{Hello, Hex, LastSigned, Request, Response, decode, read_frame, write_frame};
 
-/// Seconds for the vault to open its folder; a predecessor may hold it for three.
+/// Seconds for the vault to open its directory; a predecessor may hold it for three.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a fast operation: a vault that takes longer is as good as dead, and the broker denies.
 const FAST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,7 +113,7 @@ impl VaultClient {
         }
     }
 
-    /// Signs a person's answer; `pin_proof` comes from [`Self::pin_verify`] for the same action.
+    /// Signs the user's answer; `pin_proof` comes from [`Self::pin_verify`] for the same action.
     pub fn sign_approval(
         &self,
         record: &ApprovalRecord,

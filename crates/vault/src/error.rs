@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum VaultError {
     #[error("cannot {what} {path}: {source}")]
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("{path} must be a folder of this user alone (owner, mode 0700); run: chmod 700 {path}")]
+    #[error("{path} must be a directory of this user alone (owner, mode 0700); run: chmod 700 {path}")]
     OpenToOthers { path: PathBuf },
     #[error("another vault process has {path} open; stop the other broker first")]
     InUse { path: PathBuf },

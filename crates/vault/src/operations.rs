@@ -189,7 +189,7 @@ impl Vault {
         String::from_utf8(note.to_bytes()).map_err(|_| malformed)
     }
 
-    /// Signs a person's answer. An approval of a step-up needs a PIN given for this action in the last minute.
+    /// Signs the user's answer. An approval of a step-up needs a PIN given for this action in the last minute.
     fn sign_approval(
         &self,
         record: &ApprovalRecord,

@@ -18,7 +18,7 @@ use crate::wire::{Request, Response, decode, read_frame, write_frame};
 /// Where the root key comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unlock {
-    /// `root.key` in the vault's folder, made on first use.
+    /// `root.key` in the vault's directory, made on first use.
     RootKeyFile,
 }
 

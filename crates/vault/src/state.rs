@@ -1,7 +1,7 @@
 //! The files of a vault and what changes in them: the last signed tree, the PIN and its failures.
 //!
 //! Everything that changes is one sealed record with an epoch, written before an answer is released. A second copy, the
-//! anchor, stands beside the folder (`<folder>.anchor`), so that restoring the folder alone is noticed.
+//! anchor, stands beside the directory (`<folder>.anchor`), so that restoring the directory alone is noticed.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(crate) pin: Option<PinRecord>,
 }
 
-/// The folder of an open vault, locked for this process.
+/// The directory of an open vault, locked for this process.
 pub(crate) struct Folder {
     path: PathBuf,
     anchor: PathBuf,
@@ -138,7 +138,7 @@ impl Folder {
 /// Seconds to wait for a predecessor that is going away (its broker was just restarted).
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 
-/// One process a folder: two could sign two trees of one size.
+/// One process a directory: two could sign two trees of one size.
 fn lock(folder: &Path) -> Result<File, VaultError> {
     let path = folder.join("lock");
     let file = OpenOptions::new()

@@ -1,4 +1,4 @@
-//! Which folders may be handed to an agent, and where its mounts come from.
+//! Which directories may be handed to an agent, and where its mounts come from.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use chaperone_config::Profile;
 use chaperone_protocol::Failure;
 use chaperone_protocol::session::Mode;
 
-/// Folders below the home that hold credentials or settings that programs act on; never a workspace.
+/// Directories below the home that hold credentials or settings that programs act on; never a workspace.
 const PRIVATE_FOLDERS: &[&str] = &[
     ".ssh",
     ".gnupg",
@@ -34,35 +34,35 @@ const PRIVATE_FOLDERS: &[&str] = &[
     ".terraform.d",
     "snap",
 ];
-/// Folders of the system.
+/// Directories of the system.
 const SYSTEM_FOLDERS: &[&str] = &[
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys",
     "/usr", "/var",
 ];
-/// Folders that hold other people's or programs' folders.
+/// Directories that hold other people's or programs' directories.
 const SHARED_FOLDERS: &[&str] =
     &["/", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var/tmp", "/var/lib"];
 
-/// Resolve a folder that a person names as a workspace.
+/// Resolve a directory that a person names as a workspace.
 ///
 /// # Errors
-/// `workspace_refused` for `/`, a whole home, folders of the system or of credentials, with what to do instead;
-/// `workspace_missing` when it is not a folder.
+/// `workspace_refused` for `/`, a whole home, directories of the system or of credentials, with what to do instead;
+/// `workspace_missing` when it is not a directory.
 pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<PathBuf, Failure> {
     let missing = |e: std::io::Error| {
         Failure::new("workspace_missing", format!("{}: {e}", named.display()))
-            .advise("name a folder that exists")
+            .advise("name a directory that exists")
     };
     let real = named.canonicalize().map_err(missing)?;
     if !real.is_dir() {
-        return Err(Failure::new("workspace_missing", format!("{} is not a folder", real.display())));
+        return Err(Failure::new("workspace_missing", format!("{} is not a directory", real.display())));
     }
     let refuse = |why: &str| {
         Err(Failure::new("workspace_refused", format!("{} {why}", real.display()))
-            .advise("make a folder for this task, copy or move in what the agent needs, and run it there"))
+            .advise("make a directory for this task, copy or move in what the agent needs, and run it there"))
     };
     if SHARED_FOLDERS.iter().any(|s| real == Path::new(s)) {
-        return refuse("is not a folder of your own documents");
+        return refuse("is not a directory of your own documents");
     }
     let home = home.and_then(|h| h.canonicalize().ok());
     if let Some(home) = &home {
@@ -74,13 +74,13 @@ pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<Path
         }
         for private in PRIVATE_FOLDERS {
             if real.starts_with(home.join(private)) {
-                return refuse("is a folder of credentials or settings");
+                return refuse("is a directory of credentials or settings");
             }
         }
     }
     let in_home = home.as_ref().is_some_and(|h| real.starts_with(h));
     if !in_home && SYSTEM_FOLDERS.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp") {
-        return refuse("is a folder of the system");
+        return refuse("is a directory of the system");
     }
     if ours.iter().any(|o| real.starts_with(o) || o.starts_with(&real)) {
         return refuse("holds this program's own state");
@@ -88,7 +88,7 @@ pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<Path
     Ok(real)
 }
 
-/// Open the folder behind each mount of a profile, without following a link below the workspace.
+/// Open the directory behind each mount of a profile, without following a link below the workspace.
 ///
 /// # Errors
 /// `mount_missing`, `mount_refused`.
@@ -147,7 +147,7 @@ fn open_folder(root: &OwnedFd, relative: &Path, writable: bool) -> Result<OwnedF
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::openat2(root, at, flags, FileMode::empty(), beneath) {
         Err(rustix::io::Errno::NOENT) if writable => {
-            // A folder that the profile writes to and that is not there yet: an empty one of the person's own.
+            // A directory that the profile writes to and that is not there yet: an empty one of the user's own.
             rustix::fs::mkdirat(root, at, FileMode::from_raw_mode(0o755))
                 .and_then(|()| rustix::fs::openat2(root, at, flags, FileMode::empty(), beneath))
                 .map_err(|e| missing(relative, e))
@@ -160,13 +160,13 @@ fn missing(relative: &Path, e: rustix::io::Errno) -> Failure {
     let shown = relative.display();
     match e {
         rustix::io::Errno::LOOP => Failure::new("mount_refused", format!("{shown} is or contains a link"))
-            .advise("name the folder itself"),
-        _ => Failure::new("mount_missing", format!("the workspace has no folder {shown}: {e}"))
+            .advise("name the directory itself"),
+        _ => Failure::new("mount_missing", format!("the workspace has no directory {shown}: {e}"))
             .advise(format!("make it, or use a profile that does not mount {shown}")),
     }
 }
 
-/// The identity of a folder, to notice that it was replaced.
+/// The identity of a directory, to notice that it was replaced.
 ///
 /// # Errors
 /// When it cannot be read.

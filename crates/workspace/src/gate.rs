@@ -104,7 +104,7 @@ impl Gate for MountGate {
             move |pipeline: &Pipeline, session: &Arc<Session>, pending: Box<Pending>, cancel: &Cancel| {
                 pipeline.resume(session, *pending, &|| cancel.is_cancelled()).map_err(|r| refused(&r))
             };
-        // To look at a content for the first time takes its while; nothing else in the folder waits for that.
+        // To look at a content for the first time takes its while; nothing else in the directory waits for that.
         if !object.staged && !pipeline.inspection.knows(&object) {
             return Opening::Later(Box::new(move |cancel: &Cancel| {
                 let read = match pipeline.begin(&session, read) {

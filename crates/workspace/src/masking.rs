@@ -19,9 +19,9 @@ use crate::overlay::{Survey, open};
 
 /// Masked paths that `why` shows.
 const SHOWN: usize = 20;
-/// Files that are masked, each with a mount of its own; with more the folder is served by the broker.
+/// Files that are masked, each with a mount of its own; with more the directory is served by the broker.
 const MAX_MASKED: usize = 2_000;
-/// The files of a surveyed folder that policy, with their content inspected, would not simply let the session read.
+/// The files of a surveyed directory that policy, with their content inspected, would not simply let the session read.
 /// They are noted for `why` and in the log.
 ///
 /// # Errors
@@ -49,7 +49,7 @@ pub fn masked(
                 "too_much_masked",
                 format!("more than {MAX_MASKED} files of {} may not be read", mount.source.display()),
             )
-            .advise("use mode = \"mediated\", or a folder without them"));
+            .advise("use mode = \"mediated\", or a directory without them"));
         }
         if masked.len() < SHOWN {
             let Refusal { failure, rule, reasons, .. } = &refusal;

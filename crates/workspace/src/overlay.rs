@@ -1,4 +1,4 @@
-//! Staged mounts: the agent works in an overlay above the person's folder at native speed. What policy would not let it
+//! Staged mounts: the agent works in an overlay above the user's directory at native speed. What policy would not let it
 //! read is found before it starts and masked; what it changed is taken into the stage when somebody looks, and when it
 //! is over.
 
@@ -13,10 +13,10 @@ use chaperone_staging::{BaseVersion, Kind};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
 
-/// Objects of a folder that are looked at before the agent starts. Protects memory and patience; a larger folder is
+/// Objects of a directory that are looked at before the agent starts. Protects memory and patience; a larger directory is
 /// served by the broker.
 const MAX_OBJECTS: usize = 300_000;
-/// Folders inside each other that are looked at.
+/// Directories inside each other that are looked at.
 const MAX_DEPTH: usize = 256;
 
 /// The layers of one staged mount.
@@ -26,7 +26,7 @@ pub struct Overlay {
     seen: Mutex<Seen>,
 }
 
-/// What is in a folder, by its path in it.
+/// What is in a directory, by its path in it.
 pub type Survey = BTreeMap<String, BaseVersion>;
 
 impl Overlay {
@@ -37,7 +37,7 @@ impl Overlay {
         dir.is_dir().then(|| Self { dir, seen: Mutex::default() })
     }
 
-    /// Empty layers over the folder as the survey found it.
+    /// Empty layers over the directory as the survey found it.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -82,7 +82,7 @@ impl Overlay {
         Ok(left_out)
     }
 
-    /// These paths were committed: what the person has there now is what later changes are based on.
+    /// These paths were committed: what the user has there now is what later changes are based on.
     ///
     /// # Errors
     /// When that cannot be written.
@@ -107,7 +107,7 @@ impl Overlay {
         out.flush()
     }
 
-    /// What was in the folder at the start, or after the last commit.
+    /// What was in the directory at the start, or after the last commit.
     fn before(&self) -> io::Result<Survey> {
         let mut survey = Survey::new();
         for line in BufReader::new(File::open(self.dir.join("before"))?).lines() {
@@ -121,11 +121,11 @@ impl Overlay {
     }
 }
 
-/// Look at everything in a folder. `None` with a reason when an overlay cannot serve it: files of other owners cannot
+/// Look at everything in a directory. `None` with a reason when an overlay cannot serve it: files of other owners cannot
 /// be changed in one, and the mounts in it would not be seen.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// When the directory cannot be read.
 pub fn survey(root: &OwnedFd) -> io::Result<Result<Survey, &'static str>> {
     let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let device = rustix::fs::statat(root, "", AtFlags::EMPTY_PATH)?.st_dev;

@@ -1,4 +1,4 @@
-//! Tool caches: the person's own, read-only, below a layer that is the session's or is kept for the workspace.
+//! Tool caches: the user's own, read-only, below a layer that is the session's or is kept for the workspace.
 
 use std::ffi::CStr;
 use std::fs;
@@ -25,7 +25,7 @@ const CACHES: &[(&str, &[&str])] = &[
 /// A layer nested deeper than this is left where it is.
 const MAX_DEPTH: usize = 256;
 
-/// Where the caches of the session's profile lie; the folders of their layers are made.
+/// Where the caches of the session's profile lie; the directories of their layers are made.
 ///
 /// # Errors
 /// An unknown tool, layers that cannot be made, or kept layers that another session has.
@@ -73,7 +73,7 @@ pub fn plan(session: &Session, kept: &Path, in_use: bool) -> Result<Vec<PlanCach
     Ok(found)
 }
 
-/// Let go of the session's own layers; what cannot be removed stays in its folder.
+/// Let go of the session's own layers; what cannot be removed stays in its directory.
 pub fn discard(session: &Session) {
     let layers = session_layers(session);
     if layers.is_dir() {
@@ -93,12 +93,12 @@ fn kept_layers(kept: &Path, session: &Session) -> PathBuf {
     kept.join(hex::encode(name.get(..12).unwrap_or_default()))
 }
 
-/// Remove a folder that an agent furnished: without following links, in bounded memory, whatever its modes.
+/// Remove a directory that an agent furnished: without following links, in bounded memory, whatever its modes.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else { return Ok(()) };
     let parent = rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let name = std::ffi::CString::new(name.as_encoded_bytes())?;
-    // The folders from the outermost inwards, each with its name in the one before.
+    // The directories from the outermost inwards, each with its name in the one before.
     let mut open = vec![(enter(&parent, &name)?, name)];
     while let Some((dir, _)) = open.last_mut() {
         let Some(entry) = dir.read() else {
@@ -131,7 +131,7 @@ pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Open a folder by its name in another one, which may need a mode that lets us in.
+/// Open a directory by its name in another one, which may need a mode that lets us in.
 fn enter(parent: &impl std::os::fd::AsFd, name: &CStr) -> io::Result<Dir> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = || rustix::fs::openat(parent, name, flags, Mode::empty());

@@ -1,4 +1,4 @@
-# What reaches the person's folder: files that will run later, documents that reach out, content that should not be
+# What reaches the user's directory: files that will run later, documents that reach out, content that should not be
 # there.
 package chaperone.commit
 
@@ -46,7 +46,7 @@ runs_later if {
 }
 
 # Where a repository takes its hooks and settings from. A repository without a work tree may have any name: what makes
-# it one is a file `config` and a folder `hooks` in it.
+# it one is a file `config` and a directory `hooks` in it.
 runs_later if {
 	some ending in ["/.git/commondir", "/.git/gitdir", "/config", "/config.worktree", ".git/commondir", ".git/gitdir"]
 	endswith(path, ending)
@@ -65,7 +65,7 @@ runs_later if {
 	not input.change.kind == "dir"
 }
 
-# Of a linked worktree's folder only the plain data.
+# Of a linked worktree's directory only the plain data.
 git_data if {
 	contains(path, "/.git/worktrees/")
 	name in {"head", "index", "logs", "orig_head", "commondir", "gitdir", "commit_editmsg", "fetch_head"}
@@ -88,7 +88,7 @@ executable if {
 	not only_moved
 }
 
-# The person's own file at a place where nothing was.
+# The user's own file at a place where nothing was.
 only_moved if {
 	input.change.origin_known
 	not input.change.replaces
@@ -118,7 +118,7 @@ decision := {
 	"effect": "ask",
 	"reasons": asks,
 	"obligations": [{"kind": "alert", "severity": "high"} | count(asks & alarming) > 0],
-	"advice": "leave it staged and tell the person what it is for",
+	"advice": "leave it staged and tell the user what it is for",
 } if {
 	input.action == "commit"
 	not reaches_out
@@ -176,7 +176,7 @@ asks contains "personal_data" if {
 	content_is_new
 }
 
-# The person gave exactly this content, or it is the inside of a repository.
+# The user gave exactly this content, or it is the inside of a repository.
 content_is_new if {
 	not input.change.origin_known
 	not in_git_data

@@ -41,7 +41,7 @@ store if name in names
 
 store if strings.any_suffix_match(name, endings)
 
-# A folder of credentials itself, when it is renamed or deleted.
+# A directory of credentials itself, when it is renamed or deleted.
 store if {
 	input.action in {"rename", "delete"}
 	name in folders
@@ -63,7 +63,7 @@ decision := {
 	"effect": "deny",
 	"reasons": ["credential_store"],
 	"obligations": [{"kind": "alert", "severity": "high"}],
-	"advice": "credentials are not given to agents; ask the person to do the step that needs them",
+	"advice": "credentials are not given to agents; ask the user to do the step that needs them",
 } if {
 	input.action in files
 	store
@@ -73,7 +73,7 @@ decision := {
 	"effect": "ask",
 	"reasons": ["dotenv"],
 	"obligations": [{"kind": "redact"}],
-	"advice": "work with .env.example, or ask the person for a redacted copy",
+	"advice": "work with .env.example, or ask the user for a redacted copy",
 } if {
 	input.action == "read"
 	input.content

@@ -36,7 +36,7 @@ decision := {
 	"effect": "ask",
 	"reasons": reasons,
 	"obligations": array.concat([{"kind": "redact"}], alerts),
-	"advice": "go on without this file, or ask the person for a redacted copy",
+	"advice": "go on without this file, or ask the user for a redacted copy",
 } if {
 	input.action == "read"
 	input.content

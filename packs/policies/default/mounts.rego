@@ -16,7 +16,7 @@ decision := {
 
 permitted if input.action in input.mount_actions
 
-# The person granted it, for a while.
+# The user granted it, for a while.
 permitted if input.elevated
 
 permitted if {

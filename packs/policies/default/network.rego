@@ -24,7 +24,7 @@ decision := {"effect": "allow", "reasons": ["host_allowed"]} if {
 	count(asks) == 0
 }
 
-# The person named the port when the session began.
+# The user named the port when the session began.
 decision := {"effect": "allow", "reasons": ["port_published"]} if input.action == "publish"
 
 denials contains "host_not_allowed" if not input.net.allowed
@@ -81,7 +81,7 @@ alerts(reasons) := {{"kind": "alert", "severity": "high"} | count(reasons & alar
 # Nothing is denied by these alone; what is denied for another reason and goes on and on ends the agent's run.
 suspensions contains {"kind": "suspend"} if input.net.untrusted_recent > 40
 
-# Mail goes to people, in the person's name.
+# Mail goes to people, in the user's name.
 asks contains "message_to_people" if {
 	input.action == "connect"
 	input.port in {25, 465, 587}
@@ -94,7 +94,7 @@ asks contains "message_to_people" if {
 	regex.match(service, lower(input.url))
 }
 
-# What the agent read of the person's files.
+# What the agent read of the user's files.
 asks contains "passage_leaves" if input.net.passages > 0
 
 asks contains "personal_data_leaves" if {
@@ -121,9 +121,9 @@ messaging := [
 	`/_matrix/client/[^/]*/rooms/[^/]*/send`,
 ]
 
-default advice := "list_allowed_hosts shows what can be reached; request_elevation asks the person for more"
+default advice := "list_allowed_hosts shows what can be reached; request_elevation asks the user for more"
 
-advice := "the person is shown the host and may allow it" if {
+advice := "the user is shown the host and may allow it" if {
 	count(denials) == 0
 	count(asks) > 0
 }

@@ -6,5 +6,5 @@ import rego.v1
 decision := {
 	"effect": "ask",
 	"reasons": ["elevation"],
-	"advice": "go on with what list_capabilities says until the person answers",
+	"advice": "go on with what list_capabilities says until the user answers",
 } if input.action == "elevate"

@@ -104,14 +104,14 @@ fn issue(
     authority::for_session(&live.session, &*broker.vault, &broker.pipeline.issuer, jkt, network)
 }
 
-/// Names of the variables that the profile gives the agent: a key among them is a choice of the person's, on record.
+/// Names of the variables that the profile gives the agent: a key among them is a choice of the user's, on record.
 fn given(session: &Session) -> Vec<&String> {
     let environment = &session.profile.environment;
     environment.pass.iter().chain(environment.set.keys()).collect()
 }
 
 /// An agent in an overlay writes past the broker: when it has filled the disk up to the reserve, it is stopped until
-/// the person has made room.
+/// the user has made room.
 fn keep_room(broker: &Arc<Broker>, live: &Arc<LiveSession>) -> Result<(), Failure> {
     if !live.mounts.has_overlay() {
         return Ok(());

@@ -138,7 +138,7 @@ fn command(command: &[OsString]) -> Result<Vec<OsString>, Report> {
     Ok(words)
 }
 
-/// What must be shown read-only so that the program can run: nothing for one of the system's, the package's folder
+/// What must be shown read-only so that the program can run: nothing for one of the system's, the package's directory
 /// for one that a package manager put below the home, else the file itself.
 pub fn installation(program: &OsStr) -> Vec<PathBuf> {
     let Some(real) = find(program).and_then(|p| p.canonicalize().ok()) else { return Vec::new() };
@@ -149,7 +149,7 @@ pub fn installation(program: &OsStr) -> Vec<PathBuf> {
     if let Some(modules) = real.ancestors().filter(|f| f.ends_with("node_modules")).last() {
         return vec![modules.to_owned()];
     }
-    // pipx, pyenv, cargo: the nearest folder that is an installation by itself.
+    // pipx, pyenv, cargo: the nearest directory that is an installation by itself.
     let whole = real.ancestors().skip(1).find(|folder| {
         let marks = ["pyvenv.cfg", "package.json"];
         marks.iter().any(|m| folder.join(m).exists())

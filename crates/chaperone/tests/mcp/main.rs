@@ -12,7 +12,7 @@ use support::{Machine, outcome};
 
 const PEOPLE: &str = "name,ssn\nAnn Lee,536-22-8726\nBo Li,219-09-9999\n";
 
-/// Folder of public cases, or why the test is skipped; where CI has it, it must be used.
+/// Directory of public cases, or why the test is skipped; where CI has it, it must be used.
 fn cases(below: &str, test: &str) -> Option<std::path::PathBuf> {
     let Some(folder) = std::env::var_os("CHAPERONE_CASES") else {
         println!("SKIPPED {test}: CHAPERONE_CASES is not set");

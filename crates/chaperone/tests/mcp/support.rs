@@ -1,4 +1,4 @@
-//! A person's machine in a folder of its own: installation, home, documents; and conversations with the real binary.
+//! A person's machine in a directory of its own: installation, home, documents; and conversations with the real binary.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ impl Machine {
     }
 
     pub fn profile(&self, name: &str, text: &str) {
-        // The first command makes the folders.
+        // The first command makes the directories.
         self.ask(&["sessions", "--json"]);
         std::fs::write(self.folder.path().join("home/config/profiles").join(format!("{name}.toml")), text)
             .unwrap();

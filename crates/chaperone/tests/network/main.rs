@@ -1,4 +1,4 @@
-//! What crosses the border of a cell by the network, through the real binary: published ports, the person's own servers, and
+//! What crosses the border of a cell by the network, through the real binary: published ports, the user's own servers, and
 //! the proxy of a kernel without nf_tables.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -77,7 +77,7 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
     Ok(said)
 }
 
-/// A server of the person's that says its own name to whoever comes.
+/// A server of the user's that says its own name to whoever comes.
 fn host_server(port: u16, name: &'static str) {
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     std::thread::spawn(move || {

@@ -16,7 +16,7 @@ use crate::report::shown;
 /// Bytes between members that no member accounts for: a data descriptor with its padding.
 const LOOSE: u64 = 64;
 
-/// A member's name, and its content unless it is a folder.
+/// A member's name, and its content unless it is a directory.
 type Member = (String, Option<Vec<u8>>);
 
 impl Visit<'_> {
@@ -65,7 +65,7 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// One member, decompressed; `None` for a folder.
+    /// One member, decompressed; `None` for a directory.
     fn member(
         &mut self,
         archive: &mut ZipArchive<Reader<'_>>,

@@ -117,7 +117,7 @@ fn header(block: &[u8]) -> Option<Header> {
         let bytes = block.get(range).unwrap_or_default();
         String::from_utf8_lossy(bytes.split(|b| *b == 0).next().unwrap_or_default()).into_owned()
     };
-    // Links and folders have no content, whatever their size says.
+    // Links and directories have no content, whatever their size says.
     let size = if matches!(block.get(156), Some(b'1' | b'2' | b'3' | b'4' | b'5' | b'6')) { 0 } else { size };
     Some(Header { name: part(0..100), size, text })
 }

@@ -29,7 +29,7 @@ pub struct WorkbookReport {
 
 /// Parts that a plain workbook has, by extension; `.bin` is allowed for printer settings alone.
 const EXTENSIONS: &[&str] = &["xml", "rels", "vml", "png", "jpeg", "jpg", "gif", "bmp", "emf", "wmf", "tiff"];
-/// Folders and files that hold code, connections or other documents; in lower case.
+/// Directories and files that hold code, connections or other documents; in lower case.
 const REFUSED_PARTS: &[(&str, &str)] = &[
     ("vbaproject", "macro"),
     ("vbadata", "macro"),

@@ -76,7 +76,7 @@ impl Call<'_> {
         Ok(json!({ "hosts": hosts }))
     }
 
-    /// Ask the person for a host.
+    /// Ask the user for a host.
     pub(super) async fn elevate_host(
         &self,
         a: RequestElevation,

@@ -16,7 +16,7 @@ pub fn of_call(call: &str) -> &'static str {
     }
 }
 
-/// Places in a folder, by a part of the lower-case path; the first that fits.
+/// Places in a directory, by a part of the lower-case path; the first that fits.
 const PLACES: &[(&str, &str)] = &[
     ("/authorized_keys", "T1098.004"),
     ("/ld.so.preload", "T1574.006"),

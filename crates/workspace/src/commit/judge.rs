@@ -17,7 +17,7 @@ const HEAD: usize = 4096;
 /// Confidence from which a value in a name counts.
 const SURE: f32 = 0.85;
 
-/// Who commits. What policy would ask about needs the person to name exactly that path; the rest stays staged.
+/// Who commits. What policy would ask about needs the user to name exactly that path; the rest stays staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     Person,
@@ -46,7 +46,7 @@ pub(super) fn judge(
         map.insert("kind".into(), json!(change.kind));
         map.insert("by".into(), json!(if by == By::Person { "person" } else { "profile" }));
         if change.op == Op::Rename {
-            // Without new content it is the person's own that gets another place.
+            // Without new content it is the user's own that gets another place.
             map.insert("origin_known".into(), json!(change.blob.is_none()));
             map.insert("replaces".into(), json!(change.replaces.is_some()));
         }
@@ -125,7 +125,7 @@ fn validate(about: &mut serde_json::Map<String, Value>, path: &str, magic: &str,
     }
 }
 
-/// How many addresses a document would load that the person's own version of it does not.
+/// How many addresses a document would load that the user's own version of it does not.
 fn newly_loaded(mount: &LiveMount, path: &str, content: &File) -> usize {
     let read = |file: &File| {
         let mut bytes = vec![0; chaperone_inspect::remote::MOST];

@@ -1,4 +1,4 @@
-//! Staged changes on their way to the person's folder: each is a deed of its own, with its content, its facts and
+//! Staged changes on their way to the user's directory: each is a deed of its own, with its content, its facts and
 //! what the format's validators say.
 
 mod diff;
@@ -68,7 +68,7 @@ pub fn changes(mounts: &Mounts, over: bool, diff: bool) -> Result<Vec<ChangeEntr
 /// Commit what was staged at `paths` (all when empty).
 ///
 /// # Errors
-/// When the stage or the folder cannot be used; a single path's refusal is in the report.
+/// When the stage or the directory cannot be used; a single path's refusal is in the report.
 pub fn commit(
     site: &Site<'_>,
     paths: &[String],
@@ -87,7 +87,7 @@ pub fn commit(
         let stage = stage(mount)?;
         let mut intents = Vec::new();
         let mut judge = |change: &Change, content: Option<&File>| {
-            // What policy would ask about is settled by the person naming exactly that path.
+            // What policy would ask about is settled by the user naming exactly that path.
             let named = by == By::Person
                 && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
             match judge::judge(pipeline, session, mount, change, content, (by, named)) {
@@ -262,7 +262,7 @@ pub fn bring_up_to_date(mounts: &Mounts, over: bool) -> Result<Vec<(&LiveMount, 
     Ok(left_out)
 }
 
-/// Whether the person named the change, or a folder above it, by the new or the old name.
+/// Whether the user named the change, or a directory above it, by the new or the old name.
 fn chosen(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
     let is_in = |path: &str, folder: &str| {
         folder.is_empty()

@@ -79,7 +79,7 @@ impl Exit {
             ));
         }
         if let Some(port) = publish.iter().find(|port| loopback.contains(port)) {
-            let both = format!("port {port} cannot be both published and allowed on your loopback");
+            let both = format!("port {port} cannot be a server of yours and one of the agent's");
             return Err(Failure::new("bad_port", both).advise("publish another port, or allow another one"));
         }
         let published_ports = PublishedPorts::bind(publish)?;

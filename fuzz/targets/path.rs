@@ -89,7 +89,7 @@ fuzz_target!(|data: &[u8]| {
     let root: OwnedFd = fs::File::open(&place.inside).expect("the folder").into();
     let again = Tree::open(&place.stage, root).expect("the stage it left");
     assert_eq!(again.changes().expect("what was staged can be told").len(), changes.len());
-    assert_eq!(listing(&place.top), place.before, "the user\'s folder was changed");
+    assert_eq!(listing(&place.top), place.before, "the user's folder was changed");
 });
 
 fn change(place: &Place, tree: &Tree, operation: u8, first: &str, second: &str) -> rustix::io::Result<()> {

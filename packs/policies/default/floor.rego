@@ -9,7 +9,7 @@ decision := {
 	"effect": "deny",
 	"reasons": ["floor_persistence"],
 	"obligations": [{"kind": "alert", "severity": "high"}],
-	"advice": "this opens a lasting way into the user\'s account and is never done by an agent",
+	"advice": "this opens a lasting way into the user's account and is never done by an agent",
 } if {
 	input.action in {"commit", "write", "append", "rename"}
 	persistent

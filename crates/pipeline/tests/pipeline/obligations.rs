@@ -63,7 +63,7 @@ fn an_alert_has_the_severity_that_policy_says() {
 
 #[test]
 fn no_alert_is_raised_by_a_part_of_a_reason() {
-    for reason in ["secret_alert", "suspend_all", "critical_severity", "no_path_escape_here"] {
+    for reason in ["secret_alert", "suspend_all", "critical_severity", "no_fronting_here"] {
         let world = World::new(move |_| decision(chaperone_policy::Effect::Deny, reason, &[]));
         world.refused(change(Action::Delete, "/workspace/a"));
         assert!(world.log.of(Phase::Alert).is_empty(), "{reason}");
@@ -73,7 +73,7 @@ fn no_alert_is_raised_by_a_part_of_a_reason() {
 
 #[test]
 fn reasons_of_the_brokers_own_raise_their_alert() {
-    let world = World::new(|_| decision(chaperone_policy::Effect::Deny, "path_escape", &[]));
+    let world = World::new(|_| decision(chaperone_policy::Effect::Deny, "fronting", &[]));
     world.refused(change(Action::Delete, "/workspace/a"));
     let alerts = world.log.of(Phase::Alert);
     assert_eq!((alerts.len(), alerts[0].entry.severity), (1, chaperone_audit::Severity::High));

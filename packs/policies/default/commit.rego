@@ -22,12 +22,12 @@ runs_later_names := {
 }
 
 runs_later_parts := [
-	".git/hooks/", ".git/config", "/.git/modules/", ".git/info/attributes", "/.vscode/", "/.idea/", "/.claude/",
+	"/.vscode/", "/.idea/", "/.claude/",
 	"/.codex/", "/.cursor/", "/.gemini/", "/.github/workflows/", "/.github/actions/", "/.husky/", "/.config/autostart/",
 	"/.config/environment.d/",
 	"/.config/systemd/", "/.local/share/systemd/", "/systemd/user/", "/.local/share/dbus-1/", "/.local/share/applications/",
 	"/cron.d/", "/cron.daily/", "/.cargo/config", "/.devcontainer/", "/.circleci/", "/.config/git/", "/.config/fish/",
-	"/chrome/extensions/", "/.config/nvim/", "/.vim/plugin/", "/.git/worktrees/",
+	"/chrome/extensions/", "/.config/nvim/", "/.vim/plugin/",
 ]
 
 runs_later_endings := [".desktop", ".service", ".timer", ".socket", ".pth", ".plist", ".rules", ".policykit"]
@@ -37,7 +37,6 @@ runs_later if name in runs_later_names
 runs_later if {
 	some part in runs_later_parts
 	contains(path, part)
-	not git_data
 }
 
 runs_later if {
@@ -45,13 +44,25 @@ runs_later if {
 	endswith(name, ending)
 }
 
-# Where a repository takes its hooks and settings from. A repository without a work tree may have any name: what makes
-# it one is a file `config` and a directory `hooks` in it.
+# Inside a repository git takes its hooks, its settings and its next steps from wherever a file says. So there only the
+# plain data of git passes: every other name, every link and everything executable is asked about.
 runs_later if {
-	some ending in ["/.git/commondir", "/.git/gitdir", "/config", "/config.worktree", ".git/commondir", ".git/gitdir"]
-	endswith(path, ending)
+	in_repository
 	not input.change.kind == "dir"
 	not git_data
+}
+
+# A repository without a work tree may have any name: what makes it one is a file `config` and a directory `hooks` in it.
+runs_later if {
+	name in {"config", "config.worktree", "commondir", "gitdir"}
+	not in_repository
+	not input.change.kind == "dir"
+}
+
+# A link in place of a directory of hooks.
+runs_later if {
+	name == "hooks"
+	input.change.kind == "symlink"
 }
 
 runs_later if {
@@ -65,19 +76,38 @@ runs_later if {
 	not input.change.kind == "dir"
 }
 
-# Of a linked worktree's directory only the plain data.
+in_repository if contains(path, "/.git/")
+
+# Below the last `.git`, and below the repository of a submodule or the directory of a linked worktree in it.
+inside := regex.replace(regex.replace(path, `^.*/\.git/`, ""), `^(modules/.+?|worktrees/[^/]+)/(objects|refs|logs|info|head$|index$|orig_head$|packed-refs$|commit_editmsg$|fetch_head$|shallow$)`, "$2")
+
 git_data if {
-	contains(path, "/.git/worktrees/")
-	name in {"head", "index", "logs", "orig_head", "commondir", "gitdir", "commit_editmsg", "fetch_head"}
+	input.change.kind == "file"
+	not input.change.becomes_executable
+	inside in git_files
 }
 
 git_data if {
-	contains(path, "/.git/worktrees/")
-	contains(path, "/logs/")
+	input.change.kind == "file"
+	not input.change.becomes_executable
+	some pattern in git_patterns
+	regex.match(pattern, inside)
 }
+
+git_files := {
+	"head", "index", "orig_head", "fetch_head", "merge_head", "merge_msg", "merge_mode", "cherry_pick_head", "revert_head",
+	"auto_merge", "squash_msg", "commit_editmsg", "packed-refs", "description", "shallow", "info/exclude", "info/refs",
+	"logs/head", "logs/refs/stash", "objects/info/packs", "objects/info/commit-graph",
+}
+
+git_patterns := [
+	`^objects/[0-9a-f]{2}/[0-9a-f]+$`, `^objects/pack/(pack-[0-9a-f]+\.(pack|idx|rev|bitmap|keep|mtimes)|multi-pack-index[^/]*)$`,
+	`^objects/info/commit-graphs/[^/]+$`, `^refs/(heads|tags|remotes|stash|notes|bisect|worktree)(/|$)`,
+	`^logs/refs/(heads|tags|remotes|notes)/`,
+]
 
 in_git_data if {
-	contains(path, "/.git/")
+	in_repository
 	not runs_later
 }
 

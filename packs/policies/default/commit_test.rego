@@ -40,10 +40,41 @@ test_what_runs_later_asks if {
 test_git_data_does_not_ask if {
 	every path in [
 		"objects/ab/cdef", "refs/heads/main", "index", "HEAD", "logs/HEAD", "COMMIT_EDITMSG", "packed-refs", "info/exclude",
-		"worktrees/a/HEAD", "worktrees/a/logs/HEAD",
+		"worktrees/a/HEAD", "worktrees/a/logs/HEAD", "worktrees/a/index", "objects/pack/pack-0a1b.pack", "refs/heads/feature/config",
+		"modules/lib/inner/HEAD", "modules/lib/inner/objects/ab/cd01", "FETCH_HEAD", "ORIG_HEAD", "logs/refs/heads/main",
 	] {
 		decided(concat("/", ["/workspace/.git", path]), {}).effect == "allow"
 	}
+}
+
+# What git acts on, or takes from elsewhere, by whatever name it gets there.
+test_other_names_in_a_repository_ask if {
+	every path in [
+		"hooks", "hooks/pre-commit", "helpers/pre-commit", "config", "config.worktree", "commondir", "gitdir", "info/attributes",
+		"info/sparse-checkout", "info/grafts", "objects/info/alternates", "objects/info/http-alternates", "rebase-merge/git-rebase-todo",
+		"rebase-apply/patch", "sequencer/todo", "worktrees/wt/commondir", "worktrees/wt/gitdir", "worktrees/wt/logs/x/config",
+		"worktrees/wt/logs/x/hooks/pre-commit", "logs/config", "logs/x", "modules/x/config", "modules/x/hooks/update", "refs/config",
+		"modules/x/logs/y/config", "fsmonitor-daemon", "branches/x", "remotes/x", "lfs/objects/x", "x/HEAD", "objects/ab/config",
+	] {
+		d := decided(concat("/", ["/workspace/.git", path]), {})
+		d.effect == "ask"
+		"runs_later" in d.reasons
+	}
+}
+
+test_links_and_programs_in_a_repository_ask if {
+	every path in ["hooks", "HEAD", "objects/ab/cdef", "refs/heads/main", "logs/HEAD"] {
+		"runs_later" in decided(concat("/", ["/workspace/.git", path]), {"kind": "symlink"}).reasons
+		"runs_later" in decided(concat("/", ["/workspace/.git", path]), {"becomes_executable": true}).reasons
+	}
+	"runs_later" in decided("/workspace/bare/hooks", {"kind": "symlink"}).reasons
+	decided("/workspace/.git/hooks", {"kind": "dir"}).effect == "allow"
+	decided("/workspace/.git/objects/ab", {"kind": "dir"}).effect == "allow"
+}
+
+test_a_repository_in_a_repository_is_one if {
+	decided("/workspace/sub/.git/objects/ab/cdef", {}).effect == "allow"
+	"runs_later" in decided("/workspace/.git/refs/heads/.git/config", {}).reasons
 }
 
 test_a_worktrees_own_settings_ask if decided("/workspace/.git/worktrees/a/config.worktree", {}).effect == "ask"

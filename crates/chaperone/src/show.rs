@@ -68,6 +68,7 @@ pub fn event(event: &Value) -> Option<String> {
             format!("network   {action} {resource}")
         }
         "allowed" => format!("staged    {action} {resource}"),
+        "notice" => format!("notice    {action} {resource} ({reasons})"),
         "alert" => format!("ALERT     {action} {resource} ({reasons})"),
         "suspended" => format!("suspended {reasons}"),
         _ => return None,
@@ -84,7 +85,9 @@ mod tests {
     #[test]
     fn a_hostile_name_is_one_plain_line_of_an_event() {
         for name in HOSTILE {
-            for kind in ["asked", "answered", "refused", "redacted", "allowed", "alert", "suspended"] {
+            for kind in
+                ["asked", "answered", "refused", "redacted", "allowed", "notice", "alert", "suspended"]
+            {
                 for action in ["read", "list", "commit", "connect", "write", name] {
                     let told = json!({ "kind": kind, "action": action, "resource": name, "reasons": [name, name],
                         "id": name, "answer": name });

@@ -4,10 +4,10 @@
 use std::fs::File;
 
 use chaperone_staging::BaseVersion;
-use rustix::fs::{OFlags, Timestamps};
+use rustix::fs::{OFlags, Stat, Timestamps};
 
 use crate::journal::{Entry, Record};
-use crate::object::{Attributes, Located, ObjectId, ObjectKind};
+use crate::object::{Attributes, FileVersion, Located, ObjectId, ObjectKind};
 use crate::tree::{Errno, MAX_ENTRIES, Opened, Result, State, Tree, errno, hidden_by_parent};
 
 /// Bytes on the disk that one more entry takes, by far.
@@ -160,7 +160,10 @@ impl Tree {
     }
 
     fn bring_up(&self, state: &mut State, at: &Located, bring: Bring<'_>) -> Result<Opened> {
-        let stat = self.check(state, at)?;
+        let stat = match bring {
+            Bring::Content(Content::Released(from)) => self.check_released(state, at, from)?,
+            _ => self.check(state, at)?,
+        };
         let (path, seen) = (at.path(), at.attributes().ok_or(Errno::NOENT)?);
         match seen.object.kind {
             ObjectKind::File => {}
@@ -192,10 +195,35 @@ impl Tree {
             }
         };
         let cleared = matches!(bring, Bring::Content(_));
-        let (base, mode) = (Some(BaseVersion::of(&stat)), stat.st_mode & 0o777);
-        let entry = Entry::File { blob, base, mode, origin: None, cleared };
+        // What the user's file was when it was decided on: what the user writes to it later is a conflict at commit.
+        let base = match at.identity().object {
+            ObjectId::User(FileVersion { size, mtime_ns, ctime_ns, .. }) => {
+                BaseVersion { size, mtime_ns, ctime_ns, ..BaseVersion::of(&stat) }
+            }
+            _ => BaseVersion::of(&stat),
+        };
+        let entry = Entry::File { blob, base: Some(base), mode: stat.st_mode & 0o777, origin: None, cleared };
         self.record(state, vec![(path.to_owned(), entry)])?;
         self.of_blob(state, path, blob, file, None)
+    }
+
+    /// As [`Self::check`], for content that was released as a copy: the user's own program may go on writing to the file
+    /// meanwhile, and the copy still is what was decided on.
+    fn check_released(&self, state: &State, at: &Located, from: &File) -> Result<Option<Stat>> {
+        let ObjectId::User(version) = at.identity().object else { return self.check(state, at) };
+        let source = rustix::fs::fstat(from)?;
+        if (source.st_dev, source.st_ino) == (version.dev, version.ino) {
+            return self.check(state, at);
+        }
+        if state.generations.of(at.path()) != at.identity().generation {
+            return Err(Errno::STALE);
+        }
+        let stat = self.base_stat(at.path())?;
+        if (stat.st_dev, stat.st_ino) == (version.dev, version.ino) {
+            Ok(Some(stat))
+        } else {
+            Err(Errno::STALE)
+        }
     }
 
     /// Of a file that is staged already.

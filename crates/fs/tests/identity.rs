@@ -216,3 +216,37 @@ fn a_file_swapped_while_it_was_reviewed_stays_staged() {
     assert!(place.tree.discard(&kept, place.tree.version()).unwrap().is_empty());
     assert_eq!(place.content("tool.py"), "reviewed");
 }
+
+/// The user's own program goes on writing to a log, say, while the agent appends to it.
+#[test]
+fn a_released_copy_is_staged_though_the_user_goes_on_writing() {
+    let place = place();
+    let opened = place.tree.open_file("notes.txt").unwrap();
+    let copy = tempfile::tempfile().unwrap();
+    copy.write_all_at(b"harmless", 0).unwrap();
+    fs::write(place.docs.join("notes.txt"), "harmless, and more of the user's").unwrap();
+    place.tree.copy_up(&opened.located, Content::Released(&copy)).unwrap();
+    assert_eq!(place.content("notes.txt"), "harmless");
+    // What it is based on is what was decided on: that the user wrote meanwhile shows at commit.
+    let changes = place.tree.changes().unwrap();
+    assert_eq!(changes.first().and_then(|c| c.base).map(|base| base.size), Some("harmless".len() as u64));
+}
+
+#[test]
+fn the_object_itself_is_not_staged_when_the_user_wrote_to_it() {
+    let place = place();
+    let opened = place.tree.open_file("notes.txt").unwrap();
+    fs::write(place.docs.join("notes.txt"), "other bytes").unwrap();
+    let staged = place.tree.copy_up(&opened.located, Content::Released(&opened.file));
+    assert_eq!(staged.unwrap_err(), Errno::STALE);
+}
+
+#[test]
+fn a_released_copy_is_not_staged_where_another_file_took_the_name() {
+    let place = place();
+    let opened = place.tree.open_file("notes.txt").unwrap();
+    let copy = tempfile::tempfile().unwrap();
+    fs::rename(place.docs.join("employees.csv"), place.docs.join("notes.txt")).unwrap();
+    let staged = place.tree.copy_up(&opened.located, Content::Released(&copy));
+    assert_eq!(staged.unwrap_err(), Errno::STALE);
+}

@@ -159,9 +159,6 @@ async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Resu
     // What the name carries must not stand in the log.
     let shown = if tunnel.is_some() { format!("….{domain}") } else { name.clone() };
     let allowed = rules.may_resolve(host);
-    // Counted before it is decided: policy stops a session that goes on and on with what nobody trusts.
-    let recent =
-        (kind == RecordType::A && !trusted && !allowed).then(|| alerts::untrusted(gateway, &shown, None));
     let resource = NetworkResource {
         shown: shown.clone(),
         host: name.clone(),
@@ -170,7 +167,6 @@ async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Resu
             tunnel,
             kind: Some(kind.to_string()),
             trusted,
-            untrusted_recent: recent,
             ..NetworkFacts::default()
         },
         leaves: kind == RecordType::A,
@@ -178,9 +174,8 @@ async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Resu
     };
     let decided = gateway.decide(AccessRequest::network(Action::Resolve, resource)).await;
     if decided.is_err() && kind == RecordType::A {
-        if recent.is_none() {
-            alerts::untrusted(gateway, &shown, None);
-        }
+        // Programs ask for the same blocked name for ever, which hurts nobody: it is counted, and never stops a session.
+        alerts::untrusted(gateway, &shown, None);
         alerts::refused(gateway, domain);
     }
     decided

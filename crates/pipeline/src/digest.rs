@@ -74,6 +74,10 @@ mod tests {
     };
     use crate::network_facts::{BudgetLevel, Credential, NetworkFacts, RequestFacts};
 
+    fn credential(own: bool) -> Credential {
+        Credential { detector: "x".into(), own, place: "header authorization".into(), count: 1 }
+    }
+
     fn of_request(request: &AccessRequest) -> String {
         let (session, policy, nonce) = ("s", "r", [0; 16].as_slice());
         of(&Bound { session, request, content: None, policy, capability: None, nonce, expires: 0 })
@@ -166,8 +170,8 @@ mod tests {
             |n| request(n).read_from.push("x".into()),
             |n| request(n).registered = 9,
             |n| request(n).unread.push("x".into()),
-            |n| request(n).credentials.push(Credential { detector: "x".into(), own: false }),
-            |n| request(n).credentials.push(Credential { detector: "x".into(), own: true }),
+            |n| request(n).credentials.push(credential(false)),
+            |n| request(n).credentials.push(credential(true)),
         ]
     }
 

@@ -61,6 +61,11 @@ pub struct Credential {
     pub detector: String,
     /// The profile itself gives this key to the agent.
     pub own: bool,
+    /// The header that it stands in.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// Values found, repetitions included.
+    pub count: u64,
 }
 
 /// How much of a budget is used up.

@@ -132,7 +132,14 @@ impl Decision {
         let reasons = strings("reasons")?;
         let obligations = match document.get("obligations") {
             None => Vec::new(),
-            Some(v) => serde_json::from_value(v.clone()).ok()?,
+            Some(v) => {
+                let obligations: Vec<Obligation> = serde_json::from_value(v.clone()).ok()?;
+                // A kind without fields would pass over those that it is given.
+                if serde_json::to_value(&obligations).ok()? != *v {
+                    return None;
+                }
+                obligations
+            }
         };
         let advice = match document.get("advice") {
             None => None,

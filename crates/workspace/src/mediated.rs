@@ -129,7 +129,7 @@ impl<'a> MediatedDirectory<'a> {
     }
 
     fn absolute(&self, path: &str) -> String {
-        format!("{}/{path}", self.at)
+        if path.is_empty() { self.at.to_owned() } else { format!("{}/{path}", self.at) }
     }
 
     /// Whether the grant is for this action on exactly this object at this path.

@@ -79,8 +79,12 @@ pub fn attach(
     accept(live, channel)?;
     listen(broker, live, Arc::clone(&control))?;
     keep_room(broker, live)?;
-    let dialer = Arc::clone(&control);
-    live.exit.dial_by(Dial(Arc::new(move |port, id| control::dial(&dialer, port, id))));
+    // An ended session keeps no descriptor of its cell.
+    let dialer = Arc::downgrade(&control);
+    live.exit.dial_by(Dial(Arc::new(move |port, id| {
+        let control = dialer.upgrade().ok_or(std::io::ErrorKind::NotConnected)?;
+        control::dial(&control, port, id)
+    })));
     chaperone_gateway::publish(&live.way())?;
     control::order(&control, &InitOrder::Go).map_err(|e| gone(&e))
 }

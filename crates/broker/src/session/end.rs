@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chaperone_audit::Durability;
 use chaperone_cell::control::{self, InitOrder};
+use chaperone_pipeline::Session;
 use chaperone_protocol::session::State;
 use chaperone_protocol::{Failure, Happened};
 use chaperone_workspace::{commit, tool_caches};
@@ -82,14 +83,22 @@ pub fn resume(broker: &Broker, live: &LiveSession) -> Result<(), Failure> {
         return Err(Failure::new("not_suspended", format!("session {} is not suspended", session.id)));
     }
     broker.pipeline.records.event(session, "resume", &session.id, &json!({}), Durability::Synced)?;
+    session.refusals.lock().clear();
     // What the cell asks for first must not meet a session that is suspended still.
-    *session.state.write() = State::Running;
+    turn(session, State::Suspended, State::Running);
     if let Some(control) = live.cell.control.lock().clone()
         && let Err(e) = control::order(&control, &InitOrder::Resume)
     {
-        *session.state.write() = State::Suspended;
+        turn(session, State::Running, State::Suspended);
         return Err(Failure::new("cell_gone", format!("the cell does not listen: {e}")));
     }
-    session.refusals.lock().clear();
     Ok(())
+}
+
+/// From one state to another; a session that ended meanwhile stays so.
+fn turn(session: &Session, from: State, to: State) {
+    let mut state = session.state.write();
+    if *state == from {
+        *state = to;
+    }
 }

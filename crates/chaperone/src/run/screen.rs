@@ -23,7 +23,10 @@ pub fn on_screen(mut cell: Launched, watcher: &Broker, verbose: bool) -> Result<
             Ok(Stopped::Closed) => break,
             Ok(Stopped::Caller(_)) => match watcher.next()? {
                 Some((Reply::Event(event), _)) => {
-                    let urgent = matches!(event.what, Happened::Alert { .. } | Happened::Suspended { .. });
+                    let urgent = matches!(
+                        event.what,
+                        Happened::Alert { .. } | Happened::Suspended { .. } | Happened::Notice { .. }
+                    );
                     if let Happened::Asked { ask, .. } = &event.what {
                         put_aside(&raw, &json!(ask))?;
                         redraw(&raw, &master)?;
@@ -51,7 +54,10 @@ pub fn without_screen(cell: Launched, watcher: Broker, verbose: bool) -> Result<
         while let Ok(Some((Reply::Event(event), _))) = watcher.next() {
             let urgent = match &event.what {
                 Happened::Ended { .. } => break,
-                Happened::Asked { .. } | Happened::Alert { .. } | Happened::Suspended { .. } => true,
+                Happened::Asked { .. }
+                | Happened::Alert { .. }
+                | Happened::Suspended { .. }
+                | Happened::Notice { .. } => true,
                 _ => false,
             };
             if (verbose || urgent)

@@ -164,7 +164,7 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
         Ok(facts) => facts,
         Err(bad) => {
             let failure = Failure::new("bad_request", format!("the request is not forwarded: {bad}"));
-            let refusal = gateway.refuse(bare_request(target), failure).await;
+            let refusal = gateway.refuse(bare_request(gateway, target), failure).await;
             return Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure));
         }
     };
@@ -184,14 +184,15 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
             ),
         )
         .advise("connect to the host that is meant");
-        let refusal = gateway.refuse(bare_request(target), failure).await;
+        let refusal = gateway.refuse(bare_request(gateway, target), failure).await;
         return Err(HttpRefusal(StatusCode::MISDIRECTED_REQUEST, refusal.failure));
     }
     Ok(facts)
 }
 
-fn bare_request(target: &Destination) -> AccessRequest {
-    AccessRequest::network(Action::Request, target.resource())
+fn bare_request(gateway: &SessionGateway, target: &Destination) -> AccessRequest {
+    let facts = target.facts(gateway);
+    AccessRequest::network(Action::Request, NetworkResource { facts, ..target.resource() })
 }
 
 async fn buffer_body(
@@ -209,13 +210,13 @@ async fn buffer_body(
                 format!("the body of the request is longer than the {left} bytes that may still be sent"),
             )
             .advise("send less, or ask the user to raise upload_bytes");
-            let refusal = gateway.refuse(bare_request(&channel.target), failure).await;
+            let refusal = gateway.refuse(bare_request(gateway, &channel.target), failure).await;
             Err(HttpRefusal(StatusCode::PAYLOAD_TOO_LARGE, refusal.failure))
         }
         Err(other) => {
             let failure =
                 Failure::new("bad_body", format!("the body of the request is not forwarded: {other}"));
-            let refusal = gateway.refuse(bare_request(&channel.target), failure).await;
+            let refusal = gateway.refuse(bare_request(gateway, &channel.target), failure).await;
             Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure))
         }
     }

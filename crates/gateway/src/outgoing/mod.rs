@@ -144,7 +144,12 @@ fn to_findings(known: &KnownHere, seen: Seen) -> OutboundFindings {
         seen.findings.into_iter().partition(|f| in_credentials(&f.where_) && f.category != "pii");
     let credentials = in_their_place.into_iter().filter(|f| f.category == "secret");
     let credentials = credentials
-        .map(|f| Credential { own: known.own.contains(&f.sha256), detector: f.detector })
+        .map(|f| Credential {
+            own: known.own.contains(&f.sha256),
+            detector: f.detector,
+            place: f.where_,
+            count: f.count,
+        })
         .collect();
     OutboundFindings {
         findings: elsewhere,

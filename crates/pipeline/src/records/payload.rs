@@ -1,10 +1,11 @@
 //! The encrypted part of a record.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use chaperone_inspect::Finding;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::IntentRecord;
 use crate::access::{NetworkResource, Resource};
@@ -24,7 +25,7 @@ pub(super) struct IntentPayload<'a> {
     pid: Option<u32>,
     content: Option<ContentPayload>,
     findings: Option<&'a [Finding]>,
-    change: Option<&'a Value>,
+    change: Option<Cow<'a, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<String>,
     outbound: Option<NetworkPayload<'a>>,
@@ -73,8 +74,8 @@ impl<'a> IntentPayload<'a> {
             content,
             findings: intent.inspected.map(|i| &*i.findings),
             change: match &request.resource {
-                Resource::File(file) => file.change.as_ref(),
-                Resource::Elevation(wish) => Some(&wish.facts),
+                Resource::File(file) => file.change.as_ref().map(Cow::Borrowed),
+                Resource::Elevation(wish) => Some(Cow::Owned(json!({ "elevate": wish.facts }))),
                 Resource::Network(_) | Resource::Tool(_) => None,
             },
             arguments: match &request.resource {

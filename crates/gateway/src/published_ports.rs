@@ -32,7 +32,7 @@ struct Dials {
     waiting: HashMap<u64, oneshot::Sender<Result<OwnedFd, String>>>,
 }
 
-/// Orders a connection to a port of the cell; cell-init answers with the same number, see [`Exit::dialed`].
+/// Orders a connection to a port of the cell; cell-init answers with the same number, see `Exit::dialed`.
 #[derive(Clone)]
 pub struct Dial(pub Arc<dyn Fn(u16, u64) -> std::io::Result<()> + Send + Sync>);
 

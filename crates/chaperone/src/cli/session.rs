@@ -111,7 +111,7 @@ pub struct Approvals {
 pub struct Approve {
     /// Request id, as `chaperone approvals` prints it
     pub id: String,
-    /// Approve this one request [default]
+    /// Approve this one request; this is the default
     #[arg(long, conflicts_with_all = ["session", "duration"])]
     pub once: bool,
     /// Approve the same for the rest of the session

@@ -1,6 +1,6 @@
 //! What is known of a detector from outside.
 
-/// Names one detector of a [`Detectors`] set.
+/// Names one detector of a `Detectors` set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DetectorId(pub(crate) u16);
 

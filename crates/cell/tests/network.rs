@@ -224,7 +224,9 @@ fn a_server_in_the_cell_is_reached_from_outside() {
 os.mkdir('/tmp/served'); os.chdir('/tmp/served')
 open('page', 'w').write('this is the page')
 class V6(http.server.ThreadingHTTPServer): address_family = socket.AF_INET6
-servers = [http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler), V6(('::1', 0), http.server.SimpleHTTPRequestHandler)]
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *told): pass
+servers = [http.server.ThreadingHTTPServer(('127.0.0.1', 0), Quiet), V6(('::1', 0), Quiet)]
 for server in servers: threading.Thread(target=server.serve_forever, daemon=True).start()
 full = socket.create_server(('127.0.0.1', 0), backlog=0)
 fills = socket.create_connection(full.getsockname())

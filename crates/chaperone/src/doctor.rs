@@ -11,6 +11,7 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
     let exe = std::env::current_exe().map_err(Report::of)?;
     let mut layers = probe(&exe);
     layers.push(state());
+    layers.push(pack());
     let cannot_run = layers.iter().any(|l| l.required && l.state == LayerState::Missing);
     if as_json {
         show::json(&json!(layers));
@@ -31,6 +32,26 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
         println!("no cell can run on this machine until the required layers that are missing are fixed");
     }
     Ok(u8::from(cannot_run))
+}
+
+/// The data that was compiled in, and whether it is what its manifest lists.
+fn pack() -> Layer {
+    let read = chaperone_packs::manifest().and_then(|m| Ok((m, chaperone_packs::differences()?)));
+    let sum = chaperone_packs::digest().get(..16).unwrap_or_default();
+    let (state, detail) = match read {
+        Ok((m, differences)) if differences.is_empty() => {
+            (LayerState::Ok, format!("{} {}, {} files, sha256 {sum}…", m.name, m.version, m.files.len()))
+        }
+        Ok((m, differences)) => {
+            let more = differences.len();
+            (
+                LayerState::Partial,
+                format!("{} {} was changed in {more} places, sha256 {sum}…", m.name, m.version),
+            )
+        }
+        Err(e) => (LayerState::Partial, e.to_string()),
+    };
+    Layer { layer: "pack", state, required: false, detail, fix: None }
 }
 
 /// The installation's own directories.

@@ -1,29 +1,29 @@
 //! `inventory`: what a profile gives, by risk; and the agents and MCP servers found on this machine.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use chaperone_config::Dirs;
 use chaperone_config::Profile;
 use chaperone_protocol::session::Mode;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cli::Inventory;
 use crate::report::Report;
 use crate::show;
 
-/// Agents looked for on PATH.
-const AGENTS: &[&str] =
-    &["claude", "codex", "gemini", "goose", "aider", "opencode", "cursor-agent", "amp", "copilot"];
-/// Where MCP clients keep their servers, relative to the home.
-const MCP_FILES: &[&str] = &[
-    ".claude.json",
-    ".mcp.json",
-    ".codex/config.toml",
-    ".cursor/mcp.json",
-    ".config/Claude/claude_desktop_config.json",
-    ".vscode/mcp.json",
-    ".gemini/settings.json",
-];
+static KNOWN: LazyLock<Known> = LazyLock::new(|| chaperone_packs::table("packs/agents.toml"));
+
+/// What is looked for on this machine.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    /// Agents, by their program on PATH.
+    programs: Vec<String>,
+    /// Where MCP clients keep their servers, relative to the home.
+    mcp_files: Vec<PathBuf>,
+}
 
 pub fn inventory(args: &Inventory) -> Result<u8, Report> {
     let dirs = Dirs::from_environment().map_err(Report::of)?;
@@ -117,7 +117,7 @@ fn of_profile(profile: &Profile) -> Vec<Value> {
 fn found_here() -> Vec<Value> {
     let mut rows = Vec::new();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    for agent in AGENTS {
+    for agent in &KNOWN.programs {
         if let Some(at) = std::env::split_paths(&path).map(|p| p.join(agent)).find(|p| p.is_file()) {
             rows.push(
                 json!({ "risk": "high", "of": format!("agent {agent}"), "capability": "everything you can do",
@@ -126,7 +126,7 @@ fn found_here() -> Vec<Value> {
         }
     }
     let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return rows };
-    for file in MCP_FILES {
+    for file in &KNOWN.mcp_files {
         let at = home.join(file);
         let Ok(text) = std::fs::read_to_string(&at) else { continue };
         for server in servers(&text) {

@@ -92,6 +92,9 @@ fn who_is_to_be_alone_has_no_exception() {
     let metadata =
         workspace(&[("house", &[]), ("wall", &[]), ("door", &["wall"]), ("stone", &["sand"]), ("sand", &[])]);
     assert_eq!(faults(&layers, &metadata), ["stone is to be alone, but imports sand"]);
+    layers.within_a_floor.pop();
+    layers.floors.insert("sand".into(), 0);
+    assert_eq!(faults(&layers, &metadata), [""; 0], "everything may stand on the ground");
 }
 
 #[test]
@@ -228,7 +231,7 @@ fn fault_of(layers: &Layers, from: &str, to: &str) -> Option<String> {
     }
     // One that is not listed is a fault already.
     let (upper, lower) = (layers.floors.get(from)?, layers.floors.get(to)?);
-    if layers.alone.contains(from) {
+    if layers.alone.contains(from) && *lower > 0 {
         return Some(format!("{from} is to be alone, but imports {to}"));
     }
     if upper > lower {

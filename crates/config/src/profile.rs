@@ -11,13 +11,8 @@ use thiserror::Error;
 /// Largest profile file read. Protects the broker from a mistaken path.
 const MAX_PROFILE: u64 = 256 * 1024;
 
-/// Profiles that ship with the program.
-const BUILTIN: &[(&str, &str)] = &[
-    ("default", include_str!("../../../packs/profiles/default.toml")),
-    ("spreadsheet", include_str!("../../../packs/profiles/spreadsheet.toml")),
-    ("source", include_str!("../../../packs/profiles/source.toml")),
-    ("debug", include_str!("../../../packs/profiles/debug.toml")),
-];
+/// Where the profiles that ship are.
+const PACK: &str = "packs/profiles";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,7 +177,7 @@ impl Profile {
                 Self::parse(&text, &own.display().to_string())
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                BUILTIN.iter().find(|(known, _)| *known == name).map_or_else(
+                shipped().find(|(known, _)| *known == name).map_or_else(
                     || Err(unknown(name, folder)),
                     |(_, text)| Self::parse(text, &format!("{name}.toml")),
                 )
@@ -194,7 +189,7 @@ impl Profile {
     /// Every profile name there is, the user's and the shipped, sorted.
     #[must_use]
     pub fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> = BUILTIN.iter().map(|(n, _)| (*n).to_owned()).collect();
+        let mut names: Vec<String> = shipped().map(|(name, _)| name.to_owned()).collect();
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if let Some(stem) = entry.file_name().to_str().and_then(|n| n.strip_suffix(".toml")) {
                 names.push(stem.to_owned());
@@ -384,16 +379,25 @@ fn edits(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
+/// The profiles that ship: name and text.
+fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
+    chaperone_packs::below(PACK).filter_map(|file| {
+        let name = file.name.rsplit('/').next()?.strip_suffix(".toml")?;
+        Some((name, file.text))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_shipped_profile_parses() {
-        for (name, text) in BUILTIN {
+        for (name, text) in shipped() {
             let profile = Profile::parse(text, name).unwrap();
-            assert_eq!(&profile.name, name);
+            assert_eq!(profile.name, name);
         }
+        assert!(shipped().any(|(name, _)| name == "default"));
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use chaperone_egress::Rule;
+use chaperone_packs::PackError;
 use serde::Deserialize;
 
 use chaperone_protocol::Failure;
 
-const SHIPPED: &str = include_str!("../../../packs/services.toml");
+const SHIPPED: &str = "packs/services.toml";
 /// Largest file that is read. Protects the broker from a mistaken path.
 const MOST: u64 = 256 * 1024;
 
@@ -35,28 +36,29 @@ struct Services {
 /// `bad_services` with file and line.
 pub fn all(config: &Path) -> Result<Vec<Service>, Failure> {
     // What ships does not change while the program runs, and every session asks for it.
-    static PARSED: LazyLock<Result<Vec<Service>, String>> = LazyLock::new(|| read(SHIPPED));
+    static PARSED: LazyLock<Result<Vec<Service>, PackError>> =
+        LazyLock::new(|| chaperone_packs::text(SHIPPED).and_then(|text| read(SHIPPED, text)));
     let own = config.join("services.toml");
     let wrong = |e: &dyn std::fmt::Display| Failure::new("bad_services", format!("{}: {e}", own.display()));
     let mut services = match std::fs::metadata(&own) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(wrong(&e)),
         Ok(meta) if meta.len() > MOST => return Err(wrong(&format!("larger than {MOST} bytes"))),
-        Ok(_) => read(&std::fs::read_to_string(&own).map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?,
+        Ok(_) => {
+            let text = std::fs::read_to_string(&own).map_err(|e| wrong(&e))?;
+            read(&own.display().to_string(), &text)
+                .map_err(|e| Failure::new("bad_services", e.to_string()))?
+        }
     };
-    let shipped = PARSED.as_ref().map_err(|e| Failure::new("bad_services", format!("services.toml: {e}")))?;
+    let shipped = PARSED.as_ref().map_err(|e| Failure::new("bad_services", e.to_string()))?;
     let new: Vec<_> =
         shipped.iter().filter(|s| !services.iter().any(|own| own.name == s.name)).cloned().collect();
     services.extend(new);
     Ok(services)
 }
 
-fn read(text: &str) -> Result<Vec<Service>, String> {
-    let services: Services = toml::from_str(text).map_err(|e| {
-        let line = e.span().map_or(1, |s| text.get(..s.start).unwrap_or("").matches('\n').count() + 1);
-        format!("line {line}: {}", e.message())
-    })?;
-    Ok(services.service)
+fn read(file: &str, text: &str) -> Result<Vec<Service>, PackError> {
+    chaperone_packs::parse::<Services>(file, text).map(|services| services.service)
 }
 
 /// The rules of a service.

@@ -4,68 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-const BUILTIN: &[(&str, &str)] = &[
-    ("packs/policies/default/mounts.rego", include_str!("../../../packs/policies/default/mounts.rego")),
-    ("packs/policies/default/findings.rego", include_str!("../../../packs/policies/default/findings.rego")),
-    ("packs/policies/default/files.rego", include_str!("../../../packs/policies/default/files.rego")),
-    (
-        "packs/policies/default/credentials.rego",
-        include_str!("../../../packs/policies/default/credentials.rego"),
-    ),
-    (COMMIT.0, COMMIT.1),
-    ("packs/policies/default/floor.rego", include_str!("../../../packs/policies/default/floor.rego")),
-    ("packs/policies/default/requests.rego", include_str!("../../../packs/policies/default/requests.rego")),
-    ("packs/policies/default/network.rego", include_str!("../../../packs/policies/default/network.rego")),
-    ("packs/policies/default/issuers.rego", include_str!("../../../packs/policies/default/issuers.rego")),
-    ("packs/policies/default/tools.rego", include_str!("../../../packs/policies/default/tools.rego")),
-    (
-        "packs/policies/spreadsheet/spreadsheet.rego",
-        include_str!("../../../packs/policies/spreadsheet/spreadsheet.rego"),
-    ),
-    (
-        "packs/policies/default/mounts_test.rego",
-        include_str!("../../../packs/policies/default/mounts_test.rego"),
-    ),
-    (
-        "packs/policies/default/files_test.rego",
-        include_str!("../../../packs/policies/default/files_test.rego"),
-    ),
-    (
-        "packs/policies/default/credentials_test.rego",
-        include_str!("../../../packs/policies/default/credentials_test.rego"),
-    ),
-    (
-        "packs/policies/default/commit_test.rego",
-        include_str!("../../../packs/policies/default/commit_test.rego"),
-    ),
-    (
-        "packs/policies/default/floor_test.rego",
-        include_str!("../../../packs/policies/default/floor_test.rego"),
-    ),
-    (
-        "packs/policies/default/issuers_test.rego",
-        include_str!("../../../packs/policies/default/issuers_test.rego"),
-    ),
-    (
-        "packs/policies/default/tools_test.rego",
-        include_str!("../../../packs/policies/default/tools_test.rego"),
-    ),
-    (
-        "packs/policies/default/requests_test.rego",
-        include_str!("../../../packs/policies/default/requests_test.rego"),
-    ),
-    (
-        "packs/policies/default/network_test.rego",
-        include_str!("../../../packs/policies/default/network_test.rego"),
-    ),
-    (
-        "packs/policies/spreadsheet/spreadsheet_test.rego",
-        include_str!("../../../packs/policies/spreadsheet/spreadsheet_test.rego"),
-    ),
-];
-
-const COMMIT: (&str, &str) =
-    ("packs/policies/default/commit.rego", include_str!("../../../packs/policies/default/commit.rego"));
+/// Where the policies that ship are.
+const PACK: &str = "packs/policies";
+/// The one of them that counts deletions.
+const COMMIT: &str = "packs/policies/default/commit.rego";
 
 /// Words by which a policy can depend on more than the request: such decisions are not remembered.
 const VOLATILE: &[&str] = &["time", "counters", "rand", "uuid", "opa"];
@@ -125,7 +67,7 @@ impl Source {
 
     /// It is one that ships, to the letter.
     pub(crate) fn ships(&self) -> bool {
-        self.kind == Kind::Rego && BUILTIN.iter().any(|(_, text)| self.text == *text)
+        self.kind == Kind::Rego && chaperone_packs::below(PACK).any(|file| self.text == file.text)
     }
 
     /// It may decide otherwise on the same request at another time. Errs on the side of yes.
@@ -139,13 +81,12 @@ impl Source {
 
     /// The shipped policy on commits counts deletions, and says nothing of any other action.
     pub(crate) fn speaks_only_of_commits(&self) -> bool {
-        self.text == COMMIT.1
+        chaperone_packs::text(COMMIT).is_ok_and(|text| self.text == text)
     }
 }
 
 pub(crate) fn builtin() -> Vec<Source> {
-    BUILTIN
-        .iter()
-        .map(|(name, text)| Source { name: (*name).to_owned(), text: (*text).to_owned(), kind: Kind::Rego })
+    chaperone_packs::below(PACK)
+        .map(|file| Source { name: file.name.to_owned(), text: file.text.to_owned(), kind: Kind::Rego })
         .collect()
 }

@@ -2,46 +2,29 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rustix::fs::{AtFlags, Mode as FileMode, OFlags, ResolveFlags};
+use serde::Deserialize;
 
 use crate::mount::LiveMount;
 use chaperone_config::Profile;
 use chaperone_protocol::Failure;
 use chaperone_protocol::session::Mode;
 
-/// Directories below the home that hold credentials or settings that programs act on; never a workspace.
-const PRIVATE_FOLDERS: &[&str] = &[
-    ".ssh",
-    ".gnupg",
-    ".aws",
-    ".azure",
-    ".kube",
-    ".docker",
-    ".config",
-    ".local",
-    ".mozilla",
-    ".thunderbird",
-    ".cache",
-    ".password-store",
-    ".pki",
-    ".cargo",
-    ".rustup",
-    ".npm",
-    ".claude",
-    ".codex",
-    ".oci",
-    ".terraform.d",
-    "snap",
-];
-/// Directories of the system.
-const SYSTEM_FOLDERS: &[&str] = &[
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys",
-    "/usr", "/var",
-];
-/// Directories that hold other people's or programs' directories.
-const SHARED_FOLDERS: &[&str] =
-    &["/", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var/tmp", "/var/lib"];
+static NEVER: LazyLock<Never> = LazyLock::new(|| chaperone_packs::table("packs/directories.toml"));
+
+/// What is never a workspace.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Never {
+    /// Directories below the home that hold credentials or settings that programs act on, and all in them.
+    private: Vec<PathBuf>,
+    /// Directories of the system, and all in them.
+    system: Vec<PathBuf>,
+    /// Directories that hold other people's or programs' directories; what is in them may be.
+    shared: Vec<PathBuf>,
+}
 
 /// Resolve a directory that a person names as a workspace.
 ///
@@ -61,7 +44,7 @@ pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<Path
         Err(Failure::new("workspace_refused", format!("{} {why}", real.display()))
             .advise("make a directory for this task, copy or move in what the agent needs, and run it there"))
     };
-    if SHARED_FOLDERS.iter().any(|s| real == Path::new(s)) {
+    if NEVER.shared.contains(&real) {
         return refuse("is not a directory of your own documents");
     }
     let home = home.and_then(|h| h.canonicalize().ok());
@@ -72,14 +55,14 @@ pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<Path
         if home.starts_with(&real) {
             return refuse("contains your home");
         }
-        for private in PRIVATE_FOLDERS {
+        for private in &NEVER.private {
             if real.starts_with(home.join(private)) {
                 return refuse("is a directory of credentials or settings");
             }
         }
     }
     let in_home = home.as_ref().is_some_and(|h| real.starts_with(h));
-    if !in_home && SYSTEM_FOLDERS.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp") {
+    if !in_home && NEVER.system.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp") {
         return refuse("is a directory of the system");
     }
     if ours.iter().any(|o| real.starts_with(o) || o.starts_with(&real)) {

@@ -1,10 +1,12 @@
 //! Tool caches: the user's own, read-only, below a layer that is the session's or is kept for the workspace.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use sha2::{Digest, Sha256};
@@ -13,15 +15,8 @@ use chaperone_pipeline::session::Session;
 use chaperone_protocol::{Failure, PlanCache};
 
 /// The caches of known tools, relative to the home.
-const CACHES: &[(&str, &[&str])] = &[
-    ("cargo", &[".cargo/registry", ".cargo/git"]),
-    ("npm", &[".npm"]),
-    ("pip", &[".cache/pip"]),
-    ("uv", &[".cache/uv"]),
-    ("go", &["go/pkg/mod", ".cache/go-build"]),
-    ("gradle", &[".gradle/caches"]),
-    ("maven", &[".m2/repository"]),
-];
+static CACHES: LazyLock<BTreeMap<String, Vec<String>>> =
+    LazyLock::new(|| chaperone_packs::table("packs/caches.toml"));
 /// A layer nested deeper than this is left where it is.
 const MAX_DEPTH: usize = 256;
 
@@ -54,8 +49,8 @@ pub fn plan(session: &Session, kept: &Path, in_use: bool) -> Result<Vec<PlanCach
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let mut found = Vec::new();
     for tool in &wanted.tools {
-        let Some((_, places)) = CACHES.iter().find(|(name, _)| name == tool) else {
-            let known: Vec<&str> = CACHES.iter().map(|(name, _)| *name).collect();
+        let Some(places) = CACHES.get(tool) else {
+            let known: Vec<&str> = CACHES.keys().map(String::as_str).collect();
             return Err(Failure::new("bad_profile", format!("cache.tools: {tool:?} is not a known tool"))
                 .advise(format!("known are: {}", known.join(", "))));
         };
@@ -67,7 +62,7 @@ pub fn plan(session: &Session, kept: &Path, in_use: bool) -> Result<Vec<PlanCach
                     .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", folder.display())))?;
             }
             let lower = home.as_ref().map(|h| h.join(place)).filter(|p| p.is_dir());
-            found.push(PlanCache { at: (*place).to_owned(), lower, upper, work });
+            found.push(PlanCache { at: place.clone(), lower, upper, work });
         }
     }
     Ok(found)

@@ -69,7 +69,7 @@ pub fn attach(
         "start",
         &session.workspace.display().to_string(),
         &json!({ "profile": session.profile.name, "backend": Native.name(), "command": session.command.first(),
-                 "init_pid": init_pid, "network": network, "enforced": enforced, "environment": given(session),
+                 "init_pid": init_pid, "network": network, "pack": chaperone_packs::digest(), "enforced": enforced, "environment": given(session),
                  "hosts": live.exit.allowed().rules().iter().take(MAX_NOTED).map(|r| r.host().to_string()).collect::<Vec<_>>() }),
         Durability::Synced,
     )?;

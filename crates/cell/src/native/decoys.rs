@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::plan::{Decoy, HOME};
 
-const PACK: &str = include_str!("../../../../packs/cell/decoys.toml");
+const PACK: &str = "packs/cell/decoys.toml";
 
 /// What a decoy holds: nothing of value, and a line that says so to whoever reads it.
 pub(crate) const CONTENT: &[u8] =
@@ -22,7 +22,7 @@ struct Pack {
 /// # Errors
 /// When the pack is not right.
 pub fn default_decoys() -> Result<Vec<Decoy>, String> {
-    let pack: Pack = toml::from_str(PACK).map_err(|e| format!("packs/cell/decoys.toml: {e}"))?;
+    let pack: Pack = chaperone_packs::read(PACK).map_err(|e| e.to_string())?;
     Ok(pack
         .decoy
         .iter()

@@ -25,7 +25,7 @@ use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, Se
 /// Bytes of the cell's in-memory directories together are bounded by these, each.
 const TMP_SIZE: &str = "mode=0755,size=50%";
 
-const PACK: &str = include_str!("../../../../packs/cell/root.toml");
+const PACK: &str = "packs/cell/root.toml";
 
 /// What of the host a cell shows.
 #[derive(Debug, Deserialize)]
@@ -63,7 +63,7 @@ pub struct Sources {
 
 impl Shown {
     fn read() -> Result<Self, SetupError> {
-        toml::from_str(PACK).map_err(|e| SetupError::new(format!("packs/cell/root.toml: {e}")))
+        chaperone_packs::read(PACK).map_err(|e| SetupError::new(e.to_string()))
     }
 }
 

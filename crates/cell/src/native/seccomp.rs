@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::calls;
 
-const PACK: &str = include_str!("../../../../packs/cell/system_calls.toml");
+const PACK: &str = "packs/cell/system_calls.toml";
 
 const LD: u16 = 0x20;
 const JEQ: u16 = 0x15;
@@ -51,8 +51,8 @@ pub(super) struct Answers {
 
 #[derive(Debug, Error)]
 pub enum FilterError {
-    #[error("packs/cell/system_calls.toml: {0}")]
-    Parse(String),
+    #[error(transparent)]
+    Parse(chaperone_packs::PackError),
     #[error("packs/cell/system_calls.toml: {0} has no argument check in the code")]
     NoCheck(String),
 }
@@ -109,7 +109,7 @@ pub(super) fn answers() -> Result<Answers, FilterError> {
 
 impl Lists {
     fn read() -> Result<Self, FilterError> {
-        toml::from_str(PACK).map_err(|e| FilterError::Parse(e.to_string()))
+        chaperone_packs::read(PACK).map_err(FilterError::Parse)
     }
 }
 

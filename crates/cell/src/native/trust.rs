@@ -27,7 +27,7 @@ pub const BUNDLE: &str = "/run/chaperone/trust/bundle.pem";
 /// The session's authority alone, in PEM, for programs that add to roots of their own.
 pub const AUTHORITY: &str = "/run/chaperone/trust/authority.pem";
 
-const PACK: &str = include_str!("../../../../packs/cell/trust.toml");
+const PACK: &str = "packs/cell/trust.toml";
 const DIRECTORY: &str = "/run/chaperone/trust";
 /// Firefox has a database in each profile; what its policies name is added to all of them.
 const POLICIES: &str = "/etc/firefox/policies/policies.json";
@@ -56,7 +56,7 @@ struct Variables {
 
 impl Places {
     fn read() -> Result<Self, SetupError> {
-        toml::from_str(PACK).map_err(|e| SetupError::new(format!("packs/cell/trust.toml: {e}")))
+        chaperone_packs::read(PACK).map_err(|e| SetupError::new(e.to_string()))
     }
 }
 

@@ -28,19 +28,18 @@ pub enum LoadError {
 #[derive(Debug, Clone)]
 pub struct Detectors(pub(crate) Arc<Set>);
 
-const BUILTIN: &[(&str, &str)] = &[
-    ("packs/detectors/personal.toml", include_str!("../../../../packs/detectors/personal.toml")),
-    ("packs/detectors/national.toml", include_str!("../../../../packs/detectors/national.toml")),
-    ("packs/detectors/secrets.toml", include_str!("../../../../packs/detectors/secrets.toml")),
-    ("packs/detectors/tokens.toml", include_str!("../../../../packs/detectors/tokens.toml")),
-    ("packs/detectors/vocabulary.toml", include_str!("../../../../packs/detectors/vocabulary.toml")),
-];
+/// Where the detectors that ship are.
+const PACK: &str = "packs/detectors";
 
 impl Detectors {
     /// The detectors that Chaperone ships.
     pub fn builtin() -> Result<Detectors, LoadError> {
         static SHIPPED: OnceLock<Result<Detectors, LoadError>> = OnceLock::new();
-        SHIPPED.get_or_init(|| Detectors::from_toml(BUILTIN)).clone()
+        let shipped = || {
+            let files: Vec<_> = chaperone_packs::below(PACK).map(|file| (file.name, file.text)).collect();
+            Detectors::from_toml(&files)
+        };
+        SHIPPED.get_or_init(shipped).clone()
     }
 
     /// Compiles packs given as (file name, text). Later files add to earlier ones.
@@ -202,7 +201,7 @@ impl Set {
                 "see packs/detectors/ for the fields that a detector has",
             )
         })?;
-        let shipped = BUILTIN.iter().any(|(name, _)| *name == file);
+        let shipped = chaperone_packs::below(PACK).any(|shipped| shipped.name == file);
         for vocabulary in &pack.vocabulary {
             let class = vocabulary.class.get_ref();
             let Some(label) = Label::vocabulary(class) else {

@@ -1,156 +1,17 @@
-//! The technique that an attempt speaks for: ATT&CK and ATLAS numbers of the log. Only a name for what was refused
-//! already; nothing is decided here.
+//! The technique that an attempt speaks for: ATT&CK and ATLAS numbers of the log, as data in `packs/techniques.toml`. Only
+//! a name for what was refused already; nothing is decided here.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+static TECHNIQUES: LazyLock<Techniques> = LazyLock::new(|| chaperone_packs::table("packs/techniques.toml"));
 
 /// Of a refused system call.
 #[must_use]
 pub fn of_call(call: &str) -> &'static str {
-    match call {
-        "process_vm_readv" | "process_madvise" => "T1003.007",
-        "ptrace" | "process_vm_writev" | "kcmp" | "pidfd_getfd" => "T1055.008",
-        "init_module" | "finit_module" | "delete_module" => "T1547.006",
-        "socket" | "socketpair" => "T1095",
-        "keyctl" | "add_key" | "request_key" => "T1555",
-        "clock_settime" | "settimeofday" | "adjtimex" | "clock_adjtime" => "T1070.006",
-        "ioctl" => "T1674",
-        _ => "T1611",
-    }
-}
-
-/// Places in a directory, by a part of the lower-case path; the first that fits.
-const PLACES: &[(&str, &str)] = &[
-    ("/authorized_keys", "T1098.004"),
-    ("/ld.so.preload", "T1574.006"),
-    ("/environment.d/", "T1574.006"),
-    ("/.pam_environment", "T1574.006"),
-    ("/extensions/", "T1176"),
-    (".xpi", "T1176"),
-    ("/claude.md", "AML.T0080"),
-    ("/agents.md", "AML.T0080"),
-    ("/gemini.md", "AML.T0080"),
-    ("/.cursorrules", "AML.T0080"),
-    ("/.windsurfrules", "AML.T0080"),
-    ("/.clinerules", "AML.T0080"),
-    ("/copilot-instructions.md", "AML.T0080"),
-    ("/.claude/", "AML.T0081"),
-    ("/.codex/", "AML.T0081"),
-    ("/.cursor/", "AML.T0081"),
-    ("/.gemini/", "AML.T0081"),
-    ("/.mcp.json", "AML.T0081"),
-    ("/.vscode/", "AML.T0081"),
-    ("/.idea/", "AML.T0081"),
-    ("/.devcontainer/", "AML.T0081"),
-    (".git/", "T1546"),
-    ("/hooks/", "T1546"),
-    ("/.husky/", "T1546"),
-    (".timer", "T1053.006"),
-    ("/cron", "T1053.003"),
-    ("/dbus-1/", "T1543"),
-    ("/systemd/", "T1543.002"),
-    (".service", "T1543.002"),
-    ("/autostart/", "T1547.013"),
-    (".desktop", "T1547.013"),
-    ("/.xprofile", "T1547.013"),
-    ("/.xinitrc", "T1547.013"),
-    ("/.xsession", "T1547.013"),
-    ("/.bash", "T1546.004"),
-    ("/.profile", "T1546.004"),
-    ("/.zsh", "T1546.004"),
-    ("/.zprofile", "T1546.004"),
-    ("/.zlogin", "T1546.004"),
-    ("/.kshrc", "T1546.004"),
-    ("/fish/", "T1546.004"),
-    ("/sudoers", "T1548.003"),
-    ("/pam.d/", "T1556.003"),
-    ("shadow", "T1003.008"),
-    ("/.kube/", "T1552.007"),
-    ("cookies", "T1539"),
-    ("/logins.json", "T1555.003"),
-    ("/key4.db", "T1555.003"),
-    ("/login data", "T1555.003"),
-    ("/web data", "T1555.003"),
-    ("/.mozilla/", "T1555.003"),
-    ("/google-chrome/", "T1555.003"),
-    ("/.password-store/", "T1555.005"),
-    (".kdbx", "T1555.005"),
-    ("/keyrings/", "T1555"),
-    ("/.config/gh/", "T1528"),
-    ("/.ssh/", "T1552.004"),
-    ("/.gnupg/", "T1552.004"),
-    ("/id_", "T1552.004"),
-    (".pem", "T1552.004"),
-    (".key", "T1552.004"),
-];
-
-/// Services that carry data for whoever has an account, by the end of their names.
-const SERVICES: &[(&str, &str)] = &[
-    ("amazonaws.com", "T1567.002"),
-    ("storage.googleapis.com", "T1567.002"),
-    ("blob.core.windows.net", "T1567.002"),
-    ("r2.cloudflarestorage.com", "T1567.002"),
-    ("dropboxapi.com", "T1567.002"),
-    ("dropbox.com", "T1567.002"),
-    ("drive.google.com", "T1567.002"),
-    ("mega.nz", "T1567.002"),
-    ("transfer.sh", "T1567.002"),
-    ("hooks.slack.com", "T1567.004"),
-    ("discord.com", "T1567.004"),
-    ("discordapp.com", "T1567.004"),
-    ("webhook.office.com", "T1567.004"),
-    ("webhook.site", "T1567.004"),
-    ("pipedream.net", "T1567.004"),
-    ("api.telegram.org", "T1567.004"),
-    ("pastebin.com", "T1567.003"),
-    ("gist.github.com", "T1567.001"),
-];
-
-/// Of what would have left by the network. What shows in the content, or in where it really goes, says more than that the
-/// host is not allowed, so it comes first.
-fn of_network(action: &str, has: impl Fn(&str) -> bool, resource: &str) -> Option<&'static str> {
-    const SPEAKING: &[(&str, &str)] = &[
-        ("hidden_data_leaves", "T1027"),
-        ("secret_leaves", "T1041"),
-        ("registered_value_leaves", "T1041"),
-        ("passage_leaves", "T1041"),
-        ("personal_data_leaves", "T1041"),
-        ("cannot_inspect", "T1027"),
-        ("dns_tunnel", "T1071.004"),
-        ("fronting", "T1090.004"),
-        ("metadata_address", "T1552.005"),
-        ("over_budget", "T1030"),
-        ("odd_protocol", "T1571"),
-        ("bad_request", "T1071.001"),
-        ("bad_body", "T1071.001"),
-        ("request_not_allowed", "T1567"),
-        ("message_to_people", "T1048"),
-    ];
-    if !matches!(action, "resolve" | "connect" | "request") {
-        return None;
-    }
-    if let Some((_, technique)) = SPEAKING.iter().find(|(reason, _)| has(reason)) {
-        return Some(technique);
-    }
-    if !has("host_not_allowed") && !has("private_address") {
-        return None;
-    }
-    let (host, port) = match resource.rsplit_once(':') {
-        Some((host, port)) if action == "connect" => (host, port.parse::<u16>().ok()),
-        _ => (resource, None),
-    };
-    let is_below =
-        |end: &str| host.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    if let Some((_, technique)) = SERVICES.iter().find(|(end, _)| is_below(end)) {
-        return Some(technique);
-    }
-    Some(match port {
-        Some(22) => "T1021.004",
-        _ if has("private_address") => "T1046",
-        None => "T1041",
-        Some(80 | 443) => "T1071.001",
-        Some(20 | 21) => "T1048.003",
-        Some(53 | 853) => "T1071.004",
-        Some(25 | 465 | 587) => "T1071.003",
-        Some(_) => "T1571",
-    })
+    TECHNIQUES.calls.of(call)
 }
 
 /// Of a refused request, by its action, the rule and reasons of its refusal and the path it was about.
@@ -160,44 +21,84 @@ pub fn of_refusal(action: &str, rule: &str, reasons: &[String], path: &str) -> O
     let first = rule.rsplit('.').next().unwrap_or(rule);
     let has = |reason: &str| first == reason || reasons.iter().any(|r| r == reason);
     let path = path.to_lowercase();
-    let place = || PLACES.iter().find(|(part, _)| path.contains(part)).map(|(_, technique)| *technique);
     if let Some(technique) = of_network(action, has, &path) {
         return Some(technique);
     }
-    if has("external_formula") || has("csv_formula") || has("loads_remote_content") {
-        return Some("T1567");
-    }
-    if has("path_escape") || has("link_leaves_folder") {
-        return Some("T1611");
-    }
-    if has("bad_path") && (path.contains("..") || !path.starts_with("/workspace")) {
-        return Some("T1611");
-    }
-    if has("floor_persistence") || has("runs_later") || has("executable") {
-        return Some(place().unwrap_or("T1204.002"));
-    }
-    if has("credential_store") || has("dotenv") || has("tokens_file") {
-        return Some(place().unwrap_or("T1552.001"));
-    }
-    if has("macro") {
-        return Some("T1204.002");
-    }
-    if has("secret_in_name") || has("personal_data_in_name") {
-        return Some("T1048");
-    }
-    if has("deceptive_name") {
-        return Some("T1036");
-    }
-    if has("secret_in_content") {
-        return Some("T1552.001");
-    }
-    if has("personal_data") {
-        return Some("T1005");
-    }
-    if has("many_deletes") {
-        return Some("T1485");
+    let leads_out = || path.contains("..") || !path.starts_with("/workspace");
+    let of_files = |row: &&Row| row.reasons.iter().any(|r| has(r)) && (!row.outside || leads_out());
+    if let Some(row) = TECHNIQUES.files.iter().find(of_files) {
+        let place = || TECHNIQUES.places.iter().find(|(part, _)| path.contains(part));
+        return Some(row.by_place.then(place).flatten().map_or(&row.technique, |(_, technique)| technique));
     }
     (action == "elevate").then_some("T1548")
+}
+
+/// Of what would have left by the network.
+fn of_network(action: &str, has: impl Fn(&str) -> bool, resource: &str) -> Option<&'static str> {
+    if !matches!(action, "resolve" | "connect" | "request") {
+        return None;
+    }
+    if let Some((_, technique)) = TECHNIQUES.leaving.iter().find(|(reason, _)| has(reason)) {
+        return Some(technique);
+    }
+    if !has("host_not_allowed") && !has("private_address") {
+        return None;
+    }
+    let (host, port) = match resource.rsplit_once(':') {
+        Some((host, port)) if action == "connect" => (host, Some(port)),
+        _ => (resource, None),
+    };
+    let is_below =
+        |end: &str| host.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if let Some((_, technique)) = TECHNIQUES.services.iter().find(|(end, _)| is_below(end)) {
+        return Some(technique);
+    }
+    Some(match port {
+        Some("22") => TECHNIQUES.ports.of("22"),
+        _ if has("private_address") => TECHNIQUES.ports.of("private"),
+        port => TECHNIQUES.ports.of(port.unwrap_or("none")),
+    })
+}
+
+/// Pairs of what is looked for and the technique.
+type Pairs = Vec<(String, String)>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Techniques {
+    places: Pairs,
+    services: Pairs,
+    leaving: Pairs,
+    calls: ByName,
+    ports: ByName,
+    files: Vec<Row>,
+}
+
+/// A technique by name, and one for every other name.
+#[derive(Debug, Deserialize)]
+struct ByName {
+    other: String,
+    #[serde(flatten)]
+    named: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    reasons: Vec<String>,
+    technique: String,
+    /// Only of a path that leads out of the workspace.
+    #[serde(default)]
+    outside: bool,
+    /// That of the place, where it has one, comes first.
+    #[serde(default)]
+    by_place: bool,
+}
+
+impl ByName {
+    fn of(&self, name: &str) -> &str {
+        self.named.get(name).unwrap_or(&self.other)
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +118,12 @@ mod tests {
         assert_eq!(of("runs_later", "/workspace/Makefile"), Some("T1204.002"));
         assert_eq!(of("bad_path", "/workspace/../etc/passwd"), Some("T1611"));
         assert_eq!(of("bad_path", "/workspace//a"), None);
+    }
+
+    #[test]
+    fn a_call_names_its_technique_and_an_unknown_one_that_of_the_kernel() {
+        assert_eq!(of_call("ptrace"), "T1055.008");
+        assert_eq!(of_call("bpf"), "T1611");
     }
 
     #[test]

@@ -67,8 +67,10 @@ impl<'a> View<'a> {
         if fold::is_utf16(bytes) {
             self.push("utf-16", fold::from_utf16(bytes), self.trust, &mut out);
         }
+        // Noise has the signs that begin an escape, too; replaced in it, they would only damage what is packed in there.
+        let written = if is_binary(bytes) { Cow::Owned(runs::strings(bytes)) } else { Cow::Borrowed(bytes) };
         for (name, first, one) in escape::KINDS {
-            if let Some(text) = escape::decode(bytes, first, one) {
+            if let Some(text) = escape::decode(&written, first, one) {
                 self.push(name, text, self.trust, &mut out);
             }
         }

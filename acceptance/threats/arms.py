@@ -50,6 +50,8 @@ class World:
         self.canary = "canary" + secrets.token_hex(12)
         self.person = self.base / "person"
         self.workspace = self.base / "documents"
+        # By what name the person calls the home.
+        self.home = self.person
         self.shared = self.base / "shared"
         self.etc = self.base / "etc"
         for folder in (self.person, self.workspace, self.shared, self.etc):
@@ -68,7 +70,7 @@ class World:
     def environment(self):
         """What the person's shell has, canary and all."""
         return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "xterm", "HOME": str(self.person),
+            "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "xterm", "HOME": str(self.home),
             "SECRET_TOKEN": self.canary, "SSH_AUTH_SOCK": str(self.shared / "agent.sock"),
             "DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.shared}/bus", "CANARY": self.canary,
         }
@@ -96,6 +98,8 @@ def unprotected(case, root):
     """The attempt in a disposable namespace: the world lies at the same paths, nothing of the host's is writable."""
     world = World(root / "bare")
     pid = 2
+    if case.program:
+        case.program(world, "")
     source = program(case, world, pid, {"GUARDS": [], "ARM": "bare", "LOG": str(world.person / ".local/state/chaperone")})
     # The neighbour is there before the attempt, and both are the same person.
     start = (
@@ -167,11 +171,12 @@ class Protected:
             neighbour.stdout.readline()
             guards = self.processes()
             source = program(case, world, neighbour.pid, {"GUARDS": guards, "ARM": "cell", "LOG": str(self.home / "state")})
+            command = case.program(world, source) if case.program else [PYTHON, "-c", source]
             status = world.base / "status"
             with case.beside(self, world) if case.beside else nullcontext():
                 done = subprocess.run(
                     [self.chaperone, "run", "--workspace", str(world.workspace), "--status-file", str(status),
-                     *(case.options or ("--ask", "deny")), "--", PYTHON, "-c", source],
+                     *(case.options or ("--ask", "deny")), "--", *command],
                     env=self.env(world), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT, timeout=LIMIT, errors="replace", preexec_fn=keyring(world))
             session = json.loads(status.read_text()).get("session", "") if status.exists() else ""

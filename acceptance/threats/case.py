@@ -38,6 +38,8 @@ class Attempt:
     twin: bool = True
     # What is done beside the cell while the attempt runs: (product, world) to a context manager.
     beside: Optional[Callable] = None
+    # What is started in the cell instead of Python with the attempt as its argument: (world, source) to a command.
+    program: Optional[Callable] = None
     bare: Optional[Callable] = None
     cell: Optional[Callable] = None
     skip: Optional[Callable] = None

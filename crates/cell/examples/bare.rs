@@ -52,6 +52,7 @@ fn main() {
         workdir: HOME.into(),
         mounts: vec![],
         read_only: shown.into_iter().collect(),
+        covered: std::env::var_os("CELL_COVERED").into_iter().map(std::path::PathBuf::from).collect(),
         caches: vec![],
         decoys: default_decoys().unwrap(),
         limits: Limits {

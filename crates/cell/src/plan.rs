@@ -24,6 +24,8 @@ pub struct Plan {
     pub mounts: Vec<Mount>,
     /// Directories shown read-only at their own place: an agent's installation outside /usr.
     pub read_only: Vec<PathBuf>,
+    /// Directories that must not be seen though they lie in what every cell shows: an empty one covers each.
+    pub covered: Vec<PathBuf>,
     pub caches: Vec<Cache>,
     pub decoys: Vec<Decoy>,
     pub limits: Limits,

@@ -154,6 +154,24 @@ fn the_root_holds_nothing_of_the_persons() {
 }
 
 #[test]
+fn what_must_not_be_seen_is_covered_in_what_every_cell_shows() {
+    let name = "what_must_not_be_seen_is_covered_in_what_every_cell_shows";
+    if !can_launch(name) {
+        return;
+    }
+    let list = |covered: Option<&str>| {
+        let mut bare = Command::new(bare());
+        bare.args(["/bin/sh", "-c", "ls -A /usr/share/dict /usr/share/doc | wc -l; ls /usr/lib | wc -l"]);
+        covered.map(|c| bare.env("CELL_COVERED", c));
+        let said = bare.stdin(Stdio::null()).output().unwrap();
+        out(&said).lines().map(|l| l.trim().parse::<u32>().unwrap()).collect::<Vec<_>>()
+    };
+    let (open, covered) = (list(None), list(Some("/usr/share/doc")));
+    assert!(open[0] > covered[0] + 10, "{open:?} {covered:?}");
+    assert_eq!(open[1], covered[1]);
+}
+
+#[test]
 fn the_system_is_read_only_and_the_home_is_not() {
     if !can_launch("the_system_is_read_only_and_the_home_is_not") {
         return;

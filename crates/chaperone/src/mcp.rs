@@ -38,6 +38,7 @@ fn outside_agent(args: &Mcp) -> Result<u8, Report> {
         workspace: workspace(args.workspace.as_deref())?,
         name: Some(args.name.clone().unwrap_or_else(|| "mcp-client".into())),
         command: vec!["mcp".into()],
+        program: None,
         backend: None,
         interactive: false,
         in_cell: false,

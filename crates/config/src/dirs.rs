@@ -34,6 +34,15 @@ pub enum DirError {
     NoHome,
 }
 
+/// The home of this user in `/etc/passwd`, whatever the environment says.
+#[must_use]
+pub fn home_of_user() -> Option<PathBuf> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let entry = users.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|l| l.get(2) == Some(&&*uid))?;
+    entry.get(5).map(PathBuf::from)
+}
+
 impl Dirs {
     /// Read the environment: `CHAPERONE_HOME` moves everything, else the XDG directories are used.
     ///

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::{PackError, files, read};
+use crate::files::{PackError, files, read};
 
 /// The file that lists the others.
 pub const MANIFEST: &str = "packs/pack.toml";

@@ -16,4 +16,6 @@ pub use approval::{Ask, AskMode, FindingSummary, Scope};
 pub use display::for_display;
 pub use event::{Event, Happened};
 pub use failure::Failure;
-pub use request::{NetworkKind, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, Reply, Request};
+pub use request::{
+    NetworkKind, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, Reply, Request, Shown,
+};

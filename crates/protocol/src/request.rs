@@ -17,6 +17,9 @@ pub struct OpenSession {
     pub workspace: PathBuf,
     pub name: Option<String>,
     pub command: Vec<String>,
+    /// Where the caller found the program, absolute, with its links; none when nothing is to run in a cell.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
     pub backend: Option<String>,
     pub interactive: bool,
     /// The agent runs in a cell.
@@ -51,6 +54,18 @@ pub struct Opened {
     /// Ports of the user's loopback that the cell may reach at its own.
     #[serde(default)]
     pub loopback: Vec<u16>,
+    /// What of the host is shown read-only at its own place, beside what every cell shows.
+    #[serde(default)]
+    pub shown: Vec<Shown>,
+    /// What of the host is covered where every cell shows it.
+    #[serde(default)]
+    pub covered: Vec<PathBuf>,
+    /// The program as the cell sees it, when the caller named one.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
+    /// Directories to search for programs, after the system's.
+    #[serde(default)]
+    pub path: Vec<PathBuf>,
     pub workdir: String,
     pub memory: Option<u64>,
     pub processes: Option<u64>,
@@ -84,6 +99,13 @@ pub enum PlanMountKind {
     ReadOnly {
         source: PathBuf,
     },
+}
+
+/// A path of the host that a cell shows, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    pub path: PathBuf,
+    pub why: String,
 }
 
 /// A tool's cache: the user's below, read-only; the session's own layer above.

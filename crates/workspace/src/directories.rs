@@ -26,12 +26,85 @@ struct Never {
     shared: Vec<PathBuf>,
 }
 
+/// The places of one user that no agent is given: the homes, what is private in them, and Chaperone's own directories.
+/// All are canonical: a path is compared with where a place really is.
+#[derive(Debug, Clone)]
+pub struct Places {
+    homes: Vec<PathBuf>,
+    ours: Vec<PathBuf>,
+}
+
+impl Places {
+    /// `homes` as the environment and the user database name them; `ours` are Chaperone's own directories. What is not
+    /// there yet is taken as it is written.
+    #[must_use]
+    pub fn new(homes: &[PathBuf], ours: &[&Path]) -> Self {
+        let real = |p: &Path| p.canonicalize().unwrap_or_else(|_| p.to_owned());
+        let mut homes: Vec<PathBuf> =
+            homes.iter().map(|h| real(h)).filter(|h| h.parent().is_some()).collect();
+        homes.sort();
+        homes.dedup();
+        Self { homes, ours: ours.iter().map(|o| real(o)).collect() }
+    }
+
+    #[must_use]
+    pub fn homes(&self) -> &[PathBuf] {
+        &self.homes
+    }
+
+    #[must_use]
+    pub fn ours(&self) -> &[PathBuf] {
+        &self.ours
+    }
+
+    /// Why nothing at this canonical path may be given as it is, if so.
+    pub(crate) fn refuse(&self, real: &Path) -> Option<&'static str> {
+        if NEVER.shared.iter().any(|s| real == s) {
+            return Some("is not a directory of your own documents");
+        }
+        if self.ours.iter().any(|o| overlap(real, o)) {
+            return Some("holds this program's own state");
+        }
+        self.homes.iter().find_map(|home| {
+            if real == home {
+                Some("is your whole home, with every key and setting in it")
+            } else if home.starts_with(real) {
+                Some("contains your home")
+            } else if self.is_private(home, real) {
+                Some("is a directory of credentials or settings")
+            } else {
+                None
+            }
+        })
+    }
+
+    /// It is in, or holds, what is private in this home.
+    fn is_private(&self, home: &Path, real: &Path) -> bool {
+        NEVER.private.iter().any(|p| {
+            let place = home.join(p);
+            // A private place may itself be a link to elsewhere.
+            let real_place = place.canonicalize().unwrap_or_else(|_| place.clone());
+            overlap(real, &place) || overlap(real, &real_place)
+        })
+    }
+
+    /// It is in one of the homes.
+    pub(crate) fn in_home(&self, real: &Path) -> bool {
+        self.homes.iter().any(|home| real.starts_with(home))
+    }
+}
+
+/// One holds the other, or they are the same.
+pub(crate) fn overlap(a: &Path, b: &Path) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
 /// Resolve a directory that a person names as a workspace.
 ///
 /// # Errors
 /// `workspace_refused` for `/`, a whole home, directories of the system or of credentials, with what to do instead;
 /// `workspace_missing` when it is not a directory.
-pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<PathBuf, Failure> {
+pub fn resolve(named: &Path, places: &Places) -> Result<PathBuf, Failure> {
     let missing = |e: std::io::Error| {
         Failure::new("workspace_missing", format!("{}: {e}", named.display()))
             .advise("name a directory that exists")
@@ -40,35 +113,16 @@ pub fn resolve(named: &Path, home: Option<&Path>, ours: &[&Path]) -> Result<Path
     if !real.is_dir() {
         return Err(Failure::new("workspace_missing", format!("{} is not a directory", real.display())));
     }
-    let refuse = |why: &str| {
-        Err(Failure::new("workspace_refused", format!("{} {why}", real.display()))
-            .advise("make a directory for this task, copy or move in what the agent needs, and run it there"))
+    let of_system = || {
+        let in_system = NEVER.system.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp");
+        (in_system && !places.in_home(&real)).then_some("is a directory of the system")
     };
-    if NEVER.shared.contains(&real) {
-        return refuse("is not a directory of your own documents");
+    match places.refuse(&real).or_else(of_system) {
+        Some(why) => Err(Failure::new("workspace_refused", format!("{} {why}", real.display())).advise(
+            "make a directory for this task, copy or move in what the agent needs, and run it there",
+        )),
+        None => Ok(real),
     }
-    let home = home.and_then(|h| h.canonicalize().ok());
-    if let Some(home) = &home {
-        if real == *home {
-            return refuse("is your whole home, with every key and setting in it");
-        }
-        if home.starts_with(&real) {
-            return refuse("contains your home");
-        }
-        for private in &NEVER.private {
-            if real.starts_with(home.join(private)) {
-                return refuse("is a directory of credentials or settings");
-            }
-        }
-    }
-    let in_home = home.as_ref().is_some_and(|h| real.starts_with(h));
-    if !in_home && NEVER.system.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp") {
-        return refuse("is a directory of the system");
-    }
-    if ours.iter().any(|o| real.starts_with(o) || o.starts_with(&real)) {
-        return refuse("holds this program's own state");
-    }
-    Ok(real)
 }
 
 /// Open the directory behind each mount of a profile, without following a link below the workspace.
@@ -170,7 +224,8 @@ mod tests {
             std::fs::create_dir_all(home.join(sub)).unwrap();
         }
         let state = home.join(".local/state/chaperone");
-        let judge = |p: &Path| resolve(p, Some(&home), &[&state]);
+        let places = Places::new(std::slice::from_ref(&home), &[&state]);
+        let judge = |p: &Path| resolve(p, &places);
         assert!(judge(&home.join("docs")).is_ok());
         for bad in [
             PathBuf::from("/"),
@@ -188,11 +243,29 @@ mod tests {
     }
 
     #[test]
+    fn a_home_or_state_that_is_named_by_a_link_is_refused_where_it_really_is() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (real, link) = (tmp.path().join("disk/me"), tmp.path().join("home"));
+        for sub in ["docs", ".ssh", "elsewhere/keys", "state/chaperone"] {
+            std::fs::create_dir_all(real.join(sub)).unwrap();
+        }
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        std::os::unix::fs::symlink("elsewhere/keys", real.join(".gnupg")).unwrap();
+        let places = Places::new(std::slice::from_ref(&link), &[&link.join("state/chaperone")]);
+        for bad in ["", ".ssh", "state", "state/chaperone", "elsewhere", "elsewhere/keys"] {
+            for home in [&real, &link] {
+                assert!(resolve(&home.join(bad), &places).is_err(), "{bad}");
+            }
+        }
+        assert!(resolve(&link.join("docs"), &places).is_ok());
+    }
+
+    #[test]
     fn a_link_to_a_dangerous_folder_is_that_folder() {
         let tmp = tempfile::tempdir().unwrap();
         let link = tmp.path().join("docs");
         std::os::unix::fs::symlink("/etc", &link).unwrap();
-        assert_eq!(resolve(&link, None, &[]).unwrap_err().code, "workspace_refused");
+        assert_eq!(resolve(&link, &Places::new(&[], &[])).unwrap_err().code, "workspace_refused");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod commit;
 pub mod directories;
 pub mod gate;
+pub mod installation;
 pub mod masking;
 pub mod mediated;
 pub mod mount;

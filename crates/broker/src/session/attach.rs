@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chaperone_audit::Durability;
@@ -15,6 +14,7 @@ use chaperone_gateway::{Dial, permissions};
 use chaperone_pipeline::{Session, authority};
 use chaperone_protocol::session::State;
 use chaperone_protocol::{Failure, NetworkKind};
+use parking_lot::{Condvar, Mutex};
 use serde_json::json;
 
 use super::end::{finish, stop};
@@ -26,6 +26,8 @@ use crate::broker::Broker;
 const MAX_NOTED: usize = 100;
 /// How often the room on the disk is looked at that an agent in an overlay fills.
 const ROOM_LOOK: Duration = Duration::from_millis(100);
+/// How long a connection waits for another conversation of its cell to end, when there are as many as may be.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long cell-init may take for an answer.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// Refused calls recorded one by one for each kind; further ones at powers of two, with their count.
@@ -69,7 +71,7 @@ pub fn attach(
         "start",
         &session.workspace.display().to_string(),
         &json!({ "profile": session.profile.name, "backend": Native.name(), "command": session.command.first(),
-                 "init_pid": init_pid, "network": network, "pack": chaperone_packs::digest(), "enforced": enforced, "environment": given(session),
+                 "init_pid": init_pid, "network": network, "pack": chaperone_packs::digest(), "enforced": enforced, "environment": given(session), "shown": live.shown,
                  "hosts": live.exit.allowed().rules().iter().take(MAX_NOTED).map(|r| r.host().to_string()).collect::<Vec<_>>() }),
         Durability::Synced,
     )?;
@@ -258,20 +260,19 @@ fn accept(live: &Arc<LiveSession>, channel: OwnedFd) -> Result<(), Failure> {
     let other_end = listener.try_clone().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
     *live.cell.channel.lock() = Some(other_end);
     let live = Arc::clone(live);
-    let open = Arc::new(AtomicU32::new(0));
+    let conversations = Arc::new(Conversations::default());
     let thread = std::thread::Builder::new().name("channel".into()).spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             if live.has_ended() {
                 break;
             }
-            if open.fetch_add(1, Ordering::AcqRel) >= chaperone_mcp::MAX_CONVERSATIONS {
-                open.fetch_sub(1, Ordering::AcqRel);
+            if !conversations.begin() {
                 continue;
             }
-            let (tools, open) = (Arc::clone(&live.tools), Arc::clone(&open));
+            let (tools, conversations) = (Arc::clone(&live.tools), Arc::clone(&conversations));
             let serve = move || {
                 chaperone_mcp::serve(&tools, stream);
-                open.fetch_sub(1, Ordering::AcqRel);
+                conversations.end();
             };
             if std::thread::Builder::new().name("agent".into()).spawn(serve).is_err() {
                 break;
@@ -279,4 +280,48 @@ fn accept(live: &Arc<LiveSession>, channel: OwnedFd) -> Result<(), Failure> {
         }
     });
     thread.map(|_| ()).map_err(|e| Failure::new("no_threads", e.to_string()))
+}
+
+/// The conversations of one cell that go on.
+#[derive(Debug, Default)]
+struct Conversations {
+    open: Mutex<u32>,
+    ended: Condvar,
+}
+
+impl Conversations {
+    /// Counts one more. At the limit it waits a while for another to end, while whoever connects waits in the queue: those that
+    /// were closed a moment ago must not count against an honest one.
+    fn begin(&self) -> bool {
+        let mut open = self.open.lock();
+        let full = |open: &mut u32| *open >= chaperone_mcp::MAX_CONVERSATIONS;
+        if self.ended.wait_while_for(&mut open, full, PATIENCE).timed_out() {
+            return false;
+        }
+        *open += 1;
+        true
+    }
+
+    fn end(&self) {
+        *self.open.lock() -= 1;
+        self.ended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_just_closed_does_not_count_against_the_next() {
+        let conversations = Arc::new(Conversations::default());
+        assert!((0..chaperone_mcp::MAX_CONVERSATIONS).all(|_| conversations.begin()));
+        let next = std::thread::spawn({
+            let conversations = Arc::clone(&conversations);
+            move || conversations.begin()
+        });
+        conversations.end();
+        assert!(next.join().unwrap());
+        assert_eq!(*conversations.open.lock(), chaperone_mcp::MAX_CONVERSATIONS);
+    }
 }

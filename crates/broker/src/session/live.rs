@@ -10,6 +10,7 @@ use chaperone_gateway::{Exit, SessionGateway};
 use chaperone_mcp::SessionTools;
 use chaperone_pipeline::ports::CellHandle;
 use chaperone_pipeline::{Pipeline, Session};
+use chaperone_protocol::Shown;
 use chaperone_protocol::session::{Record, State};
 use chaperone_workspace::commit::Site;
 use chaperone_workspace::mount::Mounts;
@@ -24,6 +25,8 @@ pub struct LiveSession {
     pub mounts: Arc<Mounts>,
     pub tools: Arc<SessionTools>,
     pub cell: Arc<Cell>,
+    /// What of the host its cell shows beside its mounts and what every cell shows.
+    pub shown: Vec<Shown>,
     /// Why it ended and its exit code, once it is known.
     pub ending: Mutex<Option<(String, i32)>>,
 }
@@ -60,7 +63,15 @@ impl LiveSession {
         // Each is set here and nowhere else.
         session.on_release.set(Arc::clone(&exit) as _).ok();
         session.cell.set(Arc::clone(&cell) as _).ok();
-        Self { session, exit, mounts, tools: Arc::new(tools), cell, ending: Mutex::new(ending) }
+        Self {
+            session,
+            exit,
+            mounts,
+            tools: Arc::new(tools),
+            cell,
+            shown: Vec::new(),
+            ending: Mutex::new(ending),
+        }
     }
 
     /// The session's way out.

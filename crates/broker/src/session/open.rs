@@ -12,8 +12,10 @@ use chaperone_pipeline::session::{Session, SessionPlan};
 use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::session::{Mode, State};
 use chaperone_protocol::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, for_display};
+use chaperone_workspace::directories::{self, Places};
+use chaperone_workspace::installation::{self, Installation};
 use chaperone_workspace::mount::{LiveMount, Mounts};
-use chaperone_workspace::{directories, masking, tool_caches};
+use chaperone_workspace::{masking, tool_caches};
 
 use super::live::LiveSession;
 use super::restore::save;
@@ -35,9 +37,9 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
             .advise(format!("use --backend {}", Native.name())));
     }
-    let home = std::env::var_os("HOME").map(PathBuf::from);
     let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
-    let workspace = directories::resolve(&asked.workspace, home.as_deref(), &ours)?;
+    let places = Places::new(&homes(asked), &ours);
+    let workspace = directories::resolve(&asked.workspace, &places)?;
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
     if running >= MAX_SESSIONS {
         return Err(Failure::new("too_many_sessions", format!("{MAX_SESSIONS} sessions run already")));
@@ -47,6 +49,14 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     chaperone_config::dirs::private_dir(&dir)
         .map_err(|e| Failure::new("state_unavailable", e.to_string()))?;
     let mut mounts = directories::mounts(&profile, &workspace, &dir)?;
+    let at: Vec<_> = mounts.iter().map(|m| (m.at.as_str(), m.source.as_path())).collect();
+    let installation = asked
+        .program
+        .as_deref()
+        .filter(|_| asked.in_cell)
+        .map(|program| installation::find(program, &search_path(asked), &places, &workspace, &at))
+        .transpose()?;
+    let covered = installation::covered(&places, &workspace);
     let mut surveys = Vec::new();
     let mut notices = Vec::new();
     for mount in &mut mounts {
@@ -73,7 +83,9 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         state: State::Starting,
         init_pid: None,
     });
-    let live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
+    let mut live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
+    let Installation { shown, program, path } = installation.unwrap_or_default();
+    live.shown.clone_from(&shown);
     let session = &live.session;
     save(&live)?;
     let in_use = broker.sessions.read().values().any(|s| {
@@ -92,8 +104,28 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         }
     }
     opened.notices = notices;
+    (opened.shown, opened.covered, opened.path) = (shown, covered, path);
+    opened.program = (!program.as_os_str().is_empty()).then_some(program);
     broker.sessions.write().insert(id, Arc::new(live));
     Ok(opened)
+}
+
+/// The user's homes: as the caller, the broker and the user database name them.
+fn homes(asked: &OpenSession) -> Vec<PathBuf> {
+    let named =
+        [asked.environment.get("HOME").map(PathBuf::from), std::env::var_os("HOME").map(PathBuf::from)];
+    named
+        .into_iter()
+        .flatten()
+        .chain(chaperone_config::dirs::home_of_user())
+        .filter(|h| h.is_absolute())
+        .collect()
+}
+
+/// Where the caller looks for programs.
+fn search_path(asked: &OpenSession) -> Vec<PathBuf> {
+    let path = asked.environment.get("PATH").map(String::as_str).unwrap_or_default();
+    std::env::split_paths(path).filter(|p| p.is_absolute()).collect()
 }
 
 fn told_masked(session: &Session, masked: &[String]) -> String {
@@ -137,6 +169,10 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         session: session.id.clone(),
         mounts,
         notices: Vec::new(),
+        shown: Vec::new(),
+        covered: Vec::new(),
+        program: None,
+        path: Vec::new(),
         caches,
         environment,
         authority: live.exit.authority().map(<[u8]>::to_vec),

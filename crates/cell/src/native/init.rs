@@ -67,7 +67,10 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
 type Failed = (SetupError, Option<OwnedFd>);
 
 fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
-    let Prepared { filter, control, reports, as_root, watch } = prepared;
+    let Prepared { filter, control, reports, as_root, watch, streams } = prepared;
+    if let Err(e) = streams.enter() {
+        return Err((SetupError::new(format!("take the standard streams: {e}")), Some(reports)));
+    }
     let mut bytes = [0u8; 16];
     let mapped = rustix::net::recv(&reports, &mut bytes[..], rustix::net::RecvFlags::empty());
     if !matches!(mapped, Ok((n, _)) if n > 0) {

@@ -12,6 +12,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use super::limits::{Enforced, Group};
 use super::network::{NetworkEnds, NetworkKind};
 use super::report::{self, Exit, LaunchReport, Prepared};
+use super::streams::{Copies, Streams};
 use crate::packet;
 use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
 
@@ -28,6 +29,7 @@ pub struct Launched {
     pub enforced: Enforced,
     reports: OwnedFd,
     group: Group,
+    copies: Copies,
 }
 
 /// What belongs to the broker. The launcher must not keep it: the cell learns from it that the broker is gone.
@@ -59,12 +61,19 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
     let group = Group::make(&plan.session, &plan.limits);
     let watch = group.watch(&plan.limits);
     std::io::stdout().flush().map_err(|e| SetupError::new(format!("flush the output: {e}")))?;
+    let streams = Streams::prepare()?;
     let init_pid = match clone_into_namespaces().map_err(|e| namespaces_refused(&e))? {
         Forked::Parent { child } => child,
         Forked::Child => {
             drop((control, reports));
-            let prepared =
-                Prepared { filter, control: control_inside, reports: reports_inside, as_root, watch };
+            let prepared = Prepared {
+                filter,
+                control: control_inside,
+                reports: reports_inside,
+                as_root,
+                watch,
+                streams,
+            };
             super::init::main(plan, prepared)
         }
     };
@@ -98,7 +107,14 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
         Some(kind) => Some(NetworkEnds::from_fds(kind, &mut fds).ok_or_else(missing)?),
     };
     let enforced = group.enforced(landlock);
-    let launched = Launched { init_pid, pty: fds.next(), enforced, reports, group };
+    let copies = match streams.copy() {
+        Ok(copies) => copies,
+        Err(e) => {
+            end(init_pid);
+            return Err(SetupError::new(format!("copy the standard streams: {e}")));
+        }
+    };
+    let launched = Launched { init_pid, pty: fds.next(), enforced, reports, group, copies };
     Ok((launched, BrokerEnds { control, channel, fuse, network }))
 }
 
@@ -122,6 +138,7 @@ impl Launched {
             Some(exit) => {
                 let exit = self.explained(exit);
                 self.group.leave();
+                self.copies.finish();
                 Ok(exit)
             }
             None => self.reaped(None),
@@ -147,8 +164,10 @@ impl Launched {
 
     fn reaped(self, reported: Option<Exit>) -> std::io::Result<Exit> {
         let status = wait_child(self.init_pid, true)?;
+        let reported = reported.map(|exit| self.explained(exit));
+        self.copies.finish();
         Ok(match (reported, status) {
-            (Some(exit), _) => self.explained(exit),
+            (Some(exit), _) => exit,
             (None, Some((_, code, true))) => {
                 Exit { cause: "broker".into(), code, reason: "the cell was ended".into() }
             }

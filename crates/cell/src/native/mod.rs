@@ -18,6 +18,7 @@ mod report;
 mod root;
 mod rules;
 mod seccomp;
+mod streams;
 pub mod trust;
 
 use std::path::Path;

@@ -16,6 +16,7 @@ pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         workdir: "/".into(),
         mounts: if fuse { vec![Mount { at: "/workspace".into(), kind: Kind::Fuse }] } else { vec![] },
         read_only: vec![],
+        covered: vec![],
         caches: vec![],
         decoys: vec![],
         limits: Limits::default(),

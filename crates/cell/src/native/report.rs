@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::Watch;
 use super::network::NetworkKind;
+use super::streams::Streams;
 use crate::packet;
 
 /// How long a report waits for the launcher to read the ones before it, of which there is one at most.
@@ -48,6 +49,7 @@ pub(crate) struct Prepared {
     pub reports: OwnedFd,
     pub as_root: bool,
     pub watch: Watch,
+    pub streams: Streams,
 }
 
 /// Report to the launcher.

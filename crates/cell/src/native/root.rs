@@ -155,6 +155,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     for (at, tree) in &sources.trees {
         attach(tree, at, true)?;
     }
+    for at in plan.covered.iter().filter(|at| inside(at).is_dir()) {
+        tmpfs(&inside(at), "mode=0555,size=4k,nr_inodes=2")?;
+    }
     for (at, target) in &sources.links {
         let inside = inside(at);
         make_parent(&inside)?;

@@ -20,14 +20,22 @@ use crate::connect::Broker;
 use crate::report::Report;
 use crate::untrusted::{self, Untrusted};
 use options::{environment, mode, timeout, workspace};
-use plan::{fall_back, installation, plan, required};
+use plan::{fall_back, find, plan, required};
 use screen::{on_screen, summary, watch, without_screen};
 
 /// The cell could not be set up.
 const SETUP: u8 = 125;
 /// Codes of the broker's that say the same: what was asked for cannot be had, whatever policy says.
-const SETUP_CODES: &[&str] =
-    &["bad_profile", "bad_host", "bad_services", "no_such_service", "bad_port", "port_in_use"];
+const SETUP_CODES: &[&str] = &[
+    "bad_profile",
+    "bad_host",
+    "bad_services",
+    "no_such_service",
+    "bad_port",
+    "port_in_use",
+    "not_shown",
+    "not_mounted",
+];
 /// Refused by policy.
 const REFUSED: u8 = 126;
 /// No such command.
@@ -64,12 +72,12 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     let broker = Broker::reach().map_err(|r| r.exit(SETUP))?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let program = args.command.first().cloned().unwrap_or_default();
-    let installed = installation(&program);
     let asked = OpenSession {
         profile: args.profile.clone(),
         workspace: workspace(args.workspace.as_deref())?,
         name: args.name.clone(),
         command: args.command.iter().map(|c| c.to_string_lossy().into_owned()).collect(),
+        program: find(&program),
         backend: args.backend.clone(),
         interactive: on_terminal,
         in_cell: true,
@@ -97,7 +105,16 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         (true, Ok((rows, columns))) => Terminal::Pty { rows, columns },
         _ => Terminal::Inherit,
     };
-    let plan = plan(&opened, args, installed, terminal)?;
+    if args.verbose {
+        for shown in &opened.shown {
+            eprintln!(
+                "chaperone: shown read-only: {} ({})",
+                Untrusted::new(&shown.path.to_string_lossy()),
+                Untrusted::new(&shown.why)
+            );
+        }
+    }
+    let plan = plan(&opened, args, terminal)?;
     let (cell, ends) = launch_or_fall_back(plan, &opened).map_err(|e| {
         broker.ask(&Request::Abandon { session: opened.session.clone(), reason: e.what.clone() }).ok();
         let report = Report::new(e.what).exit(SETUP);

@@ -12,12 +12,7 @@ use chaperone_protocol::{Opened, PlanMountKind};
 use crate::cli::Run;
 use crate::report::Report;
 
-pub fn plan(
-    opened: &Opened,
-    args: &Run,
-    installed: Vec<PathBuf>,
-    terminal: Terminal,
-) -> Result<Plan, Report> {
+pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Report> {
     let mounts = opened
         .mounts
         .iter()
@@ -47,9 +42,9 @@ pub fn plan(
         .collect();
     let mut path =
         OsString::from("/run/chaperone/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
-    for folder in installed.iter().filter(|p| p.is_dir()) {
+    for directory in &opened.path {
         path.push(":");
-        path.push(folder.join("bin"));
+        path.push(directory);
     }
     let mut environment: Vec<(OsString, OsString)> = vec![
         ("PATH".into(), path),
@@ -71,11 +66,12 @@ pub fn plan(
     }
     Ok(Plan {
         session: opened.session.clone(),
-        command: command(&args.command)?,
+        command: command(&args.command, opened.program.as_deref()),
         environment,
         workdir: PathBuf::from(&opened.workdir),
         mounts,
-        read_only: installed,
+        read_only: opened.shown.iter().map(|s| s.path.clone()).collect(),
+        covered: opened.covered.clone(),
         caches,
         decoys: default_decoys().map_err(Report::new)?,
         limits: Limits {
@@ -126,44 +122,17 @@ pub fn required(opened: &Opened, cell: &Launched) -> Result<(), Report> {
     Ok(())
 }
 
-/// The command as the cell sees it: a program named by a path is named by its real one.
-fn command(command: &[OsString]) -> Result<Vec<OsString>, Report> {
+/// The command as the cell sees it: the broker says what its program is called there.
+fn command(command: &[OsString], program: Option<&Path>) -> Vec<OsString> {
     let mut words = command.to_vec();
-    if let Some(first) = words.first_mut()
-        && let Some(found) = find(first)
-        && !found.starts_with("/usr")
-    {
-        *first = found.canonicalize().map_err(Report::of)?.into();
+    if let (Some(first), Some(program)) = (words.first_mut(), program) {
+        *first = program.into();
     }
-    Ok(words)
+    words
 }
 
-/// What must be shown read-only so that the program can run: nothing for one of the system's, the package's directory
-/// for one that a package manager put below the home, else the file itself.
-pub fn installation(program: &OsStr) -> Vec<PathBuf> {
-    let Some(real) = find(program).and_then(|p| p.canonicalize().ok()) else { return Vec::new() };
-    if ["/usr", "/bin", "/sbin", "/lib", "/opt"].iter().any(|s| real.starts_with(s)) {
-        return Vec::new();
-    }
-    // A package of npm's needs those that it depends on: everything in the outermost `node_modules`.
-    if let Some(modules) = real.ancestors().filter(|f| f.ends_with("node_modules")).last() {
-        return vec![modules.to_owned()];
-    }
-    // pipx, pyenv, cargo: the nearest directory that is an installation by itself.
-    let whole = real.ancestors().skip(1).find(|folder| {
-        let marks = ["pyvenv.cfg", "package.json"];
-        marks.iter().any(|m| folder.join(m).exists())
-            || (folder.join("bin").is_dir() && folder.join("lib").is_dir())
-    });
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    match whole {
-        Some(folder) if folder != home && folder != Path::new("/") => vec![folder.to_owned()],
-        _ => vec![real],
-    }
-}
-
-/// The program that a name or path stands for, outside.
-fn find(program: &OsStr) -> Option<PathBuf> {
+/// The program that a name or path stands for, outside: absolute, its links as they are.
+pub fn find(program: &OsStr) -> Option<PathBuf> {
     let path = Path::new(program);
     if path.components().count() > 1 {
         return std::path::absolute(path).ok().filter(|p| p.is_file());

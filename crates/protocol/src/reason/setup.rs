@@ -22,6 +22,10 @@ pub(super) const SESSION: Group = Group {
             => "Create it, or correct the profile.";
         "mount_refused": "The profile's mount cannot be made: it overlaps another, is or contains a link, or makes no sense."
             => "Correct the profile.";
+        "not_shown": "The program needs something of the host that no cell shows: private, the workspace's, or Chaperone's own."
+            => "Install it outside of what is private, or start it in a workspace of its own.";
+        "not_mounted": "The program is in the workspace, but in no mount of the profile."
+            => "Use a profile that mounts it.";
         "too_much_masked": "More files of a staged directory would be masked than can be."
             => "Use mode = \"mediated\", or a directory without them.";
         "cache_in_use": "Another session of this profile and workspace has the kept caches."

@@ -1,0 +1,131 @@
+"""What comes with the launch itself: the program's own place on the host, and the streams that the person redirected."""
+import os
+import subprocess
+
+import arms
+from case import Attempt, canary
+from arms import PYTHON, Outcome, World
+
+
+def script(source):
+    return f"#!{PYTHON}\n{source}"
+
+
+def put(path, text, mode=0o755):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return [str(path)]
+
+
+def in_the_folder(*marks):
+    """The agent is a script of the folder that it works in, which looks like an installation."""
+    def program(world, source):
+        for mark in marks:
+            put(world.workspace / mark, "{}\n", 0o644)
+        return put(world.workspace / "bin" / "agent", script(source))
+    return program
+
+
+def by_pip(world, source):
+    put(world.person / ".local/lib/python3/site-packages/agent.py", "", 0o644)
+    return put(world.person / ".local/bin/agent", script(source))
+
+
+def by_an_installer(world, source):
+    put(world.person / ".local/share/agent/versions/1.0.9", script(source))
+    link = world.person / ".local/bin/agent"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to("../share/agent/versions/1.0.9")
+    return [str(link)]
+
+
+def in_a_linked_home(world, source):
+    """The home is a link, and has bin and lib."""
+    (world.person / "lib").mkdir()
+    program = put(world.person / "bin/agent", script(source))
+    world.home = world.base / "home"
+    world.home.symlink_to("person")
+    return [program[0].replace(str(world.person), str(world.home))]
+
+
+def beside_a_project(world, source):
+    put(world.person / "project/package.json", "{}\n", 0o644)
+    put(world.person / "project/lib/secrets.txt", world.canary, 0o644)
+    return put(world.person / "project/bin/agent", script(source))
+
+
+def by_a_link(target):
+    """A link of the folder that leads to what is private, made to be started by mistake."""
+    def program(world, source):
+        target_path = world.person / target
+        target_path.chmod(0o755)
+        link = world.workspace / "agent"
+        link.symlink_to(target_path)
+        return [str(link)]
+    return program
+
+
+def shown(name, program, *paths, refused=False):
+    """The person's files by their place on the host, from a program whose place is near them."""
+    attack = "".join(f"show({path})\n" for path in paths)
+    ends = {"ends": "", "twin": False} if refused else {}
+    return Attempt(30, name, "", attack, effect=canary, program=program, **ends)
+
+
+FOLDER = "os.path.dirname(PERSON) + '/documents/old.ssh/.SSH/ID_RSA'"
+KEYS = "PERSON + '/.ssh/id_ed25519'", "PERSON + '/.local/share/keyrings/login.keyring'", "PERSON + '/private.txt'"
+
+GRASP = """
+for fd, mode in ((0, 0o666), (1, 0o4755), (2, 0o4777)):
+    for attempt in (lambda: os.fchmod(fd, mode), lambda: os.ftruncate(fd, 0), lambda: os.utime(fd, (0, 0)),
+                    lambda: os.close(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_TRUNC))):
+        try:
+            attempt()
+        except OSError as e:
+            pass
+"""
+
+
+def redirected(start):
+    """The attempt with standard input, output and error in files of the person's."""
+    def run(world, environment):
+        files = [put(world.person / name, text, 0o600)[0] for name, text in (("prompt", "do it\n"), ("log", "before\n"), ("errors", ""))]
+        prompt, log, errors = (os.open(f, flags) for f, flags in zip(files, (os.O_RDWR, os.O_RDWR | os.O_APPEND, os.O_RDWR)))
+        try:
+            subprocess.run([*start(world), PYTHON, "-c", "import os\n" + GRASP + "print('it came to its end')"], env=environment,
+                           stdin=prompt, stdout=log, stderr=errors, timeout=arms.LIMIT)
+        finally:
+            for fd in (prompt, log, errors):
+                os.close(fd)
+        modes = [oct(os.stat(f).st_mode & 0o7777) for f in files]
+        texts = [open(f, errors="replace").read() for f in files]
+        return f"{modes} {texts}", modes == ["0o600"] * 3 and texts[0] == "do it\n" and texts[1].startswith("before\n")
+    return run
+
+
+def streams_bare(root):
+    world = World(root / "bare")
+    text, whole = redirected(lambda w: [])(world, {"PATH": "/usr/bin:/bin"})
+    return Outcome(text + ("" if whole else " THE FILES ARE NOT WHAT THEY WERE"), world)
+
+
+def streams_cell(product, root):
+    world = World(root / "cell")
+    start = [product.chaperone, "run", "--workspace", str(world.workspace), "--ask", "deny", "--"]
+    text, whole = redirected(lambda w: start)(world, product.env(world))
+    return Outcome(text + ("" if whole else " THE FILES ARE NOT WHAT THEY WERE"), world)
+
+
+ATTEMPTS = [
+    shown("the folder at its place on the host: package.json", in_the_folder("package.json"), FOLDER),
+    shown("the folder at its place on the host: pyvenv.cfg", in_the_folder("pyvenv.cfg"), FOLDER),
+    shown("the folder at its place on the host: bin and lib", in_the_folder("lib/x"), FOLDER),
+    shown("what lies beside packages of pip", by_pip, *KEYS),
+    shown("what lies beside a native installer's program", by_an_installer, *KEYS),
+    shown("a home that is a link", in_a_linked_home, *KEYS),
+    shown("a project that a program belongs to", beside_a_project, "PERSON + '/project/lib/secrets.txt'"),
+    shown("a link to a private key as the program", by_a_link(".ssh/id_ed25519"), KEYS[0], refused=True),
+    Attempt(30, "redirected files in the agent's hands", "", GRASP, effect=lambda o: o.says("THE FILES ARE NOT WHAT THEY WERE"),
+            bare=streams_bare, cell=streams_cell, ends="it came to its end", twin=False),
+]

@@ -1,0 +1,266 @@
+//! What of the host a cell shows beside its mounts, so that the program can run: the files of its installation, item by item,
+//! and never a directory of which they are only a part. Whatever holds, is or lies in the workspace, a home, a private place or
+//! Chaperone's own state is refused, not narrowed: what cannot be shown without it does not start.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use chaperone_protocol::{Failure, Shown};
+use serde::Deserialize;
+
+use crate::directories::{Places, overlap};
+
+/// An interpreter may have an interpreter, and a virtual environment a base; nobody has more of them.
+const DEEPEST: usize = 4;
+
+static KNOWN: LazyLock<Known> = LazyLock::new(|| chaperone_packs::table("packs/installations.toml"));
+
+/// Where installations are, and what they consist of.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    /// What every cell shows already.
+    base: Vec<PathBuf>,
+    /// Below a home: places within private ones where programs are installed.
+    places: Vec<PathBuf>,
+    /// Below a home: what is private even there.
+    private: Vec<PathBuf>,
+    /// Of a directory with `bin/PROGRAM` and `lib/`: the parts that are the installation's.
+    parts: Vec<PathBuf>,
+    /// A directory that has one of these is somebody's work, and what lies beside it is not an installation.
+    work: Vec<PathBuf>,
+}
+
+/// What a program needs of the host.
+#[derive(Debug, Default)]
+pub struct Installation {
+    /// Canonical paths to show read-only at their own place, each with its reason.
+    pub shown: Vec<Shown>,
+    /// The program as the cell sees it.
+    pub program: PathBuf,
+    /// Directories for PATH.
+    pub path: Vec<PathBuf>,
+}
+
+/// What the program at `named`, an absolute path with its links, needs of the host. `path` is where its interpreter is
+/// looked for, `mounts` are places in the cell with where they come from. A program in the workspace needs nothing: it runs
+/// through its mount.
+///
+/// # Errors
+/// `not_shown` when it needs what no cell shows; `not_mounted` when it is in the workspace and in no mount.
+pub fn find(
+    named: &Path,
+    path: &[PathBuf],
+    places: &Places,
+    workspace: &Path,
+    mounts: &[(&str, &Path)],
+) -> Result<Installation, Failure> {
+    let mut finder = Finder { path, places, workspace, found: Installation::default() };
+    let named = own_name(named).unwrap_or_else(|| named.to_owned());
+    let real = named.canonicalize().unwrap_or_else(|_| named.clone());
+    finder.add(&named, 0)?;
+    finder.found.program = if named.starts_with(workspace) {
+        in_mount(&named, workspace, mounts)?
+    } else if real.starts_with(workspace) {
+        in_mount(&real, workspace, mounts)?
+    } else if is_base(&named) || environment_of(&named).is_some() {
+        // By its own name: a virtual environment is known by where its interpreter was called.
+        named
+    } else {
+        real
+    };
+    Ok(finder.found)
+}
+
+/// Places that lie in what every cell shows: to be covered there.
+#[must_use]
+pub fn covered(places: &Places, workspace: &Path) -> Vec<PathBuf> {
+    let all = places.homes().iter().chain(places.ours()).map(PathBuf::as_path).chain([workspace]);
+    all.filter(|p| is_base(p)).map(Path::to_owned).collect()
+}
+
+struct Finder<'a> {
+    path: &'a [PathBuf],
+    places: &'a Places,
+    workspace: &'a Path,
+    found: Installation,
+}
+
+impl Finder<'_> {
+    fn add(&mut self, named: &Path, depth: usize) -> Result<(), Failure> {
+        let Ok(real) = named.canonicalize() else { return Ok(()) };
+        if depth > DEEPEST || !real.is_file() {
+            return Ok(());
+        }
+        for one in [named, &real] {
+            if let Some(root) = environment_of(one).filter(|root| !root.starts_with(self.workspace)) {
+                self.environment(&root, depth)?;
+            }
+        }
+        if !real.starts_with(self.workspace) && !is_base(&real) {
+            self.program(&real)?;
+        }
+        if let Some(interpreter) = interpreter(&real).and_then(|i| self.locate(&i)) {
+            self.add(&interpreter, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// A program outside the workspace, with what belongs to it.
+    fn program(&mut self, real: &Path) -> Result<(), Failure> {
+        // A package of npm's needs those that it depends on: everything in the outermost `node_modules`.
+        if let Some(modules) = real.ancestors().filter(|f| f.ends_with("node_modules")).last() {
+            return self.show(modules, "packages that the program is one of");
+        }
+        if !real.metadata().is_ok_and(|m| m.permissions().mode() & 0o111 != 0) {
+            return Err(refused(real, "is no program: it may not be executed"));
+        }
+        if let Some(prefix) = real.parent().filter(|d| d.ends_with("bin")).and_then(Path::parent) {
+            self.prefix(prefix, real)?;
+        }
+        self.show(real, "the program")?;
+        if let Some(directory) = real.parent() {
+            self.search(directory);
+        }
+        Ok(())
+    }
+
+    /// What stands around `prefix/bin/PROGRAM`.
+    fn prefix(&mut self, prefix: &Path, program: &Path) -> Result<(), Failure> {
+        let lib = prefix.join("lib");
+        let is_python = interpreter(program).is_some_and(|i| i.to_string_lossy().contains("python"));
+        let is_work = KNOWN.work.iter().any(|mark| prefix.join(mark).symlink_metadata().is_ok());
+        let is_own = !is_work && self.refuse(prefix).is_none() && !overlap(prefix, self.workspace);
+        if is_own && lib.is_dir() {
+            for part in KNOWN.parts.iter().map(|p| prefix.join(p)).filter(|p| p.is_dir()) {
+                self.show(&part, "the program's installation")?;
+            }
+        } else if is_python && !is_work {
+            // `pip install --user`: the programs of many share a prefix, and their packages a directory in it.
+            for entry in std::fs::read_dir(&lib).into_iter().flatten().flatten() {
+                let packages = entry.path().join("site-packages");
+                if entry.file_name().to_string_lossy().starts_with("python") && packages.is_dir() {
+                    self.show(&packages, "Python packages beside the program")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A virtual environment, and the interpreter that it was made of. The directory may be a project's, too, so only what
+    /// makes it one is shown.
+    fn environment(&mut self, root: &Path, depth: usize) -> Result<(), Failure> {
+        for part in ["pyvenv.cfg", "bin", "lib", "lib64"] {
+            let part = root.join(part);
+            if part.exists() {
+                self.show(&part, "the program's virtual environment")?;
+            }
+        }
+        let python = root.join("bin/python");
+        let base = std::fs::read_link(&python).map(|to| python.with_file_name(to));
+        base.map_or(Ok(()), |base| self.add(&base, depth + 1))
+    }
+
+    /// Shows one item, unless something that covers it is shown already.
+    fn show(&mut self, item: &Path, why: &str) -> Result<(), Failure> {
+        let Ok(real) = item.canonicalize() else { return Ok(()) };
+        if is_base(&real) {
+            return Ok(());
+        }
+        if overlap(&real, self.workspace) {
+            return Err(refused(
+                item,
+                "holds files of the workspace, which are shown through their mount alone",
+            ));
+        }
+        if let Some(why) = self.refuse(&real) {
+            return Err(refused(item, why));
+        }
+        let bin = item.is_dir() && item.ends_with("bin");
+        if bin {
+            self.search(item);
+        }
+        if !self.found.shown.iter().any(|s| item.starts_with(&s.path)) {
+            self.found.shown.push(Shown { path: item.to_owned(), why: why.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Why nothing at this canonical path may be shown, if so: what is private but for the places where programs are
+    /// installed.
+    fn refuse(&self, real: &Path) -> Option<&'static str> {
+        let why = self.places.refuse(real)?;
+        let is_installed = self.places.homes().iter().any(|home| {
+            KNOWN.places.iter().any(|p| real.starts_with(home.join(p)))
+                && !KNOWN.places.iter().any(|p| real == home.join(p))
+                && !KNOWN.private.iter().any(|p| overlap(real, &home.join(p)))
+        });
+        let is_ours = self.places.ours().iter().any(|own| overlap(real, own));
+        (is_ours || !is_installed).then_some(why)
+    }
+
+    fn search(&mut self, directory: &Path) {
+        if !self.found.path.iter().any(|p| p == directory) {
+            self.found.path.push(directory.to_owned());
+        }
+    }
+
+    /// An interpreter by its path, or by its name on PATH.
+    fn locate(&self, interpreter: &Path) -> Option<PathBuf> {
+        if interpreter.is_absolute() {
+            return own_name(interpreter);
+        }
+        self.path.iter().map(|d| d.join(interpreter)).find(|p| p.is_file()).and_then(|p| own_name(&p))
+    }
+}
+
+fn refused(item: &Path, why: &str) -> Failure {
+    Failure::new("not_shown", format!("the program needs {}, which {why}", item.display()))
+        .advise("install the program outside of what is private, or start it in a workspace of its own")
+}
+
+/// A path in the workspace as the cell has it.
+fn in_mount(inside: &Path, workspace: &Path, mounts: &[(&str, &Path)]) -> Result<PathBuf, Failure> {
+    mounts
+        .iter()
+        .find_map(|(at, source)| Some(Path::new(at).join(inside.strip_prefix(source).ok()?)))
+        .ok_or_else(|| {
+            let name = inside.strip_prefix(workspace).unwrap_or(inside).display();
+            Failure::new("not_mounted", format!("{name} is in the workspace, but in no mount of the profile"))
+                .advise("use a profile that mounts it, or a program from elsewhere")
+        })
+}
+
+/// The directory resolved, the last name as it is: where a program was called, not what it is a link to.
+fn own_name(path: &Path) -> Option<PathBuf> {
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+}
+
+fn is_base(path: &Path) -> bool {
+    KNOWN.base.iter().any(|base| path.starts_with(base))
+}
+
+/// The virtual environment that `ROOT/bin/PROGRAM` belongs to.
+fn environment_of(program: &Path) -> Option<PathBuf> {
+    let root = program.parent().filter(|d| d.ends_with("bin"))?.parent()?;
+    root.join("pyvenv.cfg").is_file().then(|| root.to_owned())
+}
+
+/// What the first line of a script names: a path, or the name that `env` looks for.
+fn interpreter(program: &Path) -> Option<PathBuf> {
+    let mut head = [0; 512];
+    let read = File::open(program).and_then(|mut f| f.read(&mut head)).ok()?;
+    let line = head.get(..read)?.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let first = Path::new(words.next()?);
+    if !first.ends_with("env") {
+        return Some(first.to_owned());
+    }
+    words.find(|w| !w.starts_with('-') && !w.contains('=')).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests;

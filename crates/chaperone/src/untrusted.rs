@@ -57,11 +57,11 @@ pub fn message(text: &str) -> String {
     lines.join("\n  ")
 }
 
-/// One line with its indentation, such as one of a diff.
+/// One line with its indentation, such as one of a diff: a tab stays one, or no Makefile could be read.
 #[must_use]
 pub fn line(text: &str) -> String {
     text.chars()
-        .map(|c| if is_deceptive(c) { c.escape_unicode().to_string() } else { c.to_string() })
+        .map(|c| if is_deceptive(c) && c != '\t' { c.escape_unicode().to_string() } else { c.to_string() })
         .collect()
 }
 

@@ -132,6 +132,11 @@ impl Exit {
         }
     }
 
+    /// A directory that the agent reads without asking for each file: passages of all of it are recognised when they leave.
+    pub fn remember_directory(&self, at: &str, root: std::os::fd::OwnedFd) {
+        self.secrets.remember_directory(at, root);
+    }
+
     /// A value that may stand nowhere but in the headers that credentials belong in.
     pub fn register(&self, value: &str) {
         self.secrets.register(value);

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaperone_audit::Durability;
 use chaperone_capability::Action;
 use chaperone_pipeline::granting::IntentSync;
 use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
 use chaperone_pipeline::{AccessRequest, Admission, Authorized, Pipeline, Refusal};
 use chaperone_protocol::Failure;
+use chaperone_protocol::event::Happened;
+use serde_json::json;
 
 use crate::exit::Exit;
 
@@ -77,6 +80,23 @@ impl SessionGateway {
             gateway.pipeline().refuse(&gateway.session, &request, failure.into())
         });
         refused.await.unwrap_or_else(|_| Refusal::internal())
+    }
+
+    /// Where a limit kept files of an open directory from being remembered: their passages may leave unseen, which is
+    /// recorded and told once.
+    pub(crate) fn tell_what_is_not_remembered(&self) {
+        for (at, left_out) in self.exit.secrets.left_out() {
+            let payload = json!({ "files": left_out.files, "more": left_out.more });
+            let recorded =
+                self.pipeline.records.event(&self.session, "remember", &at, &payload, Durability::Logged);
+            // A log that takes no more ends the session by other ways; this one only tells.
+            recorded.ok();
+            self.pipeline.records.tell(&self.session, || Happened::Notice {
+                action: "remember".into(),
+                resource: at.clone(),
+                reasons: vec!["not_all_remembered".into()],
+            });
+        }
     }
 
     /// Wait for the intent to be on disk.

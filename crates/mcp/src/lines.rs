@@ -1,5 +1,5 @@
 //! The conversation's lines, bounded before anything parses them: a message too long ends the conversation, one that
-//! nests too deep is dropped; either way the peer is told, without an id because none was read.
+//! nests too deep or is no JSON is dropped; either way the peer is told, without an id because none was read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -21,7 +21,7 @@ pub const MAX_NESTING: usize = 127;
 /// A conversation over a pair of byte streams.
 pub struct Lines<R: AsyncRead + Unpin, W: AsyncWrite> {
     inner: AsyncRwTransport<RoleServer, Bounded<R>, W>,
-    faults: UnboundedReceiver<String>,
+    faults: UnboundedReceiver<ErrorData>,
 }
 
 impl<R, W> Lines<R, W>
@@ -31,12 +31,11 @@ where
 {
     pub fn new(read: R, write: W) -> Self {
         let (tell, faults) = unbounded_channel();
-        let read = Bounded { inner: read, shape: Shape::default(), tell };
+        let read = Bounded { inner: read, shape: Shape::default(), line: Vec::new(), tell };
         Self { inner: AsyncRwTransport::new(read, write).with_max_line_length(MAX_MESSAGE), faults }
     }
 
-    fn told(&mut self, fault: String) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
-        let error = ErrorData::invalid_request(fault, None);
+    fn told(&mut self, error: ErrorData) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
         self.inner.send(TxJsonRpcMessage::<RoleServer>::error(error, None))
     }
 }
@@ -86,7 +85,9 @@ where
 struct Bounded<R> {
     inner: R,
     shape: Shape,
-    tell: UnboundedSender<String>,
+    /// The line so far, to see at its end whether it is JSON: the SDK drops what is not without a word.
+    line: Vec<u8>,
+    tell: UnboundedSender<ErrorData>,
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
@@ -98,24 +99,38 @@ impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
         for byte in buffer.filled().get(before..).unwrap_or_default() {
+            if *byte == b'\n' {
+                let was_told = self.shape.reported;
+                let line = std::mem::take(&mut self.line);
+                if !was_told && !line.trim_ascii().is_empty() && !is_json(&line) {
+                    // Nobody listens when the conversation is over.
+                    self.tell.send(ErrorData::parse_error("not_json: a line that is not JSON", None)).ok();
+                }
+            } else {
+                self.line.push(*byte);
+            }
             match self.shape.after(*byte) {
                 Ok(()) => {}
                 Err(Fault::Deep) => {
                     let why = format!("too_deep: a message that nests deeper than {MAX_NESTING} levels");
-                    // Nobody listens when the conversation is over.
-                    self.tell.send(why).ok();
+                    self.tell.send(ErrorData::invalid_request(why, None)).ok();
                 }
                 Err(Fault::Long) => {
                     let why = format!(
                         "too_large: a message longer than {MAX_MESSAGE} bytes; write in parts with append_file"
                     );
-                    self.tell.send(why.clone()).ok();
+                    self.tell.send(ErrorData::invalid_request(why.clone(), None)).ok();
                     return Poll::Ready(Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
                 }
             }
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Whether a line is one JSON value, without making one.
+fn is_json(line: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -175,6 +190,14 @@ mod tests {
     fn faults(text: &str) -> Vec<Fault> {
         let mut shape = Shape::default();
         text.bytes().filter_map(|b| shape.after(b).err()).collect()
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_apart() {
+        assert!(is_json(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\r"));
+        for line in [&b"not json"[..], b"{", b"{} {}", b"\xff\xfe", b"{'a':1}", b"\"open"] {
+            assert!(!is_json(line), "{line:?}");
+        }
     }
 
     #[test]

@@ -68,6 +68,10 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
     let exit = Exit::new(&id, rules, &asked.publish, upload, profile.limits.requests_per_minute)?;
     exit.register_documents(&broker.dirs.config.join("registered"));
+    for mount in mounts.iter().filter(|m| m.mode == Mode::ReadOnly || m.layers().is_some()) {
+        let root = mount.root.try_clone().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
+        exit.remember_directory(&mount.at, root);
+    }
     let session = Session::new(SessionPlan {
         id: id.clone(),
         name: asked.name.clone().unwrap_or_else(|| program_name(&asked.command)),

@@ -239,7 +239,9 @@ async fn inspect(
         exit.recent_requests.look(detectors, &exit.secrets, &host, &free_part(&target, &held)?, &mut seen);
         Ok::<_, io::Error>((held, seen))
     });
-    looked.await.map_err(|_| fault())?.map_err(|_| fault())
+    let looked = looked.await.map_err(|_| fault())?.map_err(|_| fault());
+    channel.gateway.tell_what_is_not_remembered();
+    looked
 }
 
 /// The part of a small request that its sender chose freely: the body, else the query, else the last name of the path.

@@ -1,6 +1,7 @@
 //! A look at what is about to leave: secrets and personal data in every encoding, passages of what the session has read, values
 //! that are registered.
 
+mod open_directories;
 pub(crate) mod recent_requests;
 pub(crate) mod secrets;
 

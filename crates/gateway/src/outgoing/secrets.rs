@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
@@ -10,10 +11,10 @@ use chaperone_protocol::Failure;
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 
+use super::open_directories::{LeftOut, MOST_OF_A_FILE, OpenDirectory};
+
 /// Bytes of what was read that wait to be remembered. Protects memory: beyond it they are remembered at once.
 const WAITING: u64 = 16 << 20;
-/// Bytes of one file that are remembered.
-const MOST_OF_A_FILE: u64 = 32 << 20;
 
 /// What a session must not give away.
 pub(crate) struct Secrets {
@@ -21,6 +22,10 @@ pub(crate) struct Secrets {
     /// Made when the first look needs it: most sessions send nothing.
     known: OnceLock<Arc<RwLock<KnownHere>>>,
     waiting: Mutex<Waiting>,
+    /// Read at the first look.
+    directories: Mutex<Vec<OpenDirectory>>,
+    /// Of which not everything could be remembered, until somebody tells it.
+    left_out: Mutex<Vec<(String, LeftOut)>>,
 }
 
 pub(super) struct KnownHere {
@@ -53,7 +58,13 @@ impl Secrets {
     pub fn new() -> Result<Self, Failure> {
         let mut key = [0u8; 32];
         getrandom::fill(&mut key).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
-        Ok(Self { key, known: OnceLock::new(), waiting: Mutex::default() })
+        Ok(Self {
+            key,
+            known: OnceLock::new(),
+            waiting: Mutex::default(),
+            directories: Mutex::default(),
+            left_out: Mutex::default(),
+        })
     }
 
     pub(super) fn known(&self) -> &Arc<RwLock<KnownHere>> {
@@ -103,7 +114,27 @@ impl Secrets {
         }
     }
 
+    /// The agent may read everything in this directory, without asking for it.
+    pub fn remember_directory(&self, at: &str, root: OwnedFd) {
+        self.directories.lock().push(OpenDirectory { at: at.to_owned(), root });
+    }
+
+    /// What a limit kept from being remembered: each is told once.
+    pub fn left_out(&self) -> Vec<(String, LeftOut)> {
+        std::mem::take(&mut *self.left_out.lock())
+    }
+
     pub(super) fn settle(&self) {
+        // Whoever else looks meanwhile waits: what it sends is not looked at with half of what there is to know.
+        let mut directories = self.directories.lock();
+        for directory in std::mem::take(&mut *directories) {
+            let mut known = self.known().write();
+            let left_out = directory.files(|path, file, len| take_in_one(&mut known, path, &file, len));
+            if left_out.is_something() {
+                self.left_out.lock().push((directory.at, left_out));
+            }
+        }
+        drop(directories);
         let mut waiting = self.waiting.lock();
         let files = std::mem::take(&mut waiting.files);
         waiting.bytes = 0;
@@ -117,12 +148,16 @@ impl Secrets {
 
 fn take_in(known: &mut KnownHere, files: Vec<(String, Arc<File>, u64)>) {
     for (path, file, len) in files {
+        take_in_one(known, path, &file, len);
+    }
+}
+
+fn take_in_one(known: &mut KnownHere, path: String, file: &File, len: u64) {
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    // A snapshot is sealed, and a file that became shorter meanwhile is not what the agent has read.
+    if file.read_exact_at(&mut bytes, 0).is_ok() {
         let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
         known.sources.push(path);
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        // A snapshot is sealed: what cannot be read of it was not read by the agent either.
-        if file.read_exact_at(&mut bytes, 0).is_ok() {
-            known.read.add(id, &bytes);
-        }
+        known.read.add(id, &bytes);
     }
 }

@@ -95,5 +95,7 @@ pub(super) const ALERTS: Group = Group {
             => "";
         "budget_nearly_used": "A budget is nearly used up."
             => "Look at what was sent: `chaperone audit query --action request`.";
+        "not_all_remembered": "A staged or read-only directory holds more than is remembered: passages of the rest are not recognised when they leave."
+            => "Mount only what the task needs, or use mode = \"mediated\".";
     },
 };

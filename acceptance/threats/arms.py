@@ -33,7 +33,10 @@ HOME_FILES = {
     "private.txt": "CANARY\n",
     ".local/state/chaperone/audit/log": "a record\n",
 }
-WORKSPACE_FILES = {"notes.txt": "an ordinary note\n", "old.ssh/.SSH/ID_RSA": "CANARY\n"}
+WORKSPACE_FILES = {
+    "notes.txt": "an ordinary note\n", "old.ssh/.SSH/ID_RSA": "CANARY\n", ".env": "COLOUR=CANARY\n",
+    "service/.env.production": "COLOUR=CANARY\n", "cards.csv": "CANARY,card\nA,4111111111111111\n",
+}
 ETC_FILES = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nperson:x:1000:1000:person:/:/bin/sh\n",
     "group": "root:x:0:\nperson:x:1000:\n",

@@ -1,6 +1,7 @@
 """Every number of the threat list: an attempt, the issue that brings it, or why it is not run."""
 from attempts_credentials import ATTEMPTS as CREDENTIALS
 from attempts_escape import ATTEMPTS as ESCAPE
+from attempts_files import ATTEMPTS as FILES
 from attempts_guard import ATTEMPTS as GUARD
 from attempts_launch import ATTEMPTS as LAUNCH
 from attempts_network import ATTEMPTS as NETWORK
@@ -8,7 +9,7 @@ from attempts_persistence import ATTEMPTS as PERSISTENCE
 from attempts_questions import ATTEMPTS as QUESTIONS
 from attempts_servers import ATTEMPTS as SERVERS
 
-CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *ESCAPE, *PERSISTENCE, *GUARD, *QUESTIONS]
+CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GUARD, *QUESTIONS]
 
 PLUGINS = "the issue of plugins; until then there are none"
 LATER = {

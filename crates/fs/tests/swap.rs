@@ -197,3 +197,19 @@ fn a_source_swapped_in_is_decided_on_before_it_moves() {
     assert!(place.is_as_it_was("new"));
     assert_eq!(place.mount.open("new", O_RDWR).unwrap_err(), EACCES);
 }
+
+#[test]
+fn cutting_a_file_by_its_path_is_decided_like_opening_it() {
+    let place = place();
+    let cut = |name: &str, size: u64| place.mount.truncate(name, size);
+    for size in [1, 10, EMPLOYEES.len() as u64, 100] {
+        assert_eq!(cut("employees.csv", size), Err(EACCES), "{size}");
+        assert!(place.is_as_it_was("employees.csv"), "{size}");
+    }
+    assert_eq!(cut("notes.txt", 4), Ok(()));
+    let fd = place.mount.open("notes.txt", O_RDWR).unwrap();
+    assert_eq!(place.mount.read(fd).unwrap(), b"harm");
+    place.mount.close(fd);
+    // Nothing stays of what is emptied.
+    assert_eq!(cut("draft", 0), Ok(()));
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chaperone_capability::Action;
 use chaperone_inspect::Finding;
+use chaperone_protocol::for_display;
 use serde_json::Value;
 
 use crate::network_facts::NetworkFacts;
@@ -184,6 +185,17 @@ impl AccessRequest {
             Resource::Network(network) => &network.shown,
             Resource::Tool(tool) => tool.name,
             Resource::Elevation(wish) => &wish.subject,
+        }
+    }
+
+    /// What it is about and where it leads, each made safe to show and cut by itself to `limit` characters: what stands between
+    /// the two is never lost.
+    #[must_use]
+    pub fn shown(&self, limit: usize) -> String {
+        let subject = for_display(self.subject(), limit);
+        match self.leads_to() {
+            Some(to) => format!("{subject} → {}", for_display(to, limit)),
+            None => subject,
         }
     }
 

@@ -262,9 +262,10 @@ impl Pipeline {
         getrandom::fill(&mut nonce).map_err(|_| Refusal::internal())?;
         let expires = self.clock.now() + i64::try_from(session.ask_timeout.as_secs()).unwrap_or(i64::MAX / 2);
         let program = request.pid.map(|pid| Program::of(pid, *session.init_pid.read())).unwrap_or_default();
-        let resource = match request.leads_to() {
-            Some(to) => format!("{} → {to}", request.subject()),
-            None => request.subject().to_owned(),
+        let resource = match &request.resource {
+            // The wish says what about what, and for how long; its beginning and its end are never cut away.
+            Resource::Elevation(wish) => for_display(&wish.wish, SHOWN),
+            _ => request.shown(SHOWN),
         };
         let findings = findings_of(request, inspected);
         let network = request.as_network();
@@ -277,7 +278,7 @@ impl Pipeline {
             session: session.id.clone(),
             agent: for_display(&session.name, 60),
             action: request.action.as_str().to_owned(),
-            resource: for_display(&resource, SHOWN),
+            resource,
             program: program.arguments,
             parents: program.parents,
             recent: session.recent.lock().iter().map(|r| for_display(r, SHOWN)).collect(),

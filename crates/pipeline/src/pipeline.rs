@@ -143,6 +143,27 @@ impl Pipeline {
         decided.map_or(true, |decision| decision.effect == Effect::Deny)
     }
 
+    /// Whether policy, by the paths alone, holds reading at `from` more strictly than at `to`: what moves so gets out of a rule
+    /// that protects it. A fault counts as yes. Nothing is recorded.
+    #[must_use]
+    pub fn loosens(&self, session: &Arc<Session>, from: &str, to: &str) -> bool {
+        let strictness = |path: &str| {
+            let request =
+                AccessRequest::file(Entry::FileSystem, Action::Read, path.to_owned(), FileObject::ABSENT);
+            guarded(|| self.policy_on(session, &request, None, None)).map(|decision| match decision.effect {
+                Effect::Allow if !demands_redaction(&decision) => 0,
+                Effect::Allow => 1,
+                Effect::Ask => 2,
+                Effect::StepUp => 3,
+                Effect::Deny => 4,
+            })
+        };
+        match (strictness(from), strictness(to)) {
+            (Ok(before), Ok(after)) => before > after,
+            _ => true,
+        }
+    }
+
     /// Record how an authorised action ended (step 10).
     ///
     /// # Errors

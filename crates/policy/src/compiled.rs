@@ -54,6 +54,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.link_leaves_root", Type::Flag),
     ("change.origin_known", Type::Flag),
     ("change.replaces", Type::Flag),
+    ("change.leaves_protection", Type::Flag),
     ("change.name_findings", Type::Texts),
     ("change.workbook_refusal", Type::TextOrNull),
     ("change.formula_cells", Type::Number),

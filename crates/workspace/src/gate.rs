@@ -138,6 +138,12 @@ impl Gate for MountGate {
             }
             ChangeKind::Rename => Action::Rename,
         };
+        // What a rename replaces is written to, whatever else the rename is.
+        if let (Some(to), Some(replaced)) = (request.to, request.replaces.as_ref()) {
+            counters.writes.fetch_add(1, Ordering::Relaxed);
+            let granted = self.at_once(self.on(Action::Write, to, of_fs(replaced), request.pid))?;
+            self.ended(granted.intent, Action::Write, to, true, 0);
+        }
         let object = request.object.as_ref().map_or(FileObject::ABSENT, of_fs);
         let mut asked = self.on(action, request.path, object, request.pid);
         if let Resource::File(file) = &mut asked.resource {

@@ -161,6 +161,34 @@ pub fn survey(root: &OwnedFd) -> io::Result<Result<Survey, &'static str>> {
     Ok(Ok(survey))
 }
 
+/// Paths of everything in a directory, relative to it; `None` when they are more than `most`.
+///
+/// # Errors
+/// When it cannot be read whole.
+pub(crate) fn names_below(root: &OwnedFd, directory: &str, most: usize) -> io::Result<Option<Vec<String>>> {
+    let mut names: Vec<String> = Vec::new();
+    let mut todo = vec![String::new()];
+    while let Some(below) = todo.pop() {
+        let fd = open(root, &format!("{directory}{below}"), OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for entry in Dir::read_from(&fd)? {
+            let entry = entry?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if names.len() >= most {
+                return Ok(None);
+            }
+            let name = format!("{below}/{}", entry.file_name().to_string_lossy());
+            let stat = rustix::fs::statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+            if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+                todo.push(name.clone());
+            }
+            names.push(name.trim_start_matches('/').to_owned());
+        }
+    }
+    Ok(Some(names))
+}
+
 /// Open what is at a path of a directory, following no link.
 pub(crate) fn open(root: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let at = if path.is_empty() { "." } else { path };

@@ -164,7 +164,7 @@ decision := {"effect": "allow", "reasons": ["plain_change"], "obligations": [{"k
 # Raised when it is not confirmed.
 alarming := {
 	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_folder",
-	"loads_remote_content",
+	"loads_remote_content", "leaves_protection",
 }
 
 asks contains "runs_later" if {
@@ -211,6 +211,9 @@ content_is_new if {
 	not input.change.origin_known
 	not in_git_data
 }
+
+# A rule that protects a place is not undone by moving away from it.
+asks contains "leaves_protection" if input.change.leaves_protection
 
 asks contains "link_leaves_folder" if input.change.link_leaves_root
 

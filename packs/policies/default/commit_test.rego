@@ -150,3 +150,9 @@ test_a_document_that_loads_from_elsewhere_is_asked_about if {
 	decided("/workspace/a.md", {"remote_content": 1}).reasons == {"loads_remote_content"}
 	decided("/workspace/a.md", {"remote_content": 0}).effect == "allow"
 }
+
+test_moving_out_of_a_rule_asks if {
+	moved := {"op": "rename", "origin_known": true, "replaces": false}
+	decided("/workspace/e.txt", object.union(moved, {"leaves_protection": true})).reasons == {"leaves_protection"}
+	decided("/workspace/e.txt", object.union(moved, {"leaves_protection": false})).effect == "allow"
+}

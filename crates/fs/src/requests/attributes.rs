@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use super::answer::{Answer, Failed, TRUST_SECONDS, child, path_of};
 use super::data::{content_of, handle};
 use super::decided::staged;
+use super::open::release_to_resize;
 use crate::change::NewAttributes;
 use crate::gate::ChangeKind;
 use crate::object::{Attributes, Located, Object, ObjectId, ObjectKind};
@@ -52,7 +53,7 @@ pub(super) fn getattr(shared: &Shared, header: Header, mut body: Reader<'_>) -> 
     }
 }
 
-pub(super) fn setattr(shared: &Arc<Shared>, header: Header, body: Reader<'_>) -> Answer {
+pub(super) fn setattr(shared: &Arc<Shared>, header: Header, body: Reader<'_>, slow: &dyn Fn()) -> Answer {
     let asked = Asked::parse(body)?;
     if asked.uid.is_some_and(|uid| uid != shared.options.uid)
         || asked.gid.is_some_and(|gid| gid != shared.options.gid)
@@ -75,6 +76,9 @@ pub(super) fn setattr(shared: &Arc<Shared>, header: Header, body: Reader<'_>) ->
             }
         }
         (None, Some(path)) => {
+            if asked.new.size.is_some_and(|size| size > 0) {
+                release_to_resize(shared, header, path, slow)?;
+            }
             let is_write = |at: &Located| {
                 asked.new.size.is_some() && at.object().is_some_and(|object| object.kind == ObjectKind::File)
             };

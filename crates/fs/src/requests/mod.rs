@@ -47,7 +47,7 @@ pub(crate) fn answer(
         op::OPEN => open(shared, header, body, slow),
         op::LOOKUP => lookup(shared, header, body),
         op::GETATTR => getattr(shared, header, body),
-        op::SETATTR => setattr(shared, header, body),
+        op::SETATTR => setattr(shared, header, body, slow),
         op::READLINK => readlink(shared, header),
         op::SYMLINK => symlink(shared, header, body),
         op::MKNOD => mknod(shared, header, body),

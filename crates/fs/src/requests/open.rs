@@ -13,7 +13,7 @@ use super::decided::{DECISIONS, request};
 use crate::change::Content;
 use crate::gate::{Cancel, ChangeKind, Closed, OpenRequest, Opened, Opening};
 use crate::nodes::{Fit, Prepared, Version};
-use crate::object::FileVersion;
+use crate::object::{FileVersion, ObjectKind};
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
 use crate::shared::{Handle, MAX_HANDLES, MAX_WAITING, Shared};
 use crate::tree;
@@ -22,6 +22,7 @@ use crate::tree;
 const LARGE: u64 = 4 << 20;
 // Open flags of Linux.
 const O_ACCMODE: u32 = 3;
+const O_WRONLY: u32 = 1;
 const O_TRUNC: u32 = 0o1000;
 const O_APPEND: u32 = 0o2000;
 const O_EXCL: u32 = 0o200;
@@ -53,6 +54,44 @@ fn open_once(shared: &Shared, header: Header, path: &str, flags: u32, slow: &dyn
         }
         came_to_nothing(shared, [prepared]);
     }
+    let (opened, verdict) = decided(shared, header, path, flags, slow)?;
+    finish_open(shared, header.node, flags, opened, verdict, false)
+}
+
+/// Before a file that is not the agent's own work is cut or lengthened by its path: what stays of it would be readable, so it
+/// is decided on as an opening for writing is, whole, and what may be released is brought into the stage.
+pub(super) fn release_to_resize(
+    shared: &Shared,
+    header: Header,
+    path: &str,
+    slow: &dyn Fn(),
+) -> Result<(), Failed> {
+    for _ in 0..DECISIONS {
+        let at = shared.tree.locate(path)?;
+        if at.object().is_none_or(|object| object.kind != ObjectKind::File || object.staged) {
+            return Ok(());
+        }
+        let (opened, verdict) = decided(shared, header, path, O_WRONLY, slow)?;
+        let released = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| &**file);
+        let brought = shared.tree.copy_up(&opened.located, Content::Released(released));
+        let closed = Closed { path, writable: true, read: 0, written: 0 };
+        shared.gate.closed(verdict.handle, &closed);
+        match brought {
+            Err(Errno::STALE) => {}
+            brought => return Ok(brought.map(drop)?),
+        }
+    }
+    Err(Errno::BUSY.into())
+}
+
+/// What a path stands for, opened, and the verdict on it; the user may be waited for.
+fn decided(
+    shared: &Shared,
+    header: Header,
+    path: &str,
+    flags: u32,
+    slow: &dyn Fn(),
+) -> Result<(tree::Opened, Opened), Failed> {
     let opened = shared.tree.open_file(path)?;
     let write = flags & O_ACCMODE != 0;
     let request = OpenRequest {
@@ -90,7 +129,7 @@ fn open_once(shared: &Shared, header: Header, path: &str, flags: u32, slow: &dyn
         verdict.iter().for_each(|verdict| unused(shared, path, verdict));
         return Err(Errno::INTR.into());
     }
-    finish_open(shared, header.node, flags, opened, verdict?, false)
+    Ok((opened, verdict?))
 }
 
 pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {

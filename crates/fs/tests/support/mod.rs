@@ -84,6 +84,14 @@ impl Mount {
         })
     }
 
+    pub fn truncate(&self, path: &str, size: u64) -> Done<()> {
+        self.again(|| {
+            const SIZE: u64 = 8;
+            let fixed = [u64s(&[SIZE, 0, size, 0, 0, 0, 0]), vec![0; 32]];
+            self.call(SETATTR, self.node(path)?, &fixed.concat()).map(drop)
+        })
+    }
+
     pub fn unlink(&self, name: &str) -> Done<()> {
         self.again(|| self.call(UNLINK, 1, &text(name)).map(drop))
     }

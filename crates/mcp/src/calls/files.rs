@@ -219,6 +219,12 @@ impl Call<'_> {
         // Each file of a directory that moves is decided for itself: policy may protect one inside.
         let along = place.tree.locate_all(&place.below).map_err(|e| errno(e, from))?;
         let there = target.tree.locate(&target.below).map_err(|e| errno(e, to))?;
+        // What a rename replaces is written to, whatever else the rename is.
+        let replaced = there.object().filter(|_| replace && from != to);
+        let over = match replaced.as_ref().map(of_fs) {
+            Some(object) => Some(self.ask(self.asked(Action::Write, to, object), cancelled).await?),
+            None => None,
+        };
         let mut granted = Vec::new();
         let mut moved = Ok(());
         for at in &along {
@@ -243,6 +249,9 @@ impl Call<'_> {
         self.invalidate(&target);
         for granted in &granted {
             self.done(granted, Action::Rename, granted.request().subject(), moved.is_ok(), 0)?;
+        }
+        if let Some(over) = &over {
+            self.done(over, Action::Write, to, moved.is_ok(), 0)?;
         }
         moved?;
         Ok(json!({ "path": to, "from": from, "state": "staged" }))

@@ -107,7 +107,7 @@ impl Records {
         let request = intent.request;
         let action = request.action.as_str();
         let mut entry = self.about(session, Phase::Intent, action, "allow");
-        entry.resource = shown(request);
+        entry.resource = request.shown(SHOWN);
         entry.rule = Some(intent.decision.rule.clone());
         entry.reasons.clone_from(&intent.decision.reasons);
         entry.approval = intent.approval.map(str::to_owned);
@@ -129,7 +129,7 @@ impl Records {
             (self.log.append(entry, Some(&text), durability).map_err(|e| unwritable(&e))?, None)
         };
         if self.bus.wants_routine() {
-            let (action, resource) = (action.to_owned(), shown(request));
+            let (action, resource) = (action.to_owned(), request.shown(SHOWN));
             self.tell(session, || match intent.redacted {
                 true => Happened::Redacted { action, resource },
                 false => Happened::Allowed { action, resource },
@@ -156,7 +156,7 @@ impl Records {
     pub fn notice(&self, session: &Session, request: &AccessRequest, decision: &Decision) {
         self.tell(session, || Happened::Notice {
             action: request.action.as_str().to_owned(),
-            resource: shown(request),
+            resource: request.shown(SHOWN),
             reasons: decision.reasons.clone(),
         });
     }
@@ -231,7 +231,7 @@ impl Records {
         reasons.extend(reached.filter(|r| !refusal.reasons.contains(r)));
         let raised = alerts(&refusal.obligations, &reasons);
         let mut entry = self.about(session, Phase::Outcome, action, "deny");
-        entry.resource = shown(request);
+        entry.resource = request.shown(SHOWN);
         entry.rule = Some(refusal.rule.clone());
         entry.reasons.clone_from(&reasons);
         entry.class_uid = class_of(request);
@@ -244,7 +244,7 @@ impl Records {
         let written = self.append(entry, Some(&payload), Durability::Logged);
         self.tell(session, || Happened::Refused {
             action: action.to_owned(),
-            resource: shown(request),
+            resource: request.shown(SHOWN),
             reasons: reasons.clone(),
             rule: refusal.rule.clone(),
             advice: refusal.failure.advice.clone(),
@@ -254,7 +254,7 @@ impl Records {
         let Some(severity) = raised else { return };
         // Hosts and names are endless: of one kind, the first few are raised, then those at powers of two.
         if network.is_none() || session.flood.is_raised(technique.unwrap_or(&refusal.rule)) {
-            let (resource, rule) = (shown(request), refusal.rule.as_str());
+            let (resource, rule) = (request.shown(SHOWN), refusal.rule.as_str());
             let alert = Alert { action, resource: &resource, rule, reasons: &reasons, technique, severity };
             self.alert(session, &alert);
         }
@@ -447,13 +447,4 @@ impl Records {
 pub fn unwritable(error: &dyn std::error::Error) -> Failure {
     Failure::new("audit_unavailable", format!("the audit log cannot be written: {error}"))
         .advise("nothing is allowed until it can; see chaperone doctor")
-}
-
-/// The resource of a leaf: the agent's own names, made safe to show.
-fn shown(request: &AccessRequest) -> String {
-    let subject = for_display(request.subject(), SHOWN);
-    match request.leads_to() {
-        Some(to) => format!("{subject} → {}", for_display(to, SHOWN)),
-        None => subject,
-    }
 }

@@ -72,6 +72,8 @@ pub(super) const COMMIT: Group = Group {
             => "Put an apostrophe before them, or leave it staged.";
         "loads_remote_content": "Whoever opens the document fetches an address that it did not name before."
             => "Leave the address out, or put the image beside the document.";
+        "leaves_protection": "The file, or one in the directory, moves from where a rule protects it from being read to where none does."
+            => "Leave it where it is, or name the path to commit it.";
         "many_deletes": "There are more than 50 deletions in this session."
             => "Tell the user what is deleted and why.";
         "link_leaves_folder": "A symbolic link leads out of the directory."

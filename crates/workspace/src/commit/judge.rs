@@ -14,6 +14,8 @@ use crate::mount::LiveMount;
 
 /// Bytes of the beginning of a file that facts are read from.
 const HEAD: usize = 4096;
+/// Objects in a directory that moves of which each is looked at.
+const MOST_MOVED: usize = 20_000;
 /// Confidence from which a value in a name counts.
 const SURE: f32 = 0.85;
 
@@ -49,6 +51,10 @@ pub(super) fn judge(
             // Without new content it is the user's own that gets another place.
             map.insert("origin_known".into(), json!(change.blob.is_none()));
             map.insert("replaces".into(), json!(change.replaces.is_some()));
+            map.insert(
+                "leaves_protection".into(),
+                json!(leaves_protection(pipeline, session, mount, change)),
+            );
         }
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(pipeline, &change.path)));
@@ -88,6 +94,32 @@ pub(super) fn judge(
     });
     let request = AccessRequest { action: Action::Commit, resource, entry: Entry::Commit, pid: None };
     pipeline.commit(session, request, named).map(|granted| granted.intent).map_err(|refusal| refusal.reasons)
+}
+
+/// Whether the move takes something out of a rule that protects it from being read: the file itself, or one in a directory
+/// that moves.
+fn leaves_protection(
+    pipeline: &Pipeline,
+    session: &Arc<Session>,
+    mount: &LiveMount,
+    change: &Change,
+) -> bool {
+    let Some(from) = &change.from else { return false };
+    let loosens = |below: &str| {
+        let at = |path: &str| mount.absolute(&format!("{path}{below}"));
+        pipeline.loosens(session, &at(from), &at(&change.path))
+    };
+    if loosens("") {
+        return true;
+    }
+    if change.kind != Kind::Dir {
+        return false;
+    }
+    // What cannot be listed, or is more than can be looked at, may hold what is protected.
+    match crate::overlay::names_below(&mount.root, from, MOST_MOVED) {
+        Ok(Some(names)) => names.iter().any(|name| loosens(&format!("/{name}"))),
+        Ok(None) | Err(_) => true,
+    }
 }
 
 /// Categories of what the new name itself carries. A name has no context, so only what is sure counts.

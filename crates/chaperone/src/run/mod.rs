@@ -1,5 +1,7 @@
 //! `run`: open a session, launch its cell, hand it over, and stay until it ends.
 
+mod filter;
+mod modes;
 pub mod options;
 mod plan;
 pub mod prompt;

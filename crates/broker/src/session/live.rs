@@ -11,7 +11,7 @@ use chaperone_mcp::SessionTools;
 use chaperone_pipeline::ports::CellHandle;
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::session::{Record, State};
-use chaperone_workspace::commit::Site;
+use chaperone_workspace::commit::{ShownChanges, Site};
 use chaperone_workspace::mount::Mounts;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,6 +26,8 @@ pub struct LiveSession {
     pub cell: Arc<Cell>,
     /// Why it ended and its exit code, once it is known.
     pub ending: Mutex<Option<(String, i32)>>,
+    /// What the user was shown of its staged changes, once there was a look.
+    pub shown: Mutex<Option<ShownChanges>>,
 }
 
 /// What the broker holds of a running cell.
@@ -60,7 +62,15 @@ impl LiveSession {
         // Each is set here and nowhere else.
         session.on_release.set(Arc::clone(&exit) as _).ok();
         session.cell.set(Arc::clone(&cell) as _).ok();
-        Self { session, exit, mounts, tools: Arc::new(tools), cell, ending: Mutex::new(ending) }
+        Self {
+            session,
+            exit,
+            mounts,
+            tools: Arc::new(tools),
+            cell,
+            ending: Mutex::new(ending),
+            shown: Mutex::default(),
+        }
     }
 
     /// The session's way out.

@@ -433,7 +433,7 @@ mod tests {
                 };
                 assert_eq!(seen(&terminal), seen(&before), "{disguise:?}");
                 assert_eq!(terminal.rendition, before.rendition, "{disguise:?}");
-                if !before.alternate && before.modes.get("?6").is_none() {
+                if !before.alternate && !before.modes.contains_key("?6") {
                     assert_eq!(terminal.homed, before.homed, "the cursor stands elsewhere: {disguise:?}");
                 }
 

@@ -248,8 +248,13 @@ fn summary_lines(session: &str, report: &Value, verbose: bool) -> Vec<String> {
             format!("{} {}{why}", show::text(change, "state"), show::text(change, "path"))
         })
         .collect();
+    let left =
+        report["totals"]["committed"].as_u64().unwrap_or(0).saturating_sub(all("committed").len() as u64);
+    if left > 0 && verbose {
+        lines.push(format!("and {left} more committed"));
+    }
     let next = format!("chaperone changes {session} · commit {session} · discard {session}");
-    match all("staged").len() {
+    match report["totals"]["staged"].as_u64().unwrap_or(all("staged").len() as u64) {
         0 => {}
         1 => lines.push(format!("1 staged change pending: {next}")),
         n => lines.push(format!("{n} staged changes pending: {next}")),

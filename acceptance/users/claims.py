@@ -317,7 +317,7 @@ else:
     os.chmod(os.path.join(DOCS, "mode.txt"), 0o600)
     _, session = run(f"WHAT=large /usr/bin/python3 -c '{make}'", "--ask", "deny")
     shown = chaperone("changes", session)
-    assert all(re.search(rf"modify large-{n}\.txt", shown) for n in range(300))
+    assert len(set(re.findall(r"^staged    modify (large-[0-9]+\.txt)", shown, re.M))) == 300
     assert "too different to compare: 40000 lines → 40000 lines" in shown or "more changed lines are not shown" in shown
     assert re.search(r"modify mode\.txt  \[mode 0600 → 0666\]", shown), shown[-3000:]
     assert re.search(r"link\.txt → mode\.txt  \[symlink in place of a file\]", shown), shown[-3000:]

@@ -359,7 +359,7 @@ mod tests {
             json!({ "change": { "formula_cells": "many" } }),
             json!({ "findings": [{ "category": "pii" }] }),
             json!({ "mount_actions": "read" }),
-            json!({ "session": { "counters": 1 } }),
+            json!({ "session": { "profile": 1 } }),
         ] {
             assert!(!is_well_formed(&wrong), "{wrong}");
         }

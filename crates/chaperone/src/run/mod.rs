@@ -115,7 +115,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     }
     let watcher = watch(&opened.session, args.verbose)?;
     let exit = match (&terminal, &cell.pty) {
-        (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &watcher, args.verbose)?,
+        (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &opened.session, &watcher, args.verbose)?,
         _ => without_screen(cell, watcher, args.verbose)?,
     };
     let ended =

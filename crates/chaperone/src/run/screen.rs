@@ -1,12 +1,12 @@
 //! The terminal while the agent runs: the agent's own screen, questions in front of it, and what is said at the end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use chaperone_cell::{Exit, Launched};
-use chaperone_protocol::{Event, Happened, Reply, Request, Scope};
+use chaperone_protocol::{Ask, Event, Happened, Reply, Request, Scope};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
@@ -30,11 +30,13 @@ struct Screen<'a> {
     typed: Vec<u8>,
     /// Events that came while a question stood on the screen.
     later: VecDeque<Event>,
+    /// Questions that stood on the screen.
+    put: HashSet<String>,
     verbose: bool,
 }
 
 /// The agent has a terminal of its own; asks take the screen and give it back.
-pub fn on_screen(mut cell: Launched, watcher: &Broker, verbose: bool) -> Result<Exit, Report> {
+pub fn on_screen(mut cell: Launched, session: &str, watcher: &Broker, verbose: bool) -> Result<Exit, Report> {
     let Some(master) = cell.pty.take() else { return Err(Report::new("the cell has no terminal")) };
     let raw = Raw::take().map_err(Report::of)?;
     let mut screen = Screen {
@@ -43,7 +45,8 @@ pub fn on_screen(mut cell: Launched, watcher: &Broker, verbose: bool) -> Result<
         watcher,
         filter: Filter::default(),
         typed: Vec::new(),
-        later: VecDeque::new(),
+        later: asked_already(session)?,
+        put: HashSet::new(),
         verbose,
     };
     let carried = screen.carry();
@@ -84,7 +87,10 @@ impl Screen<'_> {
             Happened::Alert { .. } | Happened::Suspended { .. } | Happened::Notice { .. }
         );
         if let Happened::Asked { ask, .. } = &event.what {
-            self.put(&json!(ask), ask.expires)?;
+            let answered = |e: &Event| matches!(&e.what, Happened::Answered { id, .. } if *id == ask.id);
+            if self.put.insert(ask.id.clone()) && !self.later.iter().any(answered) {
+                self.put(&json!(ask), ask.expires)?;
+            }
         } else if (self.verbose || urgent)
             && let Some(line) = show::event(&json!(event))
         {
@@ -206,6 +212,26 @@ pub fn without_screen(cell: Launched, watcher: Broker, verbose: bool) -> Result<
     let exit = cell.over().map_err(Report::of);
     drop(printer);
     exit
+}
+
+/// What the session asked before anybody watched it: an agent may be quicker than its launcher.
+fn asked_already(session: &str) -> Result<VecDeque<Event>, Report> {
+    let waiting = Broker::reach()?.ask(&Request::Approvals)?;
+    let asks: Vec<Ask> = serde_json::from_value(waiting).map_err(Report::of)?;
+    let of_this = asks.into_iter().filter(|ask| ask.session == session);
+    Ok(of_this
+        .map(|ask| {
+            let asked = Happened::Asked {
+                id: ask.id.clone(),
+                action: ask.action.clone(),
+                resource: ask.resource.clone(),
+                reasons: ask.reasons.clone(),
+                findings: ask.findings.clone(),
+                ask: Box::new(ask),
+            };
+            Event::of(session, asked)
+        })
+        .collect())
 }
 
 /// Whether a moment, in seconds since 1970, is over.

@@ -18,7 +18,30 @@ pub const MAX_BYTES: u64 = 16 << 20;
 /// Largest text that is compared line by line, each side.
 const MAX_TEXT: u64 = 4 << 20;
 /// Time for one comparison. What is not told apart by then is too different to be read as a difference.
-const MAX_TIME: Duration = Duration::from_millis(500);
+const MAX_TIME: Duration = Duration::from_millis(300);
+/// Time for all comparisons of one look; when it is used up, each has only [`LEAST_TIME`].
+const ALL_TIME: Duration = Duration::from_secs(5);
+const LEAST_TIME: Duration = Duration::from_millis(10);
+
+/// The time that is left to the comparisons of one look.
+#[derive(Debug)]
+pub struct Allowance(Duration);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(ALL_TIME)
+    }
+}
+
+impl Allowance {
+    fn one(&self) -> Duration {
+        self.0.clamp(LEAST_TIME, MAX_TIME)
+    }
+
+    fn spend(&mut self, time: Duration) {
+        self.0 = self.0.saturating_sub(time);
+    }
+}
 /// Bytes of one diff that are shown.
 const MAX_SHOWN: usize = 256 << 10;
 /// Longest line that is shown, in characters.
@@ -32,7 +55,12 @@ const BINARY: usize = 5;
 
 /// The difference as text, ending in a newline. `new` is the new content, where it is small enough, and its size.
 #[must_use]
-pub fn of(mount: &LiveMount, change: &Change, (new, size): (Option<&File>, u64)) -> String {
+pub fn of(
+    mount: &LiveMount,
+    change: &Change,
+    (new, size): (Option<&File>, u64),
+    allowance: &mut Allowance,
+) -> String {
     match (change.op, change.kind) {
         (Op::Rename, _) if change.blob.is_none() => {
             return format!("  moved, {} bytes as they were\n", change.size);
@@ -55,7 +83,7 @@ pub fn of(mount: &LiveMount, change: &Change, (new, size): (Option<&File>, u64))
         return cell_by_cell(&old, &new);
     }
     match (text(old.as_ref()), text(new)) {
-        (Ok(old), Ok(new)) => unified(&change.path, &old, &new),
+        (Ok(old), Ok(new)) => unified(&change.path, &old, &new, allowance),
         (Err(Not::Text), _) | (_, Err(Not::Text)) => format!("  binary: {}\n", sizes()),
         _ => format!("  too large to compare: {}\n", sizes()),
     }
@@ -92,11 +120,13 @@ fn text(file: Option<&File>) -> Result<String, Not> {
     if odd * BINARY > bytes.len() { Err(Not::Text) } else { Ok(text) }
 }
 
-fn unified(path: &str, old: &str, new: &str) -> String {
-    let begun = Instant::now();
-    let diff = TextDiff::configure().deadline(begun + MAX_TIME).diff_lines(old, new);
+fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> String {
+    let (begun, time) = (Instant::now(), allowance.one());
+    let diff = TextDiff::configure().deadline(begun + time).diff_lines(old, new);
+    let took = begun.elapsed();
+    allowance.spend(took);
     // What was not told apart in time is given as removed and added whole.
-    let mut shown = if begun.elapsed() >= MAX_TIME {
+    let mut shown = if took >= time {
         let count = |text: &str| text.lines().count();
         format!("  too different to compare: {} lines → {} lines\n", count(old), count(new))
     } else {
@@ -205,7 +235,7 @@ mod tests {
 
     fn of_texts(old: &[u8], new: &[u8]) -> String {
         match (text(Some(&file(old))), text(Some(&file(new)))) {
-            (Ok(old), Ok(new)) => unified("tool.py", &old, &new),
+            (Ok(old), Ok(new)) => unified("tool.py", &old, &new, &mut Allowance::default()),
             _ => "binary".to_owned(),
         }
     }
@@ -240,6 +270,21 @@ mod tests {
         assert!(shown.len() < 2 * MAX_SHOWN);
         let (_, last) = shown.trim_end().rsplit_once('\n').unwrap();
         assert!(last.starts_with("… ") && last.ends_with(" more changed lines are not shown"), "{last}");
+    }
+
+    #[test]
+    fn many_texts_of_which_every_line_changed_share_their_time() {
+        let lines = |by: u64| {
+            (0..6_000u64).map(|n| format!("{:020}\n", n.wrapping_mul(by) % 7919)).collect::<String>()
+        };
+        let (old, new) = (lines(7), lines(104_729));
+        let mut allowance = Allowance(Duration::from_millis(50));
+        let begun = Instant::now();
+        for _ in 0..20 {
+            assert!(unified("a", &old, &new, &mut allowance).contains("@@"));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
+        assert_eq!(allowance.one(), LEAST_TIME);
     }
 
     #[test]

@@ -77,12 +77,13 @@ pub fn changes(
         };
         each(left_out, None)?;
     }
+    let mut allowance = diff::Allowance::default();
     for mount in mounts.list() {
         let stage = stage(mount)?;
         for change in staged(mount)? {
             let most = if diff { diff::MAX_BYTES } else { 0 };
             let (entry, content) = stage.look(&change, most).map_err(failure)?;
-            let text = diff.then(|| diff::of(mount, &change, (content.as_ref(), entry.size)));
+            let text = diff.then(|| diff::of(mount, &change, (content.as_ref(), entry.size), &mut allowance));
             let seen = Shown::of(mount, &change, entry.sha256.clone());
             each(ChangeEntry { diff: text, ..shown::of_entry(mount, &entry, Some(&change)) }, Some(seen))?;
         }

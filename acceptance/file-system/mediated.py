@@ -164,7 +164,7 @@ def a_shared_mapping_reaches_the_stage_before_a_commit():
         f.close()
     """)
     session = cell.session()
-    chaperone("commit", session, "mapped.bin")
+    chaperone("commit", session, "mapped.bin", "--unseen")
     assert read("mapped.bin")[4096:4101] == "HELLO"
     # It is still mapped: what is written now is neither lost nor a conflict.
     cell("m[0:5] = b'AGAIN'; m.flush(); m.close()")
@@ -179,7 +179,7 @@ def a_file_that_is_open_for_writing_stays_staged_over_a_commit():
     cell = Cell("--ask", "deny")
     cell("f = open('journal.txt', 'w'); f.write('first\\n'); f.flush()")
     session = cell.session()
-    chaperone("commit", session)
+    chaperone("commit", session, "--unseen")
     assert read("journal.txt") == "first\n"
     cell("f.write('second\\n'); f.close()")
     cell.end()

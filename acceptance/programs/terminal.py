@@ -5,6 +5,8 @@ from harness import claims
 from harness.cell import CHAPERONE, DOCS, chaperone, until, write
 
 LIMIT = 30
+# What stands below a question once an answer can be typed.
+ANSWER = r"anything else is a no: "
 
 
 class Screen:
@@ -152,43 +154,83 @@ def personal():
     write("personal.csv", "name,ssn\nAda Lovelace,536-22-8145\nBob Byte,612-33-1234\n")
 
 
+def answer(screen, shown, word):
+    screen.type(f"{word} {re.search(word + ' ([0-9a-f]{4})', shown)[1]}\n")
+
+
 @claim
 def an_ask_puts_the_screen_aside_and_brings_it_back():
     personal()
     s = shell()
     s.type("cat personal.csv\n")
-    shown = s.until(r"\[N\]o: ")
+    shown = s.until(ANSWER)
     for part in ["\x1b[?1049h", "/workspace/personal.csv", "personal_data", "us_ssn", "cat personal.csv"]:
         assert part in shown, (part, shown)
-    s.type("r\n")
+    answer(s, shown, "redacted")
     shown = s.until(r"READY> ")
     assert "\x1b[?1049l" in shown and "name,ssn" in shown and "536-22-8145" not in shown, shown
     s.type("exit\n")
     assert s.end() == 0
     s = shell()
     s.type("cat personal.csv\n")
-    s.until(r"\[N\]o: ")
+    s.until(ANSWER)
     s.type("n\n")
     assert "Permission denied" in s.until(r"READY> ")
     s.type("cat personal.csv\n")
-    s.until(r"\[N\]o: ")
-    s.type("o\n")
+    answer(s, s.until(ANSWER), "yes")
     assert "536-22-8145" in s.until(r"READY> ")
     s.type("exit\n")
     assert s.end() == 0
 
 
 @claim
-def what_was_typed_before_an_ask_does_not_answer_it():
+def what_is_typed_for_the_agent_does_not_answer_an_ask_and_reaches_it():
     personal()
-    s = shell()
-    s.type("cat personal.csv\no\no\no\n")
-    s.until(r"\[N\]o: ")
-    s.type("n\n")
-    shown = s.until(r"READY> ")
-    assert "536-22-8145" not in shown, shown
-    s.type("exit\n")
-    s.end()
+    paste = "".join(f"yes {n} session once o y s\n" for n in range(8))
+    for text, interval in (("no\n", 0.08), ("ls\n", 0.15), ("go\n", 0.3), ("o\no\no\n", 0), (paste, 0.005), ("yes\nyes\n", 0.2)):
+        s = shell()
+        s.type("cat personal.csv; cat > typed.txt; echo\n")
+        s.until(r"echo\r\n")
+        for key in text:
+            s.type(key)
+            time.sleep(interval)
+        shown = s.until(ANSWER)
+        s.type("\n")
+        shown += s.until("Permission denied")
+        s.type("\x04")
+        shown += s.until(r"READY> ")
+        assert "536-22-8145" not in shown, shown
+        assert text.replace("\n", "\r\n") in run(s, "cat typed.txt").replace("\x04", ""), shown
+        s.type("exit\n")
+        s.end()
+
+
+@claim
+def an_ask_and_the_end_of_a_run_stand_on_a_plain_screen():
+    personal()
+    disguise = r"\033[8m\033(0\033[?7l\033[5;6r\033[4h\033[?1003h\033[?1006h\033[?2026h\033[?2l\033[2h"
+    s = Screen(CHAPERONE, "run", "--workspace", DOCS, "--", "sh", "-c", f"printf '{disguise}'; cat personal.csv; exit 0")
+    shown = s.until(ANSWER)
+    asked = shown.index("asks to")
+    for disguised, plain in (("\x1b[8m", "\x1b[0m"), ("\x1b(0", "\x1b(B"), ("\x1b[?7l", "\x1b[?7h"), ("\x1b[5;6r", "\x1b[r"), ("\x1b[4h", "\x1b[4l"),
+                             ("\x1b[?1003h", "\x1b[?1003l"), ("\x1b[?2026h", "\x1b[?2026l")):
+        assert shown.index(disguised) < shown.rindex(plain, 0, asked), (disguised, shown)
+    assert "\x1b[?2l" not in shown and "\x1b[2h" not in shown, shown
+    s.type("\n")
+    s.until(r"\x1b\[\?1049l")
+    rest = ""
+    while True:
+        try:
+            block = os.read(s.master, 65536)
+        except OSError:
+            break
+        if not block:
+            break
+        rest += block.decode(errors="replace")
+    os.waitpid(s.pid, 0)
+    rest = s.seen.decode(errors="replace") + rest
+    for disguised, plain in (("\x1b[8m", "\x1b[0m"), ("\x1b(0", "\x1b(B"), ("\x1b[?1003h", "\x1b[?1003l"), ("\x1b[?1006h", "\x1b[?1006l")):
+        assert disguised in rest and rest.rindex(plain) > rest.rindex(disguised), (disguised, rest)
 
 
 @claim
@@ -196,7 +238,7 @@ def the_answer_may_come_from_another_terminal():
     personal()
     s = Screen(CHAPERONE, "run", "--workspace", DOCS, "--", "sh", "-c", "cat personal.csv > /tmp/x 2>&1; wc -l < /tmp/x; grep -c 536- /tmp/x; exit 0")
     watch = subprocess.Popen([CHAPERONE, "approvals", "--watch"], stdout=subprocess.PIPE, text=True)
-    s.until(r"\[N\]o: ")
+    s.until(ANSWER)
     line = ""
     while "request " not in line:
         line = watch.stdout.readline()

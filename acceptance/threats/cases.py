@@ -7,9 +7,10 @@ from attempts_launch import ATTEMPTS as LAUNCH
 from attempts_network import ATTEMPTS as NETWORK
 from attempts_persistence import ATTEMPTS as PERSISTENCE
 from attempts_questions import ATTEMPTS as QUESTIONS
+from attempts_review import ATTEMPTS as REVIEW
 from attempts_servers import ATTEMPTS as SERVERS
 
-CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GUARD, *QUESTIONS]
+CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GUARD, *QUESTIONS, *REVIEW]
 
 PLUGINS = "the issue of plugins; until then there are none"
 LATER = {

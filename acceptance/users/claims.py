@@ -289,3 +289,42 @@ def completions_man_pages_and_inventory_are_there():
     assert asked("inventory")
     doctor = subprocess.run([CHAPERONE, "doctor", "--json"], capture_output=True, text=True).stdout
     assert "landlock" in json.dumps(json.loads(doctor)).lower(), doctor
+
+
+@claim
+def changes_that_are_very_many_or_very_large_are_shown_and_discarded():
+    make = """
+import os
+if os.environ["WHAT"] == "large":
+    for n in range(300):
+        with open(f"large-{n}.txt", "w") as f:
+            f.writelines(f"line {i} of the agent in {n}\\n" for i in range(6000))
+    with open("every.txt", "w") as f:
+        f.writelines(f"{(i * 104729) % 7919:020} new\\n" for i in range(40000))
+    os.chmod("mode.txt", 0o666)
+    os.unlink("link.txt")
+    os.symlink("mode.txt", "link.txt")
+else:
+    os.mkdir("d" * 200); os.chdir("d" * 200)
+    for n in range(3000):
+        open(f"{n}-" + "n" * 200, "w").close()
+"""
+    for n in range(300):
+        write(f"large-{n}.txt", "".join(f"line {i} of the person in {n}\n" for i in range(6000)))
+    write("every.txt", "".join(f"{(i * 7) % 7919:020} old\n" for i in range(40000)))
+    write("mode.txt", "diary\n")
+    write("link.txt", "notes\n")
+    os.chmod(os.path.join(DOCS, "mode.txt"), 0o600)
+    _, session = run(f"WHAT=large /usr/bin/python3 -c '{make}'", "--ask", "deny")
+    shown = chaperone("changes", session)
+    assert len(set(re.findall(r"^staged    modify (large-[0-9]+\.txt)", shown, re.M))) == 300
+    assert "too different to compare: 40000 lines → 40000 lines" in shown or "more changed lines are not shown" in shown
+    assert re.search(r"modify mode\.txt  \[mode 0600 → 0666\]", shown), shown[-3000:]
+    assert re.search(r"link\.txt → mode\.txt  \[symlink in place of a file\]", shown), shown[-3000:]
+    left = chaperone("commit", session, "mode.txt", "link.txt", "--json")
+    assert left.count('"committed"') == 2, left
+    chaperone("discard", session)
+    _, session = run(f"WHAT=many /usr/bin/python3 -c '{make}'", "--ask", "deny")
+    assert len(asked("changes", session)) == 3001
+    assert chaperone("discard", session).count("discarded") == 3001
+    assert asked("changes", session) == []

@@ -1,5 +1,7 @@
 //! `changes`, `commit`, `discard`, `undo`.
 
+use std::collections::BTreeMap;
+
 use chaperone_protocol::Request;
 use serde_json::Value;
 
@@ -10,23 +12,30 @@ use crate::show;
 use crate::untrusted::{self, Untrusted};
 
 pub fn changes(args: &Changes) -> Result<u8, Report> {
-    let answer =
-        Broker::reach()?.ask(&Request::Changes { session: args.session.clone(), diff: !args.json })?;
+    let request = Request::Changes { session: args.session.clone(), diff: !args.json };
     if args.json {
-        show::json(&answer);
+        show::json(&Value::Array(listed(&request)?));
         return Ok(0);
     }
-    let list = answer.as_array().cloned().unwrap_or_default();
-    if list.is_empty() {
-        println!("nothing is staged");
-    }
-    for change in &list {
-        println!("{}", line(change));
+    let mut any = false;
+    Broker::reach()?.ask_list(&request, &mut |change| {
+        any = true;
+        println!("{}", line(&change));
         for line in change["diff"].as_str().unwrap_or_default().lines() {
             println!("{}", untrusted::line(line));
         }
+    })?;
+    if !any {
+        println!("nothing is staged");
     }
     Ok(0)
+}
+
+/// A whole list.
+fn listed(request: &Request) -> Result<Vec<Value>, Report> {
+    let mut all = Vec::new();
+    Broker::reach()?.ask_list(request, &mut |change| all.push(change))?;
+    Ok(all)
 }
 
 pub fn commit(args: &Commit) -> Result<u8, Report> {
@@ -34,13 +43,48 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         session: args.session.clone(),
         paths: args.paths.clone(),
         choice: args.conflict.clone(),
+        unseen: args.unseen,
+        confirm: args.confirm.clone(),
     };
-    print_report(&Broker::reach()?.ask(&request)?, args.json)
+    let list = listed(&request)?;
+    let code = print_report(&list, args.json);
+    if !args.json {
+        for advice in advice(&args.session, &list) {
+            eprintln!("chaperone: {advice}");
+        }
+    }
+    Ok(code)
+}
+
+/// What the user may do about what was left: one line for all changes of a kind.
+fn advice(session: &str, list: &[Value]) -> Vec<String> {
+    let has = |change: &Value, reason: &str| show::list(change, "reasons").any(|r| r == reason);
+    let mut advice = Vec::new();
+    let unseen = list.iter().filter(|c| has(c, "changed_since_shown")).count();
+    if unseen > 0 {
+        advice.push(format!(
+            "{unseen} not as they were shown, or never shown while the agent runs: chaperone changes {session} shows them; --unseen commits them as they are"
+        ));
+    }
+    let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for change in list.iter().filter(|c| has(c, "confirmation_required")) {
+        let reasons = show::list(change, "reasons").filter(|r| *r != "confirmation_required");
+        *kinds.entry(reasons.map(|r| r.to_string()).collect()).or_default() += 1;
+    }
+    for (reasons, count) in kinds {
+        let flags: Vec<String> = reasons.iter().map(|r| format!("--confirm {r}")).collect();
+        advice.push(format!(
+            "{count} staged for your word ({}): name them, or all at once: chaperone commit {session} {}",
+            reasons.join(", "),
+            flags.join(" ")
+        ));
+    }
+    advice
 }
 
 pub fn discard(args: &Paths) -> Result<u8, Report> {
     let request = Request::Discard { session: args.session.clone(), paths: args.paths.clone() };
-    print_report(&Broker::reach()?.ask(&request)?, args.json)
+    Ok(print_report(&listed(&request)?, args.json))
 }
 
 pub fn undo(args: &Undo) -> Result<u8, Report> {
@@ -50,9 +94,9 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
         paths: args.paths.clone(),
         force: args.force,
     };
-    let answer = Broker::reach()?.ask(&request)?;
-    let code = print_report(&answer, args.json)?;
-    let kept = answer.as_array().is_some_and(|l| l.iter().any(|c| show::text(c, "state") == "conflict"));
+    let list = listed(&request)?;
+    let code = print_report(&list, args.json);
+    let kept = list.iter().any(|c| show::text(c, "state") == "conflict");
     if kept && !args.json {
         eprintln!(
             "chaperone: files that you changed since the commit were kept; --force restores the earlier version anyway, and another undo brings yours back"
@@ -62,17 +106,16 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
 }
 
 /// Print what became of each path; 1 when any was refused or in conflict.
-fn print_report(answer: &Value, json: bool) -> Result<u8, Report> {
-    let list = answer.as_array().cloned().unwrap_or_default();
+fn print_report(list: &[Value], json: bool) -> u8 {
     if json {
-        show::json(answer);
+        show::json(&Value::Array(list.to_vec()));
     } else if list.is_empty() {
         println!("nothing to do");
     } else {
         list.iter().for_each(|change| println!("{}", line(change)));
     }
     let wrong = list.iter().any(|c| matches!(show::text(c, "state").raw(), "refused" | "conflict"));
-    Ok(u8::from(wrong))
+    u8::from(wrong)
 }
 
 /// One change in one line: what became of it, what it is, and why.
@@ -82,11 +125,30 @@ fn line(change: &Value) -> String {
     let reasons = show::joined(change, "reasons", ", ");
     let why = if reasons.is_empty() { String::new() } else { format!("  ({reasons})") };
     format!(
-        "{:9} {:6} {from}{}{target}{why}",
+        "{:9} {:6} {from}{}{target}{}{why}",
         show::text(change, "state"),
         show::text(change, "op"),
-        show::text(change, "path")
+        show::text(change, "path"),
+        traits(change)
     )
+}
+
+/// What a name alone does not tell: a link, what stood there before, who may do what with it.
+fn traits(change: &Value) -> String {
+    let mut told = Vec::new();
+    let (kind, was) = (show::text(change, "kind"), show::text(change, "was"));
+    match (kind.raw(), was.raw()) {
+        ("file" | "", "") => {}
+        (_, "") => told.push(kind.to_string()),
+        _ => told.push(format!("{kind} in place of a {was}")),
+    }
+    let mode = &change["mode"];
+    if mode.is_object() {
+        let old =
+            if mode["old"].is_string() { format!("{} → ", show::text(mode, "old")) } else { String::new() };
+        told.push(format!("mode {old}{}", show::text(mode, "new")));
+    }
+    if told.is_empty() { String::new() } else { format!("  [{}]", told.join(", ")) }
 }
 
 #[cfg(test)]
@@ -99,8 +161,35 @@ mod tests {
     fn a_hostile_name_is_one_plain_line_of_the_changes() {
         for name in HOSTILE {
             let change = json!({ "state": "staged", "op": "rename", "path": name, "from": name, "target": name,
-                "reasons": [name] });
+                "reasons": [name], "kind": name, "was": name, "mode": { "old": name, "new": name } });
             assert_plain(&line(&change), 1);
+            let asked = json!({ "reasons": ["confirmation_required", name] });
+            assert_plain(&advice("3f2a", &[asked]).join(""), 1);
         }
+    }
+
+    #[test]
+    fn a_line_tells_of_links_and_modes() {
+        let link = json!({ "state": "staged", "op": "modify", "path": "notes.txt", "kind": "symlink", "was": "file",
+            "target": "../x", "reasons": [] });
+        assert_eq!(line(&link), "staged    modify notes.txt → ../x  [symlink in place of a file]");
+        let opened = json!({ "state": "staged", "op": "modify", "path": "diary.txt", "kind": "file", "reasons": [],
+            "mode": { "old": "0600", "new": "0666" } });
+        assert_eq!(line(&opened), "staged    modify diary.txt  [mode 0600 → 0666]");
+        let plain = json!({ "state": "staged", "op": "modify", "path": "a", "kind": "file", "reasons": [] });
+        assert_eq!(line(&plain), "staged    modify a");
+    }
+
+    #[test]
+    fn a_commit_asks_once_for_all_of_a_kind() {
+        let gone = json!({ "state": "refused", "reasons": ["confirmation_required", "many_deletes"] });
+        let unseen = json!({ "state": "refused", "reasons": ["changed_since_shown"] });
+        let told = advice("3f2a", &[gone.clone(), gone, unseen]);
+        assert_eq!(told.len(), 2);
+        assert!(
+            told[0].contains("--unseen")
+                && told[1].contains("2 staged")
+                && told[1].contains("--confirm many_deletes")
+        );
     }
 }

@@ -92,10 +92,31 @@ impl Broker {
         match self.next()? {
             Some((Reply::Ok(value), _)) => Ok(value),
             Some((Reply::Event(event), _)) => serde_json::to_value(event).map_err(Report::of),
+            Some((Reply::Part(_), _)) => Err(Report::new("the broker answered with a list")),
             Some((Reply::Error(failure), _)) => Err(Report::from(failure)),
-            None => Err(Report::new(
-                "the broker closed the connection. To check this machine, run: chaperone doctor",
-            )),
+            None => Err(hung_up()),
+        }
+    }
+
+    /// Ask for a list, which comes in parts; `each` gets its elements as they come.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; elements may have come before.
+    pub fn ask_list(&self, request: &Request, each: &mut dyn FnMut(Value)) -> Result<(), Report> {
+        self.send(request, &[])?;
+        loop {
+            match self.next()? {
+                Some((Reply::Part(list), _)) => list.into_iter().for_each(&mut *each),
+                Some((Reply::Ok(Value::Array(list)), _)) => {
+                    list.into_iter().for_each(each);
+                    return Ok(());
+                }
+                Some((Reply::Error(failure), _)) => return Err(Report::from(failure)),
+                Some((Reply::Ok(_) | Reply::Event(_), _)) => {
+                    return Err(Report::new("the broker answered with something else than a list"));
+                }
+                None => return Err(hung_up()),
+            }
         }
     }
 
@@ -126,6 +147,10 @@ impl Broker {
     pub fn stream(&self) -> &UnixStream {
         &self.stream
     }
+}
+
+fn hung_up() -> Report {
+    Report::new("the broker closed the connection. To check this machine, run: chaperone doctor")
 }
 
 /// Wait until a process that does not answer any more is gone, and its lock with it.

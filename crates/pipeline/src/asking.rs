@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::access::{AccessRequest, FileObject, Resource};
-use crate::approvals::{Answer, Ended, Waiting};
+use crate::approvals::{Answer, Ended, Same, Waiting};
 use crate::digest::{self, Bound};
 use crate::granting::{ApprovalBasis, Authorized};
 use crate::inspection::{Inspected, unchanged};
@@ -49,7 +49,7 @@ pub struct Pending {
     inspected: Option<Arc<Inspected>>,
     /// The capability that the session held when the user was asked.
     capability: Option<String>,
-    waiting: Waiting,
+    pub(crate) waiting: Waiting,
 }
 
 impl Pipeline {
@@ -97,10 +97,16 @@ impl Pipeline {
             );
             return Err(refusal);
         }
-        session.counters.asked.fetch_add(1, Ordering::Relaxed);
         let ask = self.describe(session, request, &decision, inspected.as_deref(), redactable)?;
-        let waiting = self.approvals.ask(ask, session.ask_timeout)?;
-        self.records.asked(session, waiting.ask(), request)?;
+        let same = Same {
+            ask: self.shared_key(session, request, &decision, inspected.as_deref()),
+            standing: self.standing_key(session, request, inspected.as_deref(), &decision.reasons),
+        };
+        let waiting = self.approvals.ask(ask, same, session.ask_timeout)?;
+        if waiting.is_first() {
+            session.counters.asked.fetch_add(1, Ordering::Relaxed);
+            self.records.asked(session, waiting.ask(), request)?;
+        }
         let capability = session.capability_id();
         let request = Arc::clone(request);
         Ok(Admission::Pending(Box::new(Pending { request, decision, inspected, capability, waiting })))
@@ -129,9 +135,11 @@ impl Pipeline {
             Answer::Approve { pin_proof, .. } => ("approve", *pin_proof),
             Answer::Deny { .. } => ("deny", None),
         };
-        let record = approval_record(&ask, &answer, self.clock.now());
-        let signed = self.vault.sign_approval(&record, pin)?;
-        let approval = self.records.answered(session, &ask, word, &signed)?;
+        let approval = waiting.recorded(|| {
+            let record = approval_record(&ask, &answer, self.clock.now());
+            let signed = self.vault.sign_approval(&record, pin)?;
+            self.records.answered(session, &ask, word, &signed)
+        })?;
         let (scope, redact) = match answer {
             Answer::Approve { scope, redact, .. } => (scope, redact),
             Answer::Deny { why } => return Err(denied_by_user(&ask, &shown, why.as_deref())),
@@ -140,7 +148,8 @@ impl Pipeline {
             self.still_holds(session, &request, (&ask, &shown, capability), inspected.as_ref(), redact)?;
         let basis = ApprovalBasis { approval, redact };
         let granted = self.grant(session, &request, &decision, inspected.as_ref(), Some(&basis))?;
-        if let Some(key) = self.standing_key(session, &request, inspected.as_deref(), &ask.reasons) {
+        let key = self.standing_key(session, &request, inspected.as_deref(), &ask.reasons);
+        if let Some(key) = key.filter(|_| waiting.stands_for(key)) {
             let bytes = leaving_bytes(&request).map(|n| n.saturating_mul(STANDING_GROWTH));
             session.keep_answer(StandingApproval { key, basis, bytes, until: None }, scope);
         }
@@ -246,6 +255,35 @@ impl Pipeline {
             "action": request.action.as_str(), "about": about, "reasons": sorted(reasons.iter().map(String::as_str)),
             "content": inspected.map(|i| hex::encode(i.sha256)),
             "policy": self.policy.current().revision(), "capability": session.capability_id(),
+        });
+        Some(Sha256::digest(key.to_string().as_bytes()).into())
+    }
+
+    /// What makes two requests one question: the same action on the same content, under whatever names, asked for the same
+    /// reasons. Where no content was looked at, the same request. What needs a PIN, and an elevation, is asked alone.
+    fn shared_key(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        decision: &Decision,
+        inspected: Option<&Inspected>,
+    ) -> Option<[u8; 32]> {
+        if decision.effect != Effect::Ask {
+            return None;
+        }
+        let about = match (&request.resource, inspected) {
+            (Resource::File(file), Some(seen)) if file.to.is_none() && file.change.is_none() => {
+                json!({ "content": hex::encode(seen.sha256), "verbatim": file.verbatim })
+            }
+            (resource, _) => {
+                let standing = self.standing_key(session, request, inspected, &decision.reasons)?;
+                json!({ "standing": hex::encode(standing), "resource": digest::resource(resource) })
+            }
+        };
+        let key = json!({
+            "action": request.action.as_str(), "about": about, "rule": decision.rule, "reasons": decision.reasons,
+            "obligations": decision.obligations, "policy": self.policy.current().revision(),
+            "capability": session.capability_id(),
         });
         Some(Sha256::digest(key.to_string().as_bytes()).into())
     }

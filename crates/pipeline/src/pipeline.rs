@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use chaperone_capability::Action;
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_policy::{Decision, Effect};
+use chaperone_policy::{Decision, Effect, Obligation, Severity};
 use chaperone_protocol::Failure;
 
 use crate::access::{AccessRequest, Entry, FileObject};
@@ -24,7 +24,7 @@ use crate::ports::{Clock, Inspect, Policies, Vault};
 use crate::records::{Outcome, Records};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::steps::wants_inspection;
+use crate::steps::{Repeats, wants_inspection};
 
 /// Everything a decision needs.
 #[derive(Debug)]
@@ -39,6 +39,46 @@ pub struct Pipeline {
     pub issuer: Issuer,
     pub ledgers: Ledgers,
     pub clock: Arc<dyn Clock>,
+}
+
+/// What the user said of a staged change with the commit of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UsersWord<'a> {
+    /// The user named exactly this path.
+    pub named: bool,
+    /// Reasons that the user confirmed.
+    pub confirmed: &'a [String],
+    pub unseen: Option<Unseen>,
+}
+
+/// Why a change is not what the user was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// It is another one by now.
+    Differs,
+    /// It was not there, or nobody looked, while the agent can still change it.
+    NeverShown,
+}
+
+impl UsersWord<'_> {
+    fn covers(&self, decision: &Decision) -> bool {
+        let confirmed = |reason: &String| self.confirmed.contains(reason);
+        self.named || !decision.reasons.is_empty() && decision.reasons.iter().all(confirmed)
+    }
+}
+
+impl Unseen {
+    fn refusal(self) -> Refusal {
+        let message = match self {
+            Self::Differs => "it is not what the user was shown",
+            Self::NeverShown => "the user was not shown it, and the agent can still change it",
+        };
+        let mut refusal = Refusal::by_broker(Failure::new("changed_since_shown", message));
+        if self == Self::Differs {
+            refusal.obligations.push(Obligation::Alert { severity: Severity::High });
+        }
+        refusal
+    }
 }
 
 impl Pipeline {
@@ -72,12 +112,15 @@ impl Pipeline {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Authorized, Refusal> {
         let (request, shown) = (Arc::clone(&pending.request), Arc::clone(&pending.decision));
+        // One no to many at once is one refusal for whoever counts them.
+        let repeats = if pending.waiting.is_first() { Repeats::Counted } else { Repeats::Not };
         guarded(|| self.answer_of(session, pending, cancelled))
-            .map_err(|refusal| self.refuse(session, &request, refusal.under(&shown)))
+            .map_err(|refusal| self.refuse_as(session, &request, refusal.under(&shown), repeats))
     }
 
     /// Take a staged change to the user's directory through steps 5, 6 and 8. It rests on the user's own authority, not on
-    /// the agent's capability; what policy asks about passes only when the user `named` exactly this path.
+    /// the agent's capability; what policy asks about passes only when the user `named` exactly this path, or confirmed every
+    /// reason. One that is `unseen` is not what the user was shown.
     ///
     /// # Errors
     /// The refusal; the change stays staged.
@@ -85,22 +128,25 @@ impl Pipeline {
         &self,
         session: &Arc<Session>,
         request: AccessRequest,
-        named: bool,
+        word: &UsersWord<'_>,
     ) -> Result<Authorized, Refusal> {
         let request = Arc::new(request);
         let granted = guarded(|| {
+            if let Some(unseen) = word.unseen {
+                return Err(unseen.refusal());
+            }
             let (decision, inspected) = self.judge(session, &request, |_: &Decision| true)?;
             let grant = |basis: Option<&ApprovalBasis>| {
                 self.grant(session, &request, &decision, inspected.as_ref(), basis)
             };
             let granted = match decision.effect {
                 Effect::Allow => grant(None),
-                Effect::Ask if named => {
+                Effect::Ask if word.covers(&decision) => {
                     grant(Some(&ApprovalBasis { approval: "person:commit".to_owned(), redact: false }))
                 }
                 Effect::Ask => Err(Refusal::unanswered(
                     "confirmation_required",
-                    "pass the path explicitly to commit it",
+                    "pass the path or the reason explicitly to commit it",
                     &decision,
                 )),
                 Effect::StepUp => {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use chaperone_capability::Verified;
 use parking_lot::{Mutex, RwLock};
+use sha2::{Digest, Sha256};
 
 use chaperone_config::Profile;
 use chaperone_protocol::reply::WhyEntry;
@@ -28,12 +29,13 @@ pub const REPEAT_LIMIT: u32 = 20;
 /// See [`REPEAT_LIMIT`].
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(60);
 
+/// Attempts whose repetitions are counted. Protects memory; beyond it, those that ended are forgotten, then all.
+const COUNTED_ATTEMPTS: usize = 10_000;
+
 /// A refusal that is kept for `why`.
 #[derive(Debug, Clone)]
 pub struct Refused {
     shown: WhyEntry,
-    /// When repetitions began to be counted, and how many came since.
-    window: (Option<Instant>, u32),
 }
 
 /// An answer of the user's that still holds.
@@ -80,7 +82,9 @@ pub struct Session {
     pub grants: RwLock<Vec<Arc<ActiveCapability>>>,
     pub standing: Mutex<Vec<StandingApproval>>,
     pub counters: Counters,
-    pub refusals: Mutex<VecDeque<Refused>>,
+    refusals: Mutex<VecDeque<Refused>>,
+    /// Refused attempts: when their repetitions began to be counted, and how many came since.
+    attempts: Mutex<HashMap<[u8; 32], (Instant, u32)>>,
     pub recent: Mutex<VecDeque<String>>,
     /// Decisions that hold until policy, answers or the object change.
     pub decided: Mutex<HashMap<DecisionKey, Decided>>,
@@ -139,6 +143,7 @@ impl Session {
             standing: Mutex::default(),
             counters: Counters::default(),
             refusals: Mutex::default(),
+            attempts: Mutex::default(),
             recent: Mutex::default(),
             decided: Mutex::default(),
             flood: RefusalFlood::default(),
@@ -196,10 +201,9 @@ impl Session {
         recent.push_back(what.to_owned());
     }
 
-    /// Count a refusal. Returns how often this one happened and whether it is repeated too often.
-    pub fn refused(&self, refusal: Refused) -> (u64, bool) {
+    /// Keep a refusal for `why`. Returns how often this one happened.
+    pub fn refused(&self, refusal: Refused) -> u64 {
         self.counters.denied.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
         let mut kept = self.refusals.lock();
         let new = &refusal.shown;
         let same = |r: &&mut Refused| {
@@ -208,18 +212,39 @@ impl Session {
         if let Some(known) = kept.iter_mut().find(same) {
             known.shown.count += 1;
             known.shown.time = refusal.shown.time;
-            let (start, hits) = known.window;
-            known.window = match start {
-                Some(t) if now.duration_since(t) < REPEAT_WINDOW => (Some(t), hits + 1),
-                _ => (Some(now), 1),
-            };
-            return (known.shown.count, known.window.1 >= REPEAT_LIMIT);
+            return known.shown.count;
         }
         if kept.len() == KEPT_REFUSALS {
             kept.pop_front();
         }
-        kept.push_back(Refused { window: (Some(now), 1), ..refusal });
-        (1, false)
+        kept.push_back(refusal);
+        1
+    }
+
+    /// Count a refused attempt on something; whether it is repeated too often.
+    pub fn repeats(&self, action: &str, rule: &str, on: &str) -> bool {
+        let now = Instant::now();
+        let is_over = |start: Instant| now.duration_since(start) >= REPEAT_WINDOW;
+        let key = Sha256::digest(format!("{action}\0{rule}\0{on}").as_bytes()).into();
+        let mut attempts = self.attempts.lock();
+        if attempts.len() >= COUNTED_ATTEMPTS {
+            attempts.retain(|_, (start, _)| !is_over(*start));
+            if attempts.len() >= COUNTED_ATTEMPTS {
+                attempts.clear();
+            }
+        }
+        let (start, hits) = attempts.entry(key).or_insert((now, 0));
+        if is_over(*start) {
+            (*start, *hits) = (now, 0);
+        }
+        *hits += 1;
+        *hits >= REPEAT_LIMIT
+    }
+
+    /// The user lets a suspended session go on: it begins anew.
+    pub fn forget_refusals(&self) {
+        self.refusals.lock().clear();
+        self.attempts.lock().clear();
     }
 
     /// An answer of the user's that covers this still, if any.
@@ -241,7 +266,10 @@ impl Session {
             // What ends after time itself ends with the session.
             Scope::For(seconds) => standing.until = Instant::now().checked_add(Duration::from_secs(seconds)),
         }
-        self.standing.lock().push(standing);
+        let mut kept = self.standing.lock();
+        // Operations that shared one ask give its answer once.
+        kept.retain(|known| known.key != standing.key);
+        kept.push(standing);
     }
 
     /// The id of the capability that the session holds.
@@ -270,6 +298,6 @@ impl Refused {
             advice: failure.advice.clone(),
             count: 1,
         };
-        Self { shown, window: (None, 0) }
+        Self { shown }
     }
 }

@@ -37,6 +37,13 @@ pub struct DecisionKey {
     entry: &'static str,
 }
 
+/// Whether a refusal counts as a repetition of an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    Counted,
+    Not,
+}
+
 /// A remembered decision and the policy it rests on.
 #[derive(Debug, Clone)]
 pub struct Decided {
@@ -127,6 +134,16 @@ impl Pipeline {
 
     /// Record a refusal and count it; an agent that goes on with the same refused attempt is suspended.
     pub fn refuse(&self, session: &Session, request: &AccessRequest, refusal: Refusal) -> Refusal {
+        self.refuse_as(session, request, refusal, Repeats::Counted)
+    }
+
+    pub(crate) fn refuse_as(
+        &self,
+        session: &Session,
+        request: &AccessRequest,
+        refusal: Refusal,
+        repeats: Repeats,
+    ) -> Refusal {
         let shown = Refused::new(
             clock::rfc3339(),
             request.action.as_str(),
@@ -135,7 +152,9 @@ impl Pipeline {
             &refusal.rule,
             refusal.reasons.clone(),
         );
-        let (count, repeats) = session.refused(shown);
+        let count = session.refused(shown);
+        let repeats = repeats == Repeats::Counted
+            && session.repeats(request.action.as_str(), &refusal.rule, &attempted(request));
         contained(|| self.records.refused(session, request, &refusal, count));
         // Programs try names and hosts again and again by themselves; the network has a limit of its own, in policy.
         let why = if refusal.suspends() {
@@ -164,6 +183,14 @@ impl Pipeline {
             contained(|| cell.suspend());
         }
         contained(|| self.records.suspended(session, rule, why));
+    }
+}
+
+/// What is attempted, by which repetitions are told: an object whatever it is called by now, otherwise a name.
+fn attempted(request: &AccessRequest) -> String {
+    match request.as_file().map(|file| file.object) {
+        Some(object) if object.ino != 0 => format!("{}:{}", object.dev, object.ino),
+        _ => for_display(request.subject(), SHOWN),
     }
 }
 

@@ -45,7 +45,6 @@ const FIELDS: &[(&str, Type)] = &[
     ("method", Type::Text),
     ("url", Type::Text),
     ("session.profile", Type::Text),
-    ("session.counters.deletes", Type::Number),
     ("change.op", Type::Text),
     ("change.kind", Type::Text),
     ("change.shebang", Type::TextOrNull),
@@ -59,6 +58,11 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.workbook_refusal", Type::TextOrNull),
     ("change.formula_cells", Type::Number),
     ("change.remote_content", Type::Number),
+    ("change.becomes_writable_by", Type::Texts),
+    ("change.sets_id", Type::Flag),
+    ("change.was", Type::TextOrNull),
+    ("change.removes", Type::Flag),
+    ("change.removals_in_commit", Type::Number),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -261,7 +265,7 @@ mod tests {
 
     fn words() -> impl Strategy<Value = Vec<&'static str>> {
         prop::collection::vec(
-            prop::sample::select(vec!["read", "write", "append", "list", "pii", "secret"]),
+            prop::sample::select(vec!["read", "write", "append", "list", "pii", "secret", "group", "other"]),
             0..5,
         )
     }
@@ -287,11 +291,11 @@ mod tests {
             kind,
             refusal,
             shebang,
-            (flag(), flag(), flag(), flag(), flag()),
-            prop::option::of(words()),
-            prop::option::of(-1..3),
+            (flag(), flag(), flag(), flag(), flag(), flag(), flag()),
+            (prop::option::of(words()), prop::option::of(words())),
+            (prop::option::of(-1..3), prop::option::of(49..53)),
         )
-            .prop_map(|(op, kind, refusal, shebang, flags, names, cells)| {
+            .prop_map(|(op, kind, refusal, shebang, flags, (names, writers), (cells, removals))| {
                 let fields = [
                     ("op", Some(json!(op))),
                     ("kind", kind.map(|k| json!(k))),
@@ -304,6 +308,10 @@ mod tests {
                     ("replaces", flags.4.map(|f| json!(f))),
                     ("name_findings", names.map(|n| json!(n))),
                     ("formula_cells", cells.map(|c| json!(c))),
+                    ("sets_id", flags.5.map(|f| json!(f))),
+                    ("removes", flags.6.map(|f| json!(f))),
+                    ("becomes_writable_by", writers.map(|w| json!(w))),
+                    ("removals_in_commit", removals.map(|r| json!(r))),
                 ];
                 fields
                     .into_iter()
@@ -352,7 +360,7 @@ mod tests {
             json!({ "change": { "formula_cells": "many" } }),
             json!({ "findings": [{ "category": "pii" }] }),
             json!({ "mount_actions": "read" }),
-            json!({ "session": { "counters": 1 } }),
+            json!({ "session": { "profile": 1 } }),
         ] {
             assert!(!is_well_formed(&wrong), "{wrong}");
         }

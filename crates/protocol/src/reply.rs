@@ -82,9 +82,23 @@ pub struct Stopped {
 /// A session's end: what its profile committed, what is still staged, and what it did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
+    /// At most [`ENDED_LISTED`], what was not committed first.
     pub committed: Vec<ChangeEntry>,
+    /// At most [`ENDED_LISTED`].
     pub staged: Vec<ChangeEntry>,
+    /// How many there are of both.
+    #[serde(default)]
+    pub totals: EndTotals,
     pub counters: EndCounters,
+}
+
+/// Changes that are listed at the end of a session: `changes` has all of them.
+pub const ENDED_LISTED: usize = 1_000;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndTotals {
+    pub committed: u64,
+    pub staged: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +146,22 @@ pub struct StagedDetail {
     pub choices: Vec<ConflictChoice>,
     /// The commit that made the change.
     pub commit: Option<u64>,
+    /// What stands there now, where it is of another kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<ObjectKind>,
+    /// Where a link leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Permission bits, in octal, where they change or are new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ModeChange>,
+}
+
+/// Permission bits as `chmod` takes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeChange {
+    pub old: Option<String>,
+    pub new: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,9 +301,13 @@ mod tests {
         let ended = Ended {
             committed: Vec::new(),
             staged: Vec::new(),
+            totals: EndTotals { committed: 2, staged: 3 },
             counters: EndCounters { reads: 4, denied: 1 },
         };
-        pin(ended, json!({ "committed": [], "staged": [], "counters": { "reads": 4, "denied": 1 } }));
+        pin(
+            ended,
+            json!({ "committed": [], "staged": [], "totals": { "committed": 2, "staged": 3 }, "counters": { "reads": 4, "denied": 1 } }),
+        );
     }
 
     #[test]
@@ -309,7 +343,14 @@ mod tests {
             "state": "discarded", "reasons": [] });
         pin(entry.clone(), shape.clone());
         let choices = vec![ConflictChoice::KeepMine, ConflictChoice::KeepTheirs, ConflictChoice::WriteBoth];
-        entry.staged = Some(StagedDetail { kind: ObjectKind::File, choices, commit: None });
+        entry.staged = Some(StagedDetail {
+            kind: ObjectKind::File,
+            choices,
+            commit: None,
+            was: None,
+            target: None,
+            mode: None,
+        });
         shape["kind"] = json!("file");
         shape["choices"] = json!(["keep_mine", "keep_theirs", "write_both"]);
         shape["commit"] = Value::Null;

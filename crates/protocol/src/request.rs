@@ -179,6 +179,12 @@ pub enum Request {
         session: String,
         paths: Vec<String>,
         choice: Option<String>,
+        /// Also what is not what the user was shown.
+        #[serde(default)]
+        unseen: bool,
+        /// Reasons that the user has confirmed for whatever is asked about for them alone.
+        #[serde(default)]
+        confirm: Vec<String>,
     },
     Discard {
         session: String,
@@ -238,6 +244,8 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     Ok(serde_json::Value),
+    /// The next elements of an answer that is a list; the rest follows.
+    Part(Vec<serde_json::Value>),
     /// More follows on this connection.
     Event(Event),
     Error(Failure),

@@ -73,6 +73,31 @@ impl Tree {
         Ok(entries)
     }
 
+    /// One staged change as a person is shown it: with size and SHA-256 of its new content, and that content itself when it
+    /// is of at most `most` bytes, as a copy that cannot become another after this.
+    pub fn look(&self, change: &Change, most: u64) -> Result<(Entry, Option<File>)> {
+        let blobs = self.open_blobs(&self.stage)?;
+        let mut entry = entry_of(change);
+        let Some(blob) = &change.blob else { return Ok((entry, None)) };
+        let seen = open_blob(blobs.as_fd(), &self.stage, blob).and_then(|source| {
+            if source.metadata()?.len() > most {
+                return Ok((None, content::fingerprint(&source)?));
+            }
+            let (copy, found) = content::private_copy(&source, blobs.as_fd())?;
+            Ok((Some(copy), found))
+        });
+        match seen {
+            Ok((copy, found)) => {
+                (entry.size, entry.sha256) = (found.size, Some(found.hex()));
+                Ok((entry, copy))
+            }
+            Err(stop) => {
+                (_, entry.reasons) = stop.into_parts();
+                Ok((entry, None))
+            }
+        }
+    }
+
     /// Completes or takes back what interrupted commits left; one report for each of them.
     ///
     /// Every other call does this first; at the start of a session it is called for its report.

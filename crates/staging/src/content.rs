@@ -68,6 +68,14 @@ pub(crate) fn fingerprint(file: &File) -> io::Result<Fingerprint> {
     copy(file, &mut io::sink(), u64::MAX)
 }
 
+/// The SHA-256 of a file's content, in hex.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(file: &File) -> io::Result<String> {
+    Ok(fingerprint(file)?.hex())
+}
+
 /// The SHA-256 of the text of a symlink.
 pub(crate) fn link_sha256(text: &str) -> String {
     hex::encode(Sha256::digest(text))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, Op};
+use crate::change::{Change, Kind, Op};
 
 /// How much of the content [`facts`] wants to see.
 pub const HEAD_BYTES: usize = 4096;
@@ -29,6 +29,29 @@ pub struct Facts {
     pub link_leaves_root: bool,
     /// The name holds control, bidirectional or invisible characters.
     pub deceptive_name: bool,
+    /// Who may write it then and could not before: `group`, `other`.
+    pub becomes_writable_by: Vec<String>,
+    /// A file with a set-user-id or set-group-id bit that it did not have.
+    pub sets_id: bool,
+    /// The kind of what stands there now, where it is another.
+    pub was: Option<Kind>,
+    /// What stands there now is gone after it: see [`removes`].
+    pub removes: bool,
+}
+
+/// Whether the content of a file of the user's is gone after the change: it is deleted, emptied, cut to a twentieth or less,
+/// made a link, or something else is moved over it.
+pub fn removes(change: &Change) -> bool {
+    let was_file = change.base.is_some_and(|base| base.kind() != Some(Kind::Dir));
+    match change.op {
+        Op::Delete => change.kind != Kind::Dir,
+        Op::Rename => change.replaces.is_some(),
+        Op::Create | Op::Modify if change.kind == Kind::File => {
+            let was = change.base.map_or(0, |base| base.size);
+            change.blob.is_some() && was > 0 && change.size.saturating_mul(20) <= was
+        }
+        Op::Create | Op::Modify => was_file && change.base.and_then(|b| b.kind()) == Some(Kind::File),
+    }
 }
 
 /// Facts about `change`, of whose new content `head` is the beginning (up to [`HEAD_BYTES`]).
@@ -52,7 +75,26 @@ pub fn facts(change: &Change, head: &[u8]) -> Facts {
             .as_deref()
             .is_some_and(|target| link_leaves_root(&change.path, target)),
         deceptive_name: change.path.chars().any(crate::printable::is_deceptive),
+        becomes_writable_by: newly_writable(change),
+        sets_id: change.kind == Kind::File && new_bits(change) & 0o6000 != 0,
+        was: change.base.and_then(|base| base.kind()).filter(|was| *was != change.kind),
+        removes: removes(change),
     }
+}
+
+/// Permission bits that what stands there now does not have.
+fn new_bits(change: &Change) -> u32 {
+    let gets_mode = change.op != Op::Delete && change.kind != Kind::Symlink;
+    if gets_mode { change.mode & !change.base.map_or(0, |base| base.mode) } else { 0 }
+}
+
+fn newly_writable(change: &Change) -> Vec<String> {
+    let bits = new_bits(change);
+    [(0o020, "group"), (0o002, "other")]
+        .iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|(_, who)| (*who).to_owned())
+        .collect()
 }
 
 /// Whether a symlink at `path` with this text could lead out of the root: it is absolute or climbs too far.
@@ -162,5 +204,85 @@ mod tests {
         assert!(is_mismatch("report.xlsx", type_by_magic(b"#!/bin/sh\n")));
         assert!(!is_mismatch("report.csv", type_by_magic("name;größe\n".as_bytes())));
         assert!(!is_mismatch("Makefile", type_by_magic(b"all:\n")));
+    }
+
+    fn a_change(
+        op: Op,
+        kind: Kind,
+        mode: u32,
+        (was, base_mode, base_size): (Kind, u32, u64),
+        size: u64,
+    ) -> Change {
+        let kind_bits = match was {
+            Kind::File => 0o100_000,
+            Kind::Dir => 0o040_000,
+            Kind::Symlink => 0o120_000,
+        };
+        let base = crate::BaseVersion {
+            dev: 1,
+            ino: 1,
+            size: base_size,
+            mtime_ns: 0,
+            ctime_ns: 0,
+            mode: kind_bits | base_mode,
+            nlink: 1,
+        };
+        Change {
+            path: "a".into(),
+            op,
+            from: None,
+            kind,
+            blob: (kind == Kind::File && op != Op::Delete).then(|| "blob".into()),
+            target: None,
+            base: Some(base),
+            replaces: None,
+            mode,
+            mtime_ns: 0,
+            size,
+        }
+    }
+
+    #[test]
+    fn a_mode_that_lets_more_write_is_told_and_an_ordinary_one_is_not() {
+        let told = |mode, base| {
+            let facts = facts(&a_change(Op::Modify, Kind::File, mode, (Kind::File, base, 9), 9), b"");
+            (facts.becomes_writable_by.join("+"), facts.sets_id)
+        };
+        assert_eq!(told(0o666, 0o600), ("group+other".to_owned(), false));
+        assert_eq!(told(0o664, 0o644), ("group".to_owned(), false));
+        assert_eq!(told(0o646, 0o644), ("other".to_owned(), false));
+        assert_eq!(told(0o4755, 0o755), (String::new(), true));
+        assert_eq!(told(0o2755, 0o755), (String::new(), true));
+        for (mode, base) in [(0o600, 0o644), (0o664, 0o664), (0o755, 0o644), (0o4755, 0o4755), (0o666, 0o666)]
+        {
+            assert_eq!(told(mode, base), (String::new(), false), "{mode:o} after {base:o}");
+        }
+        let folder = facts(&a_change(Op::Modify, Kind::Dir, 0o777, (Kind::Dir, 0o755, 0), 0), b"");
+        assert_eq!(folder.becomes_writable_by, ["group", "other"]);
+    }
+
+    #[test]
+    fn what_takes_a_file_away_is_a_removal_however_it_does_it() {
+        let file = (Kind::File, 0o644, 1000);
+        let mut moved_over = a_change(Op::Rename, Kind::File, 0o644, file, 1000);
+        moved_over.replaces = moved_over.base;
+        for removal in [
+            a_change(Op::Delete, Kind::File, 0, file, 0),
+            a_change(Op::Modify, Kind::File, 0o644, file, 0),
+            a_change(Op::Modify, Kind::File, 0o644, file, 50),
+            a_change(Op::Modify, Kind::Symlink, 0o777, file, 0),
+            moved_over,
+        ] {
+            assert!(removes(&removal), "{removal:?}");
+        }
+        for other in [
+            a_change(Op::Delete, Kind::Dir, 0, (Kind::Dir, 0o755, 0), 0),
+            a_change(Op::Modify, Kind::File, 0o644, file, 51),
+            a_change(Op::Modify, Kind::File, 0o644, (Kind::File, 0o644, 0), 0),
+            a_change(Op::Rename, Kind::File, 0o644, file, 1000),
+            Change { blob: None, ..a_change(Op::Modify, Kind::File, 0o600, file, 0) },
+        ] {
+            assert!(!removes(&other), "{other:?}");
+        }
     }
 }

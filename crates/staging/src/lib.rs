@@ -22,9 +22,10 @@ mod undo;
 
 pub use change::{BaseVersion, Change, Kind, Op, validate_path};
 pub use commit::{Judge, Tree};
+pub use content::sha256;
 pub use diff::{CellChange, Diff, diff};
 pub use error::{Error, Result};
-pub use facts::{Facts, facts};
+pub use facts::{Facts, facts, removes};
 pub use plan::MAX_CHANGES;
 pub use recover::{INTERRUPTED, is_about};
 pub use report::{Choice, Entry, Report, State, Verdict};

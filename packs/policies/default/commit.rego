@@ -134,6 +134,16 @@ formulas if input.change.formula_cells > 0
 
 deletion if input.change.op == "delete"
 
+# Who could not write it before can then. New files of a group's are ordinary.
+loosened_mode if "other" in input.change.becomes_writable_by
+
+loosened_mode if {
+	"group" in input.change.becomes_writable_by
+	input.change.op != "create"
+}
+
+loosened_mode if input.change.sets_id
+
 decision := {
 	"effect": "deny",
 	"reasons": refusals,
@@ -180,9 +190,18 @@ asks contains "executable" if {
 
 asks contains "csv_formula" if formulas
 
+# Of what one commit takes away: deleted, emptied, replaced.
 asks contains "many_deletes" if {
-	deletion
-	input.session.counters.deletes > 50
+	input.change.removes
+	input.change.removals_in_commit > 50
+}
+
+asks contains "loosened_mode" if loosened_mode
+
+# Whoever writes to the name then writes somewhere else.
+asks contains "link_replaces_file" if {
+	input.change.kind == "symlink"
+	is_string(input.change.was)
 }
 
 asks contains "secret_in_content" if {

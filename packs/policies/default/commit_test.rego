@@ -139,9 +139,40 @@ test_findings_in_new_content_ask if {
 test_findings_in_what_the_person_gave_do_not if found("/workspace/a.txt", {"op": "create", "origin_known": true}, "pii").effect == "allow"
 
 test_many_deletes_ask if {
-	gone := {"action": "commit", "change": {"op": "delete"}, "session": {"profile": "default", "counters": {"deletes": 51}}}
+	gone := {"action": "commit", "change": {"op": "delete", "removes": true, "removals_in_commit": 51}}
 	d := data.chaperone.commit.decision with input as object.union(base, gone)
 	d.reasons == {"many_deletes"}
+}
+
+test_fifty_deletes_and_a_plain_change_beside_many_do_not if {
+	fifty := {"action": "commit", "change": {"op": "delete", "removes": true, "removals_in_commit": 50}}
+	d := data.chaperone.commit.decision with input as object.union(base, fifty)
+	d.effect == "allow"
+	decided("/workspace/a.txt", {"removes": false, "removals_in_commit": 500}).effect == "allow"
+}
+
+test_emptied_and_replaced_files_are_deletes if {
+	decided("/workspace/a.txt", {"op": "modify", "removes": true, "removals_in_commit": 51}).reasons == {"many_deletes"}
+	decided("/workspace/a.txt", {"op": "rename", "removes": true, "removals_in_commit": 51}).reasons == {"many_deletes"}
+}
+
+test_a_loosened_mode_asks if {
+	decided("/workspace/a.txt", {"op": "modify", "becomes_writable_by": ["group"]}).reasons == {"loosened_mode"}
+	decided("/workspace/a.txt", {"op": "modify", "becomes_writable_by": ["group", "other"]}).reasons == {"loosened_mode"}
+	decided("/workspace/a.txt", {"op": "create", "becomes_writable_by": ["group", "other"]}).reasons == {"loosened_mode"}
+	decided("/workspace/a", {"op": "modify", "kind": "dir", "becomes_writable_by": ["other"]}).reasons == {"loosened_mode"}
+	decided("/workspace/a.txt", {"op": "modify", "sets_id": true}).reasons == {"loosened_mode"}
+}
+
+test_an_ordinary_mode_does_not if {
+	decided("/workspace/a.txt", {"op": "create", "becomes_writable_by": ["group"]}).effect == "allow"
+	decided("/workspace/a.txt", {"op": "modify", "becomes_writable_by": [], "sets_id": false}).effect == "allow"
+}
+
+test_a_link_in_place_of_a_file_asks if {
+	decided("/workspace/a.txt", {"op": "modify", "kind": "symlink", "was": "file"}).reasons == {"link_replaces_file"}
+	decided("/workspace/a", {"op": "modify", "kind": "symlink", "was": "dir"}).reasons == {"link_replaces_file"}
+	decided("/workspace/a.txt", {"op": "create", "kind": "symlink", "was": null}).effect == "allow"
 }
 
 test_other_actions_are_not_spoken_of if not data.chaperone.commit.decision with input as base

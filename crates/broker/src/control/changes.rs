@@ -1,24 +1,59 @@
-//! Staged changes: shown, committed, thrown away, taken back.
+//! Staged changes: shown, committed, thrown away, taken back. Lists go out in parts, so that none is too long.
 
-use chaperone_protocol::Failure;
+use std::os::unix::net::UnixStream;
+
 use chaperone_protocol::reply::ChangeEntry;
-use chaperone_workspace::commit::{self, By};
+use chaperone_protocol::{Failure, Reply, frame};
+use chaperone_workspace::commit::{self, By, Order, Review};
+use serde_json::Value;
 
+use super::wire::{has_hung_up, internal};
 use crate::broker::Broker;
 
-pub fn changes(broker: &Broker, session: &str, diff: bool) -> Result<Vec<ChangeEntry>, Failure> {
+/// Bytes of one part, about; a frame holds much more, and one change is the least.
+const PART_BYTES: usize = 1 << 20;
+/// Bytes of a change beside its names and its diff, at most.
+const ENTRY_BYTES: usize = 1 << 10;
+
+/// Each staged change, as it is read; what was sent counts as shown. It ends when nobody listens any more.
+pub fn changes(
+    broker: &Broker,
+    stream: &UnixStream,
+    session: &str,
+    diff: bool,
+) -> Result<Vec<Value>, Failure> {
     let live = broker.find(session)?;
-    commit::changes(&live.mounts, live.is_over(), diff)
+    let mut parts = Parts::new(stream);
+    let mut looked = Vec::new();
+    let ended = commit::changes(&live.mounts, live.is_over(), diff, &mut |entry, shown| {
+        if has_hung_up(stream) {
+            return Err(Failure::new("cancelled", "nobody listens any more"));
+        }
+        parts.push(&entry)?;
+        looked.extend(shown);
+        Ok(())
+    });
+    live.shown.lock().get_or_insert_default().add(looked);
+    ended.map(|()| parts.last)
 }
 
 pub fn commit(
     broker: &Broker,
     session: &str,
-    paths: &[String],
-    choice: Option<&str>,
+    (paths, choice): (&[String], Option<&str>),
+    (unseen, confirmed): (bool, &[String]),
 ) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    commit::commit(&live.site(&broker.pipeline), paths, choice, By::Person)
+    let shown = live.shown.lock();
+    let review = match &*shown {
+        _ if unseen => Review::Free,
+        Some(shown) => Review::Against(shown),
+        // Its last process may need a moment more than its session.
+        None if live.has_ended() || live.is_over() => Review::Free,
+        None => Review::Missing,
+    };
+    let order = Order { paths, choice, by: By::Person, confirmed, review };
+    commit::commit(&live.site(&broker.pipeline), &order)
 }
 
 pub fn discard(broker: &Broker, session: &str, paths: &[String]) -> Result<Vec<ChangeEntry>, Failure> {
@@ -35,4 +70,38 @@ pub fn undo(
 ) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
     commit::undo(&live.site(&broker.pipeline), commit, paths, force)
+}
+
+/// A list on its way: all but its last part is sent.
+pub fn in_parts(stream: &UnixStream, list: Result<Vec<ChangeEntry>, Failure>) -> Result<Vec<Value>, Failure> {
+    let mut parts = Parts::new(stream);
+    for entry in list? {
+        parts.push(&entry)?;
+    }
+    Ok(parts.last)
+}
+
+struct Parts<'a> {
+    stream: &'a UnixStream,
+    last: Vec<Value>,
+    bytes: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn new(stream: &'a UnixStream) -> Self {
+        Self { stream, last: Vec::new(), bytes: 0 }
+    }
+
+    fn push(&mut self, entry: &ChangeEntry) -> Result<(), Failure> {
+        let long = [Some(&entry.path), entry.from.as_ref(), entry.diff.as_ref()];
+        let bytes = ENTRY_BYTES + long.into_iter().flatten().map(String::len).sum::<usize>();
+        if self.bytes + bytes > PART_BYTES && !self.last.is_empty() {
+            let part = Reply::Part(std::mem::take(&mut self.last));
+            frame::send(self.stream, &part, &[]).map_err(internal)?;
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        self.last.push(serde_json::to_value(entry).map_err(internal)?);
+        Ok(())
+    }
 }

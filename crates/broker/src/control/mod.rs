@@ -5,6 +5,7 @@ mod audit;
 mod capability;
 mod changes;
 mod sessions;
+mod wire;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use chaperone_protocol::reply::{Done, Reloaded};
 use chaperone_protocol::{Event, Failure, Happened, Reply, Request, frame};
-use serde::Serialize;
 use serde_json::Value;
 
+use self::wire::{has_hung_up, on_the_wire};
 use crate::broker::Broker;
 use crate::policy_reload;
 use crate::session::end;
@@ -51,7 +52,7 @@ impl Connection {
                     }
                     break;
                 }
-                other => self.answer(other, fds),
+                other => self.answer(stream, other, fds),
             };
             let reply = reply.map_or_else(Reply::Error, Reply::Ok);
             if frame::send(stream, &reply, &[]).is_err() {
@@ -66,7 +67,7 @@ impl Connection {
         }
     }
 
-    fn answer(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<Value, Failure> {
+    fn answer(&mut self, stream: &UnixStream, request: Request, fds: Vec<OwnedFd>) -> Result<Value, Failure> {
         let broker = &self.broker;
         match request {
             Request::Ping => on_the_wire(Ok(Done {})),
@@ -91,13 +92,19 @@ impl Connection {
             Request::Stop { session } => on_the_wire(sessions::stop(broker, session.as_deref())),
             Request::Resume { session } => on_the_wire(sessions::resume(broker, &session)),
             Request::Why { session } => on_the_wire(sessions::why(broker, session.as_deref())),
-            Request::Changes { session, diff } => on_the_wire(changes::changes(broker, &session, diff)),
-            Request::Commit { session, paths, choice } => {
-                on_the_wire(changes::commit(broker, &session, &paths, choice.as_deref()))
+            Request::Changes { session, diff } => {
+                on_the_wire(changes::changes(broker, stream, &session, diff))
             }
-            Request::Discard { session, paths } => on_the_wire(changes::discard(broker, &session, &paths)),
+            Request::Commit { session, paths, choice, unseen, confirm } => {
+                let (what, word) = ((&*paths, choice.as_deref()), (unseen, &*confirm));
+                on_the_wire(changes::in_parts(stream, changes::commit(broker, &session, what, word)))
+            }
+            Request::Discard { session, paths } => {
+                on_the_wire(changes::in_parts(stream, changes::discard(broker, &session, &paths)))
+            }
             Request::Undo { session, commit, paths, force } => {
-                on_the_wire(changes::undo(broker, &session, commit, &paths, force))
+                let undone = changes::undo(broker, &session, commit, &paths, force);
+                on_the_wire(changes::in_parts(stream, undone))
             }
             Request::Approvals => on_the_wire(Ok(broker.pipeline.approvals.pending())),
             Request::Approve { id, scope, redact, pin } => {
@@ -138,24 +145,8 @@ impl Connection {
     }
 }
 
-/// A typed reply as the frame carries it.
-fn on_the_wire<T: Serialize>(reply: Result<T, Failure>) -> Result<Value, Failure> {
-    serde_json::to_value(reply?).map_err(|e| Failure::new("internal_error", e.to_string()))
-}
-
 /// Whether the peer is the user that the broker runs as.
 #[must_use]
 pub fn is_ours(stream: &UnixStream) -> bool {
     rustix::net::sockopt::socket_peercred(stream).is_ok_and(|c| c.uid == rustix::process::geteuid())
-}
-
-fn has_hung_up(stream: &UnixStream) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut wait = [PollFd::new(stream, PollFlags::RDHUP)];
-    match poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
-        Ok(_) => {
-            wait.iter().any(|w| w.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR))
-        }
-        Err(_) => true,
-    }
 }

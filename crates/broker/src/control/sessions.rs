@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chaperone_audit::Durability;
-use chaperone_protocol::reply::{Done, EndCounters, Ended, Stopped, WhyEntry};
+use chaperone_protocol::reply::{
+    ChangeState, Done, ENDED_LISTED, EndCounters, EndTotals, Ended, Stopped, WhyEntry,
+};
 use chaperone_protocol::{Failure, NetworkKind, for_display};
-use chaperone_workspace::commit::{self, By};
+use chaperone_workspace::commit::{self, By, Order, Review};
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
@@ -38,18 +40,33 @@ pub fn ended(broker: &Arc<Broker>, session: &str, cause: String, code: i32) -> R
     *live.ending.lock() = Some((cause, code));
     // The mappings of a cell that is gone were written back with it.
     let committed = if live.session.profile.commit.at_end {
-        commit::commit(&live.site(&broker.pipeline), &[], None, By::Profile)?
+        let order = Order { paths: &[], choice: None, by: By::Profile, confirmed: &[], review: Review::Free };
+        commit::commit(&live.site(&broker.pipeline), &order)?
     } else {
         Vec::new()
     };
     end::finish(broker, &live);
-    let staged = commit::changes(&live.mounts, live.is_over(), false)?;
+    let mut totals = EndTotals { committed: committed.len() as u64, staged: 0 };
+    let mut staged = Vec::new();
+    commit::changes(&live.mounts, live.is_over(), false, &mut |entry, _| {
+        totals.staged += 1;
+        if staged.len() < ENDED_LISTED {
+            staged.push(entry);
+        }
+        Ok(())
+    })?;
+    // What needs a look is listed before what went well.
+    let (done, mut listed): (Vec<_>, Vec<_>) =
+        committed.into_iter().partition(|c| c.state == ChangeState::Committed);
+    listed.extend(done);
+    listed.truncate(ENDED_LISTED);
+    let committed = listed;
     let counters = &live.session.counters;
     let counters = EndCounters {
         reads: counters.reads.load(Ordering::Relaxed),
         denied: counters.denied.load(Ordering::Relaxed),
     };
-    Ok(Ended { committed, staged, counters })
+    Ok(Ended { committed, staged, totals, counters })
 }
 
 /// The cell could not be started.

@@ -71,7 +71,7 @@ pub fn attach(
         "start",
         &session.workspace.display().to_string(),
         &json!({ "profile": session.profile.name, "backend": Native.name(), "command": session.command.first(),
-                 "init_pid": init_pid, "network": network, "pack": chaperone_packs::digest(), "enforced": enforced, "environment": given(session), "shown": live.shown,
+                 "init_pid": init_pid, "network": network, "pack": chaperone_packs::digest(), "enforced": enforced, "environment": given(session), "shown": live.visible,
                  "hosts": live.exit.allowed().rules().iter().take(MAX_NOTED).map(|r| r.host().to_string()).collect::<Vec<_>>() }),
         Durability::Synced,
     )?;

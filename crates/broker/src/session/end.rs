@@ -83,7 +83,7 @@ pub fn resume(broker: &Broker, live: &LiveSession) -> Result<(), Failure> {
         return Err(Failure::new("not_suspended", format!("session {} is not suspended", session.id)));
     }
     broker.pipeline.records.event(session, "resume", &session.id, &json!({}), Durability::Synced)?;
-    session.refusals.lock().clear();
+    session.forget_refusals();
     // What the cell asks for first must not meet a session that is suspended still.
     turn(session, State::Suspended, State::Running);
     if let Some(control) = live.cell.control.lock().clone()

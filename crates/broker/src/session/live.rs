@@ -12,7 +12,7 @@ use chaperone_pipeline::ports::CellHandle;
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::Shown;
 use chaperone_protocol::session::{Record, State};
-use chaperone_workspace::commit::Site;
+use chaperone_workspace::commit::{ShownChanges, Site};
 use chaperone_workspace::mount::Mounts;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,9 +26,11 @@ pub struct LiveSession {
     pub tools: Arc<SessionTools>,
     pub cell: Arc<Cell>,
     /// What of the host its cell shows beside its mounts and what every cell shows.
-    pub shown: Vec<Shown>,
+    pub visible: Vec<Shown>,
     /// Why it ended and its exit code, once it is known.
     pub ending: Mutex<Option<(String, i32)>>,
+    /// What the user was shown of its staged changes, once there was a look.
+    pub shown: Mutex<Option<ShownChanges>>,
 }
 
 /// What the broker holds of a running cell.
@@ -69,8 +71,9 @@ impl LiveSession {
             mounts,
             tools: Arc::new(tools),
             cell,
-            shown: Vec::new(),
+            visible: Vec::new(),
             ending: Mutex::new(ending),
+            shown: Mutex::default(),
         }
     }
 

@@ -89,7 +89,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     });
     let mut live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
     let Installation { shown, program, path } = installation.unwrap_or_default();
-    live.shown.clone_from(&shown);
+    live.visible.clone_from(&shown);
     let session = &live.session;
     save(&live)?;
     let in_use = broker.sessions.read().values().any(|s| {

@@ -56,6 +56,12 @@ pub struct Commit {
     /// What to do with a file that you changed meanwhile [default: report it and leave it staged]
     #[arg(long, value_name = "CHOICE", value_parser = choices())]
     pub conflict: Option<String>,
+    /// Commit, too, what is not as `changes` showed it
+    #[arg(long)]
+    pub unseen: bool,
+    /// Confirm every change that is asked about for this reason alone, e.g. many_deletes; may be repeated
+    #[arg(long, value_name = "REASON")]
+    pub confirm: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

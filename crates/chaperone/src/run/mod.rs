@@ -1,5 +1,7 @@
 //! `run`: open a session, launch its cell, hand it over, and stay until it ends.
 
+mod filter;
+mod modes;
 pub mod options;
 mod plan;
 pub mod prompt;
@@ -130,7 +132,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     }
     let watcher = watch(&opened.session, args.verbose)?;
     let exit = match (&terminal, &cell.pty) {
-        (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &watcher, args.verbose)?,
+        (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &opened.session, &watcher, args.verbose)?,
         _ => without_screen(cell, watcher, args.verbose)?,
     };
     let ended =

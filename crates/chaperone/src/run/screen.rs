@@ -1,51 +1,193 @@
 //! The terminal while the agent runs: the agent's own screen, questions in front of it, and what is said at the end.
 
-use std::io::BufReader;
-use std::os::fd::AsFd;
+use std::collections::{HashSet, VecDeque};
+use std::io::{IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use chaperone_cell::{Exit, Launched};
-use chaperone_protocol::{Happened, Reply, Request, Scope};
+use chaperone_protocol::{Ask, Event, Happened, Reply, Request, Scope};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
-use super::prompt::{self, Choice};
-use super::terminal::{Filter, Raw, Stopped, relay};
+use super::filter::Filter;
+use super::prompt::{self, Answering, Choice};
+use super::terminal::{Raw, Stopped, relay, write_all};
 use crate::connect::Broker;
 use crate::report::Report;
 use crate::show;
 
+/// How often a question is looked at while nobody types.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What the launcher carries between the user's terminal and the cell's own.
+struct Screen<'a> {
+    raw: Raw,
+    master: OwnedFd,
+    watcher: &'a Broker,
+    filter: Filter,
+    /// Keys that the cell is still to get.
+    typed: Vec<u8>,
+    /// Events that came while a question stood on the screen.
+    later: VecDeque<Event>,
+    /// Questions that stood on the screen.
+    put: HashSet<String>,
+    verbose: bool,
+}
+
 /// The agent has a terminal of its own; asks take the screen and give it back.
-pub fn on_screen(mut cell: Launched, watcher: &Broker, verbose: bool) -> Result<Exit, Report> {
+pub fn on_screen(mut cell: Launched, session: &str, watcher: &Broker, verbose: bool) -> Result<Exit, Report> {
     let Some(master) = cell.pty.take() else { return Err(Report::new("the cell has no terminal")) };
     let raw = Raw::take().map_err(Report::of)?;
-    let mut filter = Filter::default();
-    loop {
-        match relay(&raw, &master, &mut filter, &[watcher.stream().as_fd()]) {
-            Ok(Stopped::Closed) => break,
-            Ok(Stopped::Caller(_)) => match watcher.next()? {
-                Some((Reply::Event(event), _)) => {
-                    let urgent = matches!(
-                        event.what,
-                        Happened::Alert { .. } | Happened::Suspended { .. } | Happened::Notice { .. }
-                    );
-                    if let Happened::Asked { ask, .. } = &event.what {
-                        put_aside(&raw, &json!(ask))?;
-                        redraw(&raw, &master)?;
-                    } else if (verbose || urgent)
-                        && let Some(line) = show::event(&json!(event))
-                    {
-                        eprint!("\r\nchaperone: {line}\r\n");
-                    }
-                }
-                _ => break,
-            },
-            Err(e) => {
-                cell.kill();
-                return Err(Report::of(e));
+    let mut screen = Screen {
+        raw,
+        master,
+        watcher,
+        filter: Filter::default(),
+        typed: Vec::new(),
+        later: asked_already(session)?,
+        put: HashSet::new(),
+        verbose,
+    };
+    let carried = screen.carry();
+    // Whatever the agent switched in the user's terminal ends with it.
+    let reset = write_all(rustix::stdio::stdout(), &screen.filter.modes().at_end());
+    drop(screen);
+    if carried.is_err() {
+        cell.kill();
+    }
+    carried?;
+    reset.map_err(Report::of)?;
+    cell.over().map_err(Report::of)
+}
+
+impl Screen<'_> {
+    /// Until the cell closes its terminal or the broker hangs up.
+    fn carry(&mut self) -> Result<(), Report> {
+        loop {
+            while let Some(event) = self.later.pop_front() {
+                self.tell(&event)?;
+            }
+            let others = [self.watcher.stream().as_fd()];
+            match relay(&self.raw, &self.master, &mut self.filter, &mut self.typed, &others)
+                .map_err(Report::of)?
+            {
+                Stopped::Closed => return Ok(()),
+                Stopped::Caller(_) => match self.watcher.next()? {
+                    Some((Reply::Event(event), _)) => self.later.push_back(event),
+                    _ => return Ok(()),
+                },
             }
         }
     }
-    drop(raw);
-    cell.over().map_err(Report::of)
+
+    fn tell(&mut self, event: &Event) -> Result<(), Report> {
+        let urgent = matches!(
+            event.what,
+            Happened::Alert { .. } | Happened::Suspended { .. } | Happened::Notice { .. }
+        );
+        if let Happened::Asked { ask, .. } = &event.what {
+            let answered = |e: &Event| matches!(&e.what, Happened::Answered { id, .. } if *id == ask.id);
+            if self.put.insert(ask.id.clone()) && !self.later.iter().any(answered) {
+                self.put(&json!(ask), ask.expires)?;
+            }
+        } else if (self.verbose || urgent)
+            && let Some(line) = show::event(&json!(event))
+        {
+            self.line(&line);
+        }
+        Ok(())
+    }
+
+    /// A line of ours on the agent's screen.
+    fn line(&self, line: &str) {
+        let line = format!("chaperone: {line}");
+        if std::io::stderr().is_terminal() {
+            // Where nobody reads it any more, nobody misses it.
+            std::io::stderr().write_all(&self.filter.modes().line(&line)).ok();
+        } else {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Ask on a screen of its own, and bring the agent's back.
+    fn put(&mut self, ask: &Value, expires: i64) -> Result<(), Report> {
+        let mut answering = Answering::new(ask, Instant::now());
+        let out = |bytes: &[u8]| write_all(rustix::stdio::stdout(), bytes).map_err(Report::of);
+        out(&self.filter.modes().before_ask())?;
+        out(prompt::screen(ask).replace('\n', "\r\n").as_bytes())?;
+        out(b"\r\n")?;
+        let choice = self.hear(&mut answering, show::text(ask, "id").raw(), expires);
+        self.typed.extend(answering.into_kept());
+        out(&self.filter.modes().after_ask())?;
+        self.redraw()?;
+        if let Some(choice) = choice?
+            && let Err(e) = Broker::reach().and_then(|b| b.ask(&request(ask, choice)))
+        {
+            self.line(&e.to_string());
+        }
+        Ok(())
+    }
+
+    /// The user's answer; none when it was given elsewhere, or the request is gone.
+    fn hear(&mut self, answering: &mut Answering, id: &str, expires: i64) -> Result<Option<Choice>, Report> {
+        let mut buffer = [0u8; 4096];
+        loop {
+            let now = Instant::now();
+            let opens = answering.opens_in(now);
+            let wait = opens.map_or(TICK, |in_| in_.min(TICK));
+            let tick =
+                Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: i64::from(wait.subsec_nanos()) };
+            let mut polled = [
+                PollFd::from_borrowed_fd(self.raw.keys(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.watcher.stream().as_fd(), PollFlags::IN),
+                // Only its end: what the agent draws waits.
+                PollFd::from_borrowed_fd(self.master.as_fd(), PollFlags::empty()),
+            ];
+            match poll(&mut polled, Some(&tick)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(Report::of(e)),
+            }
+            let [keys, events, cell] = polled.map(|p| !p.revents().is_empty());
+            if keys {
+                let n = self.raw.read(&mut buffer).map_err(Report::of)?;
+                if n == 0 {
+                    return Ok(Some(Choice::Deny));
+                }
+                let mut echo = Vec::new();
+                let choice = answering.keys(buffer.get(..n).unwrap_or_default(), Instant::now(), &mut echo);
+                write_all(rustix::stdio::stdout(), &echo).map_err(Report::of)?;
+                if choice.is_some() {
+                    return Ok(choice);
+                }
+            } else if opens.is_some() && answering.opens_in(Instant::now()) == Some(Duration::ZERO) {
+                write_all(rustix::stdio::stdout(), answering.open().as_bytes()).map_err(Report::of)?;
+            }
+            if cell || is_past(expires) {
+                return Ok(None);
+            }
+            if events {
+                match self.watcher.next()? {
+                    Some((Reply::Event(event), _)) => {
+                        let gone =
+                            matches!(&event.what, Happened::Answered { id: answered, .. } if answered == id);
+                        self.later.push_back(event);
+                        if gone {
+                            return Ok(None);
+                        }
+                    }
+                    _ => return Ok(None),
+                }
+            }
+        }
+    }
+
+    fn redraw(&self) -> Result<(), Report> {
+        let (rows, columns) = self.raw.size().map_err(Report::of)?;
+        let resize = |columns| chaperone_sys::set_window_size(self.master.as_fd(), rows, columns);
+        // A change of size makes full-screen programs paint themselves anew.
+        resize(columns.saturating_sub(1)).and_then(|()| resize(columns)).map_err(Report::of)
+    }
 }
 
 /// No terminal: events are printed to stderr when wanted; asks are answered elsewhere or time out.
@@ -72,35 +214,39 @@ pub fn without_screen(cell: Launched, watcher: Broker, verbose: bool) -> Result<
     exit
 }
 
-/// Ask on a screen of its own, and bring the agent's back.
-fn put_aside(raw: &Raw, ask: &Value) -> Result<(), Report> {
-    raw.leave().map_err(Report::of)?;
-    print!("\x1b[?1049h\x1b[2J\x1b[H");
-    let choice = prompt::put(ask, &mut BufReader::new(std::io::stdin()), &mut std::io::stdout());
-    print!("\x1b[?1049l");
-    std::io::Write::flush(&mut std::io::stdout()).map_err(Report::of)?;
-    raw.enter().map_err(Report::of)?;
-    answer(ask, choice.map_err(Report::of)?);
-    Ok(())
+/// What the session asked before anybody watched it: an agent may be quicker than its launcher.
+fn asked_already(session: &str) -> Result<VecDeque<Event>, Report> {
+    let waiting = Broker::reach()?.ask(&Request::Approvals)?;
+    let asks: Vec<Ask> = serde_json::from_value(waiting).map_err(Report::of)?;
+    let of_this = asks.into_iter().filter(|ask| ask.session == session);
+    Ok(of_this
+        .map(|ask| {
+            let asked = Happened::Asked {
+                id: ask.id.clone(),
+                action: ask.action.clone(),
+                resource: ask.resource.clone(),
+                reasons: ask.reasons.clone(),
+                findings: ask.findings.clone(),
+                ask: Box::new(ask),
+            };
+            Event::of(session, asked)
+        })
+        .collect())
 }
 
-fn redraw(raw: &Raw, master: &std::os::fd::OwnedFd) -> Result<(), Report> {
-    let (rows, columns) = raw.size().map_err(Report::of)?;
-    // A change of size makes full-screen programs paint themselves anew.
-    chaperone_sys::set_window_size(master.as_fd(), rows, columns.saturating_sub(1)).map_err(Report::of)?;
-    chaperone_sys::set_window_size(master.as_fd(), rows, columns).map_err(Report::of)
+/// Whether a moment, in seconds since 1970, is over.
+fn is_past(expires: i64) -> bool {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > expires
 }
 
-fn answer(ask: &Value, choice: Choice) {
+fn request(ask: &Value, choice: Choice) -> Request {
     let id = show::text(ask, "id").raw().to_owned();
-    let request = match choice {
+    match choice {
         Choice::Once => Request::Approve { id, scope: Scope::Once, redact: false, pin: None },
         Choice::Session => Request::Approve { id, scope: Scope::Session, redact: false, pin: None },
         Choice::Redact => Request::Approve { id, scope: Scope::Session, redact: true, pin: None },
         Choice::Deny => Request::Deny { id, why: None },
-    };
-    if let Err(e) = Broker::reach().and_then(|b| b.ask(&request)) {
-        eprintln!("{e}");
     }
 }
 
@@ -128,8 +274,13 @@ fn summary_lines(session: &str, report: &Value, verbose: bool) -> Vec<String> {
             format!("{} {}{why}", show::text(change, "state"), show::text(change, "path"))
         })
         .collect();
+    let left =
+        report["totals"]["committed"].as_u64().unwrap_or(0).saturating_sub(all("committed").len() as u64);
+    if left > 0 && verbose {
+        lines.push(format!("and {left} more committed"));
+    }
     let next = format!("chaperone changes {session} · commit {session} · discard {session}");
-    match all("staged").len() {
+    match report["totals"]["staged"].as_u64().unwrap_or(all("staged").len() as u64) {
         0 => {}
         1 => lines.push(format!("1 staged change pending: {next}")),
         n => lines.push(format!("{n} staged changes pending: {next}")),

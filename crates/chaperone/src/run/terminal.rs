@@ -1,6 +1,4 @@
-//! The user's terminal and the cell's own pseudo-terminal, with a filter between them: what an agent prints can
-//! move the cursor and colour text, but can neither set the title, nor reach the clipboard, nor make the terminal
-//! type an answer into whatever reads it next.
+//! The user's terminal and the cell's own pseudo-terminal, with a [`Filter`] between them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,8 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Longest control sequence that is passed on; a longer one is dropped whole.
-const MAX_SEQUENCE: usize = 64;
+use super::filter::Filter;
+
+/// Keys that wait for a program that does not read; of more, the terminal itself is not read.
+const MAX_TYPED: usize = 64 * 1024;
+/// What a pseudo-terminal takes at once when it says that it takes something.
+const AT_ONCE: usize = 256;
 
 /// The user's terminal in raw mode; restored when dropped.
 #[derive(Debug)]
@@ -27,31 +29,6 @@ pub enum Stopped {
     Caller(usize),
 }
 
-/// The escape filter; keeps its state between chunks.
-#[derive(Debug, Default)]
-pub struct Filter {
-    state: State,
-    sequence: Vec<u8>,
-    /// Continuation bytes of a UTF-8 character that are still to come.
-    pending: u8,
-    lead: u8,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
-    #[default]
-    Ground,
-    Escape,
-    Control,
-    /// OSC, DCS, APC, PM, SOS: swallowed to their end.
-    Text,
-    TextEscape,
-    /// After `ESC (` and the like: one more byte.
-    Charset,
-    /// A control sequence too long to be honest: swallowed to its end.
-    Overlong,
-}
-
 impl Raw {
     /// Take the terminal on standard input.
     ///
@@ -60,27 +37,23 @@ impl Raw {
     pub fn take() -> io::Result<Self> {
         let terminal = rustix::io::dup(rustix::stdio::stdin())?;
         let before = tcgetattr(&terminal)?;
-        let raw = Self { terminal, before };
-        raw.enter()?;
-        Ok(raw)
-    }
-
-    /// Raw mode (again).
-    ///
-    /// # Errors
-    /// The terminal's error.
-    pub fn enter(&self) -> io::Result<()> {
-        let mut raw = self.before.clone();
+        let mut raw = before.clone();
         raw.make_raw();
-        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &raw)?)
+        tcsetattr(&terminal, OptionalActions::Now, &raw)?;
+        Ok(Self { terminal, before })
     }
 
-    /// The user's own mode, for a question.
+    /// Keys that were typed, as the terminal gives them; none at its end.
     ///
     /// # Errors
     /// The terminal's error.
-    pub fn leave(&self) -> io::Result<()> {
-        Ok(tcsetattr(&self.terminal, OptionalActions::Flush, &self.before)?)
+    pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.terminal, &mut *into))?)
+    }
+
+    /// To wait for keys.
+    pub fn keys(&self) -> BorrowedFd<'_> {
+        self.terminal.as_fd()
     }
 
     /// Rows and columns.
@@ -94,12 +67,13 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // The terminal may be gone with its window.
-        drop(self.leave());
+        // What was typed for the agent is not for the shell. The terminal may be gone with its window.
+        tcsetattr(&self.terminal, OptionalActions::Flush, &self.before).ok();
     }
 }
 
-/// Carry bytes between the terminal and the cell until the cell closes or one of `others` is ready.
+/// Carry bytes between the terminal and the cell until the cell closes or one of `others` is ready. `typed` are keys
+/// that the cell is still to get.
 ///
 /// # Errors
 /// The error of a descriptor.
@@ -107,13 +81,16 @@ pub fn relay(
     raw: &Raw,
     master: &OwnedFd,
     filter: &mut Filter,
+    typed: &mut Vec<u8>,
     others: &[BorrowedFd<'_>],
 ) -> io::Result<Stopped> {
     let mut buffer = vec![0u8; 16 * 1024];
     let mut clean = Vec::new();
     let mut size = raw.size()?;
     loop {
-        let mut wait = vec![PollFd::new(&raw.terminal, PollFlags::IN), PollFd::new(master, PollFlags::IN)];
+        let keys = if typed.len() < MAX_TYPED { PollFlags::IN } else { PollFlags::empty() };
+        let cell = if typed.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+        let mut wait = vec![PollFd::new(&raw.terminal, keys), PollFd::new(master, cell)];
         wait.extend(others.iter().map(|o| PollFd::from_borrowed_fd(*o, PollFlags::IN)));
         let tick = rustix::event::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
         match poll(&mut wait, Some(&tick)) {
@@ -128,7 +105,8 @@ pub fn relay(
         }
         let ready: Vec<PollFlags> = wait.iter().map(PollFd::revents).collect();
         drop(wait);
-        if ready.get(1).is_some_and(|r| r.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)) {
+        let cell = ready.get(1).copied().unwrap_or(PollFlags::empty());
+        if cell.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
             match rustix::io::read(master, &mut buffer[..]) {
                 Ok(0) | Err(rustix::io::Errno::IO) => return Ok(Stopped::Closed),
                 Ok(n) => {
@@ -140,20 +118,29 @@ pub fn relay(
                 Err(e) => return Err(e.into()),
             }
         }
-        if let Some(first) = ready.iter().skip(2).position(|r| !r.is_empty()) {
-            return Ok(Stopped::Caller(first));
+        if cell.contains(PollFlags::OUT) {
+            let part = typed.get(..typed.len().min(AT_ONCE)).unwrap_or_default();
+            let n = rustix::io::retry_on_intr(|| rustix::io::write(master, part))?;
+            typed.drain(..n);
         }
-        if ready.first().is_some_and(|r| r.intersects(PollFlags::IN | PollFlags::HUP)) {
-            let n = rustix::io::read(&raw.terminal, &mut buffer[..])?;
+        if let Some(i) = ready.iter().skip(2).position(|r| !r.is_empty()) {
+            return Ok(Stopped::Caller(i));
+        }
+        if ready.first().is_some_and(|r| !r.is_empty()) {
+            let n = raw.read(&mut buffer)?;
             if n == 0 {
                 return Ok(Stopped::Closed);
             }
-            write_all(master.as_fd(), buffer.get(..n).unwrap_or_default())?;
+            typed.extend_from_slice(buffer.get(..n).unwrap_or_default());
         }
     }
 }
 
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+/// All of it.
+///
+/// # Errors
+/// The error of the descriptor.
+pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(to, bytes) {
             Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
@@ -162,208 +149,4 @@ fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-impl Filter {
-    /// Pass a chunk on, without what is hostile.
-    pub fn pass(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        for byte in chunk {
-            self.byte(*byte, out);
-        }
-    }
-
-    fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
-        match self.state {
-            State::Ground => self.ground(byte, out),
-            State::Escape => self.escape(byte, out),
-            State::Control => self.control(byte, out),
-            State::Charset => {
-                self.state = State::Ground;
-                if byte.is_ascii_alphanumeric() {
-                    out.extend_from_slice(&self.sequence);
-                    out.push(byte);
-                }
-            }
-            State::Text => match byte {
-                0x07 | 0x18 | 0x1a => self.state = State::Ground,
-                0x1b => self.state = State::TextEscape,
-                _ => {}
-            },
-            State::Overlong => match byte {
-                0x1b => self.state = State::Escape,
-                0x18 | 0x1a | 0x40..=0x7e => self.state = State::Ground,
-                _ => {}
-            },
-            State::TextEscape => {
-                self.state = State::Ground;
-                if byte != b'\\' {
-                    self.state = State::Escape;
-                    self.escape(byte, out);
-                }
-            }
-        }
-    }
-
-    fn ground(&mut self, byte: u8, out: &mut Vec<u8>) {
-        if self.pending > 0 {
-            if byte & 0xc0 == 0x80 {
-                self.pending -= 1;
-                // U+0080 to U+009F are control characters in two bytes.
-                if self.lead == 0xc2 && byte < 0xa0 {
-                    self.lead = 0;
-                    return;
-                }
-                if self.lead != 0 {
-                    out.push(self.lead);
-                    self.lead = 0;
-                }
-                out.push(byte);
-                return;
-            }
-            self.pending = 0;
-            self.lead = 0;
-        }
-        match byte {
-            0x1b => self.state = State::Escape,
-            // Bell, backspace, tab, line feed, carriage return, shifts; others do nothing good.
-            0x07..=0x0f => out.push(byte),
-            0x00..=0x1f | 0x7f..=0xc1 => {}
-            0x20..=0x7e => out.push(byte),
-            0xc2..=0xdf => (self.pending, self.lead) = (1, byte),
-            0xe0..=0xef => (self.pending, self.lead) = (2, byte),
-            0xf0..=0xf4 => (self.pending, self.lead) = (3, byte),
-            0xf5..=0xff => {}
-        }
-    }
-
-    fn escape(&mut self, byte: u8, out: &mut Vec<u8>) {
-        self.sequence.clear();
-        self.sequence.extend_from_slice(&[0x1b, byte]);
-        self.state = match byte {
-            b'[' => State::Control,
-            b']' | b'P' | b'_' | b'^' | b'X' => State::Text,
-            b'(' | b')' | b'*' | b'+' | b'#' => State::Charset,
-            // Save, restore, index, next line, tab set, reverse index, keypad modes, reset.
-            b'7' | b'8' | b'D' | b'E' | b'H' | b'M' | b'=' | b'>' | b'c' => {
-                out.extend_from_slice(&self.sequence);
-                State::Ground
-            }
-            0x1b => State::Escape,
-            _ => State::Ground,
-        };
-    }
-
-    fn control(&mut self, byte: u8, out: &mut Vec<u8>) {
-        match byte {
-            0x20..=0x3f => {
-                if self.sequence.len() < MAX_SEQUENCE {
-                    self.sequence.push(byte);
-                } else {
-                    self.state = State::Overlong;
-                }
-            }
-            0x40..=0x7e => {
-                self.state = State::Ground;
-                if self.may_pass(byte) {
-                    out.extend_from_slice(&self.sequence);
-                    out.push(byte);
-                }
-            }
-            0x1b => self.state = State::Escape,
-            0x18 | 0x1a => self.state = State::Ground,
-            _ => {}
-        }
-    }
-
-    /// Sequences that make the terminal answer, or move and name its window, stay here.
-    fn may_pass(&self, last: u8) -> bool {
-        let parameters = self.sequence.get(2..).unwrap_or_default();
-        let plain = parameters.iter().all(|b| b.is_ascii_digit() || *b == b';' || *b == b':');
-        match last {
-            // Device attributes, status reports, window operations, terminal parameters, keyboard queries.
-            b'c' | b'n' | b't' | b'x' | b'y' | b'u' | b'z' | b'{' | b'|' | b'}' => false,
-            // Cursor style only: `CSI digits SP q`.
-            b'q' => parameters.last() == Some(&b' '),
-            // Soft reset only: `CSI ! p`; mode queries have a dollar.
-            b'p' => parameters == b"!",
-            b'h' | b'l' => parameters
-                .strip_prefix(b"?")
-                .unwrap_or(parameters)
-                .iter()
-                .all(|b| b.is_ascii_digit() || *b == b';'),
-            b'm' => plain,
-            b'i' | b'v' | b'w' => false,
-            _ => plain,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filtered(bytes: &[u8]) -> Vec<u8> {
-        let mut whole = Vec::new();
-        Filter::default().pass(bytes, &mut whole);
-        // Every split gives the same.
-        for cut in 0..bytes.len() {
-            let (mut filter, mut parts) = (Filter::default(), Vec::new());
-            filter.pass(&bytes[..cut], &mut parts);
-            filter.pass(&bytes[cut..], &mut parts);
-            assert_eq!(parts, whole, "cut at {cut}");
-        }
-        whole
-    }
-
-    #[test]
-    fn text_colours_and_screen_handling_pass() {
-        for good in [
-            &b"plain text\r\n\ttab"[..],
-            "größer – 漢字 🙂".as_bytes(),
-            b"\x1b[1;38;5;208mred\x1b[0m",
-            b"\x1b[?1049h\x1b[2J\x1b[10;20H\x1b[?25l",
-            b"\x1b(B\x1b)0\x1b7\x1b8\x1b=\x1b>",
-            b"\x1b[2 q",
-        ] {
-            assert_eq!(filtered(good), good);
-        }
-    }
-
-    #[test]
-    fn clipboard_title_and_queries_do_not() {
-        for bad in [
-            &b"\x1b]52;c;Y3VybCBldmls\x07"[..],
-            b"\x1b]0;title\x1b\\",
-            b"\x1b]8;;http://evil.example/\x07",
-            b"\x1b[c",
-            b"\x1b[>c",
-            b"\x1b[6n",
-            b"\x1b[21t",
-            b"\x1b[>q",
-            b"\x1b[?2026$p",
-            b"\x1b[?u",
-            b"\x1bP$qm\x1b\\",
-            b"\x1b_Gi=1;x\x1b\\",
-            b"\x1b^x\x1b\\",
-            b"\x1bZ",
-            b"\x05",
-            b"\xc2\x9b6n",
-            b"\x9b6n",
-            b"\xc2\x9d52;c;x\x07",
-        ] {
-            let left = filtered(bad);
-            assert!(!left.contains(&0x1b) && !left.contains(&0x9b), "{bad:?} left {left:?}");
-        }
-    }
-
-    #[test]
-    fn an_endless_sequence_is_dropped_without_growing() {
-        let mut filter = Filter::default();
-        let mut out = Vec::new();
-        filter.pass(b"\x1b[", &mut out);
-        filter.pass(&b"1;".repeat(100_000), &mut out);
-        filter.pass(b"m", &mut out);
-        assert!(out.is_empty());
-        assert!(filter.sequence.capacity() < 1024);
-    }
 }

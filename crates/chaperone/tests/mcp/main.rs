@@ -134,9 +134,8 @@ fn no_more_than_32_calls_wait_in_one_conversation() {
         assert!(ids.contains(&told["id"].as_u64().unwrap()));
         assert_eq!(outcome(&told).unwrap_err(), "too_many_calls");
     }
-    machine.until("thirty-two asks", |m| {
-        (m.ask(&["approvals", "--json"]).as_array()?.len() == 32).then_some(())
-    });
+    // They ask the same, so the user is asked once.
+    machine.until("one ask", |m| (m.ask(&["approvals", "--json"]).as_array()?.len() == 1).then_some(()));
     client.hang_up_soon();
     machine.until("the end of their asks", |m| {
         m.ask(&["approvals", "--json"]).as_array()?.is_empty().then_some(())

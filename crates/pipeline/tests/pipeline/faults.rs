@@ -183,16 +183,16 @@ fn commit(world: &World) -> AccessRequest {
 #[test]
 fn a_commit_is_on_disk_before_it_is_performed() {
     let world = World::new(|_| allow(&[]));
-    let granted = world.pipeline.commit(&world.session, commit(&world), false).unwrap();
+    let granted = world.pipeline.commit(&world.session, commit(&world), &unnamed()).unwrap();
     assert!(world.log.all()[usize::try_from(granted.intent).unwrap()].on_disk);
 }
 
 #[test]
 fn a_commit_that_policy_asks_about_needs_its_path_named() {
     let world = World::new(|_| ask(&[]));
-    let refusal = world.pipeline.commit(&world.session, commit(&world), false).unwrap_err();
+    let refusal = world.pipeline.commit(&world.session, commit(&world), &unnamed()).unwrap_err();
     assert_eq!(refusal.failure.code, "confirmation_required");
-    let granted = world.pipeline.commit(&world.session, commit(&world), true).unwrap();
+    let granted = world.pipeline.commit(&world.session, commit(&world), &named_by_the_user()).unwrap();
     let intent = world.log.all()[usize::try_from(granted.intent).unwrap()].clone();
     assert_eq!(intent.entry.approval.as_deref(), Some("person:commit"));
 }
@@ -205,7 +205,8 @@ fn a_commit_that_is_denied_or_needs_more_is_refused_also_when_named() {
         (allow(&[Obligation::Redact]), "cannot_redact"),
     ] {
         let world = World::new(move |_| rule.clone());
-        let refusal = world.pipeline.commit(&world.session, commit(&world), true).unwrap_err();
+        let refusal =
+            world.pipeline.commit(&world.session, commit(&world), &named_by_the_user()).unwrap_err();
         assert_eq!(refusal.failure.code, code);
         recorded(&world, &refusal);
     }
@@ -258,7 +259,7 @@ fn what_leaves_comes_with_a_ticket_that_fails_when_the_disk_does() {
 #[test]
 fn too_many_asks_are_a_refusal() {
     let world = World::new(|_| ask(&[]));
-    let waiting: Vec<Admission> = (0..chaperone_pipeline::approvals::MAX_PENDING)
+    let waiting: Vec<Admission> = (0..chaperone_pipeline::approvals::MAX_OPEN)
         .map(|i| world.begin(change(Action::Delete, &format!("/workspace/{i}"))))
         .collect();
     let refusal = world.refused(change(Action::Delete, "/workspace/more"));
@@ -321,7 +322,8 @@ fn a_fault_at_a_step_of_a_commit_is_a_refusal() {
         for fault in BOTH {
             let world = World::new(|_| allow(&[]));
             world.faults.set(port, fault);
-            let refusal = world.pipeline.commit(&world.session, commit(&world), true).unwrap_err();
+            let refusal =
+                world.pipeline.commit(&world.session, commit(&world), &named_by_the_user()).unwrap_err();
             assert_eq!(refusal.failure.code, code(fault, of_failure));
             assert!(world.log.of(Phase::Intent).is_empty());
         }

@@ -3,10 +3,12 @@
 
 mod answers;
 mod cache;
+mod commits;
 mod faults;
 mod input;
 mod obligations;
 mod properties;
 mod refusals;
+mod sharing;
 mod standing;
 mod support;

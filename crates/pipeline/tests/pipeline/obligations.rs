@@ -186,7 +186,7 @@ fn a_grant_or_a_commit_that_fails_keeps_what_policy_demands_of_it() {
     world.refused(send(post(1, 10)));
     assert_eq!(world.log.of(Phase::Alert).len(), 1);
     let request = AccessRequest { action: Action::Commit, ..world.read("/workspace/a", b"content") };
-    world.pipeline.commit(&world.session, request, false).unwrap_err();
+    world.pipeline.commit(&world.session, request, &unnamed()).unwrap_err();
     assert_eq!(world.log.of(Phase::Alert).len(), 2);
 }
 

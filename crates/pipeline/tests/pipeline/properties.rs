@@ -9,6 +9,8 @@ use chaperone_pipeline::{AccessRequest, Admission, Authorized, Refusal, Resource
 use chaperone_policy::{Decision, Effect, Obligation, Severity};
 use proptest::prelude::*;
 
+use chaperone_pipeline::pipeline::UsersWord;
+
 use crate::support::*;
 
 fn effects() -> impl Strategy<Value = Effect> {
@@ -131,7 +133,8 @@ fn nothing_is_granted_without_a_recorded_intent_before_it() {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let request = request(world, &asked);
             if commits {
-                world.pipeline.commit(&world.session, request, redacts.is_some())
+                let word = UsersWord { named: redacts.is_some(), ..UsersWord::default() };
+                world.pipeline.commit(&world.session, request, &word)
             } else {
                 outcome(world, request, redacts)
             }

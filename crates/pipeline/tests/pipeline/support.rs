@@ -21,6 +21,7 @@ use chaperone_pipeline::approvals::{Answer, Approvals};
 use chaperone_pipeline::authority::{self, Issuer, Ledgers};
 use chaperone_pipeline::events::Bus;
 use chaperone_pipeline::inspection::{Inspected, nanoseconds};
+use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::ports;
 use chaperone_pipeline::ports::Clock as _;
 use chaperone_pipeline::records::Records;
@@ -451,6 +452,14 @@ impl World {
         self.happened();
     }
 
+    /// The world goes on with a second session.
+    pub fn another_session(&mut self, id: &str) {
+        let plan = session_plan(self.dir.path(), self.session.ask, self.session.ask_timeout);
+        self.session = Arc::new(Session::new(SessionPlan { id: id.to_owned(), ..plan }));
+        let session = Arc::clone(&self.session);
+        self.hold(&session);
+    }
+
     /// The session gets another capability of the same content.
     pub fn renew_capability(&self) {
         self.hold(&self.session);
@@ -522,10 +531,14 @@ impl World {
 }
 
 fn session(dir: &Path, ask: AskMode, ask_timeout: Duration) -> Arc<Session> {
+    Arc::new(Session::new(session_plan(dir, ask, ask_timeout)))
+}
+
+fn session_plan(dir: &Path, ask: AskMode, ask_timeout: Duration) -> SessionPlan {
     static PROFILE: LazyLock<Profile> =
         LazyLock::new(|| Profile::find("default", Path::new("/nonexistent")).unwrap());
     let all = ["read", "list", "write", "append", "delete", "rename", "commit"];
-    Arc::new(Session::new(SessionPlan {
+    SessionPlan {
         id: "s1".to_owned(),
         name: "agent".to_owned(),
         profile: PROFILE.clone(),
@@ -546,7 +559,7 @@ fn session(dir: &Path, ask: AskMode, ask_timeout: Duration) -> Arc<Session> {
         }],
         state: State::Running,
         init_pid: None,
-    }))
+    }
 }
 
 pub fn decision(effect: Effect, reason: &str, obligations: &[Obligation]) -> Decision {
@@ -581,6 +594,16 @@ pub fn inspected_then(then: Decision) -> impl Fn(&Value) -> Decision + Send + Sy
     move |input| {
         if input["inspected"] == true { then.clone() } else { allow(&[Obligation::Inspect]) }
     }
+}
+
+/// A commit of everything.
+pub fn unnamed() -> UsersWord<'static> {
+    UsersWord::default()
+}
+
+/// A commit of exactly this path.
+pub fn named_by_the_user() -> UsersWord<'static> {
+    UsersWord { named: true, ..UsersWord::default() }
 }
 
 pub fn yes() -> Answer {

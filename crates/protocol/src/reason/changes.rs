@@ -14,6 +14,8 @@ pub(super) const COMMIT: Group = Group {
             => "`chaperone undo ID` brings it back.";
         "changed_meanwhile_and_moved": "The user's version changed while it was moved, and is at its new place."
             => "Look at both places.";
+        "changed_since_shown": "The change is not the one that `changes` showed, or was never shown while the agent runs on."
+            => "`chaperone changes ID`, then commit; `--unseen` commits it as it is.";
         "changed_since_the_commit": "The file changed since it was committed, so undo leaves it."
             => "`chaperone undo ID --force`.";
         "content_changed_while_judged": "The staged content changed while it was inspected."

@@ -74,8 +74,12 @@ pub(super) const COMMIT: Group = Group {
             => "Leave the address out, or put the image beside the document.";
         "leaves_protection": "The file, or one in the directory, moves from where a rule protects it from being read to where none does."
             => "Leave it where it is, or name the path to commit it.";
-        "many_deletes": "There are more than 50 deletions in this session."
+        "many_deletes": "The commit takes more than 50 files away: deleted, emptied, or replaced by something else."
             => "Tell the user what is deleted and why.";
+        "loosened_mode": "More may write the file or directory than before, or it runs with its owner's rights."
+            => "Leave the mode as it was, or tell the user who needs it.";
+        "link_replaces_file": "A symbolic link takes the place of a file or directory."
+            => "Write the file itself.";
         "link_leaves_folder": "A symbolic link leads out of the directory."
             => "Link within the directory.";
         "deceptive_name": "The name holds control, bidirectional or invisible characters."

@@ -1,45 +1,91 @@
 //! What a staged change does to a file, for a person: a unified diff for text, cell by cell for workbooks, sizes
-//! for the rest. Bounded, and safe to print.
+//! for the rest. Bounded in size and time, and safe to print; whatever is left out leaves a mark.
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::time::{Duration, Instant};
 
 use chaperone_inspect::workbook::{Limits, cells};
-use chaperone_staging::{Change, Op};
+use chaperone_staging::diff::printable;
+use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use similar::TextDiff;
+use similar::{DiffOp, TextDiff};
 
 use crate::mount::LiveMount;
 
+/// Largest content that is looked into.
+pub const MAX_BYTES: u64 = 16 << 20;
 /// Largest text that is compared line by line, each side.
-const MAX_TEXT: u64 = 1 << 20;
-/// Lines of one diff that are shown.
-const MAX_LINES: usize = 400;
-/// Longest line that is shown, in characters.
-const MAX_LINE: usize = 400;
+const MAX_TEXT: u64 = 4 << 20;
+/// Time for one comparison. What is not told apart by then is too different to be read as a difference.
+const MAX_TIME: Duration = Duration::from_millis(300);
+/// Time for all comparisons of one look; when it is used up, each has only [`LEAST_TIME`].
+const ALL_TIME: Duration = Duration::from_secs(5);
+const LEAST_TIME: Duration = Duration::from_millis(10);
 
-/// The difference as text, ending in a newline.
+/// The time that is left to the comparisons of one look.
+#[derive(Debug)]
+pub struct Allowance(Duration);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(ALL_TIME)
+    }
+}
+
+impl Allowance {
+    fn one(&self) -> Duration {
+        self.0.clamp(LEAST_TIME, MAX_TIME)
+    }
+
+    fn spend(&mut self, time: Duration) {
+        self.0 = self.0.saturating_sub(time);
+    }
+}
+/// Bytes of one diff that are shown.
+const MAX_SHOWN: usize = 256 << 10;
+/// Longest line that is shown, in characters.
+const MAX_LINE: usize = 2_000;
+/// Blanks in a row that are shown: more would push what follows out of sight.
+const MAX_BLANKS: usize = 40;
+/// Cells of one diff that are shown.
+const MAX_CELLS: usize = 400;
+/// One byte in so many that is no text makes it a binary.
+const BINARY: usize = 5;
+
+/// The difference as text, ending in a newline. `new` is the new content, where it is small enough, and its size.
 #[must_use]
-pub fn of(mount: &LiveMount, change: &Change) -> String {
-    if change.op == Op::Rename && change.blob.is_none() {
-        return format!("  moved, {} bytes as they were\n", change.size);
+pub fn of(
+    mount: &LiveMount,
+    change: &Change,
+    (new, size): (Option<&File>, u64),
+    allowance: &mut Allowance,
+) -> String {
+    match (change.op, change.kind) {
+        (Op::Rename, _) if change.blob.is_none() => {
+            return format!("  moved, {} bytes as they were\n", change.size);
+        }
+        (Op::Modify, Kind::File) if change.blob.is_none() => return "  the content as it was\n".to_owned(),
+        (_, Kind::Dir) => return String::new(),
+        (Op::Create | Op::Modify, Kind::Symlink) => return String::new(),
+        _ => {}
     }
     let old = if change.op == Op::Create { None } else { open_old(mount, change) };
-    let new = change.blob.as_ref().and_then(|b| File::open(b).ok());
-    if let (Some(old), Some(new)) = (book(old.as_ref()), book(new.as_ref())) {
+    let old_size = old.as_ref().and_then(|f| f.metadata().ok()).map(|m| m.len());
+    let sizes = || {
+        let shown = |size: Option<u64>| size.map_or_else(|| "nothing".to_owned(), |n| format!("{n} bytes"));
+        format!("{} → {}", shown(old_size), shown(change.blob.is_some().then_some(size)))
+    };
+    if old_size.is_some_and(|n| n > MAX_BYTES) || change.blob.is_some() && new.is_none() {
+        return format!("  too large to compare: {}\n", sizes());
+    }
+    if let (Some(old), Some(new)) = (book(old.as_ref()), book(new)) {
         return cell_by_cell(&old, &new);
     }
-    match (text(old.as_ref()), text(new.as_ref())) {
-        (Some(old), Some(new)) if change.kind == chaperone_staging::Kind::File => {
-            unified(&change.path, &old, &new)
-        }
-        _ => {
-            let size = |f: Option<&File>| {
-                f.and_then(|f| f.metadata().ok())
-                    .map_or_else(|| "nothing".to_owned(), |m| format!("{} bytes", m.len()))
-            };
-            format!("  binary: {} → {}\n", size(old.as_ref()), size(new.as_ref()))
-        }
+    match (text(old.as_ref()), text(new)) {
+        (Ok(old), Ok(new)) => unified(&change.path, &old, &new, allowance),
+        (Err(Not::Text), _) | (_, Err(Not::Text)) => format!("  binary: {}\n", sizes()),
+        _ => format!("  too large to compare: {}\n", sizes()),
     }
 }
 
@@ -50,33 +96,92 @@ fn open_old(mount: &LiveMount, change: &Change) -> Option<File> {
     rustix::fs::openat2(&mount.root, path, flags, Mode::empty(), beneath).ok().map(File::from)
 }
 
-/// The text of a file; an absent one is empty, a large or binary one is `None`.
-fn text(file: Option<&File>) -> Option<String> {
-    let Some(mut file) = file else { return Some(String::new()) };
-    file.rewind().ok()?;
-    let mut bytes = Vec::new();
-    file.take(MAX_TEXT + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > MAX_TEXT || bytes.contains(&0) {
-        return None;
-    }
-    String::from_utf8(bytes).ok()
+/// Why content is not compared line by line.
+enum Not {
+    Small,
+    Text,
 }
 
-fn unified(path: &str, old: &str, new: &str) -> String {
-    let path = chaperone_staging::diff::printable(path, MAX_LINE);
-    let diff = TextDiff::from_lines(old, new);
-    let whole =
-        diff.unified_diff().context_radius(3).header(&format!("a/{path}"), &format!("b/{path}")).to_string();
-    let mut shown: String = whole
-        .lines()
-        .take(MAX_LINES)
-        .map(|l| chaperone_staging::diff::printable(l, MAX_LINE) + "\n")
-        .collect();
-    let more = whole.lines().count().saturating_sub(MAX_LINES);
-    if more > 0 {
-        shown.push_str(&format!("… {more} more lines\n"));
+/// The text of a file, with what is no text in it as escapes; an absent file is empty.
+fn text(file: Option<&File>) -> Result<String, Not> {
+    let Some(mut file) = file else { return Ok(String::new()) };
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.take(MAX_TEXT + 1).read_to_end(&mut bytes)).map_err(|_| Not::Text)?;
+    if bytes.len() as u64 > MAX_TEXT {
+        return Err(Not::Small);
+    }
+    let mut text = String::with_capacity(bytes.len());
+    let mut odd = 0;
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        odd += chunk.invalid().len() + chunk.valid().matches('\0').count();
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    if odd * BINARY > bytes.len() { Err(Not::Text) } else { Ok(text) }
+}
+
+fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> String {
+    let (begun, time) = (Instant::now(), allowance.one());
+    let diff = TextDiff::configure().deadline(begun + time).diff_lines(old, new);
+    let took = begun.elapsed();
+    allowance.spend(took);
+    // What was not told apart in time is given as removed and added whole.
+    let mut shown = if took >= time {
+        let count = |text: &str| text.lines().count();
+        format!("  too different to compare: {} lines → {} lines\n", count(old), count(new))
+    } else {
+        let path = printable(path, MAX_LINE);
+        format!("--- a/{path}\n+++ b/{path}\n")
+    };
+    let all: usize = diff.ops().iter().filter(|op| !matches!(op, DiffOp::Equal { .. })).map(changed).sum();
+    let mut seen = 0;
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        shown.push_str(&format!("{}\n", hunk.header()));
+        for line in hunk.iter_changes() {
+            seen += usize::from(line.tag() != similar::ChangeTag::Equal);
+            let content = line.value().strip_suffix('\n').unwrap_or(line.value());
+            shown.push_str(&format!("{}{}\n", line.tag(), one_line(content)));
+            if shown.len() > MAX_SHOWN {
+                shown.push_str(&format!("… {} more changed lines are not shown\n", all.saturating_sub(seen)));
+                return shown;
+            }
+        }
     }
     shown
+}
+
+fn changed(op: &DiffOp) -> usize {
+    op.old_range().len() + op.new_range().len()
+}
+
+/// A line as it is shown. What is cut, and blanks that would push the rest out of sight, leave a mark.
+fn one_line(line: &str) -> String {
+    let mut short = String::new();
+    let mut blanks = 0;
+    let skipped = |blanks: usize, short: &mut String| {
+        if blanks > MAX_BLANKS {
+            short.push_str(&format!("⟨{} more blanks⟩", blanks - MAX_BLANKS));
+        }
+    };
+    for c in line.chars() {
+        if c == ' ' || c == '\t' {
+            blanks += 1;
+            if blanks <= MAX_BLANKS {
+                short.push(c);
+            }
+            continue;
+        }
+        skipped(blanks, &mut short);
+        blanks = 0;
+        short.push(c);
+    }
+    skipped(blanks, &mut short);
+    let length = short.chars().count();
+    if length <= MAX_LINE {
+        return printable(&short, MAX_LINE);
+    }
+    let kept: String = short.chars().take(MAX_LINE).collect();
+    format!("{}⟨{} more characters⟩", printable(&kept, MAX_LINE), length - MAX_LINE)
 }
 
 type Cells = std::collections::BTreeMap<(String, String), String>;
@@ -107,15 +212,95 @@ fn cell_by_cell(old: &Cells, new: &Cells) -> String {
     let mut shown = String::new();
     let places: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let changed: Vec<_> = places.into_iter().filter(|p| old.get(*p) != new.get(*p)).collect();
-    for place in changed.iter().take(MAX_LINES) {
-        let side = |cells: &Cells| {
-            cells.get(*place).map_or_else(|| "∅".to_owned(), |v| chaperone_staging::diff::printable(v, 80))
-        };
-        let at = chaperone_staging::diff::printable(&format!("{}!{}", place.0, place.1), 80);
+    for place in changed.iter().take(MAX_CELLS) {
+        let side = |cells: &Cells| cells.get(*place).map_or_else(|| "∅".to_owned(), |v| one_line(v));
+        let at = printable(&format!("{}!{}", place.0, place.1), 80);
         shown.push_str(&format!("  {at}: {} → {}\n", side(old), side(new)));
     }
-    if changed.len() > MAX_LINES {
-        shown.push_str(&format!("  … {} more cells\n", changed.len() - MAX_LINES));
+    if changed.len() > MAX_CELLS {
+        shown.push_str(&format!("  … {} more cells\n", changed.len() - MAX_CELLS));
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        file
+    }
+
+    fn of_texts(old: &[u8], new: &[u8]) -> String {
+        match (text(Some(&file(old))), text(Some(&file(new)))) {
+            (Ok(old), Ok(new)) => unified("tool.py", &old, &new, &mut Allowance::default()),
+            _ => "binary".to_owned(),
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_text_hides_what_else_it_says() {
+        let blanks = format!("x = 1{}; evil()\n", " ".repeat(450));
+        let tabs = format!("x = 1{}; evil()\n", "\t".repeat(450));
+        let long = format!("x = '{}'\nevil()\n", "a".repeat(5_000));
+        let many = format!("{}evil()\n", "x = 1\n".repeat(1_000));
+        let cases: [&[u8]; 6] = [
+            blanks.as_bytes(),
+            tabs.as_bytes(),
+            long.as_bytes(),
+            many.as_bytes(),
+            b"# one NUL \0 in a comment\nevil()\n",
+            b"# caf\xe9 in Latin-1\nevil()\n",
+        ];
+        for new in cases {
+            let shown = of_texts(b"", new);
+            assert!(shown.contains("evil()"), "{shown}");
+        }
+        assert!(of_texts(b"", long.as_bytes()).contains("⟨3006 more characters⟩"));
+        assert!(of_texts(b"", blanks.as_bytes()).contains("⟨410 more blanks⟩; evil()"));
+        assert_eq!(of_texts(b"", &[0xff; 100]), "binary");
+    }
+
+    #[test]
+    fn what_is_too_much_is_marked() {
+        let many = "a line of some length, and its number\n".repeat(50_000);
+        let shown = of_texts(b"", many.as_bytes());
+        assert!(shown.len() < 2 * MAX_SHOWN);
+        let (_, last) = shown.trim_end().rsplit_once('\n').unwrap();
+        assert!(last.starts_with("… ") && last.ends_with(" more changed lines are not shown"), "{last}");
+    }
+
+    #[test]
+    fn many_texts_of_which_every_line_changed_share_their_time() {
+        let lines = |by: u64| {
+            (0..6_000u64).map(|n| format!("{:020}\n", n.wrapping_mul(by) % 7919)).collect::<String>()
+        };
+        let (old, new) = (lines(7), lines(104_729));
+        let mut allowance = Allowance(Duration::from_millis(50));
+        let begun = Instant::now();
+        for _ in 0..20 {
+            assert!(unified("a", &old, &new, &mut allowance).contains("@@"));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
+        assert_eq!(allowance.one(), LEAST_TIME);
+    }
+
+    #[test]
+    fn a_text_of_which_every_line_changed_takes_no_longer_than_its_time() {
+        let lines = |by: u64| {
+            (0..40_000u64).map(|n| format!("{:020}\n", n.wrapping_mul(by) % 7919)).collect::<String>()
+        };
+        for (old, new) in [(lines(7), lines(104_729)), (lines(3), lines(5).chars().rev().collect())] {
+            let begun = Instant::now();
+            let shown = of_texts(old.as_bytes(), new.as_bytes());
+            assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+            assert!(
+                shown.contains("40000 lines") || shown.contains("more changed lines"),
+                "{}",
+                &shown[..200]
+            );
+        }
+    }
 }

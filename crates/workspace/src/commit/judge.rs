@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chaperone_capability::Action;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
+use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub(super) fn judge(
     mount: &LiveMount,
     change: &Change,
     content: Option<&File>,
-    (by, named): (By, bool),
+    (by, word, removals): (By, &UsersWord<'_>, usize),
 ) -> Result<u64, Vec<String>> {
     let mut head = vec![0u8; HEAD];
     let have = match content.map(|c| c.read_at(&mut head, 0)).transpose() {
@@ -46,6 +47,7 @@ pub(super) fn judge(
     if let Value::Object(map) = &mut about {
         map.insert("op".into(), json!(change.op));
         map.insert("kind".into(), json!(change.kind));
+        map.insert("removals_in_commit".into(), json!(removals));
         map.insert("by".into(), json!(if by == By::Person { "person" } else { "profile" }));
         if change.op == Op::Rename {
             // Without new content it is the user's own that gets another place.
@@ -93,7 +95,7 @@ pub(super) fn judge(
         change: Some(about),
     });
     let request = AccessRequest { action: Action::Commit, resource, entry: Entry::Commit, pid: None };
-    pipeline.commit(session, request, named).map(|granted| granted.intent).map_err(|refusal| refusal.reasons)
+    pipeline.commit(session, request, word).map(|granted| granted.intent).map_err(|refusal| refusal.reasons)
 }
 
 /// Whether the move takes something out of a rule that protects it from being read: the file itself, or one in a directory

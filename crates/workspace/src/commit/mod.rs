@@ -3,25 +3,32 @@
 
 mod diff;
 mod judge;
+mod review;
 mod shown;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chaperone_staging::{Change, Choice, Report, Tree as Stage, Undo, Verdict};
+use chaperone_staging::{Change, Choice, Report, Tree as Stage, Undo, Verdict, removes};
 use serde_json::json;
 
 pub use self::judge::By;
+pub use self::review::{Review, Shown, ShownChanges};
 use self::shown::shown_path;
 use crate::mount::{LiveMount, Mounts};
 use chaperone_capability::Action;
 use chaperone_pipeline::Pipeline;
+use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
 use chaperone_protocol::Failure;
 use chaperone_protocol::reply::{ChangeEntry, ChangeOp, ChangeState};
+
+/// Paths of one record of what was discarded, in bytes of JSON.
+const DISCARD_BYTES: usize = 512 << 10;
 
 /// Whose staged changes, and what decides on them.
 #[derive(Debug, Clone, Copy)]
@@ -33,15 +40,32 @@ pub struct Site<'a> {
     pub over: bool,
 }
 
-/// The staged changes of a session, as `changes --json` prints them.
+/// What a commit takes, and the user's word on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// All when empty.
+    pub paths: &'a [String],
+    pub choice: Option<&'a str>,
+    pub by: By,
+    /// Reasons that the user confirmed.
+    pub confirmed: &'a [String],
+    pub review: Review<'a>,
+}
+
+/// The staged changes of a session one by one, as `changes --json` prints them, each with what is remembered of it. Where
+/// `each` fails, it ends.
 ///
 /// # Errors
-/// When the stage cannot be read.
-pub fn changes(mounts: &Mounts, over: bool, diff: bool) -> Result<Vec<ChangeEntry>, Failure> {
-    let mut shown: Vec<ChangeEntry> = bring_up_to_date(mounts, over)?
-        .iter()
-        .map(|(mount, name)| ChangeEntry {
-            path: shown_path(mount, name),
+/// When the stage cannot be read, or that of `each`.
+pub fn changes(
+    mounts: &Mounts,
+    over: bool,
+    diff: bool,
+    each: &mut dyn FnMut(ChangeEntry, Option<Shown>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for (mount, name) in bring_up_to_date(mounts, over)? {
+        let left_out = ChangeEntry {
+            path: shown_path(mount, &name),
             op: ChangeOp::Create,
             from: None,
             size: 0,
@@ -50,47 +74,54 @@ pub fn changes(mounts: &Mounts, over: bool, diff: bool) -> Result<Vec<ChangeEntr
             reasons: vec!["cannot_be_staged".to_owned()],
             staged: None,
             diff: None,
-        })
-        .collect();
+        };
+        each(left_out, None)?;
+    }
+    let mut allowance = diff::Allowance::default();
     for mount in mounts.list() {
-        let changes = staged(mount)?;
-        let entries = stage(mount)?.staged(&changes).map_err(failure)?;
-        for (entry, change) in entries.iter().zip(&changes) {
-            shown.push(ChangeEntry {
-                diff: diff.then(|| diff::of(mount, change)),
-                ..shown::of_entry(mount, entry)
-            });
+        let stage = stage(mount)?;
+        for change in staged(mount)? {
+            let most = if diff { diff::MAX_BYTES } else { 0 };
+            let (entry, content) = stage.look(&change, most).map_err(failure)?;
+            let text = diff.then(|| diff::of(mount, &change, (content.as_ref(), entry.size), &mut allowance));
+            let seen = Shown::of(mount, &change, entry.sha256.clone());
+            each(ChangeEntry { diff: text, ..shown::of_entry(mount, &entry, Some(&change)) }, Some(seen))?;
         }
     }
-    Ok(shown)
+    Ok(())
 }
 
-/// Commit what was staged at `paths` (all when empty).
+/// Commit what was staged.
 ///
 /// # Errors
 /// When the stage or the directory cannot be used; a single path's refusal is in the report.
-pub fn commit(
-    site: &Site<'_>,
-    paths: &[String],
-    choice: Option<&str>,
-    by: By,
-) -> Result<Vec<ChangeEntry>, Failure> {
+pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, over } = *site;
+    let Order { paths, choice, by, confirmed, review } = *order;
     bring_up_to_date(mounts, over)?;
-    let mut shown = Vec::new();
+    let mut wanted = Vec::new();
     for mount in mounts.list() {
         let version = mount.tree.as_ref().map(|tree| tree.version());
         let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
+        wanted.push((mount, version, changes));
+    }
+    let removals = wanted.iter().flat_map(|(_, _, changes)| changes).filter(|c| removes(c)).count();
+    let mut shown = Vec::new();
+    for (mount, version, changes) in wanted {
         if changes.is_empty() {
             continue;
         }
         let stage = stage(mount)?;
         let mut intents = Vec::new();
+        let settled_from = Cell::new(None);
         let mut judge = |change: &Change, content: Option<&File>| {
             // What policy would ask about is settled by the user naming exactly that path.
             let named = by == By::Person
                 && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
-            match judge::judge(pipeline, session, mount, change, content, (by, named)) {
+            // A conflict that is settled is another change than the one that was shown, with the same content.
+            let shown_as = settled_from.get().unwrap_or(change);
+            let word = UsersWord { named, confirmed, unseen: review.of(mount, shown_as, content) };
+            match judge::judge(pipeline, session, mount, change, content, (by, &word, removals)) {
                 Ok(intent) => {
                     intents.push((change.path.clone(), intent));
                     Verdict::Commit
@@ -100,7 +131,7 @@ pub fn commit(
         };
         let mut report = stage.commit(&changes, &mut judge).map_err(failure)?;
         if let Some(choice) = choice {
-            resolve(&stage, &mut report, &changes, choice, &mut judge)?;
+            resolve(&stage, &mut report, (&changes, &settled_from), choice, &mut judge)?;
         }
         let settled: Vec<String> = report
             .entries
@@ -130,7 +161,12 @@ pub fn commit(
             tree.committed(&settled, version).map_err(|e| failed(e.into()))?;
         }
         mounts.invalidate(&mount.at, &settled);
-        shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e)));
+        let of = |path: &str| changes.iter().find(|c| c.path == path);
+        let with_change = report.entries.len() == changes.len();
+        shown.extend(report.entries.iter().enumerate().map(|(i, e)| {
+            let change = if with_change { changes.get(i).filter(|c| c.path == e.path) } else { of(&e.path) };
+            shown::of_entry(mount, e, change)
+        }));
     }
     Ok(shown)
 }
@@ -140,7 +176,7 @@ pub fn commit(
 /// # Errors
 /// When the stage cannot be written.
 pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Failure> {
-    let Site { pipeline, session, mounts, .. } = *site;
+    let mounts = site.mounts;
     let mut shown = Vec::new();
     for mount in mounts.list() {
         let Some(tree) = &mount.tree else { continue };
@@ -148,13 +184,7 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Fa
         let gone: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
         let names: Vec<String> =
             gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();
-        pipeline.records.event(
-            session,
-            "discard",
-            &mount.at,
-            &json!({ "paths": names }),
-            chaperone_audit::Durability::Synced,
-        )?;
+        record_discard(site, &mount.at, &names)?;
         let changed =
             tree.discard(&names, version).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
         mounts.invalidate(&mount.at, &names);
@@ -163,6 +193,31 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Fa
         }
     }
     Ok(shown)
+}
+
+/// Each path in a record, in as many records as it takes: one holds a bounded number of bytes.
+fn record_discard(site: &Site<'_>, at: &str, names: &[String]) -> Result<(), Failure> {
+    let mut rest = names;
+    loop {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|name| {
+            bytes += json!(name).to_string().len() + 1;
+            bytes <= DISCARD_BYTES
+        });
+        let fits = fits.count().max(1).min(rest.len());
+        let (part, more) = rest.split_at(fits);
+        let durability = if more.is_empty() {
+            chaperone_audit::Durability::Synced
+        } else {
+            chaperone_audit::Durability::Logged
+        };
+        let payload = json!({ "paths": part, "all": names.len() });
+        site.pipeline.records.event(site.session, "discard", at, &payload, durability)?;
+        if more.is_empty() {
+            return Ok(());
+        }
+        rest = more;
+    }
 }
 
 /// Take commits back.
@@ -198,15 +253,15 @@ pub fn undo(
         };
         let touched: Vec<String> = report.entries.iter().map(|e| e.path.clone()).collect();
         mounts.invalidate(&mount.at, &touched);
-        shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e)));
+        shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e, None)));
     }
     Ok(shown)
 }
 
-fn resolve(
+fn resolve<'c>(
     stage: &Stage,
     report: &mut Report,
-    changes: &[Change],
+    (changes, settled_from): (&'c [Change], &Cell<Option<&'c Change>>),
     choice: &str,
     judge: &mut dyn FnMut(&Change, Option<&File>) -> Verdict,
 ) -> Result<(), Failure> {
@@ -219,6 +274,7 @@ fn resolve(
         if entry.state == chaperone_staging::State::Conflict
             && let Some(change) = changes.iter().find(|c| c.path == entry.path)
         {
+            settled_from.set(Some(change));
             let settled = stage.resolve(change, choice, judge).map_err(failure)?;
             if let Some(new) = settled.entries.into_iter().next() {
                 *entry = new;

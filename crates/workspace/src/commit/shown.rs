@@ -1,14 +1,14 @@
 //! Staged changes as they are shown: paths as in the workspace, words of the protocol.
 
 use chaperone_protocol::reply::{
-    ChangeEntry, ChangeOp, ChangeState, ConflictChoice, ObjectKind, StagedDetail,
+    ChangeEntry, ChangeOp, ChangeState, ConflictChoice, ModeChange, ObjectKind, StagedDetail,
 };
 use chaperone_staging::{Change, Choice, Entry, Kind, Op, State};
 
 use crate::mount::LiveMount;
 
 /// A change that the stage holds, or held until now.
-pub(super) fn of_entry(mount: &LiveMount, entry: &Entry) -> ChangeEntry {
+pub(super) fn of_entry(mount: &LiveMount, entry: &Entry, change: Option<&Change>) -> ChangeEntry {
     ChangeEntry {
         path: shown_path(mount, &entry.path),
         op: op(entry.op),
@@ -21,9 +21,26 @@ pub(super) fn of_entry(mount: &LiveMount, entry: &Entry) -> ChangeEntry {
             kind: kind(entry.kind),
             choices: entry.choices.iter().map(|c| choice(*c)).collect(),
             commit: entry.commit,
+            was: change.and_then(|c| c.base?.kind().filter(|was| *was != c.kind)).map(kind),
+            target: change.and_then(|c| c.target.clone()),
+            mode: change.and_then(mode),
         }),
         diff: None,
     }
+}
+
+/// Permission bits that are not as they were, or not those of most files.
+fn mode(change: &Change) -> Option<ModeChange> {
+    if change.op == Op::Delete || change.kind == Kind::Symlink {
+        return None;
+    }
+    let bits = |mode: u32| mode & 0o7777;
+    let usual = if change.kind == Kind::Dir { 0o755 } else { 0o644 };
+    let old = change.base.filter(|base| base.kind() == Some(change.kind)).map(|base| bits(base.mode));
+    (old.unwrap_or(usual) != bits(change.mode)).then(|| ModeChange {
+        old: old.map(|old| format!("{old:04o}")),
+        new: format!("{:04o}", bits(change.mode)),
+    })
 }
 
 pub(super) fn discarded(mount: &LiveMount, change: &Change) -> ChangeEntry {

@@ -1,0 +1,28 @@
+//! Answers as the frames carry them, and whether anybody still waits for one.
+
+use std::os::unix::net::UnixStream;
+
+use chaperone_protocol::Failure;
+use serde::Serialize;
+use serde_json::Value;
+
+/// A typed reply as the frame carries it.
+pub fn on_the_wire<T: Serialize>(reply: Result<T, Failure>) -> Result<Value, Failure> {
+    serde_json::to_value(reply?).map_err(internal)
+}
+
+pub fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new("internal_error", error.to_string())
+}
+
+/// Whether the peer is gone.
+pub fn has_hung_up(stream: &UnixStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut wait = [PollFd::new(stream, PollFlags::RDHUP)];
+    match poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        Ok(_) => {
+            wait.iter().any(|w| w.revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR))
+        }
+        Err(_) => true,
+    }
+}

@@ -1,0 +1,255 @@
+//! The escape filter: what an agent prints can move the cursor and colour text, but can neither set the title, nor reach the
+//! clipboard, nor make the terminal type an answer into whatever reads it next, nor switch what cannot be put back.
+
+use super::modes::Modes;
+
+/// Longest control sequence that is passed on; a longer one is dropped whole.
+const MAX_SEQUENCE: usize = 64;
+
+/// The escape filter; keeps its state between chunks.
+#[derive(Debug, Default)]
+pub struct Filter {
+    state: State,
+    sequence: Vec<u8>,
+    /// Continuation bytes of a UTF-8 character that are still to come.
+    pending: u8,
+    lead: u8,
+    /// What the program has switched by now.
+    modes: Modes,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Ground,
+    Escape,
+    Control,
+    /// OSC, DCS, APC, PM, SOS: swallowed to their end.
+    Text,
+    TextEscape,
+    /// After `ESC (` and the like: one more byte.
+    Charset,
+    /// A control sequence too long to be honest: swallowed to its end.
+    Overlong,
+}
+
+impl Filter {
+    /// What is switched now, by what was passed on.
+    pub fn modes(&self) -> &Modes {
+        &self.modes
+    }
+
+    /// Pass a chunk on, without what is hostile.
+    pub fn pass(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        for byte in chunk {
+            self.byte(*byte, out);
+        }
+    }
+
+    fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
+        match self.state {
+            State::Ground => self.ground(byte, out),
+            State::Escape => self.escape(byte, out),
+            State::Control => self.control(byte, out),
+            State::Charset => {
+                self.state = State::Ground;
+                let which = self.sequence.get(1).copied().unwrap_or_default();
+                // Of the line attributes only the test pattern: letters of twice the height stay as they are.
+                let passes = if which == b'#' { byte == b'8' } else { byte.is_ascii_alphanumeric() };
+                if passes {
+                    self.modes.charset(which, byte);
+                    out.extend_from_slice(&self.sequence);
+                    out.push(byte);
+                }
+            }
+            State::Text => match byte {
+                0x07 | 0x18 | 0x1a => self.state = State::Ground,
+                0x1b => self.state = State::TextEscape,
+                _ => {}
+            },
+            State::Overlong => match byte {
+                0x1b => self.state = State::Escape,
+                0x18 | 0x1a | 0x40..=0x7e => self.state = State::Ground,
+                _ => {}
+            },
+            State::TextEscape => {
+                self.state = State::Ground;
+                if byte != b'\\' {
+                    self.state = State::Escape;
+                    self.escape(byte, out);
+                }
+            }
+        }
+    }
+
+    fn ground(&mut self, byte: u8, out: &mut Vec<u8>) {
+        if self.pending > 0 {
+            if byte & 0xc0 == 0x80 {
+                self.pending -= 1;
+                // U+0080 to U+009F are control characters in two bytes.
+                if self.lead == 0xc2 && byte < 0xa0 {
+                    self.lead = 0;
+                    return;
+                }
+                if self.lead != 0 {
+                    out.push(self.lead);
+                    self.lead = 0;
+                }
+                out.push(byte);
+                return;
+            }
+            self.pending = 0;
+            self.lead = 0;
+        }
+        match byte {
+            0x1b => self.state = State::Escape,
+            0x0e | 0x0f => {
+                self.modes.shift(byte == 0x0e);
+                out.push(byte);
+            }
+            // Bell, backspace, tab, line feeds, carriage return; others do nothing good.
+            0x07..=0x0d => out.push(byte),
+            0x00..=0x1f | 0x7f..=0xc1 => {}
+            0x20..=0x7e => out.push(byte),
+            0xc2..=0xdf => (self.pending, self.lead) = (1, byte),
+            0xe0..=0xef => (self.pending, self.lead) = (2, byte),
+            0xf0..=0xf4 => (self.pending, self.lead) = (3, byte),
+            0xf5..=0xff => {}
+        }
+    }
+
+    fn escape(&mut self, byte: u8, out: &mut Vec<u8>) {
+        self.sequence.clear();
+        self.sequence.extend_from_slice(&[0x1b, byte]);
+        self.state = match byte {
+            b'[' => State::Control,
+            b']' | b'P' | b'_' | b'^' | b'X' => State::Text,
+            b'(' | b')' | b'*' | b'+' | b'#' => State::Charset,
+            // Save, restore, index, next line, tab set, reverse index, keypad modes, reset.
+            b'7' | b'8' | b'D' | b'E' | b'H' | b'M' | b'=' | b'>' | b'c' => {
+                self.modes.escape(byte);
+                out.extend_from_slice(&self.sequence);
+                State::Ground
+            }
+            0x1b => State::Escape,
+            _ => State::Ground,
+        };
+    }
+
+    fn control(&mut self, byte: u8, out: &mut Vec<u8>) {
+        match byte {
+            0x20..=0x3f => {
+                if self.sequence.len() < MAX_SEQUENCE {
+                    self.sequence.push(byte);
+                } else {
+                    self.state = State::Overlong;
+                }
+            }
+            0x40..=0x7e => {
+                self.state = State::Ground;
+                if matches!(byte, b'h' | b'l') {
+                    self.modes.switch(self.sequence.get(2..).unwrap_or_default(), byte, out);
+                } else if self.may_pass(byte) {
+                    self.modes.control(&self.sequence, byte);
+                    out.extend_from_slice(&self.sequence);
+                    out.push(byte);
+                }
+            }
+            0x1b => self.state = State::Escape,
+            0x18 | 0x1a => self.state = State::Ground,
+            _ => {}
+        }
+    }
+
+    /// Sequences that make the terminal answer, or move and name its window, stay here.
+    fn may_pass(&self, last: u8) -> bool {
+        let parameters = self.sequence.get(2..).unwrap_or_default();
+        let plain = parameters.iter().all(|b| b.is_ascii_digit() || *b == b';' || *b == b':');
+        match last {
+            // Device attributes, status reports, window operations, terminal parameters, keyboard queries.
+            b'c' | b'n' | b't' | b'x' | b'y' | b'u' | b'z' | b'{' | b'|' | b'}' => false,
+            // Cursor style only: `CSI digits SP q`.
+            b'q' => parameters.last() == Some(&b' '),
+            // Soft reset only: `CSI ! p`; mode queries have a dollar.
+            b'p' => parameters == b"!",
+            b'i' | b'v' | b'w' => false,
+            _ => plain,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filtered(bytes: &[u8]) -> Vec<u8> {
+        let mut whole = Vec::new();
+        Filter::default().pass(bytes, &mut whole);
+        // Every split gives the same.
+        for cut in 0..bytes.len() {
+            let (mut filter, mut parts) = (Filter::default(), Vec::new());
+            filter.pass(&bytes[..cut], &mut parts);
+            filter.pass(&bytes[cut..], &mut parts);
+            assert_eq!(parts, whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    #[test]
+    fn text_colours_and_screen_handling_pass() {
+        for good in [
+            &b"plain text\r\n\ttab"[..],
+            "größer – 漢字 🙂".as_bytes(),
+            b"\x1b[1;38;5;208mred\x1b[0m",
+            b"\x1b[?1049h\x1b[2J\x1b[10;20H\x1b[?25l",
+            b"\x1b(B\x1b)0\x1b7\x1b8\x1b=\x1b>",
+            b"\x1b[2 q",
+        ] {
+            assert_eq!(filtered(good), good);
+        }
+    }
+
+    #[test]
+    fn clipboard_title_and_queries_do_not() {
+        for bad in [
+            &b"\x1b]52;c;Y3VybCBldmls\x07"[..],
+            b"\x1b]0;title\x1b\\",
+            b"\x1b]8;;http://evil.example/\x07",
+            b"\x1b[c",
+            b"\x1b[>c",
+            b"\x1b[6n",
+            b"\x1b[21t",
+            b"\x1b[>q",
+            b"\x1b[?2026$p",
+            b"\x1b[?u",
+            b"\x1bP$qm\x1b\\",
+            b"\x1b_Gi=1;x\x1b\\",
+            b"\x1b^x\x1b\\",
+            b"\x1bZ",
+            b"\x05",
+            b"\xc2\x9b6n",
+            b"\x9b6n",
+            b"\xc2\x9d52;c;x\x07",
+            // What cannot be put back: a locked keyboard, a VT52, a highlight that waits, margins at the sides, tall letters.
+            b"\x1b[2h",
+            b"\x1b[?2l",
+            b"\x1b[?1001h",
+            b"\x1b[?69h",
+            b"\x1b#3",
+        ] {
+            let left = filtered(bad);
+            assert!(!left.contains(&0x1b) && !left.contains(&0x9b), "{bad:?} left {left:?}");
+        }
+    }
+
+    #[test]
+    fn an_endless_sequence_is_dropped_without_growing() {
+        let mut filter = Filter::default();
+        let mut out = Vec::new();
+        filter.pass(b"\x1b[", &mut out);
+        filter.pass(&b"1;".repeat(100_000), &mut out);
+        filter.pass(b"m", &mut out);
+        assert!(out.is_empty());
+        assert!(filter.sequence.capacity() < 1024);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the user was shown of staged changes, and whether a change is that still. An agent that runs on can make another of
+//! it between the look and the commit.
+
+use std::collections::HashMap;
+use std::fs::File;
+
+use chaperone_pipeline::pipeline::Unseen;
+use chaperone_staging::{Change, Kind, Op};
+
+use crate::mount::LiveMount;
+
+/// All of one change that the user was shown: where, what, and the content by its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    path: String,
+    from: Option<String>,
+    op: Op,
+    kind: Kind,
+    was: Option<Kind>,
+    target: Option<String>,
+    mode: u32,
+    /// Of new content.
+    sha256: Option<String>,
+}
+
+/// What the user was shown of a session, by path; of what was shown twice, the last.
+#[derive(Debug, Default)]
+pub struct ShownChanges(HashMap<String, Vec<Shown>>);
+
+/// What a commit is held against.
+#[derive(Debug, Clone, Copy)]
+pub enum Review<'a> {
+    /// Nothing: the agent is over and nobody looked before, or the user says so.
+    Free,
+    /// The agent runs on, and nobody looked.
+    Missing,
+    Against(&'a ShownChanges),
+}
+
+impl Shown {
+    pub(super) fn of(mount: &LiveMount, change: &Change, sha256: Option<String>) -> Self {
+        Self {
+            path: mount.absolute(&change.path),
+            from: change.from.as_ref().map(|from| mount.absolute(from)),
+            op: change.op,
+            kind: change.kind,
+            was: change.base.and_then(|base| base.kind()),
+            target: change.target.clone(),
+            mode: change.mode & 0o7777,
+            sha256,
+        }
+    }
+}
+
+impl ShownChanges {
+    /// The user looked (again).
+    pub fn add(&mut self, looked: Vec<Shown>) {
+        let mut new: HashMap<String, Vec<Shown>> = HashMap::new();
+        for shown in looked {
+            new.entry(shown.path.clone()).or_default().push(shown);
+        }
+        self.0.extend(new);
+    }
+}
+
+impl Review<'_> {
+    /// Why a change, with the content that will be there, is not what the user was shown; nothing when it is.
+    pub(super) fn of(&self, mount: &LiveMount, change: &Change, content: Option<&File>) -> Option<Unseen> {
+        let shown = match self {
+            Self::Free => return None,
+            Self::Missing => return Some(Unseen::NeverShown),
+            Self::Against(shown) => shown,
+        };
+        let Some(known) = shown.0.get(&mount.absolute(&change.path)) else { return Some(Unseen::NeverShown) };
+        let is_new = change.blob.is_some();
+        // What cannot be read is not what was shown.
+        let sha256 = content.filter(|_| is_new).map(|c| chaperone_staging::sha256(c).unwrap_or_default());
+        (!known.contains(&Shown::of(mount, change, sha256))).then_some(Unseen::Differs)
+    }
+}

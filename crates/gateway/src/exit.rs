@@ -28,6 +28,8 @@ const MAX_STREAMS: usize = 1_024;
 const UPLOAD_BYTES: u64 = 100 << 20;
 /// Requests and connections a minute, unless its profile says otherwise.
 const REQUESTS_PER_MINUTE: u32 = 3_000;
+/// Messages of WebSockets a minute: sixteen a second in sixty-four conversations.
+const MESSAGES_PER_MINUTE: u32 = 60_000;
 /// Requests that are inspected at once. Protects memory: each may hold 16 MiB.
 const LOOKS: usize = 4;
 /// Different values of the user's that a session may send to one host.
@@ -88,6 +90,7 @@ impl Exit {
         let limits = Limits {
             upload_bytes: Some(upload_bytes.unwrap_or(UPLOAD_BYTES)),
             requests_per_minute: Some(requests_per_minute.unwrap_or(REQUESTS_PER_MINUTE)),
+            messages_per_minute: Some(MESSAGES_PER_MINUTE),
             values_each: Some(VALUES),
             ..Limits::default()
         };

@@ -32,6 +32,8 @@ const REQUESTS_PER_MINUTE: u32 = 3_000;
 const MESSAGES_PER_MINUTE: u32 = 60_000;
 /// Requests that are inspected at once. Protects memory: each may hold 16 MiB.
 const LOOKS: usize = 4;
+/// Names that are inspected at once: they do not wait behind bodies.
+const NAME_LOOKS: usize = 2;
 /// Different values of the user's that a session may send to one host.
 const VALUES: usize = 200;
 /// Ports of the user's loopback that one session may reach; each is a rule of the kernel's in the cell.
@@ -51,6 +53,7 @@ pub struct Exit {
     pub(crate) secrets: Secrets,
     pub(crate) recent_requests: RecentRequests,
     pub(crate) inspections: Semaphore,
+    pub(crate) name_inspections: Semaphore,
     pub(crate) authority: Option<tls::Authority>,
     pub(crate) upstream: OnceLock<Option<tls::Upstream>>,
     /// Hosts whose certificate was observed.
@@ -104,6 +107,7 @@ impl Exit {
             secrets: Secrets::new()?,
             recent_requests: RecentRequests::default(),
             inspections: Semaphore::new(LOOKS),
+            name_inspections: Semaphore::new(NAME_LOOKS),
             authority,
             upstream: OnceLock::new(),
             observed: Mutex::default(),

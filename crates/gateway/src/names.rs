@@ -191,7 +191,7 @@ async fn carries(gateway: &SessionGateway, domain: &str, name: &str) -> bool {
         // It is refused, whatever it carries.
         return false;
     }
-    let Ok(_place) = exit.inspections.acquire().await else { return true };
+    let Ok(_place) = exit.name_inspections.acquire().await else { return true };
     let (gateway, domain, name) = (gateway.clone(), domain.to_owned(), name.to_owned());
     let looked = tokio::task::spawn_blocking(move || {
         let (detectors, exit) = (&*gateway.pipeline().outgoing, gateway.exit());

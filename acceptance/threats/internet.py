@@ -21,6 +21,7 @@ FOLDER = Path(sys.argv[1])
 NAMES = {
     "friend.example": "127.0.0.2", "honest.example": "127.0.0.2", "inspected.example": "127.0.0.3", "opaque.example": "127.0.0.4", "multi.example": "127.0.0.5",
     "small.example": "127.0.0.6", "hostile.example": "127.0.0.7", "metadata.friend.example": "169.254.169.254",
+    "proxy.golang.org": "127.0.0.8", "sum.golang.org": "127.0.0.9",
 }
 # Every other name, by the name server below.
 PUBLIC, PRIVATE = "93.184.216.34", "10.1.2.3"
@@ -125,7 +126,7 @@ def conversation(raw, port, context):
         elif re.match(rb"CONNECT ", seen):
             stream.sendall(b"HTTP/1.1 200 fine\r\n\r\n")
             seen = b""
-        elif re.match(rb"[A-Z]+ \S+ HTTP/1", seen):
+        elif re.match(rb"(?i)\s*[^\s]+\s+\S+\s+HTTP/1", seen):
             seen = web(stream, seen, to)
         elif port in (21, 25):
             stream.sendall(b"230 fine\r\n")
@@ -156,6 +157,8 @@ def web(stream, seen, to):
             hostile(stream, line.split()[1].decode().split("/")[2], rest[:need], to)
             raise OSError("done")
         kind, body = b"text/plain", b"fine\n"
+        if to.startswith(("127.0.0.8:", "127.0.0.9:")):
+            body = relayed(line.split()[1].decode(), to)
         if b"service=git-receive-pack" in line:
             kind = b"application/x-git-receive-pack-advertisement"
             first = b"0" * 40 + b" capabilities^{}\0report-status\n"
@@ -163,6 +166,19 @@ def web(stream, seen, to):
         stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (kind, len(body)) + body)
         seen = rest[need:]
     return seen
+
+
+def relayed(path, to):
+    """What a proxy of modules does: it asks the host that begins the import path."""
+    host = path.removeprefix("/sumdb/").removeprefix("/lookup/").lstrip("/").split("/")[0].split(":")[0]
+    if host != "github.com":
+        try:
+            with socket.create_connection((host, 80), timeout=5) as s:
+                s.sendall(f"GET {path}?go-get=1 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        except OSError:
+            pass
+        note("relayed", to, f"{host} {path}".encode())
+    return b"v1.0.0\n"
 
 
 WRONG = {

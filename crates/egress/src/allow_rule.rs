@@ -117,6 +117,11 @@ impl Rule {
         self.methods.is_empty() || self.methods.iter().any(|m| m == method)
     }
 
+    /// Whether the rule was written for this very method.
+    pub fn names_method(&self, method: &str) -> bool {
+        self.methods.iter().any(|m| m == method)
+    }
+
     /// Whether the rule is about this normalised path.
     pub fn has_path(&self, path: &str) -> bool {
         self.paths.is_empty() || self.paths.iter().any(|p| p.matches(path))

@@ -17,6 +17,8 @@ pub struct Limits {
     pub values_each: Option<usize>,
     /// Requests in any minute, to all destinations.
     pub requests_per_minute: Option<u32>,
+    /// Messages of WebSockets in any minute, to all destinations.
+    pub messages_per_minute: Option<u32>,
     /// Different destinations in the session; at most [`MAX_DESTINATIONS`].
     pub destinations: Option<usize>,
 }
@@ -32,6 +34,8 @@ pub enum Over {
     Values,
     #[error("the session makes more requests a minute than it may")]
     Requests,
+    #[error("the session sends more messages a minute than it may")]
+    Messages,
     #[error("the session has talked to as many hosts as it may")]
     Destinations,
 }
@@ -44,6 +48,7 @@ impl Over {
             Self::TotalBytes => "total_bytes",
             Self::Values => "values",
             Self::Requests => "requests",
+            Self::Messages => "messages",
             Self::Destinations => "destinations",
         }
     }
@@ -77,9 +82,14 @@ pub struct Budget {
     own_limits: HashMap<Host, u64>,
     bytes: u64,
     values: usize,
-    requests: VecDeque<(u64, u32)>,
+    requests: Minute,
+    messages: Minute,
     now_ms: u64,
 }
+
+/// What was counted over the last minute, by the second: 61 counts, however much there is.
+#[derive(Debug, Default)]
+struct Minute(VecDeque<(u64, u32)>);
 
 #[derive(Debug, Default)]
 struct Destination {
@@ -119,29 +129,42 @@ impl Budget {
     /// A request with so many bytes of target, headers and body. Call it before anything is sent. `now_ms` is milliseconds on any clock that goes forward.
     pub fn spend(&mut self, dest: &Host, bytes: u64, now_ms: u64) -> Spent {
         self.now_ms = self.now_ms.max(now_ms);
-        self.count_request();
+        self.requests.count(self.now_ms, 1);
         self.spend_more(dest, bytes, now_ms)
+    }
+
+    /// Messages of a conversation that was counted before, with so many bytes of frames. Call it before any is sent.
+    pub fn spend_messages(&mut self, dest: &Host, messages: u32, bytes: u64, now_ms: u64) -> Spent {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.messages.count(self.now_ms, messages);
+        let used = (self.messages.sum(), self.limits.messages_per_minute.map(u64::from), Over::Messages);
+        self.spend_bytes(dest, bytes, Some(used))
     }
 
     /// More bytes of a request or a connection that was counted before.
     pub fn spend_more(&mut self, dest: &Host, bytes: u64, now_ms: u64) -> Spent {
         self.now_ms = self.now_ms.max(now_ms);
+        self.spend_bytes(dest, bytes, None)
+    }
+
+    fn spend_bytes(&mut self, dest: &Host, bytes: u64, also: Option<(u64, Option<u64>, Over)>) -> Spent {
         let new_destination = !self.destinations.contains_key(dest);
         let each = self.destinations.get(dest).map_or(0, |d| d.bytes).saturating_add(bytes);
         let total = self.bytes.saturating_add(bytes);
-        let requests: u64 = self.requests.iter().map(|(_, count)| u64::from(*count)).sum();
+        let requests = self.requests.sum();
         let max_destinations = self.limits.destinations.map_or(MAX_DESTINATIONS, |d| d.min(MAX_DESTINATIONS));
         let destinations = self.destinations.len() + usize::from(new_destination);
         let mut level = Level::Fine;
         // A known destination stays one, however many there are.
         let new_limit = if new_destination { Some(max_destinations as u64) } else { None };
-        for (used, limit, over) in [
+        let limits = [
             (destinations as u64, new_limit, Over::Destinations),
             (requests, self.limits.requests_per_minute.map(u64::from), Over::Requests),
             (each, self.limits.upload_bytes_each, Over::DestinationBytes),
             (each, self.own_limits.get(dest).copied(), Over::DestinationBytes),
             (total, self.limits.upload_bytes, Over::TotalBytes),
-        ] {
+        ];
+        for (used, limit, over) in limits.into_iter().chain(also) {
             level = worse(level, used, limit, over);
         }
         if !matches!(level, Level::Over(_)) {
@@ -180,16 +203,21 @@ impl Budget {
         let bytes_each = self.destinations.get(dest).map_or(0, |d| d.bytes);
         Spent { level, new_destination, bytes_each, bytes: self.bytes }
     }
+}
 
-    /// Requests by the second over the last minute: 61 counts, however many requests there are.
-    fn count_request(&mut self) {
-        let second = self.now_ms - self.now_ms % SECOND_MS;
-        let oldest = self.now_ms.saturating_sub(MINUTE_MS);
-        while self.requests.pop_front_if(|(at, _)| self.now_ms >= MINUTE_MS && *at <= oldest).is_some() {}
-        match self.requests.back_mut() {
-            Some((at, count)) if *at == second => *count = count.saturating_add(1),
-            _ => self.requests.push_back((second, 1)),
+impl Minute {
+    fn count(&mut self, now_ms: u64, count: u32) {
+        let second = now_ms - now_ms % SECOND_MS;
+        let oldest = now_ms.saturating_sub(MINUTE_MS);
+        while self.0.pop_front_if(|(at, _)| now_ms >= MINUTE_MS && *at <= oldest).is_some() {}
+        match self.0.back_mut() {
+            Some((at, counted)) if *at == second => *counted = counted.saturating_add(count),
+            _ => self.0.push_back((second, count)),
         }
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 }
 
@@ -255,6 +283,18 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_counted_by_themselves_over_a_sliding_minute() {
+        let limits =
+            Limits { messages_per_minute: Some(10), requests_per_minute: Some(2), ..Limits::default() };
+        let mut budget = Budget::new(limits);
+        assert_eq!(budget.spend_messages(&host(0), 7, 70, 0).level, Level::Fine);
+        assert_eq!(budget.spend_messages(&host(0), 3, 70, 1000).level, Level::Near(Over::Messages));
+        assert_eq!(budget.spend_messages(&host(0), 1, 7, 2000).level, Level::Over(Over::Messages));
+        assert_eq!(budget.spend(&host(0), 1, 2000).level, Level::Fine, "a request is no message");
+        assert_eq!(budget.spend_messages(&host(0), 1, 7, 130_000).level, Level::Fine);
+    }
+
+    #[test]
     fn destinations_are_bounded() {
         let mut budget = Budget::new(Limits { destinations: Some(5), ..Limits::default() });
         assert!(budget.spend(&host(0), 1, 0).new_destination);
@@ -296,7 +336,7 @@ mod tests {
                 }
                 prop_assert!(spent.bytes_each <= 100 && spent.bytes <= 200);
                 prop_assert_eq!(spent.bytes, sent);
-                prop_assert!(budget.requests.len() <= 62);
+                prop_assert!(budget.requests.0.len() <= 62);
             }
         }
     }

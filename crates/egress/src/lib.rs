@@ -5,13 +5,15 @@
 //!
 //! - [`Host`] and [`address`]: one spelling of a name, every spelling of an address, and what an address reaches
 //! - [`AllowSet`]: the rules of a session
-//! - [`client_hello`], [`proxy_head`], [`dns`], [`request`], [`websocket`]: what is said on the wire
+//! - [`client_hello`], [`http_start`], [`proxy_head`], [`dns`], [`request`], [`codings`], [`websocket`]: what is said on the wire
 //! - [`QueryWatch`]: data that leaves in names; [`Budget`]: data that leaves in small pieces
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod client_hello;
+pub mod codings;
 pub mod dns;
+pub mod http_start;
 pub mod proxy_head;
 pub mod request;
 pub mod websocket;

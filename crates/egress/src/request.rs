@@ -58,6 +58,8 @@ pub enum Body {
 pub enum BadRequest {
     #[error("the method is CONNECT, TRACE or TRACK, which the exit does not carry")]
     Method,
+    #[error("the method is longer than {MAX_METHOD_BYTES} bytes")]
+    LongMethod,
     #[error("the request names no host")]
     NoHost,
     #[error("the request names more than one host")]
@@ -93,6 +95,8 @@ pub enum BadRequest {
 }
 
 pub const MAX_HEADERS: usize = 256;
+/// The longest registered methods have 17.
+pub const MAX_METHOD_BYTES: usize = 32;
 /// Path and query together; servers take 8 KiB as a rule, some search interfaces more.
 pub const MAX_TARGET_BYTES: usize = 32 * 1024;
 
@@ -161,7 +165,11 @@ const METHOD_OVERRIDES: &[&str] = &["x-http-method-override", "x-http-method", "
 
 fn check_method(method: &Method) -> Result<(), BadRequest> {
     let carried = !["CONNECT", "TRACE", "TRACK"].iter().any(|m| method.as_str().eq_ignore_ascii_case(m));
-    if carried { Ok(()) } else { Err(BadRequest::Method) }
+    match carried {
+        false => Err(BadRequest::Method),
+        true if method.as_str().len() > MAX_METHOD_BYTES => Err(BadRequest::LongMethod),
+        true => Ok(()),
+    }
 }
 
 fn check_text(uri: &Uri, headers: &HeaderMap) -> Result<(), BadRequest> {

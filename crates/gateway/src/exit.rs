@@ -28,8 +28,12 @@ const MAX_STREAMS: usize = 1_024;
 const UPLOAD_BYTES: u64 = 100 << 20;
 /// Requests and connections a minute, unless its profile says otherwise.
 const REQUESTS_PER_MINUTE: u32 = 3_000;
+/// Messages of WebSockets a minute: sixteen a second in sixty-four conversations.
+const MESSAGES_PER_MINUTE: u32 = 60_000;
 /// Requests that are inspected at once. Protects memory: each may hold 16 MiB.
 const LOOKS: usize = 4;
+/// Names that are inspected at once: they do not wait behind bodies.
+const NAME_LOOKS: usize = 2;
 /// Different values of the user's that a session may send to one host.
 const VALUES: usize = 200;
 /// Ports of the user's loopback that one session may reach; each is a rule of the kernel's in the cell.
@@ -49,6 +53,7 @@ pub struct Exit {
     pub(crate) secrets: Secrets,
     pub(crate) recent_requests: RecentRequests,
     pub(crate) inspections: Semaphore,
+    pub(crate) name_inspections: Semaphore,
     pub(crate) authority: Option<tls::Authority>,
     pub(crate) upstream: OnceLock<Option<tls::Upstream>>,
     /// Hosts whose certificate was observed.
@@ -88,6 +93,7 @@ impl Exit {
         let limits = Limits {
             upload_bytes: Some(upload_bytes.unwrap_or(UPLOAD_BYTES)),
             requests_per_minute: Some(requests_per_minute.unwrap_or(REQUESTS_PER_MINUTE)),
+            messages_per_minute: Some(MESSAGES_PER_MINUTE),
             values_each: Some(VALUES),
             ..Limits::default()
         };
@@ -101,6 +107,7 @@ impl Exit {
             secrets: Secrets::new()?,
             recent_requests: RecentRequests::default(),
             inspections: Semaphore::new(LOOKS),
+            name_inspections: Semaphore::new(NAME_LOOKS),
             authority,
             upstream: OnceLock::new(),
             observed: Mutex::default(),

@@ -22,6 +22,7 @@ pub mod permissions;
 mod publish;
 mod published_ports;
 mod refusal_text;
+mod resolver;
 mod serve;
 mod session_gateway;
 mod tls;

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::name_table::{GrantedHost, GrantedName};
 use crate::session_gateway::SessionGateway;
-use crate::{alerts, destination};
+use crate::{alerts, destination, outgoing};
 
 /// How long the cell may cache an answer, in seconds; asking again costs little.
 const TTL: u32 = 60;
@@ -151,6 +151,9 @@ async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Resu
     let rules = exit.allowed();
     let trusted = destination::is_trusted(&rules, host, None);
     let tunnel = match verdict {
+        Verdict::Fine if kind == RecordType::A && !trusted && carries(gateway, domain, &name).await => {
+            Some("known_value")
+        }
         Verdict::Fine => None,
         // A name that the user wrote in full carries nothing, however many others were asked for before it.
         Verdict::Suspicious(Reason::ManyDomains) if trusted => None,
@@ -179,6 +182,23 @@ async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Resu
         alerts::refused(gateway, domain);
     }
     decided
+}
+
+/// Whether a name, by itself or with those before it, holds a key or a registered value.
+async fn carries(gateway: &SessionGateway, domain: &str, name: &str) -> bool {
+    let exit = gateway.exit();
+    if !exit.allowed().may_resolve(&Host::Name(name.to_owned())) {
+        // It is refused, whatever it carries.
+        return false;
+    }
+    let Ok(_place) = exit.name_inspections.acquire().await else { return true };
+    let (gateway, domain, name) = (gateway.clone(), domain.to_owned(), name.to_owned());
+    let looked = tokio::task::spawn_blocking(move || {
+        let (detectors, exit) = (&*gateway.pipeline().outgoing, gateway.exit());
+        outgoing::name_carries(detectors, &exit.secrets, &exit.recent_requests, &domain, &name)
+    });
+    // A look that failed has not shown that there is nothing.
+    looked.await.unwrap_or(true)
 }
 
 /// Why a name that was permitted leads nowhere.

@@ -40,6 +40,8 @@ pub struct RequestFacts {
     pub tls: bool,
     /// A rule permits this method and path.
     pub request_allowed: bool,
+    /// That rule was written for this very method.
+    pub method_named: bool,
     pub websocket: bool,
     /// Bytes of the body.
     pub bytes: u64,
@@ -53,6 +55,9 @@ pub struct RequestFacts {
     pub unread: Vec<String>,
     /// Secrets in the headers that credentials belong in.
     pub credentials: Vec<Credential>,
+    /// Some of it stands in the path, which is not written down then.
+    #[serde(skip)]
+    pub hides_target: bool,
 }
 
 /// A secret where a credential belongs. Whether it may go there is for policy to say.

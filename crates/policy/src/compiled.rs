@@ -36,6 +36,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("net.tunnel", Type::TextOrNull),
     ("net.budget", Type::Text),
     ("net.untrusted_recent", Type::Number),
+    ("net.method_named", Type::Flag),
     ("net.request_allowed", Type::Flag),
     ("net.passages", Type::Number),
     ("net.registered", Type::Number),

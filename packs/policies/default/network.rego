@@ -3,6 +3,8 @@ package chaperone.network
 
 import data.chaperone.findings
 import data.chaperone.issuers
+import data.chaperone.methods
+import data.chaperone.relays
 import rego.v1
 
 outbound := {"resolve", "connect", "request"}
@@ -100,6 +102,19 @@ asks contains "passage_leaves" if input.net.passages > 0
 asks contains "personal_data_leaves" if {
 	input.action == "request"
 	findings.personal
+}
+
+# A method is a word that the agent chooses: what no program uses is a message, unless the user's rule names it.
+asks contains "unusual_method" if {
+	input.action == "request"
+	not input.method in methods.usual
+	not input.net.method_named
+}
+
+# What a path says makes the server talk to a host that nobody allowed.
+asks contains "relayed_request" if {
+	input.action == "request"
+	relays.reaches_further(input.host, input.url)
 }
 
 asks contains "cannot_inspect" if count(input.net.unread) > 0

@@ -54,7 +54,7 @@ test_mail_is_asked_about if {
 sent(change) := d if {
 	request := {
 		"action": "request", "method": "POST", "url": "https://api.example.com:443/v1/items",
-		"net": {"request_allowed": true, "passages": 0, "registered": 0, "unread": [], "tls": true},
+		"net": {"request_allowed": true, "method_named": false, "passages": 0, "registered": 0, "unread": [], "tls": true},
 	}
 	d := data.chaperone.network.decision with input as object.union(object.union(base, request), change)
 }
@@ -87,6 +87,25 @@ test_a_message_to_people_is_asked_about if {
 	}
 	sent({"url": "https://slack.com:443/api/chat.postmessage", "method": "GET"}).effect == "allow"
 	sent({"url": "https://notslack.com:443/api/chat.postmessage"}).effect == "allow"
+}
+
+test_an_unusual_method_is_asked_about if {
+	every method in ["post", "GHP-8XK2MQVR7TLW", "X", "GETS", "…"] {
+		d := sent({"method": method})
+		d.effect == "ask"
+		d.reasons == {"unusual_method"}
+	}
+	every method in ["GET", "PROPFIND", "MKCOL", "REPORT", "QUERY", "M-SEARCH", "PURGE"] {
+		sent({"method": method}).effect == "allow"
+	}
+	sent({"method": "FROB", "net": {"method_named": true}}).effect == "allow"
+}
+
+test_a_relay_to_somebody_else_is_asked_about if {
+	d := sent({"host": "proxy.golang.org", "method": "GET", "url": "https://proxy.golang.org:443/attacker.example/x/@v/list"})
+	d.effect == "ask"
+	d.reasons == {"relayed_request"}
+	sent({"host": "proxy.golang.org", "method": "GET", "url": "https://proxy.golang.org:443/github.com/a/b/@v/list"}).effect == "allow"
 }
 
 test_hammering_on_what_is_denied_suspends if {

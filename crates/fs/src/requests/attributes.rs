@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::answer::{Answer, Failed, TRUST_SECONDS, child, path_of};
 use super::data::{content_of, handle};
 use super::decided::staged;
-use super::open::release_to_resize;
+use super::verdict::release_to_resize;
 use crate::change::NewAttributes;
 use crate::gate::ChangeKind;
 use crate::object::{Attributes, Located, Object, ObjectId, ObjectKind};

@@ -7,6 +7,7 @@ mod decided;
 mod directories;
 mod names;
 mod open;
+mod verdict;
 
 use std::sync::Arc;
 

@@ -10,20 +10,16 @@ use super::answer::{Answer, Failed, child, path_of};
 use super::attributes::entry;
 use super::data::closed_on_node;
 use super::decided::{DECISIONS, request};
+use super::verdict::{O_ACCMODE, O_TRUNC, decided, unused};
 use crate::change::Content;
-use crate::gate::{Cancel, ChangeKind, Closed, OpenRequest, Opened, Opening};
+use crate::gate::{ChangeKind, Opened};
 use crate::nodes::{Fit, Prepared, Version};
-use crate::object::{FileVersion, ObjectKind};
+use crate::object::FileVersion;
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
-use crate::shared::{Handle, MAX_HANDLES, MAX_WAITING, Shared};
+use crate::shared::{Handle, MAX_HANDLES, Shared};
 use crate::tree;
 
-/// Bringing a larger file into the stage takes its time, in bytes.
-const LARGE: u64 = 4 << 20;
 // Open flags of Linux.
-const O_ACCMODE: u32 = 3;
-const O_WRONLY: u32 = 1;
-const O_TRUNC: u32 = 0o1000;
 const O_APPEND: u32 = 0o2000;
 const O_EXCL: u32 = 0o200;
 
@@ -56,80 +52,6 @@ fn open_once(shared: &Shared, header: Header, path: &str, flags: u32, slow: &dyn
     }
     let (opened, verdict) = decided(shared, header, path, flags, slow)?;
     finish_open(shared, header.node, flags, opened, verdict, false)
-}
-
-/// Before a file that is not the agent's own work is cut or lengthened by its path: what stays of it would be readable, so it
-/// is decided on as an opening for writing is, whole, and what may be released is brought into the stage.
-pub(super) fn release_to_resize(
-    shared: &Shared,
-    header: Header,
-    path: &str,
-    slow: &dyn Fn(),
-) -> Result<(), Failed> {
-    for _ in 0..DECISIONS {
-        let at = shared.tree.locate(path)?;
-        if at.object().is_none_or(|object| object.kind != ObjectKind::File || object.staged) {
-            return Ok(());
-        }
-        let (opened, verdict) = decided(shared, header, path, O_WRONLY, slow)?;
-        let released = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| &**file);
-        let brought = shared.tree.copy_up(&opened.located, Content::Released(released));
-        let closed = Closed { path, writable: true, read: 0, written: 0 };
-        shared.gate.closed(verdict.handle, &closed);
-        match brought {
-            Err(Errno::STALE) => {}
-            brought => return Ok(brought.map(drop)?),
-        }
-    }
-    Err(Errno::BUSY.into())
-}
-
-/// What a path stands for, opened, and the verdict on it; the user may be waited for.
-fn decided(
-    shared: &Shared,
-    header: Header,
-    path: &str,
-    flags: u32,
-    slow: &dyn Fn(),
-) -> Result<(tree::Opened, Opened), Failed> {
-    let opened = shared.tree.open_file(path)?;
-    let write = flags & O_ACCMODE != 0;
-    let request = OpenRequest {
-        path: path.to_owned(),
-        origin: opened.origin.clone(),
-        object: opened.object,
-        identity: opened.located.identity(),
-        file: Arc::clone(&opened.file),
-        read: flags & O_ACCMODE != 1,
-        write,
-        truncate: flags & O_TRUNC != 0 && write,
-        pid: header.pid,
-    };
-    // Known before the gate is asked, so that no interruption falls between.
-    let cancel = Cancel::default();
-    {
-        let mut waiting = shared.waiting.lock();
-        if waiting.len() >= MAX_WAITING {
-            return Err(Errno::AGAIN.into());
-        }
-        waiting.insert(header.unique, cancel.clone());
-    }
-    if write && opened.object.size > LARGE {
-        slow();
-    }
-    let verdict = match shared.gate.open(request) {
-        Opening::Now(verdict) => verdict,
-        Opening::Later(decide) => {
-            slow();
-            decide(&cancel)
-        }
-    };
-    shared.waiting.lock().remove(&header.unique);
-    if cancel.is_cancelled() {
-        verdict.iter().for_each(|verdict| unused(shared, path, verdict));
-        return Err(Errno::INTR.into());
-    }
-    Ok((opened, verdict?))
 }
 
 pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
@@ -276,11 +198,6 @@ fn came_to_nothing(shared: &Shared, dropped: impl IntoIterator<Item = Prepared>)
     for Prepared { opened, verdict, .. } in dropped {
         unused(shared, opened.located.path(), &verdict);
     }
-}
-
-/// A granted opening of which nothing is made.
-fn unused(shared: &Shared, path: &str, verdict: &Opened) {
-    shared.gate.closed(verdict.handle, &Closed { path, writable: false, read: 0, written: 0 });
 }
 
 #[allow(clippy::too_many_arguments)]

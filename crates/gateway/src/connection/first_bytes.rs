@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use chaperone_egress::client_hello::{self, ClientHello, MAX_HELLO_BYTES};
+use chaperone_egress::http_start::{self, Start};
 use chaperone_protocol::Failure;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -41,29 +42,16 @@ pub(crate) async fn read_first(client: &mut TcpStream, read_ahead: &mut Vec<u8>)
                 client_hello::Read::Hello(hello) => return Ok(FirstBytes::Tls(hello)),
                 client_hello::Read::NeedMore if got > 0 && read_ahead.len() < 2 * MAX_HELLO_BYTES => {}
                 client_hello::Read::NeedMore => return Ok(FirstBytes::Other),
-                client_hello::Read::NotTls => match is_http(read_ahead) {
-                    Some(true) => return Ok(FirstBytes::Http),
-                    None if got > 0 => {}
-                    _ => return Ok(FirstBytes::Other),
+                client_hello::Read::NotTls => match http_start::read(read_ahead, got == 0) {
+                    Start::Http => return Ok(FirstBytes::Http),
+                    Start::Other => return Ok(FirstBytes::Other),
+                    Start::NeedMore => {}
+                    Start::Endless => return Err(io::Error::other("a first line that does not end")),
                 },
             }
         }
     };
     tokio::time::timeout(HELLO_LIMIT, classify).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-}
-
-/// Whether bytes begin an HTTP request: a method, a blank and a target. `None` when there are too few to tell.
-fn is_http(read_ahead: &[u8]) -> Option<bool> {
-    const LONGEST: usize = 20;
-    let word =
-        read_ahead.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
-    match (word, read_ahead.get(word), read_ahead.get(word + 1)) {
-        (1..=LONGEST, Some(b' '), Some(next)) => {
-            Some(matches!(next, b'/' | b'*' | b'h' | b'H') || next.is_ascii_alphanumeric())
-        }
-        (1..=LONGEST, Some(b' '), None) | (0..=LONGEST, None, _) => None,
-        _ => Some(false),
-    }
 }
 
 pub(super) fn unreadable(error: &io::Error) -> Failure {
@@ -74,25 +62,6 @@ pub(super) fn unreadable(error: &io::Error) -> Failure {
 mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
-
-    #[test]
-    fn the_first_bytes_tell_http_from_the_rest() {
-        for (read_ahead, expected) in [
-            (&b"GET / HTTP/1.1"[..], Some(true)),
-            (b"M-SEARCH * HTTP/1.1", Some(true)),
-            (b"CONNECT a.example:443 HTTP/1.1", Some(true)),
-            (b"PRI * HTTP/2.0", Some(true)),
-            (b"GET", None),
-            (b"GET ", None),
-            (b"", None),
-            (b"SSH-2.0-x", Some(false)),
-            (b"get /", Some(false)),
-            (b"\x00\x01", Some(false)),
-            (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", Some(false)),
-        ] {
-            assert_eq!(is_http(read_ahead), expected, "{read_ahead:?}");
-        }
-    }
 
     /// What a program that sends this and then waits, or closes, begins with.
     fn first_of(sent: &[&[u8]]) -> (io::Result<FirstBytes>, Vec<u8>) {
@@ -122,6 +91,13 @@ mod tests {
         assert!(matches!(first_of(&[b"SSH-2.0-x\r\n"]).0, Ok(FirstBytes::Other)));
         assert!(matches!(first_of(&[]).0, Ok(FirstBytes::Nothing)));
         assert!(matches!(first_of(&[b"GET"]).0, Ok(FirstBytes::Other)), "cut short");
+        assert!(matches!(
+            first_of(&[b"\r\n", b"\r\npo", b"st /in HT", b"TP/1.1\r\n"]).0,
+            Ok(FirstBytes::Http)
+        ));
+        assert!(matches!(first_of(&[b"\r\n\r\n"]).0, Ok(FirstBytes::Other)), "nothing but empty lines");
+        let line = [b"post /".to_vec(), vec![b'a'; 70_000]].concat();
+        assert!(first_of(&[&line]).0.is_err(), "a line without an end");
     }
 
     #[test]

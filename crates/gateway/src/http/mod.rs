@@ -3,7 +3,7 @@
 
 pub(crate) mod channel;
 pub(crate) mod refusal;
-mod rewrite;
+pub(crate) mod rewrite;
 mod upstream;
 mod websocket;
 
@@ -19,6 +19,7 @@ use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::network_facts::RequestFacts as SentFacts;
 use chaperone_pipeline::{AccessRequest, Refusal};
 use chaperone_protocol::Failure;
+use http::request::Parts;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -29,12 +30,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::body::{BodyError, BufferedBody};
 use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
-use crate::outgoing::{self, OutboundFindings, recent_requests};
+use crate::outgoing::chosen::Chosen;
+use crate::outgoing::{self, OutboundFindings};
 use crate::session_gateway::SessionGateway;
 use crate::{budget, names};
 use channel::{Channel, Sent};
 use refusal::{Answer, HttpRefusal, refusal_response};
-use rewrite::{response_for_client, upgrade_response, upstream_request};
+use rewrite::{head_bytes, response_for_client, upgrade_response, upstream_head};
 
 /// How long the head of a request may take.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -119,19 +121,20 @@ async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result
 pub(crate) async fn mediate(
     channel: &Arc<Channel>,
     facts: &RequestFacts,
-    head: http::request::Parts,
+    head: Parts,
     held: BufferedBody,
 ) -> Result<Sent, HttpRefusal> {
     let gateway = &channel.gateway;
-    let (held, found) = inspect(channel, facts, &head.headers, held).await?;
-    let request = access_request(channel, facts, &held, found);
+    let head = upstream_head(channel.tls, facts, head, held.len)?;
+    let (head, held, found) = inspect(channel, facts, head, held).await?;
+    let bytes = head_bytes(&head) + held.len;
+    let request = access_request(channel, facts, bytes, &held, found);
     let granted = gateway.decide(request.clone()).await;
     let mut granted = granted.map_err(|refusal| HttpRefusal(StatusCode::FORBIDDEN, refusal.failure))?;
     let on_disk = gateway.on_disk(granted.syncing()).await;
     on_disk.map_err(|failure| HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, failure))?;
     let shown = request.subject().to_owned();
-    let sent = held.len;
-    let outgoing = upstream_request(channel.tls, facts, head, held)?;
+    let outgoing = Request::from_parts(head, held.into_body());
     match channel.send(&granted, outgoing).await {
         Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
             let failure = Failure::new(
@@ -139,18 +142,18 @@ pub(crate) async fn mediate(
                 format!("{} switched to a protocol that was not requested", channel.target.shown()),
             );
             let detail = json!({ "error": failure.message });
-            gateway.done(granted.intent, Action::Request, shown, false, sent, detail).await;
+            gateway.done(granted.intent, Action::Request, shown, false, bytes, detail).await;
             Err(HttpRefusal(StatusCode::BAD_GATEWAY, failure))
         }
         Ok(answer) => {
             let detail = json!({ "status": answer.status().as_u16() });
-            gateway.done(granted.intent, Action::Request, shown, true, sent, detail).await;
+            gateway.done(granted.intent, Action::Request, shown, true, bytes, detail).await;
             Ok(Sent { request, answer })
         }
         Err(e) => {
             let failure = upstream_failure(channel, &e);
             let detail = json!({ "error": failure.message });
-            gateway.done(granted.intent, Action::Request, shown, false, sent, detail).await;
+            gateway.done(granted.intent, Action::Request, shown, false, bytes, detail).await;
             Err(HttpRefusal(StatusCode::BAD_GATEWAY, failure))
         }
     }
@@ -225,33 +228,27 @@ async fn buffer_body(
 async fn inspect(
     channel: &Channel,
     facts: &RequestFacts,
-    headers: &http::HeaderMap,
+    head: Parts,
     held: BufferedBody,
-) -> Result<(BufferedBody, OutboundFindings), HttpRefusal> {
+) -> Result<(Parts, BufferedBody, OutboundFindings), HttpRefusal> {
     let gateway = channel.gateway.clone();
-    let (host, target, headers) = (facts.host.to_string(), facts.target(), headers.clone());
+    let (host, target) = (facts.host.to_string(), facts.target());
     let Ok(_place) = gateway.exit().inspections.acquire().await else { return Err(fault()) };
     let gateway = channel.gateway.clone();
     let looked = tokio::task::spawn_blocking(move || {
-        let head = outgoing::Head { target: &target, headers: &headers };
-        let (detectors, exit) = (&*gateway.pipeline().outgoing, gateway.exit());
-        let mut seen = outgoing::inspect_request(detectors, &exit.secrets, head, &held)?;
-        exit.recent_requests.look(detectors, &exit.secrets, &host, &free_part(&target, &held)?, &mut seen);
-        Ok::<_, io::Error>((held, seen))
+        let seen = {
+            let chosen = Chosen::of(&head, &target);
+            let (detectors, exit) = (&*gateway.pipeline().outgoing, gateway.exit());
+            let mut seen = outgoing::inspect_request(detectors, &exit.secrets, &chosen, &held)?;
+            let values = chosen.values(&held)?;
+            exit.recent_requests.look(detectors, &exit.secrets, &host, values, &mut seen);
+            seen
+        };
+        Ok::<_, io::Error>((head, held, seen))
     });
     let looked = looked.await.map_err(|_| fault())?.map_err(|_| fault());
     channel.gateway.tell_what_is_not_remembered();
     looked
-}
-
-/// The part of a small request that its sender chose freely: the body, else the query, else the last name of the path.
-fn free_part(target: &str, held: &BufferedBody) -> io::Result<Vec<u8>> {
-    if held.len > 0 {
-        return if held.len <= recent_requests::PIECE as u64 { held.read() } else { Ok(Vec::new()) };
-    }
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let text = if query.is_empty() { path.rsplit('/').next().unwrap_or_default() } else { query };
-    Ok(text.as_bytes().to_vec())
 }
 
 fn fault() -> HttpRefusal {
@@ -261,16 +258,16 @@ fn fault() -> HttpRefusal {
 fn access_request(
     channel: &Channel,
     facts: &RequestFacts,
+    bytes: u64,
     held: &BufferedBody,
     found: OutboundFindings,
 ) -> AccessRequest {
     let Channel { gateway, target, tls, .. } = channel;
     let exit = gateway.exit();
     let rules = exit.allowed();
-    let head = facts.target().len() as u64;
     let spent = {
         let mut budget = exit.budget.lock();
-        let spent = budget.spend(&facts.host, head + held.len, exit.now_ms());
+        let spent = budget.spend(&facts.host, bytes, exit.now_ms());
         let values = found.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
         let level = budget.spend_values(&facts.host, values.map(u64::from_le_bytes)).level;
         budget::worse(spent.level, level)
@@ -279,6 +276,7 @@ fn access_request(
     let mut sent = SentFacts {
         tls: *tls,
         request_allowed: permitting.is_some(),
+        method_named: permitting.is_some_and(|rule| rule.names_method(&facts.method)),
         websocket: facts.websocket,
         bytes: held.len,
         ..SentFacts::default()
@@ -288,15 +286,16 @@ fn access_request(
     net.budget = Some(budget::level(gateway, &facts.host, spent));
     net.request = Some(sent);
     let scheme = if *tls { "https" } else { "http" };
-    // A path that carries something is not written down.
+    // What carries something is not written down.
     let path = if found.in_target { "/…" } else { facts.path.as_str() };
-    let resource = format!("{} {scheme}://{}{path}", facts.method, shown(&facts.host, facts.port));
+    let method = if found.in_method { "…" } else { facts.method.as_str() };
+    let resource = format!("{method} {scheme}://{}{path}", shown(&facts.host, facts.port));
     let resource = NetworkResource {
         shown: resource,
         host: bare(&facts.host),
         port: facts.port,
         addresses: target.addresses.clone(),
-        method: Some(facts.method.clone()),
+        method: Some(method.to_owned()),
         url_path: Some(facts.path.clone()),
         facts: net,
         findings: found.findings,
@@ -320,22 +319,4 @@ fn upstream_failure(channel: &Channel, error: &hyper_util::client::legacy::Error
     }
     let code = if why.contains("certificate") { "bad_certificate" } else { "unreachable" };
     Failure::new(code, format!("{} did not answer: {why}", channel.target.shown()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_part_that_a_sender_chose_freely_is_the_body_the_query_or_the_last_name() {
-        let part = |target: &str, body: &[u8]| {
-            let part = free_part(target, &BufferedBody::of(body.to_vec())).unwrap();
-            String::from_utf8(part).unwrap()
-        };
-        assert_eq!(part("/a?q=1", b"body"), "body");
-        assert_eq!(part("/a?q=1", b""), "q=1");
-        assert_eq!(part("/a/b", b""), "b");
-        assert_eq!(part("/", b""), "");
-        assert_eq!(part("/a?q=1", &[b'x'; recent_requests::PIECE + 1]), "");
-    }
 }

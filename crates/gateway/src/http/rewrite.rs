@@ -4,24 +4,28 @@ use std::convert::Infallible;
 use std::io;
 
 use bytes::Bytes;
+use chaperone_egress::codings;
 use chaperone_egress::request::{RequestFacts, strip_for_forwarding};
 use chaperone_protocol::Failure;
-use http::header::{CONNECTION, HOST, HeaderValue, TE, UPGRADE};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TE, UPGRADE,
+};
+use http::request::Parts;
+use http::{Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Body;
 
 use super::refusal::{Answer, HttpRefusal};
-use crate::body::{BufferedBody, BufferedBodyStream};
 use crate::destination::shown;
+use crate::outgoing::chosen::WRITTEN_HERE;
 
-/// The request as the broker sends it.
-pub(super) fn upstream_request(
+/// The head of a request as the broker sends it: this is what is looked at, counted and sent.
+pub(super) fn upstream_head(
     tls: bool,
     facts: &RequestFacts,
-    mut head: http::request::Parts,
-    held: BufferedBody,
-) -> Result<Request<BufferedBodyStream>, HttpRefusal> {
+    mut head: Parts,
+    body_length: u64,
+) -> Result<Parts, HttpRefusal> {
     let wrong = |e: http::Error| {
         HttpRefusal(
             StatusCode::BAD_REQUEST,
@@ -37,40 +41,62 @@ pub(super) fn upstream_request(
         port => shown(&facts.host, port),
     };
     let target = if facts.path == "*" { "*".to_owned() } else { facts.target() };
-    let uri = Uri::builder()
+    head.uri = Uri::builder()
         .scheme(scheme)
         .authority(authority.as_str())
         .path_and_query(target)
         .build()
         .map_err(wrong)?;
-    let key = head.headers.get("sec-websocket-key").cloned();
+    let headers = &mut head.headers;
+    let codings = codings::accepted(headers);
+    let key = headers.get("sec-websocket-key").cloned();
     // Without it gRPC servers take a client for one that cannot read their trailers.
-    let trailers = head.version == Version::HTTP_2 && head.headers.get(TE).is_some_and(|v| v == "trailers");
-    strip_for_forwarding(&mut head.headers);
+    let trailers = head.version == Version::HTTP_2 && headers.get(TE).is_some_and(|v| v == "trailers");
+    strip_for_forwarding(headers);
+    headers.remove(http::header::EXPECT);
+    for name in WRITTEN_HERE {
+        headers.remove(name);
+    }
     if trailers {
-        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    head.headers.remove(http::header::EXPECT);
-    head.headers.remove(http::header::CONTENT_LENGTH);
-    if held.len > 0 || !matches!(facts.body, chaperone_egress::request::Body::Unstated) {
-        head.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(held.len));
+    if let Some(codings) = codings {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_str(&codings).map_err(|e| wrong(e.into()))?);
     }
-    head.headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|e| wrong(e.into()))?);
+    if body_length > 0 || !matches!(facts.body, chaperone_egress::request::Body::Unstated) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body_length));
+    }
+    headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|e| wrong(e.into()))?);
+    join_cookies(headers).map_err(|e| wrong(e.into()))?;
     if facts.websocket {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         // Compressed messages could not be inspected.
-        head.headers.remove("sec-websocket-extensions");
+        headers.remove("sec-websocket-extensions");
         if let Some(key) = key {
-            head.headers.insert("sec-websocket-key", key);
+            headers.insert("sec-websocket-key", key);
         }
     }
-    let mut request = Request::new(held.into_body());
-    *request.method_mut() = head.method;
-    *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = head.headers;
-    Ok(request)
+    head.version = Version::HTTP_11;
+    Ok(head)
+}
+
+/// HTTP/2 cuts cookies into several lines; to a server that speaks HTTP/1 they are one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), http::header::InvalidHeaderValue> {
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1 {
+        let joined = HeaderValue::from_bytes(&lines.join(&b"; "[..]))?;
+        headers.insert(COOKIE, joined);
+    }
+    Ok(())
+}
+
+/// The bytes of a head as HTTP/1 writes them.
+pub(super) fn head_bytes(head: &Parts) -> u64 {
+    let target = head.uri.path_and_query().map_or(1, |t| t.as_str().len());
+    let line = head.method.as_str().len() + target + " \x20HTTP/1.1\r\n".len();
+    let headers: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + ": \r\n".len()).sum();
+    (line + headers + "\r\n".len()) as u64
 }
 
 /// The answer as the cell gets it: everything but what concerns the broker's own connection, or leads past the broker. One
@@ -105,18 +131,18 @@ pub(super) fn upgrade_response<B>(response: &Response<B>) -> Answer {
 mod tests {
     use chaperone_egress::Host;
     use chaperone_egress::request::Connection;
-    use http::Method;
+    use http::{Method, Request};
 
     use super::*;
 
     /// What the server gets of a request to `a.example` over TLS.
-    fn sent(mut request: Request<()>, body: &[u8]) -> Request<BufferedBodyStream> {
+    fn sent(mut request: Request<()>, body: &[u8]) -> Request<()> {
         let over = Connection { host: Some(Host::Name("a.example".into())), port: 443, tls: true };
         request.headers_mut().insert(HOST, HeaderValue::from_static("a.example"));
         let facts = RequestFacts::of(request.method(), request.uri(), request.headers(), over).unwrap();
         let head = request.into_parts().0;
-        match upstream_request(true, &facts, head, BufferedBody::of(body.to_vec())) {
-            Ok(request) => request,
+        match upstream_head(true, &facts, head, body.len() as u64) {
+            Ok(head) => Request::from_parts(head, ()),
             Err(HttpRefusal(status, failure)) => panic!("{status}: {}", failure.message),
         }
     }
@@ -138,7 +164,7 @@ mod tests {
                 ("proxy-authorization", "Basic eDp5"),
                 ("te", "trailers"),
                 ("expect", "100-continue"),
-                ("accept-encoding", "gzip, br"),
+                ("accept-encoding", "br;level=11, x-237-82-2033, gzip"),
                 ("authorization", "Bearer x"),
             ]),
             b"",
@@ -186,6 +212,20 @@ mod tests {
         assert_eq!(request.headers()[CONNECTION], "Upgrade");
         assert_eq!(request.headers()["sec-websocket-key"], "dGhlIHNhbXBsZSBub25jZQ==");
         assert!(!request.headers().contains_key("sec-websocket-extensions"));
+    }
+
+    #[test]
+    fn cookies_that_were_cut_are_one_again() {
+        let request = sent(get(&[("cookie", "a=1"), ("accept", "*/*"), ("cookie", "b=2")]), b"");
+        let lines: Vec<_> = request.headers().get_all(COOKIE).iter().collect();
+        assert_eq!(lines, ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn every_byte_of_a_head_is_counted() {
+        let request = sent(get(&[("x-note", "abc")]), b"");
+        let written = "GET /a?b=c HTTP/1.1\r\nx-note: abc\r\nhost: a.example\r\n\r\n";
+        assert_eq!(head_bytes(&request.into_parts().0), written.len() as u64);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A WebSocket: what the cell says is read message by message and inspected before it goes on; what the server says passes.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::channel::Channel;
 use crate::budget;
+use crate::outgoing::history::History;
 use crate::outgoing::{self, OutboundFindings};
 use chaperone_pipeline::AccessRequest;
 use chaperone_pipeline::access::{NetworkResource, Resource};
@@ -20,8 +20,6 @@ use chaperone_protocol::Failure;
 
 /// Longest message that is carried; it is inspected whole.
 const MOST: usize = 1 << 20;
-/// Bytes of earlier messages that are inspected together with a new one.
-const TOGETHER: usize = 64 << 10;
 const BUFFER: usize = 16 << 10;
 
 type Stream = TokioIo<Upgraded>;
@@ -85,7 +83,7 @@ async fn client_to_server(
     count: &mut u64,
 ) -> io::Result<()> {
     let mut reader = MessageReader::new(Side::Client, MOST);
-    let mut before: VecDeque<Vec<u8>> = VecDeque::new();
+    let mut history = History::default();
     let mut buffer = vec![0; BUFFER];
     loop {
         let got = read(from, &mut buffer).await?;
@@ -100,21 +98,23 @@ async fn client_to_server(
                 return Err(io::Error::other(e));
             }
         };
-        for message in messages {
-            let (opcode, payload) = parts(message);
-            if !payload.is_empty() {
-                before.push_back(payload.clone());
-                while before.iter().map(Vec::len).sum::<usize>() > TOGETHER + payload.len() {
-                    before.pop_front();
-                }
-                allowed(channel, request, &before).await?;
-            }
-            *count += payload.len() as u64;
-            let frame = Frame { fin: true, opcode, payload };
+        // What came together is looked at together, and goes together.
+        let messages: Vec<(Opcode, Vec<u8>)> = messages.into_iter().map(parts).collect();
+        if messages.is_empty() {
+            continue;
+        }
+        let mut frames_out = Vec::new();
+        for (opcode, payload) in &messages {
+            let frame = Frame { fin: true, opcode: *opcode, payload: payload.clone() };
             let mut mask = [0u8; 4];
             getrandom::fill(&mut mask).map_err(|e| io::Error::other(e.to_string()))?;
-            to.write_all(&frames::encode(&frame, Some(mask))).await?;
+            frames_out.extend(frames::encode(&frame, Some(mask)));
         }
+        let batch =
+            Batch { messages: messages.into_iter().map(|(_, p)| p).collect(), bytes: frames_out.len() };
+        *count += batch.messages.iter().map(|m| m.len() as u64).sum::<u64>();
+        allowed(channel, request, &mut history, batch).await?;
+        to.write_all(&frames_out).await?;
     }
 }
 
@@ -131,23 +131,40 @@ fn parts(message: Message) -> (Opcode, Vec<u8>) {
     }
 }
 
-/// Whether the newest message may go: inspected together with those before it, and decided when something was seen.
+/// Messages that came together, and the bytes of their frames.
+struct Batch {
+    messages: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// Whether the newest messages may go: inspected together with those before them, and decided when something was seen.
 async fn allowed(
     channel: &Arc<Channel>,
     request: &AccessRequest,
-    messages: &VecDeque<Vec<u8>>,
+    history: &mut History,
+    batch: Batch,
 ) -> io::Result<()> {
     let gateway = &channel.gateway;
-    let all: Vec<Vec<u8>> = messages.iter().cloned().collect();
-    let newest = all.last().cloned().unwrap_or_default();
-    let looker = gateway.clone();
-    let looked = tokio::task::spawn_blocking(move || {
-        let parts: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-        outgoing::inspect_messages(&looker.pipeline().outgoing, &looker.exit().secrets, &parts)
-    });
-    let found: OutboundFindings = looked.await.map_err(io::Error::other)?;
+    let Batch { messages, bytes } = batch;
     let exit = gateway.exit();
-    let spent = exit.budget.lock().spend_more(&channel.target.host, newest.len() as u64, exit.now_ms());
+    let number = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+    let spent = exit.budget.lock().spend_messages(&channel.target.host, number, bytes as u64, exit.now_ms());
+    let newest = messages.concat();
+    let found = match history.push(messages) {
+        None => OutboundFindings::default(),
+        Some(said) => {
+            let Ok(_place) = exit.inspections.acquire().await else {
+                return Err(io::ErrorKind::Interrupted.into());
+            };
+            let looker = gateway.clone();
+            let host = channel.target.host.to_string();
+            let looked = tokio::task::spawn_blocking(move || {
+                let (detectors, exit) = (&*looker.pipeline().outgoing, looker.exit());
+                outgoing::inspect_messages(detectors, &exit.secrets, &exit.recent_requests, &host, &said)
+            });
+            looked.await.map_err(io::Error::other)?
+        }
+    };
     if found.is_clean() && !matches!(spent.level, Level::Over(_)) {
         return Ok(());
     }

@@ -1,22 +1,58 @@
 //! Small requests to one host, inspected together: each of them says nothing, together they may.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use chaperone_inspect::Finding;
-use chaperone_inspect::outgoing::Outgoing;
+use chaperone_inspect::outgoing::{Outgoing, Seen};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::findings::{OutboundFindings, inspect_parts, of, to_findings};
+use super::pieces::Stream;
 use super::secrets::Secrets;
-use super::{OutboundFindings, inspect_parts, to_findings};
 
 /// Longest body that counts as a piece of something longer.
 pub(crate) const PIECE: usize = 1 << 10;
 /// Bytes and pieces of one host that are inspected together.
 const TOGETHER: usize = 16 << 10;
-const MOST_PIECES: usize = 1_024;
-/// Hosts whose pieces are kept. Protects memory.
+/// The same of one header, cookie, field of queries or place in paths.
+const TOGETHER_IN_SLOT: usize = 4 << 10;
+/// Slots of one request that are inspected with those before them, each by itself; what is in the others is in the stream of all.
+const MOST_CHANGED: usize = 8;
+/// Slots and hosts whose pieces are kept. Protects memory.
+const MOST_SLOTS: usize = 64;
 const MOST_HOSTS: usize = 256;
+/// Slots whose last value is known. Protects memory.
+const MOST_LAST: usize = 2_048;
+
+/// What one small request consists of.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    /// What carries it: the body, the query, or the last name of the path.
+    pub main: Vec<u8>,
+    pub slots: Vec<Slot>,
+}
+
+/// A place in a request that the agent fills, and what is in it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub id: u64,
+    pub kind: Kind,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of a query, a header, a cookie.
+    Value,
+    /// The name of a header; there is no letter case in it.
+    Name,
+    /// Of a WebSocket.
+    Message,
+    /// Of a path, or the label of a host. Lists of packages and machines are read and then asked for one by one: in these only
+    /// keys and registered values are looked for.
+    Path,
+}
 
 /// What was sent to each host last in small requests: each of them says nothing, together they may.
 #[derive(Debug, Default)]
@@ -24,56 +60,177 @@ pub(crate) struct RecentRequests(Mutex<HashMap<String, HostRequests>>);
 
 #[derive(Debug, Default)]
 struct HostRequests {
-    /// Those that were refused, too: the next one would go on where they ended.
-    pieces: VecDeque<Vec<u8>>,
-    /// What was found in them before the newest came.
-    found: u64,
+    main: Stream,
+    /// All values of queries, headers and cookies.
+    values: Stream,
+    names: Stream,
+    slots: HashMap<u64, Stream>,
+    /// What was in each slot last: what stays as it is says nothing new.
+    last: HashMap<u64, u64>,
+    /// When it was last used, in requests.
+    used: u64,
 }
 
 impl RecentRequests {
-    /// Look at a small request together with those before it. What it adds to a passage, a key or a registered value is
-    /// found in it.
+    /// Look at the values of a small request together with those before it. What it adds to a passage, a key or a registered value
+    /// is found in it.
     pub fn look(
         &self,
         outgoing: &Outgoing,
         secrets: &Secrets,
         host: &str,
-        piece: &[u8],
+        values: Values,
         outbound: &mut OutboundFindings,
     ) {
-        if piece.is_empty() || piece.len() > PIECE {
-            return;
-        }
         let mut hosts = self.0.lock();
+        let now = hosts.values().map(|h| h.used).max().unwrap_or(0) + 1;
         if hosts.len() >= MOST_HOSTS && !hosts.contains_key(host) {
-            hosts.clear();
+            let oldest = hosts.iter().min_by_key(|(_, h)| h.used).map(|(host, _)| host.clone());
+            oldest.and_then(|host| hosts.remove(&host));
         }
         let recent = hosts.entry(host.to_owned()).or_default();
-        recent.pieces.push_back(values(piece));
-        while recent.pieces.len() > MOST_PIECES
-            || recent.pieces.iter().map(Vec::len).sum::<usize>() > TOGETHER
-        {
-            recent.pieces.pop_front();
+        recent.used = now;
+        let with = Looker { outgoing, secrets };
+        let in_main = recent.main(values.main, &with, outbound);
+        let changed = recent.changed(values.slots, outgoing);
+        let ids: Vec<u64> = changed.iter().map(|slot| slot.id).collect();
+        if recent.slots(changed, &with, outbound) || in_main {
+            // It may not arrive, so that the same would be new again.
+            recent.last.retain(|id, _| !ids.contains(id));
         }
-        let all: Vec<&[u8]> = recent.pieces.iter().map(Vec::as_slice).collect();
-        let seen = inspect_parts(outgoing, secrets, &all);
+    }
+}
+
+impl HostRequests {
+    fn main(&mut self, main: Vec<u8>, with: &Looker<'_>, outbound: &mut OutboundFindings) -> bool {
+        if main.is_empty() || main.len() > PIECE {
+            return false;
+        }
+        self.main.begin();
+        self.main.push(values(&main), TOGETHER);
+        let look = |pieces: &[&[u8]]| inspect_parts(with.outgoing, with.secrets, pieces);
+        with.add(&mut self.main, look, true, outbound)
+    }
+
+    /// The slots that hold something else than last time, and no key by itself, which was judged where it stands.
+    fn changed(&mut self, slots: Vec<Slot>, outgoing: &Outgoing) -> Vec<Slot> {
+        if self.last.len() > MOST_LAST {
+            self.last.clear();
+        }
+        let mut changed = slots;
+        changed.retain(|slot| {
+            let mut hasher = DefaultHasher::new();
+            slot.bytes.hash(&mut hasher);
+            let value = hasher.finish();
+            self.last.insert(slot.id, value) != Some(value) && !outgoing.holds_secret(&slot.bytes)
+        });
+        changed
+    }
+
+    fn slots(&mut self, changed: Vec<Slot>, with: &Looker<'_>, outbound: &mut OutboundFindings) -> bool {
+        let (mut has_values, mut has_names, mut found) = (false, false, false);
+        self.values.begin();
+        self.names.begin();
+        for (at, slot) in changed.into_iter().enumerate() {
+            match slot.kind {
+                Kind::Name => {
+                    has_names = true;
+                    self.names.push(slot.bytes.to_ascii_uppercase(), TOGETHER_IN_SLOT);
+                    continue;
+                }
+                Kind::Value => {
+                    has_values = true;
+                    self.values.push(slot.bytes.clone(), TOGETHER);
+                }
+                Kind::Message | Kind::Path => {}
+            }
+            let used = self.used;
+            if self.slots.len() >= MOST_SLOTS && !self.slots.contains_key(&slot.id) {
+                let oldest = self.slots.iter().min_by_key(|(_, s)| s.used).map(|(id, _)| *id);
+                oldest.and_then(|id| self.slots.remove(&id));
+            }
+            let stream = self.slots.entry(slot.id).or_default();
+            stream.used = used;
+            stream.begin();
+            stream.push(slot.bytes, TOGETHER_IN_SLOT);
+            if at < MOST_CHANGED && !self.main.ends_with(stream) {
+                found |= with.look(stream, slot.kind != Kind::Path, outbound);
+            }
+        }
+        if has_values && !self.main.ends_with(&self.values) {
+            found |= with.look(&mut self.values, true, outbound);
+        }
+        if has_names {
+            found |= with.look(&mut self.names, true, outbound);
+        }
+        found
+    }
+}
+
+/// What pieces are looked at with.
+struct Looker<'a> {
+    outgoing: &'a Outgoing,
+    secrets: &'a Secrets,
+}
+
+impl Looker<'_> {
+    fn look(&self, stream: &mut Stream, with_passages: bool, outbound: &mut OutboundFindings) -> bool {
+        if stream.all.pieces.len() < 2 {
+            return false;
+        }
+        let look = |pieces: &[&[u8]]| {
+            let known = self.secrets.known().read();
+            self.outgoing.look_at_pieces(pieces, &of(&known))
+        };
+        self.add(stream, look, with_passages, outbound)
+    }
+
+    /// Whether the newest pieces complete something, which is added to what was found.
+    fn add(
+        &self,
+        stream: &mut Stream,
+        look: impl Fn(&[&[u8]]) -> Seen,
+        with_passages: bool,
+        outbound: &mut OutboundFindings,
+    ) -> bool {
         // Digits of two requests make no card number; a key or a passage is one however it was cut.
         let is_joined = |place: &str| place.contains("joined");
-        let secret = seen.findings.iter().filter(|f| f.category == "secret" && is_joined(&f.where_));
-        let registered = seen.registered.iter().filter(|r| is_joined(&r.where_));
-        let passages = seen.passages.iter().map(|p| p.hit.matched_bytes);
-        let found = passages.sum::<u64>()
-            + secret.clone().map(|f| f.count).sum::<u64>()
-            + registered.map(|r| r.hit.count).sum::<u64>();
-        let is_more = found > recent.found;
-        recent.found = found;
-        if is_more && outbound.passages.is_empty() && outbound.registered.is_empty() {
-            let secret: Vec<Finding> = secret.cloned().collect();
-            let seen = to_findings(&secrets.known().read(), seen);
-            outbound.findings.extend(secret);
-            outbound.passages.extend(seen.passages);
+        let matched = |seen: &Seen| -> u64 {
+            seen.passages.iter().filter(|_| with_passages).map(|p| p.hit.matched_bytes).sum()
+        };
+        let mut seen = look(&stream.sent.all());
+        seen.findings.retain(|f| f.category == "secret" && is_joined(&f.where_));
+        seen.registered.retain(|r| is_joined(&r.where_));
+        let has_keys = !seen.findings.is_empty() || !seen.registered.is_empty();
+        let in_sent = matched(&seen);
+        let mut is_more = in_sent > stream.sent.found;
+        let mut in_all = in_sent;
+        if stream.is_refused_kept() {
+            let seen_in_all = look(&stream.all.all());
+            in_all = matched(&seen_in_all);
+            is_more |= in_all > stream.all.found;
+            seen.passages.extend(seen_in_all.passages);
+        }
+        stream.all.found = in_all;
+        if !has_keys && !is_more {
+            stream.sent.found = in_sent;
+            return false;
+        }
+        let before = std::mem::replace(&mut stream.sent.found, in_sent);
+        stream.refuse(has_keys || in_sent > before);
+        stream.sent.found = before;
+        let findings = seen.findings.clone();
+        let seen = to_findings(&self.secrets.known().read(), seen);
+        outbound.findings.extend(findings);
+        if outbound.registered.is_empty() {
             outbound.registered.extend(seen.registered);
         }
+        if is_more && outbound.passages.is_empty() {
+            outbound.passages.extend(seen.passages);
+        }
+        // The piece itself may stand in the path.
+        outbound.in_target = true;
+        true
     }
 }
 
@@ -108,54 +265,4 @@ fn values(piece: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::FileExt;
-    use std::sync::Arc;
-
-    use super::*;
-    use chaperone_inspect::Detectors;
-
-    #[test]
-    fn small_requests_are_looked_at_together() {
-        let outgoing = Outgoing::new(Detectors::builtin().unwrap());
-        let secrets = Secrets::new().unwrap();
-        let passage = b"The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
-        let file = tempfile::tempfile().unwrap();
-        file.write_all_at(passage, 0).unwrap();
-        secrets.remember("/workspace/a", &Arc::new(file), ([1; 32], passage.len() as u64));
-        let caught = |pieces: &[String]| {
-            let known = RecentRequests::default();
-            let is_caught = |piece: &String| {
-                let mut found = OutboundFindings::default();
-                known.look(&outgoing, &secrets, "a.example", piece.as_bytes(), &mut found);
-                !found.passages.is_empty()
-            };
-            pieces.iter().filter(|p| is_caught(p)).count()
-        };
-        let text = std::str::from_utf8(passage).unwrap();
-        let cut = |length: usize, before: &str, after: &str| -> Vec<String> {
-            let pieces = passage.chunks(length).map(|p| std::str::from_utf8(p).unwrap());
-            pieces.map(|p| format!("{before}{p}{after}")).collect()
-        };
-        assert_eq!(caught(&[text.to_owned()]), 1);
-        for pieces in [cut(8, "", ""), cut(16, "", ""), cut(8, "{\"note\":\"", "\"}"), cut(8, "note=", "")] {
-            let count = caught(&pieces);
-            assert!(count * 2 >= pieces.len(), "{count} of {}: {}", pieces.len(), pieces[0]);
-        }
-        let pings: Vec<String> = (0..200).map(|n| format!("{{\"id\":{n},\"method\":\"ping\"}}")).collect();
-        assert_eq!(caught(&pings), 0);
-    }
-
-    #[test]
-    fn of_documents_forms_and_queries_the_values_alone_are_joined() {
-        for (piece, expected) in [
-            (&b"{\"a\":\"one\",\"b\":[\"two\",3]}"[..], "onetwo"),
-            (b"a=one&b=two", "onetwo"),
-            (b"a=one+two%20three", "one two three"),
-            (b"just text", "just text"),
-            (b"not a name=x", "not a name=x"),
-        ] {
-            assert_eq!(String::from_utf8(values(piece)).unwrap(), expected);
-        }
-    }
-}
+mod tests;

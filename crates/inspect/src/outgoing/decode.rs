@@ -107,6 +107,32 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Words that are written without regard to case, and joined by hyphens: no letter case of theirs arrives, and a number
+    /// among them stands behind a hyphen.
+    pub(super) fn join_words(&self, words: &[u8], out: &mut Children) {
+        let upper = words.to_ascii_uppercase();
+        let mut apart = words.to_vec();
+        for at in 1..words.len().saturating_sub(1) {
+            let around = words.get(at - 1..=at + 1).unwrap_or_default();
+            if let [before, b'-' | b'_' | b'.', after] = around
+                && before.is_ascii_digit() != after.is_ascii_digit()
+                && let Some(between) = apart.get_mut(at)
+            {
+                *between = b' ';
+            }
+        }
+        self.push("words", apart, Trust::Decoded, out);
+        self.push("upper case", upper.clone(), Trust::Secrets, out);
+        let run = |text: &[u8]| -> Vec<u8> {
+            let is_between = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'-' | b'_' | b'.');
+            text.iter().copied().filter(|b| !is_between(b)).collect()
+        };
+        let whole = run(words);
+        self.join(&whole, out);
+        self.join(&run(&upper), out);
+        self.push("joined", whole, Trust::Secrets, out);
+    }
+
     /// The labels of a name run together.
     pub(super) fn join_labels(&self, name: &[u8], out: &mut Children) {
         self.join(&covert::joined(name), out);

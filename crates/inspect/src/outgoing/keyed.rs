@@ -73,7 +73,7 @@ impl KeyedSecrets {
         }
     }
 
-    /// Registers a value of 8 bytes to 64 KiB: as it is, reversed, in rot13, in hex and within base64, so that binary
+    /// Registers a value of 8 bytes to 64 KiB: as it is, in one case, reversed, in rot13, in hex and within base64, so that binary
     /// keys are found too, which no decoding can tell from noise.
     ///
     /// # Errors
@@ -90,6 +90,14 @@ impl KeyedSecrets {
         let turned: Vec<u8> = value.iter().map(|b| super::mirror::rot13(*b)).collect();
         if turned != value {
             self.enter(id, "rot13", &turned);
+        }
+        // Names of headers and hosts are written without regard to case.
+        for (form, folded) in
+            [("lower case", value.to_ascii_lowercase()), ("upper case", value.to_ascii_uppercase())]
+        {
+            if folded != value {
+                self.enter(id, form, &folded);
+            }
         }
         self.enter(id, "hex", hex::encode(value).as_bytes());
         self.enter(id, "hex", hex::encode_upper(value).as_bytes());

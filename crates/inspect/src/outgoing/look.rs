@@ -55,7 +55,11 @@ impl<'a> Look<'a> {
         let mut first = Children::default();
         match part.place {
             Place::Url => self.url(part.bytes, &place, &root, &mut first),
-            Place::DnsLabel => self.name(part.bytes, &place, &root, &mut first),
+            Place::DnsLabel => {
+                self.name(part.bytes, &place, &root, &mut first);
+                root.join_words(part.bytes, &mut first);
+            }
+            Place::Method | Place::HeaderNames => root.join_words(part.bytes, &mut first),
             Place::Query => {
                 if let Some(text) = super::values::joined(part.bytes) {
                     root.join(&text, &mut first);
@@ -107,6 +111,23 @@ impl<'a> Look<'a> {
                 );
             }
         }
+    }
+
+    /// The values of one request, or of several, that may be pieces of one. They stand beside what every program writes, so that
+    /// of keys only those count that are known by how they begin.
+    pub(super) fn pieces(&mut self, pieces: &[&[u8]], place: &str) {
+        let whole = pieces.concat();
+        self.known_values(&whole, &format!("{place} > joined"));
+        let mut out = Children::default();
+        View::sent(&[]).join(&whole, &mut out);
+        self.budget += whole.len() as u64 * WORK_PER_BYTE;
+        self.spend(out.work);
+        out.views.into_iter().for_each(|v| self.walk(v, place, None));
+    }
+
+    /// Whether these bytes hold a key by themselves: then they are no piece of another one.
+    pub(super) fn holds_secret(&self, bytes: &[u8]) -> bool {
+        scan(self.detectors, bytes).into_iter().any(|m| self.detectors.info(m.detector).category == "secret")
     }
 
     pub(super) fn seen_so_far(&self) -> &Seen {
@@ -205,6 +226,11 @@ impl<'a> Look<'a> {
         } else {
             self.scan(bytes, view.trust, where_);
         }
+        self.known_values(bytes, where_);
+    }
+
+    /// What the session must not give away.
+    fn known_values(&mut self, bytes: &[u8], where_: &str) {
         if let Some(secrets) = self.known.secrets.filter(|s| !s.is_empty()) {
             for hit in secrets.find(bytes) {
                 self.seen.registered.push(Registered { hit, where_: where_.to_string() });

@@ -13,6 +13,7 @@ mod lists;
 mod look;
 mod mirror;
 mod packed;
+mod pieces;
 mod runs;
 mod seen;
 mod stream;
@@ -51,6 +52,35 @@ impl Outgoing {
         let mut look = look::Look::new(&self.detectors, *known);
         parts.iter().for_each(|p| look.part(p));
         look.together(parts);
+        let pieces = pieces::of_request(&look, parts);
+        if pieces.len() > 1 {
+            look.pieces(&pieces, "request");
+        }
         look.finish()
+    }
+
+    /// Looks at messages, and at all of them as if they were one; those before the newest were looked at when they came.
+    #[must_use]
+    pub fn look_at_messages(&self, before: &[&[u8]], newest: &[&[u8]], known: &Known<'_>) -> Seen {
+        let part = |bytes| Part { place: Place::Message, bytes, content_type: None };
+        let mut look = look::Look::new(&self.detectors, *known);
+        newest.iter().for_each(|m| look.part(&part(m)));
+        let all: Vec<Part<'_>> = before.iter().chain(newest).map(|m| part(m)).collect();
+        look.together(&all);
+        look.finish()
+    }
+
+    /// Looks at values that were sent one after the other, as if they were one. Each was looked at by itself before.
+    #[must_use]
+    pub fn look_at_pieces(&self, pieces: &[&[u8]], known: &Known<'_>) -> Seen {
+        let mut look = look::Look::new(&self.detectors, *known);
+        look.pieces(pieces, "requests");
+        look.finish()
+    }
+
+    /// Whether these bytes, as they are, hold a key.
+    #[must_use]
+    pub fn holds_secret(&self, bytes: &[u8]) -> bool {
+        look::Look::new(&self.detectors, Known::default()).holds_secret(bytes)
     }
 }

@@ -11,8 +11,12 @@ pub enum Place<'a> {
     Url,
     /// The part of an address behind `?`, or a form.
     Query,
+    /// The method of a request.
+    Method,
     /// The value of a header, by its name.
     Header(&'a str),
+    /// The names of headers, one a line: programs choose those as freely as values.
+    HeaderNames,
     Body,
     FileName,
     /// A name that is asked for, or one label of it.
@@ -26,6 +30,8 @@ impl std::fmt::Display for Place<'_> {
         match self {
             Place::Url => f.write_str("url"),
             Place::Query => f.write_str("query"),
+            Place::Method => f.write_str("method"),
+            Place::HeaderNames => f.write_str("header names"),
             Place::Header(name) => write!(f, "header {}", crate::report::shown(name)),
             Place::Body => f.write_str("body"),
             Place::FileName => f.write_str("file name"),

@@ -3,7 +3,7 @@
 /// Keys from this length on carry something themselves.
 const LONG_KEY: usize = 24;
 /// Longer values need no neighbour to hold a secret.
-const SHORT_VALUE: usize = 128;
+pub(super) const SHORT_VALUE: usize = 128;
 
 /// The scalar values of a JSON text, or the text of markup, one a line; nothing when it is neither. Not a parser: what
 /// is broken is read as far as it goes.

@@ -89,7 +89,8 @@ impl<'a> IntentPayload<'a> {
 
 impl<'a> NetworkPayload<'a> {
     pub fn of(network: &'a NetworkResource) -> Self {
-        let carries = network.findings.iter().any(|f| is_in_target(&f.where_));
+        let carries = network.facts.request.as_ref().is_some_and(|r| r.hides_target)
+            || network.findings.iter().any(|f| is_in_target(&f.where_));
         Self {
             // A name that carries something is not written down.
             host: if network.facts.tunnel.is_some() { "…" } else { &network.host },
@@ -108,5 +109,5 @@ impl<'a> NetworkPayload<'a> {
 #[must_use]
 pub fn is_in_target(place: &str) -> bool {
     // Whatever is not known to be elsewhere is taken to be there.
-    !["body", "header ", "message"].iter().any(|known| place.starts_with(known))
+    !["body", "header ", "message", "method"].iter().any(|known| place.starts_with(known))
 }

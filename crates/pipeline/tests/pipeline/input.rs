@@ -103,7 +103,7 @@ fn of_a_request_to_a_host() {
             "findings": [{ "detector": "email", "category": "pii", "severity": "medium", "confidence": 0.5, "count": 1 }],
             "net": {
                 "allowed": true, "source": "profile", "trusted": false, "reaches": "public", "named": false,
-                "tls": true, "request_allowed": false, "websocket": false, "bytes": 10, "passages": 1,
+                "tls": true, "request_allowed": false, "method_named": false, "websocket": false, "bytes": 10, "passages": 1,
                 "read_from": [], "registered": 0, "unread": [], "credentials": [],
             },
         }),

@@ -57,6 +57,8 @@ pub(super) const NAMES: Group = Group {
             => "";
         "many_names": "There are too many different names below one domain."
             => "";
+        "known_value": "The name, or the names before it, hold a key or a registered value."
+            => "";
         "volume": "The names below one domain add up to too many bytes."
             => "";
         "many_queries": "There are too many queries for one domain."
@@ -78,6 +80,8 @@ pub(super) const BUDGETS: Group = Group {
             => "";
         "requests": "Connections and requests a minute."
             => "`limits.requests_per_minute` of the profile.";
+        "messages": "Messages of WebSockets a minute."
+            => "";
         "destinations": "Different hosts."
             => "";
     },

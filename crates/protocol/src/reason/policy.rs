@@ -121,6 +121,10 @@ pub(super) const NETWORK: Group = Group {
             => "The user is shown the files and may allow it.";
         "personal_data_leaves": "The request holds personal data, as for `personal_data`."
             => "Send the request without it, or let the user allow it.";
+        "unusual_method": "The request has a method that no program uses, so it may carry something itself."
+            => "Use a usual method; the user can name another one in `methods` of a rule.";
+        "relayed_request": "The path makes the allowed host fetch from another one, which nobody allowed."
+            => "Ask for what is at a well-known place; the user is shown the address and may allow it.";
         "over_budget" alerts: "The session has read, sent or asked as much as it may."
             => "Send less; the user can raise `upload_bytes` or `requests_per_minute` of the profile.";
         "message_to_people": "A message goes to people in the user's name."

@@ -1,0 +1,100 @@
+//! What a path stands for, and the verdict on its opening.
+
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::answer::Failed;
+use super::decided::DECISIONS;
+use crate::change::Content;
+use crate::gate::{Cancel, Closed, OpenRequest, Opened, Opening};
+use crate::object::ObjectKind;
+use crate::protocol::Header;
+use crate::shared::{MAX_WAITING, Shared};
+use crate::tree;
+
+/// Bringing a larger file into the stage takes its time, in bytes.
+const LARGE: u64 = 4 << 20;
+// Open flags of Linux.
+pub(super) const O_ACCMODE: u32 = 3;
+const O_WRONLY: u32 = 1;
+pub(super) const O_TRUNC: u32 = 0o1000;
+
+/// Before a file that is not the agent's own work is cut or lengthened by its path: what stays of it would be readable, so it
+/// is decided on as an opening for writing is, whole, and what may be released is brought into the stage.
+pub(super) fn release_to_resize(
+    shared: &Shared,
+    header: Header,
+    path: &str,
+    slow: &dyn Fn(),
+) -> Result<(), Failed> {
+    for _ in 0..DECISIONS {
+        let at = shared.tree.locate(path)?;
+        if at.object().is_none_or(|object| object.kind != ObjectKind::File || object.staged) {
+            return Ok(());
+        }
+        let (opened, verdict) = decided(shared, header, path, O_WRONLY, slow)?;
+        let released = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| &**file);
+        let brought = shared.tree.copy_up(&opened.located, Content::Released(released));
+        let closed = Closed { path, writable: true, read: 0, written: 0 };
+        shared.gate.closed(verdict.handle, &closed);
+        match brought {
+            Err(Errno::STALE) => {}
+            brought => return Ok(brought.map(drop)?),
+        }
+    }
+    Err(Errno::BUSY.into())
+}
+
+/// What a path stands for, opened, and the verdict on it; the user may be waited for.
+pub(super) fn decided(
+    shared: &Shared,
+    header: Header,
+    path: &str,
+    flags: u32,
+    slow: &dyn Fn(),
+) -> Result<(tree::Opened, Opened), Failed> {
+    let opened = shared.tree.open_file(path)?;
+    let write = flags & O_ACCMODE != 0;
+    let request = OpenRequest {
+        path: path.to_owned(),
+        origin: opened.origin.clone(),
+        object: opened.object,
+        identity: opened.located.identity(),
+        file: Arc::clone(&opened.file),
+        read: flags & O_ACCMODE != 1,
+        write,
+        truncate: flags & O_TRUNC != 0 && write,
+        pid: header.pid,
+    };
+    // Known before the gate is asked, so that no interruption falls between.
+    let cancel = Cancel::default();
+    {
+        let mut waiting = shared.waiting.lock();
+        if waiting.len() >= MAX_WAITING {
+            return Err(Errno::AGAIN.into());
+        }
+        waiting.insert(header.unique, cancel.clone());
+    }
+    if write && opened.object.size > LARGE {
+        slow();
+    }
+    let verdict = match shared.gate.open(request) {
+        Opening::Now(verdict) => verdict,
+        Opening::Later(decide) => {
+            slow();
+            decide(&cancel)
+        }
+    };
+    shared.waiting.lock().remove(&header.unique);
+    if cancel.is_cancelled() {
+        verdict.iter().for_each(|verdict| unused(shared, path, verdict));
+        return Err(Errno::INTR.into());
+    }
+    Ok((opened, verdict?))
+}
+
+/// A granted opening of which nothing is made.
+pub(super) fn unused(shared: &Shared, path: &str, verdict: &Opened) {
+    shared.gate.closed(verdict.handle, &Closed { path, writable: false, read: 0, written: 0 });
+}

@@ -1,0 +1,196 @@
+//! What the sender of a request chose freely: all that is forwarded of it, but for what the broker writes itself.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+
+use chaperone_inspect::outgoing::{Part, Place};
+use http::HeaderMap;
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TE, UPGRADE,
+};
+use http::request::Parts;
+
+use super::recent_requests::{Kind, PIECE, Slot, Values};
+use crate::body::BufferedBody;
+
+/// Headers whose values the broker writes itself: from what was decided, or from a list. Everything else of a head is the
+/// agent's choice, and is looked at.
+pub(crate) const WRITTEN_HERE: [HeaderName; 6] =
+    [ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TE, UPGRADE];
+
+/// Longest value of a head that counts as a piece of something longer.
+const HEAD_PIECE: usize = 256;
+
+/// The head of a request as it is sent, without what the broker writes into it.
+#[derive(Debug)]
+pub(crate) struct Chosen<'a> {
+    method: &'a str,
+    target: &'a str,
+    headers: Vec<(&'a str, &'a [u8])>,
+    /// The names of the headers, one a line.
+    names: Vec<u8>,
+    pub content_type: Option<&'a str>,
+}
+
+impl<'a> Chosen<'a> {
+    pub fn of(head: &'a Parts, target: &'a str) -> Self {
+        Self::new(head.method.as_str(), target, &head.headers)
+    }
+
+    fn new(method: &'a str, target: &'a str, sent: &'a HeaderMap) -> Self {
+        let chosen = sent.iter().filter(|(name, _)| !WRITTEN_HERE.contains(name));
+        let headers: Vec<(&str, &[u8])> = chosen.map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+        let names: Vec<&[u8]> = headers.iter().map(|(name, _)| name.as_bytes()).collect();
+        let content_type = sent.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        Self { method, target, names: names.join(&b'\n'), headers, content_type }
+    }
+
+    /// The parts that are looked at: together they are all of it.
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let part = |place, bytes| Part { place, bytes, content_type: None };
+        let mut parts =
+            vec![part(Place::Method, self.method.as_bytes()), part(Place::Url, self.target.as_bytes())];
+        if let Some((_, query)) = self.target.split_once('?') {
+            parts.push(part(Place::Query, query.as_bytes()));
+        }
+        parts.push(part(Place::HeaderNames, &self.names));
+        parts.extend(self.headers.iter().map(|(name, value)| part(Place::Header(name), value)));
+        parts
+    }
+
+    /// What may be a piece of something that is cut over several requests.
+    ///
+    /// # Errors
+    /// When the body cannot be read.
+    pub fn values(&self, body: &BufferedBody) -> io::Result<Values> {
+        let mut slots = Slots::default();
+        slots.add(Kind::Path, ("method", b""), self.method.as_bytes());
+        let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
+        for (at, segment) in path.split('/').enumerate() {
+            slots.add(Kind::Path, ("path", &at.to_be_bytes()), segment.as_bytes());
+        }
+        for pair in query.as_bytes().split(|b| matches!(b, b'&' | b';')) {
+            let (name, value) = pair_of(pair);
+            slots.add(Kind::Value, ("query", name), value);
+        }
+        for (name, value) in &self.headers {
+            slots.add(Kind::Name, ("name", name.as_bytes()), name.replace('-', "").as_bytes());
+            if *name == "cookie" {
+                for pair in value.split(|b| *b == b';') {
+                    let (name, value) = pair_of(pair.trim_ascii());
+                    slots.add(Kind::Value, ("cookie", name), value);
+                }
+            } else {
+                slots.add(Kind::Value, ("header", name.as_bytes()), value);
+            }
+        }
+        Ok(Values { main: self.main(body)?, slots: slots.0 })
+    }
+
+    /// The part that carries the request: the body, else the query, else the last name of the path.
+    fn main(&self, body: &BufferedBody) -> io::Result<Vec<u8>> {
+        if body.len > 0 {
+            return if body.len <= PIECE as u64 { body.read() } else { Ok(Vec::new()) };
+        }
+        let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
+        let text = if query.is_empty() { path.rsplit('/').next().unwrap_or_default() } else { query };
+        Ok(text.as_bytes().to_vec())
+    }
+}
+
+/// The name and the value of `name=value`; what has no name is a value.
+fn pair_of(pair: &[u8]) -> (&[u8], &[u8]) {
+    match pair.iter().position(|b| *b == b'=') {
+        Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
+        None => (b"", pair),
+    }
+}
+
+#[derive(Default)]
+struct Slots(Vec<Slot>);
+
+impl Slots {
+    fn add(&mut self, kind: Kind, place: (&str, &[u8]), bytes: &[u8]) {
+        if !bytes.is_empty() && bytes.len() <= HEAD_PIECE {
+            let mut hasher = DefaultHasher::new();
+            place.hash(&mut hasher);
+            self.0.push(Slot { id: hasher.finish(), kind, bytes: bytes.to_vec() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(sent: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn every_byte_but_what_the_broker_writes_is_a_part() {
+        let sent = headers(&[
+            ("host", "a.example"),
+            ("accept-encoding", "gzip"),
+            ("content-length", "4"),
+            ("user-agent", "x/1"),
+            ("cookie", "a=1"),
+            ("x-ssn-237-82-2033", "1"),
+            ("sec-websocket-key", "MDEy"),
+            ("sec-websocket-protocol", "chat"),
+        ]);
+        let chosen = Chosen::new("PUT", "/a?b=c", &sent);
+        let parts: Vec<String> = chosen
+            .parts()
+            .iter()
+            .map(|p| format!("{}: {}", p.place, String::from_utf8_lossy(p.bytes)))
+            .collect();
+        assert_eq!(
+            parts,
+            [
+                "method: PUT",
+                "url: /a?b=c",
+                "query: b=c",
+                "header names: user-agent\ncookie\nx-ssn-237-82-2033\nsec-websocket-key\nsec-websocket-protocol",
+                "header user-agent: x/1",
+                "header cookie: a=1",
+                "header x-ssn-237-82-2033: 1",
+                "header sec-websocket-key: MDEy",
+                "header sec-websocket-protocol: chat",
+            ]
+        );
+    }
+
+    #[test]
+    fn whatever_is_chosen_freely_may_be_a_piece() {
+        let sent = headers(&[("x-trace", "t1"), ("cookie", "a=c1; b=c2"), ("host", "a.example")]);
+        let body = BufferedBody::of(b"body".to_vec());
+        let values = Chosen::new("POST", "/p1/p2?q=q1&r2", &sent).values(&body).unwrap();
+        let mut pieces: Vec<_> =
+            values.slots.iter().map(|s| String::from_utf8(s.bytes.clone()).unwrap()).collect();
+        pieces.sort();
+        assert_eq!(pieces, ["POST", "c1", "c2", "cookie", "p1", "p2", "q1", "r2", "t1", "xtrace"]);
+        let ids: std::collections::HashSet<u64> = values.slots.iter().map(|s| s.id).collect();
+        assert_eq!(ids.len(), values.slots.len());
+    }
+
+    #[test]
+    fn what_carries_a_request_is_the_body_the_query_or_the_last_name() {
+        let none = HeaderMap::new();
+        let main = |target: &str, body: &[u8]| {
+            let main = Chosen::new("GET", target, &none).main(&BufferedBody::of(body.to_vec()));
+            String::from_utf8(main.unwrap()).unwrap()
+        };
+        assert_eq!(main("/a?q=1", b"body"), "body");
+        assert_eq!(main("/a?q=1", b""), "q=1");
+        assert_eq!(main("/a/b", b""), "b");
+        assert_eq!(main("/", b""), "");
+        assert_eq!(main("/a?q=1", &[b'x'; PIECE + 1]), "");
+    }
+}

@@ -1,0 +1,78 @@
+//! Pieces in the order in which they were sent: what arrived, and beside it what was refused.
+
+use std::collections::VecDeque;
+
+const MOST_PIECES: usize = 1_024;
+
+/// Pieces of one place. Whoever is refused may send the same again, or go on where it ended: so both are kept, what arrived and
+/// all.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    pub sent: Pieces,
+    /// Those that were refused, too.
+    pub all: Pieces,
+    pub used: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    pub pieces: VecDeque<Vec<u8>>,
+    pub bytes: usize,
+    /// Bytes of passages that were found before the newest came.
+    pub found: u64,
+    /// How many came with the newest request.
+    fresh: usize,
+}
+
+impl Stream {
+    /// A new request begins.
+    pub fn begin(&mut self) {
+        self.sent.fresh = 0;
+        self.all.fresh = 0;
+    }
+
+    pub fn push(&mut self, piece: Vec<u8>, most: usize) {
+        // The same again after a refusal is no next piece.
+        if !(self.is_refused_kept() && self.all.pieces.back() == Some(&piece)) {
+            self.all.push(piece.clone(), most);
+        }
+        self.sent.push(piece, most);
+    }
+
+    /// Whether something that was refused is among all.
+    pub fn is_refused_kept(&self) -> bool {
+        self.all.pieces.len() != self.sent.pieces.len()
+    }
+
+    /// The newest request is not sent: the next one may be the same, or go on from here.
+    pub fn refuse(&mut self, completes: bool) {
+        if completes {
+            self.all.pieces.clone_from(&self.sent.pieces);
+            (self.all.bytes, self.all.found) = (self.sent.bytes, self.sent.found);
+        }
+        for _ in 0..std::mem::take(&mut self.sent.fresh) {
+            self.sent.bytes -= self.sent.pieces.pop_back().map_or(0, |p| p.len());
+        }
+    }
+
+    /// Whether it ends with all of another one, which needs no look of its own then.
+    pub fn ends_with(&self, other: &Self) -> bool {
+        let (own, other) = (self.sent.all().concat(), other.sent.all().concat());
+        own.ends_with(&other)
+    }
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Vec<u8>, most: usize) {
+        self.fresh += 1;
+        self.bytes += piece.len();
+        self.pieces.push_back(piece);
+        while self.pieces.len() > MOST_PIECES || self.bytes > most {
+            self.bytes -= self.pieces.pop_front().map_or(0, |p| p.len());
+        }
+    }
+
+    pub fn all(&self) -> Vec<&[u8]> {
+        self.pieces.iter().map(Vec::as_slice).collect()
+    }
+}

@@ -1,0 +1,185 @@
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::*;
+use chaperone_inspect::Detectors;
+
+#[test]
+fn small_requests_are_looked_at_together() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let secrets = Secrets::new().unwrap();
+    let passage = b"The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(passage, 0).unwrap();
+    secrets.remember("/workspace/a", &Arc::new(file), ([1; 32], passage.len() as u64));
+    let caught_of = |pieces: &[String]| {
+        let known = RecentRequests::default();
+        let is_caught = |piece: &String| {
+            let mut found = OutboundFindings::default();
+            let values = Values { main: piece.clone().into_bytes(), slots: Vec::new() };
+            known.look(&outgoing, &secrets, "a.example", values, &mut found);
+            !found.passages.is_empty()
+        };
+        pieces.iter().filter(|p| is_caught(p)).count()
+    };
+    let text = std::str::from_utf8(passage).unwrap();
+    let cut = |length: usize, before: &str, after: &str| -> Vec<String> {
+        let pieces = passage.chunks(length).map(|p| std::str::from_utf8(p).unwrap());
+        pieces.map(|p| format!("{before}{p}{after}")).collect()
+    };
+    assert_eq!(caught_of(&[text.to_owned()]), 1);
+    for pieces in [cut(8, "", ""), cut(16, "", ""), cut(8, "{\"note\":\"", "\"}"), cut(8, "note=", "")] {
+        let count = caught_of(&pieces);
+        assert!(count * 2 >= pieces.len(), "{count} of {}: {}", pieces.len(), pieces[0]);
+    }
+    let pings: Vec<String> = (0..200).map(|n| format!("{{\"id\":{n},\"method\":\"ping\"}}")).collect();
+    assert_eq!(caught_of(&pings), 0);
+}
+
+/// What of these requests would be sent, and in how many something was found.
+fn sent(requests: impl IntoIterator<Item = Vec<Slot>>, secrets: &Secrets) -> (Vec<Vec<Slot>>, usize) {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let known = RecentRequests::default();
+    let is_clean = |slots: &Vec<Slot>| {
+        let slots = slots.iter().map(|s| Slot { bytes: s.bytes.clone(), ..*s }).collect();
+        let mut found = OutboundFindings::default();
+        known.look(&outgoing, secrets, "a.example", Values { main: Vec::new(), slots }, &mut found);
+        found.is_clean()
+    };
+    let (sent, refused): (Vec<_>, Vec<_>) = requests.into_iter().partition(is_clean);
+    (sent, refused.len())
+}
+
+fn caught(requests: impl IntoIterator<Item = Vec<Slot>>, secrets: &Secrets) -> usize {
+    sent(requests, secrets).1
+}
+
+/// The most of a value that arrived, piece after piece, in one slot or all.
+fn most_of(value: &str, length: usize, sent: &[Vec<Slot>]) -> usize {
+    let pieces: Vec<&str> = cut(value, length);
+    let arrived: Vec<&[u8]> = sent.iter().flatten().map(|s| s.bytes.as_slice()).collect();
+    pieces.iter().filter(|p| arrived.contains(&p.as_bytes())).map(|p| p.len()).sum()
+}
+
+fn slot(id: u64, kind: Kind, text: &str) -> Slot {
+    Slot { id, kind, bytes: text.as_bytes().to_vec() }
+}
+
+const TOKEN: &str = "ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo";
+
+fn cut(text: &str, length: usize) -> Vec<&str> {
+    text.as_bytes().chunks(length).map(|p| std::str::from_utf8(p).unwrap()).collect()
+}
+
+#[test]
+fn a_key_in_pieces_is_found_whatever_carries_them() {
+    let secrets = Secrets::new().unwrap();
+    let agent = || slot(9, Kind::Value, "curl/8.5.0");
+    let noise = |n: usize| slot(8, Kind::Value, &format!("noise {n} of some length"));
+    for kind in [Kind::Value, Kind::Path, Kind::Message] {
+        let requests = cut(TOKEN, 5).into_iter().enumerate();
+        let requests = requests.map(|(n, p)| vec![agent(), slot(1, kind, p), noise(n)]);
+        let most = most_of(TOKEN, 5, &sent(requests, &secrets).0);
+        assert!(most < 20, "{kind:?} in one place: {most}");
+    }
+    let requests = cut(TOKEN, 5).into_iter().enumerate();
+    let requests = requests.map(|(n, p)| vec![agent(), slot(10 + n as u64, Kind::Value, p)]);
+    assert!(most_of(TOKEN, 5, &sent(requests, &secrets).0) < 20, "each under a name of its own");
+    let upper = "AKIAQ3EGRVHBDY2T5LZX".to_lowercase();
+    let requests = cut(&upper, 5).into_iter().enumerate();
+    let requests =
+        requests.map(|(n, p)| vec![agent(), slot(10 + n as u64, Kind::Name, p), slot(1, Kind::Value, "1")]);
+    assert!(most_of(&upper, 5, &sent(requests, &secrets).0) < 20, "in the names of headers");
+}
+
+#[test]
+fn a_key_that_was_refused_is_refused_again_however_it_comes() {
+    let secrets = Secrets::new().unwrap();
+    let value = "Kq7-unusual-value-of-theirs";
+    secrets.register(value);
+    for (value, most) in [(value, 25), (TOKEN, 19)] {
+        for kind in [Kind::Value, Kind::Message, Kind::Path] {
+            // Each twice, and all of them again.
+            let twice = cut(value, 5).into_iter().flat_map(|p| [p, p]);
+            let again = twice.chain(cut(value, 5)).map(|p| vec![slot(1, kind, p)]);
+            // Of values, then each under a name of its own, too.
+            let named = cut(value, 5).into_iter().enumerate().filter(|_| kind == Kind::Value);
+            let all = again.chain(named.map(|(n, p)| vec![slot(20 + n as u64, kind, p)]));
+            let arrived = most_of(value, 5, &sent(all, &secrets).0);
+            assert!(arrived <= most, "{value} {kind:?}: {arrived}");
+        }
+    }
+}
+
+#[test]
+fn a_registered_value_in_pieces_is_found_in_names_and_paths_too() {
+    let secrets = Secrets::new().unwrap();
+    secrets.register("Kq7-unusual-value-of-theirs");
+    for kind in [Kind::Value, Kind::Path] {
+        let requests = cut("Kq7-unusual-value-of-theirs", 6).into_iter().map(|p| vec![slot(1, kind, p)]);
+        assert_eq!(caught(requests, &secrets), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn what_ordinary_clients_send_again_and_again_is_no_piece() {
+    let secrets = Secrets::new().unwrap();
+    let requests = (0..200u64).map(|n| {
+        let trace = format!("00-{:032x}-{:016x}-01", n * 7919 + 5, n * 104_729 + 11);
+        let etag = format!("W/\"{:x}-{:x}\"", n * 31, n * 2_654_435_761);
+        let time = format!("Wed, 21 Oct 2026 07:{:02}:00 GMT", n % 60);
+        vec![
+            slot(1, Kind::Value, "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+            slot(2, Kind::Value, &trace),
+            slot(3, Kind::Value, &etag),
+            slot(4, Kind::Value, &time),
+            slot(5, Kind::Value, &format!("Bearer {:x}", n / 50)),
+            slot(6, Kind::Path, &format!("package-{n}")),
+            slot(7, Kind::Value, &format!("bytes={}-{}", n * 65536, n * 65536 + 65535)),
+        ]
+    });
+    assert_eq!(caught(requests, &secrets), 0);
+}
+
+#[test]
+fn a_list_of_packages_that_was_read_is_asked_for_one_by_one() {
+    let secrets = Secrets::new().unwrap();
+    let packages = ["requests", "urllib3", "certifi", "charset-normalizer", "python-dateutil", "numpy"];
+    let file = tempfile::tempfile().unwrap();
+    let list = packages.join("\n");
+    file.write_all_at(list.as_bytes(), 0).unwrap();
+    secrets.remember("/workspace/requirements.txt", &Arc::new(file), ([2; 32], list.len() as u64));
+    secrets.settle();
+    let asked = packages.map(|p| vec![slot(1, Kind::Path, "simple"), slot(2, Kind::Path, p)]);
+    assert_eq!(caught(asked, &secrets), 0);
+    let told = packages.map(|p| vec![slot(2, Kind::Value, p)]);
+    assert!(caught(told, &secrets) > 0);
+}
+
+#[test]
+fn what_is_kept_does_not_grow_without_end() {
+    let (outgoing, secrets) = (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new().unwrap());
+    let known = RecentRequests::default();
+    for n in 0..(MOST_HOSTS as u64 + 20) {
+        let slots = (0..3).map(|at| slot(n * 3 + at, Kind::Value, &format!("v{n}"))).collect();
+        let mut found = OutboundFindings::default();
+        let host = if n % 2 == 0 { "a.example".to_owned() } else { format!("{n}.example") };
+        known.look(&outgoing, &secrets, &host, Values { main: Vec::new(), slots }, &mut found);
+    }
+    let hosts = known.0.lock();
+    assert!(hosts.len() <= MOST_HOSTS && hosts.contains_key("a.example"));
+    assert!(hosts.values().all(|h| h.slots.len() <= MOST_SLOTS && h.values.all.bytes <= TOGETHER));
+}
+
+#[test]
+fn of_documents_forms_and_queries_the_values_alone_are_joined() {
+    for (piece, expected) in [
+        (&b"{\"a\":\"one\",\"b\":[\"two\",3]}"[..], "onetwo"),
+        (b"a=one&b=two", "onetwo"),
+        (b"a=one+two%20three", "one two three"),
+        (b"just text", "just text"),
+        (b"not a name=x", "not a name=x"),
+    ] {
+        assert_eq!(String::from_utf8(values(piece)).unwrap(), expected);
+    }
+}

@@ -1,0 +1,239 @@
+use super::*;
+use chaperone_inspect::Detectors;
+use http::HeaderMap;
+
+const TOKEN: &str = "ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo";
+
+fn look(secrets: &Secrets, method: &str, target: &str, sent: &[(&str, &str)]) -> OutboundFindings {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let mut headers = HeaderMap::new();
+    for (name, value) in sent {
+        let name: http::HeaderName = name.parse().unwrap();
+        headers.append(name, value.parse().unwrap());
+    }
+    let mut head = http::Request::new(()).into_parts().0;
+    (head.method, head.headers) = (method.parse().unwrap(), headers);
+    let chosen = Chosen::of(&head, target);
+    inspect_request(&outgoing, secrets, &chosen, &BufferedBody::of(Vec::new())).unwrap()
+}
+
+#[test]
+fn a_secret_in_a_credentials_place_is_told_apart() {
+    let secrets = Secrets::new().unwrap();
+    let bearer = format!("Bearer {TOKEN}");
+    let look = |name: &str| look(&secrets, "GET", "/", &[(name, &bearer)]);
+    let in_its_place = look("authorization");
+    assert!(in_its_place.findings.is_empty());
+    assert_eq!(in_its_place.credentials[0].detector, "github_token");
+    assert!(!in_its_place.credentials[0].own);
+    let elsewhere = look("x-note");
+    assert!(elsewhere.findings.iter().any(|f| f.category == "secret"), "only where credentials belong");
+    secrets.register(TOKEN);
+    assert!(look("authorization").credentials[0].own);
+}
+
+#[test]
+fn what_leaves_in_a_name_or_a_method_is_found_and_not_written_down() {
+    let secrets = Secrets::new().unwrap();
+    secrets.register("Kq7-Unusual-Value-Of-Theirs");
+    for (method, headers) in [
+        ("GET", &[("x-ssn-237-82-2033", "1")][..]),
+        ("GET", &[("x-akiaq3egrvhbdy2t5lzx", "1")]),
+        ("GET", &[("x-akia-q3eg-rvhb-dy2t-5lzx", "1")]),
+        ("GET", &[("kq7-unusual-value-of-theirs", "1")]),
+        ("GET", &[("x-akiaq3egrvhbdy2t5lzx", TOKEN)]),
+        ("AKIAQ3EGRVHBDY2T5LZX", &[]),
+        ("akia-q3eg-rvhb-dy2t-5lzx", &[]),
+        ("Kq7-Unusual-Value-Of-Theirs", &[]),
+    ] {
+        let found = look(&secrets, method, "/", headers);
+        assert!(!found.findings.is_empty() || !found.registered.is_empty(), "{method} {headers:?}");
+        assert_eq!(found.in_method, method != "GET", "{method}");
+        let told = format!("{:?}", found.findings).to_lowercase();
+        assert!(!told.contains("q3eg") && !told.contains("237-82") && !told.contains("kq7"), "{told}");
+    }
+}
+
+#[test]
+fn the_values_of_one_request_are_read_as_one() {
+    let secrets = Secrets::new().unwrap();
+    let (a, b, c) = (&TOKEN[..13], &TOKEN[13..26], &TOKEN[26..]);
+    let cookies = format!("a={a}; b={b}; c={c}");
+    let query = format!("/x?a={a}");
+    for (target, headers) in [
+        ("/", vec![("cookie", &*cookies)]),
+        ("/", vec![("x-a", a), ("x-b", b), ("x-c", c)]),
+        ("/", vec![("x-a", a), ("cookie", b), ("if-none-match", c)]),
+        (&*query, vec![("x-a", b), ("x-b", c)]),
+        ("/", vec![("authorization", a), ("x-api-key", b), ("user-agent", c)]),
+    ] {
+        let found = look(&secrets, "GET", target, &headers);
+        assert!(found.findings.iter().any(|f| f.category == "secret"), "{target} {headers:?}");
+    }
+    secrets.register("Kq7-unusual-value-of-theirs");
+    let found = look(&secrets, "GET", "/", &[("x-a", "Kq7-unusual-"), ("x-b", "value-of-theirs")]);
+    assert_eq!(found.registered.len(), 1);
+}
+
+/// What clients send that nobody has to be asked about.
+const ORDINARY: &[(&str, &[(&str, &str)])] = &[
+    (
+        "/simple/requests/",
+        &[
+            (
+                "user-agent",
+                r#"pip/25.3 {"ci":null,"cpu":"x86_64","distro":{"id":"bookworm","libc":{"lib":"glibc","version":"2.36"},"name":"Debian GNU/Linux","version":"12"},"implementation":{"name":"CPython","version":"3.11.2"},"installer":{"name":"pip","version":"25.3"},"openssl_version":"OpenSSL 3.0.15 3 Sep 2024","python":"3.11.2","setuptools_version":"66.1.1","system":{"name":"Linux","release":"6.1.0-28-amd64"}}"#,
+            ),
+            (
+                "accept",
+                "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01",
+            ),
+            ("cache-control", "max-age=0"),
+        ],
+    ),
+    (
+        "/lodash",
+        &[
+            ("user-agent", "npm/10.9.2 node/v22.14.0 linux x64 workspaces/false"),
+            ("npm-command", "install"),
+            ("npm-session", "1d9d8a6f2b7c4e0f"),
+            ("pacote-version", "19.0.1"),
+            ("pacote-req-type", "packument"),
+            ("pacote-pkg-id", "registry:lodash"),
+            ("npm-in-ci", "false"),
+            ("npm-scope", "@me"),
+            ("accept", "application/json"),
+            ("if-none-match", "\"a3f5c8d9e0b1a2c3d4e5f60718293a4b\""),
+        ],
+    ),
+    (
+        "/repo.git/info/refs?service=git-upload-pack",
+        &[
+            ("user-agent", "git/2.47.3"),
+            ("git-protocol", "version=2"),
+            ("pragma", "no-cache"),
+            ("accept-language", "de-DE, *;q=0.9"),
+        ],
+    ),
+    (
+        "/se/rd/serde",
+        &[
+            ("user-agent", "cargo/1.95.0 (5c7a2b1e0 2026-03-12)"),
+            ("cargo-protocol", "version=1"),
+            ("if-modified-since", "Tue, 24 Nov 2026 20:31:05 GMT"),
+        ],
+    ),
+    (
+        "/search?q=weather+in+berlin&page=2",
+        &[
+            (
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/143.0.0.0 Safari/537.36",
+            ),
+            ("sec-ch-ua", r#""Chromium";v="143", "Not A(Brand";v="24""#),
+            ("sec-ch-ua-mobile", "?0"),
+            ("sec-ch-ua-platform", "\"Linux\""),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-user", "?1"),
+            ("sec-fetch-dest", "document"),
+            ("upgrade-insecure-requests", "1"),
+            ("referer", "https://www.example.com/"),
+            ("dnt", "1"),
+            ("priority", "u=0, i"),
+            (
+                "cookie",
+                "_ga=GA1.2.1234567890.1700000000; _gid=GA1.2.987654321.1700000001; sessionid=f3a9c1d27b8e4f60a1b2c3d4e5f60718; csrftoken=Qm9Zk3LrT8vWx2YpN6sDfGh4JkLz7XcV",
+            ),
+        ],
+    ),
+    (
+        "/v1/items",
+        &[
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("tracestate", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+            ("x-request-id", "7b7d0b6e-5c1f-4a0e-9d3e-2f6a1c8b9e10"),
+            ("idempotency-key", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+            ("x-stainless-lang", "python"),
+            ("x-stainless-os", "Linux"),
+            ("x-stainless-runtime-version", "3.11.2"),
+            ("x-stainless-retry-count", "0"),
+            ("baggage", "userId=alice,serverNode=DF%2028,isProduction=false"),
+            ("if-match", "W/\"5d8c72a5edda8d6a:0\""),
+            ("range", "bytes=0-65535"),
+        ],
+    ),
+    (
+        "/bucket/key",
+        &[
+            ("x-amz-date", "20261126T014255Z"),
+            ("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("amz-sdk-invocation-id", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+            ("amz-sdk-request", "attempt=1"),
+            ("x-amz-user-agent", "aws-sdk-js/3.600.0"),
+        ],
+    ),
+    (
+        "/talk",
+        &[
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-protocol", "graphql-transport-ws"),
+            ("origin", "https://app.example.com"),
+        ],
+    ),
+    ("/", &[("authorization", BEARER), ("user-agent", "x/1"), ("accept", "*/*")]),
+    (
+        "/",
+        &[
+            ("authorization", "Basic dXNlcjpwYXNzd29yZDEyMw=="),
+            ("x-csrf-token", "Qm9Zk3LrT8vWx2YpN6sDfGh4JkLz7XcV"),
+        ],
+    ),
+];
+
+const BEARER: &str =
+    "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c";
+
+#[test]
+fn what_ordinary_clients_send_says_nothing() {
+    let secrets = Secrets::new().unwrap();
+    for (target, headers) in ORDINARY {
+        let found = look(&secrets, "GET", target, headers);
+        // A version of four numbers may be an address; policy lets twenty of them pass.
+        let says_nothing = found.findings.iter().all(|f| f.detector == "ip_address");
+        assert!(says_nothing && found.unread.is_empty(), "{target}: {found:?}");
+        assert!(found.registered.is_empty() && found.passages.is_empty());
+    }
+}
+
+#[test]
+fn a_key_in_a_name_is_found_whole_and_in_pieces() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let secrets = Secrets::new().unwrap();
+    secrets.register("Kq7UnusualValueOfTheirs");
+    let carries = |recent: &RecentRequests, name: &str| {
+        name_carries(&outgoing, &secrets, recent, "carrier.example", name)
+    };
+    let is_caught = |names: &[&str]| {
+        let recent = RecentRequests::default();
+        names.iter().any(|name| carries(&recent, &format!("{name}.carrier.example")))
+    };
+    assert!(is_caught(&["akiaq3egrvhbdy2t5lzx"]));
+    assert!(is_caught(&["kq7unusualvalueoftheirs"]));
+    assert!(is_caught(&["kq7unusual.value-of.theirs"]), "over labels");
+    assert!(is_caught(&["kq7unusual", "value", "oftheirs"]), "over names");
+    assert!(!is_caught(&["", "www", "cdn-7.eu-west-1", "d111111abcdef8", "api", "static", "www"]));
+}
+
+#[test]
+fn an_own_key_that_is_lent_to_the_agent_stays_in_its_place() {
+    let secrets = Secrets::new().unwrap();
+    secrets.register(TOKEN);
+    let bearer = format!("Bearer {TOKEN}");
+    let found = look(&secrets, "GET", "/user", &[("authorization", &bearer), ("user-agent", "gh/2.60")]);
+    assert!(found.findings.is_empty() && found.registered.is_empty(), "{found:?}");
+    for headers in [[("accept-language", TOKEN)], [("x-note", &*bearer)], [("cache-control", &*bearer)]] {
+        assert_eq!(look(&secrets, "GET", "/", &headers).registered.len(), 1, "{headers:?}");
+    }
+}

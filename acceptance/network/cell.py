@@ -18,11 +18,11 @@ def profile(name, rules, *, mode="mediated", environment=""):
 class Ran:
     """A program that ran in a cell of its own."""
 
-    def __init__(self, profile, workspace, *command, options=("--ask", "deny"), limit=100, meanwhile=None):
+    def __init__(self, profile, workspace, *command, options=("--ask", "deny"), limit=100, meanwhile=None, given=os.devnull):
         status = os.path.join(WORK, f"status-{threading.get_ident()}.json")
         started = time.monotonic()
         arguments = [CHAPERONE, "run", "--profile", profile, "--workspace", workspace, "--status-file", status, *options, "--", *command]
-        with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with open(given) as stdin, subprocess.Popen(arguments, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             held = []
             reader = threading.Thread(target=lambda: held.append(process.communicate()))
             reader.start()

@@ -299,7 +299,7 @@ def result(case, version):
     if case.why_not:
         return {**line, "actual_verdict": "not_applicable", "score": "not_applicable", "evidence": {}, "notes": case.why_not}
     try:
-        ran = Ran(case.id, os.path.join(WORK, "cases"), "/usr/bin/python3", "-B", "client.py", case.id + ".json", limit=30)
+        ran = Ran(case.id, os.path.join(WORK, "cases"), "/usr/bin/python3", "-B", "client.py", limit=30, given=os.path.join(WORK, "given", case.id + ".json"))
         verdict, evidence = judged(case, ran)
     except Exception:
         verdict, evidence = "error", {"runner": traceback.format_exc()[-800:]}
@@ -310,6 +310,9 @@ def result(case, version):
 def prepared(cases):
     work = os.path.join(WORK, "cases")
     os.makedirs(work)
+    # What a case sends is not to be found in the folder: passages of what is there are asked about.
+    given = os.path.join(WORK, "given")
+    os.makedirs(given)
     shutil.copy(os.path.join(PLACE, "acceptance", "network", "egress_client.py"), os.path.join(work, "client.py"))
     profiles = os.path.join(CONFIG, "profiles")
     os.makedirs(os.path.dirname(profiles), mode=0o700, exist_ok=True)
@@ -318,7 +321,7 @@ def prepared(cases):
     for case in cases:
         if not case.why_not:
             case.write_profile(profiles)
-            with open(os.path.join(work, case.id + ".json"), "w") as f:
+            with open(os.path.join(given, case.id + ".json"), "w") as f:
                 json.dump(case.steps, f)
             # A name of an ordinary case leads where that needs it.
             leads.update((n, to) for n, to in case.leads.items() if to == PUBLIC or n not in leads)

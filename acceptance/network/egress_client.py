@@ -64,7 +64,7 @@ def web_socket(url, step):
     return {**told, "echoes": echoes}
 
 
-for step in json.load(open(sys.argv[1])):
+for step in json.load(sys.stdin):
     try:
         told = (web_socket if "frames" in step else request)(urlsplit(step["url"]), step)
     except Exception as error:

@@ -34,8 +34,7 @@ HOME_FILES = {
     ".local/state/chaperone/audit/log": "a record\n",
 }
 WORKSPACE_FILES = {
-    "notes.txt": "an ordinary note\n", "old.ssh/.SSH/ID_RSA": "CANARY\n", ".env": "COLOUR=CANARY\n",
-    "service/.env.production": "COLOUR=CANARY\n", "cards.csv": "CANARY,card\nA,4111111111111111\n",
+    "notes.txt": "an ordinary note\n", "old.ssh/.SSH/ID_RSA": "CANARY\n", ".env": "COLOUR=CANARY\n", "cards.csv": "CANARY,card\nA,4111111111111111\n",
 }
 ETC_FILES = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nperson:x:1000:1000:person:/:/bin/sh\n",

@@ -17,10 +17,4 @@ try:
 except OSError as e:
     print("no:", e)
 """, effect=left("colours.txt"), rule="leaves_protection"),
-    Attempt(30, "a directory moved with a file that a rule protects", "", """
-try:
-    os.rename(W + "/service", W + "/other")
-except OSError as e:
-    print("no:", e)
-""", effect=left("other"), rule="leaves_protection"),
 ]

@@ -490,6 +490,22 @@ fn the_memory_limit_ends_what_is_over_it_and_nothing_else() {
         "x = []\nwhile True:\n    x.append(bytearray(4 << 20)); x[-1][::4096] = b'1' * len(x[-1][::4096])",
     );
     assert_eq!((large.status.code(), reported(&large)["cause"].clone()), (Some(137), "memory".into()));
+    let fill = "\ntry:\n    while True: f.write(b'1' * (4 << 20))\nexcept OSError: time.sleep(60)";
+    for hidden in [
+        format!("import time; f = open('/tmp/a', 'wb', 0){fill}"),
+        "import time\nfs = [open(d + '/a', 'wb', 0) for d in ('/tmp', '/var/tmp', '/dev/shm', '/home/agent')]
+for f in fs: f.write(b'1' * (40 << 20))\ntime.sleep(60)"
+            .to_owned(),
+        format!("import os, time; f = os.fdopen(os.memfd_create('a'), 'wb', 0){fill}"),
+        "import ctypes, time; c = ctypes.CDLL(None); c.shmat.restype = ctypes.c_void_p
+for i in range(8): ctypes.memset(ctypes.c_void_p(c.shmat(c.shmget(0, 32 << 20, 0o1600), 0, 0)), 1, 32 << 20)
+time.sleep(60)"
+            .to_owned(),
+    ] {
+        let ended = limited(&hidden);
+        // A group of the kernel's ends the process, which counts; or its directory holds no more.
+        assert_eq!(ended.status.code(), Some(137), "{hidden}: {}", err(&ended));
+    }
 }
 
 #[test]

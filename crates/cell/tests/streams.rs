@@ -1,4 +1,5 @@
 //! What the user redirects: it arrives, and is never in the agent's hands.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli::{Approvals, Approve, Deny};
 use crate::connect::Broker;
+use crate::out::say;
 use crate::report::Report;
 use crate::run::prompt;
 use crate::show;
@@ -23,12 +24,12 @@ pub fn approvals(args: &Approvals) -> Result<u8, Report> {
         return Ok(0);
     }
     let print = |ask: &serde_json::Value| {
-        if args.json { show::json(ask) } else { println!("{}", prompt::describe(ask)) }
+        if args.json { show::json(ask) } else { say!("{}", prompt::describe(ask)) }
     };
     asks.iter().for_each(print);
     if !args.watch {
         if asks.is_empty() {
-            println!("no pending requests");
+            say!("no pending requests");
         }
         return Ok(0);
     }
@@ -57,13 +58,13 @@ pub fn approve(args: &Approve) -> Result<u8, Report> {
     };
     let pin = if args.pin_stdin { Some(read_pin()?) } else { None };
     Broker::reach()?.ask(&Request::Approve { id: args.id.clone(), scope, redact: args.redact, pin })?;
-    println!("approved {}{}", Untrusted::new(&args.id), if args.redact { ", redacted" } else { "" });
+    say!("approved {}{}", Untrusted::new(&args.id), if args.redact { ", redacted" } else { "" });
     Ok(0)
 }
 
 pub fn deny(args: &Deny) -> Result<u8, Report> {
     Broker::reach()?.ask(&Request::Deny { id: args.id.clone(), why: args.why.clone() })?;
-    println!("denied {}", Untrusted::new(&args.id));
+    say!("denied {}", Untrusted::new(&args.id));
     Ok(0)
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::cli::Audit;
 use crate::connect::Broker;
+use crate::out::say;
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::Untrusted;
@@ -44,13 +45,16 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
         Audit::Verify { checkpoint, log, json } => check(&dirs, checkpoint.as_deref(), log.as_deref(), *json),
         Audit::Prove { seq } => {
             let (vkey, _) = trusted(&dirs)?;
-            print!("{}", chaperone_audit::prove(&dirs.audit(), &vkey, *seq).map_err(Report::of)?);
+            crate::out::write(format_args!(
+                "{}",
+                chaperone_audit::prove(&dirs.audit(), &vkey, *seq).map_err(Report::of)?
+            ));
             Ok(0)
         }
         Audit::Checkpoint => {
             let answer = Broker::reach()?.ask(&Request::AuditCheckpoint)?;
             // A signed note: its line feeds are part of what was signed, and nothing of it is the agent's.
-            print!("{}", show::text(&answer, "checkpoint").raw());
+            crate::out::write(format_args!("{}", show::text(&answer, "checkpoint").raw()));
             Ok(0)
         }
     }
@@ -106,16 +110,16 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
     if as_json {
         show::json(&json!(verdict));
     } else {
-        println!("integrity     {}", verdict.integrity);
+        say!("integrity     {}", verdict.integrity);
         let hint = match verdict.append_only {
             "not_checked" => " (pass a checkpoint that you kept: --checkpoint FILE)",
             _ => "",
         };
-        println!("append-only   {}{hint}", verdict.append_only);
-        println!("completeness  {}", verdict.completeness);
-        println!("freshness     {}", verdict.freshness);
-        println!("{} records", verdict.size);
-        verdict.problems.iter().for_each(|p| println!("  {}", Untrusted::new(p)));
+        say!("append-only   {}{hint}", verdict.append_only);
+        say!("completeness  {}", verdict.completeness);
+        say!("freshness     {}", verdict.freshness);
+        say!("{} records", verdict.size);
+        verdict.problems.iter().for_each(|p| say!("  {}", Untrusted::new(p)));
     }
     Ok(u8::from(failed || verdict.completeness == "gaps" || verdict.freshness == "stale"))
 }
@@ -155,7 +159,7 @@ fn print(leaf: &Leaf, as_json: bool) {
         show::json(&json!(leaf));
         return;
     }
-    println!("{}", line(leaf));
+    say!("{}", line(leaf));
 }
 
 /// One record in one line.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Capability;
 use crate::connect::Broker;
+use crate::out::say;
 use crate::report::Report;
 use crate::show;
 
@@ -17,7 +18,7 @@ pub fn capability(command: &Capability) -> Result<u8, Report> {
         Capability::Mint { claims } => {
             let claims: Value = serde_json::from_str(&read(claims)?).map_err(Report::of)?;
             let answer = Broker::reach()?.ask(&Request::CapabilityMint { claims })?;
-            println!("{}", show::text(&answer, "token"));
+            say!("{}", show::text(&answer, "token"));
         }
         Capability::Show { session } => {
             let token = Path::new(session);
@@ -28,10 +29,10 @@ pub fn capability(command: &Capability) -> Result<u8, Report> {
             };
             show::json(&answer);
         }
-        Capability::Attenuate { token, claims, key } => println!("{}", attenuate(token, claims, key)?),
+        Capability::Attenuate { token, claims, key } => say!("{}", attenuate(token, claims, key)?),
         Capability::Revoke { jti } => {
             Broker::reach()?.ask(&Request::CapabilityRevoke { jti: jti.clone() })?;
-            println!("revoked {jti}");
+            say!("revoked {jti}");
         }
     }
     Ok(0)

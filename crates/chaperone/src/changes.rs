@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cli::{Changes, Commit, Paths, Undo};
 use crate::connect::Broker;
+use crate::out::say;
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::{self, Untrusted};
@@ -20,13 +21,13 @@ pub fn changes(args: &Changes) -> Result<u8, Report> {
     let mut any = false;
     Broker::reach()?.ask_list(&request, &mut |change| {
         any = true;
-        println!("{}", line(&change));
+        say!("{}", line(&change));
         for line in change["diff"].as_str().unwrap_or_default().lines() {
-            println!("{}", untrusted::line(line));
+            say!("{}", untrusted::line(line));
         }
     })?;
     if !any {
-        println!("nothing is staged");
+        say!("nothing is staged");
     }
     Ok(0)
 }
@@ -94,7 +95,13 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
         paths: args.paths.clone(),
         force: args.force,
     };
-    let list = listed(&request)?;
+    let mut list = listed(&request)?;
+    if !args.json {
+        // To the staging area an undo is a commit like any other; to the user it is not.
+        for change in list.iter_mut().filter(|c| show::text(c, "state") == "committed") {
+            change["state"] = "undone".into();
+        }
+    }
     let code = print_report(&list, args.json);
     let kept = list.iter().any(|c| show::text(c, "state") == "conflict");
     if kept && !args.json {
@@ -110,9 +117,9 @@ fn print_report(list: &[Value], json: bool) -> u8 {
     if json {
         show::json(&Value::Array(list.to_vec()));
     } else if list.is_empty() {
-        println!("nothing to do");
+        say!("nothing to do");
     } else {
-        list.iter().for_each(|change| println!("{}", line(change)));
+        list.iter().for_each(|change| say!("{}", line(change)));
     }
     let wrong = list.iter().any(|c| matches!(show::text(c, "state").raw(), "refused" | "conflict"));
     u8::from(wrong)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cli::{Cli, Command as Subcommand, Demo};
+use crate::out::say;
 use crate::report::Report;
 use crate::untrusted::Untrusted;
 use clap::Parser;
@@ -51,7 +52,7 @@ pub fn demo(args: &Demo, run: fn(Subcommand) -> Result<u8, Report>) -> Result<u8
     line.push(status.clone().into());
     line.push("--".into());
     line.push(agent.into());
-    println!("  $ {}", shell(&line));
+    say!("  $ {}", shell(&line));
     let code = run(Cli::try_parse_from(&line).map_err(Report::of)?.command)?;
     if code != 0 {
         return Ok(code);
@@ -60,7 +61,7 @@ pub fn demo(args: &Demo, run: fn(Subcommand) -> Result<u8, Report>) -> Result<u8
     step("what reached the directory");
     for entry in std::fs::read_dir(directory.join("out")).map_err(Report::of)? {
         let entry = entry.map_err(Report::of)?;
-        println!(
+        say!(
             "  {} ({} bytes)",
             Untrusted::new(&entry.path().to_string_lossy()),
             entry.metadata().map_err(Report::of)?.len()
@@ -68,13 +69,13 @@ pub fn demo(args: &Demo, run: fn(Subcommand) -> Result<u8, Report>) -> Result<u8
     }
 
     step("verify the audit log");
-    println!("  $ chaperone audit verify");
+    say!("  $ chaperone audit verify");
     let verified = run(Cli::try_parse_from(["chaperone", "audit", "verify"]).map_err(Report::of)?.command)?;
 
     let dirs = chaperone_config::Dirs::from_environment().map_err(Report::of)?;
-    println!("\nThe directory: {}", directory.display());
-    println!("The audit log: {}", dirs.audit().display());
-    println!(
+    say!("\nThe directory: {}", directory.display());
+    say!("The audit log: {}", dirs.audit().display());
+    say!(
         "Look closer:   chaperone audit tail · chaperone why · chaperone sessions --all · chaperone undo ID"
     );
     Ok(verified)
@@ -126,7 +127,7 @@ fn run_plain(program: &Path, arguments: &[OsString]) -> Result<(), Report> {
 }
 
 fn step(what: &str) {
-    println!("\n== {what}");
+    say!("\n== {what}");
 }
 
 /// The line as a user would type it.

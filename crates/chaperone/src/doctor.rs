@@ -4,6 +4,7 @@ use chaperone_cell::{Layer, LayerState, probe};
 use chaperone_config::dirs::Dirs;
 use serde_json::json;
 
+use crate::out::say;
 use crate::report::Report;
 use crate::show;
 
@@ -23,13 +24,13 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
             LayerState::Partial => "partial",
             LayerState::Missing => "missing",
         };
-        println!("{state:8} {:11} {}", layer.layer, layer.detail);
+        say!("{state:8} {:11} {}", layer.layer, layer.detail);
         if let Some(fix) = &layer.fix {
-            println!("{:21}To fix this, run: {fix}", "");
+            say!("{:21}To fix this, run: {fix}", "");
         }
     }
     if cannot_run {
-        println!("no cell can run on this machine until the required layers that are missing are fixed");
+        say!("no cell can run on this machine until the required layers that are missing are fixed");
     }
     Ok(u8::from(cannot_run))
 }

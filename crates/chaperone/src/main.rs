@@ -12,6 +12,7 @@ mod doctor;
 mod inspect;
 mod inventory;
 mod mcp;
+mod out;
 mod policy;
 mod report;
 mod run;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Command};
+use crate::out::say;
 use crate::report::Report;
 
 fn main() -> ExitCode {
@@ -62,18 +64,16 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Audit(a) => audit::audit(&a),
         Command::Mcp(a) => mcp::mcp(&a),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                clap_complete::Shell::from(shell),
-                &mut Cli::command(),
-                "chaperone",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            let shell = clap_complete::Shell::from(shell);
+            clap_complete::generate(shell, &mut Cli::command(), "chaperone", &mut script);
+            out::write(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(0)
         }
         Command::Man { directory } => {
             std::fs::create_dir_all(&directory).map_err(Report::of)?;
             clap_mangen::generate_to(Cli::command(), &directory).map_err(Report::of)?;
-            println!("man pages written to {}", directory.display());
+            say!("man pages written to {}", directory.display());
             Ok(0)
         }
         Command::BrokerProcess => {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Policy;
 use crate::connect::Broker;
+use crate::out::say;
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::Untrusted;
@@ -26,7 +27,7 @@ pub fn policy(command: &Policy) -> Result<u8, Report> {
         }
         Policy::Reload => {
             let answer = Broker::reach()?.ask(&Request::Reload)?;
-            println!("in force: {}", show::text(&answer, "revision"));
+            say!("in force: {}", show::text(&answer, "revision"));
             Ok(0)
         }
         Policy::Explain { input, files, json } => explain(&read_json(input)?, files, *json),
@@ -38,9 +39,9 @@ fn check(files: &[PathBuf], as_json: bool) -> Result<u8, Report> {
     if as_json {
         show::json(&json!(problems));
     } else if problems.is_empty() {
-        println!("no problems found");
+        say!("no problems found");
     } else {
-        problems.iter().for_each(|p| println!("{p}"));
+        problems.iter().for_each(|p| say!("{p}"));
     }
     Ok(u8::from(!problems.is_empty()))
 }
@@ -52,13 +53,13 @@ fn test(files: &[PathBuf], coverage: bool, as_json: bool) -> Result<u8, Report> 
         return Ok(u8::from(!report.failed.is_empty()));
     }
     for failed in &report.failed {
-        println!("FAILED {} ({}): {}", failed.name, failed.file, failed.values);
+        say!("FAILED {} ({}): {}", failed.name, failed.file, failed.values);
     }
     if coverage {
         for file in &report.coverage {
             let total = file.covered + file.not_covered.len();
             let lines = file.not_covered.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            println!(
+            say!(
                 "{}: {} of {total} lines; not covered: {}",
                 file.file,
                 file.covered,
@@ -66,7 +67,7 @@ fn test(files: &[PathBuf], coverage: bool, as_json: bool) -> Result<u8, Report> 
             );
         }
     }
-    println!("{} passed, {} failed", report.passed, report.failed.len());
+    say!("{} passed, {} failed", report.passed, report.failed.len());
     Ok(u8::from(!report.failed.is_empty()))
 }
 
@@ -77,20 +78,15 @@ fn explain(input: &Value, files: &[PathBuf], as_json: bool) -> Result<u8, Report
         show::json(&json!(explained));
         return Ok(0);
     }
-    println!(
-        "{:?} by {}: {}",
-        explained.effect,
-        explained.rule,
-        Untrusted::new(&explained.reasons.join(", "))
-    );
+    say!("{:?} by {}: {}", explained.effect, explained.rule, Untrusted::new(&explained.reasons.join(", ")));
     if let Some(advice) = &explained.advice {
-        println!("  instead: {}", Untrusted::new(advice));
+        say!("  instead: {}", Untrusted::new(advice));
     }
     for vote in &explained.votes {
-        println!("  vote     {:?} {} ({})", vote.effect, vote.rule, Untrusted::new(&vote.reasons.join(", ")));
+        say!("  vote     {:?} {} ({})", vote.effect, vote.rule, Untrusted::new(&vote.reasons.join(", ")));
     }
     for change in &explained.would_change {
-        println!("  would be {change}");
+        say!("  would be {change}");
     }
     Ok(0)
 }

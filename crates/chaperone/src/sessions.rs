@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::cli::{One, Sessions, Stop, Why};
 use crate::connect::Broker;
+use crate::out::say;
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::Untrusted;
@@ -17,7 +18,7 @@ pub fn list(args: &Sessions) -> Result<u8, Report> {
     }
     let sessions = answer["sessions"].as_array().cloned().unwrap_or_default();
     if sessions.is_empty() {
-        println!("no session is running; start one with: chaperone run -- PROGRAM");
+        say!("no session is running; start one with: chaperone run -- PROGRAM");
         return Ok(0);
     }
     let mut rows = vec![["ID", "STATE", "AGENT", "PROFILE", "WORKSPACE"].map(str::to_owned).to_vec()];
@@ -34,13 +35,13 @@ pub fn list(args: &Sessions) -> Result<u8, Report> {
 
 pub fn stop(args: &Stop) -> Result<u8, Report> {
     let answer = Broker::reach()?.ask(&Request::Stop { session: args.session.clone() })?;
-    println!("stopped {}", answer["stopped"].as_u64().unwrap_or(0));
+    say!("stopped {}", answer["stopped"].as_u64().unwrap_or(0));
     Ok(0)
 }
 
 pub fn resume(args: &One) -> Result<u8, Report> {
     Broker::reach()?.ask(&Request::Resume { session: args.session.clone() })?;
-    println!("resumed {}", args.session);
+    say!("resumed {}", args.session);
     Ok(0)
 }
 
@@ -56,10 +57,10 @@ pub fn why(args: &Why) -> Result<u8, Report> {
     }
     let refusals = answer.as_array().cloned().unwrap_or_default();
     if refusals.is_empty() {
-        println!("no denials");
+        say!("no denials");
     }
     for refusal in &refusals {
-        println!("{}", refusal_lines(refusal));
+        say!("{}", refusal_lines(refusal));
     }
     Ok(0)
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::out::say;
 use crate::untrusted::{self, Untrusted};
 
 /// Print rows with aligned columns; the last column is not padded. What a cell holds may come from an agent.
@@ -20,7 +21,7 @@ pub fn table(rows: &[Vec<String>]) {
                 line.extend(std::iter::repeat_n(' ', pad));
             }
         }
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }
 
@@ -44,7 +45,7 @@ pub fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = Untrusted
 
 /// Print a value as JSON on one line.
 pub fn json(value: &Value) {
-    println!("{}", untrusted::json(&value.to_string()));
+    say!("{}", untrusted::json(&value.to_string()));
 }
 
 /// One event of the broker as a line for the user; `None` for what needs no line.

@@ -7,6 +7,7 @@ use chaperone_protocol::Request;
 use crate::approvals::read_pin;
 use crate::cli::Vault;
 use crate::connect::Broker;
+use crate::out::say;
 use crate::report::Report;
 use crate::show;
 
@@ -20,15 +21,15 @@ pub fn vault(command: &Vault) -> Result<u8, Report> {
                 None => (None, typed),
             };
             Broker::reach()?.ask(&Request::PinSet { pin: new, old: old.filter(|o| !o.is_empty()) })?;
-            println!("the PIN is set");
+            say!("the PIN is set");
         }
         Vault::Show { json } => {
             let answer = Broker::reach()?.ask(&Request::Status)?;
             if *json {
                 show::json(&answer);
             } else {
-                println!("vault pid      {}", answer["vault"]["pid"]);
-                println!("checkpoint key {}", show::text(&answer, "checkpoint_vkey"));
+                say!("vault pid      {}", answer["vault"]["pid"]);
+                say!("checkpoint key {}", show::text(&answer, "checkpoint_vkey"));
             }
         }
     }

@@ -119,7 +119,7 @@ impl Tree {
     ///
     /// # Errors
     /// `ENOSPC` before the disk is full: some of it is the log's and the user's.
-    pub(crate) fn take_room(&self, bytes: u64) -> Result<()> {
+    pub fn take_room(&self, bytes: u64) -> Result<()> {
         self.reserve.take(&self.dir, bytes)
     }
 

@@ -15,7 +15,7 @@ use chaperone_inspect::outgoing::Outgoing;
 use chaperone_policy::{Decision, Effect, Obligation, Severity};
 use chaperone_protocol::Failure;
 
-use crate::access::{AccessRequest, Entry, FileObject};
+use crate::access::{AccessRequest, Entry, FileObject, ObjectKind, Resource};
 use crate::approvals::Approvals;
 use crate::asking::{Admission, Pending};
 use crate::authority::{Issuer, Ledgers};
@@ -194,8 +194,12 @@ impl Pipeline {
     #[must_use]
     pub fn loosens(&self, session: &Arc<Session>, from: &str, to: &str) -> bool {
         let strictness = |path: &str| {
-            let request =
-                AccessRequest::file(Entry::FileSystem, Action::Read, path.to_owned(), FileObject::ABSENT);
+            // As when a file there is opened, before anything is known of its content.
+            let object = FileObject { kind: ObjectKind::File, ..FileObject::ABSENT };
+            let mut request = AccessRequest::file(Entry::FileSystem, Action::Read, path.to_owned(), object);
+            if let Resource::File(file) = &mut request.resource {
+                file.content = true;
+            }
             guarded(|| self.policy_on(session, &request, None, None)).map(|decision| match decision.effect {
                 Effect::Allow if !demands_redaction(&decision) => 0,
                 Effect::Allow => 1,

@@ -79,6 +79,8 @@ impl<'a> MediatedDirectory<'a> {
         bytes: &[u8],
     ) -> Result<u64, Errno> {
         self.is_granted(granted, &[Action::Write, Action::Append], at)?;
+        // Before anything is made of it: some of the disk is the log's and the user's.
+        self.tree.take_room(bytes.len() as u64)?;
         let staged = match (at.object(), before) {
             (None, _) => self.tree.create(at, NEW_FILE)?,
             (Some(_), Some(before)) => self.tree.copy_up(at, Content::Released(before))?,

@@ -1,10 +1,13 @@
 //! Limits on memory, processes and time: a cgroup where there is one to be had, else a watched sum.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::root::IN_MEMORY;
 use crate::plan::Limits;
 
 /// What holds the limits, for `doctor` and for profiles that require it.
@@ -173,10 +176,12 @@ impl Drop for Group {
     }
 }
 
-/// Memory and process count of everything in this PID namespace, read from its /proc.
+/// Memory and process count of everything in this PID namespace, read from its /proc, with what stands in its directories in
+/// memory and in memory files, which is nobody's resident memory.
 pub(crate) fn usage() -> (u64, u64) {
     let page = rustix::param::page_size() as u64;
-    let (mut bytes, mut count) = (0, 0);
+    let (mut bytes, mut count) = (in_directories(), 0);
+    let mut counted = BTreeSet::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().filter(|n| n.bytes().all(|b| b.is_ascii_digit())) else { continue };
@@ -187,7 +192,43 @@ pub(crate) fn usage() -> (u64, u64) {
         let mut fields = statm.split_whitespace().skip(1).filter_map(|f| f.parse::<u64>().ok());
         let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
         bytes += resident.saturating_sub(shared) * page;
+        bytes += in_memory_files(pid, &mut counted);
         count += 1;
     }
-    (bytes, count)
+    (bytes + in_shared_segments(), count)
+}
+
+/// Bytes in the cell's directories in memory.
+fn in_directories() -> u64 {
+    IN_MEMORY
+        .iter()
+        .filter_map(|directory| rustix::fs::statvfs(*directory).ok())
+        .map(|disk| disk.f_blocks.saturating_sub(disk.f_bfree).saturating_mul(disk.f_frsize))
+        .sum()
+}
+
+/// Bytes of the memory files (memfd_create) that a process has open, each counted once.
+fn in_memory_files(pid: &str, counted: &mut BTreeSet<(u64, u64)>) -> u64 {
+    let mut bytes: u64 = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        let is_memory = fs::read_link(entry.path())
+            .is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"));
+        if !is_memory {
+            continue;
+        }
+        let Ok(meta) = fs::metadata(entry.path()) else { continue };
+        if counted.insert((meta.dev(), meta.ino())) {
+            bytes = bytes.saturating_add(meta.blocks().saturating_mul(512));
+        }
+    }
+    bytes
+}
+
+/// Bytes of System V shared memory: the column `rss` of the cell's own table.
+fn in_shared_segments() -> u64 {
+    let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let mut lines = table.lines();
+    let column = lines.next().and_then(|head| head.split_whitespace().position(|name| name == "rss"));
+    let Some(column) = column else { return 0 };
+    lines.filter_map(|line| line.split_whitespace().nth(column)?.parse::<u64>().ok()).sum()
 }

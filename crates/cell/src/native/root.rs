@@ -25,6 +25,9 @@ use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, Se
 /// Bytes of the cell's in-memory directories together are bounded by these, each.
 const TMP_SIZE: &str = "mode=0755,size=50%";
 
+/// The agent's directories in memory.
+pub(super) const IN_MEMORY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", HOME];
+
 const PACK: &str = "packs/cell/root.toml";
 
 /// What of the host a cell shows.
@@ -148,9 +151,11 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     let base = open_dir(Path::new(BASE))?;
     skeleton(&plan.network)?;
     // Before the trees: an agent may be installed below one of these.
-    for directory in ["/tmp", "/var/tmp", "/dev/shm", HOME] {
-        let mode = if directory == HOME { "mode=0700,size=50%" } else { "mode=1777,size=50%" };
-        tmpfs(&inside(Path::new(directory)), mode)?;
+    // None holds more than the cell may; together they are counted with its memory.
+    let size = plan.limits.memory.map_or_else(|| "50%".to_owned(), |bytes| bytes.to_string());
+    for directory in IN_MEMORY {
+        let mode = if *directory == HOME { "0700" } else { "1777" };
+        tmpfs(&inside(Path::new(directory)), &format!("mode={mode},size={size}"))?;
     }
     for (at, tree) in &sources.trees {
         attach(tree, at, true)?;

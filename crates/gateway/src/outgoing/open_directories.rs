@@ -51,7 +51,7 @@ impl OpenDirectory {
             // What cannot be opened here the agent cannot open either.
             let Ok(directory) = self.open(&path, OFlags::DIRECTORY) else { continue };
             let Ok(mut found) = list(&directory) else { continue };
-            found.sort_by(|a, b| a.2.cmp(&b.2));
+            found.sort_by_key(|(_, _, size)| *size);
             for (name, kind, size) in found {
                 objects += 1;
                 if objects > MOST_OBJECTS {

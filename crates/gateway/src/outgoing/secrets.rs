@@ -33,6 +33,8 @@ pub(super) struct KnownHere {
     pub(super) registered: KeyedSecrets,
     /// Names of sources, by their number.
     pub(super) sources: Vec<String>,
+    /// Those of directories that the agent may read as it likes: it may have, or not.
+    pub(super) open: HashSet<u32>,
     /// SHA-256 of the keys that the profile gives the agent.
     pub(super) own: HashSet<[u8; 32]>,
 }
@@ -73,6 +75,7 @@ impl Secrets {
                 read: Fingerprints::new(&self.key),
                 registered: KeyedSecrets::new(&self.key),
                 sources: Vec::new(),
+                open: HashSet::new(),
                 own: HashSet::new(),
             }))
         })
@@ -129,7 +132,10 @@ impl Secrets {
         let mut directories = self.directories.lock();
         for directory in std::mem::take(&mut *directories) {
             let mut known = self.known().write();
-            let left_out = directory.files(|path, file, len| take_in_one(&mut known, path, &file, len));
+            let left_out = directory.files(|path, file, len| {
+                let id = take_in_one(&mut known, path, &file, len);
+                known.open.extend(id);
+            });
             if left_out.is_something() {
                 self.left_out.lock().push((directory.at, left_out));
             }
@@ -148,16 +154,17 @@ impl Secrets {
 
 fn take_in(known: &mut KnownHere, files: Vec<(String, Arc<File>, u64)>) {
     for (path, file, len) in files {
+        // It is there, or it was no snapshot.
         take_in_one(known, path, &file, len);
     }
 }
 
-fn take_in_one(known: &mut KnownHere, path: String, file: &File, len: u64) {
+fn take_in_one(known: &mut KnownHere, path: String, file: &File, len: u64) -> Option<u32> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     // A snapshot is sealed, and a file that became shorter meanwhile is not what the agent has read.
-    if file.read_exact_at(&mut bytes, 0).is_ok() {
-        let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
-        known.sources.push(path);
-        known.read.add(id, &bytes);
-    }
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
+    known.sources.push(path);
+    known.read.add(id, &bytes);
+    Some(id)
 }

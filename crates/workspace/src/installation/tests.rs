@@ -140,7 +140,7 @@ fn pipx_and_virtual_environments_show_themselves_and_their_base() {
     );
     let shebang = format!("#!{}", real.join(venv).join("bin/python").display());
     home.program(&format!("{venv}/bin/black"), &shebang);
-    let link = home.link(".local/bin/black", &format!("../share/pipx/venvs/black/bin/black"));
+    let link = home.link(".local/bin/black", "../share/pipx/venvs/black/bin/black");
     let found = home.find(&link, &home.workspace("work")).unwrap();
     let mut wanted =
         names(&[".pyenv/versions/3.12.1/bin/python3.12", ".pyenv/versions/3.12.1/lib/python3.12/os.py"]);

@@ -89,6 +89,27 @@ fn what_comes_in_and_what_goes_out_is_whole_and_in_order() {
 }
 
 #[test]
+fn nothing_is_lost_of_others_that_write_to_the_same_file() {
+    let name = "nothing_is_lost_of_others_that_write_to_the_same_file";
+    if !can_launch(name) {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("log");
+    let mut ours = File::create(&log).unwrap();
+    let script = "i=0; while [ $i -lt 3000 ]; do echo agent; i=$((i+1)); done";
+    let mut running = cell(&["/bin/sh", "-c", script]).stdout(ours.try_clone().unwrap()).spawn().unwrap();
+    let mut written = 0;
+    while running.try_wait().unwrap().is_none() {
+        ours.write_all(b"ours\n").unwrap();
+        written += 1;
+    }
+    let text = fs::read_to_string(&log).unwrap();
+    let count = |line: &str| text.lines().filter(|l| *l == line).count();
+    assert_eq!((count("agent"), count("ours")), (3000, written));
+}
+
+#[test]
 fn what_the_agent_did_not_read_is_left_for_the_next() {
     let name = "what_the_agent_did_not_read_is_left_for_the_next";
     if !can_launch(name) {

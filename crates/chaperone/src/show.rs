@@ -68,6 +68,7 @@ pub fn event(event: &Value) -> Option<String> {
         "allowed" if matches!(action.raw(), "resolve" | "connect" | "request" | "publish") => {
             format!("network   {action} {resource}")
         }
+        "allowed" if action == "tool" => format!("called    {resource}"),
         "allowed" => format!("staged    {action} {resource}"),
         "notice" => format!("notice    {action} {resource} ({reasons})"),
         "alert" => format!("ALERT     {action} {resource} ({reasons})"),

@@ -3,7 +3,7 @@
 //! through pipes. Pipes and sockets without a name are handed on as they are; terminals are the agent's process's matter.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::JoinHandle;
 
@@ -211,8 +211,23 @@ fn is_ready(what: BorrowedFd<'_>, flags: PollFlags, stopped: &OwnedFd) -> bool {
 }
 
 /// From the cell to the user's file. An error, like a full disk, reaches the agent as a closed pipe.
+///
+/// By plain writes: others write to the same open file, this program itself among them, and splice, which `io::copy` takes where it
+/// can, moves the file's offset without its lock.
 fn copy_output(mut from: File, mut to: File) {
-    if let Err(e) = io::copy(&mut from, &mut to) {
+    let mut bytes = vec![0; PIECE];
+    let copied = loop {
+        match from.read(&mut bytes) {
+            Ok(0) => break Ok(()),
+            Ok(got) => match to.write_all(bytes.get(..got).unwrap_or_default()) {
+                Ok(()) => {}
+                failed => break failed,
+            },
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => break Err(e),
+        }
+    };
+    if let Err(e) = copied {
         eprintln!("chaperone: the output cannot be written: {e}");
     }
 }

@@ -151,8 +151,9 @@ mod tests {
             while attacker.places.available_permits() > slots.saturating_sub(THREADS.min(slots)) {
                 tokio::task::yield_now().await;
             }
-            let other =
-                Resolver { limit: seconds(if slots > THREADS { 1 } else { 60 }), ..Resolver::default() };
+            // Where every thread is held it never comes; else it comes at once.
+            let limit = if slots > THREADS { Duration::from_millis(100) } else { seconds(60) };
+            let other = Resolver { limit, ..Resolver::default() };
             let found = Resolved { addresses: vec![Ipv4Addr::LOCALHOST.into()], by_hosts_file: false };
             other.within_limits(move || Ok(found)).await
         });

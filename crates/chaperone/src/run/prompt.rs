@@ -28,10 +28,14 @@ pub enum Choice {
 /// The ask in a few lines, of which no text of the agent's can forge one.
 #[must_use]
 pub fn describe(ask: &Value) -> String {
+    // The wish of an elevation says itself what is to be done.
+    let action = match text(ask, "action").raw() {
+        "elevate" => Untrusted::new("be allowed to"),
+        _ => text(ask, "action"),
+    };
     let mut lines = vec![format!(
-        "{} asks to {} {}   [{} risk, request {}]",
+        "{} asks to {action} {}   [{} risk, request {}]",
         text(ask, "agent"),
-        text(ask, "action"),
         text(ask, "resource"),
         text(ask, "risk"),
         text(ask, "id")

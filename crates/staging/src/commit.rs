@@ -57,22 +57,6 @@ impl Tree {
         self.run(&history, &Request { changes, blobs: &self.stage, undoes: None }, judge)
     }
 
-    /// The entries of staged changes with size and SHA-256 of their new content, nothing done.
-    pub fn staged(&self, changes: &[Change]) -> Result<Vec<Entry>> {
-        let blobs = self.open_blobs(&self.stage)?;
-        let mut entries: Vec<Entry> = changes.iter().map(entry_of).collect();
-        for (entry, change) in entries.iter_mut().zip(changes) {
-            let Some(blob) = &change.blob else { continue };
-            match open_blob(blobs.as_fd(), &self.stage, blob)
-                .and_then(|file| Ok(content::fingerprint(&file)?))
-            {
-                Ok(found) => (entry.size, entry.sha256) = (found.size, Some(found.hex())),
-                Err(stop) => (_, entry.reasons) = stop.into_parts(),
-            }
-        }
-        Ok(entries)
-    }
-
     /// One staged change as a person is shown it: with size and SHA-256 of its new content, and that content itself when it
     /// is of at most `most` bytes, as a copy that cannot become another after this.
     pub fn look(&self, change: &Change, most: u64) -> Result<(Entry, Option<File>)> {

@@ -10,9 +10,6 @@ use super::secrets::{KnownHere, Secrets};
 /// Headers that a credential belongs in. What a secret looks like is no sign there; what was read or registered still is.
 const CREDENTIALS: &[&str] =
     &["authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key", "private-token"];
-/// Bytes of a file of an open directory that must be there for a passage: nobody knows that the agent read it, and what a directory
-/// of scripts and lock files shares with ordinary requests are their addresses and names.
-const LEAST_OF_OPEN: u64 = 200;
 /// How the places of the method and of the names of headers are called.
 const METHOD: &str = "method";
 const NAMES: &str = "header names";
@@ -71,14 +68,7 @@ pub(super) fn inspect_parts(outgoing: &Outgoing, secrets: &Secrets, messages: &[
     secrets.settle();
     let known = secrets.known().read();
     let (before, newest) = messages.split_at(messages.len().saturating_sub(1));
-    let mut seen = outgoing.look_at_messages(before, newest, &of(&known));
-    drop_chance(&known, &mut seen);
-    seen
-}
-
-/// Passages of what may not have been read at all, when they are short.
-pub(super) fn drop_chance(known: &KnownHere, seen: &mut Seen) {
-    seen.passages.retain(|p| !known.open.contains(&p.hit.source_id) || p.hit.matched_bytes >= LEAST_OF_OPEN);
+    outgoing.look_at_messages(before, newest, &of(&known))
 }
 
 pub(super) fn of(known: &KnownHere) -> Known<'_> {
@@ -90,7 +80,6 @@ pub(super) fn to_findings(known: &KnownHere, mut seen: Seen) -> OutboundFindings
         let name = place.strip_prefix("header ").and_then(|rest| rest.split(' ').next());
         name.is_some_and(|n| CREDENTIALS.contains(&n))
     };
-    drop_chance(known, &mut seen);
     let source = |id: u32| known.sources.get(id as usize).cloned().unwrap_or_default();
     let in_target = places(&mut seen).any(|place| is_in_target(place));
     let in_method = places(&mut seen).any(|place| place.starts_with(METHOD));

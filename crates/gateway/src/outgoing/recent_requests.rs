@@ -7,7 +7,7 @@ use chaperone_inspect::outgoing::{Outgoing, Seen};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::findings::{OutboundFindings, drop_chance, inspect_parts, of, to_findings};
+use super::findings::{OutboundFindings, inspect_parts, of, to_findings};
 use super::pieces::Stream;
 use super::secrets::Secrets;
 
@@ -180,9 +180,7 @@ impl Looker<'_> {
         }
         let look = |pieces: &[&[u8]]| {
             let known = self.secrets.known().read();
-            let mut seen = self.outgoing.look_at_pieces(pieces, &of(&known));
-            drop_chance(&known, &mut seen);
-            seen
+            self.outgoing.look_at_pieces(pieces, &of(&known))
         };
         self.add(stream, look, with_passages, outbound)
     }

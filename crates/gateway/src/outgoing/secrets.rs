@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::open_directories::{LeftOut, MOST_OF_A_FILE, OpenDirectory};
 
+/// Bytes of a file of an open directory that must be there for a passage: nobody knows that the agent read it, and what a directory
+/// of scripts and lock files shares with ordinary requests are their addresses and names.
+const LEAST_OF_OPEN: u64 = 200;
 /// Bytes of what was read that wait to be remembered. Protects memory: beyond it they are remembered at once.
 const WAITING: u64 = 16 << 20;
 
@@ -33,8 +36,6 @@ pub(super) struct KnownHere {
     pub(super) registered: KeyedSecrets,
     /// Names of sources, by their number.
     pub(super) sources: Vec<String>,
-    /// Those of directories that the agent may read as it likes: it may have, or not.
-    pub(super) open: HashSet<u32>,
     /// SHA-256 of the keys that the profile gives the agent.
     pub(super) own: HashSet<[u8; 32]>,
 }
@@ -75,7 +76,6 @@ impl Secrets {
                 read: Fingerprints::new(&self.key),
                 registered: KeyedSecrets::new(&self.key),
                 sources: Vec::new(),
-                open: HashSet::new(),
                 own: HashSet::new(),
             }))
         })
@@ -133,8 +133,7 @@ impl Secrets {
         for directory in std::mem::take(&mut *directories) {
             let mut known = self.known().write();
             let left_out = directory.files(|path, file, len| {
-                let id = take_in_one(&mut known, path, &file, len);
-                known.open.extend(id);
+                take_in_one(&mut known, path, (&file, len), LEAST_OF_OPEN);
             });
             if left_out.is_something() {
                 self.left_out.lock().push((directory.at, left_out));
@@ -154,17 +153,17 @@ impl Secrets {
 
 fn take_in(known: &mut KnownHere, files: Vec<(String, Arc<File>, u64)>) {
     for (path, file, len) in files {
-        // It is there, or it was no snapshot.
-        take_in_one(known, path, &file, len);
+        take_in_one(known, path, (&file, len), 0);
     }
 }
 
-fn take_in_one(known: &mut KnownHere, path: String, file: &File, len: u64) -> Option<u32> {
+/// `least` as in [`Fingerprints::add_from`].
+fn take_in_one(known: &mut KnownHere, path: String, (file, len): (&File, u64), least: u64) {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     // A snapshot is sealed, and a file that became shorter meanwhile is not what the agent has read.
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
-    known.sources.push(path);
-    known.read.add(id, &bytes);
-    Some(id)
+    if file.read_exact_at(&mut bytes, 0).is_ok() {
+        let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
+        known.sources.push(path);
+        known.read.add_from(id, &bytes, least);
+    }
 }

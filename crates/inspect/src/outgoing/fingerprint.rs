@@ -4,6 +4,8 @@
 //! do not matter. Letters that rot13 exchanges count as one, and a hash reads the same in both directions, so that
 //! neither rot13 nor reversal hides a passage. The hashes are keyed and never leave this set.
 
+use std::collections::HashMap;
+
 use super::values;
 use super::winnow::{GRAM, Hasher, WINDOW};
 
@@ -38,7 +40,16 @@ pub struct Fingerprints {
     used: usize,
     most_slots: usize,
     sparse: u32,
-    sources: Vec<u32>,
+    sources: Vec<Source>,
+    /// Where each is in `sources`, by its id.
+    numbers: HashMap<u32, usize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    id: u32,
+    /// Matched bytes that make a passage.
+    least: u64,
 }
 
 /// One source of which passages were found.
@@ -84,6 +95,7 @@ impl Fingerprints {
             most_slots,
             sparse: 0,
             sources: Vec::new(),
+            numbers: HashMap::new(),
         };
         set.add_text(COMMON_SOURCE, COMMON.as_bytes(), 1);
         set
@@ -92,7 +104,12 @@ impl Fingerprints {
     /// Remembers what was read from a source; call it with everything that the session is given, in any pieces.
     /// Values that stand between keys or tags are remembered without them too.
     pub fn add(&mut self, source_id: u32, bytes: &[u8]) {
-        let source = self.source(source_id);
+        self.add_from(source_id, bytes, 0);
+    }
+
+    /// The same, for a source of which fewer matched bytes than `least` are chance; the first call for a source says how many.
+    pub fn add_from(&mut self, source_id: u32, bytes: &[u8], least: u64) {
+        let source = self.source(source_id, least);
         self.add_text(source, bytes, WINDOW);
         if let Some(values) = values::alone(bytes) {
             self.add_text(source, &values, WINDOW);
@@ -117,13 +134,13 @@ impl Fingerprints {
         self.sources.is_empty()
     }
 
-    fn source(&mut self, source_id: u32) -> u64 {
+    fn source(&mut self, source_id: u32, least: u64) -> u64 {
         let most = COMMON_SOURCE as usize - 1;
-        let known = self.sources.iter().rposition(|s| *s == source_id);
-        let index = known.unwrap_or_else(|| {
+        let index = self.numbers.get(&source_id).copied().unwrap_or_else(|| {
             // Sources beyond what a slot can name share the last name.
             if self.sources.len() < most {
-                self.sources.push(source_id);
+                self.numbers.insert(source_id, self.sources.len());
+                self.sources.push(Source { id: source_id, least });
             }
             self.sources.len() - 1
         });
@@ -235,8 +252,9 @@ impl Fingerprints {
             .finish()
             .into_iter()
             .filter_map(|(source, n)| {
-                let source_id = *self.sources.get(usize::from(source).checked_sub(1)?)?;
-                Some(Hit { source_id, matched_bytes: n, share: n as f32 / total.max(1) as f32 })
+                let Source { id, least } = *self.sources.get(usize::from(source).checked_sub(1)?)?;
+                let share = n as f32 / total.max(1) as f32;
+                (n >= least).then_some(Hit { source_id: id, matched_bytes: n, share })
             })
             .collect();
         hits.sort_by_key(|h| (std::cmp::Reverse(h.matched_bytes), h.source_id));

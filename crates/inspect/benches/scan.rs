@@ -1,6 +1,6 @@
 //! The scanner on the kinds of text that agents read and write.
 
-use chaperone_inspect::{Detectors, scan};
+use chaperone_inspect::{Detectors, Limits, inspect_bytes, scan};
 use divan::{Bencher, counter::BytesCount};
 
 fn main() {
@@ -26,4 +26,14 @@ fn block(bencher: Bencher, kind: &str) {
     let detectors = Detectors::builtin().expect("the shipped packs load");
     let bytes = corpus(kind);
     bencher.counter(BytesCount::of_slice(&bytes)).bench(|| scan(&detectors, &bytes));
+}
+
+/// The same as a document: with everything that may be written otherwise.
+#[divan::bench(args = ["code", "csv", "json"])]
+fn document(bencher: Bencher, kind: &str) {
+    let detectors = Detectors::builtin().expect("the shipped packs load");
+    let bytes = corpus(kind);
+    let name = if kind == "code" { "unit.rs".to_owned() } else { format!("body.{kind}") };
+    let look = || inspect_bytes(&detectors, &bytes, &name, &Limits::default());
+    bencher.counter(BytesCount::of_slice(&bytes)).bench(look);
 }

@@ -1,5 +1,5 @@
-//! Content inspection: values in, findings out. What is looked for (`detect`), how it is found in bytes (`scan`) and in
-//! documents (`extract`), what leaves (`outgoing`), what a workbook may hold (`workbook`).
+//! Content inspection: values in, findings out. What is looked for (`detect`), how it is found in bytes (`scan`), in bytes
+//! that are written otherwise (`encodings`), and in documents (`extract`), what leaves (`outgoing`), what a workbook may hold (`workbook`).
 //!
 //! Nothing here knows a process, a socket or a clock: `chaperone-worker` runs it in a process of its own.
 #![forbid(unsafe_code)]
@@ -9,6 +9,7 @@ pub mod remote;
 pub mod workbook;
 
 mod detect;
+mod encodings;
 mod extract;
 mod finding;
 mod redact;

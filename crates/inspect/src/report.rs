@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) mask: HashMap<u32, DetectorId>,
     /// Chance hits of a checksum in columns of other numbers.
     pub(crate) ignore: HashSet<(u32, DetectorId)>,
+    /// Plain text holds values that are written otherwise than they are read: it is rewritten in memory, up to so many bytes.
+    pub(crate) otherwise: Option<usize>,
 }
 
 #[derive(Debug, Default)]

@@ -1,15 +1,11 @@
-//! ZIP and gzip: members are items of their own, within the limits of the whole.
+//! ZIP: members are items of their own, within the limits of the whole.
 
 use std::io::{Cursor, Read, Write};
 
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-use super::batch::Sink;
-use super::kind;
 use super::{ExtractError, Reader, Source, Visit, workbook};
 use crate::report::shown;
 
@@ -96,7 +92,11 @@ impl Visit<'_> {
     }
 
     /// Decompresses into memory, accounting as it goes.
-    fn held(&mut self, reader: &mut dyn Read, what: &'static str) -> Result<Vec<u8>, ExtractError> {
+    pub(super) fn held(
+        &mut self,
+        reader: &mut dyn Read,
+        what: &'static str,
+    ) -> Result<Vec<u8>, ExtractError> {
         let mut data = Vec::new();
         loop {
             let n = (&mut *reader)
@@ -111,61 +111,6 @@ impl Visit<'_> {
                 return Err(ExtractError::Limit("the size of one member"));
             }
         }
-    }
-
-    pub(super) fn gzip(
-        &mut self,
-        source: Source<'_>,
-        name: &str,
-        path: &str,
-        depth: u32,
-    ) -> Result<(), ExtractError> {
-        let inner = unpacked_name(name);
-        let inner_path = format!("{path}!/{}", shown(&inner));
-        let mut head = Vec::new();
-        MultiGzDecoder::new(source.reader())
-            .take(64 * 1024)
-            .read_to_end(&mut head)
-            .map_err(|_| ExtractError::Damaged("gzip stream"))?;
-        let kind = kind::of(&head, &inner);
-        if kind.is_container() {
-            let data = self.held(&mut MultiGzDecoder::new(source.reader()), "gzip stream")?;
-            self.item(Source::Bytes(&data), &inner, &inner_path, depth + 1);
-            return Ok(());
-        }
-        let mut sink = Sink::new(self.detectors);
-        let mut metered =
-            Metered { inner: MultiGzDecoder::new(source.reader()), spent: 0, allowance: self.allowance() };
-        let walked = self.plain(kind, &mut metered, 0, &mut sink);
-        let over = metered.spent >= metered.allowance;
-        self.note(&inner_path, &sink.tally);
-        self.unpacked += metered.spent;
-        if over {
-            return Err(ExtractError::Limit("decompressed bytes"));
-        }
-        walked.map_err(|e| {
-            if matches!(e, ExtractError::Read(_)) { ExtractError::Damaged("gzip stream") } else { e }
-        })
-    }
-
-    /// Decompressed bytes that are left of the limits.
-    fn allowance(&self) -> u64 {
-        let by_ratio = self.packed.saturating_mul(self.limits.ratio).max(16 << 20);
-        by_ratio.min(self.limits.unpacked).saturating_sub(self.unpacked)
-    }
-
-    pub(super) fn rewrite_gzip(
-        &mut self,
-        source: Source<'_>,
-        name: &str,
-        depth: u32,
-        out: &mut dyn Write,
-    ) -> Result<u64, ExtractError> {
-        let data = self.held(&mut MultiGzDecoder::new(source.reader()), "gzip stream")?;
-        let mut packed = GzEncoder::new(out, flate2::Compression::default());
-        let replaced = self.rewrite(Source::Bytes(&data), &unpacked_name(name), depth + 1, &mut packed)?;
-        packed.finish()?;
-        Ok(replaced)
     }
 
     pub(super) fn rewrite_zip(
@@ -255,31 +200,4 @@ fn open(source: Source<'_>) -> Result<ZipArchive<Reader<'_>>, ExtractError> {
         return Err(ExtractError::Opaque("its members overlap"));
     }
     Ok(archive)
-}
-
-fn unpacked_name(name: &str) -> String {
-    let base = name.rsplit('/').next().unwrap_or(name);
-    match base.rsplit_once('.') {
-        Some((stem, e)) if e.eq_ignore_ascii_case("gz") => stem.to_string(),
-        Some((stem, e)) if e.eq_ignore_ascii_case("tgz") => format!("{stem}.tar"),
-        _ => base.to_string(),
-    }
-}
-
-/// Ends, as if the stream had ended, when more than the allowance was read; the caller then reports the limit.
-struct Metered<R> {
-    inner: R,
-    spent: u64,
-    allowance: u64,
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        if self.spent >= self.allowance {
-            return Ok(0);
-        }
-        let n = self.inner.read(into)?;
-        self.spent += n as u64;
-        Ok(n)
-    }
 }

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::ops::Range;
 
-use super::ExtractError;
-use crate::report::{Plan, Tally};
+use super::{ExtractError, views};
+use crate::report::{NO_COLUMN, Plan, Tally};
 use crate::{DetectorId, Detectors, scan};
 
 /// How a value is written in its document.
@@ -84,7 +84,7 @@ impl Batch {
     }
 
     pub(crate) fn push_label(&mut self, raw: Range<usize>, value: &[u8], row: u64, coding: Coding) {
-        self.push(raw, "", value, (crate::report::NO_COLUMN, row), coding);
+        self.push(raw, "", value, (NO_COLUMN, row), coding);
         if let Some(cell) = self.cells.last_mut() {
             cell.is_label = true;
         }
@@ -96,7 +96,10 @@ impl Batch {
 
     pub(crate) fn hits(&self, detectors: &Detectors) -> Vec<Hit> {
         let mut hits = Vec::new();
-        for m in scan(detectors, &self.text) {
+        let mut matches = scan(detectors, &self.text);
+        let otherwise = views::read_otherwise(detectors, &self.text);
+        matches.extend(views::beyond(&matches.clone(), otherwise));
+        for m in matches {
             let (start, end) = (m.start as usize, m.end as usize);
             let after = self.cells.partition_point(|c| c.text.start <= start);
             // Cells without text share their start with the next one: look back past them.
@@ -145,7 +148,18 @@ pub(crate) struct Sink<'a> {
     pub(crate) unit: &'static str,
     /// What a column is called: column, key.
     pub(crate) column: &'static str,
+    /// Packed parts that stood in base64.
+    pub(crate) packed: Vec<Vec<u8>>,
+    /// More of them than are kept.
+    pub(crate) over: bool,
+    /// Plain text says something where it is written otherwise.
+    pub(crate) otherwise: bool,
+    /// Nothing is read otherwise than it is written.
+    as_written: bool,
 }
+
+/// Packed parts of one item, in number and in bytes together; protects memory.
+const MOST_PACKED: (usize, usize) = (1_000, 64 << 20);
 
 impl<'a> Sink<'a> {
     pub(crate) fn new(detectors: &'a Detectors) -> Sink<'a> {
@@ -157,6 +171,41 @@ impl<'a> Sink<'a> {
             replaced: 0,
             unit: "line",
             column: "key",
+            packed: Vec::new(),
+            over: false,
+            otherwise: false,
+            as_written: false,
+        }
+    }
+
+    /// Without looking at what is encoded in it.
+    pub(crate) fn as_written(mut self) -> Sink<'a> {
+        self.as_written = true;
+        self
+    }
+
+    /// Whether what is written otherwise counts: a second pass only replaces.
+    pub(crate) fn reads_otherwise(&self) -> bool {
+        !self.as_written && self.out.is_none()
+    }
+
+    /// Counts what `text` holds in base64 and hex.
+    pub(crate) fn encoded(&mut self, text: &[u8]) {
+        let encoded = views::decode(self.detectors, text);
+        for (how, detector, confidence, value) in encoded.found {
+            self.tally.add(self.detectors, (NO_COLUMN, detector), confidence, &value, false, || {
+                format!("in {how}")
+            });
+        }
+        self.over |= encoded.over;
+        let mut held: usize = self.packed.iter().map(Vec::len).sum();
+        for packed in encoded.packed {
+            held += packed.len();
+            if self.packed.len() >= MOST_PACKED.0 || held > MOST_PACKED.1 {
+                self.over = true;
+                return;
+            }
+            self.packed.push(packed);
         }
     }
 
@@ -168,6 +217,9 @@ impl<'a> Sink<'a> {
     /// Scans a batch, counts, writes, and empties it.
     pub(crate) fn take(&mut self, batch: &mut Batch) -> Result<(), ExtractError> {
         let mut hits = batch.hits(self.detectors);
+        if self.reads_otherwise() {
+            self.encoded(&batch.text);
+        }
         for cell in batch.cells.iter().filter(|c| !c.is_label) {
             self.tally.value(cell.column, batch.value(cell));
         }

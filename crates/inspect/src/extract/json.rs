@@ -1,5 +1,6 @@
 //! JSON and JSON lines: the key is the label. What is not strictly JSON is scanned as text.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::ops::Range;
 
@@ -19,8 +20,10 @@ pub(crate) fn walk(
         // Beside each other in the text, keys still label their values.
         return text::walk(&mut (&*bytes).chain(reader), sink);
     }
+    let mut document = Document { bytes: &bytes, batch: Batch::default(), base: 0, counted: 0, row: 1 };
     if check(&bytes, limits.nesting).is_some() {
-        return document(&bytes, limits, sink);
+        document.values(0..bytes.len(), limits.nesting, sink)?;
+        return document.finish(sink);
     }
     let is_lines = bytes
         .split(|b| *b == b'\n')
@@ -30,61 +33,101 @@ pub(crate) fn walk(
     if !is_lines {
         return text::walk(&mut &*bytes, sink);
     }
-    for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
-        lines(line, i as u64 + 1, limits, sink)?;
-    }
-    Ok(())
-}
-
-fn document(bytes: &[u8], limits: &Limits, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
-    lines(bytes, 1, limits, sink)
-}
-
-/// One document that starts on line `line`; the text of it when it is not JSON.
-fn lines(bytes: &[u8], line: u64, limits: &Limits, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
-    let mut batch = Batch::default();
-    // The batch holds the raw bytes from `base` on.
-    let (mut base, mut counted, mut row) = (0, 0, line);
-    let mut failure = Ok(());
-    let parsed = check(bytes, limits.nesting).is_some();
-    if !parsed {
-        batch.raw = bytes.to_vec();
-        batch.push(0..bytes.len(), "", bytes, (NO_COLUMN, line), Coding::Plain);
-        return sink.take(&mut batch);
-    }
-    parse(bytes, limits.nesting, &mut |span, label, token| {
-        if failure.is_err() {
-            return;
+    let mut at = 0;
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        let range = at..at + line.len();
+        at = range.end;
+        if check(line, limits.nesting).is_some() {
+            document.values(range, limits.nesting, sink)?;
+        } else {
+            document.text(range, sink)?;
         }
-        row += memchr::memchr_iter(b'\n', bytes.get(counted..span.start).unwrap_or_default()).count() as u64;
-        counted = span.start;
-        let column = sink.tally.column(label);
-        let raw = span.start - base..span.end - base;
-        let inner = bytes.get(span.clone()).unwrap_or_default();
-        match token {
-            Token::Number => batch.push(raw, label, inner, (column, row), Coding::JsonNumber),
-            Token::Key => batch.push_label(raw, unescaped(inner).as_bytes(), row, Coding::JsonString),
-            Token::String => {
-                batch.push(raw, label, unescaped(inner).as_bytes(), (column, row), Coding::JsonString)
+    }
+    document.finish(sink)
+}
+
+/// A document, or one a line; values of many lines are scanned together.
+struct Document<'b> {
+    bytes: &'b [u8],
+    batch: Batch,
+    /// The batch holds the raw bytes from here on.
+    base: usize,
+    /// Line ends are counted up to here.
+    counted: usize,
+    row: u64,
+}
+
+impl Document<'_> {
+    /// The values of the JSON in `range`.
+    fn values(
+        &mut self,
+        range: Range<usize>,
+        nesting: usize,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ExtractError> {
+        let (bytes, first) = (self.bytes, range.start);
+        let part = bytes.get(range).unwrap_or_default();
+        let mut failure = Ok(());
+        parse(part, nesting, &mut |span, label, token| {
+            if failure.is_err() {
+                return;
             }
+            let span = span.start + first..span.end + first;
+            self.count(span.start);
+            let column = sink.tally.column(label);
+            let raw = span.start - self.base..span.end - self.base;
+            let inner = bytes.get(span.clone()).unwrap_or_default();
+            match token {
+                Token::Number => self.batch.push(raw, label, inner, (column, self.row), Coding::JsonNumber),
+                Token::Key => self.batch.push_label(raw, &unescaped(inner), self.row, Coding::JsonString),
+                Token::String => {
+                    self.batch.push(raw, label, &unescaped(inner), (column, self.row), Coding::JsonString);
+                }
+            }
+            failure = self.flush(span.end, sink);
+        });
+        failure
+    }
+
+    /// What is no JSON, as the text that it is.
+    fn text(&mut self, range: Range<usize>, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+        self.count(range.start);
+        let raw = range.start - self.base..range.end - self.base;
+        let text = self.bytes.get(range.clone()).unwrap_or_default();
+        self.batch.push(raw, "", text, (NO_COLUMN, self.row), Coding::Plain);
+        self.flush(range.end, sink)
+    }
+
+    fn count(&mut self, upto: usize) {
+        let new = self.bytes.get(self.counted..upto).unwrap_or_default();
+        self.row += memchr::memchr_iter(b'\n', new).count() as u64;
+        self.counted = upto;
+    }
+
+    fn flush(&mut self, upto: usize, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+        if !self.batch.is_full() {
+            return Ok(());
         }
-        if batch.is_full() {
-            batch.raw = bytes.get(base..span.end).unwrap_or_default().to_vec();
-            base = span.end;
-            failure = sink.take(&mut batch);
-        }
-    });
-    failure?;
-    batch.raw = bytes.get(base..).unwrap_or_default().to_vec();
-    sink.take(&mut batch)
+        self.batch.raw = self.bytes.get(self.base..upto).unwrap_or_default().to_vec();
+        self.base = upto;
+        sink.take(&mut self.batch)
+    }
+
+    fn finish(mut self, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+        self.batch.raw = self.bytes.get(self.base..).unwrap_or_default().to_vec();
+        sink.take(&mut self.batch)
+    }
 }
 
 /// A string token without its quotes and escapes; lone surrogates become U+FFFD.
-fn unescaped(token: &[u8]) -> String {
-    if let Ok(s) = serde_json::from_slice::<String>(token) {
-        return s;
-    }
+fn unescaped(token: &[u8]) -> Cow<'_, [u8]> {
     let inner = token.get(1..token.len().saturating_sub(1)).unwrap_or_default();
+    if memchr::memchr(b'\\', inner).is_none() {
+        return inner.into();
+    }
+    if let Ok(s) = serde_json::from_slice::<String>(token) {
+        return s.into_bytes().into();
+    }
     let text = String::from_utf8_lossy(inner);
     let (mut out, mut chars) = (String::new(), text.chars());
     while let Some(c) = chars.next() {
@@ -104,7 +147,7 @@ fn unescaped(token: &[u8]) -> String {
             (c, false) => out.push(c),
         }
     }
-    out
+    out.into_bytes().into()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,7 +256,7 @@ impl Cursor<'_> {
         let start = self.at;
         self.string()?;
         on(start..self.at, "", Token::Key);
-        let key = unescaped(self.bytes.get(start..self.at)?);
+        let key = String::from_utf8_lossy(&unescaped(self.bytes.get(start..self.at)?)).into_owned();
         self.space();
         (self.peek()? == b':').then(|| self.at += 1)?;
         Some(key)

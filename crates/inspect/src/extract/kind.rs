@@ -2,7 +2,10 @@
 
 use std::io::Read;
 
+use super::marks::{self, Compression};
+use super::wide::{Utf16Reader, Utf32Reader};
 use super::{ExtractError, Source};
+use crate::encodings;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -12,13 +15,19 @@ pub(crate) enum Kind {
         big_endian: bool,
         inner: Box<Kind>,
     },
+    Utf32 {
+        big_endian: bool,
+        inner: Box<Kind>,
+    },
     Table {
         delimiter: u8,
     },
     Json,
     Zip,
-    Gzip,
+    Compressed(Compression),
     Tar,
+    Mail,
+    Sqlite,
     /// Something that would have to be unpacked and cannot be.
     Opaque(&'static str),
 }
@@ -29,9 +38,6 @@ pub(super) const HEAD: usize = 64 * 1024;
 const OPAQUE: &[(&[u8], &str)] = &[
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\xfd7zXZ\0", "xz compression"),
-    (b"BZh", "bzip2 compression"),
-    (b"\x28\xb5\x2f\xfd", "zstd compression"),
     (b"\x04\x22\x4d\x18", "lz4 compression"),
     (b"%PDF-", "a PDF document"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or encrypted Office document"),
@@ -40,7 +46,10 @@ const OPAQUE: &[(&[u8], &str)] = &[
 
 impl Kind {
     pub(crate) fn is_container(&self) -> bool {
-        matches!(self, Kind::Zip | Kind::Gzip | Kind::Tar | Kind::Opaque(_))
+        matches!(
+            self,
+            Kind::Zip | Kind::Compressed(_) | Kind::Tar | Kind::Mail | Kind::Sqlite | Kind::Opaque(_)
+        )
     }
 }
 
@@ -60,8 +69,8 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
     if [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| head.starts_with(magic)) {
         return Kind::Zip;
     }
-    if head.starts_with(b"\x1f\x8b") {
-        return Kind::Gzip;
+    if let Some(compression) = Compression::of(head) {
+        return Kind::Compressed(compression);
     }
     if let Some((_, what)) = OPAQUE.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Kind::Opaque(what);
@@ -73,18 +82,55 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
     if super::tar::starts(head) {
         return Kind::Tar;
     }
-    let utf16 = match head {
-        [0xff, 0xfe, ..] => Some(false),
-        [0xfe, 0xff, ..] => Some(true),
-        _ => None,
-    };
-    if let Some(big_endian) = utf16 {
+    if marks::is_sqlite(head) {
+        return Kind::Sqlite;
+    }
+    if let Some(big_endian) = utf32(head) {
         let mut decoded = Vec::new();
         // Reading from memory does not fail.
-        let _ = super::text::Utf16Reader::new(&mut &*head, big_endian).read_to_end(&mut decoded);
+        let _ = Utf32Reader::new(&mut &*head, big_endian).read_to_end(&mut decoded);
+        return Kind::Utf32 { big_endian, inner: Box::new(plain(&decoded, &extension)) };
+    }
+    if let Some(big_endian) = utf16(head) {
+        let mut decoded = Vec::new();
+        let _ = Utf16Reader::new(&mut &*head, big_endian).read_to_end(&mut decoded);
         return Kind::Utf16 { big_endian, inner: Box::new(plain(&decoded, &extension)) };
     }
+    if marks::is_mail(head, &extension) {
+        return Kind::Mail;
+    }
     plain(head, &extension)
+}
+
+/// Whether this is UTF-16, and its byte order: by its mark, or by every second byte.
+fn utf16(head: &[u8]) -> Option<bool> {
+    match head {
+        [0xff, 0xfe, ..] => Some(false),
+        [0xfe, 0xff, ..] => Some(true),
+        [first, ..] if encodings::is_utf16(head) => Some(*first == 0),
+        _ => None,
+    }
+}
+
+/// The same for UTF-32, of which the bytes above the lowest two are zero.
+fn utf32(head: &[u8]) -> Option<bool> {
+    match head {
+        [0xff, 0xfe, 0, 0, ..] => return Some(false),
+        [0, 0, 0xfe, 0xff, ..] => return Some(true),
+        _ => {}
+    }
+    let (units, _) = head.get(..256).unwrap_or(head).as_chunks::<4>();
+    let all = |order: fn([u8; 4]) -> u32| {
+        units.len() >= 8
+            && units.iter().all(|u| {
+                char::from_u32(order(*u)).is_some_and(|c| !c.is_control() || matches!(c, '\t' | '\r' | '\n'))
+            })
+    };
+    match (all(u32::from_le_bytes), all(u32::from_be_bytes)) {
+        (true, _) => Some(false),
+        (_, true) => Some(true),
+        _ => None,
+    }
 }
 
 fn plain(head: &[u8], extension: &str) -> Kind {

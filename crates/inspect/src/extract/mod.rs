@@ -2,11 +2,18 @@
 
 mod archive;
 mod batch;
+mod binary;
+mod compressed;
 mod json;
 mod kind;
+mod mail;
+mod marks;
+mod sqlite;
 mod table;
 mod tar;
 mod text;
+mod views;
+mod wide;
 mod workbook;
 
 use std::fs::File;
@@ -18,6 +25,7 @@ use crate::report::{Plan, Tally, shown};
 use crate::{Detectors, Item, Report};
 use batch::Sink;
 use kind::Kind;
+use marks::Compression;
 
 /// How far an inspection goes. What lies beyond a limit is an error of that item, never silently passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,19 +88,31 @@ pub fn inspect_bytes(detectors: &Detectors, bytes: &[u8], name: &str, limits: &L
     inspect(detectors, Source::Bytes(bytes), name, limits)
 }
 
-/// Inspects bytes that need no parser: plain text, CSV, JSON. `None` when they are a container, which only a worker may open.
+/// Inspects bytes that need no parser: plain text, CSV, JSON. `None` when they are or hold a container, which only a worker
+/// may open.
 #[must_use]
 pub fn inspect_plain(detectors: &Detectors, bytes: &[u8], name: &str) -> Option<Report> {
-    (!kind::of(bytes, name).is_container()).then(|| inspect_bytes(detectors, bytes, name, &Limits::default()))
+    if kind::of(bytes, name).is_container() {
+        return None;
+    }
+    let limits = Limits::default();
+    let mut visit = Visit::new(detectors, &limits, bytes.len() as u64);
+    visit.opens = false;
+    let report = walk(visit, Source::Bytes(bytes), name);
+    (!report.1).then_some(report.0)
 }
 
 fn inspect(detectors: &Detectors, source: Source<'_>, name: &str, limits: &Limits) -> Report {
-    let mut visit = Visit::new(detectors, limits, source.len());
+    walk(Visit::new(detectors, limits, source.len()), source, name).0
+}
+
+/// The report, and whether a container in it was left unopened.
+fn walk(mut visit: Visit<'_>, source: Source<'_>, name: &str) -> (Report, bool) {
     let walked = catch_unwind(AssertUnwindSafe(|| visit.item(source, name, &shown(name), 0)));
     if walked.is_err() {
         visit.fail(&shown(name), &ExtractError::Panicked);
     }
-    Report { items: visit.items, bytes: visit.unpacked + source.len() }
+    (Report { items: visit.items, bytes: visit.unpacked + source.len() }, visit.unopened)
 }
 
 /// Writes the redacted form of `file` to `out`, in the same format, without looking at the result again.
@@ -206,11 +226,16 @@ pub(crate) struct Visit<'a> {
     pub(crate) members: u64,
     pub(crate) unpacked: u64,
     packed: u64,
+    /// Containers may be opened here.
+    opens: bool,
+    /// There was one, and they may not.
+    unopened: bool,
 }
 
 impl<'a> Visit<'a> {
     fn new(detectors: &'a Detectors, limits: &'a Limits, packed: u64) -> Visit<'a> {
-        Visit { detectors, limits, items: Vec::new(), members: 0, unpacked: 0, packed }
+        let items = Vec::new();
+        Visit { detectors, limits, items, members: 0, unpacked: 0, packed, opens: true, unopened: false }
     }
 
     /// Inspects one item; what goes wrong is noted in it.
@@ -238,6 +263,27 @@ impl<'a> Visit<'a> {
         });
     }
 
+    /// Notes what an item holds, and opens what is packed in its text.
+    pub(crate) fn note_and_follow(&mut self, sink: Sink<'_>, path: &str, depth: u32) {
+        self.note(path, &sink.tally);
+        if sink.over {
+            self.fail(path, &ExtractError::Limit("packed parts in base64"));
+        }
+        for packed in sink.packed {
+            self.members += 1;
+            let inner = format!("{path}!/base64");
+            if self.members > self.limits.members {
+                self.fail(&inner, &ExtractError::Limit("members"));
+                return;
+            }
+            if !self.opens {
+                self.unopened = true;
+                return;
+            }
+            self.item(Source::Bytes(&packed), "", &inner, depth + 1);
+        }
+    }
+
     fn open(&mut self, source: Source<'_>, name: &str, path: &str, depth: u32) -> Result<(), ExtractError> {
         let kind = kind::of(&kind::head(source)?, name);
         if kind.is_container() && depth >= self.limits.depth {
@@ -245,13 +291,15 @@ impl<'a> Visit<'a> {
         }
         match kind {
             Kind::Zip => self.zip(source, path, depth),
-            Kind::Gzip => self.gzip(source, name, path, depth),
+            Kind::Compressed(compression) => self.compressed(compression, source, name, path, depth),
             Kind::Tar => self.tar(source, path, depth),
+            Kind::Mail => self.mail(source, path, depth),
+            Kind::Sqlite => self.sqlite(source, path, depth),
             Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
             _ => {
                 let mut sink = Sink::new(self.detectors);
                 let walked = self.plain(kind, &mut source.reader(), source.len(), &mut sink);
-                self.note(path, &sink.tally);
+                self.note_and_follow(sink, path, depth);
                 walked
             }
         }
@@ -267,9 +315,14 @@ impl<'a> Visit<'a> {
     ) -> Result<(), ExtractError> {
         match kind {
             Kind::Utf16 { big_endian, inner } => {
-                let mut decoded = text::Utf16Reader::new(reader, big_endian);
+                let mut decoded = wide::Utf16Reader::new(reader, big_endian);
                 self.plain(*inner, &mut decoded, len * 3 / 2, sink)
             }
+            Kind::Utf32 { big_endian, inner } => {
+                let mut decoded = wide::Utf32Reader::new(reader, big_endian);
+                self.plain(*inner, &mut decoded, len, sink)
+            }
+            Kind::Binary => text::walk(&mut binary::Strings::new(reader), sink),
             Kind::Table { delimiter } => table::walk(reader, delimiter, sink),
             Kind::Json => json::walk(reader, len, self.limits, sink),
             _ => text::walk(reader, sink),
@@ -290,9 +343,12 @@ impl<'a> Visit<'a> {
         }
         match kind {
             Kind::Zip => self.rewrite_zip(source, depth, out),
-            Kind::Gzip => self.rewrite_gzip(source, name, depth, out),
+            Kind::Compressed(Compression::Gzip) => self.rewrite_gzip(source, name, depth, out),
+            Kind::Compressed(_) => Err(ExtractError::NotRedactable("it is compressed".into())),
             Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
             Kind::Tar => Err(ExtractError::NotRedactable("it is a tar archive".into())),
+            Kind::Sqlite => Err(ExtractError::NotRedactable("it is a database".into())),
+            Kind::Utf32 { .. } => Err(ExtractError::NotRedactable("it is UTF-32".into())),
             kind => {
                 let mut first = Sink::new(self.detectors);
                 self.plain(kind.clone(), &mut source.reader(), source.len(), &mut first)?;
@@ -308,7 +364,8 @@ impl<'a> Visit<'a> {
                 if matches!(kind, Kind::Json) && source.len() > self.limits.held as u64 {
                     return Err(ExtractError::NotRedactable("the JSON document is too large".into()));
                 }
-                self.second_pass(kind, source, first.tally.plan(), out)
+                let otherwise = first.otherwise.then_some(self.limits.held);
+                self.second_pass(kind, source, Plan { otherwise, ..first.tally.plan() }, out)
             }
         }
     }
@@ -323,7 +380,10 @@ impl<'a> Visit<'a> {
         let (mut utf16, mut plain);
         let (kind, writer): (Kind, &mut dyn Write) = match &kind {
             Kind::Utf16 { big_endian, .. } => {
-                utf16 = text::Utf16Writer::new(out, *big_endian);
+                let mut mark = Vec::new();
+                source.reader().take(2).read_to_end(&mut mark)?;
+                let marked = matches!(*mark, [0xff, 0xfe] | [0xfe, 0xff]);
+                utf16 = wide::Utf16Writer::new(out, *big_endian, marked);
                 (kind, &mut utf16)
             }
             _ => {

@@ -1,20 +1,28 @@
-//! Plain text of any length, and UTF-16 read as UTF-8.
+//! Plain text of any length.
 
 use std::io::{self, Read, Write};
 
-use super::ExtractError;
 use super::batch::{Hit, Sink, inside_marker, marker};
+use super::{ExtractError, views};
 use crate::report::NO_COLUMN;
-use crate::{ScanOptions, Scanner};
+use crate::{Match, ScanOptions, Scanner, scan};
 
 /// Bytes read at a time.
 const BLOCK: usize = 128 * 1024;
 /// Bytes kept behind the reading position; more than the scanner ever holds back.
 const KEPT: usize = 512 * 1024;
 
+/// Bytes that are read at once for what is written otherwise…
+const WINDOW: usize = 256 * 1024;
+/// …each time with the end of what came before, so that a value across the border is in one of them whole.
+const OVERLAP: usize = 1024;
+
 /// Scans a stream; memory does not grow with its length.
 pub(crate) fn walk(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
-    let mut text = Text { held: Vec::new(), base: 0, lines: 1, counted: 0, written: 0, sink };
+    if let Some(most) = sink.plan.otherwise {
+        return walk_whole(reader, most, sink);
+    }
+    let mut text = Text::new(sink);
     let mut scanner = Scanner::new(text.sink.detectors, ScanOptions::default());
     let mut block = vec![0; BLOCK];
     let mut matches = Vec::new();
@@ -27,9 +35,28 @@ pub(crate) fn walk(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Ext
         text.held.extend_from_slice(part);
         scanner.feed(part, &mut matches);
         text.settle(&mut matches)?;
+        text.read_otherwise(WINDOW);
         text.release(KEPT)?;
     }
     scanner.finish(&mut matches);
+    text.settle(&mut matches)?;
+    text.read_otherwise(1);
+    text.release(0)
+}
+
+/// The same in memory, so that what is written otherwise is replaced in its order.
+fn walk_whole(reader: &mut dyn Read, most: usize, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+    let mut text = Text::new(sink);
+    reader.take(most as u64 + 1).read_to_end(&mut text.held)?;
+    if text.held.len() > most {
+        return Err(ExtractError::NotRedactable(
+            "it is too large for values that are written otherwise".into(),
+        ));
+    }
+    let mut matches = scan(text.sink.detectors, &text.held);
+    let otherwise = views::read_otherwise(text.sink.detectors, &text.held);
+    matches.extend(views::beyond(&matches.clone(), otherwise));
+    matches.sort_by_key(|m| (m.start, m.end));
     text.settle(&mut matches)?;
     text.release(0)
 }
@@ -42,11 +69,77 @@ struct Text<'s, 'a> {
     /// Newlines are counted up to here.
     counted: u64,
     written: u64,
+    /// What is written otherwise was read up to here.
+    read: u64,
+    /// Where values were found as they are written, and otherwise, of what is held.
+    plain: Vec<Match>,
+    otherwise: Vec<Match>,
     sink: &'s mut Sink<'a>,
 }
 
-impl Text<'_, '_> {
-    fn settle(&mut self, matches: &mut Vec<crate::Match>) -> Result<(), ExtractError> {
+impl<'s, 'a> Text<'s, 'a> {
+    fn new(sink: &'s mut Sink<'a>) -> Self {
+        Text {
+            held: Vec::new(),
+            base: 0,
+            lines: 1,
+            counted: 0,
+            written: 0,
+            read: 0,
+            plain: Vec::new(),
+            otherwise: Vec::new(),
+            sink,
+        }
+    }
+
+    /// Reads what came since, once it is `least` bytes, for what is written otherwise.
+    fn read_otherwise(&mut self, least: usize) {
+        let end = self.base + self.held.len() as u64;
+        if end - self.read < least as u64 || !self.sink.reads_otherwise() {
+            return;
+        }
+        let from = (self.read - self.base) as usize;
+        let new = self.held.get(from..).unwrap_or_default();
+        // A run of base64 goes on behind a line break, but less often than in the middle of a line.
+        let cut =
+            if least > 1 { memchr::memrchr(b'\n', new).map_or(new.len(), |n| n + 1) } else { new.len() };
+        self.sink.encoded(new.get(..cut).unwrap_or_default());
+        let start = from.saturating_sub(OVERLAP);
+        let window = self.held.get(start..from + cut).unwrap_or_default();
+        let first = self.base + start as u64;
+        for m in views::read_otherwise(self.sink.detectors, window) {
+            let m = Match { start: m.start + first, end: m.end + first, ..m };
+            if m.end > self.read {
+                self.otherwise.push(m);
+            }
+        }
+        self.read += cut as u64;
+    }
+
+    /// Counts what was found where it is written otherwise, up to `upto`, beyond what stands there as it is.
+    fn count_otherwise(&mut self, upto: u64) {
+        let ready = self.otherwise.partition_point(|m| m.end <= upto);
+        let found: Vec<Match> = self.otherwise.drain(..ready).collect();
+        self.plain.sort_by_key(|m| m.start);
+        for m in views::beyond(&self.plain, found) {
+            let range = (m.start - self.base) as usize..(m.end - self.base) as usize;
+            let value = self.held.get(range).unwrap_or_default();
+            let line = self.lines;
+            self.sink.otherwise = true;
+            let place = || format!("after line {line}");
+            self.sink.tally.add(
+                self.sink.detectors,
+                (NO_COLUMN, m.detector),
+                m.confidence,
+                value,
+                false,
+                place,
+            );
+        }
+        self.plain.retain(|m| m.end > upto);
+    }
+
+    fn settle(&mut self, matches: &mut Vec<Match>) -> Result<(), ExtractError> {
         for m in matches.drain(..) {
             let (Some(start), Some(end)) = (m.start.checked_sub(self.base), m.end.checked_sub(self.base))
             else {
@@ -61,6 +154,9 @@ impl Text<'_, '_> {
             };
             if inside_marker(self.sink.detectors, &self.held, hit.start, hit.end) {
                 continue;
+            }
+            if self.sink.reads_otherwise() {
+                self.plain.push(m);
             }
             if m.start > self.counted {
                 let from = (self.counted - self.base) as usize;
@@ -99,6 +195,7 @@ impl Text<'_, '_> {
         }
         let drop = self.held.len() - keep.min(self.held.len());
         let upto = self.base + drop as u64;
+        self.count_otherwise(upto);
         if self.counted < upto {
             let from = (self.counted - self.base) as usize;
             self.lines +=
@@ -115,103 +212,5 @@ impl Text<'_, '_> {
         self.held.drain(..drop);
         self.base = upto;
         Ok(())
-    }
-}
-
-/// UTF-16 with a byte order mark, read as UTF-8. Lone surrogates become U+FFFD.
-pub(crate) struct Utf16Reader<'a> {
-    inner: &'a mut dyn Read,
-    big_endian: bool,
-    bytes: Vec<u8>,
-    ready: Vec<u8>,
-    at: usize,
-    begun: bool,
-}
-
-impl<'a> Utf16Reader<'a> {
-    pub(crate) fn new(inner: &'a mut dyn Read, big_endian: bool) -> Utf16Reader<'a> {
-        Utf16Reader { inner, big_endian, bytes: Vec::new(), ready: Vec::new(), at: 0, begun: false }
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        let mut block = [0; 16 * 1024];
-        self.ready.clear();
-        self.at = 0;
-        while self.ready.is_empty() {
-            let n = self.inner.read(&mut block)?;
-            self.bytes.extend_from_slice(block.get(..n).unwrap_or_default());
-            let unit =
-                |p: &[u8; 2]| if self.big_endian { u16::from_be_bytes(*p) } else { u16::from_le_bytes(*p) };
-            let mut units: Vec<u16> = self.bytes.as_chunks::<2>().0.iter().map(unit).collect();
-            let split = n > 0 && units.last().is_some_and(|u| (0xd800..0xdc00).contains(u));
-            if split {
-                units.pop();
-            }
-            let used = units.len() * 2;
-            if !self.begun && units.first() == Some(&0xfeff) {
-                units.remove(0);
-                self.begun = true;
-            }
-            self.ready.extend(
-                char::decode_utf16(units).map(|c| c.unwrap_or('\u{fffd}')).collect::<String>().bytes(),
-            );
-            self.bytes.drain(..used);
-            if n == 0 {
-                self.bytes.clear();
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Read for Utf16Reader<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.ready.len() {
-            self.fill()?;
-        }
-        let n = (&mut self.ready.get(self.at..).unwrap_or_default()).read(into)?;
-        self.at += n;
-        Ok(n)
-    }
-}
-
-/// The way back; begins with the byte order mark.
-pub(crate) struct Utf16Writer<'a> {
-    inner: &'a mut dyn Write,
-    big_endian: bool,
-    rest: Vec<u8>,
-    begun: bool,
-}
-
-impl<'a> Utf16Writer<'a> {
-    pub(crate) fn new(inner: &'a mut dyn Write, big_endian: bool) -> Utf16Writer<'a> {
-        Utf16Writer { inner, big_endian, rest: Vec::new(), begun: false }
-    }
-}
-
-impl Write for Utf16Writer<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.rest.extend_from_slice(bytes);
-        let valid = match std::str::from_utf8(&self.rest) {
-            Ok(s) => s.len(),
-            Err(e) if e.error_len().is_none() => e.valid_up_to(),
-            Err(_) => return Err(io::ErrorKind::InvalidData.into()),
-        };
-        let text = std::str::from_utf8(self.rest.get(..valid).unwrap_or_default()).unwrap_or_default();
-        let mark = if self.begun { "" } else { "\u{feff}" };
-        self.begun = true;
-        let coded: Vec<u8> = mark
-            .encode_utf16()
-            .chain(text.encode_utf16())
-            .flat_map(|u| if self.big_endian { u.to_be_bytes() } else { u.to_le_bytes() })
-            .collect();
-        self.inner.write_all(&coded)?;
-        self.rest.drain(..valid);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

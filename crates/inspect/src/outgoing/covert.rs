@@ -1,6 +1,6 @@
 //! Names and addresses that carry data: nobody reads them, and every resolver and proxy on the way does.
 
-use super::runs;
+use crate::encodings::runs;
 
 /// Labels are at most 63 bytes; a shorter one than this holds too little to be worth sending.
 const LEAST_LABEL: usize = 14;

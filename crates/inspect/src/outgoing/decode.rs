@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{covert, escape, fold, mirror, packed, runs, values};
+use super::{covert, mirror, packed, values};
+use crate::encodings::{self, escape, fold, is_binary, readable, runs};
 
 /// Encodings within encodings: whoever nests deeper is not found, but said to have gone too deep.
 pub(super) const DEEPEST: usize = 5;
@@ -64,11 +65,12 @@ impl<'a> View<'a> {
             return out;
         }
         self.unpack(bytes, most, &mut out);
-        if fold::is_utf16(bytes) {
-            self.push("utf-16", fold::from_utf16(bytes), self.trust, &mut out);
+        if encodings::is_utf16(bytes) {
+            self.push("utf-16", encodings::from_utf16(bytes), self.trust, &mut out);
         }
         // Noise has the signs that begin an escape, too; replaced in it, they would only damage what is packed in there.
-        let written = if is_binary(bytes) { Cow::Owned(runs::strings(bytes)) } else { Cow::Borrowed(bytes) };
+        let written =
+            if is_binary(bytes) { Cow::Owned(readable::strings(bytes)) } else { Cow::Borrowed(bytes) };
         for (name, first, one) in escape::KINDS {
             if let Some(text) = escape::decode(&written, first, one) {
                 self.push(name, text, self.trust, &mut out);
@@ -195,14 +197,4 @@ impl<'a> View<'a> {
         };
         out.views.push(View { bytes: Cow::Owned(bytes), chain, trust });
     }
-}
-
-/// Text has no zeros and is mostly UTF-8.
-pub(super) fn is_binary(bytes: &[u8]) -> bool {
-    let head = bytes.get(..4096).unwrap_or(bytes);
-    if memchr::memchr(0, head).is_some() {
-        return true;
-    }
-    let broken: usize = head.utf8_chunks().map(|c| c.invalid().len()).sum();
-    broken * 8 > head.len()
 }

@@ -87,7 +87,7 @@ impl KeyedSecrets {
         }
         self.enter(id, "", value);
         self.enter(id, "reversed", &value.iter().rev().copied().collect::<Vec<u8>>());
-        let turned: Vec<u8> = value.iter().map(|b| super::mirror::rot13(*b)).collect();
+        let turned: Vec<u8> = value.iter().map(|b| crate::encodings::rot13(*b)).collect();
         if turned != value {
             self.enter(id, "rot13", &turned);
         }

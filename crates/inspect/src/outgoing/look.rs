@@ -5,9 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
-use super::decode::{Children, DEEPEST, MOST_VIEWS, Trust, View, WORK, WORK_PER_BYTE, is_binary};
+use super::decode::{Children, DEEPEST, MOST_VIEWS, Trust, View, WORK, WORK_PER_BYTE};
 use super::seen::{Known, Part, Passage, Place, Registered, Seen, Unread};
-use super::{covert, mirror, runs};
+use super::{covert, mirror};
+use crate::encodings::{is_binary, readable, runs};
 use crate::report::{NO_COLUMN, Tally};
 use crate::{Detectors, Finding, extract, scan};
 
@@ -222,7 +223,7 @@ impl<'a> Look<'a> {
             }
         } else if is_binary(bytes) {
             // Noise holds short words of every kind; what is meant to be read is longer.
-            self.scan(&runs::strings(bytes), view.trust, where_);
+            self.scan(&readable::strings(bytes), view.trust, where_);
         } else {
             self.scan(bytes, view.trust, where_);
         }

@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use aho_corasick::packed::Searcher;
 
-use super::runs::APART;
+use crate::encodings::readable::APART;
+use crate::encodings::rot13;
 
 /// Bytes on either side of a sign of turned text that are looked at; the longest common tokens fit.
 const AROUND: usize = 384;
@@ -42,15 +43,6 @@ const SIGNS: [&str; 26] = [
 const TOKENS: usize = 20;
 /// Characters behind the start of a token that make it one, though its end is missing.
 const LEAST_FRAGMENT: usize = 12;
-
-/// Turns the letters of a byte by 13 places.
-pub(super) fn rot13(b: u8) -> u8 {
-    match b {
-        b'a'..=b'z' => (b - b'a' + 13) % 26 + b'a',
-        b'A'..=b'Z' => (b - b'A' + 13) % 26 + b'A',
-        b => b,
-    }
-}
 
 /// The neighbourhoods of turned signs, turned back: reversed ones, then those in rot13.
 pub(super) fn decode(text: &[u8]) -> [(&'static str, Vec<u8>); 2] {

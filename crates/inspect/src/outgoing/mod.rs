@@ -5,16 +5,12 @@
 
 mod covert;
 mod decode;
-mod escape;
 mod fingerprint;
-mod fold;
 mod keyed;
-mod lists;
 mod look;
 mod mirror;
 mod packed;
 mod pieces;
-mod runs;
 mod seen;
 mod stream;
 mod values;

@@ -5,8 +5,8 @@ use std::io::Read;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use flate2::read::DeflateDecoder;
 
-use super::decode::is_binary;
 use crate::Limits;
+use crate::encodings::{is_binary, is_zlib, may_be_packed};
 use crate::extract::{self, ExtractError};
 
 /// Places in one text at which something packed of one kind may begin; more are not tried.
@@ -31,11 +31,6 @@ pub(super) struct Unpacked {
     pub(super) bytes: Vec<u8>,
     /// Why not all of it could be read.
     pub(super) error: Option<String>,
-}
-
-/// Whether bytes begin as something packed does.
-pub(super) fn may_be(head: &[u8]) -> bool {
-    head.starts_with(b"\x1f\x8b\x08") || head.starts_with(b"PK\x03\x04") || is_zlib(head)
 }
 
 /// Unpacks everything in `bytes` that it can, in memory, to at most `most` bytes together.
@@ -97,10 +92,6 @@ fn starts(bytes: &[u8]) -> (Vec<usize>, bool) {
     starts.sort_unstable();
     starts.dedup();
     (starts, more)
-}
-
-fn is_zlib(head: &[u8]) -> bool {
-    matches!(head, [0x78, b, ..] if (0x7800 + u32::from(*b)).is_multiple_of(31) && b & 0x20 == 0)
 }
 
 /// No packed bytes are all ASCII, apart from very short ones.
@@ -208,7 +199,7 @@ fn proven<R: Read>(how: &'static str, reader: impl Fn() -> R, most: u64) -> Opti
     let text = head.len() >= LEAST_PROVEN
         && head.iter().filter(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()).count() * 10
             >= head.len() * 9;
-    let nested = head.len() >= LEAST_PROVEN && may_be(&head);
+    let nested = head.len() >= LEAST_PROVEN && may_be_packed(&head);
     if text || nested { stream(how, reader(), most) } else { None }
 }
 

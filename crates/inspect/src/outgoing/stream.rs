@@ -4,9 +4,10 @@ use std::io::Write;
 
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
 
+use super::Outgoing;
 use super::look::Look;
 use super::seen::{Known, Part, Place, Seen};
-use super::{Outgoing, packed};
+use crate::encodings::may_be_packed;
 
 /// Up to this length a body is looked at as a whole, in bytes.
 pub const WHOLE: usize = 16 << 20;
@@ -123,7 +124,7 @@ impl<'a> StreamLook<'a> {
         } else if head.starts_with(b"PK\x03\x04") {
             self.look.unread(&self.place.to_string(), "an archive of more than 16 MiB");
             Coding::Plain
-        } else if packed::may_be(head) {
+        } else if may_be_packed(head) {
             Coding::Zlib(ZlibDecoder::new(Vec::new()))
         } else {
             Coding::Plain

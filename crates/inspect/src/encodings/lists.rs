@@ -1,9 +1,9 @@
 //! Bytes written as a list of numbers, in hex or decimal.
 
-use super::runs::{Decoded, nibble, readable};
+use super::readable::{Decoded, nibble, readable};
 
 /// Appends what lists of bytes say: `41:4b:49`, `\x41\x4b`, `0x41, 0x4b`, `65, 75, 73`.
-pub(super) fn decode(text: &[u8], out: &mut Decoded) {
+pub(crate) fn decode(text: &[u8], out: &mut Decoded) {
     const LONG: usize = 24;
     let listed = |i: usize| text.get(i).is_some_and(|b| LISTED[usize::from(*b)]);
     let mut at = 0;

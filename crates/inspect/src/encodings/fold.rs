@@ -100,6 +100,9 @@ const LOOKALIKES: &[(char, u8)] = &[
     ('‑', b'-'),
     ('‒', b'-'),
     ('–', b'-'),
+    ('—', b'-'),
+    ('―', b'-'),
+    ('﹣', b'-'),
     ('−', b'-'),
     ('⁄', b'/'),
     ('∕', b'/'),
@@ -127,16 +130,16 @@ const INVISIBLE_ROW: u64 = 4;
 
 /// What folding found.
 #[derive(Debug, Default)]
-pub(super) struct Folded {
+pub(crate) struct Folded {
     /// The text around what was folded; empty when nothing was.
-    pub(super) text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// Bytes carried by characters that nobody sees.
-    pub(super) hidden: Vec<u8>,
+    pub(crate) hidden: Vec<u8>,
     /// Words that only look like ASCII, or have something invisible in them.
-    pub(super) disguised: u64,
+    pub(crate) disguised: u64,
 }
 
-enum Fold {
+pub(super) enum Fold {
     /// Stays as it is.
     Keep,
     Ascii(u8),
@@ -151,7 +154,7 @@ enum Fold {
 }
 
 /// Folds `text`, which must be (mostly) UTF-8; bytes that are not stay as they are.
-pub(super) fn fold(text: &[u8]) -> Folded {
+pub(crate) fn fold(text: &[u8]) -> Folded {
     let mut out = Folded::default();
     let mut pieces = Pieces::default();
     let (mut asian, mut styled, mut at) = (false, 0u64, 0);
@@ -215,22 +218,7 @@ pub(super) fn fold(text: &[u8]) -> Folded {
     out
 }
 
-/// Text in UTF-16 without a mark, as UTF-8: every second byte is zero.
-pub(super) fn is_utf16(head: &[u8]) -> bool {
-    let head = head.get(..64).unwrap_or(head);
-    let (pairs, _) = head.as_chunks::<2>();
-    let readable = |b: u8| b == b'\n' || b == b'\r' || b == b'\t' || (b' '..0x7f).contains(&b);
-    let little = pairs.iter().filter(|[a, b]| readable(*a) && *b == 0).count();
-    let big = pairs.iter().filter(|[a, b]| *a == 0 && readable(*b)).count();
-    pairs.len() >= 8 && little.max(big) * 10 >= pairs.len() * 8
-}
-
-/// The characters of UTF-16 that are ASCII, which is what detectors look for.
-pub(super) fn from_utf16(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().copied().filter(|b| *b != 0).collect()
-}
-
-fn next_high(text: &[u8]) -> Option<usize> {
+pub(super) fn next_high(text: &[u8]) -> Option<usize> {
     // Eight bytes at a time.
     let (words, rest) = text.as_chunks::<8>();
     let high = |w: &[u8; 8]| u64::from_le_bytes(*w) & 0x8080_8080_8080_8080;
@@ -240,10 +228,16 @@ fn next_high(text: &[u8]) -> Option<usize> {
     rest.iter().position(|b| *b >= 0x80).map(|i| words.len() * 8 + i)
 }
 
-fn fold_one(c: char) -> Fold {
+pub(super) fn fold_one(c: char) -> Fold {
     let code = u32::from(c);
     match c {
         'ı' => Fold::Used(b'i'),
+        // Typographic quotes and bullets stand around values.
+        '“' | '”' | '„' | '‟' | '«' | '»' => Fold::Used(b'"'),
+        '‘' | '’' | '‚' | '‛' | '‹' | '›' => Fold::Used(b'\''),
+        '•' | '‣' => Fold::Used(b' '),
+        // Blanks that do not break, or of another width, stand in numbers.
+        '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => Fold::Used(b' '),
         // Accented Latin letters are letters of their own.
         '\u{a0}'..='\u{24f}' if c != '\u{ad}' => Fold::Keep,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}' | '\u{feff}' => {

@@ -1,33 +1,14 @@
 //! Runs of base64, base32, hex and byte lists in other text, decoded at every alignment: what stands before a run and could belong
 //! to it (`data/`, `key=`) hides nothing.
 
+use super::readable::{APART, Decoded, LEAST_TEXT, READ, nibble, readable};
+
 /// Shorter runs hold nothing that is looked for, in characters.
 const SHORTEST: usize = 16;
-/// Readable bytes that noise does not have in a row: one in three is readable, so ten are one chance in 60,000 a place,
-/// and a detector must agree.
-const LEAST_TEXT: usize = 10;
-/// A shorter stretch of readable bytes in binary data is chance.
-const LEAST_STRING: usize = 8;
 /// Runs up to this length are also read backwards and out of rot13, in characters: a token, not a picture.
 const LONGEST_MIRRORED: usize = 4096;
-/// Separates what was found in one view from the next: the end of a cell, where a label ends.
-pub(super) const APART: &[u8] = b"\x1f\n";
-
-/// What the runs of one text hold.
-#[derive(Debug, Default)]
-pub(super) struct Decoded {
-    pub(super) base64: Vec<u8>,
-    pub(super) base32: Vec<u8>,
-    pub(super) hex: Vec<u8>,
-    pub(super) bytes: Vec<u8>,
-    /// Base64 of what is no text but may be packed.
-    pub(super) packed: Vec<Vec<u8>>,
-    pub(super) mirrored: Vec<u8>,
-    pub(super) work: u64,
-}
-
 /// Decodes every run of `text`, but no more than `most` bytes of work.
-pub(super) fn decode(text: &[u8], most: u64) -> Decoded {
+pub(crate) fn decode(text: &[u8], most: u64) -> Decoded {
     let mut out = Decoded::default();
     let mut squeezed = Vec::new();
     each_run(text, |run, broken| {
@@ -66,7 +47,7 @@ fn decode_run(run: &[u8], out: &mut Decoded) {
     if mixed && run.len() >= 24 && run.len() <= LONGEST_MIRRORED {
         let backwards: Vec<u8> = run.iter().rev().copied().collect();
         base64(&backwards, &mut out.mirrored);
-        let turned: Vec<u8> = run.iter().map(|b| super::mirror::rot13(*b)).collect();
+        let turned: Vec<u8> = run.iter().map(|b| super::rot13(*b)).collect();
         base64(&turned, &mut out.mirrored);
     }
 }
@@ -108,12 +89,15 @@ fn each_run(text: &[u8], mut take: impl FnMut(&[u8], bool)) {
 
 /// The length of a line break, written as it is or escaped, or of an escape of the next character.
 fn line_break(rest: &[u8]) -> usize {
+    if !matches!(rest.first(), Some(b'\r' | b'\n' | b'\\' | b'=')) {
+        return 0;
+    }
     let breaks: [&[u8]; 8] = [b"\r\n", b"\n", b"\\r\\n", b"\\n", b"\\/", b"=\r\n", b"=\n", b"\\\n"];
     breaks.iter().find(|b| rest.starts_with(b)).map_or(0, |b| if *b == b"\\/" { 1 } else { b.len() })
 }
 
 /// Whether all of this is base64, in one line.
-pub(super) fn is_run(bytes: &[u8]) -> bool {
+pub(crate) fn is_run(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| SIX[usize::from(*b)] < 64)
 }
 
@@ -208,7 +192,7 @@ fn whole_base64(run: &[u8]) -> Option<Vec<u8>> {
         let head = from_base64(run.get(*from..from + 88).or(run.get(*from..)).unwrap_or_default());
         let text = || std::str::from_utf8(&head).err().is_none_or(|e| e.valid_up_to() + 4 > head.len());
         head.len() >= 12
-            && (super::packed::may_be(&head) || super::fold::is_utf16(&head) || !head.is_ascii() && text())
+            && (super::may_be_packed(&head) || super::is_utf16(&head) || !head.is_ascii() && text())
     })?;
     Some(from_base64(run.get(from..)?))
 }
@@ -264,60 +248,10 @@ fn plain_hex(part: &[u8], out: &mut Vec<u8>) {
                 .map(|[a, b]| nibble(*a) << 4 | nibble(*b))
                 .collect();
             readable(&decoded, out);
-            if super::packed::may_be(&decoded) {
+            if super::may_be_packed(&decoded) {
                 out.extend_from_slice(&decoded);
             }
         }
-    }
-}
-
-/// Appends the readable stretches of `bytes`, each on its own; all of it when it is text in any script.
-pub(super) fn readable(bytes: &[u8], out: &mut Vec<u8>) {
-    if bytes.len() < LEAST_TEXT {
-        return;
-    }
-    if !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok() {
-        out.extend_from_slice(bytes);
-        out.extend_from_slice(APART);
-        return;
-    }
-    for stretch in bytes.split(|b| !READ[usize::from(*b)]).filter(|s| s.len() >= LEAST_TEXT) {
-        out.extend_from_slice(stretch);
-        out.extend_from_slice(APART);
-    }
-}
-
-/// The readable stretches of binary data, one after the other.
-pub(super) fn strings(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut at = 0;
-    let reads = |i: usize| bytes.get(i).is_some_and(|b| READ[usize::from(*b)]);
-    while at + LEAST_STRING <= bytes.len() {
-        // A stretch that covers this place covers the last byte of any eight in it.
-        let probe = at + LEAST_STRING - 1;
-        if !reads(probe) {
-            at += LEAST_STRING;
-            continue;
-        }
-        let mut start = probe;
-        while start > at && reads(start - 1) {
-            start -= 1;
-        }
-        let rest = bytes.get(start..).unwrap_or_default();
-        let length = rest.iter().take_while(|b| READ[usize::from(**b)]).count();
-        if length >= LEAST_STRING {
-            out.extend_from_slice(rest.get(..length).unwrap_or_default());
-            out.extend_from_slice(APART);
-        }
-        at = (start + length).max(at + 1);
-    }
-    out
-}
-
-pub(super) fn nibble(b: u8) -> u8 {
-    match b {
-        b'0'..=b'9' => b - b'0',
-        b => (b | 0x20).wrapping_sub(b'a').wrapping_add(10) & 15,
     }
 }
 
@@ -335,17 +269,6 @@ const SIX: [u8; 256] = {
             b'/' | b'_' => 63,
             _ => 64,
         };
-        i += 1;
-    }
-    table
-};
-
-const READ: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut i = 0;
-    while i < 256 {
-        let b = i as u8;
-        table[i] = b >= b' ' && b < 0x7f || matches!(b, b'\t' | b'\r' | b'\n');
         i += 1;
     }
     table

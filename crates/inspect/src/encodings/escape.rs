@@ -1,7 +1,9 @@
 //! Characters written as escapes: percent, entities of markup, `\u` and `\x`, quoted-printable. Only the neighbourhood of an
 //! escape is looked at again, so that text with few of them costs little.
 
-use super::runs::APART;
+use std::ops::Range;
+
+use super::readable::APART;
 
 /// Bytes on either side of an escape that may belong to the same value or be its label.
 const AROUND: usize = 96;
@@ -12,7 +14,7 @@ const FARTHEST: usize = 512;
 type One = fn(&[u8]) -> Option<(usize, [u8; 4], usize)>;
 
 /// Each kind of escape with the byte that begins it.
-pub(super) const KINDS: [(&str, u8, One); 4] = [
+pub(crate) const KINDS: [(&str, u8, One); 4] = [
     ("percent", b'%', percent),
     ("entities", b'&', entity),
     ("escapes", b'\\', backslash),
@@ -20,7 +22,7 @@ pub(super) const KINDS: [(&str, u8, One); 4] = [
 ];
 
 /// What `text` says where `first` begins an escape; nothing when it never does.
-pub(super) fn decode(text: &[u8], first: u8, one: One) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8], first: u8, one: One) -> Option<Vec<u8>> {
     let mut out = Pieces::default();
     for at in memchr::memchr_iter(first, text) {
         if at >= out.done
@@ -34,28 +36,46 @@ pub(super) fn decode(text: &[u8], first: u8, one: One) -> Option<Vec<u8>> {
 
 /// The neighbourhoods of replaced stretches of a text.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     out: Vec<u8>,
     /// Up to here the text was copied or replaced.
-    pub(super) done: usize,
-    pub(super) replaced: u64,
+    pub(crate) done: usize,
+    pub(crate) replaced: u64,
+    stretches: Vec<Stretch>,
+}
+
+/// Where a stretch of what is read stands in the text.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    /// Its start in what is read.
+    read: usize,
+    /// Its start and end in the text.
+    from: usize,
+    to: usize,
+    replaced: bool,
 }
 
 impl Pieces {
     /// Puts `value` in the place of `from..to`.
-    pub(super) fn replace(&mut self, text: &[u8], from: usize, to: usize, value: &[u8]) {
+    pub(crate) fn replace(&mut self, text: &[u8], from: usize, to: usize, value: &[u8]) {
         if self.replaced == 0 || from > self.done + 2 * AROUND {
             self.end(text);
             let near = from.saturating_sub(AROUND).max(self.done);
             let before = text.get(near.saturating_sub(FARTHEST).max(self.done)..near).unwrap_or_default();
             let word = before.iter().rev().take_while(|b| !b.is_ascii_whitespace()).count();
-            self.out.extend_from_slice(text.get(near - word..from).unwrap_or_default());
+            self.copy(text, near - word, from);
         } else {
-            self.out.extend_from_slice(text.get(self.done..from).unwrap_or_default());
+            self.copy(text, self.done, from);
         }
+        self.stretches.push(Stretch { read: self.out.len(), from, to, replaced: true });
         self.out.extend_from_slice(value);
         self.done = to;
         self.replaced += 1;
+    }
+
+    fn copy(&mut self, text: &[u8], from: usize, to: usize) {
+        self.stretches.push(Stretch { read: self.out.len(), from, to, replaced: false });
+        self.out.extend_from_slice(text.get(from..to).unwrap_or_default());
     }
 
     fn end(&mut self, text: &[u8]) {
@@ -65,14 +85,42 @@ impl Pieces {
         let near = (self.done + AROUND).min(text.len());
         let rest = text.get(near..).unwrap_or_default();
         let word = rest.iter().take(FARTHEST).take_while(|b| !b.is_ascii_whitespace()).count();
-        self.out.extend_from_slice(text.get(self.done..near + word).unwrap_or_default());
+        self.copy(text, self.done, near + word);
         self.out.extend_from_slice(APART);
         self.done = near + word;
     }
 
-    pub(super) fn finish(mut self, text: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn finish(self, text: &[u8]) -> Option<Vec<u8>> {
+        self.finish_reading(text).map(|reading| reading.text)
+    }
+
+    /// The same, with the way back into `text`.
+    pub(crate) fn finish_reading(mut self, text: &[u8]) -> Option<Reading> {
         self.end(text);
-        (self.replaced > 0).then_some(self.out)
+        (self.replaced > 0).then_some(Reading { text: self.out, stretches: self.stretches })
+    }
+}
+
+/// Text as it is read, and where each byte of it stands as it is written.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) text: Vec<u8>,
+    stretches: Vec<Stretch>,
+}
+
+impl Reading {
+    /// Where `range` of what is read stands in the text that it was read from; `None` when nothing in it, nor right beside
+    /// it, is written otherwise: then the text itself says as much.
+    pub(crate) fn origin(&self, range: Range<usize>) -> Option<Range<usize>> {
+        let first = self.stretches.partition_point(|s| s.read <= range.start).checked_sub(1)?;
+        let after = self.stretches.partition_point(|s| s.read < range.end);
+        let within = self.stretches.get(first..after)?;
+        let (a, b) = (within.first()?, within.last()?);
+        let start = if a.replaced { a.from } else { (a.from + (range.start - a.read)).min(a.to) };
+        let end = if b.replaced { b.to } else { (b.from + (range.end - b.read)).min(b.to) };
+        let beside = self.stretches.get(first.saturating_sub(1)..(after + 1).min(self.stretches.len()))?;
+        let touches = |s: &Stretch| s.replaced && s.to >= start && s.from <= end;
+        (start < end && beside.iter().any(touches)).then_some(start..end)
     }
 }
 
@@ -140,7 +188,7 @@ fn backslash(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
     }
 }
 
-fn entity(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
+pub(super) fn entity(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
     const NAMED: [(&[u8], u8); 14] = [
         (b"&lowbar;", b'_'),
         (b"&hyphen;", b'-'),

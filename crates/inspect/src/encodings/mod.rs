@@ -1,0 +1,52 @@
+//! Text that is written otherwise than it is read: escapes, characters that look like others, runs of base64 and hex. The same
+//! readings serve what is read and what leaves.
+
+pub(crate) mod escape;
+pub(crate) mod fold;
+mod lists;
+pub(crate) mod readable;
+pub(crate) mod reading;
+pub(crate) mod runs;
+
+/// Whether bytes begin as something packed does.
+pub(crate) fn may_be_packed(head: &[u8]) -> bool {
+    head.starts_with(b"\x1f\x8b\x08") || head.starts_with(b"PK\x03\x04") || is_zlib(head)
+}
+
+/// The two bytes that begin a zlib stream without a dictionary (RFC 1950 2.2).
+pub(crate) fn is_zlib(head: &[u8]) -> bool {
+    matches!(head, [0x78, b, ..] if (0x7800 + u32::from(*b)).is_multiple_of(31) && b & 0x20 == 0)
+}
+
+/// Text has no zeros and is mostly UTF-8.
+pub(crate) fn is_binary(bytes: &[u8]) -> bool {
+    let head = bytes.get(..4096).unwrap_or(bytes);
+    if memchr::memchr(0, head).is_some() {
+        return true;
+    }
+    let broken: usize = head.utf8_chunks().map(|c| c.invalid().len()).sum();
+    broken * 8 > head.len()
+}
+
+pub(crate) fn rot13(b: u8) -> u8 {
+    match b {
+        b'a'..=b'z' => (b - b'a' + 13) % 26 + b'a',
+        b'A'..=b'Z' => (b - b'A' + 13) % 26 + b'A',
+        b => b,
+    }
+}
+
+/// Text in UTF-16 without a mark, as UTF-8: every second byte is zero.
+pub(crate) fn is_utf16(head: &[u8]) -> bool {
+    let head = head.get(..64).unwrap_or(head);
+    let (pairs, _) = head.as_chunks::<2>();
+    let readable = |b: u8| b == b'\n' || b == b'\r' || b == b'\t' || (b' '..0x7f).contains(&b);
+    let little = pairs.iter().filter(|[a, b]| readable(*a) && *b == 0).count();
+    let big = pairs.iter().filter(|[a, b]| *a == 0 && readable(*b)).count();
+    pairs.len() >= 8 && little.max(big) * 10 >= pairs.len() * 8
+}
+
+/// The characters of UTF-16 that are ASCII, which is what detectors look for.
+pub(crate) fn from_utf16(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|b| *b != 0).collect()
+}

@@ -1,0 +1,88 @@
+//! The readable stretches of bytes, each on its own.
+
+/// Readable bytes that noise does not have in a row: one in three is readable, so ten are one chance in 60,000 a place,
+/// and a detector must agree.
+pub(super) const LEAST_TEXT: usize = 10;
+/// A shorter stretch of readable bytes in binary data is chance.
+const LEAST_STRING: usize = 8;
+/// Separates what was found in one view from the next: the end of a cell, where a label ends.
+pub(crate) const APART: &[u8] = b"\x1f\n";
+
+/// What the runs of one text hold.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    pub(crate) base64: Vec<u8>,
+    pub(crate) base32: Vec<u8>,
+    pub(crate) hex: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+    /// Base64 of what is no text but may be packed.
+    pub(crate) packed: Vec<Vec<u8>>,
+    pub(crate) mirrored: Vec<u8>,
+    pub(crate) work: u64,
+}
+
+/// Appends the readable stretches of `bytes`, each on its own; all of it when it is text in any script.
+pub(crate) fn readable(bytes: &[u8], out: &mut Vec<u8>) {
+    if bytes.len() < LEAST_TEXT {
+        return;
+    }
+    if !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok() {
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(APART);
+        return;
+    }
+    for stretch in bytes.split(|b| !READ[usize::from(*b)]).filter(|s| s.len() >= LEAST_TEXT) {
+        out.extend_from_slice(stretch);
+        out.extend_from_slice(APART);
+    }
+}
+
+/// The readable stretches of binary data, one after the other.
+pub(crate) fn strings(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    let reads = |i: usize| bytes.get(i).is_some_and(|b| READ[usize::from(*b)]);
+    while at + LEAST_STRING <= bytes.len() {
+        // A stretch that covers this place covers the last byte of any eight in it.
+        let probe = at + LEAST_STRING - 1;
+        if !reads(probe) {
+            at += LEAST_STRING;
+            continue;
+        }
+        let mut start = probe;
+        while start > at && reads(start - 1) {
+            start -= 1;
+        }
+        let rest = bytes.get(start..).unwrap_or_default();
+        let length = rest.iter().take_while(|b| READ[usize::from(**b)]).count();
+        if length >= LEAST_STRING {
+            out.extend_from_slice(rest.get(..length).unwrap_or_default());
+            out.extend_from_slice(APART);
+        }
+        at = (start + length).max(at + 1);
+    }
+    out
+}
+
+/// Whether a byte is readable ASCII.
+pub(crate) fn reads(b: u8) -> bool {
+    READ[usize::from(b)]
+}
+
+pub(crate) fn nibble(b: u8) -> u8 {
+    match b {
+        b'0'..=b'9' => b - b'0',
+        b => (b | 0x20).wrapping_sub(b'a').wrapping_add(10) & 15,
+    }
+}
+
+pub(super) const READ: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        table[i] = b >= b' ' && b < 0x7f || matches!(b, b'\t' | b'\r' | b'\n');
+        i += 1;
+    }
+    table
+};

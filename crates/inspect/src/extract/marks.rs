@@ -1,0 +1,99 @@
+//! By which first bytes formats are known.
+
+use std::io::Read;
+
+use flate2::read::ZlibDecoder;
+
+/// Bytes decompressed to see whether what begins like zlib is.
+const PROOF: u64 = 4096;
+
+/// Fields that begin a message; so many of them make it one.
+const FIELDS: [&str; 12] = [
+    "received",
+    "return-path",
+    "delivered-to",
+    "message-id",
+    "mime-version",
+    "content-type",
+    "from",
+    "to",
+    "subject",
+    "date",
+    "reply-to",
+    "cc",
+];
+const FEWEST_FIELDS: usize = 3;
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Gzip,
+    Zlib,
+    Xz,
+    Bzip2,
+    Zstd,
+}
+
+impl Compression {
+    /// By the first bytes of a stream.
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
+        const MARKS: [(&[u8], Compression); 3] = [
+            (b"\x1f\x8b", Compression::Gzip),
+            (b"\xfd7zXZ\0", Compression::Xz),
+            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
+        ];
+        // Three letters and a digit are soon the start of a text: the mark of the first block makes sure.
+        let blocks = [b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90"];
+        if head.starts_with(b"BZh") && blocks.iter().any(|b| head.get(4..10) == Some(&b[..])) {
+            return Some(Self::Bzip2);
+        }
+        let marked = MARKS.iter().find(|(mark, _)| head.starts_with(mark)).map(|(_, c)| *c);
+        // Two bytes are soon the start of something else: `x^`.
+        marked.or_else(|| (crate::encodings::is_zlib(head) && is_zlib_stream(head)).then_some(Self::Zlib))
+    }
+}
+
+/// Whether bytes that begin like a zlib stream decompress, and are no object of git's: its store is looked at where it leaves
+/// (a push), not where git reads it.
+fn is_zlib_stream(head: &[u8]) -> bool {
+    let mut proof = Vec::new();
+    let read = ZlibDecoder::new(head).take(PROOF).read_to_end(&mut proof);
+    let is_object = [&b"blob "[..], b"tree ", b"commit ", b"tag "].iter().any(|kind| proof.starts_with(kind));
+    read.is_ok() && !proof.is_empty() && !is_object
+}
+
+/// Whether a file begins as a message or mailbox.
+pub(super) fn is_mail(head: &[u8], extension: &str) -> bool {
+    if matches!(extension, "eml" | "mbox" | "mht" | "mhtml") {
+        return true;
+    }
+    if !head.first().is_some_and(u8::is_ascii_alphabetic) {
+        return false;
+    }
+    let mut known = 0;
+    for (i, line) in head.split(|b| *b == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match line {
+            [] => return known >= FEWEST_FIELDS,
+            [b' ' | b'\t', ..] if i > 0 => {}
+            _ if i == 0 && line.starts_with(b"From ") => {}
+            _ => {
+                let Some(colon) = memchr::memchr(b':', line) else { return false };
+                let Ok(name) = std::str::from_utf8(line.get(..colon).unwrap_or_default()) else {
+                    return false;
+                };
+                if name.is_empty()
+                    || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                {
+                    return false;
+                }
+                known += usize::from(FIELDS.iter().any(|f| name.eq_ignore_ascii_case(f)));
+            }
+        }
+    }
+    false
+}
+
+pub(super) fn is_sqlite(head: &[u8]) -> bool {
+    head.starts_with(b"SQLite format 3\0")
+}

@@ -36,6 +36,8 @@ pub struct Profile {
     pub require: Require,
     #[serde(default)]
     pub commit: Commit,
+    #[serde(default)]
+    pub inspection: Inspection,
     /// Allows ptrace inside the cell, for debuggers.
     #[serde(default)]
     pub debug: bool,
@@ -127,6 +129,24 @@ pub struct Commit {
     /// Commit at the end of the session whatever policy allows without asking.
     #[serde(default)]
     pub at_end: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inspection {
+    /// What a finding must be to interrupt reading.
+    #[serde(default)]
+    pub reads: Reads,
+}
+
+/// Findings that interrupt reading; policy's input is `session.reads`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reads {
+    #[default]
+    Certain,
+    /// Likely ones, too.
+    Likely,
 }
 
 /// Why a profile cannot be used: file, line and, where one is near, a suggestion.

@@ -2,6 +2,29 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How sure it is that a finding is what its detector looks for, from the least. Policy decides what each is worth; as
+/// shipped, reading is interrupted by what is certain alone, and what leaves is judged by all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Certainty {
+    /// The shape fits, and much else has it.
+    Possible,
+    /// More often right than wrong.
+    Likely,
+    /// A checksum, a format of its own, or a whole column says so.
+    Certain,
+}
+
+impl std::fmt::Display for Certainty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Possible => "possible",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        })
+    }
+}
+
 /// One kind of value in one item (of one column, where there are columns).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -12,8 +35,11 @@ pub struct Finding {
     pub severity: String,
     /// 0 to 1.
     pub confidence: f32,
+    pub certainty: Certainty,
     /// Values found, repetitions included.
     pub count: u64,
+    /// Different values, up to 1,024.
+    pub distinct: u64,
     /// The first place, for a person.
     #[serde(rename = "where")]
     pub where_: String,

@@ -19,7 +19,7 @@ mod validate;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
 pub use extract::{ExtractError, Limits, RedactionReport, inspect_bytes, inspect_file, inspect_plain};
-pub use finding::Finding;
+pub use finding::{Certainty, Finding};
 pub use redact::redact_file;
 pub use report::{Item, Report};
 pub use scan::{Match, ScanOptions, Scanner, scan, scan_labelled};

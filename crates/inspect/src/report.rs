@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{DetectorId, Detectors, Finding};
+use crate::{Certainty, DetectorId, Detectors, Finding};
 
 /// One file, or one member of an archive (`a.zip!/b.csv`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,10 @@ const MOST_COLUMNS: usize = 4096;
 const MOST_FINDINGS: usize = 1024;
 /// Distinct values that go into one fingerprint; protects memory. Later ones are counted only.
 const MOST_DIGESTS: usize = 1024;
+/// What a number without a label is believed with at most.
+const UNLABELLED: f32 = 0.9;
+/// From this confidence on a finding is worth what its detector is.
+const SURE: f32 = 0.85;
 /// A column is judged as a whole from this many values on.
 const JUDGED_VALUES: u64 = 20;
 
@@ -81,6 +85,10 @@ struct Column {
 struct Entry {
     count: u64,
     bare_digits: u64,
+    /// Numbers without a label, blanks or dashes: a checksum alone lets chance through.
+    weak: u64,
+    /// Of the text around them, so many runs of digits.
+    runs: u64,
     confidence: f32,
     place: String,
     digests: BTreeSet<[u8; 32]>,
@@ -142,6 +150,8 @@ impl Tally {
         let entry = self.entries.entry((column, detector)).or_insert_with(|| Entry {
             count: 0,
             bare_digits: 0,
+            weak: 0,
+            runs: 0,
             confidence: 0.0,
             place: place(),
             digests: BTreeSet::new(),
@@ -149,9 +159,18 @@ impl Tally {
         entry.count += 1;
         entry.bare_digits += u64::from(bare);
         entry.confidence = entry.confidence.max(confidence);
+        let info = detectors.info(detector);
+        let is_secret = info.category == "secret";
+        entry.weak += u64::from(!is_secret && confidence <= UNLABELLED && is_bare(value));
         if entry.digests.len() < MOST_DIGESTS {
-            let secret = detectors.info(detector).category == "secret";
-            entry.digests.insert(Sha256::digest(normalised(value, secret)).into());
+            entry.digests.insert(Sha256::digest(normalised(value, is_secret)).into());
+        }
+    }
+
+    /// Counts runs of digits in the text around what was found there.
+    pub(crate) fn add_runs(&mut self, (column, detector): (u32, DetectorId), runs: u64) {
+        if let Some(entry) = self.entries.get_mut(&(column, detector)) {
+            entry.runs += runs;
         }
     }
 
@@ -186,16 +205,24 @@ impl Tally {
         let mut out: Vec<(u32, Finding)> = Vec::new();
         for ((column, detector), entry) in &self.entries {
             let c = self.columns.get(*column as usize);
-            let mut confidence = entry.confidence;
+            let (mut confidence, mut is_column) = (entry.confidence, false);
             if let Some(c) = c.filter(|_| *column != NO_COLUMN) {
                 if self.is_chance(c, entry) {
                     continue;
                 }
                 if c.values >= 5 && entry.count * 10 >= c.values * 6 {
                     confidence = confidence.max(0.97);
+                    is_column = true;
                 }
             }
             let info = detectors.info(*detector);
+            // Labels of generic secrets are common in tables of other things.
+            let is_column = is_column && (info.category == "pii" || info.name == "generic_password");
+            let certainty = match entry {
+                _ if is_column => Certainty::Certain,
+                e if e.weak == e.count && !e.is_list() => info.certainty.min(Certainty::Likely),
+                _ => certainty(info.certainty, confidence),
+            };
             let mut digests = entry.digests.iter();
             let sha256 = match (digests.next(), digests.next()) {
                 (Some(only), None) => *only,
@@ -208,7 +235,9 @@ impl Tally {
                     category: info.category.clone(),
                     severity: info.severity.clone(),
                     confidence: (confidence * 100.0).round() / 100.0,
+                    certainty,
                     count: entry.count,
+                    distinct: entry.digests.len() as u64,
                     where_: entry.place.clone(),
                     fingerprint: None,
                     sha256,
@@ -217,6 +246,27 @@ impl Tally {
         }
         out.sort_by(|a, b| (a.0, &a.1.detector).cmp(&(b.0, &b.1.detector)));
         out.into_iter().map(|(_, f)| f).collect()
+    }
+}
+
+impl Entry {
+    /// Whether nearly all numbers of the text around them are of the same kind, and they are several.
+    fn is_list(&self) -> bool {
+        self.digests.len() >= 3 && self.count * 10 >= self.runs * 8 && self.runs > 0
+    }
+}
+
+/// Nothing divides it, and it is short enough to come about by chance (an IBAN is not).
+fn is_bare(value: &[u8]) -> bool {
+    value.iter().all(u8::is_ascii_alphanumeric) && (value.len() < 15 || value.iter().all(u8::is_ascii_digit))
+}
+
+/// What a finding is worth by itself: what its detector is worth, and less where the detector is unsure.
+fn certainty(detector: Certainty, confidence: f32) -> Certainty {
+    match confidence {
+        c if c >= SURE => detector,
+        c if c >= 0.5 => detector.min(Certainty::Likely),
+        _ => Certainty::Possible,
     }
 }
 

@@ -189,6 +189,17 @@ fn a_redacted_copy_keeps_none_of_them_or_is_refused() {
 }
 
 #[test]
+fn a_message_in_a_message_is_read() {
+    let inner = mail("base64", &lines(&base64(csv().as_bytes())));
+    let outer = format!(
+        "From: a@example.org\r\nTo: b@example.org\r\nSubject: fwd\r\nContent-Type: multipart/mixed; boundary=b0\r\n\r\n\
+         --b0\r\nContent-Type: message/rfc822\r\n\r\n{inner}\r\n--b0--\r\n"
+    );
+    let report = inspect("fwd.eml", outer.as_bytes());
+    assert_eq!((count(&report, "us_ssn"), report.error()), (60, None));
+}
+
+#[test]
 fn around_a_value_that_is_written_otherwise_every_byte_stays() {
     let text = "Für Ann – „SSN 536\u{2011}22\u{2011}8741“; card 4111&#160;1111&#xa0;1111 1111, é\u{200b}n\n";
     let copy = String::from_utf8(redact("letter.txt", text.as_bytes()).unwrap()).unwrap();

@@ -209,7 +209,7 @@ pub fn for_policy(findings: &[Finding]) -> Value {
         .iter()
         .map(|f| {
             json!({ "detector": f.detector, "category": f.category, "severity": f.severity,
-                        "confidence": f.confidence, "count": f.count })
+                        "confidence": f.confidence, "certainty": f.certainty, "count": f.count, "distinct": f.distinct })
         })
         .collect()
 }

@@ -49,6 +49,7 @@ pub fn policy_input(
         "session",
         json!({
             "id": session.id, "profile": session.profile.name, "backend": session.profile.backend,
+            "reads": session.profile.inspection.reads,
             "interactive": session.interactive, "attestation": "none",
             "counters": {
                 "reads": count(&counters.reads), "writes": count(&counters.writes),

@@ -46,6 +46,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("method", Type::Text),
     ("url", Type::Text),
     ("session.profile", Type::Text),
+    ("session.reads", Type::Text),
     ("change.op", Type::Text),
     ("change.kind", Type::Text),
     ("change.shebang", Type::TextOrNull),

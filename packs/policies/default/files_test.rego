@@ -45,6 +45,34 @@ test_doubtful_findings_do_not_ask if {
 	decided({"findings": doubtful}).effect == "allow"
 }
 
+classed(category, certainty) := {"findings": [{
+	"detector": "some_kind", "category": category, "severity": "high", "confidence": 0.9,
+	"certainty": certainty, "count": 3, "distinct": 3,
+}]}
+
+test_what_is_not_certain_does_not_interrupt_reading if {
+	some category in ["pii", "secret"]
+	some certainty in ["likely", "possible"]
+	decided(classed(category, certainty)).effect == "allow"
+}
+
+test_what_is_certain_does if decided(classed("secret", "certain")).effect == "ask"
+
+strict := {"session": {"profile": "default", "reads": "likely", "counters": {"deletes": 0}}}
+
+test_a_profile_may_ask_about_what_is_likely if {
+	decided(object.union(classed("secret", "likely"), strict)).effect == "ask"
+	decided(object.union(classed("secret", "possible"), strict)).effect == "allow"
+}
+
+# The addresses of a column, and the one author who is named again and again.
+test_different_addresses_count if {
+	address := {"detector": "email_address", "category": "pii", "severity": "low", "confidence": 0.97, "certainty": "certain"}
+	decided({"findings": [object.union(address, {"count": 30, "distinct": 30})]}).effect == "ask"
+	decided({"findings": [object.union(address, {"count": 300, "distinct": 3})]}).effect == "allow"
+	decided({"findings": [object.union(address, {"count": 300, "distinct": 300, "certainty": "likely"})]}).effect == "allow"
+}
+
 test_secrets_ask if {
 	d := decided(finding("github_token", "secret", "high", 1))
 	d.effect == "ask"

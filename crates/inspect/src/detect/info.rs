@@ -1,5 +1,7 @@
 //! What is known of a detector from outside.
 
+use crate::Certainty;
+
 /// Names one detector of a `Detectors` set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DetectorId(pub(crate) u16);
@@ -13,6 +15,8 @@ pub struct DetectorInfo {
     pub category: String,
     /// `low`, `medium` or `high`.
     pub severity: String,
+    /// What a finding of it is worth at most; in a column of its kind it may be more.
+    pub certainty: Certainty,
     /// One line for a person.
     pub description: String,
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 
+use crate::Certainty;
 use crate::validate::{self, Check};
 use index::{Index, Label, WordKind};
 pub use info::{DetectorId, DetectorInfo};
@@ -58,6 +59,7 @@ impl Detectors {
             name: "unknown".into(),
             category: "secret".into(),
             severity: "high".into(),
+            certainty: Certainty::Certain,
             description: "a detector of another set".into(),
         };
         self.0.specs.get(usize::from(id.0)).map_or_else(|| UNKNOWN.get_or_init(unknown), |s| &s.info)
@@ -255,8 +257,15 @@ impl Set {
         self.add_recognisers(&e, id, at)?;
         let secret = e.category == "secret";
         self.by_name.insert(name.clone(), id);
-        let info =
-            DetectorInfo { name, category: e.category, severity: e.severity, description: e.description };
+        // Personal data without a checksum is a shape.
+        let worth = if secret || check.is_some() { Certainty::Certain } else { Certainty::Likely };
+        let info = DetectorInfo {
+            name,
+            category: e.category,
+            severity: e.severity,
+            certainty: e.certainty.unwrap_or(worth),
+            description: e.description,
+        };
         self.specs.push(Spec {
             info,
             pattern: value,

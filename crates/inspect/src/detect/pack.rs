@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::Certainty;
+
 /// One pack file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +21,8 @@ pub(crate) struct Entry {
     pub(crate) name: toml::Spanned<String>,
     pub(crate) category: String,
     pub(crate) severity: String,
+    /// What a finding is worth: unless it says otherwise `certain`, of personal data without a checksum `likely`.
+    pub(crate) certainty: Option<Certainty>,
     pub(crate) description: String,
     /// A built-in recogniser for what a pattern cannot say.
     pub(crate) native: Option<toml::Spanned<String>>,

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use mail_parser::{Encoding, MessageParser, MessagePart, MimeHeaders, PartType};
+use mail_parser::{Encoding, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use super::batch::Sink;
 use super::{ExtractError, Source, Visit};
@@ -44,7 +44,15 @@ impl Visit<'_> {
             }
             None => bytes,
         };
+        // What is no message was scanned as the text that it is.
         let Some(message) = MessageParser::default().parse(bytes) else { return Ok(()) };
+        self.parts(&message, &format!("{path}!/{number}"), depth)
+    }
+
+    fn parts(&mut self, message: &Message<'_>, path: &str, depth: u32) -> Result<(), ExtractError> {
+        if depth >= self.limits.depth {
+            return Err(ExtractError::Limit("messages inside messages"));
+        }
         for (i, part) in message.parts.iter().enumerate() {
             let (name, data): (String, &[u8]) = match &part.body {
                 PartType::Multipart(_) => continue,
@@ -52,14 +60,17 @@ impl Visit<'_> {
                 PartType::Text(text) => (named(part, i, "txt"), text.as_bytes()),
                 PartType::Html(text) => (named(part, i, "html"), text.as_bytes()),
                 PartType::Binary(data) | PartType::InlineBinary(data) => (named(part, i, ""), data.as_ref()),
-                PartType::Message(inner) => (named(part, i, "eml"), inner.raw_message.as_ref()),
+                PartType::Message(inner) => {
+                    self.parts(inner, &format!("{path}/{}", shown(&named(part, i, "eml"))), depth + 1)?;
+                    continue;
+                }
             };
             self.members += 1;
             if self.members > self.limits.members {
                 return Err(ExtractError::Limit("members"));
             }
             self.spend(data.len() as u64)?;
-            let inner = format!("{path}!/{number}/{}", shown(&name));
+            let inner = format!("{path}/{}", shown(&name));
             self.item(Source::Bytes(data), &name, &inner, depth + 1);
         }
         Ok(())

@@ -12,6 +12,9 @@ const BLOCK: usize = 128 * 1024;
 /// Bytes kept behind the reading position; more than the scanner ever holds back.
 const KEPT: usize = 512 * 1024;
 
+/// Numbers of so many digits are compared with those around them, this many bytes on either side.
+const LEAST_DIGITS: usize = 9;
+const AROUND: usize = 256;
 /// Bytes that are read at once for what is written otherwise…
 const WINDOW: usize = 256 * 1024;
 /// …each time with the end of what came before, so that a value across the border is in one of them whole.
@@ -69,6 +72,8 @@ struct Text<'s, 'a> {
     /// Newlines are counted up to here.
     counted: u64,
     written: u64,
+    /// Numbers around what was found are counted up to here.
+    around: u64,
     /// What is written otherwise was read up to here.
     read: u64,
     /// Where values were found as they are written, and otherwise, of what is held.
@@ -85,6 +90,7 @@ impl<'s, 'a> Text<'s, 'a> {
             lines: 1,
             counted: 0,
             written: 0,
+            around: 0,
             read: 0,
             plain: Vec::new(),
             otherwise: Vec::new(),
@@ -174,6 +180,15 @@ impl<'s, 'a> Text<'s, 'a> {
                 false,
                 || format!("line {line}"),
             );
+            if value.len() >= LEAST_DIGITS && value.iter().all(u8::is_ascii_alphanumeric) {
+                let from =
+                    hit.start.saturating_sub(AROUND).max((self.around.max(self.base) - self.base) as usize);
+                let to = hit.end + AROUND;
+                let window = self.held.get(from..to).or(self.held.get(from..)).unwrap_or_default();
+                let runs = window.split(|b| !b.is_ascii_digit()).filter(|r| r.len() >= LEAST_DIGITS).count();
+                self.around = self.around.max(self.base + (from + window.len()) as u64);
+                self.sink.tally.add_runs((NO_COLUMN, hit.detector), runs as u64);
+            }
             if let Some(out) = self.sink.out.as_mut() {
                 if m.start >= self.written {
                     let from = (self.written - self.base) as usize;

@@ -10,7 +10,7 @@ use super::seen::{Known, Part, Passage, Place, Registered, Seen, Unread};
 use super::{covert, mirror};
 use crate::encodings::{is_binary, readable, runs};
 use crate::report::{NO_COLUMN, Tally};
-use crate::{Detectors, Finding, extract, scan};
+use crate::{Certainty, Detectors, Finding, extract, scan};
 
 /// Bytes of messages that are also read as one: a value cut into many is short.
 const TOGETHER: usize = 256 * 1024;
@@ -341,7 +341,9 @@ impl<'a> Look<'a> {
             category: category.to_string(),
             severity: "medium".to_string(),
             confidence,
+            certainty: Certainty::Likely,
             count,
+            distinct: 1,
             where_: where_.to_string(),
             fingerprint: None,
             sha256: Sha256::digest(value).into(),

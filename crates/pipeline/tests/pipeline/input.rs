@@ -24,7 +24,7 @@ fn is_told(world: &World, request: AccessRequest, more: Value) {
             "real_path": more["path"], "mount": null, "mode": null,
         },
         "session": {
-            "id": "s1", "profile": "default", "backend": "native", "interactive": true, "attestation": "none",
+            "id": "s1", "profile": "default", "backend": "native", "reads": "certain", "interactive": true, "attestation": "none",
             "counters": { "reads": 0, "writes": 0, "deletes": 0, "denied": 0 },
         },
     });
@@ -54,7 +54,7 @@ fn of_a_file_that_was_inspected() {
                 "kind": "file", "dev": 1, "ino": 2, "nlink": 3, "size": 7, "staged": false,
                 "real_path": "/workspace/a.csv", "mount": "/workspace", "mode": "mediated",
             },
-            "findings": [{ "detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.5, "count": 3 }],
+            "findings": [{ "detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.5, "certainty": "likely", "count": 3, "distinct": 3 }],
         }),
     );
 }
@@ -100,7 +100,7 @@ fn of_a_request_to_a_host() {
         json!({
             "action": "request", "path": "POST https://api.example:443/v1", "entry": "net", "risk": "medium",
             "host": "api.example", "port": 443, "method": "POST", "url": "https://api.example:443/v1",
-            "findings": [{ "detector": "email", "category": "pii", "severity": "medium", "confidence": 0.5, "count": 1 }],
+            "findings": [{ "detector": "email", "category": "pii", "severity": "medium", "confidence": 0.5, "certainty": "likely", "count": 1, "distinct": 1 }],
             "net": {
                 "allowed": true, "source": "profile", "trusted": false, "reaches": "public", "named": false,
                 "tls": true, "request_allowed": false, "method_named": false, "websocket": false, "bytes": 10, "passages": 1,

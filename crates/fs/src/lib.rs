@@ -6,6 +6,7 @@
 
 mod blobs;
 mod change;
+mod forget;
 mod gate;
 mod generation;
 mod journal;
@@ -18,7 +19,6 @@ mod object;
 mod protocol;
 mod rename;
 mod requests;
-mod reserve;
 mod server;
 mod shared;
 mod staged;

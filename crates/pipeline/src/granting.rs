@@ -1,12 +1,12 @@
 //! Step 8: the intent is recorded, and only then is there an [`Authorized`]. No other file can make one.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chaperone_capability::Action;
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::Failure;
+use chaperone_quota::HeldFile;
 
 use crate::access::{AccessRequest, FileResource, NetworkResource};
 use crate::inspection::Inspected;
@@ -35,7 +35,7 @@ pub struct Authorized {
 pub struct Released {
     /// Identifies the bytes: SHA-256 of what is served.
     pub version: [u8; 32],
-    pub file: Arc<File>,
+    pub file: Arc<HeldFile>,
     pub len: u64,
 }
 
@@ -141,7 +141,7 @@ impl Pipeline {
             .into()),
             (Some(seen), false) => Ok(Some(seen.released())),
             (Some(seen), true) => {
-                Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), &session.dir)?))
+                Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), &session.snapshots)?))
             }
             (None, true) => {
                 Err(Failure::new("cannot_redact", "only a redacted copy would do, and this has none").into())

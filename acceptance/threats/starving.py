@@ -28,27 +28,50 @@ took.sort()
 print(len(took), took[len(took) // 2] * 1e3, took[len(took) * 99 // 100] * 1e3)
 """
 HOSTILE = """
-import itertools, os, sys, time
-from contextlib import suppress
+import itertools, os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 deep = "/workspace/" + "/".join(["d" * 200] * 10)
 os.makedirs(deep)
-held, names = [], itertools.count()
-while True:
+held = []
+
+def hoard(open_one, most=20_000):
+    try:
+        held.append(open_one())
+        if len(held) > most:
+            os.close(held.pop(0))
+    except OSError:
+        pass
+
+def copies():
     for name in os.listdir("/workspace/large"):
-        with suppress(OSError):
-            held.append(os.open("/workspace/large/" + name, os.O_RDONLY))
-    for n in range(200):
-        with suppress(OSError):
-            held.append(os.open(f"/workspace/honest/{n % 50}.txt", os.O_RDONLY))
-        with suppress(OSError):
-            held.append(os.scandir("/workspace/many")); next(held[-1])
-    for n in range(2000):
-        with suppress(OSError):
-            os.close(os.open(deep + "/same", os.O_CREAT | os.O_WRONLY)); os.unlink(deep + "/same")
-        with suppress(OSError):
-            os.close(os.open(f"{deep}/{'n' * 200}{next(names)}", os.O_CREAT | os.O_WRONLY))
-        with suppress(OSError):
-            os.listdir(deep[:-201])
+        hoard(lambda: os.open("/workspace/large/" + name, os.O_RDONLY))
+
+def files():
+    for n in range(50):
+        hoard(lambda: os.open(f"/workspace/honest/{n}.txt", os.O_RDONLY))
+
+def folders():
+    hoard(lambda: os.open("/workspace/many", os.O_RDONLY | os.O_DIRECTORY))
+    try:
+        os.listdir(held[-1])
+    except (OSError, IndexError):
+        pass
+
+names = itertools.count()
+def records():
+    for path in (deep + "/same", f"{deep}/{'n' * 200}{next(names)}"):
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+            if path.endswith("same"):
+                os.unlink(path)
+        except OSError:
+            pass
+
+for kind in (copies, files, folders, records):
+    if os.fork() == 0:
+        while True:
+            kind()
+os.wait()
 """
 
 

@@ -177,3 +177,31 @@ pub(crate) fn too_much(error: &io::Error) -> Option<Failure> {
     };
     Some(told)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use chaperone_quota::{Descriptors, Used};
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_makes_room_for_what_is_needed_and_goes_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = Quota::new(1000, &Arc::new(Descriptors::of(1 << 20)));
+        let snapshots = Snapshots::new(dir.path(), &quota);
+        let from = tempfile::tempfile().unwrap();
+        from.set_len(400).unwrap();
+        let keep = |ino| {
+            let taken = snapshots.take(&from, 1 << 20).unwrap();
+            let seen = Arc::new(Inspected::new(taken.sha256, taken.len, Arc::new([]), taken.file));
+            snapshots.keep(FileObject { ino, ..FileObject::ABSENT }, &seen);
+        };
+        (0..5).for_each(keep);
+        assert_eq!(quota.used(), Used { memory: 800, descriptors: 2 });
+        assert!(snapshots.knows(&FileObject { ino: 4, ..FileObject::ABSENT }));
+        snapshots.forget();
+        keep(5);
+        assert_eq!(quota.used(), Used::default());
+    }
+}

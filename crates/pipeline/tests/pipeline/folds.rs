@@ -52,20 +52,14 @@ fn the_first_is_recorded_at_once_and_the_rest_as_a_count_with_how_they_ended() {
 
 #[test]
 fn other_names_actions_and_refusals_have_records_of_their_own() {
-    let world = World::new(|input| {
-        if input["resource"]["path"].as_str().is_some_and(|path| path.ends_with("no")) {
-            deny(&[])
-        } else {
-            allow(&[])
-        }
-    });
+    let world = World::new(|input| if input["action"] == "rename" { deny(&[]) } else { allow(&[]) });
     for n in 0..50 {
         world.granted(change(Action::Delete, &format!("/workspace/{n}")));
         world.granted(change(Action::Write, &format!("/workspace/{n}")));
     }
     assert_eq!(world.log.of(Phase::Intent).len(), 100);
     for n in 0..10 {
-        world.refused(change(Action::Delete, &format!("/workspace/{n}-no")));
+        world.refused(change(Action::Rename, &format!("/workspace/{n}")));
     }
     assert_eq!(world.log.of(Phase::Outcome).len(), 10);
     assert!(counted(&world).is_empty());

@@ -11,6 +11,7 @@ mod gate;
 mod generation;
 mod journal;
 mod layer;
+mod listing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod model;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use chaperone_quota::{Exceeded, Held, HeldFile, Quota};
 
 use crate::gate::Opened as Verdict;
+use crate::listing::Listing;
 use crate::object::{FileVersion, Identity, ListingVersion, Object, ObjectKind};
-use crate::shared::Listing;
 use crate::tree::Opened;
 
 /// How long a granted opening waits for the kernel to come back for it on its new node.

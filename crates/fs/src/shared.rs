@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Instant;
 
-use chaperone_quota::{Exceeded, Held, HeldFile, Quota};
+use chaperone_quota::{Held, HeldFile};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::gate::{Cancel, Gate};
+use crate::listing::Listing;
 use crate::nodes::Nodes;
-use crate::object::{Attributes, ListingVersion};
 use crate::protocol::{self, Reply};
 use crate::tree::Tree;
 
@@ -104,29 +103,6 @@ impl Shared {
             Ok(_) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(e) => Err(e),
         }
-    }
-}
-
-/// The entries of an open directory, as they were when it was opened.
-pub(crate) struct Listing {
-    pub names: Vec<(String, Attributes)>,
-    /// The directory that was listed, where that can be told from another one.
-    pub version: Option<ListingVersion>,
-    pub made: Instant,
-    _held: Held,
-}
-
-impl Listing {
-    /// # Errors
-    /// When the session holds as much as it may.
-    pub fn new(
-        names: Vec<(String, Attributes)>,
-        version: Option<ListingVersion>,
-        quota: &Arc<Quota>,
-    ) -> Result<Self, Exceeded> {
-        let each = |(name, _): &(String, Attributes)| size_of::<(String, Attributes)>() + name.capacity();
-        let memory = names.iter().map(each).sum::<usize>() as u64;
-        Ok(Self { names, version, made: Instant::now(), _held: quota.take(memory, 0)? })
     }
 }
 

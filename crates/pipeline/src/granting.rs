@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use chaperone_capability::Action;
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::Failure;
-use chaperone_quota::HeldFile;
 
 use crate::access::{AccessRequest, FileResource, NetworkResource};
 use crate::inspection::Inspected;
@@ -16,6 +15,7 @@ use crate::ports::Syncing;
 use crate::records::{IntentRecord, unwritable};
 use crate::refusal::Refusal;
 use crate::session::Session;
+pub use crate::snapshots::Released;
 
 /// A request that was decided, and whose intent is recorded. Performers take nothing less, and act on what it names.
 #[derive(Debug)]
@@ -28,15 +28,6 @@ pub struct Authorized {
     pub redacted: bool,
     pub findings: usize,
     sync: Option<Box<dyn Syncing>>,
-}
-
-/// Exact bytes that may be read.
-#[derive(Debug, Clone)]
-pub struct Released {
-    /// Identifies the bytes: SHA-256 of what is served.
-    pub version: [u8; 32],
-    pub file: Arc<HeldFile>,
-    pub len: u64,
 }
 
 /// On what an `ask` was passed.

@@ -11,16 +11,15 @@ use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
 use chaperone_inspect::{Finding, Report, inspect_plain};
-use chaperone_quota::HeldFile;
 use chaperone_worker::WorkerPool;
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::access::FileObject;
-use crate::granting::Released;
 use crate::ports::{Inspect, Vault};
-use crate::snapshots::{Snapshots, too_much};
+pub use crate::snapshots::Inspected;
+use crate::snapshots::{Released, Snapshots, too_much};
 use chaperone_protocol::Failure;
 
 /// Contents whose findings are remembered, without their bytes.
@@ -29,15 +28,6 @@ const KNOWN: usize = 16_384;
 const SCANNED_HERE: u64 = 256 * 1024;
 /// Largest file that can be inspected and therefore read through inspection.
 const MAX_INSPECTED: u64 = 64 << 30;
-
-/// One inspected version of a file.
-#[derive(Debug)]
-pub struct Inspected {
-    pub sha256: [u8; 32],
-    pub len: u64,
-    pub findings: Arc<[Finding]>,
-    file: Arc<HeldFile>,
-}
 
 #[derive(Debug)]
 pub struct Inspection {
@@ -144,18 +134,6 @@ impl Inspect for Inspection {
 }
 
 impl Inspected {
-    /// What was found in `file`, which nobody can change any more.
-    #[must_use]
-    pub fn new(sha256: [u8; 32], len: u64, findings: Arc<[Finding]>, file: HeldFile) -> Self {
-        Self { sha256, len, findings, file: Arc::new(file) }
-    }
-
-    /// The bytes as they were inspected.
-    #[must_use]
-    pub fn released(&self) -> Released {
-        Released { version: self.sha256, file: Arc::clone(&self.file), len: self.len }
-    }
-
     /// What policy sees of the findings: no text, no place.
     #[must_use]
     pub fn for_policy(&self) -> Value {

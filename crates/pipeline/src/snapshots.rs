@@ -6,16 +6,15 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chaperone_inspect::Finding;
 use chaperone_protocol::Failure;
-use chaperone_quota::{DiskReserve, Exceeded, HeldFile, Quota};
+use chaperone_quota::{DiskReserve, Exceeded, Held, HeldFile, Quota};
 use chaperone_worker::{Place, Snapshot, snapshot};
 use lru::LruCache;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::access::FileObject;
-use crate::granting::Released;
-use crate::inspection::Inspected;
 
 /// Inspected versions kept open. Beyond it the oldest is looked at anew, as where the session's share runs out.
 const KEPT: usize = 4_096;
@@ -25,6 +24,24 @@ const KEPT_BYTES: u64 = 64 << 20;
 const IN_MEMORY: u64 = 64 << 20;
 /// Part of the kept copies that go first when the session's share runs out.
 const FIRST: usize = 4;
+
+/// Exact bytes that may be read.
+#[derive(Debug, Clone)]
+pub struct Released {
+    /// Identifies the bytes: SHA-256 of what is served.
+    pub version: [u8; 32],
+    pub file: Arc<HeldFile>,
+    pub len: u64,
+}
+
+/// One inspected version of a file.
+#[derive(Debug)]
+pub struct Inspected {
+    pub sha256: [u8; 32],
+    pub len: u64,
+    pub findings: Arc<[Finding]>,
+    pub(crate) file: Arc<HeldFile>,
+}
 
 /// What a session's copies are made of, and those that are kept.
 #[derive(Debug)]
@@ -43,6 +60,20 @@ struct Kept {
     redacted: LruCache<[u8; 32], Released>,
     bytes: u64,
     is_over: bool,
+}
+
+impl Inspected {
+    /// What was found in `file`, which nobody can change any more.
+    #[must_use]
+    pub fn new(sha256: [u8; 32], len: u64, findings: Arc<[Finding]>, file: HeldFile) -> Self {
+        Self { sha256, len, findings, file: Arc::new(file) }
+    }
+
+    /// The bytes as they were inspected.
+    #[must_use]
+    pub fn released(&self) -> Released {
+        Released { version: self.sha256, file: Arc::clone(&self.file), len: self.len }
+    }
 }
 
 impl Snapshots {
@@ -124,23 +155,28 @@ impl Snapshots {
 
     fn place(&self, len: u64) -> io::Result<Place<'_>> {
         // What is kept only to be quick goes before anything is refused, or is slow.
-        while len <= IN_MEMORY {
-            match self.quota.take(len, 1) {
+        if len <= IN_MEMORY {
+            match self.held(len) {
                 Ok(held) => return Ok(Place::Memory(held)),
-                Err(_) if self.kept.lock().drop_some() => {}
-                Err(Exceeded::Memory) => break,
+                Err(Exceeded::Memory) => {}
                 Err(exceeded) => return Err(Errno::from(exceeded).into()),
             }
         }
-        let held = loop {
-            match self.quota.take(0, 1) {
-                Ok(held) => break held,
-                Err(_) if self.kept.lock().drop_some() => {}
-                Err(exceeded) => return Err(Errno::from(exceeded).into()),
-            }
-        };
+        let held = self.held(0).map_err(Errno::from)?;
         self.room.take(&self.dir, len)?;
         Ok(Place::Disk(&self.dir, held))
+    }
+}
+
+impl Snapshots {
+    /// One descriptor and so much memory, if need be in place of what is kept.
+    fn held(&self, memory: u64) -> Result<Held, Exceeded> {
+        loop {
+            match self.quota.take(memory, 1) {
+                Err(_) if self.kept.lock().drop_some() => {}
+                taken => return taken,
+            }
+        }
     }
 }
 

@@ -1,52 +1,10 @@
-//! What was taken of a quota, until it is dropped.
+//! Open files that count.
 
 use std::fs::File;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
-use crate::{Exceeded, Quota};
-
-/// What was taken of a quota. Dropping it gives it back.
-#[derive(Debug)]
-pub struct Held {
-    quota: Arc<Quota>,
-    /// Bytes.
-    memory: u64,
-    descriptors: u64,
-}
-
-impl Held {
-    /// Nothing yet.
-    #[must_use]
-    pub fn nothing(quota: &Arc<Quota>) -> Self {
-        Self { quota: Arc::clone(quota), memory: 0, descriptors: 0 }
-    }
-
-    /// Take more.
-    ///
-    /// # Errors
-    /// When the session holds as much as it may; then nothing was taken.
-    pub fn grow(&mut self, memory: u64, descriptors: u64) -> Result<(), Exceeded> {
-        self.quota.add(memory, descriptors)?;
-        self.memory += memory;
-        self.descriptors += descriptors;
-        Ok(())
-    }
-
-    /// Give some of the memory back.
-    pub fn shrink(&mut self, memory: u64) {
-        let memory = memory.min(self.memory);
-        self.quota.give_back(memory, 0);
-        self.memory -= memory;
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.quota.give_back(self.memory, self.descriptors);
-    }
-}
+use crate::quota::Held;
 
 /// An open file that counts for as long as anybody has it.
 #[derive(Debug)]

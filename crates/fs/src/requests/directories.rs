@@ -8,9 +8,10 @@ use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, TRUST_SECONDS, path_of};
 use super::attributes::entry;
+use crate::listing::Listing;
 use crate::object::ListingVersion;
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
-use crate::shared::{Listing, MAX_HANDLES, Shared};
+use crate::shared::{MAX_HANDLES, Shared};
 use crate::tree::join;
 
 pub(super) fn opendir(shared: &Shared, header: Header) -> Answer {

@@ -6,10 +6,9 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use chaperone_capability::Action;
-use chaperone_policy::Obligation;
+use chaperone_policy::{Decision, Obligation};
 use parking_lot::Mutex;
 
-use super::{IntentRecord, Outcome, SHOWN};
 use crate::access::{AccessRequest, Entry, Resource};
 
 /// How long after the last one an action is no repetition any more.
@@ -60,26 +59,36 @@ pub(super) struct Repeated {
 impl Folds {
     /// What an intent is a repetition by; nothing where each one is recorded: what was asked about, or told, or that leaves or
     /// reaches the user's files.
-    pub(super) fn key(&self, intent: &IntentRecord<'_>) -> Option<u64> {
-        let AccessRequest { action, resource: Resource::File(file), entry: Entry::FileSystem, .. } =
-            intent.request
+    pub(super) fn key(
+        &self,
+        request: &AccessRequest,
+        decision: &Decision,
+        released: (bool, Option<([u8; 32], u64)>),
+    ) -> Option<u64> {
+        let AccessRequest { action, resource: Resource::File(file), entry: Entry::FileSystem, .. } = request
         else {
             return None;
         };
         let told = |o: &Obligation| matches!(o, Obligation::Notify | Obligation::Alert { .. });
-        if intent.approval.is_some() || intent.decision.obligations.iter().any(told) {
+        if decision.obligations.iter().any(told) {
             return None;
         }
         let mut hasher = self.0.lock().hasher.build_hasher();
-        (action, &file.path, &file.to, &file.origin, intent.redacted, intent.content).hash(&mut hasher);
-        (&intent.decision.rule, &intent.decision.reasons, file.object.kind).hash(&mut hasher);
+        (action, &file.path, &file.to, &file.origin, released).hash(&mut hasher);
+        (&decision.rule, &decision.reasons, file.object.kind).hash(&mut hasher);
         // The agent's own work is another object with each write.
         (!file.object.staged).then_some(file.object).hash(&mut hasher);
         Some(hasher.finish())
     }
 
     /// Count an intent that repeats an earlier one; what it is called then.
-    pub(super) fn repeats(&self, key: u64, intent: &IntentRecord<'_>, now_ms: u64) -> Option<u64> {
+    pub(super) fn repeats(
+        &self,
+        key: u64,
+        (action, decision): (Action, &Decision),
+        shown: impl FnOnce() -> String,
+        now_ms: u64,
+    ) -> Option<u64> {
         let mut table = self.0.lock();
         let first = *table.firsts.get(&key)?;
         let fold = table.folds.get_mut(&first)?;
@@ -88,9 +97,8 @@ impl Folds {
         }
         fold.last = Instant::now();
         let new = || {
-            let decision = intent.decision;
             let (rule, reasons) = (Some(decision.rule.clone()), decision.reasons.clone());
-            Repeated::new(intent.request.action, intent.request.shown(SHOWN), first, now_ms).by(rule, reasons)
+            Repeated::new(action, shown(), first, now_ms).by(rule, reasons)
         };
         let more = fold.more.get_or_insert_with(|| Box::new(new()));
         more.begun += 1;
@@ -116,21 +124,22 @@ impl Folds {
     /// is to be recorded now.
     pub(super) fn ended(
         &self,
-        outcome: &Outcome<'_>,
+        (intent, action): (u64, Action),
+        (ok, bytes): (bool, u64),
         shown: impl FnOnce() -> String,
         now_ms: u64,
     ) -> (bool, bool) {
-        if outcome.intent & REPEATED == 0 {
+        if intent & REPEATED == 0 {
             return (false, false);
         }
         let mut table = self.0.lock();
-        let first = outcome.intent & !REPEATED;
+        let first = intent & !REPEATED;
         let new = || Fold { key: None, last: Instant::now(), more: None };
         let fold = table.folds.entry(first).or_insert_with(new);
-        let repeated = || Box::new(Repeated::new(outcome.action, shown(), first, now_ms));
+        let repeated = || Box::new(Repeated::new(action, shown(), first, now_ms));
         let more = fold.more.get_or_insert_with(repeated);
-        *(if outcome.ok { &mut more.ended } else { &mut more.failed }) += 1;
-        more.bytes += outcome.bytes;
+        *(if ok { &mut more.ended } else { &mut more.failed }) += 1;
+        more.bytes += bytes;
         more.last_ms = now_ms;
         (true, table.is_over)
     }

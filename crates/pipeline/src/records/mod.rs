@@ -119,8 +119,16 @@ impl Records {
     ) -> Result<(u64, Option<Box<dyn Syncing>>), Failure> {
         let request = intent.request;
         let action = request.action.as_str();
-        let key = session.folds.key(intent);
-        let repeats = key.and_then(|key| session.folds.repeats(key, intent, self.clock.now_ms()));
+        let released = (intent.redacted, intent.content);
+        // What a person answered is never counted together.
+        let key = match intent.approval {
+            None => session.folds.key(request, intent.decision, released),
+            Some(_) => None,
+        };
+        let repeats = key.and_then(|key| {
+            let what = (request.action, intent.decision);
+            session.folds.repeats(key, what, || request.shown(SHOWN), self.clock.now_ms())
+        });
         if let Some(repeated) = repeats {
             self.tell_routine(session, intent);
             return Ok((repeated, None));
@@ -212,7 +220,12 @@ impl Records {
     /// `audit_unavailable`.
     pub fn outcome(&self, session: &Session, outcome: &Outcome<'_>) -> Result<(), Failure> {
         let shown = || for_display(outcome.resource, SHOWN);
-        match session.folds.ended(outcome, shown, self.clock.now_ms()) {
+        match session.folds.ended(
+            (outcome.intent, outcome.action),
+            (outcome.ok, outcome.bytes),
+            shown,
+            self.clock.now_ms(),
+        ) {
             (true, true) => return self.repeated(session),
             (true, false) => return Ok(()),
             (false, _) => {}

@@ -96,31 +96,40 @@ def slow_text(product, world):
 
 def full_disk(product, place):
     """The guard's whole state lies on a small disk of its own, which the agent fills."""
+    return on_small_disk(product, place, FULL, FULL_SIZE, FULL_RUN)
+
+
+def full_of_records(product, place):
+    """The same, filled by the guard's own records of what the agent does: it is stopped before the disk is full."""
+    return on_small_disk(product, place, RECORDS, RECORDS_SIZE, RECORDS_RUN)
+
+
+def on_small_disk(product, place, attempt, size, run):
     world = World(place / "cell")
     state = world.base / "state"
     state.mkdir(mode=0o700)
     for n in range(20):
         world.put(world.workspace / f"paper-{n}.txt", f"an ordinary paper {n}\n")
-    source = program(FULL, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
+    source = program(attempt, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
     (world.base / "source.py").write_text(source)
     script = r"""
         chaperone=$1 documents=$2 python=$3 source=$4
-        "$chaperone" run --ask deny --workspace "$documents" --status-file /tmp/status -- "$python" -c "$(cat "$source")"
+        RUN
         echo "status $(cat /tmp/status)"
         session=$(sed 's/.*"session":"\([0-9a-f]*\)".*/\1/' /tmp/status)
         df -k "$CHAPERONE_HOME" | tail -1
         "$chaperone" discard "$session" >/dev/null 2>&1
         "$chaperone" audit verify || echo "the log is broken"
-        "$chaperone" audit query --json --session "$session" | sed 's/^/record /'
+        "$chaperone" audit query --json --session "$session" $only | sed 's/^/record /'
         kill -9 $("$chaperone" sessions --json | sed 's/.*"broker":{"pid":\([0-9]*\)}.*/\1/')
-    """
+    """.replace("RUN", run)
     arguments = ["sh", "-c", script, "sh", product.chaperone, str(world.workspace), PYTHON, str(world.base / "source.py")]
     env = {**product.env(world), "CHAPERONE_HOME": str(state)}
     if os.geteuid() == 0:
-        mounts = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size={FULL_SIZE},mode=700 state {state} && mount -t tmpfs tmp /mnt && exec \"$@\"", "sh"]
+        mounts = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size={size},mode=700 state {state} && mount -t tmpfs tmp /mnt && exec \"$@\"", "sh"]
         arguments = [a.replace("/tmp/status", "/mnt/status") for a in arguments]
     else:
-        mounts = ["bwrap", "--dev-bind", "/", "/", "--perms", "0700", "--size", str(FULL_SIZE), "--tmpfs", str(state)]
+        mounts = ["bwrap", "--dev-bind", "/", "/", "--perms", "0700", "--size", str(size), "--tmpfs", str(state)]
         arguments = [a.replace("/tmp/status", str(world.base / "status")) for a in arguments]
     done = subprocess.run(mounts + arguments, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, errors="replace", timeout=LIMIT)
@@ -194,8 +203,53 @@ for n in range(20):
 print("attempt made")
 """, effect=unrecorded, cell=full_disk, ends="attempt made", twin=False, bare=full_bare)
 
+FULL_RUN = r"""
+        only=
+        "$chaperone" run --ask deny --workspace "$documents" --status-file /tmp/status -- "$python" -c "$(cat "$source")"
+"""
+# The agent goes on until it is stopped; after a while without that, the attempt has had its effect.
+RECORDS_RUN = r"""
+        only="--effect deny"
+        "$chaperone" run --ask deny --workspace "$documents" --status-file /tmp/status -- "$python" -c "$(cat "$source")" &
+        for n in $(seq 300); do "$chaperone" sessions --json | grep -q '"suspended"' && break; sleep 0.1; done
+        "$chaperone" sessions --json | grep -q '"suspended"' && echo "it is stopped" || echo "THE EFFECT IS THERE: it goes on"
+        "$chaperone" stop "$("$chaperone" sessions --json | sed 's/.*"id":"\([0-9a-f]*\)".*/\1/')"
+        wait
+"""
+RECORDS_SIZE = 64 << 20
+RECORDS = Attempt(87, "fill the disk with records", "", """
+deep = W + "/" + "/".join(["d" * 200] * 5)
+os.makedirs(deep)
+n = 0
+while True:
+    n += 1
+    try:
+        os.close(os.open(f"{deep}/{n}", os.O_CREAT | os.O_WRONLY))
+        os.unlink(f"{deep}/{n}")
+    except OSError as e:
+        print("no:", e)
+""", effect=lambda o: word(o) or o.says("the log is broken"), rule="log_full", cell=full_of_records, ends="it is stopped", twin=False, bare=full_bare)
+
 ATTEMPTS = [
     FULL,
+    RECORDS,
+    Attempt(85, "flood the log with files", "", """
+if ARM == "bare":
+    with open(LOG + "/audit/log", "a") as log:
+        for n in range(20000):
+            log.write("file made\\n")
+else:
+    deep = W + "/" + "/".join(["d" * 200] * 5)
+    os.makedirs(deep)
+    for n in range(3000):
+        os.close(os.open(deep + "/same", os.O_CREAT | os.O_WRONLY))
+        os.unlink(deep + "/same")
+        os.listdir(deep)
+        try:
+            open(W + "/notes.txt").close()
+        except OSError:
+            pass
+""", effect=flooded, rule="repeated", alert=False),
     Attempt(84, "disable or edit the log", "", """
 for place in (LOG, PERSON + "/.local/state/chaperone", "/run/chaperone", os.environ.get("CHAPERONE_HOME", "/none")):
     for folder, _, files in os.walk(place):

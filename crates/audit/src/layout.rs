@@ -151,6 +151,16 @@ pub(crate) fn write_all_atomic(dir: &Path, files: &[(String, &[u8])]) -> Result<
     folders.iter().rev().try_for_each(|folder| sync_dir(folder))
 }
 
+/// Whether a file below the log's directory is one that [`write_all_atomic`] did not come to the end of, for want of room or
+/// because it was ended: nothing reads it, and the next writer removes it.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    let Some(name) = name.strip_prefix("tmp/") else { return false };
+    let is_number =
+        |n: &str| n.split('-').all(|part| part.trim_start_matches('x').bytes().all(|b| b.is_ascii_digit()));
+    let of_log = ["tile-", "tile-entries-", "payload-"];
+    name == "checkpoint" || of_log.iter().any(|kind| name.strip_prefix(kind).is_some_and(is_number))
+}
+
 /// Numbers of the pending segments, ascending.
 pub(crate) fn pending_numbers(dir: &Path) -> Result<Vec<u64>, LogError> {
     let folder = dir.join("pending");

@@ -197,7 +197,12 @@ fn stray(dir: &Path, folder: &Path, known: &BTreeSet<String>, bad: &mut Vec<Stri
         let path = item.path();
         if item.file_type().map_err(|e| LogError::io(&path, e))?.is_dir() {
             stray(dir, &path, known, bad)?;
-        } else if !path.strip_prefix(dir).ok().and_then(Path::to_str).is_some_and(|p| known.contains(p)) {
+        } else if !path
+            .strip_prefix(dir)
+            .ok()
+            .and_then(Path::to_str)
+            .is_some_and(|p| known.contains(p) || layout::is_temporary(p))
+        {
             bad.push(format!("{}: an unknown file", path.display()));
         }
     }

@@ -145,6 +145,21 @@ fn proofs_verify_and_a_changed_one_does_not() {
 }
 
 #[test]
+fn what_a_full_disk_left_half_written_is_no_tampering_and_anything_else_is() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = written(root.path(), 300);
+    for name in ["checkpoint", "tile-0-001", "tile-entries-x001-000", "payload-000"] {
+        std::fs::write(dir.join("tmp").join(name), "half").unwrap();
+        assert_eq!(judged(root.path(), &dir).integrity, "ok", "{name}");
+    }
+    for name in ["tmp/tile-entries-000-mine", "tmp/notes", "tile-0-001"] {
+        std::fs::write(dir.join(name), "half").unwrap();
+        assert_eq!(judged(root.path(), &dir).integrity, "failed", "{name}");
+        std::fs::remove_file(dir.join(name)).unwrap();
+    }
+}
+
+#[test]
 fn an_old_copy_of_the_folder_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let dir = written(root.path(), 300);

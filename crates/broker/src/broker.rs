@@ -9,6 +9,7 @@ use chaperone_pipeline::Pipeline;
 use chaperone_pipeline::events::Bus;
 use chaperone_pipeline::vault::Vault;
 use chaperone_policy::Store;
+use chaperone_quota::Descriptors;
 use parking_lot::RwLock;
 
 use crate::session::live::LiveSession;
@@ -21,6 +22,8 @@ pub struct Broker {
     pub log: Arc<Log>,
     pub vault: Arc<Vault>,
     pub bus: Arc<Bus>,
+    /// Shared out among the sessions.
+    pub descriptors: Arc<Descriptors>,
     pub sessions: RwLock<BTreeMap<String, Arc<LiveSession>>>,
 }
 

@@ -1,6 +1,7 @@
 //! The sessions that there are, by their names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chaperone_protocol::Failure;
 use chaperone_protocol::reply::{ListedSession, Process, Sessions};
@@ -10,7 +11,52 @@ use crate::broker::Broker;
 use crate::session::live::LiveSession;
 use crate::session::restore::restore;
 
+/// How often, and how many times, it is looked whether an ended session is still in use. One that is stays as it is, until the
+/// next session begins.
+const LOOK: Duration = Duration::from_millis(20);
+const LOOKS: u32 = 100;
+
 impl Broker {
+    /// A session is over: what it held goes, as soon as nobody is at it any more. It is as one that is read back from now on.
+    pub(crate) fn let_go(&self, id: &str) {
+        for _ in 0..LOOKS {
+            if self.is_let_go(id) {
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// The same for all that are over, without waiting.
+    pub(crate) fn let_all_go(&self) {
+        let over: Vec<String> = self
+            .sessions
+            .read()
+            .iter()
+            .filter(|(_, s)| s.holds() && s.is_over())
+            .map(|(id, _)| id.clone())
+            .collect();
+        // What is in use stays until the next time.
+        for id in over {
+            self.is_let_go(&id);
+        }
+    }
+
+    fn is_let_go(&self, id: &str) -> bool {
+        let mut sessions = self.sessions.write();
+        let Some(session) = sessions.get_mut(id) else { return true };
+        // Who holds it acts on it: a commit, or a command that looks at it.
+        let Some(before) = Arc::get_mut(session) else { return false };
+        let dir = before.session.dir.clone();
+        if before.has_ended()
+            && before.is_over()
+            && let Ok(read_back) = restore(&self.pipeline, &dir, Some(before))
+        {
+            *session = Arc::new(read_back);
+        }
+        true
+    }
+
     /// A session by its id, an unambiguous beginning of it, or its agent's name; ended ones are read back.
     ///
     /// # Errors
@@ -40,7 +86,7 @@ impl Broker {
         for entry in std::fs::read_dir(self.dirs.staging()).into_iter().flatten().flatten() {
             let id = entry.file_name().to_string_lossy().into_owned();
             if !self.sessions.read().contains_key(&id)
-                && let Ok(session) = restore(&self.pipeline, &entry.path())
+                && let Ok(session) = restore(&self.pipeline, &entry.path(), None)
             {
                 self.sessions.write().entry(id).or_insert_with(|| Arc::new(session));
             }

@@ -19,6 +19,7 @@ use chaperone_pipeline::records::Records;
 use chaperone_pipeline::vault::Vault;
 use chaperone_policy::Store;
 use chaperone_protocol::{Event, Failure, Happened};
+use chaperone_quota::Descriptors;
 use chaperone_worker::{Worker, WorkerPool};
 use parking_lot::RwLock;
 use rustix::fs::FlockOperation;
@@ -29,6 +30,9 @@ use crate::policy_reload;
 
 /// Commands answered at once. Protects threads; beyond it a connection is closed.
 const MAX_CONNECTIONS: usize = 256;
+
+/// How often it is recorded what repeated itself.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// Run the broker until it is killed. `ready` tells the starter `ready`, `already`, or what is wrong.
 ///
@@ -103,12 +107,15 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     })?;
     let bus = Arc::new(Bus::default());
     let (log, clock) = (Arc::new(log), Arc::new(SystemClock));
-    let records = Arc::new(Records::new(
-        Arc::clone(&log) as _,
-        Arc::clone(&vault) as _,
-        Arc::clone(&bus),
-        Arc::clone(&clock) as _,
-    ));
+    let records = Arc::new(
+        Records::new(
+            Arc::clone(&log) as _,
+            Arc::clone(&vault) as _,
+            Arc::clone(&bus),
+            Arc::clone(&clock) as _,
+        )
+        .on_disk_of(&dirs.audit()),
+    );
     let (policy, problems) = Store::new(chaperone_config::policy_files::sources(&dirs)?);
     for problem in &problems {
         bus.tell(&Event::general(Happened::PolicyProblem { problem: problem.to_string() }));
@@ -151,11 +158,36 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         log,
         vault,
         bus,
+        // After the limit was raised.
+        descriptors: Arc::new(Descriptors::of_process()),
         sessions: RwLock::default(),
     });
     policy_reload::watch(&broker)?;
+    count_repetitions(&broker)?;
     crate::notify::start(&broker.bus);
     Ok((broker, listener))
+}
+
+/// What repeats itself is counted; the count is recorded each second.
+fn count_repetitions(broker: &Arc<Broker>) -> Result<(), Failure> {
+    let broker = Arc::downgrade(broker);
+    let count = move || {
+        while let Some(broker) = broker.upgrade() {
+            let running: Vec<_> =
+                broker.sessions.read().values().map(|live| Arc::clone(&live.session)).collect();
+            for session in running {
+                // A log that cannot be written denies whatever comes next.
+                broker.pipeline.records.repeated(&session).ok();
+            }
+            drop(broker);
+            std::thread::sleep(COUNT_EVERY);
+        }
+    };
+    std::thread::Builder::new()
+        .name("repetitions".into())
+        .spawn(count)
+        .map(drop)
+        .map_err(|e| Failure::new("no_threads", e.to_string()))
 }
 
 /// Soft limit of descriptors up to the hard one: snapshots, handles and cells need some.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rustix::fs::Stat;
 
 use crate::journal::{Entry, Record, blob_of};
-use crate::tree::{Result, State, Tree, errno};
+use crate::tree::{Errno, Result, State, Tree, errno, memory_of};
 
 impl Tree {
     pub(crate) fn new_blob(&self, state: &mut State) -> Result<(u64, File)> {
@@ -41,19 +41,42 @@ impl Tree {
         self.dir.join("blobs").join(blob.to_string())
     }
 
+    /// Of what is not recorded after all, what was made for it goes.
+    fn forget_blobs(&self, state: &State, record: &Record) {
+        let had: BTreeSet<u64> =
+            record.iter().filter_map(|(path, _)| state.entries.get(path).and_then(blob_of)).collect();
+        for blob in record.iter().filter_map(|(_, entry)| blob_of(entry)).filter(|blob| !had.contains(blob)) {
+            std::fs::remove_file(self.blob(blob)).ok();
+        }
+    }
+
+    /// # Errors
+    /// `EDQUOT` when the session has as many names as it may.
     pub(crate) fn record(&self, state: &mut State, record: Record) -> Result<()> {
-        state.journal.append(&record).map_err(errno)?;
+        let more = record.iter().map(|(path, entry)| memory_of(path, entry)).sum();
+        if state.names.grow(more, 0).is_err() {
+            self.forget_blobs(state, &record);
+            return Err(Errno::DQUOT);
+        }
+        if let Err(e) = state.journal.append(&record) {
+            state.names.shrink(more);
+            self.forget_blobs(state, &record);
+            return Err(errno(e));
+        }
         let mut unnamed = Vec::new();
+        let mut less = 0;
         let mut named = BTreeSet::new();
         for (path, entry) in record {
             named.extend(blob_of(&entry));
             state.generations.advance(&path, state.entries.get(&path), &entry);
+            less += state.entries.get(&path).map_or(0, |before| memory_of(&path, before));
             let before = match entry {
                 Entry::Base => state.entries.remove(&path),
                 entry => state.entries.insert(path, entry),
             };
             unnamed.extend(before.as_ref().and_then(blob_of));
         }
+        state.names.shrink(less);
         for blob in unnamed {
             if !named.contains(&blob) {
                 // One that stays behind is removed when the stage is opened again.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 
+use chaperone_quota::{Held, HeldFile};
 use chaperone_staging::BaseVersion;
 use rustix::fs::{OFlags, Stat, Timestamps};
 
@@ -47,11 +48,12 @@ impl Tree {
     pub fn create(&self, at: &Located, mode: u32) -> Result<Opened> {
         let mut state = self.lock();
         self.must_be_free(&state, at)?;
+        let held = self.quota.take(0, 1)?;
         let (blob, file) = self.new_blob(&mut state)?;
         let base = replaced(&state, at.path());
         let entry = Entry::File { blob, base, mode: mode & 0o777, origin: None, cleared: true };
         self.record(&mut state, vec![(at.path().to_owned(), entry)])?;
-        self.of_blob(&state, at.path(), blob, file, None)
+        self.of_blob(&state, at.path(), blob, HeldFile::new(file, held), None)
     }
 
     /// Bring a file into the stage, to be written there. The agent's own is opened as it is, or truncated; any other
@@ -160,6 +162,7 @@ impl Tree {
     }
 
     fn bring_up(&self, state: &mut State, at: &Located, bring: Bring<'_>) -> Result<Opened> {
+        let held = self.quota.take(0, 1)?;
         let stat = match bring {
             Bring::Content(Content::Released(from)) => self.check_released(state, at, from)?,
             _ => self.check(state, at)?,
@@ -171,7 +174,7 @@ impl Tree {
             ObjectKind::Symlink => return Err(Errno::LOOP),
         }
         if let Some(Entry::File { blob, base, mode, origin, cleared }) = state.entries.get(path).cloned() {
-            return self.bring_blob(state, path, (blob, cleared), (base, mode, origin), bring);
+            return self.bring_blob(state, path, (blob, cleared, held), (base, mode, origin), bring);
         }
         let stat = stat.ok_or(Errno::STALE)?;
         let (blob, file) = match bring {
@@ -204,7 +207,7 @@ impl Tree {
         };
         let entry = Entry::File { blob, base: Some(base), mode: stat.st_mode & 0o777, origin: None, cleared };
         self.record(state, vec![(path.to_owned(), entry)])?;
-        self.of_blob(state, path, blob, file, None)
+        self.of_blob(state, path, blob, HeldFile::new(file, held), None)
     }
 
     /// As [`Self::check`], for content that was released as a copy: the user's own program may go on writing to the file
@@ -231,20 +234,20 @@ impl Tree {
         &self,
         state: &mut State,
         path: &str,
-        (blob, cleared): (u64, bool),
+        (blob, cleared, held): (u64, bool, Held),
         (base, mode, origin): (Option<BaseVersion>, u32, Option<String>),
         bring: Bring<'_>,
     ) -> Result<Opened> {
         let file = File::options().read(true).write(true).open(self.blob(blob)).map_err(errno)?;
         let stat = rustix::fs::fstat(&file)?;
         let (blob, file) = match bring {
-            Bring::Object => return self.of_blob(state, path, blob, file, origin),
+            Bring::Object => return self.of_blob(state, path, blob, HeldFile::new(file, held), origin),
             // All who have it open see the same.
             Bring::Content(content) if cleared => {
                 if matches!(content, Content::Empty) {
                     file.set_len(0).map_err(errno)?;
                 }
-                return self.of_blob(state, path, blob, file, origin);
+                return self.of_blob(state, path, blob, HeldFile::new(file, held), origin);
             }
             Bring::Content(Content::Empty) => self.new_blob(state)?,
             Bring::Content(Content::Released(from)) => {
@@ -259,7 +262,7 @@ impl Tree {
         };
         let entry = Entry::File { blob, base, mode, origin: origin.clone(), cleared: true };
         self.record(state, vec![(path.to_owned(), entry)])?;
-        self.of_blob(state, path, blob, file, origin)
+        self.of_blob(state, path, blob, HeldFile::new(file, held), origin)
     }
 
     /// A staged file with another size. One that others may decide on meanwhile is never changed: its beginning gets a
@@ -273,12 +276,13 @@ impl Tree {
                 return Ok(opened);
             }
         };
+        let held = self.quota.take(0, 1)?;
         let stat = rustix::fs::fstat(&*opened.file)?;
         let (blob, file) = self.blob_with(state, &opened.file, &stat)?;
         file.set_len(size).map_err(errno)?;
         let entry = Entry::File { blob, base, mode, origin: origin.clone(), cleared: false };
         self.record(state, vec![(path.to_owned(), entry)])?;
-        self.of_blob(state, path, blob, file, origin)
+        self.of_blob(state, path, blob, HeldFile::new(file, held), origin)
     }
 
     fn must_be_free(&self, state: &State, at: &Located) -> Result<()> {

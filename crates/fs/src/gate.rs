@@ -1,8 +1,9 @@
 //! The seam to the decision pipeline.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use chaperone_quota::HeldFile;
 
 use crate::object::{Identity, Object};
 
@@ -17,7 +18,7 @@ pub struct OpenRequest {
     /// What the decision is about: the opening acts on this and nothing else.
     pub identity: Identity,
     /// The object, open for reading; decide on this and nothing else.
-    pub file: Arc<File>,
+    pub file: Arc<HeldFile>,
     pub read: bool,
     pub write: bool,
     pub truncate: bool,
@@ -64,7 +65,7 @@ pub struct Opened {
     /// Names the opening in [`Gate::closed`].
     pub handle: u64,
     /// The exact bytes to serve, what identifies them, and their number; `None` serves the object itself.
-    pub bytes: Option<(Arc<File>, [u8; 32], u64)>,
+    pub bytes: Option<(Arc<HeldFile>, [u8; 32], u64)>,
 }
 
 /// What was done with an opening.

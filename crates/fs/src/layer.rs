@@ -256,6 +256,7 @@ fn beneath(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> 
 mod tests {
     use std::fs;
 
+    use chaperone_quota::Quota;
     use chaperone_staging::Op;
 
     use super::*;
@@ -284,7 +285,7 @@ mod tests {
         let before: BTreeMap<_, _> =
             ["was-folder", "was-folder/inner", "same", "changed"].map(version).into_iter().collect();
         let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let tree = Tree::open(&place.path().join("stage"), root).unwrap();
+        let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
         let mut seen = Seen::default();
 
         fs::write(upper.join("was-folder"), "a file now").unwrap();

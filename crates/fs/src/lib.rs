@@ -6,10 +6,12 @@
 
 mod blobs;
 mod change;
+mod forget;
 mod gate;
 mod generation;
 mod journal;
 mod layer;
+mod listing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod model;
@@ -18,7 +20,6 @@ mod object;
 mod protocol;
 mod rename;
 mod requests;
-mod reserve;
 mod server;
 mod shared;
 mod staged;

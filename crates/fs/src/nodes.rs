@@ -4,12 +4,14 @@
 //! redaction of it, gets a node of its own as long as the first is open.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use chaperone_quota::{Exceeded, Held, HeldFile, Quota};
+
 use crate::gate::Opened as Verdict;
-use crate::object::{FileVersion, Identity, ListingVersion, Object};
+use crate::listing::Listing;
+use crate::object::{FileVersion, Identity, ListingVersion, Object, ObjectKind};
 use crate::tree::Opened;
 
 /// How long a granted opening waits for the kernel to come back for it on its new node.
@@ -27,10 +29,11 @@ pub(crate) enum Version {
 }
 
 pub(crate) struct Node {
-    pub path: String,
+    pub path: Arc<str>,
     /// The name is gone (deleted, replaced) or another node stands for it now.
     pub unnamed: bool,
     pub lookups: u64,
+    pub is_file: bool,
     /// Size that the kernel was told last.
     pub told: Option<u64>,
     pub version: Option<Version>,
@@ -39,9 +42,29 @@ pub(crate) struct Node {
     /// Size of the version that is served, where that is not the object's own.
     pub shown: Option<u64>,
     /// Once a handle of this version was made writable, all of them read what it writes.
-    pub written: Option<Arc<File>>,
+    pub written: Option<Arc<HeldFile>>,
     /// The names of the directory that the kernel has, and since when.
     pub listed: Option<(ListingVersion, Instant)>,
+    /// What was listed of it last, as long as somebody has it open.
+    pub listing: Weak<Listing>,
+}
+
+impl Node {
+    fn new(path: Arc<str>) -> Self {
+        Self {
+            path,
+            unnamed: false,
+            lookups: 1,
+            is_file: false,
+            told: None,
+            version: None,
+            open: 0,
+            shown: None,
+            written: None,
+            listed: None,
+            listing: Weak::new(),
+        }
+    }
 }
 
 /// An opening that was granted and waits for its own node.
@@ -69,21 +92,37 @@ pub(crate) enum Fit {
     Elsewhere,
 }
 
-#[derive(Default)]
 pub(crate) struct Nodes {
-    by_path: HashMap<String, u64>,
+    by_path: HashMap<Arc<str>, u64>,
     by_number: HashMap<u64, Node>,
     prepared: HashMap<String, Prepared>,
     last: u64,
+    held: Held,
+}
+
+const ROOT: u64 = 1;
+/// Memory that a node takes beside its path, in bytes, by far.
+const NODE: u64 = 384;
+
+fn memory_of(path: &str) -> u64 {
+    NODE + path.len() as u64
 }
 
 impl Nodes {
+    /// The kernel knows of the root from the beginning.
+    pub fn new(quota: &Arc<Quota>) -> Self {
+        Self {
+            by_path: HashMap::new(),
+            by_number: HashMap::from([(ROOT, Node::new("".into()))]),
+            prepared: HashMap::new(),
+            last: 0,
+            held: Held::nothing(quota),
+        }
+    }
+
     /// The path of a node; none for one whose name is gone.
     pub fn path(&self, number: u64) -> Option<&str> {
-        if number == 1 {
-            return Some("");
-        }
-        self.by_number.get(&number).filter(|n| !n.unnamed).map(|n| n.path.as_str())
+        self.by_number.get(&number).filter(|n| !n.unnamed).map(|n| &*n.path)
     }
 
     pub fn get(&self, number: u64) -> Option<&Node> {
@@ -99,47 +138,66 @@ impl Nodes {
     }
 
     pub fn number_of(&self, path: &str) -> Option<u64> {
-        if path.is_empty() { Some(1) } else { self.by_path.get(path).copied() }
+        if path.is_empty() { Some(ROOT) } else { self.by_path.get(path).copied() }
     }
 
     /// The kernel learns of a path once more.
-    pub fn looked_up(&mut self, path: &str, object: &Object) -> u64 {
+    ///
+    /// # Errors
+    /// When it knows of as many as may be.
+    pub fn looked_up(&mut self, path: &str, object: &Object) -> Result<u64, Exceeded> {
         if let Some(number) = self.by_path.get(path).copied()
             && let Some(node) = self.by_number.get_mut(&number)
         {
             node.lookups += 1;
-            return number;
+            return Ok(number);
         }
-        self.last = self.last.max(1) + 1;
+        self.held.grow(memory_of(path), 0)?;
+        self.last = self.last.max(ROOT) + 1;
         let number = self.last;
         let prepared = self.prepared.get(path).filter(|p| p.opened.object == *object);
         let shown = prepared.and_then(|p| p.verdict.bytes.as_ref().map(|(_, _, len)| *len));
-        self.by_path.insert(path.to_owned(), number);
-        let node = Node {
-            path: path.to_owned(),
-            unnamed: false,
-            lookups: 1,
-            told: None,
-            version: None,
-            open: 0,
-            shown,
-            written: None,
-            listed: None,
-        };
-        self.by_number.insert(number, node);
-        number
+        let path: Arc<str> = path.into();
+        self.by_path.insert(Arc::clone(&path), number);
+        self.by_number
+            .insert(number, Node { shown, is_file: object.kind == ObjectKind::File, ..Node::new(path) });
+        Ok(number)
     }
 
     pub fn forget(&mut self, number: u64, times: u64) {
-        if let Some(node) = self.by_number.get_mut(&number) {
+        if number != ROOT
+            && let Some(node) = self.by_number.get_mut(&number)
+        {
             node.lookups = node.lookups.saturating_sub(times);
             if node.lookups == 0
                 && let Some(node) = self.by_number.remove(&number)
-                && self.by_path.get(&node.path) == Some(&number)
             {
-                self.by_path.remove(&node.path);
+                self.held.shrink(memory_of(&node.path));
+                if self.by_path.get(&node.path) == Some(&number) {
+                    self.by_path.remove(&node.path);
+                }
             }
         }
+    }
+
+    /// The files that the kernel has known longest and nobody has open, by their directories and names. A directory may be
+    /// where a program is, and stays.
+    pub fn known_longest(&self, most: usize) -> Vec<(u64, String)> {
+        let idle = |node: &Node| node.is_file && node.open == 0 && !node.unnamed;
+        let mut numbers: Vec<u64> =
+            self.by_number.iter().filter(|(_, node)| idle(node)).map(|(number, _)| *number).collect();
+        if numbers.len() > most {
+            numbers.select_nth_unstable(most);
+            numbers.truncate(most);
+        }
+        let name_of = |number: &u64| {
+            let (folder, name) = {
+                let path = &*self.by_number.get(number)?.path;
+                path.rsplit_once('/').unwrap_or(("", path))
+            };
+            Some((self.number_of(folder)?, name.to_owned()))
+        };
+        numbers.iter().filter_map(name_of).collect()
     }
 
     /// A path no longer names its node.
@@ -155,17 +213,20 @@ impl Nodes {
     pub fn renamed(&mut self, from: &str, to: &str) {
         self.unname(to);
         let below = format!("{from}/");
-        let moved: Vec<(String, u64)> = self
+        let moved: Vec<(Arc<str>, u64)> = self
             .by_path
             .iter()
-            .filter(|(path, _)| *path == from || path.starts_with(&below))
-            .map(|(path, number)| (path.clone(), *number))
+            .filter(|(path, _)| ***path == *from || path.starts_with(&below))
+            .map(|(path, number)| (Arc::clone(path), *number))
             .collect();
         for (path, number) in moved {
             self.by_path.remove(&path);
-            let now = format!("{to}{}", path.strip_prefix(from).unwrap_or_default());
+            let now: Arc<str> = format!("{to}{}", path.strip_prefix(from).unwrap_or_default()).into();
             if let Some(node) = self.by_number.get_mut(&number) {
-                node.path.clone_from(&now);
+                // A longer name is not refused any more: it is counted as far as there is room.
+                self.held.shrink(memory_of(&path));
+                self.held.grow(memory_of(&now), 0).ok();
+                node.path = Arc::clone(&now);
             }
             self.by_path.insert(now, number);
         }

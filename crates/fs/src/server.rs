@@ -103,14 +103,7 @@ impl Server {
             self.shared.invalidate_node(node).ok();
         }
         if let Some(above) = above {
-            let mut notice = Reply::new();
-            notice
-                .u64(above)
-                .u32(u32::try_from(name.len()).unwrap_or(0))
-                .u32(0)
-                .bytes(name.as_bytes())
-                .bytes(&[0]);
-            self.shared.answer(&notice.finish(0, protocol::NOTIFY_INVAL_ENTRY));
+            self.shared.invalidate_name(above, name);
         }
     }
 

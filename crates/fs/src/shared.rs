@@ -5,9 +5,11 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use chaperone_quota::{Held, HeldFile};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::gate::{Cancel, Gate};
+use crate::listing::Listing;
 use crate::nodes::Nodes;
 use crate::protocol::{self, Reply};
 use crate::tree::Tree;
@@ -45,10 +47,12 @@ pub(crate) struct Shared {
     pub nodes: RwLock<Nodes>,
     pub handles: RwLock<HashMap<u64, Arc<Handle>>>,
     /// Open directories; without names where the kernel was told to keep what it has.
-    pub folders: Mutex<HashMap<u64, Option<Listing>>>,
+    pub folders: Mutex<HashMap<u64, Option<Arc<Listing>>>>,
     pub next_handle: AtomicU64,
     pub waiting: Mutex<HashMap<u64, Cancel>>,
     pub ended: AtomicBool,
+    /// The kernel is asked to forget names.
+    pub forgets: AtomicBool,
     pub workers: Mutex<Workers>,
     pub workers_changed: Condvar,
 }
@@ -57,16 +61,17 @@ impl Shared {
     /// Nothing is open yet; the thread that is started first reads.
     pub fn new(device: File, tree: Arc<Tree>, gate: Arc<dyn Gate>, options: Options) -> Self {
         Self {
+            nodes: RwLock::new(Nodes::new(&tree.quota)),
             device,
             tree,
             gate,
             options,
-            nodes: RwLock::default(),
             handles: RwLock::default(),
             folders: Mutex::default(),
             next_handle: AtomicU64::new(1),
             waiting: Mutex::default(),
             ended: AtomicBool::new(false),
+            forgets: AtomicBool::new(false),
             workers: Mutex::new(Workers { free: true, waiting: 0, alive: 1 }),
             workers_changed: Condvar::new(),
         }
@@ -75,6 +80,18 @@ impl Shared {
     pub fn answer(&self, message: &[u8]) {
         // ENOENT: the caller was interrupted, or the kernel does not know the node any more.
         rustix::io::write(&self.device, message).ok();
+    }
+
+    /// The kernel forgets a name.
+    pub fn invalidate_name(&self, parent: u64, name: &str) {
+        let mut notice = Reply::new();
+        notice
+            .u64(parent)
+            .u32(u32::try_from(name.len()).unwrap_or(0))
+            .u32(0)
+            .bytes(name.as_bytes())
+            .bytes(&[0]);
+        self.answer(&notice.finish(0, protocol::NOTIFY_INVAL_ENTRY));
     }
 
     /// Drop the pages of a node, dirty ones after they were written.
@@ -89,14 +106,11 @@ impl Shared {
     }
 }
 
-/// The entries of an open directory, as they were when it was opened.
-pub(crate) type Listing = Arc<Vec<(String, crate::object::Attributes)>>;
-
 /// An open file.
 pub(crate) struct Handle {
     pub node: u64,
     pub path: String,
-    pub file: Arc<File>,
+    pub file: Arc<HeldFile>,
     /// The gate's name for the opening.
     pub opening: u64,
     /// The file of the stage that it may write.
@@ -106,4 +120,11 @@ pub(crate) struct Handle {
     pub mode: u32,
     pub read: AtomicU64,
     pub written: AtomicU64,
+    /// Memory of the handle itself.
+    pub _held: Held,
+}
+
+impl Handle {
+    /// Memory that a handle takes, in bytes, by far.
+    pub const MEMORY: u64 = 512;
 }

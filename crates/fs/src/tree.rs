@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chaperone_quota::{DiskReserve, Held, HeldFile, Quota};
 use chaperone_staging::BaseVersion;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
@@ -18,10 +19,11 @@ use crate::object::{
     Attributes, FileVersion, Identity, ListingVersion, Located, Object, ObjectId, ObjectKind, from_stat,
     is_dir, synthetic,
 };
-use crate::reserve::DiskReserve;
 
 /// Staged files, directories and deletions of one session. Protects memory; beyond it: `ENOSPC`.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;
+/// See [`memory_of`].
+const ENTRY: u64 = 256;
 /// Entries of one listed directory. Protects memory; beyond it the listing fails with `EOVERFLOW`.
 const MAX_LISTED: usize = 1_000_000;
 
@@ -31,6 +33,7 @@ pub struct Tree {
     pub(crate) dir: PathBuf,
     pub(crate) state: Mutex<State>,
     reserve: DiskReserve,
+    pub(crate) quota: Arc<Quota>,
 }
 
 pub(crate) struct State {
@@ -40,6 +43,8 @@ pub(crate) struct State {
     /// Open handles that may write a blob.
     pub(crate) writers: HashMap<u64, usize>,
     pub(crate) generations: Generations,
+    /// Memory of the entries' names.
+    pub(crate) names: Held,
 }
 
 impl std::fmt::Debug for Tree {
@@ -51,7 +56,7 @@ impl std::fmt::Debug for Tree {
 /// An open object.
 #[derive(Debug, Clone)]
 pub struct Opened {
-    pub file: Arc<File>,
+    pub file: Arc<HeldFile>,
     /// What was opened.
     pub located: Located,
     pub object: Object,
@@ -72,11 +77,11 @@ pub(crate) type Errno = rustix::io::Errno;
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
 impl Tree {
-    /// Open or make the stage `dir` over the directory `root`.
+    /// Open or make the stage `dir` over the directory `root`, for a session that may hold as much as `quota` says.
     ///
     /// # Errors
-    /// When the stage is damaged or cannot be written.
-    pub fn open(dir: &Path, root: OwnedFd) -> std::result::Result<Self, TreeError> {
+    /// When the stage is damaged or cannot be written, or its names are more than may be held.
+    pub fn open(dir: &Path, root: OwnedFd, quota: &Arc<Quota>) -> std::result::Result<Self, TreeError> {
         let stage = |source| TreeError::Stage { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir.join("blobs")).map_err(stage)?;
         let (journal, records) = Journal::open(&dir.join("journal")).map_err(stage)?;
@@ -105,14 +110,24 @@ impl Tree {
                 std::fs::remove_file(name.path()).map_err(stage)?;
             }
         }
+        let mut names = Held::nothing(quota);
+        let all = entries.iter().map(|(path, entry)| memory_of(path, entry)).sum();
+        names.grow(all, 0).map_err(|e| stage(io::Error::other(e)))?;
         let state = State {
             entries,
             journal,
             next_blob,
             writers: HashMap::new(),
             generations: Generations::default(),
+            names,
         };
-        Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(state), reserve: DiskReserve::default() })
+        Ok(Self {
+            root,
+            dir: dir.to_owned(),
+            state: Mutex::new(state),
+            reserve: DiskReserve::default(),
+            quota: Arc::clone(quota),
+        })
     }
 
     /// Take room on the stage's disk for what is about to be written.
@@ -128,7 +143,7 @@ impl Tree {
     /// # Errors
     /// When the disk cannot be looked at.
     pub fn has_room(&self) -> Result<bool> {
-        crate::reserve::is_left(&self.dir)
+        DiskReserve::is_left(&self.dir)
     }
 
     /// A handle may write this blob from now on; until it is closed, a commit does not let go of it.
@@ -264,13 +279,15 @@ impl Tree {
     /// Open a file for reading, and for writing when it is staged.
     ///
     /// # Errors
-    /// `ENOENT`, `EISDIR`, `ELOOP` for a link, `ENXIO` for what is neither file nor directory.
+    /// `ENOENT`, `EISDIR`, `ELOOP` for a link, `ENXIO` for what is neither file nor directory; `ENFILE` when the session has
+    /// as many open as it may.
     pub fn open_file(&self, path: &str) -> Result<Opened> {
+        let held = self.quota.take(0, 1)?;
         let state = self.lock();
         match state.entries.get(path) {
             Some(Entry::File { blob, origin, .. }) => {
                 let file = File::options().read(true).write(true).open(self.blob(*blob)).map_err(errno)?;
-                self.of_blob(&state, path, *blob, file, origin.clone())
+                self.of_blob(&state, path, *blob, HeldFile::new(file, held), origin.clone())
             }
             Some(Entry::Dir { .. }) => Err(Errno::ISDIR),
             Some(Entry::Symlink { .. }) => Err(Errno::LOOP),
@@ -290,7 +307,7 @@ impl Tree {
                 }
                 let object = ObjectId::User(FileVersion::of(&seen.object));
                 Ok(Opened {
-                    file: Arc::new(File::from(file)),
+                    file: Arc::new(HeldFile::new(File::from(file), held)),
                     located: Located::new(path, Identity { object, generation }, Some(seen)),
                     object: seen.object,
                     origin: None,
@@ -306,7 +323,7 @@ impl Tree {
         state: &State,
         path: &str,
         blob: u64,
-        file: File,
+        file: HeldFile,
         origin: Option<String>,
     ) -> Result<Opened> {
         let located = self.locate_in(state, path)?;
@@ -430,6 +447,17 @@ impl Tree {
             }
         }
     }
+}
+
+/// Memory that an entry takes, in bytes: its texts and, by far, the rest.
+pub(crate) fn memory_of(path: &str, entry: &Entry) -> u64 {
+    let texts = match entry {
+        Entry::Base => return 0,
+        Entry::File { origin, .. } => origin.as_ref().map_or(0, String::len),
+        Entry::Symlink { target, .. } => target.len(),
+        Entry::Dir { .. } | Entry::Gone { .. } => 0,
+    };
+    ENTRY + path.len() as u64 + texts as u64
 }
 
 /// A path below a directory.

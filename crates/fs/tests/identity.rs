@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
 use chaperone_fs::{Content, NewAttributes, ObjectId, Tree};
+use chaperone_quota::Quota;
 use rustix::io::Errno;
 
 struct Place {
@@ -23,7 +24,8 @@ fn place() -> Place {
     fs::write(docs.join("employees.csv"), "237-82-2033").unwrap();
     fs::write(docs.join("dir/inner"), "inner").unwrap();
     fs::set_permissions(docs.join("employees.csv"), PermissionsExt::from_mode(0o600)).unwrap();
-    let tree = Tree::open(&own.path().join("stage"), File::open(&docs).unwrap().into()).unwrap();
+    let tree = Tree::open(&own.path().join("stage"), File::open(&docs).unwrap().into(), &Quota::unlimited())
+        .unwrap();
     Place { _own: own, docs, tree }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use chaperone_fs::{
     Cancel, ChangeKind, ChangeRequest, Closed, Gate, Object, OpenRequest, Opened, Opening, Refused, Tree,
 };
+use chaperone_quota::Quota;
 use support::{Mount, O_APPEND, O_RDWR, O_TRUNC};
 
 const NOTES: &str = "harmless";
@@ -94,7 +95,8 @@ fn place() -> Place {
         fs::write(docs.join(name), text).unwrap();
         fs::set_permissions(docs.join(name), PermissionsExt::from_mode(0o600)).unwrap();
     }
-    let tree = Tree::open(&own.path().join("stage"), File::open(&docs).unwrap().into()).unwrap();
+    let tree = Tree::open(&own.path().join("stage"), File::open(&docs).unwrap().into(), &Quota::unlimited())
+        .unwrap();
     let (tree, policy) = (Arc::new(tree), Arc::new(Policy::default()));
     let mount = Mount::new(Arc::clone(&tree), Arc::clone(&policy) as Arc<dyn Gate>);
     Place { _own: own, tree, policy, mount }

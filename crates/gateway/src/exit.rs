@@ -10,6 +10,7 @@ use chaperone_egress::{AllowSet, Budget, Host, Limits, QueryWatch, Rule};
 use chaperone_pipeline::Released;
 use chaperone_pipeline::ports::OnRelease;
 use chaperone_protocol::Failure;
+use chaperone_quota::HeldFile;
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -134,7 +135,7 @@ impl Exit {
             if meta.is_file() {
                 let name = format!("the registered document {}", entry.file_name().display());
                 let version = Sha256::digest(path.as_os_str().as_bytes()).into();
-                self.secrets.remember(&name, &Arc::new(file), (version, meta.len()));
+                self.secrets.remember(&name, &Arc::new(HeldFile::uncounted(file)), (version, meta.len()));
             }
         }
     }

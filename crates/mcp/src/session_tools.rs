@@ -1,12 +1,12 @@
 //! What the tools of one session act on.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::Arc;
 
 use chaperone_gateway::{Exit, SessionGateway};
 use chaperone_pipeline::pipeline::Pipeline;
 use chaperone_pipeline::session::Session;
+use chaperone_quota::HeldFile;
 use chaperone_workspace::mount::Mounts;
 use parking_lot::Mutex;
 
@@ -22,9 +22,14 @@ pub struct SessionTools {
 
 /// Staged blobs by content hash, for `save_workbook`.
 #[derive(Debug, Default)]
-pub struct Blobs(pub(crate) Mutex<HashMap<String, Arc<File>>>);
+pub struct Blobs(pub(crate) Mutex<HashMap<String, Arc<HeldFile>>>);
 
 impl SessionTools {
+    /// The session is over: what was staged for its next call goes.
+    pub fn forget(&self) {
+        self.blobs.0.lock().clear();
+    }
+
     /// The session's way out.
     #[must_use]
     pub fn way(&self) -> SessionGateway {

@@ -1,12 +1,12 @@
 //! What is asked of the pipeline: an action on a resource that was resolved before anything is decided.
 
-use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use chaperone_capability::Action;
 use chaperone_inspect::Finding;
 use chaperone_protocol::for_display;
+use chaperone_quota::HeldFile;
 use serde_json::Value;
 
 use crate::network_facts::NetworkFacts;
@@ -55,7 +55,7 @@ pub struct FileResource {
     pub origin: Option<String>,
     pub object: FileObject,
     /// The object itself, open; content is read from here and nowhere else.
-    pub file: Option<Arc<File>>,
+    pub file: Option<Arc<HeldFile>>,
     /// The request makes the content readable to the agent, or carries it to the user's directory.
     pub content: bool,
     /// The bytes cannot be replaced by redacted ones (an opening for writing, a commit).

@@ -1,6 +1,5 @@
 //! Step 8: the intent is recorded, and only then is there an [`Authorized`]. No other file can make one.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,6 +15,7 @@ use crate::ports::Syncing;
 use crate::records::{IntentRecord, unwritable};
 use crate::refusal::Refusal;
 use crate::session::Session;
+pub use crate::snapshots::Released;
 
 /// A request that was decided, and whose intent is recorded. Performers take nothing less, and act on what it names.
 #[derive(Debug)]
@@ -28,15 +28,6 @@ pub struct Authorized {
     pub redacted: bool,
     pub findings: usize,
     sync: Option<Box<dyn Syncing>>,
-}
-
-/// Exact bytes that may be read.
-#[derive(Debug, Clone)]
-pub struct Released {
-    /// Identifies the bytes: SHA-256 of what is served.
-    pub version: [u8; 32],
-    pub file: Arc<File>,
-    pub len: u64,
 }
 
 /// On what an `ask` was passed.
@@ -141,7 +132,7 @@ impl Pipeline {
             .into()),
             (Some(seen), false) => Ok(Some(seen.released())),
             (Some(seen), true) => {
-                Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), &session.dir)?))
+                Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), &session.snapshots)?))
             }
             (None, true) => {
                 Err(Failure::new("cannot_redact", "only a redacted copy would do, and this has none").into())

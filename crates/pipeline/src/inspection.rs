@@ -7,25 +7,21 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
 use chaperone_inspect::{Finding, Report, inspect_plain};
-use chaperone_worker::{WorkerPool, snapshot};
+use chaperone_worker::WorkerPool;
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::access::FileObject;
-use crate::granting::Released;
 use crate::ports::{Inspect, Vault};
+pub use crate::snapshots::Inspected;
+use crate::snapshots::{Released, Snapshots, too_much};
 use chaperone_protocol::Failure;
 
-/// Inspected versions kept open. Protects descriptors and memory; beyond it the oldest is looked at anew.
-const KEPT: usize = 4_096;
-/// Bytes of kept snapshots together.
-const KEPT_BYTES: u64 = 64 << 20;
 /// Contents whose findings are remembered, without their bytes.
 const KNOWN: usize = 16_384;
 /// Largest plain file that is scanned without a worker, in bytes.
@@ -33,44 +29,20 @@ const SCANNED_HERE: u64 = 256 * 1024;
 /// Largest file that can be inspected and therefore read through inspection.
 const MAX_INSPECTED: u64 = 64 << 30;
 
-/// One inspected version of a file.
-#[derive(Debug)]
-pub struct Inspected {
-    pub sha256: [u8; 32],
-    pub len: u64,
-    pub findings: Arc<[Finding]>,
-    file: Arc<File>,
-}
-
 #[derive(Debug)]
 pub struct Inspection {
     /// Holds the detectors, for what leaves and for everything else.
     outgoing: Arc<Outgoing>,
     workers: WorkerPool,
     vault: Arc<dyn Vault>,
-    by_version: Mutex<Kept>,
     by_content: Mutex<LruCache<[u8; 32], Arc<[Finding]>>>,
-    redacted: Mutex<LruCache<[u8; 32], Released>>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    versions: LruCache<FileObject, Arc<Inspected>>,
-    bytes: u64,
 }
 
 impl Inspection {
     #[must_use]
     pub fn new(outgoing: Arc<Outgoing>, workers: WorkerPool, vault: Arc<dyn Vault>) -> Self {
-        let size = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
-        Self {
-            outgoing,
-            workers,
-            vault,
-            by_version: Mutex::new(Kept { versions: LruCache::new(size(KEPT)), bytes: 0 }),
-            by_content: Mutex::new(LruCache::new(size(KNOWN))),
-            redacted: Mutex::new(LruCache::new(size(KEPT))),
-        }
+        let known = NonZeroUsize::new(KNOWN).unwrap_or(NonZeroUsize::MIN);
+        Self { outgoing, workers, vault, by_content: Mutex::new(LruCache::new(known)) }
     }
 
     fn look(&self, file: &File, name: &str) -> Result<Arc<[Finding]>, Failure> {
@@ -112,20 +84,6 @@ impl Inspection {
         file.read_exact_at(&mut bytes, 0).map_err(|e| cannot(&e))?;
         Ok(inspect_plain(self.outgoing.detectors(), &bytes, name))
     }
-
-    fn keep(&self, object: FileObject, seen: &Arc<Inspected>) {
-        let mut kept = self.by_version.lock();
-        kept.bytes += seen.len;
-        if let Some((_, old)) = kept.versions.push(object, Arc::clone(seen)) {
-            kept.bytes = kept.bytes.saturating_sub(old.len);
-        }
-        while kept.bytes > KEPT_BYTES
-            && kept.versions.len() > 1
-            && let Some((_, old)) = kept.versions.pop_lru()
-        {
-            kept.bytes = kept.bytes.saturating_sub(old.len);
-        }
-    }
 }
 
 impl Inspect for Inspection {
@@ -134,14 +92,15 @@ impl Inspect for Inspection {
         file: &File,
         object: &FileObject,
         name: &str,
-        spill: &Path,
+        snapshots: &Snapshots,
     ) -> Result<Arc<Inspected>, Failure> {
         if !object.staged
-            && let Some(known) = self.by_version.lock().versions.get(object)
+            && let Some(known) = snapshots.version(object)
         {
-            return Ok(Arc::clone(known));
+            return Ok(known);
         }
-        let taken = snapshot(file, MAX_INSPECTED, spill).map_err(|e| cannot(&e))?;
+        let taken =
+            snapshots.take(file, MAX_INSPECTED).map_err(|e| too_much(&e).unwrap_or_else(|| cannot(&e)))?;
         let remembered = self.by_content.lock().get(&taken.sha256).map(Arc::clone);
         let findings = match remembered {
             Some(findings) => findings,
@@ -153,48 +112,28 @@ impl Inspect for Inspection {
         };
         let seen = Arc::new(Inspected::new(taken.sha256, taken.len, findings, taken.file));
         if !object.staged && unchanged(file, object) {
-            self.keep(*object, &seen);
+            snapshots.keep(*object, &seen);
         }
         Ok(seen)
     }
 
-    fn knows(&self, object: &FileObject) -> bool {
-        self.by_version.lock().versions.contains(object)
-    }
-
-    fn redacted(&self, seen: &Inspected, name: &str, spill: &Path) -> Result<Released, Failure> {
-        if let Some(known) = self.redacted.lock().get(&seen.sha256) {
-            return Ok(known.clone());
+    fn redacted(&self, seen: &Inspected, name: &str, snapshots: &Snapshots) -> Result<Released, Failure> {
+        if let Some(known) = snapshots.redaction(&seen.sha256) {
+            return Ok(known);
         }
         let cannot =
             |e: &dyn std::error::Error| Failure::new("cannot_redact", format!("it cannot be redacted: {e}"));
-        let out = rustix::fs::memfd_create(
-            "redacted",
-            rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING,
-        )
-        .map_err(|e| cannot(&e))?;
-        let out = File::from(out);
+        let of_taking = |e: std::io::Error| too_much(&e).unwrap_or_else(|| cannot(&e));
+        let out = snapshots.make(seen.len).map_err(of_taking)?;
         self.workers.redact(&seen.file, name, &out).map_err(|e| cannot(&e))?;
-        let taken = snapshot(&out, MAX_INSPECTED, spill).map_err(|e| cannot(&e))?;
+        let taken = snapshots.take(&out, MAX_INSPECTED).map_err(of_taking)?;
         let released = Released { version: taken.sha256, len: taken.len, file: Arc::new(taken.file) };
-        self.redacted.lock().put(seen.sha256, released.clone());
+        snapshots.keep_redaction(seen.sha256, &released);
         Ok(released)
     }
 }
 
 impl Inspected {
-    /// What was found in `file`, which nobody can change any more.
-    #[must_use]
-    pub fn new(sha256: [u8; 32], len: u64, findings: Arc<[Finding]>, file: File) -> Self {
-        Self { sha256, len, findings, file: Arc::new(file) }
-    }
-
-    /// The bytes as they were inspected.
-    #[must_use]
-    pub fn released(&self) -> Released {
-        Released { version: self.sha256, file: Arc::clone(&self.file), len: self.len }
-    }
-
     /// What policy sees of the findings: no text, no place.
     #[must_use]
     pub fn for_policy(&self) -> Value {

@@ -86,6 +86,7 @@ impl Pipeline {
     pub fn begin(&self, session: &Arc<Session>, request: AccessRequest) -> Admission {
         let request = Arc::new(request);
         let admitted = guarded(|| {
+            self.keep_pace(session, &request);
             session.authenticate()?;
             self.capability(session, &request)?;
             let (decision, inspected) = self.judge(session, &request, wants_inspection)?;

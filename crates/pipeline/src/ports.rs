@@ -1,7 +1,6 @@
 //! What the pipeline needs of the parts around it. The broker gives it the real ones, tests give it fakes.
 
 use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
 use chaperone_audit::{Durability, Entry, LogError};
@@ -14,6 +13,7 @@ use serde_json::Value;
 use crate::access::FileObject;
 use crate::granting::Released;
 use crate::inspection::Inspected;
+use crate::snapshots::Snapshots;
 
 /// The policies in force.
 pub trait Policies: Send + Sync + std::fmt::Debug {
@@ -28,8 +28,8 @@ pub trait PolicySet: Send + Sync {
 
 /// Looks into what would be read.
 pub trait Inspect: Send + Sync + std::fmt::Debug {
-    /// The exact bytes of a file that was resolved as `object`, with what is in them. `spill` takes what is too large for
-    /// memory.
+    /// The exact bytes of a file that was resolved as `object`, with what is in them. `snapshots` is what
+    /// the session's copies are made of.
     ///
     /// # Errors
     /// `cannot_inspect`; the operation is then denied.
@@ -38,17 +38,14 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
         file: &File,
         object: &FileObject,
         name: &str,
-        spill: &Path,
+        snapshots: &Snapshots,
     ) -> Result<Arc<Inspected>, Failure>;
-
-    /// Whether asking for this version is quick.
-    fn knows(&self, object: &FileObject) -> bool;
 
     /// The redacted copy of an inspected version.
     ///
     /// # Errors
     /// `cannot_redact`; the operation is then denied.
-    fn redacted(&self, seen: &Inspected, name: &str, spill: &Path) -> Result<Released, Failure>;
+    fn redacted(&self, seen: &Inspected, name: &str, snapshots: &Snapshots) -> Result<Released, Failure>;
 }
 
 /// Holds the keys.

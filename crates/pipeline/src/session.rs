@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use chaperone_capability::Verified;
+use chaperone_quota::Quota;
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 
@@ -18,6 +19,9 @@ use chaperone_protocol::{AskMode, Failure, Scope};
 use crate::granting::ApprovalBasis;
 use crate::ports::{CellHandle, OnRelease};
 use crate::records::flood::RefusalFlood;
+use crate::records::folds::Folds;
+use crate::records::pace::Pace;
+use crate::snapshots::Snapshots;
 use crate::steps::{Decided, DecisionKey};
 
 /// Refusals kept for `why`. Protects memory; older ones stay in the audit log.
@@ -82,6 +86,9 @@ pub struct Session {
     pub grants: RwLock<Vec<Arc<ActiveCapability>>>,
     pub standing: Mutex<Vec<StandingApproval>>,
     pub counters: Counters,
+    /// What it holds of the broker, and how much it may.
+    pub quota: Arc<Quota>,
+    pub snapshots: Snapshots,
     refusals: Mutex<VecDeque<Refused>>,
     /// Refused attempts: when their repetitions began to be counted, and how many came since.
     attempts: Mutex<HashMap<[u8; 32], (Instant, u32)>>,
@@ -90,6 +97,10 @@ pub struct Session {
     pub decided: Mutex<HashMap<DecisionKey, Decided>>,
     /// Refusals of the network, counted so that they cannot flood the log.
     pub flood: RefusalFlood,
+    /// What repeats itself in the file system, counted between two records of it.
+    pub folds: Folds,
+    /// How fast it writes to the log.
+    pub pace: Pace,
     /// Set once when the session is opened.
     pub on_release: OnceLock<Arc<dyn OnRelease>>,
     /// Set once when the session has its cell.
@@ -112,6 +123,7 @@ pub struct SessionPlan {
     pub mounts: Vec<MountRecord>,
     pub state: State,
     pub init_pid: Option<u32>,
+    pub quota: Arc<Quota>,
 }
 
 /// A capability with its verified claims.
@@ -125,6 +137,8 @@ impl Session {
     #[must_use]
     pub fn new(plan: SessionPlan) -> Self {
         Self {
+            snapshots: Snapshots::new(&plan.dir, &plan.quota),
+            quota: plan.quota,
             id: plan.id,
             name: plan.name,
             profile: plan.profile,
@@ -147,6 +161,8 @@ impl Session {
             recent: Mutex::default(),
             decided: Mutex::default(),
             flood: RefusalFlood::default(),
+            folds: Folds::default(),
+            pace: Pace::default(),
             on_release: OnceLock::new(),
             cell: OnceLock::new(),
         }
@@ -245,6 +261,21 @@ impl Session {
     pub fn forget_refusals(&self) {
         self.refusals.lock().clear();
         self.attempts.lock().clear();
+    }
+
+    /// It is over: what was kept for its next request goes.
+    pub fn forget(&self) {
+        self.attempts.lock().clear();
+        self.standing.lock().clear();
+        self.grants.write().clear();
+        *self.decided.lock() = HashMap::new();
+        self.recent.lock().clear();
+        self.snapshots.forget();
+    }
+
+    /// What `why` tells of `before` is told of this one.
+    pub fn stand_for(&self, before: &Self) {
+        *self.refusals.lock() = std::mem::take(&mut *before.refusals.lock());
     }
 
     /// An answer of the user's that covers this still, if any.

@@ -1,12 +1,13 @@
 //! The single steps of the story in [`crate::pipeline`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::for_display;
 use chaperone_protocol::session::State;
 
-use crate::access::{AccessRequest, FileObject, FileResource, Resource};
+use crate::access::{AccessRequest, Entry, FileObject, FileResource, Resource};
 use crate::authority;
 use crate::clock;
 use crate::granting::{demands_redaction, file_name};
@@ -18,6 +19,8 @@ use crate::session::{Refused, Session};
 
 /// Decisions remembered per session. Protects memory; beyond it they are made anew.
 const REMEMBERED: usize = 20_000;
+/// How long a session that is held to its pace sleeps before it looks whether it still runs.
+const MOST_WAIT: Duration = Duration::from_millis(100);
 /// Longest resource name that is kept of a refusal, in characters.
 const SHOWN: usize = 300;
 
@@ -61,6 +64,20 @@ impl Pipeline {
         let also = self.policy_on(session, request, None, None).ok();
         let obligations = also.map(|d| d.obligations.clone()).unwrap_or_default();
         Err(Refusal { obligations, ..refused })
+    }
+
+    /// One that fills the log waits for its own records; when the log's disk is down to its reserve, it is stopped.
+    pub(crate) fn keep_pace(&self, session: &Session, request: &AccessRequest) {
+        if request.entry == Entry::FileSystem {
+            while let Some(wait) = session.pace.wait()
+                && *session.state.read() == State::Running
+            {
+                std::thread::sleep(wait.min(MOST_WAIT));
+            }
+        }
+        if !self.records.has_room(session) {
+            self.suspend(session, ("broker.log_full", "log_full"));
+        }
     }
 
     /// Step 5: every policy votes on the resolved resource.
@@ -113,7 +130,7 @@ impl Pipeline {
         let resource = request.as_file().ok_or_else(Refusal::internal)?;
         let file = resource.file.as_ref().ok_or_else(Refusal::internal)?;
         let name = file_name(&resource.path);
-        Ok(self.inspection.inspect(file, &resource.object, name, &session.dir)?)
+        Ok(self.inspection.inspect(file, &resource.object, name, &session.snapshots)?)
     }
 
     /// Steps 5 and 6: policy on the resource and, where it wants its content inspected, on that, too.

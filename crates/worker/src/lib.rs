@@ -10,4 +10,4 @@ mod wire;
 
 pub use pool::{InspectError, Worker, WorkerPool};
 pub use serve::serve;
-pub use snapshot::{Snapshot, snapshot};
+pub use snapshot::{Place, Snapshot, snapshot};

@@ -2,14 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use chaperone_inspect::Detectors;
-use chaperone_worker::{InspectError, Worker, WorkerPool, serve, snapshot};
+use chaperone_quota::{Quota, Used};
+use chaperone_worker::{InspectError, Place, Worker, WorkerPool, serve, snapshot};
 
 const SSN: &str = "536-22-8741";
 
@@ -94,12 +94,17 @@ fn a_worker_that_hangs_is_ended_at_the_time_limit() {
 
 #[test]
 fn a_snapshot_is_the_bytes_and_cannot_be_changed() {
-    let taken = snapshot(&file(b"abc"), 1 << 20, Path::new("/tmp")).unwrap();
+    let quota = Quota::unlimited();
+    let in_memory = |len| Ok(Place::Memory(quota.take(len, 1).map_err(io::Error::other)?));
+    let taken = snapshot(&file(b"abc"), 1 << 20, &in_memory).unwrap();
     assert_eq!(taken.len, 3);
     assert_eq!(
         taken.sha256.iter().map(|b| format!("{b:02x}")).collect::<String>(),
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     );
-    assert!((&taken.file).write_all(b"x").is_err());
-    assert!(snapshot(&file(b"abcd"), 3, Path::new("/tmp")).is_err());
+    assert!((&*taken.file).write_all(b"x").is_err());
+    assert_eq!(quota.used(), Used { memory: 3, descriptors: 1 });
+    assert!(snapshot(&file(b"abcd"), 3, &in_memory).is_err());
+    drop(taken);
+    assert_eq!(quota.used(), Used::default());
 }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode as FileMode, OFlags, ResolveFlags};
 use serde::Deserialize;
 
@@ -160,7 +161,7 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
             hide_denied: mount.hide_denied,
             write_back: mount.write_back,
             stage_dir: session_dir.join(format!("mount-{i}")),
-            tree: None,
+            stage: Mutex::default(),
             overlay: None,
         });
     }

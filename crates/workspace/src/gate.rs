@@ -105,7 +105,7 @@ impl Gate for MountGate {
                 pipeline.resume(session, *pending, &|| cancel.is_cancelled()).map_err(|r| refused(&r))
             };
         // To look at a content for the first time takes its while; nothing else in the directory waits for that.
-        if !object.staged && !pipeline.inspection.knows(&object) {
+        if !object.staged && !session.snapshots.knows(&object) {
             return Opening::Later(Box::new(move |cancel: &Cancel| {
                 let read = match pipeline.begin(&session, read) {
                     Admission::Granted(read) => read,
@@ -232,6 +232,8 @@ fn refused(refusal: &Refusal) -> Refused {
     Refused(
         match refusal.failure.code.as_str() {
             "cancelled" => Errno::INTR,
+            "too_much_held" => Errno::NFILE,
+            "no_room" => Errno::NOSPC,
             "audit_unavailable" | "internal_error" => Errno::IO,
             _ => Errno::ACCESS,
         }

@@ -10,6 +10,7 @@ use chaperone_pipeline::inspection::nanoseconds;
 use chaperone_pipeline::session::Refused;
 use chaperone_pipeline::{Pipeline, Refusal, Session, clock};
 use chaperone_protocol::{Failure, for_display};
+use chaperone_quota::HeldFile;
 use chaperone_staging::Kind;
 use rustix::fs::OFlags;
 use serde_json::json;
@@ -83,7 +84,7 @@ fn reading(mount: &LiveMount, path: &str, at: &str) -> io::Result<AccessRequest>
         to: None,
         origin: None,
         object,
-        file: Some(Arc::new(File::from(file))),
+        file: Some(Arc::new(HeldFile::uncounted(File::from(file)))),
         content: true,
         verbatim: true,
         change: None,

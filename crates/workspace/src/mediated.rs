@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use chaperone_capability::Action;
 use chaperone_fs::{Attributes, Content, Located, Object, ObjectKind, OpenedFile, Tree};
@@ -17,15 +18,15 @@ use crate::gate::of_fs;
 const NEW_FILE: u32 = 0o644;
 
 /// The merged view of one mount.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct MediatedDirectory<'a> {
     /// Where the agent sees it.
     at: &'a str,
-    tree: &'a Tree,
+    tree: Arc<Tree>,
 }
 
 impl<'a> MediatedDirectory<'a> {
-    pub(crate) fn new(at: &'a str, tree: &'a Tree) -> Self {
+    pub(crate) fn new(at: &'a str, tree: Arc<Tree>) -> Self {
         Self { at, tree }
     }
 

@@ -2,12 +2,13 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use chaperone_fs::{Options, Server, Tree, serve};
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::Failure;
 use chaperone_protocol::session::{Mode, MountRecord};
+use chaperone_quota::Quota;
 use parking_lot::Mutex;
 
 use crate::gate::MountGate;
@@ -31,10 +32,24 @@ pub struct LiveMount {
     pub hide_denied: bool,
     pub write_back: bool,
     pub stage_dir: PathBuf,
-    /// The stage with its merged view; `None` for read-only mounts.
-    pub(crate) tree: Option<Arc<Tree>>,
+    pub(crate) stage: Mutex<Stage>,
     /// The layers that the agent works in, where the broker does not serve the merged view itself.
     pub(crate) overlay: Option<Overlay>,
+}
+
+/// The stage of a mount with its merged view.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// For as long as the mount is there: its session runs.
+    Open(Arc<Tree>),
+    /// Opened for whoever asks, and closed after that. There is never more than one.
+    Closed(Weak<Tree>),
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::Closed(Weak::new())
+    }
 }
 
 impl LiveMount {
@@ -53,7 +68,7 @@ impl LiveMount {
             hide_denied: false,
             write_back: false,
             stage_dir,
-            tree: None,
+            stage: Mutex::default(),
             overlay,
         }
     }
@@ -61,8 +76,54 @@ impl LiveMount {
     /// The merged view, when the broker serves it.
     #[must_use]
     pub fn served(&self) -> Option<MediatedDirectory<'_>> {
-        let tree = self.tree.as_ref().filter(|_| self.overlay.is_none())?;
-        Some(MediatedDirectory::new(&self.at, tree))
+        match &*self.stage.lock() {
+            Stage::Open(tree) if self.overlay.is_none() => {
+                Some(MediatedDirectory::new(&self.at, Arc::clone(tree)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Its stage; none where nothing is staged.
+    ///
+    /// # Errors
+    /// `stage_unavailable`.
+    pub(crate) fn tree(&self) -> Result<Option<Arc<Tree>>, Failure> {
+        if !self.is_staged() {
+            return Ok(None);
+        }
+        let mut stage = self.stage.lock();
+        let weak = match &*stage {
+            Stage::Open(tree) => return Ok(Some(Arc::clone(tree))),
+            Stage::Closed(tree) => tree.upgrade(),
+        };
+        if weak.is_some() {
+            return Ok(weak);
+        }
+        // The user looks at it: nobody else is starved by how much it is.
+        let tree = self.open_tree(&Quota::unlimited())?;
+        *stage = Stage::Closed(Arc::downgrade(&tree));
+        Ok(Some(tree))
+    }
+
+    /// Stand for `before`, whose stage may be in use still.
+    pub fn stand_for(&mut self, before: &Self) {
+        let stage = match &*before.stage.lock() {
+            Stage::Open(tree) => Arc::downgrade(tree),
+            Stage::Closed(tree) => Weak::clone(tree),
+        };
+        self.stage = Mutex::new(Stage::Closed(stage));
+    }
+
+    fn is_staged(&self) -> bool {
+        matches!(self.mode, Mode::Mediated | Mode::Staged)
+    }
+
+    fn open_tree(&self, quota: &Arc<Quota>) -> Result<Arc<Tree>, Failure> {
+        let failed = |e: String| Failure::new("stage_unavailable", e);
+        let root = rustix::io::fcntl_dupfd_cloexec(&self.root, 3).map_err(|e| failed(e.to_string()))?;
+        let tree = Tree::open(&self.stage_dir, root, quota).map_err(|e| failed(e.to_string()))?;
+        Ok(Arc::new(tree))
     }
 
     /// The directories of an overlay that the cell mounts itself: its upper and its work layer.
@@ -90,20 +151,17 @@ impl LiveMount {
         }
     }
 
-    /// Make the directories of the stage, and the tree of a mount that is written to.
+    /// Make the directories of the stage, and the tree of a mount that is written to, for a session with this share.
     ///
     /// # Errors
     /// `state_unavailable`, `stage_unavailable`.
-    pub fn prepare(&mut self) -> Result<(), Failure> {
+    pub fn prepare(&mut self, quota: &Arc<Quota>) -> Result<(), Failure> {
         let failed = |e: std::io::Error| {
             Failure::new("state_unavailable", format!("{}: {e}", self.stage_dir.display()))
         };
         std::fs::create_dir_all(&self.stage_dir).map_err(failed)?;
-        if matches!(self.mode, Mode::Mediated | Mode::Staged) {
-            let root = rustix::io::fcntl_dupfd_cloexec(&self.root, 3).map_err(|e| failed(e.into()))?;
-            let tree = Tree::open(&self.stage_dir, root)
-                .map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
-            self.tree = Some(Arc::new(tree));
+        if self.is_staged() {
+            self.stage = Mutex::new(Stage::Open(self.open_tree(quota)?));
         }
         Ok(())
     }
@@ -177,13 +235,13 @@ impl Mounts {
         devices: &mut impl Iterator<Item = OwnedFd>,
     ) -> Result<(), Failure> {
         for mount in self.list.iter().filter(|m| m.overlay.is_none()) {
-            let Some(tree) = &mount.tree else { continue };
+            let Some(tree) = mount.tree()? else { continue };
             let missing = || Failure::new("bad_attach", "a descriptor of the cell is missing");
             let device = devices.next().ok_or_else(missing)?;
             let gate = Arc::new(MountGate::new(pipeline, session, &mount.at, mount.hide_denied));
             let options = Options { uid: AGENT, gid: AGENT, write_back: mount.write_back };
-            let server = serve(device, Arc::clone(tree), gate, options)
-                .map_err(|e| Failure::new("no_threads", e.to_string()))?;
+            let server =
+                serve(device, tree, gate, options).map_err(|e| Failure::new("no_threads", e.to_string()))?;
             self.servers.lock().push(server);
         }
         Ok(())
@@ -230,6 +288,6 @@ impl Mounts {
     /// Whether an agent that writes past the broker has filled the disk up to its reserve.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.list.iter().filter_map(|m| m.tree.as_ref()).any(|tree| !tree.has_room().unwrap_or(false))
+        self.list.iter().filter_map(|m| m.tree().ok().flatten()).any(|tree| !tree.has_room().unwrap_or(false))
     }
 }

@@ -32,24 +32,28 @@ pub fn finish(broker: &Arc<Broker>, live: &Arc<LiveSession>) {
     let (cause, code) = live.ending.lock().get_or_insert(("broker".to_owned(), 137)).clone();
     live.mounts.close();
     live.exit.close();
+    live.tools.forget();
+    session.forget();
     *live.cell.control.lock() = None;
     if let Some(channel) = live.cell.channel.lock().take() {
         // Whoever waits for conversations on it stops.
         rustix::net::shutdown(&channel, rustix::net::Shutdown::Both).ok();
     }
-    clear_away(live);
+    clear_away(broker, live);
     let payload = json!({ "cause": cause, "code": code });
     let records = &broker.pipeline.records;
+    session.folds.close();
+    records.repeated(session).ok();
     // The session is over whether or not this can be written; a broken log denies whatever comes next.
     records.event(session, "end", &session.id, &payload, Durability::Synced).ok();
     save(live).ok();
     records.tell(session, || Happened::Ended { cause, code });
 }
 
-/// Remove what only the cell needed, once its last process is gone; nobody waits for it.
-fn clear_away(live: &Arc<LiveSession>) {
+/// Remove what only the cell needed, once its last process is gone, and let go of the rest; nobody waits for it.
+fn clear_away(broker: &Arc<Broker>, live: &Arc<LiveSession>) {
     let Some(Ok(pidfd)) = live.cell.init_pidfd.lock().as_ref().map(OwnedFd::try_clone) else { return };
-    let live = Arc::clone(live);
+    let (broker, live) = (Arc::clone(broker), Arc::clone(live));
     let clear = move || {
         let limit = rustix::event::Timespec { tv_sec: CLEAR_LIMIT_S, tv_nsec: 0 };
         // Whether it ended or hangs: what is in use is not removed.
@@ -62,6 +66,9 @@ fn clear_away(live: &Arc<LiveSession>) {
         tool_caches::discard(&live.session);
         // What cannot be taken over now is when somebody asks for it.
         commit::bring_up_to_date(&live.mounts, live.is_over()).ok();
+        let id = live.session.id.clone();
+        drop(live);
+        broker.let_go(&id);
     };
     // Without a thread they stay where they are, which harms nothing.
     std::thread::Builder::new().name("cell-end".into()).spawn(clear).ok();

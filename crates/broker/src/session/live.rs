@@ -94,6 +94,12 @@ impl LiveSession {
         *self.session.state.read() == State::Ended
     }
 
+    /// Whether it holds more than one that is read back.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.cell.init_pidfd.lock().is_some()
+    }
+
     /// Whether nothing of the session's cell runs any more.
     #[must_use]
     pub fn is_over(&self) -> bool {

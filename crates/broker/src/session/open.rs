@@ -12,6 +12,7 @@ use chaperone_pipeline::session::{Session, SessionPlan};
 use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::session::{Mode, State};
 use chaperone_protocol::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, for_display};
+use chaperone_quota::Quota;
 use chaperone_workspace::directories::{self, Places};
 use chaperone_workspace::installation::{self, Installation};
 use chaperone_workspace::mount::{LiveMount, Mounts};
@@ -40,6 +41,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
     let places = Places::new(&homes(asked), &ours);
     let workspace = directories::resolve(&asked.workspace, &places)?;
+    broker.let_all_go();
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
     if running >= MAX_SESSIONS {
         return Err(Failure::new("too_many_sessions", format!("{MAX_SESSIONS} sessions run already")));
@@ -57,10 +59,11 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         .map(|program| installation::find(program, &search_path(asked), &places, &workspace, &at))
         .transpose()?;
     let covered = installation::covered(&places, &workspace);
+    let quota = Quota::new(chaperone_quota::MEMORY, &broker.descriptors);
     let mut surveys = Vec::new();
     let mut notices = Vec::new();
     for mount in &mut mounts {
-        mount.prepare()?;
+        mount.prepare(&quota)?;
         surveys.push(if asked.in_cell { mount.make_layers(&mut notices)? } else { None });
     }
     let rules =
@@ -86,6 +89,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         mounts: mounts.iter().map(LiveMount::record).collect(),
         state: State::Starting,
         init_pid: None,
+        quota,
     });
     let mut live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
     let Installation { shown, program, path } = installation.unwrap_or_default();

@@ -10,6 +10,7 @@ use chaperone_pipeline::session::SessionPlan;
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::session::{MountRecord, Record, State};
 use chaperone_protocol::{AskMode, Failure};
+use chaperone_quota::Quota;
 use chaperone_workspace::mount::{LiveMount, Mounts};
 
 use super::live::LiveSession;
@@ -27,15 +28,23 @@ pub fn save(live: &LiveSession) -> Result<(), Failure> {
     std::fs::rename(new, at).map_err(failed)
 }
 
-/// An ended session, from what was written of it: for its changes, commits and undo.
+/// An ended session, from what was written of it: for its changes, commits and undo. It stands for `before`, of which nothing
+/// else stays.
 ///
 /// # Errors
 /// `stage_unavailable` when its directory or stage is gone.
-pub fn restore(pipeline: &Arc<Pipeline>, dir: &Path) -> Result<LiveSession, Failure> {
+pub fn restore(
+    pipeline: &Arc<Pipeline>,
+    dir: &Path,
+    before: Option<&mut LiveSession>,
+) -> Result<LiveSession, Failure> {
     let failed = |e: String| Failure::new("stage_unavailable", format!("{}: {e}", dir.display()));
     let text = std::fs::read(dir.join("session.json")).map_err(|e| failed(e.to_string()))?;
     let record: Record = serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))?;
-    let mounts = record.mounts.iter().map(reopened).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut mounts = record.mounts.iter().map(reopened).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    for (mount, was) in mounts.iter_mut().zip(before.iter().flat_map(|before| before.mounts.list())) {
+        mount.stand_for(was);
+    }
     let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
         .map_err(|e| failed(e.to_string()))?;
     profile.backend.clone_from(&record.backend);
@@ -54,17 +63,22 @@ pub fn restore(pipeline: &Arc<Pipeline>, dir: &Path) -> Result<LiveSession, Fail
         mounts: record.mounts,
         state: State::Ended,
         init_pid: record.init_pid,
+        quota: Quota::unlimited(),
     });
     // A session that ran when its broker died was ended by that.
     let ending = (record.cause.unwrap_or_else(|| "broker".into()), record.exit.unwrap_or(137));
-    Ok(LiveSession::new(pipeline, Arc::new(session), exit, Mounts::new(mounts), Some(ending)))
+    let mut live = LiveSession::new(pipeline, Arc::new(session), exit, Mounts::new(mounts), Some(ending));
+    if let Some(before) = before {
+        live.session.stand_for(&before.session);
+        live.visible = std::mem::take(&mut before.visible);
+        live.shown = std::mem::take(&mut before.shown);
+    }
+    Ok(live)
 }
 
 fn reopened(record: &MountRecord) -> Result<LiveMount, String> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
     let root = rustix::fs::open(&record.source, flags, rustix::fs::Mode::empty())
         .map_err(|e| format!("{}: {e}", record.source.display()))?;
-    let mut mount = LiveMount::closed(record.clone(), root);
-    mount.prepare().map_err(|e| e.to_string())?;
-    Ok(mount)
+    Ok(LiveMount::closed(record.clone(), root))
 }

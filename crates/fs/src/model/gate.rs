@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use chaperone_quota::HeldFile;
 use parking_lot::Mutex;
 
 use super::schedule::point;
@@ -121,12 +122,12 @@ pub fn content(file: &File) -> Vec<u8> {
     bytes
 }
 
-fn released(bytes: &[u8]) -> (Arc<File>, [u8; 32], u64) {
+fn released(bytes: &[u8]) -> (Arc<HeldFile>, [u8; 32], u64) {
     let fd = rustix::fs::memfd_create("released", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let file = File::from(fd);
     file.write_all_at(bytes, 0).unwrap();
     let mut version = [0; 32];
     version[0] = bytes.first().copied().unwrap_or(0);
     version[1] = u8::try_from(bytes.len()).unwrap();
-    (Arc::new(file), version, bytes.len() as u64)
+    (Arc::new(HeldFile::uncounted(file)), version, bytes.len() as u64)
 }

@@ -62,6 +62,15 @@ impl Kernel {
         self.call(op::WRITE, fd.node, &[fixed.concat(), bytes.to_vec()]).map(drop)
     }
 
+    pub fn open_dir(&self, path: &str) -> Done<u64> {
+        let reply = self.call(op::OPENDIR, self.node(path)?, &[u32s(&[0, 0])])?;
+        Ok(u64_at(&reply, 0))
+    }
+
+    pub fn close_dir(&self, handle: u64) {
+        self.call(op::RELEASEDIR, 1, &[u64s(&[handle]), u32s(&[0, 0]), u64s(&[0])]).unwrap();
+    }
+
     pub fn close(&self, fd: Fd) {
         self.call(op::RELEASE, fd.node, &[u64s(&[fd.handle]), u32s(&[0, 0])]).unwrap();
     }

@@ -2,6 +2,7 @@
 //! changed or removed without a decision on it, nobody waits for ever, and nothing is left behind.
 
 mod gate;
+mod hoards;
 mod kernel;
 pub mod schedule;
 
@@ -11,6 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use chaperone_quota::Quota;
 use parking_lot::Mutex;
 
 use self::gate::{FORM, HARMLESS, Policy, REDACTED, SECRET, content};
@@ -141,7 +143,9 @@ fn run(schedule: &Arc<Schedule>, before: Before, exact: bool, programs: &[Progra
         std::fs::write(docs.join(name), bytes).unwrap();
         std::fs::set_permissions(docs.join(name), PermissionsExt::from_mode(0o640)).unwrap();
     }
-    let tree = Tree::open(&place.path().join("stage"), File::open(&docs).unwrap().into()).unwrap();
+    let tree =
+        Tree::open(&place.path().join("stage"), File::open(&docs).unwrap().into(), &Quota::unlimited())
+            .unwrap();
     let policy = Arc::new(Policy::new(exact));
     let options = Options { uid: 0, gid: 0, write_back: false };
     let device = File::options().write(true).open("/dev/null").unwrap();

@@ -19,7 +19,7 @@ pub(super) fn lookup(shared: &Shared, header: Header, mut body: Reader<'_>) -> A
     let seen = if shared.gate.visible(&path) { shared.tree.attributes(&path) } else { Err(Errno::NOENT) };
     let mut reply = Reply::new();
     match seen {
-        Ok(seen) => entry(shared, &path, &seen, &mut reply),
+        Ok(seen) => entry(shared, &path, &seen, &mut reply)?,
         // Node 0: there is no such name, and the kernel may believe that, too, for a while.
         Err(Errno::NOENT | Errno::NXIO) => {
             reply.u64(0).u64(0).u64(TRUST_SECONDS).u64(0).bytes(&[0; 8 + 88]);
@@ -30,10 +30,14 @@ pub(super) fn lookup(shared: &Shared, header: Header, mut body: Reader<'_>) -> A
 }
 
 /// `fuse_entry_out`.
-pub(super) fn entry(shared: &Shared, path: &str, seen: &Attributes, reply: &mut Reply) {
-    let number = shared.nodes.write().looked_up(path, &seen.object);
+///
+/// # Errors
+/// `ENOMEM` when the kernel knows of as many names as one session may have; the reply is as it was.
+pub(super) fn entry(shared: &Shared, path: &str, seen: &Attributes, reply: &mut Reply) -> Result<(), Errno> {
+    let number = shared.nodes.write().looked_up(path, &seen.object)?;
     reply.u64(number).u64(1).u64(TRUST_SECONDS).u64(TRUST_SECONDS).u32(0).u32(0);
     attributes(shared, number, seen, reply);
+    Ok(())
 }
 
 pub(super) fn getattr(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {

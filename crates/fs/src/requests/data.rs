@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use chaperone_quota::HeldFile;
 use rustix::io::Errno;
 
 use super::answer::{Answer, Failed};
@@ -105,7 +106,7 @@ pub(super) fn handle(shared: &Shared, fh: u64) -> Result<Arc<Handle>, Failed> {
 }
 
 /// The bytes behind a handle: those that it was opened with, or what was written since by one that shares its node.
-pub(super) fn content_of(shared: &Shared, open: &Handle) -> Arc<std::fs::File> {
+pub(super) fn content_of(shared: &Shared, open: &Handle) -> Arc<HeldFile> {
     if open.writes.is_none()
         && let Some(written) = shared.nodes.read().get(open.node).and_then(|n| n.written.clone())
     {

@@ -8,13 +8,17 @@ use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, TRUST_SECONDS, path_of};
 use super::attributes::entry;
+use crate::listing::Listing;
 use crate::object::ListingVersion;
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
-use crate::shared::{Listing, Shared};
+use crate::shared::{MAX_HANDLES, Shared};
 use crate::tree::join;
 
 pub(super) fn opendir(shared: &Shared, header: Header) -> Answer {
     let path = path_of(shared, header.node)?;
+    if shared.folders.lock().len() >= MAX_HANDLES {
+        return Err(Errno::MFILE.into());
+    }
     shared.gate.list(&path, header.pid)?;
     let version = if shared.gate.hides_names() { None } else { shared.tree.listing_version(&path)? };
     let kept =
@@ -25,7 +29,7 @@ pub(super) fn opendir(shared: &Shared, header: Header) -> Answer {
     let (names, flags) = if kept {
         (None, open_flag::CACHE_DIR | open_flag::KEEP_CACHE)
     } else {
-        let names = names_in(shared, &path)?;
+        let names = names_in(shared, header.node, &path)?;
         if let Some(node) = shared.nodes.write().node(header.node) {
             node.listed = version.filter(ListingVersion::is_settled).map(|v| (v, Instant::now()));
         }
@@ -46,7 +50,7 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
         names
     } else {
         // The kernel has dropped the names that it was told to keep.
-        let names = names_in(shared, &folder)?;
+        let names = names_in(shared, header.node, &folder)?;
         shared.folders.lock().insert(fh, Some(Arc::clone(&names)));
         names
     };
@@ -56,7 +60,7 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
     loop {
         let (name, seen) = match at {
             0 | 1 => (dot(at), None),
-            n => match usize::try_from(n - 2).ok().and_then(|i| names.get(i)) {
+            n => match usize::try_from(n - 2).ok().and_then(|i| names.names.get(i)) {
                 Some((name, seen)) => (name.as_str(), Some(seen)),
                 None => break,
             },
@@ -69,8 +73,9 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
         let (ino, kind) = seen.map_or((1, 4), |s| (s.object.ino, s.mode >> 12));
         if plus {
             match seen {
-                Some(seen) => entry(shared, &join(&folder, name), seen, &mut reply),
-                None => drop(reply.bytes(&[0; 128])),
+                // Node 0: the kernel looks the name up when somebody wants it.
+                Some(seen) if entry(shared, &join(&folder, name), seen, &mut reply).is_ok() => {}
+                _ => drop(reply.bytes(&[0; 128])),
             }
         }
         let before = reply.len();
@@ -93,8 +98,22 @@ pub(super) fn releasedir(shared: &Shared, mut body: Reader<'_>) -> Answer {
     Ok(Reply::new())
 }
 
-pub(super) fn names_in(shared: &Shared, folder: &str) -> Result<Listing, Failed> {
+/// The names in a directory. Those who open it while it is the same, and within the time that the kernel may believe what it
+/// was told, share one listing.
+fn names_in(shared: &Shared, node: u64, folder: &str) -> Result<Arc<Listing>, Failed> {
+    let version = shared.tree.listing_version(folder)?.filter(ListingVersion::is_settled);
+    if version.is_some()
+        && let Some(known) = shared.nodes.read().get(node).and_then(|n| n.listing.upgrade())
+        && known.version == version
+        && known.made.elapsed().as_secs() < TRUST_SECONDS
+    {
+        return Ok(known);
+    }
     let mut names = shared.tree.list(folder)?;
     names.retain(|(name, _)| shared.gate.visible(&join(folder, name)));
-    Ok(Arc::new(names))
+    let listing = Arc::new(Listing::new(names, version, &shared.tree.quota).map_err(Errno::from)?);
+    if let Some(node) = shared.nodes.write().node(node) {
+        node.listing = Arc::downgrade(&listing);
+    }
+    Ok(listing)
 }

@@ -81,6 +81,9 @@ pub(crate) fn answer(
         op::FALLOCATE => fallocate(shared, body),
         _ => Err(Errno::NOSYS.into()),
     };
+    if matches!(header.opcode, op::LOOKUP | op::READDIRPLUS | op::CREATE) {
+        crate::forget::when_little_is_left(shared);
+    }
     Some(match done {
         Ok(reply) => reply.finish(header.unique, 0),
         Err(Failed(errno)) => Reply::error(header.unique, errno),

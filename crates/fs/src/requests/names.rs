@@ -128,6 +128,6 @@ fn rename_once(
 pub(super) fn made(shared: &Shared, path: &str) -> Answer {
     let seen = shared.tree.attributes(path)?;
     let mut reply = Reply::new();
-    entry(shared, path, &seen, &mut reply);
+    entry(shared, path, &seen, &mut reply)?;
     Ok(reply)
 }

@@ -1,9 +1,9 @@
 //! Openings, of what is there and of what is made by them.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chaperone_quota::{Held, HeldFile};
 use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, child, path_of};
@@ -12,7 +12,7 @@ use super::data::closed_on_node;
 use super::decided::{DECISIONS, request};
 use super::verdict::{O_ACCMODE, O_TRUNC, decided, unused};
 use crate::change::Content;
-use crate::gate::{ChangeKind, Opened};
+use crate::gate::{ChangeKind, Closed, Opened};
 use crate::nodes::{Fit, Prepared, Version};
 use crate::object::FileVersion;
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
@@ -65,7 +65,7 @@ pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> A
         let request = request(ChangeKind::Create, &at, header.pid);
         let opening = shared.gate.change(&request)?;
         match shared.tree.create(&at, mode & !umask) {
-            Ok(opened) => return Ok(created(shared, opened, opening, flags)),
+            Ok(opened) => return created(shared, opened, opening, flags),
             Err(e) => {
                 shared.gate.changed(&request, opening, false);
                 match e {
@@ -81,12 +81,14 @@ pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> A
 }
 
 /// The outcome of the creation is reported when it is closed, with what was written.
-fn created(shared: &Shared, opened: tree::Opened, opening: u64, flags: u32) -> Reply {
+fn created(shared: &Shared, opened: tree::Opened, opening: u64, flags: u32) -> Answer {
     let path = opened.located.path().to_owned();
     let mut reply = Reply::new();
-    if let Some(seen) = opened.located.attributes() {
-        entry(shared, &path, seen, &mut reply);
-    }
+    let known = opened.located.attributes().map(|seen| entry(shared, &path, seen, &mut reply)).transpose();
+    let held = known.and_then(|_| Ok(shared.tree.quota.take(Handle::MEMORY, 0)?));
+    let held = held.inspect_err(|_| {
+        shared.gate.closed(opening, &Closed { path: &path, writable: true, read: 0, written: 0 });
+    })?;
     let number = {
         let mut nodes = shared.nodes.write();
         let number = nodes.number_of(&path).unwrap_or(0);
@@ -101,9 +103,10 @@ fn created(shared: &Shared, opened: tree::Opened, opening: u64, flags: u32) -> R
     }
     let mode = 0o100_000 | opened.mode;
     let answer = open_flag::NOFLUSH | open_flag::KEEP_CACHE;
-    let open = new_handle(shared, (number, path), opened.file, opening, opened.blob, flags, mode, answer);
+    let open =
+        new_handle(shared, (number, path), (opened.file, held), opening, opened.blob, flags, mode, answer);
     reply.bytes(open.body());
-    reply
+    Ok(reply)
 }
 
 /// Give a granted opening its handle. When the node's pages are of another version, or the kernel believes in another
@@ -117,6 +120,9 @@ fn finish_open(
     verdict: Opened,
     own: bool,
 ) -> Answer {
+    let path = opened.located.path().to_owned();
+    let held = shared.tree.quota.take(Handle::MEMORY, 0);
+    let held = held.inspect_err(|_| unused(shared, &path, &verdict)).map_err(Errno::from)?;
     let write = flags & O_ACCMODE != 0;
     let truncate = flags & O_TRUNC != 0 && write;
     let mut answer = open_flag::NOFLUSH;
@@ -141,7 +147,6 @@ fn finish_open(
                 verdict.bytes.as_ref().map(|(_, _, len)| *len).filter(|len| *len != opened.object.size);
         }
     }
-    let path = opened.located.path().to_owned();
     let mode = 0o100_000 | opened.mode;
     let (file, writes) = if write {
         match bring_up(shared, number, &opened, &verdict, truncate) {
@@ -157,7 +162,7 @@ fn finish_open(
     } else {
         (verdict.bytes.map_or(opened.file, |(file, _, _)| file), None)
     };
-    Ok(new_handle(shared, (number, path), file, verdict.handle, writes, flags, mode, answer))
+    Ok(new_handle(shared, (number, path), (file, held), verdict.handle, writes, flags, mode, answer))
 }
 
 /// Which bytes an opening serves, and how many.
@@ -176,8 +181,8 @@ fn bring_up(
     opened: &tree::Opened,
     verdict: &Opened,
     truncate: bool,
-) -> Result<(Arc<File>, Option<u64>), Failed> {
-    let released = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| &**file);
+) -> Result<(Arc<HeldFile>, Option<u64>), Failed> {
+    let released = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| file);
     let content = if truncate { Content::Empty } else { Content::Released(released) };
     let staged = shared.tree.copy_up(&opened.located, content)?;
     if let Some(node) = shared.nodes.write().node(number) {
@@ -204,7 +209,7 @@ fn came_to_nothing(shared: &Shared, dropped: impl IntoIterator<Item = Prepared>)
 fn new_handle(
     shared: &Shared,
     (node, path): (u64, String),
-    file: Arc<File>,
+    (file, held): (Arc<HeldFile>, Held),
     opening: u64,
     writes: Option<u64>,
     flags: u32,
@@ -222,6 +227,7 @@ fn new_handle(
         mode,
         read: AtomicU64::new(0),
         written: AtomicU64::new(0),
+        _held: held,
     };
     shared.handles.write().insert(fh, Arc::new(open));
     let mut reply = Reply::new();

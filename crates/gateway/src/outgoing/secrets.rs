@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets};
 use chaperone_protocol::Failure;
+use chaperone_quota::HeldFile;
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 
@@ -18,6 +19,8 @@ use super::open_directories::{LeftOut, MOST_OF_A_FILE, OpenDirectory};
 const LEAST_OF_OPEN: u64 = 200;
 /// Bytes of what was read that wait to be remembered. Protects memory: beyond it they are remembered at once.
 const WAITING: u64 = 16 << 20;
+/// What a small file that waits counts for, in bytes: its descriptor waits, too.
+const SMALL: u64 = WAITING / 256;
 
 /// What a session must not give away.
 pub(crate) struct Secrets {
@@ -42,7 +45,7 @@ pub(super) struct KnownHere {
 
 #[derive(Default)]
 struct Waiting {
-    files: Vec<(String, Arc<File>, u64)>,
+    files: Vec<(String, Arc<HeldFile>, u64)>,
     bytes: u64,
     seen: HashSet<[u8; 32]>,
 }
@@ -92,13 +95,13 @@ impl Secrets {
     }
 
     /// The agent reads this content now.
-    pub fn remember(&self, path: &str, content: &Arc<File>, (version, len): ([u8; 32], u64)) {
+    pub fn remember(&self, path: &str, content: &Arc<HeldFile>, (version, len): ([u8; 32], u64)) {
         let mut waiting = self.waiting.lock();
         if !waiting.seen.insert(version) {
             return;
         }
         waiting.files.push((path.to_owned(), Arc::clone(content), len.min(MOST_OF_A_FILE)));
-        waiting.bytes += len.min(MOST_OF_A_FILE);
+        waiting.bytes += len.clamp(SMALL, MOST_OF_A_FILE);
         if waiting.bytes > WAITING {
             let files = std::mem::take(&mut waiting.files);
             waiting.bytes = 0;
@@ -151,7 +154,7 @@ impl Secrets {
     }
 }
 
-fn take_in(known: &mut KnownHere, files: Vec<(String, Arc<File>, u64)>) {
+fn take_in(known: &mut KnownHere, files: Vec<(String, Arc<HeldFile>, u64)>) {
     for (path, file, len) in files {
         take_in_one(known, path, (&file, len), 0);
     }

@@ -67,14 +67,14 @@ impl Call<'_> {
             Failure::new("not_mediated", format!("{} is not mediated", mount.at))
                 .advise("use the files of this mount directly")
         })?;
-        self.not_through_a_link(tree, below, path)?;
+        self.not_through_a_link(&tree, below, path)?;
         Ok(Place { mount, tree, below: below.to_owned() })
     }
 
     /// The RPC follows no link: what is behind one has a name of its own.
     pub(super) fn not_through_a_link(
         &self,
-        tree: MediatedDirectory<'_>,
+        tree: &MediatedDirectory<'_>,
         below: &str,
         path: &str,
     ) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use chaperone_fs::{ObjectKind as FsKind, OpenedFile};
 use chaperone_pipeline::Authorized;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, Resource};
 use chaperone_protocol::Failure;
+use chaperone_quota::HeldFile;
 use chaperone_workspace::gate::of_fs;
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -162,7 +163,7 @@ impl Call<'_> {
         let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
         let granted = self.ask(self.asked(action, path, object), cancelled).await?;
         self.tools.session.counters.writes.fetch_add(1, Ordering::Relaxed);
-        let written = place.tree.write(&granted, &at, before.as_deref(), bytes);
+        let written = place.tree.write(&granted, &at, before.as_ref().map(|held| &***held), bytes);
         self.invalidate(&place);
         self.done(&granted, action, path, written.is_ok(), bytes.len() as u64)?;
         let size = written.map_err(|e| errno(e, path))?;
@@ -281,7 +282,7 @@ impl Call<'_> {
         &self,
         path: &str,
         cancelled: &CancellationToken,
-    ) -> Result<(Authorized, Arc<File>, u64), Failure> {
+    ) -> Result<(Authorized, Arc<HeldFile>, u64), Failure> {
         let place = self.place(path)?;
         let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
         let granted = self.ask(self.reading(&place, path, &opened, false), cancelled).await?;

@@ -8,6 +8,7 @@ use chaperone_capability::Action;
 use chaperone_pipeline::Refusal;
 use chaperone_pipeline::access::FileObject;
 use chaperone_protocol::Failure;
+use chaperone_quota::HeldFile;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,11 @@ impl Call<'_> {
             return Err(Failure::new("too_many_blobs", format!("{MAX_BLOBS} blobs are staged already"))
                 .advise("save them with save_workbook first"));
         }
+        // Under the lock: what ended meanwhile gets none any more.
+        self.tools.session.authenticate()?;
+        let held = self.tools.session.quota.take(bytes.len() as u64, 1).map_err(|e| {
+            Failure::new("too_many_blobs", e.to_string()).advise("save staged blobs with save_workbook first")
+        })?;
         let made = rustix::fs::memfd_create(
             "blob",
             rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING,
@@ -38,7 +44,7 @@ impl Call<'_> {
                 &file,
                 rustix::fs::SealFlags::WRITE | rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SHRINK,
             )?;
-            Ok(file)
+            Ok(HeldFile::new(file, held))
         })
         .map_err(|e| Failure::new("no_memory", format!("the blob cannot be staged: {e}")))?;
         blobs.insert(hash.clone(), Arc::new(made));

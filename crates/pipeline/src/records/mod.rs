@@ -2,23 +2,28 @@
 //! whoever watches, in this order.
 
 pub mod flood;
+pub mod folds;
+pub mod pace;
 mod payload;
 mod severity;
 pub mod technique;
 
 pub use payload::is_in_target;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chaperone_audit::{Durability, Entry, Phase, Source, class_uid as class};
 use chaperone_capability::Action;
 use chaperone_policy::Decision;
 use chaperone_protocol::{Ask, Event, Failure, Happened, for_display};
+use chaperone_quota::DiskReserve;
 use chaperone_vault::SignedApproval;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::flood::Flood;
+use self::folds::Repeated;
 use self::payload::{ContentPayload, IntentPayload, NetworkPayload, OutcomePayload};
 use self::severity::{alerts, class_of, class_of_outcome, recorded, severity};
 use crate::access::AccessRequest;
@@ -75,6 +80,8 @@ pub struct Records {
     clock: Arc<dyn Clock>,
     pub bus: Arc<Bus>,
     policy_rev: parking_lot::RwLock<String>,
+    /// Where the log is written.
+    disk: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Records {
@@ -86,7 +93,13 @@ impl std::fmt::Debug for Records {
 impl Records {
     #[must_use]
     pub fn new(log: Arc<dyn AuditLog>, vault: Arc<dyn Vault>, bus: Arc<Bus>, clock: Arc<dyn Clock>) -> Self {
-        Self { log, vault, clock, bus, policy_rev: parking_lot::RwLock::default() }
+        Self { log, vault, clock, bus, policy_rev: parking_lot::RwLock::default(), disk: None }
+    }
+
+    /// Look at the room on the disk of this directory, where the log is written.
+    #[must_use]
+    pub fn on_disk_of(self, dir: &Path) -> Self {
+        Self { disk: Some(dir.to_owned()), ..self }
     }
 
     /// The policy revision that records name from now on.
@@ -106,6 +119,20 @@ impl Records {
     ) -> Result<(u64, Option<Box<dyn Syncing>>), Failure> {
         let request = intent.request;
         let action = request.action.as_str();
+        let released = (intent.redacted, intent.content);
+        // What a person answered is never counted together.
+        let key = match intent.approval {
+            None => session.folds.key(request, intent.decision, released),
+            Some(_) => None,
+        };
+        let repeats = key.and_then(|key| {
+            let what = (request.action, intent.decision);
+            session.folds.repeats(key, what, || request.shown(SHOWN), self.clock.now_ms())
+        });
+        if let Some(repeated) = repeats {
+            self.tell_routine(session, intent);
+            return Ok((repeated, None));
+        }
         let mut entry = self.about(session, Phase::Intent, action, "allow");
         entry.resource = request.shown(SHOWN);
         entry.rule = Some(intent.decision.rule.clone());
@@ -120,6 +147,7 @@ impl Records {
         };
         let payload = IntentPayload::of(intent, content);
         let text = serde_json::to_vec(&payload).map_err(|e| unwritable(&e))?;
+        session.pace.spend(entry.resource.len() + text.len());
         let (seq, ticket) = if request.as_network().is_some_and(|n| n.leaves) {
             let ticket = self.log.append_then_sync(entry, Some(&text)).map_err(|e| unwritable(&e))?;
             (ticket.seq(), Some(ticket))
@@ -128,14 +156,62 @@ impl Records {
                 if request.action == Action::Commit { Durability::Synced } else { Durability::Logged };
             (self.log.append(entry, Some(&text), durability).map_err(|e| unwritable(&e))?, None)
         };
+        if let Some(key) = key {
+            session.folds.first(key, seq);
+        }
+        self.tell_routine(session, intent);
+        Ok((seq, ticket))
+    }
+
+    fn tell_routine(&self, session: &Session, intent: &IntentRecord<'_>) {
         if self.bus.wants_routine() {
-            let (action, resource) = (action.to_owned(), request.shown(SHOWN));
+            let (action, resource) = (intent.request.action.as_str().to_owned(), intent.request.shown(SHOWN));
             self.tell(session, || match intent.redacted {
                 true => Happened::Redacted { action, resource },
                 false => Happened::Allowed { action, resource },
             });
         }
-        Ok((seq, ticket))
+    }
+
+    /// Record what was counted of a session's repetitions.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn repeated(&self, session: &Session) -> Result<(), Failure> {
+        let mut counted = session.folds.counted().into_iter();
+        while let Some(more) = counted.next() {
+            if let Err(failure) = self.append_repeated(session, &more) {
+                session.folds.not_recorded(std::iter::once(more).chain(counted).collect());
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    fn append_repeated(&self, session: &Session, more: &Repeated) -> Result<(), Failure> {
+        let mut entry = self.about(session, Phase::Event, more.action.as_str(), "allow");
+        entry.resource.clone_from(&more.resource);
+        entry.rule.clone_from(&more.rule);
+        entry.reasons.clone_from(&more.reasons);
+        entry.reasons.extend(["repeated".to_owned(), format!("count {}", more.begun)]);
+        if more.failed > 0 {
+            "failed".clone_into(&mut entry.effect);
+            entry.reasons.push(format!("failed {}", more.failed));
+        }
+        entry.class_uid = class_of_outcome(more.action);
+        let payload = json!({ "repeated": { "intent": more.intent, "begun": more.begun, "ended": more.ended,
+            "failed": more.failed, "bytes": more.bytes, "first_ms": more.first_ms, "last_ms": more.last_ms } });
+        session.pace.spend(entry.resource.len());
+        self.append(entry, Some(&payload), Durability::Logged).map(drop)
+    }
+
+    /// Whether a session may go on writing: the log's disk has more than its reserve. Of what is left then, those who write
+    /// little have a part.
+    pub(crate) fn has_room(&self, session: &Session) -> bool {
+        let Some(dir) = self.disk.as_ref().filter(|_| session.pace.is_look_due()) else { return true };
+        // A disk that cannot be looked at is told by the write.
+        let Ok((free, reserve)) = DiskReserve::look(dir) else { return true };
+        free >= reserve / 2 || (free >= reserve / 4 && !session.pace.is_fast())
     }
 
     /// Record how it ended.
@@ -143,11 +219,23 @@ impl Records {
     /// # Errors
     /// `audit_unavailable`.
     pub fn outcome(&self, session: &Session, outcome: &Outcome<'_>) -> Result<(), Failure> {
+        let shown = || for_display(outcome.resource, SHOWN);
+        match session.folds.ended(
+            (outcome.intent, outcome.action),
+            (outcome.ok, outcome.bytes),
+            shown,
+            self.clock.now_ms(),
+        ) {
+            (true, true) => return self.repeated(session),
+            (true, false) => return Ok(()),
+            (false, _) => {}
+        }
         let effect = if outcome.ok { "allow" } else { "failed" };
         let mut entry = self.about(session, Phase::Outcome, outcome.action.as_str(), effect);
         entry.intent = Some(outcome.intent);
         entry.resource = for_display(outcome.resource, SHOWN);
         entry.class_uid = class_of_outcome(outcome.action);
+        session.pace.spend(entry.resource.len());
         let payload = OutcomePayload { bytes: outcome.bytes, detail: outcome.detail.as_ref() };
         self.append(entry, Some(&payload), Durability::Logged).map(|_| ())
     }
@@ -241,6 +329,7 @@ impl Records {
         entry.technique = technique.map(str::to_owned);
         let payload = json!({ "entry": request.entry.as_str(), "count": count, "message": refusal.failure.message,
                               "pid": request.pid, "outbound": network.map(NetworkPayload::of) });
+        session.pace.spend(entry.resource.len());
         let written = self.append(entry, Some(&payload), Durability::Logged);
         self.tell(session, || Happened::Refused {
             action: action.to_owned(),

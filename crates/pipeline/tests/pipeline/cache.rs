@@ -24,7 +24,7 @@ fn file(edit: impl FnOnce(&mut FileResource)) -> AccessRequest {
 }
 
 #[test]
-fn the_same_request_is_decided_once_and_recorded_each_time() {
+fn the_same_request_is_decided_once_and_counted_each_time() {
     let world = World::new(|_| allow(&[]));
     let made = decisions(&world, || {
         for _ in 0..3 {
@@ -32,7 +32,10 @@ fn the_same_request_is_decided_once_and_recorded_each_time() {
         }
     });
     assert_eq!(made, 1);
-    assert_eq!(world.log.of(chaperone_audit::Phase::Intent).len(), 3);
+    assert_eq!(world.log.of(chaperone_audit::Phase::Intent).len(), 1);
+    world.pipeline.records.repeated(&world.session).unwrap();
+    let counted = world.log.of(chaperone_audit::Phase::Event);
+    assert!(counted.iter().any(|r| r.entry.reasons.contains(&"count 2".to_owned())));
 }
 
 #[test]

@@ -26,12 +26,14 @@ use chaperone_pipeline::ports;
 use chaperone_pipeline::ports::Clock as _;
 use chaperone_pipeline::records::Records;
 use chaperone_pipeline::session::SessionPlan;
+use chaperone_pipeline::snapshots::Snapshots;
 use chaperone_pipeline::{
     AccessRequest, Admission, Authorized, Pending, Pipeline, Refusal, Released, Resource, Session,
 };
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::session::{Mode, MountRecord, State};
 use chaperone_protocol::{AskMode, Event, Failure, Happened, Scope};
+use chaperone_quota::{HeldFile, Quota};
 use chaperone_vault::{ApprovalRecord, SignedApproval};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -152,7 +154,13 @@ pub struct FakeInspect {
 pub const REDACTED: &[u8] = b"[redacted]";
 
 impl ports::Inspect for FakeInspect {
-    fn inspect(&self, file: &File, _: &FileObject, _: &str, _: &Path) -> Result<Arc<Inspected>, Failure> {
+    fn inspect(
+        &self,
+        file: &File,
+        _: &FileObject,
+        _: &str,
+        _: &Snapshots,
+    ) -> Result<Arc<Inspected>, Failure> {
         self.faults.at("inspect").map_err(|e| Failure::new("cannot_inspect", e.message))?;
         let bytes = bytes_of(file);
         let findings = self.findings.lock().clone().into();
@@ -164,11 +172,7 @@ impl ports::Inspect for FakeInspect {
         )))
     }
 
-    fn knows(&self, _: &FileObject) -> bool {
-        false
-    }
-
-    fn redacted(&self, _: &Inspected, _: &str, _: &Path) -> Result<Released, Failure> {
+    fn redacted(&self, _: &Inspected, _: &str, _: &Snapshots) -> Result<Released, Failure> {
         self.faults.at("redact").map_err(|e| Failure::new("cannot_redact", e.message))?;
         let version = Sha256::digest(REDACTED).into();
         Ok(Released { version, len: REDACTED.len() as u64, file: Arc::new(file_of(REDACTED)) })
@@ -517,7 +521,7 @@ impl World {
         let object = object_of(&file);
         let mut request = AccessRequest::file(Entry::FileSystem, Action::Read, path.to_owned(), object);
         if let Resource::File(resource) = &mut request.resource {
-            resource.file = Some(Arc::new(file));
+            resource.file = Some(Arc::new(HeldFile::uncounted(file)));
             resource.content = true;
         }
         request
@@ -558,6 +562,7 @@ fn session_plan(dir: &Path, ask: AskMode, ask_timeout: Duration) -> SessionPlan 
             stage_dir: dir.to_owned(),
         }],
         state: State::Running,
+        quota: Quota::unlimited(),
         init_pid: None,
     }
 }
@@ -687,10 +692,10 @@ pub fn bytes_of(mut file: &File) -> Vec<u8> {
     bytes
 }
 
-fn file_of(bytes: &[u8]) -> File {
+fn file_of(bytes: &[u8]) -> HeldFile {
     let mut file = File::from(rustix::fs::memfd_create("content", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
     file.write_all(bytes).unwrap();
-    file
+    HeldFile::uncounted(file)
 }
 
 /// The bytes that were released.

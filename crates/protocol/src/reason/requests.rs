@@ -16,6 +16,14 @@ pub(super) const DECIDING: Group = Group {
             => "Start a new one with `chaperone run`.";
         "disk_full": "The disk is down to the reserve kept for the log, so the session that writes to it was suspended."
             => "Make room, then `chaperone resume ID`.";
+        "log_full": "The disk of the audit log is down to what is kept for it, so the session that goes on writing to the log was suspended."
+            => "Make room, then `chaperone resume ID`; look with `chaperone audit query` at what the session does so often.";
+        "repeated": "So many times the same again: action, object, decision. The first one has a record of its own."
+            => "`chaperone audit show` has when it began and ended, and how many failed.";
+        "too_much_held": "The session holds as many of the broker's descriptors open, or as much of its memory, as one session may."
+            => "Close files and directories that are not in use; other sessions are not affected.";
+        "no_room": "The disk has no room for a private copy of the file beside what is kept for the log and the user."
+            => "Make room on the disk.";
         "cannot_inspect": "The content, or a part of it, cannot be inspected. What is read is denied; what leaves is asked about."
             => "Ask the user to look at the file, or to hand over a plain copy.";
         "cannot_redact": "Only a redacted copy may pass, and none can be made, or this opening would expose the original."

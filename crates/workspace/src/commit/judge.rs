@@ -8,6 +8,7 @@ use chaperone_capability::Action;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
 use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::{Pipeline, Session};
+use chaperone_quota::HeldFile;
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Value, json};
 
@@ -69,7 +70,7 @@ pub(super) fn judge(
         }
     }
     let file = match content.map(File::try_clone).transpose() {
-        Ok(file) => file.map(Arc::new),
+        Ok(file) => file.map(|file| Arc::new(HeldFile::uncounted(file))),
         Err(_) => return Err(vec!["content_unreadable".into()]),
     };
     let object = FileObject {

@@ -101,9 +101,11 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
     bring_up_to_date(mounts, over)?;
     let mut wanted = Vec::new();
     for mount in mounts.list() {
-        let version = mount.tree.as_ref().map(|tree| tree.version());
+        // One stage from here to the end: what it knows of the order of changes goes with it.
+        let tree = mount.tree()?;
+        let version = tree.as_ref().map(|tree| tree.version());
         let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
-        wanted.push((mount, version, changes));
+        wanted.push((mount, tree.zip(version), changes));
     }
     let removals = wanted.iter().flat_map(|(_, _, changes)| changes).filter(|c| removes(c)).count();
     let mut shown = Vec::new();
@@ -153,7 +155,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             };
             pipeline.outcome(session, &outcome)?;
         }
-        if let (Some(tree), Some(version)) = (&mount.tree, version) {
+        if let Some((tree, version)) = version {
             let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());
             if let Some(overlay) = &mount.overlay {
                 overlay.committed(&mount.root, &settled).map_err(failed)?;
@@ -179,7 +181,7 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Fa
     let mounts = site.mounts;
     let mut shown = Vec::new();
     for mount in mounts.list() {
-        let Some(tree) = &mount.tree else { continue };
+        let Some(tree) = mount.tree()? else { continue };
         let version = tree.version();
         let gone: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
         let names: Vec<String> =
@@ -285,7 +287,7 @@ fn resolve<'c>(
 }
 
 fn staged(mount: &LiveMount) -> Result<Vec<Change>, Failure> {
-    match &mount.tree {
+    match mount.tree()? {
         Some(tree) => tree.changes().map_err(|e| Failure::new("stage_unavailable", e.to_string())),
         None => Ok(Vec::new()),
     }
@@ -308,8 +310,8 @@ pub fn bring_up_to_date(mounts: &Mounts, over: bool) -> Result<Vec<(&LiveMount, 
     mounts.sync_mappings()?;
     let mut left_out = Vec::new();
     for mount in mounts.list() {
-        let (Some(tree), Some(overlay)) = (&mount.tree, &mount.overlay) else { continue };
-        let names = overlay.take_over(tree, over).map_err(|e| {
+        let (Some(tree), Some(overlay)) = (mount.tree()?, &mount.overlay) else { continue };
+        let names = overlay.take_over(&tree, over).map_err(|e| {
             Failure::new("stage_unavailable", format!("what the agent wrote cannot be taken over: {e}"))
                 .advise("free some room on the disk, and try again")
         })?;

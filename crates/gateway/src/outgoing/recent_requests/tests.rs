@@ -11,7 +11,11 @@ fn small_requests_are_looked_at_together() {
     let passage = b"The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(passage, 0).unwrap();
-    secrets.remember("/workspace/a", &Arc::new(file), ([1; 32], passage.len() as u64));
+    secrets.remember(
+        "/workspace/a",
+        &Arc::new(chaperone_quota::HeldFile::uncounted(file)),
+        ([1; 32], passage.len() as u64),
+    );
     let caught_of = |pieces: &[String]| {
         let known = RecentRequests::default();
         let is_caught = |piece: &String| {
@@ -148,7 +152,11 @@ fn a_list_of_packages_that_was_read_is_asked_for_one_by_one() {
     let file = tempfile::tempfile().unwrap();
     let list = packages.join("\n");
     file.write_all_at(list.as_bytes(), 0).unwrap();
-    secrets.remember("/workspace/requirements.txt", &Arc::new(file), ([2; 32], list.len() as u64));
+    secrets.remember(
+        "/workspace/requirements.txt",
+        &Arc::new(chaperone_quota::HeldFile::uncounted(file)),
+        ([2; 32], list.len() as u64),
+    );
     secrets.settle();
     let asked = packages.map(|p| vec![slot(1, Kind::Path, "simple"), slot(2, Kind::Path, p)]);
     assert_eq!(caught(asked, &secrets), 0);

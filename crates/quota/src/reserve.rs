@@ -13,7 +13,7 @@ const RESERVE: (u64, u64) = (8 << 20, 1 << 30);
 
 /// What may still be written before the disk is looked at again.
 #[derive(Debug, Default)]
-pub(crate) struct DiskReserve {
+pub struct DiskReserve {
     credit: AtomicU64,
 }
 
@@ -27,9 +27,7 @@ impl DiskReserve {
         if self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, spend).is_ok() {
             return Ok(());
         }
-        let disk = rustix::fs::statvfs(dir)?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let reserve = reserve(disk.f_blocks.saturating_mul(disk.f_frsize));
+        let (free, reserve) = Self::look(dir)?;
         let Some(left) = free.checked_sub(reserve).and_then(|room| room.checked_sub(bytes)) else {
             return Err(Errno::NOSPC);
         };
@@ -37,15 +35,24 @@ impl DiskReserve {
         self.credit.store((left / 16).min(LOOK_EVERY), Ordering::Release);
         Ok(())
     }
-}
 
-/// Whether more than the reserve is free on the disk of `dir`.
-///
-/// # Errors
-/// When the disk cannot be looked at.
-pub(crate) fn is_left(dir: &Path) -> Result<bool, Errno> {
-    let disk = rustix::fs::statvfs(dir)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) > reserve(disk.f_blocks.saturating_mul(disk.f_frsize)))
+    /// Whether more than the reserve is free on the disk of `dir`.
+    ///
+    /// # Errors
+    /// When the disk cannot be looked at.
+    pub fn is_left(dir: &Path) -> Result<bool, Errno> {
+        Self::look(dir).map(|(free, reserve)| free > reserve)
+    }
+
+    /// What is free on the disk of `dir`, and what stays free of it, in bytes.
+    ///
+    /// # Errors
+    /// When the disk cannot be looked at.
+    pub fn look(dir: &Path) -> Result<(u64, u64), Errno> {
+        let disk = rustix::fs::statvfs(dir)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok((free, reserve(disk.f_blocks.saturating_mul(disk.f_frsize))))
+    }
 }
 
 fn reserve(disk: u64) -> u64 {

@@ -22,6 +22,8 @@ use crate::reserve::DiskReserve;
 
 /// Staged files, directories and deletions of one session. Protects memory; beyond it: `ENOSPC`.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;
+/// Bytes of all names of one session's stage. Protects memory, where each is held several times; beyond it: `ENOSPC`.
+const MAX_NAME_BYTES: usize = 64 << 20;
 /// Entries of one listed directory. Protects memory; beyond it the listing fails with `EOVERFLOW`.
 const MAX_LISTED: usize = 1_000_000;
 
@@ -39,7 +41,30 @@ pub(crate) struct State {
     pub(crate) next_blob: u64,
     /// Open handles that may write a blob.
     pub(crate) writers: HashMap<u64, usize>,
+    /// When each blob may last have become another content without a change of its entry.
+    pub(crate) written: HashMap<u64, u64>,
+    /// Bytes of the names of all entries.
+    pub(crate) name_bytes: usize,
     pub(crate) generations: Generations,
+}
+
+impl State {
+    /// A handle may write this blob from now on.
+    pub(crate) fn writer_opened(&mut self, blob: u64) {
+        *self.writers.entry(blob).or_insert(0) += 1;
+        self.was_written(blob);
+    }
+
+    pub(crate) fn was_written(&mut self, blob: u64) {
+        let now = self.generations.tick();
+        self.written.insert(blob, now);
+    }
+
+    /// Whether there is room for the names of more entries.
+    pub(crate) fn must_have_room(&self) -> Result<()> {
+        let is_full = self.entries.len() >= MAX_ENTRIES || self.name_bytes >= MAX_NAME_BYTES;
+        if is_full { Err(Errno::NOSPC) } else { Ok(()) }
+    }
 }
 
 impl std::fmt::Debug for Tree {
@@ -105,11 +130,14 @@ impl Tree {
                 std::fs::remove_file(name.path()).map_err(stage)?;
             }
         }
+        let name_bytes = entries.keys().map(String::len).sum();
         let state = State {
             entries,
             journal,
             next_blob,
             writers: HashMap::new(),
+            written: HashMap::new(),
+            name_bytes,
             generations: Generations::default(),
         };
         Ok(Self { root, dir: dir.to_owned(), state: Mutex::new(state), reserve: DiskReserve::default() })
@@ -131,13 +159,11 @@ impl Tree {
         crate::reserve::is_left(&self.dir)
     }
 
-    /// A handle may write this blob from now on; until it is closed, a commit does not let go of it.
-    pub(crate) fn writer_opened(&self, blob: u64) {
-        *self.lock().writers.entry(blob).or_insert(0) += 1;
-    }
-
-    pub(crate) fn writer_closed(&self, blob: u64) {
+    /// Whoever got a blob by [`Self::create`] or [`Self::copy_up`] writes no more; until then a commit does not let go of it.
+    pub fn writer_closed(&self, blob: u64) {
         let mut state = self.lock();
+        // A commit that read it before lets go of what it read alone.
+        state.was_written(blob);
         if let Some(count) = state.writers.get_mut(&blob) {
             *count -= 1;
             if *count == 0 {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::for_display;
-use chaperone_protocol::session::State;
 
 use crate::access::{AccessRequest, FileObject, FileResource, Resource};
 use crate::authority;
@@ -172,15 +171,13 @@ impl Pipeline {
 
     /// Stop every process of a running session's cell until the user resumes it.
     pub fn suspend(&self, session: &Session, (rule, why): (&str, &str)) {
-        {
-            let mut state = session.state.write();
-            if *state != State::Running {
-                return;
+        let stop = || {
+            if let Some(cell) = session.cell.get() {
+                contained(|| cell.suspend());
             }
-            *state = State::Suspended;
-        }
-        if let Some(cell) = session.cell.get() {
-            contained(|| cell.suspend());
+        };
+        if !session.suspend(stop) {
+            return;
         }
         contained(|| self.records.suspended(session, rule, why));
     }

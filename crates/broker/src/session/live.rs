@@ -60,6 +60,7 @@ impl LiveSession {
             mounts: Arc::clone(&mounts),
             exit: Arc::clone(&exit),
             blobs: chaperone_mcp::Blobs::default(),
+            tables: chaperone_mcp::Tables::default(),
         };
         let cell = Arc::new(Cell::default());
         // Each is set here and nowhere else.

@@ -246,7 +246,7 @@ pub fn undo(
     force: bool,
 ) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, .. } = *site;
-    let mut shown = Vec::new();
+    let (mut shown, mut known, mut unknown) = (Vec::new(), false, None);
     for mount in mounts.list() {
         let chosen: Vec<String> = paths.iter().filter_map(|p| relative(mount, p)).collect();
         if !paths.is_empty() && chosen.is_empty() {
@@ -263,12 +263,19 @@ pub fn undo(
         let report = match stage(mount, site.wanted)?.undo(&which, force) {
             Ok(report) => report,
             // Another mount of the session may have the commit.
-            Err(_) if mounts.list().len() > 1 && commit.is_some() => continue,
+            Err(e) if mounts.list().len() > 1 && commit.is_some() => {
+                unknown = Some(e);
+                continue;
+            }
             Err(e) => return Err(failure(e)),
         };
+        known = true;
         let touched: Vec<String> = report.entries.iter().map(|e| e.path.clone()).collect();
         mounts.invalidate(&mount.at, &touched);
         shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e, None)));
+    }
+    if let Some(error) = unknown.filter(|_| !known) {
+        return Err(failure(error));
     }
     Ok(shown)
 }

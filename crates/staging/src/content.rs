@@ -111,7 +111,7 @@ pub(crate) fn must_have_room(folder: BorrowedFd<'_>, source: &File) -> io::Resul
 /// Writes `source` from its start into the empty file `target`, at most `limit` bytes, and says what was written. Holes stay
 /// holes; in the fingerprint they are the zeros that they read as.
 pub(crate) fn copy(source: &File, target: Option<&File>, limit: u64, work: &Work) -> io::Result<Fingerprint> {
-    const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
     let extents = Extents::of(source);
     let mut hash = Sha256::new();
     let mut block = vec![0; BLOCK_BYTES];

@@ -293,7 +293,12 @@ fn a_session_and_its_cell_are_suspended_and_resumed_together() {
     for _ in 0..200 {
         std::thread::scope(|scope| {
             scope.spawn(|| session.suspend(|| set(true)));
-            scope.spawn(|| session.resume(|| Ok::<_, ()>(set(false))));
+            scope.spawn(|| {
+                session.resume(|| {
+                    set(false);
+                    Ok::<_, ()>(())
+                })
+            });
             scope.spawn(|| session.suspend(|| set(true)));
         });
         let is_suspended = *session.state.read() == State::Suspended;

@@ -303,7 +303,7 @@ fn a_program_limits_itself_and_its_own_but_not_init() {
         except PermissionError: print('refused')\n\
         os.kill(child, 9)\n";
     let Some(done) = python(code) else { return };
-    assert_eq!(out(&done), "1\n1\n1\nrefused\n", "{}", err(&done));
+    assert_eq!(out(&done), "1\n1\n1\nrefused", "{}", err(&done));
 }
 
 #[cfg(target_arch = "x86_64")]

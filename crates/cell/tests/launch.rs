@@ -262,6 +262,11 @@ fn dangerous_calls_are_refused_and_told() {
         ("clock_settime", libc::SYS_clock_settime, "0, 0", eperm),
         ("clone", libc::SYS_clone, "0x10000011, 0, 0, 0, 0", eperm),
         ("ioctl", libc::SYS_ioctl, "0, 0x5412, 0", eperm),
+        ("prlimit64", libc::SYS_prlimit64, "1, 7, 0, 0", eperm),
+        ("sched_setaffinity", libc::SYS_sched_setaffinity, "1, 0, 0", eperm),
+        ("setpriority", libc::SYS_setpriority, "0, 1, 19", eperm),
+        ("setpriority", libc::SYS_setpriority, "2, 0, 19", eperm),
+        ("ioprio_set", libc::SYS_ioprio_set, "1, 1, 0x6000", eperm),
         ("socket", libc::SYS_socket, "17, 3, 0", family),
         ("socket", libc::SYS_socket, "2, 3, 1", family),
         ("socket", libc::SYS_socket, "2, 1, 262", family),
@@ -277,6 +282,28 @@ fn dangerous_calls_are_refused_and_told() {
         assert!(err(&done).contains(&format!("{{\"refused\":\"{name}\"}}")), "{name} was not told");
     }
     assert_eq!(answers.len(), calls.len(), "{}", err(&done));
+}
+
+#[test]
+fn a_program_limits_itself_and_its_own_but_not_init() {
+    if !can_launch("a_program_limits_itself_and_its_own_but_not_init") {
+        return;
+    }
+    let code = "import os, resource\n\
+        of = lambda pid: resource.prlimit(pid, resource.RLIMIT_NOFILE)\n\
+        child = os.fork()\n\
+        if child == 0: os.read(os.pipe()[0], 1)\n\
+        for pid in (0, os.getpid(), child):\n    \
+            soft, hard = of(pid)\n    \
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft - 1, hard))\n    \
+            print(soft - of(pid)[0])\n\
+        os.nice(1)\n\
+        os.sched_setaffinity(child, os.sched_getaffinity(0))\n\
+        try: resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))\n\
+        except PermissionError: print('refused')\n\
+        os.kill(child, 9)\n";
+    let Some(done) = python(code) else { return };
+    assert_eq!(out(&done), "1\n1\n1\nrefused", "{}", err(&done));
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -33,8 +33,14 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
                 rule: rule.clone(),
                 limit: *limit,
             };
+            let mut found = false;
             for leaf in Reader::open(&dirs.audit()).map_err(Report::of)?.query(filter) {
                 print(&leaf.map_err(Report::of)?, *json);
+                found = true;
+            }
+            if !found {
+                is_known(&dirs, session.as_deref())?;
+                eprintln!("chaperone: no record matches");
             }
             Ok(0)
         }
@@ -58,6 +64,17 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
             Ok(0)
         }
     }
+}
+
+/// Whether the log has anything of a session: a name that nothing has is more likely mistaken than meant.
+fn is_known(dirs: &Dirs, session: Option<&str>) -> Result<(), Report> {
+    let Some(name) = session else { return Ok(()) };
+    let filter = Filter { session: Some(name.to_owned()), limit: Some(1), ..Filter::default() };
+    if Reader::open(&dirs.audit()).map_err(Report::of)?.query(filter).next().is_some() {
+        return Ok(());
+    }
+    let report = Report::new(format!("the log has no record of session {}", Untrusted::new(name)));
+    Err(report.advise("List them with their full ids: chaperone sessions --all --json"))
 }
 
 fn tail(dirs: &Dirs, lines: usize, follow: bool, json: bool) -> Result<u8, Report> {

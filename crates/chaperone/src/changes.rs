@@ -12,6 +12,9 @@ use crate::report::Report;
 use crate::show;
 use crate::untrusted::{self, Untrusted};
 
+/// Where the agent sees the workspace.
+const WORKSPACE: &str = "/workspace";
+
 pub fn changes(args: &Changes) -> Result<u8, Report> {
     let request = Request::Changes { session: args.session.clone(), diff: !args.json };
     if args.json {
@@ -48,7 +51,7 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         confirm: args.confirm.clone(),
     };
     let list = listed(&request)?;
-    let code = print_report(&list, args.json);
+    let code = print_report(&list, args.json) | unmatched(&args.paths, &list);
     if !args.json {
         for advice in advice(&args.session, &list) {
             eprintln!("chaperone: {advice}");
@@ -67,6 +70,7 @@ fn advice(session: &str, list: &[Value]) -> Vec<String> {
             "{unseen} not as they were shown, or never shown while the agent runs: chaperone changes {session} shows them; --unseen commits them as they are"
         ));
     }
+    advice.extend(of_indices(list, &format!("chaperone commit {session} PATH --conflict theirs")));
     let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
     for change in list.iter().filter(|c| has(c, "confirmation_required")) {
         let reasons = show::list(change, "reasons").filter(|r| *r != "confirmation_required");
@@ -83,9 +87,30 @@ fn advice(session: &str, list: &[Value]) -> Vec<String> {
     advice
 }
 
+/// What to do about git's index where both sides wrote it: `git status` of the user's is enough, which changes nothing but the
+/// times that it keeps.
+fn of_indices(list: &[Value], takes_it: &str) -> Vec<String> {
+    let is_index = |path: &str| path == ".git/index" || path.ends_with("/.git/index");
+    list.iter()
+        .filter(|change| show::text(change, "state") == "conflict")
+        .filter_map(|change| change["path"].as_str().filter(|path| is_index(path)))
+        .map(|path| {
+            let takes_it = takes_it.replace("PATH", &Untrusted::new(path).to_string());
+            let place = path.strip_suffix(".git/index").map_or(".", |place| place.trim_end_matches('/'));
+            let place = if place.is_empty() { "." } else { place };
+            format!(
+                "{} was rewritten by your own git meanwhile (git status does that), all else is as listed: {takes_it}, or make it anew: git -C {} reset",
+                Untrusted::new(path),
+                Untrusted::new(place)
+            )
+        })
+        .collect()
+}
+
 pub fn discard(args: &Paths) -> Result<u8, Report> {
     let request = Request::Discard { session: args.session.clone(), paths: args.paths.clone() };
-    Ok(print_report(&listed(&request)?, args.json))
+    let list = listed(&request)?;
+    Ok(print_report(&list, args.json) | unmatched(&args.paths, &list))
 }
 
 pub fn undo(args: &Undo) -> Result<u8, Report> {
@@ -102,14 +127,43 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
             change["state"] = "undone".into();
         }
     }
-    let code = print_report(&list, args.json);
+    let code = print_report(&list, args.json) | unmatched(&args.paths, &list);
     let kept = list.iter().any(|c| show::text(c, "state") == "conflict");
+    if !args.json {
+        let takes_it = format!("chaperone undo {} PATH --force", args.session);
+        of_indices(&list, &takes_it).iter().for_each(|advice| eprintln!("chaperone: {advice}"));
+    }
     if kept && !args.json {
         eprintln!(
             "chaperone: files that you changed since the commit were kept; --force restores the earlier version anyway, and another undo brings yours back"
         );
     }
     Ok(code)
+}
+
+/// Says which of the named paths no change has; 1 when there is one.
+fn unmatched(paths: &[String], list: &[Value]) -> u8 {
+    let is_at = |path: &str, named: &str| {
+        named.is_empty()
+            || path.strip_prefix(named).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut code = 0;
+    for path in paths {
+        let named = path.trim_end_matches('/');
+        // As the agent names it, or as it lies in the workspace.
+        let named = match named.strip_prefix(WORKSPACE) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
+            _ => named,
+        };
+        let has = |change: &Value| {
+            ["path", "from"].iter().any(|key| change[*key].as_str().is_some_and(|at| is_at(at, named)))
+        };
+        if !list.iter().any(has) {
+            code = 1;
+            eprintln!("chaperone: no change matches {}", Untrusted::new(path));
+        }
+    }
+    code
 }
 
 /// Print what became of each path; 1 when any was refused or in conflict.
@@ -163,6 +217,36 @@ mod tests {
     use super::*;
     use crate::untrusted::{HOSTILE, assert_plain};
     use serde_json::json;
+
+    #[test]
+    fn a_named_path_that_no_change_has_is_an_error() {
+        let list = [json!({ "path": "docs/a.txt", "from": "old/b.txt" })];
+        let code = |path: &str| unmatched(&[path.to_owned()], &list);
+        for known in
+            ["docs/a.txt", "docs", "docs/", "/workspace/docs/a.txt", "/workspace", "old/b.txt", "old"]
+        {
+            assert_eq!(code(known), 0, "{known}");
+        }
+        for unknown in ["docs/a", "doc", "a.txt", "/workspace2", "/workspace/x", "nothing"] {
+            assert_eq!(code(unknown), 1, "{unknown}");
+        }
+        assert_eq!(unmatched(&[], &[]), 0);
+    }
+
+    #[test]
+    fn an_index_that_both_wrote_is_named_with_what_mends_it() {
+        let change = |path: &str, state: &str| json!({ "path": path, "state": state, "reasons": [] });
+        let list = [
+            change(".git/index", "conflict"),
+            change("lib/.git/index", "conflict"),
+            change("src/.git/index", "committed"),
+            change("index", "conflict"),
+        ];
+        let advice = advice("3f2a", &list);
+        assert_eq!(advice.len(), 2, "{advice:?}");
+        assert!(advice[0].contains("chaperone commit 3f2a .git/index --conflict theirs"), "{advice:?}");
+        assert!(advice[0].contains("git -C . reset") && advice[1].contains("git -C lib reset"), "{advice:?}");
+    }
 
     #[test]
     fn a_hostile_name_is_one_plain_line_of_the_changes() {

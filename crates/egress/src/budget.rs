@@ -126,6 +126,11 @@ impl Budget {
             .min(left(self.own_limits.get(dest).copied(), each))
     }
 
+    /// Bytes that may still be sent to all destinations together.
+    pub fn left_in_all(&self) -> u64 {
+        self.limits.upload_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(self.bytes))
+    }
+
     /// A request with so many bytes of target, headers and body. Call it before anything is sent. `now_ms` is milliseconds on any clock that goes forward.
     pub fn spend(&mut self, dest: &Host, bytes: u64, now_ms: u64) -> Spent {
         self.now_ms = self.now_ms.max(now_ms);

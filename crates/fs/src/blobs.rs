@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use chaperone_staging::sparse;
 use rustix::fs::Stat;
 
 use crate::journal::{Entry, Record, blob_of};
@@ -22,7 +22,7 @@ impl Tree {
 
     /// A blob with the content and the times of a file of the user's.
     pub(crate) fn blob_with(&self, state: &mut State, from: &File, stat: &Stat) -> Result<(u64, File)> {
-        self.take_room(from.metadata().map_err(errno)?.len())?;
+        self.take_room(sparse::taken(from).map_err(errno)?)?;
         let (blob, file) = self.new_blob(state)?;
         let time = |tv_sec, tv_nsec: u64| rustix::fs::Timespec { tv_sec, tv_nsec: tv_nsec.cast_signed() };
         let times = rustix::fs::Timestamps {
@@ -81,6 +81,7 @@ impl Tree {
             if !named.contains(&blob) {
                 // One that stays behind is removed when the stage is opened again.
                 std::fs::remove_file(self.blob(blob)).ok();
+                state.written.remove(&blob);
             }
         }
         Ok(())
@@ -92,14 +93,5 @@ fn copy(from: &File, to: &File) -> io::Result<()> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
     }
-    let mut buffer = vec![0u8; 1 << 18];
-    let mut at = 0;
-    loop {
-        let n = from.read_at(&mut buffer, at)?;
-        if n == 0 {
-            return Ok(());
-        }
-        to.write_all_at(buffer.get(..n).unwrap_or_default(), at)?;
-        at += n as u64;
-    }
+    sparse::copy(from, to)
 }

@@ -4,12 +4,12 @@
 use std::fs::File;
 
 use chaperone_quota::{Held, HeldFile};
-use chaperone_staging::BaseVersion;
+use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::{OFlags, Stat, Timestamps};
 
 use crate::journal::{Entry, Record};
 use crate::object::{Attributes, FileVersion, Located, ObjectId, ObjectKind};
-use crate::tree::{Errno, MAX_ENTRIES, Opened, Result, State, Tree, errno, hidden_by_parent};
+use crate::tree::{Errno, Opened, Result, State, Tree, errno, hidden_by_parent};
 
 /// Bytes on the disk that one more entry takes, by far.
 const ENTRY_ROOM: u64 = 8192;
@@ -41,7 +41,7 @@ enum Bring<'a> {
 }
 
 impl Tree {
-    /// Make a new empty file where nothing is.
+    /// Make a new empty file where nothing is, to be written until [`Tree::writer_closed`].
     ///
     /// # Errors
     /// `EEXIST`, `ENOENT`, `ENOSPC`, `ESTALE`.
@@ -53,17 +53,24 @@ impl Tree {
         let base = replaced(&state, at.path());
         let entry = Entry::File { blob, base, mode: mode & 0o777, origin: None, cleared: true };
         self.record(&mut state, vec![(at.path().to_owned(), entry)])?;
-        self.of_blob(&state, at.path(), blob, HeldFile::new(file, held), None)
+        let opened = self.of_blob(&state, at.path(), blob, HeldFile::new(file, held), None)?;
+        state.writer_opened(blob);
+        Ok(opened)
     }
 
     /// Bring a file into the stage, to be written there. The agent's own is opened as it is, or truncated; any other
-    /// content gets a file of its own, so that what is read under an earlier decision stays what it was.
+    /// content gets a file of its own, so that what is read under an earlier decision stays what it was. It counts as written to
+    /// until [`Tree::writer_closed`].
     ///
     /// # Errors
     /// `ENOENT`, `ENOSPC`, `ESTALE`.
     pub fn copy_up(&self, at: &Located, content: Content<'_>) -> Result<Opened> {
         let mut state = self.lock();
-        self.bring_up(&mut state, at, Bring::Content(content))
+        let opened = self.bring_up(&mut state, at, Bring::Content(content))?;
+        if let Some(blob) = opened.blob {
+            state.writer_opened(blob);
+        }
+        Ok(opened)
     }
 
     /// Set size, permission bits and times of a file; of directories, the permission bits of those of the stage.
@@ -75,14 +82,17 @@ impl Tree {
         let path = at.path();
         if at.object().is_some_and(|object| object.kind == ObjectKind::Dir) {
             self.check(&state, at)?;
-            if let (Some(mode), Some(Entry::Dir { opaque, .. })) = (new.mode, state.entries.get(path)) {
-                let entry = Entry::Dir { opaque: *opaque, mode: mode & 0o777 };
+            if let (Some(mode), Some(Entry::Dir { opaque, base, .. })) = (new.mode, state.entries.get(path)) {
+                let entry = Entry::Dir { opaque: *opaque, mode: mode & 0o777, base: *base };
                 self.record(&mut state, vec![(path.to_owned(), entry)])?;
             }
             return self.attributes_in(&state, path);
         }
         let bring = if new.size == Some(0) { Bring::Content(Content::Empty) } else { Bring::Object };
         let mut opened = self.bring_up(&mut state, at, bring)?;
+        if let Some(blob) = opened.blob {
+            state.was_written(blob);
+        }
         if let Some(size) = new.size.filter(|size| *size != 0) {
             let is_new = matches!(at.identity().object, ObjectId::User(_));
             opened = self.resized(&mut state, opened, size, is_new)?;
@@ -105,7 +115,8 @@ impl Tree {
         let mut state = self.lock();
         self.must_be_free(&state, at)?;
         let opaque = matches!(state.entries.get(at.path()), Some(Entry::Gone { .. }));
-        self.record(&mut state, vec![(at.path().to_owned(), Entry::Dir { opaque, mode: mode & 0o777 })])
+        let entry = Entry::Dir { opaque, mode: mode & 0o777, base: deleted(&state, at.path()) };
+        self.record(&mut state, vec![(at.path().to_owned(), entry)])
     }
 
     /// # Errors
@@ -128,7 +139,7 @@ impl Tree {
             return Err(Errno::ISDIR);
         }
         self.check(&state, at)?;
-        let gone = self.gone(&state, at.path(), false);
+        let gone = self.gone(&state, at.path());
         self.record(&mut state, vec![(at.path().to_owned(), gone)])
     }
 
@@ -150,7 +161,7 @@ impl Tree {
         if !self.list_in(state, path)?.is_empty() {
             return Err(Errno::NOTEMPTY);
         }
-        let mut record = vec![(path.to_owned(), self.gone(state, path, true))];
+        let mut record = vec![(path.to_owned(), self.gone(state, path))];
         // Deletions below stay recorded: the directory of the user's is deleted with them.
         if matches!(record.first(), Some((_, Entry::Base))) {
             let prefix = format!("{path}/");
@@ -176,6 +187,7 @@ impl Tree {
         if let Some(Entry::File { blob, base, mode, origin, cleared }) = state.entries.get(path).cloned() {
             return self.bring_blob(state, path, (blob, cleared, held), (base, mode, origin), bring);
         }
+        state.must_have_room()?;
         let stat = stat.ok_or(Errno::STALE)?;
         let (blob, file) = match bring {
             Bring::Content(Content::Empty) => self.new_blob(state)?,
@@ -286,9 +298,7 @@ impl Tree {
     }
 
     fn must_be_free(&self, state: &State, at: &Located) -> Result<()> {
-        if state.entries.len() >= MAX_ENTRIES {
-            return Err(Errno::NOSPC);
-        }
+        state.must_have_room()?;
         self.take_room(ENTRY_ROOM)?;
         self.must_have_parent(state, at.path())?;
         match self.attributes_in(state, at.path()) {
@@ -306,22 +316,41 @@ impl Tree {
         }
     }
 
-    pub(crate) fn gone(&self, state: &State, path: &str, dir: bool) -> Entry {
+    /// What is left at a path whose object goes: that the user's own, if there is any, is deleted.
+    pub(crate) fn gone(&self, state: &State, path: &str) -> Entry {
         let known = match state.entries.get(path) {
-            Some(Entry::File { base, .. } | Entry::Gone { base, .. } | Entry::Symlink { base, .. }) => *base,
+            Some(
+                Entry::File { base, .. }
+                | Entry::Gone { base, .. }
+                | Entry::Symlink { base, .. }
+                | Entry::Dir { base, .. },
+            ) => *base,
             _ => None,
         };
-        match self.base_version(path) {
-            Some(base) if known.is_some() || !hidden_by_parent(state, path) => {
-                Entry::Gone { base: known.or(Some(base)), dir }
-            }
-            _ => Entry::Base,
+        let Some(now) = self.base_version(path) else { return Entry::Base };
+        let is_dir = |version: BaseVersion| version.kind() == Some(Kind::Dir);
+        // Below a directory that was deleted or replaced, what the user put there since is not the agent's to delete. A
+        // directory that gave way to a file of the agent's is: its deletion was recorded, and is recorded again.
+        let was_replaced = is_dir(now)
+            && matches!(state.entries.get(path), Some(Entry::File { .. } | Entry::Symlink { .. }));
+        if known.is_none() && !was_replaced && hidden_by_parent(state, path) {
+            return Entry::Base;
         }
+        let base = known.unwrap_or(now);
+        Entry::Gone { base: Some(base), dir: is_dir(base) }
     }
 }
 
 fn is_version(at: &Located, stat: &rustix::fs::Stat) -> bool {
     matches!(at.identity().object, ObjectId::User(version) if version.is(stat))
+}
+
+/// What of the user's was deleted at this place.
+pub(crate) fn deleted(state: &State, path: &str) -> Option<BaseVersion> {
+    match state.entries.get(path) {
+        Some(Entry::Gone { base, .. } | Entry::Dir { base, .. }) => *base,
+        _ => None,
+    }
 }
 
 /// What a new object at this place replaces.

@@ -46,6 +46,12 @@ impl Generations {
         self.last
     }
 
+    /// A moment after all changes so far.
+    pub fn tick(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
     /// A path's entry becomes another.
     pub fn advance(&mut self, path: &str, before: Option<&Entry>, now: &Entry) {
         self.last += 1;
@@ -88,7 +94,7 @@ mod tests {
     #[test]
     fn a_change_shows_at_its_path_and_below_where_it_hides() {
         let mut generations = Generations::default();
-        let own = Entry::Dir { opaque: false, mode: 0o755 };
+        let own = Entry::Dir { opaque: false, mode: 0o755, base: None };
         let before = ["a", "a/b", "a/b/c", "ab"].map(|path| generations.of(path));
         generations.advance("a", None, &own);
         let made = ["a", "a/b", "a/b/c", "ab"].map(|path| generations.of(path));

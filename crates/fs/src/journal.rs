@@ -28,6 +28,9 @@ pub enum Entry {
         /// It stands in for a deleted one: nothing of the user's shows through.
         opaque: bool,
         mode: u32,
+        /// What of the user's was deleted at this place before.
+        #[serde(default)]
+        base: Option<chaperone_staging::BaseVersion>,
     },
     Symlink {
         target: String,

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use chaperone_protocol::name_as_text;
 use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -110,7 +111,7 @@ impl Tree {
         Ok(Some(match object {
             Found::Gone => Entry::Gone { base: was, dir: was.is_some_and(|v| v.kind() == Some(Kind::Dir)) },
             Found::Dir { mode, .. } if was.is_none_or(|v| v.kind() != Some(Kind::Dir)) => {
-                Entry::Dir { opaque: true, mode: *mode }
+                Entry::Dir { opaque: true, mode: *mode, base: None }
             }
             // A directory of the user's with changes in it.
             Found::Dir { .. } => return Ok(None),
@@ -156,7 +157,7 @@ impl Walk {
                 return Err(Errno::NOSPC);
             }
             let Ok(text) = name.to_str() else {
-                self.left_out.push(join(at, &name.to_string_lossy()));
+                self.left_out.push(join(at, &name_as_text(name.to_bytes())));
                 continue;
             };
             let path = join(at, text);
@@ -255,6 +256,7 @@ fn beneath(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> 
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+    use std::os::unix::ffi::OsStringExt;
 
     use chaperone_quota::Quota;
     use chaperone_staging::Op;
@@ -297,6 +299,13 @@ mod tests {
         std::os::unix::net::UnixListener::bind(upper.join("socket")).unwrap();
         let left_out = tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
         assert_eq!(left_out, ["socket"]);
+        for byte in [0xfe, 0xff] {
+            let name = std::ffi::OsString::from_vec(vec![b'n', byte]);
+            fs::write(upper.join(name), "").unwrap();
+        }
+        let mut left_out = tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
+        left_out.sort();
+        assert_eq!(left_out, ["n\\xfe", "n\\xff", "socket"]);
         let all = [
             ("changed", Op::Modify),
             ("link", Op::Create),

@@ -6,7 +6,7 @@ use std::fs::File;
 use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::OFlags;
 
-use crate::change::replaced;
+use crate::change::{deleted, replaced};
 use crate::journal::{Entry, Record, blob_of};
 use crate::object::{Located, ObjectId, ObjectKind};
 use crate::tree::{Errno, Result, State, Tree, join};
@@ -71,6 +71,7 @@ impl Tree {
             _ => {}
         }
         let mut state = self.lock();
+        state.must_have_room()?;
         self.check(&state, to)?;
         self.must_have_parent(&state, to.path())?;
         let mut record = Record::new();
@@ -98,6 +99,12 @@ impl Tree {
             let base = self.replaced_by_rename(&place).or(replaced);
             match self.moved_entry(state, at, base) {
                 Ok(entry) => {
+                    let entry = match entry {
+                        Entry::Dir { opaque, mode, .. } => {
+                            Entry::Dir { opaque, mode, base: deleted(state, &place) }
+                        }
+                        other => other,
+                    };
                     lifted.extend(blob_of(&entry));
                     record.push((place, entry));
                 }
@@ -112,8 +119,7 @@ impl Tree {
             }
         }
         for at in moved {
-            let is_dir = at.object().is_some_and(|object| object.kind == ObjectKind::Dir);
-            record.push((at.path().to_owned(), self.gone(state, at.path(), is_dir)));
+            record.push((at.path().to_owned(), self.gone(state, at.path())));
         }
         self.record(state, record)
     }
@@ -127,7 +133,7 @@ impl Tree {
             (at.identity().object, state.entries.get(path))
         else {
             return match state.entries.get(path).cloned() {
-                Some(Entry::Dir { mode, .. }) => Ok(Entry::Dir { opaque: true, mode }),
+                Some(Entry::Dir { mode, .. }) => Ok(Entry::Dir { opaque: true, mode, base: None }),
                 Some(Entry::File { blob, base: was, mode, origin, cleared }) => {
                     let origin = origin.or_else(|| was.is_some().then(|| path.to_owned()));
                     Ok(Entry::File { blob, base, mode, origin, cleared })
@@ -147,7 +153,7 @@ impl Tree {
         }
         let mode = stat.st_mode & 0o777;
         Ok(match kind {
-            ObjectKind::Dir => Entry::Dir { opaque: true, mode },
+            ObjectKind::Dir => Entry::Dir { opaque: true, mode, base: None },
             ObjectKind::Symlink => {
                 let target = rustix::fs::readlinkat(&object, "", Vec::new())?;
                 Entry::Symlink { target: target.into_string().map_err(|_| Errno::ILSEQ)?, base }

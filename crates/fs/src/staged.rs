@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use chaperone_staging::{BaseVersion, Change, Kind, Op};
+use chaperone_staging::{BaseVersion, Change, Kind, Op, sparse};
 use rustix::fs::OFlags;
 
-use crate::journal::{Entry, Record};
+use crate::journal::{Entry, Record, blob_of};
 use crate::tree::{Result, State, Tree, errno};
 
 /// A moment of the stage: what changed later is told apart.
@@ -157,10 +156,11 @@ impl Tree {
         for path in paths {
             let Some(entry) = state.entries.get(path).cloned() else { continue };
             let changed = state.generations.of(path) > version.0;
+            let written = self.changed_since(&state, path, version);
             let base = self.base_version(path);
             let now = match entry {
                 Entry::File { blob, mode, origin, cleared, .. }
-                    if changed || state.writers.contains_key(&blob) =>
+                    if written || state.writers.contains_key(&blob) =>
                 {
                     Entry::File { blob, base, mode, origin: origin.filter(|_| changed), cleared }
                 }
@@ -182,12 +182,18 @@ impl Tree {
         let mut state = self.lock();
         let staged = paths.iter().filter(|path| state.entries.contains_key(*path)).cloned();
         let (changed, same): (Vec<String>, Vec<String>) =
-            staged.partition(|path| state.generations.of(path) > version.0);
+            staged.partition(|path| self.changed_since(&state, path, version));
         let record: Record = same.into_iter().map(|path| (path, Entry::Base)).collect();
         if !record.is_empty() {
             self.record(&mut state, record)?;
         }
         Ok(changed)
+    }
+
+    /// Whether a path, or the content that it has, may be another than in `version`.
+    fn changed_since(&self, state: &State, path: &str, version: StageVersion) -> bool {
+        let written = state.entries.get(path).and_then(blob_of).and_then(|blob| state.written.get(&blob));
+        state.generations.of(path).max(written.copied().unwrap_or(0)) > version.0
     }
 
     /// New name of each file of the user's that is no more where it was, with its old name and version.
@@ -210,19 +216,7 @@ impl Tree {
     fn same_content(&self, path: &str, blob: &Path) -> Result<bool> {
         let base = File::from(self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
         let blob = File::open(blob).map_err(errno)?;
-        let (mut a, mut b) = (vec![0u8; 1 << 16], vec![0u8; 1 << 16]);
-        let mut at = 0;
-        loop {
-            let n = base.read_at(&mut a, at).map_err(errno)?;
-            let m = blob.read_at(&mut b, at).map_err(errno)?;
-            if n != m || a.get(..n) != b.get(..m) {
-                return Ok(false);
-            }
-            if n == 0 {
-                return Ok(true);
-            }
-            at += n as u64;
-        }
+        sparse::is_same(&base, &blob).map_err(errno)
     }
 }
 

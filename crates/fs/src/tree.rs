@@ -42,9 +42,29 @@ pub(crate) struct State {
     pub(crate) next_blob: u64,
     /// Open handles that may write a blob.
     pub(crate) writers: HashMap<u64, usize>,
+    /// When each blob may last have become another content without a change of its entry.
+    pub(crate) written: HashMap<u64, u64>,
     pub(crate) generations: Generations,
     /// Memory of the entries' names.
     pub(crate) names: Held,
+}
+
+impl State {
+    /// A handle may write this blob from now on.
+    pub(crate) fn writer_opened(&mut self, blob: u64) {
+        *self.writers.entry(blob).or_insert(0) += 1;
+        self.was_written(blob);
+    }
+
+    pub(crate) fn was_written(&mut self, blob: u64) {
+        let now = self.generations.tick();
+        self.written.insert(blob, now);
+    }
+
+    /// Whether there is room for more entries.
+    pub(crate) fn must_have_room(&self) -> Result<()> {
+        if self.entries.len() >= MAX_ENTRIES { Err(Errno::NOSPC) } else { Ok(()) }
+    }
 }
 
 impl std::fmt::Debug for Tree {
@@ -118,6 +138,7 @@ impl Tree {
             journal,
             next_blob,
             writers: HashMap::new(),
+            written: HashMap::new(),
             generations: Generations::default(),
             names,
         };
@@ -146,13 +167,11 @@ impl Tree {
         DiskReserve::is_left(&self.dir)
     }
 
-    /// A handle may write this blob from now on; until it is closed, a commit does not let go of it.
-    pub(crate) fn writer_opened(&self, blob: u64) {
-        *self.lock().writers.entry(blob).or_insert(0) += 1;
-    }
-
-    pub(crate) fn writer_closed(&self, blob: u64) {
+    /// Whoever got a blob by [`Self::create`] or [`Self::copy_up`] writes no more; until then a commit does not let go of it.
+    pub fn writer_closed(&self, blob: u64) {
         let mut state = self.lock();
+        // A commit that read it before lets go of what it read alone.
+        state.was_written(blob);
         if let Some(count) = state.writers.get_mut(&blob) {
             *count -= 1;
             if *count == 0 {

@@ -215,3 +215,14 @@ fn cutting_a_file_by_its_path_is_decided_like_opening_it() {
     // Nothing stays of what is emptied.
     assert_eq!(cut("draft", 0), Ok(()));
 }
+
+#[test]
+fn pages_of_a_mapping_keep_their_place_also_by_a_handle_that_appends() {
+    const O_RDWR_APPEND: u32 = O_RDWR | O_APPEND;
+    let place = place();
+    let fd = place.mount.open("draft", O_RDWR_APPEND).unwrap();
+    place.mount.write(fd, 0, b"DR", 1).unwrap();
+    place.mount.write(fd, 0, b" end", 0).unwrap();
+    assert_eq!(place.mount.read(fd).unwrap(), b"DRaft end");
+    place.mount.close(fd);
+}

@@ -13,10 +13,12 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use sha2::{Digest, Sha256};
 
+use crate::held::{Reserved, TooMuch};
+
 /// Bytes of a body in memory; longer ones are in an unnamed file in the session's own directory.
 const IN_MEMORY: usize = 1 << 20;
 /// How long a body may stand still.
-const STALL_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes read from the file at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -25,6 +27,7 @@ const CHUNK: usize = 256 << 10;
 pub(crate) struct BufferedBody {
     memory: Vec<u8>,
     file: Option<File>,
+    reserved: Option<Reserved>,
     pub len: u64,
     pub sha256: [u8; 32],
 }
@@ -32,8 +35,8 @@ pub(crate) struct BufferedBody {
 /// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    #[error("it is longer than the session may send")]
-    TooLong,
+    #[error("{0}")]
+    TooMuch(#[from] TooMuch),
     #[error("it stalled")]
     Stalled,
     #[error("it has trailers, which are not forwarded")]
@@ -45,12 +48,17 @@ pub(crate) enum BodyError {
 }
 
 impl BufferedBody {
-    /// Take a body of at most `limit` bytes.
+    /// Take a body. `left` says what may still be sent to its host, and in all.
     ///
     /// # Errors
     /// See [`BodyError`].
-    pub async fn take(mut body: hyper::body::Incoming, limit: u64, spill: &Path) -> Result<Self, BodyError> {
-        let mut held = Self { memory: Vec::new(), file: None, len: 0, sha256: [0; 32] };
+    pub async fn take(
+        mut body: hyper::body::Incoming,
+        mut reserved: Reserved,
+        left: impl Fn() -> (u64, u64),
+        spill: &Path,
+    ) -> Result<Self, BodyError> {
+        let mut held = Self { memory: Vec::new(), file: None, reserved: None, len: 0, sha256: [0; 32] };
         let mut hash = Sha256::new();
         loop {
             let frame = match tokio::time::timeout(STALL_LIMIT, body.frame()).await {
@@ -60,11 +68,15 @@ impl BufferedBody {
             };
             let Ok(data) = frame.into_data() else { return Err(BodyError::Trailers) };
             held.len += data.len() as u64;
-            if held.len > limit {
-                return Err(BodyError::TooLong);
+            let (to_host, in_all) = left();
+            if held.len > to_host {
+                return Err(TooMuch::Budget.into());
             }
+            reserved.body(data.len() as u64, in_all)?;
             hash.update(&data);
-            if held.file.is_none() && held.memory.len() + data.len() > IN_MEMORY {
+            let is_long = held.memory.len() + data.len() > IN_MEMORY || reserved.is_in_the_way();
+            if held.file.is_none() && is_long {
+                reserved.spill()?;
                 let mut file = tempfile::tempfile_in(spill)?;
                 file.write_all(&held.memory)?;
                 held.memory = Vec::new();
@@ -76,13 +88,21 @@ impl BufferedBody {
             }
         }
         held.sha256 = hash.finalize().into();
+        held.reserved = Some(reserved);
         Ok(held)
     }
 
     /// What is there already.
     pub fn of(memory: Vec<u8>) -> Self {
         let sha256 = Sha256::digest(&memory).into();
-        Self { len: memory.len() as u64, memory, file: None, sha256 }
+        Self { len: memory.len() as u64, memory, file: None, reserved: None, sha256 }
+    }
+
+    /// It was counted in the session's budget.
+    pub fn spent(&self) {
+        if let Some(reserved) = &self.reserved {
+            reserved.spent();
+        }
     }
 
     /// The whole of it.
@@ -127,7 +147,13 @@ impl BufferedBody {
 
     /// To be sent.
     pub fn into_body(self) -> BufferedBodyStream {
-        BufferedBodyStream { rest: Bytes::from(self.memory), file: self.file, at: 0, len: self.len }
+        BufferedBodyStream {
+            rest: Bytes::from(self.memory),
+            file: self.file,
+            _reserved: self.reserved,
+            at: 0,
+            len: self.len,
+        }
     }
 }
 
@@ -136,6 +162,7 @@ impl BufferedBody {
 pub(crate) struct BufferedBodyStream {
     rest: Bytes,
     file: Option<File>,
+    _reserved: Option<Reserved>,
     at: u64,
     len: u64,
 }
@@ -195,6 +222,7 @@ mod tests {
         let body = BufferedBody {
             memory: Vec::new(),
             file: Some(file),
+            reserved: None,
             len: bytes.len() as u64,
             sha256: Sha256::digest(&bytes).into(),
         };

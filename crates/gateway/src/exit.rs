@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::held::Held;
 use crate::name_table::NameTable;
 use crate::outgoing::recent_requests::RecentRequests;
 use crate::outgoing::secrets::Secrets;
@@ -53,6 +54,7 @@ pub struct Exit {
     pub(crate) window: Window,
     pub(crate) secrets: Secrets,
     pub(crate) recent_requests: RecentRequests,
+    pub(crate) held: Arc<Held>,
     pub(crate) inspections: Semaphore,
     pub(crate) name_inspections: Semaphore,
     pub(crate) authority: Option<tls::Authority>,
@@ -107,6 +109,7 @@ impl Exit {
             window: Window::default(),
             secrets: Secrets::new()?,
             recent_requests: RecentRequests::default(),
+            held: Arc::default(),
             inspections: Semaphore::new(LOOKS),
             name_inspections: Semaphore::new(NAME_LOOKS),
             authority,

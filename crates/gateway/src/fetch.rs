@@ -9,8 +9,9 @@ use chaperone_protocol::Failure;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
 
-use crate::body::BufferedBody;
+use crate::body::{BufferedBody, STALL_LIMIT};
 use crate::dial::Pinned;
+use crate::held::Reserved;
 use crate::http::channel::Channel;
 use crate::http::refusal::HttpRefusal;
 use crate::session_gateway::SessionGateway;
@@ -33,6 +34,8 @@ pub struct Fetched {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    /// Until the answer is handed over.
+    _held: Reserved,
 }
 
 /// Make one request for a session.
@@ -77,12 +80,8 @@ pub async fn fetch(gateway: &SessionGateway, asked: Fetch) -> Result<Fetched, Fa
         let sent = crate::http::mediate(&channel, &facts, head, held).await;
         let sent = sent.map_err(|HttpRefusal(_, failure)| failure)?;
         let (parts, body) = sent.answer.into_parts();
-        let body = http_body_util::Limited::new(body, usize::try_from(asked.most).unwrap_or(usize::MAX));
-        let body = body.collect().await.map_err(|e| {
-            Failure::new("bad_answer", format!("the response was not read: {e}"))
-                .advise("ask for a smaller part, or save it to a file with save_to")
-        })?;
-        Ok(Fetched { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes().to_vec() })
+        let (body, held) = read(gateway, body, asked.most).await?;
+        Ok(Fetched { status: parts.status.as_u16(), headers: parts.headers, body, _held: held })
     };
     let answered = answered.await;
     gateway
@@ -96,6 +95,36 @@ pub async fn fetch(gateway: &SessionGateway, asked: Fetch) -> Result<Fetched, Fa
         )
         .await;
     answered
+}
+
+/// A whole answer of at most `most` bytes, as far as the session may hold it.
+async fn read(
+    gateway: &SessionGateway,
+    mut answer: hyper::body::Incoming,
+    most: u64,
+) -> Result<(Vec<u8>, Reserved), Failure> {
+    let bad = |why: &dyn std::fmt::Display| {
+        Failure::new("bad_answer", format!("the response was not read: {why}"))
+            .advise("ask for a smaller part, or save it to a file with save_to")
+    };
+    let (mut body, mut held) = (Vec::new(), Reserved::nothing(&gateway.exit().held));
+    loop {
+        let frame = match tokio::time::timeout(STALL_LIMIT, answer.frame()).await {
+            Err(_) => return Err(bad(&"it stalled")),
+            Ok(None) => return Ok((body, held)),
+            Ok(Some(frame)) => frame.map_err(|e| bad(&e))?,
+        };
+        // What follows the body is no part of the answer.
+        let Ok(data) = frame.into_data() else { continue };
+        if body.len() as u64 + data.len() as u64 > most {
+            return Err(bad(&format_args!("it is longer than {most} bytes")));
+        }
+        held.answer(data.len() as u64).map_err(|_| {
+            Failure::new("held_too_much", "more answers are on their way than may be held")
+                .advise("wait for other calls of fetch to end")
+        })?;
+        body.extend_from_slice(&data);
+    }
 }
 
 /// The headers with the host that the address names, as a client would send them.

@@ -14,6 +14,7 @@ mod destination;
 mod dial;
 mod exit;
 mod fetch;
+mod held;
 mod http;
 mod name_table;
 mod names;

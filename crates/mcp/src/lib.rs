@@ -9,4 +9,4 @@ mod session_tools;
 pub mod tools;
 
 pub use server::{MAX_CONVERSATIONS, serve};
-pub use session_tools::{Blobs, SessionTools};
+pub use session_tools::{Blobs, SessionTools, Tables};

@@ -9,6 +9,7 @@ use chaperone_pipeline::session::Session;
 use chaperone_quota::HeldFile;
 use chaperone_workspace::mount::Mounts;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 /// What the tools of one session act on.
 #[derive(Debug)]
@@ -18,11 +19,22 @@ pub struct SessionTools {
     pub mounts: Arc<Mounts>,
     pub exit: Arc<Exit>,
     pub blobs: Blobs,
+    pub tables: Tables,
 }
 
 /// Staged blobs by content hash, for `save_workbook`.
 #[derive(Debug, Default)]
 pub struct Blobs(pub(crate) Mutex<HashMap<String, Arc<HeldFile>>>);
+
+/// One table of a session is read at a time.
+#[derive(Debug)]
+pub struct Tables(pub(crate) Semaphore);
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self(Semaphore::new(1))
+    }
+}
 
 impl SessionTools {
     /// The session is over: what was staged for its next call goes.

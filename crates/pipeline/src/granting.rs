@@ -1,7 +1,7 @@
 //! Step 8: the intent is recorded, and only then is there an [`Authorized`]. No other file can make one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaperone_capability::Action;
 use chaperone_policy::{Decision, Effect, Obligation};
@@ -89,7 +89,7 @@ impl Pipeline {
         // Whatever the user answered, policy that meanwhile lets only a redacted copy pass gets one.
         let redact = basis.is_some_and(|b| b.redact) || demands_redaction(decision);
         let released = self.release(session, request, inspected, redact)?;
-        spend_budget(session, decision, released.as_ref())?;
+        let taken = take_from_budget(session, decision, released.as_ref())?;
         let content = released.as_ref().map(|r| (r.version, r.len));
         let (intent, sync) = self.records.intent(
             session,
@@ -102,6 +102,9 @@ impl Pipeline {
                 content: content.or_else(|| request.as_network().and_then(|n| n.content)),
             },
         )?;
+        if let Some(taken) = taken {
+            taken.keep();
+        }
         if decision.obligations.contains(&Obligation::Notify) {
             self.records.notice(session, request, decision);
         }
@@ -143,12 +146,16 @@ impl Pipeline {
 }
 
 /// A budget of policy's: no more bytes are released in this session than it says.
-fn spend_budget(session: &Session, decision: &Decision, released: Option<&Released>) -> Result<(), Refusal> {
+fn take_from_budget<'a>(
+    session: &'a Session,
+    decision: &Decision,
+    released: Option<&Released>,
+) -> Result<Option<Taken<'a>>, Refusal> {
     let limit = decision.obligations.iter().filter_map(|o| match o {
         Obligation::Budget { bytes } => Some(*bytes),
         _ => None,
     });
-    let (Some(limit), Some(released)) = (limit.min(), released) else { return Ok(()) };
+    let (Some(limit), Some(released)) = (limit.min(), released) else { return Ok(None) };
     let counter = &session.counters.bytes_released;
     let fits = |before: u64| before.checked_add(released.len).filter(|after| *after <= limit);
     counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).map_err(|before| {
@@ -157,7 +164,25 @@ fn spend_budget(session: &Session, decision: &Decision, released: Option<&Releas
             format!("policy lets this session read {limit} bytes, and {before} were read"),
         )
     })?;
-    Ok(())
+    Ok(Some(Taken { counter, bytes: released.len }))
+}
+
+/// Bytes of a budget, which come back when what they were taken for is not recorded.
+struct Taken<'a> {
+    counter: &'a AtomicU64,
+    bytes: u64,
+}
+
+impl Taken<'_> {
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
 }
 
 /// Whether an allow holds for a redacted copy alone.

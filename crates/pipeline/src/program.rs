@@ -1,7 +1,7 @@
 //! Which program asks: read from /proc for the user's eyes. The agent writes its own arguments, so nothing
 //! is decided on them.
 
-use chaperone_protocol::for_display;
+use chaperone_protocol::{for_display, name_as_text};
 
 /// Most arguments and parents shown.
 const SHOWN_ARGUMENTS: usize = 12;
@@ -85,7 +85,7 @@ fn arguments(pid: u32) -> Vec<String> {
     raw.split(|b| *b == 0)
         .filter(|a| !a.is_empty())
         .take(SHOWN_ARGUMENTS)
-        .map(|a| for_display(&String::from_utf8_lossy(a), ARGUMENT))
+        .map(|a| for_display(&name_as_text(a), ARGUMENT))
         .collect()
 }
 

@@ -80,6 +80,8 @@ pub struct Session {
     pub dir: PathBuf,
     pub mounts: Vec<MountRecord>,
     pub state: RwLock<State>,
+    /// Held while the session is suspended or resumed: its state and its cell change together.
+    pausing: Mutex<()>,
     /// PID 1 of the cell, by which an ask names the programs in it.
     pub init_pid: RwLock<Option<u32>>,
     pub capability: RwLock<Option<Arc<ActiveCapability>>>,
@@ -134,6 +136,41 @@ pub struct ActiveCapability {
 }
 
 impl Session {
+    /// From running to suspended, with what stops the cell. `false`: it did not run.
+    pub fn suspend(&self, stop: impl FnOnce()) -> bool {
+        let _alone = self.pausing.lock();
+        if !self.turn(State::Running, State::Suspended) {
+            return false;
+        }
+        stop();
+        true
+    }
+
+    /// From suspended to running, with what lets the cell go on; where that fails, it stays suspended. Nothing: it was not
+    /// suspended.
+    pub fn resume<E>(&self, go_on: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
+        let _alone = self.pausing.lock();
+        // What the cell asks for first must not meet a session that is suspended still.
+        if !self.turn(State::Suspended, State::Running) {
+            return None;
+        }
+        let gone_on = go_on();
+        if gone_on.is_err() {
+            self.turn(State::Running, State::Suspended);
+        }
+        Some(gone_on)
+    }
+
+    /// From one state to another; a session that ended meanwhile stays so.
+    fn turn(&self, from: State, to: State) -> bool {
+        let mut state = self.state.write();
+        let is_from = *state == from;
+        if is_from {
+            *state = to;
+        }
+        is_from
+    }
+
     #[must_use]
     pub fn new(plan: SessionPlan) -> Self {
         Self {
@@ -151,6 +188,7 @@ impl Session {
             dir: plan.dir,
             mounts: plan.mounts,
             state: RwLock::new(plan.state),
+            pausing: Mutex::default(),
             init_pid: RwLock::new(plan.init_pid),
             capability: RwLock::default(),
             grants: RwLock::default(),

@@ -189,15 +189,13 @@ impl Pipeline {
 
     /// Stop every process of a running session's cell until the user resumes it.
     pub fn suspend(&self, session: &Session, (rule, why): (&str, &str)) {
-        {
-            let mut state = session.state.write();
-            if *state != State::Running {
-                return;
+        let stop = || {
+            if let Some(cell) = session.cell.get() {
+                contained(|| cell.suspend());
             }
-            *state = State::Suspended;
-        }
-        if let Some(cell) = session.cell.get() {
-            contained(|| cell.suspend());
+        };
+        if !session.suspend(stop) {
+            return;
         }
         contained(|| self.records.suspended(session, rule, why));
     }

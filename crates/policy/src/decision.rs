@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The fields of a decision document.
+pub(crate) const KNOWN: &[&str] = &["effect", "reasons", "obligations", "advice", "rule"];
+
 /// Effects in the order of their strength.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -118,8 +121,7 @@ impl Decision {
     /// Parse a `decision` document; `None` for a wrong type.
     pub(crate) fn parse(document: &Value, package: &str) -> Option<Self> {
         let document = document.as_object()?;
-        let known = ["effect", "reasons", "obligations", "advice", "rule"];
-        if document.keys().any(|k| !known.contains(&k.as_str())) {
+        if document.keys().any(|k| !KNOWN.contains(&k.as_str())) {
             return None;
         }
         let effect = serde_json::from_value(document.get("effect")?.clone()).ok()?;

@@ -12,6 +12,7 @@ mod decision;
 mod engine;
 mod explain;
 mod lint;
+mod literals;
 mod source;
 mod store;
 mod testing;

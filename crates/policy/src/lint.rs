@@ -182,7 +182,7 @@ fn document(source: &Source) -> Option<Value> {
     }
 }
 
-fn problem(source: &Source, at: usize, message: &str, suggestion: &str) -> Problem {
+pub(crate) fn problem(source: &Source, at: usize, message: &str, suggestion: &str) -> Problem {
     let before = source.text.get(..at).unwrap_or_default();
     Problem {
         file: source.name.clone(),
@@ -194,7 +194,7 @@ fn problem(source: &Source, at: usize, message: &str, suggestion: &str) -> Probl
 }
 
 /// The text with comments and the insides of strings blanked, byte for byte as long as before.
-fn without_strings(text: &str) -> String {
+pub(crate) fn without_strings(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut inside: Option<char> = None;
     let mut escaped = false;

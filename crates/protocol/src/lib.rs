@@ -13,7 +13,7 @@ pub mod request;
 pub mod session;
 
 pub use approval::{Ask, AskMode, FindingSummary, Scope};
-pub use display::for_display;
+pub use display::{for_display, name_as_text};
 pub use event::{Event, Happened};
 pub use failure::Failure;
 pub use request::{

@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::beneath::{self, Parent, version_at};
 use crate::change::{BaseVersion, Change, Kind, Op};
-use crate::content::{self, Fingerprint};
+use crate::content::{self, Fingerprint, Wanted, Work};
 use crate::effects::{Applied, Scene, Unsynced, adopt_owner, expect, finish_group, modified_at, write_link};
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::journal::{Begin, ChangeLine, CommitFolder, Done, History, Prepared, Record, Writer};
 use crate::plan::{Action, Step, WriteBase, plan};
 use crate::recover::recover;
@@ -30,6 +31,9 @@ pub struct Tree {
     pub(crate) root: OwnedFd,
     pub(crate) history: PathBuf,
     pub(crate) stage: PathBuf,
+    wanted: Option<Wanted>,
+    /// Of all looks together.
+    looking: Work,
 }
 
 /// What a run of the engine is for.
@@ -45,7 +49,14 @@ impl Tree {
     /// `root` is the directory that paths are relative to, `history` a directory of the broker alone (created when
     /// missing, its parent must exist), `stage` the directory that all blobs are in.
     pub fn new(root: OwnedFd, history: impl Into<PathBuf>, stage: impl Into<PathBuf>) -> Self {
-        Self { root, history: history.into(), stage: stage.into() }
+        Self { root, history: history.into(), stage: stage.into(), wanted: None, looking: Work::new(None) }
+    }
+
+    /// The same, whose looks and commits end with [`Error::Cancelled`] when nobody waits for them any more. What a commit has
+    /// begun to write is written whole.
+    #[must_use]
+    pub fn while_wanted(self, wanted: Wanted) -> Self {
+        Self { looking: Work::new(Some(Arc::clone(&wanted))), wanted: Some(wanted), ..self }
     }
 
     /// Makes the changes that `judge` lets through; what an earlier, interrupted commit left is cleared up first.
@@ -63,13 +74,18 @@ impl Tree {
         let blobs = self.open_blobs(&self.stage)?;
         let mut entry = entry_of(change);
         let Some(blob) = &change.blob else { return Ok((entry, None)) };
+        let work = &self.looking;
         let seen = open_blob(blobs.as_fd(), &self.stage, blob).and_then(|source| {
+            work.take(&source)?;
             if source.metadata()?.len() > most {
-                return Ok((None, content::fingerprint(&source)?));
+                return Ok((None, content::fingerprint(&source, work)?));
             }
-            let (copy, found) = content::private_copy(&source, blobs.as_fd())?;
+            let (copy, found) = content::private_copy(&source, blobs.as_fd(), work)?;
             Ok((Some(copy), found))
         });
+        if seen.is_err() && !work.is_wanted() {
+            return Err(Error::Cancelled);
+        }
         match seen {
             Ok((copy, found)) => {
                 (entry.size, entry.sha256) = (found.size, Some(found.hex()));
@@ -105,8 +121,12 @@ impl Tree {
             request,
             entries: request.changes.iter().map(entry_of).collect(),
             judged: vec![None; request.changes.len()],
+            work: match request.undoes {
+                None => Work::new(self.wanted.clone()),
+                Some(_) => Work::of_the_user(self.wanted.clone()),
+            },
         };
-        run.judge_all(history.folder.as_fd(), judge);
+        run.judge_all(history.folder.as_fd(), judge)?;
         let allowed: Vec<(usize, &Change)> = request
             .changes
             .iter()
@@ -178,10 +198,11 @@ struct Run<'a> {
     entries: Vec<Entry>,
     /// What the judge saw, change by change.
     judged: Vec<Option<Fingerprint>>,
+    work: Work,
 }
 
 impl Run<'_> {
-    fn judge_all(&mut self, private: BorrowedFd<'_>, judge: Judge<'_>) {
+    fn judge_all(&mut self, private: BorrowedFd<'_>, judge: Judge<'_>) -> Result<()> {
         let moves_names =
             self.request.changes.iter().any(|change| matches!(change.op, Op::Delete | Op::Rename));
         for (index, change) in self.request.changes.iter().enumerate() {
@@ -190,7 +211,11 @@ impl Run<'_> {
                 Ok(Verdict::Refuse { reasons }) => self.stop(index, Stop::Refused(reasons)),
                 Err(stop) => self.stop(index, stop),
             }
+            if !self.work.is_wanted() {
+                return Err(Error::Cancelled);
+            }
         }
+        Ok(())
     }
 
     fn judge_one(
@@ -215,7 +240,8 @@ impl Run<'_> {
         let mut resolved = change.clone();
         if let Some(blob) = &change.blob {
             let source = open_blob(self.blobs, self.request.blobs, blob)?;
-            let (copy, fingerprint) = content::private_copy(&source, private)?;
+            self.work.take(&source)?;
+            let (copy, fingerprint) = content::private_copy(&source, private, &self.work)?;
             if let Some(judged) = self.judged.get_mut(index) {
                 *judged = Some(fingerprint);
             }
@@ -359,11 +385,12 @@ impl Run<'_> {
         let judged = self.judged.get(index).copied().flatten().ok_or(Stop::refused("malformed_change"))?;
         let blob = change.blob.as_ref().ok_or(Stop::refused("malformed_change"))?;
         let source = open_blob(self.blobs, self.request.blobs, blob)?;
+        content::must_have_room(parent.fd.as_fd(), &source)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&parent.fd, temporary, flags, Mode::RUSR | Mode::WUSR)?;
-        let mut file = File::from(fd);
-        // One byte more than judged is enough to notice that there is more.
-        let written = content::copy(&source, &mut file, judged.size.saturating_add(1))?;
+        let file = File::from(fd);
+        // What is begun is written whole. One byte more than judged is enough to notice that there is more.
+        let written = content::copy(&source, Some(&file), judged.size.saturating_add(1), &Work::new(None))?;
         if written != judged {
             return Err(Stop::refused("content_changed_while_judged"));
         }

@@ -67,7 +67,8 @@ pub fn diff(change: &Change, old: Option<&File>, new: Option<&File>) -> std::io:
     if let (Some(old), Some(new)) = (text_of(old)?, text_of(new)?) {
         return Ok(unified(&change.path, &old, &new));
     }
-    let digest = |file: Option<&File>| file.map(content::fingerprint).transpose();
+    let work = content::Work::new(None);
+    let digest = |file: Option<&File>| file.map(|file| content::fingerprint(file, &work)).transpose();
     let shown = |print: content::Fingerprint| Digest { size: print.size, sha256: print.hex() };
     Ok(Diff::Binary { old: digest(old)?.map(shown), new: digest(new)?.map(shown) })
 }

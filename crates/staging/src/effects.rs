@@ -12,11 +12,11 @@ use rustix::io::Errno;
 
 use crate::beneath::{Parent, link_text, version_at};
 use crate::change::{BaseVersion, Kind};
-use crate::content;
 use crate::error::{At, Result};
 use crate::journal::{Done, Record, Writer};
 use crate::plan::{Action, Step};
 use crate::report::Stop;
+use crate::sparse;
 
 /// How often a displaced version that is itself displaced again is pursued before it is put into the history.
 const EXCHANGE_ATTEMPTS: usize = 8;
@@ -383,9 +383,10 @@ impl Scene<'_> {
         let partial = format!("{kept}.partial");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = crate::beneath::open_file(folder, name)?;
+        crate::content::must_have_room(self.kept, &source)?;
         let fd = rustix::fs::openat(self.kept, partial.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
-        let mut copy = File::from(fd);
-        content::copy(&source, &mut copy, u64::MAX)?;
+        let copy = File::from(fd);
+        sparse::copy(&source, &copy)?;
         rustix::fs::fchmod(&copy, Mode::from_raw_mode(version.mode & 0o777))?;
         rustix::fs::futimens(&copy, &modified_at(version.mtime_ns))?;
         rustix::fs::fsync(&copy)?;

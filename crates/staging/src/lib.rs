@@ -18,11 +18,12 @@ mod printable;
 mod recover;
 mod report;
 mod resolve;
+pub mod sparse;
 mod undo;
 
 pub use change::{BaseVersion, Change, Kind, Op, validate_path};
 pub use commit::{Judge, Tree};
-pub use content::sha256;
+pub use content::{Wanted, sha256};
 pub use diff::{CellChange, Diff, diff};
 pub use error::{Error, Result};
 pub use facts::{Facts, facts, removes};

@@ -117,11 +117,10 @@ impl Tree {
         let (mut changes, mut reversed, mut stopped) = (Vec::new(), Vec::new(), Vec::new());
         for (line, steps) in results {
             match inverses.of(line, &steps) {
-                Ok(Some(change)) => {
-                    changes.push(change);
-                    reversed.push(line.index);
+                Ok(inverse) => {
+                    reversed.extend(inverse.iter().map(|_| line.index));
+                    changes.extend(inverse);
                 }
-                Ok(None) => {}
                 Err(stop) => stopped.push(conflict(line, stop)),
             }
         }
@@ -165,23 +164,13 @@ struct Inverses<'a> {
 }
 
 impl Inverses<'_> {
-    fn of(&self, line: &ChangeLine, steps: &[(usize, &Action, &Done)]) -> Result<Option<Change>, Stop> {
-        let Some((number, action, done)) = steps.first() else { return Ok(None) };
+    /// What takes a change back: one change, or two where a rename replaced another object.
+    fn of(&self, line: &ChangeLine, steps: &[(usize, &Action, &Done)]) -> Result<Vec<Change>, Stop> {
+        let Some((number, action, done)) = steps.first() else { return Ok(Vec::new()) };
         let last = steps.last().map_or(*done, |(_, _, done)| *done);
         let kept_by = |number: usize, version: &BaseVersion| self.restored(number, version);
-        let mut change = Change {
-            path: self.former_path(&line.path),
-            op: Op::Modify,
-            from: None,
-            kind: line.kind,
-            blob: None,
-            target: None,
-            base: None,
-            replaces: None,
-            mode: 0,
-            mtime_ns: 0,
-            size: 0,
-        };
+        let mut change = blank(self.former_path(&line.path), Op::Modify, line.kind);
+        let mut replaced = None;
         match action {
             Action::Remove { base } => {
                 change.op = Op::Create;
@@ -196,7 +185,7 @@ impl Inverses<'_> {
             Action::RemoveDir { base } => {
                 (change.op, change.path, change.mode) = (Op::Create, line.path.clone(), base.mode & 0o7777);
             }
-            Action::MakeDir { .. } if done.before.is_some() => return Ok(None),
+            Action::MakeDir { .. } if done.before.is_some() => return Ok(Vec::new()),
             Action::MakeDir { .. } => {
                 // Only an empty directory goes, so any directory of this name will do: a redo made it anew.
                 let now = self.now(&line.path)?.filter(|now| now.kind() == Some(Kind::Dir));
@@ -220,7 +209,7 @@ impl Inverses<'_> {
                     change.base = Some(self.unchanged(&line.path, done)?);
                 }
             },
-            Action::Move { .. } => {
+            Action::Move { .. } | Action::MoveOver { .. } => {
                 change.op = Op::Rename;
                 change.path = line.from.clone().ok_or(Stop::refused("malformed_change"))?;
                 change.from = Some(line.path.clone());
@@ -229,10 +218,22 @@ impl Inverses<'_> {
                 {
                     kept_by(*number, before)?.fill(&mut change);
                 }
+                if let Action::MoveOver { replaces, .. } = action {
+                    let mut back = blank(self.former_place(&line.path), Op::Create, line.kind);
+                    kept_by(*number, replaces)?.fill(&mut back);
+                    replaced = Some(back);
+                }
             }
-            Action::MoveOver { .. } => return Err(Stop::refused("undo_the_replacing_rename_by_hand")),
         }
-        Ok(Some(change))
+        Ok(std::iter::once(change).chain(replaced).collect())
+    }
+
+    /// A name, in the directory where it was before the renames that are taken back.
+    fn former_place(&self, path: &str) -> String {
+        match beneath::split(path) {
+            ("", name) => name.to_owned(),
+            (folder, name) => format!("{}/{name}", self.former_path(folder)),
+        }
     }
 
     /// Where an object that is at `path` now was before the renames that are taken back.
@@ -276,12 +277,13 @@ impl Inverses<'_> {
             let file = beneath::open_file(self.tree.root.as_fd(), path)?;
             let is_this = BaseVersion::of(&rustix::fs::fstat(&file)?) == now;
             let same_inode = now.ino == after.ino && now.mtime_ns == after.mtime_ns;
-            let same_content =
-                || {
-                    Ok::<_, Stop>(done.sha256.as_ref().is_some_and(|sha256| {
-                        content::fingerprint(&file).is_ok_and(|now| now.hex() == *sha256)
-                    }))
-                };
+            let same_content = || {
+                Ok::<_, Stop>(
+                    done.sha256
+                        .as_ref()
+                        .is_some_and(|sha256| content::sha256(&file).is_ok_and(|now| now == *sha256)),
+                )
+            };
             // Renames leave no fingerprint: there the inode and its modification time have to do.
             if is_this && (same_content()? || (done.sha256.is_none() && same_inode)) {
                 return Ok(Some(now));
@@ -315,6 +317,22 @@ impl Inverses<'_> {
             Kind::Dir => return Err(Stop::refused("kept_version_missing")),
         }
         Ok(restored)
+    }
+}
+
+fn blank(path: String, op: Op, kind: Kind) -> Change {
+    Change {
+        path,
+        op,
+        from: None,
+        kind,
+        blob: None,
+        target: None,
+        base: None,
+        replaces: None,
+        mode: 0,
+        mtime_ns: 0,
+        size: 0,
     }
 }
 
@@ -372,14 +390,18 @@ fn undone(commits: &BTreeMap<u64, (CommitFolder, Journal)>) -> BTreeSet<(u64, us
     let mut undone = BTreeSet::new();
     for (number, (_, journal)) in commits.iter().rev() {
         let Some(of) = journal.begin.undo_of else { continue };
+        // A change that several others take back is undone when all of them stand.
+        let (mut whole, mut partly) = (BTreeSet::new(), BTreeSet::new());
         for line in &journal.changes {
-            let Some(reversed) = line.undoes.filter(|_| !undone.contains(&(*number, line.index))) else {
-                continue;
+            let Some(reversed) = line.undoes else { continue };
+            let stands = journal.is_committed(line.index) && !undone.contains(&(*number, line.index));
+            if stands {
+                whole.insert((of, reversed))
+            } else {
+                partly.insert((of, reversed))
             };
-            if journal.is_committed(line.index) {
-                undone.insert((of, reversed));
-            }
         }
+        undone.extend(whole.difference(&partly));
     }
     undone
 }

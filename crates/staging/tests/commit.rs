@@ -179,6 +179,37 @@ fn undo_of_everything_and_undo_of_that_undo_come_back_to_the_same_trees() {
 }
 
 #[test]
+fn a_rename_over_another_file_is_undone_with_what_it_replaced_and_redone() {
+    for with_content in [false, true] {
+        let place = Place::new();
+        fs::create_dir(place.root.join("d")).unwrap();
+        place.put("draft", "draft");
+        place.put("d/final", "the user's final");
+        fs::set_permissions(place.root.join("d/final"), PermissionsExt::from_mode(0o600)).unwrap();
+        let before = snapshot(&place.root);
+        let mut over = rename(&place, "draft", "d/final", Kind::File);
+        over.replaces = base(&place.root.join("d/final"));
+        if with_content {
+            fs::write(place.stage.join("new"), "new").unwrap();
+            over.blob = Some(place.stage.join("new"));
+        }
+        assert!(place.commit(&[over]).is_complete());
+        let after = snapshot(&place.root);
+        assert_eq!(place.read("d/final"), if with_content { "new" } else { "draft" });
+        let undone = place.tree().undo(&Undo { commit: Some(1), paths: None }, false).unwrap();
+        assert!(undone.is_complete(), "{undone:?}");
+        assert_eq!(snapshot(&place.root), before);
+        assert_eq!(place.root.join("d/final").metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(place.tree().history().unwrap()[0].undone, [0]);
+        assert!(place.tree().undo(&Undo { commit: Some(2), paths: None }, false).unwrap().is_complete());
+        assert_eq!(snapshot(&place.root), after);
+        assert!(place.tree().history().unwrap()[0].undone.is_empty());
+        assert!(place.tree().undo(&Undo { commit: Some(1), paths: None }, false).unwrap().is_complete());
+        assert_eq!(snapshot(&place.root), before);
+    }
+}
+
+#[test]
 fn a_file_that_the_person_changed_meanwhile_is_a_conflict_with_three_ways_out() {
     let place = Place::new();
     place.put("a.txt", "old");

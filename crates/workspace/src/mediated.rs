@@ -87,10 +87,16 @@ impl<'a> MediatedDirectory<'a> {
             (Some(_), Some(before)) => self.tree.copy_up(at, Content::Released(before))?,
             (Some(_), None) => self.tree.copy_up(at, Content::Empty)?,
         };
-        let io = |e: std::io::Error| Errno::from_io_error(&e).unwrap_or(Errno::IO);
-        let end = staged.file.metadata().map_err(io)?.len();
-        staged.file.write_all_at(bytes, end).map_err(io)?;
-        Ok(end + bytes.len() as u64)
+        let put = || {
+            let end = staged.file.metadata()?.len();
+            staged.file.write_all_at(bytes, end)?;
+            Ok(end + bytes.len() as u64)
+        };
+        let written: std::io::Result<u64> = put();
+        if let Some(blob) = staged.blob {
+            self.tree.writer_closed(blob);
+        }
+        written.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
     }
 
     /// Delete a file, a link or an empty directory.

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use chaperone_fs::{Seen, Take, Tree};
+use chaperone_protocol::name_as_text;
 use chaperone_staging::{BaseVersion, Kind};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
@@ -178,7 +179,7 @@ pub(crate) fn names_below(root: &OwnedFd, directory: &str, most: usize) -> io::R
             if names.len() >= most {
                 return Ok(None);
             }
-            let name = format!("{below}/{}", entry.file_name().to_string_lossy());
+            let name = format!("{below}/{}", name_as_text(entry.file_name().to_bytes()));
             let stat = rustix::fs::statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
             if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
                 todo.push(name.clone());

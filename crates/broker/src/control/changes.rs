@@ -7,7 +7,7 @@ use chaperone_protocol::{Failure, Reply, frame};
 use chaperone_workspace::commit::{self, By, Order, Review};
 use serde_json::Value;
 
-use super::wire::{has_hung_up, internal};
+use super::wire::{has_hung_up, internal, while_connected};
 use crate::broker::Broker;
 
 /// Bytes of one part, about; a frame holds much more, and one change is the least.
@@ -25,7 +25,8 @@ pub fn changes(
     let live = broker.find(session)?;
     let mut parts = Parts::new(stream);
     let mut looked = Vec::new();
-    let ended = commit::changes(&live.mounts, live.is_over(), diff, &mut |entry, shown| {
+    let wanted = while_connected(stream)?;
+    let ended = commit::changes(&live.mounts, (live.is_over(), Some(&wanted)), diff, &mut |entry, shown| {
         if has_hung_up(stream) {
             return Err(Failure::new("cancelled", "nobody listens any more"));
         }
@@ -39,6 +40,7 @@ pub fn changes(
 
 pub fn commit(
     broker: &Broker,
+    stream: &UnixStream,
     session: &str,
     (paths, choice): (&[String], Option<&str>),
     (unseen, confirmed): (bool, &[String]),
@@ -53,23 +55,25 @@ pub fn commit(
         None => Review::Missing,
     };
     let order = Order { paths, choice, by: By::Person, confirmed, review };
-    commit::commit(&live.site(&broker.pipeline), &order)
+    commit::commit(&live.site(&broker.pipeline, Some(&while_connected(stream)?)), &order)
 }
 
 pub fn discard(broker: &Broker, session: &str, paths: &[String]) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    commit::discard(&live.site(&broker.pipeline), paths)
+    commit::discard(&live.site(&broker.pipeline, None), paths)
 }
 
 pub fn undo(
     broker: &Broker,
+    stream: &UnixStream,
     session: &str,
     commit: Option<u64>,
     paths: &[String],
     force: bool,
 ) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    commit::undo(&live.site(&broker.pipeline), commit, paths, force)
+    let wanted = while_connected(stream)?;
+    commit::undo(&live.site(&broker.pipeline, Some(&wanted)), commit, paths, force)
 }
 
 /// A list on its way: all but its last part is sent.

@@ -85,7 +85,7 @@ impl Connection {
             }
             Request::AttachOutside { session } => on_the_wire(sessions::attach_outside(broker, &session)),
             Request::Ended { session, cause, code } => {
-                on_the_wire(sessions::ended(broker, &session, cause, code))
+                on_the_wire(sessions::ended(broker, stream, &session, (cause, code)))
             }
             Request::Abandon { session, reason } => on_the_wire(sessions::abandon(broker, &session, &reason)),
             Request::Sessions { all } => on_the_wire(Ok(broker.list(all))),
@@ -97,13 +97,13 @@ impl Connection {
             }
             Request::Commit { session, paths, choice, unseen, confirm } => {
                 let (what, word) = ((&*paths, choice.as_deref()), (unseen, &*confirm));
-                on_the_wire(changes::in_parts(stream, changes::commit(broker, &session, what, word)))
+                on_the_wire(changes::in_parts(stream, changes::commit(broker, stream, &session, what, word)))
             }
             Request::Discard { session, paths } => {
                 on_the_wire(changes::in_parts(stream, changes::discard(broker, &session, &paths)))
             }
             Request::Undo { session, commit, paths, force } => {
-                let undone = changes::undo(broker, &session, commit, &paths, force);
+                let undone = changes::undo(broker, stream, &session, commit, &paths, force);
                 on_the_wire(changes::in_parts(stream, undone))
             }
             Request::Approvals => on_the_wire(Ok(broker.pipeline.approvals.pending())),

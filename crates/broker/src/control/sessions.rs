@@ -1,6 +1,7 @@
 //! Sessions: handing over a cell, its end, stopping, resuming, and what was refused.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +13,7 @@ use chaperone_protocol::{Failure, NetworkKind, for_display};
 use chaperone_workspace::commit::{self, By, Order, Review};
 use serde_json::{Value, json};
 
+use super::wire::while_connected;
 use crate::broker::Broker;
 use crate::session::{attach, end};
 
@@ -35,20 +37,26 @@ pub fn attach_outside(broker: &Arc<Broker>, session: &str) -> Result<Done, Failu
 }
 
 /// The cell ended; what its profile commits at the end is committed.
-pub fn ended(broker: &Arc<Broker>, session: &str, cause: String, code: i32) -> Result<Ended, Failure> {
+pub fn ended(
+    broker: &Arc<Broker>,
+    stream: &UnixStream,
+    session: &str,
+    cause: (String, i32),
+) -> Result<Ended, Failure> {
+    let wanted = while_connected(stream)?;
     let live = broker.find(session)?;
-    *live.ending.lock() = Some((cause, code));
+    *live.ending.lock() = Some(cause);
     // The mappings of a cell that is gone were written back with it.
     let committed = if live.session.profile.commit.at_end {
         let order = Order { paths: &[], choice: None, by: By::Profile, confirmed: &[], review: Review::Free };
-        commit::commit(&live.site(&broker.pipeline), &order)?
+        commit::commit(&live.site(&broker.pipeline, Some(&wanted)), &order)?
     } else {
         Vec::new()
     };
     end::finish(broker, &live);
     let mut totals = EndTotals { committed: committed.len() as u64, staged: 0 };
     let mut staged = Vec::new();
-    commit::changes(&live.mounts, live.is_over(), false, &mut |entry, _| {
+    commit::changes(&live.mounts, (live.is_over(), Some(&wanted)), false, &mut |entry, _| {
         totals.staged += 1;
         if staged.len() < ENDED_LISTED {
             staged.push(entry);

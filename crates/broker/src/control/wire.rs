@@ -1,8 +1,10 @@
 //! Answers as the frames carry them, and whether anybody still waits for one.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use chaperone_protocol::Failure;
+use chaperone_workspace::commit::Wanted;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -25,4 +27,10 @@ pub fn has_hung_up(stream: &UnixStream) -> bool {
         }
         Err(_) => true,
     }
+}
+
+/// Whether the peer still waits, for work that takes long.
+pub fn while_connected(stream: &UnixStream) -> Result<Wanted, Failure> {
+    let stream = stream.try_clone().map_err(internal)?;
+    Ok(Arc::new(move || !has_hung_up(&stream)))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chaperone_audit::Durability;
 use chaperone_cell::control::{self, InitOrder};
-use chaperone_pipeline::Session;
 use chaperone_protocol::session::State;
 use chaperone_protocol::{Failure, Happened};
 use chaperone_workspace::{commit, tool_caches};
@@ -86,26 +85,17 @@ pub fn stop(live: &LiveSession) {
 /// `not_suspended`, or when the resumption cannot be recorded.
 pub fn resume(broker: &Broker, live: &LiveSession) -> Result<(), Failure> {
     let session = &live.session;
+    let not_suspended = || Failure::new("not_suspended", format!("session {} is not suspended", session.id));
     if *session.state.read() != State::Suspended {
-        return Err(Failure::new("not_suspended", format!("session {} is not suspended", session.id)));
+        return Err(not_suspended());
     }
     broker.pipeline.records.event(session, "resume", &session.id, &json!({}), Durability::Synced)?;
     session.forget_refusals();
-    // What the cell asks for first must not meet a session that is suspended still.
-    turn(session, State::Suspended, State::Running);
-    if let Some(control) = live.cell.control.lock().clone()
-        && let Err(e) = control::order(&control, &InitOrder::Resume)
-    {
-        turn(session, State::Running, State::Suspended);
-        return Err(Failure::new("cell_gone", format!("the cell does not listen: {e}")));
-    }
-    Ok(())
-}
-
-/// From one state to another; a session that ended meanwhile stays so.
-fn turn(session: &Session, from: State, to: State) {
-    let mut state = session.state.write();
-    if *state == from {
-        *state = to;
-    }
+    let control = live.cell.control.lock().clone();
+    let go_on = || match &control {
+        Some(control) => control::order(control, &InitOrder::Resume),
+        None => Ok(()),
+    };
+    let gone_on = session.resume(go_on).ok_or_else(not_suspended)?;
+    gone_on.map_err(|e| Failure::new("cell_gone", format!("the cell does not listen: {e}")))
 }

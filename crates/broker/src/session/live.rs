@@ -12,7 +12,7 @@ use chaperone_pipeline::ports::CellHandle;
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::Shown;
 use chaperone_protocol::session::{Record, State};
-use chaperone_workspace::commit::{ShownChanges, Site};
+use chaperone_workspace::commit::{ShownChanges, Site, Wanted};
 use chaperone_workspace::mount::Mounts;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -60,6 +60,7 @@ impl LiveSession {
             mounts: Arc::clone(&mounts),
             exit: Arc::clone(&exit),
             blobs: chaperone_mcp::Blobs::default(),
+            tables: chaperone_mcp::Tables::default(),
         };
         let cell = Arc::new(Cell::default());
         // Each is set here and nowhere else.
@@ -85,8 +86,8 @@ impl LiveSession {
 
     /// Where its staged changes are decided on.
     #[must_use]
-    pub fn site<'a>(&'a self, pipeline: &'a Pipeline) -> Site<'a> {
-        Site { pipeline, session: &self.session, mounts: &self.mounts, over: self.is_over() }
+    pub fn site<'a>(&'a self, pipeline: &'a Pipeline, wanted: Option<&'a Wanted>) -> Site<'a> {
+        Site { pipeline, session: &self.session, mounts: &self.mounts, over: self.is_over(), wanted }
     }
 
     #[must_use]

@@ -23,6 +23,10 @@ const ERRNO: u32 = 0x0005_0000;
 
 /// New namespaces of any kind: user, mount, cgroup, uts, ipc, pid, net, time.
 const CLONE_NEW: u32 = 0x7e02_0080;
+/// Of `ioprio_set`: all processes of a user.
+const IOPRIO_WHO_USER: u32 = 3;
+/// The cell's init, as the agent names it.
+const INIT: u32 = 1;
 /// The ABI bit of x32 calls.
 const X32: u32 = 0x4000_0000;
 #[cfg(target_arch = "x86_64")]
@@ -65,6 +69,11 @@ enum Rule {
     Ioctl,
     Personality,
     Prctl,
+    Process,
+    /// `everybody`: the value of the first argument that means all processes of a user.
+    Priority {
+        everybody: u32,
+    },
 }
 
 /// Compile the agent's filter; `debug` allows ptrace and its kin inside the cell.
@@ -85,6 +94,11 @@ pub fn agent_filter(debug: bool) -> Result<Vec<Instruction>, FilterError> {
             "ioctl" => Rule::Ioctl,
             "personality" => Rule::Personality,
             "prctl" => Rule::Prctl,
+            "prlimit64" | "sched_setaffinity" | "sched_setparam" | "sched_setscheduler" | "sched_setattr" => {
+                Rule::Process
+            }
+            "setpriority" => Rule::Priority { everybody: libc::PRIO_USER },
+            "ioprio_set" => Rule::Priority { everybody: IOPRIO_WHO_USER },
             _ => return Err(FilterError::NoCheck(name.clone())),
         };
         rules.extend(calls::number(name).map(|nr| (nr, rule)));
@@ -227,6 +241,18 @@ fn leaf(rule: Rule, out: &mut Vec<Instruction>) {
             refuse(libc::EPERM),
             allow,
         ]),
+        // The kernel lets a user limit any process of theirs, and init is one.
+        Rule::Process => {
+            out.extend([op(LD, 0, 0, argument(0)), op(JEQ, 0, 1, INIT), op(RET, 0, 0, NOTIFY), allow])
+        }
+        Rule::Priority { everybody } => out.extend([
+            op(LD, 0, 0, argument(0)),
+            op(JEQ, 2, 0, everybody),
+            op(LD, 0, 0, argument(1)),
+            op(JEQ, 0, 1, INIT),
+            op(RET, 0, 0, NOTIFY),
+            allow,
+        ]),
         // No ambient capabilities, no securebits, no keeping of capabilities, no unlocking of what is locked.
         Rule::Prctl => out.extend([
             op(LD, 0, 0, argument(0)),
@@ -313,6 +339,22 @@ mod tests {
         let filter = agent_filter(false).unwrap();
         assert_eq!(run(&filter, 0x4000_0003, 1, [0; 6]), KILL);
         assert_eq!(run(&filter, ARCH, X32 + 1, [0; 6]), ENOSYS);
+    }
+
+    #[test]
+    fn limits_and_priorities_are_set_of_any_process_but_init() {
+        let filter = agent_filter(false).unwrap();
+        for name in
+            ["prlimit64", "sched_setaffinity", "sched_setparam", "sched_setscheduler", "sched_setattr"]
+        {
+            let of = |pid: u64| judge(&filter, name, [pid, 0, 0, 0, 0, 0]);
+            assert_eq!((of(1), of(0), of(2), of(4711)), (NOTIFY, ALLOW, ALLOW, ALLOW), "{name}");
+        }
+        for (name, process, user) in [("setpriority", 0, 2), ("ioprio_set", 1, 3)] {
+            let of = |which: u64, who: u64| judge(&filter, name, [which, who, 0, 0, 0, 0]);
+            assert_eq!((of(process, 0), of(process, 4711)), (ALLOW, ALLOW), "{name}");
+            assert_eq!((of(process, 1), of(user, 0), of(user, 1000)), (NOTIFY, NOTIFY, NOTIFY), "{name}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub fn inspect_paths(
 ) -> io::Result<u8> {
     let mut exit = 0;
     for path in paths {
-        let name = path.to_string_lossy();
+        let name = chaperone_protocol::name_as_text(path.as_os_str().as_encoded_bytes());
         let failed = |error: String| Report {
             items: vec![Item { file: name.to_string(), findings: Vec::new(), error: Some(error) }],
             bytes: 0,

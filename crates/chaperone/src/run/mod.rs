@@ -10,11 +10,12 @@ mod terminal;
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use chaperone_cell::{
     BrokerEnds, Exit, Launched, NetworkEnds, Plan, SetupError, Terminal, can_capture, launch,
 };
-use chaperone_protocol::{NetworkKind, OpenSession, Opened, Request};
+use chaperone_protocol::{NetworkKind, OpenSession, Opened, Request, name_as_text};
 use serde_json::json;
 
 use crate::cli::Run;
@@ -78,7 +79,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         profile: args.profile.clone(),
         workspace: workspace(args.workspace.as_deref())?,
         name: args.name.clone(),
-        command: args.command.iter().map(|c| c.to_string_lossy().into_owned()).collect(),
+        command: args.command.iter().map(|c| name_as_text(c.as_bytes())).collect(),
         program: find(&program),
         backend: args.backend.clone(),
         interactive: on_terminal,
@@ -111,7 +112,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         for shown in &opened.shown {
             eprintln!(
                 "chaperone: shown read-only: {} ({})",
-                Untrusted::new(&shown.path.to_string_lossy()),
+                Untrusted::new(&name_as_text(shown.path.as_os_str().as_bytes())),
                 Untrusted::new(&shown.why)
             );
         }

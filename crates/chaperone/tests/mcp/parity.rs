@@ -20,6 +20,9 @@ actions = ["read", "list"]
 [[mount]]
 path = "/workspace/drop"
 actions = ["write", "list"]
+[[mount]]
+path = "/workspace/order"
+actions = ["read", "list", "rename"]
 "#;
 
 /// A cell whose agent does what this test says, by files and by tools.
@@ -173,6 +176,10 @@ fn furnished() -> Machine {
         ("files/gone-2.txt", "gone"),
         ("reports/sales.csv", "region,sum\nnorth,1\n"),
         ("drop/in.txt", "in"),
+        ("order/one.txt", "one"),
+        ("order/two.txt", "two"),
+        ("files/one.txt", "one"),
+        ("files/two.txt", "two"),
         ("files/.ssh/id_ed25519", "CANARY key"),
         ("files/.aws/credentials", "CANARY credentials"),
         ("files/.env", "CANARY=environment"),
@@ -227,6 +234,54 @@ fn each_denial_on_one_way_is_a_denial_on_the_other_by_the_same_rule() {
             .collect();
         println!("{path}: {rules:?}");
         assert!(!rules.is_empty(), "no refusal of {path} is in the log");
+    }
+}
+
+#[test]
+fn who_may_only_rename_replaces_nothing_by_it() {
+    let machine = furnished();
+    if !machine.has_cells("who_may_only_rename_replaces_nothing_by_it") {
+        return;
+    }
+    let mut cell = Cell::start(&machine, "parity");
+    let over = |mount: &str| (format!("/workspace/{mount}/one.txt"), format!("/workspace/{mount}/two.txt"));
+    let (one, two) = over("order");
+    assert!(!cell.shell(&format!("mv -f -T {one} {two}")).0);
+    let refused = cell.tool("rename", &json!({ "from": one, "to": two, "replace": true }));
+    assert_eq!(refused.unwrap_err(), "not_permitted");
+    assert_eq!(cell.shell(&format!("cat {one} {two}")), (true, "onetwo".to_owned()));
+    // To a free name it may, and where it may write, too, it replaces.
+    assert!(cell.shell(&format!("mv -T {one} /workspace/order/three.txt")).0);
+    let (one, two) = over("files");
+    assert!(cell.shell(&format!("mv -f -T {one} {two}")).0);
+    assert_eq!(cell.shell(&format!("cat {two}")), (true, "one".to_owned()));
+}
+
+#[test]
+fn a_file_of_terabytes_of_nothing_holds_up_neither_changes_nor_commit() {
+    let machine = furnished();
+    if !machine.has_cells("a_file_of_terabytes_of_nothing_holds_up_neither_changes_nor_commit") {
+        return;
+    }
+    let mut cell = Cell::start(&machine, "parity");
+    assert!(cell.shell("truncate -s 4T /workspace/files/huge").0);
+    assert!(cell.shell("truncate -s 700M /workspace/files/large").0);
+    assert!(cell.shell("printf x > /workspace/files/small").0);
+    let session = machine.ask(&["sessions", "--json"])["sessions"][0]["id"].as_str().unwrap().to_owned();
+    let begun = std::time::Instant::now();
+    let shown = machine.ask(&["changes", &session, "--json"]).to_string();
+    assert!(shown.contains("too_many_holes"), "{shown}");
+    let committed = machine.run(&["commit", &session, "--unseen"]);
+    let said = String::from_utf8(committed.stdout).unwrap();
+    assert!(!committed.status.success() && said.contains("too_many_holes"), "{said}");
+    assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+    let of = |name: &str| std::fs::metadata(machine.docs().join("files").join(name)).unwrap();
+    assert_eq!((of("small").len(), of("large").len()), (1, 700 << 20), "{said}");
+    assert!(std::os::unix::fs::MetadataExt::blocks(&of("large")) * 512 < 1 << 20);
+    assert!(!machine.docs().join("files/huge").exists());
+    for (path, known) in [("files/nothing", false), ("files/huge", true)] {
+        let discarded = machine.run(&["discard", &session, path]);
+        assert_eq!(discarded.status.success(), known, "{path}");
     }
 }
 

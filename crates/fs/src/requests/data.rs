@@ -12,6 +12,9 @@ use crate::gate::Closed;
 use crate::protocol::{MAX_IO, Reader, Reply};
 use crate::shared::{Handle, Shared};
 
+/// Of the flags of a write: it comes from the kernel's page cache.
+const WRITE_CACHE: u32 = 1;
+
 pub(super) fn read(shared: &Shared, mut body: Reader<'_>) -> Answer {
     let (fh, offset, size) = (body.u64()?, body.u64()?, body.u32()?);
     let open = handle(shared, fh)?;
@@ -34,14 +37,16 @@ pub(super) fn read(shared: &Shared, mut body: Reader<'_>) -> Answer {
 }
 
 pub(super) fn write(shared: &Shared, mut body: Reader<'_>) -> Answer {
-    let (fh, offset, size, _flags) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
+    let (fh, offset, size, how) = (body.u64()?, body.u64()?, body.u32()?, body.u32()?);
     let (_owner, _open_flags, _) = (body.u64()?, body.u32()?, body.u32()?);
     let data = body.bytes(size as usize)?;
     let open = handle(shared, fh)?;
     if open.writes.is_none() {
         return Err(Errno::BADF.into());
     }
-    let offset = if open.append && !shared.options.write_back { open.file.metadata()?.len() } else { offset };
+    // Pages that a mapping changed have their place, by whatever handle they come.
+    let appends = open.append && how & WRITE_CACHE == 0 && !shared.options.write_back;
+    let offset = if appends { open.file.metadata()?.len() } else { offset };
     shared.tree.take_room(u64::from(size))?;
     open.file.write_all_at(data, offset)?;
     open.written.fetch_add(u64::from(size), Ordering::Relaxed);

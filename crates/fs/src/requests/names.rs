@@ -26,7 +26,9 @@ pub(super) fn mknod(shared: &Shared, header: Header, mut body: Reader<'_>) -> An
     if mode & 0o170_000 != 0o100_000 && mode & 0o170_000 != 0 {
         return Err(Errno::PERM.into());
     }
-    staged(shared, |_| ChangeKind::Create, &path, header.pid, |at| shared.tree.create(at, mode & !umask))?;
+    let create = |at: &Located| shared.tree.create(at, mode & !umask);
+    let opened = staged(shared, |_| ChangeKind::Create, &path, header.pid, create)?;
+    opened.blob.into_iter().for_each(|blob| shared.tree.writer_closed(blob));
     made(shared, &path)
 }
 

@@ -98,9 +98,6 @@ fn created(shared: &Shared, opened: tree::Opened, opening: u64, flags: u32) -> A
         }
         number
     };
-    if let Some(blob) = opened.blob {
-        shared.tree.writer_opened(blob);
-    }
     let mode = 0o100_000 | opened.mode;
     let answer = open_flag::NOFLUSH | open_flag::KEEP_CACHE;
     let open =
@@ -191,9 +188,6 @@ fn bring_up(
         node.shown = None;
         // Whoever has this version open sees what is written to it.
         node.written = Some(Arc::clone(&staged.file));
-    }
-    if let Some(blob) = staged.blob {
-        shared.tree.writer_opened(blob);
     }
     Ok((staged.file, staged.blob))
 }

@@ -40,7 +40,11 @@ pub(super) fn release_to_resize(
         shared.gate.closed(verdict.handle, &closed);
         match brought {
             Err(Errno::STALE) => {}
-            brought => return Ok(brought.map(drop)?),
+            brought => {
+                let blob = brought?.blob;
+                blob.into_iter().for_each(|blob| shared.tree.writer_closed(blob));
+                return Ok(());
+            }
         }
     }
     Err(Errno::BUSY.into())

@@ -21,6 +21,7 @@ const UNLINK: u32 = 10;
 const RENAME: u32 = 12;
 const OPEN: u32 = 14;
 const READ: u32 = 15;
+const WRITE: u32 = 16;
 const RELEASE: u32 = 18;
 
 pub type Done<T> = Result<T, i32>;
@@ -71,6 +72,13 @@ impl Mount {
 
     pub fn read(&self, fd: Fd) -> Done<Vec<u8>> {
         self.call(READ, fd.node, &[u64s(&[fd.handle, 0]), u32s(&[4096, 0])].concat())
+    }
+
+    /// `how`: 1 for pages that a mapping changed.
+    pub fn write(&self, fd: Fd, offset: u64, data: &[u8], how: u32) -> Done<()> {
+        let size = u32::try_from(data.len()).unwrap();
+        let fixed = [u64s(&[fd.handle, offset]), u32s(&[size, how]), u64s(&[0]), u32s(&[0, 0])];
+        self.call(WRITE, fd.node, &[fixed.concat(), data.to_vec()].concat()).map(drop)
     }
 
     pub fn close(&self, fd: Fd) {

@@ -30,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::body::{BodyError, BufferedBody};
 use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
+use crate::held::{Reserved, TooMuch};
 use crate::outgoing::chosen::Chosen;
 use crate::outgoing::{self, OutboundFindings};
 use crate::session_gateway::SessionGateway;
@@ -204,13 +205,24 @@ async fn buffer_body(
     body: Incoming,
 ) -> Result<BufferedBody, HttpRefusal> {
     let gateway = &channel.gateway;
-    let left = gateway.exit().budget.lock().left(&facts.host);
-    match BufferedBody::take(body, left, &gateway.session.dir).await {
+    let exit = gateway.exit();
+    let left = || {
+        let budget = exit.budget.lock();
+        (budget.left(&facts.host), budget.left_in_all())
+    };
+    match BufferedBody::take(body, Reserved::nothing(&exit.held), left, &gateway.session.dir).await {
         Ok(held) => Ok(held),
-        Err(BodyError::TooLong) => {
+        Err(BodyError::TooMuch(TooMuch::Held)) => {
+            let failure = Failure::new("held_too_much", "more bodies of requests wait than may be held")
+                .advise("wait for the answers to other requests");
+            let refusal = gateway.refuse(bare_request(gateway, &channel.target), failure).await;
+            Err(HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, refusal.failure))
+        }
+        Err(BodyError::TooMuch(TooMuch::Budget)) => {
+            let (left, _) = left();
             let failure = Failure::new(
                 "over_budget",
-                format!("the body of the request is longer than the {left} bytes that may still be sent"),
+                format!("the body of the request, with those that wait to be sent, is longer than the {left} bytes that may still be sent"),
             )
             .advise("send less, or ask the user to raise upload_bytes");
             let refusal = gateway.refuse(bare_request(gateway, &channel.target), failure).await;
@@ -269,6 +281,7 @@ fn access_request(
         let mut budget = exit.budget.lock();
         let spent = budget.spend(&facts.host, bytes, exit.now_ms());
         let values = found.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
+        held.spent();
         let level = budget.spend_values(&facts.host, values.map(u64::from_le_bytes)).level;
         budget::worse(spent.level, level)
     };

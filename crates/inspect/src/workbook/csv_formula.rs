@@ -4,8 +4,12 @@ use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
+use super::records::BoundedRecords;
+
 /// Formula cells reported for one file; a file with more is refused for the first of them all the same.
 const MAX_REPORTED: usize = 1000;
+/// Bytes of one row. Protects memory; a file with a longer one is an error.
+const MAX_RECORD: u64 = 16 << 20;
 
 /// A cell that begins like a formula.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +25,13 @@ pub struct FormulaCell {
 /// The formula cells of a CSV (also of the pieces that a program splits at `;` or tab); numbers with a sign and
 /// phone numbers are none. An error is one of reading; malformed rows are read as they are.
 pub fn validate_csv(reader: impl Read) -> std::io::Result<Vec<FormulaCell>> {
+    let reader = BoundedRecords::new(reader, MAX_RECORD);
     let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(reader);
     let mut found = Vec::new();
     let mut record = csv::ByteRecord::new();
     let mut row = 0;
     while rows.read_byte_record(&mut record).map_err(std::io::Error::from)? {
+        rows.get_mut().next_record();
         row += 1;
         for (column, field) in record.iter().enumerate() {
             let text = String::from_utf8_lossy(field);
@@ -78,7 +84,17 @@ fn is_plain(cell: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::validate_csv;
+
+    #[test]
+    fn a_row_without_end_is_an_error_and_not_memory() {
+        // As a file with a hole: 64 GiB of zeros, and as many quoted line breaks.
+        assert!(validate_csv(std::io::repeat(0).take(64 << 30)).is_err());
+        assert!(validate_csv((&b"\""[..]).chain(std::io::repeat(b'\n').take(64 << 30))).is_err());
+        assert!(validate_csv(b"1;2\n".repeat(5 << 20).as_slice()).unwrap().is_empty());
+    }
 
     #[test]
     fn cells_that_would_run_are_found_and_numbers_are_not() {

@@ -5,6 +5,7 @@ mod csv_formula;
 mod formula;
 mod package;
 mod parts;
+mod records;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use cells::{Cell, cells};
 pub use csv_formula::{FormulaCell, validate_csv};
 pub use formula::refused as refused_formula;
+pub use records::BoundedRecords;
 pub use refusal::{Limits, WorkbookRefusal};
 
 /// What a harmless workbook holds.

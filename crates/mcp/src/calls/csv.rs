@@ -1,16 +1,26 @@
 //! Tables.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
 use chaperone_capability::Action;
+use chaperone_inspect::workbook::BoundedRecords;
 use chaperone_protocol::Failure;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::call::{Answer, Call};
-use super::files::read_range;
 use crate::tools;
 
-/// Rows of one `get_csv` answer, and bytes of the file it is made from.
+/// Rows, cells and bytes of cells of one `get_csv` answer. Protects memory; what comes after is for another call.
 const MAX_ROWS: u64 = 50_000;
+const MAX_CELLS: usize = 500_000;
+const MAX_BYTES: usize = 8 << 20;
+/// Columns of a table, and bytes of one row. Protects memory; beyond it the file is no table for this tool.
+const MAX_COLUMNS: usize = 16_384;
+const MAX_RECORD: u64 = 4 << 20;
+/// Bytes of the file it is made from.
 const MAX_CSV: u64 = 64 << 20;
 
 impl Call<'_> {
@@ -25,15 +35,47 @@ impl Call<'_> {
             )
             .advise("read it in ranges with read_file"));
         }
-        let bytes = read_range(&file, 0, size);
-        self.done(&granted, Action::Read, &path, bytes.is_ok(), size)?;
-        let bytes = bytes.map_err(|e| Failure::new("io_error", format!("{path}: {e}")))?;
-        let table = parse_csv(&bytes, a.offset, a.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS)).map_err(|e| {
-            Failure::new("not_csv", format!("{path} is not CSV: {e}")).advise("read it with read_file")
-        })?;
+        // One at a time: each holds its answer in memory several times over.
+        let turn = tokio::select! {
+            turn = self.tools.tables.0.acquire() => turn.ok(),
+            () = cancelled.cancelled() => None,
+        };
+        let Some(_turn) = turn else {
+            self.done(&granted, Action::Read, &path, false, 0)?;
+            return Err(Failure::new("cancelled", "the request was withdrawn"));
+        };
+        let limit = a.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
+        let table = parse_csv(InFile { file: &file, at: 0, end: size }, a.offset, limit);
+        self.done(&granted, Action::Read, &path, table.is_ok(), size)?;
+        let table = table.map_err(|e| failure(&path, &e))?;
         Ok(
             json!({ "header": table.header, "types": table.types, "rows": table.rows, "total_rows": table.total, "redacted": granted.redacted }),
         )
+    }
+}
+
+fn failure(path: &str, error: &::csv::Error) -> Failure {
+    let code = match error.kind() {
+        ::csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => "too_large",
+        ::csv::ErrorKind::Io(_) => return Failure::new("io_error", format!("{path}: {error}")),
+        _ => "not_csv",
+    };
+    Failure::new(code, format!("{path} is no table: {error}")).advise("read it with read_file")
+}
+
+/// A file from here to there, whoever else reads it.
+struct InFile<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for InFile<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
+        let count = self.file.read_at(buffer.get_mut(..most).unwrap_or_default(), self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 
@@ -44,18 +86,30 @@ struct Table {
     total: u64,
 }
 
-fn parse_csv(bytes: &[u8], offset: u64, limit: u64) -> Result<Table, ::csv::Error> {
-    let mut reader = ::csv::ReaderBuilder::new().flexible(false).from_reader(bytes);
-    let header: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
+/// At most `limit` rows after `offset`, and no more than an answer may hold.
+fn parse_csv(text: impl Read, offset: u64, limit: u64) -> Result<Table, ::csv::Error> {
+    let text = BoundedRecords::new(text, MAX_RECORD);
+    let mut reader = ::csv::ReaderBuilder::new().flexible(false).from_reader(text);
+    let header: Vec<String> = reader.headers()?.iter().take(MAX_COLUMNS + 1).map(str::to_owned).collect();
+    if header.len() > MAX_COLUMNS {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has too many columns").into());
+    }
     let mut types = vec!["empty"; header.len()];
     let (mut rows, mut total) = (Vec::new(), 0);
-    for record in reader.records() {
-        let record = record?;
+    let (mut cells, mut bytes, mut is_full) = (0, 0, false);
+    let mut record = ::csv::StringRecord::new();
+    while reader.read_record(&mut record)? {
+        reader.get_mut().next_record();
         for (known, cell) in types.iter_mut().zip(&record) {
             *known = wider(known, type_of(cell));
         }
-        if total >= offset && (rows.len() as u64) < limit {
-            rows.push(record.iter().map(str::to_owned).collect());
+        if total >= offset && (rows.len() as u64) < limit && !is_full {
+            (cells, bytes) = (cells + record.len(), bytes + record.as_slice().len());
+            // The first row always fits: it is shorter than the longest that is taken.
+            is_full = !rows.is_empty() && (cells > MAX_CELLS || bytes > MAX_BYTES);
+            if !is_full {
+                rows.push(record.iter().map(str::to_owned).collect());
+            }
         }
         total += 1;
     }
@@ -83,5 +137,34 @@ fn wider(a: &'static str, b: &'static str) -> &'static str {
         (a, b) if a == b => a,
         ("integer" | "number", "integer" | "number") => "number",
         _ => "text",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_holds_so_many_cells_and_bytes_and_the_next_one_goes_on() {
+        let wide = format!("{}\n", vec!["1"; 1_000].join(",")).repeat(1_201);
+        let first = parse_csv(wide.as_bytes(), 0, MAX_ROWS).unwrap();
+        assert_eq!((first.rows.len() * 1_000, first.total), (MAX_CELLS, 1_200));
+        let rest = parse_csv(wide.as_bytes(), 1_000, MAX_ROWS).unwrap();
+        assert_eq!(rest.rows.len(), 200);
+        let long = format!("text\n{}", format!("{}\n", "x".repeat(1 << 20)).repeat(20));
+        assert_eq!(parse_csv(long.as_bytes(), 0, MAX_ROWS).unwrap().rows.len(), 8);
+    }
+
+    #[test]
+    fn a_row_or_a_header_without_end_is_refused_before_it_is_memory() {
+        let endless = |byte: u8| (&b"a\n"[..]).chain(io::repeat(byte).take(64 << 30));
+        for byte in [b',', b'x', b'"'] {
+            let error = parse_csv(endless(byte), 0, 1).err().unwrap();
+            assert_eq!(failure("t.csv", &error).code, "too_large");
+        }
+        let columns = ",".repeat(MAX_COLUMNS);
+        assert_eq!(failure("t.csv", &parse_csv(columns.as_bytes(), 0, 1).err().unwrap()).code, "too_large");
+        assert_eq!(failure("t.csv", &parse_csv(&b"a,b\nc\n"[..], 0, 1).err().unwrap()).code, "not_csv");
     }
 }

@@ -281,6 +281,37 @@ fn a_denial_that_suspends_does_so_when_it_cannot_be_recorded() {
 }
 
 #[test]
+fn a_session_and_its_cell_are_suspended_and_resumed_together() {
+    let world = World::new(|_| allow(&[]));
+    let session = &world.session;
+    let stopped = std::sync::atomic::AtomicBool::new(false);
+    let set = |to: bool| {
+        // Whoever else turns it meanwhile has the time to.
+        (0..50).for_each(|_| std::thread::yield_now());
+        stopped.store(to, std::sync::atomic::Ordering::SeqCst);
+    };
+    for _ in 0..200 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| session.suspend(|| set(true)));
+            scope.spawn(|| {
+                session.resume(|| {
+                    set(false);
+                    Ok::<_, ()>(())
+                })
+            });
+            scope.spawn(|| session.suspend(|| set(true)));
+        });
+        let is_suspended = *session.state.read() == State::Suspended;
+        assert_eq!(stopped.load(std::sync::atomic::Ordering::SeqCst), is_suspended);
+    }
+    session.suspend(|| set(true));
+    assert_eq!(session.resume(|| Err("gone")), Some(Err("gone")));
+    assert_eq!(*session.state.read(), State::Suspended);
+    assert_eq!(session.resume(|| Ok::<_, ()>(())), Some(Ok(())));
+    assert_eq!(session.resume(|| Ok::<_, ()>(())), None);
+}
+
+#[test]
 fn a_denial_stays_a_denial_when_it_cannot_be_recorded() {
     for fault in BOTH {
         let world = World::new(|_| deny(&[]));

@@ -112,6 +112,19 @@ fn the_smallest_budget_holds() {
 }
 
 #[test]
+fn what_cannot_be_recorded_takes_nothing_from_a_budget() {
+    for fault in [Fault::Fails, Fault::Panics] {
+        let world = World::new(inspected_then(allow(&[Obligation::Budget { bytes: 10 }])));
+        world.faults.set("log.append", fault);
+        world.refused(world.read("/workspace/a", b"1234567"));
+        assert_eq!(world.session.counters.bytes_released.load(Ordering::Relaxed), 0);
+        world.faults.clear();
+        world.granted(world.read("/workspace/a", b"1234567"));
+        assert_eq!(world.session.counters.bytes_released.load(Ordering::Relaxed), 7);
+    }
+}
+
+#[test]
 fn reads_at_once_never_exceed_a_budget() {
     let world = World::new(inspected_then(allow(&[Obligation::Budget { bytes: 35 }])));
     let granted: usize = std::thread::scope(|scope| {

@@ -54,6 +54,8 @@ pub(super) const COMMIT: Group = Group {
             => "`chaperone discard ID PATH`.";
         "blob_unreadable": "The staged content cannot be read."
             => "`chaperone discard ID PATH`.";
+        "too_many_holes": "The file, or all of the commit, has more than 16 GiB of holes (a size set far beyond what was written)."
+            => "Make the file smaller, or commit other paths alone; `chaperone discard ID PATH` drops it.";
         "content_unreadable": "The content of the change cannot be read, so it is not judged."
             => "";
         "attributes_cannot_be_kept": "The file has extended attributes that cannot be kept."
@@ -82,8 +84,6 @@ pub(super) const COMMIT: Group = Group {
             => "";
         "previous_version_left_under_a_temporary_name": "The version before could not be put back and lies beside under a temporary name."
             => "Rename it by hand.";
-        "undo_the_replacing_rename_by_hand": "A rename over another file is not undone by itself."
-            => "Undo it by hand; the replaced version is in the history.";
         "stage_unavailable": "The stage or the history of commits cannot be read or written."
             => "Make room on the disk and try again.";
         "stage_busy": "What a program writes through a memory mapping cannot be taken over."

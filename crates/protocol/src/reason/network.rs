@@ -14,6 +14,8 @@ pub(super) const EXIT: Group = Group {
             => "Begin with a TLS ClientHello or an HTTP request.";
         "bad_request": "The request is malformed or not supported."
             => "Send plain HTTP/1.1 or HTTP/2 without upgrades, CONNECT and trailers.";
+        "held_too_much": "The session's bodies and answers that wait to be handed on are as many bytes as the broker holds (4 GiB, 128 MiB of them in memory)."
+            => "Wait for other requests to end.";
         "bad_body": "The body of the request cannot be read."
             => "Send it with a right length or chunking.";
         "bad_message": "A WebSocket message cannot be read or is too long; the conversation is not carried on."

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use chaperone_staging::{Change, Choice, Report, Tree as Stage, Undo, Verdict, removes};
 use serde_json::json;
 
+pub use chaperone_staging::Wanted;
+
 pub use self::judge::By;
 pub use self::review::{Review, Shown, ShownChanges};
 use self::shown::shown_path;
@@ -31,13 +33,15 @@ use chaperone_protocol::reply::{ChangeEntry, ChangeOp, ChangeState};
 const DISCARD_BYTES: usize = 512 << 10;
 
 /// Whose staged changes, and what decides on them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Site<'a> {
     pub pipeline: &'a Pipeline,
     pub session: &'a Arc<Session>,
     pub mounts: &'a Mounts,
     /// Nothing of the session's cell runs any more.
     pub over: bool,
+    /// Whether somebody still waits for it; without it, it is done whole.
+    pub wanted: Option<&'a Wanted>,
 }
 
 /// What a commit takes, and the user's word on it.
@@ -59,7 +63,7 @@ pub struct Order<'a> {
 /// When the stage cannot be read, or that of `each`.
 pub fn changes(
     mounts: &Mounts,
-    over: bool,
+    (over, wanted): (bool, Option<&Wanted>),
     diff: bool,
     each: &mut dyn FnMut(ChangeEntry, Option<Shown>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -79,7 +83,7 @@ pub fn changes(
     }
     let mut allowance = diff::Allowance::default();
     for mount in mounts.list() {
-        let stage = stage(mount)?;
+        let stage = stage(mount, wanted)?;
         for change in staged(mount)? {
             let most = if diff { diff::MAX_BYTES } else { 0 };
             let (entry, content) = stage.look(&change, most).map_err(failure)?;
@@ -96,7 +100,7 @@ pub fn changes(
 /// # Errors
 /// When the stage or the directory cannot be used; a single path's refusal is in the report.
 pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Failure> {
-    let Site { pipeline, session, mounts, over } = *site;
+    let Site { pipeline, session, mounts, over, wanted: waiting } = *site;
     let Order { paths, choice, by, confirmed, review } = *order;
     bring_up_to_date(mounts, over)?;
     let mut wanted = Vec::new();
@@ -113,7 +117,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         if changes.is_empty() {
             continue;
         }
-        let stage = stage(mount)?;
+        let stage = stage(mount, waiting)?;
         let mut intents = Vec::new();
         let settled_from = Cell::new(None);
         let mut judge = |change: &Change, content: Option<&File>| {
@@ -131,7 +135,18 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
                 Err(reasons) => Verdict::Refuse { reasons },
             }
         };
-        let mut report = stage.commit(&changes, &mut judge).map_err(failure)?;
+        let mut report = match stage.commit(&changes, &mut judge) {
+            Err(chaperone_staging::Error::Cancelled) => {
+                for (path, intent) in intents {
+                    let resource = mount.absolute(&path);
+                    let (action, ok, bytes) = (Action::Commit, false, 0);
+                    let outcome = Outcome { intent, action, resource: &resource, ok, bytes, detail: None };
+                    pipeline.outcome(session, &outcome)?;
+                }
+                return Err(failure(chaperone_staging::Error::Cancelled));
+            }
+            made => made.map_err(failure)?,
+        };
         if let Some(choice) = choice {
             resolve(&stage, &mut report, (&changes, &settled_from), choice, &mut judge)?;
         }
@@ -233,13 +248,13 @@ pub fn undo(
     force: bool,
 ) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, .. } = *site;
-    let mut shown = Vec::new();
+    let (mut shown, mut known, mut unknown) = (Vec::new(), false, None);
     for mount in mounts.list() {
-        let wanted: Vec<String> = paths.iter().filter_map(|p| relative(mount, p)).collect();
-        if !paths.is_empty() && wanted.is_empty() {
+        let chosen: Vec<String> = paths.iter().filter_map(|p| relative(mount, p)).collect();
+        if !paths.is_empty() && chosen.is_empty() {
             continue;
         }
-        let which = Undo { commit, paths: (!paths.is_empty()).then_some(wanted) };
+        let which = Undo { commit, paths: (!paths.is_empty()).then_some(chosen) };
         pipeline.records.event(
             session,
             "undo",
@@ -247,15 +262,22 @@ pub fn undo(
             &json!({ "commit": commit, "paths": which.paths, "force": force }),
             chaperone_audit::Durability::Synced,
         )?;
-        let report = match stage(mount)?.undo(&which, force) {
+        let report = match stage(mount, site.wanted)?.undo(&which, force) {
             Ok(report) => report,
             // Another mount of the session may have the commit.
-            Err(_) if mounts.list().len() > 1 && commit.is_some() => continue,
+            Err(e) if mounts.list().len() > 1 && commit.is_some() => {
+                unknown = Some(e);
+                continue;
+            }
             Err(e) => return Err(failure(e)),
         };
+        known = true;
         let touched: Vec<String> = report.entries.iter().map(|e| e.path.clone()).collect();
         mounts.invalidate(&mount.at, &touched);
         shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e, None)));
+    }
+    if let Some(error) = unknown.filter(|_| !known) {
+        return Err(failure(error));
     }
     Ok(shown)
 }
@@ -293,9 +315,13 @@ fn staged(mount: &LiveMount) -> Result<Vec<Change>, Failure> {
     }
 }
 
-fn stage(mount: &LiveMount) -> Result<Stage, Failure> {
+fn stage(mount: &LiveMount, wanted: Option<&Wanted>) -> Result<Stage, Failure> {
     let history: PathBuf = mount.stage_dir.join("history");
-    Ok(Stage::new(again(&mount.root)?, history, mount.stage_dir.clone()))
+    let stage = Stage::new(again(&mount.root)?, history, mount.stage_dir.clone());
+    Ok(match wanted {
+        Some(wanted) => stage.while_wanted(Arc::clone(wanted)),
+        None => stage,
+    })
 }
 
 fn again(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
@@ -345,5 +371,9 @@ fn relative(mount: &LiveMount, path: &str) -> Option<String> {
 }
 
 fn failure(error: chaperone_staging::Error) -> Failure {
-    Failure::new("stage_unavailable", error.to_string())
+    let code = match error {
+        chaperone_staging::Error::Cancelled => "cancelled",
+        _ => "stage_unavailable",
+    };
+    Failure::new(code, error.to_string())
 }

@@ -6,6 +6,7 @@ mod formula;
 mod package;
 mod parts;
 mod refusal;
+mod sheet;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use cells::{Cell, cells};
 pub use csv_formula::{FormulaCell, validate_csv};
 pub use formula::refused as refused_formula;
 pub use refusal::{Limits, WorkbookRefusal};
+pub use sheet::{Sheet, look, reaches_out};
 
 /// What a harmless workbook holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -75,7 +75,8 @@ pub fn look(name: &str, reader: &mut (impl Read + Seek)) -> Sheet {
         return whole(reader).map_or(Sheet::refused("workbook_too_large"), |text| of_xml(&text));
     }
     let says_separator = start.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("sep="));
-    if !is_one(TABLES) && !(says_separator && is_one(&["txt", "asc", "dat", "text"])) {
+    let is_table = is_one(TABLES) || says_separator && is_one(&["txt", "asc", "dat", "text"]);
+    if !is_table {
         return Sheet::default();
     }
     let is_sylk = start.starts_with("ID;") || start == "ID";

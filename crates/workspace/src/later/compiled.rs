@@ -83,7 +83,7 @@ fn content_is_compiled(head: &[u8]) -> bool {
     let is_pe = head.starts_with(b"MZ") && head.contains(&0);
     let is_beam = head.starts_with(b"FOR1") && head.get(8..12) == Some(b"BEAM");
     // The third and fourth byte of every Python's number; the first two are the version.
-    let is_pyc = matches!(head, [_, 0x0c | 0x0d | 0x0e, b'\r', b'\n', ..]);
+    let is_pyc = matches!(head, [_, 0x0c..=0x0e, b'\r', b'\n', ..]);
     is_pe || is_beam || is_pyc || MAGIC.iter().any(|magic| head.starts_with(magic))
 }
 

@@ -60,6 +60,15 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
     Ok(code)
 }
 
+/// The reason that a cache of compiled code is left.
+const CACHE: &str = "interpreter_cache";
+
+/// A cache of compiled code that was left for no other reason: nothing is missed, so it is no question and no fault.
+fn is_left_cache(change: &Value) -> bool {
+    let mut reasons = show::list(change, "reasons").peekable();
+    reasons.peek().is_some() && reasons.all(|r| r == CACHE || r == "confirmation_required")
+}
+
 /// What the user may do about what was left: one line for all changes of a kind.
 fn advice(session: &str, list: &[Value]) -> Vec<String> {
     let has = |change: &Value, reason: &str| show::list(change, "reasons").any(|r| r == reason);
@@ -72,7 +81,13 @@ fn advice(session: &str, list: &[Value]) -> Vec<String> {
     }
     advice.extend(of_indices(list, &format!("chaperone commit {session} PATH --conflict theirs")));
     let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    for change in list.iter().filter(|c| has(c, "confirmation_required")) {
+    let caches = list.iter().filter(|c| is_left_cache(c)).count();
+    if caches > 0 {
+        advice.push(format!(
+            "{caches} files of caches that their tools make anew stay staged; --confirm {CACHE} commits them, too"
+        ));
+    }
+    for change in list.iter().filter(|c| has(c, "confirmation_required") && !is_left_cache(c)) {
         let reasons = show::list(change, "reasons").filter(|r| *r != "confirmation_required");
         *kinds.entry(reasons.map(|r| r.to_string()).collect()).or_default() += 1;
     }
@@ -173,9 +188,11 @@ fn print_report(list: &[Value], json: bool) -> u8 {
     } else if list.is_empty() {
         say!("nothing to do");
     } else {
-        list.iter().for_each(|change| say!("{}", line(change)));
+        list.iter().filter(|c| !is_left_cache(c)).for_each(|change| say!("{}", line(change)));
     }
-    let wrong = list.iter().any(|c| matches!(show::text(c, "state").raw(), "refused" | "conflict"));
+    let is_wrong =
+        |c: &Value| matches!(show::text(c, "state").raw(), "refused" | "conflict") && !is_left_cache(c);
+    let wrong = list.iter().any(is_wrong);
     u8::from(wrong)
 }
 
@@ -269,6 +286,16 @@ mod tests {
         assert_eq!(line(&opened), "staged    modify diary.txt  [mode 0600 → 0666]");
         let plain = json!({ "state": "staged", "op": "modify", "path": "a", "kind": "file", "reasons": [] });
         assert_eq!(line(&plain), "staged    modify a");
+    }
+
+    #[test]
+    fn caches_that_are_made_anew_are_one_line_and_no_fault() {
+        let cache = json!({ "state": "refused", "reasons": ["confirmation_required", "interpreter_cache"] });
+        let told = advice("3f2a", &[cache.clone(), cache.clone()]);
+        assert!(told.len() == 1 && told[0].starts_with("2 files of caches"), "{told:?}");
+        assert_eq!(print_report(&[cache], false), 0);
+        let more = json!({ "state": "refused", "reasons": ["confirmation_required", "interpreter_cache", "runs_later"] });
+        assert_eq!(print_report(&[more], false), 1);
     }
 
     #[test]

@@ -4,14 +4,15 @@
 //! Nothing here knows a process, a socket or a clock: `chaperone-worker` runs it in a process of its own.
 #![forbid(unsafe_code)]
 
+pub mod document;
 pub mod outgoing;
-pub mod remote;
 pub mod workbook;
 
 mod detect;
 mod encodings;
 mod extract;
 mod finding;
+mod plain;
 mod redact;
 mod report;
 mod scan;

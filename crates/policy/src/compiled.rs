@@ -60,6 +60,17 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.workbook_refusal", Type::TextOrNull),
     ("change.formula_cells", Type::Number),
     ("change.remote_content", Type::Number),
+    ("change.remote_hosts", Type::Number),
+    ("change.active_content", Type::Number),
+    ("change.active_page", Type::Flag),
+    ("change.cannot_look", Type::Flag),
+    ("change.runs_later", Type::Texts),
+    ("change.in_checkout", Type::Flag),
+    ("change.kind_known", Type::Flag),
+    ("change.new_sources", Type::Number),
+    ("change.compiled", Type::TextOrNull),
+    ("change.type_by_magic", Type::Text),
+    ("change.shebang_changed", Type::Flag),
     ("change.becomes_writable_by", Type::Texts),
     ("change.sets_id", Type::Flag),
     ("change.was", Type::TextOrNull),
@@ -288,39 +299,75 @@ mod tests {
         let refusal =
             prop::option::of(prop::option::of(prop::sample::select(vec!["macro", "external_link"])));
         let shebang = prop::option::of(prop::option::of(Just("/bin/sh")));
+        let classes =
+            prop::collection::vec(prop::sample::select(vec!["build", "dependencies", "hooks"]), 0..3);
+        let compiled = prop::option::of(prop::sample::select(vec!["cache", "code"]));
+        let magic = prop::sample::select(vec!["script", "text", "elf"]);
         (
             op,
             kind,
             refusal,
             shebang,
             (flag(), flag(), flag(), flag(), flag(), flag(), flag()),
-            (prop::option::of(words()), prop::option::of(words())),
-            (prop::option::of(-1..3), prop::option::of(49..53)),
+            (flag(), flag(), flag(), flag(), flag()),
+            (prop::option::of(words()), prop::option::of(words()), prop::option::of(classes)),
+            (
+                prop::option::of(-1..3),
+                prop::option::of(49..53),
+                prop::option::of(0..2),
+                prop::option::of(0..2),
+                prop::option::of(0..2),
+            ),
+            (prop::option::of(compiled), prop::option::of(magic)),
         )
-            .prop_map(|(op, kind, refusal, shebang, flags, (names, writers), (cells, removals))| {
-                let fields = [
-                    ("op", Some(json!(op))),
-                    ("kind", kind.map(|k| json!(k))),
-                    ("workbook_refusal", refusal.map(|r| json!(r))),
-                    ("shebang", shebang.map(|s| json!(s))),
-                    ("becomes_executable", flags.0.map(|f| json!(f))),
-                    ("deceptive_name", flags.1.map(|f| json!(f))),
-                    ("link_leaves_root", flags.2.map(|f| json!(f))),
-                    ("origin_known", flags.3.map(|f| json!(f))),
-                    ("replaces", flags.4.map(|f| json!(f))),
-                    ("name_findings", names.map(|n| json!(n))),
-                    ("formula_cells", cells.map(|c| json!(c))),
-                    ("sets_id", flags.5.map(|f| json!(f))),
-                    ("removes", flags.6.map(|f| json!(f))),
-                    ("becomes_writable_by", writers.map(|w| json!(w))),
-                    ("removals_in_commit", removals.map(|r| json!(r))),
-                ];
-                fields
-                    .into_iter()
-                    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-                    .collect::<serde_json::Map<_, _>>()
-                    .into()
-            })
+            .prop_map(
+                |(
+                    op,
+                    kind,
+                    refusal,
+                    shebang,
+                    flags,
+                    more,
+                    (names, writers, classes),
+                    (cells, removals, loads, hosts, sources),
+                    (compiled, magic),
+                )| {
+                    let fields = [
+                        ("op", Some(json!(op))),
+                        ("kind", kind.map(|k| json!(k))),
+                        ("workbook_refusal", refusal.map(|r| json!(r))),
+                        ("shebang", shebang.map(|s| json!(s))),
+                        ("becomes_executable", flags.0.map(|f| json!(f))),
+                        ("deceptive_name", flags.1.map(|f| json!(f))),
+                        ("link_leaves_root", flags.2.map(|f| json!(f))),
+                        ("origin_known", flags.3.map(|f| json!(f))),
+                        ("replaces", flags.4.map(|f| json!(f))),
+                        ("name_findings", names.map(|n| json!(n))),
+                        ("formula_cells", cells.map(|c| json!(c))),
+                        ("sets_id", flags.5.map(|f| json!(f))),
+                        ("removes", flags.6.map(|f| json!(f))),
+                        ("becomes_writable_by", writers.map(|w| json!(w))),
+                        ("removals_in_commit", removals.map(|r| json!(r))),
+                        ("in_checkout", more.0.map(|f| json!(f))),
+                        ("kind_known", more.1.map(|f| json!(f))),
+                        ("active_page", more.2.map(|f| json!(f))),
+                        ("cannot_look", more.3.map(|f| json!(f))),
+                        ("shebang_changed", more.4.map(|f| json!(f))),
+                        ("runs_later", classes.map(|c| json!(c))),
+                        ("remote_content", loads.map(|n| json!(n))),
+                        ("active_content", loads.map(|n| json!(n))),
+                        ("remote_hosts", hosts.map(|n| json!(n))),
+                        ("new_sources", sources.map(|n| json!(n))),
+                        ("compiled", compiled.map(|c| json!(c))),
+                        ("type_by_magic", magic.map(|m| json!(m))),
+                    ];
+                    fields
+                        .into_iter()
+                        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                        .collect::<serde_json::Map<_, _>>()
+                        .into()
+                },
+            )
     }
 
     proptest! {

@@ -6,6 +6,7 @@ pub mod commit;
 pub mod directories;
 pub mod gate;
 pub mod installation;
+pub mod later;
 pub mod masking;
 pub mod mediated;
 pub mod mount;

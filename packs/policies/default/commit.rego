@@ -9,39 +9,25 @@ path := lower(input.path)
 
 name := regex.replace(path, "^.*/", "")
 
-runs_later_names := {
-	"claude.md", "agents.md", "gemini.md", ".cursorrules", ".mcp.json", ".envrc", ".bashrc", ".bash_profile",
-	".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".zshrc", ".zprofile", ".zshenv", ".zlogin", ".kshrc", ".gitattributes",
-	".gitmodules", ".gitconfig", "makefile", "gnumakefile", "package.json", "build.rs", "setup.py", "conftest.py",
-	"sitecustomize.py", "usercustomize.py", "noxfile.py", "tox.ini", "jenkinsfile", ".gitlab-ci.yml", ".npmrc", ".yarnrc",
-	".pre-commit-config.yaml", "crontab", "ld.so.preload", "justfile", "rakefile", "gemfile", "dockerfile",
-	".windsurfrules", ".clinerules", "copilot-instructions.md", "tasks.json", ".lldbinit", ".gdbinit", ".xprofile",
-	".xinitrc", ".xsession", ".xsessionrc", ".xserverrc", ".pam_environment", ".vimrc", ".exrc",
-	".nvimrc", ".emacs", "config.fish", "pyproject.toml", "build.gradle", "pom.xml", ".condarc", ".inputrc", ".tmux.conf",
-	".dir-locals.el", "meson.build", "cmakelists.txt", "flake.nix", "shell.nix", "devcontainer.json",
+# What a tool runs or obeys by name or place is data, by class: `packs/runs_later.toml`.
+runs_later if {
+	some class in input.change.runs_later
+	not waived[class]
 }
 
-runs_later_parts := [
-	"/.vscode/", "/.idea/", "/.claude/",
-	"/.codex/", "/.cursor/", "/.gemini/", "/.github/workflows/", "/.github/actions/", "/.husky/", "/.config/autostart/",
-	"/.config/environment.d/",
-	"/.config/systemd/", "/.local/share/systemd/", "/systemd/user/", "/.local/share/dbus-1/", "/.local/share/applications/",
-	"/cron.d/", "/cron.daily/", "/.cargo/config", "/.devcontainer/", "/.circleci/", "/.config/git/", "/.config/fish/",
-	"/chrome/extensions/", "/.config/nvim/", "/.vim/plugin/",
-]
+# Which packages there are says nothing new while they come from where packages came from.
+waived contains "dependencies"
 
-runs_later_endings := [".desktop", ".service", ".timer", ".socket", ".pth", ".plist", ".rules", ".policykit"]
-
-runs_later if name in runs_later_names
-
-runs_later if {
-	some part in runs_later_parts
-	contains(path, part)
+# In a source checkout a build is code like any other, where there is one of its kind.
+waived contains "build" if {
+	input.change.in_checkout
+	input.change.kind_known
 }
 
-runs_later if {
-	some ending in runs_later_endings
-	endswith(name, ending)
+brings_source if {
+	some class in input.change.runs_later
+	waived[class]
+	input.change.new_sources > 0
 }
 
 # Inside a repository git takes its hooks, its settings and its next steps from wherever a file says. So there only the
@@ -59,15 +45,28 @@ runs_later if {
 	not input.change.kind == "dir"
 }
 
-# A link in place of a directory of hooks.
+# A link in place of a directory of hooks, or a directory that becomes one.
 runs_later if {
 	name == "hooks"
-	input.change.kind == "symlink"
+	gets_all_of_it
+}
+
+gets_all_of_it if input.change.kind == "symlink"
+
+gets_all_of_it if {
+	input.change.kind == "dir"
+	input.change.op == "rename"
 }
 
 runs_later if {
 	contains(path, "/hooks/")
 	regex.match(`^(pre|post)-[a-z-]+$|^(applypatch|commit|prepare-commit)-msg$|^update$|^fsmonitor-watchman$|^reference-transaction$|^push-to-checkout$|^proc-receive$|^sendemail-validate$`, name)
+}
+
+# A directory that becomes a repository brings what it holds.
+runs_later if {
+	name == ".git"
+	gets_all_of_it
 }
 
 # A `.git` file points to a repository, hooks and all, elsewhere.
@@ -111,11 +110,22 @@ in_git_data if {
 	not runs_later
 }
 
-executable if input.change.becomes_executable
+executable if {
+	input.change.becomes_executable
+	not script_among_code
+}
 
 executable if {
 	is_string(input.change.shebang)
 	not only_moved
+	not script_among_code
+}
+
+# In a source checkout a script is code. Another interpreter than before is more than that.
+script_among_code if {
+	input.change.in_checkout
+	input.change.type_by_magic == "script"
+	not input.change.shebang_changed
 }
 
 # The user's own file at a place where nothing was.
@@ -174,7 +184,7 @@ decision := {"effect": "allow", "reasons": ["plain_change"], "obligations": [{"k
 # Raised when it is not confirmed.
 alarming := {
 	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_folder",
-	"loads_remote_content", "leaves_protection",
+	"loads_remote_content", "leaves_protection", "new_source", "compiled_code", "active_content",
 }
 
 asks contains "runs_later" if {
@@ -187,6 +197,21 @@ asks contains "executable" if {
 	not in_git_data
 	not deletion
 }
+
+asks contains "new_source" if {
+	brings_source
+	not deletion
+}
+
+# Nobody sees by it what it does, and it may run in place of the source that was read.
+asks contains "compiled_code" if {
+	input.change.compiled == "code"
+	not executable
+	not in_git_data
+}
+
+# The tool makes it anew, so nothing is lost when it stays where it is.
+asks contains "interpreter_cache" if input.change.compiled == "cache"
 
 asks contains "csv_formula" if formulas
 
@@ -237,6 +262,25 @@ asks contains "leaves_protection" if input.change.leaves_protection
 asks contains "link_leaves_folder" if input.change.link_leaves_root
 
 # Whoever opens the document fetches it, with whatever the address carries.
-asks contains "loads_remote_content" if input.change.remote_content > 0
+asks contains "loads_remote_content" if {
+	input.change.remote_content > 0
+	not input.change.in_checkout
+}
+
+# In a source checkout what is new is a host that nothing loaded from before.
+asks contains "loads_remote_content" if input.change.remote_hosts > 0
+
+asks contains "active_content" if {
+	input.change.active_content > 0
+	not page_among_code
+}
+
+page_among_code if {
+	input.change.in_checkout
+	input.change.active_page
+}
+
+# A part of the document could not be read, so it may hold anything.
+asks contains "cannot_look" if input.change.cannot_look
 
 asks contains "deceptive_name" if input.change.deceptive_name

@@ -18,22 +18,78 @@ test_a_plain_change_is_allowed_after_inspection if {
 	d.obligations == [{"kind": "inspect"}]
 }
 
-test_what_runs_later_asks if {
+test_what_git_runs_asks if {
 	every path in [
-		".git/hooks/pre-commit", ".git/config", ".git/modules/x/config", ".gitattributes", ".gitmodules", ".envrc",
-		".vscode/tasks.json", ".vscode/settings.json", ".vscode/launch.json", ".idea/workspace.xml", ".claude/settings.json",
-		".codex/config.toml", ".cursor/rules", "CLAUDE.md", "sub/agents.MD", "GEMINI.md", ".cursorrules", ".mcp.json",
-		".bashrc", ".profile", ".bash_profile", ".zshrc", ".zprofile", ".zshenv", "a.desktop", ".config/autostart/a",
-		"a.service", "a.timer", "crontab", "Makefile", "package.json", "build.rs", "setup.py", "conftest.py", "x.pth",
-		"sitecustomize.py", ".github/workflows/ci.yml", ".gitlab-ci.yml", "Jenkinsfile", ".husky/pre-push",
-		".pre-commit-config.yaml", ".npmrc", "ld.so.preload", ".git", "sub/.GIT/Hooks/post-checkout",
-		".git/commondir", ".git/gitdir", "foo.git/config", "foo.git/hooks/post-update", "foo.git/commondir", "innocent/config",
-		"innocent/hooks/pre-receive", ".bash_aliases", ".xprofile", ".xinitrc", ".xsession", ".xsessionrc", ".xserverrc",
-		".pam_environment", ".config/environment.d/ld.conf",
+		".git/hooks/pre-commit", ".git/config", ".git/modules/x/config", ".git", "sub/.GIT/Hooks/post-checkout", ".git/commondir",
+		".git/gitdir", "foo.git/config", "foo.git/hooks/post-update", "foo.git/commondir", "innocent/config", "innocent/hooks/pre-receive",
 	] {
 		d := decided(concat("/", ["/workspace", path]), {})
 		d.effect == "ask"
 		"runs_later" in d.reasons
+	}
+}
+
+test_what_runs_later_by_class_asks if {
+	every class in ["startup", "autostart", "hooks", "editor", "agent", "ci", "environment", "interpreter", "sources", "build", "settings"] {
+		d := decided("/workspace/a", {"runs_later": [class]})
+		d.reasons == {"runs_later"}
+	}
+	decided("/workspace/a", {"runs_later": []}).effect == "allow"
+	decided("/workspace/a", {"runs_later": ["dependencies"], "new_sources": 0}).effect == "allow"
+	decided("/workspace/a", {"runs_later": ["hooks"], "op": "delete"}).effect == "allow"
+}
+
+checkout := {"in_checkout": true, "kind_known": true, "new_sources": 0}
+
+test_in_a_checkout_a_build_is_code if {
+	build := object.union(checkout, {"runs_later": ["build"], "op": "modify"})
+	decided("/workspace/package.json", build).effect == "allow"
+	decided("/workspace/package.json", object.union(build, {"new_sources": 1})).reasons == {"new_source"}
+	decided("/workspace/package.json", object.union(build, {"kind_known": false})).reasons == {"runs_later"}
+	decided("/workspace/package.json", object.union(build, {"in_checkout": false})).reasons == {"runs_later"}
+	decided("/workspace/Cargo.lock", {"runs_later": ["dependencies"], "new_sources": 1}).reasons == {"new_source"}
+}
+
+test_in_a_checkout_the_rest_asks if {
+	every class in ["startup", "autostart", "hooks", "editor", "agent", "ci", "environment", "interpreter", "sources", "settings"] {
+		decided("/workspace/a", object.union(checkout, {"runs_later": [class, "build"]})).reasons == {"runs_later"}
+	}
+}
+
+test_in_a_checkout_a_script_is_code if {
+	script := object.union(checkout, {"shebang": "/bin/sh", "becomes_executable": true, "type_by_magic": "script", "shebang_changed": false})
+	decided("/workspace/a.sh", script).effect == "allow"
+	decided("/workspace/a.sh", object.union(script, {"shebang_changed": true})).reasons == {"executable"}
+	decided("/workspace/a", object.union(script, {"shebang": null, "type_by_magic": "elf"})).reasons == {"executable"}
+	decided("/workspace/a.sh", object.union(script, {"in_checkout": false})).reasons == {"executable"}
+	decided("/workspace/.git/hooks/pre-commit", script).reasons == {"runs_later"}
+}
+
+test_compiled_code_asks if {
+	decided("/workspace/a.pyc", {"compiled": "code"}).reasons == {"compiled_code"}
+	decided("/workspace/a.pyc", {"compiled": "cache"}).reasons == {"interpreter_cache"}
+	decided("/workspace/a", {"compiled": "code", "becomes_executable": true}).reasons == {"executable"}
+	decided("/workspace/a", {"compiled": null}).effect == "allow"
+}
+
+test_active_documents_ask if {
+	decided("/workspace/a.html", {"active_content": 1, "active_page": true}).reasons == {"active_content"}
+	decided("/workspace/a.html", object.union(checkout, {"active_content": 1, "active_page": true})).effect == "allow"
+	decided("/workspace/a.svg", object.union(checkout, {"active_content": 1, "active_page": false})).reasons == {"active_content"}
+	decided("/workspace/a.html", {"active_content": 0}).effect == "allow"
+	decided("/workspace/a.docx", {"cannot_look": true}).reasons == {"cannot_look"}
+	decided("/workspace/a.docx", {"cannot_look": false}).effect == "allow"
+}
+
+test_in_a_checkout_a_new_host_asks if {
+	decided("/workspace/a.md", object.union(checkout, {"remote_content": 1, "remote_hosts": 0})).effect == "allow"
+	decided("/workspace/a.md", object.union(checkout, {"remote_content": 1, "remote_hosts": 1})).reasons == {"loads_remote_content"}
+}
+
+test_a_directory_that_becomes_hooks_or_a_repository_asks if {
+	every path in [".git", "bare/hooks"] {
+		decided(concat("/", ["/workspace", path]), {"op": "rename", "kind": "dir", "origin_known": true}).reasons == {"runs_later"}
+		decided(concat("/", ["/workspace", path]), {"kind": "dir"}).effect == "allow"
 	}
 }
 
@@ -91,7 +147,7 @@ test_what_a_name_carries_asks if {
 	decided("/workspace/a", {"name_findings": []}).effect == "allow"
 }
 
-test_deleting_what_runs_later_does_not_ask if decided("/workspace/Makefile", {"op": "delete"}).effect == "allow"
+test_deleting_what_runs_later_does_not_ask if decided("/workspace/.git/config", {"op": "delete"}).effect == "allow"
 
 test_a_workbook_that_reaches_out_is_denied if {
 	d := decided("/workspace/a.xlsx", {"workbook_refusal": "function_reaches_out"})
@@ -116,7 +172,7 @@ test_a_script_of_the_persons_may_move_to_a_free_place if {
 	decided("/workspace/b/a.sh", moved).effect == "allow"
 	decided("/workspace/b/a.sh", object.union(moved, {"replaces": true})).reasons == {"executable"}
 	decided("/workspace/b/a.sh", object.union(moved, {"origin_known": false})).reasons == {"executable"}
-	decided("/workspace/b/makefile", moved).reasons == {"runs_later"}
+	decided("/workspace/b/makefile", object.union(moved, {"runs_later": ["build"]})).reasons == {"runs_later"}
 }
 
 test_links_out_and_deceptive_names_ask if {

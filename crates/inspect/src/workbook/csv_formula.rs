@@ -22,9 +22,42 @@ pub struct FormulaCell {
     pub starts_with: char,
 }
 
-/// The formula cells of a CSV (also of the pieces that a program splits at `;` or tab); numbers with a sign and
-/// phone numbers are none. An error is one of reading; malformed rows are read as they are.
-pub fn validate_csv(reader: impl Read) -> std::io::Result<Vec<FormulaCell>> {
+/// Bytes of a CSV in another encoding than UTF-8.
+const MAX_DECODED: u64 = 64 << 20;
+/// Bytes that tell encoding and separator.
+const HEAD: u64 = 4096;
+
+/// The formula cells of a CSV in any encoding of Unicode (also of the pieces that a program splits at `;`, tab, `|`, or at what a
+/// line `sep=` names); numbers with a sign and phone numbers are none. An error is one of reading; malformed rows are read as
+/// they are.
+pub fn validate_csv(mut reader: impl Read) -> std::io::Result<Vec<FormulaCell>> {
+    let mut head = Vec::new();
+    reader.by_ref().take(HEAD).read_to_end(&mut head)?;
+    let is_plain = matches!(crate::plain::text(&head), std::borrow::Cow::Borrowed(_)) || !head.contains(&0);
+    if is_plain {
+        let first = String::from_utf8_lossy(&head).into_owned();
+        return formula_cells(std::io::Cursor::new(head).chain(reader), &separators(&first));
+    }
+    reader.take(MAX_DECODED).read_to_end(&mut head)?;
+    if head.len() as u64 >= MAX_DECODED {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    let text = crate::plain::text(&head);
+    formula_cells(text.as_bytes(), &separators(&text))
+}
+
+/// What splits cells besides the usual separators.
+fn separators(text: &str) -> Vec<char> {
+    let first = text.trim_start_matches('\u{feff}').lines().next().unwrap_or_default();
+    let named = first
+        .get(..4)
+        .filter(|s| s.eq_ignore_ascii_case("sep="))
+        .and_then(|_| first.get(4..)?.chars().next());
+    let pipe = first.contains('|').then_some('|');
+    named.into_iter().chain(pipe).collect()
+}
+
+fn formula_cells(reader: impl Read, more: &[char]) -> std::io::Result<Vec<FormulaCell>> {
     let reader = BoundedRecords::new(reader, MAX_RECORD);
     let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(reader);
     let mut found = Vec::new();
@@ -35,9 +68,14 @@ pub fn validate_csv(reader: impl Read) -> std::io::Result<Vec<FormulaCell>> {
         row += 1;
         for (column, field) in record.iter().enumerate() {
             let text = String::from_utf8_lossy(field);
+            let is_first = row == 1 && column == 0;
+            if is_first && text.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("sep=")) {
+                continue;
+            }
             let pieces = text
                 .split([';', '\n', ','])
                 .chain(text.split('\t'))
+                .chain(text.split(more))
                 .map(|piece| piece.trim_start_matches('"'));
             if let Some(starts_with) = std::iter::once(text.as_ref()).chain(pieces).find_map(formula_start) {
                 found.push(FormulaCell { row, column: column as u64 + 1, starts_with });
@@ -48,6 +86,11 @@ pub fn validate_csv(reader: impl Read) -> std::io::Result<Vec<FormulaCell>> {
         }
     }
     Ok(found)
+}
+
+/// Whether a program takes the text of a cell for a formula.
+pub(super) fn is_formula(cell: &str) -> bool {
+    formula_start(cell).is_some()
 }
 
 /// The first character of a cell that would run, or `None` for plain data.

@@ -7,6 +7,7 @@ mod package;
 mod parts;
 mod records;
 mod refusal;
+mod sheet;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use csv_formula::{FormulaCell, validate_csv};
 pub use formula::refused as refused_formula;
 pub use records::BoundedRecords;
 pub use refusal::{Limits, WorkbookRefusal};
+pub use sheet::{Sheet, look, reaches_out};
 
 /// What a harmless workbook holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

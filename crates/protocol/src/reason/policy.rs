@@ -68,9 +68,19 @@ pub(super) const COMMIT: Group = Group {
             => "Leave it staged and tell the user what it is for.";
         "executable": "The file becomes executable, or begins as a script."
             => "Leave it staged and tell the user what it is for.";
+        "new_source": "The file takes packages, or a step of their installation, from where nothing came from before: another host, registry or kind of source."
+            => "Use a source that the project has already, or tell the user which one it is and why.";
+        "compiled_code": "The file is compiled code: a program, a library, an archive of classes, bytecode that no source beside it stands for."
+            => "Leave it out; what was compiled can be compiled again from its source.";
+        "interpreter_cache": "The file is a cache that an interpreter makes anew from the source beside it, and could hold something else."
+            => "Nothing: it stays in the stage and is not missed.";
+        "active_content": "The document has a script, handler, macro or field that runs when somebody opens it, and that it did not have before."
+            => "Leave it out, or leave the document staged and tell the user what it does.";
+        "cannot_look": "The document is too large or too deeply nested to be read whole, or a part of it is broken."
+            => "Write it smaller, or save it anew.";
         "csv_formula": "A spreadsheet program would take cells of this CSV file for formulas."
             => "Put an apostrophe before them, or leave it staged.";
-        "loads_remote_content": "Whoever opens the document fetches an address that it did not name before."
+        "loads_remote_content": "Whoever opens the document fetches an address that it did not name before; in a source checkout, from a host that no document beside or above it loads from."
             => "Leave the address out, or put the image beside the document.";
         "leaves_protection": "The file, or one in the directory, moves from where a rule protects it from being read to where none does."
             => "Leave it where it is, or name the path to commit it.";

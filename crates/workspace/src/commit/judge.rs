@@ -1,5 +1,6 @@
 //! One staged change on its way to the user's directory: its facts, what its format's validators say, and the decision.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use chaperone_quota::HeldFile;
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Value, json};
 
+use super::looked;
 use crate::mount::LiveMount;
 
 /// Bytes of the beginning of a file that facts are read from.
@@ -28,6 +30,15 @@ pub enum By {
     Profile,
 }
 
+/// What a change is committed with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// Changes of the commit that take a file away.
+    pub removals: usize,
+    /// Paths of the mount that the commit brings.
+    pub brings: &'a BTreeSet<&'a str>,
+}
+
 /// One change through the pipeline: `Ok` with its intent, or the reasons against it.
 pub(super) fn judge(
     pipeline: &Pipeline,
@@ -35,7 +46,7 @@ pub(super) fn judge(
     mount: &LiveMount,
     change: &Change,
     content: Option<&File>,
-    (by, word, removals): (By, &UsersWord<'_>, usize),
+    (by, word, beside): (By, &UsersWord<'_>, Beside<'_>),
 ) -> Result<u64, Vec<String>> {
     let mut head = vec![0u8; HEAD];
     let have = match content.map(|c| c.read_at(&mut head, 0)).transpose() {
@@ -48,7 +59,7 @@ pub(super) fn judge(
     if let Value::Object(map) = &mut about {
         map.insert("op".into(), json!(change.op));
         map.insert("kind".into(), json!(change.kind));
-        map.insert("removals_in_commit".into(), json!(removals));
+        map.insert("removals_in_commit".into(), json!(beside.removals));
         map.insert("by".into(), json!(if by == By::Person { "person" } else { "profile" }));
         if change.op == Op::Rename {
             // Without new content it is the user's own that gets another place.
@@ -62,12 +73,7 @@ pub(super) fn judge(
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(pipeline, &change.path)));
         }
-        if let Some(content) = content {
-            validate(map, &change.path, &facts.type_by_magic, content);
-            if chaperone_inspect::remote::loads(&change.path) {
-                map.insert("remote_content".into(), json!(newly_loaded(mount, &change.path, content)));
-            }
-        }
+        looked::add(map, &looked::Looked { mount, change, content, head: &head, brings: beside.brings });
     }
     let file = match content.map(File::try_clone).transpose() {
         Ok(file) => file.map(|file| Arc::new(HeldFile::uncounted(file))),
@@ -126,56 +132,11 @@ fn leaves_protection(
 }
 
 /// Categories of what the new name itself carries. A name has no context, so only what is sure counts.
-fn in_name(pipeline: &Pipeline, path: &str) -> std::collections::BTreeSet<String> {
+fn in_name(pipeline: &Pipeline, path: &str) -> BTreeSet<String> {
     let detectors = pipeline.outgoing.detectors();
     chaperone_inspect::scan(detectors, path.as_bytes())
         .into_iter()
         .filter(|found| found.confidence >= SURE)
         .map(|found| detectors.info(found.detector).category.clone())
         .collect()
-}
-
-/// What the format's own validators say: workbooks that reach out, CSV cells that are formulas.
-fn validate(about: &mut serde_json::Map<String, Value>, path: &str, magic: &str, content: &File) {
-    let lower = path.to_lowercase();
-    let is_workbook =
-        magic == "xlsx" || [".xlsx", ".xlsm", ".xltx", ".xlsb"].iter().any(|e| lower.ends_with(e));
-    if is_workbook {
-        let mut reader = content;
-        let limits = chaperone_inspect::workbook::Limits::default();
-        let judged = std::io::Seek::rewind(&mut reader).map_err(|e| e.to_string()).and_then(|()| {
-            chaperone_inspect::workbook::validate_xlsx(&mut reader, &limits).map_err(|e| e.code().to_owned())
-        });
-        if let Err(code) = judged {
-            about.insert("workbook_refusal".into(), json!(code));
-        }
-    } else if [".csv", ".tsv"].iter().any(|e| lower.ends_with(e)) {
-        let mut reader = content;
-        let cells = std::io::Seek::rewind(&mut reader)
-            .and_then(|()| chaperone_inspect::workbook::validate_csv(reader));
-        match cells {
-            Ok(cells) => drop(about.insert("formula_cells".into(), json!(cells.len()))),
-            Err(_) => drop(about.insert("workbook_refusal".into(), json!("unreadable_csv"))),
-        }
-    }
-}
-
-/// How many addresses a document would load that the user's own version of it does not.
-fn newly_loaded(mount: &LiveMount, path: &str, content: &File) -> usize {
-    let read = |file: &File| {
-        let mut bytes = vec![0; chaperone_inspect::remote::MOST];
-        let got = file.read_at(&mut bytes, 0).unwrap_or(0);
-        bytes.truncate(got);
-        chaperone_inspect::remote::addresses(&bytes)
-    };
-    let how = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
-    let flags = rustix::fs::OFlags::RDONLY
-        | rustix::fs::OFlags::NOFOLLOW
-        | rustix::fs::OFlags::NONBLOCK
-        | rustix::fs::OFlags::CLOEXEC;
-    // What cannot be opened loads nothing yet.
-    let before = rustix::fs::openat2(&mount.root, path, flags, rustix::fs::Mode::empty(), how)
-        .map(|fd| read(&File::from(fd)))
-        .unwrap_or_default();
-    read(content).difference(&before).count()
 }

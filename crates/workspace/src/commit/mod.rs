@@ -1,8 +1,11 @@
 //! Staged changes on their way to the user's directory: each is a deed of its own, with its content, its facts and
 //! what the format's validators say.
 
+mod checkout;
 mod diff;
 mod judge;
+mod looked;
+mod own;
 mod review;
 mod shown;
 
@@ -12,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chaperone_staging::{Change, Choice, Report, Tree as Stage, Undo, Verdict, removes};
+use chaperone_staging::{Change, Choice, Op, Report, Tree as Stage, Undo, Verdict, removes};
 use serde_json::json;
 
 pub use chaperone_staging::Wanted;
@@ -118,6 +121,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             continue;
         }
         let stage = stage(mount, waiting)?;
+        let brings = changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
+        let beside = judge::Beside { removals, brings: &brings };
         let mut intents = Vec::new();
         let settled_from = Cell::new(None);
         let mut judge = |change: &Change, content: Option<&File>| {
@@ -127,7 +132,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             // A conflict that is settled is another change than the one that was shown, with the same content.
             let shown_as = settled_from.get().unwrap_or(change);
             let word = UsersWord { named, confirmed, unseen: review.of(mount, shown_as, content) };
-            match judge::judge(pipeline, session, mount, change, content, (by, &word, removals)) {
+            match judge::judge(pipeline, session, mount, change, content, (by, &word, beside)) {
                 Ok(intent) => {
                     intents.push((change.path.clone(), intent));
                     Verdict::Commit

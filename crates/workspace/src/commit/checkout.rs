@@ -1,0 +1,70 @@
+//! What the user's directory has already: whether it is a source checkout, files of a kind, hosts that its documents load from.
+
+use std::collections::BTreeSet;
+
+use rustix::fs::{Dir, OFlags};
+
+use super::own;
+use crate::later;
+use crate::mount::LiveMount;
+use crate::overlay;
+
+/// Names of one directory that are looked at.
+const NAMES: usize = 2_000;
+/// Documents beside and above a document whose hosts are known, and bytes of each.
+const DOCUMENTS: usize = 64;
+const DOCUMENT_BYTES: u64 = 1 << 20;
+/// What makes a directory a checkout. Each is asked about at a commit, so an agent does not make it one by itself.
+const MARKS: &[&str] = &[".git/config", ".git", ".hg/requires", ".jj/repo/store/type"];
+
+/// Whether the path is in a source checkout of the user's.
+pub(super) fn holds(mount: &LiveMount, path: &str) -> bool {
+    above(path).any(|directory| MARKS.iter().any(|mark| own::open(mount, &below(directory, mark)).is_some()))
+}
+
+/// Whether a file that is of this class for the same reason stands there, or in a directory above.
+pub(super) fn knows(mount: &LiveMount, class: &str, path: &str) -> bool {
+    above(path)
+        .any(|directory| names(mount, directory).iter().any(|name| later::is_of_a_kind(class, path, name)))
+}
+
+/// The hosts that documents beside and above the path load from.
+pub(super) fn hosts(mount: &LiveMount, path: &str) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    let mut left = DOCUMENTS;
+    for directory in above(path) {
+        for name in names(mount, directory) {
+            let at = below(directory, &name);
+            let is_document = chaperone_inspect::document::kind(&at, b"").is_some();
+            let file = own::open(mount, &at).filter(|_| is_document && left > 0);
+            if let Some(file) = file.filter(|f| f.metadata().is_ok_and(|m| m.len() <= DOCUMENT_BYTES)) {
+                left -= 1;
+                known.extend(own::reach_of(&at, &file).hosts());
+            }
+        }
+    }
+    known
+}
+
+/// The directory of a path and those above it, up to the mount itself, which is the empty path.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |at| {
+        (!at.is_empty()).then(|| at.rsplit_once('/').map_or("", |(up, _)| up))
+    })
+    .skip(1)
+}
+
+fn below(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+fn names(mount: &LiveMount, directory: &str) -> Vec<String> {
+    let Ok(fd) = overlay::open(&mount.root, directory, OFlags::RDONLY | OFlags::DIRECTORY) else {
+        return Vec::new();
+    };
+    let Ok(entries) = Dir::read_from(&fd) else { return Vec::new() };
+    let name = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
+        entry.ok()?.file_name().to_str().ok().map(str::to_owned)
+    };
+    entries.take(NAMES).filter_map(name).collect()
+}

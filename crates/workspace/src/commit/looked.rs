@@ -1,0 +1,117 @@
+//! What a change brings, looked at by what it is: facts for policy. What runs later, what reaches out, what is compiled; and what
+//! of it the directory does not have already.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+
+use chaperone_inspect::document;
+use chaperone_inspect::workbook;
+use chaperone_staging::{Change, Kind, Op};
+use serde_json::{Map, Value, json};
+
+use super::checkout;
+use super::own::{HEAD, open, reach, reach_of, read};
+use crate::later::{self, Subject};
+use crate::mount::LiveMount;
+
+/// Longest interpreter line that is compared.
+const SHEBANG: usize = 256;
+
+pub(super) struct Looked<'a> {
+    pub mount: &'a LiveMount,
+    pub change: &'a Change,
+    pub content: Option<&'a File>,
+    pub head: &'a [u8],
+    /// Paths that the same commit brings.
+    pub brings: &'a BTreeSet<&'a str>,
+}
+
+pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
+    let Looked { mount, change, .. } = *looked;
+    if change.op == Op::Delete {
+        return;
+    }
+    // Without content of its own it is the user's file that gets another name, and with it another meaning.
+    let before = change.from.as_deref().unwrap_or(&change.path);
+    let moved = (change.op == Op::Rename && change.kind == Kind::File && looked.content.is_none())
+        .then(|| open(mount, before));
+    let moved = moved.flatten();
+    let content = looked.content.or(moved.as_ref());
+    let head = match &moved {
+        Some(file) => read(file, HEAD).unwrap_or_default(),
+        None => looked.head.to_vec(),
+    };
+    let in_checkout = checkout::holds(mount, &change.path);
+    about.insert("in_checkout".into(), json!(in_checkout));
+    runs_later(about, looked, content);
+    let Some(content) = content else { return };
+    let there = |path: &str| looked.brings.contains(path) || open(mount, path).is_some();
+    let compiled = later::compiled(&change.path, &head, &there);
+    about.insert("compiled".into(), json!(compiled.map(later::Compiled::as_str)));
+    if head.starts_with(b"#!") {
+        let was = open(mount, before).and_then(|file| read(&file, SHEBANG)).unwrap_or_default();
+        let changed = shebang(&was).is_some_and(|was| shebang(&head) != Some(was));
+        about.insert("shebang_changed".into(), json!(changed));
+    }
+    let sheet = workbook::look(&change.path, &mut &*content);
+    if let Some(code) = sheet.refusal {
+        about.insert("workbook_refusal".into(), json!(code));
+    }
+    if let Some(cells) = sheet.formula_cells {
+        about.insert("formula_cells".into(), json!(cells));
+    }
+    reaches(about, looked, (content, &head, before), in_checkout);
+}
+
+fn runs_later(about: &mut Map<String, Value>, looked: &Looked<'_>, content: Option<&File>) {
+    let Looked { mount, change, .. } = *looked;
+    let holds = change.kind == Kind::Symlink || change.kind == Kind::Dir && change.op == Op::Rename;
+    if change.kind == Kind::Dir && !holds {
+        return;
+    }
+    // A part of it could leave out what matters.
+    let small = content.and_then(|file| read(file, later::SETTINGS_BYTES + 1));
+    let small = small.filter(|bytes| bytes.len() <= later::SETTINGS_BYTES);
+    let classes = later::classes(&Subject { path: &change.path, holds, content: small.as_deref() });
+    if classes.contains("build") || classes.contains("dependencies") {
+        let was =
+            open(mount, &change.path).and_then(|file| read(&file, later::SOURCE_BYTES)).unwrap_or_default();
+        let is = content.and_then(|file| read(file, later::SOURCE_BYTES));
+        // A link takes it from wherever it leads.
+        about.insert("new_sources".into(), json!(is.map_or(1, |is| later::new_sources(&was, &is))));
+        about.insert("kind_known".into(), json!(checkout::knows(mount, "build", &change.path)));
+    }
+    about.insert("runs_later".into(), json!(classes));
+}
+
+/// What a document loads and runs that the user's own version of it does not.
+fn reaches(
+    about: &mut Map<String, Value>,
+    looked: &Looked<'_>,
+    (content, head, before): (&File, &[u8], &str),
+    in_checkout: bool,
+) {
+    let Looked { mount, change, .. } = *looked;
+    let Some(kind) = document::kind(&change.path, head) else { return };
+    let now = reach(kind, content);
+    // Of a moved file by its old name: what no viewer loaded anything for then reached for nothing.
+    let then = open(mount, before).map(|file| reach_of(before, &file)).unwrap_or_default();
+    let loads = now.loads.difference(&then.loads).count();
+    about.insert("remote_content".into(), json!(loads));
+    about.insert("active_content".into(), json!(now.active.difference(&then.active).count()));
+    about.insert("active_page".into(), json!(kind.is_page()));
+    about.insert("cannot_look".into(), json!(now.unseen && !then.unseen));
+    if in_checkout && loads > 0 {
+        let known = checkout::hosts(mount, &change.path);
+        let new =
+            now.hosts().into_iter().filter(|host| !then.hosts().contains(host) && !known.contains(host));
+        about.insert("remote_hosts".into(), json!(new.count()));
+    }
+}
+
+fn shebang(head: &[u8]) -> Option<&[u8]> {
+    head.strip_prefix(b"#!").map(|rest| rest.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii())
+}
+
+#[cfg(test)]
+mod tests;

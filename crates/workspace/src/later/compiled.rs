@@ -1,0 +1,132 @@
+//! Compiled code: what its tool makes anew from the source beside it, and what stands for itself.
+
+use super::pack::PACK;
+use super::place::like;
+
+/// Flags of a `.pyc` (PEP 552): it is held against a hash, and the source is looked at.
+const PYC_HASH: u32 = 1;
+const PYC_CHECKED: u32 = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compiled {
+    /// The tool makes it anew from its source, and nobody can tell by its content whether it is what the source says.
+    Cache,
+    /// It runs as it is.
+    Code,
+}
+
+impl Compiled {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Code => "code",
+        }
+    }
+}
+
+/// What compiled code a file is, by its name and its first bytes; `there` says whether a file is in the directory, or will be.
+#[must_use]
+pub fn compiled(path: &str, head: &[u8], there: &dyn Fn(&str) -> bool) -> Option<Compiled> {
+    let (folder, name) = path.rsplit_once('/').map_or(("", path), |(folder, name)| (folder, name));
+    let lower = name.to_lowercase();
+    let after_dot = |(at, _): (usize, &str)| lower.get(at + 1..);
+    let by_name =
+        lower.match_indices('.').filter(|(at, _)| *at > 0).filter_map(after_dot).find_map(|ending| {
+            PACK.compiled.iter().find(|group| group.endings.iter().any(|known| like(known, ending)))
+        });
+    let by_content = content_is_compiled(head);
+    let Some(group) = by_name else { return by_content.then_some(Compiled::Code) };
+    if is_unchecked_pyc(head) || group.sources.is_empty() {
+        return Some(Compiled::Code);
+    }
+    let stem = name.split('.').next().unwrap_or_default();
+    let stem = stem.split('$').next().unwrap_or_default();
+    // Python keeps them in a directory of its own; a module in its old place is imported without any source.
+    let (folder, needs_cache) =
+        match folder.rsplit_once('/').map_or(("", folder), |(above, last)| (above, last)) {
+            (above, "__pycache__") => (above, false),
+            _ => (folder, group.sources.iter().any(|s| s == "py")),
+        };
+    let at = |ending: &String| {
+        let source = format!("{stem}.{ending}");
+        there(&if folder.is_empty() { source } else { format!("{folder}/{source}") })
+    };
+    let has_source = !needs_cache && group.sources.iter().any(at);
+    Some(if has_source { Compiled::Cache } else { Compiled::Code })
+}
+
+/// A `.pyc` that Python runs without a look at its source.
+fn is_unchecked_pyc(head: &[u8]) -> bool {
+    let flags = match head {
+        [_, _, b'\r', b'\n', a, b, c, d, ..] => u32::from_le_bytes([*a, *b, *c, *d]),
+        _ => return false,
+    };
+    flags & PYC_HASH != 0 && flags & PYC_CHECKED == 0 || flags & !(PYC_HASH | PYC_CHECKED) != 0
+}
+
+fn content_is_compiled(head: &[u8]) -> bool {
+    const MAGIC: [&[u8]; 12] = [
+        b"\x7fELF",
+        b"\xfe\xed\xfa\xce",
+        b"\xfe\xed\xfa\xcf",
+        b"\xce\xfa\xed\xfe",
+        b"\xcf\xfa\xed\xfe",
+        b"\xca\xfe\xba\xbe",
+        b"\x1bLua",
+        b"\x1bLJ",
+        b";ELC",
+        b"dex\n",
+        b"BC\xc0\xde",
+        b"YARB",
+    ];
+    let is_pe = head.starts_with(b"MZ") && head.contains(&0);
+    let is_beam = head.starts_with(b"FOR1") && head.get(8..12) == Some(b"BEAM");
+    // The third and fourth byte of every Python's number; the first two are the version.
+    let is_pyc = matches!(head, [_, 0x0c..=0x0e, b'\r', b'\n', ..]);
+    is_pe || is_beam || is_pyc || MAGIC.iter().any(|magic| head.starts_with(magic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pyc(flags: u8) -> Vec<u8> {
+        let mut bytes = vec![0xa7, 0x0d, b'\r', b'\n', flags, 0, 0, 0];
+        bytes.resize(64, 0);
+        bytes
+    }
+
+    #[test]
+    fn bytecode_that_nobody_holds_against_a_source_is_code() {
+        let there = |path: &str| path == "pkg/a.py" || path == "src/A.java";
+        let of = |path: &str, head: &[u8]| compiled(path, head, &there);
+        assert_eq!(of("pkg/__pycache__/a.cpython-312.pyc", &pyc(0)), Some(Compiled::Cache));
+        assert_eq!(of("pkg/__pycache__/a.cpython-312.opt-1.pyc", &pyc(3)), Some(Compiled::Cache));
+        assert_eq!(of("pkg/__pycache__/a.cpython-312.pyc", &pyc(1)), Some(Compiled::Code));
+        assert_eq!(of("pkg/__pycache__/b.cpython-312.pyc", &pyc(0)), Some(Compiled::Code));
+        assert_eq!(of("pkg/a.pyc", &pyc(0)), Some(Compiled::Code));
+        assert_eq!(of("pkg/a.bin", &pyc(0)), Some(Compiled::Code));
+        assert_eq!(of("src/A$B.class", b"\xca\xfe\xba\xbe"), Some(Compiled::Cache));
+        assert_eq!(of("src/C.class", b"\xca\xfe\xba\xbe"), Some(Compiled::Code));
+        for (path, head) in [
+            ("lib.JAR", &b"PK\x03\x04"[..]),
+            ("libx.so.6", b"\x7fELF"),
+            ("x.node", b"\x7fELF"),
+            ("x.dat", b"\x7fELF"),
+            ("x", b"MZ\x90\0"),
+            ("x.luac", b"\x1bLua"),
+        ] {
+            assert_eq!(of(path, head), Some(Compiled::Code), "{path}");
+        }
+        for (path, head) in [
+            ("a.py", &b"import os"[..]),
+            ("so", b"x"),
+            (".so", b"x"),
+            ("MZ.txt", b"MZ is a text"),
+            ("a.png", b"\x89PNG\r\n"),
+        ] {
+            assert_eq!(of(path, head), None, "{path}");
+        }
+    }
+}

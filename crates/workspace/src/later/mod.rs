@@ -1,0 +1,79 @@
+//! What runs later because of its name or place: which classes of `packs/runs_later.toml` a path is of. What a class means is
+//! policy's.
+
+mod compiled;
+mod pack;
+mod place;
+mod sources;
+
+use std::collections::BTreeSet;
+
+pub use self::compiled::{Compiled, compiled};
+use self::pack::{InertUnless, PACK};
+use self::place::{Place, like};
+pub use self::sources::{MOST as SOURCE_BYTES, new_sources};
+
+/// Bytes of a file of settings that may be inert; a larger one is not.
+pub const SETTINGS_BYTES: usize = 64 << 10;
+
+/// What a path is on its way into the directory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Subject<'a> {
+    pub path: &'a str,
+    /// It stands for what is below it: a link, or a directory that gets this name with all that it holds.
+    pub holds: bool,
+    /// The whole content of a file of settings, when there is one of at most [`SETTINGS_BYTES`].
+    pub content: Option<&'a [u8]>,
+}
+
+/// The classes of a path, each once. The inside of a repository of git is left to policy.
+#[must_use]
+pub fn classes(subject: &Subject<'_>) -> BTreeSet<&'static str> {
+    let lower = subject.path.to_lowercase();
+    let path: Vec<&str> = lower.split('/').filter(|name| !name.is_empty()).collect();
+    let Some((name, above)) = path.split_last() else { return BTreeSet::new() };
+    if above.contains(&".git") {
+        return BTreeSet::new();
+    }
+    let is_at = |places: &[Place]| places.iter().any(|place| place.has(&path, subject.holds));
+    let named = PACK.class.iter().filter(|class| is_at(&class.places)).map(|class| class.class.as_str());
+    let mut found: BTreeSet<&'static str> = named.collect();
+    if found.is_empty() && is_settings(name, above) && !is_at(&PACK.inert.places) {
+        let harmless = |group: &InertUnless| is_at(&group.places) && is_inert(&group.words, subject.content);
+        if !PACK.inert_unless.iter().any(harmless) {
+            found.insert("settings");
+        }
+    }
+    found
+}
+
+/// Whether another file that is of the class for the same reason has this name: what is of a kind that is there already.
+#[must_use]
+pub fn is_of_a_kind(class: &str, path: &str, other_name: &str) -> bool {
+    let (lower, other) = (path.to_lowercase(), other_name.to_lowercase());
+    let path: Vec<&str> = lower.split('/').filter(|name| !name.is_empty()).collect();
+    let places = PACK.class.iter().filter(|c| c.class == class).flat_map(|c| &c.places);
+    places.filter(|place| place.has(&path, false)).any(|place| place.has(&[other.as_str()], false))
+}
+
+fn is_settings(name: &str, above: &[&str]) -> bool {
+    let ending = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, ending)| ending);
+    let has_ending = ending.is_some_and(|e| PACK.settings.endings.iter().any(|known| known == e));
+    let has_name = || PACK.settings.names.iter().any(|pattern| like(pattern, name));
+    let below_a_dot = above.iter().any(|name| name.starts_with('.') && *name != "." && *name != "..");
+    if below_a_dot {
+        has_ending || has_name()
+    } else {
+        name.starts_with(['.', '_']) && (has_name() || name.starts_with('.') && has_ending)
+    }
+}
+
+/// Plain text with none of the words, and without an escape that may spell one.
+fn is_inert(words: &[String], content: Option<&[u8]>) -> bool {
+    let Some(text) = content.and_then(|bytes| std::str::from_utf8(bytes).ok()) else { return false };
+    let text = text.to_lowercase();
+    !text.contains(['\\', '\0']) && !words.iter().any(|word| text.contains(word.as_str()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! `packs/runs_later.toml` as it is read.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::place::Place;
+
+pub(super) static PACK: LazyLock<Pack> = LazyLock::new(|| chaperone_packs::table("packs/runs_later.toml"));
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pack {
+    pub class: Vec<Class>,
+    pub settings: Settings,
+    pub inert: Inert,
+    pub inert_unless: Vec<InertUnless>,
+    pub sources: Sources,
+    pub compiled: Vec<Endings>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Class {
+    pub class: String,
+    pub places: Vec<Place>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    pub endings: Vec<String>,
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Inert {
+    pub places: Vec<Place>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InertUnless {
+    pub places: Vec<Place>,
+    pub words: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Endings {
+    pub endings: Vec<String>,
+    pub sources: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sources {
+    pub marks: Vec<String>,
+    pub hosts: Vec<String>,
+}

@@ -112,7 +112,8 @@ def concealed(outcome):
 
 
 def swapped(product, place):
-    """The person looks at the changes; the agent makes another of one; the person commits what they saw."""
+    """The user looks at the changes, and throws one away; the agent makes another of one, and the thrown one anew; the user
+    commits what they saw."""
     world = World(place / "cell")
     source = program(SWAPPED, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
     status = world.base / "status"
@@ -123,6 +124,7 @@ def swapped(product, place):
     session = json.loads(product.command("sessions", "--json").stdout)["sessions"][-1]["id"]
     unseen = product.command("commit", session, world=world).stdout
     text += unseen + product.command("changes", session, world=world).stdout
+    text += product.command("discard", session, "again.py", world=world).stdout
     if "swapped.py" not in text or "committed" in unseen:
         text += "THE PERSON SAW NOTHING\n"
     agent.stdin.write("go\n")
@@ -158,17 +160,19 @@ put_tool("print('hello')\\n")
 put_tool("same\\n", "mode.txt")
 put_tool("same\\n", "target.txt")
 put_tool("same\\n", "same.txt")
+put_tool("thrown away once: the evil one\\n", "again.py")
 print("ready", flush=True)
 sys.stdin.readline()
 put_tool("print('the evil one')\\n")
 put_tool("never shown: the evil one\\n", "late.py")
+put_tool("thrown away once: the evil one\\n", "again.py")
 os.chmod(W + "/mode.txt", 0o755)
 os.unlink(W + "/target.txt")
 os.symlink("mode.txt", W + "/target.txt")
 print("attempt made", flush=True)
 sys.stdin.readline()
 """, effect=lambda o: o.says("THE PERSON SAW NOTHING") or any(
-    (o.world.workspace / name).exists() and "evil" in (o.world.workspace / name).read_text() for name in ("swapped.py", "late.py"))
+    (o.world.workspace / name).exists() and "evil" in (o.world.workspace / name).read_text() for name in ("swapped.py", "late.py", "again.py"))
     or bool(o.guard) and any(((o.world.workspace / name).exists() for name in ("mode.txt", "target.txt")))
     or bool(o.guard) and not (o.world.workspace / "same.txt").exists(),
     rule="changed_since_shown", cell=swapped, bare=swapped_bare, ends="attempt made", twin=False)

@@ -1,4 +1,4 @@
-//! The claims of a token, and what a person or program asks to have minted.
+//! The claims of a token, and what the user or program asks to have minted.
 
 use serde::{Deserialize, Serialize};
 

@@ -18,7 +18,7 @@ const MOST: u64 = 256 * 1024;
 #[serde(deny_unknown_fields)]
 pub struct Service {
     pub name: String,
-    /// One line for a person.
+    /// One line for the user.
     pub about: String,
     pub allow: Vec<Rule>,
 }

@@ -40,7 +40,7 @@ pub struct Finding {
     pub count: u64,
     /// Different values, up to 1,024.
     pub distinct: u64,
-    /// The first place, for a person.
+    /// The first place, for the user.
     #[serde(rename = "where")]
     pub where_: String,
     /// Keyed; filled in by [`crate::Report::fingerprinted`].

@@ -83,7 +83,7 @@ impl ServerHandler for Agent {
         let mut info = ServerConfig::new(ServerCapabilities::builder().enable_tools().build());
         info.server_info = Implementation::new("chaperone", env!("CARGO_PKG_VERSION"));
         info.instructions = Some(
-            "Files below /workspace are mediated: reads may ask the person, writes are staged until the person commits. \
+            "Files below /workspace are mediated: reads may ask the user, writes are staged until the user commits. \
              A refusal names its reason and what to do instead; do not retry it unchanged."
                 .into(),
         );

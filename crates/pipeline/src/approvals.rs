@@ -1,4 +1,4 @@
-//! Asks that wait for a person, and their answers.
+//! Asks that wait for the user, and their answers.
 //!
 //! An ask blocks one operation. It is answered once, times out to a denial, dies with its operation's
 //! cancellation, and is bound to the digest of the exact action: what is performed is what was shown.
@@ -19,7 +19,7 @@ pub const MAX_WAITING: usize = 64;
 /// How often a waiting operation looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
 
-/// A person's answer.
+/// The user's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Approve { scope: Scope, redact: bool, pin_proof: Option<[u8; 16]> },

@@ -408,9 +408,9 @@ fn risk(findings: &[Finding], decision: &Decision) -> &'static str {
 fn denied_by_user(ask: &Ask, shown: &Decision, why: Option<&str>) -> Refusal {
     let told = why.map_or_else(String::new, |w| format!(": {}", for_display(w, SHOWN)));
     Refusal {
-        failure: Failure::new("person_denied", format!("the user said no{told}")),
+        failure: Failure::new("user_denied", format!("the user said no{told}")),
         rule: ask.rule.clone(),
-        reasons: vec!["person_denied".into()],
+        reasons: vec!["user_denied".into()],
         obligations: shown.obligations.iter().filter(|o| !o.restricts()).cloned().collect(),
     }
 }

@@ -187,7 +187,7 @@ pub fn for_session(
     issue(session, signer, issuer, jkt, permissions, seconds(clock::unix()) + life)
 }
 
-/// Mint a short, narrow capability for what a person granted.
+/// Mint a short, narrow capability for what the user granted.
 ///
 /// # Errors
 /// When the vault does not sign, or the permission is not a valid one.

@@ -143,7 +143,7 @@ impl Pipeline {
             let granted = match decision.effect {
                 Effect::Allow => grant(None),
                 Effect::Ask if word.covers(&decision) => {
-                    grant(Some(&ApprovalBasis { approval: "person:commit".to_owned(), redact: false }))
+                    grant(Some(&ApprovalBasis { approval: "user:commit".to_owned(), redact: false }))
                 }
                 Effect::Ask => Err(Refusal::unanswered(
                     "confirmation_required",

@@ -3,7 +3,7 @@
 //! The interpreter stays the measure. The machine passes over what the interpreter calls an error (wrong types in the body
 //! of a rule, two values of one rule), and an error must deny. So only what ships is compiled, and only an input whose
 //! fields have the types that the broker gives them goes to the machine; the tests below hold the two against each other.
-//! A person's own policies are interpreted, and so is everything as soon as one of them speaks in a package that ships.
+//! The user's own policies are interpreted, and so is everything as soon as one of them speaks in a package that ships.
 
 use std::sync::Arc;
 
@@ -73,6 +73,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.shebang_changed", Type::Flag),
     ("change.becomes_writable_by", Type::Texts),
     ("change.sets_id", Type::Flag),
+    ("change.hides_from_git", Type::Flag),
     ("change.was", Type::TextOrNull),
     ("change.removes", Type::Flag),
     ("change.removals_in_commit", Type::Number),

@@ -65,7 +65,7 @@ fn variants(input: &Value) -> Vec<(String, Value)> {
     let mut all = vec![
         ("without findings".to_owned(), with("findings", json!([]))),
         (
-            "when a person approved it".to_owned(),
+            "when the user approved it".to_owned(),
             with("approved", json!({ "effect": "ask", "redact": false })),
         ),
         ("as a read".to_owned(), with("action", json!("read"))),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::Value;
 
-/// One case a line: `folder/file.json#index note`. Written by running with `CHAPERONE_WRITE_GAPS=1`.
+/// One case a line: `directory/file.json#index note`. Written by running with `CHAPERONE_WRITE_GAPS=1`.
 const GAPS: &str = "rego_known_gaps.txt";
 
 #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum AskMode {
-    /// Wait for a person until the time-out, then deny.
+    /// Wait for the user until the time-out, then deny.
     #[default]
     Wait,
     Deny,
@@ -23,7 +23,7 @@ pub enum Scope {
     For(u64),
 }
 
-/// What a person is shown. Everything the agent supplied is already stripped of control and bidi characters.
+/// What the user is shown. Everything the agent supplied is already stripped of control and bidi characters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
     pub id: String,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A refusal or fault, told so that a person can act on it.
+/// A refusal or fault, told so that the user can act on it.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {

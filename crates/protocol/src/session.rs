@@ -10,7 +10,7 @@ pub enum State {
     /// Decided, but its cell does not run yet.
     Starting,
     Running,
-    /// Stopped until a person resumes it; every request is denied.
+    /// Stopped until the user resumes it; every request is denied.
     Suspended,
     Ended,
 }

@@ -77,7 +77,7 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<Ow
     Err(Errno::AGAIN)
 }
 
-/// The version of `name` in `folder`, links not followed; `None` when there is nothing.
+/// The version of `name` in `directory`, links not followed; `None` when there is nothing.
 pub(crate) fn version_at(folder: BorrowedFd<'_>, name: &str) -> Result<Option<BaseVersion>, Errno> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(BaseVersion::of(&stat))),
@@ -86,7 +86,7 @@ pub(crate) fn version_at(folder: BorrowedFd<'_>, name: &str) -> Result<Option<Ba
     }
 }
 
-/// The text of the symlink `name` in `folder`; one that is not UTF-8 is `EILSEQ`.
+/// The text of the symlink `name` in `directory`; one that is not UTF-8 is `EILSEQ`.
 pub(crate) fn link_text(folder: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
     let text = rustix::fs::readlinkat(folder, name, Vec::new())?;
     CStr::to_str(&text).map(str::to_owned).map_err(|_| Errno::ILSEQ)

@@ -26,7 +26,7 @@ const XATTR_BYTES: usize = 64 << 10;
 /// that will be there: a sealed private copy of new content, or the unchanged file of a rename or an attribute change.
 pub type Judge<'a> = &'a mut dyn FnMut(&Change, Option<&File>) -> Verdict;
 
-/// A person's tree, with the stage of a session and the history of its commits.
+/// The user's tree, with the stage of a session and the history of its commits.
 pub struct Tree {
     pub(crate) root: OwnedFd,
     pub(crate) history: PathBuf,
@@ -68,7 +68,7 @@ impl Tree {
         self.run(&history, &Request { changes, blobs: &self.stage, undoes: None }, judge)
     }
 
-    /// One staged change as a person is shown it: with size and SHA-256 of its new content, and that content itself when it
+    /// One staged change as the user is shown it: with size and SHA-256 of its new content, and that content itself when it
     /// is of at most `most` bytes, as a copy that cannot become another after this.
     pub fn look(&self, change: &Change, most: u64) -> Result<(Entry, Option<File>)> {
         let blobs = self.open_blobs(&self.stage)?;

@@ -98,7 +98,7 @@ pub(crate) fn private_copy(
     Ok((file, fingerprint))
 }
 
-/// Whether the disk of `folder` has room for a copy of `source`, before any of it is written.
+/// Whether the disk of `directory` has room for a copy of `source`, before any of it is written.
 pub(crate) fn must_have_room(folder: BorrowedFd<'_>, source: &File) -> io::Result<()> {
     let disk = rustix::fs::fstatvfs(folder)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);

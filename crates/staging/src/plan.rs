@@ -158,7 +158,7 @@ fn now_at(original: &str, moves: &[(&str, &str)]) -> String {
     path
 }
 
-/// What follows `folder` in `path` (empty when they are equal), or `None` when it is not below.
+/// What follows `directory` in `path` (empty when they are equal), or `None` when it is not below.
 pub(crate) fn strip_folder<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     path.strip_prefix(folder).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -24,7 +24,7 @@ pub enum State {
     Conflict,
 }
 
-/// What a person may choose when both sides changed a file.
+/// What the user may choose when both sides changed a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {

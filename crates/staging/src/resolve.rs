@@ -8,7 +8,7 @@ use crate::commit::{Judge, Request, Tree};
 use crate::error::{At, Result};
 use crate::report::{Choice, Entry, Report, State};
 
-/// How many `name.agent-N.ext` are tried: beyond it the directory is full of them and a person has to look.
+/// How many `name.agent-N.ext` are tried: beyond it the directory is full of them and the user has to look.
 const BESIDE_ATTEMPTS: usize = 1000;
 
 impl Tree {

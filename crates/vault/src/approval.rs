@@ -1,4 +1,4 @@
-//! A person's answer, signed over the digest of the exact action.
+//! The user's answer, signed over the digest of the exact action.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

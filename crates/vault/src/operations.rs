@@ -23,7 +23,7 @@ use crate::wire::{Hello, Hex, LastSigned, MAX_FINGERPRINTS, Request, Response};
 
 /// Seconds for which a PIN stands for one action.
 const PIN_FRESH: Duration = Duration::from_secs(60);
-/// PIN proofs waiting to be used: more than a person types in a minute.
+/// PIN proofs waiting to be used: more than the user types in a minute.
 const MAX_PIN_PROOFS: usize = 32;
 /// Entries of a tree: far beyond any log, and it keeps the proof's arithmetic in range.
 const MAX_TREE: u64 = 1 << 60;

@@ -1,7 +1,7 @@
 //! The files of a vault and what changes in them: the last signed tree, the PIN and its failures.
 //!
 //! Everything that changes is one sealed record with an epoch, written before an answer is released. A second copy, the
-//! anchor, stands beside the directory (`<folder>.anchor`), so that restoring the directory alone is noticed.
+//! anchor, stands beside the directory (`<directory>.anchor`), so that restoring the directory alone is noticed.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};

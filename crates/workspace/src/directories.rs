@@ -100,7 +100,7 @@ pub(crate) fn overlap(a: &Path, b: &Path) -> bool {
     a.starts_with(b) || b.starts_with(a)
 }
 
-/// Resolve a directory that a person names as a workspace.
+/// Resolve a directory that the user names as a workspace.
 ///
 /// # Errors
 /// `workspace_refused` for `/`, a whole home, directories of the system or of credentials, with what to do instead;

@@ -183,7 +183,7 @@ decision := {"effect": "allow", "reasons": ["plain_change"], "obligations": [{"k
 
 # Raised when it is not confirmed.
 alarming := {
-	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_folder",
+	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_directory",
 	"loads_remote_content", "leaves_protection", "new_source", "compiled_code", "active_content",
 }
 
@@ -223,6 +223,9 @@ asks contains "many_deletes" if {
 
 asks contains "loosened_mode" if loosened_mode
 
+# Git would show the user something else than there is.
+asks contains "hides_from_git" if input.change.hides_from_git
+
 # Whoever writes to the name then writes somewhere else.
 asks contains "link_replaces_file" if {
 	input.change.kind == "symlink"
@@ -259,7 +262,7 @@ content_is_new if {
 # A rule that protects a place is not undone by moving away from it.
 asks contains "leaves_protection" if input.change.leaves_protection
 
-asks contains "link_leaves_folder" if input.change.link_leaves_root
+asks contains "link_leaves_directory" if input.change.link_leaves_root
 
 # Whoever opens the document fetches it, with whatever the address carries.
 asks contains "loads_remote_content" if {

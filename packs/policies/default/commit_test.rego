@@ -176,7 +176,7 @@ test_a_script_of_the_persons_may_move_to_a_free_place if {
 }
 
 test_links_out_and_deceptive_names_ask if {
-	decided("/workspace/a", {"link_leaves_root": true}).reasons == {"link_leaves_folder"}
+	decided("/workspace/a", {"link_leaves_root": true}).reasons == {"link_leaves_directory"}
 	decided("/workspace/a", {"deceptive_name": true}).reasons == {"deceptive_name"}
 }
 
@@ -210,6 +210,11 @@ test_fifty_deletes_and_a_plain_change_beside_many_do_not if {
 test_emptied_and_replaced_files_are_deletes if {
 	decided("/workspace/a.txt", {"op": "modify", "removes": true, "removals_in_commit": 51}).reasons == {"many_deletes"}
 	decided("/workspace/a.txt", {"op": "rename", "removes": true, "removals_in_commit": 51}).reasons == {"many_deletes"}
+}
+
+test_what_hides_from_git_asks if {
+	decided("/workspace/.git/packed-refs", {"op": "modify", "hides_from_git": true}).reasons == {"hides_from_git"}
+	decided("/workspace/.git/packed-refs", {"op": "modify", "hides_from_git": false}).effect == "allow"
 }
 
 test_a_loosened_mode_asks if {

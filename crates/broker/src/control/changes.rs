@@ -2,13 +2,14 @@
 
 use std::os::unix::net::UnixStream;
 
-use chaperone_protocol::reply::ChangeEntry;
+use chaperone_protocol::reply::{ChangeEntry, ChangeState};
 use chaperone_protocol::{Failure, Reply, frame};
 use chaperone_workspace::commit::{self, By, Order, Review};
 use serde_json::Value;
 
 use super::wire::{has_hung_up, internal, while_connected};
 use crate::broker::Broker;
+use crate::session::live::LiveSession;
 
 /// Bytes of one part, about; a frame holds much more, and one change is the least.
 const PART_BYTES: usize = 1 << 20;
@@ -34,7 +35,7 @@ pub fn changes(
         looked.extend(shown);
         Ok(())
     });
-    live.shown.lock().get_or_insert_default().add(looked);
+    live.shown.lock().get_or_insert_default().see(looked, ended.is_ok());
     ended.map(|()| parts.last)
 }
 
@@ -46,7 +47,7 @@ pub fn commit(
     (unseen, confirmed): (bool, &[String]),
 ) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    let shown = live.shown.lock();
+    let mut shown = live.shown.lock();
     let review = match &*shown {
         _ if unseen => Review::Free,
         Some(shown) => Review::Against(shown),
@@ -54,13 +55,20 @@ pub fn commit(
         None if live.has_ended() || live.is_over() => Review::Free,
         None => Review::Missing,
     };
-    let order = Order { paths, choice, by: By::Person, confirmed, review };
-    commit::commit(&live.site(&broker.pipeline, Some(&while_connected(stream)?)), &order)
+    let order = Order { paths, choice, by: By::User, confirmed, review };
+    let done = commit::commit(&live.site(&broker.pipeline, Some(&while_connected(stream)?)), &order)?;
+    let committed = done.iter().filter(|entry| entry.state == ChangeState::Committed);
+    if let Some(shown) = shown.as_mut() {
+        shown.forget(committed.map(|entry| entry.path.as_str()));
+    }
+    Ok(done)
 }
 
 pub fn discard(broker: &Broker, session: &str, paths: &[String]) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
-    commit::discard(&live.site(&broker.pipeline, None), paths)
+    let done = commit::discard(&live.site(&broker.pipeline, None), paths)?;
+    forget(&live, &done);
+    Ok(done)
 }
 
 pub fn undo(
@@ -73,7 +81,15 @@ pub fn undo(
 ) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
     let wanted = while_connected(stream)?;
-    commit::undo(&live.site(&broker.pipeline, Some(&wanted)), commit, paths, force)
+    let done = commit::undo(&live.site(&broker.pipeline, Some(&wanted)), commit, paths, force)?;
+    forget(&live, &done);
+    Ok(done)
+}
+
+fn forget(live: &LiveSession, done: &[ChangeEntry]) {
+    if let Some(shown) = live.shown.lock().as_mut() {
+        shown.forget(done.iter().map(|entry| entry.path.as_str()));
+    }
 }
 
 /// A list on its way: all but its last part is sent.

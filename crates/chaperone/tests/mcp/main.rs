@@ -282,7 +282,7 @@ fn no_path_of_the_traversal_lists_leaves_the_workspace() {
                             "bad_path"
                                 | "not_found"
                                 | "not_a_folder"
-                                | "is_a_folder"
+                                | "is_a_directory"
                                 | "io_error"
                                 | "credential_store"
                         ),

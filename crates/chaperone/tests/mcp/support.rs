@@ -1,4 +1,4 @@
-//! A person's machine in a directory of its own: installation, home, documents; and conversations with the real binary.
+//! The user's machine in a directory of its own: installation, home, documents; and conversations with the real binary.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -17,6 +17,6 @@ pub struct DetectorInfo {
     pub severity: String,
     /// What a finding of it is worth at most; in a column of its kind it may be more.
     pub certainty: Certainty,
-    /// One line for a person.
+    /// One line for the user.
     pub description: String,
 }

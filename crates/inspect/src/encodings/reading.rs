@@ -1,4 +1,4 @@
-//! Text as a person reads it: typographic dashes and blanks, characters without a shape, letters of full width and entities of
+//! Text as the user reads it: typographic dashes and blanks, characters without a shape, letters of full width and entities of
 //! markup become what they stand for.
 
 use super::escape::{Pieces, Reading, entity};

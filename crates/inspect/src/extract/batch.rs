@@ -179,7 +179,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Without looking at what is encoded in it.
-    pub(crate) fn as_written(mut self) -> Sink<'a> {
+    pub(crate) fn only_as_written(mut self) -> Sink<'a> {
         self.as_written = true;
         self
     }

@@ -12,7 +12,7 @@ use crate::report::shown;
 impl Visit<'_> {
     pub(super) fn mail(&mut self, source: Source<'_>, path: &str, depth: u32) -> Result<(), ExtractError> {
         // The parts that are encoded are decoded below.
-        let mut sink = Sink::new(self.detectors).as_written();
+        let mut sink = Sink::new(self.detectors).only_as_written();
         let walked = super::text::walk(&mut source.reader(), &mut sink);
         self.note(path, &sink.tally);
         walked?;

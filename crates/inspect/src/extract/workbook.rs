@@ -11,7 +11,7 @@ use super::batch::{Batch, Coding, Sink, marker, replaced};
 use super::{ExtractError, Reader, Visit};
 use crate::report::{NO_COLUMN, Tally, shown};
 
-/// Attributes that carry what a person wrote.
+/// Attributes that carry what the user wrote.
 const WRITTEN: &[&[u8]] = &[
     b"Target",
     b"name",
@@ -384,7 +384,7 @@ impl OpenCell {
     }
 }
 
-/// What a person wrote into attributes: scanned, but not rewritten.
+/// What the user wrote into attributes: scanned, but not rewritten.
 fn attributes(tag: &BytesStart<'_>, part: &mut Part) {
     for attribute in tag.attributes().flatten() {
         if WRITTEN.contains(&attribute.key.local_name().as_ref()) && attribute.value.len() > 5 {

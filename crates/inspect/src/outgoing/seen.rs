@@ -80,7 +80,7 @@ pub struct Registered {
 pub struct Unread {
     /// The place and how it was encoded.
     pub where_: String,
-    /// For a person; names the limit or the format.
+    /// For the user; names the limit or the format.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! Workbooks and CSV files before they reach a person: whether they hold anything that runs or reaches out.
+//! Workbooks and CSV files before they reach the user: whether they hold anything that runs or reaches out.
 
 mod cells;
 mod csv_formula;

@@ -118,7 +118,7 @@ impl Call<'_> {
         answer
     }
 
-    /// Through the pipeline; while a person is asked, other calls of the conversation go on.
+    /// Through the pipeline; while the user is asked, other calls of the conversation go on.
     pub(super) async fn ask(
         &self,
         request: AccessRequest,
@@ -201,7 +201,7 @@ pub(super) fn errno(error: Errno, path: &str) -> Failure {
     let shown = for_display(path, 300);
     let map: BTreeMap<i32, (&str, &str)> = BTreeMap::from([
         (Errno::NOENT.raw_os_error(), ("not_found", "does not exist")),
-        (Errno::ISDIR.raw_os_error(), ("is_a_folder", "is a directory")),
+        (Errno::ISDIR.raw_os_error(), ("is_a_directory", "is a directory")),
         (Errno::NOTDIR.raw_os_error(), ("not_a_folder", "is not a directory")),
         (Errno::EXIST.raw_os_error(), ("already_exists", "exists already")),
         (Errno::NOTEMPTY.raw_os_error(), ("not_empty", "is not empty")),

@@ -120,7 +120,7 @@ impl Records {
         let request = intent.request;
         let action = request.action.as_str();
         let released = (intent.redacted, intent.content);
-        // What a person answered is never counted together.
+        // What the user answered is never counted together.
         let key = match intent.approval {
             None => session.folds.key(request, intent.decision, released),
             Some(_) => None,

@@ -17,7 +17,7 @@ pub fn of_call(call: &str) -> &'static str {
 /// Of a refused request, by its action, the rule and reasons of its refusal and the path it was about.
 #[must_use]
 pub fn of_refusal(action: &str, rule: &str, reasons: &[String], path: &str) -> Option<&'static str> {
-    // A person's no has a reason of its own; the rule still tells what was asked for.
+    // The user's no has a reason of its own; the rule still tells what was asked for.
     let first = rule.rsplit('.').next().unwrap_or(rule);
     let has = |reason: &str| first == reason || reasons.iter().any(|r| r == reason);
     let path = path.to_lowercase();

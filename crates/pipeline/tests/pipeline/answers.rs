@@ -156,7 +156,7 @@ fn a_no_is_a_refusal_with_the_users_words_and_the_rule_that_asked() {
     let world = World::new(|_| ask(&[]));
     let pending = world.pending(change(Action::Delete, "/workspace/a"));
     let refusal = world.answer(pending, Answer::Deny { why: Some("not\u{202e} now".into()) }).unwrap_err();
-    assert_eq!(refusal.failure.code, "person_denied");
+    assert_eq!(refusal.failure.code, "user_denied");
     assert_eq!(refusal.rule, "test.personal_data");
     assert!(refusal.failure.message.contains("now") && !refusal.failure.message.contains('\u{202e}'));
     nothing_left(&world);

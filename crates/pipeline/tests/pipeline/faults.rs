@@ -194,7 +194,7 @@ fn a_commit_that_policy_asks_about_needs_its_path_named() {
     assert_eq!(refusal.failure.code, "confirmation_required");
     let granted = world.pipeline.commit(&world.session, commit(&world), &named_by_the_user()).unwrap();
     let intent = world.log.all()[usize::try_from(granted.intent).unwrap()].clone();
-    assert_eq!(intent.entry.approval.as_deref(), Some("person:commit"));
+    assert_eq!(intent.entry.approval.as_deref(), Some("user:commit"));
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn one_no_to_many_at_once_suspends_nobody() {
     world.pipeline.approvals.answer(&world.pipeline.approvals.pending()[0].id, no()).unwrap();
     for one in pending {
         let refusal = world.pipeline.resume(&world.session, one, &|| false).unwrap_err();
-        assert_eq!(refusal.failure.code, "person_denied");
+        assert_eq!(refusal.failure.code, "user_denied");
     }
     assert_eq!(*world.session.state.read(), State::Running);
 }

@@ -88,9 +88,11 @@ pub(super) const COMMIT: Group = Group {
             => "Tell the user what is deleted and why.";
         "loosened_mode": "More may write the file or directory than before, or it runs with its owner's rights."
             => "Leave the mode as it was, or tell the user who needs it.";
+        "hides_from_git": "Git would show something else than there is: replaced objects, files that it does not compare, names that it leaves out."
+            => "Leave git's own data to git, or tell the user what it is for.";
         "link_replaces_file": "A symbolic link takes the place of a file or directory."
             => "Write the file itself.";
-        "link_leaves_folder": "A symbolic link leads out of the directory."
+        "link_leaves_directory": "A symbolic link leads out of the directory."
             => "Link within the directory.";
         "deceptive_name": "The name holds control, bidirectional or invisible characters."
             => "Use a plain name.";

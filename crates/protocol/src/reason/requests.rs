@@ -47,7 +47,7 @@ pub(super) const ASKING: Group = Group {
             => "Go on without it; the user can start the session with `--ask wait`.";
         "ask_timeout": "Nobody answered in time."
             => "Ask again when the user is there; `--ask-timeout` sets how long an ask waits.";
-        "person_denied": "The user said no."
+        "user_denied": "The user said no."
             => "Go on without it; do not try again.";
         "too_many_asks": "As many requests wait for an answer as may."
             => "Wait until the user has answered the earlier ones.";
@@ -156,7 +156,7 @@ pub(super) const TOOLS: Group = Group {
             => "Use the real path.";
         "not_found": "There is nothing at this path, or it is in no mount of this session."
             => "List /workspace to see what there is.";
-        "is_a_folder": "The path is a directory."
+        "is_a_directory": "The path is a directory."
             => "Use list_directory.";
         "not_a_folder": "The path is not a directory."
             => "";

@@ -1,4 +1,4 @@
-//! What a staged change does to a file, for a person: a unified diff for text, cell by cell for workbooks, sizes
+//! What a staged change does to a file, for the user: a unified diff for text, cell by cell for workbooks, sizes
 //! for the rest. Bounded in size and time, and safe to print; whatever is left out leaves a mark.
 
 use std::fs::File;

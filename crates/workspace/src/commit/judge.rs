@@ -26,7 +26,7 @@ const SURE: f32 = 0.85;
 /// Who commits. What policy would ask about needs the user to name exactly that path; the rest stays staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    Person,
+    User,
     Profile,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn judge(
         map.insert("op".into(), json!(change.op));
         map.insert("kind".into(), json!(change.kind));
         map.insert("removals_in_commit".into(), json!(beside.removals));
-        map.insert("by".into(), json!(if by == By::Person { "person" } else { "profile" }));
+        map.insert("by".into(), json!(if by == By::User { "user" } else { "profile" }));
         if change.op == Op::Rename {
             // Without new content it is the user's own that gets another place.
             map.insert("origin_known".into(), json!(change.blob.is_none()));

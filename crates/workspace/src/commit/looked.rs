@@ -9,8 +9,8 @@ use chaperone_inspect::workbook;
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Map, Value, json};
 
-use super::checkout;
 use super::own::{HEAD, open, reach, reach_of, read};
+use super::{checkout, git};
 use crate::later::{self, Subject};
 use crate::mount::LiveMount;
 
@@ -45,6 +45,12 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
     about.insert("in_checkout".into(), json!(in_checkout));
     runs_later(about, looked, content);
     let Some(content) = content else { return };
+    if git::may_hide(&change.path) {
+        let then = open(mount, before).and_then(|file| read_whole(&file)).unwrap_or_default();
+        // What is too large to be looked at is not taken for harmless.
+        let hides = read_whole(content).is_none_or(|now| git::hides_more(&change.path, &now, &then));
+        about.insert("hides_from_git".into(), json!(hides));
+    }
     let there = |path: &str| looked.brings.contains(path) || open(mount, path).is_some();
     let compiled = later::compiled(&change.path, &head, &there);
     about.insert("compiled".into(), json!(compiled.map(later::Compiled::as_str)));
@@ -61,6 +67,11 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
         about.insert("formula_cells".into(), json!(cells));
     }
     reaches(about, looked, (content, &head, before), in_checkout);
+}
+
+fn read_whole(file: &File) -> Option<Vec<u8>> {
+    let fits = file.metadata().is_ok_and(|m| m.len() <= git::LARGEST);
+    fits.then(|| read(file, git::LARGEST as usize)).flatten()
 }
 
 fn runs_later(about: &mut Map<String, Value>, looked: &Looked<'_>, content: Option<&File>) {

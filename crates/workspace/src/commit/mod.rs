@@ -3,6 +3,7 @@
 
 mod checkout;
 mod diff;
+mod git;
 mod judge;
 mod looked;
 mod own;
@@ -127,8 +128,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let settled_from = Cell::new(None);
         let mut judge = |change: &Change, content: Option<&File>| {
             // What policy would ask about is settled by the user naming exactly that path.
-            let named = by == By::Person
-                && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
+            let named =
+                by == By::User && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
             // A conflict that is settled is another change than the one that was shown, with the same content.
             let shown_as = settled_from.get().unwrap_or(change);
             let word = UsersWord { named, confirmed, unseen: review.of(mount, shown_as, content) };
@@ -364,7 +365,7 @@ fn chosen(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
             .any(|w| is_in(&change.path, &w) || change.from.as_deref().is_some_and(|from| is_in(from, &w)))
 }
 
-/// A path as a person names it (in the workspace, or as the agent sees it), relative to the mount.
+/// A path as the user names it (in the workspace, or as the agent sees it), relative to the mount.
 fn relative(mount: &LiveMount, path: &str) -> Option<String> {
     let path = path.trim_end_matches('/');
     let rest = match path.strip_prefix(&mount.at) {

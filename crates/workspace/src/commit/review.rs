@@ -7,6 +7,7 @@ use std::fs::File;
 use chaperone_pipeline::pipeline::Unseen;
 use chaperone_staging::{Change, Kind, Op};
 
+use super::shown::shown_path;
 use crate::mount::LiveMount;
 
 /// All of one change that the user was shown: where, what, and the content by its digest.
@@ -40,8 +41,8 @@ pub enum Review<'a> {
 impl Shown {
     pub(super) fn of(mount: &LiveMount, change: &Change, sha256: Option<String>) -> Self {
         Self {
-            path: mount.absolute(&change.path),
-            from: change.from.as_ref().map(|from| mount.absolute(from)),
+            path: shown_path(mount, &change.path),
+            from: change.from.as_ref().map(|from| shown_path(mount, from)),
             op: change.op,
             kind: change.kind,
             was: change.base.and_then(|base| base.kind()),
@@ -53,13 +54,24 @@ impl Shown {
 }
 
 impl ShownChanges {
-    /// The user looked (again).
-    pub fn add(&mut self, looked: Vec<Shown>) {
+    /// The user looked (again). After a look at the whole nothing counts that they saw before: what is no longer there was not
+    /// approved of by being seen once.
+    pub fn see(&mut self, looked: Vec<Shown>, whole: bool) {
+        if whole {
+            self.0.clear();
+        }
         let mut new: HashMap<String, Vec<Shown>> = HashMap::new();
         for shown in looked {
             new.entry(shown.path.clone()).or_default().push(shown);
         }
         self.0.extend(new);
+    }
+
+    /// What was committed, thrown away or taken back was decided on; the same change made anew is another one.
+    pub fn forget<'a>(&mut self, paths: impl Iterator<Item = &'a str>) {
+        for path in paths {
+            self.0.remove(path);
+        }
     }
 }
 
@@ -71,7 +83,9 @@ impl Review<'_> {
             Self::Missing => return Some(Unseen::NeverShown),
             Self::Against(shown) => shown,
         };
-        let Some(known) = shown.0.get(&mount.absolute(&change.path)) else { return Some(Unseen::NeverShown) };
+        let Some(known) = shown.0.get(&shown_path(mount, &change.path)) else {
+            return Some(Unseen::NeverShown);
+        };
         let is_new = change.blob.is_some();
         // What cannot be read is not what was shown.
         let sha256 = content.filter(|_| is_new).map(|c| chaperone_staging::sha256(c).unwrap_or_default());

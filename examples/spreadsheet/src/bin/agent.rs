@@ -52,7 +52,7 @@ fn work(server: &[String]) -> Result<u32, String> {
     std::fs::write("/workspace/out/headcount.xlsx", book).map_err(|e| format!("headcount.xlsx: {e}"))?;
     saved += 1;
 
-    // This one holds personal data: a person decides.
+    // This one holds personal data: the user decides.
     match mcp.call("get_csv", &json!({ "path": "/workspace/reports/employees.csv" })) {
         Ok(rows) => {
             let employees = table(&rows)?;

@@ -1,0 +1,134 @@
+//! Data of git's own that makes git show something else than there is: objects that stand in for others, entries of the
+//! index that are not compared with the directory, names that are left out.
+//!
+//! Source: gitformat-index(5), gitrepository-layout(5).
+
+/// Largest file that is looked at, in bytes; an index of it has some 500,000 entries.
+pub(super) const LARGEST: u64 = 64 << 20;
+
+/// Bytes of an entry of the index before its name; version 3 may have two more.
+const ENTRY: usize = 62;
+const FLAGS: usize = 60;
+const ASSUME_VALID: u16 = 0x8000;
+const EXTENDED: u16 = 0x4000;
+const SKIP_WORKTREE: u16 = 0x4000;
+/// What a line of packed refs has that puts one object in the place of another.
+const REPLACES: &[u8] = b" refs/replace/";
+
+/// Whether `path` is such data, by its place in a repository.
+pub(super) fn may_hide(path: &str) -> bool {
+    let Some((_, inside)) = path.rsplit_once(".git/") else { return false };
+    matches!(inside.to_ascii_lowercase().as_str(), "packed-refs" | "info/exclude")
+        || inside.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case("index"))
+}
+
+/// Whether what is there now hides more than what was there before. An index that cannot be read does.
+pub(super) fn hides_more(path: &str, now: &[u8], then: &[u8]) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    if name == "index" {
+        return unwatched(now).is_none_or(|now| now > unwatched(then).unwrap_or(0));
+    }
+    let counts: fn(&&[u8]) -> bool = match name.as_str() {
+        "packed-refs" => |line| line.windows(REPLACES.len()).any(|w| w == REPLACES),
+        _ => |line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"),
+    };
+    let known: std::collections::HashSet<&[u8]> = then.split(|b| *b == b'\n').collect();
+    now.split(|b| *b == b'\n').filter(counts).any(|line| !known.contains(line))
+}
+
+/// How many entries of an index are not compared with the directory; `None` when it is none that is known.
+fn unwatched(index: &[u8]) -> Option<u32> {
+    let (version, entries) = (four(index, 4)?, four(index, 8)?);
+    if !index.starts_with(b"DIRC") || !(2..=4).contains(&version) {
+        return None;
+    }
+    let (mut at, mut count) = (12, 0);
+    for _ in 0..entries {
+        let flags = two(index, at + FLAGS)?;
+        let extended = version >= 3 && flags & EXTENDED != 0;
+        let skips = extended && two(index, at + ENTRY)? & SKIP_WORKTREE != 0;
+        count += u32::from(flags & ASSUME_VALID != 0 || skips);
+        let mut name = at + ENTRY + if extended { 2 } else { 0 };
+        if version == 4 {
+            // How much of the name before is kept, as a number of seven bits a byte.
+            name += index.get(name..)?.iter().position(|b| b & 0x80 == 0)? + 1;
+        }
+        let end = name + index.get(name..)?.iter().position(|b| *b == 0)?;
+        at = if version == 4 { end + 1 } else { at + (end - at) / 8 * 8 + 8 };
+    }
+    Some(count)
+}
+
+fn two(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|b| u16::from_be_bytes(*b))
+}
+
+fn four(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|b| u32::from_be_bytes(*b))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    fn git(at: &Path, arguments: &[&str]) {
+        let run = Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"])
+            .args(arguments)
+            .current_dir(at)
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    }
+
+    #[test]
+    fn entries_that_git_does_not_look_at_are_counted_in_every_version() {
+        if Command::new("git").arg("--version").output().is_err() {
+            println!("SKIPPED entries_that_git_does_not_look_at_are_counted_in_every_version: no git");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        git(place.path(), &["init", "-q"]);
+        for name in ["a", "some/longer/name.txt", "some/longer/other.txt", "z"] {
+            let file = place.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, name).unwrap();
+        }
+        git(place.path(), &["add", "."]);
+        let index = || std::fs::read(place.path().join(".git/index")).unwrap();
+        for version in ["2", "3", "4"] {
+            git(place.path(), &["update-index", "--index-version", version]);
+            let before = index();
+            assert_eq!(unwatched(&before), Some(0), "{version}");
+            assert!(!hides_more(".git/index", &before, &[]));
+            git(place.path(), &["update-index", "--assume-unchanged", "some/longer/name.txt"]);
+            git(place.path(), &["update-index", "--skip-worktree", "z"]);
+            assert_eq!(unwatched(&index()), Some(2), "{version}");
+            assert!(hides_more(".git/index", &index(), &before));
+            assert!(!hides_more(".git/index", &before, &index()));
+            assert!(!hides_more(".git/index", &index(), &index()));
+            git(place.path(), &["update-index", "--no-assume-unchanged", "some/longer/name.txt"]);
+            git(place.path(), &["update-index", "--no-skip-worktree", "z"]);
+        }
+        assert!(hides_more(".git/index", b"DIRC", &[]));
+    }
+
+    #[test]
+    fn objects_that_stand_in_for_others_and_names_left_out_are_seen() {
+        let plain = b"# pack-refs with: peeled\n0123 refs/heads/main\n";
+        let replaced = [&plain[..], b"4567 refs/replace/89ab\n"].concat();
+        assert!(hides_more(".git/packed-refs", &replaced, plain));
+        assert!(!hides_more(".git/packed-refs", plain, &[]));
+        assert!(!hides_more(".git/packed-refs", &replaced, &replaced));
+        assert!(hides_more(".git/info/exclude", b"# none\nhelper.py\n", b"# none\n"));
+        assert!(!hides_more(".git/info/exclude", b"# none\n# more\n", b"# none\n"));
+        for path in [".git/index", "a/.git/packed-refs", ".git/modules/x/INDEX", ".git/info/exclude"] {
+            assert!(may_hide(path), "{path}");
+        }
+        assert!(!may_hide("src/index") && !may_hide(".git/objects/12/34"));
+    }
+}

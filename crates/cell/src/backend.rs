@@ -1,5 +1,5 @@
 //! What makes a cell and confines what runs in it. A backend is one way of doing so; a second one stands beside
-//! [`crate::Native`] and is named in [`crate::BACKENDS`], and nothing else has to know of it.
+//! [`crate::Native`] and is named in [`crate::BACKENDS`].
 
 use std::path::Path;
 

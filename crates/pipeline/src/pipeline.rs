@@ -1,5 +1,5 @@
 //! The decision pipeline: the story of one request, read from top to bottom. Every adapter calls [`Pipeline::begin`], or
-//! [`Pipeline::commit`] for a staged change; nothing else decides.
+//! [`Pipeline::commit`] for a staged change; nothing else allows anything. (An adapter may refuse what it cannot carry.)
 //!
 //! 1. authenticate the session · 2. parse and 3. resolve are the adapter's: an [`AccessRequest`] names a resolved resource ·
 //! 4. capability · 5. policy · 6. inspect, and decide again · 7. ask the user · 8. record the intent ·

@@ -48,6 +48,8 @@ const MAX_SHOWN: usize = 256 << 10;
 const MAX_LINE: usize = 2_000;
 /// Blanks in a row that are shown: more would push what follows out of sight.
 const MAX_BLANKS: usize = 40;
+/// Bytes that tell a workbook from another archive: the names of its first members stand there.
+const BOOK_HEAD: u64 = 4096;
 /// Cells of one diff that are shown.
 const MAX_CELLS: usize = 400;
 /// One byte in so many that is no text makes it a binary.
@@ -63,7 +65,11 @@ pub fn of(
 ) -> String {
     match (change.op, change.kind) {
         (Op::Rename, _) if change.blob.is_none() => {
-            return format!("  moved, {} bytes as they were\n", change.size);
+            let over = change.replaces.map(|there| match there.kind() {
+                Some(Kind::File) => format!(", over the {} bytes that stand there", there.size),
+                _ => ", over what stands there".to_owned(),
+            });
+            return format!("  moved, {} bytes as they were{}\n", change.size, over.unwrap_or_default());
         }
         (Op::Modify, Kind::File) if change.blob.is_none() => return "  the content as it was\n".to_owned(),
         (_, Kind::Dir) => return String::new(),
@@ -134,12 +140,16 @@ fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Strin
         format!("--- a/{path}\n+++ b/{path}\n")
     };
     let all: usize = diff.ops().iter().filter(|op| !matches!(op, DiffOp::Equal { .. })).map(changed).sum();
+    // Where every line ends as Windows ends them, each saying so says nothing.
+    let windows = |text: &str| text.split_inclusive('\n').all(|line| line.ends_with("\r\n"));
+    let ends_alike = windows(old) && windows(new);
     let mut seen = 0;
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         shown.push_str(&format!("{}\n", hunk.header()));
         for line in hunk.iter_changes() {
             seen += usize::from(line.tag() != similar::ChangeTag::Equal);
             let content = line.value().strip_suffix('\n').unwrap_or(line.value());
+            let content = if ends_alike { content.strip_suffix('\r').unwrap_or(content) } else { content };
             shown.push_str(&format!("{}{}\n", line.tag(), one_line(content)));
             if shown.len() > MAX_SHOWN {
                 shown.push_str(&format!("… {} more changed lines are not shown\n", all.saturating_sub(seen)));
@@ -178,10 +188,15 @@ fn one_line(line: &str) -> String {
     skipped(blanks, &mut short);
     let length = short.chars().count();
     if length <= MAX_LINE {
-        return printable(&short, MAX_LINE);
+        return with_tabs(&short);
     }
     let kept: String = short.chars().take(MAX_LINE).collect();
-    format!("{}⟨{} more characters⟩", printable(&kept, MAX_LINE), length - MAX_LINE)
+    format!("{}⟨{} more characters⟩", with_tabs(&kept), length - MAX_LINE)
+}
+
+/// A tab moves no further than blanks do, and Makefiles are full of them.
+fn with_tabs(line: &str) -> String {
+    line.split('\t').map(|part| printable(part, MAX_LINE)).collect::<Vec<_>>().join("\t")
 }
 
 type Cells = std::collections::BTreeMap<(String, String), String>;
@@ -189,9 +204,9 @@ type Cells = std::collections::BTreeMap<(String, String), String>;
 fn book(file: Option<&File>) -> Option<Cells> {
     let Some(mut file) = file else { return Some(Cells::new()) };
     file.rewind().ok()?;
-    let mut head = [0u8; 4];
-    let n = file.read(&mut head).ok()?;
-    if n == 0 || !chaperone_inspect::workbook::is_xlsx(&head) {
+    let mut head = Vec::new();
+    file.take(BOOK_HEAD).read_to_end(&mut head).ok()?;
+    if !chaperone_inspect::workbook::is_xlsx(&head) {
         return None;
     }
     file.rewind().ok()?;
@@ -238,6 +253,14 @@ mod tests {
             (Ok(old), Ok(new)) => unified("tool.py", &old, &new, &mut Allowance::default()),
             _ => "binary".to_owned(),
         }
+    }
+
+    #[test]
+    fn tabs_and_the_line_ends_of_windows_stand_as_they_are() {
+        let shown = of_texts(b"a:\r\n\tcc\r\n", b"a:\r\n\tcc -O2\r\n");
+        assert!(shown.contains("+\tcc -O2\n") && !shown.contains("\\u{"), "{shown}");
+        // One that comes among others is shown.
+        assert!(of_texts(b"a\n", b"a\r\n").contains("+a\\u{d}\n"));
     }
 
     #[test]

@@ -209,7 +209,7 @@ FULL_RUN = r"""
 """
 # The agent goes on until it is stopped; after a while without that, the attempt has had its effect.
 RECORDS_RUN = r"""
-        only="--effect deny"
+        only="--action suspend"
         "$chaperone" run --ask deny --workspace "$documents" --status-file /tmp/status -- "$python" -c "$(cat "$source")" &
         for n in $(seq 300); do "$chaperone" sessions --json | grep -q '"suspended"' && break; sleep 0.1; done
         "$chaperone" sessions --json | grep -q '"suspended"' && echo "it is stopped" || echo "THE EFFECT IS THERE: it goes on"
@@ -228,7 +228,7 @@ while True:
         os.unlink(f"{deep}/{n}")
     except OSError as e:
         print("no:", e)
-""", effect=lambda o: word(o) or o.says("the log is broken"), rule="log_full", cell=full_of_records, ends="it is stopped", twin=False, bare=full_bare)
+""", effect=lambda o: word(o) or o.says("the log is broken"), rule="log_full|disk_full", cell=full_of_records, ends="it is stopped", twin=False, bare=full_bare)
 
 ATTEMPTS = [
     FULL,

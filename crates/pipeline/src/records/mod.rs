@@ -211,7 +211,7 @@ impl Records {
         let Some(dir) = self.disk.as_ref().filter(|_| session.pace.is_look_due()) else { return true };
         // A disk that cannot be looked at is told by the write.
         let Ok((free, reserve)) = DiskReserve::look(dir) else { return true };
-        free >= reserve / 2 || (free >= reserve / 4 && !session.pace.is_fast())
+        free >= reserve || (free >= reserve / 4 && !session.pace.is_fast())
     }
 
     /// Record how it ended.

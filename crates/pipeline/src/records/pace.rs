@@ -11,7 +11,7 @@ const BURST: u64 = 128 << 20;
 /// What a record takes beside its texts, in bytes, about.
 const RECORD: u64 = 900;
 /// Bytes that are written before the log's disk is looked at again.
-const LOOK_EVERY: u64 = 256 << 10;
+const LOOK_EVERY: u64 = 64 << 10;
 /// Who wrote less than this of late, in bytes, is not the one who fills the disk.
 const LITTLE: u64 = 1 << 20;
 

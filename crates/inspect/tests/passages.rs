@@ -197,3 +197,19 @@ proptest! {
         prop_assert_eq!(read().hits(text.as_bytes()).first().map(|h| h.source_id), Some(8));
     }
 }
+
+#[test]
+fn the_same_words_again_and_again_are_one_passage() {
+    let words = "GET info/refs?service=git-upload-pack command=ls-refs peel symrefs object-format=sha1";
+    let mut read = Fingerprints::new(&[7; 32]);
+    read.add_from(
+        1,
+        format!("{words}\n{}", "an unlike text of other things goes on. ".repeat(40)).as_bytes(),
+        200,
+    );
+    assert!(read.hits(format!("{words}\n").repeat(30).as_bytes()).is_empty());
+    let all = format!("{words}\n{}", "an unlike text of other things goes on. ".repeat(40));
+    let mut other = Fingerprints::new(&[7; 32]);
+    other.add_from(1, all.as_bytes(), 60);
+    assert_eq!(other.hits(words.as_bytes()).len(), 1);
+}

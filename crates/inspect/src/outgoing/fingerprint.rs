@@ -233,13 +233,15 @@ impl Fingerprints {
         let reach = (WINDOW << self.sparse) as u64;
         let window = if bytes.len() <= EVERY_GRAM { 1 } else { WINDOW };
         let mut first = Vec::new();
+        // The same words again and again, as the requests of a protocol have them, are one passage.
+        let mut counted = std::collections::HashSet::new();
         // Block by block, so that the misses of the cache overlap.
         let total = self.hasher.grams(bytes, window, |picks, classes, base| {
             first.clear();
             first.extend(picks.iter().map(|p| self.may_find(p.hash)));
             for (pick, may) in picks.iter().zip(&first) {
                 let Some(source) = may.then(|| self.find(pick.hash)).flatten() else { continue };
-                if u64::from(source) == COMMON_SOURCE {
+                if u64::from(source) == COMMON_SOURCE || !counted.insert(pick.hash) {
                     continue;
                 }
                 let gram = Gram::of(classes.get(pick.at..pick.at + GRAM).unwrap_or_default());

@@ -164,9 +164,42 @@ fn take_in(known: &mut KnownHere, files: Vec<(String, Arc<HeldFile>, u64)>) {
 fn take_in_one(known: &mut KnownHere, path: String, (file, len): (&File, u64), least: u64) {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     // A snapshot is sealed, and a file that became shorter meanwhile is not what the agent has read.
-    if file.read_exact_at(&mut bytes, 0).is_ok() {
+    if file.read_exact_at(&mut bytes, 0).is_ok() && !is_program(&bytes) {
         let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
         known.sources.push(path);
         known.read.add_from(id, &bytes, least);
+    }
+}
+
+/// Whether these are the bytes of a compiled program or library: the words in it are those of protocols and messages, which other
+/// programs send too, and nobody's text.
+fn is_program(bytes: &[u8]) -> bool {
+    const MARKS: [&[u8]; 8] = [
+        b"\x7fELF",
+        b"MZ",
+        b"\0asm",
+        b"!<arch>\n",
+        b"\xca\xfe\xba\xbe",
+        b"\xcf\xfa\xed\xfe",
+        b"\xce\xfa\xed\xfe",
+        b"\xfe\xed\xfa\xcf",
+    ];
+    MARKS.iter().any(|mark| bytes.starts_with(mark)) && bytes.iter().take(512).any(|b| *b == 0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::is_program;
+
+    #[test]
+    fn programs_are_told_from_documents() {
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        assert!(is_program(&own));
+        for document in
+            [&b"MZ is how it begins"[..], b"PK\x03\x04\0\0", b"SQLite format 3\0", b"%PDF-1.7\0", b"notes\0"]
+        {
+            assert!(!is_program(document));
+        }
     }
 }

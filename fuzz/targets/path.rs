@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use chaperone_fs::{Content, NewAttributes, Tree};
+use chaperone_quota::Quota;
 use chaperone_staging::validate_path;
 use libfuzzer_sys::fuzz_target;
 
@@ -63,7 +64,7 @@ fuzz_target!(|data: &[u8]| {
     let place = &*PLACE;
     fs::remove_dir_all(&place.stage).ok();
     let root: OwnedFd = fs::File::open(&place.inside).expect("the folder").into();
-    let tree = Tree::open(&place.stage, root).expect("a new stage");
+    let tree = Tree::open(&place.stage, root, &Quota::unlimited()).expect("a new stage");
     for line in data.split(|b| *b == b'\n').take(MAX_OPERATIONS) {
         let Some((operation, rest)) = line.split_first() else { continue };
         let text = String::from_utf8_lossy(rest);
@@ -87,7 +88,7 @@ fuzz_target!(|data: &[u8]| {
     drop(tree);
     // The stage can be opened again and says the same.
     let root: OwnedFd = fs::File::open(&place.inside).expect("the folder").into();
-    let again = Tree::open(&place.stage, root).expect("the stage it left");
+    let again = Tree::open(&place.stage, root, &Quota::unlimited()).expect("the stage it left");
     assert_eq!(again.changes().expect("what was staged can be told").len(), changes.len());
     assert_eq!(listing(&place.top), place.before, "the user's folder was changed");
 });

@@ -97,6 +97,8 @@ struct Entry {
 /// Counts what is found in one item.
 #[derive(Debug)]
 pub(crate) struct Tally {
+    /// Rows and columns, as people keep lists; not the keys of a program's data.
+    pub(crate) is_table: bool,
     columns: Vec<Column>,
     by_name: HashMap<String, u32>,
     entries: HashMap<(u32, DetectorId), Entry>,
@@ -104,7 +106,12 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new() -> Tally {
-        Tally { columns: vec![Column::default()], by_name: HashMap::new(), entries: HashMap::new() }
+        Tally {
+            is_table: false,
+            columns: vec![Column::default()],
+            by_name: HashMap::new(),
+            entries: HashMap::new(),
+        }
     }
 
     /// The number of a column by name; the same name is the same column.
@@ -214,6 +221,8 @@ impl Tally {
                     confidence = confidence.max(0.97);
                     is_column = true;
                 }
+                // A list of one is a list; a longer column of other numbers was told apart above.
+                is_column |= self.is_table && entry.count * 2 >= c.values;
             }
             let info = detectors.info(*detector);
             // Labels of generic secrets are common in tables of other things.

@@ -283,3 +283,16 @@ fn noise_holds_no_addresses() {
     let report = inspect("noise.bin", &noise);
     assert!(!report.found(), "{report:?}");
 }
+
+#[test]
+fn one_number_in_a_table_is_certain_and_in_code_it_is_likely() {
+    let certainty = |name: &str, text: &str| {
+        let report = inspect(name, text.as_bytes());
+        report.items.iter().flat_map(|i| &i.findings).map(|f| f.certainty).max()
+    };
+    use chaperone_inspect::Certainty::{Certain, Likely};
+    assert_eq!(certainty("cards.csv", "x1f77b4e1d3e8859ab95,card\nA,4111111111111111\n"), Some(Certain));
+    assert_eq!(certainty("prime.rs", "const N: u64 = 4111111111111111;\n"), Some(Likely));
+    assert_eq!(certainty("a.json", "{\"n\": 4111111111111111}"), Some(Likely));
+    assert_eq!(certainty("note.txt", "her card is 4111 1111 1111 1111\n"), Some(Certain));
+}

@@ -49,6 +49,7 @@ impl Visit<'_> {
         let mut database = Database::open(source)?;
         let mut sink = Sink::new(self.detectors);
         (sink.unit, sink.column) = ("row", "column");
+        sink.tally.is_table = true;
         let walked = self.tables(&mut database, &mut sink);
         if walked.is_ok() {
             for page in 1..=database.pages {

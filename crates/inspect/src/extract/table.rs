@@ -78,6 +78,7 @@ fn record(bytes: &[u8], at: usize, delimiter: u8, last: bool) -> Option<(Vec<Ran
 
 pub(crate) fn walk(reader: &mut dyn Read, delimiter: u8, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
     (sink.unit, sink.column) = ("row", "column");
+    sink.tally.is_table = true;
     let mut table = Table { delimiter, labels: None, row: 0 };
     let (mut batch, mut carried) = (Batch::default(), Vec::new());
     loop {

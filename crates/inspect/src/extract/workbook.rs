@@ -114,6 +114,7 @@ impl Book {
         }
         let shared = names.iter().position(|n| n.eq_ignore_ascii_case("xl/sharedStrings.xml"));
         let mut sink = Sink::new(visit.detectors);
+        sink.tally.is_table = true;
         let mut uses = sheet_uses(&mut parts, &names, shared, &mut sink.tally);
         for (p, part) in parts.iter().enumerate() {
             for (g, _) in part.groups.iter().enumerate().filter(|(_, g)| !g.used) {

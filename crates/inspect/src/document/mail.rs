@@ -2,6 +2,7 @@
 
 use super::html;
 use super::sink::Sink;
+use crate::encodings::runs::from_base64;
 
 /// Lines of base64 from which on a part is one.
 const LEAST: usize = 64;
@@ -20,7 +21,8 @@ pub(super) fn scan(bytes: &[u8], sink: &mut Sink) {
             continue;
         }
         if part.len() >= LEAST {
-            let decoded = base64(&part);
+            part.retain(|c| c != '=');
+            let decoded = from_base64(part.as_bytes());
             sink.inner(|sink| html::scan(&crate::plain::text(&decoded), sink));
         }
         part.clear();
@@ -53,27 +55,4 @@ fn quoted_printable(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0u32);
-    for byte in text.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => continue,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
-    bytes
 }

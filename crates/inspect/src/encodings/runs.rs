@@ -197,7 +197,8 @@ fn whole_base64(run: &[u8]) -> Option<Vec<u8>> {
     Some(from_base64(run.get(from..)?))
 }
 
-fn from_base64(run: &[u8]) -> Vec<u8> {
+/// All that a run without its padding says.
+pub(crate) fn from_base64(run: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(run.len() / 4 * 3 + 3);
     let (groups, rest) = run.as_chunks::<4>();
     for group in groups {

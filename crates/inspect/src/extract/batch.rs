@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{ExtractError, views};
 use crate::report::{NO_COLUMN, Plan, Tally};
-use crate::{DetectorId, Detectors, scan};
+use crate::{DetectorId, Detectors};
 
 /// How a value is written in its document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,10 +96,7 @@ impl Batch {
 
     pub(crate) fn hits(&self, detectors: &Detectors) -> Vec<Hit> {
         let mut hits = Vec::new();
-        let mut matches = scan(detectors, &self.text);
-        let otherwise = views::read_otherwise(detectors, &self.text);
-        matches.extend(views::beyond(&matches.clone(), otherwise));
-        for m in matches {
+        for m in views::matches(detectors, &self.text) {
             let (start, end) = (m.start as usize, m.end as usize);
             let after = self.cells.partition_point(|c| c.text.start <= start);
             // Cells without text share their start with the next one: look back past them.

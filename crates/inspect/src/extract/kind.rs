@@ -3,8 +3,7 @@
 use std::io::Read;
 
 use super::marks::{self, Compression};
-use super::wide::{Utf16Reader, Utf32Reader};
-use super::{ExtractError, Source};
+use super::{ExtractError, Source, wide};
 use crate::encodings;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +87,12 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
     if let Some(big_endian) = utf32(head) {
         let mut decoded = Vec::new();
         // Reading from memory does not fail.
-        let _ = Utf32Reader::new(&mut &*head, big_endian).read_to_end(&mut decoded);
+        let _ = wide::utf32(&mut &*head, big_endian).read_to_end(&mut decoded);
         return Kind::Utf32 { big_endian, inner: Box::new(plain(&decoded, &extension)) };
     }
     if let Some(big_endian) = utf16(head) {
         let mut decoded = Vec::new();
-        let _ = Utf16Reader::new(&mut &*head, big_endian).read_to_end(&mut decoded);
+        let _ = wide::utf16(&mut &*head, big_endian).read_to_end(&mut decoded);
         return Kind::Utf16 { big_endian, inner: Box::new(plain(&decoded, &extension)) };
     }
     if marks::is_mail(head, &extension) {

@@ -8,6 +8,7 @@ mod json;
 mod kind;
 mod mail;
 mod marks;
+mod pulled;
 mod sqlite;
 mod table;
 mod tar;
@@ -315,14 +316,14 @@ impl<'a> Visit<'a> {
     ) -> Result<(), ExtractError> {
         match kind {
             Kind::Utf16 { big_endian, inner } => {
-                let mut decoded = wide::Utf16Reader::new(reader, big_endian);
+                let mut decoded = wide::utf16(reader, big_endian);
                 self.plain(*inner, &mut decoded, len * 3 / 2, sink)
             }
             Kind::Utf32 { big_endian, inner } => {
-                let mut decoded = wide::Utf32Reader::new(reader, big_endian);
+                let mut decoded = wide::utf32(reader, big_endian);
                 self.plain(*inner, &mut decoded, len, sink)
             }
-            Kind::Binary => text::walk(&mut binary::Strings::new(reader), sink),
+            Kind::Binary => text::walk(&mut binary::strings(reader), sink),
             Kind::Table { delimiter } => table::walk(reader, delimiter, sink),
             Kind::Json => json::walk(reader, len, self.limits, sink),
             _ => text::walk(reader, sink),

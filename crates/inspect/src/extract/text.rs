@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use super::batch::{Hit, Sink, inside_marker, marker};
 use super::{ExtractError, views};
 use crate::report::NO_COLUMN;
-use crate::{Match, ScanOptions, Scanner, scan};
+use crate::{Match, ScanOptions, Scanner};
 
 /// Bytes read at a time.
 const BLOCK: usize = 128 * 1024;
@@ -56,9 +56,7 @@ fn walk_whole(reader: &mut dyn Read, most: usize, sink: &mut Sink<'_>) -> Result
             "it is too large for values that are written otherwise".into(),
         ));
     }
-    let mut matches = scan(text.sink.detectors, &text.held);
-    let otherwise = views::read_otherwise(text.sink.detectors, &text.held);
-    matches.extend(views::beyond(&matches.clone(), otherwise));
+    let mut matches = views::matches(text.sink.detectors, &text.held);
     matches.sort_by_key(|m| (m.start, m.end));
     text.settle(&mut matches)?;
     text.release(0)

@@ -27,6 +27,14 @@ pub(super) fn read_otherwise(detectors: &Detectors, text: &[u8]) -> Vec<Match> {
     found
 }
 
+/// All that `text` holds, as it is written and where it is written otherwise; those of the latter behind the others.
+pub(super) fn matches(detectors: &Detectors, text: &[u8]) -> Vec<Match> {
+    let mut all = scan(detectors, text);
+    let otherwise: Vec<Match> = beyond(&all, read_otherwise(detectors, text)).collect();
+    all.extend(otherwise);
+    all
+}
+
 /// Matches that `plain` does not hold already, in any part.
 pub(super) fn beyond(plain: &[Match], otherwise: Vec<Match>) -> impl Iterator<Item = Match> {
     otherwise.into_iter().filter(|o| {

@@ -2,62 +2,64 @@
 
 use std::io::{self, Read, Write};
 
+use super::pulled::Pulled;
+
+/// Bytes read at a time.
+const BLOCK: usize = 16 * 1024;
+
 /// UTF-16 read as UTF-8. Lone surrogates become U+FFFD.
-pub(crate) struct Utf16Reader<'a> {
-    inner: &'a mut dyn Read,
-    big_endian: bool,
-    bytes: Vec<u8>,
-    ready: Vec<u8>,
-    at: usize,
-    begun: bool,
-}
-
-impl<'a> Utf16Reader<'a> {
-    pub(crate) fn new(inner: &'a mut dyn Read, big_endian: bool) -> Utf16Reader<'a> {
-        Utf16Reader { inner, big_endian, bytes: Vec::new(), ready: Vec::new(), at: 0, begun: false }
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        let mut block = [0; 16 * 1024];
-        self.ready.clear();
-        self.at = 0;
-        while self.ready.is_empty() {
-            let n = self.inner.read(&mut block)?;
-            self.bytes.extend_from_slice(block.get(..n).unwrap_or_default());
-            let unit =
-                |p: &[u8; 2]| if self.big_endian { u16::from_be_bytes(*p) } else { u16::from_le_bytes(*p) };
-            let mut units: Vec<u16> = self.bytes.as_chunks::<2>().0.iter().map(unit).collect();
+pub(crate) fn utf16(inner: &mut dyn Read, big_endian: bool) -> impl Read {
+    let (mut bytes, mut begun) = (Vec::new(), false);
+    let unit = move |p: &[u8; 2]| if big_endian { u16::from_be_bytes(*p) } else { u16::from_le_bytes(*p) };
+    Pulled::new(move |ready| {
+        let mut block = [0; BLOCK];
+        while ready.is_empty() {
+            let n = inner.read(&mut block)?;
+            bytes.extend_from_slice(block.get(..n).unwrap_or_default());
+            let mut units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(unit).collect();
             let split = n > 0 && units.last().is_some_and(|u| (0xd800..0xdc00).contains(u));
             if split {
                 units.pop();
             }
             let used = units.len() * 2;
-            if !self.begun && units.first() == Some(&0xfeff) {
+            if !begun && units.first() == Some(&0xfeff) {
                 units.remove(0);
-                self.begun = true;
+                begun = true;
             }
-            self.ready.extend(
+            ready.extend(
                 char::decode_utf16(units).map(|c| c.unwrap_or('\u{fffd}')).collect::<String>().bytes(),
             );
-            self.bytes.drain(..used);
+            bytes.drain(..used);
             if n == 0 {
-                self.bytes.clear();
-                return Ok(());
+                bytes.clear();
+                break;
             }
         }
         Ok(())
-    }
+    })
 }
 
-impl Read for Utf16Reader<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.ready.len() {
-            self.fill()?;
+/// UTF-32 read as UTF-8. What is no character becomes U+FFFD.
+pub(crate) fn utf32(inner: &mut dyn Read, big_endian: bool) -> impl Read {
+    let mut bytes = Vec::new();
+    let code = move |p: &[u8; 4]| if big_endian { u32::from_be_bytes(*p) } else { u32::from_le_bytes(*p) };
+    Pulled::new(move |ready| {
+        let mut block = [0; BLOCK];
+        while ready.is_empty() {
+            let n = inner.read(&mut block)?;
+            if n == 0 {
+                break;
+            }
+            bytes.extend_from_slice(block.get(..n).unwrap_or_default());
+            let (units, _) = bytes.as_chunks::<4>();
+            let used = units.len() * 4;
+            let character = |unit| char::from_u32(code(unit)).unwrap_or('\u{fffd}');
+            let text: String = units.iter().map(character).filter(|c| *c != '\u{feff}').collect();
+            ready.extend_from_slice(text.as_bytes());
+            bytes.drain(..used);
         }
-        let n = (&mut self.ready.get(self.at..).unwrap_or_default()).read(into)?;
-        self.at += n;
-        Ok(n)
-    }
+        Ok(())
+    })
 }
 
 /// The way back; begins with the byte order mark when the text did.
@@ -97,55 +99,5 @@ impl Write for Utf16Writer<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-/// UTF-32 read as UTF-8. What is no character becomes U+FFFD.
-pub(crate) struct Utf32Reader<'a> {
-    inner: &'a mut dyn Read,
-    big_endian: bool,
-    bytes: Vec<u8>,
-    ready: Vec<u8>,
-    at: usize,
-}
-
-impl<'a> Utf32Reader<'a> {
-    pub(crate) fn new(inner: &'a mut dyn Read, big_endian: bool) -> Utf32Reader<'a> {
-        Utf32Reader { inner, big_endian, bytes: Vec::new(), ready: Vec::new(), at: 0 }
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        let mut block = [0; 16 * 1024];
-        self.ready.clear();
-        self.at = 0;
-        while self.ready.is_empty() {
-            let n = self.inner.read(&mut block)?;
-            if n == 0 {
-                return Ok(());
-            }
-            self.bytes.extend_from_slice(block.get(..n).unwrap_or_default());
-            let (units, _) = self.bytes.as_chunks::<4>();
-            let used = units.len() * 4;
-            let character = |unit: &[u8; 4]| {
-                let code =
-                    if self.big_endian { u32::from_be_bytes(*unit) } else { u32::from_le_bytes(*unit) };
-                char::from_u32(code).unwrap_or('\u{fffd}')
-            };
-            let text: String = units.iter().map(character).filter(|c| *c != '\u{feff}').collect();
-            self.ready.extend_from_slice(text.as_bytes());
-            self.bytes.drain(..used);
-        }
-        Ok(())
-    }
-}
-
-impl Read for Utf32Reader<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.ready.len() {
-            self.fill()?;
-        }
-        let n = (&mut self.ready.get(self.at..).unwrap_or_default()).read(into)?;
-        self.at += n;
-        Ok(n)
     }
 }

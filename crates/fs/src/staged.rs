@@ -29,19 +29,7 @@ impl Tree {
             // What the user has there now; nothing when a directory above it was deleted or replaced in the stage (what
             // was in it is then deleted by changes of its own).
             let now = self.base_version(path);
-            let blank = Change {
-                path: path.clone(),
-                op: Op::Create,
-                from: None,
-                kind: Kind::File,
-                blob: None,
-                target: None,
-                base: None,
-                replaces: None,
-                mode: 0,
-                mtime_ns: 0,
-                size: 0,
-            };
+            let blank = Change::blank(path.clone(), Op::Create, Kind::File);
             match entry {
                 Entry::Base => {}
                 Entry::Gone { .. } if moved.contains(path.as_str()) => {}

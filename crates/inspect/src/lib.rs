@@ -16,6 +16,8 @@ mod plain;
 mod redact;
 mod report;
 mod scan;
+#[cfg(test)]
+mod test_archive;
 mod validate;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};

@@ -122,6 +122,26 @@ impl BaseVersion {
     }
 }
 
+impl Change {
+    /// One that says no more than what happens to which path.
+    #[must_use]
+    pub fn blank(path: String, op: Op, kind: Kind) -> Self {
+        Self {
+            path,
+            op,
+            from: None,
+            kind,
+            blob: None,
+            target: None,
+            base: None,
+            replaces: None,
+            mode: 0,
+            mtime_ns: 0,
+            size: 0,
+        }
+    }
+}
+
 impl Kind {
     /// The kind that `st_mode` says, or `None` for FIFOs, sockets and devices.
     pub fn of_mode(mode: u32) -> Option<Self> {

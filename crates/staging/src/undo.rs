@@ -169,7 +169,7 @@ impl Inverses<'_> {
         let Some((number, action, done)) = steps.first() else { return Ok(Vec::new()) };
         let last = steps.last().map_or(*done, |(_, _, done)| *done);
         let kept_by = |number: usize, version: &BaseVersion| self.restored(number, version);
-        let mut change = blank(self.former_path(&line.path), Op::Modify, line.kind);
+        let mut change = Change::blank(self.former_path(&line.path), Op::Modify, line.kind);
         let mut replaced = None;
         match action {
             Action::Remove { base } => {
@@ -219,7 +219,7 @@ impl Inverses<'_> {
                     kept_by(*number, before)?.fill(&mut change);
                 }
                 if let Action::MoveOver { replaces, .. } = action {
-                    let mut back = blank(self.former_place(&line.path), Op::Create, line.kind);
+                    let mut back = Change::blank(self.former_place(&line.path), Op::Create, line.kind);
                     kept_by(*number, replaces)?.fill(&mut back);
                     replaced = Some(back);
                 }
@@ -317,22 +317,6 @@ impl Inverses<'_> {
             Kind::Dir => return Err(Stop::refused("kept_version_missing")),
         }
         Ok(restored)
-    }
-}
-
-fn blank(path: String, op: Op, kind: Kind) -> Change {
-    Change {
-        path,
-        op,
-        from: None,
-        kind,
-        blob: None,
-        target: None,
-        base: None,
-        replaces: None,
-        mode: 0,
-        mtime_ns: 0,
-        size: 0,
     }
 }
 

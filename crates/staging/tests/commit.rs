@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -10,25 +12,11 @@ use std::path::{Path, PathBuf};
 
 use chaperone_staging::{BaseVersion, Change, Choice, Kind, Op, State, Tree, Undo, Verdict};
 
+use support::Place;
+
 const MTIME_NS: i128 = 1_600_000_000_123_456_789;
 
-struct Place {
-    _folder: tempfile::TempDir,
-    root: PathBuf,
-    stage: PathBuf,
-    history: PathBuf,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let (root, stage, history) = (path("root"), path("stage"), path("history"));
-        fs::create_dir(&root).unwrap();
-        fs::create_dir(&stage).unwrap();
-        Self { root, stage, history, _folder: folder }
-    }
-
     fn tree(&self) -> Tree {
         tree(&self.root, &self.history, &self.stage)
     }

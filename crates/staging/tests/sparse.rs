@@ -2,35 +2,22 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs::{self, File};
+mod support;
+
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chaperone_staging::{BaseVersion, Change, Error, Kind, Op, State, Tree, Undo, Verdict};
 
+use support::Place;
+
 const GIB: u64 = 1 << 30;
 
-struct Place {
-    _folder: tempfile::TempDir,
-    root: PathBuf,
-    stage: PathBuf,
-    history: PathBuf,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let (root, stage, history) = (path("root"), path("stage"), path("history"));
-        fs::create_dir(&root).unwrap();
-        fs::create_dir(&stage).unwrap();
-        Self { root, stage, history, _folder: folder }
-    }
-
     fn tree(&self) -> Tree {
         Tree::new(OwnedFd::from(File::open(&self.root).unwrap()), &self.history, &self.stage)
     }

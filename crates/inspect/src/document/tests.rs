@@ -1,20 +1,10 @@
 //! What each kind of document loads and runs, and what it does not.
 
-use std::io::{Cursor, Write};
-
 use super::*;
+use crate::test_archive::archive;
 
 fn found(name: &str, document: &[u8]) -> Reach {
     kind(name, document.get(..4096).unwrap_or(document)).map(|kind| look(kind, document)).unwrap_or_default()
-}
-
-fn archive(parts: &[(&str, &str)]) -> Vec<u8> {
-    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, content) in parts {
-        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
-        zip.write_all(content.as_bytes()).unwrap();
-    }
-    zip.finish().unwrap().into_inner()
 }
 
 fn office(part: &str, content: &str) -> Vec<u8> {

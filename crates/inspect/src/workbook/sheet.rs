@@ -229,21 +229,13 @@ fn dif(text: &str) -> Sheet {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Cursor, Write};
+    use std::io::Cursor;
 
     use super::*;
+    use crate::test_archive::archive;
 
     fn of(name: &str, bytes: &[u8]) -> Sheet {
         look(name, &mut Cursor::new(bytes))
-    }
-
-    fn archive(parts: &[(&str, &str)]) -> Vec<u8> {
-        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-        for (name, content) in parts {
-            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
-            zip.write_all(content.as_bytes()).unwrap();
-        }
-        zip.finish().unwrap().into_inner()
     }
 
     #[test]

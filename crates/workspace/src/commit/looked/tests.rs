@@ -57,19 +57,7 @@ fn write(at: &Path, text: &str) {
 }
 
 fn change(op: Op, kind: Kind, path: &str) -> Change {
-    Change {
-        path: path.into(),
-        op,
-        from: None,
-        kind,
-        blob: None,
-        target: None,
-        base: None,
-        replaces: None,
-        mode: 0o644,
-        mtime_ns: 0,
-        size: 0,
-    }
+    Change { mode: 0o644, ..Change::blank(path.into(), op, kind) }
 }
 
 const CHECKOUT: &[(&str, &str)] = &[

@@ -61,11 +61,24 @@ fn prepared(machine: &Machine, options: &[&str], program: &str) -> Command {
     command
 }
 
-/// Ports of the machine that nobody uses.
+/// Ports that nobody is given who asks for any: what was let go of stays free for whoever names it, beside other tests.
+fn held_ports<const N: usize>() -> [TcpListener; N] {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 10_000;
+    let mut next = std::process::id().wrapping_mul(97) % COUNT;
+    [(); N].map(|()| {
+        loop {
+            next = (next + 1) % COUNT;
+            let port = u16::try_from(FIRST + next).unwrap();
+            if let Ok(held) = TcpListener::bind(("127.0.0.1", port)) {
+                break held;
+            }
+        }
+    })
+}
+
 fn free_ports<const N: usize>() -> [u16; N] {
-    // Held together, so that no two are the same.
-    let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|l| l.local_addr().unwrap().port())
+    held_ports().map(|l| l.local_addr().unwrap().port())
 }
 
 fn get(port: u16, path: &str) -> std::io::Result<String> {
@@ -169,7 +182,7 @@ fn a_port_that_is_taken_refuses_the_session() {
     if !machine.has_cells("a_port_that_is_taken_refuses_the_session") {
         return;
     }
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [taken] = held_ports();
     let port = taken.local_addr().unwrap().port().to_string();
     let mut command = prepared(&machine, &["--publish", &port], "print('ran')");
     let done = command.output().unwrap();

@@ -12,6 +12,7 @@ mod detect;
 mod encodings;
 mod extract;
 mod finding;
+mod placeholder;
 mod plain;
 mod redact;
 mod report;
@@ -21,8 +22,12 @@ mod test_archive;
 mod validate;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
-pub use extract::{ExtractError, Limits, RedactionReport, inspect_bytes, inspect_file, inspect_plain};
+pub use extract::{
+    ExtractError, Limits, RedactionReport, Restoration, inspect_bytes, inspect_file, inspect_plain,
+    restore_file,
+};
 pub use finding::{Certainty, Finding};
+pub use placeholder::PlaceholderKey;
 pub use redact::redact_file;
 pub use report::{Item, Report};
 pub use scan::{Match, ScanOptions, Scanner, scan, scan_labelled};

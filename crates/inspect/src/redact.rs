@@ -5,8 +5,10 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 use crate::Detectors;
 use crate::extract::{ExtractError, Limits, RedactionReport, inspect_file, rewrite};
+use crate::placeholder::{Names, PlaceholderKey};
 
-/// Writes the redacted form of `file` to `out`, which is emptied first, and inspects that again.
+/// Writes the redacted form of `file` to `out`, which is emptied first, and inspects that again. With a key each
+/// placeholder has a tag by which [`crate::restore_file`] finds its value again.
 ///
 /// # Errors
 /// When the format cannot be kept or something would remain; `out` then holds nothing.
@@ -14,10 +16,11 @@ pub fn redact_file(
     detectors: &Detectors,
     file: &File,
     name: &str,
+    key: Option<PlaceholderKey>,
     out: &File,
     limits: &Limits,
 ) -> Result<RedactionReport, ExtractError> {
-    let redacted = write_and_check(detectors, file, name, out, limits);
+    let redacted = write_and_check(detectors, file, name, key, out, limits);
     if redacted.is_err() {
         out.set_len(0)?;
     }
@@ -28,6 +31,7 @@ fn write_and_check(
     detectors: &Detectors,
     file: &File,
     name: &str,
+    key: Option<PlaceholderKey>,
     mut out: &File,
     limits: &Limits,
 ) -> Result<RedactionReport, ExtractError> {
@@ -39,7 +43,7 @@ fn write_and_check(
     out.set_len(0)?;
     out.seek(SeekFrom::Start(0))?;
     let mut buffered = BufWriter::new(out);
-    let replaced = rewrite(detectors, file, name, limits, &mut buffered)?;
+    let (replaced, _) = rewrite(detectors, file, name, limits, key.map(Names::new), &mut buffered)?;
     buffered.flush()?;
     drop(buffered);
     let after = inspect_file(detectors, out, name, limits);

@@ -27,7 +27,8 @@ fn file(bytes: &[u8]) -> File {
 
 fn redact(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = tempfile::tempfile().unwrap();
-    redact_file(&detectors(), &file(bytes), name, &out, &Limits::default()).map_err(|e| e.to_string())?;
+    redact_file(&detectors(), &file(bytes), name, None, &out, &Limits::default())
+        .map_err(|e| e.to_string())?;
     let mut redacted = Vec::new();
     out.seek(SeekFrom::Start(0)).unwrap();
     out.read_to_end(&mut redacted).unwrap();

@@ -19,7 +19,7 @@ fn count(report: &Report, detector: &str) -> u64 {
 fn redact(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
     let (mut file, mut out) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     file.write_all(bytes).unwrap();
-    redact_file(&Detectors::builtin().unwrap(), &file, name, &out, &Limits::default())
+    redact_file(&Detectors::builtin().unwrap(), &file, name, None, &out, &Limits::default())
         .map_err(|e| e.to_string())?;
     let mut redacted = Vec::new();
     out.seek(SeekFrom::Start(0)).unwrap();

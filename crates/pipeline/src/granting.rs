@@ -135,7 +135,8 @@ impl Pipeline {
             .into()),
             (Some(seen), false) => Ok(Some(seen.released())),
             (Some(seen), true) => {
-                Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), &session.snapshots)?))
+                let of = (session.id.as_str(), &session.snapshots);
+                Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), of)?))
             }
             (None, true) => {
                 Err(Failure::new("cannot_redact", "only a redacted copy would do, and this has none").into())

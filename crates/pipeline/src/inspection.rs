@@ -10,11 +10,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Finding, Report, inspect_plain};
+use chaperone_inspect::{Finding, PlaceholderKey, Report, Restoration, inspect_plain};
+use chaperone_quota::HeldFile;
 use chaperone_worker::WorkerPool;
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::access::FileObject;
 use crate::ports::{Inspect, Vault};
@@ -117,7 +119,12 @@ impl Inspect for Inspection {
         Ok(seen)
     }
 
-    fn redacted(&self, seen: &Inspected, name: &str, snapshots: &Snapshots) -> Result<Released, Failure> {
+    fn redacted(
+        &self,
+        seen: &Inspected,
+        name: &str,
+        (session, snapshots): (&str, &Snapshots),
+    ) -> Result<Released, Failure> {
         if let Some(known) = snapshots.redaction(&seen.sha256) {
             return Ok(known);
         }
@@ -125,11 +132,78 @@ impl Inspect for Inspection {
             |e: &dyn std::error::Error| Failure::new("cannot_redact", format!("it cannot be redacted: {e}"));
         let of_taking = |e: std::io::Error| too_much(&e).unwrap_or_else(|| cannot(&e));
         let out = snapshots.make(seen.len).map_err(of_taking)?;
-        self.workers.redact(&seen.file, name, &out).map_err(|e| cannot(&e))?;
+        let key = PlaceholderKey::new(&self.session_secret(session)?, &seen.sha256);
+        self.workers.redact(&seen.file, name, Some(key), &out).map_err(|e| cannot(&e))?;
         let taken = snapshots.take(&out, MAX_INSPECTED).map_err(of_taking)?;
         let released = Released { version: taken.sha256, len: taken.len, file: Arc::new(taken.file) };
         snapshots.keep_redaction(seen.sha256, &released);
         Ok(released)
+    }
+
+    fn restored(
+        &self,
+        original: Option<&File>,
+        edited: &File,
+        name: &str,
+        (session, snapshots): (&str, &Snapshots),
+    ) -> Result<Restored, Failure> {
+        if !may_hold_placeholders(edited).map_err(|e| cannot_restore(&e))? {
+            return Ok(Restored::default());
+        }
+        let of_taking = |e: std::io::Error| too_much(&e).unwrap_or_else(|| cannot_restore(&e));
+        let original =
+            original.map(|file| snapshots.take(file, MAX_INSPECTED)).transpose().map_err(of_taking)?;
+        let content = original.as_ref().map_or([0; 32], |taken| taken.sha256);
+        let key = PlaceholderKey::new(&self.session_secret(session)?, &content);
+        let length = |file: &File| file.metadata().map_or(0, |m| m.len());
+        let about = length(edited) + original.as_ref().map_or(0, |taken| taken.len);
+        let out = snapshots.make(about).map_err(of_taking)?;
+        let original = original.as_ref().map(|taken| &*taken.file);
+        let report =
+            self.workers.restore((original, key), edited, name, &out).map_err(|e| cannot_restore(&e))?;
+        Ok(Restored { file: (report.restored > 0).then(|| Arc::new(out)), report })
+    }
+}
+
+impl Inspection {
+    /// What the placeholders of a session are made with: the same after a restart, and known to nobody without the vault.
+    fn session_secret(&self, session: &str) -> Result<[u8; 32], Failure> {
+        let about = Sha256::new().chain_update(b"placeholders\0").chain_update(session).finalize();
+        Ok(Sha256::digest(self.vault.fingerprint(&about.into())?).into())
+    }
+}
+
+/// An edited file with its values, where it had any, and what became of its placeholders.
+#[derive(Debug, Default)]
+pub struct Restored {
+    pub file: Option<Arc<HeldFile>>,
+    pub report: Restoration,
+}
+
+/// Whether a worker has to look: the word of placeholders is in it, or it is packed.
+fn may_hold_placeholders(file: &File) -> std::io::Result<bool> {
+    const WORD: &[u8] = b"REDACTED";
+    let wide: Vec<u8> = WORD.iter().flat_map(|byte| [*byte, 0]).collect();
+    let wide = memchr::memmem::Finder::new(wide.get(..wide.len() - 1).unwrap_or(WORD));
+    let plain = memchr::memmem::Finder::new(WORD);
+    let mut block = vec![0; 64 * 1024];
+    let (mut at, mut have) = (0, 0);
+    loop {
+        let n = file.read_at(block.get_mut(have..).unwrap_or_default(), at)?;
+        let held = block.get(..have + n).unwrap_or_default();
+        if at == 0 && held.starts_with(b"PK") {
+            return Ok(true);
+        }
+        if n == 0 {
+            return Ok(false);
+        }
+        if plain.find(held).is_some() || wide.find(held).is_some() {
+            return Ok(true);
+        }
+        let keep = held.len().min(2 * WORD.len());
+        let from = held.len() - keep;
+        block.copy_within(from..from + keep, 0);
+        (at, have) = (at + n as u64, keep);
     }
 }
 
@@ -169,6 +243,14 @@ pub fn unchanged(file: &impl AsFd, object: &FileObject) -> bool {
 #[must_use]
 pub fn nanoseconds(seconds: i64, nanoseconds: i128) -> i128 {
     i128::from(seconds) * 1_000_000_000 + nanoseconds
+}
+
+fn cannot_restore(error: &dyn std::error::Error) -> Failure {
+    Failure::new(
+        "cannot_restore",
+        format!("its placeholders cannot be replaced by what they stand for: {error}"),
+    )
+    .advise("read the file again and make the change anew")
 }
 
 fn cannot(error: &dyn std::error::Error) -> Failure {

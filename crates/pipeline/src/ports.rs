@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::access::FileObject;
 use crate::granting::Released;
-use crate::inspection::Inspected;
+use crate::inspection::{Inspected, Restored};
 use crate::snapshots::Snapshots;
 
 /// The policies in force.
@@ -41,11 +41,23 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
         snapshots: &Snapshots,
     ) -> Result<Arc<Inspected>, Failure>;
 
-    /// The redacted copy of an inspected version.
+    /// The redacted copy of an inspected version, with placeholders of this session.
     ///
     /// # Errors
     /// `cannot_redact`; the operation is then denied.
-    fn redacted(&self, seen: &Inspected, name: &str, snapshots: &Snapshots) -> Result<Released, Failure>;
+    fn redacted(&self, seen: &Inspected, name: &str, of: (&str, &Snapshots)) -> Result<Released, Failure>;
+
+    /// An edited redacted copy with the values of `original` in place of the session's placeholders.
+    ///
+    /// # Errors
+    /// `cannot_restore`; the change then stays staged.
+    fn restored(
+        &self,
+        original: Option<&File>,
+        edited: &File,
+        name: &str,
+        of: (&str, &Snapshots),
+    ) -> Result<Restored, Failure>;
 }
 
 /// Holds the keys.

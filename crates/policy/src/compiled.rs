@@ -77,6 +77,8 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.was", Type::TextOrNull),
     ("change.removes", Type::Flag),
     ("change.removals_in_commit", Type::Number),
+    ("change.foreign_placeholders", Type::Number),
+    ("change.damaged_placeholders", Type::Number),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -358,6 +360,8 @@ mod tests {
                         ("remote_content", loads.map(|n| json!(n))),
                         ("active_content", loads.map(|n| json!(n))),
                         ("remote_hosts", hosts.map(|n| json!(n))),
+                        ("foreign_placeholders", hosts.map(|n| json!(n))),
+                        ("damaged_placeholders", sources.map(|n| json!(n))),
                         ("new_sources", sources.map(|n| json!(n))),
                         ("compiled", compiled.map(|c| json!(c))),
                         ("type_by_magic", magic.map(|m| json!(m))),

@@ -1,5 +1,6 @@
 //! A commit, from the first look at a change to the closed journal.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -121,6 +122,7 @@ impl Tree {
             request,
             entries: request.changes.iter().map(entry_of).collect(),
             judged: vec![None; request.changes.len()],
+            instead: HashMap::new(),
             work: match request.undoes {
                 None => Work::new(self.wanted.clone()),
                 Some(_) => Work::of_the_user(self.wanted.clone()),
@@ -198,6 +200,8 @@ struct Run<'a> {
     entries: Vec<Entry>,
     /// What the judge saw, change by change.
     judged: Vec<Option<Fingerprint>>,
+    /// What the judge put in place of staged content.
+    instead: HashMap<usize, File>,
     work: Work,
 }
 
@@ -208,6 +212,11 @@ impl Run<'_> {
         for (index, change) in self.request.changes.iter().enumerate() {
             match self.judge_one(index, change, private, moves_names, judge) {
                 Ok(Verdict::Commit) => {}
+                Ok(Verdict::Replace(file)) => {
+                    if let Err(stop) = self.replace(index, file) {
+                        self.stop(index, stop);
+                    }
+                }
                 Ok(Verdict::Refuse { reasons }) => self.stop(index, Stop::Refused(reasons)),
                 Err(stop) => self.stop(index, stop),
             }
@@ -215,6 +224,20 @@ impl Run<'_> {
                 return Err(Error::Cancelled);
             }
         }
+        Ok(())
+    }
+
+    /// The judge's own content takes the place of what it was asked about.
+    fn replace(&mut self, index: usize, file: File) -> Result<(), Stop> {
+        self.work.take(&file)?;
+        let fingerprint = content::fingerprint(&file, &self.work)?;
+        let judged = self.judged.get_mut(index).ok_or(Stop::refused("malformed_change"))?;
+        // Only what brings a content can bring another one.
+        *judged.as_mut().ok_or(Stop::refused("malformed_change"))? = fingerprint;
+        if let Some(entry) = self.entries.get_mut(index) {
+            (entry.size, entry.sha256) = (fingerprint.size, Some(fingerprint.hex()));
+        }
+        self.instead.insert(index, file);
         Ok(())
     }
 
@@ -384,13 +407,20 @@ impl Run<'_> {
     ) -> Result<(BaseVersion, Option<String>), Stop> {
         let judged = self.judged.get(index).copied().flatten().ok_or(Stop::refused("malformed_change"))?;
         let blob = change.blob.as_ref().ok_or(Stop::refused("malformed_change"))?;
-        let source = open_blob(self.blobs, self.request.blobs, blob)?;
-        content::must_have_room(parent.fd.as_fd(), &source)?;
+        let staged;
+        let source = match self.instead.get(&index) {
+            Some(file) => file,
+            None => {
+                staged = open_blob(self.blobs, self.request.blobs, blob)?;
+                &staged
+            }
+        };
+        content::must_have_room(parent.fd.as_fd(), source)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&parent.fd, temporary, flags, Mode::RUSR | Mode::WUSR)?;
         let file = File::from(fd);
         // What is begun is written whole. One byte more than judged is enough to notice that there is more.
-        let written = content::copy(&source, Some(&file), judged.size.saturating_add(1), &Work::new(None))?;
+        let written = content::copy(source, Some(&file), judged.size.saturating_add(1), &Work::new(None))?;
         if written != judged {
             return Err(Stop::refused("content_changed_while_judged"));
         }

@@ -1,13 +1,17 @@
 //! What a commit, an undo or a recovery did, path by path.
 
+use std::fs::File;
+
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Kind, Op};
 
 /// The judge's answer about one change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Verdict {
     Commit,
+    /// Commit with this content in place of the staged one. Nobody else may be able to write it.
+    Replace(File),
     /// Reason codes (snake_case) that the user sees.
     Refuse {
         reasons: Vec<String>,

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chaperone_inspect::{RedactionReport, Report};
+use chaperone_inspect::{PlaceholderKey, RedactionReport, Report, Restoration};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::wire::{Answer, Request, receive, send};
@@ -109,19 +109,48 @@ impl WorkerPool {
                 Answer::report(items, bytes, &digests).ok_or(InspectError::Lost)
             }
             Answer::Refused(why) => Err(InspectError::Refused(why)),
-            Answer::Redacted(_) => Err(InspectError::Lost),
+            Answer::Redacted(_) | Answer::Restored(_) => Err(InspectError::Lost),
         }
     }
 
-    /// Writes the redacted copy of `file` to the empty file `out`.
+    /// Writes the redacted copy of `file` to the empty file `out`, with tags in its placeholders where there is a key.
     ///
     /// # Errors
     /// As for [`WorkerPool::inspect`], and when the format cannot be kept or something would remain.
-    pub fn redact(&self, file: &File, name: &str, out: &File) -> Result<RedactionReport, InspectError> {
-        match self.ask(&Request::Redact { name: name.to_string() }, file, &[file.as_fd(), out.as_fd()])? {
+    pub fn redact(
+        &self,
+        file: &File,
+        name: &str,
+        key: Option<PlaceholderKey>,
+        out: &File,
+    ) -> Result<RedactionReport, InspectError> {
+        let request = Request::Redact { name: name.to_string(), key: key.map(|key| key.bytes()) };
+        match self.ask(&request, file, &[file.as_fd(), out.as_fd()])? {
             Answer::Redacted(done) => Ok(done),
             Answer::Refused(why) => Err(InspectError::Refused(why)),
-            Answer::Inspected { .. } => Err(InspectError::Lost),
+            Answer::Inspected { .. } | Answer::Restored(_) => Err(InspectError::Lost),
+        }
+    }
+
+    /// Writes `edited` to the empty file `out` with the values of `original` that its placeholders stand for; nothing when
+    /// none is restored.
+    ///
+    /// # Errors
+    /// As for [`WorkerPool::inspect`], and when it holds placeholders and cannot be rewritten.
+    pub fn restore(
+        &self,
+        (original, key): (Option<&File>, PlaceholderKey),
+        edited: &File,
+        name: &str,
+        out: &File,
+    ) -> Result<Restoration, InspectError> {
+        let request = Request::Restore { name: name.to_string(), key: key.bytes() };
+        let mut files = vec![edited.as_fd(), out.as_fd()];
+        files.extend(original.map(AsFd::as_fd));
+        match self.ask(&request, original.unwrap_or(edited), &files)? {
+            Answer::Restored(done) => Ok(done),
+            Answer::Refused(why) => Err(InspectError::Refused(why)),
+            Answer::Inspected { .. } | Answer::Redacted(_) => Err(InspectError::Lost),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use chaperone_inspect::{Detectors, Limits, inspect_file, redact_file};
+use chaperone_inspect::{Detectors, Limits, PlaceholderKey, inspect_file, redact_file, restore_file};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::wire::{Answer, Request, receive, send};
@@ -30,13 +30,21 @@ pub fn serve(
     let socket = UnixStream::from(socket);
     while let Some((request, files)) = receive::<Request>(&socket)? {
         let mut files = files.into_iter().map(File::from);
-        let answer = match (request, files.next(), files.next()) {
-            (Request::Inspect { name }, Some(file), None) => {
+        let answer = match (request, files.next(), files.next(), files.next()) {
+            (Request::Inspect { name }, Some(file), None, None) => {
                 Answer::inspected(inspect_file(detectors, &file, &name, &Limits::default()))
             }
-            (Request::Redact { name }, Some(file), Some(out)) => {
-                match redact_file(detectors, &file, &name, &out, &Limits::default()) {
+            (Request::Redact { name, key }, Some(file), Some(out), None) => {
+                let key = key.map(PlaceholderKey::from_bytes);
+                match redact_file(detectors, &file, &name, key, &out, &Limits::default()) {
                     Ok(done) => Answer::Redacted(done),
+                    Err(e) => Answer::Refused(e.to_string()),
+                }
+            }
+            (Request::Restore { name, key }, Some(edited), Some(out), original) => {
+                let of = (original.as_ref(), PlaceholderKey::from_bytes(key));
+                match restore_file(detectors, of, &edited, &name, &out, &Limits::default()) {
+                    Ok(done) => Answer::Restored(done),
                     Err(e) => Answer::Refused(e.to_string()),
                 }
             }

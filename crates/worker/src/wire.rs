@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use chaperone_inspect::{Finding, Item, RedactionReport, Report};
+use chaperone_inspect::{Finding, Item, RedactionReport, Report, Restoration};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -14,15 +14,17 @@ use serde::{Deserialize, Serialize};
 
 /// Longest message either way; a report of 10,000 members fits.
 const LONGEST: usize = 32 << 20;
-/// Descriptors with one request: input and output.
-const MOST_FILES: usize = 2;
+/// Descriptors with one request: input and output, and what the input was made of.
+const MOST_FILES: usize = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// With the file.
     Inspect { name: String },
     /// With the file and the output.
-    Redact { name: String },
+    Redact { name: String, key: Option<[u8; 32]> },
+    /// With the edited file and the output, and the original where there is one.
+    Restore { name: String, key: [u8; 32] },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +36,7 @@ pub(crate) enum Answer {
         digests: Vec<[u8; 32]>,
     },
     Redacted(RedactionReport),
+    Restored(Restoration),
     Refused(String),
 }
 

@@ -63,7 +63,7 @@ impl Gate for MountGate {
             Err(refused) => return Opening::Now(Err(refused)),
         };
         let object = of_fs(&request.object);
-        let asked = |action: Action, content: bool, verbatim: bool| {
+        let asked = |action: Action, content: bool| {
             let file = FileResource {
                 path: self.absolute(&request.path),
                 to: None,
@@ -71,7 +71,7 @@ impl Gate for MountGate {
                 object,
                 file: Some(Arc::clone(&request.file)),
                 content,
-                verbatim,
+                verbatim: false,
                 change: None,
             };
             AccessRequest {
@@ -84,10 +84,11 @@ impl Gate for MountGate {
         let session = Arc::clone(&self.session);
         // Opening for writing without truncation carries the old content into the stage, so it is a reading, too.
         if request.truncate || (!request.read && object.staged) {
-            return Opening::Now(self.at_once(asked(Action::Write, false, false)).map(|a| opened(&a)));
+            return Opening::Now(self.at_once(asked(Action::Write, false)).map(|a| opened(&a)));
         }
-        let write = request.write.then(|| asked(Action::Write, false, false));
-        let read = asked(Action::Read, !object.staged, request.write);
+        let write = request.write.then(|| asked(Action::Write, false));
+        // What is carried into the stage is what was released: a redacted copy, too.
+        let read = asked(Action::Read, !object.staged);
         let finish = move |pipeline: &Pipeline, session: &Arc<Session>, read: Authorized| {
             session.counters.reads.fetch_add(1, Ordering::Relaxed);
             let Some(write) = write else { return Ok(opened(&read)) };

@@ -286,4 +286,10 @@ page_among_code if {
 # A part of the document could not be read, so it may hold anything.
 asks contains "cannot_look" if input.change.cannot_look
 
+# It stands for a value of another file, of another session, or of a version that is no more.
+asks contains "foreign_placeholder" if input.change.foreign_placeholders > 0
+
+# The user's value would be gone, and a part of a placeholder in its place.
+asks contains "damaged_placeholder" if input.change.damaged_placeholders > 0
+
 asks contains "deceptive_name" if input.change.deceptive_name

@@ -248,3 +248,9 @@ test_moving_out_of_a_rule_asks if {
 	decided("/workspace/e.txt", object.union(moved, {"leaves_protection": true})).reasons == {"leaves_protection"}
 	decided("/workspace/e.txt", object.union(moved, {"leaves_protection": false})).effect == "allow"
 }
+
+test_placeholders_that_stand_for_nothing_ask if {
+	decided("/workspace/a.csv", {"foreign_placeholders": 1}).reasons == {"foreign_placeholder"}
+	decided("/workspace/a.csv", {"damaged_placeholders": 2}).reasons == {"damaged_placeholder"}
+	decided("/workspace/a.csv", {"foreign_placeholders": 0, "damaged_placeholders": 0}).effect == "allow"
+}

@@ -27,7 +27,8 @@ pub fn changes(
     let mut parts = Parts::new(stream);
     let mut looked = Vec::new();
     let wanted = while_connected(stream)?;
-    let ended = commit::changes(&live.mounts, (live.is_over(), Some(&wanted)), diff, &mut |entry, shown| {
+    let site = live.site(&broker.pipeline, Some(&wanted));
+    let ended = commit::changes(&site, diff, &mut |entry, shown| {
         if has_hung_up(stream) {
             return Err(Failure::new("cancelled", "nobody listens any more"));
         }

@@ -56,7 +56,7 @@ pub fn ended(
     end::finish(broker, &live);
     let mut totals = EndTotals { committed: committed.len() as u64, staged: 0 };
     let mut staged = Vec::new();
-    commit::changes(&live.mounts, (live.is_over(), Some(&wanted)), false, &mut |entry, _| {
+    commit::changes(&live.site(&broker.pipeline, Some(&wanted)), false, &mut |entry, _| {
         totals.staged += 1;
         if staged.len() < ENDED_LISTED {
             staged.push(entry);

@@ -97,7 +97,7 @@ fn write_redacted(workers: &WorkerPool, file: &File, path: &Path) -> Result<(), 
         .mode(mode)
         .open(&target)
         .map_err(|e| format!("{} is not written: {e}", target.display()))?;
-    workers.redact(file, &path.to_string_lossy(), &out).map(|_| ()).map_err(|e| {
+    workers.redact(file, &path.to_string_lossy(), None, &out).map(|_| ()).map_err(|e| {
         let _ = std::fs::remove_file(&target);
         e.to_string()
     })

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::ops::Range;
 
 use super::{ExtractError, views};
+use crate::placeholder::{self, Kept, Names};
 use crate::report::{NO_COLUMN, Plan, Tally};
 use crate::{DetectorId, Detectors};
 
@@ -153,6 +154,8 @@ pub(crate) struct Sink<'a> {
     pub(crate) otherwise: bool,
     /// Nothing is read otherwise than it is written.
     as_written: bool,
+    /// What placeholders are called; without it, after their detector alone.
+    pub(crate) names: Option<&'a Names>,
 }
 
 /// Packed parts of one item, in number and in bytes together; protects memory.
@@ -172,6 +175,7 @@ impl<'a> Sink<'a> {
             over: false,
             otherwise: false,
             as_written: false,
+            names: None,
         }
     }
 
@@ -206,8 +210,13 @@ impl<'a> Sink<'a> {
         }
     }
 
-    pub(crate) fn writing(mut self, plan: Plan, out: &'a mut dyn Write) -> Sink<'a> {
-        (self.plan, self.out) = (plan, Some(out));
+    pub(crate) fn writing(
+        mut self,
+        plan: Plan,
+        out: &'a mut dyn Write,
+        names: Option<&'a Names>,
+    ) -> Sink<'a> {
+        (self.plan, self.out, self.names) = (plan, Some(out), names);
         self
     }
 
@@ -252,14 +261,18 @@ impl<'a> Sink<'a> {
                     .mask
                     .get(&cell.column)
                     .filter(|_| !cell.is_label && !value.trim_ascii().is_empty());
-                let new = match masked {
-                    Some(detector) => marker(self.detectors, *detector),
-                    None if mine.is_empty() => continue,
-                    None => replaced(self.detectors, value, mine),
+                let spans = match masked {
+                    Some(detector) => vec![(0..value.len(), *detector)],
+                    None => merged(mine),
                 };
+                if spans.is_empty() {
+                    continue;
+                }
+                let raw = batch.raw.get(cell.raw.clone()).unwrap_or_default();
+                let new = redacted((self.detectors, self.names), (raw, value), cell.coding, &spans);
                 self.replaced += 1;
                 out.write_all(batch.raw.get(written..cell.raw.start).unwrap_or_default())?;
-                out.write_all(&coded(&new, cell.coding))?;
+                out.write_all(&new)?;
                 written = cell.raw.end;
             }
             out.write_all(batch.raw.get(written..).unwrap_or_default())?;
@@ -271,42 +284,111 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// What stands in for a value.
-pub(crate) fn marker(detectors: &Detectors, detector: DetectorId) -> Vec<u8> {
-    format!("[REDACTED:{}]", detectors.info(detector).name).into_bytes()
+/// What stands in for a value that is written as `raw` and read as `text`.
+pub(crate) fn marker(
+    (detectors, names): (&Detectors, Option<&Names>),
+    detector: DetectorId,
+    coding: Coding,
+    (raw, text): (&[u8], &[u8]),
+) -> Vec<u8> {
+    let detector = &detectors.info(detector).name;
+    let Some(names) = names else { return format!("[REDACTED:{detector}]").into_bytes() };
+    let tag =
+        names.tag(|| Kept { detector: detector.clone(), coding, text: text.to_vec(), raw: raw.to_vec() });
+    [b"[REDACTED:", detector.as_bytes(), b":", &tag, b"]"].concat()
 }
 
-/// `value` with each hit (in order of start) replaced by its marker; overlapping ones become one.
-pub(crate) fn replaced(detectors: &Detectors, value: &[u8], hits: &[Hit]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len() + 24);
-    let mut at = 0;
+/// What hits cover (in order of start), overlapping ones as one.
+pub(crate) fn merged(hits: &[Hit]) -> Vec<(Range<usize>, DetectorId)> {
+    let mut spans: Vec<(Range<usize>, DetectorId)> = Vec::new();
     for hit in hits {
-        if hit.start >= at {
-            out.extend_from_slice(value.get(at..hit.start).unwrap_or_default());
-            out.extend_from_slice(&marker(detectors, hit.detector));
+        match spans.last_mut() {
+            Some((last, _)) if hit.start < last.end => last.end = last.end.max(hit.end),
+            _ => spans.push((hit.start..hit.end, hit.detector)),
         }
-        at = at.max(hit.end);
     }
-    out.extend_from_slice(value.get(at..).unwrap_or_default());
-    out
+    spans
 }
 
-/// Whether a match is nothing but a part of a marker that a redaction left.
-pub(crate) fn inside_marker(detectors: &Detectors, text: &[u8], start: usize, end: usize) -> bool {
-    const OPEN: &[u8] = b"[REDACTED:";
-    let upto = text.len().min(start + OPEN.len());
-    let from = start.saturating_sub(96);
-    let Some(window) = text.get(from..upto) else { return false };
-    let Some(open) = memchr::memmem::rfind(window, OPEN).map(|o| o + from) else { return false };
-    let Some(name) = text.get(open + OPEN.len()..) else { return false };
-    let Some(close) = memchr::memchr(b']', name.get(..80.min(name.len())).unwrap_or_default()) else {
-        return false;
+/// A value with a placeholder for each span, in its coding. Around them every byte stays as it is written.
+pub(crate) fn redacted(
+    how: (&Detectors, Option<&Names>),
+    (raw, value): (&[u8], &[u8]),
+    coding: Coding,
+    spans: &[(Range<usize>, DetectorId)],
+) -> Vec<u8> {
+    if coding == Coding::JsonNumber {
+        let detector = spans.first().map(|(_, detector)| *detector);
+        let new = detector.map(|detector| marker(how, detector, coding, (raw, value)));
+        return coded(&new.unwrap_or_default(), coding);
+    }
+    let places = places(raw, value, coding);
+    let whole = if places.is_some() { raw } else { value };
+    let place = |at: usize| places.as_ref().map_or(Some(at), |p| p.get(at).copied()).unwrap_or(whole.len());
+    let mut out = Vec::with_capacity(whole.len() + 48 * spans.len());
+    let mut at = 0;
+    for (span, detector) in spans {
+        let (from, to) = (place(span.start), place(span.end));
+        out.extend_from_slice(whole.get(at..from).unwrap_or_default());
+        let text = value.get(span.clone()).unwrap_or_default();
+        let raw = whole.get(from..to).unwrap_or_default();
+        out.extend_from_slice(&marker(how, *detector, coding, (raw, text)));
+        at = to;
+    }
+    out.extend_from_slice(whole.get(at..).unwrap_or_default());
+    if places.is_some() { out } else { coded(&out, coding) }
+}
+
+/// Where each byte of a value, and its end, stands in what is written; nothing where that cannot be said.
+fn places(raw: &[u8], value: &[u8], coding: Coding) -> Option<Vec<usize>> {
+    let mut places = Vec::with_capacity(value.len() + 1);
+    let mut at = 0;
+    let quoted = matches!(coding, Coding::JsonString | Coding::Csv { quoted: true, .. });
+    if quoted {
+        at = 1;
+    }
+    while places.len() < value.len() {
+        let (length, bytes) = match (coding, raw.get(at)?) {
+            (Coding::JsonString, b'\\') => escape(raw.get(at..)?)?,
+            (Coding::Csv { quoted: true, .. }, b'"') if raw.get(at + 1) == Some(&b'"') => (2, 1),
+            _ => (1, 1),
+        };
+        places.extend(std::iter::repeat_n(at, bytes));
+        at += length;
+    }
+    let ends = if quoted { raw.len().checked_sub(1)? } else { raw.len() };
+    places.push(at);
+    (places.len() == value.len() + 1 && at == ends).then_some(places)
+}
+
+/// The length of an escape of JSON, and of what it stands for, in bytes.
+fn escape(raw: &[u8]) -> Option<(usize, usize)> {
+    if raw.get(1) != Some(&b'u') {
+        return Some((2, 1));
+    }
+    let unit = |at: usize| {
+        let digits = std::str::from_utf8(raw.get(at + 2..at + 6)?).ok()?;
+        raw.get(at..at + 2)?.starts_with(b"\\u").then(|| u32::from_str_radix(digits, 16).ok())?
     };
-    let known = detectors.ids().any(|id| Some(detectors.info(id).name.as_bytes()) == name.get(..close));
-    known && open <= start && end <= open + OPEN.len() + close + 1
+    let first = unit(0)?;
+    match (first, unit(6)) {
+        (0xd800..=0xdbff, Some(0xdc00..=0xdfff)) => Some((12, 4)),
+        (0xd800..=0xdfff, _) => None,
+        _ => Some((6, char::from_u32(first)?.len_utf8())),
+    }
 }
 
-fn coded(value: &[u8], coding: Coding) -> Vec<u8> {
+/// Whether a match is nothing but a part of a placeholder that a redaction left.
+pub(crate) fn inside_marker(detectors: &Detectors, text: &[u8], start: usize, end: usize) -> bool {
+    let upto = text.len().min(start + placeholder::OPEN.len());
+    let from = start.saturating_sub(128);
+    let Some(window) = text.get(from..upto) else { return false };
+    let open = memchr::memmem::rfind(window, placeholder::OPEN).map(|o| o + from);
+    let token = open.and_then(|open| placeholder::token(detectors, text, open));
+    token.is_some_and(|token| token.range.start <= start && end <= token.range.end)
+}
+
+pub(crate) fn coded(value: &[u8], coding: Coding) -> Vec<u8> {
     match coding {
         Coding::Plain => value.to_vec(),
         Coding::Csv { quoted, delimiter } => {

@@ -9,6 +9,7 @@ mod kind;
 mod mail;
 mod marks;
 mod pulled;
+mod restore;
 mod sqlite;
 mod table;
 mod tar;
@@ -22,11 +23,14 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::placeholder::Names;
 use crate::report::{Plan, Tally, shown};
 use crate::{Detectors, Item, Report};
+pub(crate) use batch::Coding;
 use batch::Sink;
 use kind::Kind;
 use marks::Compression;
+pub use restore::{Restoration, restore_file};
 
 /// How far an inspection goes. What lies beyond a limit is an error of that item, never silently passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,8 +126,9 @@ pub(crate) fn rewrite(
     file: &File,
     name: &str,
     limits: &Limits,
+    names: Option<Names>,
     out: &mut dyn Write,
-) -> Result<u64, ExtractError> {
+) -> Result<(u64, Option<Names>), ExtractError> {
     // Every part is read three times.
     let limits = &Limits {
         unpacked: limits.unpacked * 3,
@@ -132,8 +137,10 @@ pub(crate) fn rewrite(
         ..*limits
     };
     let mut visit = Visit::new(detectors, limits, Source::File(file).len());
-    catch_unwind(AssertUnwindSafe(|| visit.rewrite(Source::File(file), name, 0, out)))
-        .unwrap_or(Err(ExtractError::Panicked))
+    visit.names = names;
+    let replaced = catch_unwind(AssertUnwindSafe(|| visit.rewrite(Source::File(file), name, 0, out)))
+        .unwrap_or(Err(ExtractError::Panicked))?;
+    Ok((replaced, visit.names))
 }
 
 /// What these bytes are when they would have to be unpacked and cannot be.
@@ -231,12 +238,24 @@ pub(crate) struct Visit<'a> {
     opens: bool,
     /// There was one, and they may not.
     unopened: bool,
+    /// What the placeholders of a redacted copy are called.
+    pub(crate) names: Option<Names>,
 }
 
 impl<'a> Visit<'a> {
     fn new(detectors: &'a Detectors, limits: &'a Limits, packed: u64) -> Visit<'a> {
         let items = Vec::new();
-        Visit { detectors, limits, items, members: 0, unpacked: 0, packed, opens: true, unopened: false }
+        Visit {
+            detectors,
+            limits,
+            items,
+            members: 0,
+            unpacked: 0,
+            packed,
+            opens: true,
+            unopened: false,
+            names: None,
+        }
     }
 
     /// Inspects one item; what goes wrong is noted in it.
@@ -392,7 +411,7 @@ impl<'a> Visit<'a> {
                 (kind, &mut plain)
             }
         };
-        let mut sink = Sink::new(self.detectors).writing(plan, writer);
+        let mut sink = Sink::new(self.detectors).writing(plan, writer, self.names.as_ref());
         self.plain(kind, &mut source.reader(), source.len(), &mut sink)?;
         Ok(sink.replaced)
     }

@@ -76,6 +76,19 @@ fn record(bytes: &[u8], at: usize, delimiter: u8, last: bool) -> Option<(Vec<Ran
     })
 }
 
+/// The field of a table that `at` is in; nothing where the records do not end.
+pub(crate) fn field_at(bytes: &[u8], delimiter: u8, at: usize) -> Option<Range<usize>> {
+    let mut start = 0;
+    while start < bytes.len() {
+        let (fields, end) = record(bytes, start, delimiter, true)?;
+        if at < end {
+            return fields.into_iter().find(|field| field.contains(&at));
+        }
+        start = end;
+    }
+    None
+}
+
 pub(crate) fn walk(reader: &mut dyn Read, delimiter: u8, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
     (sink.unit, sink.column) = ("row", "column");
     sink.tally.is_table = true;

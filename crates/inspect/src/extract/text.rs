@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::batch::{Hit, Sink, inside_marker, marker};
+use super::batch::{Coding, Hit, Sink, inside_marker, marker};
 use super::{ExtractError, views};
 use crate::report::NO_COLUMN;
 use crate::{Match, ScanOptions, Scanner};
@@ -191,8 +191,14 @@ impl<'s, 'a> Text<'s, 'a> {
                 if m.start >= self.written {
                     let from = (self.written - self.base) as usize;
                     out.write_all(self.held.get(from..hit.start).unwrap_or_default())?;
-                    out.write_all(&marker(self.sink.detectors, hit.detector))?;
+                    let how = (self.sink.detectors, self.sink.names);
+                    out.write_all(&marker(how, hit.detector, Coding::Plain, (value, value)))?;
                     self.sink.replaced += 1;
+                } else if m.end > self.written
+                    && let Some(names) = self.sink.names
+                {
+                    let from = (self.written - self.base) as usize;
+                    names.goes_on(self.held.get(from..hit.end).unwrap_or_default());
                 }
                 self.written = self.written.max(m.end);
             }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use quick_xml::Reader as XmlReader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::batch::{Batch, Coding, Sink, marker, replaced};
+use super::batch::{Batch, Coding, Sink, marker, merged, redacted};
 use super::{ExtractError, Reader, Visit};
 use crate::report::{NO_COLUMN, Tally, shown};
 
@@ -135,7 +135,8 @@ impl Book {
         let plan = sink.tally.plan();
         for u in uses.iter().filter(|u| !u.is_label) {
             if let Some(detector) = plan.mask.get(&u.column) {
-                new.insert(u.group, marker(visit.detectors, *detector));
+                let how = (visit.detectors, visit.names.as_ref());
+                new.insert(u.group, marker(how, *detector, Coding::Plain, (&[], &[])));
             }
         }
         let mut edits: BTreeMap<usize, Vec<Edit>> = BTreeMap::new();
@@ -207,7 +208,8 @@ fn scan_uses(
                 u.place.clone()
             });
         }
-        new.insert(u.group, replaced(visit.detectors, value, of_cell));
+        let how = (visit.detectors, visit.names.as_ref());
+        new.insert(u.group, redacted(how, (value, value), Coding::Plain, &merged(of_cell)));
     }
 }
 

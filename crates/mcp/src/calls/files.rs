@@ -147,7 +147,7 @@ impl Call<'_> {
             return Err(Failure::new("not_a_file", format!("{path} is not a file")));
         }
         let action = if append { Action::Append } else { Action::Write };
-        // Appending carries the old content into the stage: that is a reading of it, too.
+        // Appending carries the old content into the stage, or its redacted copy: that is a reading of it, too.
         let mut before = None;
         if append && at.object().is_some() {
             let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
@@ -155,7 +155,7 @@ impl Call<'_> {
             before = Some(if opened.object.staged {
                 opened.file
             } else {
-                let read = self.ask(self.reading(&place, path, &opened, true), cancelled).await?;
+                let read = self.ask(self.reading(&place, path, &opened), cancelled).await?;
                 self.done(&read, Action::Read, path, true, 0)?;
                 read.released.map_or(opened.file, |r| r.file)
             });
@@ -258,16 +258,16 @@ impl Call<'_> {
         Ok(json!({ "path": to, "from": from, "state": "staged" }))
     }
 
-    /// The reading of an opened file. `verbatim`: its exact bytes are carried into the stage.
-    fn reading(&self, place: &Place<'_>, path: &str, opened: &OpenedFile, verbatim: bool) -> AccessRequest {
+    /// The reading of an opened file.
+    fn reading(&self, place: &Place<'_>, path: &str, opened: &OpenedFile) -> AccessRequest {
         let file = FileResource {
             path: path.to_owned(),
             to: None,
             origin: opened.origin.as_ref().map(|o| place.mount.absolute(o)),
             object: of_fs(&opened.object),
             file: Some(Arc::clone(&opened.file)),
-            content: verbatim || !opened.object.staged,
-            verbatim,
+            content: !opened.object.staged,
+            verbatim: false,
             change: None,
         };
         AccessRequest {
@@ -285,7 +285,7 @@ impl Call<'_> {
     ) -> Result<(Authorized, Arc<HeldFile>, u64), Failure> {
         let place = self.place(path)?;
         let opened = place.tree.open_file(&place.below).map_err(|e| errno(e, path))?;
-        let granted = self.ask(self.reading(&place, path, &opened, false), cancelled).await?;
+        let granted = self.ask(self.reading(&place, path, &opened), cancelled).await?;
         self.tools.session.counters.reads.fetch_add(1, Ordering::Relaxed);
         let (file, size) = match &granted.released {
             Some(released) => (Arc::clone(&released.file), released.len),

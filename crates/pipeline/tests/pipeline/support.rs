@@ -172,7 +172,18 @@ impl ports::Inspect for FakeInspect {
         )))
     }
 
-    fn redacted(&self, _: &Inspected, _: &str, _: &Snapshots) -> Result<Released, Failure> {
+    fn restored(
+        &self,
+        _: Option<&File>,
+        _: &File,
+        _: &str,
+        _: (&str, &Snapshots),
+    ) -> Result<Restored, Failure> {
+        self.faults.at("restore").map_err(|e| Failure::new("cannot_restore", e.message))?;
+        Ok(Restored::default())
+    }
+
+    fn redacted(&self, _: &Inspected, _: &str, _: (&str, &Snapshots)) -> Result<Released, Failure> {
         self.faults.at("redact").map_err(|e| Failure::new("cannot_redact", e.message))?;
         let version = Sha256::digest(REDACTED).into();
         Ok(Released { version, len: REDACTED.len() as u64, file: Arc::new(file_of(REDACTED)) })

@@ -78,6 +78,10 @@ pub(super) const COMMIT: Group = Group {
             => "Leave it out, or leave the document staged and tell the user what it does.";
         "cannot_look": "The document is too large or too deeply nested to be read whole, or a part of it is broken."
             => "Write it smaller, or save it anew.";
+        "foreign_placeholder": "A placeholder of a redacted copy stands in another file than its own, or is of another session or of a version that is no more: it stands for nothing there."
+            => "Keep placeholders in the file that they were read in, or read it again; move the whole line within it where it is to be elsewhere.";
+        "damaged_placeholder": "A placeholder of a redacted copy was changed or cut, so that the user's value in its place would be lost."
+            => "Write it as it was read; `changes` tells the line.";
         "csv_formula": "A spreadsheet program would take cells of this CSV file for formulas."
             => "Put an apostrophe before them, or leave it staged.";
         "loads_remote_content": "Whoever opens the document fetches an address that it did not name before; in a source checkout, from a host that no document beside or above it loads from."

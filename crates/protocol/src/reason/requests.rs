@@ -26,6 +26,8 @@ pub(super) const DECIDING: Group = Group {
             => "Make room on the disk.";
         "cannot_inspect": "The content, or a part of it, cannot be inspected. What is read is denied; what leaves is asked about."
             => "Ask the user to look at the file, or to hand over a plain copy.";
+        "cannot_restore": "It holds placeholders of a redacted copy that cannot be replaced by what they stand for: it is a workbook or another archive, or too large."
+            => "Leave the values that were redacted out of it, or ask the user to make the change.";
         "cannot_redact": "Only a redacted copy may pass, and none can be made, or this opening would expose the original."
             => "Open the file read-only, or write to a new one.";
         "masked": "In a staged directory nobody is asked about reading, so the file is masked."

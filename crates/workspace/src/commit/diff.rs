@@ -6,6 +6,8 @@ use std::io::{Read, Seek};
 use std::time::{Duration, Instant};
 
 use chaperone_inspect::workbook::{Limits, cells};
+use chaperone_pipeline::inspection::Restored;
+use chaperone_protocol::Failure;
 use chaperone_staging::diff::printable;
 use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -92,6 +94,26 @@ pub fn of(
         (Ok(old), Ok(new)) => unified(&change.path, &old, &new, allowance),
         (Err(Not::Text), _) | (_, Err(Not::Text)) => format!("  binary: {}\n", sizes()),
         _ => format!("  too large to compare: {}\n", sizes()),
+    }
+}
+
+/// The content to compare, with the user's own values where the agent kept their placeholders, and what is to be said of the
+/// others.
+pub fn with_values<'f>(
+    back: &'f Result<Restored, Failure>,
+    staged: Option<&'f File>,
+) -> (Option<&'f File>, String) {
+    match back {
+        Err(failure) => (staged, format!("  {}\n", failure.message)),
+        Ok(Restored { file, report }) => {
+            let lost = report.foreign + report.damaged;
+            let line = report.line.map(|line| format!(", the first in line {line}")).unwrap_or_default();
+            let note = match lost {
+                0 => String::new(),
+                n => format!("  {n} placeholders stand for nothing here and stay as they are{line}\n"),
+            };
+            (file.as_deref().map(|held| &**held).or(staged), note)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_capability::Action;
+use chaperone_inspect::Restoration;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
 use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::{Pipeline, Session};
@@ -45,7 +46,7 @@ pub(super) fn judge(
     session: &Arc<Session>,
     mount: &LiveMount,
     change: &Change,
-    content: Option<&File>,
+    (content, placeholders): (Option<&File>, &Restoration),
     (by, word, beside): (By, &UsersWord<'_>, Beside<'_>),
 ) -> Result<u64, Vec<String>> {
     let mut head = vec![0u8; HEAD];
@@ -73,6 +74,8 @@ pub(super) fn judge(
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(pipeline, &change.path)));
         }
+        map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
+        map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
         looked::add(map, &looked::Looked { mount, change, content, head: &head, brings: beside.brings });
     }
     let file = match content.map(File::try_clone).transpose() {

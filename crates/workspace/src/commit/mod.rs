@@ -7,6 +7,7 @@ mod git;
 mod judge;
 mod looked;
 mod own;
+mod placeholders;
 mod review;
 mod shown;
 
@@ -66,11 +67,11 @@ pub struct Order<'a> {
 /// # Errors
 /// When the stage cannot be read, or that of `each`.
 pub fn changes(
-    mounts: &Mounts,
-    (over, wanted): (bool, Option<&Wanted>),
+    site: &Site<'_>,
     diff: bool,
     each: &mut dyn FnMut(ChangeEntry, Option<Shown>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let Site { pipeline, session, mounts, over, wanted } = *site;
     for (mount, name) in bring_up_to_date(mounts, over)? {
         let left_out = ChangeEntry {
             path: shown_path(mount, &name),
@@ -91,7 +92,12 @@ pub fn changes(
         for change in staged(mount)? {
             let most = if diff { diff::MAX_BYTES } else { 0 };
             let (entry, content) = stage.look(&change, most).map_err(failure)?;
-            let text = diff.then(|| diff::of(mount, &change, (content.as_ref(), entry.size), &mut allowance));
+            let text = diff.then(|| {
+                let back = placeholders::restored((pipeline, session), mount, &change, content.as_ref());
+                let (file, note) = diff::with_values(&back, content.as_ref());
+                let size = file.and_then(|f| f.metadata().ok()).map_or(entry.size, |m| m.len());
+                note + &diff::of(mount, &change, (file, size), &mut allowance)
+            });
             let seen = Shown::of(mount, &change, entry.sha256.clone());
             each(ChangeEntry { diff: text, ..shown::of_entry(mount, &entry, Some(&change)) }, Some(seen))?;
         }
@@ -126,6 +132,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let beside = judge::Beside { removals, brings: &brings };
         let mut intents = Vec::new();
         let settled_from = Cell::new(None);
+        // What they hold is the session's until they are written.
+        let mut with_values = Vec::new();
         let mut judge = |change: &Change, content: Option<&File>| {
             // What policy would ask about is settled by the user naming exactly that path.
             let named =
@@ -133,10 +141,22 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             // A conflict that is settled is another change than the one that was shown, with the same content.
             let shown_as = settled_from.get().unwrap_or(change);
             let word = UsersWord { named, confirmed, unseen: review.of(mount, shown_as, content) };
-            match judge::judge(pipeline, session, mount, change, content, (by, &word, beside)) {
+            let back = match placeholders::restored((pipeline, session), mount, change, content) {
+                Ok(back) => back,
+                Err(failure) => return Verdict::Refuse { reasons: vec![failure.code] },
+            };
+            // What is decided on is what the agent wrote; the rest is the user's own, where it was.
+            match judge::judge(pipeline, session, mount, change, (content, &back.report), (by, &word, beside))
+            {
                 Ok(intent) => {
                     intents.push((change.path.clone(), intent));
-                    Verdict::Commit
+                    let Some(file) = back.file else { return Verdict::Commit };
+                    let again = file.try_clone();
+                    with_values.push(file);
+                    match again {
+                        Ok(file) => Verdict::Replace(file),
+                        Err(_) => Verdict::Refuse { reasons: vec!["content_unreadable".into()] },
+                    }
                 }
                 Err(reasons) => Verdict::Refuse { reasons },
             }

@@ -1,0 +1,122 @@
+"""A redacted copy can be edited: what the agent kept of it becomes the user's own again, and nothing else becomes anything."""
+import json, os, re
+
+from harness.cell import DOCS, PERSONAL, Cell, chaperone, last_session, read, write
+from harness.claims import check, claim
+
+JSON = '{\n  "people": [\n    {"name": "Jos\\u00e9", "ssn": "536-22-8145", "card": 4111111111111111},\n    {"name": "Bob", "ssn": "612-33-1234"}\n  ]\n}\n'
+ENV = "HOST=localhost\nAWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYzx8dk2LmQp\nDEBUG=1\n"
+YAML = "people:\n  - name: Ada\n    ssn: \"536-22-8145\"\n    card: 4111 1111 1111 1111\n"
+SECRETS = ["536-22-8145", "612-33-1234", "4111 1111 1111 1111", "4111111111111111", "wJalrXUtnFEMI"]
+
+
+def edited(script, *options):
+    """A session in which the files were edited, and what `commit` says of it."""
+    cell = Cell("--ask", "redact", *options)
+    told = cell(script)
+    cell.end()
+    return told
+
+
+def changes():
+    return chaperone("changes", last_session())
+
+
+def commit(*arguments, **how):
+    return chaperone("commit", last_session(), *arguments, **how)
+
+
+@check("an edited redacted copy keeps the user's values")
+def _():
+    for name, text in [("people.csv", PERSONAL), ("people.json", JSON), ("app.env.txt", ENV), ("people.yaml", YAML)]:
+        write(name, text)
+    seen = edited("""
+        import os, subprocess
+        seen = {}
+        for name in sorted(os.listdir('.')):
+            seen[name] = open(name).read()
+        # As editors do it: anew beside it and moved over it; in place; at the end; with a stream editor.
+        with open('people.csv.new', 'w') as f: f.write(seen['people.csv'].replace('Bob Byte', 'Robert Byte'))
+        os.rename('people.csv.new', 'people.csv')
+        with open('people.json', 'r+') as f:
+            text = f.read().replace('Bob', 'Robert'); f.seek(0); f.write(text); f.truncate()
+        with open('people.yaml', 'a') as f: f.write('  - name: Cyd\\n')
+        subprocess.run(['sed', '-i', 's/DEBUG=1/DEBUG=0/', 'app.env.txt'], check=True)
+        result = seen
+    """)
+    with claim("the agent read none of the values"):
+        assert all("[REDACTED:" in text for text in seen.values()), seen
+        assert not [s for s in SECRETS if s in json.dumps(seen)], seen
+    with claim("`changes` shows them as unchanged"):
+        told = changes()
+        assert "+  - name: Cyd" in told and "-DEBUG=1" in told and "+Robert Byte,612-33-1234" in told, told
+        assert "-Ada Lovelace" not in told and "-AWS_" not in told and "REDACTED" not in told, told
+    commit()
+    with claim("every value is there byte for byte, and every edit"):
+        assert read("people.csv") == PERSONAL.replace("Bob Byte", "Robert Byte"), read("people.csv")
+        assert read("people.json") == JSON.replace("Bob", "Robert"), read("people.json")
+        assert read("people.yaml") == YAML + "  - name: Cyd\n", read("people.yaml")
+        assert read("app.env.txt") == ENV.replace("DEBUG=1", "DEBUG=0"), read("app.env.txt")
+    with claim("`undo` takes it back as ever"):
+        chaperone("undo", last_session())
+        assert read("people.csv") == PERSONAL and read("people.json") == JSON
+
+
+@check("a placeholder stands for nothing where it is not from")
+def _():
+    write("people.csv", PERSONAL)
+    write("other.csv", "name,ssn\nEve,613-40-1177\n")
+    edited("""
+        text = open('people.csv').read()
+        other = open('other.csv').read()
+        open('notes.txt', 'w').write(text)
+        open('other.csv', 'w').write(other + text.splitlines()[1] + '\\n')
+        open('people.csv', 'w').write(text.replace('Ada', 'Ann'))
+    """)
+    with claim("a copy elsewhere is kept back with the reason"):
+        told = commit(fails=True)
+        assert "foreign_placeholder" in told, told
+        assert not os.path.exists(os.path.join(DOCS, "notes.txt")), "notes.txt"
+        assert read("other.csv") == "name,ssn\nEve,613-40-1177\n"
+    with claim("what stands where it was is committed"):
+        assert read("people.csv") == PERSONAL.replace("Ada", "Ann")
+    with claim("named, the copy is committed as the agent wrote it, and holds no value"):
+        chaperone("changes", last_session())
+        commit("notes.txt")
+        assert "[REDACTED:us_ssn:" in read("notes.txt") and not [s for s in SECRETS if s in read("notes.txt")]
+    with claim("without a redaction the same copy holds the values"):
+        cell = Cell("--ask", "allow")
+        cell("text = open('people.csv').read(); open('plain.txt', 'w').write(text)")
+        cell.end()
+        commit("plain.txt")
+        assert "536-22-8145" in read("plain.txt")
+
+
+@check("a placeholder of one session stands for nothing in another")
+def _():
+    write("people.csv", PERSONAL)
+    first = edited("result = open('people.csv').read()")
+    again = edited("result = open('people.csv').read()")
+    with claim("two sessions have other placeholders for the same values"):
+        tags = [set(re.findall(r"REDACTED:\w+:(\w+)", text)) for text in (first, again)]
+        assert len(tags[0]) == 4 and not tags[0] & tags[1], tags
+    with claim("those of the other session are kept back"):
+        edited(f"open('people.csv', 'w').write({first!r})")
+        assert "foreign_placeholder" in commit(fails=True)
+        assert read("people.csv") == PERSONAL
+
+
+@check("a damaged placeholder is told with its line and not committed")
+def _():
+    write("people.csv", PERSONAL)
+    edited("""
+        import re
+        text = open('people.csv').read()
+        open('people.csv', 'w').write(re.sub(r'(Bob Byte,\\[REDACTED:us_ssn:)(.)', r'\\1', text))
+    """)
+    with claim("`changes` tells the line"):
+        told = changes()
+        assert "1 placeholders stand for nothing here" in told and "in line 3" in told, told
+    with claim("`commit` keeps it back with the reason"):
+        assert "damaged_placeholder" in commit(fails=True)
+        assert read("people.csv") == PERSONAL

@@ -1,0 +1,195 @@
+//! An edited redacted copy gets its values back, byte for byte, and nothing else gets any.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+
+use chaperone_inspect::{Detectors, Limits, PlaceholderKey, Restoration, redact_file, restore_file};
+use sha2::{Digest, Sha256};
+
+const SESSION: [u8; 32] = [3; 32];
+
+fn key(session: &[u8; 32], of: &[u8]) -> PlaceholderKey {
+    PlaceholderKey::new(session, &Sha256::digest(of).into())
+}
+
+fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+fn read(mut file: &File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn redacted(bytes: &[u8], name: &str) -> Vec<u8> {
+    let out = tempfile::tempfile().unwrap();
+    let key = Some(key(&SESSION, bytes));
+    let done = redact_file(&Detectors::builtin().unwrap(), &file(bytes), name, key, &out, &Limits::default())
+        .unwrap();
+    assert!(done.replaced > 0, "nothing was redacted in {name}");
+    read(&out)
+}
+
+fn restored(original: &[u8], edited: &[u8], name: &str, session: [u8; 32]) -> (Vec<u8>, Restoration) {
+    let out = tempfile::tempfile().unwrap();
+    let (detectors, limits) = (Detectors::builtin().unwrap(), Limits::default());
+    let key = key(&session, original);
+    let original = file(original);
+    let of = (Some(&original), key);
+    let done = restore_file(&detectors, of, &file(edited), name, &out, &limits).unwrap();
+    (read(&out), done)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn wide(text: &str) -> Vec<u8> {
+    [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
+}
+
+const CSV: &str = "name,ssn,note\nAnn,237-82-2033,\"likes \"\"tea\"\", late\"\nBob,\"412-55-9012\",\nCyd,\"536-22-8726\",x\n";
+const JSON: &str = r#"{"people": [
+  {"name": "Jos\u00e9 \/ A", "ssn": "237-82-2033", "card": 4556737586899855},
+  {"name": "B", "ssn": "412-55-9012", "note": "his card\t\u0034556 7375 8689 9855 is \ud83d\ude00 \"old\""}
+]}
+"#;
+const ENV: &str = "HOST=localhost\nAWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYzx8dk2LmQp\nDEBUG=1\n";
+const LETTER: &str = "Dear Ann,\r\nyour SSN 237-82-2033 and card 4556 7375 8689 9855.\r\nYours\r\n";
+
+fn cases() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("people.csv", CSV.into()),
+        ("people.tsv", CSV.replace(',', "\t").into()),
+        ("people.json", JSON.into()),
+        (".env", ENV.into()),
+        ("letter.txt", LETTER.into()),
+        ("people.yaml", "people:\n  - name: Ann\n    ssn: \"237-82-2033\"\n".into()),
+        ("config.py", format!("# settings\nKEY = 1\n{ENV}print(SESSION)\n").into()),
+        ("wide.txt", wide(LETTER)),
+        ("wide.csv", wide(CSV)),
+    ]
+}
+
+#[test]
+fn what_was_kept_comes_back_byte_for_byte() {
+    for (name, original) in cases() {
+        let copy = redacted(&original, name);
+        let (back, report) = restored(&original, &copy, name, SESSION);
+        assert_eq!(back, original, "{name}: {}", String::from_utf8_lossy(&back));
+        assert_eq!((report.foreign, report.damaged, report.line), (0, 0, None), "{name}");
+    }
+}
+
+#[test]
+fn what_was_added_removed_and_moved_stays_as_the_agent_left_it() {
+    let copy = text(&redacted(CSV.as_bytes(), "people.csv"));
+    let mut lines: Vec<&str> = copy.lines().collect();
+    lines.swap(1, 3);
+    lines.remove(2);
+    lines.push("Dan,none,new");
+    let edited = lines.join("\n");
+    let (back, report) = restored(CSV.as_bytes(), edited.as_bytes(), "people.csv", SESSION);
+    assert_eq!(
+        text(&back),
+        "name,ssn,note\nCyd,\"536-22-8726\",x\nAnn,237-82-2033,\"likes \"\"tea\"\", late\"\nDan,none,new"
+    );
+    assert_eq!((report.restored, report.foreign, report.damaged), (2, 0, 0));
+}
+
+#[test]
+fn a_program_that_writes_the_document_anew_gets_the_values_in_its_own_coding() {
+    let copy = text(&redacted(JSON.as_bytes(), "people.json"));
+    let value: serde_json::Value = serde_json::from_str(&copy).unwrap();
+    let edited = serde_json::to_string_pretty(&value).unwrap();
+    let (back, report) = restored(JSON.as_bytes(), edited.as_bytes(), "people.json", SESSION);
+    let (back, original): (serde_json::Value, serde_json::Value) =
+        (serde_json::from_slice(&back).unwrap(), serde_json::from_str(JSON).unwrap());
+    assert_eq!(back, original);
+    assert_eq!((report.foreign, report.damaged), (0, 0));
+
+    // What needs quotes in a table gets them, in a field that the program wrote without.
+    let key = "key,value\nhost,localhost\npassword,\"tR7,kq9\"\"Zp4w,X2\"\nport,1\n";
+    let copy = text(&redacted(key.as_bytes(), "a.csv"));
+    let edited = copy.replace('"', "");
+    let (back, _) = restored(key.as_bytes(), edited.as_bytes(), "a.csv", SESSION);
+    assert_eq!(text(&back), key);
+}
+
+#[test]
+fn a_placeholder_stands_for_nothing_elsewhere() {
+    let copy = text(&redacted(CSV.as_bytes(), "people.csv"));
+    // In another file, of another version, in another session.
+    let other = "name,ssn\nEve,613-40-1177\n".as_bytes();
+    let edited = copy.replace("Ann", "Eve");
+    for (original, key) in
+        [(other, SESSION), (CSV.replace("Ann", "Anna").as_bytes(), [4; 32]), (CSV.as_bytes(), [4; 32])]
+    {
+        let (back, report) = restored(original, edited.as_bytes(), "people.csv", key);
+        assert!(back.is_empty());
+        assert_eq!((report.restored, report.foreign, report.line), (0, 3, Some(2)), "{report:?}");
+    }
+    let out = tempfile::tempfile().unwrap();
+    let none = (None, key(&SESSION, b""));
+    let (detectors, limits) = (Detectors::builtin().unwrap(), Limits::default());
+    let alone = restore_file(&detectors, none, &file(edited.as_bytes()), "new.csv", &out, &limits).unwrap();
+    assert_eq!((alone.restored, alone.foreign), (0, 3));
+    // Two files with the same values have nothing in common, so that nobody can try values out.
+    assert!(copy.lines().zip(text(&redacted(CSV.as_bytes(), "b.csv")).lines()).all(|(a, b)| a == b));
+}
+
+#[test]
+fn what_was_damaged_is_told_with_its_line() {
+    let copy = text(&redacted(LETTER.as_bytes(), "letter.txt"));
+    let at = copy.find("[REDACTED:us_ssn:").unwrap();
+    let tag = &copy[at + 17..at + 35];
+    let cases = [
+        copy.replace("[REDACTED:us_ssn:", "[REDACTED:credit_card:"),
+        copy.replace(tag, &tag[..12]),
+        copy.replace(&format!("{tag}]"), tag),
+        copy.replace(&format!(":{tag}]"), "]"),
+        copy.replace("[REDACTED:us_ssn:", "("),
+        copy.replace("[REDACTED:us_ssn:", "[redacted:us_ssn:"),
+    ];
+    for edited in cases {
+        let (_, report) = restored(LETTER.as_bytes(), edited.as_bytes(), "letter.txt", SESSION);
+        assert_eq!((report.restored, report.damaged, report.line), (1, 1, Some(2)), "{edited}");
+    }
+}
+
+#[test]
+fn ordinary_text_about_redaction_is_left_alone() {
+    let about = "The log says [REDACTED:us_ssn] and [REDACTED: by the court], or REDACTED:.\n";
+    let (back, report) = restored(about.as_bytes(), about.as_bytes(), "notes.txt", SESSION);
+    assert_eq!((back.len(), report), (0, Restoration::default()));
+    let (_, report) = restored(b"nothing\n", about.as_bytes(), "notes.txt", SESSION);
+    assert_eq!(report, Restoration::default());
+    // A placeholder that stands in the user's own file is its text.
+    let own = format!("{LETTER}[REDACTED:us_ssn:bcdfghjklmnpqrstvw]\n");
+    let copy = redacted(own.as_bytes(), "letter.txt");
+    let (back, report) = restored(own.as_bytes(), &copy, "letter.txt", SESSION);
+    assert_eq!((text(&back), report.foreign, report.damaged), (own, 0, 0));
+}
+
+#[test]
+fn a_workbook_with_placeholders_is_refused_and_another_is_not() {
+    let zip = |text: &[u8]| {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("a.txt", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text).unwrap();
+        zip.finish().unwrap().into_inner()
+    };
+    let (detectors, limits) = (Detectors::builtin().unwrap(), Limits::default());
+    let of = |bytes: &[u8]| {
+        let out = tempfile::tempfile().unwrap();
+        restore_file(&detectors, (None, key(&SESSION, b"")), &file(bytes), "a.zip", &out, &limits)
+    };
+    assert!(of(&zip(&redacted(LETTER.as_bytes(), "letter.txt"))).is_err());
+    assert_eq!(of(&zip(b"nothing")).unwrap(), Restoration::default());
+}

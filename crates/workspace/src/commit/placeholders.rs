@@ -1,0 +1,31 @@
+//! What a redacted copy left out, put back where the agent kept its placeholders.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use chaperone_pipeline::inspection::Restored;
+use chaperone_pipeline::{Pipeline, Session};
+use chaperone_protocol::Failure;
+use chaperone_staging::{Change, Kind};
+
+use super::own::open;
+use crate::mount::LiveMount;
+
+/// The content of a change with the user's values, as far as its placeholders are of the version that is there.
+///
+/// # Errors
+/// `cannot_restore`: it holds placeholders, and they cannot be followed.
+pub(super) fn restored(
+    (pipeline, session): (&Pipeline, &Arc<Session>),
+    mount: &LiveMount,
+    change: &Change,
+    content: Option<&File>,
+) -> Result<Restored, Failure> {
+    let Some(content) = content.filter(|_| change.kind == Kind::File && change.blob.is_some()) else {
+        return Ok(Restored::default());
+    };
+    let original = open(mount, change.from.as_deref().unwrap_or(&change.path));
+    let name = change.path.rsplit('/').next().unwrap_or_default();
+    let of = (session.id.as_str(), &session.snapshots);
+    pipeline.inspection.restored(original.as_ref(), content, name, of)
+}

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod document;
+mod effects;
 pub mod outgoing;
 pub mod workbook;
 
@@ -21,6 +22,7 @@ mod test_archive;
 mod validate;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
+pub use effects::{Effects, effects, may_have_effects};
 pub use extract::{ExtractError, Limits, RedactionReport, inspect_bytes, inspect_file, inspect_plain};
 pub use finding::{Certainty, Finding};
 pub use redact::redact_file;

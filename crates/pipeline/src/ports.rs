@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chaperone_audit::{Durability, Entry, LogError};
 use chaperone_capability::Signer;
+use chaperone_inspect::Effects;
 use chaperone_policy::{Decision, Engine, Store};
 use chaperone_protocol::Failure;
 use chaperone_vault::{ApprovalRecord, SignedApproval};
@@ -46,6 +47,9 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `cannot_redact`; the operation is then denied.
     fn redacted(&self, seen: &Inspected, name: &str, snapshots: &Snapshots) -> Result<Released, Failure>;
+
+    /// What a file does when a program opens it; of one that cannot be looked into within the limits, that it was not seen.
+    fn effects(&self, file: &File, name: &str) -> Effects;
 }
 
 /// Holds the keys.

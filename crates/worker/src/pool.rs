@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chaperone_inspect::{RedactionReport, Report};
+use chaperone_inspect::{Effects, RedactionReport, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::wire::{Answer, Request, receive, send};
@@ -109,7 +109,7 @@ impl WorkerPool {
                 Answer::report(items, bytes, &digests).ok_or(InspectError::Lost)
             }
             Answer::Refused(why) => Err(InspectError::Refused(why)),
-            Answer::Redacted(_) => Err(InspectError::Lost),
+            Answer::Redacted(_) | Answer::Effects(_) => Err(InspectError::Lost),
         }
     }
 
@@ -121,7 +121,19 @@ impl WorkerPool {
         match self.ask(&Request::Redact { name: name.to_string() }, file, &[file.as_fd(), out.as_fd()])? {
             Answer::Redacted(done) => Ok(done),
             Answer::Refused(why) => Err(InspectError::Refused(why)),
-            Answer::Inspected { .. } => Err(InspectError::Lost),
+            Answer::Inspected { .. } | Answer::Effects(_) => Err(InspectError::Lost),
+        }
+    }
+
+    /// What a file does when a program opens it.
+    ///
+    /// # Errors
+    /// As for [`WorkerPool::inspect`].
+    pub fn effects(&self, file: &File, name: &str) -> Result<Effects, InspectError> {
+        match self.ask(&Request::Effects { name: name.to_string() }, file, &[file.as_fd()])? {
+            Answer::Effects(found) => Ok(found),
+            Answer::Refused(why) => Err(InspectError::Refused(why)),
+            Answer::Inspected { .. } | Answer::Redacted(_) => Err(InspectError::Lost),
         }
     }
 

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use chaperone_inspect::{Finding, Item, RedactionReport, Report};
+use chaperone_inspect::{Effects, Finding, Item, RedactionReport, Report};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -23,6 +23,8 @@ pub(crate) enum Request {
     Inspect { name: String },
     /// With the file and the output.
     Redact { name: String },
+    /// With the file.
+    Effects { name: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +36,7 @@ pub(crate) enum Answer {
         digests: Vec<[u8; 32]>,
     },
     Redacted(RedactionReport),
+    Effects(Effects),
     Refused(String),
 }
 

@@ -73,7 +73,9 @@ pub(super) fn judge(
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(pipeline, &change.path)));
         }
-        looked::add(map, &looked::Looked { mount, change, content, head: &head, brings: beside.brings });
+        let look = |file: &File, name: &str| pipeline.inspection.effects(file, name);
+        let brings = beside.brings;
+        looked::add(map, &looked::Looked { mount, change, content, head: &head, brings, look: &look });
     }
     let file = match content.map(File::try_clone).transpose() {
         Ok(file) => file.map(|file| Arc::new(HeldFile::uncounted(file))),

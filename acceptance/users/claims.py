@@ -1,7 +1,7 @@
 """What a user and an agent meet day by day, checked through the real binary."""
-import json, os, re, subprocess
+import json, os, re, shutil, subprocess
 
-from harness.cell import CHAPERONE, CONFIG, DOCS, HOME, ROOT, WORK, asked, chaperone, exists, fresh_docs as before, profile, read, run, start, until, waiting, write
+from harness.cell import CHAPERONE, CONFIG, DOCS, HOME, ROOT, WORK, asked, chaperone, exists, fresh_docs as before, last_session, profile, read, run, start, until, waiting, write
 from harness.claims import claim
 
 PERSONAL = "name,ssn\nAda Lovelace,536-22-8145\nBob Byte,612-33-1234\n"
@@ -61,6 +61,34 @@ def a_tools_cache_is_there_and_what_is_added_is_never_written_back():
     # And the next session begins afresh.
     out, _ = run("ls ~/.npm", "--profile", "builder")
     assert out == "", out
+
+
+@claim
+def what_a_cell_shows_of_the_host_is_listed_before_it_starts_as_in_its_record():
+    for name in (".npm/_cacache/x", ".npm/_logs/x", "tool-of-mine/lib/x"):
+        os.makedirs(os.path.join(HOME, name), exist_ok=True)
+    tool = os.path.join(HOME, "tool-of-mine", "bin", "tool")
+    os.makedirs(os.path.dirname(tool), exist_ok=True)
+    with open(tool, "w") as f:
+        f.write("#!/bin/sh\nls -A ~/.npm\n")
+    os.chmod(tool, 0o755)
+    told = asked("profile", "show", "source", "--workspace", DOCS, "--json", "--", tool)
+    shown = [one["path"] for one in told["shown"]]
+    assert os.path.join(HOME, ".npm/_cacache") in shown and os.path.join(os.path.dirname(tool)) in shown, told
+    assert all(one["why"] for one in told["shown"]) and not any("_logs" in path for path in shown), told
+    assert told["mounts"] == [{"at": "/workspace", "from": DOCS, "mode": "staged"}], told
+    plain = chaperone("profile", "show", "source", "--workspace", DOCS, "--", tool)
+    assert all(path in plain for path in shown) and DOCS in plain, plain
+    assert not asked("sessions")["sessions"]
+    done = subprocess.run([CHAPERONE, "run", "--profile", "source", "--workspace", DOCS, "--verbose", "--", tool], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "_cacache\n", (done.stdout, done.stderr)
+    listed = [line.split(": ")[2].rsplit(" (", 1)[0] for line in done.stderr.splitlines() if "shown read-only" in line]
+    records = [json.loads(line) for line in chaperone("audit", "query", "--session", last_session(), "--json").splitlines()]
+    [first] = [r for r in records if r["action"] == "start"]
+    recorded = asked("audit", "show", str(first["seq"]))["payload"]["shown"]
+    assert listed == shown and recorded == told["shown"], (listed, shown, recorded)
+    shutil.rmtree(os.path.join(HOME, ".npm"))
+    shutil.rmtree(os.path.join(HOME, "tool-of-mine"))
 
 
 @claim

@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     let mut file = tempfile::tempfile().expect("a file");
     let mut out = tempfile::tempfile().expect("a file");
     file.write_all(data).expect("it is written");
-    let Ok(redaction) = redact_file(&DETECTORS, &file, "table.csv", &out, &limits) else { return };
+    let Ok(redaction) = redact_file(&DETECTORS, &file, "table.csv", None, &out, &limits) else { return };
     let mut copy = Vec::new();
     out.rewind().expect("it can be read again");
     out.read_to_end(&mut copy).expect("it can be read");

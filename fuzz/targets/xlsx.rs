@@ -59,7 +59,7 @@ fn judge(file: &[u8]) {
         let mut before = tempfile::tempfile().expect("a file");
         let after = tempfile::tempfile().expect("a file");
         before.write_all(file).expect("it is written");
-        redact_file(&DETECTORS, &before, "book.xlsx", &after, &depths).ok();
+        redact_file(&DETECTORS, &before, "book.xlsx", None, &after, &depths).ok();
     }
 }
 

@@ -154,6 +154,52 @@ fn the_root_holds_nothing_of_the_persons() {
 }
 
 #[test]
+fn proc_says_nothing_of_the_host() {
+    if !can_launch("proc_says_nothing_of_the_host") {
+        return;
+    }
+    // How the user started it, and where from.
+    let marked = Command::new(bare())
+        .args(["sh", "-c", "tr '\\0' '|' < /proc/1/cmdline; echo; cat /proc/1/comm; : a-word-of-the-command"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(out(&marked).trim_start().starts_with("cell-init|"), "{}", out(&marked));
+    assert!(
+        !out(&marked).contains("a-word-of-the-command") && !out(&marked).contains("bare"),
+        "{}",
+        out(&marked)
+    );
+    for hidden in
+        ["cmdline", "keys", "key-users", "locks", "modules", "partitions", "diskstats", "interrupts", "swaps"]
+    {
+        let path = format!("/proc/{hidden}");
+        if Path::new(&path).exists() {
+            assert_eq!(out(&run(&["cat", &path])), "", "{hidden}");
+        }
+    }
+    for hidden in ["bus", "driver", "fs", "irq", "tty", "sys/dev"] {
+        assert_eq!(out(&run(&["ls", "-A", &format!("/proc/{hidden}")])), "", "{hidden}");
+    }
+    let boot = "/proc/sys/kernel/random/boot_id";
+    let inside = out(&run(&["cat", boot]));
+    assert!(inside.len() >= 36 && inside.trim() != std::fs::read_to_string(boot).unwrap().trim(), "{inside}");
+    // What programs go by stays.
+    for needed in [
+        "cpuinfo",
+        "meminfo",
+        "stat",
+        "uptime",
+        "loadavg",
+        "version",
+        "self/mountinfo",
+        "sys/kernel/random/uuid",
+    ] {
+        assert_ne!(out(&run(&["head", "-c", "20", &format!("/proc/{needed}")])), "", "{needed}");
+    }
+}
+
+#[test]
 fn what_must_not_be_seen_is_covered_in_what_every_cell_shows() {
     let name = "what_must_not_be_seen_is_covered_in_what_every_cell_shows";
     if !can_launch(name) {

@@ -14,6 +14,7 @@ mod inventory;
 mod mcp;
 mod out;
 mod policy;
+mod profile;
 mod report;
 mod run;
 mod sessions;
@@ -46,6 +47,7 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Demo(a) => demo::demo(&a, dispatch),
         Command::Doctor(a) => doctor::doctor(a.json),
         Command::Inventory(a) => inventory::inventory(&a),
+        Command::Profile(a) => profile::profile(&a),
         Command::Sessions(a) => sessions::list(&a),
         Command::Stop(a) => sessions::stop(&a),
         Command::Resume(a) => sessions::resume(&a),

@@ -21,6 +21,8 @@ pub struct Limits {
     pub messages_per_minute: Option<u32>,
     /// Different destinations in the session; at most [`MAX_DESTINATIONS`].
     pub destinations: Option<usize>,
+    /// KiB in any minute of requests and messages that were inspected and then refused.
+    pub refused_kib_per_minute: Option<u32>,
 }
 
 /// Which budget is used up.
@@ -38,6 +40,8 @@ pub enum Over {
     Messages,
     #[error("the session has talked to as many hosts as it may")]
     Destinations,
+    #[error("more of what the session wanted to send was refused within a minute than may be inspected")]
+    Looks,
 }
 
 impl Over {
@@ -50,6 +54,7 @@ impl Over {
             Self::Requests => "requests",
             Self::Messages => "messages",
             Self::Destinations => "destinations",
+            Self::Looks => "looks",
         }
     }
 }
@@ -74,6 +79,19 @@ pub struct Spent {
     pub bytes: u64,
 }
 
+/// What is taken for a request or messages before it is decided on. Whatever is not sent is given back by
+/// [`Budget::give_back`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Taken {
+    dest: Host,
+    /// As it would have been sent.
+    offered: u64,
+    /// As it was counted.
+    bytes: u64,
+    values: Vec<u64>,
+}
+
 /// What a session has spent. Bounded memory: destinations and values by the limits below.
 #[derive(Debug, Default)]
 pub struct Budget {
@@ -84,6 +102,7 @@ pub struct Budget {
     values: usize,
     requests: Minute,
     messages: Minute,
+    refused_kib: Minute,
     now_ms: u64,
 }
 
@@ -131,6 +150,56 @@ impl Budget {
         self.limits.upload_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(self.bytes))
     }
 
+    /// Whether more may be inspected: not where too much was refused in the last minute.
+    pub fn may_look(&self, now_ms: u64) -> bool {
+        let limit = self.limits.refused_kib_per_minute.map_or(u64::MAX, u64::from);
+        self.refused_kib.sum(self.now_ms.max(now_ms)) <= limit
+    }
+
+    /// A request with so many bytes of target, headers and body, and with these values of the user's, by a hash that the
+    /// caller keys. Call it before it is decided on, and give back what is not sent.
+    pub fn take(
+        &mut self,
+        dest: &Host,
+        bytes: u64,
+        hashes: impl IntoIterator<Item = u64>,
+        now_ms: u64,
+    ) -> (Level, Taken) {
+        let spent = self.spend(dest, bytes, now_ms);
+        let (values, new) = self.spend_new_values(dest, hashes);
+        let level = match (spent.level, values.level) {
+            (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => spent.level,
+            (_, level) => level,
+        };
+        (level, self.taken(dest, bytes, spent.level, new))
+    }
+
+    /// As [`Budget::take`], of messages: see [`Budget::spend_messages`].
+    pub fn take_messages(&mut self, dest: &Host, messages: u32, bytes: u64, now_ms: u64) -> (Level, Taken) {
+        let level = self.spend_messages(dest, messages, bytes, now_ms).level;
+        (level, self.taken(dest, bytes, level, Vec::new()))
+    }
+
+    fn taken(&self, dest: &Host, offered: u64, level: Level, values: Vec<u64>) -> Taken {
+        let bytes = if matches!(level, Level::Over(_)) { 0 } else { offered };
+        Taken { dest: dest.clone(), offered, bytes, values }
+    }
+
+    /// What was taken is not sent. That it was inspected counts for itself.
+    pub fn give_back(&mut self, taken: Taken, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        let kib = u32::try_from(taken.offered.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.refused_kib.count(self.now_ms, kib);
+        self.bytes = self.bytes.saturating_sub(taken.bytes);
+        let Some(destination) = self.destinations.get_mut(&taken.dest) else { return };
+        destination.bytes = destination.bytes.saturating_sub(taken.bytes);
+        for value in taken.values {
+            if destination.values.remove(&value) {
+                self.values -= 1;
+            }
+        }
+    }
+
     /// A request with so many bytes of target, headers and body. Call it before anything is sent. `now_ms` is milliseconds on any clock that goes forward.
     pub fn spend(&mut self, dest: &Host, bytes: u64, now_ms: u64) -> Spent {
         self.now_ms = self.now_ms.max(now_ms);
@@ -142,7 +211,8 @@ impl Budget {
     pub fn spend_messages(&mut self, dest: &Host, messages: u32, bytes: u64, now_ms: u64) -> Spent {
         self.now_ms = self.now_ms.max(now_ms);
         self.messages.count(self.now_ms, messages);
-        let used = (self.messages.sum(), self.limits.messages_per_minute.map(u64::from), Over::Messages);
+        let used =
+            (self.messages.sum(self.now_ms), self.limits.messages_per_minute.map(u64::from), Over::Messages);
         self.spend_bytes(dest, bytes, Some(used))
     }
 
@@ -156,7 +226,8 @@ impl Budget {
         let new_destination = !self.destinations.contains_key(dest);
         let each = self.destinations.get(dest).map_or(0, |d| d.bytes).saturating_add(bytes);
         let total = self.bytes.saturating_add(bytes);
-        let requests = self.requests.sum();
+        let requests = self.requests.sum(self.now_ms);
+        let refused = self.refused_kib.sum(self.now_ms);
         let max_destinations = self.limits.destinations.map_or(MAX_DESTINATIONS, |d| d.min(MAX_DESTINATIONS));
         let destinations = self.destinations.len() + usize::from(new_destination);
         let mut level = Level::Fine;
@@ -168,6 +239,7 @@ impl Budget {
             (each, self.limits.upload_bytes_each, Over::DestinationBytes),
             (each, self.own_limits.get(dest).copied(), Over::DestinationBytes),
             (total, self.limits.upload_bytes, Over::TotalBytes),
+            (refused, self.limits.refused_kib_per_minute.map(u64::from), Over::Looks),
         ];
         for (used, limit, over) in limits.into_iter().chain(also) {
             level = worse(level, used, limit, over);
@@ -182,10 +254,15 @@ impl Budget {
     /// Values of the user's that were found in a request, by a hash that the caller keys. The same value counts once a
     /// destination. Call it before anything is sent, after [`Budget::spend`].
     pub fn spend_values(&mut self, dest: &Host, hashes: impl IntoIterator<Item = u64>) -> Spent {
+        self.spend_new_values(dest, hashes).0
+    }
+
+    fn spend_new_values(&mut self, dest: &Host, hashes: impl IntoIterator<Item = u64>) -> (Spent, Vec<u64>) {
+        let mut new = Vec::new();
         let limit = self.limits.values_each.map_or(MAX_VALUES, |v| v.min(MAX_VALUES));
         let Some(destination) = self.destinations.get_mut(dest) else {
             // Nothing was spent there, so nothing may be sent there.
-            return self.spent(dest, Level::Over(Over::Destinations), true);
+            return (self.spent(dest, Level::Over(Over::Destinations), true), new);
         };
         let mut level = Level::Fine;
         for hash in hashes {
@@ -197,11 +274,12 @@ impl Budget {
                 break;
             }
             destination.values.insert(hash);
+            new.push(hash);
             self.values += 1;
         }
         let used = destination.values.len() as u64;
         let level = worse(level, used, Some(limit as u64), Over::Values);
-        self.spent(dest, level, false)
+        (self.spent(dest, level, false), new)
     }
 
     fn spent(&self, dest: &Host, level: Level, new_destination: bool) -> Spent {
@@ -221,8 +299,10 @@ impl Minute {
         }
     }
 
-    fn sum(&self) -> u64 {
-        self.0.iter().map(|(_, count)| u64::from(*count)).sum()
+    fn sum(&self, now_ms: u64) -> u64 {
+        let oldest = now_ms.checked_sub(MINUTE_MS);
+        let recent = self.0.iter().filter(|(at, _)| oldest.is_none_or(|oldest| *at > oldest));
+        recent.map(|(_, count)| u64::from(*count)).sum()
     }
 }
 
@@ -324,6 +404,52 @@ mod tests {
         assert_eq!(budget.spend_values(&host(0), 0..10).level, Level::Near(Over::Values));
         assert_eq!(budget.spend_values(&host(0), [11]).level, Level::Over(Over::Values));
         assert_eq!(budget.spend_values(&host(0), [3]).level, Level::Near(Over::Values), "known already");
+    }
+
+    #[test]
+    fn what_is_refused_is_given_back_and_counted_as_a_look() {
+        let limits = Limits {
+            upload_bytes: Some(100_000),
+            values_each: Some(2),
+            refused_kib_per_minute: Some(1_000),
+            ..Limits::default()
+        };
+        let mut budget = Budget::new(limits);
+        for _ in 0..10 {
+            let (level, taken) = budget.take(&host(0), 90_000, [1, 2], 0);
+            assert!(!matches!(level, Level::Over(_)), "{level:?}");
+            budget.give_back(taken, 0);
+        }
+        assert_eq!(budget.left(&host(0)), 100_000);
+        // Values that were sent before stay counted when another request with them is refused.
+        let (_, sent) = budget.take(&host(0), 1_000, [1], 0);
+        assert_eq!(sent.values, [1]);
+        let (_, refused) = budget.take(&host(0), 1_000, [1, 2], 0);
+        budget.give_back(refused, 0);
+        assert_eq!(budget.spend_values(&host(0), [2, 3]).level, Level::Over(Over::Values));
+        // A flood of what is refused ends for a minute.
+        assert!(budget.may_look(0));
+        while budget.may_look(0) {
+            let (_, taken) = budget.take(&host(0), 90_000, [], 0);
+            budget.give_back(taken, 0);
+        }
+        assert_eq!(budget.take(&host(0), 1, [], 59_000).0, Level::Over(Over::Looks));
+        assert!(budget.may_look(61_000));
+        assert_eq!(budget.take(&host(0), 1, [], 61_000).0, Level::Fine);
+        let (_, messages) = budget.take_messages(&host(0), 3, 50_000, 61_000);
+        budget.give_back(messages, 61_000);
+        assert_eq!(budget.left(&host(0)), 98_999);
+    }
+
+    #[test]
+    fn what_was_over_a_budget_gives_nothing_back() {
+        let mut budget = Budget::new(Limits { upload_bytes: Some(100), ..Limits::default() });
+        let (_, sent) = budget.take(&host(0), 80, [], 0);
+        assert_eq!(sent.bytes, 80);
+        let (level, over) = budget.take(&host(0), 30, [], 0);
+        assert_eq!(level, Level::Over(Over::TotalBytes));
+        budget.give_back(over, 0);
+        assert_eq!(budget.left(&host(0)), 20);
     }
 
     proptest! {

@@ -29,7 +29,7 @@ mod websocket_message;
 
 pub use allow::AllowSet;
 pub use allow_rule::{HostPattern, MAX_LIST, Rule, RuleError};
-pub use budget::{Budget, Level, Limits, MAX_DESTINATIONS, MAX_VALUES, Over, Spent};
+pub use budget::{Budget, Level, Limits, MAX_DESTINATIONS, MAX_VALUES, Over, Spent, Taken};
 pub use host::{Host, HostError, MAX_LABEL_BYTES, MAX_NAME_BYTES};
 pub use path::{MAX_PATH_BYTES, PathError, PathGlob, normalise};
 pub use tunnel::{QueryWatch, Reason, Verdict, registered_domain};

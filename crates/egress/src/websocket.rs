@@ -113,6 +113,11 @@ impl FrameReader {
         Self { from, max_payload, buffer: Vec::new(), state: State::Open }
     }
 
+    /// Bytes of a frame that is not whole yet.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The frames that `bytes` complete. On an error the frames of the same call before it are lost; nothing of a stream
     /// that breaks the protocol is worth passing on.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, WebSocketError> {

@@ -43,6 +43,11 @@ impl MessageReader {
         messages
     }
 
+    /// Bytes of frames and of a message that are not whole yet.
+    pub fn buffered(&self) -> usize {
+        self.frames.buffered() + self.open.as_ref().map_or(0, |(_, message)| message.len())
+    }
+
     fn take(&mut self, frame: Frame) -> Result<Option<Message>, WebSocketError> {
         let Frame { fin, opcode, payload } = frame;
         match opcode {

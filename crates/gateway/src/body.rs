@@ -92,6 +92,21 @@ impl BufferedBody {
         Ok(held)
     }
 
+    /// What is there already, as far as the session may send and hold it in memory.
+    ///
+    /// # Errors
+    /// See [`TooMuch`].
+    pub fn hold(memory: Vec<u8>, mut reserved: Reserved, to_host: u64, in_all: u64) -> Result<Self, TooMuch> {
+        if memory.len() as u64 > to_host {
+            return Err(TooMuch::Budget);
+        }
+        reserved.body(memory.len() as u64, in_all)?;
+        if reserved.is_in_the_way() {
+            return Err(TooMuch::Held);
+        }
+        Ok(Self { reserved: Some(reserved), ..Self::of(memory) })
+    }
+
     /// What is there already.
     pub fn of(memory: Vec<u8>) -> Self {
         let sha256 = Sha256::digest(&memory).into();
@@ -205,6 +220,8 @@ impl Body for BufferedBodyStream {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -212,6 +229,24 @@ mod tests {
         assert_eq!(BufferedBody::of(b"hello".to_vec()).text().as_deref(), Some("hello"));
         assert_eq!(BufferedBody::of(b"a\0b".to_vec()).text(), None);
         assert_eq!(BufferedBody::of(Vec::new()).text(), None);
+    }
+
+    #[test]
+    fn what_a_tool_brings_is_held_within_the_sessions_share() {
+        let held = Arc::default();
+        let hold = |len: usize, left| BufferedBody::hold(vec![0; len], Reserved::nothing(&held), left, left);
+        assert_eq!(hold(11, 10).err(), Some(TooMuch::Budget));
+        let mut all = Vec::new();
+        let refused = loop {
+            match hold(16 << 20, u64::MAX) {
+                Ok(body) => all.push(body),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!((refused, all.len()), (TooMuch::Held, 8));
+        assert_eq!(hold(10, 10).err(), Some(TooMuch::Budget), "what waits to be sent counts, too");
+        all.clear();
+        assert!(hold(10, 10).is_ok());
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What leaves is counted against the budgets of the session.
 
-use chaperone_egress::{Host, Level};
+use std::sync::Arc;
+
+use chaperone_egress::{Host, Level, Taken};
 use chaperone_pipeline::network_facts::BudgetLevel;
 
 use crate::alerts;
+use crate::exit::Exit;
 use crate::session_gateway::SessionGateway;
 
 /// The level of a budget as policy gets it; that it is nearly used up is raised.
@@ -18,41 +21,53 @@ pub(crate) fn level(gateway: &SessionGateway, host: &Host, level: Level) -> Budg
     }
 }
 
-/// Of two levels the one that is nearer to the end.
-pub(crate) fn worse(one: Level, other: Level) -> Level {
-    match (one, other) {
-        (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => one,
-        (Level::Fine | Level::Near(_), _) => other,
+/// What is taken from the budgets for something that may yet be refused: given back when it is dropped before it was sent.
+#[derive(Debug)]
+pub(crate) struct Spending {
+    exit: Arc<Exit>,
+    taken: Option<Taken>,
+}
+
+impl Spending {
+    /// For a request to `host`, with the values of the user's that were found in it.
+    pub fn request(
+        gateway: &SessionGateway,
+        host: &Host,
+        bytes: u64,
+        values: impl IntoIterator<Item = u64>,
+    ) -> (Level, Self) {
+        let exit = Arc::clone(&gateway.exit);
+        let (level, taken) = exit.budget.lock().take(host, bytes, values, exit.now_ms());
+        (level, Self { exit, taken: Some(taken) })
+    }
+
+    /// For messages of a conversation.
+    pub fn messages(gateway: &SessionGateway, host: &Host, messages: u32, bytes: u64) -> (Level, Self) {
+        let exit = Arc::clone(&gateway.exit);
+        let (level, taken) = exit.budget.lock().take_messages(host, messages, bytes, exit.now_ms());
+        (level, Self { exit, taken: Some(taken) })
+    }
+
+    /// It leaves.
+    pub fn sent(mut self) {
+        self.taken = None;
     }
 }
 
-/// Take bytes that are about to leave from the budget.
+impl Drop for Spending {
+    fn drop(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            self.exit.budget.lock().give_back(taken, self.exit.now_ms());
+        }
+    }
+}
+
+/// Take bytes that leave now from the budget.
 pub(crate) fn spend(gateway: &SessionGateway, host: &Host, bytes: u64) -> std::io::Result<()> {
     let exit = gateway.exit();
     let spent = exit.budget.lock().spend_more(host, bytes, exit.now_ms());
     match level(gateway, host, spent.level) {
         BudgetLevel::Over => Err(std::io::ErrorKind::QuotaExceeded.into()),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use chaperone_egress::Over;
-
-    #[test]
-    fn the_worse_of_two_levels_counts() {
-        let (fine, near, over) =
-            (Level::Fine, Level::Near(Over::TotalBytes), Level::Over(Over::DestinationBytes));
-        for (one, other, worst) in [
-            (fine, fine, fine),
-            (fine, near, near),
-            (near, fine, near),
-            (near, over, over),
-            (over, near, over),
-        ] {
-            assert_eq!(worse(one, other), worst, "{one:?} and {other:?}");
-        }
     }
 }

@@ -32,6 +32,8 @@ const UPLOAD_BYTES: u64 = 100 << 20;
 const REQUESTS_PER_MINUTE: u32 = 3_000;
 /// Messages of WebSockets a minute: sixteen a second in sixty-four conversations.
 const MESSAGES_PER_MINUTE: u32 = 60_000;
+/// KiB a minute of what was inspected and refused. Protects the time of inspection, apart from what may be sent.
+const REFUSED_KIB_PER_MINUTE: u32 = 128 << 10;
 /// Requests that are inspected at once. Protects memory: each may hold 16 MiB.
 const LOOKS: usize = 4;
 /// Names that are inspected at once: they do not wait behind bodies.
@@ -98,6 +100,7 @@ impl Exit {
             requests_per_minute: Some(requests_per_minute.unwrap_or(REQUESTS_PER_MINUTE)),
             messages_per_minute: Some(MESSAGES_PER_MINUTE),
             values_each: Some(VALUES),
+            refused_kib_per_minute: Some(REFUSED_KIB_PER_MINUTE),
             ..Limits::default()
         };
         Ok(Self {

@@ -9,7 +9,7 @@ use chaperone_protocol::Failure;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
 
-use crate::body::{BufferedBody, STALL_LIMIT};
+use crate::body::STALL_LIMIT;
 use crate::dial::Pinned;
 use crate::held::Reserved;
 use crate::http::channel::Channel;
@@ -73,12 +73,14 @@ pub async fn fetch(gateway: &SessionGateway, asked: Fetch) -> Result<Fetched, Fa
     let answered = async {
         let facts = RequestFacts::of(&asked.method, &asked.url, &with_host(&asked)?, over)
             .map_err(|e| Failure::new("bad_request", format!("the request is not sent: {e}")))?;
-        let held = BufferedBody::of(asked.body);
         let mut head = http::Request::new(()).into_parts().0;
         head.method = asked.method;
         head.headers = asked.headers;
-        let sent = crate::http::mediate(&channel, &facts, head, held).await;
-        let sent = sent.map_err(|HttpRefusal(_, failure)| failure)?;
+        let sent = async {
+            let held = crate::http::hold_body(&channel, &facts, asked.body).await?;
+            crate::http::mediate(&channel, &facts, head, held).await
+        };
+        let sent = sent.await.map_err(|HttpRefusal(_, failure)| failure)?;
         let (parts, body) = sent.answer.into_parts();
         let (body, held) = read(gateway, body, asked.most).await?;
         Ok(Fetched { status: parts.status.as_u16(), headers: parts.headers, body, _held: held })

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod document;
+mod effects;
 pub mod outgoing;
 pub mod workbook;
 
@@ -22,6 +23,7 @@ mod test_archive;
 mod validate;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
+pub use effects::{Effects, effects, may_have_effects};
 pub use extract::{
     ExtractError, Limits, RedactionReport, Restoration, inspect_bytes, inspect_file, inspect_plain,
     restore_file,

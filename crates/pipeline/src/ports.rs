@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chaperone_audit::{Durability, Entry, LogError};
 use chaperone_capability::Signer;
+use chaperone_inspect::Effects;
 use chaperone_policy::{Decision, Engine, Store};
 use chaperone_protocol::Failure;
 use chaperone_vault::{ApprovalRecord, SignedApproval};
@@ -58,6 +59,9 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
         name: &str,
         of: (&str, &Snapshots),
     ) -> Result<Restored, Failure>;
+
+    /// What a file does when a program opens it; of one that cannot be looked into within the limits, that it was not seen.
+    fn effects(&self, file: &File, name: &str) -> Effects;
 }
 
 /// Holds the keys.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::session::State;
+use crate::request::Shown;
+use crate::session::{Mode, State};
 
 /// It was done, and there is nothing to say about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,24 @@ pub struct SignedTree {
 pub struct VaultProcess {
     pub pid: u32,
     pub alive: bool,
+}
+
+/// What a session of a profile would be shown over a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileShown {
+    pub profile: String,
+    pub workspace: PathBuf,
+    pub mounts: Vec<MountShown>,
+    /// Read-only, beside the mounts and what every cell shows.
+    pub shown: Vec<Shown>,
+}
+
+/// A mount, and the directory that would be behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountShown {
+    pub at: String,
+    pub from: PathBuf,
+    pub mode: Mode,
 }
 
 /// The policies were read anew.

@@ -57,6 +57,9 @@ pub struct Opened {
     /// What of the host is shown read-only at its own place, beside what every cell shows.
     #[serde(default)]
     pub shown: Vec<Shown>,
+    /// All that is shown of the host beside its mounts and what every cell shows: that, and what lies below its caches.
+    #[serde(default)]
+    pub visible: Vec<Shown>,
     /// What of the host is covered where every cell shows it.
     #[serde(default)]
     pub covered: Vec<PathBuf>,
@@ -135,6 +138,8 @@ pub enum Request {
     /// Who is there.
     Status,
     OpenSession(Box<OpenSession>),
+    /// What such a session would be shown; none is opened.
+    ProfileShow(Box<OpenSession>),
     /// Hand over a launched cell: fds are control, channel, one for each mediated mount in the plan's order, then those of
     /// the network exit.
     Attach {

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod confine;
+mod inherited;
 pub mod landlock;
 mod mount;
 mod process;
@@ -11,6 +12,7 @@ pub mod seccomp;
 mod terminal;
 
 pub use confine::{confine_vault, confine_worker, harden};
+pub use inherited::{forget_arguments, leave_keyring};
 pub use mount::{ReadOnly, set_mount_attributes};
 pub use process::{
     Forked, bring_up_loopback, clear_capabilities, clone_into_namespaces, close_all_but_stdio,

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chaperone_inspect::{PlaceholderKey, RedactionReport, Report, Restoration};
+use chaperone_inspect::{Effects, PlaceholderKey, RedactionReport, Report, Restoration};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::wire::{Answer, Request, receive, send};
@@ -109,7 +109,7 @@ impl WorkerPool {
                 Answer::report(items, bytes, &digests).ok_or(InspectError::Lost)
             }
             Answer::Refused(why) => Err(InspectError::Refused(why)),
-            Answer::Redacted(_) | Answer::Restored(_) => Err(InspectError::Lost),
+            _ => Err(InspectError::Lost),
         }
     }
 
@@ -128,7 +128,7 @@ impl WorkerPool {
         match self.ask(&request, file, &[file.as_fd(), out.as_fd()])? {
             Answer::Redacted(done) => Ok(done),
             Answer::Refused(why) => Err(InspectError::Refused(why)),
-            Answer::Inspected { .. } | Answer::Restored(_) => Err(InspectError::Lost),
+            _ => Err(InspectError::Lost),
         }
     }
 
@@ -150,7 +150,19 @@ impl WorkerPool {
         match self.ask(&request, original.unwrap_or(edited), &files)? {
             Answer::Restored(done) => Ok(done),
             Answer::Refused(why) => Err(InspectError::Refused(why)),
-            Answer::Inspected { .. } | Answer::Redacted(_) => Err(InspectError::Lost),
+            _ => Err(InspectError::Lost),
+        }
+    }
+
+    /// What a file does when a program opens it.
+    ///
+    /// # Errors
+    /// As for [`WorkerPool::inspect`].
+    pub fn effects(&self, file: &File, name: &str) -> Result<Effects, InspectError> {
+        match self.ask(&Request::Effects { name: name.to_string() }, file, &[file.as_fd()])? {
+            Answer::Effects(found) => Ok(found),
+            Answer::Refused(why) => Err(InspectError::Refused(why)),
+            _ => Err(InspectError::Lost),
         }
     }
 

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use chaperone_inspect::{Detectors, Limits, PlaceholderKey, inspect_file, redact_file, restore_file};
+use chaperone_inspect::{
+    Detectors, Limits, PlaceholderKey, effects, inspect_file, redact_file, restore_file,
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::wire::{Answer, Request, receive, send};
@@ -48,6 +50,10 @@ pub fn serve(
                     Err(e) => Answer::Refused(e.to_string()),
                 }
             }
+            (Request::Effects { name }, Some(mut file), None, None) => match effects(&name, &mut file) {
+                Ok(found) => Answer::Effects(found),
+                Err(e) => Answer::Refused(e.to_string()),
+            },
             _ => return Err(io::ErrorKind::InvalidData.into()),
         };
         send(&socket, &answer, &[])?;

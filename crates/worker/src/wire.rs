@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use chaperone_inspect::{Finding, Item, RedactionReport, Report, Restoration};
+use chaperone_inspect::{Effects, Finding, Item, RedactionReport, Report, Restoration};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -25,6 +25,8 @@ pub(crate) enum Request {
     Redact { name: String, key: Option<[u8; 32]> },
     /// With the edited file and the output, and the original where there is one.
     Restore { name: String, key: [u8; 32] },
+    /// With the file.
+    Effects { name: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +39,7 @@ pub(crate) enum Answer {
     },
     Redacted(RedactionReport),
     Restored(Restoration),
+    Effects(Effects),
     Refused(String),
 }
 

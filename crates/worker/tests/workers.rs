@@ -67,6 +67,18 @@ fn a_worker_inspects_and_redacts_through_descriptors() {
 }
 
 #[test]
+fn what_a_document_does_is_found_in_a_worker_or_the_worker_is_lost() {
+    let page = file(b"<img src='https://a.example/x.png'><script>x()</script>");
+    let found = pool("serve").effects(&page, "a.html").unwrap().reach.unwrap();
+    assert_eq!((found.loads.len(), found.active.len(), found.unseen), (1, 1, false));
+    let table = pool("serve").effects(&file(b"=1+2,x\n"), "a.csv").unwrap();
+    assert_eq!((table.reach, table.formula_cells), (None, Some(1)));
+    assert!(matches!(pool("die").effects(&page, "a.html"), Err(InspectError::Lost)));
+    let hanging = pool("hang").with_time(Duration::from_millis(200));
+    assert!(matches!(hanging.effects(&page, "a.html"), Err(InspectError::Time(_))));
+}
+
+#[test]
 fn a_worker_killed_while_idle_costs_nothing() {
     let pool = pool("serve");
     pool.inspect(&file(b"x"), "a.txt").unwrap();

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode as FileMode, OFlags, ResolveFlags};
 use serde::Deserialize;
 
 use crate::mount::LiveMount;
-use chaperone_config::Profile;
+use chaperone_config::profile::{self, Profile};
 use chaperone_protocol::Failure;
 use chaperone_protocol::session::Mode;
 
@@ -126,6 +126,20 @@ pub fn resolve(named: &Path, places: &Places) -> Result<PathBuf, Failure> {
     }
 }
 
+/// Each mount of a profile, with the directory behind it, as they are named.
+#[must_use]
+pub fn sources(profile: &Profile, workspace: &Path) -> Vec<(String, PathBuf)> {
+    profile.mounts.iter().map(|mount| (mount.path.clone(), workspace.join(relative(mount)))).collect()
+}
+
+fn relative(mount: &profile::Mount) -> PathBuf {
+    mount.from.clone().unwrap_or_else(|| PathBuf::from(prefix(mount)))
+}
+
+fn prefix(mount: &profile::Mount) -> &str {
+    mount.path.strip_prefix("/workspace").unwrap_or_default().trim_start_matches('/')
+}
+
 /// Open the directory behind each mount of a profile, without following a link below the workspace.
 ///
 /// # Errors
@@ -141,15 +155,14 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
     };
     let mut live: Vec<LiveMount> = Vec::new();
     for (i, mount) in declared.iter().enumerate() {
-        let prefix =
-            mount.path.strip_prefix("/workspace").unwrap_or_default().trim_start_matches('/').to_owned();
+        let prefix = prefix(mount).to_owned();
         if live.iter().any(|m| nested(&m.at, &mount.path)) {
             return Err(Failure::new(
                 "mount_refused",
                 format!("the mounts {} overlap another one of the profile", mount.path),
             ));
         }
-        let relative = mount.from.clone().unwrap_or_else(|| PathBuf::from(&prefix));
+        let relative = relative(mount);
         let fd = open_folder(&root, &relative, mount.actions.iter().any(|a| a == "write"))?;
         live.push(LiveMount {
             at: mount.path.clone(),

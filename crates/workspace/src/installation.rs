@@ -1,11 +1,13 @@
 //! What of the host a cell shows beside its mounts, so that the program can run: the files of its installation, item by item,
 //! and never a directory of which they are only a part. Whatever holds, is or lies in the workspace, a home, a private place or
-//! Chaperone's own state is refused, not narrowed: what cannot be shown without it does not start.
+//! Chaperone's own state is refused, not narrowed: what cannot be shown without it does not start. What is shown follows from the
+//! command, the user's PATH and the system; a file of the workspace, which an agent may have written, chooses nothing.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
 use chaperone_protocol::{Failure, Shown};
@@ -15,6 +17,10 @@ use crate::directories::{Places, overlap};
 
 /// An interpreter may have an interpreter, and a virtual environment a base; nobody has more of them.
 const DEEPEST: usize = 4;
+/// Names under which PATH finds what is installed under a longer one, such as `python3.12`.
+const GENERIC: &[&str] = &["python3", "python"];
+/// As many as the kernel follows.
+const MOST_LINKS: usize = 40;
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| chaperone_packs::table("packs/installations.toml"));
 
@@ -26,6 +32,8 @@ struct Known {
     base: Vec<PathBuf>,
     /// Below a home: places within private ones where programs are installed.
     places: Vec<PathBuf>,
+    /// Below a home: installations as somebody published them, in which nothing is the user's.
+    published: Vec<PathBuf>,
     /// Below a home: what is private even there.
     private: Vec<PathBuf>,
     /// Of a directory with `bin/PROGRAM` and `lib/`: the parts that are the installation's.
@@ -59,9 +67,9 @@ pub fn find(
     mounts: &[(&str, &Path)],
 ) -> Result<Installation, Failure> {
     let mut finder = Finder { path, places, workspace, found: Installation::default() };
+    finder.add(named, 0, Chosen::ByUser)?;
     let named = own_name(named).unwrap_or_else(|| named.to_owned());
     let real = named.canonicalize().unwrap_or_else(|_| named.clone());
-    finder.add(&named, 0)?;
     finder.found.program = if named.starts_with(workspace) {
         in_mount(&named, workspace, mounts)?
     } else if real.starts_with(workspace) {
@@ -82,6 +90,15 @@ pub fn covered(places: &Places, workspace: &Path) -> Vec<PathBuf> {
     all.filter(|p| is_base(p)).map(Path::to_owned).collect()
 }
 
+/// Who decides that it is this program and no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chosen {
+    /// The command, PATH, or a file that they lead to.
+    ByUser,
+    /// A link or a first line in the workspace.
+    InWorkspace,
+}
+
 struct Finder<'a> {
     path: &'a [PathBuf],
     places: &'a Places,
@@ -90,23 +107,57 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    fn add(&mut self, named: &Path, depth: usize) -> Result<(), Failure> {
+    fn add(&mut self, named: &Path, depth: usize, chosen: Chosen) -> Result<(), Failure> {
         let Ok(real) = named.canonicalize() else { return Ok(()) };
         if depth > DEEPEST || !real.is_file() {
             return Ok(());
         }
-        for one in [named, &real] {
-            if let Some(root) = environment_of(one).filter(|root| !root.starts_with(self.workspace)) {
-                self.environment(&root, depth)?;
+        let inside = real.starts_with(self.workspace);
+        let mut chosen = if crosses(named, self.workspace) { Chosen::InWorkspace } else { chosen };
+        let named = &own_name(named).unwrap_or_else(|| named.to_owned());
+        if chosen == Chosen::InWorkspace {
+            // An environment may be the user's where the interpreter that it is made of is the system's.
+            for one in [named, &real] {
+                if !one.starts_with(self.workspace) && !is_base(one) {
+                    if !self.is_published(one) && !self.is_on_path(one) {
+                        return Err(chosen_by_agent(one));
+                    }
+                    chosen = Chosen::ByUser;
+                }
             }
         }
-        if !real.starts_with(self.workspace) && !is_base(&real) {
+        for one in [named, &real] {
+            if let Some(root) = environment_of(one).filter(|root| !root.starts_with(self.workspace)) {
+                self.environment(&root, depth, chosen)?;
+            }
+        }
+        if !inside && !is_base(&real) {
             self.program(&real)?;
         }
         if let Some(interpreter) = interpreter(&real).and_then(|i| self.locate(&i)) {
-            self.add(&interpreter, depth + 1)?;
+            self.add(&interpreter, depth + 1, chosen)?;
         }
         Ok(())
+    }
+
+    /// Whether the user's PATH, without what lies in the workspace, finds the same installation.
+    fn is_on_path(&self, program: &Path) -> bool {
+        let is_same = |found: PathBuf| {
+            [own_name(&found), found.canonicalize().ok()]
+                .iter()
+                .flatten()
+                .any(|f| f.parent() == program.parent())
+        };
+        let names = program.file_name().into_iter().chain(GENERIC.iter().map(OsStr::new));
+        names.filter_map(|name| self.first_on_path(name)).any(is_same)
+    }
+
+    fn first_on_path(&self, name: &OsStr) -> Option<PathBuf> {
+        self.path.iter().map(|d| d.join(name)).find(|p| p.is_file() && !crosses(p, self.workspace))
+    }
+
+    fn is_published(&self, real: &Path) -> bool {
+        self.places.homes().iter().any(|home| KNOWN.published.iter().any(|p| real.starts_with(home.join(p))))
     }
 
     /// A program outside the workspace, with what belongs to it.
@@ -152,7 +203,7 @@ impl Finder<'_> {
 
     /// A virtual environment, and the interpreter that it was made of. The directory may be a project's, too, so only what
     /// makes it one is shown.
-    fn environment(&mut self, root: &Path, depth: usize) -> Result<(), Failure> {
+    fn environment(&mut self, root: &Path, depth: usize, chosen: Chosen) -> Result<(), Failure> {
         for part in ["pyvenv.cfg", "bin", "lib", "lib64"] {
             let part = root.join(part);
             if part.exists() {
@@ -161,7 +212,7 @@ impl Finder<'_> {
         }
         let python = root.join("bin/python");
         let base = std::fs::read_link(&python).map(|to| python.with_file_name(to));
-        base.map_or(Ok(()), |base| self.add(&base, depth + 1))
+        base.map_or(Ok(()), |base| self.add(&base, depth + 1, chosen))
     }
 
     /// Shows one item, unless something that covers it is shown already.
@@ -211,15 +262,50 @@ impl Finder<'_> {
     /// An interpreter by its path, or by its name on PATH.
     fn locate(&self, interpreter: &Path) -> Option<PathBuf> {
         if interpreter.is_absolute() {
-            return own_name(interpreter);
+            return Some(interpreter.to_owned());
         }
-        self.path.iter().map(|d| d.join(interpreter)).find(|p| p.is_file()).and_then(|p| own_name(&p))
+        self.path.iter().map(|d| d.join(interpreter)).find(|p| p.is_file())
     }
 }
 
 fn refused(item: &Path, why: &str) -> Failure {
     Failure::new("not_shown", format!("the program needs {}, which {why}", item.display()))
         .advise("install the program outside of what is private, or start it in a workspace of its own")
+}
+
+fn chosen_by_agent(item: &Path) -> Failure {
+    let text = format!("the program needs {}, which only a file of the workspace names", item.display());
+    let directory = item.parent().unwrap_or(item).display().to_string();
+    Failure::new("not_shown", text)
+        .advise(format!("put {directory} on your PATH, or name the interpreter in the command"))
+}
+
+/// Whether something on the way that `path` leads, a directory or a link, lies in the workspace.
+fn crosses(path: &Path, workspace: &Path) -> bool {
+    let mut at = PathBuf::from("/");
+    let mut rest: Vec<OsString> = path.iter().rev().map(ToOwned::to_owned).collect();
+    let mut links = 0;
+    while let Some(name) = rest.pop() {
+        match Path::new(&name).components().next() {
+            Some(Component::Normal(name)) => at.push(name),
+            Some(Component::ParentDir) => drop(at.pop()),
+            _ => continue,
+        }
+        if at.starts_with(workspace) {
+            return true;
+        }
+        let Ok(to) = std::fs::read_link(&at) else { continue };
+        links += 1;
+        if links > MOST_LINKS {
+            return true;
+        }
+        at.pop();
+        if to.is_absolute() {
+            at = PathBuf::from("/");
+        }
+        rest.extend(to.iter().rev().map(ToOwned::to_owned));
+    }
+    false
 }
 
 /// A path in the workspace as the cell has it.

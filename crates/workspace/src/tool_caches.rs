@@ -1,4 +1,5 @@
-//! Tool caches: the user's own, read-only, below a layer that is the session's or is kept for the workspace.
+//! Tool caches: layers that are the session's or are kept for the workspace, and below parts of them what the user's tools got
+//! from registries, read-only.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -13,12 +14,71 @@ use sha2::{Digest, Sha256};
 
 use chaperone_pipeline::session::Session;
 use chaperone_protocol::{Failure, PlanCache};
+use serde::Deserialize;
 
-/// The caches of known tools, relative to the home.
-static CACHES: LazyLock<BTreeMap<String, Vec<String>>> =
+static CACHES: LazyLock<BTreeMap<String, Known>> =
     LazyLock::new(|| chaperone_packs::table("packs/caches.toml"));
 /// A layer nested deeper than this is left where it is.
 const MAX_DEPTH: usize = 256;
+
+/// The cache of a tool, relative to the home.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    /// Where a cell writes.
+    layers: Vec<String>,
+    /// What of the user's is shown, each in one of the layers. A last name may end in `*`.
+    shown: Vec<String>,
+}
+
+/// One place in the agent's home, with what of the user's is shown there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Relative to the home.
+    pub at: String,
+    pub lower: Option<PathBuf>,
+}
+
+/// What the caches of these tools are in a cell: each place before those in it. Nothing is made.
+///
+/// # Errors
+/// An unknown tool.
+pub fn places(tools: &[String], home: Option<&Path>) -> Result<Vec<Place>, Failure> {
+    let mut found = Vec::new();
+    for tool in tools {
+        let Some(known) = CACHES.get(tool) else {
+            let known: Vec<&str> = CACHES.keys().map(String::as_str).collect();
+            return Err(Failure::new("bad_profile", format!("cache.tools: {tool:?} is not a known tool"))
+                .advise(format!("known are: {}", known.join(", "))));
+        };
+        let shown: Vec<Place> = home.into_iter().flat_map(|home| of_user(&known.shown, home)).collect();
+        let whole = |layer: &String| shown.iter().any(|place| place.at == *layer);
+        found.extend(
+            known.layers.iter().filter(|l| !whole(l)).map(|at| Place { at: at.clone(), lower: None }),
+        );
+        found.extend(shown);
+    }
+    Ok(found)
+}
+
+/// Directories of the user's: what is a link, and leads elsewhere, is none.
+fn of_user(shown: &[String], home: &Path) -> Vec<Place> {
+    let mut found = Vec::new();
+    for wanted in shown {
+        let (parent, last) = wanted.rsplit_once('/').unwrap_or(("", wanted));
+        let Some(start) = last.strip_suffix('*') else {
+            found.push(wanted.clone());
+            continue;
+        };
+        let entries = fs::read_dir(home.join(parent)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| n.starts_with(start));
+        let mut all: Vec<String> = names.map(|name| format!("{parent}/{name}")).collect();
+        all.sort();
+        found.extend(all);
+    }
+    let is_directory = |at: &String| home.join(at).symlink_metadata().is_ok_and(|m| m.is_dir());
+    found.into_iter().filter(is_directory).map(|at| Place { lower: Some(home.join(&at)), at }).collect()
+}
 
 /// Where the caches of the session's profile lie; the directories of their layers are made.
 ///
@@ -46,26 +106,43 @@ pub fn plan(session: &Session, kept: &Path, in_use: bool) -> Result<Vec<PlanCach
     } else {
         session_layers(session)
     };
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let mut found = Vec::new();
-    for tool in &wanted.tools {
-        let Some(places) = CACHES.get(tool) else {
-            let known: Vec<&str> = CACHES.keys().map(String::as_str).collect();
-            return Err(Failure::new("bad_profile", format!("cache.tools: {tool:?} is not a known tool"))
-                .advise(format!("known are: {}", known.join(", "))));
-        };
-        for (i, place) in places.iter().enumerate() {
-            let layer = layers.join(format!("{tool}-{i}"));
-            let (upper, work) = (layer.join("upper"), layer.join("work"));
-            for folder in [&upper, &work] {
-                fs::create_dir_all(folder)
-                    .map_err(|e| Failure::new("state_unavailable", format!("{}: {e}", folder.display())))?;
-            }
-            let lower = home.as_ref().map(|h| h.join(place)).filter(|p| p.is_dir());
-            found.push(PlanCache { at: place.clone(), lower, upper, work });
+    let mut planned: Vec<PlanCache> = Vec::new();
+    for Place { at, lower } in places(&wanted.tools, home().as_deref())? {
+        let layer = layers.join(at.replace('/', "!"));
+        let (upper, work) = (layer.join("upper"), layer.join("work"));
+        let unusable =
+            |at: &Path, e: io::Error| Failure::new("state_unavailable", format!("{}: {e}", at.display()));
+        for folder in [&upper, &work] {
+            fs::create_dir_all(folder).map_err(|e| unusable(folder, e))?;
+        }
+        let around =
+            planned.iter().find_map(|p| Some((&p.upper, at.strip_prefix(&p.at)?.strip_prefix('/')?)));
+        if let Some((around, rest)) = around {
+            make_way(around, rest).map_err(|e| unusable(around, e))?;
+        }
+        planned.push(PlanCache { at, lower, upper, work });
+    }
+    Ok(planned)
+}
+
+/// The home whose caches these are.
+#[must_use]
+pub fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from)
+}
+
+/// What an earlier session left where a place is to be, and is no directory, goes: it would lead elsewhere.
+fn make_way(layer: &Path, place: &str) -> io::Result<()> {
+    let mut at = layer.to_owned();
+    for name in Path::new(place) {
+        at.push(name);
+        match at.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return fs::remove_file(&at),
+            Err(_) => return Ok(()),
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Let go of the session's own layers; what cannot be removed stays in its directory.
@@ -148,7 +225,87 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_agent_left_is_removed_and_nothing_behind_its_links() {
+    fn what_tools_got_from_registries_is_shown_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let home = place.path();
+        let registries = [
+            ".cargo/registry/index/a",
+            ".cargo/registry/cache/a",
+            ".cargo/registry/src/a",
+            "go/pkg/mod/cache/download/a",
+            ".gradle/caches/modules-2/a",
+            ".m2/repository/a",
+            ".npm/_cacache/index-v5/a",
+            ".cache/pip/http-v2/a",
+            ".cache/uv/archive-v0/a",
+            ".cache/uv/wheels-v5/a",
+            ".cache/uv/simple-v16/a",
+        ];
+        let others = [
+            ".npm/_logs/2026-01-01T00_00_00-debug-0.log",
+            ".npm/_npx/a/package.json",
+            ".npm/_update-notifier-last-checked",
+            ".npm/_git-remotes/a",
+            ".cargo/credentials.toml",
+            ".cargo/registry/credentials.toml",
+            ".cargo/git/db/private/config",
+            "go/pkg/mod/cache/vcs/a/config",
+            "go/pkg/mod/private.example/a@v1/a.go",
+            ".cache/go-build/00/a",
+            ".gradle/gradle.properties",
+            ".gradle/caches/build-cache-1/a",
+            ".gradle/caches/journal-1/a",
+            ".cache/pip/wheels/a",
+            ".cache/pip/selfcheck/a",
+            ".cache/uv/git-v0/db/a/config",
+            ".cache/uv/sdists-v9/a",
+            ".cache/uv/environments-v2/a",
+            ".cache/uv/builds-v0/a",
+            ".m2/settings.xml",
+            ".m2/settings-security.xml",
+        ];
+        for file in registries.iter().chain(&others) {
+            fs::create_dir_all(home.join(file).parent().unwrap()).unwrap();
+            fs::write(home.join(file), "x").unwrap();
+        }
+        // A link where a cache would be leads elsewhere.
+        std::os::unix::fs::symlink(home.join(".npm/_logs"), home.join(".cache/uv/wheels-v6")).unwrap();
+        let tools: Vec<String> = CACHES.keys().cloned().collect();
+        let found = places(&tools, Some(home)).unwrap();
+        let is_shown = |file: &&str| {
+            found.iter().filter_map(|p| p.lower.as_ref()).any(|lower| home.join(file).starts_with(lower))
+        };
+        assert!(registries.iter().all(|f| is_shown(&f)), "{found:?}");
+        assert_eq!(others.iter().copied().find(|f| is_shown(f)), None);
+        assert!(!found.iter().any(|p| p.at.ends_with("wheels-v6")), "{found:?}");
+        // Each lies in a layer that comes before it.
+        for (i, place) in found.iter().enumerate() {
+            let around = found.iter().position(|p| place.at.starts_with(&format!("{}/", p.at)));
+            assert!(around.is_none_or(|at| at < i), "{}", place.at);
+            assert!(
+                around.is_some() || CACHES.values().any(|k| k.layers.contains(&place.at)),
+                "{}",
+                place.at
+            );
+        }
+        let layers: usize = CACHES.values().map(|k| k.layers.len()).sum();
+        assert_eq!(places(&tools, None).unwrap().len(), layers);
+    }
+
+    #[test]
+    fn what_an_agent_left_in_a_place_leads_nowhere() {
+        let layer = tempfile::tempdir().unwrap();
+        fs::create_dir_all(layer.path().join("cache/real")).unwrap();
+        std::os::unix::fs::symlink("/", layer.path().join("cache/link")).unwrap();
+        for rest in ["cache/real", "cache/none/x", "cache/link/x", "cache/link"] {
+            make_way(layer.path(), rest).unwrap();
+        }
+        assert!(layer.path().join("cache/real").is_dir());
+        assert!(layer.path().join("cache/link").symlink_metadata().is_err());
+    }
+
+    #[test]
+    fn what_an_agent_left_is_is_removed_and_nothing_behind_its_links() {
         let place = tempfile::tempdir().unwrap();
         let layers = place.path().join("caches");
         fs::create_dir_all(layers.join("a/b/closed")).unwrap();

@@ -80,6 +80,7 @@ impl Connection {
                 self.attached = broker.sessions.read().get(&opened.session).cloned();
                 on_the_wire(Ok(opened))
             }
+            Request::ProfileShow(asked) => on_the_wire(crate::session::look::shown(broker, &asked)),
             Request::Attach { session, init_pid, network, enforced } => {
                 on_the_wire(sessions::attach(broker, &session, (init_pid, network), &enforced, fds))
             }

@@ -3,5 +3,6 @@
 pub mod attach;
 pub mod end;
 pub mod live;
+pub mod look;
 pub mod open;
 pub mod restore;

@@ -1,24 +1,24 @@
 //! The opening of a session: everything that is decided before there is a cell.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_cell::{Backend, Native};
-use chaperone_config::{Profile, network_rules};
+use chaperone_config::network_rules;
 use chaperone_gateway::Exit;
 use chaperone_pipeline::session::{Session, SessionPlan};
 use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::session::{Mode, State};
 use chaperone_protocol::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, for_display};
 use chaperone_quota::Quota;
-use chaperone_workspace::directories::{self, Places};
+use chaperone_workspace::directories;
 use chaperone_workspace::installation::{self, Installation};
 use chaperone_workspace::mount::{LiveMount, Mounts};
 use chaperone_workspace::{masking, tool_caches};
 
 use super::live::LiveSession;
+use super::look::{Look, look};
 use super::restore::save;
 use crate::broker::Broker;
 
@@ -30,17 +30,12 @@ const MAX_SESSIONS: usize = 64;
 /// # Errors
 /// The reason it may not run.
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
-    let profile =
-        Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
-            .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
+    let Look { profile, places, workspace, installation, visible } = look(broker, asked)?;
     let backend = asked.backend.as_deref().unwrap_or(&profile.backend);
     if chaperone_cell::backend(backend).is_none() {
         return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
             .advise(format!("use --backend {}", Native.name())));
     }
-    let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
-    let places = Places::new(&homes(asked), &ours);
-    let workspace = directories::resolve(&asked.workspace, &places)?;
     broker.let_all_go();
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
     if running >= MAX_SESSIONS {
@@ -51,13 +46,6 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     chaperone_config::dirs::private_dir(&dir)
         .map_err(|e| Failure::new("state_unavailable", e.to_string()))?;
     let mut mounts = directories::mounts(&profile, &workspace, &dir)?;
-    let at: Vec<_> = mounts.iter().map(|m| (m.at.as_str(), m.source.as_path())).collect();
-    let installation = asked
-        .program
-        .as_deref()
-        .filter(|_| asked.in_cell)
-        .map(|program| installation::find(program, &search_path(asked), &places, &workspace, &at))
-        .transpose()?;
     let covered = installation::covered(&places, &workspace);
     let quota = Quota::new(chaperone_quota::MEMORY, &broker.descriptors);
     let mut surveys = Vec::new();
@@ -92,8 +80,8 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         quota,
     });
     let mut live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
-    let Installation { shown, program, path } = installation.unwrap_or_default();
-    live.visible.clone_from(&shown);
+    let Installation { shown, program, path } = installation;
+    live.visible.clone_from(&visible);
     let session = &live.session;
     save(&live)?;
     let in_use = broker.sessions.read().values().any(|s| {
@@ -112,28 +100,11 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         }
     }
     opened.notices = notices;
-    (opened.shown, opened.covered, opened.path) = (shown, covered, path);
+    (opened.shown, opened.visible) = (shown, visible);
+    (opened.covered, opened.path) = (covered, path);
     opened.program = (!program.as_os_str().is_empty()).then_some(program);
     broker.sessions.write().insert(id, Arc::new(live));
     Ok(opened)
-}
-
-/// The user's homes: as the caller, the broker and the user database name them.
-fn homes(asked: &OpenSession) -> Vec<PathBuf> {
-    let named =
-        [asked.environment.get("HOME").map(PathBuf::from), std::env::var_os("HOME").map(PathBuf::from)];
-    named
-        .into_iter()
-        .flatten()
-        .chain(chaperone_config::dirs::home_of_user())
-        .filter(|h| h.is_absolute())
-        .collect()
-}
-
-/// Where the caller looks for programs.
-fn search_path(asked: &OpenSession) -> Vec<PathBuf> {
-    let path = asked.environment.get("PATH").map(String::as_str).unwrap_or_default();
-    std::env::split_paths(path).filter(|p| p.is_absolute()).collect()
 }
 
 fn told_masked(session: &Session, masked: &[String]) -> String {
@@ -178,6 +149,7 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         mounts,
         notices: Vec::new(),
         shown: Vec::new(),
+        visible: Vec::new(),
         covered: Vec::new(),
         program: None,
         path: Vec::new(),

@@ -22,6 +22,8 @@ use crate::plan::{AGENT_GID, AGENT_UID, Network, Plan, SetupError, Terminal};
 
 /// How often watched limits are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
+/// What a cell's PID 1 is listed as.
+const INIT: &str = "cell-init";
 /// Signals that are forwarded to the agent.
 const FORWARDED: &[i32] =
     &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT];
@@ -131,6 +133,8 @@ fn prepare<'p>(
     chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
     chaperone_sys::close_all_but_stdio(&[control.as_raw_fd(), reports.as_raw_fd()])
         .map_err(step("close descriptors"))?;
+    chaperone_sys::forget_arguments(INIT).map_err(step("forget the launcher's arguments"))?;
+    chaperone_sys::leave_keyring().map_err(step("leave the user's keyring"))?;
     let sources = Sources::open(plan)?;
     if as_root {
         chaperone_sys::set_ids(AGENT_UID, AGENT_GID, true).map_err(step("take the agent's ids"))?;

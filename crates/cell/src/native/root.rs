@@ -28,6 +28,11 @@ const TMP_SIZE: &str = "mode=0755,size=50%";
 /// The agent's directories in memory.
 pub(super) const IN_MEMORY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", HOME];
 
+/// What stands for a file that says too much of the host.
+const NOTHING: &str = "/run/chaperone/nothing";
+const BOOT: &str = "/run/chaperone/boot-id";
+const BOOT_ID: &str = "00000000-0000-4000-8000-000000000001\n";
+
 const PACK: &str = "packs/cell/root.toml";
 
 /// What of the host a cell shows.
@@ -38,6 +43,8 @@ struct Shown {
     merged: Vec<PathBuf>,
     etc: Vec<PathBuf>,
     devices: Vec<PathBuf>,
+    /// What of `/proc` is empty.
+    hidden: Vec<PathBuf>,
 }
 
 /// What a root yields besides itself.
@@ -59,8 +66,8 @@ pub struct Sources {
     overlays: Vec<(PathBuf, [OwnedFd; 3])>,
     /// Directories of the user's that are shown read-only.
     views: Vec<(PathBuf, OwnedFd)>,
-    /// Directories of the session's own, writable.
-    layers: Vec<(PathBuf, OwnedFd)>,
+    /// A directory of the user's where there is one, and a layer of the session's: each cache before those in it.
+    caches: Vec<(PathBuf, Option<OwnedFd>, [OwnedFd; 2])>,
     trust: Option<Trust>,
 }
 
@@ -84,7 +91,7 @@ impl Sources {
             fuse: vec![],
             overlays: vec![],
             views: vec![],
-            layers: vec![],
+            caches: vec![],
             trust: None,
         };
         // What happens to mounts in here must never travel out.
@@ -128,14 +135,8 @@ impl Sources {
             }
         }
         for cache in &plan.caches {
-            match &cache.lower {
-                Some(lower) => sources.overlays.push((
-                    cache.at.clone(),
-                    [open_dir(lower)?, open_dir(&cache.upper)?, open_dir(&cache.work)?],
-                )),
-                // Nothing of the user's lies below.
-                None => sources.layers.push((cache.at.clone(), clone_tree(&cache.upper)?)),
-            }
+            let lower = cache.lower.as_deref().map(open_dir).transpose()?;
+            sources.caches.push((cache.at.clone(), lower, [open_dir(&cache.upper)?, open_dir(&cache.work)?]));
         }
         sources.trust = plan.authority.as_deref().map(|der| Trust::read(der, &plan.read_only)).transpose()?;
         Ok(sources)
@@ -179,6 +180,7 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         trust.present()?;
     }
     proc_and_pts()?;
+    hide(&Shown::read()?.hidden)?;
     for (at, [lower, upper, work]) in &sources.overlays {
         overlay(at, lower, upper, work)?;
     }
@@ -190,8 +192,10 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
             mask(&mount.at, masked)?;
         }
     }
-    for (at, layer) in &sources.layers {
-        attach(layer, at, false)?;
+    // An overlay also where there is nothing below: what a bind mount is of can be read in the cell.
+    let empty = open_dir(&inside(Path::new(EMPTY)))?;
+    for (at, lower, [upper, work]) in &sources.caches {
+        overlay(at, lower.as_ref().unwrap_or(&empty), upper, work)?;
     }
     let mut fuse = sources.fuse.into_iter();
     let mut served = Vec::new();
@@ -283,6 +287,25 @@ fn proc_and_pts() -> Result<(), SetupError> {
     .map_err(failed("mount /dev/pts"))
 }
 
+/// Lay nothing over what the kernel says of the host in the cell's own `/proc`; not every kernel has all of it.
+fn hide(hidden: &[PathBuf]) -> Result<(), SetupError> {
+    let nothing = inside(Path::new(NOTHING));
+    fs::write(&nothing, "").map_err(io_failed("make an empty file"))?;
+    let boot = inside(Path::new(BOOT));
+    fs::write(&boot, BOOT_ID).map_err(io_failed("make a boot id"))?;
+    let empty = inside(Path::new(EMPTY));
+    let covers = hidden.iter().map(|at| (at.as_path(), if inside(at).is_dir() { &empty } else { &nothing }));
+    for (at, cover) in covers.chain([(Path::new("/proc/sys/kernel/random/boot_id"), &boot)]) {
+        if inside(at).symlink_metadata().is_ok() {
+            let tree = clone_tree(cover)?;
+            set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false)
+                .map_err(io_failed("make an empty file read-only"))?;
+            place(&tree, at)?;
+        }
+    }
+    Ok(())
+}
+
 fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
     let target = inside(at);
     make_directory(&target)?;
@@ -354,6 +377,9 @@ mod tests {
         for name in shown.etc.iter().chain(&shown.devices) {
             let parts: Vec<_> = name.components().collect();
             assert!(matches!(parts.as_slice(), [Component::Normal(_)]), "{}", name.display());
+        }
+        for path in &shown.hidden {
+            assert!(path.starts_with("/proc") && !path.starts_with("/proc/self"), "{}", path.display());
         }
         for secret in ["shadow", "gshadow", "ssh", "sudoers", "machine-id", "krb5.keytab", "NetworkManager"] {
             assert!(!shown.etc.contains(&PathBuf::from(secret)), "{secret}");

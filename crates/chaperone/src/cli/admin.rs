@@ -14,6 +14,27 @@ pub struct Inventory {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Profile {
+    /// Show what a session of a profile would be given of this machine, and why
+    #[command(
+        after_help = "Examples:\n  chaperone profile show source\n  chaperone profile show source -- claude"
+    )]
+    Show {
+        /// The profile
+        name: String,
+        /// Directory that the agent would work on [default: the current directory]
+        #[arg(long, value_name = "DIRECTORY")]
+        workspace: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// The program that would run
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum Capability {
     /// Mint a token from claims
     #[command(after_help = "Example:\n  chaperone capability mint claims.json")]

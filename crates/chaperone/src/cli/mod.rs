@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use admin::{Audit, Capability, Inspect, Inventory, Policy, Vault};
+pub use admin::{Audit, Capability, Inspect, Inventory, Policy, Profile, Vault};
 pub use run::{Ask, Demo, Mcp, Run};
 pub use session::{Approvals, Approve, Changes, Commit, Deny, One, Paths, Sessions, Stop, Undo, Why};
 
@@ -40,6 +40,9 @@ pub enum Command {
     /// List the capabilities of a profile, or of the agents found on this machine, by risk
     #[command(after_help = "Example:\n  chaperone inventory spreadsheet")]
     Inventory(Inventory),
+    /// Show what a profile gives
+    #[command(subcommand, after_help = "Example:\n  chaperone profile show source -- claude")]
+    Profile(Profile),
     /// List sessions
     #[command(after_help = "Example:\n  chaperone sessions --all --json")]
     Sessions(Sessions),

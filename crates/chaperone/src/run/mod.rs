@@ -23,6 +23,7 @@ use crate::connect::Broker;
 use crate::report::Report;
 use crate::untrusted::{self, Untrusted};
 use options::{environment, mode, timeout, workspace};
+pub use plan::find as program;
 use plan::{fall_back, find, plan, required};
 use screen::{on_screen, summary, watch, without_screen};
 
@@ -109,7 +110,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         _ => Terminal::Inherit,
     };
     if args.verbose {
-        for shown in &opened.shown {
+        for shown in &opened.visible {
             eprintln!(
                 "chaperone: shown read-only: {} ({})",
                 Untrusted::new(&name_as_text(shown.path.as_os_str().as_bytes())),

@@ -28,13 +28,14 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{BodyError, BufferedBody};
+use crate::budget::{self, Spending};
 use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
 use crate::held::{Reserved, TooMuch};
+use crate::names;
 use crate::outgoing::chosen::Chosen;
 use crate::outgoing::{self, OutboundFindings};
 use crate::session_gateway::SessionGateway;
-use crate::{budget, names};
 use channel::{Channel, Sent};
 use refusal::{Answer, HttpRefusal, refusal_response};
 use rewrite::{head_bytes, response_for_client, upgrade_response, upstream_head};
@@ -129,12 +130,14 @@ pub(crate) async fn mediate(
     let head = upstream_head(channel.tls, facts, head, held.len)?;
     let (head, held, found) = inspect(channel, facts, head, held).await?;
     let bytes = head_bytes(&head) + held.len;
-    let request = access_request(channel, facts, bytes, &held, found);
+    // Given back wherever this ends before it is sent.
+    let (request, spending) = access_request(channel, facts, bytes, &held, found);
     let granted = gateway.decide(request.clone()).await;
     let mut granted = granted.map_err(|refusal| HttpRefusal(StatusCode::FORBIDDEN, refusal.failure))?;
     let on_disk = gateway.on_disk(granted.syncing()).await;
     on_disk.map_err(|failure| HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, failure))?;
     let shown = request.subject().to_owned();
+    spending.sent();
     let outgoing = Request::from_parts(head, held.into_body());
     match channel.send(&granted, outgoing).await {
         Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
@@ -204,35 +207,80 @@ async fn buffer_body(
     facts: &RequestFacts,
     body: Incoming,
 ) -> Result<BufferedBody, HttpRefusal> {
-    let gateway = &channel.gateway;
-    let exit = gateway.exit();
+    let exit = channel.gateway.exit();
+    if !exit.budget.lock().may_look(exit.now_ms()) {
+        return Err(refuse_body(channel, StatusCode::TOO_MANY_REQUESTS, too_many_looks()).await);
+    }
     let left = || {
         let budget = exit.budget.lock();
         (budget.left(&facts.host), budget.left_in_all())
     };
-    match BufferedBody::take(body, Reserved::nothing(&exit.held), left, &gateway.session.dir).await {
+    let taken =
+        BufferedBody::take(body, Reserved::nothing(&exit.held), left, &channel.gateway.session.dir).await;
+    match taken {
         Ok(held) => Ok(held),
-        Err(BodyError::TooMuch(TooMuch::Held)) => {
+        Err(error) => {
+            let (status, failure) = not_taken(&error, left().0);
+            Err(refuse_body(channel, status, failure).await)
+        }
+    }
+}
+
+async fn refuse_body(channel: &Channel, status: StatusCode, failure: Failure) -> HttpRefusal {
+    let request = bare_request(&channel.gateway, &channel.target);
+    HttpRefusal(status, channel.gateway.refuse(request, failure).await.failure)
+}
+
+fn too_many_looks() -> Failure {
+    Failure::new(
+        "over_budget",
+        "more of what this session wanted to send was refused within a minute than is inspected",
+    )
+    .advise("wait a minute, and send what is allowed")
+}
+
+/// Why a body is not taken, where so many bytes may still be sent.
+fn not_taken(error: &BodyError, left: u64) -> (StatusCode, Failure) {
+    match error {
+        BodyError::TooMuch(TooMuch::Held) => {
             let failure = Failure::new("held_too_much", "more bodies of requests wait than may be held")
                 .advise("wait for the answers to other requests");
-            let refusal = gateway.refuse(bare_request(gateway, &channel.target), failure).await;
-            Err(HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, refusal.failure))
+            (StatusCode::SERVICE_UNAVAILABLE, failure)
         }
-        Err(BodyError::TooMuch(TooMuch::Budget)) => {
-            let (left, _) = left();
-            let failure = Failure::new(
-                "over_budget",
-                format!("the body of the request, with those that wait to be sent, is longer than the {left} bytes that may still be sent"),
-            )
-            .advise("send less, or ask the user to raise upload_bytes");
-            let refusal = gateway.refuse(bare_request(gateway, &channel.target), failure).await;
-            Err(HttpRefusal(StatusCode::PAYLOAD_TOO_LARGE, refusal.failure))
-        }
-        Err(other) => {
+        BodyError::TooMuch(TooMuch::Budget) => {
+            let why = format!(
+                "the body of the request, with those that wait to be sent, is longer than the {left} bytes that may still be sent"
+            );
             let failure =
-                Failure::new("bad_body", format!("the body of the request is not forwarded: {other}"));
-            let refusal = gateway.refuse(bare_request(gateway, &channel.target), failure).await;
-            Err(HttpRefusal(StatusCode::BAD_REQUEST, refusal.failure))
+                Failure::new("over_budget", why).advise("send less, or ask the user to raise upload_bytes");
+            (StatusCode::PAYLOAD_TOO_LARGE, failure)
+        }
+        other => {
+            let why = format!("the body of the request is not forwarded: {other}");
+            (StatusCode::BAD_REQUEST, Failure::new("bad_body", why))
+        }
+    }
+}
+
+/// A body that a tool brings, whole: it is held and counted like one that comes over a connection.
+pub(crate) async fn hold_body(
+    channel: &Channel,
+    facts: &RequestFacts,
+    body: Vec<u8>,
+) -> Result<BufferedBody, HttpRefusal> {
+    let exit = channel.gateway.exit();
+    if !exit.budget.lock().may_look(exit.now_ms()) {
+        return Err(refuse_body(channel, StatusCode::TOO_MANY_REQUESTS, too_many_looks()).await);
+    }
+    let (to_host, in_all) = {
+        let budget = exit.budget.lock();
+        (budget.left(&facts.host), budget.left_in_all())
+    };
+    match BufferedBody::hold(body, Reserved::nothing(&exit.held), to_host, in_all) {
+        Ok(held) => Ok(held),
+        Err(too_much) => {
+            let (status, failure) = not_taken(&too_much.into(), to_host);
+            Err(refuse_body(channel, status, failure).await)
         }
     }
 }
@@ -273,18 +321,12 @@ fn access_request(
     bytes: u64,
     held: &BufferedBody,
     found: OutboundFindings,
-) -> AccessRequest {
+) -> (AccessRequest, Spending) {
     let Channel { gateway, target, tls, .. } = channel;
-    let exit = gateway.exit();
-    let rules = exit.allowed();
-    let spent = {
-        let mut budget = exit.budget.lock();
-        let spent = budget.spend(&facts.host, bytes, exit.now_ms());
-        let values = found.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
-        held.spent();
-        let level = budget.spend_values(&facts.host, values.map(u64::from_le_bytes)).level;
-        budget::worse(spent.level, level)
-    };
+    let rules = gateway.exit().allowed();
+    let values = found.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
+    let (level, spending) = Spending::request(gateway, &facts.host, bytes, values.map(u64::from_le_bytes));
+    held.spent();
     let permitting = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
     let mut sent = SentFacts {
         tls: *tls,
@@ -296,7 +338,7 @@ fn access_request(
     };
     found.add_to(&mut sent);
     let mut net = target.facts(gateway);
-    net.budget = Some(budget::level(gateway, &facts.host, spent));
+    net.budget = Some(budget::level(gateway, &facts.host, level));
     net.request = Some(sent);
     let scheme = if *tls { "https" } else { "http" };
     // What carries something is not written down.
@@ -317,7 +359,7 @@ fn access_request(
         text: held.text(),
         leaves: true,
     };
-    AccessRequest::network(Action::Request, resource)
+    (AccessRequest::network(Action::Request, resource), spending)
 }
 
 fn upstream_failure(channel: &Channel, error: &hyper_util::client::legacy::Error) -> Failure {

@@ -11,7 +11,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::channel::Channel;
-use crate::budget;
+use crate::budget::{self, Spending};
+use crate::held::Reserved;
 use crate::outgoing::history::History;
 use crate::outgoing::{self, OutboundFindings};
 use chaperone_pipeline::AccessRequest;
@@ -21,6 +22,8 @@ use chaperone_protocol::Failure;
 /// Longest message that is carried; it is inspected whole.
 const MOST: usize = 1 << 20;
 const BUFFER: usize = 16 << 10;
+/// How often a message is in memory at once.
+const COPIES: u64 = 4;
 
 type Stream = TokioIo<Upgraded>;
 
@@ -85,10 +88,19 @@ async fn client_to_server(
     let mut reader = MessageReader::new(Side::Client, MOST);
     let mut history = History::default();
     let mut buffer = vec![0; BUFFER];
+    let share = &channel.gateway.exit().held;
+    let mut held = Reserved::nothing(share);
     loop {
         let got = read(from, &mut buffer).await?;
         if got == 0 {
             return to.shutdown().await;
+        }
+        // A message is there as it came, as it is looked at, and as it goes on.
+        if held.answer(COPIES * got as u64).is_err() {
+            let failure = Failure::new("held_too_much", "more messages of WebSockets wait than may be held")
+                .advise("send shorter messages, over fewer connections");
+            channel.gateway.refuse(request.clone(), failure).await;
+            return Err(io::Error::other("held_too_much"));
         }
         let messages = match reader.push(buffer.get(..got).unwrap_or_default()) {
             Ok(messages) => messages,
@@ -113,8 +125,13 @@ async fn client_to_server(
         let batch =
             Batch { messages: messages.into_iter().map(|(_, p)| p).collect(), bytes: frames_out.len() };
         *count += batch.messages.iter().map(|m| m.len() as u64).sum::<u64>();
-        allowed(channel, request, &mut history, batch).await?;
+        allowed(channel, request, &mut history, batch).await?.sent();
         to.write_all(&frames_out).await?;
+        // What is not whole, and what the next one is looked at with.
+        let mut rest = Reserved::nothing(share);
+        let kept = COPIES * reader.buffered() as u64 + history.bytes() as u64;
+        rest.answer(kept).map_err(|e| io::Error::other(e.to_string()))?;
+        held = rest;
     }
 }
 
@@ -137,18 +154,18 @@ struct Batch {
     bytes: usize,
 }
 
-/// Whether the newest messages may go: inspected together with those before them, and decided when something was seen.
+/// What the newest messages take of the budgets, when they may go: inspected together with those before them, and decided when something was seen.
 async fn allowed(
     channel: &Arc<Channel>,
     request: &AccessRequest,
     history: &mut History,
     batch: Batch,
-) -> io::Result<()> {
+) -> io::Result<Spending> {
     let gateway = &channel.gateway;
     let Batch { messages, bytes } = batch;
     let exit = gateway.exit();
     let number = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-    let spent = exit.budget.lock().spend_messages(&channel.target.host, number, bytes as u64, exit.now_ms());
+    let (level, spending) = Spending::messages(gateway, &channel.target.host, number, bytes as u64);
     let newest = messages.concat();
     let found = match history.push(messages) {
         None => OutboundFindings::default(),
@@ -165,13 +182,13 @@ async fn allowed(
             looked.await.map_err(io::Error::other)?
         }
     };
-    if found.is_clean() && !matches!(spent.level, Level::Over(_)) {
-        return Ok(());
+    if found.is_clean() && !matches!(level, Level::Over(_)) {
+        return Ok(spending);
     }
     let Some(known) = request.as_network() else { return Err(io::ErrorKind::InvalidInput.into()) };
     let held = crate::body::BufferedBody::of(newest);
     let mut facts = known.facts.clone();
-    facts.budget = Some(budget::level(gateway, &channel.target.host, spent.level));
+    facts.budget = Some(budget::level(gateway, &channel.target.host, level));
     let mut sent = facts.request();
     found.add_to(&mut sent);
     facts.request = Some(sent);
@@ -186,5 +203,6 @@ async fn allowed(
     let asked = AccessRequest { resource: Resource::Network(Box::new(resource)), ..request.clone() };
     let granted = gateway.decide(asked).await;
     let mut granted = granted.map_err(|refusal| io::Error::other(refusal.failure.code))?;
-    gateway.on_disk(granted.syncing()).await.map_err(|f| io::Error::other(f.code))
+    gateway.on_disk(granted.syncing()).await.map_err(|f| io::Error::other(f.code))?;
+    Ok(spending)
 }

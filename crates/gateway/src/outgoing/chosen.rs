@@ -69,8 +69,9 @@ impl<'a> Chosen<'a> {
         for (at, segment) in path.split('/').enumerate() {
             slots.add(Kind::Path, ("path", &at.to_be_bytes()), segment.as_bytes());
         }
-        for pair in query.as_bytes().split(|b| matches!(b, b'&' | b';')) {
+        for (at, pair) in query.as_bytes().split(|b| matches!(b, b'&' | b';')).enumerate() {
             let (name, value) = pair_of(pair);
+            slots.add(Kind::Path, ("query name", &at.to_be_bytes()), name);
             slots.add(Kind::Value, ("query", name), value);
         }
         for (name, value) in &self.headers {
@@ -175,7 +176,7 @@ mod tests {
         let mut pieces: Vec<_> =
             values.slots.iter().map(|s| String::from_utf8(s.bytes.clone()).unwrap()).collect();
         pieces.sort();
-        assert_eq!(pieces, ["POST", "c1", "c2", "cookie", "p1", "p2", "q1", "r2", "t1", "xtrace"]);
+        assert_eq!(pieces, ["POST", "c1", "c2", "cookie", "p1", "p2", "q", "q1", "r2", "t1", "xtrace"]);
         let ids: std::collections::HashSet<u64> = values.slots.iter().map(|s| s.id).collect();
         assert_eq!(ids.len(), values.slots.len());
     }

@@ -42,6 +42,11 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// Bytes that are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Take the newest messages; what is to be looked at, if they say anything.
     pub fn push(&mut self, newest: Vec<Vec<u8>>) -> Option<Messages> {
         let mut length = 0;

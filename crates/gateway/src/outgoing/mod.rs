@@ -85,7 +85,7 @@ pub(crate) fn name_carries(
         to_findings(&known, outgoing.look(&[part], &of(&known)))
     };
     let labels = below.replace(['.', '-'], "");
-    let slot = Slot { id: 0, kind: Kind::Path, bytes: labels.into_bytes() };
+    let slot = Slot { id: 0, kind: Kind::Label, bytes: labels.into_bytes() };
     let values = Values { main: Vec::new(), slots: vec![slot] };
     recent.look(outgoing, secrets, &format!("names below {domain}"), values, &mut found);
     let is_key = |f: &Finding| f.category == "secret" && f.confidence >= 0.5;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use chaperone_inspect::outgoing::{Outgoing, Seen};
+use chaperone_inspect::outgoing::{Outgoing, Passage, Seen, said};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -49,9 +49,38 @@ pub(crate) enum Kind {
     Name,
     /// Of a WebSocket.
     Message,
-    /// Of a path, or the label of a host. Lists of packages and machines are read and then asked for one by one: in these only
-    /// keys and registered values are looked for.
+    /// Of a path, or a name in a query. Lists of packages are read and then asked for one by one: passages are looked for only in
+    /// what is encoded, or several words.
     Path,
+    /// The labels of a host. Machines are asked for one by one, too: only keys and registered values are looked for.
+    Label,
+}
+
+/// In which readings of pieces passages count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passages {
+    All,
+    /// Where the pieces together had to be decoded.
+    Decoded,
+    None,
+}
+
+impl Passages {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Value | Kind::Name | Kind::Message => Self::All,
+            Kind::Path => Self::Decoded,
+            Kind::Label => Self::None,
+        }
+    }
+
+    fn count(self, passage: &Passage) -> bool {
+        match self {
+            Self::All => true,
+            Self::Decoded => passage.where_.contains("joined > "),
+            Self::None => false,
+        }
+    }
 }
 
 /// What was sent to each host last in small requests: each of them says nothing, together they may.
@@ -64,6 +93,9 @@ struct HostRequests {
     /// All values of queries, headers and cookies.
     values: Stream,
     names: Stream,
+    /// All of paths, and the names of queries, as they are and as what each says.
+    paths: Stream,
+    said: Stream,
     slots: HashMap<u64, Stream>,
     /// What was in each slot last: what stays as it is says nothing new.
     last: HashMap<u64, u64>,
@@ -109,7 +141,7 @@ impl HostRequests {
         self.main.begin();
         self.main.push(values(&main), TOGETHER);
         let look = |pieces: &[&[u8]]| inspect_parts(with.outgoing, with.secrets, pieces);
-        with.add(&mut self.main, look, true, outbound)
+        with.add(&mut self.main, look, Passages::All, outbound)
     }
 
     /// The slots that hold something else than last time, and no key by itself, which was judged where it stands.
@@ -128,9 +160,11 @@ impl HostRequests {
     }
 
     fn slots(&mut self, changed: Vec<Slot>, with: &Looker<'_>, outbound: &mut OutboundFindings) -> bool {
-        let (mut has_values, mut has_names, mut found) = (false, false, false);
-        self.values.begin();
-        self.names.begin();
+        let (mut has_values, mut has_names, mut has_paths, mut has_said) = (false, false, false, false);
+        let mut found = false;
+        for stream in [&mut self.values, &mut self.names, &mut self.paths, &mut self.said] {
+            stream.begin();
+        }
         for (at, slot) in changed.into_iter().enumerate() {
             match slot.kind {
                 Kind::Name => {
@@ -142,7 +176,15 @@ impl HostRequests {
                     has_values = true;
                     self.values.push(slot.bytes.clone(), TOGETHER);
                 }
-                Kind::Message | Kind::Path => {}
+                Kind::Path => {
+                    has_paths = true;
+                    self.paths.push(slot.bytes.clone(), TOGETHER_IN_SLOT);
+                    if let Some(text) = said(&slot.bytes) {
+                        has_said = true;
+                        self.said.push(text, TOGETHER);
+                    }
+                }
+                Kind::Message | Kind::Label => {}
             }
             let used = self.used;
             if self.slots.len() >= MOST_SLOTS && !self.slots.contains_key(&slot.id) {
@@ -154,14 +196,20 @@ impl HostRequests {
             stream.begin();
             stream.push(slot.bytes, TOGETHER_IN_SLOT);
             if at < MOST_CHANGED && !self.main.ends_with(stream) {
-                found |= with.look(stream, slot.kind != Kind::Path, outbound);
+                found |= with.look(stream, Passages::of(slot.kind), outbound);
             }
         }
         if has_values && !self.main.ends_with(&self.values) {
-            found |= with.look(&mut self.values, true, outbound);
+            found |= with.look(&mut self.values, Passages::All, outbound);
         }
         if has_names {
-            found |= with.look(&mut self.names, true, outbound);
+            found |= with.look(&mut self.names, Passages::All, outbound);
+        }
+        if has_paths {
+            found |= with.look(&mut self.paths, Passages::Decoded, outbound);
+        }
+        if has_said {
+            found |= with.look(&mut self.said, Passages::All, outbound);
         }
         found
     }
@@ -174,7 +222,7 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    fn look(&self, stream: &mut Stream, with_passages: bool, outbound: &mut OutboundFindings) -> bool {
+    fn look(&self, stream: &mut Stream, passages: Passages, outbound: &mut OutboundFindings) -> bool {
         if stream.all.pieces.len() < 2 {
             return false;
         }
@@ -182,7 +230,7 @@ impl Looker<'_> {
             let known = self.secrets.known().read();
             self.outgoing.look_at_pieces(pieces, &of(&known))
         };
-        self.add(stream, look, with_passages, outbound)
+        self.add(stream, look, passages, outbound)
     }
 
     /// Whether the newest pieces complete something, which is added to what was found.
@@ -190,13 +238,13 @@ impl Looker<'_> {
         &self,
         stream: &mut Stream,
         look: impl Fn(&[&[u8]]) -> Seen,
-        with_passages: bool,
+        passages: Passages,
         outbound: &mut OutboundFindings,
     ) -> bool {
         // Digits of two requests make no card number; a key or a passage is one however it was cut.
         let is_joined = |place: &str| place.contains("joined");
         let matched = |seen: &Seen| -> u64 {
-            seen.passages.iter().filter(|_| with_passages).map(|p| p.hit.matched_bytes).sum()
+            seen.passages.iter().filter(|p| passages.count(p)).map(|p| p.hit.matched_bytes).sum()
         };
         let mut seen = look(&stream.sent.all());
         seen.findings.retain(|f| f.category == "secret" && is_joined(&f.where_));

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of a document that are read; of a larger one only so much, and it counts as not seen whole.
 pub const MOST: usize = 16 << 20;
 
 /// What a document reaches for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
     /// Addresses elsewhere that are fetched without anybody following a link.
     pub loads: BTreeSet<String>,

@@ -109,6 +109,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Pieces that were put together after each was read by itself.
+    pub(super) fn join_read(&self, text: Vec<u8>, out: &mut Children) {
+        self.push("joined", text, Trust::Secrets, out);
+    }
+
     /// Words that are written without regard to case, and joined by hyphens: no letter case of theirs arrives, and a number
     /// among them stands behind a hyphen.
     pub(super) fn join_words(&self, words: &[u8], out: &mut Children) {

@@ -309,6 +309,14 @@ impl<'a> Look<'a> {
             .copied()
             .collect();
         root.join(&values, out);
+        // Each may be encoded by itself; so may the names in the query.
+        let pairs =
+            query.split(|b| matches!(b, b'&' | b';' | b'?' | b'#')).flat_map(|p| p.splitn(2, |b| *b == b'='));
+        let pieces: Vec<Vec<u8>> =
+            path.split(|b| *b == b'/').chain(pairs).filter_map(super::said::said).collect();
+        if pieces.len() > 1 {
+            root.join_read(pieces.concat(), out);
+        }
         // Segments are another way to cut.
         root.join(&path.iter().copied().filter(|b| *b != b'/').collect::<Vec<u8>>(), out);
     }

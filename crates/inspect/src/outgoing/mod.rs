@@ -11,6 +11,7 @@ mod look;
 mod mirror;
 mod packed;
 mod pieces;
+mod said;
 mod seen;
 mod stream;
 mod values;
@@ -18,6 +19,7 @@ mod winnow;
 
 pub use fingerprint::{Fingerprints, Hit};
 pub use keyed::{KeyedSecrets, RegisterError, SecretHit};
+pub use said::said;
 pub use seen::{Known, Part, Passage, Place, Registered, Seen, Unread};
 pub use stream::{StreamLook, WHOLE};
 

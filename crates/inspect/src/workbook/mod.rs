@@ -20,7 +20,7 @@ pub use csv_formula::{FormulaCell, validate_csv};
 pub use formula::refused as refused_formula;
 pub use records::BoundedRecords;
 pub use refusal::{Limits, WorkbookRefusal};
-pub use sheet::{Sheet, look, reaches_out};
+pub use sheet::{Sheet, look, may_be_table, reaches_out};
 
 /// What a harmless workbook holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,6 +45,19 @@ impl Sheet {
     }
 }
 
+/// Whether a file with this beginning may be a table.
+#[must_use]
+pub fn may_be_table(name: &str, head: &[u8]) -> bool {
+    let ending = name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_lowercase());
+    let text = crate::plain::text(head);
+    let start = text.trim_start();
+    head.starts_with(b"PK")
+        || [WORKBOOKS, TABLES, QUERIES].iter().any(|of| of.contains(&ending.as_str()))
+        || start.starts_with('<')
+        || start.starts_with("WEB")
+        || start.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("sep="))
+}
+
 /// What the file is as a table; nothing of what is none.
 pub fn look(name: &str, reader: &mut (impl Read + Seek)) -> Sheet {
     let ending = name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_lowercase());

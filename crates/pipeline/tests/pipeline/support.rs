@@ -15,7 +15,7 @@ use chaperone_audit::{Durability, Entry as LogEntry, LogError, Phase};
 use chaperone_capability::{Action, LocalIssuer, PermissionClaim, SignError, Signer, SigningKey, thumbprint};
 use chaperone_config::Profile;
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Detectors, Finding};
+use chaperone_inspect::{Detectors, Effects, Finding};
 use chaperone_pipeline::access::{Entry, FileObject, NetworkResource, ObjectKind, ToolResource};
 use chaperone_pipeline::approvals::{Answer, Approvals};
 use chaperone_pipeline::authority::{self, Issuer, Ledgers};
@@ -187,6 +187,10 @@ impl ports::Inspect for FakeInspect {
         self.faults.at("redact").map_err(|e| Failure::new("cannot_redact", e.message))?;
         let version = Sha256::digest(REDACTED).into();
         Ok(Released { version, len: REDACTED.len() as u64, file: Arc::new(file_of(REDACTED)) })
+    }
+
+    fn effects(&self, _: &File, _: &str) -> Effects {
+        self.faults.at("effects").map_or_else(|_| Effects::unseen(), |()| Effects::default())
     }
 }
 

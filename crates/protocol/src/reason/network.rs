@@ -86,6 +86,8 @@ pub(super) const BUDGETS: Group = Group {
             => "";
         "destinations": "Different hosts."
             => "";
+        "looks": "Bytes a minute that were inspected and then refused."
+            => "Wait a minute.";
     },
 };
 

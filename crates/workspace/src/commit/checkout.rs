@@ -29,7 +29,7 @@ pub(super) fn knows(mount: &LiveMount, class: &str, path: &str) -> bool {
 }
 
 /// The hosts that documents beside and above the path load from.
-pub(super) fn hosts(mount: &LiveMount, path: &str) -> BTreeSet<String> {
+pub(super) fn hosts(look: own::Look<'_>, mount: &LiveMount, path: &str) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     let mut left = DOCUMENTS;
     for directory in above(path) {
@@ -39,7 +39,7 @@ pub(super) fn hosts(mount: &LiveMount, path: &str) -> BTreeSet<String> {
             let file = own::open(mount, &at).filter(|_| is_document && left > 0);
             if let Some(file) = file.filter(|f| f.metadata().is_ok_and(|m| m.len() <= DOCUMENT_BYTES)) {
                 left -= 1;
-                known.extend(own::reach_of(&at, &file).hosts());
+                known.extend(own::effects(look, &at, &file).reach.unwrap_or_default().hosts());
             }
         }
     }

@@ -76,7 +76,9 @@ pub(super) fn judge(
         }
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
-        looked::add(map, &looked::Looked { mount, change, content, head: &head, brings: beside.brings });
+        let look = |file: &File, name: &str| pipeline.inspection.effects(file, name);
+        let brings = beside.brings;
+        looked::add(map, &looked::Looked { mount, change, content, head: &head, brings, look: &look });
     }
     let file = match content.map(File::try_clone).transpose() {
         Ok(file) => file.map(|file| Arc::new(HeldFile::uncounted(file))),

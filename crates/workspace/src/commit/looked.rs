@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 
-use chaperone_inspect::document;
-use chaperone_inspect::workbook;
+use chaperone_inspect::document::{self, Reach};
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Map, Value, json};
 
-use super::own::{HEAD, open, reach, reach_of, read};
+use super::own::{HEAD, Look, effects, open, read};
 use super::{checkout, git};
 use crate::later::{self, Subject};
 use crate::mount::LiveMount;
@@ -24,6 +23,7 @@ pub(super) struct Looked<'a> {
     pub head: &'a [u8],
     /// Paths that the same commit brings.
     pub brings: &'a BTreeSet<&'a str>,
+    pub look: Look<'a>,
 }
 
 pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
@@ -59,14 +59,17 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
         let changed = shebang(&was).is_some_and(|was| shebang(&head) != Some(was));
         about.insert("shebang_changed".into(), json!(changed));
     }
-    let sheet = workbook::look(&change.path, &mut &*content);
-    if let Some(code) = sheet.refusal {
+    let now = effects(looked.look, &change.path, content);
+    if let Some(code) = &now.refusal {
         about.insert("workbook_refusal".into(), json!(code));
     }
-    if let Some(cells) = sheet.formula_cells {
+    if let Some(cells) = now.formula_cells {
         about.insert("formula_cells".into(), json!(cells));
     }
-    reaches(about, looked, (content, &head, before), in_checkout);
+    if let Some(now) = now.reach {
+        let is_page = document::kind(&change.path, &head).is_some_and(document::Kind::is_page);
+        reaches(about, looked, (&now, is_page), before, in_checkout);
+    }
 }
 
 fn read_whole(file: &File) -> Option<Vec<u8>> {
@@ -99,21 +102,20 @@ fn runs_later(about: &mut Map<String, Value>, looked: &Looked<'_>, content: Opti
 fn reaches(
     about: &mut Map<String, Value>,
     looked: &Looked<'_>,
-    (content, head, before): (&File, &[u8], &str),
+    (now, is_page): (&Reach, bool),
+    before: &str,
     in_checkout: bool,
 ) {
-    let Looked { mount, change, .. } = *looked;
-    let Some(kind) = document::kind(&change.path, head) else { return };
-    let now = reach(kind, content);
+    let Looked { mount, change, look, .. } = *looked;
     // Of a moved file by its old name: what no viewer loaded anything for then reached for nothing.
-    let then = open(mount, before).map(|file| reach_of(before, &file)).unwrap_or_default();
+    let then = open(mount, before).and_then(|file| effects(look, before, &file).reach).unwrap_or_default();
     let loads = now.loads.difference(&then.loads).count();
     about.insert("remote_content".into(), json!(loads));
     about.insert("active_content".into(), json!(now.active.difference(&then.active).count()));
-    about.insert("active_page".into(), json!(kind.is_page()));
+    about.insert("active_page".into(), json!(is_page));
     about.insert("cannot_look".into(), json!(now.unseen && !then.unseen));
     if in_checkout && loads > 0 {
-        let known = checkout::hosts(mount, &change.path);
+        let known = checkout::hosts(look, mount, &change.path);
         let new =
             now.hosts().into_iter().filter(|host| !then.hosts().contains(host) && !known.contains(host));
         about.insert("remote_hosts".into(), json!(new.count()));

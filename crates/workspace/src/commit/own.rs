@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use chaperone_inspect::document::{self, Reach};
+use chaperone_inspect::Effects;
 use rustix::fs::OFlags;
 
 use crate::mount::LiveMount;
@@ -12,16 +12,15 @@ use crate::overlay;
 /// Bytes of the beginning of a file by which it is known.
 pub(super) const HEAD: usize = 4096;
 
-/// What a file reaches for as a document, by its name and content.
-pub(super) fn reach_of(path: &str, file: &File) -> Reach {
-    let head = read(file, HEAD).unwrap_or_default();
-    document::kind(path, &head).map(|kind| reach(kind, file)).unwrap_or_default()
-}
+/// How a file is looked into: in a process of its own.
+pub(super) type Look<'a> = &'a dyn Fn(&File, &str) -> Effects;
 
-pub(super) fn reach(kind: document::Kind, file: &File) -> Reach {
-    match read(file, document::MOST + 1) {
-        Some(bytes) => document::look(kind, &bytes),
-        None => Reach { unseen: true, ..Reach::default() },
+/// What a file does when a program opens it, by its name and content.
+pub(super) fn effects(look: Look<'_>, path: &str, file: &File) -> Effects {
+    match read(file, HEAD) {
+        Some(head) if !chaperone_inspect::may_have_effects(path, &head) => Effects::default(),
+        Some(_) => look(file, path),
+        None => Effects::unseen(),
     }
 }
 

@@ -58,10 +58,17 @@ impl Home {
     }
 
     fn find(&self, program: &Path, workspace: &Path) -> Result<Installation, Failure> {
+        self.find_with(program, workspace, &[])
+    }
+
+    /// With the workspace mounted, and these directories of the home on PATH before the usual ones.
+    fn find_with(&self, program: &Path, workspace: &Path, path: &[&str]) -> Result<Installation, Failure> {
         let state = self.home.join(".local/state/chaperone");
         let places = Places::new(std::slice::from_ref(&self.home), &[&state]);
-        let search: Vec<PathBuf> = vec![self.home.join(".local/bin"), "/usr/bin".into()];
-        find(program, &search, &places, workspace, &[])
+        let usual = [self.home.join(".local/bin"), "/usr/bin".into()];
+        let search: Vec<PathBuf> = path.iter().map(|p| self.home.join(p)).chain(usual).collect();
+        let mounts = [("/workspace", workspace)];
+        find(program, &search, &places, workspace, if path.is_empty() { &[] } else { &mounts })
     }
 
     /// Every file that a cell can read beside its mounts, from the home.
@@ -230,6 +237,102 @@ fn a_link_in_the_workspace_shows_nothing_private() {
     }
 }
 
+/// Ways in which files of a workspace name an installation of the user's, each a program to start.
+fn named_by_the_workspace(home: &Home) -> Vec<PathBuf> {
+    let real = home.home.canonicalize().unwrap();
+    let tool = real.join("tools/v9/bin/tool");
+    let (tool, directory) = (tool.to_str().unwrap(), real.join("tools/v9"));
+    let through = home.link("work/through", directory.to_str().unwrap()).join("bin/tool");
+    home.link("work/.venv/bin/python", tool);
+    home.file("work/.venv/pyvenv.cfg", "home = x");
+    home.link("work/hop", tool);
+    home.link(".local/bin/agent", real.join("work/hop").to_str().unwrap());
+    home.link(".local/bin/linked", real.join("work/linked.js").to_str().unwrap());
+    home.program("work/linked.js", &format!("#!{tool}"));
+    vec![
+        through,
+        home.home.join("work/.venv/bin/python"),
+        home.program("work/.venv/bin/pytest", &format!("#!{}", real.join("work/.venv/bin/python").display())),
+        home.home.join("work/hop"),
+        home.home.join(".local/bin/agent"),
+        home.home.join(".local/bin/linked"),
+        home.program("work/plain", &format!("#!{tool}")),
+        home.program("work/by-env", &format!("#!/usr/bin/env {tool}")),
+        home.program("work/dots", &format!("#!{}/../tools/v9/bin/tool", real.join("work").display())),
+    ]
+}
+
+#[test]
+fn a_file_of_the_workspace_chooses_no_installation() {
+    let home = Home::new();
+    home.program("tools/v9/bin/tool", "\x7fELF");
+    home.file("tools/v9/lib/data", "x");
+    let workspace = home.workspace("work");
+    for program in named_by_the_workspace(&home) {
+        // Also with the workspace's own directories on PATH, as an active environment has them.
+        for path in [&["other"][..], &["work/.venv/bin", "work/through/bin"]] {
+            let refused = home.find_with(&program, &workspace, path).unwrap_err();
+            assert_eq!(refused.code, "not_shown", "{}", program.display());
+            assert!(refused.advice.unwrap().contains("tools/v9/bin on your PATH"), "{}", program.display());
+        }
+    }
+}
+
+#[test]
+fn a_link_of_the_workspace_chooses_no_environment_of_the_users() {
+    let home = Home::new();
+    home.file(".venvs/x/pyvenv.cfg", "home = x");
+    home.file(".venvs/x/lib/python3.12/site-packages/mine.py", "x");
+    home.link(".venvs/x/bin/python", "/bin/sh");
+    let workspace = home.workspace("work");
+    let link = home.link("work/venv", home.home.join(".venvs/x").to_str().unwrap());
+    let script = home.program("work/tool", &format!("#!{}", link.join("bin/python").display()));
+    for program in [link.join("bin/python"), script] {
+        assert_eq!(home.find_with(&program, &workspace, &["other"]).unwrap_err().code, "not_shown");
+        let found = home.find_with(&program, &workspace, &[".venvs/x/bin"]).unwrap();
+        assert_eq!(home.readable(&found).len(), 3, "{:?}", found.shown);
+    }
+}
+
+#[test]
+fn what_the_users_path_finds_is_shown_also_when_the_workspace_names_it() {
+    let home = Home::new();
+    home.program("tools/v9/bin/tool", "\x7fELF");
+    home.file("tools/v9/lib/data", "x");
+    home.link("tools/v9/bin/python", "tool");
+    let workspace = home.workspace("work");
+    for program in named_by_the_workspace(&home) {
+        let found = home.find_with(&program, &workspace, &["work/.venv/bin", "tools/v9/bin"]).unwrap();
+        let shown = home.readable(&found);
+        assert!(shown.contains("tools/v9/bin/tool") && shown.contains("tools/v9/lib/data"), "{shown:?}");
+    }
+    // What is on PATH may itself name what is not: it is the user's.
+    home.program("tools/v9/bin/wrapped", &format!("#!{}", home.home.join("deep/bin/inner").display()));
+    home.program("deep/bin/inner", "\x7fELF");
+    let script = home.program("work/wraps", "#!/usr/bin/env wrapped");
+    let found = home.find_with(&script, &workspace, &["tools/v9/bin"]).unwrap();
+    assert!(home.readable(&found).contains("deep/bin/inner"));
+}
+
+#[test]
+fn environments_of_the_workspace_work_over_what_is_the_systems_or_published() {
+    let home = Home::new();
+    let workspace = home.workspace("work");
+    home.file("work/.venv/pyvenv.cfg", "home = x");
+    let uv = ".local/share/uv/python/cpython-3.12.4-linux/bin/python3.12";
+    home.program(uv, "\x7fELF");
+    let interpreters = [("/bin/sh".into(), 0), (home.home.canonicalize().unwrap().join(uv), 1)];
+    for (i, (base, shown)) in interpreters.iter().enumerate() {
+        let at = format!("work/.venv/bin/python{i}");
+        let python = home.link(&at, base.to_str().unwrap());
+        let script = home.program(&format!("work/.venv/bin/tool{i}"), &format!("#!{}", python.display()));
+        for program in [python, script] {
+            let found = home.find_with(&program, &workspace, &["work/.venv/bin"]).unwrap();
+            assert_eq!(home.readable(&found).len(), *shown, "{:?}", found.shown);
+        }
+    }
+}
+
 #[test]
 fn an_installation_that_holds_or_lies_in_what_is_private_is_refused() {
     let home = Home::new();
@@ -308,6 +411,46 @@ proptest! {
             let rest = Path::new(&file).strip_prefix(prefix).ok().and_then(|r| r.iter().next().map(|n| n.to_string_lossy().into_owned()));
             let is_part = ["bin", "lib", "share", "pyvenv.cfg"].iter().any(|p| rest.as_deref() == Some(p));
             prop_assert!(file == at || is_part || file.contains("node_modules"), "{file} by {at}");
+        }
+    }
+
+    /// Whatever the files of the workspace say, the same is shown as if it were empty, or the program is refused.
+    #[test]
+    fn what_is_shown_does_not_follow_from_the_workspace(
+        files in proptest::collection::vec(proptest::collection::vec(proptest::sample::select(PARTS), 1..5), 1..12),
+        pointed in proptest::collection::vec((any::<proptest::sample::Index>(), 0..4_u8), 1..8),
+        on_path in any::<proptest::sample::Index>(),
+    ) {
+        let home = Home::new();
+        let workspace = home.workspace("the-workspace");
+        let mut programs = Vec::new();
+        for (i, parts) in files.iter().enumerate() {
+            let at = format!("{}/p{i}", parts.join("/"));
+            if std::fs::create_dir_all(home.home.join(&at).parent().unwrap()).is_ok() {
+                programs.push(home.program(&at, "\x7fELF").canonicalize().unwrap());
+            }
+        }
+        if programs.is_empty() {
+            return Ok(());
+        }
+        let usual = on_path.get(&programs).parent().unwrap().to_owned();
+        let usual = usual.strip_prefix(home.home.canonicalize().unwrap()).unwrap().to_str().unwrap().to_owned();
+        for (i, (target, how)) in pointed.iter().enumerate() {
+            let target = target.get(&programs);
+            let (named, directory) = (target.to_str().unwrap(), target.parent().unwrap().to_str().unwrap());
+            let start = match how {
+                0 => home.program(&format!("the-workspace/s{i}"), &format!("#!{named}")),
+                1 => home.link(&format!("the-workspace/s{i}"), named),
+                2 => home.link(&format!("the-workspace/s{i}"), directory).join(target.file_name().unwrap()),
+                _ => {
+                    let link = home.link(&format!("the-workspace/l{i}"), named);
+                    home.program(&format!("the-workspace/s{i}"), &format!("#!{}", link.display()))
+                }
+            };
+            let Ok(found) = home.find_with(&start, &workspace, &["the-workspace", &usual]) else { continue };
+            let by_user = home.find_with(target, &workspace, &["the-workspace", &usual]);
+            prop_assert!(target.starts_with(home.home.canonicalize().unwrap().join(&usual)), "{named} by {}", start.display());
+            prop_assert_eq!(home.readable(&found), home.readable(&by_user.unwrap()));
         }
     }
 }

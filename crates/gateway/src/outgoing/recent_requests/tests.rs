@@ -2,6 +2,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::*;
+use crate::body::BufferedBody;
+use crate::outgoing::chosen::Chosen;
 use chaperone_inspect::Detectors;
 
 #[test]
@@ -162,6 +164,139 @@ fn a_list_of_packages_that_was_read_is_asked_for_one_by_one() {
     assert_eq!(caught(asked, &secrets), 0);
     let told = packages.map(|p| vec![slot(2, Kind::Value, p)]);
     assert!(caught(told, &secrets) > 0);
+}
+
+const PASSAGE: &str = "The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
+
+fn remembering(text: &str) -> Secrets {
+    let secrets = Secrets::new().unwrap();
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(text.as_bytes(), 0).unwrap();
+    let held = Arc::new(chaperone_quota::HeldFile::uncounted(file));
+    secrets.remember("/workspace/a", &held, ([3; 32], text.len() as u64));
+    secrets.settle();
+    secrets
+}
+
+/// The targets as requests of one client, and in how many passages were found.
+fn carrying(targets: impl IntoIterator<Item = String>, secrets: &Secrets) -> usize {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let known = RecentRequests::default();
+    let is_caught = |target: &String| {
+        let head = http::Request::new(()).into_parts().0;
+        let (chosen, body) = (Chosen::of(&head, target), BufferedBody::of(Vec::new()));
+        let mut found = crate::outgoing::inspect_request(&outgoing, secrets, &chosen, &body).unwrap();
+        known.look(&outgoing, secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
+        !found.passages.is_empty()
+    };
+    targets.into_iter().filter(is_caught).count()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const SIGNS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let of = |three: &[u8]| {
+        let n = (0..3).fold(0, |n, i| n << 8 | usize::from(three.get(i).copied().unwrap_or(0)));
+        let signs = [n >> 18, n >> 12 & 63, n >> 6 & 63, n & 63].map(|six| char::from(SIGNS[six]));
+        signs.into_iter().take(three.len() + 1).collect::<String>()
+    };
+    bytes.chunks(3).map(of).collect()
+}
+
+#[test]
+fn a_passage_over_the_segments_of_a_path_and_the_names_of_a_query_is_found() {
+    let secrets = remembering(PASSAGE);
+    for length in [5, 7, 12] {
+        let chunks = || PASSAGE.as_bytes().chunks(length);
+        let encodings: [(&str, &dyn Fn(&[u8]) -> String); 3] = [
+            ("base64", &|c| base64(c)),
+            ("hex", &|c| hex::encode(c)),
+            ("words", &|c| String::from_utf8_lossy(c).replace(' ', "%20")),
+        ];
+        for (how, encode) in encodings {
+            let segments = chunks().map(encode).collect::<Vec<_>>();
+            assert_eq!(carrying([format!("/{}", segments.join("/"))], &secrets), 1, "{how} {length}");
+            let names: Vec<String> = segments.iter().map(|s| format!("{s}=1")).collect();
+            if how != "words" || length > 5 {
+                assert_eq!(
+                    carrying([format!("/a?{}", names.join("&"))], &secrets),
+                    1,
+                    "{how} {length} in names"
+                );
+            }
+            let one_by_one = segments.iter().map(|s| format!("/v1/{s}/x"));
+            let caught = carrying(one_by_one, &secrets);
+            assert!(caught * 2 > segments.len() || how == "words", "{how} {length} one by one: {caught}");
+            let named = segments.iter().map(|s| format!("/a?{s}=1"));
+            let caught = carrying(named, &secrets);
+            assert!(
+                caught * 2 > segments.len() || how == "words",
+                "{how} {length} named one by one: {caught}"
+            );
+        }
+    }
+    // Encoded as a whole, then cut anywhere, one or several to a request.
+    let (whole, digits) = (base64(PASSAGE.as_bytes()), hex::encode(PASSAGE));
+    for text in [&whole, &digits] {
+        let one = cut(text, 11).into_iter().map(|p| format!("/v1/{p}/x"));
+        assert!(carrying(one, &secrets) * 2 > text.len() / 11);
+        let pieces = cut(text, 7);
+        let three: Vec<String> = pieces.chunks(3).map(|three| format!("/{}", three.join("/"))).collect();
+        let requests = three.len();
+        assert!(carrying(three, &secrets) * 2 > requests);
+    }
+}
+
+#[test]
+fn ordinary_addresses_of_registries_say_nothing() {
+    let names = [
+        "requests",
+        "urllib3",
+        "certifi",
+        "charset-normalizer",
+        "python-dateutil",
+        "numpy",
+        "serde",
+        "tokio",
+        "left-pad",
+    ];
+    let hash = |n: usize| hex::encode([n as u8 * 7 + 3; 32]);
+    let mut targets = Vec::new();
+    for (n, name) in names.iter().enumerate() {
+        targets.extend([
+            format!("/simple/{name}/"),
+            format!(
+                "/packages/{}/{}/{}/{name}-2.31.0-py3-none-any.whl",
+                &hash(n)[..2],
+                &hash(n)[2..4],
+                &hash(n)[4..]
+            ),
+            format!("/{name}"),
+            format!("/{name}/-/{name}-1.{n}.0.tgz"),
+            format!("/@scope%2f{name}"),
+            format!("/se/rd/{name}"),
+            format!("/crates/{name}/{name}-1.0.{n}.crate"),
+            format!("/api/v1/crates/{name}/1.0.{n}/download"),
+            format!("/github.com/!azure/{name}/@v/v1.{n}.0.mod"),
+            format!("/maven2/org/example/{name}/1.{n}/{name}-1.{n}.jar.sha1"),
+            format!("/debian/pool/main/{}/{name}/{name}_1.{n}-2_amd64.deb", &name[..1]),
+            format!("/v2/library/{name}/blobs/sha256:{}", hash(n)),
+            format!("/search?q={name}&page={n}&per_page=100&sort=updated&order=desc"),
+        ]);
+    }
+    // The lock file and the sources that ask for them were read.
+    let read = format!(
+        "{}\n{}\nparams: q, page, per_page, sort, order\n{}",
+        names.join("\n"),
+        targets.join("\n"),
+        (0..names.len()).map(hash).collect::<Vec<_>>().join("\n")
+    );
+    let (nothing, lists) = (remembering(PASSAGE), remembering(&names.join("\n")));
+    assert_eq!(carrying(targets.clone(), &nothing), 0);
+    let one_by_one = |segment: &dyn Fn(&str) -> String| names.map(segment);
+    assert_eq!(carrying(one_by_one(&|n| format!("/simple/{n}/")), &lists), 0);
+    assert_eq!(carrying(one_by_one(&|n| format!("/api/v1/crates/{n}/1.0.0/download")), &lists), 0);
+    let everything = remembering(&read);
+    assert_eq!(carrying(names.map(|n| format!("/simple/{n}/?per_page=1&sort=a&order=b")), &everything), 0);
 }
 
 #[test]

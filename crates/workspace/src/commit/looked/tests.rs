@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chaperone_inspect::Effects;
 use chaperone_protocol::session::{Mode, MountRecord};
 
 use super::*;
@@ -45,7 +46,9 @@ impl Directory {
         let mut about = Map::new();
         let brings = BTreeSet::new();
         let head = content.map(|bytes| bytes.get(..HEAD).unwrap_or(bytes)).unwrap_or_default();
-        let looked = Looked { mount: &self.mount, change, content: file.as_ref(), head, brings: &brings };
+        let look = |file: &File, name: &str| chaperone_inspect::effects(name, &mut &*file).unwrap();
+        let (mount, content) = (&self.mount, file.as_ref());
+        let looked = Looked { mount, change, content, head, brings: &brings, look: &look };
         add(&mut about, &looked);
         about
     }
@@ -183,4 +186,52 @@ fn zip_of(parts: &[(&str, &str)]) -> Vec<u8> {
 fn crc(bytes: &[u8]) -> u32 {
     let step = |c: u32| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 };
     !bytes.iter().fold(u32::MAX, |c, b| (0..8).fold(c ^ u32::from(*b), |c, _| step(c)))
+}
+
+#[test]
+fn what_is_not_parsed_within_the_limits_is_asked_about_for_that() {
+    let directory = Directory::new(CHECKOUT);
+    let at = directory.folder.path().join("content");
+    std::fs::write(&at, "<svg/>").unwrap();
+    let (file, brings, mut about) = (File::open(&at).unwrap(), BTreeSet::new(), Map::new());
+    let change = change(Op::Create, Kind::File, "new.svg");
+    let look = |_: &File, _: &str| Effects::unseen();
+    let looked = Looked {
+        mount: &directory.mount,
+        change: &change,
+        content: Some(&file),
+        head: b"<svg/>",
+        brings: &brings,
+        look: &look,
+    };
+    add(&mut about, &looked);
+    assert_eq!(about["cannot_look"], true);
+}
+
+#[test]
+fn what_is_neither_a_document_nor_a_table_is_not_handed_to_a_parser() {
+    let directory = Directory::new(CHECKOUT);
+    let asked = std::cell::Cell::new(0);
+    for (path, content) in
+        [("src/new.rs", "fn main() {}\n"), ("a.json", "{}"), ("a.txt", "text"), ("b.csv", "1,2\n")]
+    {
+        let at = directory.folder.path().join("content");
+        std::fs::write(&at, content).unwrap();
+        let (file, brings, mut about) = (File::open(&at).unwrap(), BTreeSet::new(), Map::new());
+        let look = |_: &File, _: &str| {
+            asked.set(asked.get() + 1);
+            Effects::default()
+        };
+        let change = change(Op::Create, Kind::File, path);
+        let looked = Looked {
+            mount: &directory.mount,
+            change: &change,
+            content: Some(&file),
+            head: content.as_bytes(),
+            brings: &brings,
+            look: &look,
+        };
+        add(&mut about, &looked);
+    }
+    assert_eq!(asked.get(), 1);
 }

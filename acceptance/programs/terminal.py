@@ -1,5 +1,5 @@
 """The agent's terminal, driven as a user would from a real pseudo-terminal."""
-import fcntl, os, pty, re, select, signal, struct, subprocess, termios, time
+import fcntl, json, os, pty, re, select, signal, struct, subprocess, termios, time
 
 from harness import claims
 from harness.cell import CHAPERONE, DOCS, chaperone, until, write
@@ -148,6 +148,90 @@ def hostile_sequences_do_not_reach_the_persons_terminal():
     assert "\x1b[31mred" in shown, shown
     s.type("exit\n")
     assert s.end() == 0
+
+
+@claim
+def what_goes_to_a_terminal_arrives_when_another_stream_does_not():
+    agent = r"cat; printf 'to output\033]52;c;aGF4\007\n'; printf 'to error\033]0;pwned\007\n' >&2"
+    run = f'{CHAPERONE} run --workspace {DOCS} -- sh -c "$AGENT"'
+    os.environ["AGENT"] = agent
+    for command, wanted in [
+        (f"echo typed | {run}", ["typed", "to output", "to error"]),
+        (f"{run} | sed s/^/piped:/", ["piped:to output", "to error"]),
+        (f"{run} 2>/dev/null </dev/null", ["to output"]),
+    ]:
+        s = Screen("/bin/sh", "-c", f"{command}; echo OVER")
+        shown = s.until("OVER")
+        assert s.end() == 0
+        for text in wanted:
+            assert text in shown, (command, text, shown)
+        if "sed" not in command:
+            assert "\x1b]52" not in shown and "\x1b]0;" not in shown, shown
+
+
+@claim
+def a_commit_that_nobody_looked_at_is_shown_and_asked_about_once():
+    def staged():
+        agent = "for i in 1 2 3; do echo $i > looked-$i.txt; done; ln -s looked-1.txt looked-link"
+        chaperone("run", "--workspace", DOCS, "--", "sh", "-c", agent)
+        sessions = json.loads(chaperone("sessions", "--all", "--json"))["sessions"]
+        return max(sessions, key=lambda s: s["started"])["id"]
+    there = lambda: os.path.exists(os.path.join(DOCS, "looked-1.txt"))
+    session = staged()
+    s = Screen(CHAPERONE, "commit", session)
+    shown = s.until(r"commit 4 changes\? ")
+    assert "4 changes: 4 create" in shown and "looked-link → looked-1.txt" in shown, shown
+    s.type("no\n")
+    s.until("nothing was committed")
+    assert s.end() != 0 and not there()
+    s = Screen(CHAPERONE, "commit", session)
+    s.until(r"commit 4 changes\? ")
+    s.type("yes\n")
+    s.until("committed")
+    s.end()
+    assert there()
+    chaperone("undo", session)
+    assert not there()
+    # A script is asked nothing.
+    assert "committed" in chaperone("commit", staged())
+
+
+@claim
+def the_agent_stands_still_while_its_changes_are_asked_about():
+    s = shell()
+    s.type("i=0; while :; do i=$((i+1)); echo $i > count.txt; done\n")
+    sessions = json.loads(chaperone("sessions", "--json"))["sessions"]
+    session = max(sessions, key=lambda s: s["started"])["id"]
+    ticks = lambda: sum(int(open(f"/proc/{p}/stat").read().rsplit(")", 1)[1].split()[11]) for p in below(s.pid))
+    assert until(lambda: ticks() > 5, LIMIT)
+    asking = Screen(CHAPERONE, "commit", session)
+    asking.until(r"commit 1 change\? ")
+    before = ticks()
+    time.sleep(1)
+    assert ticks() - before <= 2, "the agent went on"
+    # However the one who asks ends.
+    os.kill(asking.pid, signal.SIGKILL)
+    asking.end()
+    assert until(lambda: ticks() > before + 5, LIMIT), "the agent stands still"
+    s.type("\x03exit\n")
+    s.end()
+
+
+def below(pid):
+    """The processes below one that run on."""
+    children = {}
+    for other in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            parent = int(open(f"/proc/{other}/stat").read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(other))
+    found, todo = [], [pid]
+    while todo:
+        of = children.get(todo.pop(), [])
+        found += of
+        todo += of
+    return found
 
 
 def personal():

@@ -58,8 +58,9 @@ fn words(event: &Event) -> Option<(&'static str, String, String)> {
         format!("{action} {resource} ({})", first(reasons))
     };
     match &event.what {
-        Happened::Asked { action, resource, reasons, .. } => {
-            let text = format!("{}\nchaperone approvals", about(action, resource, reasons));
+        Happened::Asked { action, resource, reasons, ask, .. } => {
+            let was = ask.was.as_ref().map_or_else(String::new, |was| format!("\nwas {was}"));
+            let text = format!("{}{was}\nchaperone approvals", about(action, resource, reasons));
             Some(("asked", format!("Chaperone asks: {action}"), text))
         }
         Happened::Alert { action, resource, reasons, .. } => {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use chaperone_protocol::Request;
 use serde_json::Value;
 
+use crate::change_line::line;
 use crate::cli::{Changes, Commit, Paths, Undo};
 use crate::connect::Broker;
-use crate::out::say;
+use crate::out::{self, say};
+use crate::overview;
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::{self, Untrusted};
@@ -17,29 +19,37 @@ const WORKSPACE: &str = "/workspace";
 
 pub fn changes(args: &Changes) -> Result<u8, Report> {
     let request = Request::Changes { session: args.session.clone(), diff: !args.json };
-    if args.json {
-        show::json(&Value::Array(listed(&request)?));
-        return Ok(0);
-    }
-    let mut any = false;
-    Broker::reach()?.ask_list(&request, &mut |change| {
-        any = true;
-        say!("{}", line(&change));
-        for line in change["diff"].as_str().unwrap_or_default().lines() {
-            say!("{}", untrusted::line(line));
+    let broker = Broker::reach()?;
+    let (mut delivered, mut all) = (Ok(()), Vec::new());
+    let mut count = 0;
+    broker.ask_list(&request, &mut |change| {
+        if args.json {
+            all.push(change);
+        } else if delivered.is_ok() {
+            delivered = out::deliver(format_args!("{}", in_full(&change)));
+            count += usize::from(delivered.is_ok());
         }
     })?;
-    if !any {
+    if args.json {
+        count = all.len();
+        delivered = out::deliver(format_args!("{}\n", untrusted::json(&Value::Array(all).to_string())));
+        count *= usize::from(delivered.is_ok());
+    }
+    // What did not reach whoever reads was not shown.
+    broker.ask(&Request::Shown { count })?;
+    if let Err(error) = delivered {
+        out::end(&error);
+    }
+    if count == 0 && !args.json {
         say!("nothing is staged");
     }
     Ok(0)
 }
 
-/// A whole list.
-fn listed(request: &Request) -> Result<Vec<Value>, Report> {
-    let mut all = Vec::new();
-    Broker::reach()?.ask_list(request, &mut |change| all.push(change))?;
-    Ok(all)
+/// A change with its diff, in lines.
+fn in_full(change: &Value) -> String {
+    let diff = change["diff"].as_str().unwrap_or_default();
+    std::iter::once(line(change)).chain(diff.lines().map(untrusted::line)).map(|line| line + "\n").collect()
 }
 
 pub fn commit(args: &Commit) -> Result<u8, Report> {
@@ -48,9 +58,16 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         paths: args.paths.clone(),
         choice: args.conflict.clone(),
         unseen: args.unseen,
+        ask_first: overview::can_ask() && args.paths.is_empty() && !args.json,
         confirm: args.confirm.clone(),
     };
-    let list = listed(&request)?;
+    let list = match Broker::reach()?.list(&request) {
+        Err(report) if report.code.as_deref() == Some("look_first") => {
+            let Some(list) = overview::then_commit(request)? else { return Ok(1) };
+            list
+        }
+        list => list?,
+    };
     let code = print_report(&list, args.json) | unmatched(&args.paths, &list);
     if !args.json {
         for advice in advice(&args.session, &list) {
@@ -124,7 +141,7 @@ fn of_indices(list: &[Value], takes_it: &str) -> Vec<String> {
 
 pub fn discard(args: &Paths) -> Result<u8, Report> {
     let request = Request::Discard { session: args.session.clone(), paths: args.paths.clone() };
-    let list = listed(&request)?;
+    let list = Broker::reach()?.list(&request)?;
     Ok(print_report(&list, args.json) | unmatched(&args.paths, &list))
 }
 
@@ -135,7 +152,7 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
         paths: args.paths.clone(),
         force: args.force,
     };
-    let mut list = listed(&request)?;
+    let mut list = Broker::reach()?.list(&request)?;
     if !args.json {
         // To the staging area an undo is a commit like any other; to the user it is not.
         for change in list.iter_mut().filter(|c| show::text(c, "state") == "committed") {
@@ -164,7 +181,7 @@ fn unmatched(paths: &[String], list: &[Value]) -> u8 {
     };
     let mut code = 0;
     for path in paths {
-        let named = path.trim_end_matches('/');
+        let named = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
         // As the agent names it, or as it lies in the workspace.
         let named = match named.strip_prefix(WORKSPACE) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
@@ -196,39 +213,6 @@ fn print_report(list: &[Value], json: bool) -> u8 {
     u8::from(wrong)
 }
 
-/// One change in one line: what became of it, what it is, and why.
-fn line(change: &Value) -> String {
-    let from = change["from"].as_str().map_or_else(String::new, |f| format!("{} → ", Untrusted::new(f)));
-    let target = change["target"].as_str().map_or_else(String::new, |t| format!(" → {}", Untrusted::new(t)));
-    let reasons = show::joined(change, "reasons", ", ");
-    let why = if reasons.is_empty() { String::new() } else { format!("  ({reasons})") };
-    format!(
-        "{:9} {:6} {from}{}{target}{}{why}",
-        show::text(change, "state"),
-        show::text(change, "op"),
-        show::text(change, "path"),
-        traits(change)
-    )
-}
-
-/// What a name alone does not tell: a link, what stood there before, who may do what with it.
-fn traits(change: &Value) -> String {
-    let mut told = Vec::new();
-    let (kind, was) = (show::text(change, "kind"), show::text(change, "was"));
-    match (kind.raw(), was.raw()) {
-        ("file" | "", "") => {}
-        (_, "") => told.push(kind.to_string()),
-        _ => told.push(format!("{kind} in place of a {was}")),
-    }
-    let mode = &change["mode"];
-    if mode.is_object() {
-        let old =
-            if mode["old"].is_string() { format!("{} → ", show::text(mode, "old")) } else { String::new() };
-        told.push(format!("mode {old}{}", show::text(mode, "new")));
-    }
-    if told.is_empty() { String::new() } else { format!("  [{}]", told.join(", ")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,9 +223,16 @@ mod tests {
     fn a_named_path_that_no_change_has_is_an_error() {
         let list = [json!({ "path": "docs/a.txt", "from": "old/b.txt" })];
         let code = |path: &str| unmatched(&[path.to_owned()], &list);
-        for known in
-            ["docs/a.txt", "docs", "docs/", "/workspace/docs/a.txt", "/workspace", "old/b.txt", "old"]
-        {
+        for known in [
+            "docs/a.txt",
+            "docs",
+            "docs/",
+            "./docs/a.txt",
+            "/workspace/docs/a.txt",
+            "/workspace",
+            "old/b.txt",
+            "old",
+        ] {
             assert_eq!(code(known), 0, "{known}");
         }
         for unknown in ["docs/a", "doc", "a.txt", "/workspace2", "/workspace/x", "nothing"] {

@@ -120,6 +120,16 @@ impl Broker {
         }
     }
 
+    /// A whole list.
+    ///
+    /// # Errors
+    /// As [`Self::ask_list`].
+    pub fn list(&self, request: &Request) -> Result<Vec<Value>, Report> {
+        let mut all = Vec::new();
+        self.ask_list(request, &mut |element| all.push(element))?;
+        Ok(all)
+    }
+
     /// Send without waiting for the answer.
     ///
     /// # Errors

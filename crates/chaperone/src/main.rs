@@ -4,6 +4,7 @@
 mod approvals;
 mod audit;
 mod capability;
+mod change_line;
 mod changes;
 mod cli;
 mod connect;
@@ -13,6 +14,7 @@ mod inspect;
 mod inventory;
 mod mcp;
 mod out;
+mod overview;
 mod policy;
 mod profile;
 mod report;
@@ -22,6 +24,7 @@ mod show;
 mod untrusted;
 mod vault;
 
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -29,9 +32,23 @@ use clap::{CommandFactory, Parser};
 use crate::cli::{Cli, Command};
 use crate::out::say;
 use crate::report::Report;
+use crate::untrusted::Untrusted;
+
+/// As for arguments that are not understood.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let is_file = |word: &OsStr| std::fs::symlink_metadata(word).is_ok();
+    if let Some(word) = cli::globbed::mistaken(&words, &is_file) {
+        let word = word.to_string_lossy();
+        let word = Untrusted::new(&word);
+        eprintln!(
+            "chaperone: {word} is the name of a file here, too. For the option, write it before the session; for the file, write ./{word}"
+        );
+        return ExitCode::from(USAGE);
+    }
+    let cli = Cli::parse_from(words);
     match dispatch(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(report) => {

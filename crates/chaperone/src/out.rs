@@ -1,11 +1,18 @@
 //! Standard output. Whoever reads it may stop in the middle, as `head` does: then the command ends, and that is no fault.
 
 use std::fmt::Arguments;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{self, ErrorKind, Write, stdout};
 use std::process::exit;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
 
 /// As for a program that the signal of a closed pipe ends.
 const CLOSED: i32 = 128 + 13;
+
+/// Between two looks at whether a pipe is empty, in nanoseconds.
+const SHORTEST_PAUSE: i64 = 20_000;
+const LONGEST_PAUSE: i64 = 20_000_000;
 
 /// Print a line.
 macro_rules! say {
@@ -15,13 +22,46 @@ pub(crate) use say;
 
 /// Print a text as it is.
 pub fn write(text: Arguments<'_>) {
-    let mut out = stdout().lock();
-    match out.write_fmt(text).and_then(|()| out.flush()) {
-        Ok(()) => {}
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => exit(CLOSED),
-        Err(e) => {
-            eprintln!("chaperone: standard output cannot be written: {e}");
-            exit(1);
-        }
+    if let Err(error) = put(text) {
+        end(&error);
     }
+}
+
+/// End the command whose output cannot be written.
+pub fn end(error: &io::Error) -> ! {
+    if error.kind() == ErrorKind::BrokenPipe {
+        exit(CLOSED);
+    }
+    eprintln!("chaperone: standard output cannot be written: {error}");
+    exit(1);
+}
+
+/// Print a text whose way matters: it comes back when a pipe's reader has taken all of it, and fails where the reader goes before.
+pub fn deliver(text: Arguments<'_>) -> io::Result<()> {
+    put(text)?;
+    let out = stdout();
+    if FileType::from_raw_mode(rustix::fs::fstat(&out)?.st_mode) != FileType::Fifo {
+        return Ok(());
+    }
+    // Nothing wakes a writer when its pipe is empty; it is woken when the reader goes.
+    let mut pause = SHORTEST_PAUSE;
+    while rustix::io::ioctl_fionread(&out)? > 0 {
+        let mut wait = [PollFd::new(&out, PollFlags::empty())];
+        match poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: pause })) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let gone = wait.iter().any(|w| w.revents().intersects(PollFlags::ERR | PollFlags::HUP));
+        if gone && rustix::io::ioctl_fionread(&out)? > 0 {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
+fn put(text: Arguments<'_>) -> io::Result<()> {
+    let mut out = stdout().lock();
+    out.write_fmt(text)?;
+    out.flush()
 }

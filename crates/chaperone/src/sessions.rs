@@ -69,8 +69,9 @@ pub fn why(args: &Why) -> Result<u8, Report> {
 fn refusal_lines(refusal: &Value) -> String {
     let count = refusal["count"].as_u64().unwrap_or(1);
     let times = if count > 1 { format!(" ({count} times)") } else { String::new() };
+    let was = refusal["was"].as_str().map_or_else(String::new, |w| format!(" (was {})", Untrusted::new(w)));
     let mut lines = format!(
-        "{} {} {}{times}\n  rule    {}: {}",
+        "{} {} {}{was}{times}\n  rule    {}: {}",
         show::text(refusal, "time"),
         show::text(refusal, "action"),
         show::text(refusal, "resource"),

@@ -199,6 +199,14 @@ impl AccessRequest {
         }
     }
 
+    /// What the file was called in the user's directory, where the session gave it another name; safe to show.
+    #[must_use]
+    pub fn was(&self, limit: usize) -> Option<String> {
+        let file = self.as_file()?;
+        let origin = file.origin.as_ref().filter(|origin| **origin != file.path)?;
+        Some(for_display(origin, limit))
+    }
+
     /// Where it leads: the new name of a rename, the wish of an elevation.
     #[must_use]
     pub fn leads_to(&self) -> Option<&str> {

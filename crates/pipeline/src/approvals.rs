@@ -253,6 +253,7 @@ mod tests {
             agent: "a".into(),
             action: "read".into(),
             resource: "/workspace/x".into(),
+            was: None,
             program: vec![],
             parents: vec![],
             recent: vec![],

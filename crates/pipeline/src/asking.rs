@@ -317,6 +317,7 @@ impl Pipeline {
             agent: for_display(&session.name, 60),
             action: request.action.as_str().to_owned(),
             resource,
+            was: request.was(SHOWN),
             program: program.arguments,
             parents: program.parents,
             recent: session.recent.lock().iter().map(|r| for_display(r, SHOWN)).collect(),

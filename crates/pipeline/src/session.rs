@@ -80,8 +80,9 @@ pub struct Session {
     pub dir: PathBuf,
     pub mounts: Vec<MountRecord>,
     pub state: RwLock<State>,
-    /// Held while the session is suspended or resumed: its state and its cell change together.
-    pausing: Mutex<()>,
+    /// Held while the session is suspended, held or resumed: its state and its cell change together. How many hold its cell still
+    /// while they look at what it made.
+    pausing: Mutex<usize>,
     /// PID 1 of the cell, by which an ask names the programs in it.
     pub init_pid: RwLock<Option<u32>>,
     pub capability: RwLock<Option<Arc<ActiveCapability>>>,
@@ -149,16 +150,38 @@ impl Session {
     /// From suspended to running, with what lets the cell go on; where that fails, it stays suspended. Nothing: it was not
     /// suspended.
     pub fn resume<E>(&self, go_on: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
-        let _alone = self.pausing.lock();
+        let held = self.pausing.lock();
         // What the cell asks for first must not meet a session that is suspended still.
         if !self.turn(State::Suspended, State::Running) {
             return None;
         }
-        let gone_on = go_on();
+        // The last one who holds it lets it go on.
+        let gone_on = if *held == 0 { go_on() } else { Ok(()) };
         if gone_on.is_err() {
             self.turn(State::Running, State::Suspended);
         }
         Some(gone_on)
+    }
+
+    /// Holds the cell still, with what stops it, until [`Self::release`]; the session is not suspended by that. `false`: it does not
+    /// run.
+    pub fn hold(&self, stop: impl FnOnce()) -> bool {
+        let mut held = self.pausing.lock();
+        if *self.state.read() != State::Running {
+            return false;
+        }
+        stop();
+        *held += 1;
+        true
+    }
+
+    /// The last release of what was held lets the cell go on, unless the session was suspended meanwhile.
+    pub fn release(&self, go_on: impl FnOnce()) {
+        let mut held = self.pausing.lock();
+        *held = held.saturating_sub(1);
+        if *held == 0 && *self.state.read() == State::Running {
+            go_on();
+        }
     }
 
     /// From one state to another; a session that ended meanwhile stays so.
@@ -362,11 +385,19 @@ impl Refused {
             time,
             action: action.to_owned(),
             resource: resource.to_owned(),
+            was: None,
             rule: rule.to_owned(),
             reasons,
             advice: failure.advice.clone(),
             count: 1,
         };
         Self { shown }
+    }
+
+    /// With what the file was called before the session gave it another name.
+    #[must_use]
+    pub fn was(mut self, was: Option<String>) -> Self {
+        self.shown.was = was;
+        self
     }
 }

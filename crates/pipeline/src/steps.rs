@@ -169,7 +169,7 @@ impl Pipeline {
             &refusal.rule,
             refusal.reasons.clone(),
         );
-        let count = session.refused(shown);
+        let count = session.refused(shown.was(request.was(SHOWN)));
         let repeats = repeats == Repeats::Counted
             && session.repeats(request.action.as_str(), &refusal.rule, &attempted(request));
         contained(|| self.records.refused(session, request, &refusal, count));

@@ -31,6 +31,9 @@ pub struct Ask {
     pub agent: String,
     pub action: String,
     pub resource: String,
+    /// What the file was called in the user's directory, where the session gave it another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
     /// The program that asks with its arguments, then its parents; supplied by the agent, untrusted.
     pub program: Vec<String>,
     pub parents: Vec<String>,

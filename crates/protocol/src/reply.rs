@@ -132,6 +132,9 @@ pub struct WhyEntry {
     pub time: String,
     pub action: String,
     pub resource: String,
+    /// What the file was called in the user's directory, where the session gave it another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
     pub rule: String,
     pub reasons: Vec<String>,
     pub advice: Option<String>,
@@ -335,6 +338,7 @@ mod tests {
             time: "t".into(),
             action: "read".into(),
             resource: "/w/a".into(),
+            was: None,
             rule: "r".into(),
             reasons: vec!["pii".into()],
             advice: None,

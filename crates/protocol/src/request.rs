@@ -180,6 +180,15 @@ pub enum Request {
         session: String,
         diff: bool,
     },
+    /// Hold the cell of a session still for as long as this connection is there.
+    Hold {
+        session: String,
+    },
+    /// How many changes of the last answer to [`Self::Changes`] on this connection reached the user, from the first: these count
+    /// as shown.
+    Shown {
+        count: usize,
+    },
     Commit {
         session: String,
         paths: Vec<String>,
@@ -187,6 +196,9 @@ pub enum Request {
         /// Also what is not what the user was shown.
         #[serde(default)]
         unseen: bool,
+        /// The caller can show the changes and ask the user: where nobody looked at them, it is refused with `look_first`.
+        #[serde(default)]
+        ask_first: bool,
         /// Reasons that the user has confirmed for whatever is asked about for them alone.
         #[serde(default)]
         confirm: Vec<String>,

@@ -11,7 +11,10 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use crate::beneath::{self, Parent, version_at};
 use crate::change::{BaseVersion, Change, Kind, Op};
 use crate::content::{self, Fingerprint, Wanted, Work};
-use crate::effects::{Applied, Scene, Unsynced, adopt_owner, expect, finish_group, modified_at, write_link};
+use crate::effects::{
+    Applied, Scene, Unsynced, adopt_owner, bits, expect, finish_group, modified_at, take_over_attributes,
+    write_link,
+};
 use crate::error::{At, Error, Result};
 use crate::journal::{Begin, ChangeLine, CommitFolder, Done, History, Prepared, Record, Writer};
 use crate::plan::{Action, Step, WriteBase, plan};
@@ -20,8 +23,6 @@ use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
 
 /// Steps between two syncs: bounds open descriptors and the work of a recovery.
 const GROUP: usize = 64;
-/// Extended attributes taken over from a replaced file, in bytes; more is refused.
-const XATTR_BYTES: usize = 64 << 10;
 
 /// Asked about every change before any of them has an effect; gets the change with its real size, and the content
 /// that will be there: a sealed private copy of new content, or the unchanged file of a rename or an attribute change.
@@ -135,7 +136,7 @@ impl Tree {
             .enumerate()
             .filter(|(index, _)| run.entries.get(*index).is_some_and(|entry| entry.state == State::Staged))
             .collect();
-        let (steps, circle) = plan(&allowed)?;
+        let (steps, circle) = plan(&allowed, run.bits())?;
         for index in circle {
             run.stop(index, Stop::refused("rename_circle"));
         }
@@ -314,8 +315,13 @@ impl Run<'_> {
         journal: &mut Writer,
         steps: &[Step],
     ) -> Result<()> {
-        let scene =
-            Scene { root: self.root, kept: folder.kept.as_fd(), commit: folder.number, tag: &begin.tag };
+        let scene = Scene {
+            root: self.root,
+            kept: folder.kept.as_fd(),
+            commit: folder.number,
+            tag: &begin.tag,
+            bits: self.bits(),
+        };
         let content_from = steps.iter().position(|step| !step.is_structural()).unwrap_or(steps.len());
         let (structural, content) = steps.split_at(content_from);
         let mut unsynced = Unsynced::default();
@@ -432,14 +438,20 @@ impl Run<'_> {
             _ => None,
         };
         adopt_owner(&fd, parent.fd.as_fd(), replaced.as_ref().map(AsFd::as_fd))?;
-        if let Some(replaced) = &replaced {
-            take_over_attributes(replaced, &fd)?;
+        // What comes back has the attributes that it had, and not those of what was there meanwhile.
+        let restored = self.request.undoes.map(|_| source.as_fd());
+        if let Some(model) = restored.or(replaced.as_ref().map(AsFd::as_fd)) {
+            take_over_attributes(model, fd.as_fd())?;
         }
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(change.mode & 0o777))?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(change.mode & self.bits()))?;
         rustix::fs::futimens(&fd, &modified_at(change.mtime_ns))?;
         rustix::fs::fsync(&fd)?;
         let new = version_at(parent.fd.as_fd(), temporary)?.ok_or(Stop::Conflict("gone"))?;
         Ok((new, Some(written.hex())))
+    }
+
+    fn bits(&self) -> u32 {
+        bits(self.request.undoes.is_some())
     }
 
     fn outcome(
@@ -506,28 +518,4 @@ fn open_replaced(parent: &Parent, base: &BaseVersion) -> Result<OwnedFd, rustix:
         true => Ok(fd),
         false => Err(rustix::io::Errno::STALE),
     }
-}
-
-/// Copies the user's own extended attributes and access list to the new version.
-fn take_over_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<(), Stop> {
-    use rustix::io::Errno;
-    let too_many = || Stop::refused("attributes_cannot_be_kept");
-    let mut names = vec![0u8; XATTR_BYTES];
-    let length = match rustix::fs::flistxattr(from, &mut names[..]) {
-        Err(Errno::OPNOTSUPP) => return Ok(()),
-        Err(Errno::RANGE) => return Err(too_many()),
-        other => other?,
-    };
-    let mut value = vec![0u8; XATTR_BYTES];
-    for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0) {
-        let Ok(name) = std::str::from_utf8(name) else { return Err(too_many()) };
-        let is_own = name.starts_with("user.") && !name.starts_with("user.overlay.");
-        if !is_own && name != "system.posix_acl_access" {
-            continue;
-        }
-        let length = rustix::fs::fgetxattr(from, name, &mut value[..]).map_err(|_| too_many())?;
-        let value = value.get(..length).unwrap_or_default();
-        rustix::fs::fsetxattr(to, name, value, rustix::fs::XattrFlags::empty()).map_err(|_| too_many())?;
-    }
-    Ok(())
 }

@@ -21,6 +21,9 @@ use crate::sparse;
 /// How often a displaced version that is itself displaced again is pursued before it is put into the history.
 const EXCHANGE_ATTEMPTS: usize = 8;
 
+/// Extended attributes taken over from a replaced file, in bytes; more is refused.
+const XATTR_BYTES: usize = 64 << 10;
+
 /// Where steps have their effects.
 pub(crate) struct Scene<'a> {
     pub root: BorrowedFd<'a>,
@@ -29,6 +32,8 @@ pub(crate) struct Scene<'a> {
     pub commit: u64,
     /// The part of temporary names that nobody can guess.
     pub tag: &'a str,
+    /// Permission bits that may be set.
+    pub bits: u32,
 }
 
 /// What a step found and what it left.
@@ -226,7 +231,7 @@ impl Scene<'_> {
         }
         let fd = crate::beneath::open_folder(parent.fd.as_fd(), &parent.name)?;
         adopt_owner(&fd, parent.fd.as_fd(), None)?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o777))?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & self.bits))?;
         if !parent.is_still_there(self.root) {
             rustix::fs::unlinkat(&parent.fd, parent.name.as_str(), AtFlags::REMOVEDIR)?;
             return Err(Stop::Conflict("parent_moved"));
@@ -251,7 +256,7 @@ impl Scene<'_> {
         if BaseVersion::of(&rustix::fs::fstat(&fd)?) != now {
             return Err(Stop::Conflict("changed_meanwhile"));
         }
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o777))?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & self.bits))?;
         if now.kind() == Some(Kind::File) {
             rustix::fs::futimens(&fd, &modified_at(mtime_ns))?;
         }
@@ -387,6 +392,7 @@ impl Scene<'_> {
         let fd = rustix::fs::openat(self.kept, partial.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
         let copy = File::from(fd);
         sparse::copy(&source, &copy)?;
+        take_over_attributes(source.as_fd(), copy.as_fd())?;
         rustix::fs::fchmod(&copy, Mode::from_raw_mode(version.mode & 0o777))?;
         rustix::fs::futimens(&copy, &modified_at(version.mtime_ns))?;
         rustix::fs::fsync(&copy)?;
@@ -436,6 +442,35 @@ pub(crate) fn adopt_owner(
     let uid = Some(rustix::process::Uid::from_raw(model.st_uid));
     let gid = Some(rustix::process::Gid::from_raw(model.st_gid));
     rustix::fs::fchown(new, uid, gid).map_err(|_| Stop::refused("owner_cannot_be_kept"))
+}
+
+/// Permission bits that are set as they are asked for. Whose rights a program runs with is nothing that a commit brings; an undo
+/// brings back what was there.
+pub(crate) fn bits(undoes: bool) -> u32 {
+    if undoes { 0o7777 } else { 0o777 }
+}
+
+/// Copies the user's own extended attributes and access list to the new version.
+pub(crate) fn take_over_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Stop> {
+    let too_many = || Stop::refused("attributes_cannot_be_kept");
+    let mut names = vec![0u8; XATTR_BYTES];
+    let length = match rustix::fs::flistxattr(from, &mut names[..]) {
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(Errno::RANGE) => return Err(too_many()),
+        other => other?,
+    };
+    let mut value = vec![0u8; XATTR_BYTES];
+    for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0) {
+        let Ok(name) = std::str::from_utf8(name) else { return Err(too_many()) };
+        let is_own = name.starts_with("user.") && !name.starts_with("user.overlay.");
+        if !is_own && name != "system.posix_acl_access" {
+            continue;
+        }
+        let length = rustix::fs::fgetxattr(from, name, &mut value[..]).map_err(|_| too_many())?;
+        let value = value.get(..length).unwrap_or_default();
+        rustix::fs::fsetxattr(to, name, value, rustix::fs::XattrFlags::empty()).map_err(|_| too_many())?;
+    }
+    Ok(())
 }
 
 /// Times that set the modification time and leave the access time to the system.

@@ -79,7 +79,7 @@ impl Step {
 }
 
 /// The steps of `changes`, structural ones first, and the indices of changes whose renames form a circle.
-pub(crate) fn plan(changes: &[(usize, &Change)]) -> Result<(Vec<Step>, Vec<usize>)> {
+pub(crate) fn plan(changes: &[(usize, &Change)], bits: u32) -> Result<(Vec<Step>, Vec<usize>)> {
     if changes.len() > MAX_CHANGES {
         return Err(Error::TooManyChanges { count: changes.len(), limit: MAX_CHANGES });
     }
@@ -89,7 +89,7 @@ pub(crate) fn plan(changes: &[(usize, &Change)]) -> Result<(Vec<Step>, Vec<usize
     let mut structural = Vec::new();
     for position in order {
         let Some((index, change)) = changes.get(position) else { continue };
-        let Some(action) = structural_action(change, &moves) else { continue };
+        let Some(action) = structural_action(change, &moves, bits) else { continue };
         if let (Op::Rename, Some(from)) = (change.op, &change.from) {
             moves.push((from, &change.path));
         }
@@ -116,7 +116,7 @@ pub(crate) fn plan(changes: &[(usize, &Change)]) -> Result<(Vec<Step>, Vec<usize
     Ok((structural, circle))
 }
 
-fn structural_action(change: &Change, moves: &[(&str, &str)]) -> Option<Action> {
+fn structural_action(change: &Change, moves: &[(&str, &str)], bits: u32) -> Option<Action> {
     Some(match (change.op, change.kind) {
         (Op::Delete, Kind::Dir) => Action::RemoveDir { base: change.base? },
         (Op::Delete, _) => Action::Remove { base: change.base? },
@@ -127,10 +127,10 @@ fn structural_action(change: &Change, moves: &[(&str, &str)]) -> Option<Action> 
                 None => Action::Move { from, base },
             }
         }
-        (Op::Create, Kind::Dir) => Action::MakeDir { mode: change.mode & 0o777 },
+        (Op::Create, Kind::Dir) => Action::MakeDir { mode: change.mode & bits },
         (Op::Modify, _) if write_base(change).is_none() => Action::Attributes {
             base: change.base?,
-            mode: change.mode & 0o777,
+            mode: change.mode & bits,
             mtime_ns: change.mtime_ns.to_string(),
         },
         _ => return None,

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::beneath::{Parent, version_at};
 use crate::change::{BaseVersion, Change};
-use crate::effects::{Applied, Scene, Unsynced, finish_group};
+use crate::effects::{Applied, Scene, Unsynced, bits, finish_group};
 use crate::error::{At, Error, Result};
 use crate::journal::{ChangeLine, CommitFolder, Done, History, Journal, Record};
 use crate::plan::{Action, Step};
@@ -52,7 +52,13 @@ fn close(
     if journal.begin.root != (stat.st_dev, stat.st_ino) {
         return Err(Error::ForeignHistory { path: history.path.clone() });
     }
-    let scene = Scene { root, kept: folder.kept.as_fd(), commit: folder.number, tag: &journal.begin.tag };
+    let scene = Scene {
+        root,
+        kept: folder.kept.as_fd(),
+        commit: folder.number,
+        tag: &journal.begin.tag,
+        bits: bits(journal.begin.undo_of.is_some()),
+    };
     let mut writer = folder.append_after(journal.length)?;
     let mut unsynced = Unsynced::default();
     let mut outcomes: Vec<(usize, Done)> = Vec::new();
@@ -147,7 +153,7 @@ fn settle(
         Action::MakeDir { mode } => match now.filter(|now| now.kind() == Some(crate::Kind::Dir)) {
             Some(_) => {
                 let fd = crate::beneath::open_folder(parent.fd.as_fd(), &parent.name)?;
-                rustix::fs::fchmod(&fd, rustix::fs::Mode::from_raw_mode(mode & 0o777))?;
+                rustix::fs::fchmod(&fd, rustix::fs::Mode::from_raw_mode(mode & scene.bits))?;
                 done(None, parent.version()?)
             }
             None => Err(Stop::refused(INTERRUPTED)),
@@ -166,11 +172,13 @@ fn settle(
         }
         Action::Attributes { base, mode, mtime_ns } => match now {
             Some(now)
-                if is_now(base) && now.mode & 0o777 == *mode && now.mtime_ns.to_string() == *mtime_ns =>
+                if is_now(base)
+                    && now.mode & scene.bits == *mode
+                    && now.mtime_ns.to_string() == *mtime_ns =>
             {
                 done(Some(*base), Some(now))
             }
-            Some(now) if is_now(base) && now.mode != base.mode && now.mode & 0o777 == *mode => {
+            Some(now) if is_now(base) && now.mode != base.mode && now.mode & scene.bits == *mode => {
                 let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
                 let fd = crate::beneath::open(parent.fd.as_fd(), &parent.name, flags)?;
                 let mtime_ns = mtime_ns.parse().unwrap_or(base.mtime_ns);

@@ -105,6 +105,20 @@ git_patterns := [
 	`^logs/refs/(heads|tags|remotes|notes)/`,
 ]
 
+# A link gives another name to what it leads to: whoever writes to it, or reads it, does so there.
+link_runs_later if input.change.link_in_repository
+
+link_runs_later if {
+	some class in input.change.link_runs_later
+	not class in {"build", "dependencies"}
+}
+
+link_runs_later if {
+	some class in input.change.link_runs_later
+	class == "build"
+	not input.change.in_checkout
+}
+
 in_git_data if {
 	in_repository
 	not runs_later
@@ -184,7 +198,8 @@ decision := {"effect": "allow", "reasons": ["plain_change"], "obligations": [{"k
 # Raised when it is not confirmed.
 alarming := {
 	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_directory",
-	"loads_remote_content", "leaves_protection", "new_source", "compiled_code", "active_content",
+	"loads_remote_content", "leaves_protection", "new_source", "compiled_code", "active_content", "link_to_what_runs",
+	"link_to_protected", "removes_repository",
 }
 
 asks contains "runs_later" if {
@@ -218,10 +233,14 @@ asks contains "csv_formula" if formulas
 # Of what one commit takes away: deleted, emptied, replaced.
 asks contains "many_deletes" if {
 	input.change.removes
+	not input.change.repository_lost
 	input.change.removals_in_commit > 50
 }
 
 asks contains "loosened_mode" if loosened_mode
+
+# What git tidies up leaves the repository what it needs; this does not.
+asks contains "removes_repository" if input.change.repository_lost
 
 # Git would show the user something else than there is.
 asks contains "hides_from_git" if input.change.hides_from_git
@@ -261,6 +280,13 @@ content_is_new if {
 
 # A rule that protects a place is not undone by moving away from it.
 asks contains "leaves_protection" if input.change.leaves_protection
+
+asks contains "link_to_what_runs" if {
+	link_runs_later
+	not runs_later
+}
+
+asks contains "link_to_protected" if input.change.link_unprotects
 
 asks contains "link_leaves_directory" if input.change.link_leaves_root
 

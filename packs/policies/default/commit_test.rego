@@ -29,6 +29,23 @@ test_what_git_runs_asks if {
 	}
 }
 
+test_a_link_to_what_runs_or_is_protected_asks if {
+	link := {"kind": "symlink", "in_checkout": true}
+	decided("/workspace/x", object.union(link, {"link_in_repository": true})).reasons == {"link_to_what_runs"}
+	decided("/workspace/x", object.union(link, {"link_runs_later": ["editor"]})).reasons == {"link_to_what_runs"}
+	decided("/workspace/x", object.union(link, {"link_unprotects": true})).reasons == {"link_to_protected"}
+	decided("/workspace/x", object.union(link, {"link_runs_later": ["build"]})).effect == "allow"
+	decided("/workspace/x", object.union(link, {"link_runs_later": ["build"], "in_checkout": false})).reasons == {"link_to_what_runs"}
+	decided("/workspace/x", object.union(link, {"link_in_repository": false, "link_runs_later": [], "link_unprotects": false})).effect == "allow"
+	decided("/workspace/.git/hooks/x", object.union(link, {"link_in_repository": true})).reasons == {"runs_later"}
+}
+
+test_a_repository_that_goes_is_one_question if {
+	gone := {"op": "delete", "removes": true, "removals_in_commit": 900}
+	decided("/workspace/.git/HEAD", object.union(gone, {"repository_lost": true})).reasons == {"removes_repository"}
+	decided("/workspace/.git/HEAD", object.union(gone, {"repository_lost": false})).reasons == {"many_deletes"}
+}
+
 test_what_runs_later_by_class_asks if {
 	every class in ["startup", "autostart", "hooks", "editor", "agent", "ci", "environment", "interpreter", "sources", "build", "settings"] {
 		d := decided("/workspace/a", {"runs_later": [class]})

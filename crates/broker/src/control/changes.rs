@@ -1,10 +1,12 @@
 //! Staged changes: shown, committed, thrown away, taken back. Lists go out in parts, so that none is too long.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
+use chaperone_pipeline::ports::CellHandle;
 use chaperone_protocol::reply::{ChangeEntry, ChangeState};
 use chaperone_protocol::{Failure, Reply, frame};
-use chaperone_workspace::commit::{self, By, Order, Review};
+use chaperone_workspace::commit::{self, By, Order, Review, Shown};
 use serde_json::Value;
 
 use super::wire::{has_hung_up, internal, while_connected};
@@ -16,28 +18,63 @@ const PART_BYTES: usize = 1 << 20;
 /// Bytes of a change beside its names and its diff, at most.
 const ENTRY_BYTES: usize = 1 << 10;
 
-/// Each staged change, as it is read; what was sent counts as shown. It ends when nobody listens any more.
+/// What was sent of a session's changes. What the caller sent on to the user counts as shown, and nothing else.
+pub struct Look {
+    live: Arc<LiveSession>,
+    /// Of each entry that was sent, what is remembered of it.
+    entries: Vec<Option<Shown>>,
+}
+
+impl Look {
+    /// The first so many entries were shown.
+    pub fn reached_the_user(self, count: usize) {
+        let whole = count >= self.entries.len();
+        let looked: Vec<Shown> = self.entries.into_iter().take(count).flatten().collect();
+        if whole || !looked.is_empty() {
+            self.live.shown.lock().get_or_insert_default().see(looked, whole);
+        }
+    }
+}
+
+/// A session whose cell stands still until this is dropped.
+pub struct Held(Option<Arc<LiveSession>>);
+
+impl Held {
+    pub fn of(live: Arc<LiveSession>) -> Self {
+        let is_held = live.session.hold(|| live.cell.suspend());
+        Self(is_held.then_some(live))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(live) = &self.0 {
+            live.session.release(|| live.cell.go_on());
+        }
+    }
+}
+
+/// Each staged change, as it is read. It ends when nobody listens any more.
 pub fn changes(
     broker: &Broker,
     stream: &UnixStream,
     session: &str,
     diff: bool,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<(Look, Vec<Value>), Failure> {
     let live = broker.find(session)?;
     let mut parts = Parts::new(stream);
-    let mut looked = Vec::new();
+    let mut entries = Vec::new();
     let wanted = while_connected(stream)?;
-    let site = live.site(&broker.pipeline, Some(&wanted));
-    let ended = commit::changes(&site, diff, &mut |entry, shown| {
+    commit::changes(&live.site(&broker.pipeline, Some(&wanted)), diff, &mut |entry, shown| {
         if has_hung_up(stream) {
             return Err(Failure::new("cancelled", "nobody listens any more"));
         }
         parts.push(&entry)?;
-        looked.extend(shown);
+        entries.push(shown);
         Ok(())
-    });
-    live.shown.lock().get_or_insert_default().see(looked, ended.is_ok());
-    ended.map(|()| parts.last)
+    })?;
+    let last = parts.last;
+    Ok((Look { live, entries }, last))
 }
 
 pub fn commit(
@@ -45,10 +82,13 @@ pub fn commit(
     stream: &UnixStream,
     session: &str,
     (paths, choice): (&[String], Option<&str>),
-    (unseen, confirmed): (bool, &[String]),
+    (unseen, ask_first, confirmed): (bool, bool, &[String]),
 ) -> Result<Vec<ChangeEntry>, Failure> {
     let live = broker.find(session)?;
     let mut shown = live.shown.lock();
+    if shown.is_none() && ask_first && !unseen {
+        return Err(Failure::new("look_first", "nobody looked at these changes yet"));
+    }
     let review = match &*shown {
         _ if unseen => Review::Free,
         Some(shown) => Review::Against(shown),

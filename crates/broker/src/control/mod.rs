@@ -30,12 +30,16 @@ pub struct Connection {
     broker: Arc<Broker>,
     /// The session whose cell this connection launched: it ends with the connection.
     attached: Option<Arc<LiveSession>>,
+    /// The last look at staged changes, until the caller says how much of it was shown.
+    look: Option<changes::Look>,
+    /// A session that stands still while the caller looks at it.
+    held: Option<changes::Held>,
 }
 
 impl Connection {
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Self {
-        Self { broker, attached: None }
+        Self { broker, attached: None, look: None, held: None }
     }
 
     /// Answer requests until the peer hangs up.
@@ -94,10 +98,21 @@ impl Connection {
             Request::Resume { session } => on_the_wire(sessions::resume(broker, &session)),
             Request::Why { session } => on_the_wire(sessions::why(broker, session.as_deref())),
             Request::Changes { session, diff } => {
-                on_the_wire(changes::changes(broker, stream, &session, diff))
+                let (look, last) = changes::changes(broker, stream, &session, diff)?;
+                self.look = Some(look);
+                on_the_wire(Ok(last))
             }
-            Request::Commit { session, paths, choice, unseen, confirm } => {
-                let (what, word) = ((&*paths, choice.as_deref()), (unseen, &*confirm));
+            Request::Hold { session } => {
+                self.held = Some(changes::Held::of(broker.find(&session)?));
+                on_the_wire(Ok(Done {}))
+            }
+            Request::Shown { count } => {
+                let look = self.look.take().ok_or_else(|| Failure::new("bad_request", "nothing was sent"))?;
+                look.reached_the_user(count);
+                on_the_wire(Ok(Done {}))
+            }
+            Request::Commit { session, paths, choice, unseen, ask_first, confirm } => {
+                let (what, word) = ((&*paths, choice.as_deref()), (unseen, ask_first, &*confirm));
                 on_the_wire(changes::in_parts(stream, changes::commit(broker, stream, &session, what, word)))
             }
             Request::Discard { session, paths } => {

@@ -144,6 +144,18 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Let what was stopped go on. A cell that does not listen any more has ended.
+    pub fn go_on(&self) {
+        let control = self.control.lock().clone();
+        if let Some(control) = control
+            && control::order(&control, &InitOrder::Resume).is_err()
+        {
+            self.kill();
+        }
+    }
+}
+
 impl CellHandle for Cell {
     fn suspend(&self) {
         let Some(control) = self.control.lock().clone() else { return };

@@ -1,6 +1,7 @@
 //! The command line, from which help, completions and man pages are made.
 
 mod admin;
+pub mod globbed;
 mod run;
 mod session;
 

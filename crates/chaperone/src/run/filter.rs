@@ -16,6 +16,8 @@ pub struct Filter {
     lead: u8,
     /// What the program has switched by now.
     modes: Modes,
+    /// What was passed on last.
+    last: u8,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,12 @@ impl Filter {
         for byte in chunk {
             self.byte(*byte, out);
         }
+        self.last = out.last().copied().unwrap_or(self.last);
+    }
+
+    /// Whether what was passed on ended a line, or there was nothing.
+    pub fn ended_a_line(&self) -> bool {
+        matches!(self.last, 0 | b'\n')
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {

@@ -1,6 +1,7 @@
 //! `run`: open a session, launch its cell, hand it over, and stay until it ends.
 
 mod filter;
+mod mixed;
 mod modes;
 pub mod options;
 mod plan;
@@ -22,6 +23,7 @@ use crate::cli::Run;
 use crate::connect::Broker;
 use crate::report::Report;
 use crate::untrusted::{self, Untrusted};
+use mixed::StoodFor;
 use options::{environment, mode, timeout, workspace};
 pub use plan::find as program;
 use plan::{fall_back, find, plan, required};
@@ -119,6 +121,10 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         }
     }
     let plan = plan(&opened, args, terminal)?;
+    let mut stood = match terminal {
+        Terminal::Pty { .. } => StoodFor::default(),
+        Terminal::Inherit => StoodFor::output_and_error().map_err(|e| Report::of(e).exit(SETUP))?,
+    };
     let (cell, ends) = launch_or_fall_back(plan, &opened).map_err(|e| {
         broker.ask(&Request::Abandon { session: opened.session.clone(), reason: e.what.clone() }).ok();
         let report = Report::new(e.what).exit(SETUP);
@@ -132,16 +138,22 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         cell.wait().map_err(Report::of)?;
         return Err(report.exit(SETUP));
     }
+    stood.carry().map_err(Report::of)?;
     let watcher = watch(&opened.session, args.verbose)?;
     let exit = match (&terminal, &cell.pty) {
         (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &opened.session, &watcher, args.verbose)?,
         _ => without_screen(cell, watcher, args.verbose)?,
     };
+    drop(stood);
     let ended =
         Request::Ended { session: opened.session.clone(), cause: exit.cause.clone(), code: exit.code };
     match broker.ask(&ended) {
         Ok(report) => summary(&opened.session, &report, args.verbose),
         Err(e) => eprintln!("{e}"),
+    }
+    if matches!(terminal, Terminal::Pty { .. }) {
+        // Until here the screen was the agent's, whatever it showed.
+        eprintln!("chaperone: session {} has ended", opened.session);
     }
     Ok((opened.session, exit))
 }

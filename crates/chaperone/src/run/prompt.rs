@@ -40,6 +40,9 @@ pub fn describe(ask: &Value) -> String {
         text(ask, "risk"),
         text(ask, "id")
     )];
+    if let Some(was) = ask["was"].as_str() {
+        lines.push(format!("  was       {}   (its name in your directory)", Untrusted::new(was)));
+    }
     let reasons = joined(ask, "reasons", ", ");
     if !reasons.is_empty() {
         lines.push(format!("  why       {reasons} ({})", text(ask, "rule")));

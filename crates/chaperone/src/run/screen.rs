@@ -51,7 +51,12 @@ pub fn on_screen(mut cell: Launched, session: &str, watcher: &Broker, verbose: b
     };
     let carried = screen.carry();
     // Whatever the agent switched in the user's terminal ends with it.
-    let reset = write_all(rustix::stdio::stdout(), &screen.filter.modes().at_end());
+    let mut end = screen.filter.modes().at_end();
+    if !screen.filter.ended_a_line() {
+        // What is said at the end stands at the margin.
+        end.extend_from_slice(b"\r\n");
+    }
+    let reset = write_all(rustix::stdio::stdout(), &end);
     drop(screen);
     if carried.is_err() {
         cell.kill();

@@ -264,6 +264,27 @@ fn a_rename_that_a_new_name_would_launder_is_asked_as_its_old_name_would_be() {
 }
 
 #[test]
+fn an_ask_and_a_refusal_about_a_renamed_file_say_what_it_was_called() {
+    let world = World::new(inspected_then(ask(&[])));
+    let moved = |origin: Option<&str>| {
+        let mut request = world.read("/workspace/notes.txt", b"content");
+        if let Resource::File(file) = &mut request.resource {
+            file.origin = origin.map(str::to_owned);
+        }
+        request
+    };
+    let pending = world.pending(moved(Some("/workspace/employees.csv")));
+    let asked = world.pipeline.approvals.pending();
+    assert_eq!(asked[0].was.as_deref(), Some("/workspace/employees.csv"));
+    world.answer(pending, no()).unwrap_err();
+    assert_eq!(world.session.why()[0].was.as_deref(), Some("/workspace/employees.csv"));
+    for origin in [None, Some("/workspace/notes.txt")] {
+        let _waits = world.pending(moved(origin));
+        assert_eq!(world.pipeline.approvals.pending()[0].was, None);
+    }
+}
+
+#[test]
 fn an_answer_covers_a_larger_budget_than_was_shown() {
     let budget = |bytes| ask(&[Obligation::Budget { bytes }]);
     passes(budget(1_000), budget(1_001));

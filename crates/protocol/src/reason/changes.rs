@@ -16,6 +16,8 @@ pub(super) const COMMIT: Group = Group {
             => "Look at both places.";
         "changed_since_shown": "The change is not the one that `changes` showed, or was never shown while the agent runs on."
             => "`chaperone changes ID`, then commit; `--unseen` commits it as it is.";
+        "look_first": "Nobody looked at these changes yet, and the command can show them."
+            => "The command shows an overview and asks; `--unseen` commits them as they are.";
         "changed_since_the_commit": "The file changed since it was committed, so undo leaves it."
             => "`chaperone undo ID --force`.";
         "content_changed_while_judged": "The staged content changed while it was inspected."

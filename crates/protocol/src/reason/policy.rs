@@ -90,6 +90,8 @@ pub(super) const COMMIT: Group = Group {
             => "Leave it where it is, or name the path to commit it.";
         "many_deletes": "The commit takes more than 50 files away: deleted, emptied, or replaced by something else."
             => "Tell the user what is deleted and why.";
+        "removes_repository": "The commit takes away what makes a repository of git: itself, its HEAD, settings, objects or names."
+            => "Leave the repository as it is; tell the user when it should go.";
         "loosened_mode": "More may write the file or directory than before, or it runs with its owner's rights."
             => "Leave the mode as it was, or tell the user who needs it.";
         "hides_from_git": "Git would show something else than there is: replaced objects, files that it does not compare, names that it leaves out."
@@ -98,6 +100,10 @@ pub(super) const COMMIT: Group = Group {
             => "Write the file itself.";
         "link_leaves_directory": "A symbolic link leads out of the directory."
             => "Link within the directory.";
+        "link_to_what_runs": "A symbolic link leads into a repository of git, or to something that runs later: what is written to its name is written there."
+            => "Link to something else, or tell the user what the link is for.";
+        "link_to_protected": "A symbolic link leads to what a rule protects from being read, under a name that no rule protects."
+            => "Link to something else.";
         "deceptive_name": "The name holds control, bidirectional or invisible characters."
             => "Use a plain name.";
         "secret_in_name": "The name itself, or the target of a link, holds what looks like a secret."

@@ -12,9 +12,13 @@ use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_quota::HeldFile;
 use chaperone_staging::{Change, Kind, Op};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::link::Links;
 use super::looked;
+use super::own;
+use super::repository::{self, Lost};
+use crate::later::{self, Subject};
 use crate::mount::LiveMount;
 
 /// Bytes of the beginning of a file that facts are read from.
@@ -38,6 +42,10 @@ pub(super) struct Beside<'a> {
     pub removals: usize,
     /// Paths of the mount that the commit brings.
     pub brings: &'a BTreeSet<&'a str>,
+    /// The links of the stage.
+    pub links: &'a Links,
+    /// Repositories that the commit would take away.
+    pub lost: &'a Lost,
 }
 
 /// One change through the pipeline: `Ok` with its intent, or the reasons against it.
@@ -73,6 +81,12 @@ pub(super) fn judge(
         }
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(pipeline, &change.path)));
+        }
+        map.insert("repository_lost".into(), json!(beside.lost.has(change)));
+        if change.op != Op::Delete
+            && let Some(target) = &change.target
+        {
+            led_to(map, pipeline, session, mount, (change, beside.links.end(mount, &change.path, target)));
         }
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
@@ -134,6 +148,27 @@ fn leaves_protection(
         Ok(Some(names)) => names.iter().any(|name| loosens(&format!("/{name}"))),
         Ok(None) | Err(_) => true,
     }
+}
+
+/// Facts about what a link leads to, under its own name: it is written there, and read from there.
+fn led_to(
+    about: &mut Map<String, Value>,
+    pipeline: &Pipeline,
+    session: &Arc<Session>,
+    mount: &LiveMount,
+    (change, end): (&Change, Option<String>),
+) {
+    let Some(end) = end else { return };
+    let is_file = own::open(mount, &end).is_some();
+    let classes = later::classes(&Subject { path: &end, holds: !is_file, content: None });
+    // Of a directory, also by what is in it.
+    let loosens = |below: &str| {
+        let at = |path: &str| mount.absolute(&format!("{path}{below}"));
+        pipeline.loosens(session, &at(&end), &at(&change.path))
+    };
+    about.insert("link_in_repository".into(), json!(repository::holds(mount, &end)));
+    about.insert("link_runs_later".into(), json!(classes));
+    about.insert("link_unprotects".into(), json!(loosens("") || !is_file && loosens("/x")));
 }
 
 /// Categories of what the new name itself carries. A name has no context, so only what is sure counts.

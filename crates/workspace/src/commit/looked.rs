@@ -127,4 +127,4 @@ fn shebang(head: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,9 +5,11 @@ mod checkout;
 mod diff;
 mod git;
 mod judge;
+mod link;
 mod looked;
 mod own;
 mod placeholders;
+mod repository;
 mod review;
 mod shown;
 
@@ -118,18 +120,21 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         // One stage from here to the end: what it knows of the order of changes goes with it.
         let tree = mount.tree()?;
         let version = tree.as_ref().map(|tree| tree.version());
-        let changes: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
-        wanted.push((mount, tree.zip(version), changes));
+        let all = staged(mount)?;
+        let links = link::Links::of(all.iter());
+        let changes: Vec<Change> = all.into_iter().filter(|c| chosen(mount, c, paths)).collect();
+        wanted.push((mount, tree.zip(version), changes, links));
     }
-    let removals = wanted.iter().flat_map(|(_, _, changes)| changes).filter(|c| removes(c)).count();
+    let removals = wanted.iter().flat_map(|(_, _, changes, _)| changes).filter(|c| removes(c)).count();
     let mut shown = Vec::new();
-    for (mount, version, changes) in wanted {
+    for (mount, version, changes, links) in wanted {
         if changes.is_empty() {
             continue;
         }
         let stage = stage(mount, waiting)?;
         let brings = changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
-        let beside = judge::Beside { removals, brings: &brings };
+        let lost = repository::Lost::by(mount, &changes);
+        let beside = judge::Beside { removals, brings: &brings, links: &links, lost: &lost };
         let mut intents = Vec::new();
         let settled_from = Cell::new(None);
         // What they hold is the session's until they are written.
@@ -387,7 +392,7 @@ fn chosen(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
 
 /// A path as the user names it (in the workspace, or as the agent sees it), relative to the mount.
 fn relative(mount: &LiveMount, path: &str) -> Option<String> {
-    let path = path.trim_end_matches('/');
+    let path = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
     let rest = match path.strip_prefix(&mount.at) {
         Some(rest) => rest,
         None if mount.prefix.is_empty() => return Some(path.to_owned()),

@@ -7,14 +7,14 @@ use chaperone_protocol::session::{Mode, MountRecord};
 
 use super::*;
 
-struct Directory {
+pub(in crate::commit) struct Directory {
     folder: tempfile::TempDir,
-    mount: LiveMount,
+    pub mount: LiveMount,
 }
 
 impl Directory {
     /// A source checkout with these files.
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("w");
         for (name, text) in files {

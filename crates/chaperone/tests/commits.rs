@@ -1,0 +1,80 @@
+//! What counts as shown, and what a shell makes of `*`: through the real binary.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "mcp/support.rs"]
+#[allow(dead_code, reason = "only the machine is needed here")]
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use support::Machine;
+
+const PROFILE: &str = "
+name = \"names\"
+description = \"names\"
+[[mount]]
+path = \"/workspace\"
+";
+
+/// A session that is over and left what its shell made.
+fn over(machine: &Machine, script: &str) -> String {
+    machine.profile("names", PROFILE);
+    let mut command: Command = machine.command(&["run", "--profile", "names", "--workspace"]);
+    command.arg(machine.docs()).args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null());
+    let run = command.output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let all = machine.ask(&["sessions", "--all", "--json"]);
+    all["sessions"][0]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn only_what_reached_the_reader_counts_as_shown() {
+    let machine = Machine::new();
+    if !machine.has_cells("only_what_reached_the_reader_counts_as_shown") {
+        return;
+    }
+    let session = over(&machine, "for i in $(seq 1000 1300); do echo $i > $i.txt; done");
+    let mut changes: Command = machine.command(&["changes", &session]);
+    let mut changes = changes.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(changes.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("1000.txt"), "{line}");
+    assert_eq!(changes.wait().unwrap().code(), Some(141));
+
+    let tried = machine.run(&["commit", &session]);
+    let told = String::from_utf8(tried.stdout).unwrap();
+    let count = |state: &str| told.lines().filter(|line| line.starts_with(state)).count();
+    assert!(count("committed") < 20, "{told}");
+    assert!(count("refused") > 280 && told.contains("changed_since_shown"), "{told}");
+    // All of it read, and all of it counts.
+    assert!(machine.run(&["changes", &session]).status.success());
+    assert!(machine.run(&["commit", &session]).status.success());
+    assert!(machine.docs().join("1300.txt").exists());
+}
+
+#[test]
+fn a_file_that_is_called_like_an_option_speaks_for_nobody() {
+    let machine = Machine::new();
+    if !machine.has_cells("a_file_that_is_called_like_an_option_speaks_for_nobody") {
+        return;
+    }
+    for name in ["--unseen", "--", "--conflict=theirs", "notes.txt"] {
+        std::fs::write(machine.docs().join(name), "before\n").unwrap();
+    }
+    let session = over(&machine, "for name in ./--unseen notes.txt; do echo after > $name; done");
+    // As `*` in that directory.
+    for command in ["commit", "discard", "undo", "changes"] {
+        let mut words: Command =
+            machine.command(&[command, &session, "--", "--conflict=theirs", "--unseen", "notes.txt"]);
+        let tried = words.current_dir(machine.docs()).output().unwrap();
+        let told = String::from_utf8(tried.stderr).unwrap();
+        assert_eq!(tried.status.code(), Some(2), "{command}: {told}");
+        assert!(told.contains("is the name of a file here, too"), "{command}: {told}");
+    }
+    assert_eq!(std::fs::read_to_string(machine.docs().join("notes.txt")).unwrap(), "before\n");
+    let mut words: Command = machine.command(&["commit", &session, "./--unseen"]);
+    assert!(words.current_dir(machine.docs()).output().unwrap().status.success());
+    assert_eq!(std::fs::read_to_string(machine.docs().join("--unseen")).unwrap(), "after\n");
+    assert_eq!(std::fs::read_to_string(machine.docs().join("notes.txt")).unwrap(), "before\n");
+}

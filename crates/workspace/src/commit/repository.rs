@@ -1,0 +1,173 @@
+//! Repositories of git in the user's directory, and those that a commit would take away. What git removes itself when it tidies up is
+//! no loss: it keeps what its names need.
+//!
+//! Source: gitrepository-layout(5).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chaperone_staging::{Change, Op};
+use rustix::fs::{Dir, FileType, OFlags};
+
+use super::own;
+use crate::mount::LiveMount;
+use crate::overlay;
+
+/// What makes a directory a repository; without one of them git finds none there, or nothing in it.
+const MAKES_ONE: &[&str] = &["HEAD", "config", "objects", "refs"];
+/// Bytes of a file of names that are read.
+const NAMES_BYTES: usize = 16 << 20;
+
+/// Directories of repositories that would be lost, relative to the mount.
+#[derive(Debug, Default)]
+pub(super) struct Lost(BTreeSet<String>);
+
+impl Lost {
+    /// Of what these changes do together.
+    pub fn by(mount: &LiveMount, changes: &[Change]) -> Self {
+        let mut places = Places { mount, known: HashMap::new() };
+        let mut taken: BTreeMap<String, HashSet<&str>> = BTreeMap::new();
+        for path in changes.iter().filter_map(takes_away) {
+            if let Some(repository) = places.around(path) {
+                taken.entry(repository.to_owned()).or_default().insert(path);
+            }
+        }
+        if taken.is_empty() {
+            return Self::default();
+        }
+        let brought: HashSet<&str> =
+            changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
+        let is_lost =
+            |at: &str, taken: &HashSet<&str>| After { mount, at, taken, brought: &brought }.is_lost();
+        Self(taken.into_iter().filter(|(at, taken)| is_lost(at, taken)).map(|(at, _)| at).collect())
+    }
+
+    /// Whether the change takes something of one of them away.
+    pub fn has(&self, change: &Change) -> bool {
+        takes_away(change).is_some_and(|path| up_from(path).any(|at| self.0.contains(at)))
+    }
+}
+
+/// Whether a path is a repository, or in one, by its name or by what is there.
+pub(super) fn holds(mount: &LiveMount, path: &str) -> bool {
+    path.to_lowercase().split('/').any(|name| name == ".git")
+        || Places { mount, known: HashMap::new() }.around(path).is_some()
+}
+
+fn takes_away(change: &Change) -> Option<&str> {
+    match change.op {
+        Op::Delete => Some(&change.path),
+        Op::Rename => change.from.as_deref(),
+        Op::Create | Op::Modify => None,
+    }
+}
+
+/// A path and the directories above it, up to the mount itself, which is the empty path.
+fn up_from(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |at| {
+        (!at.is_empty()).then(|| at.rsplit_once('/').map_or("", |(up, _)| up))
+    })
+}
+
+fn below(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+struct Places<'a> {
+    mount: &'a LiveMount,
+    known: HashMap<String, bool>,
+}
+
+impl Places<'_> {
+    /// The innermost repository that the path is, or is in.
+    fn around<'p>(&mut self, path: &'p str) -> Option<&'p str> {
+        up_from(path).find(|at| {
+            if let Some(known) = self.known.get(*at) {
+                return *known;
+            }
+            let is_one = is_there(self.mount, &below(at, "HEAD"), FileType::RegularFile)
+                && ["objects", "refs"]
+                    .iter()
+                    .all(|d| is_there(self.mount, &below(at, d), FileType::Directory));
+            self.known.insert((*at).to_owned(), is_one);
+            is_one
+        })
+    }
+}
+
+fn is_there(mount: &LiveMount, path: &str, kind: FileType) -> bool {
+    let stat = overlay::open(&mount.root, path, OFlags::PATH | OFlags::NOFOLLOW).and_then(rustix::fs::fstat);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == kind)
+}
+
+/// One repository as it will be.
+struct After<'a> {
+    mount: &'a LiveMount,
+    at: &'a str,
+    taken: &'a HashSet<&'a str>,
+    brought: &'a HashSet<&'a str>,
+}
+
+impl After<'_> {
+    fn is_lost(&self) -> bool {
+        self.is_gone(self.at)
+            || MAKES_ONE.iter().any(|name| self.is_gone(&below(self.at, name)))
+            || self.loses_objects()
+            || self.loses_its_branch()
+    }
+
+    fn is_gone(&self, path: &str) -> bool {
+        self.taken.contains(path) && !self.brought.contains(path)
+    }
+
+    /// The last pack goes, or of the single objects most, and none comes that has them. What git packs anew it brings.
+    fn loses_objects(&self) -> bool {
+        let objects = below(self.at, "objects");
+        let inside = below(&objects, "");
+        if !self.taken.iter().any(|path| path.starts_with(&inside)) {
+            return false;
+        }
+        let pack = below(&objects, "pack");
+        let is_pack = |path: &str| path.starts_with(&pack) && path.ends_with(".pack");
+        let packs: Vec<String> = self.names(&pack).into_iter().filter(|path| is_pack(path)).collect();
+        if packs.iter().any(|path| !self.is_gone(path)) || self.brought.iter().any(|path| is_pack(path)) {
+            return false;
+        }
+        let is_fan = |path: &String| path.rsplit('/').next().is_some_and(|name| name.len() == 2);
+        let loose: Vec<String> =
+            self.names(&objects).iter().filter(|path| is_fan(path)).flat_map(|at| self.names(at)).collect();
+        let gone = loose.iter().filter(|path| self.is_gone(path)).count();
+        !packs.is_empty() || gone > loose.len() - gone
+    }
+
+    /// The branch that is checked out goes, and nothing says where else it or the user is now.
+    fn loses_its_branch(&self) -> bool {
+        let (head, packed) = (below(self.at, "HEAD"), below(self.at, "packed-refs"));
+        if self.brought.contains(head.as_str()) || self.brought.contains(packed.as_str()) {
+            return false;
+        }
+        let text = |path: &str| own::open(self.mount, path).and_then(|file| own::read(&file, NAMES_BYTES));
+        let head = text(&head).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let Some(branch) = head.strip_prefix("ref:").map(str::trim) else { return false };
+        let is_packed = || {
+            !self.is_gone(&packed)
+                && text(&packed).is_some_and(|names| {
+                    names.split(|b| *b == b'\n').any(|line| line.ends_with(format!(" {branch}").as_bytes()))
+                })
+        };
+        self.is_gone(&below(self.at, branch)) && !is_packed()
+    }
+
+    /// What the user has in a directory, each with its path.
+    fn names(&self, directory: &str) -> Vec<String> {
+        let fd = overlay::open(&self.mount.root, directory, OFlags::RDONLY | OFlags::DIRECTORY);
+        let Ok(entries) = fd.and_then(Dir::read_from) else { return Vec::new() };
+        let name = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
+            entry.ok()?.file_name().to_str().ok().map(str::to_owned)
+        };
+        let names = entries.filter_map(name).filter(|name| name != "." && name != "..");
+        names.map(|name| below(directory, &name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Real git at its ordinary work, and what takes a repository away.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Command;
+
+use chaperone_staging::Kind;
+
+use super::super::looked::tests::Directory;
+use super::*;
+
+/// What the last command of `script` takes and brings, after the others.
+fn lost_by(before: &str, script: &str) -> Option<BTreeSet<String>> {
+    let directory = Directory::new(&[]);
+    let (there, after) = (&directory.mount.source, tempfile::tempdir().unwrap());
+    if !sh(there, &format!("{BEGIN}\n{before}")) {
+        return None;
+    }
+    assert!(sh(there, &format!("cp -a . {0} && cd {0} && {script}", after.path().display())), "{script}");
+    let (was, is) = (files(there), files(after.path()));
+    let mut changes = Vec::new();
+    for (path, text) in &is {
+        match was.get(path) {
+            None => changes.push(Change::blank(path.clone(), Op::Create, Kind::File)),
+            Some(known) if known != text => changes.push(Change::blank(path.clone(), Op::Modify, Kind::File)),
+            Some(_) => {}
+        }
+    }
+    let gone = was.keys().filter(|path| !is.contains_key(*path));
+    changes.extend(gone.map(|path| Change::blank(path.clone(), Op::Delete, Kind::File)));
+    let lost = Lost::by(&directory.mount, &changes);
+    for change in changes.iter().filter(|c| c.op == Op::Delete) {
+        assert_eq!(
+            lost.has(change),
+            lost.0.iter().any(|at| change.path.starts_with(at.as_str())),
+            "{}",
+            change.path
+        );
+    }
+    Some(lost.0)
+}
+
+const BEGIN: &str =
+    "git init -q -b main . && for n in 1 2 3; do echo $n > f && git add f && git commit -q -m $n; done";
+
+fn sh(at: &Path, script: &str) -> bool {
+    let set = "set -e; export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a \
+               GIT_COMMITTER_EMAIL=a@example.org GIT_CONFIG_GLOBAL=/dev/null GIT_EDITOR=true; git --version >/dev/null";
+    let run = Command::new("sh").args(["-c", &format!("{set}\n{script}")]).current_dir(at).output().unwrap();
+    if !run.status.success() {
+        println!("{script}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+    run.status.success()
+}
+
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(directory) = todo.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                found.insert(name, Vec::new());
+                todo.push(path);
+            } else {
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn has_git() -> bool {
+    let has = Command::new("git").arg("--version").output().is_ok();
+    if !has {
+        println!("SKIPPED: no git");
+    }
+    has
+}
+
+#[test]
+fn what_git_tidies_up_is_no_loss() {
+    if !has_git() {
+        return;
+    }
+    for (before, script) in [
+        ("", "git gc -q --prune=now"),
+        ("git gc -q; echo 4 > f; git commit -qam 4", "git gc -q --prune=now"),
+        ("git branch x; git branch y", "git branch -d x y"),
+        ("git branch x; git pack-refs --all", "git branch -d x"),
+        ("", "git branch -m main trunk"),
+        (
+            "",
+            "git checkout -q -b side && echo s > g && git add g && git commit -q -m s && git checkout -q main",
+        ),
+        ("git checkout -q -b side HEAD~1; echo s > g; git add g; git commit -q -m s", "git rebase -q main"),
+        (
+            "",
+            "git commit -q --amend -m more && git reflog expire --expire=now --all && git prune --expire=now",
+        ),
+        ("echo s > f; git stash -q", "git stash drop -q"),
+        ("git repack -q -d; echo 4 > f; git commit -qam 4; git repack -q -d", "git repack -q -a -d"),
+        ("git repack -q -d; echo 4 > f; git commit -qam 4; git repack -q", "git prune-packed"),
+        ("", "git pack-refs --all --prune"),
+        ("", "git reset -q --hard HEAD~1"),
+        ("git clone -q . sub; git -C sub gc -q", "git -C sub checkout -q -b x"),
+    ] {
+        let lost = lost_by(before, script).expect(before);
+        assert!(lost.is_empty(), "{before} / {script}: {lost:?}");
+    }
+}
+
+#[test]
+fn a_repository_that_goes_or_is_emptied_is_lost() {
+    if !has_git() {
+        return;
+    }
+    for (before, script, at) in [
+        ("", "rm -rf .git", ".git"),
+        ("git gc -q", "rm -rf .git", ".git"),
+        ("", "rm .git/HEAD", ".git"),
+        ("", "rm .git/config", ".git"),
+        ("", "mv .git old", ".git"),
+        ("", "rm -rf .git/objects", ".git"),
+        ("", "rm -rf .git/objects/??", ".git"),
+        ("git gc -q", "rm -f .git/objects/pack/*", ".git"),
+        ("", "rm -rf .git/refs", ".git"),
+        ("", "rm -rf .git/refs/heads/*", ".git"),
+        ("", "rm -rf .git && git init -q -b main . && git add f && git commit -q -m 1", ".git"),
+        ("git clone -q . sub", "rm -rf sub", "sub/.git"),
+        ("git clone -q --bare . there.git", "rm -rf there.git/objects", "there.git"),
+        (
+            "mkdir -p .git/modules; git clone -q --bare . .git/modules/m",
+            "rm -rf .git/modules/m",
+            ".git/modules/m",
+        ),
+    ] {
+        let lost = lost_by(before, script).expect(before);
+        assert_eq!(lost.iter().map(String::as_str).collect::<Vec<_>>(), [at], "{before} / {script}");
+    }
+}

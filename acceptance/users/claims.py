@@ -109,8 +109,33 @@ def a_cache_is_kept_for_the_workspace_where_the_profile_says_so():
 def start_fails(*options):
     cell = start("true", *options)
     _, err = cell.communicate(timeout=30)
-    assert cell.returncode in [125, 126], (cell.returncode, err)
+    assert cell.returncode == 125, (cell.returncode, err)
     return err
+
+
+@claim
+def the_exit_code_of_run_tells_how_it_ended():
+    write("plain", "not a program\n")
+    profile("overlaps", 'name = "overlaps"\n[[mount]]\npath = "/workspace"\n[[mount]]\npath = "/workspace/below"\n')
+    profile("empty", 'name = "empty"\n')
+    for code, options, command in [
+        (0, [], ["true"]), (7, [], ["sh", "-c", "exit 7"]), (143, [], ["sh", "-c", "kill $$"]),
+        (2, ["--ask-timeout", "never"], ["true"]), (127, [], ["no-such-program"]), (126, [], ["./plain"]),
+        (125, ["--profile", "no-such-profile"], ["true"]), (125, ["--profile", "overlaps"], ["true"]), (125, ["--profile", "empty"], ["true"]),
+        (125, ["--profile", "spreadsheet"], ["true"]), (125, ["--backend", "container"], ["true"]), (125, ["--allow-host", "no host"], ["true"]),
+        (125, ["--workspace", "/"], ["true"]), (125, ["--workspace", "/no/such/place"], ["true"]), (125, ["--status-file", "/no/such/place"], ["true"]),
+    ]:
+        done = subprocess.run([CHAPERONE, "run", *options, "--", *command], cwd=DOCS, capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, (code, options, command, done)
+        assert code in (0, 7, 143) or done.stderr, (options, command)
+
+
+@claim
+def a_query_with_a_limit_prints_the_newest_records():
+    run("true")
+    all_of_it = chaperone("audit", "query", "--json").splitlines()
+    assert len(all_of_it) > 2 and chaperone("audit", "query", "--json", "--limit", "2").splitlines() == all_of_it[-2:]
+    assert chaperone("audit", "query", "--json", "--limit", "0") == ""
 
 
 @claim
@@ -216,6 +241,7 @@ def a_second_factor_is_demanded_and_only_the_right_one_counts():
     request = waiting()["id"]
     chaperone("approve", request, fails=True)
     chaperone("approve", request, "--pin-stdin", text="111111\n", fails=True)
+    assert "asked_every_time" in chaperone("approve", request, "--session", "--pin-stdin", text="271828\n", fails=True)
     chaperone("approve", request, "--pin-stdin", text="271828\n")
     out, _ = cell.communicate(timeout=30)
     assert out == "nothing personal\n", out

@@ -13,7 +13,6 @@ pub struct Filter {
     pub action: Option<String>,
     pub effect: Option<String>,
     pub rule: Option<String>,
-    pub limit: Option<usize>,
 }
 
 impl Filter {
@@ -47,14 +46,12 @@ impl Reader {
 
     /// Matching leaves, oldest first.
     pub fn query(&self, filter: Filter) -> impl Iterator<Item = Result<Leaf, LogError>> + '_ {
-        let limit = filter.limit.unwrap_or(usize::MAX);
         self.tiles(0)
             .flat_map(|tile| match tile {
                 Ok(records) => records.iter().map(|r| self.leaf(r)).collect::<Vec<_>>(),
                 Err(e) => vec![Err(e)],
             })
             .filter(move |leaf| leaf.as_ref().map_or(true, |l| filter.lets(l)))
-            .take(limit)
     }
 
     /// One leaf and, when it has one, its decrypted payload.

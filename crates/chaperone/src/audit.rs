@@ -1,5 +1,6 @@
 //! `audit tail|query|show|verify|prove|checkpoint`.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,18 +32,8 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
                 action: action.clone(),
                 effect: effect.clone(),
                 rule: rule.clone(),
-                limit: *limit,
             };
-            let mut found = false;
-            for leaf in Reader::open(&dirs.audit()).map_err(Report::of)?.query(filter) {
-                print(&leaf.map_err(Report::of)?, *json);
-                found = true;
-            }
-            if !found {
-                is_known(&dirs, session.as_deref())?;
-                eprintln!("chaperone: no record matches");
-            }
-            Ok(0)
+            query(&dirs, filter, *limit, *json)
         }
         Audit::Show { seq } => {
             show::json(&Broker::reach()?.ask(&Request::AuditShow { seq: *seq })?);
@@ -66,15 +57,40 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
     }
 }
 
+/// Oldest first, and of many the newest, as `tail` does it.
+fn query(dirs: &Dirs, filter: Filter, limit: Option<usize>, json: bool) -> Result<u8, Report> {
+    let reader = Reader::open(&dirs.audit()).map_err(Report::of)?;
+    let session = filter.session.clone();
+    let mut leaves: VecDeque<Leaf> = VecDeque::new();
+    let mut found = false;
+    for leaf in reader.query(filter) {
+        let leaf = leaf.map_err(Report::of)?;
+        found = true;
+        match limit {
+            None => print(&leaf, json),
+            Some(limit) => {
+                leaves.push_back(leaf);
+                leaves.drain(..leaves.len().saturating_sub(limit));
+            }
+        }
+    }
+    leaves.iter().for_each(|leaf| print(leaf, json));
+    if !found {
+        is_known(dirs, session.as_deref())?;
+        eprintln!("chaperone: no record matches");
+    }
+    Ok(0)
+}
+
 /// Whether the log has anything of a session: a name that nothing has is more likely mistaken than meant.
 fn is_known(dirs: &Dirs, session: Option<&str>) -> Result<(), Report> {
     let Some(name) = session else { return Ok(()) };
-    let filter = Filter { session: Some(name.to_owned()), limit: Some(1), ..Filter::default() };
+    let filter = Filter { session: Some(name.to_owned()), ..Filter::default() };
     if Reader::open(&dirs.audit()).map_err(Report::of)?.query(filter).next().is_some() {
         return Ok(());
     }
     let report = Report::new(format!("the log has no record of session {}", Untrusted::new(name)));
-    Err(report.advise("List them with their full ids: chaperone sessions --all --json"))
+    Err(report.advise("list them with: chaperone sessions --all (the id has to be whole here)"))
 }
 
 fn tail(dirs: &Dirs, lines: usize, follow: bool, json: bool) -> Result<u8, Report> {

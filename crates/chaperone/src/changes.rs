@@ -111,7 +111,7 @@ fn advice(session: &str, list: &[Value]) -> Vec<String> {
     for (reasons, count) in kinds {
         let flags: Vec<String> = reasons.iter().map(|r| format!("--confirm {r}")).collect();
         advice.push(format!(
-            "{count} staged for your word ({}): name them, or all at once: chaperone commit {session} {}",
+            "{count} staged until you confirm ({}): pass the paths, or confirm all: chaperone commit {session} {}",
             reasons.join(", "),
             flags.join(" ")
         ));
@@ -173,6 +173,13 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
     Ok(code)
 }
 
+/// The path beside which `--conflict both` wrote this one: `a/name.agent-N.ext` is of `a/name.ext`.
+fn without_mark(path: &str) -> String {
+    let Some((before, after)) = path.rsplit_once(".agent-") else { return path.to_owned() };
+    let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{before}{rest}")
+}
+
 /// Says which of the named paths no change has; 1 when there is one.
 fn unmatched(paths: &[String], list: &[Value]) -> u8 {
     let is_at = |path: &str, named: &str| {
@@ -188,7 +195,8 @@ fn unmatched(paths: &[String], list: &[Value]) -> u8 {
             _ => named,
         };
         let has = |change: &Value| {
-            ["path", "from"].iter().any(|key| change[*key].as_str().is_some_and(|at| is_at(at, named)))
+            let at = |key: &str| change[key].as_str().unwrap_or_default();
+            is_at(at("path"), named) || is_at(at("from"), named) || is_at(&without_mark(at("path")), named)
         };
         if !list.iter().any(has) {
             code = 1;
@@ -239,6 +247,10 @@ mod tests {
             assert_eq!(code(unknown), 1, "{unknown}");
         }
         assert_eq!(unmatched(&[], &[]), 0);
+        let beside = [json!({ "path": "docs/a.agent-1.tar.gz" }), json!({ "path": "README.agent-12" })];
+        for (named, code) in [("docs/a.tar.gz", 0), ("README", 0), ("docs/b.tar.gz", 1), ("READ", 1)] {
+            assert_eq!(unmatched(&[named.to_owned()], &beside), code, "{named}");
+        }
     }
 
     #[test]

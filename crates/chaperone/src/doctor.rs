@@ -26,7 +26,7 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
         };
         say!("{state:8} {:11} {}", layer.layer, layer.detail);
         if let Some(fix) = &layer.fix {
-            say!("{:21}To fix this, run: {fix}", "");
+            say!("{:21}To fix this: {fix}", "");
         }
     }
     if cannot_run {

@@ -18,7 +18,8 @@ pub fn list(args: &Sessions) -> Result<u8, Report> {
     }
     let sessions = answer["sessions"].as_array().cloned().unwrap_or_default();
     if sessions.is_empty() {
-        say!("no session is running; start one with: chaperone run -- PROGRAM");
+        let what = if args.all { "there is no session yet" } else { "no session is running" };
+        say!("{what}; start one with: chaperone run -- PROGRAM");
         return Ok(0);
     }
     let mut rows = vec![["ID", "STATE", "AGENT", "PROFILE", "WORKSPACE"].map(str::to_owned).to_vec()];

@@ -56,7 +56,11 @@ pub fn event(event: &Value) -> Option<String> {
     let line = match kind.raw() {
         "asked" => {
             let findings = event.get("findings").and_then(Value::as_array).map_or(0, Vec::len);
-            let found = if findings > 0 { format!(", {findings} kinds of finding") } else { String::new() };
+            let found = match findings {
+                0 => String::new(),
+                1 => ", 1 kind of finding".to_owned(),
+                many => format!(", {many} kinds of finding"),
+            };
             format!("asked     {action} {resource} ({reasons}{found}) id {}", text(event, "id"))
         }
         "answered" => format!("answered  {action} {resource}: {}", text(event, "answer")),

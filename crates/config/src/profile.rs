@@ -429,6 +429,34 @@ mod tests {
     }
 
     #[test]
+    fn the_profile_of_the_operator_guide_has_every_field_and_is_read() {
+        let guide = include_str!("../../../docs/operator-guide.md");
+        let blocks = guide.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+        let example = blocks.into_iter().find(|block| block.starts_with("name = ")).unwrap();
+        Profile::parse(example, "operator-guide.md").unwrap();
+        let written: toml::Value = toml::from_str(example).unwrap();
+        for section in
+            ["", "mount", "network", "limits", "environment", "cache", "require", "commit", "inspection"]
+        {
+            let (head, of_example) = match section {
+                "" => (String::new(), Some(&written)),
+                "mount" => ("[[mount]]\n".to_owned(), written["mount"].get(0)),
+                other => (format!("[{other}]\n"), written.get(other)),
+            };
+            let error = toml::from_str::<Profile>(&format!("{head}no_such_field = 1\n")).unwrap_err();
+            // "unknown field `x`, expected one of `a`, `b`"
+            let known: Vec<&str> = error.message().split('`').skip(3).step_by(2).collect();
+            assert!(!known.is_empty(), "{error}");
+            for field in known {
+                assert!(
+                    of_example.unwrap().get(field).is_some(),
+                    "the guide's profile lacks {section}.{field}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_mount_outside_the_workspace_is_refused() {
         for path in ["/etc", "/workspace/../etc", "/workspacex", "workspace"] {
             let text = format!("name = \"x\"\n[[mount]]\npath = {path:?}\n");

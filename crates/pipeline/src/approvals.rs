@@ -138,8 +138,10 @@ impl Approvals {
         let mut matching = open.values().map(|o| &o.question.ask).filter(|a| a.id.starts_with(id));
         match (matching.next(), matching.next()) {
             (Some(ask), None) if !id.is_empty() => Ok(ask.clone()),
-            _ => Err(Failure::new("no_such_ask", format!("no single request waits under {id:?}"))
-                .advise("list what waits with: chaperone approvals")),
+            _ => {
+                Err(Failure::new("no_such_ask", format!("no pending request matches {id:?}, or several do"))
+                    .advise("list them with: chaperone approvals"))
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::report::{Choice, Entry, Report, State};
 const BESIDE_ATTEMPTS: usize = 1000;
 
 impl Tree {
-    /// Settles a conflict. `KeepMine` changes nothing (the caller then discards the staged change). `KeepTheirs` commits
+    /// Settles a conflict. `KeepMine` changes nothing; the change stays staged. `KeepTheirs` commits
     /// over what is there now, which goes to the history. `WriteBoth` commits a new file `name.agent-N.ext`. The judge
     /// is asked again in both cases.
     pub fn resolve(&self, change: &Change, choice: Choice, judge: Judge<'_>) -> Result<Report> {

@@ -138,6 +138,10 @@ messaging := [
 
 default advice := "list_allowed_hosts shows what can be reached; request_elevation asks the user for more"
 
+advice := "the user can start the session with --allow-host for the name and for its address, each with the port" if {
+	"private_address" in denials
+}
+
 advice := "the user is shown the host and may allow it" if {
 	count(denials) == 0
 	count(asks) > 0

@@ -28,6 +28,7 @@ test_what_nobody_allowed_is_not_reached if {
 test_an_address_that_is_not_public_has_to_be_named if {
 	every kind in ["loopback", "private", "link_local", "own_address", "reserved", "shared"] {
 		decided({"net": {"reaches": kind, "named": false}}).reasons == {"private_address"}
+		contains(decided({"net": {"reaches": kind, "named": false}}).advice, "--allow-host for the name and for its address")
 		decided({"net": {"reaches": kind, "named": true}}).effect == "allow"
 	}
 	decided({"net": {"reaches": "metadata", "named": false}}).reasons == {"metadata_address"}

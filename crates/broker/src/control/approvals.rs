@@ -19,6 +19,10 @@ pub fn approve(
         return Err(Failure::new("cannot_redact", "this request cannot be answered with a redacted copy")
             .advise("approve it as it is, or deny it"));
     }
+    if scope != Scope::Once && (ask.action == "elevate" || ask.effect == "step_up") {
+        return Err(Failure::new("asked_every_time", "an answer to this request holds once")
+            .advise("approve it without --session and --for; an elevation holds as long as it names"));
+    }
     let pin_proof = match (ask.effect.as_str(), pin) {
         ("step_up", None) => {
             return Err(Failure::new("needs_second_factor", "this request needs your PIN")

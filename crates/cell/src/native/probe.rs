@@ -91,12 +91,12 @@ fn landlock() -> Layer {
         0 => (
             LayerState::Missing,
             "this kernel has no Landlock".to_owned(),
-            Some("boot with lsm=landlock,… or a kernel of 5.13 or later".to_owned()),
+            Some("boot a kernel of 5.13 or later, with lsm=landlock,…".to_owned()),
         ),
         abi @ 1..=5 => (
             LayerState::Partial,
             format!("ABI {abi}: files, but no scopes for signals and abstract sockets (ABI 6)"),
-            Some("a kernel of 6.12 or later".to_owned()),
+            Some("boot a kernel of 6.12 or later".to_owned()),
         ),
         abi => (LayerState::Ok, format!("ABI {abi}: files, signals and abstract sockets"), None),
     };
@@ -108,10 +108,7 @@ fn cgroup() -> Layer {
     let group = Group::make(&format!("probe-{}", std::process::id()), &limits);
     let kind = group.enforced(0).cgroup;
     let (state, fix) = if kind == "watched" {
-        (
-            LayerState::Partial,
-            Some("start it as: systemd-run --user --scope -p Delegate=yes chaperone …".to_owned()),
-        )
+        (LayerState::Partial, Some("systemd-run --user --scope -p Delegate=yes chaperone run …".to_owned()))
     } else {
         (LayerState::Ok, None)
     };

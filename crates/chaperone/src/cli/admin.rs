@@ -50,7 +50,7 @@ pub enum Capability {
         /// Session id or the beginning of one, or a file that holds a token
         session: String,
     },
-    /// Narrow a token without the vault, signed with the holder's key
+    /// Attenuate a token: derive a narrower one, signed with the key that its `cnf` names, without the vault
     #[command(
         after_help = "Example:\n  chaperone capability attenuate token.jwt narrower.json --key holder.hex"
     )]
@@ -95,7 +95,9 @@ pub enum Policy {
         json: bool,
     },
     /// Evaluate a query against an input document
-    #[command(after_help = "Example:\n  chaperone policy eval data.agent.access --input request.json")]
+    #[command(
+        after_help = "Example:\n  chaperone policy eval data.chaperone.files.decision --input request.json"
+    )]
     Eval {
         /// The query, in Rego
         query: String,
@@ -166,10 +168,10 @@ pub enum Audit {
         #[arg(long)]
         json: bool,
     },
-    /// Print the records that match every given filter
+    /// Print the records that match every given filter, oldest first
     #[command(after_help = "Example:\n  chaperone audit query --action connect --effect deny --json")]
     Query {
-        /// Only records of this session, by its full id
+        /// Only records of this session, by its whole id
         #[arg(long, value_name = "SESSION")]
         session: Option<String>,
         /// Only records from this time on, in RFC 3339, e.g. 2026-05-01T00:00:00Z
@@ -187,7 +189,7 @@ pub enum Audit {
         /// Only what this policy rule decided
         #[arg(long, value_name = "RULE")]
         rule: Option<String>,
-        /// At most this many records
+        /// At most this many records, the newest
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
         /// Print JSON, one object a line

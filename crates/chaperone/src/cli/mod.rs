@@ -29,7 +29,7 @@ pub struct Cli {
 pub enum Command {
     /// Run a program in a cell over a directory
     #[command(
-        after_help = "Examples:\n  chaperone run -- claude\n  chaperone run --profile spreadsheet --workspace ~/reports -- ./agent\n  chaperone run --allow-service pypi --allow-host api.example.com:443 -- ./agent\n\nExit status: the program's own (128 + n for signal n); 125 the cell could not be set up, 126 refused by policy, 127 program not found"
+        after_help = "Examples:\n  chaperone run -- bash\n  chaperone run --allow-service anthropic -- claude\n  chaperone run --profile source --workspace ~/src -- make\n  chaperone run --allow-service pypi --allow-host api.example.com:443 -- python3 script.py\n\nExit status: the program's own (128 + n for signal n, so 137 for one that a limit or `chaperone stop` ended); 2 invalid arguments, 125 no cell could be made or the session was refused, 126 the program cannot be executed, 127 there is no such program"
     )]
     Run(Run),
     /// Run a case study from an empty directory to a verified audit log
@@ -53,7 +53,7 @@ pub enum Command {
     /// Resume a suspended session
     #[command(after_help = "Example:\n  chaperone resume 3f2a")]
     Resume(One),
-    /// Show the last denials: which rule, and what would be allowed instead
+    /// Show the last denials of a session: which rule, and what would be allowed instead
     #[command(after_help = "Example:\n  chaperone why 3f2a")]
     Why(Why),
     /// Show the staged changes of a session as a diff
@@ -74,12 +74,14 @@ pub enum Command {
     #[command(after_help = "Example:\n  chaperone approvals --watch")]
     Approvals(Approvals),
     /// Approve a pending request
-    #[command(after_help = "Examples:\n  chaperone approve 9c1e --redact\n  chaperone approve 9c1e --for 1h")]
+    #[command(
+        after_help = "Examples:\n  chaperone approve 9c1e\n  chaperone approve 9c1e --redact\n  chaperone approve 9c1e --for 1h"
+    )]
     Approve(Approve),
     /// Deny a pending request
     #[command(after_help = "Example:\n  chaperone deny 9c1e --why 'not this file'")]
     Deny(Deny),
-    /// Mint, show, narrow and revoke capability tokens
+    /// Mint, show, attenuate and revoke capability tokens
     #[command(subcommand, after_help = "Example:\n  chaperone capability show 3f2a")]
     Capability(Capability),
     /// Check, test, evaluate and explain policies

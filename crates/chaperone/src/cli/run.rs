@@ -35,13 +35,13 @@ pub struct Run {
     /// How long such a request waits for an answer, e.g. 50s or 5m
     #[arg(long, default_value = "50s", value_name = "TIME")]
     pub ask_timeout: String,
-    /// Allow a host [default ports: 80 and 443]; localhost:PORT allows a server on this machine
+    /// Allow a host [default ports: 80 and 443]; may be repeated; localhost:PORT allows a server on this machine
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow_host: Vec<String>,
-    /// Allow a predefined service (pypi, npm, crates, go, maven, debian, github-read, anthropic, openai, …)
+    /// Allow a predefined service (pypi, npm, crates, go, maven, debian, github-read, anthropic, openai, …); may be repeated
     #[arg(long, value_name = "SERVICE")]
     pub allow_service: Vec<String>,
-    /// Forward a port from the cell to 127.0.0.1, at the same number
+    /// Forward a port from the cell to 127.0.0.1, at the same number; may be repeated
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub publish: Vec<u16>,
     /// Write exit status and reason to FILE as JSON

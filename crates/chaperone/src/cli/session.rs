@@ -69,9 +69,10 @@ pub struct Commit {
 
 fn choices() -> [PossibleValue; 3] {
     [
-        PossibleValue::new("mine").help("Keep your version, drop the staged one"),
+        PossibleValue::new("mine").help("Keep your version; the agent's stays staged until you discard it"),
         PossibleValue::new("theirs").help("Replace your version with the agent's; `undo` brings yours back"),
-        PossibleValue::new("both").help("Keep your version and write the agent's beside it as NAME.agent-N"),
+        PossibleValue::new("both")
+            .help("Keep your version and write the agent's beside it: NAME.agent-1.md for NAME.md"),
     ]
 }
 
@@ -115,15 +116,15 @@ pub struct Approvals {
 
 #[derive(Debug, Args)]
 pub struct Approve {
-    /// Request id, as `chaperone approvals` prints it
+    /// Request id, as `chaperone approvals` prints it, or the beginning of one
     pub id: String,
     /// Approve this one request; this is the default
     #[arg(long, conflicts_with_all = ["session", "duration"])]
     pub once: bool,
-    /// Approve the same for the rest of the session
+    /// Approve the same for the rest of the session; neither an elevation nor what needs a PIN
     #[arg(long, conflicts_with = "duration")]
     pub session: bool,
-    /// Approve the same for a time, e.g. 30m or 1h, at most 12h
+    /// Approve the same for a time, e.g. 30m or 1h, at most 12h; as --session
     #[arg(long = "for", value_name = "TIME")]
     pub duration: Option<String>,
     /// Let only redacted content pass
@@ -136,9 +137,9 @@ pub struct Approve {
 
 #[derive(Debug, Args)]
 pub struct Deny {
-    /// Request id, as `chaperone approvals` prints it
+    /// Request id, as `chaperone approvals` prints it, or the beginning of one
     pub id: String,
-    /// Reason that the agent is given
+    /// What a tool that asked answers the agent; a program that opened a file gets `Permission denied`
     #[arg(long, value_name = "TEXT")]
     pub why: Option<String>,
 }

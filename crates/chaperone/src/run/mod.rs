@@ -29,38 +29,24 @@ pub use plan::find as program;
 use plan::{fall_back, find, plan, required};
 use screen::{on_screen, summary, watch, without_screen};
 
-/// The cell could not be set up.
+/// Chaperone itself failed, or refused the session; 126, a program that cannot be executed, is the cell's.
 const SETUP: u8 = 125;
-/// Codes of the broker's that say the same: what was asked for cannot be had, whatever policy says.
-const SETUP_CODES: &[&str] = &[
-    "bad_profile",
-    "bad_host",
-    "bad_services",
-    "no_such_service",
-    "bad_port",
-    "port_in_use",
-    "not_shown",
-    "not_mounted",
-];
-/// Refused by policy.
-const REFUSED: u8 = 126;
 /// No such command.
 const NOT_FOUND: u8 = 127;
 
 pub fn run(args: &Run) -> Result<u8, Report> {
-    let ended = launch_and_wait(args);
+    let ended = launch_and_wait(args).map_err(|r| if r.exit == 1 { r.exit(SETUP) } else { r });
     if let Some(file) = &args.status_file {
         let status = match &ended {
             Ok((session, exit)) => {
                 json!({ "session": session, "cause": exit.cause, "code": exit.code, "reason": exit.reason, "rule": null })
             }
             Err(report) => {
-                let cause = if report.exit == REFUSED { "policy" } else { "setup" };
-                json!({ "session": null, "cause": cause, "code": report.exit, "reason": report.message, "rule": report.code })
+                json!({ "session": null, "cause": "setup", "code": report.exit, "reason": report.message, "rule": report.code })
             }
         };
         std::fs::write(file, untrusted::json(&status.to_string()) + "\n")
-            .map_err(|e| Report::new(format!("{}: {e}", file.display())))?;
+            .map_err(|e| Report::new(format!("{}: {e}", file.display())).exit(SETUP))?;
     }
     let (session, exit) = ended?;
     if matches!(exit.cause.as_str(), "setup" | "time" | "memory" | "processes" | "broker")
@@ -75,7 +61,7 @@ pub fn run(args: &Run) -> Result<u8, Report> {
 }
 
 fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
-    let broker = Broker::reach().map_err(|r| r.exit(SETUP))?;
+    let broker = Broker::reach()?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let program = args.command.first().cloned().unwrap_or_default();
     let asked = OpenSession {
@@ -94,15 +80,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         publish: args.publish.clone(),
         environment: environment(),
     };
-    let answer = broker.ask(&Request::OpenSession(Box::new(asked))).map_err(|r| {
-        let code =
-            if r.code.as_deref().is_some_and(|c| c.starts_with("workspace_") || SETUP_CODES.contains(&c)) {
-                SETUP
-            } else {
-                REFUSED
-            };
-        r.exit(code)
-    })?;
+    let answer = broker.ask(&Request::OpenSession(Box::new(asked)))?;
     let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
     for notice in &opened.notices {
         eprintln!("chaperone: {}", Untrusted::new(notice));
@@ -129,7 +107,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         broker.ask(&Request::Abandon { session: opened.session.clone(), reason: e.what.clone() }).ok();
         let report = Report::new(e.what).exit(SETUP);
         match e.fix {
-            Some(fix) => report.advise(format!("To fix this, run: {fix}")),
+            Some(fix) => report.advise(format!("To fix this: {fix}")),
             None => report,
         }
     })?;

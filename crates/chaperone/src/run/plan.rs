@@ -57,6 +57,8 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         ("HISTFILE".into(), "/tmp/.shell_history".into()),
         ("CHAPERONE_SESSION".into(), opened.session.clone().into()),
     ];
+    // Of two variables of one name a program takes the first, a shell the last: the profile's is the only one.
+    environment.retain(|(name, _)| name.to_str().is_none_or(|name| !opened.environment.contains_key(name)));
     environment.extend(opened.environment.iter().map(|(k, v)| (k.into(), v.into())));
     if opened.authority.is_some() {
         // Of two variables of one name a program takes the first.
@@ -95,7 +97,7 @@ pub fn fall_back(plan: &mut Plan, opened: &Opened, why: &SetupError) -> String {
     // Of two variables of one name a program takes the first.
     plan.environment.retain(|(name, _)| !proxy.iter().any(|(n, _)| n == name));
     plan.environment.extend(proxy);
-    let fix = why.fix.as_ref().map_or_else(String::new, |fix| format!(". To fix this, run: {fix}"));
+    let fix = why.fix.as_ref().map_or_else(String::new, |fix| format!(". To fix this: {fix}"));
     let lost = if opened.loopback.is_empty() {
         String::new()
     } else {
@@ -117,7 +119,7 @@ pub fn required(opened: &Opened, cell: &Launched) -> Result<(), Report> {
     }
     if opened.require_cgroup && have.cgroup == "watched" {
         return Err(Report::new("the profile requires cgroup limits, and no cgroup can be created here")
-            .advise("To fix this, run: systemd-run --user --scope -p Delegate=yes chaperone run …"));
+            .advise("To fix this: systemd-run --user --scope -p Delegate=yes chaperone run …"));
     }
     Ok(())
 }

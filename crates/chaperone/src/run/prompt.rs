@@ -105,7 +105,10 @@ impl Answering {
                 words.push(("redacted", Choice::Redact));
             }
             words.push(("yes", Choice::Once));
-            words.push(("session", Choice::Session));
+            // An elevation is asked about every time.
+            if text(ask, "action").raw() != "elevate" {
+                words.push(("session", Choice::Session));
+            }
         }
         let id = text(ask, "id").raw().to_owned();
         Self { id, words, shown: now, last_key: now, open: false, line: Vec::new(), kept: Vec::new() }
@@ -321,6 +324,17 @@ mod tests {
         assert_eq!(typed(&[(1000, &long)]).0, Some(Choice::Once));
         let long = [&[b'x'; 500], b"yes 6cb1\r".as_slice()].concat();
         assert_eq!(typed(&[(1000, &long)]).0, Some(Choice::Deny));
+    }
+
+    #[test]
+    fn an_elevation_is_not_answered_for_the_session() {
+        let mut elevation = ask();
+        elevation["action"] = "elevate".into();
+        let start = Instant::now();
+        let mut answering = Answering::new(&elevation, start);
+        let offered = answering.open();
+        assert!(offered.contains("yes 6cb1") && !offered.contains("session"), "{offered}");
+        assert_eq!(answering.keys(b"session 6cb1\r", start, &mut Vec::new()), Some(Choice::Deny));
     }
 
     #[test]

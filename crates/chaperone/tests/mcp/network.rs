@@ -205,7 +205,13 @@ fn a_host_that_a_person_grants_is_reached_until_the_time_is_over() {
         .until("the ask", |m| Some(m.ask(&["approvals", "--json"])[0].clone()).filter(Value::is_object));
     assert!(ask["resource"].as_str().unwrap().contains("127.0.0.1"), "{ask}");
     assert_eq!(ask["justification"], "the tests need it");
-    assert!(machine.run(&["approve", ask["id"].as_str().unwrap()]).status.success());
+    let request = ask["id"].as_str().unwrap();
+    // It holds as long as the request names, so no answer pretends to hold longer.
+    for wider in [&["--session"][..], &["--for", "1h"]] {
+        let refused = machine.run(&[&["approve", request], wider].concat());
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("asked_every_time"), "{refused:?}");
+    }
+    assert!(machine.run(&["approve", request]).status.success());
     assert_eq!(client.answer(id)["result"]["structuredContent"]["granted"], true);
     assert!(client.call("fetch", json!({ "url": server.url("/") })).is_ok());
     let client = std::cell::RefCell::new(client);

@@ -64,14 +64,16 @@ impl Machine {
         serde_json::from_slice(&out.stdout).unwrap()
     }
 
-    /// Whether cells can run here; where CI could, they must.
+    /// Whether cells can run here, and the Python that these tests run in them; where CI could, they must.
     pub fn has_cells(&self, test: &str) -> bool {
         let doctor = self.run(&["doctor"]);
-        if doctor.status.success() {
-            return true;
-        }
-        assert!(std::env::var_os("CI").is_none(), "{}", String::from_utf8_lossy(&doctor.stdout));
-        println!("SKIPPED {test}: no cell can run here; see chaperone doctor");
+        let missing = match std::path::Path::new("/usr/bin/python3").exists() {
+            true if doctor.status.success() => return true,
+            true => "no cell can run here; see chaperone doctor",
+            false => "/usr/bin/python3 is missing",
+        };
+        assert!(std::env::var_os("CI").is_none(), "{missing}: {}", String::from_utf8_lossy(&doctor.stdout));
+        println!("SKIPPED {test}: {missing}");
         false
     }
 

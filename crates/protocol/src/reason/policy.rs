@@ -126,7 +126,7 @@ pub(super) const NETWORK: Group = Group {
         "host_not_allowed": "No rule of the session names this host and port."
             => "list_allowed_hosts shows what can be reached; request_elevation asks for more; the user can start with --allow-host.";
         "private_address" alerts: "The host is at an address that is not public, and neither a rule nor the user's hosts file names it."
-            => "The user allows the address itself.";
+            => "The user starts with --allow-host for the name and for its address, each with the port.";
         "metadata_address" alerts: "The address hands out a machine's credentials, and no rule names it."
             => "";
         "dns_tunnel": "The name, or the names before it, carry data; `input.net.tunnel` says how it shows."

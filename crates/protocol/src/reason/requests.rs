@@ -53,7 +53,7 @@ pub(super) const ASKING: Group = Group {
             => "Go on without it; do not try again.";
         "too_many_asks": "As many requests wait for an answer as may."
             => "Wait until the user has answered the earlier ones.";
-        "no_such_ask": "No single request waits under this id, or it no longer waits."
+        "no_such_ask": "No pending request has this id, or several begin with it."
             => "List what waits with `chaperone approvals`.";
         "answer_expired": "The answer came after the request had expired."
             => "Ask again; the user is shown what is so now.";
@@ -67,6 +67,8 @@ pub(super) const ASKING: Group = Group {
             => "Pass the path explicitly: `chaperone commit ID PATH`.";
         "needs_second_factor": "The request needs the user's PIN; a commit cannot be confirmed with one yet."
             => "`chaperone approve ID --pin-stdin`.";
+        "asked_every_time": "An elevation, or a request that needs the PIN, is asked about every time: an answer holds once."
+            => "Approve without --session and --for; an elevation holds as long as it names.";
         "no_second_factor": "The request needs a second factor, and none is enrolled."
             => "Go on without it; the user enrols a PIN with `chaperone vault pin`.";
         "bad_digest": "The digest of the request that a PIN was given for is malformed."
@@ -152,7 +154,7 @@ pub(super) const TOOLS: Group = Group {
             => "Wait as long as the advice says.";
         "too_many_calls": "As many calls run as may at once."
             => "Wait for their answers.";
-        "not_mediated": "The mount is not mediated, so the tools do not serve it."
+        "not_mediated": "The mount is read-only or an overlay, so the tools do not serve it."
             => "Use the files of this mount directly.";
         "through_a_link": "The path is, or leads through, a symbolic link."
             => "Use the real path.";
@@ -194,10 +196,8 @@ pub(super) const ENDINGS: &[ReasonCode] = reasons! {
         => "";
     "not_found": "There is no such program (exit code 127)."
         => "Check the name; programs below your home must be installed for the agent (user guide).";
-    "setup": "No cell could be made, or the program could not be started in it (exit code 125 or 126)."
-        => "`chaperone doctor`";
-    "policy": "The broker refused the session (exit code 126); `rule` has the reason code."
-        => "See the code.";
+    "setup": "No cell was made, and `rule` has the reason code where there is one (exit code 125), or the program cannot be executed (126)."
+        => "See the code; `chaperone doctor`.";
     "time": "The session's time limit was reached."
         => "Raise `limits.time` of the profile.";
     "memory": "The session's memory limit was reached."

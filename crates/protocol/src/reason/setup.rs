@@ -4,7 +4,7 @@ use super::row::{Group, reasons};
 
 pub(super) const SESSION: Group = Group {
     title: "Starting a session",
-    about: "`run` ends with 125 or 126.",
+    about: "`run` ends with 125.",
     reasons: reasons! {
         "bad_profile": "The profile is unknown, or a setting of it cannot be used; the message says which."
             => "`chaperone inventory` lists profiles.";
@@ -14,8 +14,8 @@ pub(super) const SESSION: Group = Group {
             => "`chaperone stop ID`";
         "workspace_missing": "The workspace does not exist or is not a directory."
             => "Name a directory that exists.";
-        "workspace_refused": "The directory may not be handed to an agent whole: a home, `/`, or a place of credentials."
-            => "Choose a directory below.";
+        "workspace_refused": "The directory may not be handed to an agent: `/`, a whole home, one of the system, of credentials, or of Chaperone itself."
+            => "Make a directory for the task, with what the agent needs in it.";
         "no_mounts": "The profile mounts nothing."
             => "Add a `[[mount]]`.";
         "mount_missing": "The workspace does not have a directory that the profile mounts."

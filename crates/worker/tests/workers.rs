@@ -58,7 +58,7 @@ fn a_worker_inspects_and_redacts_through_descriptors() {
     assert_eq!(report.items[0].findings[0].detector, "us_ssn");
     assert_ne!(report.items[0].findings[0].sha256, [0; 32]);
     let mut out = tempfile::tempfile().unwrap();
-    pool.redact(&file(csv.as_bytes()), "a.csv", &out).unwrap();
+    pool.redact(&file(csv.as_bytes()), "a.csv", None, &out).unwrap();
     let mut text = String::new();
     out.seek(SeekFrom::Start(0)).unwrap();
     out.read_to_string(&mut text).unwrap();

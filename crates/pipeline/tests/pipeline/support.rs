@@ -20,7 +20,7 @@ use chaperone_pipeline::access::{Entry, FileObject, NetworkResource, ObjectKind,
 use chaperone_pipeline::approvals::{Answer, Approvals};
 use chaperone_pipeline::authority::{self, Issuer, Ledgers};
 use chaperone_pipeline::events::Bus;
-use chaperone_pipeline::inspection::{Inspected, nanoseconds};
+use chaperone_pipeline::inspection::{Inspected, Restored, nanoseconds};
 use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::ports;
 use chaperone_pipeline::ports::Clock as _;

@@ -10,6 +10,7 @@ pub mod workbook;
 
 mod detect;
 mod encodings;
+mod endings;
 mod extract;
 mod finding;
 mod plain;
@@ -21,6 +22,7 @@ mod test_archive;
 mod validate;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
+pub use endings::endings;
 pub use extract::{ExtractError, Limits, RedactionReport, inspect_bytes, inspect_file, inspect_plain};
 pub use finding::{Certainty, Finding};
 pub use redact::redact_file;

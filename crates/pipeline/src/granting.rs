@@ -135,7 +135,10 @@ impl Pipeline {
             .into()),
             (Some(seen), false) => Ok(Some(seen.released())),
             (Some(seen), true) => {
-                Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), &session.snapshots)?))
+                // As what it was, whatever it is called by now.
+                let origin = request.as_file().and_then(|f| f.origin.as_deref());
+                let name = file_name(origin.unwrap_or_else(|| request.subject()));
+                Ok(Some(self.inspection.redacted(seen, name, &session.snapshots)?))
             }
             (None, true) => {
                 Err(Failure::new("cannot_redact", "only a redacted copy would do, and this has none").into())

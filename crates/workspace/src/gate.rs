@@ -105,7 +105,9 @@ impl Gate for MountGate {
                 pipeline.resume(session, *pending, &|| cancel.is_cancelled()).map_err(|r| refused(&r))
             };
         // To look at a content for the first time takes its while; nothing else in the directory waits for that.
-        if !object.staged && !session.snapshots.knows(&object) {
+        let is_known = |path: &str| session.snapshots.knows(&object, path);
+        let is_quick = is_known(&request.path) && request.origin.as_deref().is_none_or(is_known);
+        if !object.staged && !is_quick {
             return Opening::Later(Box::new(move |cancel: &Cancel| {
                 let read = match pipeline.begin(&session, read) {
                     Admission::Granted(read) => read,

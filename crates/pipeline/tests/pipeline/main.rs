@@ -8,6 +8,7 @@ mod commits;
 mod faults;
 mod folds;
 mod input;
+mod names;
 mod obligations;
 mod properties;
 mod refusals;

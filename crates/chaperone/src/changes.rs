@@ -94,7 +94,7 @@ fn advice(session: &str, list: &[Value]) -> Vec<String> {
     for (reasons, count) in kinds {
         let flags: Vec<String> = reasons.iter().map(|r| format!("--confirm {r}")).collect();
         advice.push(format!(
-            "{count} staged for your word ({}): name them, or all at once: chaperone commit {session} {}",
+            "{count} need confirmation ({}): name them, or all at once: chaperone commit {session} {}",
             reasons.join(", "),
             flags.join(" ")
         ));

@@ -23,7 +23,7 @@ pub enum DirError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error(
-        "{path} belongs to uid {owner}, not to you; remove it or set CHAPERONE_HOME to a folder of your own"
+        "{path} belongs to uid {owner}, not to you; remove it or set CHAPERONE_HOME to a directory of your own"
     )]
     Owner { path: PathBuf, owner: u32 },
     #[error("{path} is open to others (mode {mode:o}); run: chmod 700 '{path}'")]

@@ -199,7 +199,7 @@ pub fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Fa
         return Err(Failure::new("too_deep", format!("the arguments nest deeper than {MAX_DEPTH} levels")));
     }
     serde_json::from_value(value)
-        .map_err(|e| Failure::new("bad_arguments", format!("the arguments are not right: {e}")))
+        .map_err(|e| Failure::new("bad_arguments", format!("invalid arguments: {e}")))
 }
 
 /// A normalised absolute path below `/workspace`, or why not.
@@ -249,13 +249,13 @@ pub fn all() -> Vec<Tool> {
         ),
         tool::<OnPath>(
             "list_directory",
-            "The entries of a folder",
+            "The entries of a directory",
             read_only(),
             json!({ "entries": array() }),
         ),
         tool::<OnPath>(
             "stat",
-            "Kind, size and time of a file or folder",
+            "Kind, size and time of a file or directory",
             read_only(),
             json!({
             "path": string(), "kind": string(), "size": integer(), "modified": string(), "staged": { "type": "boolean" } }),
@@ -277,13 +277,13 @@ pub fn all() -> Vec<Tool> {
         tool::<WriteFile>("append_file", "Append to a file (staged)", writes(false), written()),
         tool::<OnPath>(
             "delete",
-            "Delete a file or an empty folder (staged)",
+            "Delete a file or an empty directory (staged)",
             writes(true),
             json!({ "path": string(), "state": string() }),
         ),
         tool::<Rename>(
             "rename",
-            "Rename or move a file or folder (staged)",
+            "Rename or move a file or directory (staged)",
             writes(true),
             json!({ "path": string(), "from": string(), "state": string() }),
         ),

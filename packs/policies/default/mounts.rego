@@ -29,8 +29,8 @@ permitted if {
 	"list" in input.mount_actions
 }
 
-default advice := "this path is in no folder of the profile; use request_elevation"
+default advice := "this path is in no directory of the profile; use request_elevation"
 
-advice := sprintf("this folder allows %s; write where the profile says, or use request_elevation", [concat(", ", input.mount_actions)]) if {
+advice := sprintf("this directory allows %s; write where the profile says, or use request_elevation", [concat(", ", input.mount_actions)]) if {
 	count(input.mount_actions) > 0
 }

@@ -281,7 +281,7 @@ fn no_path_of_the_traversal_lists_leaves_the_workspace() {
                             code.as_str(),
                             "bad_path"
                                 | "not_found"
-                                | "not_a_folder"
+                                | "not_a_directory"
                                 | "is_a_directory"
                                 | "io_error"
                                 | "credential_store"

@@ -202,7 +202,7 @@ pub(super) fn errno(error: Errno, path: &str) -> Failure {
     let map: BTreeMap<i32, (&str, &str)> = BTreeMap::from([
         (Errno::NOENT.raw_os_error(), ("not_found", "does not exist")),
         (Errno::ISDIR.raw_os_error(), ("is_a_directory", "is a directory")),
-        (Errno::NOTDIR.raw_os_error(), ("not_a_folder", "is not a directory")),
+        (Errno::NOTDIR.raw_os_error(), ("not_a_directory", "is not a directory")),
         (Errno::EXIST.raw_os_error(), ("already_exists", "exists already")),
         (Errno::NOTEMPTY.raw_os_error(), ("not_empty", "is not empty")),
         (Errno::LOOP.raw_os_error(), ("through_a_link", "is a link")),

@@ -91,14 +91,18 @@ impl Gate for MountGate {
         let finish = move |pipeline: &Pipeline, session: &Arc<Session>, read: Authorized| {
             session.counters.reads.fetch_add(1, Ordering::Relaxed);
             let Some(write) = write else { return Ok(opened(&read)) };
-            match pipeline.begin(session, write) {
-                Admission::Granted(_) => Ok(opened(&read)),
-                Admission::Pending(pending) => pipeline
-                    .resume(session, *pending, &|| true)
-                    .map(|_| opened(&read))
-                    .map_err(|r| refused(&r)),
-                Admission::Refused(refusal) => Err(refused(&refusal)),
-            }
+            let written = match pipeline.begin(session, write) {
+                Admission::Granted(write) => Ok(write),
+                Admission::Pending(pending) => pipeline.resume(session, *pending, &|| true),
+                Admission::Refused(refusal) => Err(refusal),
+            };
+            // The opening goes on under the intent to read; that to write ends with it, and both with a refusal.
+            let ended = written.as_ref().unwrap_or(&read);
+            let (action, resource) = (ended.request().action, ended.request().subject());
+            let (intent, ok) = (ended.intent, written.is_ok());
+            let outcome = Outcome { intent, action, resource, ok, bytes: 0, detail: None };
+            pipeline.outcome(session, &outcome).ok();
+            written.map(|_| opened(&read)).map_err(|r| refused(&r))
         };
         let resume =
             move |pipeline: &Pipeline, session: &Arc<Session>, pending: Box<Pending>, cancel: &Cancel| {

@@ -17,7 +17,7 @@ use chaperone_config::Profile;
 use chaperone_inspect::outgoing::Outgoing;
 use chaperone_inspect::{Detectors, Finding};
 use chaperone_pipeline::access::{
-    Entry, FileObject, NetworkResource, ObjectKind, ToolResource,
+    ElevationResource, Entry, FileObject, NetworkResource, ObjectKind, ToolResource,
 };
 use chaperone_pipeline::approvals::{Answer, Approvals};
 use chaperone_pipeline::authority::{self, Issuer, Ledgers};
@@ -673,6 +673,20 @@ pub fn change(action: Action, path: &str) -> AccessRequest {
 pub fn tool(name: &'static str, arguments: u8) -> AccessRequest {
     let resource = Resource::Tool(ToolResource { name, arguments: [arguments; 32] });
     AccessRequest { action: Action::Tool, resource, entry: Entry::Rpc, pid: None }
+}
+
+/// To be allowed to do this for ten minutes.
+pub fn elevation(action: Action, path: &str) -> AccessRequest {
+    let wish = ElevationResource {
+        subject: path.to_owned(),
+        wish: action.as_str().to_owned(),
+        facts: serde_json::json!({}),
+        permissions: vec![PermissionClaim::path(action, path)],
+        seconds: 600,
+        justification: "please".to_owned(),
+    };
+    let resource = Resource::Elevation(wish);
+    AccessRequest { action: Action::Elevate, resource, entry: Entry::Rpc, pid: None }
 }
 
 /// A request to `api.example` that carries `bytes` bytes of `body`.

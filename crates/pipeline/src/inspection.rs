@@ -30,14 +30,16 @@ const SCANNED_HERE: u64 = 256 * 1024;
 /// Largest file that can be inspected and therefore read through inspection.
 const MAX_INSPECTED: u64 = 64 << 30;
 
+/// SHA-256 of a content, and the endings of the name that it was read by.
+type ReadAs = ([u8; 32], String);
+
 #[derive(Debug)]
 pub struct Inspection {
     /// Holds the detectors, for what leaves and for everything else.
     outgoing: Arc<Outgoing>,
     workers: WorkerPool,
     vault: Arc<dyn Vault>,
-    /// With the endings of the name that it was read by.
-    by_content: Mutex<LruCache<([u8; 32], String), Arc<[Finding]>>>,
+    by_content: Mutex<LruCache<ReadAs, Arc<[Finding]>>>,
 }
 
 impl Inspection {

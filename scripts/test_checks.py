@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of scripts/circles and scripts/sizes on small crates made here: python3 scripts/test_checks.py"""
+"""Tests of scripts/circles, scripts/sizes and scripts/words on small crates made here: python3 scripts/test_checks.py"""
 import pathlib, subprocess, sys, tempfile, unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -120,6 +120,36 @@ class Sizes(Checked):
         self.assertEqual(self.script("sizes")[0], 0)
         self.crate(lib="//\n" * 1001)
         self.assertEqual(self.script("sizes")[0], 1)
+
+
+class Words(Checked):
+    def write(self, path, text):
+        at = self.root / path
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.write_text(text)
+
+    def faults(self):
+        code, told = self.script("words")
+        faults = [line.split(": ")[0] for line in told.splitlines()[:-1]]
+        self.assertEqual(code, 1 if faults else 0, told)
+        return faults
+
+    def test_what_users_and_agents_read_is_held_to_it(self):
+        self.crate(lib='fn f() {\n    g("keep this folder");\n}', cli__run="/// Where the folder is\nstruct A;", tools='"the arguments are\n not right"')
+        self.write("README.md", "\nThe person answers.\n")
+        self.write("docs/deep/a.md", "Mend it.")
+        self.write("packs/a.toml", 'description = "one folder"')
+        self.write("packs/deep/a.rego", 'default advice := "in no folder"')
+        self.assertEqual(self.faults(), [
+            "README.md:2", "crates/one/src/cli/run.rs:1", "crates/one/src/lib.rs:2", "crates/one/src/tools.rs:1",
+            "docs/deep/a.md:1", "packs/a.toml:1", "packs/deep/a.rego:1"])
+
+    def test_names_comments_tests_and_quoted_code_are_not(self):
+        self.crate(lib='// the folder\nfn folder() { g("folder"); }\n#[cfg(test)]\nmod tests { const A: &str = "a folder"; }', cli__tests='const A: &str = "a folder";')
+        self.write("crates/one/tests/a.rs", 'const A: &str = "a folder";')
+        self.write("docs/a.md", "`--folder` is a recommended flag\n```\nmkdir folder\n```\n")
+        self.write("packs/a.rego", "folders := {1}\n")
+        self.assertEqual(self.faults(), [])
 
 
 class Text(unittest.TestCase):

@@ -3,12 +3,12 @@ use std::path::{Path, PathBuf};
 /// Why the log refused. Nothing may take effect after one of these.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("{path}: cannot be written or read ({source}); free space or mend permissions, then try again")]
+    #[error("{path}: cannot be written or read ({source}); free space or fix permissions, then try again")]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: another process writes this log; stop it first")]
     Locked { path: PathBuf },
     #[error(
-        "{path}: {what}; run `chaperone audit verify`, keep this folder as evidence and start with a new one"
+        "{path}: {what}; run `chaperone audit verify`, keep this directory as evidence and start with a new one"
     )]
     Corrupt { path: PathBuf, what: String },
     #[error("the record is {len} bytes, the limit is {limit}; shorten its fields")]

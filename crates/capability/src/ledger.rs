@@ -311,7 +311,7 @@ fn lock(file: &File, path: &Path) -> Result<(), LedgerError> {
 
 fn sync_folder(path: &Path) -> Result<(), LedgerError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync the folder of", path))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync the directory of", path))
 }
 
 fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> LedgerError {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use chaperone_protocol::display::is_deceptive;
+
 /// A name, path, reason, host or argument that an agent may have chosen. Printing it shows every character that would
 /// steer the terminal, hide, or reorder what stands beside it; comparing and sending it takes [`Untrusted::raw`].
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -78,18 +80,6 @@ pub fn json(text: &str) -> String {
         }
     }
     shown
-}
-
-/// Control characters (C0 and C1), line separators, bidirectional controls, and what has no width or is a blank that is
-/// not the space.
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || c != ' ' && c.is_whitespace()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Names that steer a terminal, forge a line or hide, for the tests of everything that prints.

@@ -37,6 +37,16 @@ fn pure_crates_are_held_to_it_by_clippy() {
 }
 
 #[test]
+fn only_the_crate_of_system_calls_has_unsafe_code() {
+    for name in committed().floors.keys().filter(|name| *name != "sys") {
+        let source = |file: &str| std::fs::read_to_string(root().join("crates").join(name).join(file));
+        // A crate that is planned is not there.
+        let Ok(text) = source("src/lib.rs").or_else(|_| source("src/main.rs")) else { continue };
+        assert!(text.contains("\n#![forbid(unsafe_code)]\n"), "crates/{name} does not forbid unsafe code");
+    }
+}
+
+#[test]
 fn imports_that_lead_downward_are_no_fault() {
     let faults = faults(
         &synthetic(),
@@ -139,6 +149,22 @@ fn who_stands_apart_neither_imports_nor_is_imported() {
     assert_eq!(faults(&layers, &imported), ["house imports garden, which stands apart"]);
 }
 
+#[test]
+fn what_is_never_to_be_imported_is_a_fault_whosever_crate_it_is() {
+    let metadata =
+        workspace(&[("house", &["wall"]), ("wall", &[]), ("door", &["wall"]), ("stone", &[]), ("sand", &[])]);
+    let faults_with = |never: &str| {
+        let mut layers = synthetic();
+        layers.never = toml::from_str(never).unwrap();
+        faults(&layers, &metadata)
+    };
+    assert_eq!(faults_with(r#"house = ["stone", "hyper"]"#), [""; 0]);
+    assert_eq!(faults_with(r#"house = ["wall"]"#), ["house imports wall, which it never may"]);
+    assert_eq!(faults_with(r#"sand = ["serde"]"#), ["sand imports serde, which it never may"]);
+    let unknown = "attic is never to import something, but is no crate of the workspace";
+    assert_eq!(faults_with(r#"attic = ["serde"]"#), [unknown]);
+}
+
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Layers {
@@ -151,6 +177,8 @@ struct Layers {
     alone: BTreeSet<String>,
     #[serde(default)]
     pure: BTreeSet<String>,
+    #[serde(default)]
+    never: BTreeMap<String, BTreeSet<String>>,
     #[serde(default)]
     within_a_floor: Vec<Exception>,
 }
@@ -191,6 +219,13 @@ fn faults(layers: &Layers, metadata: &Metadata) -> Vec<String> {
         .collect();
     let mut faults = faults_of_the_list(layers, &crates);
     faults.extend(imports.iter().filter_map(|&(from, to)| fault_of(layers, from, to)));
+    for package in &metadata.packages {
+        let from = short(&package.name);
+        let never = layers.never.get(from);
+        let all: BTreeSet<&str> = package.dependencies.iter().map(|to| short(&to.name)).collect();
+        let imported = all.into_iter().filter(|to| never.is_some_and(|never| never.contains(*to)));
+        faults.extend(imported.map(|to| format!("{from} imports {to}, which it never may")));
+    }
     for Exception { from, to, .. } in &layers.within_a_floor {
         let is_planned = layers.planned.contains(from) || layers.planned.contains(to);
         if !is_planned && !imports.contains(&(from.as_str(), to.as_str())) {
@@ -213,6 +248,9 @@ fn faults_of_the_list(layers: &Layers, crates: &BTreeSet<&str>) -> Vec<String> {
             (true, true) => faults.push(format!("{name} is there: take it out of `planned`")),
             _ => {}
         }
+    }
+    for name in layers.never.keys().filter(|name| !crates.contains(name.as_str())) {
+        faults.push(format!("{name} is never to import something, but is no crate of the workspace"));
     }
     for name in &layers.planned {
         if !layers.floors.contains_key(name) {

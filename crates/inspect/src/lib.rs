@@ -11,6 +11,7 @@ pub mod workbook;
 
 mod detect;
 mod encodings;
+mod endings;
 mod extract;
 mod finding;
 mod placeholder;
@@ -24,6 +25,7 @@ mod validate;
 
 pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError};
 pub use effects::{Effects, effects, may_have_effects};
+pub use endings::endings;
 pub use extract::{
     ExtractError, Limits, RedactionReport, Restoration, inspect_bytes, inspect_file, inspect_plain,
     restore_file,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use chaperone_capability::Action;
+use chaperone_capability::{Action, PermissionClaim};
 use chaperone_inspect::Finding;
 use chaperone_protocol::for_display;
 use chaperone_quota::HeldFile;
@@ -111,7 +111,7 @@ pub struct NetworkResource {
     pub sources: Vec<String>,
     /// What is sent to people, for the one who is asked; never recorded.
     pub text: Option<String>,
-    /// Something leaves the machine, so that the record has to be on disk before; see `Authorized::on_disk`.
+    /// Something leaves the machine, so that the record has to be on disk before; see `Authorized::syncing`.
     pub leaves: bool,
 }
 
@@ -132,6 +132,9 @@ pub struct ElevationResource {
     pub wish: String,
     /// `input.change.elevate`.
     pub facts: Value,
+    /// What is minted when it is granted, and for how long.
+    pub permissions: Vec<PermissionClaim>,
+    pub seconds: u64,
     /// What the agent says of it; untrusted.
     pub justification: String,
 }

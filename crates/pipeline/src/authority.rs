@@ -8,7 +8,7 @@ use chaperone_capability::{
     VerifyingKey, escape_path, limits, mint, verify,
 };
 
-use crate::access::{AccessRequest, NetworkResource, Resource};
+use crate::access::{AccessRequest, ElevationResource, NetworkResource, Resource};
 use crate::clock;
 use crate::granting::Authorized;
 use crate::session::{ActiveCapability, Session};
@@ -187,7 +187,7 @@ pub fn for_session(
     issue(session, signer, issuer, jkt, permissions, seconds(clock::unix()) + life)
 }
 
-/// Mint a short, narrow capability for what the user granted.
+/// Mint a short, narrow capability: what the user was shown and granted, and nothing that the caller says.
 ///
 /// # Errors
 /// When the vault does not sign, or the permission is not a valid one.
@@ -196,20 +196,20 @@ pub fn elevation(
     signer: &dyn Signer,
     issuer: &Issuer,
     granted: &Authorized,
-    permissions: Vec<PermissionClaim>,
-    for_seconds: u64,
 ) -> Result<Arc<ActiveCapability>, Failure> {
-    if !matches!(granted.request().resource, Resource::Elevation(_)) {
+    let Resource::Elevation(ElevationResource { permissions, seconds: wanted, .. }) =
+        &granted.request().resource
+    else {
         return Err(Failure::new("not_permitted", "no elevation was granted"));
-    }
+    };
     let jkt = session
         .capability
         .read()
         .as_ref()
         .and_then(|h| h.verified.claims().cnf.as_ref().map(|c| c.jkt.clone()));
     let jkt = jkt.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
-    let until = seconds(clock::unix()) + for_seconds.min(MAX_ELEVATION);
-    let held = issue(session, signer, issuer, &jkt, permissions, until)?;
+    let until = seconds(clock::unix()) + (*wanted).min(MAX_ELEVATION);
+    let held = issue(session, signer, issuer, &jkt, permissions.clone(), until)?;
     session.grants.write().push(Arc::clone(&held));
     session.decided.lock().clear();
     Ok(held)

@@ -51,6 +51,7 @@ pub(crate) fn resource(resource: &Resource) -> Value {
         Resource::Tool(tool) => json!({ "tool": tool.name, "arguments": hex::encode(tool.arguments) }),
         Resource::Elevation(wish) => json!({
             "subject": wish.subject, "wish": wish.wish, "facts": wish.facts, "justification": wish.justification,
+            "permissions": wish.permissions, "seconds": wish.seconds,
         }),
     }
 }
@@ -66,7 +67,7 @@ mod tests {
 
     use std::collections::HashSet;
 
-    use chaperone_capability::Action;
+    use chaperone_capability::{Action, PermissionClaim};
     use proptest::prelude::*;
 
     use crate::access::{
@@ -211,13 +212,18 @@ mod tests {
     #[test]
     fn any_field_of_a_tool_an_elevation_and_the_request_itself_changes_the_digest() {
         let tool = |name, byte| Resource::Tool(ToolResource { name, arguments: [byte; 32] });
-        let wish = |subject: &str, wish: &str, facts: u8, justification: &str| {
-            Resource::Elevation(ElevationResource {
-                subject: subject.into(),
-                wish: wish.into(),
-                facts: json!(facts),
-                justification: justification.into(),
-            })
+        let first = ElevationResource {
+            subject: "a".into(),
+            wish: "b".into(),
+            facts: json!(1),
+            permissions: vec![PermissionClaim::path(Action::Read, "/workspace/a")],
+            seconds: 60,
+            justification: "c".into(),
+        };
+        let wish = |edit: fn(&mut ElevationResource)| {
+            let mut wish = first.clone();
+            edit(&mut wish);
+            Resource::Elevation(wish)
         };
         let request =
             |action, resource, entry, pid| of_request(&AccessRequest { action, resource, entry, pid });
@@ -228,11 +234,13 @@ mod tests {
             request(Action::Read, tool("a", 1), Entry::Rpc, None),
             request(Action::Tool, tool("a", 1), Entry::Network, None),
             request(Action::Tool, tool("a", 1), Entry::Rpc, Some(1)),
-            request(Action::Elevate, wish("a", "b", 1, "c"), Entry::Rpc, None),
-            request(Action::Elevate, wish("x", "b", 1, "c"), Entry::Rpc, None),
-            request(Action::Elevate, wish("a", "x", 1, "c"), Entry::Rpc, None),
-            request(Action::Elevate, wish("a", "b", 2, "c"), Entry::Rpc, None),
-            request(Action::Elevate, wish("a", "b", 1, "x"), Entry::Rpc, None),
+            request(Action::Elevate, wish(|_| ()), Entry::Rpc, None),
+            request(Action::Elevate, wish(|w| w.subject.push('x')), Entry::Rpc, None),
+            request(Action::Elevate, wish(|w| w.wish.push('x')), Entry::Rpc, None),
+            request(Action::Elevate, wish(|w| w.facts = json!(2)), Entry::Rpc, None),
+            request(Action::Elevate, wish(|w| w.permissions.clear()), Entry::Rpc, None),
+            request(Action::Elevate, wish(|w| w.seconds += 1), Entry::Rpc, None),
+            request(Action::Elevate, wish(|w| w.justification.push('x')), Entry::Rpc, None),
         ];
         assert_eq!(HashSet::from(digests.clone()).len(), digests.len());
     }

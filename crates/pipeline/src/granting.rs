@@ -135,8 +135,10 @@ impl Pipeline {
             .into()),
             (Some(seen), false) => Ok(Some(seen.released())),
             (Some(seen), true) => {
-                let of = (session.id.as_str(), &session.snapshots);
-                Ok(Some(self.inspection.redacted(seen, file_name(request.subject()), of)?))
+                // As what it was, whatever it is called by now.
+                let origin = request.as_file().and_then(|f| f.origin.as_deref());
+                let name = file_name(origin.unwrap_or_else(|| request.subject()));
+                Ok(Some(self.inspection.redacted(seen, name, (&session.id, &session.snapshots))?))
             }
             (None, true) => {
                 Err(Failure::new("cannot_redact", "only a redacted copy would do, and this has none").into())

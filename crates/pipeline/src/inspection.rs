@@ -1,7 +1,8 @@
 //! Step 6: the exact bytes that were looked at are the bytes that are served.
 //!
 //! A file is copied into a sealed snapshot, the snapshot is inspected, and the snapshot is what the agent reads.
-//! What is known of a content stays known by its SHA-256, so an unchanged file is inspected once.
+//! What is known of a content stays known by its SHA-256 and by how its name makes it be read, so an unchanged file is
+//! inspected once, and a table that is called otherwise is another one.
 
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -10,7 +11,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Effects, Finding, PlaceholderKey, Report, Restoration, inspect_plain};
+use chaperone_inspect::{
+    Certainty, Effects, Finding, PlaceholderKey, Report, Restoration, endings, inspect_plain,
+};
 use chaperone_quota::HeldFile;
 use chaperone_worker::WorkerPool;
 use lru::LruCache;
@@ -31,13 +34,16 @@ const SCANNED_HERE: u64 = 256 * 1024;
 /// Largest file that can be inspected and therefore read through inspection.
 const MAX_INSPECTED: u64 = 64 << 30;
 
+/// SHA-256 of a content, and the endings of the name that it was read by.
+type ReadAs = ([u8; 32], String);
+
 #[derive(Debug)]
 pub struct Inspection {
     /// Holds the detectors, for what leaves and for everything else.
     outgoing: Arc<Outgoing>,
     workers: WorkerPool,
     vault: Arc<dyn Vault>,
-    by_content: Mutex<LruCache<[u8; 32], Arc<[Finding]>>>,
+    by_content: Mutex<LruCache<ReadAs, Arc<[Finding]>>>,
 }
 
 impl Inspection {
@@ -97,24 +103,25 @@ impl Inspect for Inspection {
         snapshots: &Snapshots,
     ) -> Result<Arc<Inspected>, Failure> {
         if !object.staged
-            && let Some(known) = snapshots.version(object)
+            && let Some(known) = snapshots.version(object, name)
         {
             return Ok(known);
         }
         let taken =
             snapshots.take(file, MAX_INSPECTED).map_err(|e| too_much(&e).unwrap_or_else(|| cannot(&e)))?;
-        let remembered = self.by_content.lock().get(&taken.sha256).map(Arc::clone);
+        let read_as = (taken.sha256, endings(name));
+        let remembered = self.by_content.lock().get(&read_as).map(Arc::clone);
         let findings = match remembered {
             Some(findings) => findings,
             None => {
                 let findings = self.look(&taken.file, name)?;
-                self.by_content.lock().put(taken.sha256, Arc::clone(&findings));
+                self.by_content.lock().put(read_as, Arc::clone(&findings));
                 findings
             }
         };
         let seen = Arc::new(Inspected::new(taken.sha256, taken.len, findings, taken.file));
         if !object.staged && unchanged(file, object) {
-            snapshots.keep(*object, &seen);
+            snapshots.keep((*object, name), &seen);
         }
         Ok(seen)
     }
@@ -125,7 +132,7 @@ impl Inspect for Inspection {
         name: &str,
         (session, snapshots): (&str, &Snapshots),
     ) -> Result<Released, Failure> {
-        if let Some(known) = snapshots.redaction(&seen.sha256) {
+        if let Some(known) = snapshots.redaction(&seen.sha256, name) {
             return Ok(known);
         }
         let cannot =
@@ -136,7 +143,7 @@ impl Inspect for Inspection {
         self.workers.redact(&seen.file, name, Some(key), &out).map_err(|e| cannot(&e))?;
         let taken = snapshots.take(&out, MAX_INSPECTED).map_err(of_taking)?;
         let released = Released { version: taken.sha256, len: taken.len, file: Arc::new(taken.file) };
-        snapshots.keep_redaction(seen.sha256, &released);
+        snapshots.keep_redaction((seen.sha256, name), &released);
         Ok(released)
     }
 
@@ -217,6 +224,19 @@ impl Inspected {
     #[must_use]
     pub fn for_policy(&self) -> Value {
         for_policy(&self.findings)
+    }
+
+    /// The same bytes with what was found in them under another name: of each detector, where it was surer or found more.
+    pub(crate) fn also_read_as(&self, other: &Self) -> Self {
+        let weight = |findings: &[Finding], detector: &str| -> (Option<Certainty>, u64) {
+            let of_it = || findings.iter().filter(|f| f.detector == detector);
+            (of_it().map(|f| f.certainty).max(), of_it().map(|f| f.count).sum())
+        };
+        let (here, there) = (&self.findings, &other.findings);
+        let is_weaker_here = |f: &&Finding| weight(here, &f.detector) < weight(there, &f.detector);
+        let stays = here.iter().filter(|f| !is_weaker_here(f));
+        let findings = stays.chain(there.iter().filter(is_weaker_here)).cloned().collect();
+        Self { sha256: self.sha256, len: self.len, findings, file: Arc::clone(&self.file) }
     }
 }
 

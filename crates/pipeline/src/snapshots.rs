@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chaperone_inspect::Finding;
+use chaperone_inspect::{Finding, endings};
 use chaperone_protocol::Failure;
 use chaperone_quota::{DiskReserve, Exceeded, Held, HeldFile, Quota};
 use chaperone_worker::{Place, Snapshot, snapshot};
@@ -55,9 +55,10 @@ pub struct Snapshots {
 
 #[derive(Debug)]
 struct Kept {
-    versions: LruCache<FileObject, Arc<Inspected>>,
-    /// By the content that they are made of.
-    redacted: LruCache<[u8; 32], Released>,
+    /// With the endings of the name, by which a content is read.
+    versions: LruCache<(FileObject, String), Arc<Inspected>>,
+    /// By the content that they are made of, and how it was read.
+    redacted: LruCache<([u8; 32], String), Released>,
     bytes: u64,
     is_over: bool,
 }
@@ -91,10 +92,10 @@ impl Snapshots {
         }
     }
 
-    /// Whether asking for this version is quick.
+    /// Whether asking for this version by this path is quick.
     #[must_use]
-    pub fn knows(&self, object: &FileObject) -> bool {
-        self.kept.lock().versions.contains(object)
+    pub fn knows(&self, object: &FileObject, path: &str) -> bool {
+        self.kept.lock().versions.contains(&(*object, endings(path)))
     }
 
     /// Copy a file of at most `limit` bytes.
@@ -121,33 +122,33 @@ impl Snapshots {
         (kept.bytes, kept.is_over) = (0, true);
     }
 
-    pub(crate) fn version(&self, object: &FileObject) -> Option<Arc<Inspected>> {
-        self.kept.lock().versions.get(object).map(Arc::clone)
+    pub(crate) fn version(&self, object: &FileObject, name: &str) -> Option<Arc<Inspected>> {
+        self.kept.lock().versions.get(&(*object, endings(name))).map(Arc::clone)
     }
 
-    pub(crate) fn keep(&self, object: FileObject, seen: &Arc<Inspected>) {
+    pub(crate) fn keep(&self, (object, name): (FileObject, &str), seen: &Arc<Inspected>) {
         let mut kept = self.kept.lock();
         if kept.is_over {
             return;
         }
         kept.bytes += seen.len;
-        if let Some((_, old)) = kept.versions.push(object, Arc::clone(seen)) {
+        if let Some((_, old)) = kept.versions.push((object, endings(name)), Arc::clone(seen)) {
             kept.bytes = kept.bytes.saturating_sub(old.len);
         }
         kept.fit();
     }
 
-    pub(crate) fn redaction(&self, of: &[u8; 32]) -> Option<Released> {
-        self.kept.lock().redacted.get(of).cloned()
+    pub(crate) fn redaction(&self, of: &[u8; 32], name: &str) -> Option<Released> {
+        self.kept.lock().redacted.get(&(*of, endings(name))).cloned()
     }
 
-    pub(crate) fn keep_redaction(&self, of: [u8; 32], released: &Released) {
+    pub(crate) fn keep_redaction(&self, (of, name): ([u8; 32], &str), released: &Released) {
         let mut kept = self.kept.lock();
         if kept.is_over {
             return;
         }
         kept.bytes += released.len;
-        if let Some((_, old)) = kept.redacted.push(of, released.clone()) {
+        if let Some((_, old)) = kept.redacted.push((of, endings(name)), released.clone()) {
             kept.bytes = kept.bytes.saturating_sub(old.len);
         }
         kept.fit();
@@ -231,11 +232,11 @@ mod tests {
         let keep = |ino| {
             let taken = snapshots.take(&from, 1 << 20).unwrap();
             let seen = Arc::new(Inspected::new(taken.sha256, taken.len, Arc::new([]), taken.file));
-            snapshots.keep(FileObject { ino, ..FileObject::ABSENT }, &seen);
+            snapshots.keep((FileObject { ino, ..FileObject::ABSENT }, "a"), &seen);
         };
         (0..5).for_each(keep);
         assert_eq!(quota.used(), Used { memory: 800, descriptors: 2 });
-        assert!(snapshots.knows(&FileObject { ino: 4, ..FileObject::ABSENT }));
+        assert!(snapshots.knows(&FileObject { ino: 4, ..FileObject::ABSENT }, "b"));
         snapshots.forget();
         keep(5);
         assert_eq!(quota.used(), Used::default());

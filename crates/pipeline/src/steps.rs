@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaperone_inspect::endings;
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::for_display;
 use chaperone_protocol::session::State;
@@ -121,7 +122,7 @@ impl Pipeline {
         Ok(decision)
     }
 
-    /// Step 6: the exact bytes, and what is in them.
+    /// Step 6: the exact bytes, and what is in them. Those of a renamed object are read as its old name would have them, too.
     pub(crate) fn inspect(
         &self,
         session: &Session,
@@ -130,7 +131,15 @@ impl Pipeline {
         let resource = request.as_file().ok_or_else(Refusal::internal)?;
         let file = resource.file.as_ref().ok_or_else(Refusal::internal)?;
         let name = file_name(&resource.path);
-        Ok(self.inspection.inspect(file, &resource.object, name, &session.snapshots)?)
+        let seen = self.inspection.inspect(file, &resource.object, name, &session.snapshots)?;
+        let Some(origin) = resource.origin.as_deref().filter(|origin| endings(origin) != endings(name))
+        else {
+            return Ok(seen);
+        };
+        // Of the copy, which nobody can change meanwhile; what is known of the object itself is known by its name.
+        let copy = FileObject { staged: true, ..resource.object };
+        let before = self.inspection.inspect(&seen.file, &copy, file_name(origin), &session.snapshots)?;
+        Ok(Arc::new(seen.also_read_as(&before)))
     }
 
     /// Steps 5 and 6: policy on the resource and, where it wants its content inspected, on that, too.

@@ -48,7 +48,12 @@ fn every_crate_has_its_line_and_its_invariant() {
         let section = text.split_once(&format!("**`crates/{name}`**")).map(|(_, rest)| rest);
         let section = section.unwrap_or_else(|| panic!("crates/{name} is not on the map"));
         let section = section.split("\n\n").next().unwrap();
-        assert!(section.contains("\nArchitecture invariant: "), "crates/{name} has no invariant");
+        let invariant = section.split_once("\nArchitecture invariant: ").map(|(_, invariant)| invariant);
+        let invariant = invariant.unwrap_or_else(|| panic!("crates/{name} has no invariant"));
+        let held_by: Vec<String> =
+            invariant.split_once("\nHeld by ").into_iter().flat_map(|(_, by)| code_spans(by)).collect();
+        let names_a_test = |by: &String| by.contains("::") && fault_of(by, "ARCHITECTURE.md").is_none();
+        assert!(!held_by.is_empty() && held_by.iter().all(names_a_test), "crates/{name}: {held_by:?}");
         let first = section.split_once("Read ").map(|(_, rest)| rest.split_once("Architecture").unwrap().0);
         for file in first.into_iter().flat_map(code_spans) {
             let path = root().join("crates").join(&name).join("src").join(&file);

@@ -175,22 +175,6 @@ pub(crate) fn link_sha256(text: &str) -> String {
     hex::encode(Sha256::digest(text))
 }
 
-/// The first bytes of a file, at most `limit`.
-pub(crate) fn head(file: &File, limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut block = vec![0; BLOCK_BYTES];
-    while bytes.len() < limit {
-        let wanted = block.get_mut(..BLOCK_BYTES.min(limit - bytes.len())).unwrap_or_default();
-        match file.read_at(wanted, bytes.len() as u64) {
-            Ok(0) => break,
-            Ok(count) => bytes.extend_from_slice(wanted.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(bytes)
-}
-
 fn unlinked_file(folder: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     match rustix::fs::openat(folder, ".", flags, Mode::RUSR | Mode::WUSR) {

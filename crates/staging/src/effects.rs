@@ -507,7 +507,7 @@ pub(crate) fn finish_group(
     done: Vec<Done>,
     path: &str,
 ) -> Result<()> {
-    unsynced.sync().at("sync the folders of", path)?;
+    unsynced.sync().at("sync the directories of", path)?;
     rustix::fs::fsync(scene.kept).at("sync the kept versions of", path)?;
     for record in done {
         journal.add(&Record::Done(record))?;

@@ -17,7 +17,8 @@ pub fn printable(text: &str, limit: usize) -> String {
     shown
 }
 
-/// Control, bidirectional, zero-width and line-separating characters.
+/// Control, bidirectional, zero-width and line-separating characters. Names are judged by it, so that those which ordinary
+/// names have (a blank of another width, the variation of an emoji) are none of them; what is shown hides more.
 pub(crate) fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character,

@@ -62,7 +62,7 @@ impl Tree {
         match Parent::open(self.root.as_fd(), path) {
             Ok(parent) => parent.version().at("examine", path),
             Err(rustix::io::Errno::NOENT) => Ok(None),
-            Err(other) => Err(other).at("open the folder of", path),
+            Err(other) => Err(other).at("open the directory of", path),
         }
     }
 }

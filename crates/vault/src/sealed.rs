@@ -113,7 +113,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError
 
 pub(crate) fn sync_folder(path: &Path) -> Result<(), VaultError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync the folder of", path))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync the directory of", path))
 }
 
 pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> VaultError {

@@ -92,21 +92,27 @@ impl Gate for MountGate {
         let finish = move |pipeline: &Pipeline, session: &Arc<Session>, read: Authorized| {
             session.counters.reads.fetch_add(1, Ordering::Relaxed);
             let Some(write) = write else { return Ok(opened(&read)) };
-            match pipeline.begin(session, write) {
-                Admission::Granted(_) => Ok(opened(&read)),
-                Admission::Pending(pending) => pipeline
-                    .resume(session, *pending, &|| true)
-                    .map(|_| opened(&read))
-                    .map_err(|r| refused(&r)),
-                Admission::Refused(refusal) => Err(refused(&refusal)),
-            }
+            let written = match pipeline.begin(session, write) {
+                Admission::Granted(write) => Ok(write),
+                Admission::Pending(pending) => pipeline.resume(session, *pending, &|| true),
+                Admission::Refused(refusal) => Err(refusal),
+            };
+            // The opening goes on under the intent to read; that to write ends with it, and both with a refusal.
+            let ended = written.as_ref().unwrap_or(&read);
+            let (action, resource) = (ended.request().action, ended.request().subject());
+            let (intent, ok) = (ended.intent, written.is_ok());
+            let outcome = Outcome { intent, action, resource, ok, bytes: 0, detail: None };
+            pipeline.outcome(session, &outcome).ok();
+            written.map(|_| opened(&read)).map_err(|r| refused(&r))
         };
         let resume =
             move |pipeline: &Pipeline, session: &Arc<Session>, pending: Box<Pending>, cancel: &Cancel| {
                 pipeline.resume(session, *pending, &|| cancel.is_cancelled()).map_err(|r| refused(&r))
             };
         // To look at a content for the first time takes its while; nothing else in the directory waits for that.
-        if !object.staged && !session.snapshots.knows(&object) {
+        let is_known = |path: &str| session.snapshots.knows(&object, path);
+        let is_quick = is_known(&request.path) && request.origin.as_deref().is_none_or(is_known);
+        if !object.staged && !is_quick {
             return Opening::Later(Box::new(move |cancel: &Cancel| {
                 let read = match pipeline.begin(&session, read) {
                     Admission::Granted(read) => read,

@@ -210,7 +210,7 @@ pub fn without_screen(cell: Launched, watcher: Broker, verbose: bool) -> Result<
             if (verbose || urgent)
                 && let Some(line) = show::event(&json!(event))
             {
-                eprintln!("chaperone: {line}");
+                tell(&line);
             }
         }
     });
@@ -265,8 +265,14 @@ pub fn watch(session: &str, routine: bool) -> Result<Broker, Report> {
 /// What happened, for the user.
 pub fn summary(session: &str, report: &Value, verbose: bool) {
     for line in summary_lines(session, report, verbose) {
-        eprintln!("chaperone: {line}");
+        tell(&line);
     }
+}
+
+/// A line on stderr in one piece: the agent writes to the same terminal.
+fn tell(line: &str) {
+    // Nobody is left to hear it when that fails.
+    std::io::stderr().write_all(format!("chaperone: {line}\n").as_bytes()).ok();
 }
 
 fn summary_lines(session: &str, report: &Value, verbose: bool) -> Vec<String> {

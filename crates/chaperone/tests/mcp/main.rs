@@ -281,7 +281,7 @@ fn no_path_of_the_traversal_lists_leaves_the_workspace() {
                             code.as_str(),
                             "bad_path"
                                 | "not_found"
-                                | "not_a_folder"
+                                | "not_a_directory"
                                 | "is_a_directory"
                                 | "io_error"
                                 | "credential_store"
@@ -344,4 +344,37 @@ fn line_ends_in_names_and_content_split_no_message_and_no_record() {
     assert_eq!(writes, lines.len() as u64, "one record for one write");
     let shown = String::from_utf8(machine.run(&["audit", "query"]).stdout).unwrap();
     assert!(!shown.lines().any(|l| l.starts_with("X: y") || l.starts_with("Set-Cookie")), "{shown}");
+}
+
+#[test]
+fn what_a_listing_hides_is_not_there_for_any_tool() {
+    let machine = Machine::new();
+    machine.put(".ssh/id_rsa", "a key");
+    machine.put("a.txt", "a");
+    for (name, hides) in [("hides", true), ("shows", false)] {
+        let mount = "[[mount]]\npath = \"/workspace\"\nmode = \"mediated\"";
+        machine.profile(name, &format!("name = \"{name}\"\n{mount}\nhide_denied = {hides}\n"));
+    }
+    let hidden = json!({ "path": "/workspace/.ssh/id_rsa" });
+    let (there, not_there) = ("/workspace/a.txt", "/workspace/.ssh/other");
+    let moved = |from: &str, to: &str| json!({ "from": from, "to": to });
+    let calls = [
+        ("stat", hidden.clone()),
+        ("read_file", hidden.clone()),
+        ("delete", hidden.clone()),
+        ("rename", moved("/workspace/.ssh/id_rsa", "/workspace/b")),
+        ("rename", moved(there, not_there)),
+        ("stat", json!({ "path": "/workspace/.ssh" })),
+        ("list_directory", json!({ "path": "/workspace/.ssh" })),
+        ("stat", json!({ "path": not_there })),
+    ];
+    let mut client = machine.talk(&["--profile", "hides"]).initialized();
+    for (tool, arguments) in &calls {
+        assert_eq!(client.call(tool, arguments.clone()).unwrap_err(), "not_found", "{tool} {arguments}");
+    }
+    client.call("stat", json!({ "path": there })).unwrap();
+    client.hang_up();
+    // Where nothing is hidden, the refusal says why.
+    let mut client = machine.talk(&["--profile", "shows"]).initialized();
+    assert_ne!(client.call("read_file", hidden).unwrap_err(), "not_found");
 }

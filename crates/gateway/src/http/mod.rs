@@ -36,7 +36,7 @@ use crate::names;
 use crate::outgoing::chosen::Chosen;
 use crate::outgoing::{self, OutboundFindings};
 use crate::session_gateway::SessionGateway;
-use channel::{Channel, Sent};
+use channel::{Channel, SendError, Sent};
 use refusal::{Answer, HttpRefusal, refusal_response};
 use rewrite::{head_bytes, response_for_client, upgrade_response, upstream_head};
 
@@ -138,8 +138,7 @@ pub(crate) async fn mediate(
     on_disk.map_err(|failure| HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, failure))?;
     let shown = request.subject().to_owned();
     spending.sent();
-    let outgoing = Request::from_parts(head, held.into_body());
-    match channel.send(&granted, outgoing).await {
+    match channel.send(&granted, head, held).await {
         Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
             let failure = Failure::new(
                 "unreachable",
@@ -362,7 +361,10 @@ fn access_request(
     (AccessRequest::network(Action::Request, resource), spending)
 }
 
-fn upstream_failure(channel: &Channel, error: &hyper_util::client::legacy::Error) -> Failure {
+fn upstream_failure(channel: &Channel, error: &SendError) -> Failure {
+    if let SendError::NotDecidedOn = error {
+        return Failure::new("internal_error", error.to_string());
+    }
     let mut why = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {

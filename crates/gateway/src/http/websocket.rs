@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use chaperone_capability::Action;
 use chaperone_egress::websocket::{self as frames, Frame, From as Side, Opcode};
 use chaperone_egress::{Level, Message, MessageReader};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -125,8 +126,13 @@ async fn client_to_server(
         let batch =
             Batch { messages: messages.into_iter().map(|(_, p)| p).collect(), bytes: frames_out.len() };
         *count += batch.messages.iter().map(|m| m.len() as u64).sum::<u64>();
-        allowed(channel, request, &mut history, batch).await?.sent();
-        to.write_all(&frames_out).await?;
+        let (spending, intent) = allowed(channel, request, &mut history, batch).await?;
+        spending.sent();
+        let written = to.write_all(&frames_out).await;
+        if let Some(intent) = intent {
+            ended(channel, request, intent, written.is_ok(), frames_out.len()).await;
+        }
+        written?;
         // What is not whole, and what the next one is looked at with.
         let mut rest = Reserved::nothing(share);
         let kept = COPIES * reader.buffered() as u64 + history.bytes() as u64;
@@ -154,13 +160,20 @@ struct Batch {
     bytes: usize,
 }
 
-/// What the newest messages take of the budgets, when they may go: inspected together with those before them, and decided when something was seen.
+/// Record how it ended with messages that were decided on.
+async fn ended(channel: &Channel, request: &AccessRequest, intent: u64, ok: bool, bytes: usize) {
+    let (shown, bytes) = (request.subject().to_owned(), if ok { bytes as u64 } else { 0 });
+    channel.gateway.done(intent, Action::Request, shown, ok, bytes, json!({ "messages": true })).await;
+}
+
+/// Whether the newest messages may go: inspected together with those before them, and decided when something was seen. What
+/// they take of the budgets, and the intent, where there is one.
 async fn allowed(
     channel: &Arc<Channel>,
     request: &AccessRequest,
     history: &mut History,
     batch: Batch,
-) -> io::Result<Spending> {
+) -> io::Result<(Spending, Option<u64>)> {
     let gateway = &channel.gateway;
     let Batch { messages, bytes } = batch;
     let exit = gateway.exit();
@@ -183,7 +196,7 @@ async fn allowed(
         }
     };
     if found.is_clean() && !matches!(level, Level::Over(_)) {
-        return Ok(spending);
+        return Ok((spending, None));
     }
     let Some(known) = request.as_network() else { return Err(io::ErrorKind::InvalidInput.into()) };
     let held = crate::body::BufferedBody::of(newest);
@@ -203,6 +216,9 @@ async fn allowed(
     let asked = AccessRequest { resource: Resource::Network(Box::new(resource)), ..request.clone() };
     let granted = gateway.decide(asked).await;
     let mut granted = granted.map_err(|refusal| io::Error::other(refusal.failure.code))?;
-    gateway.on_disk(granted.syncing()).await.map_err(|f| io::Error::other(f.code))?;
-    Ok(spending)
+    if let Err(failure) = gateway.on_disk(granted.syncing()).await {
+        ended(channel, request, granted.intent, false, 0).await;
+        return Err(io::Error::other(failure.code));
+    }
+    Ok((spending, Some(granted.intent)))
 }

@@ -67,8 +67,29 @@ impl Call<'_> {
             Failure::new("not_mediated", format!("{} is not mediated", mount.at))
                 .advise("use the files of this mount directly")
         })?;
+        if mount.hide_denied {
+            self.not_hidden(&mount.at, path)?;
+        }
         self.not_through_a_link(&tree, below, path)?;
         Ok(Place { mount, tree, below: below.to_owned() })
+    }
+
+    /// As the file system has it: what may not be read, whatever its content is, is not there, nor is what is below it.
+    /// The attempt is decided and recorded all the same.
+    fn not_hidden(&self, mount: &str, path: &str) -> Result<(), Failure> {
+        let (pipeline, session) = (&self.tools.pipeline, &self.tools.session);
+        let below = path.get(mount.len()..).unwrap_or_default();
+        let ends = below.match_indices('/').map(|(at, _)| mount.len() + at).chain([path.len()]);
+        let mut places = ends.filter_map(|end| path.get(..end)).filter(|place| place.len() > mount.len());
+        if !places.any(|place| pipeline.is_denied(session, Action::Read, place)) {
+            return Ok(());
+        }
+        match pipeline.begin(session, self.asked(Action::Read, path, FileObject::ABSENT)) {
+            // The directory above it is what hides it.
+            Admission::Granted(granted) => self.done(&granted, Action::Read, path, false, 0)?,
+            Admission::Pending(_) | Admission::Refused(_) => {}
+        }
+        Err(errno(Errno::NOENT, path))
     }
 
     /// The RPC follows no link: what is behind one has a name of its own.
@@ -202,7 +223,7 @@ pub(super) fn errno(error: Errno, path: &str) -> Failure {
     let map: BTreeMap<i32, (&str, &str)> = BTreeMap::from([
         (Errno::NOENT.raw_os_error(), ("not_found", "does not exist")),
         (Errno::ISDIR.raw_os_error(), ("is_a_directory", "is a directory")),
-        (Errno::NOTDIR.raw_os_error(), ("not_a_folder", "is not a directory")),
+        (Errno::NOTDIR.raw_os_error(), ("not_a_directory", "is not a directory")),
         (Errno::EXIST.raw_os_error(), ("already_exists", "exists already")),
         (Errno::NOTEMPTY.raw_os_error(), ("not_empty", "is not empty")),
         (Errno::LOOP.raw_os_error(), ("through_a_link", "is a link")),

@@ -10,6 +10,7 @@ use chaperone_protocol::Failure;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::arguments::Arguments;
 use super::call::{Answer, Call};
 use crate::tools;
 
@@ -50,15 +51,16 @@ impl Call<'_> {
         let seconds = a.seconds.unwrap_or(600).clamp(1, authority::MAX_ELEVATION);
         let facts = json!({ "action": action.as_str(), "pattern": pattern, "seconds": seconds });
         let wish = format!("{} {pattern} for {seconds} s", action.as_str());
-        let granted = self.ask_for_more(path.clone(), wish, facts, a.reason, cancelled).await?;
-        let permission = PermissionClaim::path(action, pattern);
-        let held = self.elevate(&granted, vec![permission], seconds)?;
-        self.done(&granted, Action::Elevate, &path, true, 0)?;
+        let permissions = vec![PermissionClaim::path(action, pattern)];
+        let (subject, justification) = (path, a.reason);
+        let wish = ElevationResource { subject, wish, facts, permissions, seconds, justification };
+        let held = self.elevated(wish, cancelled).await?;
         let claims = held.verified.claims();
         Ok(json!({ "granted": true, "expires": claims.exp, "jti": claims.jti }))
     }
 
-    pub(super) fn attenuate(&self, a: tools::Attenuate) -> Answer {
+    pub(super) fn attenuate(&self, granted: &Authorized, a: Arguments<tools::Attenuate>) -> Answer {
+        let a = a.granted_to("attenuate_capability", granted)?;
         let mut permissions = Vec::new();
         for p in a.permissions {
             let action = p
@@ -90,7 +92,8 @@ impl Call<'_> {
         Ok(json!({ "token": token, "jti": jti, "expires": exp }))
     }
 
-    pub(super) fn list_capabilities(&self, _: tools::NoArguments) -> Answer {
+    pub(super) fn list_capabilities(&self, granted: &Authorized, a: Arguments<tools::NoArguments>) -> Answer {
+        let tools::NoArguments {} = a.granted_to("list_capabilities", granted)?;
         let held = self.tools.session.capability.read().clone();
         let held =
             held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
@@ -104,29 +107,18 @@ impl Call<'_> {
         )
     }
 
-    /// Ask the user for more than the capability gives.
-    pub(super) async fn ask_for_more(
+    /// Ask the user for more than the capability gives, and mint exactly what was granted.
+    pub(super) async fn elevated(
         &self,
-        subject: String,
-        wish: String,
-        facts: Value,
-        justification: String,
+        wish: ElevationResource,
         cancelled: &CancellationToken,
-    ) -> Result<Authorized, Failure> {
-        let resource = Resource::Elevation(ElevationResource { subject, wish, facts, justification });
-        let request = AccessRequest { action: Action::Elevate, resource, entry: Entry::Rpc, pid: self.pid };
-        self.ask(request, cancelled).await
-    }
-
-    /// Mint what was granted.
-    pub(super) fn elevate(
-        &self,
-        granted: &Authorized,
-        permissions: Vec<PermissionClaim>,
-        seconds: u64,
     ) -> Result<Arc<ActiveCapability>, Failure> {
+        let resource = Resource::Elevation(wish);
+        let request = AccessRequest { action: Action::Elevate, resource, entry: Entry::Rpc, pid: self.pid };
+        let granted = self.ask(request, cancelled).await?;
         let pipeline = &self.tools.pipeline;
-        let signer = &*pipeline.vault;
-        authority::elevation(&self.tools.session, signer, &pipeline.issuer, granted, permissions, seconds)
+        let held = authority::elevation(&self.tools.session, &*pipeline.vault, &pipeline.issuer, &granted);
+        self.done(&granted, Action::Elevate, granted.request().subject(), held.is_ok(), 0)?;
+        held
     }
 }

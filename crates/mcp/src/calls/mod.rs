@@ -1,5 +1,6 @@
 //! What each tool does: resolve, ask the pipeline, perform on what was resolved, record the outcome.
 
+mod arguments;
 mod call;
 mod csv;
 mod elevation;
@@ -9,11 +10,13 @@ mod workbook;
 
 pub(crate) use call::Call;
 
+use chaperone_pipeline::Authorized;
 use chaperone_protocol::Failure;
 use rmcp::model::JsonObject;
-use sha2::{Digest, Sha256};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use self::arguments::Arguments;
 use self::call::Answer;
 use crate::tools;
 
@@ -25,7 +28,6 @@ impl Call<'_> {
         arguments: Option<JsonObject>,
         cancelled: CancellationToken,
     ) -> Answer {
-        let digest = || Sha256::digest(serde_json::to_vec(&arguments).unwrap_or_default()).into();
         match tool {
             "list_directory" => self.list_directory(tools::parse(arguments)?, &cancelled).await,
             "stat" => self.stat(tools::parse(arguments)?, &cancelled).await,
@@ -40,22 +42,30 @@ impl Call<'_> {
             "fetch" => self.fetch(tools::parse(arguments)?, &cancelled).await,
             // Those that act on the session itself are decided as tools.
             "list_capabilities" => {
-                let granted = self.tool("list_capabilities", digest(), &cancelled).await?;
-                self.after_tool(&granted, self.list_capabilities(tools::parse(arguments)?))
+                self.on_session("list_capabilities", arguments, &cancelled, Self::list_capabilities).await
             }
             "list_allowed_hosts" => {
-                let granted = self.tool("list_allowed_hosts", digest(), &cancelled).await?;
-                self.after_tool(&granted, self.list_allowed_hosts(tools::parse(arguments)?))
+                self.on_session("list_allowed_hosts", arguments, &cancelled, Self::list_allowed_hosts).await
             }
             "attenuate_capability" => {
-                let granted = self.tool("attenuate_capability", digest(), &cancelled).await?;
-                self.after_tool(&granted, self.attenuate(tools::parse(arguments)?))
+                self.on_session("attenuate_capability", arguments, &cancelled, Self::attenuate).await
             }
-            "stage_blob" => {
-                let granted = self.tool("stage_blob", digest(), &cancelled).await?;
-                self.after_tool(&granted, self.stage_blob(tools::parse(arguments)?))
-            }
+            "stage_blob" => self.on_session("stage_blob", arguments, &cancelled, Self::stage_blob).await,
             _ => Err(Failure::new("no_such_tool", "there is no such tool")),
         }
+    }
+
+    /// Decide on a call that acts on the session itself, perform it as it was decided, and record how it ended.
+    async fn on_session<T: DeserializeOwned>(
+        &self,
+        tool: &'static str,
+        arguments: Option<JsonObject>,
+        cancelled: &CancellationToken,
+        perform: impl FnOnce(&Self, &Authorized, Arguments<T>) -> Answer,
+    ) -> Answer {
+        let arguments = Arguments::parse(arguments)?;
+        let granted = self.tool(tool, arguments.digest(), cancelled).await?;
+        let answer = perform(self, &granted, arguments);
+        self.after_tool(&granted, answer)
     }
 }

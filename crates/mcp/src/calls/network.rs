@@ -9,9 +9,11 @@ use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::arguments::Arguments;
 use super::call::{Answer, Call, decode, encoded};
 use crate::tools::{Fetch, NoArguments, RequestElevation};
-use chaperone_pipeline::{authority, clock};
+use chaperone_pipeline::access::ElevationResource;
+use chaperone_pipeline::{Authorized, authority, clock};
 use chaperone_protocol::Failure;
 
 /// Bytes of an answer that are returned.
@@ -71,7 +73,8 @@ impl Call<'_> {
         )
     }
 
-    pub(super) fn list_allowed_hosts(&self, _: NoArguments) -> Answer {
+    pub(super) fn list_allowed_hosts(&self, granted: &Authorized, a: Arguments<NoArguments>) -> Answer {
+        let NoArguments {} = a.granted_to("list_allowed_hosts", granted)?;
         let hosts: Vec<Value> = self.tools.exit.allowed().rules().iter().map(shown).collect();
         Ok(json!({ "hosts": hosts }))
     }
@@ -95,14 +98,13 @@ impl Call<'_> {
         let ports: Vec<String> = rule.ports().iter().map(u16::to_string).collect();
         let facts = json!({ "action": "connect", "host": rule.host().to_string(), "ports": rule.ports(), "seconds": seconds });
         let wish = format!("connect to {} port {} for {seconds} s", rule.host(), ports.join(" and "));
-        let granted = self.ask_for_more(rule.host().to_string(), wish, facts, a.reason, cancelled).await?;
         let permissions = chaperone_gateway::permissions::outbound(std::slice::from_ref(&rule));
-        let held = self.elevate(&granted, permissions, seconds)?;
+        let (subject, justification) = (rule.host().to_string(), a.reason);
+        let wish = ElevationResource { subject, wish, facts, permissions, seconds, justification };
+        let held = self.elevated(wish, cancelled).await?;
         let claims = held.verified.claims();
         let life = claims.exp.saturating_sub(u64::try_from(clock::unix()).unwrap_or(0));
-        let shown = rule.host().to_string();
         self.tools.exit.allow(rule, Duration::from_secs(life));
-        self.done(&granted, Action::Elevate, &shown, true, 0)?;
         Ok(json!({ "granted": true, "expires": claims.exp, "jti": claims.jti }))
     }
 }

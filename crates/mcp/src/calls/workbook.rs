@@ -5,13 +5,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_capability::Action;
-use chaperone_pipeline::Refusal;
 use chaperone_pipeline::access::FileObject;
+use chaperone_pipeline::{Authorized, Refusal};
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::arguments::Arguments;
 use super::call::{Answer, Call, content_hash, decode};
 use super::files::{io_errno, read_range};
 use crate::tools;
@@ -20,7 +21,8 @@ use crate::tools;
 const MAX_BLOBS: usize = 64;
 
 impl Call<'_> {
-    pub(super) fn stage_blob(&self, a: tools::StageBlob) -> Answer {
+    pub(super) fn stage_blob(&self, granted: &Authorized, a: Arguments<tools::StageBlob>) -> Answer {
+        let a = a.granted_to("stage_blob", granted)?;
         let bytes = decode(a.content, a.encoding)?;
         let hash = content_hash(&bytes);
         let mut blobs = self.tools.blobs.0.lock();

@@ -163,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_no_and_an_elevation_are_named_by_rule_and_action() {
-        let no = ["denied_by_person".to_owned()];
+    fn a_users_no_and_an_elevation_are_named_by_rule_and_action() {
+        let no = ["user_denied".to_owned()];
         assert_eq!(of_refusal("read", "chaperone.files.personal_data", &no, "/workspace/a"), Some("T1005"));
         assert_eq!(of_refusal("elevate", "capability.not_permitted", &[], "/workspace"), Some("T1548"));
     }

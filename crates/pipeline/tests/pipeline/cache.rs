@@ -1,7 +1,7 @@
 //! A decision is remembered for the same request alone.
 
 use chaperone_capability::{Action, PermissionClaim};
-use chaperone_pipeline::access::{ElevationResource, Entry, FileResource};
+use chaperone_pipeline::access::{Entry, FileResource};
 use chaperone_pipeline::{AccessRequest, Resource, authority};
 use chaperone_policy::Decision;
 use serde_json::{Value, json};
@@ -124,18 +124,9 @@ fn an_answer_is_decided_on_anew() {
 
 /// The user grants deletions of `/workspace/a` for ten minutes.
 fn elevate(world: &World) -> std::sync::Arc<chaperone_pipeline::session::ActiveCapability> {
-    let wish = ElevationResource {
-        subject: "/workspace/a".to_owned(),
-        wish: "delete".to_owned(),
-        facts: json!({}),
-        justification: String::new(),
-    };
-    let resource = Resource::Elevation(wish);
-    let request = AccessRequest { action: Action::Elevate, resource, entry: Entry::Rpc, pid: None };
-    let granted = world.granted(request);
-    let claims = vec![PermissionClaim::path(Action::Delete, "/workspace/a")];
+    let granted = world.granted(elevation(Action::Delete, "/workspace/a"));
     let (session, vault) = (&world.session, &*world.vault);
-    authority::elevation(session, vault, &world.pipeline.issuer, &granted, claims, 600).unwrap()
+    authority::elevation(session, vault, &world.pipeline.issuer, &granted).unwrap()
 }
 
 fn only_elevated(input: &Value) -> Decision {
@@ -146,7 +137,8 @@ fn only_elevated(input: &Value) -> Decision {
 fn an_elevation_is_decided_on_anew() {
     let world = World::new(only_elevated);
     world.refused(change(Action::Delete, "/workspace/a"));
-    elevate(&world);
+    let held = elevate(&world);
+    assert_eq!(held.verified.claims().permissions, [PermissionClaim::path(Action::Delete, "/workspace/a")]);
     world.granted(change(Action::Delete, "/workspace/a"));
     world.refused(change(Action::Delete, "/workspace/b"));
 }
@@ -155,9 +147,8 @@ fn an_elevation_is_decided_on_anew() {
 fn nothing_but_an_elevation_that_was_granted_mints_one() {
     let world = World::new(|_| allow(&[]));
     let granted = world.granted(change(Action::Delete, "/workspace/a"));
-    let claims = vec![PermissionClaim::path(Action::Delete, "/workspace/a")];
     let (session, vault) = (&world.session, &*world.vault);
-    let refused = authority::elevation(session, vault, &world.pipeline.issuer, &granted, claims, 60);
+    let refused = authority::elevation(session, vault, &world.pipeline.issuer, &granted);
     assert_eq!(refused.unwrap_err().code, "not_permitted");
     assert!(session.grants.read().is_empty());
 }

@@ -12,7 +12,7 @@ use chaperone_protocol::{AskMode, Failure};
 
 use crate::support::*;
 
-const BOTH: [Fault; 2] = [Fault::Fails, Fault::Panics];
+const ALL: [Fault; 3] = [Fault::Fails, Fault::Panics, Fault::TimesOut];
 
 fn code(fault: Fault, of_failure: &'static str) -> &'static str {
     if fault == Fault::Panics { "internal_error" } else { of_failure }
@@ -45,7 +45,7 @@ fn a_fault_at_a_step_of_a_beginning_is_a_refusal() {
         ("redact", "cannot_redact"),
         ("vault.fingerprint", "vault_dead"),
     ] {
-        for fault in BOTH {
+        for fault in ALL {
             let world = World::new(inspected_then(allow(&[Obligation::Redact])));
             world.faults.set(port, fault);
             let refusal = world.refused(world.read("/workspace/a", b"content"));
@@ -58,7 +58,7 @@ fn a_fault_at_a_step_of_a_beginning_is_a_refusal() {
 
 #[test]
 fn a_fault_in_the_second_decision_is_a_refusal() {
-    for fault in BOTH {
+    for fault in ALL {
         let world = World::new(inspected_then(allow(&[])));
         world.faults.set_after("policy.decide", fault, 1);
         let refusal = world.refused(world.read("/workspace/a", b"content"));
@@ -231,7 +231,7 @@ fn a_look_ahead_says_what_an_attempt_would_meet_and_records_nothing() {
 #[test]
 fn a_fault_in_a_look_ahead_is_a_no() {
     for (port, of_failure) in [("policy.decide", "policy_error"), ("inspect", "cannot_inspect")] {
-        for fault in BOTH {
+        for fault in ALL {
             let world = World::new(inspected_then(allow(&[])));
             world.faults.set(port, fault);
             let request = world.read("/workspace/a", b"content");
@@ -270,7 +270,7 @@ fn too_many_asks_are_a_refusal() {
 
 #[test]
 fn a_denial_that_suspends_does_so_when_it_cannot_be_recorded() {
-    for fault in BOTH {
+    for fault in ALL {
         let world = World::new(|_| deny(&[Obligation::Suspend]));
         world.faults.set("log.append", fault);
         world.faults.set("cell", fault);
@@ -313,7 +313,7 @@ fn a_session_and_its_cell_are_suspended_and_resumed_together() {
 
 #[test]
 fn a_denial_stays_a_denial_when_it_cannot_be_recorded() {
-    for fault in BOTH {
+    for fault in ALL {
         let world = World::new(|_| deny(&[]));
         world.faults.set("log.append", fault);
         assert_eq!(world.refused(change(Action::Delete, "/workspace/a")).failure.code, "forbidden");
@@ -331,7 +331,7 @@ fn a_fault_after_the_answer_is_a_refusal() {
         ("vault.fingerprint", 0, "vault_dead"),
         ("redact", 0, "cannot_redact"),
     ] {
-        for fault in BOTH {
+        for fault in ALL {
             let world = World::new(inspected_then(ask(&[Obligation::Redact])));
             let pending = world.pending(world.read("/workspace/a", b"content"));
             world.faults.set_after(port, fault, calls);
@@ -350,7 +350,7 @@ fn a_fault_at_a_step_of_a_commit_is_a_refusal() {
         ("vault.fingerprint", "vault_dead"),
         ("log.append", "audit_unavailable"),
     ] {
-        for fault in BOTH {
+        for fault in ALL {
             let world = World::new(|_| allow(&[]));
             world.faults.set(port, fault);
             let refusal =
@@ -364,7 +364,7 @@ fn a_fault_at_a_step_of_a_commit_is_a_refusal() {
 #[test]
 fn a_fault_while_the_user_is_asked_is_a_refusal_and_no_ask_stays_behind() {
     for (port, rule) in [("vault.second_factor", step_up()), ("log.append", ask(&[]))] {
-        for fault in BOTH {
+        for fault in ALL {
             let world = World::new({
                 let rule = rule.clone();
                 move |_| rule.clone()
@@ -388,7 +388,7 @@ fn a_suspension_is_recorded_even_where_the_cell_panics() {
 
 #[test]
 fn an_outcome_that_cannot_be_recorded_is_an_error_and_no_panic() {
-    for fault in BOTH {
+    for fault in ALL {
         let world = World::new(|_| allow(&[]));
         let granted = world.granted(change(Action::Delete, "/workspace/a"));
         world.faults.set("log.append", fault);
@@ -419,7 +419,7 @@ fn policies_or_a_clock_that_panic_are_a_refusal() {
 
 #[test]
 fn without_a_log_nothing_is_granted_and_nobody_panics() {
-    for fault in BOTH {
+    for fault in ALL {
         let world = World::new(inspected_then(allow(&[])));
         world.faults.set("log.append", fault);
         for request in [

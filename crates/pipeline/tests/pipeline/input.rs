@@ -1,7 +1,7 @@
 //! What policies are told of each kind of resource, to the letter.
 
 use chaperone_capability::Action;
-use chaperone_pipeline::access::{ElevationResource, Entry, FileObject, NetworkResource};
+use chaperone_pipeline::access::{Entry, FileObject, NetworkResource};
 use chaperone_pipeline::network_facts::{NetworkFacts, RequestFacts};
 use chaperone_pipeline::{AccessRequest, Resource};
 use serde_json::{Value, json};
@@ -156,16 +156,14 @@ fn of_a_tool() {
 #[test]
 fn of_an_elevation() {
     let world = World::new(|_| ask(&[]));
-    let wish = ElevationResource {
-        subject: "/workspace/x".to_owned(),
-        wish: "read for 600 seconds".to_owned(),
-        facts: json!({ "action": "read", "seconds": 600 }),
-        justification: "please".to_owned(),
-    };
-    let resource = Resource::Elevation(wish);
+    let mut asked = elevation(Action::Read, "/workspace/x");
+    if let Resource::Elevation(wish) = &mut asked.resource {
+        wish.wish = "read for 600 seconds".to_owned();
+        wish.facts = json!({ "action": "read", "seconds": 600 });
+    }
     is_told(
         &world,
-        AccessRequest { action: Action::Elevate, resource, entry: Entry::Rpc, pid: None },
+        asked,
         json!({
             "action": "elevate", "path": "/workspace/x", "to": "read for 600 seconds", "entry": "rpc",
             "mount_actions": ALL,

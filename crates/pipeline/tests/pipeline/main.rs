@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod answers;
+mod bound;
 mod cache;
 mod commits;
 mod faults;
 mod folds;
 mod input;
+mod names;
 mod obligations;
 mod properties;
 mod refusals;

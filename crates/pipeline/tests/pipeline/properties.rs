@@ -7,6 +7,7 @@ use chaperone_audit::Phase;
 use chaperone_capability::Action;
 use chaperone_pipeline::{AccessRequest, Admission, Authorized, Refusal, Resource};
 use chaperone_policy::{Decision, Effect, Obligation, Severity};
+use chaperone_protocol::reason::find;
 use proptest::prelude::*;
 
 use chaperone_pipeline::pipeline::UsersWord;
@@ -27,7 +28,7 @@ fn decisions() -> impl Strategy<Value = Decision> {
         Just(Obligation::Alert { severity: Severity::High }),
         Just(Obligation::Suspend),
     ];
-    let reason = prop_oneof![Just("personal_data"), Just(""), Just("path_escape")];
+    let reason = prop_oneof![Just("personal_data"), Just(""), Just("too_large")];
     (effects(), reason, prop::collection::vec(obligation, 0..3)).prop_map(|(effect, reason, obligations)| {
         Decision { cacheable: false, ..decision(effect, reason, &obligations) }
     })
@@ -87,7 +88,7 @@ fn ports() -> impl Strategy<Value = Option<(&'static str, Fault, usize)>> {
         "release",
         "cell",
     ]);
-    let fault = prop_oneof![Just(Fault::Fails), Just(Fault::Panics)];
+    let fault = prop_oneof![Just(Fault::Fails), Just(Fault::Panics), Just(Fault::TimesOut)];
     prop::option::of((port, fault, 0usize..4))
 }
 
@@ -143,7 +144,8 @@ fn nothing_is_granted_without_a_recorded_intent_before_it() {
         match ended {
             Err(_) => prop_assert!(false, "a panic came out"),
             Ok(Err(refusal)) => {
-                prop_assert!(!refusal.failure.code.is_empty() && !refusal.rule.is_empty());
+                prop_assert!(find(&refusal.failure.code).is_some(), "{} is not documented", refusal.failure.code);
+                prop_assert!(!refusal.rule.is_empty());
                 let told = world.log.of(Phase::Outcome);
                 let is_told = told.iter().any(|w| {
                     w.entry.effect == "deny" && w.entry.rule.as_ref() == Some(&refusal.rule)

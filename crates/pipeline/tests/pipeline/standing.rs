@@ -1,7 +1,7 @@
 //! An answer that stands covers exactly what was shown, and nothing that only looks like it.
 
 use chaperone_capability::Action;
-use chaperone_pipeline::access::{ElevationResource, Entry, NetworkResource};
+use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::{AccessRequest, Admission, Resource};
 use chaperone_policy::Obligation;
 use chaperone_protocol::Scope;
@@ -170,16 +170,7 @@ fn a_standing_answer_to_a_tool_is_about_its_arguments() {
 
 #[test]
 fn an_elevation_is_asked_anew_each_time() {
-    let wish = || {
-        let wish = ElevationResource {
-            subject: "/workspace/x".to_owned(),
-            wish: "read".to_owned(),
-            facts: json!({}),
-            justification: "please".to_owned(),
-        };
-        let resource = Resource::Elevation(wish);
-        AccessRequest { action: Action::Elevate, resource, entry: Entry::Rpc, pid: None }
-    };
+    let wish = || elevation(Action::Read, "/workspace/x");
     let world = standing(wish());
     is_asked(&world, wish());
 }

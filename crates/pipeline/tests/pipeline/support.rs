@@ -16,7 +16,9 @@ use chaperone_capability::{Action, LocalIssuer, PermissionClaim, SignError, Sign
 use chaperone_config::Profile;
 use chaperone_inspect::outgoing::Outgoing;
 use chaperone_inspect::{Detectors, Effects, Finding};
-use chaperone_pipeline::access::{Entry, FileObject, NetworkResource, ObjectKind, ToolResource};
+use chaperone_pipeline::access::{
+    ElevationResource, Entry, FileObject, NetworkResource, ObjectKind, ToolResource,
+};
 use chaperone_pipeline::approvals::{Answer, Approvals};
 use chaperone_pipeline::authority::{self, Issuer, Ledgers};
 use chaperone_pipeline::events::Bus;
@@ -45,11 +47,20 @@ use tempfile::TempDir;
 pub enum Fault {
     Fails,
     Panics,
+    /// It answers nothing until whoever asked gives up, and time goes by.
+    TimesOut,
 }
+
+/// How long a port that times out is waited for, in milliseconds; shorter than a user is.
+const GIVES_UP: u64 = 30_000;
 
 /// Which ports are at fault, and after how many calls that go well.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<HashMap<&'static str, (Fault, usize)>>);
+pub struct Faults {
+    due: Mutex<HashMap<&'static str, (Fault, usize)>>,
+    /// The time of [`FakeClock`].
+    now_ms: AtomicU64,
+}
 
 impl Faults {
     pub fn set(&self, port: &'static str, fault: Fault) {
@@ -57,15 +68,15 @@ impl Faults {
     }
 
     pub fn set_after(&self, port: &'static str, fault: Fault, calls: usize) {
-        self.0.lock().insert(port, (fault, calls));
+        self.due.lock().insert(port, (fault, calls));
     }
 
     pub fn clear(&self) {
-        self.0.lock().clear();
+        self.due.lock().clear();
     }
 
     fn at(&self, port: &'static str) -> Result<(), Failure> {
-        let due = match self.0.lock().get_mut(port) {
+        let due = match self.due.lock().get_mut(port) {
             None => None,
             Some((fault, 0)) => Some(*fault),
             Some((_, left)) => {
@@ -78,6 +89,10 @@ impl Faults {
             Some(Fault::Fails) => Err(Failure::new("vault_dead", format!("{port} fails"))),
             // Unlike a panic of its own, this one prints nothing.
             Some(Fault::Panics) => resume_unwind(Box::new(port)),
+            Some(Fault::TimesOut) => {
+                self.now_ms.fetch_add(GIVES_UP, Ordering::Relaxed);
+                Err(Failure::new("vault_dead", format!("{port}: timed out")))
+            }
         }
     }
 }
@@ -318,18 +333,18 @@ impl ports::Syncing for Ticket {
 }
 
 #[derive(Debug)]
-pub struct FakeClock(AtomicU64, Arc<Faults>);
+pub struct FakeClock(Arc<Faults>);
 
 impl FakeClock {
     pub fn forward(&self, seconds: u64) {
-        self.0.fetch_add(seconds * 1000, Ordering::Relaxed);
+        self.0.now_ms.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
 }
 
 impl ports::Clock for FakeClock {
     fn now_ms(&self) -> u64 {
-        self.1.at("clock").ok();
-        self.0.load(Ordering::Relaxed)
+        self.0.at("clock").ok();
+        self.0.now_ms.load(Ordering::Relaxed)
     }
 }
 
@@ -392,7 +407,9 @@ impl World {
     ) -> Self {
         // Memory, where there is some: opening a ledger waits for the disk.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let faults = Arc::new(Faults::default());
+        // Capabilities are minted by the machine's own clock, and are not valid before.
+        let now = chaperone_pipeline::clock::unix_ms() + 30_000;
+        let faults = Arc::new(Faults { now_ms: AtomicU64::new(now), ..Faults::default() });
         let policy = Arc::new(FakePolicies {
             set: Mutex::new(("r1".to_owned(), Arc::new(rule))),
             faults: Arc::clone(&faults),
@@ -407,9 +424,7 @@ impl World {
             signed: Mutex::default(),
         });
         let log = Arc::new(FakeLog { written: Arc::default(), faults: Arc::clone(&faults) });
-        // Capabilities are minted by the machine's own clock, and are not valid before.
-        let now = chaperone_pipeline::clock::unix_ms() + 30_000;
-        let clock = Arc::new(FakeClock(AtomicU64::new(now), Arc::clone(&faults)));
+        let clock = Arc::new(FakeClock(Arc::clone(&faults)));
         let cell = Arc::new(FakeCell { suspended: AtomicUsize::new(0), faults: Arc::clone(&faults) });
         let release = Arc::new(FakeRelease { seen: Mutex::default(), faults: Arc::clone(&faults) });
         let bus = Arc::new(Bus::default());
@@ -467,6 +482,7 @@ impl World {
         self.hold(&session);
         self.faults.clear();
         self.log.written.lock().clear();
+        self.release.seen.lock().clear();
         self.policy.inputs.lock().clear();
         self.happened();
     }
@@ -540,6 +556,13 @@ impl World {
             resource.content = true;
         }
         request
+    }
+
+    /// Gives a file that [`Self::read`] opened other times, and leaves its bytes.
+    pub fn touch(&self, path: &str) {
+        let on_disk = self.dir.path().join(path.trim_start_matches('/').replace('/', "_"));
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        File::options().write(true).open(on_disk).unwrap().set_modified(long_ago).unwrap();
     }
 
     /// Writes another content into a file that [`Self::read`] opened.
@@ -665,6 +688,20 @@ pub fn change(action: Action, path: &str) -> AccessRequest {
 pub fn tool(name: &'static str, arguments: u8) -> AccessRequest {
     let resource = Resource::Tool(ToolResource { name, arguments: [arguments; 32] });
     AccessRequest { action: Action::Tool, resource, entry: Entry::Rpc, pid: None }
+}
+
+/// To be allowed to do this for ten minutes.
+pub fn elevation(action: Action, path: &str) -> AccessRequest {
+    let wish = ElevationResource {
+        subject: path.to_owned(),
+        wish: action.as_str().to_owned(),
+        facts: serde_json::json!({}),
+        permissions: vec![PermissionClaim::path(action, path)],
+        seconds: 600,
+        justification: "please".to_owned(),
+    };
+    let resource = Resource::Elevation(wish);
+    AccessRequest { action: Action::Elevate, resource, entry: Entry::Rpc, pid: None }
 }
 
 /// A request to `api.example` that carries `bytes` bytes of `body`.

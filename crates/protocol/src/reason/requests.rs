@@ -162,7 +162,7 @@ pub(super) const TOOLS: Group = Group {
             => "List /workspace to see what there is.";
         "is_a_directory": "The path is a directory."
             => "Use list_directory.";
-        "not_a_folder": "The path is not a directory."
+        "not_a_directory": "The path is not a directory."
             => "";
         "not_a_file": "The path is not a regular file."
             => "";

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chaperone_inspect::workbook::{Limits, cells};
 use chaperone_pipeline::inspection::Restored;
 use chaperone_protocol::Failure;
-use chaperone_staging::diff::printable;
+use chaperone_staging::printable;
 use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use similar::{DiffOp, TextDiff};

@@ -167,20 +167,20 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             }
         };
         let mut report = match stage.commit(&changes, &mut judge) {
-            Err(chaperone_staging::Error::Cancelled) => {
+            Err(error) => {
                 for (path, intent) in intents {
                     let resource = mount.absolute(&path);
                     let (action, ok, bytes) = (Action::Commit, false, 0);
                     let outcome = Outcome { intent, action, resource: &resource, ok, bytes, detail: None };
                     pipeline.outcome(session, &outcome)?;
                 }
-                return Err(failure(chaperone_staging::Error::Cancelled));
+                return Err(failure(error));
             }
-            made => made.map_err(failure)?,
+            Ok(made) => made,
         };
-        if let Some(choice) = choice {
-            resolve(&stage, &mut report, (&changes, &settled_from), choice, &mut judge)?;
-        }
+        let resolved = choice.map_or(Ok(()), |choice| {
+            resolve(&stage, &mut report, (&changes, &settled_from), choice, &mut judge)
+        });
         let settled: Vec<String> = report
             .entries
             .iter()
@@ -201,6 +201,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             };
             pipeline.outcome(session, &outcome)?;
         }
+        resolved?;
         if let Some((tree, version)) = version {
             let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());
             if let Some(overlay) = &mount.overlay {

@@ -24,8 +24,10 @@ pub(super) fn restored(
     let Some(content) = content.filter(|_| change.kind == Kind::File && change.blob.is_some()) else {
         return Ok(Restored::default());
     };
-    let original = open(mount, change.from.as_deref().unwrap_or(&change.path));
-    let name = change.path.rsplit('/').next().unwrap_or_default();
+    let before = change.from.as_deref().unwrap_or(&change.path);
+    let original = open(mount, before);
+    // As it was read, whatever it is called by now.
+    let name = before.rsplit('/').next().unwrap_or_default();
     let of = (session.id.as_str(), &session.snapshots);
     pipeline.inspection.restored(original.as_ref(), content, name, of)
 }

@@ -17,19 +17,35 @@ use crate::untrusted::{self, Untrusted};
 /// Where the agent sees the workspace.
 const WORKSPACE: &str = "/workspace";
 
+/// Bytes of changes that a pipe's reader gets at once; they count as shown together.
+const AT_ONCE: usize = 4096;
+
 pub fn changes(args: &Changes) -> Result<u8, Report> {
     let request = Request::Changes { session: args.session.clone(), diff: !args.json };
     let broker = Broker::reach()?;
     let (mut delivered, mut all) = (Ok(()), Vec::new());
-    let mut count = 0;
+    let (mut count, mut ready, mut text) = (0, 0, String::new());
+    let at_once = if out::is_pipe() { AT_ONCE } else { 0 };
+    let mut deliver = |text: &mut String, ready: &mut usize| -> std::io::Result<()> {
+        out::deliver(format_args!("{text}"))?;
+        text.clear();
+        count += std::mem::take(ready);
+        Ok(())
+    };
     broker.ask_list(&request, &mut |change| {
         if args.json {
             all.push(change);
         } else if delivered.is_ok() {
-            delivered = out::deliver(format_args!("{}", in_full(&change)));
-            count += usize::from(delivered.is_ok());
+            text.push_str(&in_full(&change));
+            ready += 1;
+            if text.len() > at_once {
+                delivered = deliver(&mut text, &mut ready);
+            }
         }
     })?;
+    if delivered.is_ok() && ready > 0 {
+        delivered = deliver(&mut text, &mut ready);
+    }
     if args.json {
         count = all.len();
         delivered = out::deliver(format_args!("{}\n", untrusted::json(&Value::Array(all).to_string())));

@@ -12,7 +12,7 @@ const CLOSED: i32 = 128 + 13;
 
 /// Between two looks at whether a pipe is empty, in nanoseconds.
 const SHORTEST_PAUSE: i64 = 20_000;
-const LONGEST_PAUSE: i64 = 20_000_000;
+const LONGEST_PAUSE: i64 = 5_000_000;
 
 /// Print a line.
 macro_rules! say {
@@ -39,10 +39,10 @@ pub fn end(error: &io::Error) -> ! {
 /// Print a text whose way matters: it comes back when a pipe's reader has taken all of it, and fails where the reader goes before.
 pub fn deliver(text: Arguments<'_>) -> io::Result<()> {
     put(text)?;
-    let out = stdout();
-    if FileType::from_raw_mode(rustix::fs::fstat(&out)?.st_mode) != FileType::Fifo {
+    if !is_pipe() {
         return Ok(());
     }
+    let out = stdout();
     // Nothing wakes a writer when its pipe is empty; it is woken when the reader goes.
     let mut pause = SHORTEST_PAUSE;
     while rustix::io::ioctl_fionread(&out)? > 0 {
@@ -58,6 +58,11 @@ pub fn deliver(text: Arguments<'_>) -> io::Result<()> {
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     Ok(())
+}
+
+/// Whether somebody reads at the other end of a pipe.
+pub fn is_pipe() -> bool {
+    rustix::fs::fstat(stdout()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
 }
 
 fn put(text: Arguments<'_>) -> io::Result<()> {

@@ -202,6 +202,12 @@ impl AccessRequest {
         }
     }
 
+    /// [`Self::subject`] by the name that the user knows it by.
+    #[must_use]
+    pub fn known_as(&self) -> &str {
+        self.as_file().and_then(|file| file.origin.as_deref()).unwrap_or(self.subject())
+    }
+
     /// What the file was called in the user's directory, where the session gave it another name; safe to show.
     #[must_use]
     pub fn was(&self, limit: usize) -> Option<String> {

@@ -111,9 +111,11 @@ impl Pipeline {
         if let Some(released) = released.as_ref().filter(|_| request.action == Action::Read)
             && let Some(told) = session.on_release.get()
         {
-            told.released(request.subject(), released);
+            // What was read is told of by the name that the user knows it by, when it leaves again or comes before an ask.
+            told.released(request.known_as(), released);
         }
-        session.touched(&format!("{} {}", request.action.as_str(), request.subject()));
+        let subject = if request.action == Action::Read { request.known_as() } else { request.subject() };
+        session.touched(&format!("{} {subject}", request.action.as_str()));
         let findings = findings_of(request, inspected.map(AsRef::as_ref)).len();
         Ok(Authorized { request: Arc::clone(request), intent, released, redacted: redact, findings, sync })
     }

@@ -278,6 +278,11 @@ fn an_ask_and_a_refusal_about_a_renamed_file_say_what_it_was_called() {
     assert_eq!(asked[0].was.as_deref(), Some("/workspace/employees.csv"));
     world.answer(pending, no()).unwrap_err();
     assert_eq!(world.session.why()[0].was.as_deref(), Some("/workspace/employees.csv"));
+    // What is read under the new name is known by the old one, where it leaves again and before the next ask.
+    let pending = world.pending(moved(Some("/workspace/employees.csv")));
+    world.answer(pending, yes()).unwrap();
+    assert_eq!(world.release.seen.lock()[0].0, "/workspace/employees.csv");
+    assert_eq!(world.session.recent.lock().back().unwrap(), "read /workspace/employees.csv");
     for origin in [None, Some("/workspace/notes.txt")] {
         let _waits = world.pending(moved(origin));
         assert_eq!(world.pipeline.approvals.pending()[0].was, None);

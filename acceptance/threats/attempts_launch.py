@@ -177,16 +177,38 @@ CACHED = Attempt(36, "logs and credentials beside a tool's cache", "", """
 for home in (PERSON, HOME):
     for name in (".npm/_logs/debug.log", ".npm/_npx/tool/.npmrc", ".cargo/credentials.toml", ".cargo/git/db/mine/config", ".cache/uv/git-v0/config"):
         show(home + "/" + name)
-""", effect=canary, options=("--profile", "source", "--ask", "deny"))
+show(HOME + "/.npm/_cacache/content")
+if ARM == "bare":
+    print("from a registry")
+""", effect=canary, ends="from a registry", twin=False)
 
 
-def with_caches(world, source):
+def with_caches(world):
     for name in (".npm/_logs/debug.log", ".npm/_npx/tool/.npmrc", ".cargo/credentials.toml", ".cargo/git/db/mine/config", ".cache/uv/git-v0/config"):
         put(world.person / name, world.canary, 0o644)
-    return [PYTHON, "-c", source]
+    put(world.person / ".npm/_cacache/content", "from a registry", 0o644)
 
 
-CACHED.program = with_caches
+def caches_bare(root):
+    CACHED.program = lambda world, source: with_caches(world)
+    try:
+        return arms.unprotected(CACHED, root)
+    finally:
+        CACHED.program = None
+
+
+def caches_cell(product, root):
+    """By a broker of that person's: whose home it has, their caches are shown."""
+    world = World(root / "cell")
+    with_caches(world)
+    product.stop()
+    source = arms.program(CACHED, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
+    done = product.command("run", "--profile", "source", "--workspace", str(world.workspace), "--ask", "deny", "--", PYTHON, "-c", source, world=world)
+    product.stop()
+    return Outcome(done.stdout, world, guard=product)
+
+
+CACHED.bare, CACHED.cell = caches_bare, caches_cell
 
 ATTEMPTS = [
     NAMED,

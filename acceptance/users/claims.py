@@ -65,6 +65,13 @@ def a_tools_cache_is_there_and_what_is_added_is_never_written_back():
 
 @claim
 def what_a_cell_shows_of_the_host_is_listed_before_it_starts_as_in_its_record():
+    try:
+        listed_as_recorded()
+    finally:
+        tidy_home()
+
+
+def listed_as_recorded():
     for name in (".npm/_cacache/x", ".npm/_logs/x", "tool-of-mine/lib/x"):
         os.makedirs(os.path.join(HOME, name), exist_ok=True)
     tool = os.path.join(HOME, "tool-of-mine", "bin", "tool")
@@ -85,10 +92,13 @@ def what_a_cell_shows_of_the_host_is_listed_before_it_starts_as_in_its_record():
     listed = [line.split(": ")[2].rsplit(" (", 1)[0] for line in done.stderr.splitlines() if "shown read-only" in line]
     records = [json.loads(line) for line in chaperone("audit", "query", "--session", last_session(), "--json").splitlines()]
     [first] = [r for r in records if r["action"] == "start"]
-    recorded = asked("audit", "show", str(first["seq"]))["payload"]["shown"]
+    recorded = json.loads(chaperone("audit", "show", str(first["seq"])))["payload"]["shown"]
     assert listed == shown and recorded == told["shown"], (listed, shown, recorded)
-    shutil.rmtree(os.path.join(HOME, ".npm"))
-    shutil.rmtree(os.path.join(HOME, "tool-of-mine"))
+
+
+def tidy_home():
+    for name in (".npm", "tool-of-mine"):
+        shutil.rmtree(os.path.join(HOME, name), ignore_errors=True)
 
 
 @claim

@@ -1,5 +1,6 @@
 //! What a process has of the one that started it, and lets go of.
 
+use std::ffi::CString;
 use std::io;
 use std::os::unix::fs::FileExt;
 
@@ -20,7 +21,13 @@ pub fn forget_arguments(name: &str) -> io::Result<()> {
     for (to, from) in bytes.iter_mut().rev().skip(1).rev().zip(name.bytes()) {
         *to = from;
     }
-    std::fs::OpenOptions::new().write(true).open("/proc/self/mem")?.write_all_at(&bytes, start)
+    std::fs::OpenOptions::new().write(true).open("/proc/self/mem")?.write_all_at(&bytes, start)?;
+    let name = CString::new(name)?;
+    // SAFETY: a string that ends with NUL and outlives the call, which copies it.
+    match unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Let go of the session keyring that this process was started with, for an empty one. Where there are no keyrings, or whatever

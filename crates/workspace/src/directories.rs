@@ -129,7 +129,11 @@ pub fn resolve(named: &Path, places: &Places) -> Result<PathBuf, Failure> {
 /// Each mount of a profile, with the directory behind it, as they are named.
 #[must_use]
 pub fn sources(profile: &Profile, workspace: &Path) -> Vec<(String, PathBuf)> {
-    profile.mounts.iter().map(|mount| (mount.path.clone(), workspace.join(relative(mount)))).collect()
+    let from = |mount| match relative(mount) {
+        all if all.as_os_str().is_empty() => workspace.to_owned(),
+        part => workspace.join(part),
+    };
+    profile.mounts.iter().map(|mount| (mount.path.clone(), from(mount))).collect()
 }
 
 fn relative(mount: &profile::Mount) -> PathBuf {

@@ -118,7 +118,8 @@ impl Finder<'_> {
         if chosen == Chosen::InWorkspace {
             // An environment may be the user's where the interpreter that it is made of is the system's.
             for one in [named, &real] {
-                if !one.starts_with(self.workspace) && !is_base(one) {
+                let matters = one == &real || environment_of(one).is_some();
+                if matters && !one.starts_with(self.workspace) && !is_base(one) {
                     if !self.is_published(one) && !self.is_on_path(one) {
                         return Err(chosen_by_agent(one));
                     }

@@ -275,8 +275,8 @@ mod tests {
         let is_shown = |file: &&str| {
             found.iter().filter_map(|p| p.lower.as_ref()).any(|lower| home.join(file).starts_with(lower))
         };
-        assert!(registries.iter().all(|f| is_shown(&f)), "{found:?}");
-        assert_eq!(others.iter().copied().find(|f| is_shown(f)), None);
+        assert!(registries.iter().all(is_shown), "{found:?}");
+        assert_eq!(others.iter().copied().find(is_shown), None);
         assert!(!found.iter().any(|p| p.at.ends_with("wheels-v6")), "{found:?}");
         // Each lies in a layer that comes before it.
         for (i, place) in found.iter().enumerate() {

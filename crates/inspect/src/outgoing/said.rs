@@ -4,6 +4,9 @@ use crate::encodings::runs;
 
 /// Shorter pieces say nothing by themselves, in characters.
 const SHORTEST: usize = 4;
+/// Fewer characters, and fewer behind a letter that is cut, are read by chance.
+const LEAST_READ: usize = 3;
+const LEAST_CUT: usize = 6;
 /// Short names are base32 of something by chance.
 const LEAST_BASE32: usize = 8;
 
@@ -19,8 +22,8 @@ pub fn said(piece: &[u8]) -> Option<Vec<u8>> {
         return is_text(&piece).then_some(piece);
     }
     let unpadded = piece.iter().rposition(|b| *b != b'=').and_then(|last| piece.get(..=last))?;
-    let decoders: [fn(&[u8]) -> Option<Vec<u8>>; 3] = [hex_text, base32, base64];
-    decoders.iter().find_map(|decode| decode(unpadded).filter(|text| is_text(text)))
+    let readings = [hex_text(unpadded), base32(unpadded), base64(unpadded)];
+    readings.into_iter().flatten().find(|text| is_text(text))
 }
 
 /// Without `%20` and its like, and `+` for a blank between words.
@@ -51,7 +54,10 @@ fn is_text(bytes: &[u8]) -> bool {
         Err(_) => return false,
     };
     let is_read = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || c.is_whitespace();
-    readable.chars().any(char::is_alphanumeric) && readable.chars().all(is_read)
+    let least = if start > 0 { LEAST_CUT } else { LEAST_READ };
+    readable.chars().count() >= least
+        && readable.chars().any(char::is_alphanumeric)
+        && readable.chars().all(is_read)
 }
 
 fn hex_text(piece: &[u8]) -> Option<Vec<u8>> {

@@ -84,6 +84,11 @@ def measure(chaperone, scored):
     return figures
 
 
+def written(figures):
+    """As JSON of a row a line, so that a change shows."""
+    return re.sub(r"\{\n +(\"(?:files|precision)\"[^}]*?)\n +\}", lambda m: "{" + re.sub(r"\n +", " ", m[1]) + "}", json.dumps(figures, indent=1))
+
+
 def in_1000(row, what):
     return f"{1000 * row[what] / max(1, row['files']):.2f}"
 
@@ -134,7 +139,7 @@ def files(chaperone, certainty, kind=None, *paths):
 if __name__ == "__main__":
     what, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if what == "measure":
-        print(re.sub(r"\{\n +(\"files\"[^}]*?)\n +\}", lambda m: "{" + re.sub(r"\n +", " ", m[1]) + "}", json.dumps(measure(*arguments), indent=1)))
+        print(written(measure(*arguments)))
     elif what == "table":
         table(json.load(sys.stdin))
     elif what == "check":

@@ -15,6 +15,7 @@ mod finding;
 mod plain;
 mod redact;
 mod report;
+mod rtf;
 mod scan;
 #[cfg(test)]
 mod test_archive;

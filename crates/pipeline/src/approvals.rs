@@ -265,6 +265,8 @@ mod tests {
             redactable: false,
             justification: None,
             sources: vec![],
+            unread: vec![],
+            covers_kind: false,
             text: None,
             digest: String::new(),
             expires: 0,

@@ -3,6 +3,7 @@
 //! A file is copied into a sealed snapshot, the snapshot is inspected, and the snapshot is what the agent reads.
 //! What is known of a content stays known by its SHA-256, so an unchanged file is inspected once.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
 use chaperone_inspect::{Finding, Report, inspect_plain};
-use chaperone_worker::WorkerPool;
+use chaperone_worker::{InspectError, WorkerPool};
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -28,6 +29,10 @@ const KNOWN: usize = 16_384;
 const SCANNED_HERE: u64 = 256 * 1024;
 /// Largest file that can be inspected and therefore read through inspection.
 const MAX_INSPECTED: u64 = 64 << 30;
+/// Different reasons why something could not be looked into that are kept of one content.
+pub(crate) const MOST_UNREAD: usize = 4;
+/// How the errors of an inspection begin; what follows is the reason.
+const REFUSED: &str = "cannot be inspected: ";
 
 #[derive(Debug)]
 pub struct Inspection {
@@ -35,7 +40,14 @@ pub struct Inspection {
     outgoing: Arc<Outgoing>,
     workers: WorkerPool,
     vault: Arc<dyn Vault>,
-    by_content: Mutex<LruCache<[u8; 32], Arc<[Finding]>>>,
+    by_content: Mutex<LruCache<[u8; 32], Seen>>,
+}
+
+/// What is in a content, and why it is not all.
+#[derive(Debug, Clone)]
+struct Seen {
+    findings: Arc<[Finding]>,
+    unread: Arc<[String]>,
 }
 
 impl Inspection {
@@ -45,10 +57,18 @@ impl Inspection {
         Self { outgoing, workers, vault, by_content: Mutex::new(LruCache::new(known)) }
     }
 
-    fn look(&self, file: &File, name: &str) -> Result<Arc<[Finding]>, Failure> {
+    /// What is in a file, and whether that stays so: a worker that was lost says nothing of the next one.
+    fn look(&self, file: &File, name: &str) -> Result<(Seen, bool), Failure> {
         let report = match self.plain(file, name)? {
             Some(report) => report,
-            None => self.workers.inspect(file, name).map_err(|e| cannot(&e))?,
+            None => match self.workers.inspect(file, name) {
+                Ok(report) => report,
+                Err(e @ InspectError::Start(_)) => return Err(cannot(&e)),
+                Err(e) => {
+                    let unread = Arc::new([e.to_string()]);
+                    return Ok((Seen { findings: Arc::new([]), unread }, false));
+                }
+            },
         };
         let mut failure = None;
         let report = report.fingerprinted(|sha256| match self.vault.fingerprint(sha256) {
@@ -61,17 +81,15 @@ impl Inspection {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        let mut findings = Vec::new();
+        let (mut findings, mut unread) = (Vec::new(), BTreeSet::new());
         for item in report.items {
-            if let Some(error) = item.error {
-                return Err(Failure::new(
-                    "cannot_inspect",
-                    format!("a part of it cannot be inspected: {error}"),
-                ));
+            // One more than are kept says that there are others.
+            if let Some(error) = item.error.filter(|_| unread.len() <= MOST_UNREAD) {
+                unread.insert(error.strip_prefix(REFUSED).unwrap_or(&error).to_owned());
             }
             findings.extend(item.findings);
         }
-        Ok(findings.into())
+        Ok((Seen { findings: findings.into(), unread: unread.into_iter().collect() }, true))
     }
 
     /// A small file that needs no parser is scanned here: changing to another process costs more than the scan.
@@ -101,17 +119,18 @@ impl Inspect for Inspection {
         }
         let taken =
             snapshots.take(file, MAX_INSPECTED).map_err(|e| too_much(&e).unwrap_or_else(|| cannot(&e)))?;
-        let remembered = self.by_content.lock().get(&taken.sha256).map(Arc::clone);
-        let findings = match remembered {
-            Some(findings) => findings,
-            None => {
-                let findings = self.look(&taken.file, name)?;
-                self.by_content.lock().put(taken.sha256, Arc::clone(&findings));
-                findings
-            }
+        let remembered = self.by_content.lock().get(&taken.sha256).cloned();
+        let (seen, lasts) = match remembered {
+            Some(seen) => (seen, true),
+            None => self.look(&taken.file, name)?,
         };
-        let seen = Arc::new(Inspected::new(taken.sha256, taken.len, findings, taken.file));
-        if !object.staged && unchanged(file, object) {
+        if lasts {
+            self.by_content.lock().put(taken.sha256, seen.clone());
+        }
+        let Seen { findings, unread } = seen;
+        let seen = Inspected::new(taken.sha256, taken.len, findings, taken.file).with_unread(unread);
+        let seen = Arc::new(seen);
+        if lasts && !object.staged && unchanged(file, object) {
             snapshots.keep(*object, &seen);
         }
         Ok(seen)

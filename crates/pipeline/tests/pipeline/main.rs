@@ -14,3 +14,4 @@ mod sharing;
 mod snapshots;
 mod standing;
 mod support;
+mod unread;

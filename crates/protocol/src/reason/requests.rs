@@ -24,7 +24,7 @@ pub(super) const DECIDING: Group = Group {
             => "Close files and directories that are not in use; other sessions are not affected.";
         "no_room": "The disk has no room for a private copy of the file beside what is kept for the log and the user."
             => "Make room on the disk.";
-        "cannot_inspect": "The content, or a part of it, cannot be inspected. What is read is denied; what leaves is asked about."
+        "cannot_inspect": "Inspection itself failed, so what is read is denied; or a part of what leaves cannot be inspected, which is asked about."
             => "Ask the user to look at the file, or to hand over a plain copy.";
         "cannot_redact": "Only a redacted copy may pass, and none can be made, or this opening would expose the original."
             => "Open the file read-only, or write to a new one.";

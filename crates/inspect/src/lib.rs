@@ -9,6 +9,7 @@ mod effects;
 pub mod outgoing;
 pub mod workbook;
 
+mod coding;
 mod detect;
 mod encodings;
 mod endings;
@@ -18,6 +19,7 @@ mod placeholder;
 mod plain;
 mod redact;
 mod report;
+mod rtf;
 mod scan;
 #[cfg(test)]
 mod test_archive;

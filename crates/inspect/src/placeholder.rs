@@ -9,7 +9,7 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use crate::Detectors;
-use crate::extract::Coding;
+use crate::coding::Coding;
 
 /// No vowel, so no word; no digit, so nothing that is looked for.
 const LETTERS: &[u8; 20] = b"bcdfghjklmnpqrstvwxz";
@@ -177,7 +177,8 @@ mod tests {
         let detectors = Detectors::builtin().unwrap();
         let found = token(&detectors, &text, 2).unwrap();
         assert_eq!((found.range, found.tag), (2..text.len() - 2, Some(&*first)));
-        assert_eq!(bare_tags(&text).collect::<Vec<_>>(), [19..37]);
+        let mut bare = bare_tags(&text);
+        assert_eq!((bare.next(), bare.next()), (Some(19..37), None));
         for damaged in [&text[..text.len() - 3], b"xx[REDACTED:us_ssn:bcdf]", b"xx[REDACTED:no_such]"] {
             assert_eq!(token(&detectors, damaged, 2), None);
         }

@@ -268,6 +268,8 @@ mod tests {
             redactable: false,
             justification: None,
             sources: vec![],
+            unread: vec![],
+            covers_kind: false,
             text: None,
             digest: String::new(),
             expires: 0,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use chaperone_capability::Action;
 use chaperone_inspect::Finding;
 use chaperone_policy::{Decision, Effect, Obligation};
 use chaperone_protocol::{Ask, AskMode, Failure, FindingSummary, Scope, for_display};
@@ -15,11 +16,11 @@ use crate::access::{AccessRequest, FileObject, Resource};
 use crate::approvals::{Answer, Ended, Same, Waiting};
 use crate::digest::{self, Bound};
 use crate::granting::{ApprovalBasis, Authorized};
-use crate::inspection::{Inspected, unchanged};
+use crate::inspection::{Inspected, MOST_UNREAD, unchanged};
 use crate::pipeline::Pipeline;
 use crate::policy_input::{findings_of, risk_of};
 use crate::program::Program;
-use crate::refusal::Refusal;
+use crate::refusal::{CANNOT_LOOK, Refusal};
 use crate::session::{Session, StandingApproval};
 use crate::steps::wants_inspection;
 
@@ -46,7 +47,7 @@ pub enum Admission {
 pub struct Pending {
     pub(crate) request: Arc<AccessRequest>,
     pub(crate) decision: Arc<Decision>,
-    inspected: Option<Arc<Inspected>>,
+    pub(crate) inspected: Option<Arc<Inspected>>,
     /// The capability that the session held when the user was asked.
     capability: Option<String>,
     pub(crate) waiting: Waiting,
@@ -232,6 +233,10 @@ impl Pipeline {
     ) -> Option<[u8; 32]> {
         let about = match &request.resource {
             Resource::Elevation(_) => return None,
+            // What the user is told it covers: every file that cannot be looked into for the same reasons.
+            Resource::File(_) if covers_kind(request, inspected, reasons) => {
+                json!({ "unread": inspected.map(|i| &*i.unread) })
+            }
             Resource::File(file) if inspected.is_some() => {
                 // The content tells more than the times of the file that it stands in.
                 let object = FileObject { mtime_ns: 0, ctime_ns: 0, ..file.object };
@@ -253,7 +258,7 @@ impl Pipeline {
         };
         let key = json!({
             "action": request.action.as_str(), "about": about, "reasons": sorted(reasons.iter().map(String::as_str)),
-            "content": inspected.map(|i| hex::encode(i.sha256)),
+            "content": inspected.filter(|_| !covers_kind(request, inspected, reasons)).map(|i| hex::encode(i.sha256)),
             "policy": self.policy.current().revision(), "capability": session.capability_id(),
         });
         Some(Sha256::digest(key.to_string().as_bytes()).into())
@@ -330,6 +335,8 @@ impl Pipeline {
             redactable,
             justification,
             sources: network.map(|n| shown_sources(&n.sources)).unwrap_or_default(),
+            unread: inspected.map(|i| i.unread.to_vec()).unwrap_or_default(),
+            covers_kind: covers_kind(request, inspected, &decision.reasons),
             text: network.and_then(|n| n.text.as_deref()).map(|t| for_display(t, SHOWN_TEXT)),
             digest: digest::of(&Bound {
                 session: &session.id,
@@ -343,6 +350,17 @@ impl Pipeline {
             expires,
         })
     }
+}
+
+/// Whether an answer for the session is about a kind of content: the user is asked to read a file for no other reason than
+/// that it cannot be looked into.
+fn covers_kind(request: &AccessRequest, inspected: Option<&Inspected>, reasons: &[String]) -> bool {
+    let is_read = request.action == Action::Read
+        && request.as_file().is_some_and(|f| f.change.is_none() && f.to.is_none() && f.origin.is_none());
+    is_read
+        && inspected.is_some_and(|i| (1..=MOST_UNREAD).contains(&i.unread.len()))
+        && !reasons.is_empty()
+        && reasons.iter().all(|reason| reason == CANNOT_LOOK)
 }
 
 fn changed(code: &str, message: &str) -> Refusal {

@@ -4,6 +4,7 @@
 //! What is known of a content stays known by its SHA-256 and by how its name makes it be read, so an unchanged file is
 //! inspected once, and a table that is called otherwise is another one.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
@@ -11,11 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{
-    Certainty, Effects, Finding, PlaceholderKey, Report, Restoration, endings, inspect_plain,
-};
-use chaperone_quota::HeldFile;
-use chaperone_worker::WorkerPool;
+use chaperone_inspect::{Certainty, Effects, Finding, PlaceholderKey, Report, endings, inspect_plain};
+use chaperone_worker::{InspectError, WorkerPool};
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -23,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::access::FileObject;
 use crate::ports::{Inspect, Vault};
-pub use crate::snapshots::Inspected;
+pub use crate::snapshots::{Inspected, Restored};
 use crate::snapshots::{Released, Snapshots, too_much};
 use chaperone_protocol::Failure;
 
@@ -33,6 +31,10 @@ const KNOWN: usize = 16_384;
 const SCANNED_HERE: u64 = 256 * 1024;
 /// Largest file that can be inspected and therefore read through inspection.
 const MAX_INSPECTED: u64 = 64 << 30;
+/// Different reasons why something could not be looked into that are kept of one content.
+pub(crate) const MOST_UNREAD: usize = 4;
+/// How the errors of an inspection begin; what follows is the reason.
+const REFUSED: &str = "cannot be inspected: ";
 
 /// SHA-256 of a content, and the endings of the name that it was read by.
 type ReadAs = ([u8; 32], String);
@@ -43,7 +45,14 @@ pub struct Inspection {
     outgoing: Arc<Outgoing>,
     workers: WorkerPool,
     vault: Arc<dyn Vault>,
-    by_content: Mutex<LruCache<ReadAs, Arc<[Finding]>>>,
+    by_content: Mutex<LruCache<ReadAs, Seen>>,
+}
+
+/// What is in a content, and why it is not all.
+#[derive(Debug, Clone)]
+struct Seen {
+    findings: Arc<[Finding]>,
+    unread: Arc<[String]>,
 }
 
 impl Inspection {
@@ -53,10 +62,18 @@ impl Inspection {
         Self { outgoing, workers, vault, by_content: Mutex::new(LruCache::new(known)) }
     }
 
-    fn look(&self, file: &File, name: &str) -> Result<Arc<[Finding]>, Failure> {
+    /// What is in a file, and whether that stays so: a worker that was lost says nothing of the next one.
+    fn look(&self, file: &File, name: &str) -> Result<(Seen, bool), Failure> {
         let report = match self.plain(file, name)? {
             Some(report) => report,
-            None => self.workers.inspect(file, name).map_err(|e| cannot(&e))?,
+            None => match self.workers.inspect(file, name) {
+                Ok(report) => report,
+                Err(e @ InspectError::Start(_)) => return Err(cannot(&e)),
+                Err(e) => {
+                    let unread = Arc::new([e.to_string()]);
+                    return Ok((Seen { findings: Arc::new([]), unread }, false));
+                }
+            },
         };
         let mut failure = None;
         let report = report.fingerprinted(|sha256| match self.vault.fingerprint(sha256) {
@@ -69,17 +86,15 @@ impl Inspection {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        let mut findings = Vec::new();
+        let (mut findings, mut unread) = (Vec::new(), BTreeSet::new());
         for item in report.items {
-            if let Some(error) = item.error {
-                return Err(Failure::new(
-                    "cannot_inspect",
-                    format!("a part of it cannot be inspected: {error}"),
-                ));
+            // One more than are kept says that there are others.
+            if let Some(error) = item.error.filter(|_| unread.len() <= MOST_UNREAD) {
+                unread.insert(error.strip_prefix(REFUSED).unwrap_or(&error).to_owned());
             }
             findings.extend(item.findings);
         }
-        Ok(findings.into())
+        Ok((Seen { findings: findings.into(), unread: unread.into_iter().collect() }, true))
     }
 
     /// A small file that needs no parser is scanned here: changing to another process costs more than the scan.
@@ -110,17 +125,18 @@ impl Inspect for Inspection {
         let taken =
             snapshots.take(file, MAX_INSPECTED).map_err(|e| too_much(&e).unwrap_or_else(|| cannot(&e)))?;
         let read_as = (taken.sha256, endings(name));
-        let remembered = self.by_content.lock().get(&read_as).map(Arc::clone);
-        let findings = match remembered {
-            Some(findings) => findings,
-            None => {
-                let findings = self.look(&taken.file, name)?;
-                self.by_content.lock().put(read_as, Arc::clone(&findings));
-                findings
-            }
+        let remembered = self.by_content.lock().get(&read_as).cloned();
+        let (seen, lasts) = match remembered {
+            Some(seen) => (seen, true),
+            None => self.look(&taken.file, name)?,
         };
-        let seen = Arc::new(Inspected::new(taken.sha256, taken.len, findings, taken.file));
-        if !object.staged && unchanged(file, object) {
+        if lasts {
+            self.by_content.lock().put(read_as, seen.clone());
+        }
+        let Seen { findings, unread } = seen;
+        let seen = Inspected::new(taken.sha256, taken.len, findings, taken.file).with_unread(unread);
+        let seen = Arc::new(seen);
+        if lasts && !object.staged && unchanged(file, object) {
             snapshots.keep((*object, name), &seen);
         }
         Ok(seen)
@@ -185,13 +201,6 @@ impl Inspection {
     }
 }
 
-/// An edited file with its values, where it had any, and what became of its placeholders.
-#[derive(Debug, Default)]
-pub struct Restored {
-    pub file: Option<Arc<HeldFile>>,
-    pub report: Restoration,
-}
-
 /// Whether a worker has to look: the word of placeholders is in it, or it is packed.
 fn may_hold_placeholders(file: &File) -> std::io::Result<bool> {
     const WORD: &[u8] = b"REDACTED";
@@ -236,7 +245,14 @@ impl Inspected {
         let is_weaker_here = |f: &&Finding| weight(here, &f.detector) < weight(there, &f.detector);
         let stays = here.iter().filter(|f| !is_weaker_here(f));
         let findings = stays.chain(there.iter().filter(is_weaker_here)).cloned().collect();
-        Self { sha256: self.sha256, len: self.len, findings, file: Arc::clone(&self.file) }
+        let unread: BTreeSet<String> = self.unread.iter().chain(other.unread.iter()).cloned().collect();
+        Self {
+            sha256: self.sha256,
+            len: self.len,
+            findings,
+            unread: unread.into_iter().take(MOST_UNREAD + 1).collect(),
+            file: Arc::clone(&self.file),
+        }
     }
 }
 

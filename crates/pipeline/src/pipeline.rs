@@ -95,7 +95,11 @@ impl Pipeline {
                 Effect::Allow => {
                     self.grant(session, &request, &decision, inspected.as_ref(), None).map(Admission::Granted)
                 }
-                Effect::Ask | Effect::StepUp => self.ask(session, &request, Arc::clone(&decision), inspected),
+                Effect::Ask | Effect::StepUp => {
+                    let seen = inspected.clone();
+                    self.ask(session, &request, Arc::clone(&decision), inspected)
+                        .map_err(|refusal| refusal.saying(seen.as_deref()))
+                }
             };
             admitted.map_err(|refusal| refusal.under(&decision))
         });
@@ -113,10 +117,12 @@ impl Pipeline {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Authorized, Refusal> {
         let (request, shown) = (Arc::clone(&pending.request), Arc::clone(&pending.decision));
+        let seen = pending.inspected.clone();
         // One no to many at once is one refusal for whoever counts them.
         let repeats = if pending.waiting.is_first() { Repeats::Counted } else { Repeats::Not };
         guarded(|| self.answer_of(session, pending, cancelled))
-            .map_err(|refusal| self.refuse_as(session, &request, refusal.under(&shown), repeats))
+            .map_err(|refusal| refusal.under(&shown).saying(seen.as_deref()))
+            .map_err(|refusal| self.refuse_as(session, &request, refusal, repeats))
     }
 
     /// Take a staged change to the user's directory through steps 5, 6 and 8. It rests on the user's own authority, not on
@@ -155,7 +161,7 @@ impl Pipeline {
                 }
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
             };
-            granted.map_err(|refusal| refusal.under(&decision))
+            granted.map_err(|refusal| refusal.under(&decision).saying(inspected.as_deref()))
         });
         granted.map_err(|refusal| self.refuse(session, &request, refusal))
     }
@@ -166,8 +172,8 @@ impl Pipeline {
     /// The refusal that an attempt would get.
     pub fn would_read(&self, session: &Arc<Session>, request: &AccessRequest) -> Result<(), Refusal> {
         guarded(|| {
-            let (decision, _) = self.judge(session, request, wants_inspection)?;
-            match decision.effect {
+            let (decision, seen) = self.judge(session, request, wants_inspection)?;
+            let read = match decision.effect {
                 Effect::Allow if !demands_redaction(&decision) => Ok(()),
                 Effect::Allow => {
                     let message = "only a redacted copy may be read";
@@ -178,7 +184,8 @@ impl Pipeline {
                     Err(Refusal::unanswered("masked", message, &decision))
                 }
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
-            }
+            };
+            read.map_err(|refusal| refusal.saying(seen.as_deref()))
         })
     }
 

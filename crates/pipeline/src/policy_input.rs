@@ -68,6 +68,7 @@ pub fn policy_input(
     }
     if let Some(seen) = inspected {
         put("findings", seen.for_policy());
+        put("unread", json!(seen.unread));
     }
     if let Some(redact) = approved {
         put("approved", json!({ "effect": "ask", "redact": redact }));

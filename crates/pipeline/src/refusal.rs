@@ -3,6 +3,11 @@
 use chaperone_policy::{Decision, Obligation};
 use chaperone_protocol::Failure;
 
+use crate::snapshots::Inspected;
+
+/// What policy says of content that could not be looked into.
+pub(crate) const CANNOT_LOOK: &str = "cannot_look_inside";
+
 /// Why a request was refused.
 #[derive(Debug, Clone)]
 pub struct Refusal {
@@ -59,6 +64,16 @@ impl Refusal {
         let mut reasons = vec![code.to_owned()];
         reasons.extend(decision.reasons.iter().cloned());
         Self { failure, rule: decision.rule.clone(), reasons, obligations: decision.obligations.clone() }
+    }
+
+    /// The same refusal with why its content could not be looked into, where that is what was asked about.
+    #[must_use]
+    pub fn saying(mut self, seen: Option<&Inspected>) -> Self {
+        let asked = self.reasons.iter().any(|reason| reason == CANNOT_LOOK);
+        if let Some(why) = seen.and_then(Inspected::cannot_look).filter(|_| asked) {
+            self.failure.message = format!("{}; {why}", self.failure.message);
+        }
+        self
     }
 
     /// The same refusal with a reason of its own before the others.

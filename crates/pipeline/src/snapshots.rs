@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chaperone_inspect::{Finding, endings};
+use chaperone_inspect::{Finding, Restoration, endings};
 use chaperone_protocol::Failure;
 use chaperone_quota::{DiskReserve, Exceeded, Held, HeldFile, Quota};
 use chaperone_worker::{Place, Snapshot, snapshot};
@@ -40,7 +40,16 @@ pub struct Inspected {
     pub sha256: [u8; 32],
     pub len: u64,
     pub findings: Arc<[Finding]>,
+    /// Why a part of it, or all of it, could not be looked into; empty when nothing was left out.
+    pub unread: Arc<[String]>,
     pub(crate) file: Arc<HeldFile>,
+}
+
+/// An edited file with its values, where it had any, and what became of its placeholders.
+#[derive(Debug, Default)]
+pub struct Restored {
+    pub file: Option<Arc<HeldFile>>,
+    pub report: Restoration,
 }
 
 /// What a session's copies are made of, and those that are kept.
@@ -67,7 +76,19 @@ impl Inspected {
     /// What was found in `file`, which nobody can change any more.
     #[must_use]
     pub fn new(sha256: [u8; 32], len: u64, findings: Arc<[Finding]>, file: HeldFile) -> Self {
-        Self { sha256, len, findings, file: Arc::new(file) }
+        Self { sha256, len, findings, unread: Arc::new([]), file: Arc::new(file) }
+    }
+
+    /// The same, of which something could not be looked into for these reasons.
+    #[must_use]
+    pub fn with_unread(self, unread: Arc<[String]>) -> Self {
+        Self { unread, ..self }
+    }
+
+    /// What the user and the agent are told of what could not be looked into.
+    #[must_use]
+    pub fn cannot_look(&self) -> Option<String> {
+        (!self.unread.is_empty()).then(|| format!("it cannot be looked into: {}", self.unread.join("; ")))
     }
 
     /// The bytes as they were inspected.

@@ -26,6 +26,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("content", Type::Flag),
     ("inspected", Type::Flag),
     ("findings", Type::Findings),
+    ("unread", Type::Texts),
     ("mount_actions", Type::Texts),
     ("elevated", Type::Flag),
     ("host", Type::Text),

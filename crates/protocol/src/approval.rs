@@ -52,6 +52,12 @@ pub struct Ask {
     /// Files that the session read, of which passages would be sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
+    /// Why a part of the content, or all of it, could not be looked into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+    /// An answer for the session, or for a while, covers reading every file that cannot be looked into for the same reasons.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub covers_kind: bool,
     /// What would be sent to people; untrusted, and shown but never recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,

@@ -272,6 +272,11 @@ asks contains "personal_data" if {
 	content_is_new
 }
 
+asks contains "cannot_look_inside" if {
+	findings.unread
+	content_is_new
+}
+
 # The user gave exactly this content, or it is the inside of a repository.
 content_is_new if {
 	not input.change.origin_known

@@ -192,6 +192,15 @@ test_a_script_of_the_persons_may_move_to_a_free_place if {
 	decided("/workspace/b/makefile", object.union(moved, {"runs_later": ["build"]})).reasons == {"runs_later"}
 }
 
+test_what_cannot_be_looked_into_asks if {
+	d := data.chaperone.commit.decision with input as {
+		"action": "commit", "path": "/workspace/a.7z", "findings": [], "unread": ["it is an encrypted 7z archive"],
+		"change": {"op": "create", "kind": "file", "origin_known": false},
+	}
+	d.effect == "ask"
+	d.reasons == {"cannot_look_inside"}
+}
+
 test_links_out_and_deceptive_names_ask if {
 	decided("/workspace/a", {"link_leaves_root": true}).reasons == {"link_leaves_directory"}
 	decided("/workspace/a", {"deceptive_name": true}).reasons == {"deceptive_name"}

@@ -30,19 +30,29 @@ decision := {"effect": "allow", "reasons": ["nothing_found"]} if {
 	input.inspected
 	not findings.personal
 	not findings.secret
+	not findings.unread
 }
 
 decision := {
 	"effect": "ask",
 	"reasons": reasons,
-	"obligations": array.concat([{"kind": "redact"}], alerts),
-	"advice": "go on without this file, or ask the user for a redacted copy",
+	"obligations": array.concat(redaction, alerts),
+	"advice": advice,
 } if {
 	input.action == "read"
 	input.content
 	input.inspected
 	count(reasons) > 0
 }
+
+# What could not be read whole cannot be redacted either.
+redaction := [] if {
+	findings.unread
+} else := [{"kind": "redact"}]
+
+advice := "go on without this file, or ask the user for a copy that can be looked into" if {
+	findings.unread
+} else := "go on without this file, or ask the user for a redacted copy"
 
 # Raised when it is refused.
 alerts := [{"kind": "alert", "severity": "high"}] if {
@@ -52,3 +62,5 @@ alerts := [{"kind": "alert", "severity": "high"}] if {
 reasons contains "personal_data" if findings.personal
 
 reasons contains "secret_in_content" if findings.secret
+
+reasons contains "cannot_look_inside" if findings.unread

@@ -79,6 +79,22 @@ test_secrets_ask if {
 	d.reasons == {"secret_in_content"}
 }
 
+unread(why) := {"unread": [why]}
+
+test_what_cannot_be_looked_into_asks_and_cannot_be_redacted if {
+	d := decided(unread("it is an encrypted PDF document"))
+	d.effect == "ask"
+	d.reasons == {"cannot_look_inside"}
+	d.obligations == []
+}
+
+test_what_was_found_in_the_rest_is_asked_about_too if {
+	d := decided(object.union(unread("it is encrypted in a zip archive"), finding("us_ssn", "pii", "high", 3)))
+	d.reasons == {"cannot_look_inside", "personal_data"}
+}
+
+test_what_was_read_whole_does_not if decided({"unread": []}).effect == "allow"
+
 test_one_email_address_does_not_ask if decided(finding("email_address", "pii", "medium", 1)).effect == "allow"
 
 test_twenty_email_addresses_do if decided(finding("email_address", "pii", "low", 20)).effect == "ask"

@@ -49,6 +49,9 @@ secret if {
 	weighs(finding)
 }
 
+# A part could not be looked into: encrypted, damaged, beyond the limits, of a kind that is not known.
+unread if count(input.unread) > 0
+
 # Data in disguise: what no program writes unless something is to be hidden.
 hidden if {
 	some finding in input.findings

@@ -56,6 +56,12 @@ pub fn describe(ask: &Value) -> String {
             text(f, "where")
         ));
     }
+    for why in list(ask, "unread") {
+        lines.push(format!("  unread    it cannot be looked into: {why}"));
+    }
+    if ask["covers_kind"].as_bool() == Some(true) {
+        lines.push("  session   an answer for the session covers reading every file of this kind".to_owned());
+    }
     for source in list(ask, "sources") {
         lines.push(format!("  contains  a passage of {source}"));
     }
@@ -370,7 +376,7 @@ mod tests {
         for name in HOSTILE {
             let ask = json!({ "agent": name, "action": name, "resource": name, "risk": name, "id": name,
                 "reasons": [name], "rule": name, "findings": [{ "detector": name, "severity": name, "where": name }],
-                "sources": [name], "text": name, "program": [name], "parents": [name], "recent": [name],
+                "sources": [name], "unread": [name], "text": name, "program": [name], "parents": [name], "recent": [name],
                 "justification": name });
             assert_plain(&describe(&ask), 9);
             assert_plain(&screen(&ask), 12);

@@ -1,6 +1,7 @@
 //! RTF: templates, fields that include or start something, objects that are renewed.
 
 use super::sink::Sink;
+use crate::rtf::{self, Event};
 
 /// Groups that may stand in each other; a deeper one is not followed.
 const DEEPEST: usize = 256;
@@ -38,67 +39,49 @@ struct Group {
 
 pub(super) fn scan(bytes: &[u8], sink: &mut Sink) {
     let mut groups = vec![Group { skips: 1, ..Group::default() }];
-    let mut rest = bytes;
     let mut to_skip = 0usize;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        match first {
-            b'{' if groups.len() >= DEEPEST => sink.reach.unseen = true,
-            b'{' => {
-                let skips = groups.last().map_or(1, |group| group.skips);
-                groups.push(Group { skips, ..Group::default() });
-            }
-            b'}' => {
-                if let Some(group) = groups.pop() {
-                    end(&group, sink);
-                    // The text of an inner group is also that of the destination around it.
-                    if let Some(outer) = groups.last_mut() {
-                        outer.text.push_str(&group.text);
-                    }
-                }
-                if groups.is_empty() {
-                    groups.push(Group { skips: 1, ..Group::default() });
-                }
-            }
-            b'\\' => rest = control(rest, &mut groups, &mut to_skip, sink),
-            b'\r' | b'\n' => {}
-            _ if to_skip > 0 => to_skip -= 1,
-            byte => {
-                if let Some(group) = groups.last_mut() {
-                    group.text.push(char::from(*byte));
-                }
+    rtf::events(bytes, &mut |event| match event {
+        Event::Open if groups.len() >= DEEPEST => sink.reach.unseen = true,
+        Event::Open => {
+            let skips = groups.last().map_or(1, |group| group.skips);
+            groups.push(Group { skips, ..Group::default() });
+        }
+        Event::Close => {
+            close(&mut groups, sink);
+            if groups.is_empty() {
+                groups.push(Group { skips: 1, ..Group::default() });
             }
         }
-    }
-    while let Some(group) = groups.pop() {
-        end(&group, sink);
-        if let Some(outer) = groups.last_mut() {
-            outer.text.push_str(&group.text);
+        Event::Byte(_) | Event::Symbol(b'\'') if to_skip > 0 => to_skip -= 1,
+        Event::Byte(byte) => {
+            if let Some(group) = groups.last_mut() {
+                group.text.push(char::from(byte));
+            }
         }
+        Event::Word(word, number) => {
+            if let Some(group) = groups.last_mut() {
+                control(word, number, group, &mut to_skip, sink);
+            }
+        }
+        Event::Symbol(_) | Event::Binary(_) => {}
+    });
+    while !groups.is_empty() {
+        close(&mut groups, sink);
     }
 }
 
-/// A control word or symbol; what comes after it.
-fn control<'b>(rest: &'b [u8], groups: &mut [Group], to_skip: &mut usize, sink: &mut Sink) -> &'b [u8] {
-    let Some(group) = groups.last_mut() else { return rest };
-    let letters = rest.iter().take_while(|b| b.is_ascii_alphabetic()).count();
-    if letters == 0 {
-        return symbol(rest, group, to_skip);
+/// Ends the innermost group; its text is also that of the destination around it.
+fn close(groups: &mut Vec<Group>, sink: &mut Sink) {
+    let Some(group) = groups.pop() else { return };
+    end(&group, sink);
+    if let Some(outer) = groups.last_mut() {
+        outer.text.push_str(&group.text);
     }
-    let word = rest.get(..letters).unwrap_or_default().to_ascii_lowercase();
-    let after = rest.get(letters..).unwrap_or_default();
-    let number =
-        after.iter().enumerate().take_while(|(i, b)| b.is_ascii_digit() || *i == 0 && **b == b'-').count();
-    let parameter: i64 = after
-        .get(..number)
-        .and_then(|n| std::str::from_utf8(n).ok())
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0);
-    let mut after = after.get(number..).unwrap_or_default();
-    after = after.strip_prefix(b" ").unwrap_or(after);
-    let word = String::from_utf8_lossy(&word).into_owned();
+}
+
+fn control(word: &[u8], parameter: i64, group: &mut Group, to_skip: &mut usize, sink: &mut Sink) {
+    let word = String::from_utf8_lossy(word).to_ascii_lowercase();
     match word.as_str() {
-        "bin" => return after.get(usize::try_from(parameter).unwrap_or(0)..).unwrap_or_default(),
         "uc" => group.skips = usize::try_from(parameter).unwrap_or(1),
         "u" => {
             let code = u32::try_from(parameter.rem_euclid(65_536)).unwrap_or(0);
@@ -112,30 +95,6 @@ fn control<'b>(rest: &'b [u8], groups: &mut [Group], to_skip: &mut usize, sink: 
                 group.destination = Some(known);
             }
         }
-    }
-    after
-}
-
-fn symbol<'b>(rest: &'b [u8], group: &mut Group, to_skip: &mut usize) -> &'b [u8] {
-    let Some((first, after)) = rest.split_first() else { return rest };
-    match first {
-        b'\'' => {
-            let code = after
-                .get(..2)
-                .and_then(|pair| std::str::from_utf8(pair).ok())
-                .and_then(|pair| u8::from_str_radix(pair, 16).ok());
-            if *to_skip > 0 {
-                *to_skip -= 1;
-            } else if let Some(byte) = code {
-                group.text.push(char::from(byte));
-            }
-            after.get(2..).unwrap_or_default()
-        }
-        b'\\' | b'{' | b'}' => {
-            group.text.push(char::from(*first));
-            after
-        }
-        _ => after,
     }
 }
 

@@ -6,6 +6,8 @@ use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
+use super::attached::Attached;
+use super::batch::Sink;
 use super::{ExtractError, Reader, Source, Visit, workbook};
 use crate::report::shown;
 
@@ -17,7 +19,57 @@ type Member = (String, Option<Vec<u8>>);
 
 impl Visit<'_> {
     pub(super) fn zip(&mut self, source: Source<'_>, path: &str, depth: u32) -> Result<(), ExtractError> {
-        let mut archive = open(source)?;
+        let (archive, _) = open(source, false)?;
+        self.zip_members(archive, path, depth)
+    }
+
+    /// An archive behind a program that unpacks it.
+    pub(super) fn zip_behind(
+        &mut self,
+        source: Source<'_>,
+        path: &str,
+        depth: u32,
+    ) -> Result<(), ExtractError> {
+        let (archive, begin) = open(source, true)?;
+        let mut sink = Sink::new(self.detectors);
+        super::text::walk(&mut super::binary::strings(&mut source.reader().take(begin)), &mut sink)?;
+        self.note_and_follow(sink, path, depth);
+        self.zip_members(archive, path, depth)
+    }
+
+    pub(super) fn attached(
+        &mut self,
+        attached: Attached,
+        source: Source<'_>,
+        path: &str,
+        depth: u32,
+    ) -> Result<(), ExtractError> {
+        if !self.opens {
+            self.unopened = true;
+            return Ok(());
+        }
+        if depth >= self.limits.depth {
+            return Err(ExtractError::Limit("containers inside containers"));
+        }
+        match attached {
+            Attached::Zip => self.zip_behind(source, path, depth),
+            Attached::SevenZ(place) => {
+                let data = self.whole(source, "the size of a program with an archive")?;
+                let (module, archive) = data.split_at_checked(place as usize).unwrap_or((&data, &[]));
+                let mut sink = Sink::new(self.detectors);
+                super::text::walk(&mut super::binary::strings(&mut &*module), &mut sink)?;
+                self.note_and_follow(sink, path, depth);
+                self.sevenz(Source::Bytes(archive), path, depth)
+            }
+        }
+    }
+
+    fn zip_members(
+        &mut self,
+        mut archive: ZipArchive<Reader<'_>>,
+        path: &str,
+        depth: u32,
+    ) -> Result<(), ExtractError> {
         let mut book = workbook::Book::new(&archive);
         for index in 0..archive.len() {
             let (name, data) = match self.member(&mut archive, index) {
@@ -48,7 +100,7 @@ impl Visit<'_> {
         source: Source<'_>,
         each: super::Member<'_>,
     ) -> Result<(), ExtractError> {
-        let mut archive = open(source)?;
+        let (mut archive, _) = open(source, false)?;
         for index in 0..archive.len() {
             match self.member(&mut archive, index) {
                 Ok((name, data)) => each(&name, data.unwrap_or_default(), None),
@@ -69,7 +121,7 @@ impl Visit<'_> {
     ) -> Result<Member, (String, ExtractError)> {
         let unread = |e: ZipError| match e {
             ZipError::UnsupportedArchive(m) if m.contains("assword") => {
-                ExtractError::Opaque("it is encrypted")
+                ExtractError::Opaque("it is encrypted in a zip archive")
             }
             ZipError::UnsupportedArchive(_) => ExtractError::Opaque("its compression is not known"),
             ZipError::Io(e) if e.kind() != std::io::ErrorKind::InvalidData => ExtractError::Read(e),
@@ -78,7 +130,7 @@ impl Visit<'_> {
         let name = archive.name_for_index(index).unwrap_or_default().to_string();
         let mut member = archive.by_index(index).map_err(|e| (name.clone(), unread(e)))?;
         if member.encrypted() {
-            return Err((name, ExtractError::Opaque("it is encrypted")));
+            return Err((name, ExtractError::Opaque("it is encrypted in a zip archive")));
         }
         self.members += 1;
         if self.members > self.limits.members {
@@ -119,7 +171,7 @@ impl Visit<'_> {
         depth: u32,
         out: &mut dyn Write,
     ) -> Result<u64, ExtractError> {
-        let mut archive = open(source)?;
+        let (mut archive, _) = open(source, false)?;
         let broken = |_| ExtractError::Damaged("archive");
         let mut plan = match workbook::Book::new(&archive) {
             None => None,
@@ -174,8 +226,9 @@ impl Visit<'_> {
 }
 
 /// Opens an archive in which every byte belongs to one member: what overlaps, hides or repeats is refused,
-/// because another program would read something else than was inspected.
-fn open(source: Source<'_>) -> Result<ZipArchive<Reader<'_>>, ExtractError> {
+/// because another program would read something else than was inspected. Answers where it begins, which is behind something
+/// else only where that is `expected`.
+fn open(source: Source<'_>, expected: bool) -> Result<(ZipArchive<Reader<'_>>, u64), ExtractError> {
     let mut archive = ZipArchive::new(source.reader()).map_err(|_| ExtractError::Damaged("archive"))?;
     let mut spans = Vec::new();
     for index in 0..archive.len() {
@@ -183,7 +236,11 @@ fn open(source: Source<'_>) -> Result<ZipArchive<Reader<'_>>, ExtractError> {
         spans.push((member.header_start(), member.data_start().saturating_add(member.compressed_size())));
     }
     spans.sort_unstable();
-    let mut at = 0;
+    let begin = match spans.first() {
+        Some((start, _)) if expected => *start,
+        _ => 0,
+    };
+    let mut at = begin;
     for (start, end) in &spans {
         if *start < at {
             return Err(ExtractError::Opaque("its members overlap"));
@@ -199,5 +256,5 @@ fn open(source: Source<'_>) -> Result<ZipArchive<Reader<'_>>, ExtractError> {
     if archive.central_directory_start() < at {
         return Err(ExtractError::Opaque("its members overlap"));
     }
-    Ok(archive)
+    Ok((archive, begin))
 }

@@ -4,22 +4,10 @@ use std::io::Write;
 use std::ops::Range;
 
 use super::{ExtractError, views};
+pub(crate) use crate::coding::{Coding, coded};
 use crate::placeholder::{self, Kept, Names};
 use crate::report::{NO_COLUMN, Plan, Tally};
 use crate::{DetectorId, Detectors};
-
-/// How a value is written in its document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Coding {
-    Plain,
-    /// A field; `delimiter` forces quotes when the new value needs them.
-    Csv {
-        quoted: bool,
-        delimiter: u8,
-    },
-    JsonString,
-    JsonNumber,
-}
 
 #[derive(Debug)]
 pub(crate) struct Cell {
@@ -386,26 +374,4 @@ pub(crate) fn inside_marker(detectors: &Detectors, text: &[u8], start: usize, en
     let open = memchr::memmem::rfind(window, placeholder::OPEN).map(|o| o + from);
     let token = open.and_then(|open| placeholder::token(detectors, text, open));
     token.is_some_and(|token| token.range.start <= start && end <= token.range.end)
-}
-
-pub(crate) fn coded(value: &[u8], coding: Coding) -> Vec<u8> {
-    match coding {
-        Coding::Plain => value.to_vec(),
-        Coding::Csv { quoted, delimiter } => {
-            let needs = quoted || value.iter().any(|b| *b == delimiter || matches!(b, b'"' | b'\n' | b'\r'));
-            if !needs {
-                return value.to_vec();
-            }
-            let mut out = vec![b'"'];
-            for b in value {
-                out.extend_from_slice(if *b == b'"' { b"\"\"" } else { std::slice::from_ref(b) });
-            }
-            out.push(b'"');
-            out
-        }
-        // A string always serialises.
-        Coding::JsonString | Coding::JsonNumber => {
-            serde_json::to_vec(&String::from_utf8_lossy(value)).unwrap_or_else(|_| b"\"\"".to_vec())
-        }
-    }
 }

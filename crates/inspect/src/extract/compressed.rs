@@ -1,4 +1,4 @@
-//! One compressed stream: gzip, zlib, xz, bzip2, zstd. What is in it is an item of its own.
+//! One compressed stream: gzip, zlib, xz, LZMA alone, bzip2, zstd. What is in it is an item of its own.
 
 use std::io::{self, Read, Write};
 
@@ -9,18 +9,17 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::batch::Sink;
 use super::kind;
-use super::marks::Compression;
+use super::marks::{Compression, XZ_MEMORY};
 use super::{ExtractError, Source, Visit};
 use crate::report::shown;
 
-/// Memory that the window of an xz stream may take, in KiB; what `xz -9` needs.
-const XZ_MEMORY: u32 = 68 * 1024;
 impl Compression {
     fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip stream",
             Self::Zlib => "zlib stream",
             Self::Xz => "xz stream",
+            Self::Lzma => "LZMA stream",
             Self::Bzip2 => "bzip2 stream",
             Self::Zstd => "zstd stream",
         }
@@ -31,6 +30,10 @@ impl Compression {
             Self::Gzip => Box::new(MultiGzDecoder::new(source.reader())),
             Self::Zlib => Box::new(ZlibDecoder::new(source.reader())),
             Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(source.reader(), true, XZ_MEMORY)),
+            Self::Lzma => Box::new(
+                lzma_rust2::LzmaReader::new_mem_limit(source.reader(), XZ_MEMORY, None)
+                    .map_err(|_| ExtractError::Damaged(self.name()))?,
+            ),
             Self::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(source.reader())),
             Self::Zstd => Box::new(ZstdFrames {
                 source: source.reader(),
@@ -100,8 +103,8 @@ fn unpacked_name(name: &str) -> String {
     let base = name.rsplit('/').next().unwrap_or(name);
     match base.rsplit_once('.') {
         Some((stem, e)) => match e.to_ascii_lowercase().as_str() {
-            "gz" | "xz" | "bz2" | "zst" | "z" | "zz" => stem.to_string(),
-            "tgz" | "txz" | "tbz" | "tbz2" | "tzst" => format!("{stem}.tar"),
+            "gz" | "xz" | "lzma" | "bz2" | "zst" | "z" | "zz" => stem.to_string(),
+            "tgz" | "txz" | "tlz" | "tbz" | "tbz2" | "tzst" => format!("{stem}.tar"),
             _ => base.to_string(),
         },
         None => base.to_string(),

@@ -27,6 +27,11 @@ pub(crate) enum Kind {
     Tar,
     Mail,
     Sqlite,
+    Pdf,
+    /// A compound file: legacy Office documents and what is embedded in newer ones.
+    Ole,
+    Rtf,
+    SevenZ,
     /// Something that would have to be unpacked and cannot be.
     Opaque(&'static str),
 }
@@ -35,19 +40,35 @@ pub(crate) enum Kind {
 pub(super) const HEAD: usize = 64 * 1024;
 
 const OPAQUE: &[(&[u8], &str)] = &[
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\x04\x22\x4d\x18", "lz4 compression"),
-    (b"%PDF-", "a PDF document"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or encrypted Office document"),
-    (b"MSCF\0\0\0\0", "a cabinet archive"),
+    (b"Rar!\x1a\x07", "it is a RAR archive, a kind that is not known"),
+    (b"\x04\x22\x4d\x18", "it is an lz4 stream, a kind that is not known"),
+    (b"MSCF\0\0\0\0", "it is a cabinet archive, a kind that is not known"),
+];
+
+/// Formats with readers of their own, by how they begin.
+const MARKED: &[(&[u8], Kind)] = &[
+    (b"PK\x03\x04", Kind::Zip),
+    (b"PK\x05\x06", Kind::Zip),
+    (b"PK\x07\x08", Kind::Zip),
+    (b"7z\xbc\xaf\x27\x1c", Kind::SevenZ),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind::Ole),
+    (b"{\\rt", Kind::Rtf),
 ];
 
 impl Kind {
     pub(crate) fn is_container(&self) -> bool {
         matches!(
             self,
-            Kind::Zip | Kind::Compressed(_) | Kind::Tar | Kind::Mail | Kind::Sqlite | Kind::Opaque(_)
+            Kind::Zip
+                | Kind::Compressed(_)
+                | Kind::Tar
+                | Kind::Mail
+                | Kind::Sqlite
+                | Kind::Pdf
+                | Kind::Ole
+                | Kind::Rtf
+                | Kind::SevenZ
+                | Kind::Opaque(_)
         )
     }
 }
@@ -65,8 +86,11 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
         extension.as_str(),
         "zip" | "xlsx" | "xlsm" | "xltx" | "docx" | "pptx" | "ods" | "odt" | "odp" | "jar"
     );
-    if [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| head.starts_with(magic)) {
-        return Kind::Zip;
+    if let Some((_, kind)) = MARKED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return kind.clone();
+    }
+    if marks::is_pdf(head, &extension) {
+        return Kind::Pdf;
     }
     if let Some(compression) = Compression::of(head) {
         return Kind::Compressed(compression);

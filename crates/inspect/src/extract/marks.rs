@@ -4,6 +4,8 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
+/// Memory that the window of an xz stream may take, in KiB; what `xz -9` needs.
+pub(super) const XZ_MEMORY: u32 = 68 * 1024;
 /// Bytes decompressed to see whether what begins like zlib is.
 const PROOF: u64 = 4096;
 
@@ -30,6 +32,8 @@ pub(crate) enum Compression {
     Gzip,
     Zlib,
     Xz,
+    /// Without the frame of xz: `.lzma`.
+    Lzma,
     Bzip2,
     Zstd,
 }
@@ -49,6 +53,7 @@ impl Compression {
         }
         let marked = MARKS.iter().find(|(mark, _)| head.starts_with(mark)).map(|(_, c)| *c);
         // Two bytes are soon the start of something else: `x^`.
+        let marked = marked.or_else(|| is_lzma(head).then_some(Self::Lzma));
         marked.or_else(|| (crate::encodings::is_zlib(head) && is_zlib_stream(head)).then_some(Self::Zlib))
     }
 }
@@ -60,6 +65,31 @@ fn is_zlib_stream(head: &[u8]) -> bool {
     let read = ZlibDecoder::new(head).take(PROOF).read_to_end(&mut proof);
     let is_object = [&b"blob "[..], b"tree ", b"commit ", b"tag "].iter().any(|kind| proof.starts_with(kind));
     read.is_ok() && !proof.is_empty() && !is_object
+}
+
+/// Whether bytes begin an LZMA stream, which has no mark: with the usual properties, a window and a length that make sense,
+/// and a beginning that decompresses.
+fn is_lzma(head: &[u8]) -> bool {
+    let Some([0x5d, a, b, c, d, size @ ..]) = head.first_chunk::<13>() else { return false };
+    let window = u32::from_le_bytes([*a, *b, *c, *d]);
+    let size = u64::from_le_bytes(*size);
+    if !(window.is_power_of_two() && window >= 4096) || size != u64::MAX && size > 1 << 40 {
+        return false;
+    }
+    let reader = lzma_rust2::LzmaReader::new_mem_limit(head, XZ_MEMORY, None);
+    let mut proof = Vec::new();
+    reader.is_ok_and(|r| {
+        // The head may be cut: what came before counts.
+        let _ = r.take(PROOF).read_to_end(&mut proof);
+        !proof.is_empty()
+    })
+}
+
+/// Whether these bytes begin a PDF document.
+pub(super) fn is_pdf(head: &[u8], extension: &str) -> bool {
+    let begin = head.get(..1024).unwrap_or(head);
+    begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin).trim_ascii_start().starts_with(b"%PDF-")
+        || extension == "pdf" && memchr::memmem::find(begin, b"%PDF-").is_some()
 }
 
 /// Whether a file begins as a message or mailbox.

@@ -1,15 +1,22 @@
 //! From a file of any kind to labelled values: what it is, what it holds, and within which limits.
 
 mod archive;
+mod attached;
 mod batch;
 mod binary;
 mod compressed;
+mod image;
 mod json;
 mod kind;
+mod loose;
 mod mail;
 mod marks;
+mod ole;
+mod pdf;
 mod pulled;
 mod restore;
+mod rtf;
+mod sevenz;
 mod sqlite;
 mod table;
 mod tar;
@@ -18,6 +25,7 @@ mod views;
 mod wide;
 mod workbook;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
@@ -26,7 +34,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::placeholder::Names;
 use crate::report::{Plan, Tally, shown};
 use crate::{Detectors, Item, Report};
-pub(crate) use batch::Coding;
 use batch::Sink;
 use kind::Kind;
 use marks::Compression;
@@ -147,6 +154,10 @@ pub(crate) fn rewrite(
 pub(crate) fn opaque(bytes: &[u8]) -> Option<&'static str> {
     match kind::of(bytes, "") {
         Kind::Opaque(what) => Some(what),
+        // Only a worker opens these, and what leaves does not wait for one.
+        Kind::Pdf => Some("it is a PDF document"),
+        Kind::Ole => Some("it is a legacy or encrypted Office document"),
+        Kind::SevenZ => Some("it is a 7z archive"),
         _ => None,
     }
 }
@@ -305,7 +316,8 @@ impl<'a> Visit<'a> {
     }
 
     fn open(&mut self, source: Source<'_>, name: &str, path: &str, depth: u32) -> Result<(), ExtractError> {
-        let kind = kind::of(&kind::head(source)?, name);
+        let head = kind::head(source)?;
+        let kind = kind::of(&head, name);
         if kind.is_container() && depth >= self.limits.depth {
             return Err(ExtractError::Limit("containers inside containers"));
         }
@@ -315,10 +327,22 @@ impl<'a> Visit<'a> {
             Kind::Tar => self.tar(source, path, depth),
             Kind::Mail => self.mail(source, path, depth),
             Kind::Sqlite => self.sqlite(source, path, depth),
+            Kind::Pdf => self.pdf(source, path, depth),
+            Kind::Ole => self.ole(source, path, depth),
+            Kind::Rtf => self.rtf(source, path, depth),
+            Kind::SevenZ => self.sevenz(source, path, depth),
             Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
-            _ => {
+            kind => {
+                let is_binary = kind == Kind::Binary;
+                if is_binary && let Some(attached) = attached::behind(|| source.reader(), source.len(), &head)
+                {
+                    return self.attached(attached, source, path, depth);
+                }
                 let mut sink = Sink::new(self.detectors);
-                let walked = self.plain(kind, &mut source.reader(), source.len(), &mut sink);
+                let mut walked = self.plain(kind, &mut source.reader(), source.len(), &mut sink);
+                if is_binary {
+                    walked = walked.and(self.image(source, &head, &mut sink));
+                }
                 self.note_and_follow(sink, path, depth);
                 walked
             }
@@ -364,10 +388,13 @@ impl<'a> Visit<'a> {
         match kind {
             Kind::Zip => self.rewrite_zip(source, depth, out),
             Kind::Compressed(Compression::Gzip) => self.rewrite_gzip(source, name, depth, out),
-            Kind::Compressed(_) => Err(ExtractError::NotRedactable("it is compressed".into())),
+            Kind::Compressed(_) => self.copied(source, name, "it is compressed", out),
             Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
-            Kind::Tar => Err(ExtractError::NotRedactable("it is a tar archive".into())),
-            Kind::Sqlite => Err(ExtractError::NotRedactable("it is a database".into())),
+            Kind::Tar => self.copied(source, name, "it is a tar archive", out),
+            Kind::Sqlite => self.copied(source, name, "it is a database", out),
+            Kind::Pdf => self.copied(source, name, "it is a PDF document", out),
+            Kind::Ole => self.copied(source, name, "it is a legacy Office document", out),
+            Kind::SevenZ => self.copied(source, name, "it is a 7z archive", out),
             Kind::Utf32 { .. } => Err(ExtractError::NotRedactable("it is UTF-32".into())),
             kind => {
                 let mut first = Sink::new(self.detectors);
@@ -388,6 +415,42 @@ impl<'a> Visit<'a> {
                 self.second_pass(kind, source, Plan { otherwise, ..first.tally.plan() }, out)
             }
         }
+    }
+
+    /// Copies what cannot be written anew, when there is nothing in it to redact.
+    fn copied(
+        &mut self,
+        source: Source<'_>,
+        name: &str,
+        why: &str,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExtractError> {
+        let report = inspect(self.detectors, source, name, self.limits);
+        if report.found() || report.error().is_some() {
+            return Err(ExtractError::NotRedactable(why.into()));
+        }
+        io::copy(&mut source.reader(), out)?;
+        Ok(0)
+    }
+
+    /// All bytes of a source that must be in memory, up to twice what a member may have.
+    pub(crate) fn whole<'s>(
+        &self,
+        source: Source<'s>,
+        what: &'static str,
+    ) -> Result<Cow<'s, [u8]>, ExtractError> {
+        let most = self.limits.held as u64 * 2;
+        if source.len() > most {
+            return Err(ExtractError::Limit(what));
+        }
+        Ok(match source {
+            Source::Bytes(bytes) => Cow::Borrowed(bytes),
+            Source::File(_) => {
+                let mut data = Vec::new();
+                source.reader().take(most).read_to_end(&mut data)?;
+                Cow::Owned(data)
+            }
+        })
     }
 
     fn second_pass(

@@ -28,6 +28,18 @@ const WRITTEN: &[&[u8]] = &[
 /// Elements whose runs make one text together.
 const WHOLE: &[&[u8]] = &[b"si", b"p", b"comment", b"is"];
 
+/// Elements in which a blank alone is text.
+const BLANK_COUNTS: &[&[u8]] = &[b"t", b"delText", b"instrText", b"span", b"a"];
+/// Elements that stand for a character.
+const MARKS: &[(&[u8], char)] = &[
+    (b"noBreakHyphen", '-'),
+    (b"tab", '\t'),
+    (b"br", '\n'),
+    (b"cr", '\n'),
+    (b"line-break", '\n'),
+    (b"s", ' '),
+];
+
 /// A document being gathered, part by part.
 #[derive(Debug)]
 pub(crate) struct Book {
@@ -286,7 +298,14 @@ fn read(bytes: &[u8], nesting: usize) -> Result<Part, ExtractError> {
         if let Some(start) = run.take() {
             let raw = text.get(start..span.start).unwrap_or_default();
             let element = stack.last().map(Vec::as_slice).unwrap_or_default();
-            if element != b"rPh" && !raw.trim().is_empty() {
+            if raw.trim().is_empty() {
+                // A blank in a run of its own is one; one between elements is none.
+                if let Some(g) = whole.and_then(|(group, _)| part.groups.get_mut(group))
+                    && BLANK_COUNTS.contains(&element)
+                {
+                    g.value.push(' ');
+                }
+            } else if element != b"rPh" {
                 let value = plain(raw);
                 let piece = start..span.start;
                 if let Some(open) = cell.as_mut().filter(|_| element == b"v") {
@@ -334,7 +353,16 @@ fn read(bytes: &[u8], nesting: usize) -> Result<Part, ExtractError> {
                     whole = None;
                 }
             }
-            Event::Empty(tag) => attributes(&tag, &mut part),
+            Event::Empty(tag) => {
+                attributes(&tag, &mut part);
+                let name = tag.local_name().as_ref().to_vec();
+                let in_settings = stack.last().is_some_and(|outer| outer == b"tabs");
+                if let Some((_, mark)) = MARKS.iter().find(|(known, _)| *known == name && !in_settings)
+                    && let Some(g) = whole.and_then(|(group, _)| part.groups.get_mut(group))
+                {
+                    g.value.push(*mark);
+                }
+            }
             Event::DocType(_) => return Err(ExtractError::Opaque("it declares a document type")),
             Event::Comment(c) => part
                 .groups

@@ -16,3 +16,4 @@ mod sharing;
 mod snapshots;
 mod standing;
 mod support;
+mod unread;

@@ -162,6 +162,7 @@ impl ports::PolicySet for FakeSet {
 #[derive(Debug)]
 pub struct FakeInspect {
     pub findings: Mutex<Vec<Finding>>,
+    pub unread: Mutex<Vec<String>>,
     faults: Arc<Faults>,
 }
 
@@ -179,12 +180,9 @@ impl ports::Inspect for FakeInspect {
         self.faults.at("inspect").map_err(|e| Failure::new("cannot_inspect", e.message))?;
         let bytes = bytes_of(file);
         let findings = self.findings.lock().clone().into();
-        Ok(Arc::new(Inspected::new(
-            Sha256::digest(&bytes).into(),
-            bytes.len() as u64,
-            findings,
-            file_of(&bytes),
-        )))
+        let sha256 = Sha256::digest(&bytes).into();
+        let seen = Inspected::new(sha256, bytes.len() as u64, findings, file_of(&bytes));
+        Ok(Arc::new(seen.with_unread(self.unread.lock().clone().into())))
     }
 
     fn restored(
@@ -416,7 +414,11 @@ impl World {
             calls: Arc::default(),
             inputs: Arc::default(),
         });
-        let inspect = Arc::new(FakeInspect { findings: Mutex::default(), faults: Arc::clone(&faults) });
+        let inspect = Arc::new(FakeInspect {
+            findings: Mutex::default(),
+            unread: Mutex::default(),
+            faults: Arc::clone(&faults),
+        });
         let vault = Arc::new(FakeVault {
             key: LocalIssuer::new("test", KEY.clone()),
             faults: Arc::clone(&faults),

@@ -41,6 +41,8 @@ pub(super) const FILES: Group = Group {
             => "";
         "personal_data": "The content holds personal data: a finding of medium severity or more, or 20 e-mail addresses, IP addresses, phone numbers and URLs together."
             => "Go on without this file, or ask the user for a redacted copy.";
+        "cannot_look_inside": "The content, or a part of it, cannot be looked into: it is encrypted, damaged, beyond the limits, or of a kind that is not known. The message says which."
+            => "Go on without this file, or ask the user for a copy that can be looked into. An answer for the session covers reading every file of that kind.";
         "secret_in_content": "The content holds keys, tokens or passwords."
             => "Go on without this file, or ask the user for a redacted copy.";
         "credential_store": "The path is a private key, key chain, browser profile or another store of credentials."

@@ -24,7 +24,7 @@ pub(super) const DECIDING: Group = Group {
             => "Close files and directories that are not in use; other sessions are not affected.";
         "no_room": "The disk has no room for a private copy of the file beside what is kept for the log and the user."
             => "Make room on the disk.";
-        "cannot_inspect": "The content, or a part of it, cannot be inspected. What is read is denied; what leaves is asked about."
+        "cannot_inspect": "Inspection itself failed, so what is read is denied; or a part of what leaves cannot be inspected, which is asked about."
             => "Ask the user to look at the file, or to hand over a plain copy.";
         "cannot_restore": "It holds placeholders of a redacted copy that cannot be replaced by what they stand for: it is a workbook or another archive, or too large."
             => "Leave the values that were redacted out of it, or ask the user to make the change.";

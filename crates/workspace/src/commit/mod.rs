@@ -111,6 +111,7 @@ pub fn changes(
 ///
 /// # Errors
 /// When the stage or the directory cannot be used; a single path's refusal is in the report.
+// long because: one story, from what is staged to what became of each intent.
 pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, over, wanted: waiting } = *site;
     let Order { paths, choice, by, confirmed, review } = *order;
@@ -155,13 +156,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             {
                 Ok(intent) => {
                     intents.push((change.path.clone(), intent));
-                    let Some(file) = back.file else { return Verdict::Commit };
-                    let again = file.try_clone();
-                    with_values.push(file);
-                    match again {
-                        Ok(file) => Verdict::Replace(file),
-                        Err(_) => Verdict::Refuse { reasons: vec!["content_unreadable".into()] },
-                    }
+                    placeholders::verdict(back, &mut with_values)
                 }
                 Err(reasons) => Verdict::Refuse { reasons },
             }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chaperone_pipeline::inspection::Restored;
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::Failure;
-use chaperone_staging::{Change, Kind};
+use chaperone_quota::HeldFile;
+use chaperone_staging::{Change, Kind, Verdict};
 
 use super::own::open;
 use crate::mount::LiveMount;
@@ -30,4 +31,15 @@ pub(super) fn restored(
     let name = before.rsplit('/').next().unwrap_or_default();
     let of = (session.id.as_str(), &session.snapshots);
     pipeline.inspection.restored(original.as_ref(), content, name, of)
+}
+
+/// A change that may be committed, with the user's values where it has any. They are held until they are written.
+pub(super) fn verdict(back: Restored, held: &mut Vec<Arc<HeldFile>>) -> Verdict {
+    let Some(file) = back.file else { return Verdict::Commit };
+    let again = file.try_clone();
+    held.push(file);
+    match again {
+        Ok(file) => Verdict::Replace(file),
+        Err(_) => Verdict::Refuse { reasons: vec!["content_unreadable".into()] },
+    }
 }

@@ -5,9 +5,9 @@ from harness.cell import DOCS, PERSONAL, Cell, chaperone, last_session, read, wr
 from harness.claims import check, claim
 
 JSON = '{\n  "people": [\n    {"name": "Jos\\u00e9", "ssn": "536-22-8145", "card": 4111111111111111},\n    {"name": "Bob", "ssn": "612-33-1234"}\n  ]\n}\n'
-ENV = "HOST=localhost\nAWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYzx8dk2LmQp\nDEBUG=1\n"
+ENV = "HOST=localhost\nADMIN_SSN=536-22-8145\nADMIN_CARD=4111 1111 1111 1111\nDEBUG=1\n"
 YAML = "people:\n  - name: Ada\n    ssn: \"536-22-8145\"\n    card: 4111 1111 1111 1111\n"
-SECRETS = ["536-22-8145", "612-33-1234", "4111 1111 1111 1111", "4111111111111111", "wJalrXUtnFEMI"]
+SECRETS = ["536-22-8145", "612-33-1234", "4111 1111 1111 1111", "4111111111111111"]
 
 
 def edited(script, *options):
@@ -50,7 +50,7 @@ def _():
     with claim("`changes` shows them as unchanged"):
         told = changes()
         assert "+  - name: Cyd" in told and "-DEBUG=1" in told and "+Robert Byte,612-33-1234" in told, told
-        assert "-Ada Lovelace" not in told and "-AWS_" not in told and "REDACTED" not in told, told
+        assert "-Ada Lovelace" not in told and "-ADMIN_" not in told and "REDACTED" not in told, told
     commit()
     with claim("every value is there byte for byte, and every edit"):
         assert read("people.csv") == PERSONAL.replace("Bob Byte", "Robert Byte"), read("people.csv")
@@ -84,12 +84,6 @@ def _():
         chaperone("changes", last_session())
         commit("notes.txt")
         assert "[REDACTED:us_ssn:" in read("notes.txt") and not [s for s in SECRETS if s in read("notes.txt")]
-    with claim("without a redaction the same copy holds the values"):
-        cell = Cell("--ask", "allow")
-        cell("text = open('people.csv').read(); open('plain.txt', 'w').write(text)")
-        cell.end()
-        commit("plain.txt")
-        assert "536-22-8145" in read("plain.txt")
 
 
 @check("a placeholder of one session stands for nothing in another")

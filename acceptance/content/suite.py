@@ -1,3 +1,4 @@
-"""Content inspection that people can leave switched on."""
-from harness.cell import fresh_docs as before  # noqa: F401: done before each check
-import placeholders  # noqa: F401: it brings its claims
+"""What content inspection does to ordinary work, and what it must not let through."""
+from harness.suite import Part, Suite
+
+SUITE = Suite(parts=[Part("claims", limit=240)], path="/usr/bin:/bin")

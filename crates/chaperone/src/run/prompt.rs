@@ -378,8 +378,8 @@ mod tests {
                 "reasons": [name], "rule": name, "findings": [{ "detector": name, "severity": name, "where": name }],
                 "sources": [name], "unread": [name], "text": name, "program": [name], "parents": [name], "recent": [name],
                 "justification": name });
-            assert_plain(&describe(&ask), 9);
-            assert_plain(&screen(&ask), 12);
+            assert_plain(&describe(&ask), 10);
+            assert_plain(&screen(&ask), 13);
         }
     }
 

@@ -186,7 +186,7 @@ fn a_cancellation_voids_the_pending_approval() {
         machine.until("its end", |m| m.ask(&["approvals", "--json"]).as_array()?.is_empty().then_some(()));
         let late = machine.run(&["approve", &ask]);
         assert!(!late.status.success(), "an answer after the cancellation was taken");
-        assert!(String::from_utf8_lossy(&late.stderr).contains("waits"), "{late:?}");
+        assert!(String::from_utf8_lossy(&late.stderr).contains("no_such_ask"), "{late:?}");
         let why = machine.ask(&["why", "--json"]);
         assert!(why[0]["reasons"].as_array().unwrap().contains(&json!("cancelled")), "{why}");
     }

@@ -54,7 +54,7 @@ fn of_a_file_that_was_inspected() {
                 "kind": "file", "dev": 1, "ino": 2, "nlink": 3, "size": 7, "staged": false,
                 "real_path": "/workspace/a.csv", "mount": "/workspace", "mode": "mediated",
             },
-            "findings": [{ "detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.5, "certainty": "likely", "count": 3, "distinct": 3 }],
+            "findings": [{ "detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.5, "certainty": "likely", "count": 3, "distinct": 3 }], "unread": [],
         }),
     );
 }

@@ -27,7 +27,7 @@ use mixed::StoodFor;
 use options::{environment, mode, timeout, workspace};
 pub use plan::find as program;
 use plan::{fall_back, find, plan, required};
-use screen::{on_screen, summary, watch, without_screen};
+use screen::{on_screen, print_events, summary, watch};
 
 /// Chaperone itself failed, or refused the session; 126, a program that cannot be executed, is the cell's.
 const SETUP: u8 = 125;
@@ -118,14 +118,22 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     }
     stood.carry().map_err(Report::of)?;
     let watcher = watch(&opened.session, args.verbose)?;
-    let exit = match (&terminal, &cell.pty) {
-        (Terminal::Pty { .. }, Some(_)) => on_screen(cell, &opened.session, &watcher, args.verbose)?,
-        _ => without_screen(cell, watcher, args.verbose)?,
+    let (exit, printer) = match (&terminal, &cell.pty) {
+        (Terminal::Pty { .. }, Some(_)) => {
+            let exit = on_screen(cell, &opened.session, &watcher, args.verbose)?;
+            (exit, print_events(watcher, args.verbose))
+        }
+        _ => {
+            let printer = print_events(watcher, args.verbose);
+            (cell.over().map_err(Report::of)?, printer)
+        }
     };
     drop(stood);
     let ended =
         Request::Ended { session: opened.session.clone(), cause: exit.cause.clone(), code: exit.code };
-    match broker.ask(&ended) {
+    let report = broker.ask(&ended);
+    printer.finish();
+    match report {
         Ok(report) => summary(&opened.session, &report, args.verbose),
         Err(e) => eprintln!("{e}"),
     }

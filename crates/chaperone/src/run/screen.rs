@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use chaperone_cell::{Exit, Launched};
@@ -195,9 +196,25 @@ impl Screen<'_> {
     }
 }
 
-/// No terminal: events are printed to stderr when wanted; asks are answered elsewhere or time out.
-pub fn without_screen(cell: Launched, watcher: Broker, verbose: bool) -> Result<Exit, Report> {
-    let printer = std::thread::spawn(move || {
+/// Prints what happens in a session to stderr, when wanted, until the session has ended.
+pub struct Printer(Receiver<()>);
+
+/// How long the last events are waited for at most: nobody hangs on a broker that has died.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
+
+impl Printer {
+    /// Returns once the end of the session was heard of, which the broker tells after everything else.
+    pub fn finish(self) {
+        // It is gone when it has printed the last.
+        self.0.recv_timeout(LAST_EVENTS).ok();
+    }
+}
+
+/// Without a terminal asks are answered elsewhere or time out.
+pub fn print_events(watcher: Broker, verbose: bool) -> Printer {
+    let (done, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _done: Sender<()> = done;
         while let Ok(Some((Reply::Event(event), _))) = watcher.next() {
             let urgent = match &event.what {
                 Happened::Ended { .. } => break,
@@ -214,9 +231,7 @@ pub fn without_screen(cell: Launched, watcher: Broker, verbose: bool) -> Result<
             }
         }
     });
-    let exit = cell.over().map_err(Report::of);
-    drop(printer);
-    exit
+    Printer(receiver)
 }
 
 /// What the session asked before anybody watched it: an agent may be quicker than its launcher.

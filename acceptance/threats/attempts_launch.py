@@ -153,10 +153,10 @@ def private_tool(world):
     put(world.person / "tools/v9/bin/tool", f"#!/bin/sh\ncat {world.person}/tools/v9/lib/data\n")
 
 
-def with_tool(case):
-    """The attempt without a cell, by a person who has that tool."""
+def planted(case, plant):
+    """The attempt without a cell, by a person who has what is planted."""
     def bare(root):
-        case.program = lambda world, source: private_tool(world)
+        case.program = lambda world, source: plant(world)
         try:
             return arms.unprotected(case, root)
         finally:
@@ -165,7 +165,7 @@ def with_tool(case):
 
 
 NAMED = Attempt(30, "a script of the folder names an installation of the person's", "", NAMES_IT, effect=canary, ends="not_shown", twin=False, cell=named_by_a_script)
-NAMED.bare = with_tool(NAMED)
+NAMED.bare = planted(NAMED, private_tool)
 
 HOST_FACTS = Attempt(42, "what the kernel says of the host: keys, files, the command", "", """
 show("/proc/keys", "/proc/cmdline", "/proc/locks", "/proc/modules", "/proc/diskstats", "/proc/1/cmdline", "/proc/sys/kernel/random/boot_id")
@@ -189,14 +189,6 @@ def with_caches(world):
     put(world.person / ".npm/_cacache/content", "from a registry", 0o644)
 
 
-def caches_bare(root):
-    CACHED.program = lambda world, source: with_caches(world)
-    try:
-        return arms.unprotected(CACHED, root)
-    finally:
-        CACHED.program = None
-
-
 def caches_cell(product, root):
     """By a broker of that person's: whose home it has, their caches are shown."""
     world = World(root / "cell")
@@ -208,7 +200,7 @@ def caches_cell(product, root):
     return Outcome(done.stdout, world, guard=product)
 
 
-CACHED.bare, CACHED.cell = caches_bare, caches_cell
+CACHED.bare, CACHED.cell = planted(CACHED, with_caches), caches_cell
 
 ATTEMPTS = [
     NAMED,

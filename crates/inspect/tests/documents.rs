@@ -1,11 +1,13 @@
 //! Documents: what is found in them, where, and what a redaction leaves.
 #![allow(clippy::unwrap_used)]
 
-use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+mod support;
+
+use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
-use chaperone_inspect::{Detectors, Limits, Report, inspect_bytes, inspect_file, inspect_plain, redact_file};
+use chaperone_inspect::{Detectors, Limits, inspect_file, inspect_plain};
+use support::{file, inspect, redact};
 use zip::write::SimpleFileOptions;
 
 const CARD: &str = "4111111111111111";
@@ -13,26 +15,6 @@ const SSN: &str = "536-22-8741";
 
 fn detectors() -> Detectors {
     Detectors::builtin().unwrap()
-}
-
-fn inspect(name: &str, bytes: &[u8]) -> Report {
-    inspect_bytes(&detectors(), bytes, name, &Limits::default())
-}
-
-fn file(bytes: &[u8]) -> File {
-    let mut f = tempfile::tempfile().unwrap();
-    f.write_all(bytes).unwrap();
-    f
-}
-
-fn redact(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut out = tempfile::tempfile().unwrap();
-    redact_file(&detectors(), &file(bytes), name, None, &out, &Limits::default())
-        .map_err(|e| e.to_string())?;
-    let mut redacted = Vec::new();
-    out.seek(SeekFrom::Start(0)).unwrap();
-    out.read_to_end(&mut redacted).unwrap();
-    Ok(redacted)
 }
 
 fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {

@@ -6,10 +6,13 @@
     reason = "a test that cannot go on has failed, and it measures time"
 )]
 
-use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+mod support;
+
+use std::io::{Cursor, Write};
 use std::time::{Duration, Instant};
 
-use chaperone_inspect::{Detectors, Limits, Report, inspect_bytes, inspect_plain, redact_file};
+use chaperone_inspect::{Detectors, Limits, inspect_bytes, inspect_plain};
+use support::{count, inspect, redact};
 
 macro_rules! documents {
     ($($name:literal),* $(,)?) => { [$(($name, include_bytes!(concat!("data/documents/", $name)) as &[u8])),*] };
@@ -43,25 +46,6 @@ const READ: &[(&str, &[u8])] = &documents![
     "exif-description.jpg",
 ];
 const PLANTED: [&str; 3] = ["us_ssn", "credit_card", "github_token"];
-
-fn inspect(name: &str, bytes: &[u8]) -> Report {
-    inspect_bytes(&Detectors::builtin().unwrap(), bytes, name, &Limits::default())
-}
-
-fn count(report: &Report, detector: &str) -> u64 {
-    report.items.iter().flat_map(|i| &i.findings).filter(|f| f.detector == detector).map(|f| f.count).sum()
-}
-
-fn redact(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let (mut file, mut out) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    file.write_all(bytes).unwrap();
-    redact_file(&Detectors::builtin().unwrap(), &file, name, None, &out, &Limits::default())
-        .map_err(|e| e.to_string())?;
-    let mut redacted = Vec::new();
-    out.seek(SeekFrom::Start(0)).unwrap();
-    out.read_to_end(&mut redacted).unwrap();
-    Ok(redacted)
-}
 
 #[test]
 fn planted_values_are_found_in_the_documents_of_ordinary_programs() {

@@ -1,30 +1,18 @@
 //! An edited redacted copy gets its values back, byte for byte, and nothing else gets any.
 #![allow(clippy::unwrap_used)]
 
-use std::fs::File;
-use std::io::{Read, Seek, Write};
+mod support;
+
+use std::io::Write;
 
 use chaperone_inspect::{Detectors, Limits, PlaceholderKey, Restoration, redact_file, restore_file};
 use sha2::{Digest, Sha256};
+use support::{file, read};
 
 const SESSION: [u8; 32] = [3; 32];
 
 fn key(session: &[u8; 32], of: &[u8]) -> PlaceholderKey {
     PlaceholderKey::new(session, &Sha256::digest(of).into())
-}
-
-fn file(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
-    file
-}
-
-fn read(mut file: &File) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    file.rewind().unwrap();
-    file.read_to_end(&mut bytes).unwrap();
-    bytes
 }
 
 fn redacted(bytes: &[u8], name: &str) -> Vec<u8> {

@@ -1,31 +1,15 @@
 //! What is read is understood as what leaves is: in other encodings, with other dashes, packed, mailed, in a database.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{Read, Seek, SeekFrom, Write};
+mod support;
 
-use chaperone_inspect::{Detectors, Limits, Report, inspect_bytes, inspect_plain, redact_file};
+use std::io::Write;
+
+use chaperone_inspect::{Detectors, inspect_plain};
+use support::{count, inspect, redact};
 
 /// Sixty numbers of people, one a line.
 const PEOPLE: &str = include_str!("data/people.txt");
-
-fn inspect(name: &str, bytes: &[u8]) -> Report {
-    inspect_bytes(&Detectors::builtin().unwrap(), bytes, name, &Limits::default())
-}
-
-fn count(report: &Report, detector: &str) -> u64 {
-    report.items.iter().flat_map(|i| &i.findings).filter(|f| f.detector == detector).map(|f| f.count).sum()
-}
-
-fn redact(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let (mut file, mut out) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    file.write_all(bytes).unwrap();
-    redact_file(&Detectors::builtin().unwrap(), &file, name, None, &out, &Limits::default())
-        .map_err(|e| e.to_string())?;
-    let mut redacted = Vec::new();
-    out.seek(SeekFrom::Start(0)).unwrap();
-    out.read_to_end(&mut redacted).unwrap();
-    Ok(redacted)
-}
 
 fn csv() -> String {
     let mut csv = "name;ssn;note\n".to_owned();

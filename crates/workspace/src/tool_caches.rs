@@ -83,8 +83,13 @@ fn of_user(shown: &[String], home: &Path) -> Vec<Place> {
 /// Where the caches of the session's profile lie; the directories of their layers are made.
 ///
 /// # Errors
-/// An unknown tool, layers that cannot be made, or kept layers that another session has.
-pub fn plan(session: &Session, kept: &Path, in_use: bool) -> Result<Vec<PlanCache>, Failure> {
+/// Layers that cannot be made, or kept layers that another session has.
+pub fn plan(
+    session: &Session,
+    caches: Vec<Place>,
+    kept: &Path,
+    in_use: bool,
+) -> Result<Vec<PlanCache>, Failure> {
     let wanted = &session.profile.cache;
     if wanted.tools.is_empty() {
         return Ok(Vec::new());
@@ -107,7 +112,7 @@ pub fn plan(session: &Session, kept: &Path, in_use: bool) -> Result<Vec<PlanCach
         session_layers(session)
     };
     let mut planned: Vec<PlanCache> = Vec::new();
-    for Place { at, lower } in places(&wanted.tools, home().as_deref())? {
+    for Place { at, lower } in caches {
         let layer = layers.join(at.replace('/', "!"));
         let (upper, work) = (layer.join("upper"), layer.join("work"));
         let unusable =

@@ -18,6 +18,7 @@ pub struct Look {
     pub places: Places,
     pub workspace: PathBuf,
     pub installation: Installation,
+    pub caches: Vec<tool_caches::Place>,
     /// What of the host its cell shows read-only beside its mounts and what every cell shows: the one list that the user,
     /// the first record and `--verbose` have.
     pub visible: Vec<Shown>,
@@ -43,15 +44,15 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
         .map(|program| installation::find(program, &search_path(asked), &places, &workspace, &at))
         .transpose()?
         .unwrap_or_default();
+    let caches = tool_caches::places(&profile.cache.tools, tool_caches::home().as_deref())?;
     let mut visible = installation.shown.clone();
     if asked.in_cell {
-        let caches = tool_caches::places(&profile.cache.tools, tool_caches::home().as_deref())?;
-        visible.extend(caches.into_iter().filter_map(|cache| {
+        visible.extend(caches.iter().filter_map(|cache| {
             let why = format!("the profile's tool cache, at ~/{} in the cell", cache.at);
-            Some(Shown { path: cache.lower?, why })
+            Some(Shown { path: cache.lower.clone()?, why })
         }));
     }
-    Ok(Look { profile, places, workspace, installation, visible })
+    Ok(Look { profile, places, workspace, installation, caches, visible })
 }
 
 /// What a session would be shown.

@@ -30,7 +30,7 @@ const MAX_SESSIONS: usize = 64;
 /// # Errors
 /// The reason it may not run.
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
-    let Look { profile, places, workspace, installation, visible } = look(broker, asked)?;
+    let Look { profile, places, workspace, installation, caches, visible } = look(broker, asked)?;
     let backend = asked.backend.as_deref().unwrap_or(&profile.backend);
     if chaperone_cell::backend(backend).is_none() {
         return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
@@ -89,7 +89,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
             && s.session.workspace == session.workspace
             && s.session.profile.name == session.profile.name
     });
-    let caches = tool_caches::plan(session, &broker.dirs.state.join("caches"), in_use)?;
+    let caches = tool_caches::plan(session, caches, &broker.dirs.state.join("caches"), in_use)?;
     let mut opened = plan(&live, asked, caches)?;
     for ((mount, survey), planned) in live.mounts.list().iter().zip(&surveys).zip(&mut opened.mounts) {
         if let (Some(survey), PlanMountKind::Staged { masked, .. }) = (survey, &mut planned.kind) {

@@ -31,6 +31,7 @@ use crate::body::{BodyError, BufferedBody};
 use crate::budget::{self, Spending};
 use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
+use crate::exit::Exit;
 use crate::held::{Reserved, TooMuch};
 use crate::names;
 use crate::outgoing::chosen::Chosen;
@@ -206,20 +207,41 @@ async fn buffer_body(
     facts: &RequestFacts,
     body: Incoming,
 ) -> Result<BufferedBody, HttpRefusal> {
+    within_looks(channel).await?;
     let exit = channel.gateway.exit();
-    if !exit.budget.lock().may_look(exit.now_ms()) {
-        return Err(refuse_body(channel, StatusCode::TOO_MANY_REQUESTS, too_many_looks()).await);
-    }
-    let left = || {
-        let budget = exit.budget.lock();
-        (budget.left(&facts.host), budget.left_in_all())
-    };
+    let left = || left(exit, &facts.host);
     let taken =
         BufferedBody::take(body, Reserved::nothing(&exit.held), left, &channel.gateway.session.dir).await;
+    or_refused(channel, taken, || left().0).await
+}
+
+/// Refuses where too much was inspected and refused in the last minute.
+async fn within_looks(channel: &Channel) -> Result<(), HttpRefusal> {
+    let exit = channel.gateway.exit();
+    let may_look = exit.budget.lock().may_look(exit.now_ms());
+    if may_look {
+        return Ok(());
+    }
+    let why = "more of what this session wanted to send was refused within a minute than is inspected";
+    let failure = Failure::new("over_budget", why).advise("wait a minute, and send what is allowed");
+    Err(refuse_body(channel, StatusCode::TOO_MANY_REQUESTS, failure).await)
+}
+
+/// Bytes that may still be sent, to this host and in all.
+fn left(exit: &Exit, host: &Host) -> (u64, u64) {
+    let budget = exit.budget.lock();
+    (budget.left(host), budget.left_in_all())
+}
+
+async fn or_refused(
+    channel: &Channel,
+    taken: Result<BufferedBody, BodyError>,
+    left: impl FnOnce() -> u64,
+) -> Result<BufferedBody, HttpRefusal> {
     match taken {
         Ok(held) => Ok(held),
         Err(error) => {
-            let (status, failure) = not_taken(&error, left().0);
+            let (status, failure) = not_taken(&error, left());
             Err(refuse_body(channel, status, failure).await)
         }
     }
@@ -228,14 +250,6 @@ async fn buffer_body(
 async fn refuse_body(channel: &Channel, status: StatusCode, failure: Failure) -> HttpRefusal {
     let request = bare_request(&channel.gateway, &channel.target);
     HttpRefusal(status, channel.gateway.refuse(request, failure).await.failure)
-}
-
-fn too_many_looks() -> Failure {
-    Failure::new(
-        "over_budget",
-        "more of what this session wanted to send was refused within a minute than is inspected",
-    )
-    .advise("wait a minute, and send what is allowed")
 }
 
 /// Why a body is not taken, where so many bytes may still be sent.
@@ -267,21 +281,11 @@ pub(crate) async fn hold_body(
     facts: &RequestFacts,
     body: Vec<u8>,
 ) -> Result<BufferedBody, HttpRefusal> {
+    within_looks(channel).await?;
     let exit = channel.gateway.exit();
-    if !exit.budget.lock().may_look(exit.now_ms()) {
-        return Err(refuse_body(channel, StatusCode::TOO_MANY_REQUESTS, too_many_looks()).await);
-    }
-    let (to_host, in_all) = {
-        let budget = exit.budget.lock();
-        (budget.left(&facts.host), budget.left_in_all())
-    };
-    match BufferedBody::hold(body, Reserved::nothing(&exit.held), to_host, in_all) {
-        Ok(held) => Ok(held),
-        Err(too_much) => {
-            let (status, failure) = not_taken(&too_much.into(), to_host);
-            Err(refuse_body(channel, status, failure).await)
-        }
-    }
+    let (to_host, in_all) = left(exit, &facts.host);
+    let held = BufferedBody::hold(body, Reserved::nothing(&exit.held), to_host, in_all);
+    or_refused(channel, held.map_err(BodyError::from), || to_host).await
 }
 
 async fn inspect(

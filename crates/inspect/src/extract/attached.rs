@@ -2,13 +2,14 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use super::marks::SEVEN_Z;
+
 /// How programs begin.
 const PROGRAMS: [&[u8]; 3] = [b"MZ", b"\x7fELF", b"#!"];
 /// Where the end of a zip archive is looked for: it has a comment of at most 65,535 bytes.
 const END: u64 = 66 * 1024;
 /// Where a 7z archive is looked for: modules that unpack one are smaller.
 const MODULE: u64 = 4 << 20;
-const SEVEN_Z: &[u8] = b"7z\xbc\xaf\x27\x1c";
 
 pub(super) enum Attached {
     Zip,

@@ -280,10 +280,10 @@ pub(crate) fn marker(
     (raw, text): (&[u8], &[u8]),
 ) -> Vec<u8> {
     let detector = &detectors.info(detector).name;
-    let Some(names) = names else { return format!("[REDACTED:{detector}]").into_bytes() };
+    let Some(names) = names else { return [placeholder::OPEN, detector.as_bytes(), b"]"].concat() };
     let tag =
         names.tag(|| Kept { detector: detector.clone(), coding, text: text.to_vec(), raw: raw.to_vec() });
-    [b"[REDACTED:", detector.as_bytes(), b":", &tag, b"]"].concat()
+    [placeholder::OPEN, detector.as_bytes(), b":", &tag, b"]"].concat()
 }
 
 /// What hits cover (in order of start), overlapping ones as one.

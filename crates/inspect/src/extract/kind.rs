@@ -50,8 +50,8 @@ const MARKED: &[(&[u8], Kind)] = &[
     (b"PK\x03\x04", Kind::Zip),
     (b"PK\x05\x06", Kind::Zip),
     (b"PK\x07\x08", Kind::Zip),
-    (b"7z\xbc\xaf\x27\x1c", Kind::SevenZ),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind::Ole),
+    (marks::SEVEN_Z, Kind::SevenZ),
+    (marks::OLE, Kind::Ole),
     (b"{\\rt", Kind::Rtf),
 ];
 

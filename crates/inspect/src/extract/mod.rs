@@ -175,13 +175,12 @@ pub(crate) fn is_table(bytes: &[u8]) -> bool {
 /// What [`members`] is told of one member: its name, what could be read of it, and why that is not all.
 pub(crate) type Member<'m> = &'m mut dyn FnMut(&str, Vec<u8>, Option<ExtractError>);
 
-/// Gives every member of a zip archive in memory to `each`, decompressed.
-pub(crate) fn members(bytes: &[u8], limits: &Limits, each: Member<'_>) -> Result<(), ExtractError> {
+/// Gives every member of a zip archive to `each`, decompressed.
+pub(crate) fn members(source: Source<'_>, limits: &Limits, each: Member<'_>) -> Result<(), ExtractError> {
     // No member is inspected here, so no detector is asked.
     let nothing = Detectors::from_toml(&[]).map_err(|_| ExtractError::Panicked)?;
-    let mut visit = Visit::new(&nothing, limits, bytes.len() as u64);
-    catch_unwind(AssertUnwindSafe(|| visit.each_member(Source::Bytes(bytes), each)))
-        .unwrap_or(Err(ExtractError::Panicked))
+    let mut visit = Visit::new(&nothing, limits, source.len());
+    catch_unwind(AssertUnwindSafe(|| visit.each_member(source, each))).unwrap_or(Err(ExtractError::Panicked))
 }
 
 /// Something that can be read again from the start.

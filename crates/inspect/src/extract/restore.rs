@@ -1,13 +1,14 @@
 //! The way back from a redacted copy: an edited file gets, for each placeholder that it kept, the value of the version that the
 //! copy was made of.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 
 use super::batch::{Coding, coded};
 use super::kind::{self, Kind};
-use super::{ExtractError, Limits, Source, rewrite, table, wide};
+use super::{ExtractError, Limits, Source, members, rewrite, table, wide};
 use crate::Detectors;
 use crate::placeholder::{self, Kept, Names, PlaceholderKey, bare_tags, token};
 
@@ -22,14 +23,6 @@ pub struct Restoration {
     pub damaged: u64,
     /// The line of the first that could not be restored, from 1.
     pub line: Option<u64>,
-}
-
-impl Restoration {
-    /// Whether there was any placeholder.
-    #[must_use]
-    pub fn is_any(&self) -> bool {
-        self.restored + self.foreign + self.damaged > 0
-    }
 }
 
 /// Writes `edited` to the empty file `out` with the values that its placeholders stand for; nothing when none is restored.
@@ -68,7 +61,7 @@ pub fn restore_file(
             };
             let given = names.as_ref().map_or(0, Names::given);
             let before = held(Source::File(original), limits)?;
-            let before = as_read(&kind::of(&kind::head(Source::File(original))?, name), &before, limits)?;
+            let before = as_read(&kind::of(&before, name), &before, limits)?.into_owned();
             (before, names.map(Names::into_kept).unwrap_or_default(), given)
         }
         None => (Vec::new(), HashMap::new(), 0),
@@ -91,9 +84,7 @@ pub fn restore_file(
 fn packed(kind: Kind, edited: &File, limits: &Limits) -> Result<Restoration, ExtractError> {
     let mut holds = false;
     if kind == Kind::Zip {
-        let nothing = Detectors::from_toml(&[]).map_err(|_| ExtractError::Panicked)?;
-        let mut visit = super::Visit::new(&nothing, limits, Source::File(edited).len());
-        visit.each_member(Source::File(edited), &mut |_, data, _| {
+        members(Source::File(edited), limits, &mut |_, data, _| {
             holds |= memchr::memmem::find(&data, placeholder::OPEN).is_some();
         })?;
     }
@@ -114,16 +105,12 @@ fn held(source: Source<'_>, limits: &Limits) -> Result<Vec<u8>, ExtractError> {
     Ok(whole)
 }
 
-fn as_read(kind: &Kind, bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, ExtractError> {
+fn as_read<'b>(kind: &Kind, bytes: &'b [u8], limits: &Limits) -> Result<Cow<'b, [u8]>, ExtractError> {
+    let Kind::Utf16 { big_endian, .. } = kind else { return Ok(bytes.into()) };
     let mut text = Vec::new();
-    match kind {
-        Kind::Utf16 { big_endian, .. } => {
-            let most = limits.held as u64 * 2;
-            wide::utf16(&mut &*bytes, *big_endian).take(most).read_to_end(&mut text)?;
-        }
-        _ => text = bytes.to_vec(),
-    }
-    Ok(text)
+    let most = limits.held as u64 * 2;
+    wide::utf16(&mut &*bytes, *big_endian).take(most).read_to_end(&mut text)?;
+    Ok(text.into())
 }
 
 fn plain_kind(kind: &Kind) -> &Kind {

@@ -1,7 +1,7 @@
 //! RTF: the text that is shown, and what is hidden; what is embedded.
 
 use super::batch::Sink;
-use super::{ExtractError, Source, Visit, kind, loose};
+use super::{ExtractError, Source, Visit, kind, loose, marks};
 use crate::rtf::{self, Event};
 
 /// Groups in one another that are told apart; deeper ones share the settings of this one.
@@ -36,8 +36,6 @@ const APART: &[&[u8]] = &[
     b"shptxt",
     b"bkmkstart",
 ];
-/// A compound file in what is embedded.
-const COMPOUND: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 
 #[derive(Clone, Copy)]
 struct Group {
@@ -77,7 +75,7 @@ impl Visit<'_> {
             }
             self.spend(bytes.len() as u64)?;
             let inner = format!("{path}!/embedded {}", i + 1);
-            let compound = memchr::memmem::find(bytes, COMPOUND).and_then(|at| bytes.get(at..));
+            let compound = memchr::memmem::find(bytes, marks::OLE).and_then(|at| bytes.get(at..));
             let bytes = compound.unwrap_or(bytes);
             if kind::of(bytes, "").is_container() {
                 self.item(Source::Bytes(bytes), "", &inner, depth + 1);

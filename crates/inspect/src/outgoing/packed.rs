@@ -212,7 +212,7 @@ fn zip(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
         ..Limits::default()
     };
     let from = out.len();
-    let read = extract::members(bytes, &limits, &mut |name, bytes, error| {
+    let read = extract::members(extract::Source::Bytes(bytes), &limits, &mut |name, bytes, error| {
         out.push(Unpacked {
             how: "zip",
             name: Some(name.to_string()),

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use chaperone_audit::Phase;
 use chaperone_capability::Action;
 use chaperone_pipeline::approvals::Answer;
-use chaperone_pipeline::{AccessRequest, Admission};
+use chaperone_pipeline::{AccessRequest, Admission, Pending};
 use chaperone_policy::{Decision, Effect, Obligation, Severity};
 use chaperone_protocol::Scope;
 use chaperone_protocol::reason::find;
@@ -109,6 +109,12 @@ fn meanwhile() -> impl Strategy<Value = Meanwhile> {
     ]
 }
 
+/// The user is asked about a file.
+fn is_shown(world: &World, shown: &Demand) -> Pending {
+    world.policy.become_("r1", inspected_then(shown.decision("personal_data")));
+    world.pending(world.read("/workspace/a", b"content"))
+}
+
 #[test]
 fn an_answer_holds_exactly_where_what_was_shown_is_the_same_or_more() {
     let world = RefCell::new(World::new(|_| deny(&[])));
@@ -122,8 +128,7 @@ fn an_answer_holds_exactly_where_what_was_shown_is_the_same_or_more() {
         let mut world = world.borrow_mut();
         world.fresh_session();
         let world = &*world;
-        world.policy.become_("r1", inspected_then(shown.decision("personal_data")));
-        let pending = world.pending(world.read("/workspace/a", b"content"));
+        let pending = is_shown(world, &shown);
         let later = later.unwrap_or_else(|| shown.clone());
         world.policy.become_("r2", inspected_then(later.decision("too_large")));
         meanwhile.happens(world);
@@ -190,8 +195,7 @@ fn a_standing_answer_covers_exactly_what_is_the_same_in_everything() {
         let mut world = world.borrow_mut();
         world.fresh_session();
         let world = &*world;
-        world.policy.become_("r1", inspected_then(shown.decision("personal_data")));
-        let pending = world.pending(world.read("/workspace/a", b"content"));
+        let pending = is_shown(world, &shown);
         world.answer(pending, yes_for(Scope::Session)).unwrap();
         let (revision, then) = if differs == Differs::Policy { ("r2", then) } else { ("r1", shown.clone()) };
         let reason = if differs == Differs::Reason { "too_large" } else { "personal_data" };

@@ -114,3 +114,34 @@ def _():
     with claim("`commit` keeps it back with the reason"):
         assert "damaged_placeholder" in commit(fails=True)
         assert read("people.csv") == PERSONAL
+
+
+@check("what is written around a placeholder does not bring its value into the open")
+def _():
+    keys = "AWS_KEY=AKIAQWERTYUIOPASDFGH\nGH=ghp_abcdefghijklmnopqrstuvwxyz0123456789\n"
+    guarded = ["536-22-8145", "612-33-1234", "AKIAQWERTYUIOPASDFGH", "ghp_abcdefghijklmnopqrstuvwxyz0123456789"]
+    for before, after in [("_", "_"), ("77", "88"), ("A", "")]:
+        write("people.csv", PERSONAL)
+        write("keys.txt", keys)
+        edited(f"""
+            import re
+            for name in ('people.csv', 'keys.txt'):
+                text = open(name).read()
+                text = re.sub(r'(\\[RED[^\\]]*\\])', r'{before}\\g<1>{after}', text)
+                open(name, 'w').write(text.replace('ssn', 'part'))
+        """)
+        with claim(f"{before!r} and {after!r} around it: the change is kept back, with the reason"):
+            told = commit(fails=True)
+            assert told.count("exposes_value") == 2, told
+            assert read("people.csv") == PERSONAL and read("keys.txt") == keys
+        # Whoever says so all the same has read what was shown.
+        cell = Cell("--ask", "deny")
+        read_again = cell("""
+            result = []
+            for name in ('people.csv', 'keys.txt'):
+                try: result.append(open(name).read())
+                except OSError as error: result.append(str(error))
+        """)
+        cell.end()
+        with claim(f"{before!r} and {after!r} around it: the next session reads none of the values"):
+            assert not [value for value in guarded if value in json.dumps(read_again)], read_again

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use chaperone_fs::{Content, NewAttributes, Tree};
+use chaperone_fs::{ChangeKind, ChangeRequest, Content, Decided, Decides, NewAttributes, Refused, Tree};
 use chaperone_quota::Quota;
 use chaperone_staging::validate_path;
 use libfuzzer_sys::fuzz_target;
@@ -93,19 +93,42 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(listing(&place.top), place.before, "the user's folder was changed");
 });
 
+/// Everything is let through.
+struct Anything;
+
+impl Decides for Anything {
+    fn change(&self, _: &ChangeRequest<'_>) -> Result<u64, Refused> {
+        Ok(0)
+    }
+}
+
 fn change(place: &Place, tree: &Tree, operation: u8, first: &str, second: &str) -> rustix::io::Result<()> {
     let at = tree.locate(first)?;
+    let decided = |kind| Decided::by(&Anything, kind, &at, 1).expect("everything is let through");
     match operation % 10 {
-        3 => tree.create(&at, 0o644).map(|opened| is_ours(place, &opened.file)),
+        3 => tree.create(&decided(ChangeKind::Create), 0o644).map(|opened| is_ours(place, &opened.file)),
         4 if operation & 0x80 != 0 => {
-            tree.set_attributes(&at, &NewAttributes { size: Some(3), ..NewAttributes::default() }).map(drop)
+            let new = NewAttributes { size: Some(3), ..NewAttributes::default() };
+            tree.set_attributes(&decided(ChangeKind::Write), &new).map(drop)
         }
-        4 => tree.copy_up(&at, Content::Empty).map(|opened| is_ours(place, &opened.file)),
-        5 => tree.make_dir(&at, 0o755),
-        6 => tree.make_link(&at, second),
-        7 => tree.rename(&tree.locate_all(first)?, &tree.locate(second)?, operation & 0x80 != 0),
-        8 => tree.remove_file(&at),
-        _ => tree.remove_dir(&at),
+        4 => {
+            let write = decided(ChangeKind::Write);
+            tree.copy_up(&write, Content::Empty).map(|opened| is_ours(place, &opened.file))
+        }
+        5 => tree.make_dir(&decided(ChangeKind::Create), 0o755),
+        6 => tree.make_link(&decided(ChangeKind::Create), second),
+        7 => {
+            let (moved, to) = (tree.locate_all(first)?, tree.locate(second)?);
+            let each = moved.iter().map(|part| {
+                let rest = part.path().strip_prefix(first).unwrap_or_default();
+                let place = format!("{second}{rest}");
+                let over = rest.is_empty().then_some(&to);
+                Decided::of_move(&Anything, part, (&place, over), 1).expect("everything is let through")
+            });
+            tree.rename(&each.collect::<Vec<_>>(), &to, operation & 0x80 != 0)
+        }
+        8 => tree.remove_file(&decided(ChangeKind::Delete)),
+        _ => tree.remove_dir(&decided(ChangeKind::Delete)),
     }
 }
 

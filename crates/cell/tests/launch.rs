@@ -638,3 +638,39 @@ fn no_terminal_of_the_persons_reaches_the_agent() {
     let text = String::from_utf8_lossy(&done.stdout);
     assert!(!text.contains("/dev/pts/"), "{text}");
 }
+
+#[test]
+fn an_agent_has_a_share_of_what_the_kernel_counts_for_the_user() {
+    let code = "
+import json, resource
+def many(make):
+    n = 0
+    while n < 5000:
+        try: make()
+        except OSError: break
+        n += 1
+    return n
+def inotify():
+    if libc.inotify_init1(0) < 0: raise OSError(ctypes.get_errno(), 'inotify')
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+print(json.dumps({
+    'inotify': many(inotify),
+    'terminals': many(lambda: os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY)),
+    'descriptors': resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+    'signals': resource.getrlimit(resource.RLIMIT_SIGPENDING)[1],
+}))
+";
+    let Some(output) = python(code) else { return };
+    let share: serde_json::Value =
+        serde_json::from_str(&out(&output)).unwrap_or_else(|_| panic!("{}", err(&output)));
+    let of = |name: &str| share[name].as_u64().unwrap();
+    let users = |path: &str| std::fs::read_to_string(path).unwrap().trim().parse::<u64>().unwrap();
+    // A program can do with that many, and four such cells leave the user some.
+    let instances = users("/proc/sys/fs/inotify/max_user_instances");
+    assert!((8..=instances / 4).contains(&of("inotify")), "{share}");
+    assert!((32..=64).contains(&of("terminals")), "{share}");
+    let limit = |resource| rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    assert!(of("descriptors") < limit(rustix::process::Resource::Nofile), "{share}");
+    assert!(of("descriptors") >= 4096.min(limit(rustix::process::Resource::Nofile) - 1), "{share}");
+    assert!(of("signals") <= limit(rustix::process::Resource::Sigpending) / 4, "{share}");
+}

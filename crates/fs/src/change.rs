@@ -7,6 +7,8 @@ use chaperone_quota::{Held, HeldFile};
 use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::{OFlags, Stat, Timestamps};
 
+use crate::decided::Decided;
+use crate::gate::ChangeKind;
 use crate::journal::{Entry, Record};
 use crate::object::{Attributes, FileVersion, Located, ObjectId, ObjectKind};
 use crate::tree::{Errno, Opened, Result, State, Tree, errno, hidden_by_parent};
@@ -45,7 +47,8 @@ impl Tree {
     ///
     /// # Errors
     /// `EEXIST`, `ENOENT`, `ENOSPC`, `ESTALE`.
-    pub fn create(&self, at: &Located, mode: u32) -> Result<Opened> {
+    pub fn create(&self, decided: &Decided, mode: u32) -> Result<Opened> {
+        let at = decided.for_one_of(&[ChangeKind::Create])?;
         let mut state = self.lock();
         self.must_be_free(&state, at)?;
         let held = self.quota.take(0, 1)?;
@@ -64,7 +67,8 @@ impl Tree {
     ///
     /// # Errors
     /// `ENOENT`, `ENOSPC`, `ESTALE`.
-    pub fn copy_up(&self, at: &Located, content: Content<'_>) -> Result<Opened> {
+    pub fn copy_up(&self, decided: &Decided, content: Content<'_>) -> Result<Opened> {
+        let at = decided.for_one_of(&[ChangeKind::Write])?;
         let mut state = self.lock();
         let opened = self.bring_up(&mut state, at, Bring::Content(content))?;
         if let Some(blob) = opened.blob {
@@ -77,10 +81,15 @@ impl Tree {
     ///
     /// # Errors
     /// As [`Self::copy_up`]; `ELOOP` for a link.
-    pub fn set_attributes(&self, at: &Located, new: &NewAttributes) -> Result<Attributes> {
+    pub fn set_attributes(&self, decided: &Decided, new: &NewAttributes) -> Result<Attributes> {
+        let at = match new.size {
+            // Of a directory there is nothing to be written.
+            Some(_) if !decided.located().is_dir() => decided.for_one_of(&[ChangeKind::Write])?,
+            _ => decided.for_one_of(&[ChangeKind::Write, ChangeKind::Attributes])?,
+        };
         let mut state = self.lock();
         let path = at.path();
-        if at.object().is_some_and(|object| object.kind == ObjectKind::Dir) {
+        if at.is_dir() {
             self.check(&state, at)?;
             if let (Some(mode), Some(Entry::Dir { opaque, base, .. })) = (new.mode, state.entries.get(path)) {
                 let entry = Entry::Dir { opaque: *opaque, mode: mode & 0o777, base: *base };
@@ -111,7 +120,8 @@ impl Tree {
 
     /// # Errors
     /// `EEXIST`, `ENOENT`, `ESTALE`.
-    pub fn make_dir(&self, at: &Located, mode: u32) -> Result<()> {
+    pub fn make_dir(&self, decided: &Decided, mode: u32) -> Result<()> {
+        let at = decided.for_one_of(&[ChangeKind::Create])?;
         let mut state = self.lock();
         self.must_be_free(&state, at)?;
         let opaque = matches!(state.entries.get(at.path()), Some(Entry::Gone { .. }));
@@ -121,7 +131,8 @@ impl Tree {
 
     /// # Errors
     /// `EEXIST`, `ENOENT`, `ESTALE`.
-    pub fn make_link(&self, at: &Located, target: &str) -> Result<()> {
+    pub fn make_link(&self, decided: &Decided, target: &str) -> Result<()> {
+        let at = decided.for_one_of(&[ChangeKind::Create])?;
         let mut state = self.lock();
         self.must_be_free(&state, at)?;
         let base = replaced(&state, at.path());
@@ -133,7 +144,8 @@ impl Tree {
     ///
     /// # Errors
     /// `ENOENT`, `EISDIR`, `ESTALE`.
-    pub fn remove_file(&self, at: &Located) -> Result<()> {
+    pub fn remove_file(&self, decided: &Decided) -> Result<()> {
+        let at = decided.for_one_of(&[ChangeKind::Delete])?;
         let mut state = self.lock();
         if at.object().ok_or(Errno::NOENT)?.kind == ObjectKind::Dir {
             return Err(Errno::ISDIR);
@@ -147,7 +159,8 @@ impl Tree {
     ///
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `ENOTEMPTY`, `ESTALE`.
-    pub fn remove_dir(&self, at: &Located) -> Result<()> {
+    pub fn remove_dir(&self, decided: &Decided) -> Result<()> {
+        let at = decided.for_one_of(&[ChangeKind::Delete])?;
         let mut state = self.lock();
         if at.object().ok_or(Errno::NOENT)?.kind != ObjectKind::Dir {
             return Err(Errno::NOTDIR);

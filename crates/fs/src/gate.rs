@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chaperone_quota::HeldFile;
 
+use crate::decided::{Decided, Decides};
 use crate::object::{Identity, Object};
 
 /// The opening of an existing object.
@@ -105,17 +106,11 @@ impl Cancel {
 }
 
 /// Decides and records; implemented by the broker.
-pub trait Gate: Send + Sync {
+pub trait Gate: Decides + Send + Sync {
     fn open(&self, request: OpenRequest) -> Opening;
 
-    /// Returns the change's name for [`Gate::changed`].
-    ///
-    /// # Errors
-    /// The errno for the caller.
-    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused>;
-
     /// How a decided change ended.
-    fn changed(&self, change: &ChangeRequest<'_>, handle: u64, ok: bool);
+    fn changed(&self, decided: &Decided, ok: bool);
 
     /// A listing; decided and recorded once for each opening of a directory.
     ///

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod change;
+mod decided;
 mod forget;
 mod gate;
 mod generation;
@@ -26,6 +27,7 @@ mod staged;
 mod tree;
 
 pub use change::{Content, NewAttributes};
+pub use decided::{Decided, Decides};
 pub use gate::{Cancel, ChangeKind, ChangeRequest, Closed, Gate, OpenRequest, Opened, Opening, Refused};
 pub use layer::{Seen, Take};
 pub use object::{Attributes, FileVersion, Identity, Located, Object, ObjectId, ObjectKind};

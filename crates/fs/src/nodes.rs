@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use chaperone_quota::{Exceeded, Held, HeldFile, Quota};
 
-use crate::gate::Opened as Verdict;
+use crate::decided::DecidedOpening;
 use crate::listing::Listing;
 use crate::object::{FileVersion, Identity, ListingVersion, Object, ObjectKind};
-use crate::tree::Opened;
 
 /// How long a granted opening waits for the kernel to come back for it on its new node.
 const PREPARED: Duration = Duration::from_secs(5);
@@ -70,15 +69,16 @@ impl Node {
 /// An opening that was granted and waits for its own node.
 pub(crate) struct Prepared {
     pub flags: u32,
-    pub opened: Opened,
-    pub verdict: Verdict,
+    pub granted: DecidedOpening,
     made: Instant,
 }
 
 impl Prepared {
     /// Whether it was made for this opening, and for what is there now.
     pub fn fits(&self, flags: u32, now: Identity) -> bool {
-        self.flags == flags && self.opened.located.identity() == now && self.made.elapsed() < PREPARED
+        self.flags == flags
+            && self.granted.opened().located.identity() == now
+            && self.made.elapsed() < PREPARED
     }
 }
 
@@ -155,8 +155,8 @@ impl Nodes {
         self.held.grow(memory_of(path), 0)?;
         self.last = self.last.max(ROOT) + 1;
         let number = self.last;
-        let prepared = self.prepared.get(path).filter(|p| p.opened.object == *object);
-        let shown = prepared.and_then(|p| p.verdict.bytes.as_ref().map(|(_, _, len)| *len));
+        let prepared = self.prepared.get(path).filter(|p| p.granted.opened().object == *object);
+        let shown = prepared.and_then(|p| p.granted.verdict().bytes.as_ref().map(|(_, _, len)| *len));
         let path: Arc<str> = path.into();
         self.by_path.insert(Arc::clone(&path), number);
         self.by_number
@@ -250,12 +250,12 @@ impl Nodes {
 
     /// Keep a granted opening until the kernel comes back for it on a node of its own. Returns those for which it never
     /// did.
-    pub fn prepare(&mut self, flags: u32, opened: Opened, verdict: Verdict) -> Vec<Prepared> {
-        let path = opened.located.path().to_owned();
+    pub fn prepare(&mut self, flags: u32, granted: DecidedOpening) -> Vec<Prepared> {
+        let path = granted.opened().located.path().to_owned();
         let mut dropped: Vec<Prepared> =
             self.prepared.extract_if(|_, p| p.made.elapsed() >= PREPARED).map(|(_, p)| p).collect();
         self.unname(&path);
-        let prepared = Prepared { flags, opened, verdict, made: Instant::now() };
+        let prepared = Prepared { flags, granted, made: Instant::now() };
         dropped.extend(self.prepared.insert(path, prepared));
         dropped
     }

@@ -82,8 +82,8 @@ impl FileVersion {
     }
 }
 
-/// What a path stood for when it was looked at. Only [`crate::Tree`] makes one, and whatever changes something takes
-/// one: a change acts on what was decided on, or fails with `ESTALE`.
+/// What a path stood for when it was looked at. Only [`crate::Tree`] makes one; a decision on it is a [`crate::Decided`],
+/// and a change acts on what was decided on, or fails with `ESTALE`.
 #[derive(Debug, Clone)]
 pub struct Located {
     path: String,
@@ -116,6 +116,11 @@ impl Located {
     #[must_use]
     pub fn object(&self) -> Option<Object> {
         self.attributes.map(|seen| seen.object)
+    }
+
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.object().is_some_and(|object| object.kind == ObjectKind::Dir)
     }
 }
 

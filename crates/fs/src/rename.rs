@@ -7,6 +7,7 @@ use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::OFlags;
 
 use crate::change::{deleted, replaced};
+use crate::decided::Decided;
 use crate::journal::{Entry, Record, blob_of};
 use crate::object::{Located, ObjectId, ObjectKind};
 use crate::tree::{Errno, Result, State, Tree, join};
@@ -49,12 +50,13 @@ impl Tree {
         Ok(all)
     }
 
-    /// Rename what [`Self::locate_all`] found, all of it and nothing else, to what was found at its new place.
+    /// Rename what [`Self::locate_all`] found, all of it and nothing else, to what was found at its new place; each part of it
+    /// was decided for itself.
     ///
     /// # Errors
     /// `ENOENT`, `EEXIST` with `keep`, `ENOTEMPTY`, `ESTALE` when either side is something else by now.
-    pub fn rename(&self, moved: &[Located], to: &Located, keep: bool) -> Result<()> {
-        let from = moved.first().ok_or(Errno::NOENT)?;
+    pub fn rename(&self, moved: &[Decided], to: &Located, keep: bool) -> Result<()> {
+        let from = moved.first().ok_or(Errno::NOENT)?.located();
         let source = from.object().ok_or(Errno::NOENT)?.kind;
         if from.path() == to.path() {
             return Ok(());
@@ -70,6 +72,13 @@ impl Tree {
             }
             _ => {}
         }
+        let moved = moved
+            .iter()
+            .map(|decided| {
+                let place = place(decided.located(), from, to);
+                decided.to(&place, (place == to.path()).then_some(to))
+            })
+            .collect::<Result<Vec<&Located>>>()?;
         let mut state = self.lock();
         state.must_have_room()?;
         self.check(&state, to)?;
@@ -78,7 +87,7 @@ impl Tree {
         if source == ObjectKind::Dir {
             let now = self.locate_all_in(&state, from.path()).map_err(|_| Errno::STALE)?;
             let same = |(a, b): (&Located, &Located)| a.path() == b.path() && a.identity() == b.identity();
-            if now.len() != moved.len() || !now.iter().zip(moved).all(same) {
+            if now.len() != moved.len() || !now.iter().zip(moved.iter().copied()).all(same) {
                 return Err(Errno::STALE);
             }
             if to.object().is_some() {
@@ -87,15 +96,21 @@ impl Tree {
         } else {
             self.check(&state, from)?;
         }
-        self.move_all(&mut state, moved, to.path(), record)
+        self.move_all(&mut state, &moved, to, record)
     }
 
-    fn move_all(&self, state: &mut State, moved: &[Located], to: &str, mut record: Record) -> Result<()> {
-        let from = moved.first().map_or("", Located::path);
+    fn move_all(
+        &self,
+        state: &mut State,
+        moved: &[&Located],
+        to: &Located,
+        mut record: Record,
+    ) -> Result<()> {
+        let from = moved.first().ok_or(Errno::NOENT)?;
         let mut lifted = Vec::new();
         for at in moved {
-            let place = format!("{to}{}", at.path().strip_prefix(from).unwrap_or_default());
-            let replaced = (place == to).then(|| replaced(state, to)).flatten();
+            let place = place(at, from, to);
+            let replaced = (place == to.path()).then(|| replaced(state, to.path())).flatten();
             let base = self.replaced_by_rename(&place).or(replaced);
             match self.moved_entry(state, at, base) {
                 Ok(entry) => {
@@ -169,4 +184,9 @@ impl Tree {
     fn replaced_by_rename(&self, path: &str) -> Option<BaseVersion> {
         self.base_version(path).filter(|v| v.kind() != Some(Kind::Dir))
     }
+}
+
+/// Where a part of what moves goes.
+pub(crate) fn place(at: &Located, from: &Located, to: &Located) -> String {
+    format!("{}{}", to.path(), at.path().strip_prefix(from.path()).unwrap_or_default())
 }

@@ -11,6 +11,10 @@ use chaperone_quota::Quota;
 use chaperone_staging::{Report, Tree as Stage, Verdict};
 use rustix::io::Errno;
 
+use self::let_through::{to_create, to_delete, to_move, to_write};
+
+mod let_through;
+
 struct Place {
     own: tempfile::TempDir,
     docs: PathBuf,
@@ -36,26 +40,27 @@ fn place() -> Place {
 
 impl Place {
     fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
-        self.tree.rename(&self.tree.locate_all(from)?, &self.tree.locate(to)?, false)
+        let (moved, to) = (self.tree.locate_all(from)?, self.tree.locate(to)?);
+        self.tree.rename(&to_move(&moved, &to), &to, false)
     }
 
     fn make_dir(&self, path: &str) -> Result<(), Errno> {
-        self.tree.make_dir(&self.tree.locate(path)?, 0o755)
+        self.tree.make_dir(&to_create(&self.tree.locate(path)?), 0o755)
     }
 
     fn remove(&self, path: &str) -> Result<(), Errno> {
         let at = self.tree.locate(path)?;
         match at.object().ok_or(Errno::NOENT)?.kind {
-            ObjectKind::Dir => self.tree.remove_dir(&at),
-            _ => self.tree.remove_file(&at),
+            ObjectKind::Dir => self.tree.remove_dir(&to_delete(&at)),
+            _ => self.tree.remove_file(&to_delete(&at)),
         }
     }
 
     fn write(&self, path: &str, text: &str) -> Result<(), Errno> {
         let at = self.tree.locate(path)?;
         let opened = match at.object() {
-            None => self.tree.create(&at, 0o644)?,
-            Some(_) => self.tree.copy_up(&at, Content::Empty)?,
+            None => self.tree.create(&to_create(&at), 0o644)?,
+            Some(_) => self.tree.copy_up(&to_write(&at), Content::Empty)?,
         };
         opened.file.write_all_at(text.as_bytes(), 0).unwrap();
         self.tree.writer_closed(opened.blob.unwrap());
@@ -187,7 +192,9 @@ fn what_is_written_while_a_commit_reads_does_not_count_as_committed() {
         let place = place();
         place.write("new", "reviewed").unwrap();
         let before = place.tree.locate("new").unwrap();
-        let open = place.tree.copy_up(&before, Content::Released(&place.tree.open_file("new").unwrap().file));
+        let open = place
+            .tree
+            .copy_up(&to_write(&before), Content::Released(&place.tree.open_file("new").unwrap().file));
         let open = open.unwrap();
         if reopens {
             place.tree.writer_closed(open.blob.unwrap());

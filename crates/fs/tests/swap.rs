@@ -1,6 +1,7 @@
 //! Another file takes the name of one that is being decided on, through the server as the kernel drives it.
 #![allow(clippy::unwrap_used)]
 
+mod let_through;
 mod support;
 
 use std::fs::{self, File};
@@ -10,9 +11,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use chaperone_fs::{
-    Cancel, ChangeKind, ChangeRequest, Closed, Gate, Object, OpenRequest, Opened, Opening, Refused, Tree,
+    Cancel, ChangeKind, ChangeRequest, Closed, Decided, Decides, Gate, Object, OpenRequest, Opened, Opening,
+    Refused, Tree,
 };
 use chaperone_quota::Quota;
+use let_through::to_move;
 use support::{Mount, O_APPEND, O_RDWR, O_TRUNC};
 
 const NOTES: &str = "harmless";
@@ -35,6 +38,19 @@ fn is_guarded(object: &Object) -> bool {
     object.size == EMPLOYEES.len() as u64 && !object.staged
 }
 
+impl Decides for Policy {
+    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused> {
+        let changed = if change.kind == ChangeKind::Rename { change.replaces } else { change.object };
+        if changed.is_some_and(|object| is_guarded(&object)) {
+            return Err(Refused(EACCES));
+        }
+        if let Some(meanwhile) = self.changing.lock().unwrap().take() {
+            meanwhile();
+        }
+        Ok(self.handles.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 impl Gate for Policy {
     fn open(&self, request: OpenRequest) -> Opening {
         let verdict = if is_guarded(&request.object) {
@@ -52,18 +68,7 @@ impl Gate for Policy {
         }))
     }
 
-    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused> {
-        let changed = if change.kind == ChangeKind::Rename { change.replaces } else { change.object };
-        if changed.is_some_and(|object| is_guarded(&object)) {
-            return Err(Refused(EACCES));
-        }
-        if let Some(meanwhile) = self.changing.lock().unwrap().take() {
-            meanwhile();
-        }
-        Ok(self.handles.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn changed(&self, _: &ChangeRequest<'_>, _: u64, _: bool) {}
+    fn changed(&self, _: &Decided, _: bool) {}
 
     fn list(&self, _: &str, _: u32) -> Result<(), Refused> {
         Ok(())
@@ -109,7 +114,7 @@ impl Place {
         *self.policy.changing.lock().unwrap() = Some(Box::new(move || {
             for (from, to) in [("notes.txt", "old"), ("employees.csv", "notes.txt")] {
                 let (moved, to) = (tree.locate_all(from).unwrap(), tree.locate(to).unwrap());
-                tree.rename(&moved, &to, false).unwrap();
+                tree.rename(&to_move(&moved, &to), &to, false).unwrap();
             }
         }));
     }

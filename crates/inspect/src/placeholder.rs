@@ -71,23 +71,44 @@ pub(crate) struct Kept {
     pub(crate) raw: Vec<u8>,
 }
 
+/// Of which tags the values are wanted.
+#[derive(Debug)]
+enum Wanted {
+    These(HashSet<Vec<u8>>),
+    All,
+}
+
+impl Wanted {
+    fn has(&self, tag: &[u8]) -> bool {
+        match self {
+            Self::These(tags) => tags.contains(tag),
+            Self::All => true,
+        }
+    }
+}
+
 /// Gives placeholders their tags in the order of the values, and keeps the values that are wanted back.
 #[derive(Debug)]
 pub(crate) struct Names {
     key: PlaceholderKey,
     given: Cell<u64>,
-    wanted: HashSet<Vec<u8>>,
+    wanted: Wanted,
     kept: RefCell<HashMap<Vec<u8>, Kept>>,
 }
 
 impl Names {
     pub(crate) fn new(key: PlaceholderKey) -> Self {
-        Self { key, given: Cell::new(0), wanted: HashSet::new(), kept: RefCell::default() }
+        Self { key, given: Cell::new(0), wanted: Wanted::These(HashSet::new()), kept: RefCell::default() }
     }
 
     /// The same, and the values of these tags are kept.
     pub(crate) fn keeping(self, wanted: HashSet<Vec<u8>>) -> Self {
-        Self { wanted, ..self }
+        Self { wanted: Wanted::These(wanted), ..self }
+    }
+
+    /// The same, and all values are kept.
+    pub(crate) fn keeping_all(self) -> Self {
+        Self { wanted: Wanted::All, ..self }
     }
 
     pub(crate) fn given(&self) -> u64 {
@@ -101,7 +122,7 @@ impl Names {
     /// The next tag, for this value.
     pub(crate) fn tag(&self, value: impl FnOnce() -> Kept) -> Vec<u8> {
         let tag = self.key.tag(self.given.replace(self.given.get() + 1));
-        if self.wanted.contains(&tag) {
+        if self.wanted.has(&tag) {
             self.kept.borrow_mut().insert(tag.clone(), value());
         }
         tag

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 use crate::Detectors;
-use crate::extract::{ExtractError, Limits, RedactionReport, inspect_file, rewrite};
+use crate::extract::{ExtractError, Limits, RedactionReport, Source, inspect_file, rewrite};
 use crate::placeholder::{Names, PlaceholderKey};
 
 /// Writes the redacted form of `file` to `out`, which is emptied first, and inspects that again. With a key each
@@ -43,7 +43,8 @@ fn write_and_check(
     out.set_len(0)?;
     out.seek(SeekFrom::Start(0))?;
     let mut buffered = BufWriter::new(out);
-    let (replaced, _) = rewrite(detectors, file, name, limits, key.map(Names::new), &mut buffered)?;
+    let (replaced, _) =
+        rewrite(detectors, Source::File(file), name, limits, key.map(Names::new), &mut buffered)?;
     buffered.flush()?;
     drop(buffered);
     let after = inspect_file(detectors, out, name, limits);

@@ -30,8 +30,23 @@ fn restored(original: &[u8], edited: &[u8], name: &str, session: [u8; 32]) -> (V
     let key = key(&session, original);
     let original = file(original);
     let of = (Some(&original), key);
-    let done = restore_file(&detectors, of, &file(edited), name, &out, &limits).unwrap();
+    let done = restore_file(&detectors, of, &file(edited), (name, name), &out, &limits).unwrap();
     (read(&out), done)
+}
+
+/// The redacted copy, or the bytes themselves where there is nothing in them to redact.
+fn redacted_or_same(bytes: &[u8], name: &str) -> Vec<u8> {
+    let out = tempfile::tempfile().unwrap();
+    let detectors = Detectors::builtin().unwrap();
+    redact_file(&detectors, &file(bytes), name, Some(key(&[9; 32], bytes)), &out, &Limits::default())
+        .unwrap();
+    read(&out)
+}
+
+/// What nobody may see of an original.
+fn values(original: &str) -> Vec<&str> {
+    let guarded = |word: &&str| word.len() > 8 && word.bytes().any(|b| b.is_ascii_digit());
+    original.split([',', '\n', '=', '"']).filter(guarded).collect()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -126,7 +141,9 @@ fn a_placeholder_stands_for_nothing_elsewhere() {
     let out = tempfile::tempfile().unwrap();
     let none = (None, key(&SESSION, b""));
     let (detectors, limits) = (Detectors::builtin().unwrap(), Limits::default());
-    let alone = restore_file(&detectors, none, &file(edited.as_bytes()), "new.csv", &out, &limits).unwrap();
+    let alone =
+        restore_file(&detectors, none, &file(edited.as_bytes()), ("new.csv", "new.csv"), &out, &limits)
+            .unwrap();
     assert_eq!((alone.restored, alone.foreign), (0, 3));
     // Two files with the same values have nothing in common, so that nobody can try values out.
     assert!(copy.lines().zip(text(&redacted(CSV.as_bytes(), "b.csv")).lines()).all(|(a, b)| a == b));
@@ -176,8 +193,46 @@ fn a_workbook_with_placeholders_is_refused_and_another_is_not() {
     let (detectors, limits) = (Detectors::builtin().unwrap(), Limits::default());
     let of = |bytes: &[u8]| {
         let out = tempfile::tempfile().unwrap();
-        restore_file(&detectors, (None, key(&SESSION, b"")), &file(bytes), "a.zip", &out, &limits)
+        restore_file(&detectors, (None, key(&SESSION, b"")), &file(bytes), ("a.zip", "a.zip"), &out, &limits)
     };
     assert!(of(&zip(&redacted(LETTER.as_bytes(), "letter.txt"))).is_err());
     assert_eq!(of(&zip(b"nothing")).unwrap(), Restoration::default());
+}
+
+#[test]
+fn what_is_written_around_a_placeholder_does_not_bring_its_value_into_the_open() {
+    let keys = "AWS_KEY=AKIAQWERTYUIOPASDFGH\nGH=ghp_abcdefghijklmnopqrstuvwxyz0123456789\n";
+    let label = |text: &str| text.replace("AWS_SECRET_ACCESS_KEY=", "v").replace("AWS_KEY=", "v");
+    let around = |text: &str, before: &str, after: &str| {
+        let text = text.replace("[REDACTED:", &format!("{before}[REDACTED:"));
+        // Behind the tag alone.
+        text.split_inclusive(']').map(|part| format!("{part}{after}")).collect::<String>()
+    };
+    for (name, original) in [("people.csv", CSV), ("k.txt", keys), (".env", ENV), ("letter.txt", LETTER)] {
+        let copy = text(&redacted(original.as_bytes(), name));
+        assert_eq!(restored(original.as_bytes(), copy.as_bytes(), name, SESSION).1.exposed, 0, "{name}");
+        let edited = [around(&copy, "_", "_"), around(&copy, "77", "88"), around(&label(&copy), "A", "")];
+        for edited in edited {
+            let (back, report) = restored(original.as_bytes(), edited.as_bytes(), name, SESSION);
+            // Where it still is redacted as a whole, nothing is lost.
+            let again = text(&redacted_or_same(&back, name));
+            let shown = values(original).into_iter().any(|value| again.contains(value));
+            assert_eq!((report.exposed > 0, report.line.is_some()), (true, true), "{name}: {edited} {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_would_be_read_without_a_question_afterwards_exposes_what_it_keeps() {
+    let original = "card,phone\n4556737586899855,+1 202 555 0143\n4111111111111111,+1 202 555 0187\n";
+    let copy = text(&redacted(original.as_bytes(), "people.csv"));
+    // Ordinary work on it does not.
+    let longer = format!("{copy}x,y\n");
+    assert_eq!(restored(original.as_bytes(), longer.as_bytes(), "people.csv", SESSION).1.exposed, 0);
+    let fewer: String = copy.lines().take(2).map(|line| format!("{line}\n")).collect();
+    assert_eq!(restored(original.as_bytes(), fewer.as_bytes(), "people.csv", SESSION).1.exposed, 0);
+    let phones: String =
+        copy.lines().map(|line| format!("{}\n", line.split(',').next_back().unwrap())).collect();
+    let (_, report) = restored(original.as_bytes(), phones.as_bytes(), "people.csv", SESSION);
+    assert!(report.restored == 0 || report.exposed > 0, "{report:?} {phones}");
 }

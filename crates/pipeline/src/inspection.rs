@@ -172,7 +172,7 @@ impl Inspect for Inspection {
         &self,
         original: Option<&File>,
         edited: &File,
-        name: &str,
+        names: (&str, &str),
         (session, snapshots): (&str, &Snapshots),
     ) -> Result<Restored, Failure> {
         if !may_hold_placeholders(edited).map_err(|e| cannot_restore(&e))? {
@@ -188,7 +188,7 @@ impl Inspect for Inspection {
         let out = snapshots.make(about).map_err(of_taking)?;
         let original = original.as_ref().map(|taken| &*taken.file);
         let report =
-            self.workers.restore((original, key), edited, name, &out).map_err(|e| cannot_restore(&e))?;
+            self.workers.restore((original, key), edited, names, &out).map_err(|e| cannot_restore(&e))?;
         Ok(Restored { file: (report.restored > 0).then(|| Arc::new(out)), report })
     }
 }

@@ -48,7 +48,8 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
     /// `cannot_redact`; the operation is then denied.
     fn redacted(&self, seen: &Inspected, name: &str, of: (&str, &Snapshots)) -> Result<Released, Failure>;
 
-    /// An edited redacted copy with the values of `original` in place of the session's placeholders.
+    /// An edited redacted copy with the values of `original` in place of the session's placeholders. It was called by the first of
+    /// the names and will be by the other.
     ///
     /// # Errors
     /// `cannot_restore`; the change then stays staged.
@@ -56,7 +57,7 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
         &self,
         original: Option<&File>,
         edited: &File,
-        name: &str,
+        names: (&str, &str),
         of: (&str, &Snapshots),
     ) -> Result<Restored, Failure>;
 

@@ -84,6 +84,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.removals_in_commit", Type::Number),
     ("change.foreign_placeholders", Type::Number),
     ("change.damaged_placeholders", Type::Number),
+    ("change.exposed_placeholders", Type::Number),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -366,7 +367,8 @@ mod tests {
                         ("active_content", loads.map(|n| json!(n))),
                         ("remote_hosts", hosts.map(|n| json!(n))),
                         ("foreign_placeholders", hosts.map(|n| json!(n))),
-                        ("damaged_placeholders", sources.map(|n| json!(n))),
+                        ("damaged_placeholders", sources.clone().map(|n| json!(n))),
+                        ("exposed_placeholders", sources.map(|n| json!(n))),
                         ("new_sources", sources.map(|n| json!(n))),
                         ("compiled", compiled.map(|c| json!(c))),
                         ("type_by_magic", magic.map(|m| json!(m))),

@@ -133,7 +133,7 @@ impl WorkerPool {
     }
 
     /// Writes `edited` to the empty file `out` with the values of `original` that its placeholders stand for; nothing when
-    /// none is restored.
+    /// none is restored. It was called by the first of the names and will be by the other.
     ///
     /// # Errors
     /// As for [`WorkerPool::inspect`], and when it holds placeholders and cannot be rewritten.
@@ -141,10 +141,11 @@ impl WorkerPool {
         &self,
         (original, key): (Option<&File>, PlaceholderKey),
         edited: &File,
-        name: &str,
+        (name, new_name): (&str, &str),
         out: &File,
     ) -> Result<Restoration, InspectError> {
-        let request = Request::Restore { name: name.to_string(), key: key.bytes() };
+        let (name, new_name) = (name.to_string(), new_name.to_string());
+        let request = Request::Restore { name, new_name, key: key.bytes() };
         let mut files = vec![edited.as_fd(), out.as_fd()];
         files.extend(original.map(AsFd::as_fd));
         match self.ask(&request, original.unwrap_or(edited), &files)? {

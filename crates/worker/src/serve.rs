@@ -43,9 +43,9 @@ pub fn serve(
                     Err(e) => Answer::Refused(e.to_string()),
                 }
             }
-            (Request::Restore { name, key }, Some(edited), Some(out), original) => {
+            (Request::Restore { name, new_name, key }, Some(edited), Some(out), original) => {
                 let of = (original.as_ref(), PlaceholderKey::from_bytes(key));
-                match restore_file(detectors, of, &edited, &name, &out, &Limits::default()) {
+                match restore_file(detectors, of, &edited, (&name, &new_name), &out, &Limits::default()) {
                     Ok(done) => Answer::Restored(done),
                     Err(e) => Answer::Refused(e.to_string()),
                 }

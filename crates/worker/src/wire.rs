@@ -24,7 +24,7 @@ pub(crate) enum Request {
     /// With the file and the output.
     Redact { name: String, key: Option<[u8; 32]> },
     /// With the edited file and the output, and the original where there is one.
-    Restore { name: String, key: [u8; 32] },
+    Restore { name: String, new_name: String, key: [u8; 32] },
     /// With the file.
     Effects { name: String },
 }

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use chaperone_fs::{
-    Cancel, ChangeKind, ChangeRequest, Closed, Gate, Object as FsObject, ObjectKind as FsKind, OpenRequest,
-    Opened, Opening, Refused,
+    Cancel, ChangeKind, ChangeRequest, Closed, Decided, Decides, Gate, Object as FsObject,
+    ObjectKind as FsKind, OpenRequest, Opened, Opening, Refused,
 };
 use rustix::io::Errno;
 
@@ -53,6 +53,35 @@ impl MountGate {
             }
             Admission::Refused(refusal) => Err(refused(&refusal)),
         }
+    }
+}
+
+impl Decides for MountGate {
+    fn change(&self, request: &ChangeRequest<'_>) -> Result<u64, Refused> {
+        let counters = &self.session.counters;
+        let action = match request.kind {
+            ChangeKind::Create | ChangeKind::Write | ChangeKind::Attributes => {
+                counters.writes.fetch_add(1, Ordering::Relaxed);
+                Action::Write
+            }
+            ChangeKind::Delete => {
+                counters.deletes.fetch_add(1, Ordering::Relaxed);
+                Action::Delete
+            }
+            ChangeKind::Rename => Action::Rename,
+        };
+        // What a rename replaces is written to, whatever else the rename is.
+        if let (Some(to), Some(replaced)) = (request.to, request.replaces.as_ref()) {
+            counters.writes.fetch_add(1, Ordering::Relaxed);
+            let granted = self.at_once(self.on(Action::Write, to, of_fs(replaced), request.pid))?;
+            self.ended(granted.intent, Action::Write, to, true, 0);
+        }
+        let object = request.object.as_ref().map_or(FileObject::ABSENT, of_fs);
+        let mut asked = self.on(action, request.path, object, request.pid);
+        if let Resource::File(file) = &mut asked.resource {
+            file.to = request.to.map(|t| self.absolute(t));
+        }
+        self.at_once(asked).map(|a| a.intent)
     }
 }
 
@@ -132,40 +161,14 @@ impl Gate for MountGate {
         }
     }
 
-    fn change(&self, request: &ChangeRequest<'_>) -> Result<u64, Refused> {
-        let counters = &self.session.counters;
-        let action = match request.kind {
-            ChangeKind::Create | ChangeKind::Write | ChangeKind::Attributes => {
-                counters.writes.fetch_add(1, Ordering::Relaxed);
-                Action::Write
-            }
-            ChangeKind::Delete => {
-                counters.deletes.fetch_add(1, Ordering::Relaxed);
-                Action::Delete
-            }
-            ChangeKind::Rename => Action::Rename,
-        };
-        // What a rename replaces is written to, whatever else the rename is.
-        if let (Some(to), Some(replaced)) = (request.to, request.replaces.as_ref()) {
-            counters.writes.fetch_add(1, Ordering::Relaxed);
-            let granted = self.at_once(self.on(Action::Write, to, of_fs(replaced), request.pid))?;
-            self.ended(granted.intent, Action::Write, to, true, 0);
-        }
-        let object = request.object.as_ref().map_or(FileObject::ABSENT, of_fs);
-        let mut asked = self.on(action, request.path, object, request.pid);
-        if let Resource::File(file) = &mut asked.resource {
-            file.to = request.to.map(|t| self.absolute(t));
-        }
-        self.at_once(asked).map(|a| a.intent)
-    }
-
-    fn changed(&self, request: &ChangeRequest<'_>, handle: u64, ok: bool) {
+    fn changed(&self, decided: &Decided, ok: bool) {
+        let request = decided.request();
         let action = match request.kind {
             ChangeKind::Delete => Action::Delete,
             ChangeKind::Rename => Action::Rename,
             _ => Action::Write,
         };
-        self.ended(handle, action, request.path, ok, 0);
+        self.ended(decided.handle(), action, request.path, ok, 0);
     }
 
     fn list(&self, path: &str, pid: u32) -> Result<(), Refused> {

@@ -7,7 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_capability::Action;
-use chaperone_fs::{Attributes, Content, Located, Object, ObjectKind, OpenedFile, Tree};
+use chaperone_fs::{
+    Attributes, ChangeKind, ChangeRequest, Content, Decided, Decides, Located, OpenedFile, Refused, Tree,
+};
 use chaperone_pipeline::Authorized;
 use chaperone_pipeline::access::FileObject;
 use rustix::io::Errno;
@@ -79,13 +81,14 @@ impl<'a> MediatedDirectory<'a> {
         before: Option<&File>,
         bytes: &[u8],
     ) -> Result<u64, Errno> {
-        self.is_granted(granted, &[Action::Write, Action::Append], at)?;
+        let kind = if at.object().is_none() { ChangeKind::Create } else { ChangeKind::Write };
+        let decided = self.decided(granted, kind, at)?;
         // Before anything is made of it: some of the disk is the log's and the user's.
         self.tree.take_room(bytes.len() as u64)?;
         let staged = match (at.object(), before) {
-            (None, _) => self.tree.create(at, NEW_FILE)?,
-            (Some(_), Some(before)) => self.tree.copy_up(at, Content::Released(before))?,
-            (Some(_), None) => self.tree.copy_up(at, Content::Empty)?,
+            (None, _) => self.tree.create(&decided, NEW_FILE)?,
+            (Some(_), Some(before)) => self.tree.copy_up(&decided, Content::Released(before))?,
+            (Some(_), None) => self.tree.copy_up(&decided, Content::Empty)?,
         };
         let put = || {
             let end = staged.file.metadata()?.len();
@@ -104,11 +107,8 @@ impl<'a> MediatedDirectory<'a> {
     /// # Errors
     /// `ESTALE`, `ENOTEMPTY`.
     pub fn remove(&self, granted: &Authorized, at: &Located) -> Result<(), Errno> {
-        self.is_granted(granted, &[Action::Delete], at)?;
-        match at.object() {
-            Some(Object { kind: ObjectKind::Dir, .. }) => self.tree.remove_dir(at),
-            _ => self.tree.remove_file(at),
-        }
+        let decided = self.decided(granted, ChangeKind::Delete, at)?;
+        if at.is_dir() { self.tree.remove_dir(&decided) } else { self.tree.remove_file(&decided) }
     }
 
     /// Rename what was located and everything in it; each part of it was granted by itself.
@@ -126,26 +126,51 @@ impl<'a> MediatedDirectory<'a> {
         if granted.len() != moved.len() {
             return Err(Errno::STALE);
         }
-        for (granted, at) in granted.iter().zip(moved) {
-            self.is_granted(granted, &[Action::Rename], at)?;
+        let each = granted.iter().zip(moved).map(|(granted, at)| {
             let rest = at.path().strip_prefix(from.path()).unwrap_or_default();
-            let place = format!("{}{rest}", self.absolute(to.path()));
-            if granted.file().and_then(|f| f.to.as_deref()) != Some(&*place) {
-                return Err(Errno::STALE);
-            }
-        }
-        self.tree.rename(moved, to, keep)
+            let place = format!("{}{rest}", to.path());
+            let over = (at.path() == from.path()).then_some(to);
+            let grant = Grant { granted, directory: self };
+            Decided::of_move(&grant, at, (&place, over), 0)
+                .map_err(|refused| Errno::from_raw_os_error(refused.0))
+        });
+        self.tree.rename(&each.collect::<Result<Vec<_>, _>>()?, to, keep)
+    }
+
+    fn decided(&self, granted: &Authorized, kind: ChangeKind, at: &Located) -> Result<Decided, Errno> {
+        let grant = Grant { granted, directory: self };
+        Decided::by(&grant, kind, at, 0).map_err(|refused| Errno::from_raw_os_error(refused.0))
     }
 
     fn absolute(&self, path: &str) -> String {
         if path.is_empty() { self.at.to_owned() } else { format!("{}/{path}", self.at) }
     }
+}
 
-    /// Whether the grant is for this action on exactly this object at this path.
-    fn is_granted(&self, granted: &Authorized, actions: &[Action], at: &Located) -> Result<(), Errno> {
-        let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
-        let names_it =
-            granted.file().is_some_and(|file| file.path == self.absolute(at.path()) && file.object == object);
-        if names_it && actions.contains(&granted.request().action) { Ok(()) } else { Err(Errno::STALE) }
+/// What the pipeline granted, for changes in one directory.
+struct Grant<'a> {
+    granted: &'a Authorized,
+    directory: &'a MediatedDirectory<'a>,
+}
+
+impl Decides for Grant<'_> {
+    /// Whether it was granted: this action, on exactly this object at this path.
+    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused> {
+        let actions: &[Action] = match change.kind {
+            ChangeKind::Create | ChangeKind::Write => &[Action::Write, Action::Append],
+            ChangeKind::Delete => &[Action::Delete],
+            ChangeKind::Rename => &[Action::Rename],
+            ChangeKind::Attributes => &[],
+        };
+        let object = change.object.as_ref().map_or(FileObject::ABSENT, of_fs);
+        let to = change.to.map(|to| self.directory.absolute(to));
+        let names_it = self.granted.file().is_some_and(|file| {
+            file.path == self.directory.absolute(change.path) && file.object == object && file.to == to
+        });
+        if names_it && actions.contains(&self.granted.request().action) {
+            Ok(self.granted.intent)
+        } else {
+            Err(Refused(Errno::STALE.raw_os_error()))
+        }
     }
 }

@@ -323,4 +323,7 @@ asks contains "foreign_placeholder" if input.change.foreign_placeholders > 0
 # The user's value would be gone, and a part of a placeholder in its place.
 asks contains "damaged_placeholder" if input.change.damaged_placeholders > 0
 
+# What was written around a placeholder would let the agent read what it stands for.
+asks contains "exposes_value" if input.change.exposed_placeholders > 0
+
 asks contains "deceptive_name" if input.change.deceptive_name

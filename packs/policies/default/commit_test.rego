@@ -278,5 +278,6 @@ test_moving_out_of_a_rule_asks if {
 test_placeholders_that_stand_for_nothing_ask if {
 	decided("/workspace/a.csv", {"foreign_placeholders": 1}).reasons == {"foreign_placeholder"}
 	decided("/workspace/a.csv", {"damaged_placeholders": 2}).reasons == {"damaged_placeholder"}
+	decided("/workspace/a.csv", {"exposed_placeholders": 1}).reasons == {"exposes_value"}
 	decided("/workspace/a.csv", {"foreign_placeholders": 0, "damaged_placeholders": 0}).effect == "allow"
 }

@@ -9,6 +9,7 @@ use chaperone_sys::seccomp::Instruction;
 use chaperone_sys::{Forked, landlock};
 
 use super::report::Exit;
+use super::shares;
 use crate::control::{self, InitMessage};
 use crate::plan::{HOME, Plan, Terminal};
 
@@ -20,6 +21,8 @@ pub(super) struct Agent<'a> {
     pub control: &'a OwnedFd,
     /// ABI; 0 is none.
     pub landlock: u32,
+    /// The user's soft limit on descriptors.
+    pub descriptors: Option<u64>,
 }
 
 impl Agent<'_> {
@@ -80,6 +83,7 @@ impl Agent<'_> {
         let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
         rustix::process::setrlimit(rustix::process::Resource::Core, none)
             .map_err(|e| ("core limit", e.into()))?;
+        shares::of_the_agent(self.descriptors).map_err(at("limit what the agent shares"))?;
         chaperone_sys::keep_no_privileges().map_err(at("drop privileges"))?;
         self.landlock().map_err(at("landlock"))?;
         let listener = chaperone_sys::seccomp::install(self.filter, true).map_err(at("seccomp"))?;

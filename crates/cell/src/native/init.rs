@@ -17,6 +17,7 @@ use super::limits::{Watch, usage};
 use super::network::{self, NetworkEnds};
 use super::report::{self, Exit, LaunchReport, Prepared};
 use super::root::{self, Sources};
+use super::shares::{self, InotifyLimits};
 use crate::control::{self, InitMessage, InitOrder, take_order};
 use crate::plan::{AGENT_GID, AGENT_UID, Network, Plan, SetupError, Terminal};
 
@@ -38,6 +39,8 @@ struct Cell<'p> {
     key: SigningKey,
     watch: Watch,
     landlock: u32,
+    /// The user's soft limit on descriptors.
+    descriptors: Option<u64>,
     agent: Option<i32>,
     started: Instant,
     dials: Dials,
@@ -78,6 +81,10 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
     if !matches!(mapped, Ok((n, _)) if n > 0) {
         return Err((SetupError::new("the launcher went away"), None));
     }
+    let descriptors = match shares::take_descriptors() {
+        Ok(had) => had,
+        Err(e) => return Err((SetupError::new(format!("take descriptors: {e}")), Some(reports))),
+    };
     match prepare(plan, as_root, &control, &reports) {
         Ok((built, network, pty, signals, decoys)) => {
             let landlock = landlock::abi();
@@ -107,6 +114,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 key,
                 watch,
                 landlock,
+                descriptors,
                 agent: None,
                 started: Instant::now(),
                 dials: Dials::default(),
@@ -141,7 +149,9 @@ fn prepare<'p>(
         chaperone_sys::set_dumpable(true).map_err(step("own /proc/self"))?;
         chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
     }
+    let inotify = InotifyLimits::read();
     let mut built = root::build(plan, sources)?;
+    shares::of_the_namespace(&inotify)?;
     chaperone_sys::bring_up_loopback().map_err(step("bring up the loopback"))?;
     let network = match &plan.network {
         Network::None => None,
@@ -259,8 +269,11 @@ impl Cell<'_> {
             InitOrder::Go => {
                 if self.agent.is_none() {
                     self.started = Instant::now();
-                    let Self { plan, filter, control, landlock, .. } = self;
-                    self.agent = Some(Agent { plan, filter, control, landlock: *landlock }.start()?);
+                    let Self { plan, filter, control, landlock, descriptors, .. } = self;
+                    self.agent = Some(
+                        Agent { plan, filter, control, landlock: *landlock, descriptors: *descriptors }
+                            .start()?,
+                    );
                 }
             }
             InitOrder::Suspend => everybody(rustix::process::Signal::STOP),

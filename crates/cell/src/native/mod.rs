@@ -18,6 +18,7 @@ mod report;
 mod root;
 mod rules;
 mod seccomp;
+mod shares;
 mod streams;
 pub mod trust;
 

@@ -19,6 +19,7 @@ use super::mounting::{
     overlay, place, tmpfs, view,
 };
 use super::network::NAME_SERVER;
+use super::shares;
 use super::trust::Trust;
 use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, SetupError};
 
@@ -282,7 +283,7 @@ fn proc_and_pts() -> Result<(), SetupError> {
         inside(Path::new("/dev/pts")),
         "devpts",
         MountFlags::NOSUID | MountFlags::NOEXEC,
-        Some(c"newinstance,ptmxmode=0666,mode=0620"),
+        Some(shares::TERMINALS),
     )
     .map_err(failed("mount /dev/pts"))
 }

@@ -9,6 +9,7 @@ use chaperone_quota::HeldFile;
 use parking_lot::Mutex;
 
 use super::schedule::point;
+use crate::decided::{Decided, Decides};
 use crate::gate::{ChangeKind, ChangeRequest, Closed, Gate, OpenRequest, Opened, Opening, Refused};
 use crate::object::Object;
 
@@ -70,6 +71,17 @@ impl Policy {
     }
 }
 
+impl Decides for Policy {
+    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused> {
+        point();
+        let changed = if change.kind == ChangeKind::Rename { change.replaces } else { change.object };
+        let denied = changed.is_some_and(|object| is_secret(&object));
+        let verdict = if denied { Err(Refused(EACCES)) } else { Ok(self.grant()) };
+        point();
+        verdict
+    }
+}
+
 impl Gate for Policy {
     fn open(&self, request: OpenRequest) -> Opening {
         point();
@@ -80,17 +92,8 @@ impl Gate for Policy {
         }))
     }
 
-    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused> {
-        point();
-        let changed = if change.kind == ChangeKind::Rename { change.replaces } else { change.object };
-        let denied = changed.is_some_and(|object| is_secret(&object));
-        let verdict = if denied { Err(Refused(EACCES)) } else { Ok(self.grant()) };
-        point();
-        verdict
-    }
-
-    fn changed(&self, _: &ChangeRequest<'_>, handle: u64, _: bool) {
-        self.ended(handle);
+    fn changed(&self, decided: &Decided, _: bool) {
+        self.ended(decided.handle());
     }
 
     fn list(&self, _: &str, _: u32) -> Result<(), Refused> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::protocol::{Header, Reader, op};
 use crate::requests::answer;
 use crate::shared::Shared;
@@ -19,6 +21,8 @@ pub type Done<T> = Result<T, i32>;
 pub struct Kernel {
     pub shared: Arc<Shared>,
     next: AtomicU64,
+    /// What commits let through to the user's directory: paths and contents.
+    pub let_through: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 /// An open file.
@@ -30,7 +34,7 @@ pub struct Fd {
 
 impl Kernel {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, next: AtomicU64::new(1) }
+        Self { shared, next: AtomicU64::new(1), let_through: Mutex::default() }
     }
 
     pub fn open(&self, path: &str, flags: u32) -> Done<Fd> {

@@ -5,6 +5,7 @@ mod gate;
 mod hoards;
 mod kernel;
 pub mod schedule;
+mod tools;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -73,6 +74,18 @@ const PROGRAMS: &[Program] = &[
     }),
 ];
 
+/// The tools' ways, and the user's.
+const TOOLS: &[Program] = &[
+    ("tool: read", |k, seen| tools::read(k, "notes", seen)),
+    ("tool: overwrite", |k, _| tools::write(k, "notes", false)),
+    ("tool: append", |k, _| tools::write(k, "notes", true)),
+    ("tool: append to the form", |k, _| tools::write(k, "form", true)),
+    ("tool: delete", |k, _| tools::delete(k, "notes")),
+    ("tool: put the secret over it", |k, _| tools::rename(k, "secret", "notes")),
+    ("tool: move the directory", |k, _| tools::rename(k, "dir", "moved")),
+    ("commit", |k, _| tools::commit(k)),
+];
+
 /// What was done to the files before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
@@ -86,6 +99,9 @@ enum Before {
 /// Programs that act on what was decided, and those that put something else in its place: these under more schedules.
 const ACTING: [&str; 5] = ["read and write", "overwrite", "append", "empty", "chmod"];
 const SWAPPING: [&str; 3] = ["swap in the secret", "shorten", "delete and put the form there"];
+
+const BESIDE_TOOLS: [&str; 6] =
+    ["overwrite", "append", "shorten", "swap in the secret", "put the form over it", "change the directory"];
 
 #[test]
 fn no_schedule_over_the_users_files_gets_at_what_was_not_decided() {
@@ -114,6 +130,16 @@ fn two_preemptions_do_not_get_at_what_was_not_decided() {
     check(pairs, Before::Nothing, true, 2);
 }
 
+#[test]
+fn no_schedule_of_tools_and_commits_gets_at_what_was_not_decided() {
+    for before in [Before::Nothing, Before::Moved, Before::Own] {
+        let others = || PROGRAMS.iter().filter(|other| BESIDE_TOOLS.contains(&other.0));
+        let pairs =
+            TOOLS.iter().enumerate().flat_map(|(i, a)| TOOLS[i..].iter().chain(others()).map(|b| [*a, *b]));
+        check(pairs, before, before == Before::Moved, 1);
+    }
+}
+
 fn all_pairs(before: Before, exact: bool) {
     let pairs = PROGRAMS.iter().enumerate().flat_map(|(i, a)| PROGRAMS[i..].iter().map(|b| [*a, *b]));
     check(pairs, before, exact, 1);
@@ -134,12 +160,15 @@ fn check(pairs: impl Iterator<Item = [Program; 2]>, before: Before, exact: bool,
     assert!(schedules > 1_000, "only {schedules} schedules");
 }
 
+const FILES: [(&str, &[u8]); 4] =
+    [("notes", HARMLESS), ("secret", SECRET), ("form", FORM), ("dir/inner", HARMLESS)];
+
 fn run(schedule: &Arc<Schedule>, before: Before, exact: bool, programs: &[Program]) -> Vec<String> {
     let place =
         tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" }).unwrap();
     let docs = place.path().join("docs");
     std::fs::create_dir_all(docs.join("dir")).unwrap();
-    for (name, bytes) in [("notes", HARMLESS), ("secret", SECRET), ("form", FORM), ("dir/inner", HARMLESS)] {
+    for (name, bytes) in FILES {
         std::fs::write(docs.join(name), bytes).unwrap();
         std::fs::set_permissions(docs.join(name), PermissionsExt::from_mode(0o640)).unwrap();
     }
@@ -169,6 +198,9 @@ fn run(schedule: &Arc<Schedule>, before: Before, exact: bool, programs: &[Progra
     });
     schedule.run(threads.collect());
     let mut faults = faults.into_inner();
+    faults.extend(
+        tools::unjudged(kernel, &FILES).into_iter().map(|path| format!("{path} was not let through")),
+    );
     afterwards(kernel, &policy, &place.path().join("stage/blobs"), &mut faults);
     faults
 }

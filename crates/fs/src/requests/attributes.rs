@@ -9,8 +9,9 @@ use super::data::{content_of, handle};
 use super::decided::staged;
 use super::verdict::release_to_resize;
 use crate::change::NewAttributes;
+use crate::decided::Decided;
 use crate::gate::ChangeKind;
-use crate::object::{Attributes, Located, Object, ObjectId, ObjectKind};
+use crate::object::{Attributes, Located, Object, ObjectKind};
 use crate::protocol::{Header, Reader, Reply, Short};
 use crate::shared::{Handle, Shared};
 
@@ -111,8 +112,10 @@ fn set_on_handle(
     }
     if let (Some(_), Some(path)) = (new.mode, path) {
         let at = shared.tree.locate(path)?;
-        if held.writes.is_some_and(|blob| at.identity().object == ObjectId::Blob(blob)) {
-            shared.tree.set_attributes(&at, &NewAttributes { mode: new.mode, ..NewAttributes::default() })?;
+        if let Some(decided) = Decided::through(held, &at) {
+            shared
+                .tree
+                .set_attributes(&decided, &NewAttributes { mode: new.mode, ..NewAttributes::default() })?;
         }
     }
     if let Some(times) = &new.times {

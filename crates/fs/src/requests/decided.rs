@@ -4,7 +4,8 @@
 use rustix::io::Errno;
 
 use super::answer::Failed;
-use crate::gate::{ChangeKind, ChangeRequest};
+use crate::decided::Decided;
+use crate::gate::ChangeKind;
 use crate::object::Located;
 use crate::shared::Shared;
 
@@ -18,29 +19,21 @@ pub(super) fn staged<T>(
     kind: impl Fn(&Located) -> ChangeKind,
     path: &str,
     pid: u32,
-    make: impl Fn(&Located) -> Result<T, Errno>,
+    make: impl Fn(&Decided) -> Result<T, Errno>,
 ) -> Result<T, Failed> {
     for _ in 0..DECISIONS {
         let at = shared.tree.locate(path)?;
-        let request = request(kind(&at), &at, pid);
-        if request.kind != ChangeKind::Create && at.object().is_none() {
+        let kind = kind(&at);
+        if kind != ChangeKind::Create && at.object().is_none() {
             return Err(Errno::NOENT.into());
         }
-        let handle = shared.gate.change(&request)?;
-        let made = make(&at);
-        shared.gate.changed(&request, handle, made.is_ok());
+        let decided = Decided::by(&*shared.gate, kind, &at, pid)?;
+        let made = make(&decided);
+        shared.gate.changed(&decided, made.is_ok());
         match made {
             Err(Errno::STALE) => {}
             made => return Ok(made?),
         }
     }
     Err(Errno::BUSY.into())
-}
-
-/// The request for a change of what is at one path.
-pub(super) fn request(kind: ChangeKind, at: &Located, pid: u32) -> ChangeRequest<'_> {
-    // What is made is decided on as made anew; where something is already, making it fails.
-    let object = if kind == ChangeKind::Create { None } else { at.object() };
-    let (path, identity) = (at.path(), at.identity());
-    ChangeRequest { kind, path, to: None, object, identity, replaces: None, to_identity: None, pid }
 }

@@ -4,10 +4,11 @@ use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, child};
 use super::attributes::entry;
-use super::decided::{DECISIONS, request, staged};
-use crate::gate::{ChangeKind, ChangeRequest};
-use crate::object::Located;
+use super::decided::{DECISIONS, staged};
+use crate::decided::Decided;
+use crate::gate::ChangeKind;
 use crate::protocol::{Header, Reader, Reply};
+use crate::rename::place;
 use crate::shared::Shared;
 
 /// Moving more than so many files takes its time.
@@ -26,7 +27,7 @@ pub(super) fn mknod(shared: &Shared, header: Header, mut body: Reader<'_>) -> An
     if mode & 0o170_000 != 0o100_000 && mode & 0o170_000 != 0 {
         return Err(Errno::PERM.into());
     }
-    let create = |at: &Located| shared.tree.create(at, mode & !umask);
+    let create = |decided: &Decided| shared.tree.create(decided, mode & !umask);
     let opened = staged(shared, |_| ChangeKind::Create, &path, header.pid, create)?;
     opened.blob.into_iter().for_each(|blob| shared.tree.writer_closed(blob));
     made(shared, &path)
@@ -95,23 +96,15 @@ fn rename_once(
     if moved.len() > MANY {
         slow();
     }
-    // Each file of a directory that moves is decided for itself: policy may protect one inside.
-    let places: Vec<String> =
-        moved.iter().map(|at| format!("{to}{}", at.path().strip_prefix(from).unwrap_or_default())).collect();
-    let requests = moved.iter().zip(&places).map(|(at, place)| {
-        let target = (place == to).then_some(&target);
-        ChangeRequest {
-            to: Some(place),
-            replaces: target.and_then(Located::object),
-            to_identity: target.map(Located::identity),
-            ..request(ChangeKind::Rename, at, pid)
-        }
-    });
+    let first = moved.first().ok_or(Errno::NOENT)?;
     let mut granted = Vec::new();
     let mut made = Ok(());
-    for request in requests {
-        match shared.gate.change(&request) {
-            Ok(handle) => granted.push((request, handle)),
+    // Each file of a directory that moves is decided for itself: policy may protect one inside.
+    for at in &moved {
+        let place = place(at, first, &target);
+        let over = (place == to).then_some(&target);
+        match Decided::of_move(&*shared.gate, at, (&place, over), pid) {
+            Ok(decided) => granted.push(decided),
             Err(refused) => {
                 made = Err(refused.into());
                 break;
@@ -119,10 +112,10 @@ fn rename_once(
         }
     }
     if made.is_ok() {
-        made = shared.tree.rename(&moved, &target, keep).map_err(Failed::from);
+        made = shared.tree.rename(&granted, &target, keep).map_err(Failed::from);
     }
-    for (request, handle) in granted {
-        shared.gate.changed(&request, handle, made.is_ok());
+    for decided in granted {
+        shared.gate.changed(&decided, made.is_ok());
     }
     made
 }

@@ -9,10 +9,11 @@ use rustix::io::Errno;
 use super::answer::{Answer, Failed, child, path_of};
 use super::attributes::entry;
 use super::data::closed_on_node;
-use super::decided::{DECISIONS, request};
+use super::decided::DECISIONS;
 use super::verdict::{O_ACCMODE, O_TRUNC, decided, unused};
 use crate::change::Content;
-use crate::gate::{ChangeKind, Closed, Opened};
+use crate::decided::{Decided, DecidedOpening};
+use crate::gate::{ChangeKind, Closed};
 use crate::nodes::{Fit, Prepared, Version};
 use crate::object::FileVersion;
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
@@ -45,13 +46,12 @@ fn open_once(shared: &Shared, header: Header, path: &str, flags: u32, slow: &dyn
     let prepared = if is_prepared { shared.nodes.write().prepared(path) } else { None };
     if let Some(prepared) = prepared {
         if shared.tree.locate(path).is_ok_and(|now| prepared.fits(flags, now.identity())) {
-            let Prepared { opened, verdict, .. } = prepared;
-            return finish_open(shared, header.node, flags, opened, verdict, true);
+            return finish_open(shared, header.node, flags, prepared.granted, true);
         }
         came_to_nothing(shared, [prepared]);
     }
-    let (opened, verdict) = decided(shared, header, path, flags, slow)?;
-    finish_open(shared, header.node, flags, opened, verdict, false)
+    let granted = decided(shared, header, path, flags, slow)?;
+    finish_open(shared, header.node, flags, granted, false)
 }
 
 pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
@@ -62,12 +62,11 @@ pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> A
     }
     for _ in 0..DECISIONS {
         let at = shared.tree.locate(&path)?;
-        let request = request(ChangeKind::Create, &at, header.pid);
-        let opening = shared.gate.change(&request)?;
-        match shared.tree.create(&at, mode & !umask) {
-            Ok(opened) => return created(shared, opened, opening, flags),
+        let decided = Decided::by(&*shared.gate, ChangeKind::Create, &at, header.pid)?;
+        match shared.tree.create(&decided, mode & !umask) {
+            Ok(opened) => return created(shared, opened, decided.handle(), flags),
             Err(e) => {
-                shared.gate.changed(&request, opening, false);
+                shared.gate.changed(&decided, false);
                 match e {
                     Errno::STALE => {}
                     // Somebody was faster: the kernel looks it up and opens it as an existing file.
@@ -109,29 +108,22 @@ fn created(shared: &Shared, opened: tree::Opened, opening: u64, flags: u32) -> A
 /// Give a granted opening its handle. When the node's pages are of another version, or the kernel believes in another
 /// size, the opening is kept and `ESTALE` makes the kernel look the path up once more: it comes back with a node of
 /// its own (`own`).
-fn finish_open(
-    shared: &Shared,
-    number: u64,
-    flags: u32,
-    opened: tree::Opened,
-    verdict: Opened,
-    own: bool,
-) -> Answer {
-    let path = opened.located.path().to_owned();
+fn finish_open(shared: &Shared, number: u64, flags: u32, granted: DecidedOpening, own: bool) -> Answer {
+    let path = granted.opened().located.path().to_owned();
     let held = shared.tree.quota.take(Handle::MEMORY, 0);
-    let held = held.inspect_err(|_| unused(shared, &path, &verdict)).map_err(Errno::from)?;
+    let held = held.inspect_err(|_| unused(shared, &granted)).map_err(Errno::from)?;
     let write = flags & O_ACCMODE != 0;
     let truncate = flags & O_TRUNC != 0 && write;
     let mut answer = open_flag::NOFLUSH;
     if !truncate {
-        let (version, len) = version_of(&opened, &verdict);
+        let (version, len) = version_of(&granted);
         let mut nodes = shared.nodes.write();
         match nodes.fit(number, version, len) {
             Fit::Same => answer |= open_flag::KEEP_CACHE,
             Fit::Fresh => {}
             Fit::Elsewhere if own => {}
             Fit::Elsewhere => {
-                let dropped = nodes.prepare(flags, opened, verdict);
+                let dropped = nodes.prepare(flags, granted);
                 drop(nodes);
                 came_to_nothing(shared, dropped);
                 return Err(Errno::STALE.into());
@@ -140,30 +132,40 @@ fn finish_open(
         if let Some(node) = nodes.node(number) {
             node.open += 1;
             node.version = Some(version);
-            node.shown =
-                verdict.bytes.as_ref().map(|(_, _, len)| *len).filter(|len| *len != opened.object.size);
+            let size = granted.opened().object.size;
+            node.shown = granted.verdict().bytes.as_ref().map(|(_, _, len)| *len).filter(|len| *len != size);
         }
     }
-    let mode = 0o100_000 | opened.mode;
+    let mode = 0o100_000 | granted.opened().mode;
     let (file, writes) = if write {
-        match bring_up(shared, number, &opened, &verdict, truncate) {
+        match bring_up(shared, number, &granted, truncate) {
             Ok((file, blob)) => (file, blob),
             Err(e) => {
                 if !truncate {
                     closed_on_node(shared, number);
                 }
-                unused(shared, &path, &verdict);
+                unused(shared, &granted);
                 return Err(e);
             }
         }
     } else {
-        (verdict.bytes.map_or(opened.file, |(file, _, _)| file), None)
+        (Arc::clone(granted.served()), None)
     };
-    Ok(new_handle(shared, (number, path), (file, held), verdict.handle, writes, flags, mode, answer))
+    Ok(new_handle(
+        shared,
+        (number, path),
+        (file, held),
+        granted.verdict().handle,
+        writes,
+        flags,
+        mode,
+        answer,
+    ))
 }
 
 /// Which bytes an opening serves, and how many.
-fn version_of(opened: &tree::Opened, verdict: &Opened) -> (Version, u64) {
+fn version_of(granted: &DecidedOpening) -> (Version, u64) {
+    let (opened, verdict) = (granted.opened(), granted.verdict());
     match (&verdict.bytes, opened.blob) {
         (Some((_, version, len)), _) => (Version::Exact(*version), *len),
         (None, Some(blob)) => (Version::Staged(blob), opened.object.size),
@@ -175,13 +177,11 @@ fn version_of(opened: &tree::Opened, verdict: &Opened) -> (Version, u64) {
 fn bring_up(
     shared: &Shared,
     number: u64,
-    opened: &tree::Opened,
-    verdict: &Opened,
+    granted: &DecidedOpening,
     truncate: bool,
 ) -> Result<(Arc<HeldFile>, Option<u64>), Failed> {
-    let released = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| file);
-    let content = if truncate { Content::Empty } else { Content::Released(released) };
-    let staged = shared.tree.copy_up(&opened.located, content)?;
+    let content = if truncate { Content::Empty } else { Content::Released(granted.served()) };
+    let staged = shared.tree.copy_up(granted.to_write()?, content)?;
     if let Some(node) = shared.nodes.write().node(number) {
         node.open += usize::from(truncate);
         node.version = staged.blob.map(Version::Staged);
@@ -194,8 +194,8 @@ fn bring_up(
 
 /// Granted openings for which nobody came back.
 fn came_to_nothing(shared: &Shared, dropped: impl IntoIterator<Item = Prepared>) {
-    for Prepared { opened, verdict, .. } in dropped {
-        unused(shared, opened.located.path(), &verdict);
+    for Prepared { granted, .. } in dropped {
+        unused(shared, &granted);
     }
 }
 

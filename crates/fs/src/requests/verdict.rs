@@ -1,17 +1,15 @@
 //! What a path stands for, and the verdict on its opening.
 
-use std::sync::Arc;
-
 use rustix::io::Errno;
 
 use super::answer::Failed;
 use super::decided::DECISIONS;
 use crate::change::Content;
-use crate::gate::{Cancel, Closed, OpenRequest, Opened, Opening};
+use crate::decided::{DecidedOpening, How};
+use crate::gate::{Cancel, Closed};
 use crate::object::ObjectKind;
 use crate::protocol::Header;
 use crate::shared::{MAX_WAITING, Shared};
-use crate::tree;
 
 /// Bringing a larger file into the stage takes its time, in bytes.
 const LARGE: u64 = 4 << 20;
@@ -33,11 +31,11 @@ pub(super) fn release_to_resize(
         if at.object().is_none_or(|object| object.kind != ObjectKind::File || object.staged) {
             return Ok(());
         }
-        let (opened, verdict) = decided(shared, header, path, O_WRONLY, slow)?;
-        let released = verdict.bytes.as_ref().map_or(&*opened.file, |(file, _, _)| &**file);
-        let brought = shared.tree.copy_up(&opened.located, Content::Released(released));
+        let granted = decided(shared, header, path, O_WRONLY, slow)?;
+        let released = Content::Released(granted.served());
+        let brought = granted.to_write().and_then(|write| shared.tree.copy_up(write, released));
         let closed = Closed { path, writable: true, read: 0, written: 0 };
-        shared.gate.closed(verdict.handle, &closed);
+        shared.gate.closed(granted.verdict().handle, &closed);
         match brought {
             Err(Errno::STALE) => {}
             brought => {
@@ -57,20 +55,10 @@ pub(super) fn decided(
     path: &str,
     flags: u32,
     slow: &dyn Fn(),
-) -> Result<(tree::Opened, Opened), Failed> {
+) -> Result<DecidedOpening, Failed> {
     let opened = shared.tree.open_file(path)?;
     let write = flags & O_ACCMODE != 0;
-    let request = OpenRequest {
-        path: path.to_owned(),
-        origin: opened.origin.clone(),
-        object: opened.object,
-        identity: opened.located.identity(),
-        file: Arc::clone(&opened.file),
-        read: flags & O_ACCMODE != 1,
-        write,
-        truncate: flags & O_TRUNC != 0 && write,
-        pid: header.pid,
-    };
+    let how = How { read: flags & O_ACCMODE != O_WRONLY, write, truncate: flags & O_TRUNC != 0 && write };
     // Known before the gate is asked, so that no interruption falls between.
     let cancel = Cancel::default();
     {
@@ -83,22 +71,17 @@ pub(super) fn decided(
     if write && opened.object.size > LARGE {
         slow();
     }
-    let verdict = match shared.gate.open(request) {
-        Opening::Now(verdict) => verdict,
-        Opening::Later(decide) => {
-            slow();
-            decide(&cancel)
-        }
-    };
+    let granted = DecidedOpening::by(&*shared.gate, opened, how, header.pid, (&cancel, slow));
     shared.waiting.lock().remove(&header.unique);
     if cancel.is_cancelled() {
-        verdict.iter().for_each(|verdict| unused(shared, path, verdict));
+        granted.iter().for_each(|granted| unused(shared, granted));
         return Err(Errno::INTR.into());
     }
-    Ok((opened, verdict?))
+    Ok(granted?)
 }
 
 /// A granted opening of which nothing is made.
-pub(super) fn unused(shared: &Shared, path: &str, verdict: &Opened) {
-    shared.gate.closed(verdict.handle, &Closed { path, writable: false, read: 0, written: 0 });
+pub(super) fn unused(shared: &Shared, granted: &DecidedOpening) {
+    let path = granted.opened().located.path();
+    shared.gate.closed(granted.verdict().handle, &Closed { path, writable: false, read: 0, written: 0 });
 }

@@ -5,6 +5,7 @@ mod attached;
 mod batch;
 mod binary;
 mod compressed;
+mod guarded;
 mod image;
 mod json;
 mod kind;
@@ -127,10 +128,10 @@ fn walk(mut visit: Visit<'_>, source: Source<'_>, name: &str) -> (Report, bool) 
     (Report { items: visit.items, bytes: visit.unpacked + source.len() }, visit.unopened)
 }
 
-/// Writes the redacted form of `file` to `out`, in the same format, without looking at the result again.
+/// Writes the redacted form of `source` to `out`, in the same format, without looking at the result again.
 pub(crate) fn rewrite(
     detectors: &Detectors,
-    file: &File,
+    source: Source<'_>,
     name: &str,
     limits: &Limits,
     names: Option<Names>,
@@ -143,9 +144,9 @@ pub(crate) fn rewrite(
         members: limits.members * 3,
         ..*limits
     };
-    let mut visit = Visit::new(detectors, limits, Source::File(file).len());
+    let mut visit = Visit::new(detectors, limits, source.len());
     visit.names = names;
-    let replaced = catch_unwind(AssertUnwindSafe(|| visit.rewrite(Source::File(file), name, 0, out)))
+    let replaced = catch_unwind(AssertUnwindSafe(|| visit.rewrite(source, name, 0, out)))
         .unwrap_or(Err(ExtractError::Panicked))?;
     Ok((replaced, visit.names))
 }

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use super::batch::{Coding, coded};
 use super::kind::{self, Kind};
-use super::{ExtractError, Limits, Source, members, rewrite, table, wide};
+use super::{ExtractError, Limits, Source, guarded::Guarded, members, rewrite, table, wide};
 use crate::Detectors;
 use crate::placeholder::{self, Kept, Names, PlaceholderKey, bare_tags, token};
 
@@ -21,12 +22,15 @@ pub struct Restoration {
     pub foreign: u64,
     /// No longer what a redacted copy said.
     pub damaged: u64,
-    /// The line of the first that could not be restored, from 1.
+    /// Restored where their values would be guarded less than they were.
+    pub exposed: u64,
+    /// The line of the first that was not restored or would be exposed, from 1.
     pub line: Option<u64>,
 }
 
 /// Writes `edited` to the empty file `out` with the values that its placeholders stand for; nothing when none is restored.
-/// `original` is the version that redacted copies were made of, if there is one, and `key` what they were made with.
+/// `original` is the version that redacted copies were made of, if there is one, and `key` what they were made with; it was
+/// called by the first of the names and will be by the other.
 ///
 /// # Errors
 /// When it holds placeholders and cannot be rewritten, or is beyond a limit; `out` then holds nothing.
@@ -34,7 +38,7 @@ pub fn restore_file(
     detectors: &Detectors,
     (original, key): (Option<&File>, PlaceholderKey),
     edited: &File,
-    name: &str,
+    (name, new_name): (&str, &str),
     mut out: &File,
     limits: &Limits,
 ) -> Result<Restoration, ExtractError> {
@@ -53,7 +57,14 @@ pub fn restore_file(
     let (before, kept, given) = match original {
         Some(original) => {
             let names = Names::new(key).keeping(wanted);
-            let names = match rewrite(detectors, original, name, limits, Some(names), &mut io::sink()) {
+            let names = match rewrite(
+                detectors,
+                Source::File(original),
+                name,
+                limits,
+                Some(names),
+                &mut io::sink(),
+            ) {
                 Ok((_, names)) => names,
                 // There is no redacted copy of such a file.
                 Err(ExtractError::NotRedactable(_) | ExtractError::Opaque(_)) => None,
@@ -67,8 +78,14 @@ pub fn restore_file(
         None => (Vec::new(), HashMap::new(), 0),
     };
     let back = Back { detectors, kind: plain_kind(&kind), text: &text, before: &before, kept: &kept, given };
-    let (restored, report) = back.run();
+    let (restored, values, mut report) = back.run();
     if report.restored > 0 {
+        let guarded = Guarded { detectors, limits };
+        let original = original.map(|file| guarded.certainty(Source::File(file), name));
+        if let Some(first) = guarded.exposed((&restored, &values), new_name, original.flatten()) {
+            report.exposed = 1;
+            report.line = report.line.or(Some(line_of(&restored, first)));
+        }
         match &kind {
             Kind::Utf16 { big_endian, .. } => {
                 let marked = matches!(whole.get(..2), Some([0xff, 0xfe] | [0xfe, 0xff]));
@@ -120,6 +137,10 @@ fn plain_kind(kind: &Kind) -> &Kind {
     }
 }
 
+fn line_of(text: &[u8], at: usize) -> u64 {
+    memchr::memchr_iter(b'\n', text.get(..at).unwrap_or_default()).count() as u64 + 1
+}
+
 /// What takes the place of which bytes.
 type Edit = (usize, usize, Vec<u8>);
 
@@ -146,7 +167,9 @@ struct Back<'a> {
 }
 
 impl Back<'_> {
-    fn run(&self) -> (Vec<u8>, Restoration) {
+    /// The text with values, where each of them stands in it, and what became of the placeholders.
+    fn run(&self) -> (Vec<u8>, Vec<Range<usize>>, Restoration) {
+        let mut values = Vec::new();
         let mut report = Restoration::default();
         let mut out = Vec::with_capacity(self.text.len());
         let mut at = 0;
@@ -155,6 +178,7 @@ impl Back<'_> {
             match self.one(open) {
                 One::Value((from, to, value)) => {
                     out.extend_from_slice(self.text.get(at..from).unwrap_or_default());
+                    values.push(out.len()..out.len() + value.len());
                     out.extend_from_slice(&value);
                     at = to;
                     report.restored += 1;
@@ -183,10 +207,8 @@ impl Back<'_> {
                 lost.insert(bare.start);
             }
         }
-        report.line = lost.first().map(|at| {
-            memchr::memchr_iter(b'\n', self.text.get(..*at).unwrap_or_default()).count() as u64 + 1
-        });
-        (out, report)
+        report.line = lost.first().map(|at| line_of(self.text, *at));
+        (out, values, report)
     }
 
     /// What stands where a placeholder begins.
@@ -219,7 +241,7 @@ impl Back<'_> {
     }
 
     /// The value in the coding of the place where its placeholder stands by now, and what it takes the place of.
-    fn value(&self, range: std::ops::Range<usize>, kept: &Kept) -> Option<Edit> {
+    fn value(&self, range: Range<usize>, kept: &Kept) -> Option<Edit> {
         let (from, to) = (range.start, range.end);
         let before = from.checked_sub(1).and_then(|at| self.text.get(at));
         let quoted = before == Some(&b'"') && self.text.get(to) == Some(&b'"');
@@ -237,7 +259,7 @@ impl Back<'_> {
         }
     }
 
-    fn field(&self, delimiter: u8, range: std::ops::Range<usize>, kept: &Kept) -> Option<Edit> {
+    fn field(&self, delimiter: u8, range: Range<usize>, kept: &Kept) -> Option<Edit> {
         let (from, to) = (range.start, range.end);
         let special = |b: &u8| *b == delimiter || matches!(b, b'"' | b'\n' | b'\r');
         if !kept.text.iter().any(special) {

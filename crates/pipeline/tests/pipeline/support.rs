@@ -189,7 +189,7 @@ impl ports::Inspect for FakeInspect {
         &self,
         _: Option<&File>,
         _: &File,
-        _: &str,
+        _: (&str, &str),
         _: (&str, &Snapshots),
     ) -> Result<Restored, Failure> {
         self.faults.at("restore").map_err(|e| Failure::new("cannot_restore", e.message))?;

@@ -84,6 +84,8 @@ pub(super) const COMMIT: Group = Group {
             => "Keep placeholders in the file that they were read in, or read it again; move the whole line within it where it is to be elsewhere.";
         "damaged_placeholder": "A placeholder of a redacted copy was changed or cut, so that the user's value in its place would be lost."
             => "Write it as it was read; `changes` tells the line.";
+        "exposes_value": "What was written around a placeholder, or left out of its file, would let the agent read the value when it opens the file again."
+            => "Leave what stands beside a placeholder as it was, or name the path to commit it with the values.";
         "csv_formula": "A spreadsheet program would take cells of this CSV file for formulas."
             => "Put an apostrophe before them, or leave it staged.";
         "loads_remote_content": "Whoever opens the document fetches an address that it did not name before; in a source checkout, from a host that no document beside or above it loads from."

@@ -9,7 +9,7 @@ use chaperone_capability::Action;
 use chaperone_inspect::Restoration;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
 use chaperone_pipeline::pipeline::UsersWord;
-use chaperone_pipeline::{Pipeline, Session};
+use chaperone_pipeline::{Authorized, Pipeline, Session};
 use chaperone_quota::HeldFile;
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Map, Value, json};
@@ -48,7 +48,7 @@ pub(super) struct Beside<'a> {
     pub lost: &'a Lost,
 }
 
-/// One change through the pipeline: `Ok` with its intent, or the reasons against it.
+/// One change through the pipeline: what was granted, or the reasons against it.
 pub(super) fn judge(
     pipeline: &Pipeline,
     session: &Arc<Session>,
@@ -56,7 +56,7 @@ pub(super) fn judge(
     change: &Change,
     (content, placeholders): (Option<&File>, &Restoration),
     (by, word, beside): (By, &UsersWord<'_>, Beside<'_>),
-) -> Result<u64, Vec<String>> {
+) -> Result<Authorized, Vec<String>> {
     let mut head = vec![0u8; HEAD];
     let have = match content.map(|c| c.read_at(&mut head, 0)).transpose() {
         Ok(n) => n.unwrap_or(0),
@@ -90,6 +90,7 @@ pub(super) fn judge(
         }
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
+        map.insert("exposed_placeholders".into(), json!(placeholders.exposed));
         let look = |file: &File, name: &str| pipeline.inspection.effects(file, name);
         let brings = beside.brings;
         looked::add(map, &looked::Looked { mount, change, content, head: &head, brings, look: &look });
@@ -121,7 +122,7 @@ pub(super) fn judge(
         change: Some(about),
     });
     let request = AccessRequest { action: Action::Commit, resource, entry: Entry::Commit, pid: None };
-    pipeline.commit(session, request, word).map(|granted| granted.intent).map_err(|refusal| refusal.reasons)
+    pipeline.commit(session, request, word).map_err(|refusal| refusal.reasons)
 }
 
 /// Whether the move takes something out of a rule that protects it from being read: the file itself, or one in a directory

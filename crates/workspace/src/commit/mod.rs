@@ -29,10 +29,10 @@ pub use self::review::{Review, Shown, ShownChanges};
 use self::shown::shown_path;
 use crate::mount::{LiveMount, Mounts};
 use chaperone_capability::Action;
-use chaperone_pipeline::Pipeline;
 use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
+use chaperone_pipeline::{Authorized, Pipeline};
 use chaperone_protocol::Failure;
 use chaperone_protocol::reply::{ChangeEntry, ChangeOp, ChangeState};
 
@@ -136,7 +136,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let brings = changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let lost = repository::Lost::by(mount, &changes);
         let beside = judge::Beside { removals, brings: &brings, links: &links, lost: &lost };
-        let mut intents = Vec::new();
+        let mut granted: Vec<(String, Authorized)> = Vec::new();
         let settled_from = Cell::new(None);
         // What they hold is the session's until they are written.
         let mut with_values = Vec::new();
@@ -154,8 +154,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             // What is decided on is what the agent wrote; the rest is the user's own, where it was.
             match judge::judge(pipeline, session, mount, change, (content, &back.report), (by, &word, beside))
             {
-                Ok(intent) => {
-                    intents.push((change.path.clone(), intent));
+                Ok(authorized) => {
+                    granted.push((change.path.clone(), authorized));
                     placeholders::verdict(back, &mut with_values)
                 }
                 Err(reasons) => Verdict::Refuse { reasons },
@@ -163,11 +163,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         };
         let mut report = match stage.commit(&changes, &mut judge) {
             Err(error) => {
-                for (path, intent) in intents {
-                    let resource = mount.absolute(&path);
-                    let (action, ok, bytes) = (Action::Commit, false, 0);
-                    let outcome = Outcome { intent, action, resource: &resource, ok, bytes, detail: None };
-                    pipeline.outcome(session, &outcome)?;
+                for (_, authorized) in &granted {
+                    pipeline.outcome(session, &ended(authorized, false, 0))?;
                 }
                 return Err(failure(error));
             }
@@ -182,19 +179,10 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             .filter(|e| e.state == chaperone_staging::State::Committed)
             .flat_map(|e| std::iter::once(e.path.clone()).chain(e.from.clone()))
             .collect();
-        for (path, intent) in intents {
-            let ok = report.entry(&path).is_some_and(|e| e.state == chaperone_staging::State::Committed);
-            let size = report.entry(&path).map_or(0, |e| e.size);
-            let resource = mount.absolute(&path);
-            let outcome = Outcome {
-                intent,
-                action: Action::Commit,
-                resource: &resource,
-                ok,
-                bytes: size,
-                detail: None,
-            };
-            pipeline.outcome(session, &outcome)?;
+        for (path, authorized) in &granted {
+            let entry = report.entry(path);
+            let ok = entry.is_some_and(|e| e.state == chaperone_staging::State::Committed);
+            pipeline.outcome(session, &ended(authorized, ok, entry.map_or(0, |e| e.size)))?;
         }
         resolved?;
         if let Some((tree, version)) = version {
@@ -213,6 +201,12 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         }));
     }
     Ok(shown)
+}
+
+/// How a granted change ended.
+fn ended(authorized: &Authorized, ok: bool, bytes: u64) -> Outcome<'_> {
+    let resource = authorized.request().subject();
+    Outcome { intent: authorized.intent, action: Action::Commit, resource, ok, bytes, detail: None }
 }
 
 /// Throw staged changes away.

@@ -28,9 +28,9 @@ pub(super) fn restored(
     let before = change.from.as_deref().unwrap_or(&change.path);
     let original = open(mount, before);
     // As it was read, whatever it is called by now.
-    let name = before.rsplit('/').next().unwrap_or_default();
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let of = (session.id.as_str(), &session.snapshots);
-    pipeline.inspection.restored(original.as_ref(), content, name, of)
+    pipeline.inspection.restored(original.as_ref(), content, (&name(before), &name(&change.path)), of)
 }
 
 /// A change that may be committed, with the user's values where it has any. They are held until they are written.

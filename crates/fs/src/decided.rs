@@ -1,0 +1,207 @@
+//! What was decided, bound to what it was decided about. Whatever changes the tree takes one of these: nothing is changed
+//! at a path because something was decided about that path before.
+
+use std::sync::Arc;
+
+use chaperone_quota::HeldFile;
+use rustix::io::Errno;
+
+use crate::gate::{self, Cancel, ChangeKind, ChangeRequest, Gate, OpenRequest, Opening, Refused};
+use crate::object::{Identity, Located, Object, ObjectId};
+use crate::shared::Handle;
+use crate::tree;
+
+/// Decides on changes.
+pub trait Decides {
+    /// Returns the name of the decision.
+    ///
+    /// # Errors
+    /// The errno for the caller.
+    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused>;
+}
+
+/// A change that was let through. There is no way to one but to have it decided, so what is changed is what was decided on:
+///
+/// ```compile_fail,E0308
+/// fn act(tree: &chaperone_fs::Tree, at: &chaperone_fs::Located) {
+///     tree.remove_file(at);
+/// }
+/// ```
+///
+/// ```
+/// fn act(tree: &chaperone_fs::Tree, decided: &chaperone_fs::Decided) {
+///     tree.remove_file(decided).ok();
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Decided {
+    kind: ChangeKind,
+    at: Located,
+    to: Option<Destination>,
+    handle: u64,
+    pid: u32,
+}
+
+/// Where a rename goes.
+#[derive(Debug, Clone)]
+struct Destination {
+    place: String,
+    /// What stands there, where that was decided on, too.
+    replaces: Option<(Option<Object>, Identity)>,
+}
+
+impl Decided {
+    /// Have a change decided of what was located.
+    ///
+    /// # Errors
+    /// The errno for the caller.
+    pub fn by(
+        decides: &(impl Decides + ?Sized),
+        kind: ChangeKind,
+        at: &Located,
+        pid: u32,
+    ) -> Result<Self, Refused> {
+        Self { kind, at: at.clone(), to: None, handle: 0, pid }.asked(decides)
+    }
+
+    /// Have the rename of what was located decided: it goes to `place`, where `target` stands.
+    ///
+    /// # Errors
+    /// The errno for the caller.
+    pub fn of_move(
+        decides: &(impl Decides + ?Sized),
+        at: &Located,
+        (place, target): (&str, Option<&Located>),
+        pid: u32,
+    ) -> Result<Self, Refused> {
+        let replaces = target.map(|target| (target.object(), target.identity()));
+        let to = Some(Destination { place: place.to_owned(), replaces });
+        Self { kind: ChangeKind::Rename, at: at.clone(), to, handle: 0, pid }.asked(decides)
+    }
+
+    /// What an opening lets write, it lets give another mode: as long as the name stands for the file that is open.
+    pub(crate) fn through(held: &Handle, at: &Located) -> Option<Self> {
+        let is_open = held.writes.is_some_and(|blob| at.identity().object == ObjectId::Blob(blob));
+        is_open.then(|| Self {
+            kind: ChangeKind::Attributes,
+            at: at.clone(),
+            to: None,
+            handle: held.opening,
+            pid: 0,
+        })
+    }
+
+    fn asked(mut self, decides: &(impl Decides + ?Sized)) -> Result<Self, Refused> {
+        self.handle = decides.change(&self.request())?;
+        Ok(self)
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn request(&self) -> ChangeRequest<'_> {
+        let replaces = self.to.as_ref().and_then(|to| to.replaces);
+        ChangeRequest {
+            kind: self.kind,
+            path: self.at.path(),
+            to: self.to.as_ref().map(|to| &*to.place),
+            // What is made is decided on as made anew; where something is already, making it fails.
+            object: if self.kind == ChangeKind::Create { None } else { self.at.object() },
+            identity: self.at.identity(),
+            replaces: replaces.and_then(|(object, _)| object),
+            to_identity: replaces.map(|(_, identity)| identity),
+            pid: self.pid,
+        }
+    }
+
+    /// The name of the decision.
+    #[must_use]
+    pub fn handle(&self) -> u64 {
+        self.handle
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn located(&self) -> &Located {
+        &self.at
+    }
+
+    /// What may be changed in one of these ways.
+    pub(crate) fn for_one_of(&self, kinds: &[ChangeKind]) -> Result<&Located, Errno> {
+        if kinds.contains(&self.kind) { Ok(&self.at) } else { Err(Errno::STALE) }
+    }
+
+    /// What may be moved, when it is to this place and over this object.
+    pub(crate) fn to(&self, place: &str, target: Option<&Located>) -> Result<&Located, Errno> {
+        let goes_there = self.to.as_ref().is_some_and(|to| {
+            to.place == place && target.is_none_or(|t| to.replaces.is_some_and(|(_, id)| id == t.identity()))
+        });
+        if goes_there { self.for_one_of(&[ChangeKind::Rename]) } else { Err(Errno::STALE) }
+    }
+}
+
+/// An opening that was let through, with the object that it is on.
+pub(crate) struct DecidedOpening {
+    opened: tree::Opened,
+    verdict: gate::Opened,
+    writes: Option<Decided>,
+}
+
+/// How a file is to be opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    pub read: bool,
+    pub write: bool,
+    pub truncate: bool,
+}
+
+impl DecidedOpening {
+    /// Have the opening decided of what was opened; `slow` is called before somebody is waited for.
+    pub fn by(
+        gate: &dyn Gate,
+        opened: tree::Opened,
+        how: How,
+        pid: u32,
+        (cancel, slow): (&Cancel, &dyn Fn()),
+    ) -> Result<Self, Refused> {
+        let request = OpenRequest {
+            path: opened.located.path().to_owned(),
+            origin: opened.origin.clone(),
+            object: opened.object,
+            identity: opened.located.identity(),
+            file: Arc::clone(&opened.file),
+            read: how.read,
+            write: how.write,
+            truncate: how.truncate,
+            pid,
+        };
+        let verdict = match gate.open(request) {
+            Opening::Now(verdict) => verdict,
+            Opening::Later(decide) => {
+                slow();
+                decide(cancel)
+            }
+        }?;
+        let at = how.write.then(|| opened.located.clone());
+        let handle = verdict.handle;
+        let writes = at.map(|at| Decided { kind: ChangeKind::Write, at, to: None, handle, pid });
+        Ok(Self { opened, verdict, writes })
+    }
+
+    pub fn opened(&self) -> &tree::Opened {
+        &self.opened
+    }
+
+    pub fn verdict(&self) -> &gate::Opened {
+        &self.verdict
+    }
+
+    /// What may be read of it: the bytes that were released, or the object itself.
+    pub fn served(&self) -> &Arc<HeldFile> {
+        self.verdict.bytes.as_ref().map_or(&self.opened.file, |(file, _, _)| file)
+    }
+
+    /// That it may be written.
+    pub fn to_write(&self) -> Result<&Decided, Errno> {
+        self.writes.as_ref().ok_or(Errno::ACCESS)
+    }
+}

@@ -1,0 +1,39 @@
+//! Decisions for tests of the tree alone: everything is let through.
+#![allow(dead_code)]
+
+use chaperone_fs::{ChangeKind, ChangeRequest, Decided, Decides, Located, Refused};
+
+struct Anything;
+
+impl Decides for Anything {
+    fn change(&self, _: &ChangeRequest<'_>) -> Result<u64, Refused> {
+        Ok(0)
+    }
+}
+
+fn by(kind: ChangeKind, at: &Located) -> Decided {
+    Decided::by(&Anything, kind, at, 1).unwrap()
+}
+
+pub fn to_create(at: &Located) -> Decided {
+    by(ChangeKind::Create, at)
+}
+
+pub fn to_write(at: &Located) -> Decided {
+    by(ChangeKind::Write, at)
+}
+
+pub fn to_delete(at: &Located) -> Decided {
+    by(ChangeKind::Delete, at)
+}
+
+/// Everything that moves, to one place.
+pub fn to_move(moved: &[Located], to: &Located) -> Vec<Decided> {
+    let from = moved.first().unwrap().path();
+    let each = moved.iter().map(|at| {
+        let place = format!("{}{}", to.path(), at.path().strip_prefix(from).unwrap());
+        let over = (place == to.path()).then_some(to);
+        Decided::of_move(&Anything, at, (&place, over), 1).unwrap()
+    });
+    each.collect()
+}

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use chaperone_sys::seccomp::Instruction;
 use chaperone_sys::{Forked, landlock};
 
-use super::report::Exit;
+use crate::backend::Exit;
 use crate::control::{self, InitMessage};
 use crate::plan::{HOME, Plan, Terminal};
 

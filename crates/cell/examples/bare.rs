@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use chaperone_cell::control::{self, InitMessage, InitOrder};
 use chaperone_cell::{
-    BrokerEnds, CapturedEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal, can_capture,
-    default_decoys, launch, original_destination, probe, proxy_environment, refused_packets, serve_refusals,
-    trust,
+    BrokerEnds, CapturedEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal,
+    backend_by_name, default_decoys, original_destination, proxy_environment, refused_packets,
+    serve_refusals, trust,
 };
 use chaperone_sys::seccomp::{Instruction, install};
 
@@ -70,12 +70,13 @@ fn main() {
     if let Ok(missing) = std::env::var("CELL_WITHOUT") {
         be_without(&missing);
     }
+    let native = backend_by_name("native").unwrap();
     if std::env::var_os("CELL_PROBE").is_some() {
-        println!("{}", serde_json::to_string(&probe(&plan.self_exe)).unwrap());
-        println!("{:?}", can_capture().map_err(|e| e.to_string()));
+        println!("{}", serde_json::to_string(&native.probe(&plan.self_exe)).unwrap());
+        println!("{:?}", native.can_capture().map_err(|e| e.to_string()));
         return;
     }
-    let (cell, BrokerEnds { control, network, .. }) = match launch(&plan) {
+    let (cell, BrokerEnds { control, network, .. }) = match native.launch(&plan) {
         Ok(launched) => launched,
         Err(e) => {
             eprintln!("{e} {:?}", e.fix);

@@ -1,21 +1,26 @@
 //! The cell: where an agent runs. Everything in it is made anew for one session, and nothing in it is worth taking: a
 //! root of its own, no network or one way out that leads to the broker, no keys, no privileges, and one channel.
 //!
-//! A [`Backend`] makes cells; there is one, [`Native`]. [`launch()`] is called by `chaperone run` outside; what runs
-//! inside as PID 1 is `native/init.rs`, and [`control`] is how the broker talks to it. No helper binaries, no root.
+//! A [`Backend`] makes cells; the one there is stands in `native`. [`Backend::launch`] is called by `chaperone run`
+//! outside; what runs inside as PID 1 is `native/init.rs`, and [`control`] is how the broker talks to it. No helper
+//! binaries, no root.
 #![forbid(unsafe_code)]
 
 mod backend;
 pub mod control;
 mod native;
+mod network;
 mod packet;
 mod plan;
 
-pub use backend::{Backend, Layer, LayerState};
+pub use backend::{
+    Backend, BrokerEnds, Cell, Enforced, Exit, Launched, Layer, LayerState, NoBackend, STRONGEST,
+};
 pub use native::{
-    BrokerEnds, CapturedEnds, Enforced, Exit, FamilyEnds, Launched, NAME_SERVER, Native, NetworkEnds,
-    NetworkKind, Refusal, RefusedPacket, can_capture, default_decoys, launch, original_destination, probe,
-    proxy_environment, refused_packets, remove_groups, serve_refusals, trust,
+    Refusal, RefusedPacket, default_decoys, refused_packets, remove_groups, serve_refusals, trust,
+};
+pub use network::{
+    CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, original_destination, proxy_environment,
 };
 pub use plan::{
     AGENT_GID, AGENT_UID, Cache, Decoy, DecoyKind, HOME, Kind, Limits, Mount, Network, Plan, SetupError,
@@ -23,25 +28,18 @@ pub use plan::{
 };
 
 /// Every backend of this version, the strongest first.
-pub const BACKENDS: &[&dyn Backend] = &[&Native];
+pub const BACKENDS: &[&dyn Backend] = &[&native::Native];
 
-/// The backend of this name; `strongest` is the first there is.
+/// The backend of this name.
 #[must_use]
-pub fn backend(name: &str) -> Option<&'static dyn Backend> {
-    BACKENDS.iter().copied().find(|backend| name == "strongest" || name == backend.name())
+pub fn backend_by_name(name: &str) -> Option<&'static dyn Backend> {
+    BACKENDS.iter().copied().find(|backend| name == backend.name())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_backend_is_found_by_its_name_and_no_other_is_promised() {
-        for known in ["native", "strongest"] {
-            assert_eq!(backend(known).map(Backend::name), Some(Native.name()), "{known}");
-        }
-        for unknown in ["container", "microvm", "Native", ""] {
-            assert!(backend(unknown).is_none(), "{unknown}");
-        }
-    }
+/// The backend for a session: the one of this name, or, without a name or with [`STRONGEST`], the strongest that is available.
+///
+/// # Errors
+/// When there is none of this name, or it is not available.
+pub fn choose(named: Option<&str>) -> Result<&'static dyn Backend, NoBackend> {
+    backend::choose(BACKENDS, named)
 }

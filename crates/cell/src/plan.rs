@@ -13,7 +13,7 @@ pub const AGENT_GID: u32 = 1000;
 /// The agent's home: empty, in memory, gone with the cell.
 pub const HOME: &str = "/home/agent";
 
-/// Everything that [`crate::launch()`] needs.
+/// Everything that [`crate::Backend::launch`] needs.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub session: String,

@@ -1,6 +1,8 @@
 //! `doctor`: what this machine can enforce, tried for real.
 
-use chaperone_cell::{Layer, LayerState, probe};
+use std::path::Path;
+
+use chaperone_cell::{BACKENDS, Backend, Layer, LayerState};
 use chaperone_config::dirs::Dirs;
 use serde_json::json;
 
@@ -10,10 +12,10 @@ use crate::show;
 
 pub fn doctor(as_json: bool) -> Result<u8, Report> {
     let exe = std::env::current_exe().map_err(Report::of)?;
-    let mut layers = probe(&exe);
-    layers.push(state());
-    layers.push(pack());
-    let cannot_run = layers.iter().any(|l| l.required && l.state == LayerState::Missing);
+    let backends: Vec<Vec<Layer>> = BACKENDS.iter().map(|backend| layers_of(*backend, &exe)).collect();
+    let state = state();
+    let cannot_run = backends.iter().all(|layers| lacks(layers)) || lacks(std::slice::from_ref(&state));
+    let layers: Vec<Layer> = backends.into_iter().flatten().chain([state, pack()]).collect();
     if as_json {
         show::json(&json!(layers));
         return Ok(u8::from(cannot_run));
@@ -33,6 +35,26 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
         say!("no cell can run on this machine until the required layers that are missing are fixed");
     }
     Ok(u8::from(cannot_run))
+}
+
+/// A backend, and the layers of its cells.
+fn layers_of(backend: &dyn Backend, exe: &Path) -> Vec<Layer> {
+    let own = backend.probe(exe);
+    let named = format!("{}: {}", backend.name(), backend.help());
+    let (state, detail, fix) = match backend.available() {
+        Err(why) => (LayerState::Missing, format!("{named}; {why}"), why.fix),
+        Ok(()) if lacks(&own) => {
+            (LayerState::Missing, format!("{named}; without a layer that it needs"), None)
+        }
+        Ok(()) => (LayerState::Ok, named, None),
+    };
+    let mut layers = vec![Layer { layer: "backend", state, required: false, detail, fix }];
+    layers.extend(own);
+    layers
+}
+
+fn lacks(layers: &[Layer]) -> bool {
+    layers.iter().any(|l| l.required && l.state == LayerState::Missing)
 }
 
 /// The data that was compiled in, and whether it is what its manifest lists.

@@ -9,10 +9,12 @@ use chaperone_protocol::{AskMode, OpenSession, Request, name_as_text};
 
 use crate::cli::Profile;
 use crate::connect::Broker;
+use crate::out::say;
 use crate::report::Report;
 use crate::run::options::{environment, workspace};
 use crate::run::program;
 use crate::show;
+use crate::untrusted::Untrusted;
 
 pub fn profile(command: &Profile) -> Result<u8, Report> {
     let Profile::Show { name, workspace: directory, json, command } = command;
@@ -50,5 +52,6 @@ pub fn profile(command: &Profile) -> Result<u8, Report> {
     }));
     rows.extend(shown.shown.iter().map(|s| vec![path(&s.path), "read-only".to_owned(), s.why.clone()]));
     show::table(&rows);
+    say!("A session of it runs on the backend {}.", Untrusted::new(&shown.backend));
     Ok(0)
 }

@@ -1,4 +1,4 @@
-//! The workspace as cargo sees it, held against layers.toml: imports lead downward only.
+//! The workspace as cargo sees it, held against layers.toml: imports lead downward only. And what only one crate may name.
 
 #![allow(clippy::unwrap_used)]
 
@@ -163,6 +163,70 @@ fn what_is_never_to_be_imported_is_a_fault_whosever_crate_it_is() {
     assert_eq!(faults_with(r#"sand = ["serde"]"#), ["sand imports serde, which it never may"]);
     let unknown = "attic is never to import something, but is no crate of the workspace";
     assert_eq!(faults_with(r#"attic = ["serde"]"#), [unknown]);
+}
+
+#[test]
+fn no_backend_is_named_outside_of_the_crate_of_cells() {
+    let names: Vec<&str> = chaperone_cell::BACKENDS.iter().map(|backend| backend.name()).collect();
+    let mut named = Vec::new();
+    for name in committed().floors.keys().filter(|name| *name != "cell") {
+        let mut directories = vec![root().join("crates").join(name).join("src")];
+        while let Some(directory) = directories.pop() {
+            // A crate that is planned is not there.
+            for entry in std::fs::read_dir(directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                let stem = path.file_stem().unwrap_or_default();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if stem != "tests" && path.extension().is_some_and(|e| e == "rs") {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let lines = backends_named(&text, &names);
+                    named.extend(lines.map(|line| format!("{}:{line}", path.display())));
+                }
+            }
+        }
+    }
+    assert!(named.is_empty(), "ask `chaperone_cell` for the backend's name instead: {named:#?}");
+}
+
+#[test]
+fn a_backend_is_named_by_its_word_alone_or_beside_the_word_backend() {
+    let named = |text: &str| backends_named(text, &["brick"]).collect::<Vec<_>>();
+    for line in [
+        "backend: \"brick\".to_owned(),",
+        "use_it(\"brick\")",
+        "advise(\"use --backend brick\")",
+        "/// The backend [default: brick]",
+        "launch(&Backend::by_name(BRICK_OR, \"brick or straw\"))",
+    ] {
+        assert_eq!(named(&format!("fn a() {{\n    {line}\n}}")), [2], "{line}");
+    }
+    for line in [
+        "// The backend brick is one of them.",
+        "//! The backend brick",
+        "let brick = 1; // wall",
+        "words(b\"brick\")",
+        "\"bricks of a backend\"",
+        "#[cfg(test)] mod tests { fn backend() -> &str { \"brick\" } }",
+    ] {
+        assert_eq!(named(line), [0; 0], "{line}");
+    }
+}
+
+/// Lines of a source, its tests left out, that name a backend.
+fn backends_named<'a>(text: &'a str, names: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    let code = text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+    let names_one = |line: &str| {
+        let speaks_of_backends = line.to_lowercase().contains("backend");
+        names.iter().any(|name| {
+            let literal = format!("\"{name}\"");
+            let alone = line.match_indices(&literal).any(|(at, _)| !line[..at].ends_with('b'));
+            alone
+                || speaks_of_backends && line.split(|c: char| !c.is_alphanumeric()).any(|word| word == *name)
+        })
+    };
+    let is_remark = |line: &str| line.starts_with("// ") || line.starts_with("//!");
+    code.filter(move |(_, line)| !is_remark(line.trim_start()) && names_one(line)).map(|(at, _)| at + 1)
 }
 
 #[derive(Clone, Deserialize)]

@@ -20,8 +20,8 @@ pub struct Profile {
     pub name: String,
     #[serde(default)]
     pub description: String,
-    #[serde(default = "native")]
-    pub backend: String,
+    /// What makes its cells; without one the strongest there is.
+    pub backend: Option<String>,
     #[serde(default, rename = "mount")]
     pub mounts: Vec<Mount>,
     #[serde(default)]
@@ -160,10 +160,6 @@ pub enum ProfileError {
     Parse { file: String, line: usize, message: String, suggestion: String },
     #[error("{file}: {message}")]
     Invalid { file: String, message: String },
-}
-
-fn native() -> String {
-    "native".to_owned()
 }
 
 fn all_actions() -> Vec<String> {

@@ -48,7 +48,7 @@ pub fn policy_input(
     put(
         "session",
         json!({
-            "id": session.id, "profile": session.profile.name, "backend": session.profile.backend,
+            "id": session.id, "profile": session.profile.name, "backend": session.backend,
             "reads": session.profile.inspection.reads,
             "interactive": session.interactive, "attestation": "none",
             "counters": {

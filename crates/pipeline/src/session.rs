@@ -71,6 +71,8 @@ pub struct Session {
     /// The agent's name, `sub` of its capability.
     pub name: String,
     pub profile: Profile,
+    /// What its cell is made by, or `NO_CELL`; its profile may name another.
+    pub backend: String,
     pub workspace: PathBuf,
     pub command: Vec<String>,
     pub interactive: bool,
@@ -116,6 +118,7 @@ pub struct SessionPlan {
     pub id: String,
     pub name: String,
     pub profile: Profile,
+    pub backend: String,
     pub workspace: PathBuf,
     pub command: Vec<String>,
     pub interactive: bool,
@@ -202,6 +205,7 @@ impl Session {
             id: plan.id,
             name: plan.name,
             profile: plan.profile,
+            backend: plan.backend,
             workspace: plan.workspace,
             command: plan.command,
             interactive: plan.interactive,

@@ -243,7 +243,7 @@ impl Engine {
                 "resource": { "kind": "file", "dev": 1, "ino": 1, "nlink": 1, "size": 1, "staged": false, "mount": "/workspace" },
                 "mount_actions": ["read", "list", "write", "append", "delete", "rename"], "content": true, "inspected": true,
                 "findings": [{ "detector": "us_ssn", "category": "pii", "severity": "high", "confidence": 0.9, "count": 3 }],
-                "session": { "id": "x", "profile": "default", "backend": "native", "interactive": false, "counters": { "reads": 0, "writes": 0, "deletes": 0, "denied": 0 } },
+                "session": { "id": "x", "profile": "default", "backend": "x", "interactive": false, "counters": { "reads": 0, "writes": 0, "deletes": 0, "denied": 0 } },
                 "change": { "op": "modify", "executable": false, "becomes_executable": false, "shebang": null, "type_by_magic": "text" },
                 "entry": "fs", "risk": "low", "time": 0
             });

@@ -50,6 +50,8 @@ pub struct VaultProcess {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileShown {
     pub profile: String,
+    /// What its cell would be made by.
+    pub backend: String,
     pub workspace: PathBuf,
     pub mounts: Vec<MountShown>,
     /// Read-only, beside the mounts and what every cell shows.

@@ -20,6 +20,7 @@ pub struct OpenSession {
     /// Where the caller found the program, absolute, with its links; none when nothing is to run in a cell.
     #[serde(default)]
     pub program: Option<PathBuf>,
+    /// The backend that is to make the cell, in place of the one that the profile names.
     pub backend: Option<String>,
     pub interactive: bool,
     /// The agent runs in a cell.
@@ -43,6 +44,8 @@ pub struct OpenSession {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Opened {
     pub session: String,
+    /// The backend that is to make the cell.
+    pub backend: String,
     pub mounts: Vec<PlanMount>,
     /// What the user should know before it starts.
     pub notices: Vec<String>,

@@ -24,12 +24,16 @@ pub enum Mode {
     ReadOnly,
 }
 
+/// Stands for the backend of a session whose agent runs outside of a cell.
+pub const NO_CELL: &str = "none";
+
 /// What survives the broker: written at start and end of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     pub id: String,
     pub name: String,
     pub profile: String,
+    /// What its cell was made by, or [`NO_CELL`].
     pub backend: String,
     pub workspace: PathBuf,
     pub command: Vec<String>,

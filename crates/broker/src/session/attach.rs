@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use chaperone_audit::Durability;
 use chaperone_capability::{PermissionClaim, thumbprint};
+use chaperone_cell::NetworkEnds;
 use chaperone_cell::control::{self, InitMessage, InitOrder};
-use chaperone_cell::{Backend, Native, NetworkEnds};
 use chaperone_gateway::{Dial, permissions};
 use chaperone_pipeline::{Session, authority};
 use chaperone_protocol::session::State;
@@ -63,14 +63,14 @@ pub fn attach(
     *live.cell.groups.lock() = serde_json::from_value(enforced["groups"].clone()).unwrap_or_default();
     live.mounts.serve(&broker.pipeline, session, &mut fds)?;
     if let Some(kind) = network {
-        let ends = NetworkEnds::from_fds(of_wire(kind), &mut fds).ok_or_else(missing)?;
+        let ends = NetworkEnds::from_fds(kind, &mut fds).ok_or_else(missing)?;
         chaperone_gateway::serve(&live.way(), ends)?;
     }
     broker.pipeline.records.event(
         session,
         "start",
         &session.workspace.display().to_string(),
-        &json!({ "profile": session.profile.name, "backend": Native.name(), "command": session.command.first(),
+        &json!({ "profile": session.profile.name, "backend": session.backend, "command": session.command.first(),
                  "init_pid": init_pid, "network": network, "pack": chaperone_packs::digest(), "enforced": enforced, "environment": given(session), "shown": live.visible,
                  "hosts": live.exit.allowed().rules().iter().take(MAX_NOTED).map(|r| r.host().to_string()).collect::<Vec<_>>() }),
         Durability::Synced,
@@ -89,14 +89,6 @@ pub fn attach(
     })));
     chaperone_gateway::publish(&live.way())?;
     control::order(&control, &InitOrder::Go).map_err(|e| gone(&e))
-}
-
-fn of_wire(kind: NetworkKind) -> chaperone_cell::NetworkKind {
-    match kind {
-        NetworkKind::Captured => chaperone_cell::NetworkKind::Captured,
-        NetworkKind::CapturedV4 => chaperone_cell::NetworkKind::CapturedV4,
-        NetworkKind::Proxied => chaperone_cell::NetworkKind::Proxied,
-    }
 }
 
 /// The session's capability, from its mounts and what it may reach.
@@ -154,7 +146,7 @@ pub fn attach_outside(broker: &Arc<Broker>, live: &Arc<LiveSession>) -> Result<(
     let jkt = thumbprint(key.verifying_key().as_bytes());
     let held = issue(broker, live, &jkt)?;
     *session.capability.write() = Some(held);
-    let payload = json!({ "profile": session.profile.name, "backend": "none" });
+    let payload = json!({ "profile": session.profile.name, "backend": session.backend });
     let workspace = session.workspace.display().to_string();
     broker.pipeline.records.event(session, "start", &workspace, &payload, Durability::Synced)?;
     *session.state.write() = State::Running;

@@ -121,7 +121,7 @@ impl LiveSession {
             id: session.id.clone(),
             name: session.name.clone(),
             profile: session.profile.name.clone(),
-            backend: session.profile.backend.clone(),
+            backend: session.backend.clone(),
             workspace: session.workspace.clone(),
             command: session.command.clone(),
             started: session.started.clone(),

@@ -3,8 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use chaperone_cell::{BACKENDS, NoBackend};
 use chaperone_config::Profile;
 use chaperone_protocol::reply::{MountShown, ProfileShown};
+use chaperone_protocol::session::NO_CELL;
 use chaperone_protocol::{Failure, OpenSession, Shown};
 use chaperone_workspace::directories::{self, Places};
 use chaperone_workspace::installation::{self, Installation};
@@ -15,6 +17,8 @@ use crate::broker::Broker;
 /// What was found for a session that is asked for.
 pub struct Look {
     pub profile: Profile,
+    /// What makes its cell, or [`NO_CELL`].
+    pub backend: &'static str,
     pub places: Places,
     pub workspace: PathBuf,
     pub installation: Installation,
@@ -32,6 +36,7 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
     let profile =
         Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
             .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
+    let backend = backend(asked.backend.as_deref().or(profile.backend.as_deref()), asked.in_cell)?;
     let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
     let places = Places::new(&homes(asked), &ours);
     let workspace = directories::resolve(&asked.workspace, &places)?;
@@ -52,7 +57,7 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
             Some(Shown { path: cache.lower.clone()?, why })
         }));
     }
-    Ok(Look { profile, places, workspace, installation, caches, visible })
+    Ok(Look { profile, backend, places, workspace, installation, caches, visible })
 }
 
 /// What a session would be shown.
@@ -60,14 +65,47 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
 /// # Errors
 /// The reason it may not run.
 pub fn shown(broker: &Broker, asked: &OpenSession) -> Result<ProfileShown, Failure> {
-    let Look { profile, workspace, visible, .. } = look(broker, asked)?;
+    let Look { profile, backend, workspace, visible, .. } = look(broker, asked)?;
     let sources = directories::sources(&profile, &workspace);
     let mounts = sources.into_iter().zip(&profile.mounts).map(|((at, from), mount)| MountShown {
         at,
         from,
         mode: mount.mode,
     });
-    Ok(ProfileShown { mounts: mounts.collect(), profile: profile.name, workspace, shown: visible })
+    Ok(ProfileShown {
+        mounts: mounts.collect(),
+        profile: profile.name,
+        backend: backend.to_owned(),
+        workspace,
+        shown: visible,
+    })
+}
+
+/// What makes the cell. One that there is not is refused for an agent outside of a cell as well: its profile is wrong.
+fn backend(named: Option<&str>, in_cell: bool) -> Result<&'static str, Failure> {
+    match chaperone_cell::choose(named) {
+        Ok(backend) if in_cell => Ok(backend.name()),
+        Ok(_) => Ok(NO_CELL),
+        Err(NoBackend::Unavailable { .. }) if !in_cell => Ok(NO_CELL),
+        Err(refused) => Err(no_backend(refused)),
+    }
+}
+
+fn no_backend(refused: NoBackend) -> Failure {
+    let message = refused.to_string();
+    match refused {
+        NoBackend::Unknown(_) => {
+            let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
+            Failure::new("no_backend", message).advise(format!("use --backend {}", known.join(" or ")))
+        }
+        NoBackend::Unavailable { why, .. } => {
+            let failure = Failure::new("backend_unavailable", message);
+            match why.fix {
+                Some(fix) => failure.advise(format!("to fix this: {fix}")),
+                None => failure,
+            }
+        }
+    }
 }
 
 /// The user's homes: as the caller, the broker and the user database name them.
@@ -86,4 +124,21 @@ fn homes(asked: &OpenSession) -> Vec<PathBuf> {
 fn search_path(asked: &OpenSession) -> Vec<PathBuf> {
     let path = asked.environment.get("PATH").map(String::as_str).unwrap_or_default();
     std::env::split_paths(path).filter(|p| p.is_absolute()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_cannot_be_used_is_refused_with_what_mends_it() {
+        let unknown = backend(Some("no such"), true).unwrap_err();
+        assert_eq!(unknown.code, "no_backend");
+        assert_eq!(backend(Some("no such"), false).unwrap_err().code, "no_backend");
+        let why = chaperone_cell::SetupError { what: "it is off".into(), fix: Some("switch it on".into()) };
+        let refused = no_backend(NoBackend::Unavailable { name: "fake", why });
+        assert_eq!(refused.code, "backend_unavailable");
+        assert_eq!(refused.message, "the backend fake cannot be used here: it is off");
+        assert_eq!(refused.advice.as_deref(), Some("to fix this: switch it on"));
+    }
 }

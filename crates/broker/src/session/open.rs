@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaperone_cell::{Backend, Native};
 use chaperone_config::network_rules;
 use chaperone_gateway::Exit;
 use chaperone_pipeline::session::{Session, SessionPlan};
@@ -30,12 +29,7 @@ const MAX_SESSIONS: usize = 64;
 /// # Errors
 /// The reason it may not run.
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
-    let Look { profile, places, workspace, installation, caches, visible } = look(broker, asked)?;
-    let backend = asked.backend.as_deref().unwrap_or(&profile.backend);
-    if chaperone_cell::backend(backend).is_none() {
-        return Err(Failure::new("no_backend", format!("the backend {backend:?} is not in this version"))
-            .advise(format!("use --backend {}", Native.name())));
-    }
+    let Look { profile, backend, places, workspace, installation, caches, visible } = look(broker, asked)?;
     broker.let_all_go();
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
     if running >= MAX_SESSIONS {
@@ -67,6 +61,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         id: id.clone(),
         name: asked.name.clone().unwrap_or_else(|| program_name(&asked.command)),
         profile,
+        backend: backend.to_owned(),
         workspace,
         command: asked.command.clone(),
         interactive: asked.interactive,
@@ -146,6 +141,7 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         .collect();
     Ok(Opened {
         session: session.id.clone(),
+        backend: session.backend.clone(),
         mounts,
         notices: Vec::new(),
         shown: Vec::new(),

@@ -45,14 +45,14 @@ pub fn restore(
     for (mount, was) in mounts.iter_mut().zip(before.iter().flat_map(|before| before.mounts.list())) {
         mount.stand_for(was);
     }
-    let mut profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
+    let profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
         .map_err(|e| failed(e.to_string()))?;
-    profile.backend.clone_from(&record.backend);
     let exit = Exit::new(&record.id, Vec::new(), &[], None, None)?;
     let session = Session::new(SessionPlan {
         id: record.id,
         name: record.name,
         profile,
+        backend: record.backend,
         workspace: record.workspace,
         command: record.command,
         interactive: false,

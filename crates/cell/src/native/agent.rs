@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use chaperone_sys::seccomp::Instruction;
 use chaperone_sys::{Forked, landlock};
 
-use super::report::Exit;
 use super::shares;
+use crate::backend::Exit;
 use crate::control::{self, InitMessage};
 use crate::plan::{HOME, Plan, Terminal};
 

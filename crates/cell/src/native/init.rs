@@ -12,13 +12,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::agent::Agent;
 use super::decoy_watch::DecoyWatch;
 use super::dial::{Dialed, Dials};
-
 use super::limits::{Watch, usage};
-use super::network::{self, NetworkEnds};
-use super::report::{self, Exit, LaunchReport, Prepared};
+use super::network;
+use super::report::{self, LaunchReport, Prepared};
 use super::root::{self, Sources};
 use super::shares::{self, InotifyLimits};
+use crate::backend::Exit;
 use crate::control::{self, InitMessage, InitOrder, take_order};
+use crate::network::NetworkEnds;
 use crate::plan::{AGENT_GID, AGENT_UID, Network, Plan, SetupError, Terminal};
 
 /// How often watched limits are looked at.
@@ -46,7 +47,7 @@ struct Cell<'p> {
     dials: Dials,
 }
 
-/// The inside half of [`crate::launch()`]; never returns.
+/// The inside half of [`super::launch`]; never returns.
 pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
     match set_up(plan, prepared) {
         Ok(mut cell) => {

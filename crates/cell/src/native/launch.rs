@@ -2,17 +2,18 @@
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use chaperone_sys::{Forked, clone_into_namespaces, wait_child};
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::limits::{Enforced, Group};
-use super::network::{NetworkEnds, NetworkKind};
-use super::report::{self, Exit, LaunchReport, Prepared};
+use super::limits::Group;
+use super::report::{self, LaunchReport, Prepared};
 use super::streams::{Copies, Streams};
+use crate::backend::{BrokerEnds, Cell, Exit, Launched, kill};
+use crate::network::{NetworkEnds, NetworkKind};
 use crate::packet;
 use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
 
@@ -21,35 +22,17 @@ const ROOT_UID_BASE: u32 = 200_000;
 /// Longest time the cell may take to set itself up. It needs milliseconds; beyond this it hangs.
 const SETUP_LIMIT: Duration = Duration::from_secs(20);
 
-/// A cell that is set up and waits for the broker's order to start the agent.
+/// What the launcher needs to wait for it.
 #[derive(Debug)]
-pub struct Launched {
-    pub init_pid: i32,
-    pub pty: Option<OwnedFd>,
-    pub enforced: Enforced,
+struct NativeCell {
+    init_pid: i32,
     reports: OwnedFd,
     group: Group,
     copies: Copies,
 }
 
-/// What belongs to the broker. The launcher must not keep it: the cell learns from it that the broker is gone.
-#[derive(Debug)]
-pub struct BrokerEnds {
-    /// Conversation of the broker with cell-init.
-    pub control: OwnedFd,
-    /// Listening socket at `/run/chaperone/channel`.
-    pub channel: OwnedFd,
-    /// One a mediated mount, in the plan's order.
-    pub fuse: Vec<(PathBuf, OwnedFd)>,
-    /// The way out, when the plan has one.
-    pub network: Option<NetworkEnds>,
-}
-
 /// Start a cell. The caller must have one thread only: the cell's PID 1 is a copy of this process.
-///
-/// # Errors
-/// [`SetupError`] with the command that fixes it, where there is one.
-pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
+pub(super) fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
     let filter = super::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
     let pair = || {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -117,26 +100,18 @@ pub fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
             return Err(SetupError::new(format!("copy the standard streams: {e}")));
         }
     };
-    let launched = Launched { init_pid, pty: fds.next(), enforced, reports, group, copies };
+    let cell = Box::new(NativeCell { init_pid, reports, group, copies });
+    let launched = Launched { init_pid, pty: fds.next(), enforced, cell };
     Ok((launched, BrokerEnds { control, channel, fuse, network }))
 }
 
-impl Launched {
-    /// Wait for the end of the cell; it is reaped.
-    ///
-    /// # Errors
-    /// When waiting itself fails.
-    pub fn wait(self) -> std::io::Result<Exit> {
+impl Cell for NativeCell {
+    fn wait(self: Box<Self>) -> std::io::Result<Exit> {
         let reported = self.last_report();
         self.reaped(reported)
     }
 
-    /// Wait until every process of the agent is gone. What is left of the cell, its PID 1 that lets go of the mounts and
-    /// the groups, is for whoever outlives this process: the broker.
-    ///
-    /// # Errors
-    /// When waiting itself fails.
-    pub fn over(self) -> std::io::Result<Exit> {
+    fn over(self: Box<Self>) -> std::io::Result<Exit> {
         match self.last_report() {
             Some(exit) => {
                 let exit = self.explained(exit);
@@ -147,7 +122,9 @@ impl Launched {
             None => self.reaped(None),
         }
     }
+}
 
+impl NativeCell {
     fn last_report(&self) -> Option<Exit> {
         loop {
             match report::receive(&self.reports) {
@@ -181,28 +158,10 @@ impl Launched {
             },
         })
     }
-
-    /// The descriptor that becomes readable when the cell reports something or has ended.
-    #[must_use]
-    pub fn reports(&self) -> &OwnedFd {
-        &self.reports
-    }
-
-    /// End the cell and everything in it at once.
-    pub fn kill(&self) {
-        end_softly(self.init_pid);
-    }
-}
-
-fn end_softly(pid: i32) {
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        // It may have ended by itself already.
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-    }
 }
 
 fn end(pid: i32) {
-    end_softly(pid);
+    kill(pid);
     drop(wait_child(pid, true));
 }
 
@@ -247,16 +206,32 @@ fn map_ids(pid: i32, as_root: bool) -> Result<(), SetupError> {
 /// The line for Ubuntu 24.04 and later, whose AppArmor takes capabilities away in user namespaces.
 const RESTRICTED: &str = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
 
+/// The setting that switches namespaces off for this user, if one does.
+pub(super) fn switched_off() -> Option<SetupError> {
+    let off =
+        |what: &str| SetupError::new(format!("this machine refuses the namespaces a cell needs: {what}"));
+    if is_set("/proc/sys/user/max_user_namespaces", "0") {
+        let error = off("there may be no user namespaces");
+        return Some(error.fix("sudo sysctl -w user.max_user_namespaces=15000"));
+    }
+    let as_root = rustix::process::geteuid().is_root();
+    if !as_root && is_set("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        let error = off("only root may make user namespaces");
+        return Some(error.fix("sudo sysctl -w kernel.unprivileged_userns_clone=1"));
+    }
+    None
+}
+
+fn is_set(file: &str, to: &str) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|value| value.trim() == to)
+}
+
 fn namespaces_refused(error: &std::io::Error) -> SetupError {
-    let read = |p: &str| std::fs::read_to_string(p).unwrap_or_default().trim().to_owned();
+    if let Some(error) = switched_off() {
+        return error;
+    }
     let refused = SetupError::new(format!("this machine refuses the namespaces a cell needs: {error}"));
-    if read("/proc/sys/user/max_user_namespaces") == "0" {
-        return refused.fix("sudo sysctl -w user.max_user_namespaces=15000");
-    }
-    if read("/proc/sys/kernel/unprivileged_userns_clone") == "0" {
-        return refused.fix("sudo sysctl -w kernel.unprivileged_userns_clone=1");
-    }
-    if read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" {
+    if is_set("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
         return refused.fix(RESTRICTED);
     }
     refused.fix("allow user namespaces for this user (seccomp or a container's policy forbids them)")

@@ -5,22 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::root::IN_MEMORY;
+use crate::backend::Enforced;
 use crate::plan::Limits;
-
-/// What holds the limits, for `doctor` and for profiles that require it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enforced {
-    /// ABI; 0 is none.
-    pub landlock: u32,
-    /// `v2`, `v1` or `watched`.
-    pub cgroup: String,
-    /// The groups' directories, for whoever outlives the cell and removes them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<PathBuf>,
-}
 
 /// Remove the groups of a cell that is over; what is no group of a cell is left alone.
 pub fn remove_groups(directories: &[PathBuf]) {

@@ -6,7 +6,7 @@ mod decoy_watch;
 mod decoys;
 mod dial;
 mod init;
-pub(crate) mod launch;
+mod launch;
 mod limits;
 mod mounting;
 mod netlink;
@@ -24,20 +24,13 @@ pub mod trust;
 
 use std::path::Path;
 
-use crate::backend::{Backend, Layer};
+use crate::backend::{Backend, BrokerEnds, Launched, Layer};
 use crate::plan::{Plan, SetupError};
 
 pub use decoys::default_decoys;
-pub use launch::{BrokerEnds, Launched, launch};
-pub use limits::{Enforced, remove_groups};
-pub use network::{
-    CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, can_capture, original_destination,
-    proxy_environment,
-};
-pub use probe::probe;
+pub use limits::remove_groups;
 pub use refusals::{Refusal, serve_refusals};
 pub use refused_packets::{RefusedPacket, refused_packets};
-pub use report::Exit;
 
 /// This machine's own kernel.
 #[derive(Debug, Clone, Copy)]
@@ -48,15 +41,23 @@ impl Backend for Native {
         "native"
     }
 
+    fn help(&self) -> &'static str {
+        "Linux namespaces, seccomp and Landlock"
+    }
+
+    fn available(&self) -> Result<(), SetupError> {
+        probe::available()
+    }
+
     fn probe(&self, self_exe: &Path) -> Vec<Layer> {
-        probe(self_exe)
+        probe::probe(self_exe)
     }
 
     fn launch(&self, plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
-        launch(plan)
+        launch::launch(plan)
     }
 
     fn can_capture(&self) -> Result<(), SetupError> {
-        can_capture()
+        network::can_capture()
     }
 }

@@ -10,22 +10,18 @@
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use chaperone_sys::Forked;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use serde::{Deserialize, Serialize};
 
 use super::netlink::{self, Attributes, Batch, CREATE};
 use super::refused_packets::log;
 use super::rules::{self, ADDRESS, ADDRESS_6, CAPTURE, Families, NAMES, STREAMS};
+use crate::network::{CapturedEnds, FamilyEnds, NetworkEnds, PROXY};
 use crate::plan::{Network, SetupError};
 
-/// The name server in the cell's resolv.conf; queries to every other one reach the same socket.
-pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
-/// Where a proxy listens, on loopback in a cell whose network is not captured.
-const PROXY: u16 = 3128;
 /// Connections that wait to be accepted; more are tried anew by the kernel that asks.
 const BACKLOG: i32 = 512;
 /// A stream that one side has ended may be silent for a day: the kernel's own minute or two would leave an answer that
@@ -36,80 +32,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("netfilter/nf_conntrack_tcp_timeout_last_ack", "86400"),
     ("ipv4/tcp_fastopen", "0"),
 ];
-/// The broker's ends of the way out.
-#[derive(Debug)]
-pub enum NetworkEnds {
-    Captured(CapturedEnds),
-    /// Listening: programs that honour [`proxy_environment`] connect and name their destination. Nothing else leads out.
-    Proxied(OwnedFd),
-}
-
-/// Where everything that wants out of a captured cell lands.
-#[derive(Debug)]
-pub struct CapturedEnds {
-    pub v4: FamilyEnds,
-    /// `None` where the kernel has IPv6 switched off.
-    pub v6: Option<FamilyEnds>,
-    /// The kernel's log of refused packets; see [`crate::refused_packets`].
-    pub refused: OwnedFd,
-}
-
-/// The ends of one family of addresses.
-#[derive(Debug)]
-pub struct FamilyEnds {
-    /// Listening: TCP connections for any destination, see [`original_destination`].
-    pub streams: OwnedFd,
-    /// Bound: DNS over UDP.
-    pub names: OwnedFd,
-    /// Listening: DNS over TCP.
-    pub name_streams: OwnedFd,
-}
-
-/// What descriptors a [`NetworkEnds`] is made of; sent beside them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkKind {
-    Captured,
-    /// Without IPv6.
-    CapturedV4,
-    Proxied,
-}
-
-impl NetworkEnds {
-    /// From descriptors in the order of [`Self::fds`]; `None` when there are too few.
-    pub fn from_fds(kind: NetworkKind, fds: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
-        let mut family =
-            || Some(FamilyEnds { streams: fds.next()?, names: fds.next()?, name_streams: fds.next()? });
-        let (v4, v6) = match kind {
-            NetworkKind::Captured => (family()?, Some(family()?)),
-            NetworkKind::CapturedV4 => (family()?, None),
-            NetworkKind::Proxied => return Some(Self::Proxied(fds.next()?)),
-        };
-        Some(Self::Captured(CapturedEnds { v4, v6, refused: fds.next()? }))
-    }
-
-    #[must_use]
-    pub fn kind(&self) -> NetworkKind {
-        match self {
-            Self::Captured(CapturedEnds { v6: Some(_), .. }) => NetworkKind::Captured,
-            Self::Captured(CapturedEnds { v6: None, .. }) => NetworkKind::CapturedV4,
-            Self::Proxied(_) => NetworkKind::Proxied,
-        }
-    }
-
-    /// In the order in which they travel; [`Self::kind`] travels with them.
-    #[must_use]
-    pub fn fds(&self) -> Vec<&OwnedFd> {
-        match self {
-            Self::Captured(CapturedEnds { v4, v6, refused }) => std::iter::once(v4)
-                .chain(v6)
-                .flat_map(|ends| [&ends.streams, &ends.names, &ends.name_streams])
-                .chain([refused])
-                .collect(),
-            Self::Proxied(listener) => vec![listener],
-        }
-    }
-}
 
 /// Give this network namespace its one way out; `loopback` as [`Network::Captured`] has it.
 pub(crate) fn capture(loopback: &[u16]) -> Result<NetworkEnds, SetupError> {
@@ -138,12 +60,8 @@ fn try_capture(loopback: &[u16]) -> Result<CapturedEnds, SetupError> {
     Ok(CapturedEnds { v4, v6, refused })
 }
 
-/// Whether this machine can capture a cell's network, tried in namespaces that are thrown away; where it cannot, there is
-/// [`Network::Proxied`]. The caller must have one thread only.
-///
-/// # Errors
-/// What is missing, with the command that fixes it, where there is one.
-pub fn can_capture() -> Result<(), SetupError> {
+/// Whether this machine can capture a cell's network, tried in namespaces that are thrown away.
+pub(crate) fn can_capture() -> Result<(), SetupError> {
     let failed = |e: io::Error| SetupError::new(format!("try to capture a network: {e}"));
     let (results, results_inside) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
@@ -175,22 +93,6 @@ pub(crate) fn proxy() -> Result<NetworkEnds, SetupError> {
     Ok(NetworkEnds::Proxied(listener))
 }
 
-/// Variables that name the proxy of a [`Network::Proxied`] cell; part of the agent's environment.
-#[must_use]
-pub fn proxy_environment() -> [(&'static str, String); 6] {
-    let http = format!("http://{}:{PROXY}", Ipv4Addr::LOCALHOST);
-    [
-        ("http_proxy", http.clone()),
-        ("https_proxy", http.clone()),
-        ("HTTP_PROXY", http.clone()),
-        ("HTTPS_PROXY", http.clone()),
-        // The proxy speaks SOCKS5, too; but Python's httpx and requests fail at the very start on a socks URL without
-        // a package that is rarely there.
-        ("all_proxy", http),
-        ("no_proxy", "127.0.0.1,localhost,::1".to_owned()),
-    ]
-}
-
 /// Ports on loopback that are none of the agent's.
 pub(crate) fn own_ports(network: &Network) -> &'static [u16] {
     match network {
@@ -212,22 +114,6 @@ fn family(loopback: IpAddr) -> io::Result<FamilyEnds> {
         names: bound(loopback, NAMES, SocketType::DGRAM)?,
         name_streams: listen(NAMES)?,
     })
-}
-
-/// Where a connection that landed on [`FamilyEnds::streams`] or `name_streams` was for.
-///
-/// # Errors
-/// `InvalidInput` when it was for that socket itself: nobody in a cell has a reason to know of it.
-pub fn original_destination(stream: impl AsFd) -> io::Result<SocketAddr> {
-    let local = SocketAddr::try_from(rustix::net::getsockname(&stream)?)?;
-    let to = match local {
-        SocketAddr::V4(_) => SocketAddr::V4(rustix::net::sockopt::ip_original_dst(&stream)?),
-        SocketAddr::V6(_) => SocketAddr::V6(rustix::net::sockopt::ipv6_original_dst(&stream)?),
-    };
-    if to == local {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a connection to the way out itself"));
-    }
-    Ok(to)
 }
 
 fn bound(ip: IpAddr, port: u16, kind: SocketType) -> io::Result<OwnedFd> {
@@ -273,24 +159,4 @@ fn addresses(v6: bool) -> io::Result<()> {
         batch.push(NEW_ROUTE, CREATE, &head, &way);
     }
     batch.send(&netlink::route()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ends_come_out_as_they_went_in() {
-        let fds = |count: usize| {
-            std::iter::repeat_with(|| OwnedFd::from(std::fs::File::open("/dev/null").unwrap())).take(count)
-        };
-        for (kind, count) in
-            [(NetworkKind::Captured, 7), (NetworkKind::CapturedV4, 4), (NetworkKind::Proxied, 1)]
-        {
-            let mut given = fds(8);
-            let ends = NetworkEnds::from_fds(kind, &mut given).unwrap();
-            assert_eq!((ends.kind(), ends.fds().len(), given.count()), (kind, count, 8 - count));
-            assert!(NetworkEnds::from_fds(kind, &mut fds(count - 1)).is_none());
-        }
-    }
 }

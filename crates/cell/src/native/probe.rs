@@ -1,13 +1,22 @@
 //! What this machine can enforce, tried for real in a child process.
 
-use super::launch::launch;
+use super::launch::{launch, switched_off};
 use super::limits::Group;
 use crate::backend::{Layer, LayerState};
-use crate::plan::{Kind, Limits, Mount, Network, Plan, Terminal};
+use crate::plan::{Kind, Limits, Mount, Network, Plan, SetupError, Terminal};
+
+/// What shows without trying: the settings and the kernel's own list, a few reads of /proc.
+pub(super) fn available() -> Result<(), SetupError> {
+    let seccomp = seccomp();
+    match (switched_off(), seccomp.state) {
+        (Some(error), _) => Err(error),
+        (None, LayerState::Missing) => Err(SetupError::new(seccomp.detail)),
+        (None, _) => Ok(()),
+    }
+}
 
 /// Try every layer of the native cell. The caller must have one thread only.
-#[must_use]
-pub fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
+pub(super) fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     let mut layers = Vec::new();
     let plan = |fuse: bool, network: Network| Plan {
         session: format!("probe-{}", std::process::id()),

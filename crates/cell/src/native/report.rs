@@ -8,23 +8,13 @@ use rustix::net::RecvFlags;
 use serde::{Deserialize, Serialize};
 
 use super::limits::Watch;
-use super::network::NetworkKind;
 use super::streams::Streams;
+use crate::backend::Exit;
+use crate::network::NetworkKind;
 use crate::packet;
 
 /// How long a report waits for the launcher to read the ones before it, of which there is one at most.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How the agent ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
-    /// `exit`, `signal`, `setup`, `not_found`, `time`, `memory`, `broker`.
-    pub cause: String,
-    /// The agent's exit code, 128 + n for a signal.
-    pub code: i32,
-    #[serde(default)]
-    pub reason: String,
-}
 
 /// What cell-init reports to the launcher.
 #[derive(Debug, Serialize, Deserialize)]

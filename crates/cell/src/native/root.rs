@@ -18,9 +18,9 @@ use super::mounting::{
     BASE, EMPTY, attach, clone_tree, failed, inside, io_failed, make_directory, make_parent, mask, open_dir,
     overlay, place, tmpfs, view,
 };
-use super::network::NAME_SERVER;
 use super::shares;
 use super::trust::Trust;
+use crate::network::NAME_SERVER;
 use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, SetupError};
 
 /// Bytes of the cell's in-memory directories together are bounded by these, each.

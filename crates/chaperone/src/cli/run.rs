@@ -1,9 +1,11 @@
 //! Commands that start a session: `run`, `mcp`, `demo`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use chaperone_cell::{BACKENDS, STRONGEST};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command, ValueEnum};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Ask {
@@ -20,8 +22,8 @@ pub struct Run {
     /// Profile for the kind of task, see `chaperone inventory` [default: default]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// How the cell is isolated [default: what the profile names]
-    #[arg(long, value_name = "BACKEND", value_parser = backends())]
+    /// How the cell is isolated [default: what the profile names, else strongest]
+    #[arg(long, value_name = "BACKEND", value_parser = AnyBackend)]
     pub backend: Option<String>,
     /// Directory that the agent works on [default: the current directory]
     #[arg(long, value_name = "DIRECTORY")]
@@ -55,14 +57,27 @@ pub struct Run {
     pub command: Vec<std::ffi::OsString>,
 }
 
-/// What exists is offered. The others are taken, too, so that the broker refuses them with its reason and on record.
-fn backends() -> [PossibleValue; 4] {
-    [
-        PossibleValue::new("native").help("Linux namespaces, seccomp and Landlock"),
-        PossibleValue::new("strongest").help("The strongest backend that is available"),
-        PossibleValue::new("container").hide(true),
-        PossibleValue::new("microvm").hide(true),
-    ]
+/// What exists is offered. Any other word is taken, too, so that the broker refuses it with its reason.
+#[derive(Debug, Clone, Copy)]
+struct AnyBackend;
+
+impl TypedValueParser for AnyBackend {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let strongest = PossibleValue::new(STRONGEST).help("The strongest backend that is available");
+        let known = BACKENDS.iter().map(|backend| PossibleValue::new(backend.name()).help(backend.help()));
+        Some(Box::new(known.chain([strongest])))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -13,10 +13,8 @@ use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use chaperone_cell::{
-    BrokerEnds, Exit, Launched, NetworkEnds, Plan, SetupError, Terminal, can_capture, launch,
-};
-use chaperone_protocol::{NetworkKind, OpenSession, Opened, Request, name_as_text};
+use chaperone_cell::{BrokerEnds, Exit, Launched, NetworkEnds, Plan, SetupError, Terminal, backend_by_name};
+use chaperone_protocol::{OpenSession, Opened, Request, name_as_text};
 use serde_json::json;
 
 use crate::cli::Run;
@@ -146,13 +144,18 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
 
 /// Where the network cannot be captured, the cell is launched with a proxy instead.
 fn launch_or_fall_back(mut plan: Plan, opened: &Opened) -> Result<(Launched, BrokerEnds), SetupError> {
-    let first = match launch(&plan) {
+    let unknown = || SetupError {
+        what: format!("this command does not have the backend {:?} that its broker chose", opened.backend),
+        fix: None,
+    };
+    let backend = backend_by_name(&opened.backend).ok_or_else(unknown)?;
+    let first = match backend.launch(&plan) {
         Ok(launched) => return Ok(launched),
         Err(e) => e,
     };
-    let Err(why) = can_capture() else { return Err(first) };
+    let Err(why) = backend.can_capture() else { return Err(first) };
     let notice = fall_back(&mut plan, opened, &why);
-    let launched = launch(&plan)?;
+    let launched = backend.launch(&plan)?;
     eprintln!("chaperone: {notice}");
     Ok(launched)
 }
@@ -164,16 +167,8 @@ fn hand_over(broker: &Broker, opened: &Opened, cell: &Launched, ends: BrokerEnds
     let attach = Request::Attach {
         session: opened.session.clone(),
         init_pid: u32::try_from(cell.init_pid).map_err(Report::of)?,
-        network: ends.network.as_ref().map(|n| to_wire(n.kind())),
+        network: ends.network.as_ref().map(NetworkEnds::kind),
         enforced: json!(cell.enforced),
     };
     broker.ask_with(&attach, &fds).map(|_| ())
-}
-
-fn to_wire(kind: chaperone_cell::NetworkKind) -> NetworkKind {
-    match kind {
-        chaperone_cell::NetworkKind::Captured => NetworkKind::Captured,
-        chaperone_cell::NetworkKind::CapturedV4 => NetworkKind::CapturedV4,
-        chaperone_cell::NetworkKind::Proxied => NetworkKind::Proxied,
-    }
 }

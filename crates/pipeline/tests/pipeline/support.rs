@@ -586,6 +586,7 @@ fn session_plan(dir: &Path, ask: AskMode, ask_timeout: Duration) -> SessionPlan 
         id: "s1".to_owned(),
         name: "agent".to_owned(),
         profile: PROFILE.clone(),
+        backend: "native".to_owned(),
         workspace: dir.to_owned(),
         command: Vec::new(),
         interactive: true,

@@ -9,7 +9,9 @@ pub(super) const SESSION: Group = Group {
         "bad_profile": "The profile is unknown, or a setting of it cannot be used; the message says which."
             => "`chaperone inventory` lists profiles.";
         "no_backend": "This version does not have the backend."
-            => "Leave `backend` out, or use native.";
+            => "Leave `backend` out, or name one that `chaperone doctor` lists.";
+        "backend_unavailable": "This machine lacks what the backend needs; the message says what."
+            => "Run the line that the message ends with; `chaperone doctor` tries each layer.";
         "too_many_sessions": "As many sessions run as may."
             => "`chaperone stop ID`";
         "workspace_missing": "The workspace does not exist or is not a directory."

@@ -1,3 +1,6 @@
 """Content inspection that people can leave switched on."""
 from harness.cell import fresh_docs as before  # noqa: F401: done before each check
-import placeholders  # noqa: F401: it brings its claims
+import agreement  # noqa: F401: they bring their claims
+import names  # noqa: F401
+import placeholders  # noqa: F401
+import projects  # noqa: F401

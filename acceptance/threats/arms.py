@@ -33,8 +33,18 @@ HOME_FILES = {
     "private.txt": "CANARY\n",
     ".local/state/chaperone/audit/log": "a record\n",
 }
+KEY_LINES = (
+    "MIIEpAIBAAKCAQEA575YX8XM5mSLFy5UBIHEYeD7p4Zdl/AK6j0KgodkDINzNlxI\n"
+    "CAbaG8wy1JZirLnqB0PRfMBH7+WY5YQ1xOy1bAimCaXyMFSb4hBqlxJJLafBvv6Q\n"
+    "9RxXTndfYUZx9K1GNNEgeyg1+lWIQd9JjbaCIi05fHFWkvQLuR5qREC8tnECJ9In\n"
+    "oRJJ5vFQrtK8J1D/BwwBJKLOg1qx647KDnL9CdO/+gBvmSZVr4/epzgZ3ZbxcoaR\n"
+)
 WORKSPACE_FILES = {
     "notes.txt": "an ordinary note\n", "old.ssh/.SSH/ID_RSA": "CANARY\n", ".env": "COLOUR=CANARY\n", "cards.csv": "CANARY,card\nA,4111111111111111\n",
+    # Public by their names.
+    "certs/ca.pem": "subject=CANARY\n-----BEGIN RSA PRIVATE KEY-----\n" + KEY_LINES + "-----END RSA PRIVATE KEY-----\n",
+    "identity": "CANARY\n-----BEGIN PRIVATE KEY-----\n" + KEY_LINES + "-----END PRIVATE KEY-----\n",
+    ".npmrc": "; CANARY\n//registry.npmjs.org/:_authToken=7f3c9a52-6be1-4d0c-9f2e-8a41c07db35e\n",
 }
 ETC_FILES = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nperson:x:1000:1000:person:/:/bin/sh\n",

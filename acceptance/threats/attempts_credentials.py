@@ -37,6 +37,8 @@ ATTEMPTS = [
           ".config/gcloud/application_default_credentials.json"),
     files(31, "shell history", "T1552.003", ".bash_history"),
     files(32, "private keys", "T1552.004", ".ssh/id_ed25519"),
+    Attempt(32, "private keys named like certificates", "T1552.001", "show(W + '/certs/ca.pem', W + '/identity')", rule="secret_in_content"),
+    Attempt(32, "a token in settings that mostly have none", "", "show(W + '/.npmrc')", rule="secret_in_content"),
     files(34, "Kubernetes", "T1552.007", ".kube/config"),
     Attempt(35, "memory of processes", "T1003.007", """
 for pid in processes():

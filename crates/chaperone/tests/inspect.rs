@@ -41,3 +41,32 @@ fn the_exit_code_says_found_or_unreadable_and_redaction_never_overwrites() {
     assert_eq!(run(&[&csv], true).0, 2);
     assert_eq!(std::fs::read_to_string(&redacted).unwrap(), "mine");
 }
+
+#[test]
+fn an_explanation_names_place_class_and_filter_and_never_the_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.py");
+    let (token, card) = ("q7Gd81bK20sXz4PmN3vR", "4012888888881881");
+    std::fs::write(&file, format!("ssn = '{SSN}'\napi_key = \"{token}\"\n\n\norder = {card}\n")).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = inspect(arguments, &[&file]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stdout).unwrap();
+        for value in [SSN, token, card] {
+            assert!(!text.contains(value), "{text}");
+        }
+        text
+    };
+    let text = said(&["--explain"]);
+    for line in [
+        "settings.py: certain: us_ssn, line 1, column 8\n  label: a label of its kind stands before it\n",
+        "settings.py: likely: generic_secret, line 2, column 12\n  shape: ",
+        "settings.py: spared: credit_card, line 5, column 9\n  counted: the word before it says that it counts or names something\n",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&said(&["--explain", "--json"])).unwrap();
+    let first = &json["candidates"][0];
+    assert_eq!((&first["class"], &first["where"]), (&"certain".into(), &"line 1, column 8".into()));
+    assert_eq!(first["filters"][0]["name"], "label");
+}

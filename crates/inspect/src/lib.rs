@@ -35,5 +35,5 @@ pub use extract::{
 pub use finding::{Certainty, Finding};
 pub use placeholder::PlaceholderKey;
 pub use redact::redact_file;
-pub use report::{Item, Report};
-pub use scan::{Match, ScanOptions, Scanner, scan, scan_labelled};
+pub use report::{Candidate, Item, Report};
+pub use scan::{Effect, Filter, Filters, Match, ScanOptions, Scanner, scan, scan_labelled};

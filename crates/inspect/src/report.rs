@@ -5,16 +5,38 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Certainty, DetectorId, Detectors, Finding};
+use crate::scan::Worth;
+use crate::{Certainty, DetectorId, Detectors, Filter, Filters, Finding};
 
 /// One file, or one member of an archive (`a.zip!/b.csv`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Item {
     pub file: String,
     pub findings: Vec<Finding>,
     /// Why it could not be inspected (whole).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
+    /// Every value that was weighed, when that was asked for ([`Detectors::explaining`]).
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub candidates: Vec<Candidate>,
+}
+
+/// One value that was weighed: what for, where, and what spoke for it and against it; never the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub detector: String,
+    /// `certain`, `likely`, `possible`, or `spared`: no finding.
+    pub class: String,
+    #[serde(rename = "where")]
+    pub where_: String,
+    pub filters: Vec<Reason>,
+}
+
+/// A filter as it is printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub name: String,
+    pub sentence: String,
 }
 
 /// What an inspection saw.
@@ -56,10 +78,12 @@ const MOST_COLUMNS: usize = 4096;
 const MOST_FINDINGS: usize = 1024;
 /// Distinct values that go into one fingerprint; protects memory. Later ones are counted only.
 const MOST_DIGESTS: usize = 1024;
-/// What a number without a label is believed with at most.
-const UNLABELLED: f32 = 0.9;
 /// From this confidence on a finding is worth what its detector is.
 const SURE: f32 = 0.85;
+/// Values explained of one item; protects memory. Later ones are decided alike and not listed.
+const MOST_CANDIDATES: usize = 1000;
+/// A value that is less than this part of its cell's text is mentioned in it.
+const PROSE: usize = 3;
 /// A column is judged as a whole from this many values on.
 const JUDGED_VALUES: u64 = 20;
 
@@ -85,8 +109,11 @@ struct Column {
 struct Entry {
     count: u64,
     bare_digits: u64,
-    /// Numbers without a label, blanks or dashes: a checksum alone lets chance through.
-    weak: u64,
+    /// Values that are most of their cell.
+    whole: u64,
+    /// The best that one of them is worth by itself, and as part of a list of its kind.
+    worth: Certainty,
+    listed: Certainty,
     /// Of the text around them, so many runs of digits.
     runs: u64,
     confidence: f32,
@@ -102,6 +129,26 @@ pub(crate) struct Tally {
     columns: Vec<Column>,
     by_name: HashMap<String, u32>,
     entries: HashMap<(u32, DetectorId), Entry>,
+    weighed: Vec<Weighed>,
+}
+
+/// A value of which an explanation was asked for.
+#[derive(Debug)]
+struct Weighed {
+    of: (u32, DetectorId),
+    worth: Worth,
+    place: String,
+}
+
+/// What all values of an entry are worth together.
+enum Verdict {
+    /// Chance hits of a checksum in a column of other numbers.
+    Chance,
+    Worth {
+        confidence: f32,
+        certainty: Certainty,
+        because: Option<Filter>,
+    },
 }
 
 impl Tally {
@@ -111,6 +158,7 @@ impl Tally {
             columns: vec![Column::default()],
             by_name: HashMap::new(),
             entries: HashMap::new(),
+            weighed: Vec::new(),
         }
     }
 
@@ -142,33 +190,53 @@ impl Tally {
         }
     }
 
-    /// Counts a match. `bare` when the whole value is nothing but its digits.
+    /// Counts a match. `cell` is the whole value that it stands in, where there are cells; `place` says where it stands, for an
+    /// explanation to the character.
     pub(crate) fn add(
         &mut self,
         detectors: &Detectors,
         (column, detector): (u32, DetectorId),
-        confidence: f32,
+        mut worth: Worth,
         value: &[u8],
-        bare: bool,
-        place: impl FnOnce() -> String,
+        cell: Option<&[u8]>,
+        place: impl Fn(bool) -> String,
     ) {
+        let info = detectors.info(detector);
+        let is_secret = info.category == "secret";
         let crowded = self.entries.len() >= MOST_FINDINGS && !self.entries.contains_key(&(column, detector));
         let column = if crowded { NO_COLUMN } else { column };
+        if !is_secret && !labelled(worth.filters) && is_bare(value) {
+            worth.filters.add(Filter::Bare);
+        }
+        if worth.confidence < SURE && !worth.filters.spares() {
+            worth.filters.add(Filter::Unsure);
+        }
+        if detectors.1 && self.weighed.len() < MOST_CANDIDATES {
+            self.weighed.push(Weighed { of: (column, detector), worth, place: place(true) });
+        }
+        if worth.filters.spares() {
+            return;
+        }
         let entry = self.entries.entry((column, detector)).or_insert_with(|| Entry {
             count: 0,
             bare_digits: 0,
-            weak: 0,
+            whole: 0,
+            worth: Certainty::Possible,
+            listed: Certainty::Possible,
             runs: 0,
             confidence: 0.0,
-            place: place(),
+            place: place(false),
             digests: BTreeSet::new(),
         });
+        let cell = cell.map(<[u8]>::trim_ascii);
+        let is_all = cell.is_some_and(|c| c.len() == value.len());
         entry.count += 1;
-        entry.bare_digits += u64::from(bare);
-        entry.confidence = entry.confidence.max(confidence);
-        let info = detectors.info(detector);
-        let is_secret = info.category == "secret";
-        entry.weak += u64::from(!is_secret && confidence <= UNLABELLED && is_bare(value));
+        entry.bare_digits += u64::from(is_all && value.iter().all(u8::is_ascii_digit));
+        entry.whole += u64::from(cell.is_some_and(|c| value.len() * PROSE >= c.len()));
+        entry.confidence = entry.confidence.max(worth.confidence);
+        entry.worth = entry.worth.max(alone(info.certainty, worth));
+        let listed = Worth { filters: worth.filters.without(Filter::Bare), ..worth };
+        entry.listed = entry.listed.max(alone(info.certainty, listed));
         if entry.digests.len() < MOST_DIGESTS {
             entry.digests.insert(Sha256::digest(normalised(value, is_secret)).into());
         }
@@ -208,29 +276,73 @@ impl Tally {
             && entry.count * 10 <= column.values * 3
     }
 
+    fn verdict(
+        &self,
+        detectors: &Detectors,
+        (column, detector): (u32, DetectorId),
+        entry: &Entry,
+    ) -> Verdict {
+        let info = detectors.info(detector);
+        let (mut confidence, mut is_column) = (entry.confidence, false);
+        if let Some(c) = self.columns.get(column as usize).filter(|_| column != NO_COLUMN) {
+            if self.is_chance(c, entry) {
+                return Verdict::Chance;
+            }
+            if c.values >= 5 && entry.count * 10 >= c.values * 6 {
+                confidence = confidence.max(0.97);
+                // A key whose texts mention a value each is no column of them.
+                is_column = self.is_table || entry.whole * 10 >= c.values * 6;
+            }
+            // A list of one is a list; a longer column of other numbers was told apart above.
+            is_column |= self.is_table && entry.count * 2 >= c.values;
+        }
+        // Labels of generic secrets are common in tables of other things.
+        is_column &= info.category == "pii" || info.name == "generic_password";
+        let (certainty, because) = match entry {
+            _ if is_column => (Certainty::Certain, Some(Filter::Column)),
+            e if e.is_list() && e.listed > e.worth => (e.listed, Some(Filter::List)),
+            e => (e.worth, None),
+        };
+        Verdict::Worth { confidence, certainty, because }
+    }
+
+    /// Every value that was weighed, with what was decided of it.
+    pub(crate) fn candidates(&self, detectors: &Detectors) -> Vec<Candidate> {
+        let explained = |w: &Weighed| {
+            let own = alone(detectors.info(w.of.1).certainty, w.worth).to_string();
+            let mut filters = w.worth.filters;
+            let verdict = self.entries.get(&w.of).map(|entry| self.verdict(detectors, w.of, entry));
+            let class = match verdict {
+                _ if filters.spares() => "spared".to_string(),
+                Some(Verdict::Chance) => {
+                    filters.add(Filter::Chance);
+                    "spared".to_string()
+                }
+                Some(Verdict::Worth { certainty, because: Some(because), .. }) => {
+                    filters.add(because);
+                    certainty.to_string()
+                }
+                _ => own,
+            };
+            let reason = |f: Filter| Reason { name: f.name().into(), sentence: f.sentence().into() };
+            Candidate {
+                detector: detectors.info(w.of.1).name.clone(),
+                class,
+                where_: w.place.clone(),
+                filters: filters.iter().map(reason).collect(),
+            }
+        };
+        self.weighed.iter().map(explained).collect()
+    }
+
     pub(crate) fn findings(&self, detectors: &Detectors) -> Vec<Finding> {
         let mut out: Vec<(u32, Finding)> = Vec::new();
         for ((column, detector), entry) in &self.entries {
-            let c = self.columns.get(*column as usize);
-            let (mut confidence, mut is_column) = (entry.confidence, false);
-            if let Some(c) = c.filter(|_| *column != NO_COLUMN) {
-                if self.is_chance(c, entry) {
-                    continue;
-                }
-                if c.values >= 5 && entry.count * 10 >= c.values * 6 {
-                    confidence = confidence.max(0.97);
-                    is_column = true;
-                }
-                // A list of one is a list; a longer column of other numbers was told apart above.
-                is_column |= self.is_table && entry.count * 2 >= c.values;
-            }
             let info = detectors.info(*detector);
-            // Labels of generic secrets are common in tables of other things.
-            let is_column = is_column && (info.category == "pii" || info.name == "generic_password");
-            let certainty = match entry {
-                _ if is_column => Certainty::Certain,
-                e if e.weak == e.count && !e.is_list() => info.certainty.min(Certainty::Likely),
-                _ => certainty(info.certainty, confidence),
+            let Verdict::Worth { confidence, certainty, .. } =
+                self.verdict(detectors, (*column, *detector), entry)
+            else {
+                continue;
             };
             let mut digests = entry.digests.iter();
             let sha256 = match (digests.next(), digests.next()) {
@@ -270,13 +382,19 @@ fn is_bare(value: &[u8]) -> bool {
     value.iter().all(u8::is_ascii_alphanumeric) && (value.len() < 15 || value.iter().all(u8::is_ascii_digit))
 }
 
-/// What a finding is worth by itself: what its detector is worth, and less where the detector is unsure.
-fn certainty(detector: Certainty, confidence: f32) -> Certainty {
-    match confidence {
+/// Whether a label says what a value is.
+fn labelled(filters: Filters) -> bool {
+    filters.iter().any(|f| f == Filter::Label)
+}
+
+/// What a finding is worth by itself: what its detector is worth, and less where the detector is unsure or a filter holds.
+fn alone(detector: Certainty, worth: Worth) -> Certainty {
+    let by_confidence = match worth.confidence {
         c if c >= SURE => detector,
         c if c >= 0.5 => detector.min(Certainty::Likely),
         _ => Certainty::Possible,
-    }
+    };
+    by_confidence.min(worth.filters.most())
 }
 
 /// The same card with and without spaces is one value; secrets are compared as they are.

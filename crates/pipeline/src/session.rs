@@ -21,6 +21,7 @@ use crate::ports::{CellHandle, OnRelease};
 use crate::records::flood::RefusalFlood;
 use crate::records::folds::Folds;
 use crate::records::pace::Pace;
+use crate::remembered::Remembered;
 use crate::snapshots::Snapshots;
 use crate::steps::{Decided, DecisionKey};
 
@@ -94,6 +95,8 @@ pub struct Session {
     /// What it holds of the broker, and how much it may.
     pub quota: Arc<Quota>,
     pub snapshots: Snapshots,
+    /// What is likely and interrupted nothing, for the end of the session.
+    pub likely: Remembered,
     refusals: Mutex<VecDeque<Refused>>,
     /// Refused attempts: when their repetitions began to be counted, and how many came since.
     attempts: Mutex<HashMap<[u8; 32], (Instant, u32)>>,
@@ -221,6 +224,7 @@ impl Session {
             grants: RwLock::default(),
             standing: Mutex::default(),
             counters: Counters::default(),
+            likely: Remembered::default(),
             refusals: Mutex::default(),
             attempts: Mutex::default(),
             recent: Mutex::default(),

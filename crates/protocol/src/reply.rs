@@ -1,6 +1,7 @@
 //! The broker's answers, one type for each request that has one. Their JSON is also what `--json` prints, so fields may be
 //! added, never changed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,9 @@ pub struct EndTotals {
 pub struct EndCounters {
     pub reads: u64,
     pub denied: u64,
+    /// Values of each kind that are likely secrets or personal data, and that were read unasked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub likely: BTreeMap<String, u64>,
 }
 
 /// A refusal as `why` shows it; repeated ones are counted.
@@ -326,11 +330,11 @@ mod tests {
             committed: Vec::new(),
             staged: Vec::new(),
             totals: EndTotals { committed: 2, staged: 3 },
-            counters: EndCounters { reads: 4, denied: 1 },
+            counters: EndCounters { reads: 4, denied: 1, likely: BTreeMap::from([("jwt".into(), 2)]) },
         };
         pin(
             ended,
-            json!({ "committed": [], "staged": [], "totals": { "committed": 2, "staged": 3 }, "counters": { "reads": 4, "denied": 1 } }),
+            json!({ "committed": [], "staged": [], "totals": { "committed": 2, "staged": 3 }, "counters": { "reads": 4, "denied": 1, "likely": { "jwt": 2 } } }),
         );
     }
 

@@ -104,7 +104,20 @@ impl WorkerPool {
     /// # Errors
     /// When the worker crashes, hangs or cannot be started. Parts that cannot be inspected are errors of their items.
     pub fn inspect(&self, file: &File, name: &str) -> Result<Report, InspectError> {
-        match self.ask(&Request::Inspect { name: name.to_string() }, file, &[file.as_fd()])? {
+        self.inspected(file, name, false)
+    }
+
+    /// The same, with every value that was weighed and why ([`chaperone_inspect::Candidate`]).
+    ///
+    /// # Errors
+    /// As for [`WorkerPool::inspect`].
+    pub fn explain(&self, file: &File, name: &str) -> Result<Report, InspectError> {
+        self.inspected(file, name, true)
+    }
+
+    fn inspected(&self, file: &File, name: &str, explains: bool) -> Result<Report, InspectError> {
+        let request = Request::Inspect { name: name.to_string(), explains };
+        match self.ask(&request, file, &[file.as_fd()])? {
             Answer::Inspected { items, bytes, digests } => {
                 Answer::report(items, bytes, &digests).ok_or(InspectError::Lost)
             }

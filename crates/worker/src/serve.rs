@@ -33,7 +33,9 @@ pub fn serve(
     while let Some((request, files)) = receive::<Request>(&socket)? {
         let mut files = files.into_iter().map(File::from);
         let answer = match (request, files.next(), files.next(), files.next()) {
-            (Request::Inspect { name }, Some(file), None, None) => {
+            (Request::Inspect { name, explains }, Some(file), None, None) => {
+                let explaining = explains.then(|| detectors.explaining());
+                let detectors = explaining.as_ref().unwrap_or(detectors);
                 Answer::inspected(inspect_file(detectors, &file, &name, &Limits::default()))
             }
             (Request::Redact { name, key }, Some(file), Some(out), None) => {

@@ -19,8 +19,8 @@ const MOST_FILES: usize = 3;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// With the file.
-    Inspect { name: String },
+    /// With the file; `explains` every value that is weighed.
+    Inspect { name: String, explains: bool },
     /// With the file and the output.
     Redact { name: String, key: Option<[u8; 32]> },
     /// With the edited file and the output, and the original where there is one.

@@ -13,22 +13,37 @@ above := {part | some part in array.slice(parts, 0, count(parts) - 1)}
 
 files := {"read", "write", "append", "delete", "rename"}
 
+# By name alone only what is a store of credentials by construction: of anything else the content decides.
 folders := {
-	".ssh", ".gnupg", ".aws", ".azure", ".kube", ".password-store", ".docker", "keyrings", ".mozilla",
-	"google-chrome", ".pki",
+	".ssh", ".gnupg", ".aws", ".azure", ".kube", ".password-store", ".mozilla", "google-chrome", ".pki",
 }
 
-deeper_folders := ["/chromium/default/", "/.config/gcloud/", "/.config/gh/"]
+deeper_folders := ["/chromium/default/", "/.config/gcloud/", "/.config/gh/", "/.local/share/keyrings/"]
+
+# Files with what stands above them.
+deeper_names := ["/.docker/config.json", "/etc/shadow", "/etc/gshadow"]
 
 names := {
-	".netrc", "_netrc", ".git-credentials", ".pgpass", ".my.cnf", "credentials.json", "shadow", "gshadow", "id_rsa",
-	"id_dsa", "id_ecdsa", "id_ed25519", "identity", "key4.db", "logins.json", "cookies", "cookies.sqlite", "login data", "web data",
+	".netrc", "_netrc", ".git-credentials", ".pgpass", ".my.cnf", "credentials.json", "id_rsa", "id_dsa", "id_ecdsa",
+	"id_ed25519", "key4.db", "logins.json", "cookies", "cookies.sqlite", "login data", "web data",
 	"wallet.dat", "keystore", ".vault-token", "service-account.json", "accesstokens.json",
 }
 
-endings := [".pem", ".key", ".p12", ".pfx", ".kdbx", ".kdb", ".jks", ".keystore", ".ppk", ".gpg", ".agilekeychain", ".opvault"]
+# Containers of keys, which nobody can look into.
+endings := [".p12", ".pfx", ".kdbx", ".kdb", ".jks", ".keystore", ".ppk", ".agilekeychain", ".opvault"]
 
-tokens := {".npmrc", ".pypirc", ".dockercfg", ".yarnrc.yml"}
+# Names that certificates, keyrings of distributions and documents have as well: there a likely secret counts like a certain one.
+suspect_names := {"identity", ".npmrc", ".pypirc", ".yarnrc.yml", "config.json", "auth.json"}
+
+suspect_endings := [".pem", ".key", ".gpg", ".crt", ".cer", ".der", ".asc", ".pub"]
+
+tokens := {".dockercfg"}
+
+suspect if name in suspect_names
+
+suspect if strings.any_suffix_match(name, suspect_endings)
+
+store if strings.any_suffix_match(path, deeper_names)
 
 store if count(above & folders) > 0
 
@@ -92,4 +107,25 @@ decision := {
 	not store
 	not dotenv
 	name in tokens
+}
+
+decision := {
+	"effect": "ask",
+	"reasons": ["secret_in_content"],
+	"obligations": [{"kind": "redact"}, {"kind": "alert", "severity": "high"}],
+	"advice": "this file holds what looks like a key or token; go on without it, or ask the user for a redacted copy",
+} if {
+	input.action == "read"
+	input.content
+	input.inspected
+	not store
+	not dotenv
+	suspect
+	likely_secret
+}
+
+likely_secret if {
+	some finding in input.findings
+	finding.category == "secret"
+	object.get(finding, "certainty", "certain") in {"certain", "likely"}
 }

@@ -14,8 +14,7 @@ decided(change) := d if {
 
 test_stores_are_denied_in_any_case if {
 	every path in [
-		"/workspace/Backup/.SSH/ID_RSA", "/workspace/id_ed25519", "/workspace/tls/server.PEM", "/workspace/a.key",
-		"/workspace/cert.p12", "/workspace/cert.pfx", "/workspace/pass.kdbx", "/workspace/.aws/credentials",
+		"/workspace/Backup/.SSH/ID_RSA", "/workspace/id_ed25519", "/workspace/CERT.P12", "/workspace/cert.pfx", "/workspace/pass.kdbx", "/workspace/.aws/credentials",
 		"/workspace/.netrc", "/workspace/.git-credentials", "/workspace/chrome/Login Data", "/workspace/ff/Cookies",
 		"/workspace/ff/logins.json", "/workspace/ff/key4.db", "/workspace/.local/share/keyrings/login.keyring",
 		"/workspace/.gnupg/trustdb.gpg", "/workspace/.kube/config", "/workspace/.docker/config.json",
@@ -45,9 +44,32 @@ test_dotenv_asks if {
 
 test_an_example_dotenv_does_not if not decided({"path": "/workspace/.env.example"})
 
-test_package_registry_settings_ask if {
-	decided({"path": "/workspace/.npmrc"}).reasons == ["tokens_file"]
-	decided({"path": "/workspace/.pypirc"}).reasons == ["tokens_file"]
+suspects := [
+	"/workspace/ca.pem", "/workspace/certifi/cacert.pem", "/workspace/site.crt", "/workspace/.docker/Dockerfile",
+	"/workspace/talk.key", "/workspace/keyrings/debian-archive.gpg", "/workspace/identity", "/workspace/.npmrc",
+	"/workspace/.yarnrc.yml", "/workspace/.pypirc", "/workspace/css/shadow",
+]
+
+test_a_name_alone_decides_nothing if {
+	every path in suspects {
+		every action in ["read", "write", "append", "delete", "rename"] {
+			not decided({"action": action, "path": path})
+		}
+	}
 }
+
+token(certainty) := [{"detector": "generic_secret", "category": "secret", "severity": "high", "confidence": 0.7, "certainty": certainty, "count": 1}]
+
+test_under_a_suspect_name_a_likely_secret_is_asked_about if {
+	every path in ["/workspace/ca.pem", "/workspace/talk.key", "/workspace/identity", "/workspace/.npmrc", "/workspace/.yarnrc.yml"] {
+		d := decided({"path": path, "findings": token("likely")})
+		d.effect == "ask"
+		d.reasons == ["secret_in_content"]
+		not decided({"path": path, "findings": token("possible")})
+	}
+	not decided({"path": "/workspace/main.py", "findings": token("likely")})
+}
+
+test_what_held_credentials_of_docker_asks if decided({"path": "/workspace/.dockercfg"}).reasons == ["tokens_file"]
 
 test_ordinary_files_are_not_spoken_of if not decided({"path": "/workspace/keynote.txt"})

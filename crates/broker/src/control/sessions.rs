@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chaperone_audit::Durability;
+use chaperone_pipeline::Session;
 use chaperone_protocol::reply::{
     ChangeState, Done, ENDED_LISTED, EndCounters, EndTotals, Ended, Stopped, WhyEntry,
 };
@@ -73,6 +74,7 @@ pub fn ended(
     let counters = EndCounters {
         reads: counters.reads.load(Ordering::Relaxed),
         denied: counters.denied.load(Ordering::Relaxed),
+        likely: live.session.likely.kinds(),
     };
     Ok(Ended { committed, staged, totals, counters })
 }
@@ -102,11 +104,28 @@ pub fn resume(broker: &Broker, session: &str) -> Result<Done, Failure> {
     Ok(Done {})
 }
 
-/// The last refusals of a session, or of the one that started last.
+/// The last refusals of a session, or of the one that started last, and what it came across that is likely and interrupted nothing.
 pub fn why(broker: &Broker, session: Option<&str>) -> Result<Vec<WhyEntry>, Failure> {
     let live = match session {
         Some(id) => Some(broker.find(id)?),
         None => broker.sessions.read().values().max_by_key(|s| s.session.started.clone()).cloned(),
     };
-    Ok(live.map_or_else(Vec::new, |live| live.session.why()))
+    Ok(live
+        .map_or_else(Vec::new, |live| live.session.why().into_iter().chain(likely(&live.session)).collect()))
+}
+
+/// What `why` says of likely findings: kinds and how many, never a value or a place.
+fn likely(session: &Session) -> Option<WhyEntry> {
+    let kinds = session.likely.kinds();
+    let listed: Vec<_> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    (!listed.is_empty()).then(|| WhyEntry {
+        time: session.started.clone(),
+        action: "read".into(),
+        resource: listed.join(", "),
+        was: None,
+        rule: "inspection.likely".into(),
+        reasons: vec!["likely_remembered".into()],
+        advice: Some("`chaperone inspect --explain FILE` says where and why".into()),
+        count: 1,
+    })
 }

@@ -137,6 +137,9 @@ pub struct Inspect {
     /// Write a redacted copy beside each file, as NAME.redacted.EXT
     #[arg(long)]
     pub redact: bool,
+    /// Say of each value, found or spared, where it stands, what it is worth and which filter decided it; never the value
+    #[arg(long, conflicts_with = "redact")]
+    pub explain: bool,
 }
 
 #[derive(Debug, Subcommand)]

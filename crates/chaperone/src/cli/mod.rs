@@ -89,7 +89,7 @@ pub enum Command {
     Policy(Policy),
     /// Scan files for personal data and secrets
     #[command(
-        after_help = "Examples:\n  chaperone inspect --json report.csv\n  chaperone inspect --redact report.csv\n\nExit status: 0 nothing found, 1 something found, 2 a file could not be inspected"
+        after_help = "Examples:\n  chaperone inspect --json report.csv\n  chaperone inspect --redact report.csv\n  chaperone inspect --explain config.py\n\nExit status: 0 nothing found, 1 something found, 2 a file could not be inspected"
     )]
     Inspect(Inspect),
     /// Manage the vault's PIN and show its public keys

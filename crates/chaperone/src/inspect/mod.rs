@@ -20,8 +20,7 @@ pub fn inspect(args: &Inspect) -> Result<u8, Report> {
         Worker::spawn(command)
     });
     let mut out = std::io::stdout().lock();
-    let code =
-        print::inspect_paths(&workers, &args.files, args.json, args.redact, &mut out).map_err(Report::of)?;
+    let code = print::inspect_paths(&workers, args, &mut out).map_err(Report::of)?;
     out.flush().map_err(Report::of)?;
     Ok(code)
 }

@@ -9,32 +9,31 @@ use chaperone_inspect::{Item, Report};
 use chaperone_worker::WorkerPool;
 use rustix::fs::{MemfdFlags, OFlags};
 
+use crate::cli::Inspect;
 use crate::untrusted::{self, Untrusted};
 
-/// Inspects `paths` (`-` is standard input), prints to `out`, and with `redact` writes `NAME.redacted.EXT` beside each file.
+/// Inspects the files (`-` is standard input), prints to `out`, and with `redact` writes `NAME.redacted.EXT` beside each.
 ///
 /// # Errors
 /// Only when `out` cannot be written.
-pub fn inspect_paths(
-    workers: &WorkerPool,
-    paths: &[PathBuf],
-    json: bool,
-    redact: bool,
-    out: &mut dyn Write,
-) -> io::Result<u8> {
+pub fn inspect_paths(workers: &WorkerPool, args: &Inspect, out: &mut dyn Write) -> io::Result<u8> {
+    let inspect = |file: &File, name: &str| match args.explain {
+        true => workers.explain(file, name),
+        false => workers.inspect(file, name),
+    };
     let mut exit = 0;
-    for path in paths {
+    for path in &args.files {
         let name = chaperone_protocol::name_as_text(path.as_os_str().as_encoded_bytes());
         let failed = |error: String| Report {
-            items: vec![Item { file: name.to_string(), findings: Vec::new(), error: Some(error) }],
+            items: vec![Item { file: name.to_string(), error: Some(error), ..Item::default() }],
             bytes: 0,
         };
         let opened = open(path);
         let mut report = match &opened {
-            Ok(file) => workers.inspect(file, &name).unwrap_or_else(|e| failed(e.to_string())),
+            Ok(file) => inspect(file, &name).unwrap_or_else(|e| failed(e.to_string())),
             Err(e) => failed(format!("it cannot be read: {e}")),
         };
-        if redact
+        if args.redact
             && report.error().is_none()
             && let Ok(file) = &opened
             && let Err(e) = write_redacted(workers, file, path)
@@ -43,7 +42,11 @@ pub fn inspect_paths(
         }
         exit = exit.max(if report.error().is_some() { 2 } else { u8::from(report.found()) });
         for item in &report.items {
-            print(item, json, out)?;
+            match (args.explain, args.json) {
+                (true, true) => explain_json(item, out)?,
+                (true, false) => explain(item, out)?,
+                (false, json) => print(item, json, out)?,
+            }
         }
     }
     Ok(exit)
@@ -70,6 +73,36 @@ fn print(item: &Item, json: bool, out: &mut dyn Write) -> io::Result<()> {
         None if item.findings.is_empty() => writeln!(out, "{file}: nothing found"),
         None => Ok(()),
     }
+}
+
+/// A block for each value: what for, what it is worth, where, and below it what spoke for it and against it.
+fn explain(item: &Item, out: &mut dyn Write) -> io::Result<()> {
+    let file = Untrusted::new(&item.file);
+    for candidate in &item.candidates {
+        writeln!(
+            out,
+            "{file}: {}: {}, {}",
+            candidate.class,
+            candidate.detector,
+            Untrusted::new(&candidate.where_)
+        )?;
+        for filter in &candidate.filters {
+            writeln!(out, "  {}: {}", filter.name, filter.sentence)?;
+        }
+    }
+    match &item.error {
+        Some(error) => writeln!(out, "{file}: {}", Untrusted::new(error)),
+        None if item.candidates.is_empty() => writeln!(out, "{file}: nothing to explain"),
+        None => Ok(()),
+    }
+}
+
+fn explain_json(item: &Item, out: &mut dyn Write) -> io::Result<()> {
+    let mut said = serde_json::json!({ "file": item.file, "candidates": item.candidates });
+    if let (Some(error), Some(object)) = (&item.error, said.as_object_mut()) {
+        object.insert("error".into(), error.clone().into());
+    }
+    writeln!(out, "{}", untrusted::json(&said.to_string()))
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -1,6 +1,7 @@
 //! `run`: open a session, launch its cell, hand it over, and stay until it ends.
 
 mod filter;
+mod likely;
 mod mixed;
 mod modes;
 pub mod options;

@@ -305,6 +305,7 @@ fn summary_lines(session: &str, report: &Value, verbose: bool) -> Vec<String> {
     if left > 0 && verbose {
         lines.push(format!("and {left} more committed"));
     }
+    lines.extend(super::likely::line(report));
     let next = format!("chaperone changes {session} · commit {session} · discard {session}");
     match report["totals"]["staged"].as_u64().unwrap_or(all("staged").len() as u64) {
         0 => {}

@@ -27,7 +27,7 @@ pub enum LoadError {
 
 /// A compiled set of detectors; cheap to clone, shared between threads.
 #[derive(Debug, Clone)]
-pub struct Detectors(pub(crate) Arc<Set>);
+pub struct Detectors(pub(crate) Arc<Set>, pub(crate) bool);
 
 /// Where the detectors that ship are.
 const PACK: &str = "packs/detectors";
@@ -49,7 +49,13 @@ impl Detectors {
         for (file, text) in files {
             set.add(file, text)?;
         }
-        Ok(Detectors(Arc::new(set)))
+        Ok(Detectors(Arc::new(set), false))
+    }
+
+    /// The same, giving out what filters leave out, too: for people, never for decisions.
+    #[must_use]
+    pub fn explaining(&self) -> Detectors {
+        Detectors(Arc::clone(&self.0), true)
     }
 
     /// What is known of a detector.
@@ -93,6 +99,8 @@ pub(crate) struct Spec {
     /// The check takes the value as it is written.
     pub(crate) exact: bool,
     pub(crate) alone: bool,
+    pub(crate) sure_with_label: bool,
+    pub(crate) sure_beside_label: bool,
     pub(crate) label: Label,
     pub(crate) secret: bool,
     examples: Vec<String>,
@@ -275,6 +283,8 @@ impl Set {
             check,
             exact: e.check.as_ref().is_some_and(|c| validate::is_exact(c.get_ref())),
             alone: e.alone,
+            sure_with_label: e.sure_with_label,
+            sure_beside_label: e.sure_beside_label,
             label,
             secret,
             examples: e.examples,

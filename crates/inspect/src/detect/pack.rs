@@ -54,6 +54,12 @@ pub(crate) struct Entry {
     /// Whether a value without a label counts when it is the whole of a short input.
     #[serde(default)]
     pub(crate) alone: bool,
+    /// Without a label a finding is likely at most.
+    #[serde(default)]
+    pub(crate) sure_with_label: bool,
+    /// With words between its label and it a finding is likely at most.
+    #[serde(default)]
+    pub(crate) sure_beside_label: bool,
     #[serde(default)]
     pub(crate) examples: Vec<String>,
     #[serde(default)]

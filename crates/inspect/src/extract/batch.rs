@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use super::{ExtractError, views};
 pub(crate) use crate::coding::{Coding, coded};
+use crate::detect::Native;
 use crate::placeholder::{self, Kept, Names};
 use crate::report::{NO_COLUMN, Plan, Tally};
-use crate::{DetectorId, Detectors};
+use crate::scan::Worth;
+use crate::{DetectorId, Detectors, Filter, Filters};
 
 #[derive(Debug)]
 pub(crate) struct Cell {
@@ -42,7 +44,7 @@ pub(crate) struct Hit {
     pub(crate) start: usize,
     pub(crate) end: usize,
     pub(crate) detector: DetectorId,
-    pub(crate) confidence: f32,
+    pub(crate) worth: Worth,
 }
 
 impl Batch {
@@ -111,7 +113,7 @@ impl Batch {
                 start: start - cell.text.start,
                 end: end - cell.text.start,
                 detector: m.detector,
-                confidence: m.confidence,
+                worth: m.worth(),
             });
         }
         hits.sort_by_key(|h| (h.cell, h.start, std::cmp::Reverse(h.end)));
@@ -167,6 +169,15 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Counts the file itself as a private key.
+    pub(crate) fn key(&mut self, head: &[u8]) {
+        if let Some(id) = self.detectors.0.native(Native::PrivateKey) {
+            let worth = Worth { confidence: 0.97, filters: Filters::of(Filter::Form) };
+            self.tally
+                .add(self.detectors, (NO_COLUMN, id), worth, head, None, |_| "the whole file".to_string());
+        }
+    }
+
     /// Without looking at what is encoded in it.
     pub(crate) fn only_as_written(mut self) -> Sink<'a> {
         self.as_written = true;
@@ -181,8 +192,8 @@ impl<'a> Sink<'a> {
     /// Counts what `text` holds in base64 and hex.
     pub(crate) fn encoded(&mut self, text: &[u8]) {
         let encoded = views::decode(self.detectors, text);
-        for (how, detector, confidence, value) in encoded.found {
-            self.tally.add(self.detectors, (NO_COLUMN, detector), confidence, &value, false, || {
+        for (how, m, value) in encoded.found {
+            self.tally.add(self.detectors, (NO_COLUMN, m.detector), m.worth(), &value, None, |_| {
                 format!("in {how}")
             });
         }
@@ -221,17 +232,20 @@ impl<'a> Sink<'a> {
             let Some(cell) = batch.cells.get(hit.cell) else { continue };
             let value = batch.value(cell);
             let matched = value.get(hit.start..hit.end).unwrap_or_default();
-            let bare = matched.len() == value.trim_ascii().len() && matched.iter().all(u8::is_ascii_digit);
             let (unit, kind) = (self.unit, self.column);
             let name = crate::report::shown(self.tally.name(cell.column));
-            let place = || {
-                if name.is_empty() {
-                    format!("{unit} {}", cell.row)
-                } else {
-                    format!("{unit} {}, {kind} {name}", cell.row)
+            let place = |exact: bool| {
+                let mut place = format!("{unit} {}", cell.row);
+                if !name.is_empty() {
+                    place.push_str(&format!(", {kind} {name}"));
                 }
+                if exact {
+                    place.push_str(&format!(", character {}", characters(value, hit.start)));
+                }
+                place
             };
-            self.tally.add(self.detectors, (cell.column, hit.detector), hit.confidence, matched, bare, place);
+            let of = (cell.column, hit.detector);
+            self.tally.add(self.detectors, of, hit.worth, matched, Some(value), place);
         }
         if let Some(out) = self.out.as_mut() {
             hits.retain(|h| {
@@ -270,6 +284,12 @@ impl<'a> Sink<'a> {
         batch.text.clear();
         Ok(())
     }
+}
+
+/// Which character of a text begins at a byte, from 1.
+pub(crate) fn characters(text: &[u8], at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text);
+    before.iter().filter(|b| !matches!(b, 0x80..=0xbf)).count() + 1
 }
 
 /// What stands in for a value that is written as `raw` and read as `text`.

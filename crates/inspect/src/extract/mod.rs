@@ -8,6 +8,7 @@ mod compressed;
 mod guarded;
 mod image;
 mod json;
+pub(crate) mod keys;
 mod kind;
 mod loose;
 mod mail;
@@ -280,9 +281,7 @@ impl<'a> Visit<'a> {
         let message = error.to_string();
         match self.items.iter_mut().find(|i| i.file == path) {
             Some(item) => item.error = Some(message),
-            None => {
-                self.items.push(Item { file: path.to_string(), findings: Vec::new(), error: Some(message) })
-            }
+            None => self.items.push(Item { file: path.to_string(), error: Some(message), ..Item::default() }),
         }
     }
 
@@ -291,6 +290,7 @@ impl<'a> Visit<'a> {
             file: path.to_string(),
             findings: tally.findings(self.detectors),
             error: None,
+            candidates: tally.candidates(self.detectors),
         });
     }
 
@@ -339,6 +339,9 @@ impl<'a> Visit<'a> {
                     return self.attached(attached, source, path, depth);
                 }
                 let mut sink = Sink::new(self.detectors);
+                if keys::begins(&head, source.len()) {
+                    sink.key(&head);
+                }
                 let mut walked = self.plain(kind, &mut source.reader(), source.len(), &mut sink);
                 if is_binary {
                     walked = walked.and(self.image(source, &head, &mut sink));

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::batch::{Coding, Hit, Sink, inside_marker, marker};
+use super::batch::{Coding, Hit, Sink, characters, inside_marker, marker};
 use super::{ExtractError, views};
 use crate::report::NO_COLUMN;
 use crate::{Match, ScanOptions, Scanner};
@@ -130,15 +130,9 @@ impl<'s, 'a> Text<'s, 'a> {
             let value = self.held.get(range).unwrap_or_default();
             let line = self.lines;
             self.sink.otherwise = true;
-            let place = || format!("after line {line}");
-            self.sink.tally.add(
-                self.sink.detectors,
-                (NO_COLUMN, m.detector),
-                m.confidence,
-                value,
-                false,
-                place,
-            );
+            let place = |_| format!("after line {line}");
+            let of = (NO_COLUMN, m.detector);
+            self.sink.tally.add(self.sink.detectors, of, m.worth(), value, None, place);
         }
         self.plain.retain(|m| m.end > upto);
     }
@@ -154,12 +148,13 @@ impl<'s, 'a> Text<'s, 'a> {
                 start: start as usize,
                 end: end as usize,
                 detector: m.detector,
-                confidence: m.confidence,
+                worth: m.worth(),
             };
             if inside_marker(self.sink.detectors, &self.held, hit.start, hit.end) {
                 continue;
             }
-            if self.sink.reads_otherwise() {
+            let spared = m.filters.spares();
+            if self.sink.reads_otherwise() && !spared {
                 self.plain.push(m);
             }
             if m.start > self.counted {
@@ -170,14 +165,21 @@ impl<'s, 'a> Text<'s, 'a> {
             }
             let line = self.lines;
             let value = self.held.get(hit.start..hit.end).unwrap_or_default();
-            self.sink.tally.add(
-                self.sink.detectors,
-                (NO_COLUMN, hit.detector),
-                hit.confidence,
-                value,
-                false,
-                || format!("line {line}"),
-            );
+            let before = self.held.get(..hit.start).unwrap_or_default();
+            let place = |exact| {
+                if exact {
+                    let start = memchr::memrchr(b'\n', before).map_or(0, |n| n + 1);
+                    let line_so_far = before.get(start..).unwrap_or_default();
+                    format!("line {line}, column {}", characters(line_so_far, line_so_far.len()))
+                } else {
+                    format!("line {line}")
+                }
+            };
+            let of = (NO_COLUMN, hit.detector);
+            self.sink.tally.add(self.sink.detectors, of, hit.worth, value, None, place);
+            if spared {
+                continue;
+            }
             if value.len() >= LEAST_DIGITS && value.iter().all(u8::is_ascii_alphanumeric) {
                 let from =
                     hit.start.saturating_sub(AROUND).max((self.around.max(self.base) - self.base) as usize);

@@ -16,7 +16,7 @@ pub(super) fn read_otherwise(detectors: &Detectors, text: &[u8]) -> Vec<Match> {
     let Some(reading) = reading::read(text) else { return Vec::new() };
     let back = |m: Match| {
         let origin = reading.origin(m.start as usize..m.end as usize)?;
-        counts(detectors, m.detector).then_some(Match {
+        (counts(detectors, m.detector) && !m.filters.spares()).then_some(Match {
             start: origin.start as u64,
             end: origin.end as u64,
             ..m
@@ -39,14 +39,15 @@ pub(super) fn matches(detectors: &Detectors, text: &[u8]) -> Vec<Match> {
 pub(super) fn beyond(plain: &[Match], otherwise: Vec<Match>) -> impl Iterator<Item = Match> {
     otherwise.into_iter().filter(|o| {
         let near = plain.partition_point(|p| p.end <= o.start);
-        plain.get(near).is_none_or(|p| p.start >= o.end)
+        let rest = plain.get(near..).unwrap_or_default();
+        rest.iter().find(|p| !p.filters.spares()).is_none_or(|p| p.start >= o.end)
     })
 }
 
 /// What runs of base64, base32 and hex say.
 #[derive(Debug, Default)]
 pub(super) struct Encoded {
-    pub(super) found: Vec<(&'static str, DetectorId, f32, Vec<u8>)>,
+    pub(super) found: Vec<(&'static str, Match, Vec<u8>)>,
     /// Something packed, decoded.
     pub(super) packed: Vec<Vec<u8>>,
     /// More was packed than is kept.
@@ -58,9 +59,9 @@ pub(super) fn decode(detectors: &Detectors, text: &[u8]) -> Encoded {
     let mut out = Encoded::default();
     for (how, bytes) in [("base64", &decoded.base64), ("base32", &decoded.base32), ("hex", &decoded.hex)] {
         for m in scan(detectors, bytes) {
-            if counts(detectors, m.detector) {
+            if counts(detectors, m.detector) && !m.filters.spares() {
                 let value = bytes.get(m.start as usize..m.end as usize).unwrap_or_default();
-                out.found.push((how, m.detector, m.confidence, value.to_vec()));
+                out.found.push((how, m, value.to_vec()));
             }
         }
     }

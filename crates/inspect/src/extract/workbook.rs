@@ -215,10 +215,9 @@ fn scan_uses(
         let value = batch.value(cell);
         for hit in of_cell {
             let matched = value.get(hit.start..hit.end).unwrap_or_default();
-            let bare = matched.len() == value.len() && matched.iter().all(u8::is_ascii_digit);
-            sink.tally.add(visit.detectors, (u.column, hit.detector), hit.confidence, matched, bare, || {
-                u.place.clone()
-            });
+            let place = |_| u.place.clone();
+            let of = (u.column, hit.detector);
+            sink.tally.add(visit.detectors, of, hit.worth, matched, Some(value), place);
         }
         let how = (visit.detectors, visit.names.as_ref());
         new.insert(u.group, redacted(how, (value, value), Coding::Plain, &merged(of_cell)));

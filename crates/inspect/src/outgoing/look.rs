@@ -227,6 +227,9 @@ impl<'a> Look<'a> {
         } else {
             self.scan(bytes, view.trust, where_);
         }
+        if extract::keys::begins(bytes, bytes.len() as u64) {
+            self.note("private_key", "secret", where_, 1, 0.97, bytes);
+        }
         self.known_values(bytes, where_);
     }
 
@@ -274,9 +277,8 @@ impl<'a> Look<'a> {
             if !new && (trust != Trust::Sent || self.again) {
                 continue;
             }
-            tally.add(self.detectors, (NO_COLUMN, m.detector), m.confidence, value, false, || {
-                where_.to_string()
-            });
+            tally
+                .add(self.detectors, (NO_COLUMN, m.detector), m.worth(), value, None, |_| where_.to_string());
         }
         for finding in tally.findings(self.detectors) {
             self.push(finding);

@@ -3,6 +3,7 @@
 //! The walk over the bytes only ever looks [`LOOK_BACK`] bytes behind and [`LOOK_AHEAD`] bytes ahead of where it stands,
 //! and it stands still until that much has arrived, so where blocks end cannot matter.
 
+pub(crate) mod filter;
 mod found;
 mod number;
 mod secret;
@@ -13,7 +14,9 @@ mod view;
 pub(crate) mod walk;
 
 use crate::detect::Detectors;
+pub use filter::{Effect, Filter, Filters};
 pub use found::Match;
+pub(crate) use found::Worth;
 use view::{LOOK_BACK, View};
 use walk::Walk;
 

@@ -1,5 +1,6 @@
 //! Numbers: groups of digits by their shape, IPv4 addresses, telephone numbers.
 
+use super::filter::Filter;
 use super::view::View;
 use super::walk::{LABEL_REACH, Walk, is_open, joined_before, rank};
 use crate::detect::index::{Label, Separator, Shape, Start, is_word, word_key};
@@ -9,6 +10,9 @@ use crate::detect::{DetectorId, Native, Set};
 const GROUPS: usize = 8;
 /// Digits in one number, an IBAN's being the longest.
 const DIGITS: usize = 40;
+/// How far a row of numbers is followed on either side, and from how many other groups on it is one.
+const ROW: usize = 48;
+const LEAST_BESIDE: usize = 3;
 
 /// Groups of digits joined by single separators.
 pub(crate) struct Groups {
@@ -149,19 +153,40 @@ impl Walk {
         }
         let labelled = self.near(view, spec.label, n.start);
         if !labelled {
-            if needs_label && !(spec.alone && view.alone == Some((n.start, n.end))) {
-                return false;
-            }
             // A count, a moment or an identifier that happens to pass a checksum; or one row of a table of numbers.
-            if counted(set, view, n.start)
-                || n.groups.spaced && (n.in_a_row(view) || n.digits.len() < 12 && n.in_prose(view))
-            {
+            let spared = match () {
+                () if needs_label && !(spec.alone && view.alone == Some((n.start, n.end))) => {
+                    Some(Filter::NeedsLabel)
+                }
+                () if counted(set, view, n.start) => Some(Filter::Counted),
+                () if n.groups.spaced && n.in_a_row(view) => Some(Filter::InARow),
+                () if n.groups.spaced && n.digits.len() < 12 && n.in_prose(view) => Some(Filter::InProse),
+                () => None,
+            };
+            if let Some(filter) = spared {
+                self.spare(view, id, (n.start, n.end), filter);
                 return false;
             }
         }
         let (rank, sure) = if labelled { (rank::LABELLED, 0.98) } else { (rank::CHECKED, 0.9) };
         self.hit(set, view, id, n.start, n.end, rank, sure);
+        let behind = self.behind_its_label(view, spec.label, n.start).filter(|_| labelled);
+        let weak = [
+            (Filter::NoLabel, !labelled && spec.sure_with_label),
+            (Filter::AmongNumbers, !labelled && n.among_numbers(view)),
+            (Filter::WordsBetween, spec.sure_beside_label && behind.is_some_and(words_between)),
+            (Filter::Call, behind.is_some_and(is_call)),
+            (Filter::Fraction, view.before(n.start, 1) == b'.'),
+            (Filter::Signed, !labelled && matches!(view.before(n.start, 1), b'+' | b'-')),
+        ];
+        weak.into_iter().filter(|w| w.1).for_each(|w| self.weaken(w.0));
         true
+    }
+
+    /// What stands between the last label of this meaning and a value.
+    fn behind_its_label<'v>(&self, view: &View<'v>, label: Label, at: usize) -> Option<&'v [u8]> {
+        let distance = self.distance(view, label, at).filter(|d| *d <= LABEL_REACH)?;
+        Some(view.slice(at - distance as usize, at))
     }
 
     fn ipv4(&mut self, set: &Set, view: &View<'_>, start: usize) -> Option<usize> {
@@ -180,7 +205,11 @@ impl Walk {
                 at += 1;
             }
         }
-        if is_open(view, at) || self.distance(view, Label::VERSION, start).is_some_and(|d| d <= 12) {
+        if is_open(view, at) {
+            return None;
+        }
+        if self.distance(view, Label::VERSION, start).is_some_and(|d| d <= 12) {
+            self.spare(view, id, (start, at), Filter::Version);
             return None;
         }
         self.hit(set, view, id, start, at, rank::FORMAT, 0.9);
@@ -286,6 +315,64 @@ fn counted(set: &Set, view: &View<'_>, at: usize) -> bool {
             || set.index.says(word.get(hump..).unwrap_or_default(), Label::NOT_A_NUMBER))
 }
 
+/// Words that may stand between a label and its date: of grammar, of how dates are written, of whose it is.
+const OF_A_LABEL: &[&str] = &[
+    "is",
+    "was",
+    "are",
+    "on",
+    "of",
+    "the",
+    "a",
+    "an",
+    "my",
+    "his",
+    "her",
+    "date",
+    "birth",
+    "born",
+    "value",
+    "dd",
+    "d",
+    "mm",
+    "m",
+    "yyyy",
+    "yy",
+    "iso",
+    "format",
+    "patient",
+    "employee",
+    "client",
+    "customer",
+    "applicant",
+    "member",
+    "insured",
+    "child",
+    "mother",
+    "father",
+    "spouse",
+    "user",
+    "n",
+    "nbsp",
+    "td",
+    "th",
+    "b",
+    "tr",
+    "p",
+];
+
+/// Whether words divide a label from its value, those in brackets and tags left out.
+fn words_between(between: &[u8]) -> bool {
+    let between = between.rsplit(|b| matches!(b, b'>' | b')')).next().unwrap_or_default();
+    let mut words = between.split(|b| !is_word(*b)).filter(|w| w.iter().any(|b| !b.is_ascii_digit()));
+    words.any(|w| !OF_A_LABEL.iter().any(|of| w.eq_ignore_ascii_case(of.as_bytes())))
+}
+
+/// Whether a label is called with the number (`sin(130692544)`): no quotes, nothing but an operator between.
+fn is_call(between: &[u8]) -> bool {
+    between.strip_prefix(b"(").is_some_and(|rest| rest.iter().all(|b| b" .+-*/(".contains(b)))
+}
+
 struct Candidate<'a> {
     start: usize,
     end: usize,
@@ -310,6 +397,42 @@ impl Candidate<'_> {
         view.before(self.start, 1) == b' ' && earlier == self.groups.first
             || view.at(self.end) == b' ' && behind == self.groups.first
     }
+}
+
+impl Candidate<'_> {
+    /// Whether the row goes on with other groups of digits or hex, three different ones at least: a table or a dump.
+    fn among_numbers(&self, view: &View<'_>) -> bool {
+        let separator = view.at(self.start + self.groups.first);
+        if self.groups.count < 2 || !matches!(separator, b' ' | b'-') {
+            return false;
+        }
+        let group = |g: &&[u8]| {
+            (1..=8).contains(&g.len())
+                && g.iter().all(u8::is_ascii_hexdigit)
+                && (g.iter().any(u8::is_ascii_digit) || g.len() >= 4)
+        };
+        let line = |b: &u8| *b == b'\n';
+        let before = view.slice(self.start.saturating_sub(ROW), self.start);
+        let before = before.rsplit(line).next().unwrap_or_default();
+        let before = before.strip_suffix(&[separator]).unwrap_or_default();
+        let behind = view.slice(self.end, self.end + ROW);
+        let behind = behind.split(line).next().unwrap_or_default();
+        let behind = behind.strip_prefix(&[separator]).unwrap_or_default();
+        let mut groups: Vec<&[u8]> = Vec::new();
+        groups.extend(before.rsplit(|b| *b == separator).map(unbracketed).take_while(group));
+        groups.extend(behind.split(|b| *b == separator).map(unbracketed).take_while(group));
+        groups.sort_unstable();
+        groups.dedup();
+        groups.len() >= LEAST_BESIDE
+    }
+}
+
+/// A group without the brackets, quotes and commas around it.
+fn unbracketed(group: &[u8]) -> &[u8] {
+    let mark = |b: &u8| b"(){}[]'\",".contains(b);
+    let from = group.iter().take_while(|b| mark(b)).count();
+    let to = group.iter().rev().take_while(|b| mark(b)).count();
+    group.get(from..group.len().saturating_sub(to)).unwrap_or_default()
 }
 
 /// What was dialled.

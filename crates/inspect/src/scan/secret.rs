@@ -1,17 +1,20 @@
 //! Secrets that no format gives away: a label, an operator, and a value that nobody would type for anything else.
 
+use super::filter::Filter;
 use super::value::{
     VALUE, entropy, identifier, is_constant, is_placeholder, is_uuid, letters_only, looks_like_code, random,
 };
 use super::view::View;
 use super::walk::{Walk, rank};
 use crate::detect::index::{Label, is_word};
-use crate::detect::{Native, Set};
+use crate::detect::{DetectorId, Native, Set};
 
 /// How far a value may stand behind its label, in bytes.
 const REACH: usize = 64;
 /// Words that may stand between a label and its value (`secret access key for x =`).
 const WORDS_BETWEEN: usize = 4;
+/// Bytes from which a value that is no secret is worth an explanation.
+const SHORTEST_EXPLAINED: usize = 6;
 
 /// What stands behind a label.
 #[derive(Default)]
@@ -51,9 +54,17 @@ impl Walk {
         if at < self.values_done {
             return;
         }
+        let native = if matches!(label, Label::PASSWORD | Label::SQL_PASSWORD) {
+            Native::Password
+        } else {
+            Native::Secret
+        };
+        let Some(id) = set.native(native) else { return };
+        let span = (behind.start, behind.end);
         let public = matches!(label, Label::KEY | Label::SERVICE | Label::SECRET)
             && self.denied_before(set, view, start);
         if behind.denied || public {
+            self.spare_secret(view, id, span, Filter::Denied);
             return;
         }
         let is_secret = match label {
@@ -68,17 +79,23 @@ impl Walk {
             }
             _ => strong_value(&behind, strong),
         };
-        if !is_secret || is_placeholder(behind.value) {
+        let spared = match is_secret {
+            false => Some(why_not(behind.value, native)),
+            true => is_placeholder(behind.value).then_some(Filter::Placeholder),
+        };
+        if let Some(filter) = spared {
+            self.spare_secret(view, id, span, filter);
             return;
         }
-        let native = if matches!(label, Label::PASSWORD | Label::SQL_PASSWORD) {
-            Native::Password
-        } else {
-            Native::Secret
-        };
-        let Some(id) = set.native(native) else { return };
         self.hit(set, view, id, behind.start, behind.end, rank::GENERIC, if strong { 0.8 } else { 0.7 });
         self.values_done = view.base + behind.end as u64;
+    }
+
+    /// A value too short to be anything needs no explanation.
+    fn spare_secret(&mut self, view: &View<'_>, id: DetectorId, span: (usize, usize), filter: Filter) {
+        if span.1 - span.0 >= SHORTEST_EXPLAINED {
+            self.spare(view, id, span, filter);
+        }
     }
 
     /// Finds the value behind a label.
@@ -276,6 +293,17 @@ impl Walk {
         let hump = word.iter().rposition(u8::is_ascii_uppercase).unwrap_or(0);
         says(set, word, Label::NOT_A_SECRET)
             || says(set, word.get(hump..).unwrap_or_default(), Label::NOT_A_SECRET)
+    }
+}
+
+/// Of what a value that is no secret consists, by the tests that it failed.
+fn why_not(value: &[u8], native: Native) -> Filter {
+    match () {
+        () if is_placeholder(value) => Filter::Placeholder,
+        () if looks_like_code(value) => Filter::Code,
+        () if identifier(value) => Filter::Name,
+        () if native == Native::Password => Filter::Word,
+        () => Filter::NotRandom,
     }
 }
 

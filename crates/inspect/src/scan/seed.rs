@@ -3,10 +3,11 @@
 use bip39::Language;
 use sha2::{Digest, Sha256};
 
+use super::filter::Filter;
 use super::view::{LOOK_BACK, View};
-use super::walk::{Walk, rank};
-use crate::detect::index::word_key;
-use crate::detect::{Native, Set};
+use super::walk::{LABEL_REACH, Walk, rank};
+use crate::detect::index::{Label, Start, is_word, word_key};
+use crate::detect::{DetectorId, Native, Set};
 
 /// The lengths that BIP 39 knows, in words.
 const LENGTHS: [usize; 5] = [12, 15, 18, 21, 24];
@@ -50,12 +51,109 @@ impl Walk {
             if checksum(&numbers)
                 && let Some((at, _)) = phrase.first()
             {
-                self.hit(set, view, id, from + at, end, rank::BLOCK, 0.9);
-                self.seeds = 0;
+                let start = from + at;
+                let Some(filter) = self.doubt(set, view, id, (from, start, end), phrase) else {
+                    self.hit(set, view, id, start, end, rank::BLOCK, 0.9);
+                    self.seeds = 0;
+                    return;
+                };
+                // One word in sixteen completes some twelve: the true end of the phrase may follow.
+                self.hit(set, view, id, start, end, rank::CHECKED, 0.9);
+                self.weaken(filter);
                 return;
             }
         }
     }
+
+    /// Why words that pass the checksum may be no phrase all the same: keywords and lists of words have such runs.
+    fn doubt(
+        &self,
+        set: &Set,
+        view: &View<'_>,
+        id: DetectorId,
+        (from, start, end): (usize, usize, usize),
+        phrase: &[(usize, u16)],
+    ) -> Option<Filter> {
+        let Some(divided) = divided(view, from, end, phrase) else { return Some(Filter::MixedSeparators) };
+        let before = view.slice(from, start);
+        let label = set.specs.get(usize::from(id.0)).map(|s| s.label);
+        if label.is_some_and(|label| named(set, label, before)) {
+            return None;
+        }
+        let whole = from == 0 && view.base == 0;
+        let length = before.iter().rev().take_while(|b| !is_word(**b) || b.is_ascii_digit()).count();
+        let gap = before.get(before.len() - length..).unwrap_or_default();
+        let begins = length == before.len() && whole || gap.len() > GAP || divided.ends_at(gap);
+        let behind = view.slice(end, end + GAP + 1);
+        let length = behind.iter().take_while(|b| !is_word(**b) || b.is_ascii_digit()).count();
+        let gap = behind.get(..length).unwrap_or_default();
+        let ends = end + length >= view.bytes.len() || length > GAP || divided.ends_at(gap);
+        (!begins || !ends).then_some(Filter::RunningWords)
+    }
+}
+
+/// How the words of a phrase are divided.
+struct Divided {
+    kind: Vec<u8>,
+    /// Blanks, and every so many words a line break.
+    wrapped: bool,
+}
+
+impl Divided {
+    /// Whether a gap before or behind the phrase is of another kind than those in it.
+    fn ends_at(&self, gap: &[u8]) -> bool {
+        // The first of a numbered list.
+        let first = gap.iter().filter(|b| b.is_ascii_digit()).eq(b"1");
+        let kind = kind(gap);
+        let same = kind == self.kind || self.wrapped && matches!(kind.as_slice(), b" " | b"\n");
+        first || !same
+    }
+}
+
+/// What divides two words, without numbers and with one blank for many.
+fn kind(gap: &[u8]) -> Vec<u8> {
+    let mut kind: Vec<u8> = Vec::with_capacity(gap.len());
+    for b in gap.iter().filter(|b| !b.is_ascii_digit() && **b != b'\r') {
+        let b = if *b == b'\t' { b' ' } else { *b };
+        let last = kind.last().copied();
+        if b == b' ' && matches!(last, Some(b' ' | b'\n')) {
+            continue;
+        }
+        if b == b'\n' && last == Some(b' ') {
+            kind.pop();
+        }
+        kind.push(b);
+    }
+    kind
+}
+
+/// The one way in which the words are divided; `None` when there are several.
+fn divided(view: &View<'_>, from: usize, end: usize, phrase: &[(usize, u16)]) -> Option<Divided> {
+    let mut kinds = Vec::with_capacity(phrase.len());
+    for pair in phrase.windows(2) {
+        let [(first, _), (second, _)] = pair else { continue };
+        let text = view.slice(from + first, (from + second).min(end));
+        let word = text.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        kinds.push(kind(text.get(word..).unwrap_or_default()));
+    }
+    let first = kinds.first()?.clone();
+    if kinds.iter().all(|k| *k == first) {
+        return Some(Divided { kind: first, wrapped: false });
+    }
+    let blank = |k: &Vec<u8>| matches!(k.as_slice(), b" " | b"\n");
+    let lines: Vec<usize> = kinds.split(|k| k.as_slice() == b"\n").map(<[Vec<u8>]>::len).collect();
+    let (last, full) = lines.split_last()?;
+    let even = full.windows(2).all(|w| w.first() == w.last()) && full.first() >= Some(last);
+    (kinds.iter().all(blank) && even).then(|| Divided { kind: b" ".to_vec(), wrapped: true })
+}
+
+/// Whether one of the detector's labels stands in the last line or two before.
+fn named(set: &Set, label: Label, before: &[u8]) -> bool {
+    let near = before.get(before.len().saturating_sub(LABEL_REACH as usize)..).unwrap_or_default();
+    near.split(|b| !is_word(*b)).any(|word| {
+        let starts = set.index.starts(word_key(word));
+        starts.iter().any(|s| matches!(s, Start::Label { text, label: l, .. } if *l == label && word.eq_ignore_ascii_case(text)))
+    })
 }
 
 /// The last words of `text` that are on the list, up to one that is not: where each starts, and its number.

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use super::filter::Filter;
 use super::value::is_placeholder;
 use super::view::View;
 use super::walk::{Mode, Walk, rank};
@@ -144,6 +145,7 @@ impl Walk {
             || password.eq_ignore_ascii_case(user) && password.len() < 8
             || authority.len() <= host + 1
         {
+            self.spare(view, id, (from + colon + 1, from + host), Filter::Placeholder);
             return None;
         }
         let end = from + host;

@@ -1,5 +1,6 @@
 //! What the walk sees, and what it notes: bytes held, candidates, labels.
 
+use super::filter::Filters;
 use crate::detect::DetectorId;
 
 /// Bytes kept behind the walk: the longest look back of any recogniser.
@@ -47,6 +48,7 @@ pub(super) struct Hit {
     pub(super) rank: u8,
     pub(super) confidence: f32,
     pub(super) secret: bool,
+    pub(super) filters: Filters,
 }
 
 /// Where a label was last seen.

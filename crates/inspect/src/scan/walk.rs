@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::filter::{Filter, Filters};
 use super::found::Match;
 use super::view::{Hit, LOOK_BACK, Seen, View};
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
@@ -45,6 +46,8 @@ pub(crate) struct Walk {
     /// Words in a row that a seed phrase may be made of.
     pub(crate) seeds: u32,
     pub(crate) work: u64,
+    /// What is left out is given out too, with the reason.
+    explains: bool,
 }
 
 const LOWER: u8 = 1;
@@ -100,6 +103,7 @@ impl Walk {
             mails_done: 0,
             seeds: 0,
             work: 0,
+            explains: detectors.1,
         }
     }
 
@@ -267,7 +271,13 @@ impl Walk {
         self.work += length as u64;
         let value = window.get(..length)?;
         let joined = view.before(at, 1) == b'.' && crate::detect::index::is_word(view.before(at, 2));
-        if joined || is_open(view, at + length) || !self.passes(set, id, value) {
+        if joined || is_open(view, at + length) {
+            return None;
+        }
+        if !self.passes(set, id, value) {
+            let stands_in = super::value::is_placeholder(value);
+            let filter = if stands_in { Filter::Placeholder } else { Filter::NotRandom };
+            self.spare(view, id, (at, at + length), filter);
             return None;
         }
         self.hit(set, view, id, at, at + length, rank::FORMAT, 0.97);
@@ -308,6 +318,12 @@ impl Walk {
             }
             let (rank, sure) = if labelled { (rank::LABELLED, 0.97) } else { (rank::CHECKED, 0.9) };
             self.hit(set, view, *id, start, start + length, rank, sure);
+            if !labelled && spec.sure_with_label {
+                self.weaken(Filter::NoLabel);
+            }
+            if !labelled && !spec.secret && spec.check.is_some() && in_lower_case(value) {
+                self.weaken(Filter::LowerCase);
+            }
             next = next.max(start + length);
         }
         self.numbers_done = self.numbers_done.max(view.base + next as u64);
@@ -426,7 +442,35 @@ impl Walk {
         confidence: f32,
     ) {
         let secret = set.specs.get(usize::from(id.0)).is_some_and(|s| s.secret);
-        self.hits.push(Hit { start, end, id, rank, confidence, secret });
+        let filters = Filters::of(match rank {
+            rank::LABELLED => Filter::Label,
+            rank::CHECKED => Filter::Checked,
+            rank::FORMAT | rank::BLOCK => Filter::Form,
+            _ => Filter::Shape,
+        });
+        self.hits.push(Hit { start, end, id, rank, confidence, secret, filters });
+    }
+
+    /// The last hit counts for less.
+    pub(crate) fn weaken(&mut self, filter: Filter) {
+        if let Some(hit) = self.hits.last_mut() {
+            hit.filters.add(filter);
+        }
+    }
+
+    /// A value that `filter` makes no finding.
+    pub(crate) fn spare(
+        &mut self,
+        view: &View<'_>,
+        id: DetectorId,
+        (start, end): (usize, usize),
+        filter: Filter,
+    ) {
+        if self.explains && start < end {
+            let (start, end) = (view.base + start as u64, view.base + end as u64);
+            let filters = Filters::of(filter);
+            self.hits.push(Hit { start, end, id, rank: 0, confidence: 0.0, secret: false, filters });
+        }
     }
 
     /// Gives out what no later hit can overlap.
@@ -456,7 +500,7 @@ impl Walk {
 
 /// Of hits that overlap the best stays; two readings of the very same digits both stay when neither is better.
 fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
-    let mut order: Vec<&Hit> = hits.iter().collect();
+    let mut order: Vec<&Hit> = hits.iter().filter(|h| !h.filters.spares()).collect();
     order.sort_by_key(|h| (std::cmp::Reverse((h.secret, h.rank, h.end - h.start)), h.start, h.id));
     let mut kept: Vec<&Hit> = Vec::new();
     for h in order {
@@ -470,12 +514,18 @@ fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
             kept.push(h);
         }
     }
+    kept.retain(|h| h.confidence >= least);
+    let mut spared: Vec<&Hit> = hits.iter().filter(|h| h.filters.spares()).collect();
+    spared.retain(|s| !kept.iter().any(|k| s.start < k.end && k.start < s.end));
+    spared.dedup_by_key(|s| (s.id, s.start, s.end));
+    kept.extend(spared);
     kept.sort_by_key(|h| (h.start, h.end, h.id));
-    out.extend(kept.iter().filter(|h| h.confidence >= least).map(|h| Match {
+    out.extend(kept.iter().map(|h| Match {
         detector: h.id,
         start: h.start,
         end: h.end,
         confidence: h.confidence,
+        filters: h.filters,
     }));
 }
 
@@ -490,6 +540,12 @@ pub(crate) fn is_open(view: &View<'_>, end: usize) -> bool {
 pub(crate) fn joined_before(view: &View<'_>, start: usize) -> bool {
     let (previous, earlier) = (view.before(start, 1), view.before(start, 2));
     matches!(previous, b'-' | b'_' | b'.') && crate::detect::index::is_word(earlier) || previous == b'_'
+}
+
+/// A number whose letters are all small: no authority writes one so.
+fn in_lower_case(value: &[u8]) -> bool {
+    value.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && value.iter().any(u8::is_ascii_lowercase)
 }
 
 /// Where a label's words end when they stand at `at`, the first of them ending at `end`.

@@ -18,6 +18,8 @@ pub(super) const DECIDING: Group = Group {
             => "Make room, then `chaperone resume ID`.";
         "log_full": "The disk of the audit log is down to what is kept for it, so the session that goes on writing to the log was suspended."
             => "Make room, then `chaperone resume ID`; look with `chaperone audit query` at what the session does so often.";
+        "likely_remembered": "The session read files with values that are likely secrets or personal data, and nobody was asked: in source code most such values are code. `why` lists how many of each kind."
+            => "`chaperone inspect --explain FILE` says where and why; `[inspection] reads = \"likely\"` in a profile asks about them.";
         "repeated": "So many times the same again: action, object, decision. The first one has a record of its own."
             => "`chaperone audit show` has when it began and ended, and how many failed.";
         "too_much_held": "The session holds as many of the broker's descriptors open, or as much of its memory, as one session may."

@@ -1,0 +1,185 @@
+//! What the place of a value says of it, in two directions: what is real stays certain, and what ordinary work is full of is not.
+//! What leaves is judged without: dressed as any of these, a value is found there all the same.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use chaperone_inspect::outgoing::{Known, Outgoing, Part, Place};
+use chaperone_inspect::{Certainty, Detectors, Effect, Filter, Limits, inspect_bytes};
+
+const PHRASE: &str = "letter advice cage absurd amount doctor acoustic avoid letter advice cage above";
+const LONG: &str = "void come effort suffer camp survey warrior heavy shoot primary clutch crush open amazing screen patrol group space point ten exist slush involve unfold";
+
+fn worth(name: &str, text: &str, detector: &str) -> Option<Certainty> {
+    let report = support::inspect(name, text.as_bytes());
+    report.items.iter().flat_map(|i| &i.findings).find(|f| f.detector == detector).map(|f| f.certainty)
+}
+
+/// The filters that `inspect --explain` names for a detector, with the class of the first.
+fn explained(name: &str, text: &str, detector: &str) -> Option<(String, Vec<String>)> {
+    let detectors = Detectors::builtin().unwrap().explaining();
+    let report = inspect_bytes(&detectors, text.as_bytes(), name, &Limits::default());
+    let mut of = report.items.iter().flat_map(|i| &i.candidates).filter(|c| c.detector == detector);
+    let all: Vec<_> = of.clone().flat_map(|c| c.filters.iter().map(|f| f.name.clone())).collect();
+    of.next().map(|c| (c.class.clone(), all))
+}
+
+fn leaves(text: &str, detector: &str) -> bool {
+    let part = Part { place: Place::Body, bytes: text.as_bytes(), content_type: None };
+    let seen = Outgoing::new(Detectors::builtin().unwrap()).look(&[part], &Known::default());
+    seen.findings.iter().any(|f| f.detector == detector && f.confidence >= 0.5)
+}
+
+fn joined(with: &str) -> String {
+    PHRASE.split(' ').collect::<Vec<_>>().join(with)
+}
+
+fn numbered() -> String {
+    PHRASE.split(' ').enumerate().map(|(i, w)| format!("{}. {w}\n", i + 1)).collect()
+}
+
+#[test]
+fn seed_phrases_as_people_keep_them_are_certain() {
+    let lines = LONG.split(' ').collect::<Vec<_>>();
+    let wrapped = lines.chunks(6).map(|c| c.join(" ")).collect::<Vec<_>>().join("\n");
+    for text in [
+        PHRASE.to_string(),
+        format!("{PHRASE}\n"),
+        format!("const phrase = \"{PHRASE}\";\n"),
+        format!("let words = '{PHRASE}'\n"),
+        format!("seed: {PHRASE}\n"),
+        format!("My recovery phrase is {PHRASE}, keep it safe.\n"),
+        format!("mnemonic={PHRASE} and nothing else\n"),
+        format!("# wallet\n{PHRASE}\n\n# next\n"),
+        format!("first line of notes\n{PHRASE}\nand the last\n"),
+        numbered(),
+        format!("My seed:\n{}", numbered()),
+        format!("These words:\n{}\nDo not lose them.\n", numbered()),
+        joined("\n"),
+        format!("Keep these:\n\n{}\n\nThanks\n", joined("\n")),
+        format!("words = [\"{}\"]\n", joined("\", \"")),
+        format!("words = ['{}']\n", joined("', '")),
+        joined(", "),
+        joined(" - "),
+        format!("{{\"mnemonic\": \"{PHRASE}\"}}"),
+        format!("{{\"note\": \"{}\"}}", joined("\\n")),
+        format!("name,words\nme,{PHRASE}\nyou,none\n"),
+        LONG.to_string(),
+        wrapped.clone(),
+        format!("notes\n\n{wrapped}\n\nmore notes\n"),
+        format!("<p>{PHRASE}</p>"),
+        format!("- {PHRASE}\n- another\n"),
+        PHRASE.to_uppercase(),
+    ] {
+        assert_eq!(worth("notes.txt", &text, "seed_phrase"), Some(Certainty::Certain), "{text}");
+    }
+}
+
+#[test]
+fn lists_of_words_are_not_certain_phrases() {
+    for (text, filter) in [
+        (format!("then {PHRASE} abandon every hope\n"), "running_words"),
+        (format!("\"able|{}|actor|zoo\"", joined("|")), "running_words"),
+        (format!("able\n{}\nactor\n", joined("\n")), "running_words"),
+        (PHRASE.replace("cage absurd", "cage, absurd"), "mixed_separators"),
+        (PHRASE.replacen(' ', "|", 3), "mixed_separators"),
+    ] {
+        assert_eq!(worth("words.txt", &text, "seed_phrase"), Some(Certainty::Likely), "{text}");
+        let (class, filters) = explained("words.txt", &text, "seed_phrase").unwrap();
+        assert!(class == "likely" && filters.contains(&filter.to_string()), "{text}: {class} {filters:?}");
+        assert!(leaves(&text, "seed_phrase"), "{text}");
+    }
+}
+
+/// Text, detector, what it is worth on reads, the filter that says so.
+const PLACED: &[(&str, &str, Certainty, &str)] = &[
+    ("here (2341 2341 2346) and", "in_aadhaar", Certainty::Likely, "no_label"),
+    ("fine 2341-2341-2346", "in_aadhaar", Certainty::Likely, "no_label"),
+    ("call 911-70-1234 now", "us_itin", Certainty::Likely, "no_label"),
+    ("4e00 4e59 4e01 4111 1111 1111 1111 4e43 4e5d", "credit_card", Certainty::Likely, "among_numbers"),
+    ("0a10 17 4111 1111 1111 1111 ffee", "credit_card", Certainty::Likely, "among_numbers"),
+    ("y = Math.sin(.130692544)", "ca_sin", Certainty::Possible, "fraction"),
+    ("y = sin(130692544)", "ca_sin", Certainty::Possible, "call"),
+    ("offset -960121-1021413", "kr_rrn", Certainty::Possible, "signed"),
+    ("+960121-1021413", "kr_rrn", Certainty::Possible, "signed"),
+    ("id a123456780", "de_health_insurance", Certainty::Possible, "lower_case"),
+    ("birthday handling changed 2020-01-02", "date_of_birth", Certainty::Likely, "words_between"),
+    ("dob = parse('1980-07-28')", "date_of_birth", Certainty::Likely, "words_between"),
+];
+
+#[test]
+fn a_filter_holds_back_on_reads_and_names_itself() {
+    for (text, detector, expected, filter) in PLACED {
+        let (class, filters) = explained("a.txt", text, detector).unwrap_or_default();
+        assert_eq!(worth("a.txt", text, detector), Some(*expected), "{text}: {filters:?}");
+        assert!(filters.contains(&(*filter).to_string()), "{text}: {class} {filters:?}");
+        assert_eq!(class, expected.to_string(), "{text}");
+    }
+}
+
+#[test]
+fn what_leaves_is_judged_without_them() {
+    for (text, detector, ..) in PLACED {
+        assert!(leaves(text, detector), "{text}");
+    }
+}
+
+/// Every filter that lowers has a case above; a new one cannot come without.
+#[test]
+fn every_filter_that_lowers_has_its_case() {
+    let of_words = [Filter::RunningWords, Filter::MixedSeparators];
+    // Of the value itself, as before there were filters.
+    let own = [Filter::Bare, Filter::Unsure];
+    for filter in Filter::ALL.iter().filter(|f| matches!(f.effect(), Effect::AtMost(_))) {
+        let placed = PLACED.iter().any(|p| p.3 == filter.name());
+        assert!(placed || of_words.contains(filter) || own.contains(filter), "{}", filter.name());
+    }
+}
+
+#[test]
+fn the_same_values_where_people_keep_them_stay_certain() {
+    for (text, detector) in [
+        ("Aadhaar: 2341 2341 2346", "in_aadhaar"),
+        ("aadhaar 2341-2341-2346", "in_aadhaar"),
+        ("ITIN 911-70-1234", "us_itin"),
+        ("card 4111 1111 1111 1111", "credit_card"),
+        ("4111 1111 1111 1111, 5500 0000 0000 0004, 4012 8888 8888 1881", "credit_card"),
+        ("2026-11-26 10:12:33 charged 4111 1111 1111 1111 amount 35", "credit_card"),
+        ("4111-1111-1111-1111 12/27 123", "credit_card"),
+        ("| Jane | 4111 1111 1111 1111 | 12/27 |", "credit_card"),
+        ("SIN: 130 692 544", "ca_sin"),
+        ("my SIN is 130-692-544", "ca_sin"),
+        ("SIN (optional): 130692544", "ca_sin"),
+        ("Number 960121-1021413", "kr_rrn"),
+        ("KVNR: A123456780", "de_health_insurance"),
+        ("kvnr: a123456780", "de_health_insurance"),
+        ("dob: 1980-07-28", "date_of_birth"),
+        ("Date of birth: 28/07/1980", "date_of_birth"),
+        ("DOB is 1980-07-28", "date_of_birth"),
+        ("Date of birth (dd/mm/yyyy): 28/07/1980", "date_of_birth"),
+        ("Date of birth of the patient: 28/07/1980", "date_of_birth"),
+        ("<birthDate value=\"1980-07-28\"/>", "date_of_birth"),
+        ("<td>Date of birth</td><td>28/07/1980</td>", "date_of_birth"),
+        ("\"birth_date\": \"1980-07-28\"", "date_of_birth"),
+    ] {
+        let why = explained("a.txt", text, detector);
+        assert_eq!(worth("a.txt", text, detector), Some(Certainty::Certain), "{text}: {why:?}");
+    }
+}
+
+#[test]
+fn texts_that_mention_addresses_are_no_address_book() {
+    let licence = |i: usize| {
+        format!(
+            "{{\"name\": \"p{i}\", \"text\": \"Copyright (c) 2014 The authors of package number {i}. Permission is hereby granted to any person who writes to author{i}@host{i}.example.org, free of charge.\"}}"
+        )
+    };
+    let list: Vec<_> = (0..30).map(licence).collect();
+    let prose = format!("[{}]", list.join(","));
+    assert_eq!(worth("licenses.json", &prose, "email_address"), Some(Certainty::Likely));
+    let book: Vec<_> = (0..30)
+        .map(|i| format!("{{\"who\": \"P {i}\", \"mail\": \"Pat {i} <pat{i}@host{i}.example.org>\"}}"))
+        .collect();
+    let book = format!("[{}]", book.join(","));
+    assert_eq!(worth("people.json", &book, "email_address"), Some(Certainty::Certain));
+}

@@ -144,10 +144,10 @@ fn a_name_below_a_replaced_directory_is_another() {
     let place = place();
     let (inner, free) = (place.tree.locate("dir/inner").unwrap(), place.tree.locate("dir/free").unwrap());
     place.rename("dir", "moved");
-    place.tree.make_dir(&place.tree.locate("dir").unwrap(), 0o755).unwrap();
+    place.tree.make_dir(&to_create(&place.tree.locate("dir").unwrap()), 0o755).unwrap();
     assert_eq!(place.tree.remove_file(&to_delete(&inner)), Err(Errno::STALE));
     assert_eq!(place.tree.create(&to_create(&free), 0o644).unwrap_err(), Errno::STALE);
-    assert_eq!(place.tree.make_link(&free, "x").unwrap_err(), Errno::STALE);
+    assert_eq!(place.tree.make_link(&to_create(&free), "x").unwrap_err(), Errno::STALE);
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub mod ports;
 pub mod program;
 pub mod records;
 pub mod refusal;
+mod resource;
 pub mod session;
 pub mod snapshots;
 mod steps;

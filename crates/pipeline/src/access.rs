@@ -34,8 +34,8 @@ pub enum Entry {
     Network,
 }
 
-/// What a request is about. Policy input, digest, cache key, record and capability target each come from the resource by one
-/// function: in `policy_input`, `asking`, `steps`, `records` and `authority`.
+/// What a request is about. What each kind answers to policy, digests, standing answers, records and capabilities stands in
+/// `resource.rs`, one function a question.
 #[derive(Debug, Clone)]
 pub enum Resource {
     File(FileResource),
@@ -180,15 +180,28 @@ impl AccessRequest {
         }
     }
 
+    /// The tool that it calls.
+    #[must_use]
+    pub fn as_tool(&self) -> Option<&ToolResource> {
+        match &self.resource {
+            Resource::Tool(tool) => Some(tool),
+            _ => None,
+        }
+    }
+
+    /// The elevation that it asks for.
+    #[must_use]
+    pub fn as_elevation(&self) -> Option<&ElevationResource> {
+        match &self.resource {
+            Resource::Elevation(wish) => Some(wish),
+            _ => None,
+        }
+    }
+
     /// What it is about, as it is named in records and to people; not yet safe to show.
     #[must_use]
     pub fn subject(&self) -> &str {
-        match &self.resource {
-            Resource::File(file) => &file.path,
-            Resource::Network(network) => &network.shown,
-            Resource::Tool(tool) => tool.name,
-            Resource::Elevation(wish) => &wish.subject,
-        }
+        self.resource.subject()
     }
 
     /// What it is about and where it leads, each made safe to show and cut by itself to `limit` characters: what stands between
@@ -219,11 +232,7 @@ impl AccessRequest {
     /// Where it leads: the new name of a rename, the wish of an elevation.
     #[must_use]
     pub fn leads_to(&self) -> Option<&str> {
-        match &self.resource {
-            Resource::File(file) => file.to.as_deref(),
-            Resource::Elevation(wish) => Some(&wish.wish),
-            Resource::Network(_) | Resource::Tool(_) => None,
-        }
+        self.resource.leads_to()
     }
 }
 

@@ -12,7 +12,7 @@ use chaperone_vault::ApprovalRecord;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::access::{AccessRequest, FileObject, Resource};
+use crate::access::AccessRequest;
 use crate::approvals::{Answer, Ended, Same, Waiting};
 use crate::digest::{self, Bound};
 use crate::granting::{ApprovalBasis, Authorized};
@@ -21,6 +21,7 @@ use crate::pipeline::Pipeline;
 use crate::policy_input::{findings_of, risk_of};
 use crate::program::Program;
 use crate::refusal::{CANNOT_LOOK, Refusal};
+use crate::resource::sorted;
 use crate::session::{Session, StandingApproval};
 use crate::steps::wants_inspection;
 
@@ -231,30 +232,11 @@ impl Pipeline {
         inspected: Option<&Inspected>,
         reasons: &[String],
     ) -> Option<[u8; 32]> {
-        let about = match &request.resource {
-            Resource::Elevation(_) => return None,
+        let about = if covers_kind(request, inspected, reasons) {
             // What the user is told it covers: every file that cannot be looked into for the same reasons.
-            Resource::File(_) if covers_kind(request, inspected, reasons) => {
-                json!({ "unread": inspected.map(|i| &*i.unread) })
-            }
-            Resource::File(file) if inspected.is_some() => {
-                // The content tells more than the times of the file that it stands in.
-                let object = FileObject { mtime_ns: 0, ctime_ns: 0, ..file.object };
-                json!({ "path": file.path, "to": file.to, "origin": file.origin, "change": file.change,
-                        "kind": object.kind.as_str(), "dev": object.dev, "ino": object.ino })
-            }
-            Resource::File(_) | Resource::Tool(_) => digest::resource(&request.resource),
-            Resource::Network(network) => {
-                let facts = network.facts.request();
-                let message = reasons.iter().any(|r| r == "message_to_people");
-                json!({
-                    "host": network.host, "port": network.port, "method": network.method, "path": network.url_path,
-                    "shown": network.shown, "sources": sorted(network.sources.iter().map(String::as_str)),
-                    "found": magnitudes(&network.findings), "registered": facts.registered, "unread": facts.unread,
-                    // A conversation sends the same passages again with each turn; a message to people is a new one.
-                    "content": network.content.filter(|_| message).map(|(sha256, _)| hex::encode(sha256)),
-                })
-            }
+            json!({ "unread": inspected.map(|i| &*i.unread) })
+        } else {
+            request.resource.standing(inspected.is_some(), reasons)?
         };
         let key = json!({
             "action": request.action.as_str(), "about": about, "reasons": sorted(reasons.iter().map(String::as_str)),
@@ -276,13 +258,13 @@ impl Pipeline {
         if decision.effect != Effect::Ask {
             return None;
         }
-        let about = match (&request.resource, inspected) {
-            (Resource::File(file), Some(seen)) if file.to.is_none() && file.change.is_none() => {
+        let about = match (request.as_file(), inspected) {
+            (Some(file), Some(seen)) if file.to.is_none() && file.change.is_none() => {
                 json!({ "content": hex::encode(seen.sha256), "verbatim": file.verbatim })
             }
-            (resource, _) => {
+            _ => {
                 let standing = self.standing_key(session, request, inspected, &decision.reasons)?;
-                json!({ "standing": hex::encode(standing), "resource": digest::resource(resource) })
+                json!({ "standing": hex::encode(standing), "resource": request.resource.bound() })
             }
         };
         let key = json!({
@@ -305,17 +287,12 @@ impl Pipeline {
         getrandom::fill(&mut nonce).map_err(|_| Refusal::internal())?;
         let expires = self.clock.now() + i64::try_from(session.ask_timeout.as_secs()).unwrap_or(i64::MAX / 2);
         let program = request.pid.map(|pid| Program::of(pid, *session.init_pid.read())).unwrap_or_default();
-        let resource = match &request.resource {
-            // The wish says what about what, and for how long; its beginning and its end are never cut away.
-            Resource::Elevation(wish) => for_display(&wish.wish, SHOWN),
-            _ => request.shown(SHOWN),
-        };
+        let wish = request.as_elevation();
+        // The wish says what about what, and for how long; its beginning and its end are never cut away.
+        let resource = wish.map_or_else(|| request.shown(SHOWN), |wish| for_display(&wish.wish, SHOWN));
         let findings = findings_of(request, inspected);
         let network = request.as_network();
-        let justification = match &request.resource {
-            Resource::Elevation(wish) => Some(for_display(&wish.justification, SHOWN)),
-            _ => None,
-        };
+        let justification = wish.map(|wish| for_display(&wish.justification, SHOWN));
         Ok(Ask {
             id: hex::encode(nonce.get(..4).unwrap_or_default()),
             session: session.id.clone(),
@@ -382,22 +359,6 @@ fn shown_sources(sources: &[String]) -> Vec<String> {
         shown.push(format!("and {} more", sources.len() - SHOWN_SOURCES));
     }
     shown
-}
-
-fn sorted<'a>(list: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut list: Vec<&str> = list.collect();
-    list.sort_unstable();
-    list.dedup();
-    list
-}
-
-/// Kinds of finding with how many there are, by order of magnitude.
-fn magnitudes(findings: &[Finding]) -> std::collections::BTreeMap<&str, u32> {
-    let mut found = std::collections::BTreeMap::new();
-    for finding in findings {
-        *found.entry(finding.detector.as_str()).or_insert(0u64) += finding.count;
-    }
-    found.into_iter().map(|(detector, count)| (detector, count.max(1).ilog10())).collect()
 }
 
 fn summary(finding: &Finding) -> FindingSummary {

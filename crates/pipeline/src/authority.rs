@@ -8,7 +8,7 @@ use chaperone_capability::{
     VerifyingKey, escape_path, limits, mint, verify,
 };
 
-use crate::access::{AccessRequest, ElevationResource, NetworkResource, Resource};
+use crate::access::{AccessRequest, ElevationResource, NetworkResource};
 use crate::clock;
 use crate::granting::Authorized;
 use crate::session::{ActiveCapability, Session};
@@ -76,44 +76,28 @@ pub fn permit(
     now: i64,
 ) -> Result<(), Failure> {
     let action = request.action;
-    match &request.resource {
-        Resource::File(file) => {
-            let paths = [Some(&file.path), file.to.as_ref(), file.origin.as_ref()];
-            paths.into_iter().flatten().try_for_each(|path| {
-                held_by(session, ledgers, action, &Target::Path(path), now)
-                    .map_err(|refused| refused.advise(advice(session, action)))
-            })
-        }
-        Resource::Network(network) => permit_network(session, ledgers, action, network, now),
-        Resource::Tool(tool) => held_by(session, ledgers, action, &Target::Tool(tool.name), now),
-        Resource::Elevation(_) => held_by(session, ledgers, action, &Target::Nothing, now),
+    let targets = request.resource.targets(action)?;
+    if targets.is_empty() {
+        // What names nothing would be permitted by anything.
+        return Err(Failure::new("not_permitted", "the request names nothing that could be permitted"));
     }
+    targets.iter().try_for_each(|target| held_by(session, ledgers, action, target, now)).map_err(|refused| {
+        match (request.as_file(), request.as_network()) {
+            (Some(_), _) => refused.advise(advice(session, action)),
+            (_, Some(network)) => not_reached(network, refused),
+            (None, None) => refused,
+        }
+    })
 }
 
-fn permit_network(
-    session: &Session,
-    ledgers: &Ledgers,
-    action: Action,
-    network: &NetworkResource,
-    now: i64,
-) -> Result<(), Failure> {
-    let NetworkResource { host, port, .. } = network;
-    let target = match (action, &network.method, &network.url_path) {
-        (Action::Resolve, ..) => Target::Host(host),
-        (Action::Connect, ..) => Target::Endpoint { host, port: *port },
-        (Action::Publish, ..) => Target::Port(*port),
-        (Action::Request, Some(method), Some(path)) => Target::Request { host, port: *port, method, path },
-        _ => return Err(Failure::new("not_permitted", "no object of this action on the network")),
+fn not_reached(NetworkResource { host, port, .. }: &NetworkResource, refused: Failure) -> Failure {
+    let refused = if refused.code == "not_permitted" {
+        let shown = if *port == 0 { host.clone() } else { format!("{host} port {port}") };
+        Failure::new("host_not_allowed", format!("this session may not reach {shown}"))
+    } else {
+        refused
     };
-    held_by(session, ledgers, action, &target, now).map_err(|refused| {
-        let refused = if refused.code == "not_permitted" {
-            let shown = if *port == 0 { host.clone() } else { format!("{host} port {port}") };
-            Failure::new("host_not_allowed", format!("this session may not reach {shown}"))
-        } else {
-            refused
-        };
-        refused.advise(HOST_ADVICE)
-    })
+    refused.advise(HOST_ADVICE)
 }
 
 /// Whether an elevation that still holds permits the action on the path.
@@ -197,8 +181,7 @@ pub fn elevation(
     issuer: &Issuer,
     granted: &Authorized,
 ) -> Result<Arc<ActiveCapability>, Failure> {
-    let Resource::Elevation(ElevationResource { permissions, seconds: wanted, .. }) =
-        &granted.request().resource
+    let Some(ElevationResource { permissions, seconds: wanted, .. }) = granted.request().as_elevation()
     else {
         return Err(Failure::new("not_permitted", "no elevation was granted"));
     };

@@ -1,10 +1,9 @@
 //! What an approval signs: the exact action, down to all that the user was shown of it.
 
-use chaperone_inspect::Finding;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::access::{AccessRequest, Resource};
+use crate::access::AccessRequest;
 
 /// All that an answer is bound to.
 #[derive(Debug, Clone, Copy)]
@@ -25,40 +24,11 @@ pub(crate) fn of(bound: &Bound<'_>) -> String {
     let request = bound.request;
     let bound = json!({
         "session": bound.session, "action": request.action.as_str(), "entry": request.entry.as_str(), "pid": request.pid,
-        "resource": resource(&request.resource), "content": bound.content.map(hex::encode),
+        "resource": request.resource.bound(), "content": bound.content.map(hex::encode),
         "policy": bound.policy, "capability": bound.capability,
         "nonce": hex::encode(bound.nonce), "expires": bound.expires,
     });
     format!("sha256:{}", hex::encode(Sha256::digest(bound.to_string().as_bytes())))
-}
-
-/// The resource as the digest of an approval binds it.
-pub(crate) fn resource(resource: &Resource) -> Value {
-    match resource {
-        Resource::File(file) => json!({
-            "path": file.path, "to": file.to, "origin": file.origin, "kind": file.object.kind.as_str(),
-            "dev": file.object.dev, "ino": file.object.ino, "nlink": file.object.nlink, "size": file.object.size,
-            "mtime": file.object.mtime_ns.to_string(), "ctime": file.object.ctime_ns.to_string(),
-            "staged": file.object.staged, "content": file.content, "verbatim": file.verbatim, "change": file.change,
-        }),
-        Resource::Network(network) => json!({
-            "host": network.host, "port": network.port, "addresses": network.addresses,
-            "method": network.method, "path": network.url_path, "shown": network.shown,
-            "content": network.content.map(|(sha256, bytes)| (hex::encode(sha256), bytes)),
-            "facts": network.facts, "findings": network.findings.iter().map(finding).collect::<Vec<_>>(),
-            "sources": network.sources, "text": network.text, "leaves": network.leaves,
-        }),
-        Resource::Tool(tool) => json!({ "tool": tool.name, "arguments": hex::encode(tool.arguments) }),
-        Resource::Elevation(wish) => json!({
-            "subject": wish.subject, "wish": wish.wish, "facts": wish.facts, "justification": wish.justification,
-            "permissions": wish.permissions, "seconds": wish.seconds,
-        }),
-    }
-}
-
-/// With the digest of its value, which is never written down elsewhere.
-fn finding(finding: &Finding) -> Value {
-    json!({ "found": finding, "value": hex::encode(finding.sha256) })
 }
 
 #[cfg(test)]
@@ -68,10 +38,12 @@ mod tests {
     use std::collections::HashSet;
 
     use chaperone_capability::{Action, PermissionClaim};
+    use chaperone_inspect::Finding;
     use proptest::prelude::*;
 
     use crate::access::{
-        ElevationResource, Entry, FileObject, FileResource, NetworkResource, ObjectKind, ToolResource,
+        ElevationResource, Entry, FileObject, FileResource, NetworkResource, ObjectKind, Resource,
+        ToolResource,
     };
     use crate::network_facts::{BudgetLevel, Credential, NetworkFacts, RequestFacts};
 

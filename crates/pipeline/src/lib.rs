@@ -21,6 +21,7 @@ pub mod program;
 pub mod records;
 pub mod refusal;
 pub mod remembered;
+mod resource;
 pub mod session;
 pub mod snapshots;
 mod steps;

@@ -2,12 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use chaperone_capability::Action;
 use chaperone_inspect::Finding;
 use serde_json::{Map, Value, json};
 
-use crate::access::{AccessRequest, ElevationResource, FileObject, FileResource, NetworkResource, Resource};
-use crate::inspection::{Inspected, for_policy};
+use crate::access::{AccessRequest, FileObject};
+use crate::inspection::Inspected;
 use crate::session::Session;
 
 /// The input document. `approved` holds the user's answer to an ask: whether a redacted copy was chosen. `elevated` says that
@@ -73,35 +72,8 @@ pub fn policy_input(
     if let Some(redact) = approved {
         put("approved", json!({ "effect": "ask", "redact": redact }));
     }
-    match &request.resource {
-        Resource::File(FileResource { change: Some(change), .. }) => drop(put("change", change.clone())),
-        Resource::File(_) => {}
-        Resource::Network(network) => add_network(&mut input, request.action, network),
-        Resource::Tool(tool) => {
-            put("tool", json!(tool.name));
-            put("arguments_sha256", json!(hex::encode(tool.arguments)));
-        }
-        Resource::Elevation(ElevationResource { facts, .. }) => {
-            put("change", json!({ "elevate": facts }));
-        }
-    }
+    request.resource.tell(request.action, &mut input);
     Value::Object(input)
-}
-
-fn add_network(input: &mut Map<String, Value>, action: Action, network: &NetworkResource) {
-    let mut put = |name: &str, value: Value| input.insert(name.to_owned(), value);
-    put("host", json!(network.host));
-    put("port", json!(network.port));
-    put("net", json!(network.facts));
-    put("findings", for_policy(&network.findings));
-    let (Action::Request, Some(method), Some(path)) = (action, &network.method, &network.url_path) else {
-        return;
-    };
-    put("method", json!(method));
-    let scheme = if network.facts.request().tls { "https" } else { "http" };
-    // Only an IPv6 address has colons.
-    let host = if network.host.contains(':') { format!("[{}]", network.host) } else { network.host.clone() };
-    put("url", json!(format!("{scheme}://{host}:{}{path}", network.port).to_lowercase()));
 }
 
 /// What is known of the content of a request: of the file, or of what leaves.

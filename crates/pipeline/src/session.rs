@@ -1,6 +1,7 @@
 //! One run of one agent in one cell: its mounts, capability, counters, and last refusals.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -68,20 +69,7 @@ pub struct Counters {
 
 #[derive(Debug)]
 pub struct Session {
-    pub id: String,
-    /// The agent's name, `sub` of its capability.
-    pub name: String,
-    pub profile: Profile,
-    /// What its cell is made by, or `NO_CELL`; its profile may name another.
-    pub backend: String,
-    pub workspace: PathBuf,
-    pub command: Vec<String>,
-    pub interactive: bool,
-    pub ask: AskMode,
-    pub ask_timeout: Duration,
-    pub started: String,
-    pub dir: PathBuf,
-    pub mounts: Vec<MountRecord>,
+    plan: SessionPlan,
     pub state: RwLock<State>,
     /// Held while the session is suspended, held or resumed: its state and its cell change together. How many hold its cell still
     /// while they look at what it made.
@@ -92,8 +80,6 @@ pub struct Session {
     pub grants: RwLock<Vec<Arc<ActiveCapability>>>,
     pub standing: Mutex<Vec<StandingApproval>>,
     pub counters: Counters,
-    /// What it holds of the broker, and how much it may.
-    pub quota: Arc<Quota>,
     pub snapshots: Snapshots,
     /// What is likely and interrupted nothing, for the end of the session.
     pub likely: Remembered,
@@ -115,12 +101,14 @@ pub struct Session {
     pub cell: OnceLock<Arc<dyn CellHandle>>,
 }
 
-/// What a session is made of.
+/// What a session is made of: it stays as it is for as long as there is the session, which is read like it.
 #[derive(Debug)]
 pub struct SessionPlan {
     pub id: String,
+    /// The agent's name, `sub` of its capability.
     pub name: String,
     pub profile: Profile,
+    /// What its cell is made by, or `NO_CELL`; its profile may name another.
     pub backend: String,
     pub workspace: PathBuf,
     pub command: Vec<String>,
@@ -130,8 +118,7 @@ pub struct SessionPlan {
     pub started: String,
     pub dir: PathBuf,
     pub mounts: Vec<MountRecord>,
-    pub state: State,
-    pub init_pid: Option<u32>,
+    /// What it holds of the broker, and how much it may.
     pub quota: Arc<Quota>,
 }
 
@@ -140,6 +127,14 @@ pub struct SessionPlan {
 pub struct ActiveCapability {
     pub token: String,
     pub verified: Verified,
+}
+
+impl Deref for Session {
+    type Target = SessionPlan;
+
+    fn deref(&self) -> &SessionPlan {
+        &self.plan
+    }
 }
 
 impl Session {
@@ -201,25 +196,13 @@ impl Session {
     }
 
     #[must_use]
-    pub fn new(plan: SessionPlan) -> Self {
+    pub fn new(plan: SessionPlan, state: State, init_pid: Option<u32>) -> Self {
         Self {
             snapshots: Snapshots::new(&plan.dir, &plan.quota),
-            quota: plan.quota,
-            id: plan.id,
-            name: plan.name,
-            profile: plan.profile,
-            backend: plan.backend,
-            workspace: plan.workspace,
-            command: plan.command,
-            interactive: plan.interactive,
-            ask: plan.ask,
-            ask_timeout: plan.ask_timeout,
-            started: plan.started,
-            dir: plan.dir,
-            mounts: plan.mounts,
-            state: RwLock::new(plan.state),
+            plan,
+            state: RwLock::new(state),
             pausing: Mutex::default(),
-            init_pid: RwLock::new(plan.init_pid),
+            init_pid: RwLock::new(init_pid),
             capability: RwLock::default(),
             grants: RwLock::default(),
             standing: Mutex::default(),

@@ -57,7 +57,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         let root = mount.root.try_clone().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
         exit.remember_directory(&mount.at, root);
     }
-    let session = Session::new(SessionPlan {
+    let made_of = SessionPlan {
         id: id.clone(),
         name: asked.name.clone().unwrap_or_else(|| program_name(&asked.command)),
         profile,
@@ -70,10 +70,9 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         started: clock::rfc3339(),
         dir,
         mounts: mounts.iter().map(LiveMount::record).collect(),
-        state: State::Starting,
-        init_pid: None,
         quota,
-    });
+    };
+    let session = Session::new(made_of, State::Starting, None);
     let mut live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
     let Installation { shown, program, path } = installation;
     live.visible.clone_from(&visible);

@@ -48,7 +48,7 @@ pub fn restore(
     let profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
         .map_err(|e| failed(e.to_string()))?;
     let exit = Exit::new(&record.id, Vec::new(), &[], None, None)?;
-    let session = Session::new(SessionPlan {
+    let plan = SessionPlan {
         id: record.id,
         name: record.name,
         profile,
@@ -61,10 +61,9 @@ pub fn restore(
         started: record.started,
         dir: dir.to_owned(),
         mounts: record.mounts,
-        state: State::Ended,
-        init_pid: record.init_pid,
         quota: Quota::unlimited(),
-    });
+    };
+    let session = Session::new(plan, State::Ended, record.init_pid);
     // A session that ran when its broker died was ended by that.
     let ending = (record.cause.unwrap_or_else(|| "broker".into()), record.exit.unwrap_or(137));
     let mut live = LiveSession::new(pipeline, Arc::new(session), exit, Mounts::new(mounts), Some(ending));

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use chaperone_inspect::Finding;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::IntentRecord;
-use crate::access::{NetworkResource, Resource};
+use crate::access::NetworkResource;
 use crate::network_facts::NetworkFacts;
 
 /// Of an intent.
@@ -73,15 +73,8 @@ impl<'a> IntentPayload<'a> {
             pid: request.pid,
             content,
             findings: intent.inspected.map(|i| &*i.findings),
-            change: match &request.resource {
-                Resource::File(file) => file.change.as_ref().map(Cow::Borrowed),
-                Resource::Elevation(wish) => Some(Cow::Owned(json!({ "elevate": wish.facts }))),
-                Resource::Network(_) | Resource::Tool(_) => None,
-            },
-            arguments: match &request.resource {
-                Resource::Tool(tool) => Some(hex::encode(tool.arguments)),
-                _ => None,
-            },
+            change: request.resource.change(),
+            arguments: request.as_tool().map(|tool| hex::encode(tool.arguments)),
             outbound: request.as_network().map(NetworkPayload::of),
         }
     }

@@ -492,7 +492,8 @@ impl World {
     /// The world goes on with a second session.
     pub fn another_session(&mut self, id: &str) {
         let plan = session_plan(self.dir.path(), self.session.ask, self.session.ask_timeout);
-        self.session = Arc::new(Session::new(SessionPlan { id: id.to_owned(), ..plan }));
+        self.session =
+            Arc::new(Session::new(SessionPlan { id: id.to_owned(), ..plan }, State::Running, None));
         let session = Arc::clone(&self.session);
         self.hold(&session);
     }
@@ -575,7 +576,7 @@ impl World {
 }
 
 fn session(dir: &Path, ask: AskMode, ask_timeout: Duration) -> Arc<Session> {
-    Arc::new(Session::new(session_plan(dir, ask, ask_timeout)))
+    Arc::new(Session::new(session_plan(dir, ask, ask_timeout), State::Running, None))
 }
 
 fn session_plan(dir: &Path, ask: AskMode, ask_timeout: Duration) -> SessionPlan {
@@ -602,9 +603,7 @@ fn session_plan(dir: &Path, ask: AskMode, ask_timeout: Duration) -> SessionPlan 
             actions: all.map(str::to_owned).to_vec(),
             stage_dir: dir.to_owned(),
         }],
-        state: State::Running,
         quota: Quota::unlimited(),
-        init_pid: None,
     }
 }
 

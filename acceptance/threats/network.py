@@ -6,6 +6,8 @@ import json
 import os
 import re
 import subprocess
+import threading
+import time
 import urllib.parse
 import zlib
 
@@ -136,8 +138,13 @@ def cell(case, product, place):
     status = world.base / "status"
     # The broker comes up with its own environment, inside.
     guards = product.processes()
+    user = threading.Thread(target=answer_first, args=(product,)) if case.answered else None
+    if user:
+        user.start()
     done = product.command("run", "--profile", "net", "--workspace", str(world.workspace), "--status-file", str(status), *(case.options or ("--ask", "deny")),
                            "--", PYTHON, "-c", source_of(case, world, "cell"), world=world, limit=case.limit)
+    if user:
+        user.join()
     reached = product.internet.since(mark)
     session = json.loads(status.read_text()).get("session", "") if status.exists() else ""
     outcome = Outcome(done.stdout, world, product.records(session) if session else [], session, product)
@@ -145,6 +152,17 @@ def cell(case, product, place):
     if session:
         product.command("discard", session, world=world)
     return outcome
+
+
+def answer_first(product):
+    """The user, who says yes for the session to the first question, and is not there any more."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        asked = product.command("approvals", "--json")
+        if asked.returncode == 0 and (waiting := json.loads(asked.stdout)):
+            product.command("approve", "--session", waiting[0]["id"])
+            return
+        time.sleep(0.2)
 
 
 HOMOGLYPHS = str.maketrans("асеуо", "aceyo")
@@ -220,10 +238,11 @@ def strangers(outcome):
 
 class NetAttempt(Attempt):
     """An attempt on the network. `allow` are rules of the profile, in TOML, besides those for the twin's host; `mode` is that of
-    the folder, `limits` more of the profile."""
+    the folder, `limits` more of the profile; `answered`: the first question is, for the session."""
 
-    def __init__(self, number, name, technique, attack, allow=(), effect=arrived, limit=LIMIT, mode="mediated", limits="", **more):
+    def __init__(self, number, name, technique, attack, allow=(), effect=arrived, limit=LIMIT, mode="mediated", limits="", answered=False, **more):
         super().__init__(number, name, technique, attack, effect=effect, twin=False, ends=more.pop("ends", "the benign twin works"), **more)
         self.allow, self.limit, self.mode, self.limits, self.online = allow, limit, mode, limits, True
+        self.answered = answered
         self.bare = lambda product, place: bare(self, product, place)
         self.cell = lambda product, place: cell(self, product, place)

@@ -2,7 +2,7 @@
 //!
 //! Each limit is on its own unremarkable; together they bound what a session can carry out, whatever form it takes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::host::Host;
 
@@ -113,7 +113,8 @@ struct Minute(VecDeque<(u64, u32)>);
 #[derive(Debug, Default)]
 struct Destination {
     bytes: u64,
-    values: HashSet<u64>,
+    /// Values, and how many requests with each were sent or are decided on.
+    values: HashMap<u64, u32>,
 }
 
 /// Destinations of a session; beyond, all others are denied. A name has at most 253 bytes.
@@ -166,12 +167,23 @@ impl Budget {
         now_ms: u64,
     ) -> (Level, Taken) {
         let spent = self.spend(dest, bytes, now_ms);
-        let (values, new) = self.spend_new_values(dest, hashes);
-        let level = match (spent.level, values.level) {
-            (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => spent.level,
+        let mut taken = self.taken(dest, bytes, spent.level, Vec::new());
+        (self.take_values(spent.level, &mut taken, hashes), taken)
+    }
+
+    /// The values that were found in what was taken; the worse of `level` and theirs.
+    pub fn take_values(
+        &mut self,
+        level: Level,
+        taken: &mut Taken,
+        hashes: impl IntoIterator<Item = u64>,
+    ) -> Level {
+        let (values, hashes) = self.spend_new_values(&taken.dest, hashes);
+        taken.values.extend(hashes);
+        match (level, values.level) {
+            (Level::Over(_), _) | (Level::Near(_), Level::Near(_) | Level::Fine) => level,
             (_, level) => level,
-        };
-        (level, self.taken(dest, bytes, spent.level, new))
+        }
     }
 
     /// As [`Budget::take`], of messages: see [`Budget::spend_messages`].
@@ -194,7 +206,11 @@ impl Budget {
         let Some(destination) = self.destinations.get_mut(&taken.dest) else { return };
         destination.bytes = destination.bytes.saturating_sub(taken.bytes);
         for value in taken.values {
-            if destination.values.remove(&value) {
+            // Another request with the same value may have been sent, or may yet be.
+            let Some(requests) = destination.values.get_mut(&value) else { continue };
+            *requests = requests.saturating_sub(1);
+            if *requests == 0 {
+                destination.values.remove(&value);
                 self.values -= 1;
             }
         }
@@ -258,28 +274,30 @@ impl Budget {
     }
 
     fn spend_new_values(&mut self, dest: &Host, hashes: impl IntoIterator<Item = u64>) -> (Spent, Vec<u64>) {
-        let mut new = Vec::new();
+        let mut taken = Vec::new();
         let limit = self.limits.values_each.map_or(MAX_VALUES, |v| v.min(MAX_VALUES));
         let Some(destination) = self.destinations.get_mut(dest) else {
             // Nothing was spent there, so nothing may be sent there.
-            return (self.spent(dest, Level::Over(Over::Destinations), true), new);
+            return (self.spent(dest, Level::Over(Over::Destinations), true), taken);
         };
         let mut level = Level::Fine;
         for hash in hashes {
-            if destination.values.contains(&hash) {
+            if let Some(requests) = destination.values.get_mut(&hash) {
+                *requests = requests.saturating_add(1);
+                taken.push(hash);
                 continue;
             }
             if destination.values.len() >= limit || self.values >= MAX_VALUES {
                 level = Level::Over(Over::Values);
                 break;
             }
-            destination.values.insert(hash);
-            new.push(hash);
+            destination.values.insert(hash, 1);
+            taken.push(hash);
             self.values += 1;
         }
         let used = destination.values.len() as u64;
         let level = worse(level, used, Some(limit as u64), Over::Values);
-        (self.spent(dest, level, false), new)
+        (self.spent(dest, level, false), taken)
     }
 
     fn spent(&self, dest: &Host, level: Level, new_destination: bool) -> Spent {
@@ -421,6 +439,13 @@ mod tests {
             budget.give_back(taken, 0);
         }
         assert_eq!(budget.left(&host(0)), 100_000);
+        // A value of a request that is decided on is counted once, and stays so when another one with it is refused.
+        let mut of_one = Budget::new(Limits { values_each: Some(1), ..Limits::default() });
+        let (_, waits) = of_one.take(&host(0), 1, [7], 0);
+        let (_, sent) = of_one.take(&host(0), 1, [7, 7], 0);
+        assert_eq!(sent.values, [7, 7]);
+        of_one.give_back(waits, 0);
+        assert_eq!(of_one.spend_values(&host(0), [8]).level, Level::Over(Over::Values));
         // Values that were sent before stay counted when another request with them is refused.
         let (_, sent) = budget.take(&host(0), 1_000, [1], 0);
         assert_eq!(sent.values, [1]);

@@ -1,17 +1,21 @@
 //! Whether a stream begins with an HTTP request, as servers read it, not as it should be written.
 //!
 //! Servers skip empty lines before a request (RFC 9112, section 2.2), take methods in any case, split words at any blank
-//! (section 3), and some take a request without a version. Whatever one of them may take for a request is one here, so that
-//! it is read and not carried as it is.
+//! (section 3), and some take a request without a version. Some read the line as Latin-1 or UTF-8 and split it at whatever is
+//! a blank there; some know the protocols next to HTTP, which have its form. Whatever one of them may take for a request is
+//! one here, so that it is read and not carried as it is.
 
 /// Bytes of a first line that are waited for. Servers take up to a megabyte; nobody has to wait for so much.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// What stands before the version. Node's parser takes the methods and versions of RTSP and ICE for requests, too.
+const PROTOCOLS: [&[u8]; 3] = [b"http/", b"rtsp/", b"ice/"];
 
 /// What a stream begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     Http,
-    /// No server takes this for HTTP.
+    /// No server takes this for HTTP, unless its first line goes on ([`FirstLine`]).
     Other,
     /// Too little to tell.
     NeedMore,
@@ -31,7 +35,10 @@ pub fn read(bytes: &[u8], ended: bool) -> Start {
     };
     let word = line.iter().take_while(|b| is_token(**b)).count();
     let begins = word > 0 && line.get(word).is_some_and(|b| is_blank(*b));
-    if is_request(line) || (begins || is_whole) && has_version(line, begins) {
+    if is_request(line)
+        || begins && has_version(line)
+        || is_whole && (is_request_line(line) || is_old_request(line))
+    {
         return Start::Http;
     }
     match line.get(word) {
@@ -45,24 +52,103 @@ pub fn read(bytes: &[u8], ended: bool) -> Start {
     }
 }
 
-/// A blank and a version, in whatever case: anywhere behind what may be a method, else at the end.
-fn has_version(line: &[u8], anywhere: bool) -> bool {
-    let is_version = |w: &[u8]| match w {
-        [blank, name @ .., digit] => {
-            is_blank(*blank) && name.eq_ignore_ascii_case(b"http/") && digit.is_ascii_digit()
+/// The first line of a stream that is carried as it is, while it goes by. Protocols that begin with bytes are not waited
+/// for, and what begins like one may still become a line that a server takes for a request.
+#[derive(Debug, Default)]
+pub struct FirstLine {
+    line: Vec<u8>,
+    is_over: bool,
+}
+
+impl FirstLine {
+    /// Whether the line, which goes on with `bytes`, is a request's. Before its end no server acts on it.
+    pub fn becomes_request(&mut self, bytes: &[u8]) -> bool {
+        for piece in bytes.split_inclusive(|b| matches!(b, b'\n' | b'\r')) {
+            if self.is_over {
+                return false;
+            }
+            // Empty lines come before the first.
+            let skipped =
+                if self.line.is_empty() { piece.iter().take_while(|b| is_separator(**b)).count() } else { 0 };
+            self.line.extend_from_slice(piece.get(skipped..).unwrap_or_default());
+            if self.line.len() > MAX_LINE_BYTES {
+                self.end();
+            }
+            // A carriage return ends it for some servers.
+            let is_end = !matches!(self.line.as_slice(), [] | [.., b'\n' | b'\r', b'\r']);
+            if is_end && matches!(piece.last(), Some(b'\n' | b'\r')) && is_request_line(&self.line) {
+                return true;
+            }
+            if self.line.ends_with(b"\n") {
+                self.end();
+            }
         }
-        _ => false,
-    };
-    let end = line.trim_ascii_end();
-    let at_end = end.len().checked_sub(" HTTP/1.1".len()).and_then(|at| end.get(at..)).unwrap_or_default();
-    let searched = if anywhere { line } else { at_end };
-    searched.windows(" HTTP/1".len()).any(is_version)
+        false
+    }
+
+    /// Whether the line is a request's when nothing follows it.
+    pub fn is_request_at_end(&mut self) -> bool {
+        let is_request = !self.is_over && is_request_line(&self.line);
+        self.end();
+        is_request
+    }
+
+    /// Whether a server may still wait for the end of the line.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.is_over && !self.line.is_empty()
+    }
+
+    fn end(&mut self) {
+        self.is_over = true;
+        self.line = Vec::new();
+    }
+}
+
+/// A blank and a version, in whatever case and wherever: targets with blanks in them are taken, too.
+fn has_version(line: &[u8]) -> bool {
+    let is_version =
+        |w: &[u8]| w.split_first().is_some_and(|(b, word)| is_separator(*b) && begins_version(word));
+    (0..line.len()).any(|at| is_version(line.get(at..).unwrap_or_default()))
+}
+
+/// Whether a whole line is a request's to a server that splits it at whatever may be a blank: it ends with a version, or is
+/// the question of the first HTTP, which had none and which other protocols do not ask in this form.
+fn is_request_line(line: &[u8]) -> bool {
+    let is_path = |word: &[u8]| word.starts_with(b"/");
+    let is_old = is_old_request(line)
+        && (words(line).nth(1).is_some_and(is_path) || !line.trim_ascii_start().starts_with(b"GET "));
+    is_old || words(line).nth(1).is_some() && words(line).next_back().is_some_and(is_version)
+}
+
+fn is_old_request(line: &[u8]) -> bool {
+    let mut words = words(line);
+    words.next() == Some(b"GET") && words.next().is_some()
+}
+
+fn words(line: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    line.split(|b| is_separator(*b)).filter(|word| !word.is_empty())
+}
+
+/// Whether a word is a version and nothing else.
+fn is_version(word: &[u8]) -> bool {
+    let number = word.iter().position(|b| *b == b'/').and_then(|at| word.get(at + 1..)).unwrap_or_default();
+    begins_version(word) && number.iter().all(|b| b.is_ascii_digit() || *b == b'.')
+}
+
+/// Whether a word begins as a version: a protocol and a digit.
+fn begins_version(word: &[u8]) -> bool {
+    PROTOCOLS.iter().any(|name| {
+        let begins = word.get(..name.len()).is_some_and(|w| w.eq_ignore_ascii_case(name));
+        begins && word.get(name.len()).is_some_and(u8::is_ascii_digit)
+    })
 }
 
 /// A method, a blank and what only a target begins with: a request is one from here on, with or without a version.
 fn is_request(line: &[u8]) -> bool {
     const LONGEST: usize = 32;
-    let word = line.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    let is_method = |b: u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
+    let word = line.iter().take(LONGEST + 1).take_while(|b| is_method(**b)).count();
     let next = line.get(word + 1);
     (1..=LONGEST).contains(&word)
         && line.get(word) == Some(&b' ')
@@ -71,6 +157,12 @@ fn is_request(line: &[u8]) -> bool {
 
 fn is_blank(b: u8) -> bool {
     matches!(b, b' ' | b'\t' | 0x0b | 0x0c | b'\r')
+}
+
+/// Where some server splits a line: every control character and, as it may be a blank of Latin-1 or a part of one of UTF-8,
+/// every byte beyond ASCII.
+fn is_separator(b: u8) -> bool {
+    b <= b' ' || b >= 0x7f
 }
 
 /// What a method may consist of (RFC 9110, section 5.6.2).
@@ -106,9 +198,74 @@ mod tests {
             b"P\xc3\x96ST /in HTTP/1.1\r\n",
             b"\r\n\tpost /in HTTP/1.9\n",
             b"get /in HTTP/1.1",
+            b"SET_PARAMETER /in RTSP/1.0\r\n",
+            b"GET_PARAMETER /in rtsp/1.1\r\n",
+            b"source /in ICE/1.0\r\n",
+            b"{ /in HTTP/1.1\r\n",
+            b"\x01 /in HTTP/1.1\r\n",
+            b"\xef\xbb\xbfPOST /in HTTP/1.1\r\n",
+            b"POST\xe2\x80\x83/in\xe2\x80\x83HTTP/1.1\r\n",
+            b"POST /in\rHTTP/1.1\r",
+            b"GET\xa0/in?name=value\r\n",
+            b"GET\t/in?name=value\r\n",
+            b"GET  in?name=value\r\n",
         ] {
             assert_eq!(read(bytes, false), Start::Http, "{:?}", String::from_utf8_lossy(bytes));
         }
+    }
+
+    /// What Python's `str.split` takes for a blank in Latin-1, and what others do.
+    #[test]
+    fn whatever_a_server_splits_at_parts_a_request() {
+        for blank in (0..=b' ').chain(0x7f..=0xff).filter(|b| *b != b'\n') {
+            for leading in [&b""[..], &[blank], b"\n"] {
+                let words = [b"POST", &b"/in"[..], b"HTTP/1.1\r\n"].join(&blank);
+                let line = [leading, &words].concat();
+                assert_eq!(read(&line, false), Start::Http, "{blank:#x}");
+                let (mut carried, mut is_seen) = (FirstLine::default(), false);
+                for byte in &line {
+                    is_seen |= carried.becomes_request(&[*byte]);
+                }
+                assert!(is_seen, "{blank:#x}, byte by byte");
+                let unended = line.strip_suffix(b"\r\n").unwrap();
+                assert_eq!(read(unended, true), Start::Http, "{blank:#x}");
+                let mut carried = FirstLine::default();
+                assert!(!carried.becomes_request(unended) && carried.is_open());
+                assert!(carried.is_request_at_end(), "{blank:#x}, at its end");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_carried_may_still_become_a_request() {
+        for parts in [
+            &[&b"POST\xa0"[..], b"/in\xa0HTTP/1.1", b"\r\n"][..],
+            &[b"post /in\x01", b" HTTP/1.1\n"],
+            &[b"{", b" /in HTTP/1.1\r\n"],
+            &[b"\r\n", b"\n\x1cPOST /in HTTP/1.1\r\n"],
+            &[b"\x00 /in", b" HTTP/1.1\rHost: a\r"],
+            &[b"GET\x85/in?na", b"me=value\n"],
+        ] {
+            let mut line = FirstLine::default();
+            assert!(parts.iter().any(|part| line.becomes_request(part)), "{parts:?}");
+        }
+        for parts in [
+            &[&b"EHLO a.example\r\n"[..], b"GET / HTTP/1.1\r\n"][..],
+            &[b"SSH-2.0-x\r\n", b"\x00\x00 HTTP/1.1\n"],
+            &[b"{\"line\": \"GET / HTTP/1.1\"}\n"],
+            &[b"\x00\x00\x00\x08\x04\xd2\x16\x2f", b"\n"],
+            &[b"0\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00"],
+            &[b"HTTP/1.1\n"],
+            &[b"GET key\r\n"],
+            &[b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$14\r\nGET / HTTP/1.1\r\n"],
+        ] {
+            let mut line = FirstLine::default();
+            assert!(!parts.iter().any(|part| line.becomes_request(part)), "{parts:?}");
+            assert!(!line.is_request_at_end(), "{parts:?}");
+        }
+        let mut line = FirstLine::default();
+        assert!(!line.becomes_request(&[b'{'; MAX_LINE_BYTES + 1]) && !line.is_open());
+        assert!(!line.becomes_request(b" /in HTTP/1.1\n"), "longer than any server takes");
     }
 
     #[test]

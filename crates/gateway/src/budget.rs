@@ -1,8 +1,10 @@
 //! What leaves is counted against the budgets of the session.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use chaperone_egress::{Host, Level, Taken};
+use chaperone_inspect::Finding;
 use chaperone_pipeline::network_facts::BudgetLevel;
 
 use crate::alerts;
@@ -30,13 +32,9 @@ pub(crate) struct Spending {
 
 impl Spending {
     /// For a request to `host`, with the values of the user's that were found in it.
-    pub fn request(
-        gateway: &SessionGateway,
-        host: &Host,
-        bytes: u64,
-        values: impl IntoIterator<Item = u64>,
-    ) -> (Level, Self) {
+    pub fn request(gateway: &SessionGateway, host: &Host, bytes: u64, findings: &[Finding]) -> (Level, Self) {
         let exit = Arc::clone(&gateway.exit);
+        let values = values(&exit, findings);
         let (level, taken) = exit.budget.lock().take(host, bytes, values, exit.now_ms());
         (level, Self { exit, taken: Some(taken) })
     }
@@ -46,6 +44,15 @@ impl Spending {
         let exit = Arc::clone(&gateway.exit);
         let (level, taken) = exit.budget.lock().take_messages(host, messages, bytes, exit.now_ms());
         (level, Self { exit, taken: Some(taken) })
+    }
+
+    /// The values that were found in it, where that is known later than its bytes. The worse of `level` and theirs.
+    pub fn also(&mut self, level: Level, findings: &[Finding]) -> Level {
+        let values = values(&self.exit, findings);
+        match &mut self.taken {
+            Some(taken) => self.exit.budget.lock().take_values(level, taken, values),
+            None => level,
+        }
     }
 
     /// It leaves.
@@ -60,6 +67,11 @@ impl Drop for Spending {
             self.exit.budget.lock().give_back(taken, self.exit.now_ms());
         }
     }
+}
+
+/// Every different value of the findings, by a key of the session.
+fn values(exit: &Exit, findings: &[Finding]) -> Vec<u64> {
+    findings.iter().flat_map(|f| &f.values).map(|value| exit.value_key.hash_one(value)).collect()
 }
 
 /// Take bytes that leave now from the budget.

@@ -1,6 +1,7 @@
 //! What one session may reach, and what it has sent so far: state, which the parts of the gateway read and count in.
 
 use std::collections::BTreeSet;
+use std::hash::RandomState;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
@@ -52,6 +53,8 @@ pub struct Exit {
     pub(crate) published_ports: PublishedPorts,
     pub(crate) names: NameTable,
     pub(crate) budget: Mutex<Budget>,
+    /// Values that leave are told apart by it: what the budget keeps of them means nothing elsewhere.
+    pub(crate) value_key: RandomState,
     pub(crate) queries: Mutex<QueryWatch>,
     pub(crate) window: Window,
     pub(crate) secrets: Secrets,
@@ -108,6 +111,7 @@ impl Exit {
             published_ports,
             names: NameTable::default(),
             budget: Mutex::new(Budget::new(limits)),
+            value_key: RandomState::new(),
             queries: Mutex::default(),
             window: Window::default(),
             secrets: Secrets::new()?,

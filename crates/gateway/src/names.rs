@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_capability::Action;
-use chaperone_egress::dns::{Answer, Query, RecordType, Transport, reply_to_refused};
+use chaperone_egress::dns::{Answer, DnsError, Query, RecordType, Transport, reply_to_refused};
 use chaperone_egress::{Host, Reason, Verdict, registered_domain};
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::network_facts::NetworkFacts;
@@ -79,8 +79,30 @@ pub(crate) async fn accept(gateway: SessionGateway, listener: TcpListener) {
 async fn answer(gateway: &SessionGateway, message: &[u8], over: Transport) -> Option<Vec<u8>> {
     match Query::parse(message) {
         Ok(query) => Some(query.answer(&decide(gateway, &query).await, over)),
-        Err(e) => reply_to_refused(message, e),
+        Err(e) => {
+            unreadable(gateway, e).await;
+            reply_to_refused(message, e)
+        }
     }
+}
+
+/// A message that is no query to answer is recorded and counted as one that is refused. Nothing of it is written down: it
+/// may be made to say something.
+async fn unreadable(gateway: &SessionGateway, error: DnsError) {
+    const HOST: &str = "a malformed query";
+    let resource = NetworkResource {
+        shown: HOST.to_owned(),
+        host: HOST.to_owned(),
+        facts: NetworkFacts { kind: Some("malformed".to_owned()), ..NetworkFacts::default() },
+        ..NetworkResource::default()
+    };
+    let failure = Failure::new("bad_request", format!("the query is not answered: {error}"));
+    gateway.refuse(AccessRequest::network(Action::Resolve, resource), failure).await;
+    // Programs ask for services by names that no host has; what is no message of DNS at all, none of them sends.
+    if !matches!(error, DnsError::Name(_) | DnsError::Kind | DnsError::Class) {
+        alerts::untrusted(gateway, HOST, None);
+    }
+    alerts::refused(gateway, HOST);
 }
 
 async fn decide(gateway: &SessionGateway, query: &Query) -> Answer {

@@ -50,4 +50,7 @@ pub struct Finding {
     /// Guessable for short numbers, so it leaves the worker on its private socket alone and is never printed.
     #[serde(skip)]
     pub sha256: [u8; 32],
+    /// A number for each different value, of its digest; kept where it was made.
+    #[serde(skip)]
+    pub values: Vec<u64>,
 }

@@ -362,12 +362,18 @@ impl Tally {
                     where_: entry.place.clone(),
                     fingerprint: None,
                     sha256,
+                    values: entry.digests.iter().map(number).collect(),
                 },
             ));
         }
         out.sort_by(|a, b| (a.0, &a.1.detector).cmp(&(b.0, &b.1.detector)));
         out.into_iter().map(|(_, f)| f).collect()
     }
+}
+
+/// What tells a value from others.
+pub(crate) fn number(digest: &[u8; 32]) -> u64 {
+    digest.first_chunk::<8>().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
 impl Entry {

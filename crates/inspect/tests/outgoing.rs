@@ -430,3 +430,36 @@ proptest! {
         let _ = body(parts.concat().as_bytes());
     }
 }
+
+#[test]
+fn personal_data_as_numbers_and_in_wide_characters_is_found() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let plain = "Anna Kovacs, card 4111111111111111\nBert Smit, card 5500005555555559\n";
+    let wide =
+        |order: fn(u32) -> [u8; 4]| -> Vec<u8> { plain.chars().flat_map(|c| order(c as u32)).collect() };
+    let marked = [vec![0xff, 0xfe, 0, 0], wide(u32::to_le_bytes)].concat();
+    let numbers: Vec<String> = plain.bytes().map(|b| b.to_string()).collect();
+    let buffer = format!("{{\"type\":\"Buffer\",\"data\":[{}]}}", numbers.join(",")).into_bytes();
+    let found = |bytes: &[u8]| -> u64 {
+        let part = Part { place: Place::Body, bytes, content_type: None };
+        let seen = outgoing.look(&[part], &Known::default());
+        seen.findings.iter().filter(|f| f.detector == "credit_card").map(|f| f.distinct).sum()
+    };
+    for bytes in [plain.as_bytes(), &wide(u32::to_le_bytes), &wide(u32::to_be_bytes), &marked, &buffer] {
+        assert_eq!(found(bytes), 2, "{:?}", String::from_utf8_lossy(&bytes[..40]));
+    }
+    // What a sensor says is no text.
+    let measured: Vec<String> = (0..400u32).map(|n| (n * 37 % 251).to_string()).collect();
+    assert_eq!(found(format!("[{}]", measured.join(",")).as_bytes()), 0);
+}
+
+#[test]
+fn every_different_value_is_counted_over_the_views_of_a_look() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let text = "card 4111111111111111, card 5500005555555559, card 4111 1111 1111 1111";
+    let part = |bytes| Part { place: Place::Body, bytes, content_type: None };
+    let seen = outgoing.look(&[part(text.as_bytes()), part(b"card 340000000000009")], &Known::default());
+    let cards: Vec<_> = seen.findings.iter().filter(|f| f.detector == "credit_card").collect();
+    assert_eq!(cards.len(), 1, "{cards:?}");
+    assert_eq!((cards[0].distinct, cards[0].values.len()), (3, 3));
+}

@@ -22,7 +22,7 @@ use crate::policy_input::{findings_of, risk_of};
 use crate::program::Program;
 use crate::refusal::{CANNOT_LOOK, Refusal};
 use crate::resource::sorted;
-use crate::session::{Session, StandingApproval};
+use crate::session::{Allowance, Leaving, Session, StandingApproval};
 use crate::steps::wants_inspection;
 
 /// Longest resource name shown to the user, in characters.
@@ -31,8 +31,8 @@ const SHOWN: usize = 300;
 const SHOWN_SOURCES: usize = 5;
 /// Longest message to people shown to the one who is asked, in characters.
 const SHOWN_TEXT: usize = 2_000;
-/// What one standing answer lets leave at most, of what was shown.
-const STANDING_GROWTH: u64 = 10;
+/// What one standing answer lets leave in all, in bytes and in different values, of what was shown.
+const STANDING_GROWTH: u32 = 10;
 
 /// What a request came to.
 #[derive(Debug)]
@@ -152,8 +152,8 @@ impl Pipeline {
         let granted = self.grant(session, &request, &decision, inspected.as_ref(), Some(&basis))?;
         let key = self.standing_key(session, &request, inspected.as_deref(), &ask.reasons);
         if let Some(key) = key.filter(|_| waiting.stands_for(key)) {
-            let bytes = leaving_bytes(&request).map(|n| n.saturating_mul(STANDING_GROWTH));
-            session.keep_answer(StandingApproval { key, basis, bytes, until: None }, scope);
+            let left = leaving(&request).map(|shown| Allowance::of(shown, STANDING_GROWTH));
+            session.keep_answer(StandingApproval { key, basis, left, until: None }, scope);
         }
         Ok(granted)
     }
@@ -221,7 +221,7 @@ impl Pipeline {
             return None;
         }
         let key = self.standing_key(session, request, inspected, &decision.reasons)?;
-        session.standing_answer(&key, leaving_bytes(request))
+        session.standing_answer(&key, leaving(request).as_ref())
     }
 
     /// What a standing answer is about: all that its digest binds, but what is new each time. An elevation is asked anew.
@@ -348,9 +348,11 @@ fn policy_changed() -> Refusal {
     changed("policy_changed", "policy asks for more by now than what the user was shown")
 }
 
-/// Bytes that leave with a request; what stays has none.
-fn leaving_bytes(request: &AccessRequest) -> Option<u64> {
-    request.as_network().and_then(|n| n.content).map(|(_, bytes)| bytes)
+/// What leaves with a request; nothing does with what stays.
+fn leaving(request: &AccessRequest) -> Option<Leaving> {
+    let network = request.as_network()?;
+    let (_, bytes) = network.content?;
+    Some(Leaving { bytes, values: network.findings.iter().flat_map(|f| f.values.iter().copied()).collect() })
 }
 
 fn shown_sources(sources: &[String]) -> Vec<String> {

@@ -83,6 +83,7 @@ mod tests {
             where_: "body".into(),
             fingerprint: None,
             sha256: [0; 32],
+            values: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One run of one agent in one cell: its mounts, capability, counters, and last refusals.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,14 +44,50 @@ pub struct Refused {
     shown: WhyEntry,
 }
 
+/// What leaves with a request.
+#[derive(Debug, Clone, Default)]
+pub struct Leaving {
+    pub bytes: u64,
+    /// The different values that were found in it, see [`chaperone_inspect::Finding::values`].
+    pub values: HashSet<u64>,
+}
+
+/// What an answer lets leave in all, however it is cut into requests.
+#[derive(Debug, Clone)]
+pub struct Allowance {
+    bytes: u64,
+    /// Those that were shown, and those that left since.
+    values: HashSet<u64>,
+    most_values: usize,
+}
+
+impl Allowance {
+    /// So many times what the user was shown.
+    #[must_use]
+    pub fn of(shown: Leaving, times: u32) -> Self {
+        let most_values = shown.values.len().saturating_mul(times as usize);
+        Self { bytes: shown.bytes.saturating_mul(times.into()), values: shown.values, most_values }
+    }
+
+    fn covers(&self, leaving: &Leaving) -> bool {
+        let new = leaving.values.difference(&self.values).count();
+        leaving.bytes <= self.bytes && self.values.len() + new <= self.most_values
+    }
+
+    fn take(&mut self, leaving: &Leaving) {
+        self.bytes = self.bytes.saturating_sub(leaving.bytes);
+        self.values.extend(&leaving.values);
+    }
+}
+
 /// An answer of the user's that still holds.
 #[derive(Debug, Clone)]
 pub struct StandingApproval {
     /// What it covers: see `asking`.
     pub key: [u8; 32],
     pub basis: ApprovalBasis,
-    /// Most bytes that may leave by it at once.
-    pub bytes: Option<u64>,
+    /// What may still leave by it, where something leaves.
+    pub left: Option<Allowance>,
     pub until: Option<Instant>,
 }
 
@@ -330,15 +366,19 @@ impl Session {
         *self.refusals.lock() = std::mem::take(&mut *before.refusals.lock());
     }
 
-    /// An answer of the user's that covers this still, if any.
+    /// An answer of the user's that covers this still, if any: what leaves by it is taken from what it lets leave.
     #[must_use]
-    pub fn standing_answer(&self, key: &[u8; 32], bytes: Option<u64>) -> Option<ApprovalBasis> {
+    pub fn standing_answer(&self, key: &[u8; 32], leaving: Option<&Leaving>) -> Option<ApprovalBasis> {
         let mut standing = self.standing.lock();
         standing.retain(|s| s.until.is_none_or(|t| t > Instant::now()));
-        let covers = |s: &&StandingApproval| {
-            s.key == *key && s.bytes.is_none_or(|most| bytes.is_none_or(|bytes| bytes <= most))
-        };
-        standing.iter().find(covers).map(|s| s.basis.clone())
+        let found = standing.iter_mut().find(|s| s.key == *key)?;
+        if let (Some(left), Some(leaving)) = (&mut found.left, leaving) {
+            if !left.covers(leaving) {
+                return None;
+            }
+            left.take(leaving);
+        }
+        Some(found.basis.clone())
     }
 
     /// Keep an answer for as long as it said.

@@ -80,6 +80,17 @@ fn a_fetch_reaches_what_is_allowed_and_nothing_else() {
     assert_eq!(saved["saved_to"], "/workspace/a.txt");
     assert_eq!(client.call("read_file", json!({ "path": "/workspace/a.txt" })).unwrap()["content"], "hello");
     assert_eq!(server.count(), 2);
+    std::fs::create_dir(machine.docs().join("directory")).unwrap();
+    for (save_to, code) in [
+        ("/elsewhere/a.txt", "not_found"),
+        ("/workspace/../a.txt", "bad_path"),
+        ("/workspace/directory", "not_a_file"),
+        ("/workspace/absent/a.txt", "not_found"),
+    ] {
+        let refused = client.call("fetch", json!({ "url": server.url("/v1/a"), "save_to": save_to }));
+        assert_eq!(refused.unwrap_err(), code, "{save_to}");
+    }
+    assert_eq!(server.count(), 2, "what cannot be saved is not asked for");
     for (arguments, code) in [
         (json!({ "url": server.url("/v2/a") }), "request_not_allowed"),
         (json!({ "url": server.url("/v1/../v2/a") }), "request_not_allowed"),

@@ -18,6 +18,7 @@ use std::time::Duration;
 use chaperone_capability::Action;
 use chaperone_egress::Host;
 use chaperone_egress::client_hello::ClientHello;
+use chaperone_egress::http_start::FirstLine;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::{AccessRequest, Authorized};
 use chaperone_protocol::Failure;
@@ -209,8 +210,28 @@ async fn carry_opaque(
         }
     }
     let stop = &gateway.exit().stop;
-    let spend = |n| budget::spend(gateway, &target.host, n);
-    let carried = relay::carry(&mut client, &mut server, read_ahead, stop, spend).await;
+    let mut line = FirstLine::default();
+    let is_tls = matches!(first, Ok(FirstBytes::Tls(_)));
+    let pass = |bytes: &[u8]| {
+        let is_request =
+            if bytes.is_empty() { line.is_request_at_end() } else { line.becomes_request(bytes) };
+        match is_request && !is_tls {
+            true => Err(relay::becomes_request()),
+            false => budget::spend(gateway, &target.host, bytes.len() as u64),
+        }
+    };
+    let carried = relay::carry(&mut client, &mut server, read_ahead, stop, pass).await;
+    if carried.cut == Some("becomes_request") {
+        let failure =
+            Failure::new("bad_request", "a server may take the first line of the connection for HTTP")
+                .advise("write requests as RFC 9112 has them, with one space between their parts");
+        gateway.refuse(request.clone(), failure).await;
+        alerts::refused(gateway, &target.host.to_string());
+    }
+    // A line that was begun and does not end is none to a server that sees a reset.
+    if carried.cut == Some("becomes_request") || carried.cut.is_some() && line.is_open() {
+        reset(server);
+    }
     if carried.cut == Some("over_budget") {
         let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
         gateway.refuse(request, failure.advise("ask the user to raise limits.upload_bytes")).await;

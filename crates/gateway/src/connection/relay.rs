@@ -17,14 +17,19 @@ pub(crate) struct Carried {
     pub cut: Option<&'static str>,
 }
 
-/// Carry a stream until both sides are done, or the session is. `first` was read from the client already; `spend` counts
-/// what is about to go up, and may refuse it.
+/// What a stream is cut with whose first line became a request while it was carried.
+pub(crate) fn becomes_request() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+/// Carry a stream until both sides are done, or the session is. `first` was read from the client already; `pass` counts and
+/// sees what is about to go up, nothing at its end, and may refuse it.
 pub(crate) async fn carry<C, S>(
     client: C,
     server: S,
     first: Vec<u8>,
     stop: &CancellationToken,
-    spend: impl Fn(u64) -> io::Result<()>,
+    mut pass: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Carried
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -38,7 +43,7 @@ where
         let mut buffer = first;
         loop {
             if !buffer.is_empty() {
-                spend(buffer.len() as u64)?;
+                pass(&buffer)?;
                 server_writes.write_all(&buffer).await?;
                 sent += buffer.len() as u64;
             }
@@ -46,6 +51,7 @@ where
             let read = client_reads.read(&mut buffer).await?;
             buffer.truncate(read);
             if read == 0 {
+                pass(&[])?;
                 return server_writes.shutdown().await;
             }
         }
@@ -71,6 +77,7 @@ where
     carried.cut = match ended {
         Some(Ok(_)) => None,
         Some(Err(e)) if e.kind() == io::ErrorKind::QuotaExceeded => Some("over_budget"),
+        Some(Err(e)) if e.kind() == io::ErrorKind::InvalidData => Some("becomes_request"),
         Some(Err(_)) => Some("broken"),
         None => Some("session_ended"),
     };
@@ -90,8 +97,11 @@ mod tests {
             agent.shutdown().await.unwrap();
             peer.write_all(reply).await.unwrap();
             peer.shutdown().await.unwrap();
-            let spend = |n| if n > budget { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) };
-            let carried = carry(client, server, first.to_vec(), stop, spend).await;
+            let pass = |bytes: &[u8]| match bytes.len() as u64 > budget {
+                true => Err(io::ErrorKind::QuotaExceeded.into()),
+                false => Ok(()),
+            };
+            let carried = carry(client, server, first.to_vec(), stop, pass).await;
             let mut got = Vec::new();
             peer.read_to_end(&mut got).await.unwrap();
             (got, carried)
@@ -110,6 +120,28 @@ mod tests {
         let (got, carried) = carried(b"hello", b"", 4, &CancellationToken::new());
         assert_eq!(got, b"");
         assert_eq!((carried.up, carried.cut), (0, Some("over_budget")));
+    }
+
+    #[test]
+    fn what_becomes_a_request_is_cut_before_its_line_ends() {
+        let stop = CancellationToken::new();
+        let refuse = |ended: bool| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (client, mut agent) = tokio::io::duplex(BUFFER);
+                let (server, mut peer) = tokio::io::duplex(BUFFER);
+                agent.write_all(b"HTTP/1.1").await.unwrap();
+                agent.shutdown().await.unwrap();
+                let pass =
+                    |bytes: &[u8]| if bytes.is_empty() == ended { Err(becomes_request()) } else { Ok(()) };
+                let carried = carry(client, server, Vec::new(), &stop, pass).await;
+                let mut got = Vec::new();
+                peer.read_to_end(&mut got).await.unwrap();
+                (got, carried.cut)
+            })
+        };
+        assert_eq!(refuse(false), (Vec::new(), Some("becomes_request")));
+        assert_eq!(refuse(true), (b"HTTP/1.1".to_vec(), Some("becomes_request")));
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let h2 = mode == HttpMode::Http2;
+    let target = to.0;
     let channel = Arc::new(Channel::new(gateway, to, tls, h2));
     let service = service_fn(move |request| {
         let channel = Arc::clone(&channel);
@@ -84,7 +85,7 @@ pub(crate) async fn serve<S>(
             .await
             .ok();
     } else {
-        hyper::server::conn::http1::Builder::new()
+        let ended = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
             .max_buf_size(HEAD_BYTES)
@@ -92,8 +93,12 @@ pub(crate) async fn serve<S>(
             .keep_alive(mode == HttpMode::Http1)
             .serve_connection(stream, service)
             .with_upgrades()
-            .await
-            .ok();
+            .await;
+        // The parser has answered what no request could be made of.
+        if let Some(e) = ended.err().filter(hyper::Error::is_parse) {
+            let failure = Failure::new("bad_request", format!("the request is not forwarded: {e}"));
+            gateway.refuse(bare_request(gateway, target), failure).await;
+        }
     }
 }
 
@@ -327,8 +332,7 @@ fn access_request(
 ) -> (AccessRequest, Spending) {
     let Channel { gateway, target, tls, .. } = channel;
     let rules = gateway.exit().allowed();
-    let values = found.findings.iter().filter_map(|f| f.sha256.first_chunk::<8>().copied());
-    let (level, spending) = Spending::request(gateway, &facts.host, bytes, values.map(u64::from_le_bytes));
+    let (level, spending) = Spending::request(gateway, &facts.host, bytes, &found.findings);
     held.spent();
     let permitting = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
     let mut sent = SentFacts {

@@ -178,7 +178,7 @@ async fn allowed(
     let Batch { messages, bytes } = batch;
     let exit = gateway.exit();
     let number = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-    let (level, spending) = Spending::messages(gateway, &channel.target.host, number, bytes as u64);
+    let (level, mut spending) = Spending::messages(gateway, &channel.target.host, number, bytes as u64);
     let newest = messages.concat();
     let found = match history.push(messages) {
         None => OutboundFindings::default(),
@@ -195,6 +195,7 @@ async fn allowed(
             looked.await.map_err(io::Error::other)?
         }
     };
+    let level = spending.also(level, &found.findings);
     if found.is_clean() && !matches!(level, Level::Over(_)) {
         return Ok((spending, None));
     }

@@ -5,6 +5,7 @@ pub(crate) mod chosen;
 mod findings;
 pub(crate) mod history;
 mod open_directories;
+mod personal;
 mod pieces;
 pub(crate) mod recent_requests;
 pub(crate) mod secrets;
@@ -35,6 +36,18 @@ pub(crate) fn inspect_request(
         parts.push(Part { place: Place::Body, bytes: &whole, content_type: head.content_type });
     }
     let mut found = to_findings(&known, outgoing.look(&parts, &of(&known)));
+    if let Some(values) = personal::short_values(&whole) {
+        let found_whole = found.findings.iter().flat_map(|f| f.values.iter().copied()).collect();
+        for stretch in values.chunks(personal::TOGETHER) {
+            found.findings.extend(personal::across(outgoing, stretch, &found_whole));
+        }
+        // The fields of a form in parts; those of others are read as one with the body.
+        if personal::fields(&whole).is_some() {
+            let seen =
+                outgoing.look_at_pieces(&[values.get(..personal::TOGETHER).unwrap_or(&values)], &of(&known));
+            found.extend(to_findings(&known, seen));
+        }
+    }
     if body.len > WHOLE as u64 {
         let mut look = StreamLook::new(outgoing, Place::Body, head.content_type, of(&known));
         body.pieces(|piece| look.feed(piece))?;

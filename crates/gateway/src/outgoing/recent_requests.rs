@@ -1,6 +1,6 @@
 //! Small requests to one host, inspected together: each of them says nothing, together they may.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chaperone_inspect::outgoing::{Outgoing, Passage, Seen, said};
@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::findings::{OutboundFindings, inspect_parts, of, to_findings};
+use super::personal;
 use super::pieces::Stream;
 use super::secrets::Secrets;
 
@@ -24,6 +25,9 @@ const MOST_SLOTS: usize = 64;
 const MOST_HOSTS: usize = 256;
 /// Slots whose last value is known. Protects memory.
 const MOST_LAST: usize = 2_048;
+
+/// Values that were found whole and are known. Protects memory.
+const MOST_WHOLE: usize = 4_096;
 
 /// What one small request consists of.
 #[derive(Debug, Default)]
@@ -99,6 +103,8 @@ struct HostRequests {
     slots: HashMap<u64, Stream>,
     /// What was in each slot last: what stays as it is says nothing new.
     last: HashMap<u64, u64>,
+    /// Personal data that was found where it stood.
+    whole: HashSet<u64>,
     /// When it was last used, in requests.
     used: u64,
 }
@@ -122,7 +128,12 @@ impl RecentRequests {
         }
         let recent = hosts.entry(host.to_owned()).or_default();
         recent.used = now;
-        let with = Looker { outgoing, secrets };
+        if recent.whole.len() > MOST_WHOLE {
+            recent.whole.clear();
+        }
+        recent.whole.extend(outbound.findings.iter().flat_map(|f| f.values.iter().copied()));
+        let whole = std::mem::take(&mut recent.whole);
+        let with = Looker { outgoing, secrets, whole: &whole };
         let in_main = recent.main(values.main, &with, outbound);
         let changed = recent.changed(values.slots, outgoing);
         let ids: Vec<u64> = changed.iter().map(|slot| slot.id).collect();
@@ -130,6 +141,7 @@ impl RecentRequests {
             // It may not arrive, so that the same would be new again.
             recent.last.retain(|id, _| !ids.contains(id));
         }
+        recent.whole = whole;
     }
 }
 
@@ -154,7 +166,10 @@ impl HostRequests {
             let mut hasher = DefaultHasher::new();
             slot.bytes.hash(&mut hasher);
             let value = hasher.finish();
-            self.last.insert(slot.id, value) != Some(value) && !outgoing.holds_secret(&slot.bytes)
+            let is_new = self.last.insert(slot.id, value) != Some(value);
+            // A number that is cut into pieces may have the same digits twice.
+            let is_number = slot.kind != Kind::Label && slot.bytes.iter().all(u8::is_ascii_digit);
+            (is_new || is_number) && !outgoing.holds_secret(&slot.bytes)
         });
         changed
     }
@@ -219,6 +234,8 @@ impl HostRequests {
 struct Looker<'a> {
     outgoing: &'a Outgoing,
     secrets: &'a Secrets,
+    /// Personal data that was found where it stands.
+    whole: &'a HashSet<u64>,
 }
 
 impl Looker<'_> {
@@ -241,7 +258,11 @@ impl Looker<'_> {
         passages: Passages,
         outbound: &mut OutboundFindings,
     ) -> bool {
-        // Digits of two requests make no card number; a key or a passage is one however it was cut.
+        // A key or a passage is one however it was cut; digits of two requests make a number only now and then.
+        let personal = match passages {
+            Passages::None => Vec::new(),
+            _ => personal::across(self.outgoing, &stream.sent.all().concat(), self.whole),
+        };
         let is_joined = |place: &str| place.contains("joined");
         let matched = |seen: &Seen| -> u64 {
             seen.passages.iter().filter(|p| passages.count(p)).map(|p| p.hit.matched_bytes).sum()
@@ -249,7 +270,7 @@ impl Looker<'_> {
         let mut seen = look(&stream.sent.all());
         seen.findings.retain(|f| f.category == "secret" && is_joined(&f.where_));
         seen.registered.retain(|r| is_joined(&r.where_));
-        let has_keys = !seen.findings.is_empty() || !seen.registered.is_empty();
+        let has_keys = !seen.findings.is_empty() || !seen.registered.is_empty() || !personal.is_empty();
         let in_sent = matched(&seen);
         let mut is_more = in_sent > stream.sent.found;
         let mut in_all = in_sent;
@@ -270,6 +291,14 @@ impl Looker<'_> {
         let findings = seen.findings.clone();
         let seen = to_findings(&self.secrets.known().read(), seen);
         outbound.findings.extend(findings);
+        for finding in personal {
+            // Another stream has shown the same.
+            let is_known =
+                outbound.findings.iter().any(|f| finding.values.iter().all(|v| f.values.contains(v)));
+            if !is_known {
+                outbound.findings.push(finding);
+            }
+        }
         if outbound.registered.is_empty() {
             outbound.registered.extend(seen.registered);
         }
@@ -296,6 +325,9 @@ fn values(piece: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         strings(&document, &mut out);
         return out;
+    }
+    if let Some(fields) = personal::fields(piece) {
+        return fields.concat();
     }
     let is_name = |name: &[u8]| name.iter().all(|b| b.is_ascii_alphanumeric() || b"_.-[]".contains(b));
     let pairs: Vec<&[u8]> = piece.split(|b| *b == b'&').collect();

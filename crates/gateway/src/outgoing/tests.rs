@@ -237,3 +237,49 @@ fn an_own_key_that_is_lent_to_the_agent_stays_in_its_place() {
         assert_eq!(look(&secrets, "GET", "/", &headers).registered.len(), 1, "{headers:?}");
     }
 }
+
+#[test]
+fn the_fields_of_one_body_are_read_as_one() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let secrets = Secrets::new().unwrap();
+    let people = "name Anna Kovacs, card 4111111111111111 name Bert Smit, card 5500005555555559 ".repeat(40);
+    let key = format!("the token is {TOKEN}");
+    let found = |body: String| {
+        let head = http::Request::new(()).into_parts().0;
+        let found = inspect_request(
+            &outgoing,
+            &secrets,
+            &Chosen::of(&head, "/"),
+            &BufferedBody::of(body.into_bytes()),
+        );
+        let found = found.unwrap();
+        let has = |category: &str| found.findings.iter().any(|f| f.category == category);
+        (has("pii"), has("secret"))
+    };
+    let pieces = |text: &str, size: usize| -> Vec<String> {
+        text.as_bytes().chunks(size).map(|p| String::from_utf8(p.to_vec()).unwrap()).collect()
+    };
+    for size in [4, 12] {
+        for (text, expected) in [(people.as_str(), (true, false)), (&key, (false, true))] {
+            let parts = |head: &str| -> String {
+                let parts = pieces(text, size).into_iter().enumerate();
+                let parts: String =
+                    parts.map(|(n, p)| format!("--b\r\n{head}; name=\"d{n}\"\r\n\r\n{p}\r\n")).collect();
+                parts + "--b--\r\n"
+            };
+            let form: Vec<String> = pieces(text, size)
+                .iter()
+                .enumerate()
+                .map(|(n, p)| format!("k{n}={}", p.replace(' ', "+")))
+                .collect();
+            let json = serde_json::to_string(&pieces(text, size)).unwrap();
+            assert_eq!(found(parts("Content-Disposition: form-data")), expected, "in parts of {size}");
+            assert_eq!(found(form.join("&")).0, expected.0, "a form of {size}");
+            assert_eq!(found(json).0, expected.0, "JSON of {size}");
+        }
+    }
+    let documents = (0..400u32).map(|n| serde_json::json!({ "id": n, "version": format!("{}.{}.{n}", n % 7, n % 13),
+        "date": format!("2026-11-{:02}", n % 28 + 1), "sum": format!("{:08x}", n.wrapping_mul(0x9E37_79B9)), "count": n * 4111 }));
+    let documents: Vec<_> = documents.collect();
+    assert_eq!(found(serde_json::to_string(&documents).unwrap()), (false, false));
+}

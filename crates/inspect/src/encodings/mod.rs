@@ -46,7 +46,17 @@ pub(crate) fn is_utf16(head: &[u8]) -> bool {
     pairs.len() >= 8 && little.max(big) * 10 >= pairs.len() * 8
 }
 
-/// The characters of UTF-16 that are ASCII, which is what detectors look for.
-pub(crate) fn from_utf16(bytes: &[u8]) -> Vec<u8> {
+/// Text in UTF-32, as it is and with a mark: every fourth byte says something.
+pub(crate) fn is_utf32(head: &[u8]) -> bool {
+    let head = head.get(..128).unwrap_or(head);
+    let (fours, _) = head.as_chunks::<4>();
+    let readable = |b: u8| b == b'\n' || b == b'\r' || b == b'\t' || (b' '..0x7f).contains(&b);
+    let little = fours.iter().filter(|[a, b, c, d]| readable(*a) && [*b, *c, *d] == [0; 3]).count();
+    let big = fours.iter().filter(|[a, b, c, d]| [*a, *b, *c] == [0; 3] && readable(*d)).count();
+    fours.len() >= 8 && little.max(big) * 10 >= fours.len() * 8
+}
+
+/// The characters of UTF-16 or UTF-32 that are ASCII, which is what detectors look for.
+pub(crate) fn from_wide(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(|b| *b != 0).collect()
 }

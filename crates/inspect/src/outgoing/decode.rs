@@ -18,6 +18,9 @@ const SHORTEST: usize = 8;
 /// Text is read turned up to this length: two more searches of each byte. The bytes beyond are read as they are.
 const LONGEST_TURNED: usize = 16 << 20;
 
+/// So long is what is written as a list of bytes and meant to be read.
+const TEXT: usize = 16;
+
 /// What a view may be believed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
@@ -65,8 +68,10 @@ impl<'a> View<'a> {
             return out;
         }
         self.unpack(bytes, most, &mut out);
-        if encodings::is_utf16(bytes) {
-            self.push("utf-16", encodings::from_utf16(bytes), self.trust, &mut out);
+        if encodings::is_utf32(bytes) {
+            self.push("utf-32", encodings::from_wide(bytes), self.trust, &mut out);
+        } else if encodings::is_utf16(bytes) {
+            self.push("utf-16", encodings::from_wide(bytes), self.trust, &mut out);
         }
         // Noise has the signs that begin an escape, too; replaced in it, they would only damage what is packed in there.
         let written =
@@ -182,7 +187,9 @@ impl<'a> View<'a> {
         self.push("base64", decoded.base64, self.trust, out);
         self.push("base32", decoded.base32, self.trust, out);
         self.push("hex", decoded.hex, self.trust, out);
-        self.push("byte list", decoded.bytes, Trust::Secrets, out);
+        // So many numbers in a row that are letters and digits are a text; fewer are by chance.
+        let is_text = decoded.bytes.split(|b| !is_read(*b)).any(|stretch| stretch.len() >= TEXT);
+        self.push("byte list", decoded.bytes, if is_text { self.trust } else { Trust::Secrets }, out);
         self.push("turned > base64", decoded.mirrored, Trust::Secrets, out);
         for whole in decoded.packed {
             self.push("base64", whole, self.trust, out);
@@ -202,4 +209,9 @@ impl<'a> View<'a> {
         };
         out.views.push(View { bytes: Cow::Owned(bytes), chain, trust });
     }
+}
+
+/// What stands in a text, in ASCII or not.
+fn is_read(byte: u8) -> bool {
+    byte >= b' ' && byte != 0x7f || matches!(byte, b'\n' | b'\r' | b'\t')
 }

@@ -9,7 +9,7 @@ use super::decode::{Children, DEEPEST, MOST_VIEWS, Trust, View, WORK, WORK_PER_B
 use super::seen::{Known, Part, Passage, Place, Registered, Seen, Unread};
 use super::{covert, mirror};
 use crate::encodings::{is_binary, readable, runs};
-use crate::report::{NO_COLUMN, Tally};
+use crate::report::{NO_COLUMN, Tally, number};
 use crate::{Certainty, Detectors, Finding, extract, scan};
 
 /// Bytes of messages that are also read as one: a value cut into many is short.
@@ -18,6 +18,8 @@ const TOGETHER: usize = 256 * 1024;
 const RUN: usize = 64;
 /// Findings and unread parts of one look; more say nothing new.
 const MOST_NOTES: usize = 1024;
+/// Different values of one kind in one place that are told apart. Protects memory; no budget allows so many.
+const MOST_VALUES: usize = 16 * 1024;
 
 const OVER: &str = "over the limit of work for its length";
 
@@ -346,6 +348,7 @@ impl<'a> Look<'a> {
         if !self.values.insert(hash(&(detector, value, where_))) {
             return;
         }
+        let sha256: [u8; 32] = Sha256::digest(value).into();
         self.push(Finding {
             detector: detector.to_string(),
             category: category.to_string(),
@@ -356,7 +359,8 @@ impl<'a> Look<'a> {
             distinct: 1,
             where_: where_.to_string(),
             fingerprint: None,
-            sha256: Sha256::digest(value).into(),
+            sha256,
+            values: vec![number(&sha256)],
         });
     }
 
@@ -364,7 +368,15 @@ impl<'a> Look<'a> {
         let room = self.seen.findings.len() < MOST_NOTES;
         let same = |f: &&mut Finding| f.detector == finding.detector && f.where_ == finding.where_;
         match self.seen.findings.iter_mut().find(same) {
-            Some(known) => known.count += finding.count,
+            Some(known) => {
+                known.count += finding.count;
+                if known.values.len() < MOST_VALUES {
+                    known.values.extend(finding.values);
+                    known.values.sort_unstable();
+                    known.values.dedup();
+                    known.distinct = known.values.len() as u64;
+                }
+            }
             None if room => self.seen.findings.push(finding),
             None => {}
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chaperone_capability::Action;
-use chaperone_fs::{ObjectKind as FsKind, OpenedFile};
+use chaperone_fs::{Located, ObjectKind as FsKind, OpenedFile};
 use chaperone_pipeline::Authorized;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, Resource};
 use chaperone_protocol::Failure;
@@ -134,6 +134,13 @@ impl Call<'_> {
         self.write_once(path, bytes, append, cancelled).await
     }
 
+    /// Whether there is room for a file at a path, before anything that cannot be taken back is done for it.
+    pub(super) fn may_hold(&self, path: &str) -> Result<(), Failure> {
+        let place = self.place(path)?;
+        let at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
+        is_file_or_absent(&at, path)
+    }
+
     async fn write_once(
         &self,
         path: &str,
@@ -143,9 +150,7 @@ impl Call<'_> {
     ) -> Answer {
         let place = self.place(path)?;
         let mut at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
-        if at.object().is_some_and(|object| object.kind != FsKind::File) {
-            return Err(Failure::new("not_a_file", format!("{path} is not a file")));
-        }
+        is_file_or_absent(&at, path)?;
         let action = if append { Action::Append } else { Action::Write };
         // Appending carries the old content into the stage, or its redacted copy: that is a reading of it, too.
         let mut before = None;
@@ -292,6 +297,15 @@ impl Call<'_> {
             None => (Arc::clone(&opened.file), opened.object.size),
         };
         Ok((granted, file, size))
+    }
+}
+
+fn is_file_or_absent(at: &Located, path: &str) -> Result<(), Failure> {
+    match at.object() {
+        Some(object) if object.kind != FsKind::File => {
+            Err(Failure::new("not_a_file", format!("{path} is not a file")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -44,7 +44,10 @@ impl Call<'_> {
             headers.append(name, value);
         }
         let body = decode(a.body.unwrap_or_default(), a.encoding)?;
-        let most = if a.save_to.is_some() { SAVED } else { RETURNED };
+        // What was sent cannot be taken back because its answer has no place.
+        let save_to = a.save_to.as_deref().map(|path| self.path(Action::Write, path)).transpose()?;
+        save_to.as_deref().map(|path| self.may_hold(path)).transpose()?;
+        let most = if save_to.is_some() { SAVED } else { RETURNED };
         let asked = chaperone_gateway::Fetch { method, url, headers, body, most };
         let way = self.tools.way();
         let fetched = tokio::select! {
@@ -57,8 +60,7 @@ impl Call<'_> {
             .map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes()))))
             .collect();
         let size = fetched.body.len();
-        if let Some(path) = &a.save_to {
-            let path = self.path(Action::Write, path)?;
+        if let Some(path) = save_to {
             self.write(&path, &fetched.body, false, cancelled).await?;
             return Ok(
                 json!({ "status": fetched.status, "headers": headers, "size": size, "saved_to": path, "content": "", "encoding": "none" }),

@@ -111,7 +111,37 @@ fn a_standing_answer_to_redact_releases_redacted_copies() {
 fn a_standing_answer_to_a_request_grows_tenfold_and_no_further() {
     let world = standing(send(post(1, 100)));
     world.granted(send(post(2, 1_000)));
-    is_asked(&world, send(post(2, 1_001)));
+    is_asked(&world, send(post(2, 1)));
+    is_asked(&standing(send(post(1, 100))), send(post(2, 1_001)));
+}
+
+#[test]
+fn a_standing_answer_covers_what_leaves_in_all_and_not_each_time_anew() {
+    let world = standing(send(post(1, 100)));
+    (0..10).for_each(|_| drop(world.granted(send(post(2, 100)))));
+    is_asked(&world, send(post(2, 100)));
+
+    // Two values were shown: eighteen others may follow, however few come at a time, and those that left may leave again.
+    let with = |values: std::ops::Range<u64>| {
+        let count = values.end - values.start;
+        let found = chaperone_inspect::Finding { values: values.collect(), ..finding("card", "high", count) };
+        send(NetworkResource { findings: vec![found], ..post(1, 1) })
+    };
+    let world = World::new(|_| ask(&[]));
+    let first = with(0..2);
+    let large = |mut request: AccessRequest| {
+        if let Resource::Network(network) = &mut request.resource {
+            network.content = Some(([1; 32], 1_000));
+        }
+        request
+    };
+    stands(&world, large(first));
+    (1..10).for_each(|n| drop(world.granted(with(2 * n..2 * n + 2))));
+    world.granted(with(0..2));
+    is_asked(&world, with(20..22));
+    let pending = world.pending(with(20..22));
+    world.answer(pending, yes_for(Scope::Session)).unwrap();
+    world.granted(with(22..24));
 }
 
 #[test]

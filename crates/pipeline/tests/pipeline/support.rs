@@ -679,6 +679,7 @@ pub fn finding(detector: &str, severity: &str, count: u64) -> Finding {
         where_: "line 1".to_owned(),
         fingerprint: None,
         sha256: [0; 32],
+        values: Vec::new(),
     }
 }
 

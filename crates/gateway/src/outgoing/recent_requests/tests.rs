@@ -321,3 +321,69 @@ fn of_documents_forms_and_queries_the_values_alone_are_joined() {
         assert_eq!(String::from_utf8(values(piece)).unwrap(), expected);
     }
 }
+
+const PEOPLE: &str = "name Anna Kovacs, card 4111111111111111\nname Bert Smit, card 5500005555555559\nname Carl Du, card 340000000000009\n";
+
+/// The most digits in a row of the first card that arrived.
+fn digits_of(requests: impl IntoIterator<Item = Vec<Slot>>) -> usize {
+    let secrets = Secrets::new().unwrap();
+    let (sent, _) = sent(requests, &secrets);
+    let text: Vec<u8> = sent.iter().flatten().flat_map(|s| s.bytes.clone()).collect();
+    let runs = text.split(|b| !b.is_ascii_digit());
+    runs.map(<[u8]>::len).max().unwrap_or(0)
+}
+
+#[test]
+fn personal_data_in_pieces_is_found_whatever_carries_them() {
+    for kind in [Kind::Value, Kind::Path, Kind::Message] {
+        for size in [3, 4, 5, 8, 13] {
+            let requests = cut(PEOPLE, size).into_iter().map(|p| vec![slot(1, kind, p)]);
+            assert!(digits_of(requests) < 16, "{kind:?} of {size}");
+            let plus = PEOPLE.replace([' ', '\n'], "+");
+            let requests = cut(&plus, size).into_iter().map(|p| vec![slot(1, kind, p)]);
+            assert!(digits_of(requests) < 16, "{kind:?} of {size}, as a query");
+        }
+    }
+    let (outgoing, secrets) = (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new().unwrap());
+    for size in [4, 8] {
+        let known = RecentRequests::default();
+        let refused = cut(PEOPLE, size).into_iter().filter(|p| {
+            let mut found = OutboundFindings::default();
+            let values = Values { main: p.as_bytes().to_vec(), slots: Vec::new() };
+            known.look(&outgoing, &secrets, "a.example", values, &mut found);
+            found.findings.iter().any(|f| f.category == "pii")
+        });
+        assert!(refused.count() > 0, "bodies of {size}");
+    }
+    let spread =
+        vec![cut(PEOPLE, 4).into_iter().enumerate().map(|(n, p)| slot(n as u64, Kind::Value, p)).collect()];
+    assert_eq!(digits_of(spread), 0, "over the headers of one request");
+}
+
+#[test]
+fn what_was_found_where_it_stood_is_not_found_again_in_what_follows() {
+    let (outgoing, secrets) = (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new().unwrap());
+    let known = RecentRequests::default();
+    let look = |text: &str| {
+        let part = chaperone_inspect::outgoing::Part {
+            place: chaperone_inspect::outgoing::Place::Body,
+            bytes: text.as_bytes(),
+            content_type: None,
+        };
+        let mut found =
+            to_findings(&secrets.known().read(), outgoing.look(&[part], &of(&secrets.known().read())));
+        let before = found.findings.len();
+        let values = Values { main: text.as_bytes().to_vec(), slots: vec![slot(1, Kind::Value, text)] };
+        known.look(&outgoing, &secrets, "a.example", values, &mut found);
+        (before, found.findings.len() - before)
+    };
+    for line in PEOPLE.lines() {
+        let (whole, joined) = look(line);
+        assert!(whole > 0);
+        assert_eq!(joined, 0, "{line}");
+    }
+    for n in 0..300 {
+        assert_eq!(look(&format!("{{\"page\":{n},\"size\":50}}")), (0, 0));
+        assert_eq!(look(&(4_111_111 + n * 13).to_string()), (0, 0), "{n}");
+    }
+}

@@ -2,6 +2,7 @@
 from attempts_credentials import ATTEMPTS as CREDENTIALS
 from attempts_escape import ATTEMPTS as ESCAPE
 from attempts_files import ATTEMPTS as FILES
+from attempts_git import ATTEMPTS as GIT
 from attempts_guard import ATTEMPTS as GUARD
 from attempts_launch import ATTEMPTS as LAUNCH
 from attempts_network import ATTEMPTS as NETWORK
@@ -11,7 +12,7 @@ from attempts_review import ATTEMPTS as REVIEW
 from attempts_servers import ATTEMPTS as SERVERS
 from attempts_starving import ATTEMPTS as STARVING
 
-CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GUARD, *QUESTIONS, *REVIEW, *STARVING]
+CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GIT, *GUARD, *QUESTIONS, *REVIEW, *STARVING]
 
 PLUGINS = "the issue of plugins; until then there are none"
 LATER = {

@@ -18,6 +18,11 @@ runs_later if {
 # Which packages there are says nothing new while they come from where packages came from.
 waived contains "dependencies"
 
+# Beside a package that somebody installed there, another one is new; what is there stays what it was.
+waived contains "packages" if input.change.in_checkout
+
+waived contains "packages" if input.change.op == "create"
+
 # In a source checkout a build is code like any other, where there is one of its kind.
 waived contains "build" if {
 	input.change.in_checkout
@@ -37,6 +42,9 @@ runs_later if {
 	not input.change.kind == "dir"
 	not git_data
 }
+
+# Python takes it in place of the library's.
+runs_later if input.change.shadows_library
 
 # A repository without a work tree may have any name: what makes it one is a file `config` and a directory `hooks` in it.
 runs_later if {
@@ -93,8 +101,11 @@ git_data if {
 	regex.match(pattern, inside)
 }
 
+# The state of what git is in the middle of, without a command in it.
+git_data if input.change.state_inert
+
 git_files := {
-	"head", "index", "orig_head", "fetch_head", "merge_head", "merge_msg", "merge_mode", "cherry_pick_head", "revert_head",
+	"head", "index", "orig_head", "fetch_head", "merge_head", "merge_msg", "merge_mode", "cherry_pick_head", "revert_head", "rebase_head",
 	"auto_merge", "squash_msg", "commit_editmsg", "packed-refs", "description", "shallow", "info/exclude", "info/refs",
 	"logs/head", "logs/refs/stash", "objects/info/packs", "objects/info/commit-graph",
 }
@@ -110,13 +121,7 @@ link_runs_later if input.change.link_in_repository
 
 link_runs_later if {
 	some class in input.change.link_runs_later
-	not class in {"build", "dependencies"}
-}
-
-link_runs_later if {
-	some class in input.change.link_runs_later
-	class == "build"
-	not input.change.in_checkout
+	not class in {"dependencies", "packages"}
 }
 
 in_git_data if {
@@ -133,6 +138,13 @@ executable if {
 	is_string(input.change.shebang)
 	not only_moved
 	not script_among_code
+}
+
+# A program without an interpreter's line, which the shell runs, becomes another.
+executable if {
+	input.change.program_changed
+	not input.change.in_checkout
+	regex.match(`^\.?[^.]+$|\.(sh|bash|zsh|fish|ksh|csh|py|pl|rb|lua|tcl|js|mjs|php|awk|run|bin|cgi|command|tool|out)$`, name)
 }
 
 # In a source checkout a script is code. Another interpreter than before is more than that.
@@ -199,7 +211,7 @@ decision := {"effect": "allow", "reasons": ["plain_change"], "obligations": [{"k
 alarming := {
 	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_directory",
 	"loads_remote_content", "leaves_protection", "new_source", "compiled_code", "active_content", "link_to_what_runs",
-	"link_to_protected", "removes_repository",
+	"link_to_protected", "removes_repository", "hides_from_git",
 }
 
 asks contains "runs_later" if {
@@ -244,6 +256,12 @@ asks contains "removes_repository" if input.change.repository_lost
 
 # Git would show the user something else than there is.
 asks contains "hides_from_git" if input.change.hides_from_git
+
+# With half of its state git is in the middle of something that nobody began.
+asks contains "part_of_operation" if {
+	input.change.state_held
+	not runs_later
+}
 
 # Whoever writes to the name then writes somewhere else.
 asks contains "link_replaces_file" if {

@@ -34,7 +34,7 @@ test_a_link_to_what_runs_or_is_protected_asks if {
 	decided("/workspace/x", object.union(link, {"link_in_repository": true})).reasons == {"link_to_what_runs"}
 	decided("/workspace/x", object.union(link, {"link_runs_later": ["editor"]})).reasons == {"link_to_what_runs"}
 	decided("/workspace/x", object.union(link, {"link_unprotects": true})).reasons == {"link_to_protected"}
-	decided("/workspace/x", object.union(link, {"link_runs_later": ["build"]})).effect == "allow"
+	decided("/workspace/x", object.union(link, {"link_runs_later": ["build"]})).reasons == {"link_to_what_runs"}
 	decided("/workspace/x", object.union(link, {"link_runs_later": ["build"], "in_checkout": false})).reasons == {"link_to_what_runs"}
 	decided("/workspace/x", object.union(link, {"link_in_repository": false, "link_runs_later": [], "link_unprotects": false})).effect == "allow"
 	decided("/workspace/.git/hooks/x", object.union(link, {"link_in_repository": true})).reasons == {"runs_later"}
@@ -43,6 +43,7 @@ test_a_link_to_what_runs_or_is_protected_asks if {
 test_a_repository_that_goes_is_one_question if {
 	gone := {"op": "delete", "removes": true, "removals_in_commit": 900}
 	decided("/workspace/.git/HEAD", object.union(gone, {"repository_lost": true})).reasons == {"removes_repository"}
+	decided("/workspace/.git/packed-refs", {"op": "modify", "repository_lost": true}).reasons == {"removes_repository"}
 	decided("/workspace/.git/HEAD", object.union(gone, {"repository_lost": false})).reasons == {"many_deletes"}
 }
 
@@ -145,6 +146,38 @@ test_links_and_programs_in_a_repository_ask if {
 	decided("/workspace/.git/objects/ab", {"kind": "dir"}).effect == "allow"
 }
 
+test_what_git_is_in_the_middle_of_moves_as_one if {
+	decided("/workspace/.git/rebase-merge/git-rebase-todo", {"state_inert": true, "state_held": false}).effect == "allow"
+	decided("/workspace/.git/rebase-merge/git-rebase-todo", {"state_inert": false, "state_held": true}).reasons == {"runs_later"}
+	every path in ["HEAD", "index", "REBASE_HEAD"] {
+		decided(concat("/", ["/workspace/.git", path]), {"state_held": true}).reasons == {"part_of_operation"}
+		decided(concat("/", ["/workspace/.git", path]), {"state_held": false}).effect == "allow"
+	}
+	decided("/workspace/.git/rebase-merge/onto", {"state_inert": true, "state_held": true}).reasons == {"part_of_operation"}
+}
+
+test_what_a_build_left_for_the_next_asks if {
+	decided("/workspace/build/CMakeCache.txt", object.union(checkout, {"runs_later": ["generated"]})).reasons == {"runs_later"}
+	decided("/workspace/random.py", object.union(checkout, {"runs_later": [], "shadows_library": true})).reasons == {"runs_later"}
+	decided("/workspace/main.py", {"runs_later": [], "shadows_library": false}).effect == "allow"
+}
+
+test_installed_packages_that_become_others_ask if {
+	installed := {"runs_later": ["packages"], "op": "modify"}
+	decided("/workspace/.venv/lib/python3/site-packages/a/b.py", installed).reasons == {"runs_later"}
+	decided("/workspace/.venv/lib/python3/site-packages/a/b.py", object.union(installed, {"op": "create"})).effect == "allow"
+	decided("/workspace/.venv/lib/python3/site-packages/a/b.py", object.union(installed, {"in_checkout": true})).effect == "allow"
+}
+
+test_a_program_that_becomes_another_asks if {
+	changed := {"op": "modify", "program_changed": true}
+	decided("/workspace/job", changed).reasons == {"executable"}
+	decided("/workspace/job.sh", changed).reasons == {"executable"}
+	decided("/workspace/notes.txt", changed).effect == "allow"
+	decided("/workspace/job", object.union(changed, {"in_checkout": true})).effect == "allow"
+	decided("/workspace/job", {"op": "modify", "program_changed": false}).effect == "allow"
+}
+
 test_a_repository_in_a_repository_is_one if {
 	decided("/workspace/sub/.git/objects/ab/cdef", {}).effect == "allow"
 	"runs_later" in decided("/workspace/.git/refs/heads/.git/config", {}).reasons
@@ -241,6 +274,8 @@ test_emptied_and_replaced_files_are_deletes if {
 test_what_hides_from_git_asks if {
 	decided("/workspace/.git/packed-refs", {"op": "modify", "hides_from_git": true}).reasons == {"hides_from_git"}
 	decided("/workspace/.git/packed-refs", {"op": "modify", "hides_from_git": false}).effect == "allow"
+	decided("/workspace/.git/objects/pack/pack-0a.idx", {"hides_from_git": true}).reasons == {"hides_from_git"}
+	decided("/workspace/.git/shallow", {"hides_from_git": true}).reasons == {"hides_from_git"}
 }
 
 test_a_loosened_mode_asks if {

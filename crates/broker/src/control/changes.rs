@@ -89,11 +89,12 @@ pub fn commit(
     if shown.is_none() && ask_first && !unseen {
         return Err(Failure::new("look_first", "nobody looked at these changes yet"));
     }
+    // Its last process may need a moment more than its session.
+    let over = live.has_ended() || live.is_over();
     let review = match &*shown {
         _ if unseen => Review::Free,
-        Some(shown) => Review::Against(shown),
-        // Its last process may need a moment more than its session.
-        None if live.has_ended() || live.is_over() => Review::Free,
+        Some(shown) => Review::Against { shown, over },
+        None if over => Review::Free,
         None => Review::Missing,
     };
     let order = Order { paths, choice, by: By::User, confirmed, review };

@@ -94,11 +94,13 @@ pub(super) const COMMIT: Group = Group {
             => "Leave it where it is, or name the path to commit it.";
         "many_deletes": "The commit takes more than 50 files away: deleted, emptied, or replaced by something else."
             => "Tell the user what is deleted and why.";
-        "removes_repository": "The commit takes away what makes a repository of git: itself, its HEAD, settings, objects or names."
+        "removes_repository": "The commit takes away what makes a repository of git: itself, its HEAD, settings, objects or names, or lets a name stand for nothing."
             => "Leave the repository as it is; tell the user when it should go.";
         "loosened_mode": "More may write the file or directory than before, or it runs with its owner's rights."
             => "Leave the mode as it was, or tell the user who needs it.";
-        "hides_from_git": "Git would show something else than there is: replaced objects, files that it does not compare, names that it leaves out."
+        "part_of_operation": "It belongs to what git is in the middle of, a rebase or a new work tree, of which another part may not be committed by itself: they are carried together."
+            => "Finish the operation or take it back, or tell the user to name all of it.";
+        "hides_from_git": "Git would show something else than there is: replaced objects, packs and indexes that are not each other's or too large to be checked, history that ends early, files that it does not compare, names that it leaves out."
             => "Leave git's own data to git, or tell the user what it is for.";
         "link_replaces_file": "A symbolic link takes the place of a file or directory."
             => "Write the file itself.";

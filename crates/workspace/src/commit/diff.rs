@@ -57,25 +57,45 @@ const MAX_CELLS: usize = 400;
 /// One byte in so many that is no text makes it a binary.
 const BINARY: usize = 5;
 
-/// The difference as text, ending in a newline. `new` is the new content, where it is small enough, and its size.
+/// A difference as text, ending in a newline, and whether all of it is there: what was cut, or not compared, nobody was shown.
+#[derive(Debug)]
+pub struct Difference {
+    pub text: String,
+    pub whole: bool,
+}
+
+impl Difference {
+    fn whole(text: String) -> Self {
+        Self { text, whole: true }
+    }
+
+    fn cut(text: String) -> Self {
+        Self { text, whole: false }
+    }
+}
+
+/// The difference. `new` is the new content, where it is small enough, and its size.
 #[must_use]
 pub fn of(
     mount: &LiveMount,
     change: &Change,
     (new, size): (Option<&File>, u64),
     allowance: &mut Allowance,
-) -> String {
+) -> Difference {
     match (change.op, change.kind) {
         (Op::Rename, _) if change.blob.is_none() => {
             let over = change.replaces.map(|there| match there.kind() {
                 Some(Kind::File) => format!(", over the {} bytes that stand there", there.size),
                 _ => ", over what stands there".to_owned(),
             });
-            return format!("  moved, {} bytes as they were{}\n", change.size, over.unwrap_or_default());
+            let over = over.unwrap_or_default();
+            return Difference::whole(format!("  moved, {} bytes as they were{over}\n", change.size));
         }
-        (Op::Modify, Kind::File) if change.blob.is_none() => return "  the content as it was\n".to_owned(),
-        (_, Kind::Dir) => return String::new(),
-        (Op::Create | Op::Modify, Kind::Symlink) => return String::new(),
+        (Op::Modify, Kind::File) if change.blob.is_none() => {
+            return Difference::whole("  the content as it was\n".to_owned());
+        }
+        (_, Kind::Dir) => return Difference::whole(String::new()),
+        (Op::Create | Op::Modify, Kind::Symlink) => return Difference::whole(String::new()),
         _ => {}
     }
     let old = if change.op == Op::Create { None } else { open_old(mount, change) };
@@ -85,15 +105,17 @@ pub fn of(
         format!("{} → {}", shown(old_size), shown(change.blob.is_some().then_some(size)))
     };
     if old_size.is_some_and(|n| n > MAX_BYTES) || change.blob.is_some() && new.is_none() {
-        return format!("  too large to compare: {}\n", sizes());
+        let text = format!("  too large to compare: {}\n", sizes());
+        return if change.blob.is_some() { Difference::cut(text) } else { Difference::whole(text) };
     }
     if let (Some(old), Some(new)) = (book(old.as_ref()), book(new)) {
         return cell_by_cell(&old, &new);
     }
     match (text(old.as_ref()), text(new)) {
         (Ok(old), Ok(new)) => unified(&change.path, &old, &new, allowance),
-        (Err(Not::Text), _) | (_, Err(Not::Text)) => format!("  binary: {}\n", sizes()),
-        _ => format!("  too large to compare: {}\n", sizes()),
+        (Err(Not::Text), _) | (_, Err(Not::Text)) => Difference::whole(format!("  binary: {}\n", sizes())),
+        _ if change.blob.is_none() => Difference::whole(format!("  too large to compare: {}\n", sizes())),
+        _ => Difference::cut(format!("  too large to compare: {}\n", sizes())),
     }
 }
 
@@ -148,7 +170,7 @@ fn text(file: Option<&File>) -> Result<String, Not> {
     if odd * BINARY > bytes.len() { Err(Not::Text) } else { Ok(text) }
 }
 
-fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> String {
+fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Difference {
     let (begun, time) = (Instant::now(), allowance.one());
     let diff = TextDiff::configure().deadline(begun + time).diff_lines(old, new);
     let took = begun.elapsed();
@@ -165,21 +187,23 @@ fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Strin
     // Where every line ends as Windows ends them, each saying so says nothing.
     let windows = |text: &str| text.split_inclusive('\n').all(|line| line.ends_with("\r\n"));
     let ends_alike = windows(old) && windows(new);
-    let mut seen = 0;
+    let (mut seen, mut whole) = (0, true);
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         shown.push_str(&format!("{}\n", hunk.header()));
         for line in hunk.iter_changes() {
             seen += usize::from(line.tag() != similar::ChangeTag::Equal);
             let content = line.value().strip_suffix('\n').unwrap_or(line.value());
             let content = if ends_alike { content.strip_suffix('\r').unwrap_or(content) } else { content };
+            whole &= content.chars().nth(MAX_LINE).is_none();
             shown.push_str(&format!("{}{}\n", line.tag(), one_line(content)));
-            if shown.len() > MAX_SHOWN {
-                shown.push_str(&format!("… {} more changed lines are not shown\n", all.saturating_sub(seen)));
-                return shown;
+            let more = all.saturating_sub(seen);
+            if shown.len() > MAX_SHOWN && more > 0 {
+                shown.push_str(&format!("… {more} more changed lines are not shown\n"));
+                return Difference::cut(shown);
             }
         }
     }
-    shown
+    Difference { text: shown, whole }
 }
 
 fn changed(op: &DiffOp) -> usize {
@@ -245,7 +269,7 @@ fn book(file: Option<&File>) -> Option<Cells> {
     Some(all)
 }
 
-fn cell_by_cell(old: &Cells, new: &Cells) -> String {
+fn cell_by_cell(old: &Cells, new: &Cells) -> Difference {
     let mut shown = String::new();
     let places: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let changed: Vec<_> = places.into_iter().filter(|p| old.get(*p) != new.get(*p)).collect();
@@ -257,7 +281,7 @@ fn cell_by_cell(old: &Cells, new: &Cells) -> String {
     if changed.len() > MAX_CELLS {
         shown.push_str(&format!("  … {} more cells\n", changed.len() - MAX_CELLS));
     }
-    shown
+    Difference { text: shown, whole: changed.len() <= MAX_CELLS }
 }
 
 #[cfg(test)]
@@ -272,7 +296,7 @@ mod tests {
 
     fn of_texts(old: &[u8], new: &[u8]) -> String {
         match (text(Some(&file(old))), text(Some(&file(new)))) {
-            (Ok(old), Ok(new)) => unified("tool.py", &old, &new, &mut Allowance::default()),
+            (Ok(old), Ok(new)) => unified("tool.py", &old, &new, &mut Allowance::default()).text,
             _ => "binary".to_owned(),
         }
     }
@@ -318,6 +342,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_cut_was_not_shown() {
+        let is_whole = |new: &str| unified("a", "", new, &mut Allowance::default()).whole;
+        assert!(is_whole("a line\n") && is_whole(&"a line\n".repeat(1_000)));
+        assert!(!is_whole(&"a line of some length, and its number\n".repeat(50_000)));
+        assert!(!is_whole(&format!("{}evil()\n", "a".repeat(5_000))));
+    }
+
+    #[test]
     fn many_texts_of_which_every_line_changed_share_their_time() {
         let lines = |by: u64| {
             (0..6_000u64).map(|n| format!("{:020}\n", n.wrapping_mul(by) % 7919)).collect::<String>()
@@ -326,7 +358,7 @@ mod tests {
         let mut allowance = Allowance(Duration::from_millis(50));
         let begun = Instant::now();
         for _ in 0..20 {
-            assert!(unified("a", &old, &new, &mut allowance).contains("@@"));
+            assert!(unified("a", &old, &new, &mut allowance).text.contains("@@"));
         }
         assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
         assert_eq!(allowance.one(), LEAST_TIME);

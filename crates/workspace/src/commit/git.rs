@@ -22,6 +22,11 @@ pub(super) fn may_hide(path: &str) -> bool {
         || inside.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case("index"))
 }
 
+/// Whether `path` is the list of commits at which history ends, by its place in a repository.
+pub(super) fn may_cut(path: &str) -> bool {
+    path.rsplit_once(".git/").is_some_and(|(_, inside)| inside.rsplit('/').next() == Some("shallow"))
+}
+
 /// Whether what is there now hides more than what was there before. An index that cannot be read does.
 pub(super) fn hides_more(path: &str, now: &[u8], then: &[u8]) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();

@@ -16,6 +16,9 @@ use serde_json::{Map, Value, json};
 
 use super::link::Links;
 use super::looked;
+use super::named::Named;
+use super::objects::Objects;
+use super::operation::{self, Operations};
 use super::own;
 use super::repository::{self, Lost};
 use crate::later::{self, Subject};
@@ -46,6 +49,12 @@ pub(super) struct Beside<'a> {
     pub links: &'a Links,
     /// Repositories that the commit would take away.
     pub lost: &'a Lost,
+    /// What the repositories have, and will have.
+    pub objects: &'a Objects<'a>,
+    /// What settings of git name.
+    pub named: &'a Named,
+    /// What git is in the middle of.
+    pub operations: &'a Operations,
 }
 
 /// One change through the pipeline: what was granted, or the reasons against it.
@@ -73,7 +82,8 @@ pub(super) fn judge(
         if change.op == Op::Rename {
             // Without new content it is the user's own that gets another place.
             map.insert("origin_known".into(), json!(change.blob.is_none()));
-            map.insert("replaces".into(), json!(change.replaces.is_some()));
+            let is_taken = change.kind == Kind::File && own::open(mount, &change.path).is_some();
+            map.insert("replaces".into(), json!(change.replaces.is_some() || is_taken));
             map.insert(
                 "leaves_protection".into(),
                 json!(leaves_protection(pipeline, session, mount, change)),
@@ -82,18 +92,30 @@ pub(super) fn judge(
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(pipeline, &change.path)));
         }
+        let is_program = change.kind == Kind::File && change.op != Op::Delete && change.mode & 0o111 != 0;
+        let is_other =
+            change.blob.is_some() || change.op == Op::Rename && map.get("replaces") == Some(&json!(true));
+        map.insert("program_changed".into(), json!(is_program && is_other));
+        map.insert("state_held".into(), json!(beside.operations.holds(&change.path)));
+        map.insert(
+            "state_inert".into(),
+            json!(content.is_some_and(|file| operation::is_inert(change, file))),
+        );
         map.insert("repository_lost".into(), json!(beside.lost.has(change)));
         if change.op != Op::Delete
             && let Some(target) = &change.target
         {
-            led_to(map, pipeline, session, mount, (change, beside.links.end(mount, &change.path, target)));
+            let end = beside.links.end(mount, &change.path, target);
+            led_to(map, pipeline, session, mount, (change, end, beside.named));
         }
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
         map.insert("exposed_placeholders".into(), json!(placeholders.exposed));
         let look = |file: &File, name: &str| pipeline.inspection.effects(file, name);
-        let brings = beside.brings;
-        looked::add(map, &looked::Looked { mount, change, content, head: &head, brings, look: &look });
+        looked::add(
+            map,
+            &looked::Looked { mount, change, content, head: &head, beside: &beside, look: &look },
+        );
     }
     let file = match content.map(File::try_clone).transpose() {
         Ok(file) => file.map(|file| Arc::new(HeldFile::uncounted(file))),
@@ -157,11 +179,14 @@ fn led_to(
     pipeline: &Pipeline,
     session: &Arc<Session>,
     mount: &LiveMount,
-    (change, end): (&Change, Option<String>),
+    (change, end, named): (&Change, Option<String>, &Named),
 ) {
     let Some(end) = end else { return };
     let is_file = own::open(mount, &end).is_some();
-    let classes = later::classes(&Subject { path: &end, holds: !is_file, content: None });
+    let mut classes = later::classes(&Subject { path: &end, holds: !is_file, content: None });
+    if named.has(&end, !is_file) {
+        classes.insert(later::HOOKS);
+    }
     // Of a directory, also by what is in it.
     let loosens = |below: &str| {
         let at = |path: &str| mount.absolute(&format!("{path}{below}"));

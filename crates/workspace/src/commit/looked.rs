@@ -1,13 +1,13 @@
 //! What a change brings, looked at by what it is: facts for policy. What runs later, what reaches out, what is compiled; and what
 //! of it the directory does not have already.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 
 use chaperone_inspect::document::{self, Reach};
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Map, Value, json};
 
+use super::judge::Beside;
 use super::own::{HEAD, Look, effects, open, read};
 use super::{checkout, git};
 use crate::later::{self, Subject};
@@ -21,8 +21,7 @@ pub(super) struct Looked<'a> {
     pub change: &'a Change,
     pub content: Option<&'a File>,
     pub head: &'a [u8],
-    /// Paths that the same commit brings.
-    pub brings: &'a BTreeSet<&'a str>,
+    pub beside: &'a Beside<'a>,
     pub look: Look<'a>,
 }
 
@@ -45,13 +44,11 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
     about.insert("in_checkout".into(), json!(in_checkout));
     runs_later(about, looked, content);
     let Some(content) = content else { return };
-    if git::may_hide(&change.path) {
-        let then = open(mount, before).and_then(|file| read_whole(&file)).unwrap_or_default();
-        // What is too large to be looked at is not taken for harmless.
-        let hides = read_whole(content).is_none_or(|now| git::hides_more(&change.path, &now, &then));
-        about.insert("hides_from_git".into(), json!(hides));
+    data_of_git(about, looked, content, before);
+    let there = |path: &str| looked.beside.brings.contains(path) || open(mount, path).is_some();
+    if change.op != Op::Modify && open(mount, &change.path).is_none() {
+        about.insert("shadows_library".into(), json!(later::shadows_library(&change.path, &there)));
     }
-    let there = |path: &str| looked.brings.contains(path) || open(mount, path).is_some();
     let compiled = later::compiled(&change.path, &head, &there);
     about.insert("compiled".into(), json!(compiled.map(later::Compiled::as_str)));
     if head.starts_with(b"#!") {
@@ -70,6 +67,54 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
         let is_page = document::kind(&change.path, &head).is_some_and(document::Kind::is_page);
         reaches(about, looked, (&now, is_page), before, in_checkout);
     }
+    fetched(about, looked, content, before, in_checkout);
+}
+
+/// What the program of a file's kind fetches when it opens it, that it did not fetch for the user's own version.
+fn fetched(
+    about: &mut Map<String, Value>,
+    looked: &Looked<'_>,
+    content: &File,
+    before: &str,
+    in_checkout: bool,
+) {
+    let Looked { mount, change, look, .. } = *looked;
+    let of =
+        |path: &str, file: &File| later::loads(path, &read(file, later::LOADS_BYTES).unwrap_or_default());
+    let now = of(&change.path, content);
+    if now.is_empty() {
+        return;
+    }
+    let then = open(mount, before).map(|file| of(before, &file)).unwrap_or_default();
+    let known = if in_checkout { checkout::hosts(look, mount, &change.path) } else { Default::default() };
+    let new = now.iter().filter(|host| !then.contains(*host));
+    let count = |about: &Map<String, Value>, fact: &str| about.get(fact).and_then(Value::as_u64).unwrap_or(0);
+    let (all, hosts) = (new.clone().count() as u64, new.filter(|host| !known.contains(*host)).count() as u64);
+    let sum = (count(about, "remote_content") + all, count(about, "remote_hosts") + hosts);
+    about.insert("remote_content".into(), json!(sum.0));
+    if in_checkout {
+        about.insert("remote_hosts".into(), json!(sum.1));
+    }
+}
+
+/// Whether git would show something else than there is, or nothing.
+fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &File, before: &str) {
+    let Looked { mount, change, beside, .. } = *looked;
+    if git::may_hide(&change.path) {
+        let then = open(mount, before).and_then(|file| read_whole(&file)).unwrap_or_default();
+        // What is too large to be looked at is not taken for harmless.
+        let hides = read_whole(content).is_none_or(|now| git::hides_more(&change.path, &now, &then));
+        about.insert("hides_from_git".into(), json!(hides));
+    }
+    if git::may_cut(&change.path) {
+        about.insert("hides_from_git".into(), json!(beside.objects.cuts(&change.path, content)));
+    }
+    if let Some(unsound) = beside.objects.is_unsound(change, content) {
+        about.insert("hides_from_git".into(), json!(unsound));
+    }
+    if beside.objects.names_nothing(&change.path, content) {
+        about.insert("repository_lost".into(), json!(true));
+    }
 }
 
 fn read_whole(file: &File) -> Option<Vec<u8>> {
@@ -86,7 +131,10 @@ fn runs_later(about: &mut Map<String, Value>, looked: &Looked<'_>, content: Opti
     // A part of it could leave out what matters.
     let small = content.and_then(|file| read(file, later::SETTINGS_BYTES + 1));
     let small = small.filter(|bytes| bytes.len() <= later::SETTINGS_BYTES);
-    let classes = later::classes(&Subject { path: &change.path, holds, content: small.as_deref() });
+    let mut classes = later::classes(&Subject { path: &change.path, holds, content: small.as_deref() });
+    if looked.beside.named.has(&change.path, holds) {
+        classes.insert(later::HOOKS);
+    }
     if classes.contains("build") || classes.contains("dependencies") {
         let was =
             open(mount, &change.path).and_then(|file| read(&file, later::SOURCE_BYTES)).unwrap_or_default();

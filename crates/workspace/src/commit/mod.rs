@@ -2,11 +2,15 @@
 //! what the format's validators say.
 
 mod checkout;
+mod derived;
 mod diff;
 mod git;
 mod judge;
 mod link;
 mod looked;
+mod named;
+mod objects;
+mod operation;
 mod own;
 mod placeholders;
 mod repository;
@@ -98,9 +102,13 @@ pub fn changes(
                 let back = placeholders::restored((pipeline, session), mount, &change, content.as_ref());
                 let (file, note) = diff::with_values(&back, content.as_ref());
                 let size = file.and_then(|f| f.metadata().ok()).map_or(entry.size, |m| m.len());
-                note + &diff::of(mount, &change, (file, size), &mut allowance)
+                let difference = diff::of(mount, &change, (file, size), &mut allowance);
+                (note + &difference.text, difference.whole)
             });
-            let seen = Shown::of(mount, &change, entry.sha256.clone());
+            // A part of a difference is not the change.
+            let is_whole = text.as_ref().is_none_or(|(_, whole)| *whole);
+            let seen = Shown::of(mount, &change, entry.sha256.clone(), is_whole);
+            let text = text.map(|(text, _)| text);
             each(ChangeEntry { diff: text, ..shown::of_entry(mount, &entry, Some(&change)) }, Some(seen))?;
         }
     }
@@ -124,18 +132,33 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let all = staged(mount)?;
         let links = link::Links::of(all.iter());
         let changes: Vec<Change> = all.into_iter().filter(|c| chosen(mount, c, paths)).collect();
-        wanted.push((mount, tree.zip(version), changes, links));
+        let (changes, derived) = derived::apart(mount, changes);
+        wanted.push((mount, tree.zip(version), (changes, derived), links));
     }
-    let removals = wanted.iter().flat_map(|(_, _, changes, _)| changes).filter(|c| removes(c)).count();
+    let removals = wanted.iter().flat_map(|(_, _, (changes, _), _)| changes).filter(|c| removes(c)).count();
     let mut shown = Vec::new();
-    for (mount, version, changes, links) in wanted {
+    for (mount, version, (changes, derived), links) in wanted {
+        shown.extend(drop_derived(site, mount, &derived, version.as_ref())?);
         if changes.is_empty() {
             continue;
         }
         let stage = stage(mount, waiting)?;
+        let looking = self::stage(mount, waiting)?;
+        let staged = |change: &Change| looking.look(change, objects::LARGEST).ok().and_then(|(_, file)| file);
+        let objects = objects::Objects::by(mount, &changes, &staged);
+        let named = named::Named::by(mount, &changes);
+        let operations = operation::Operations::by(&changes, &staged);
         let brings = changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
-        let lost = repository::Lost::by(mount, &changes);
-        let beside = judge::Beside { removals, brings: &brings, links: &links, lost: &lost };
+        let lost = repository::Lost::by(mount, &changes, &objects);
+        let beside = judge::Beside {
+            removals,
+            brings: &brings,
+            links: &links,
+            lost: &lost,
+            objects: &objects,
+            named: &named,
+            operations: &operations,
+        };
         let mut granted: Vec<(String, Authorized)> = Vec::new();
         let settled_from = Cell::new(None);
         // What they hold is the session's until they are written.
@@ -146,7 +169,9 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
                 by == By::User && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
             // A conflict that is settled is another change than the one that was shown, with the same content.
             let shown_as = settled_from.get().unwrap_or(change);
-            let word = UsersWord { named, confirmed, unseen: review.of(mount, shown_as, content) };
+            // That a cache of git's goes in place of becoming another was not shown, and shows nothing.
+            let unseen = review.of(mount, shown_as, content).filter(|_| !derived.has(&change.path));
+            let word = UsersWord { named, confirmed, unseen };
             let back = match placeholders::restored((pipeline, session), mount, change, content) {
                 Ok(back) => back,
                 Err(failure) => return Verdict::Refuse { reasons: vec![failure.code] },
@@ -231,6 +256,23 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Fa
         }
     }
     Ok(shown)
+}
+
+/// What a commit does not carry is no more staged.
+fn drop_derived(
+    site: &Site<'_>,
+    mount: &LiveMount,
+    derived: &derived::Derived,
+    tree: Option<&(Arc<chaperone_fs::Tree>, chaperone_fs::StageVersion)>,
+) -> Result<Vec<ChangeEntry>, Failure> {
+    let Some((tree, version)) = tree.filter(|_| !derived.dropped().is_empty()) else { return Ok(Vec::new()) };
+    let names: Vec<String> = derived.dropped().iter().map(|change| change.path.clone()).collect();
+    record_discard(site, &mount.at, &names)?;
+    let changed =
+        tree.discard(&names, *version).map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+    site.mounts.invalidate(&mount.at, &names);
+    let gone = derived.dropped().iter().filter(|change| !changed.contains(&change.path));
+    Ok(gone.map(|change| shown::discarded(mount, change)).collect())
 }
 
 /// Each path in a record, in as many records as it takes: one holds a bounded number of bytes.

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use chaperone_staging::{Change, Op};
+use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{Dir, FileType, OFlags};
 
+use super::objects::Objects;
 use super::own;
 use crate::mount::LiveMount;
 use crate::overlay;
@@ -23,7 +24,7 @@ pub(super) struct Lost(BTreeSet<String>);
 
 impl Lost {
     /// Of what these changes do together.
-    pub fn by(mount: &LiveMount, changes: &[Change]) -> Self {
+    pub fn by(mount: &LiveMount, changes: &[Change], objects: &Objects<'_>) -> Self {
         let mut places = Places { mount, known: HashMap::new() };
         let mut taken: BTreeMap<String, HashSet<&str>> = BTreeMap::new();
         for path in changes.iter().filter_map(takes_away) {
@@ -31,19 +32,27 @@ impl Lost {
                 taken.entry(repository.to_owned()).or_default().insert(path);
             }
         }
+        for path in changes.iter().filter_map(renames_all) {
+            if let Some(repository) = places.around(path) {
+                taken.entry(repository.to_owned()).or_default();
+            }
+        }
         if taken.is_empty() {
             return Self::default();
         }
         let brought: HashSet<&str> =
             changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
-        let is_lost =
-            |at: &str, taken: &HashSet<&str>| After { mount, at, taken, brought: &brought }.is_lost();
+        let is_lost = |at: &str, taken: &HashSet<&str>| {
+            After { mount, at, taken, brought: &brought, objects }.is_lost()
+        };
         Self(taken.into_iter().filter(|(at, taken)| is_lost(at, taken)).map(|(at, _)| at).collect())
     }
 
     /// Whether the change takes something of one of them away.
     pub fn has(&self, change: &Change) -> bool {
-        takes_away(change).is_some_and(|path| up_from(path).any(|at| self.0.contains(at)))
+        takes_away(change)
+            .or_else(|| renames_all(change))
+            .is_some_and(|path| up_from(path).any(|at| self.0.contains(at)))
     }
 }
 
@@ -59,6 +68,12 @@ fn takes_away(change: &Change) -> Option<&str> {
         Op::Rename => change.from.as_deref(),
         Op::Create | Op::Modify => None,
     }
+}
+
+/// A file that says which names there are.
+fn renames_all(change: &Change) -> Option<&str> {
+    let is_one = matches!(change.path.rsplit('/').next(), Some("HEAD" | "packed-refs"));
+    (is_one && change.op != Op::Delete && change.kind == Kind::File).then_some(change.path.as_str())
 }
 
 /// A path and the directories above it, up to the mount itself, which is the empty path.
@@ -105,6 +120,7 @@ struct After<'a> {
     at: &'a str,
     taken: &'a HashSet<&'a str>,
     brought: &'a HashSet<&'a str>,
+    objects: &'a Objects<'a>,
 }
 
 impl After<'_> {
@@ -129,7 +145,9 @@ impl After<'_> {
         let pack = below(&objects, "pack");
         let is_pack = |path: &str| path.starts_with(&pack) && path.ends_with(".pack");
         let packs: Vec<String> = self.names(&pack).into_iter().filter(|path| is_pack(path)).collect();
-        if packs.iter().any(|path| !self.is_gone(path)) || self.brought.iter().any(|path| is_pack(path)) {
+        if packs.iter().any(|path| !self.is_gone(path))
+            || self.brought.iter().any(|path| is_pack(path) && self.objects.is_sound_pack(path))
+        {
             return false;
         }
         let is_fan = |path: &String| path.rsplit('/').next().is_some_and(|name| name.len() == 2);
@@ -142,19 +160,29 @@ impl After<'_> {
     /// The branch that is checked out goes, and nothing says where else it or the user is now.
     fn loses_its_branch(&self) -> bool {
         let (head, packed) = (below(self.at, "HEAD"), below(self.at, "packed-refs"));
-        if self.brought.contains(head.as_str()) || self.brought.contains(packed.as_str()) {
+        let branch = |head: &str| head.strip_prefix("ref:").map(|rest| rest.trim().to_owned());
+        let is_in = |names: &str, branch: &str| {
+            let ending = format!(" {branch}");
+            names.lines().any(|line| line.ends_with(&ending))
+        };
+        let now = |path: &str| own::open(self.mount, path).and_then(|file| own::read(&file, NAMES_BYTES));
+        let text = |path: &str| now(path).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let Some(was) = branch(&text(&head)) else { return false };
+        let is_there = |branch: &str| own::open(self.mount, &below(self.at, branch)).is_some();
+        if !is_there(&was) && !is_in(&text(&packed), &was) {
             return false;
         }
-        let text = |path: &str| own::open(self.mount, path).and_then(|file| own::read(&file, NAMES_BYTES));
-        let head = text(&head).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-        let Some(branch) = head.strip_prefix("ref:").map(str::trim) else { return false };
-        let is_packed = || {
-            !self.is_gone(&packed)
-                && text(&packed).is_some_and(|names| {
-                    names.split(|b| *b == b'\n').any(|line| line.ends_with(format!(" {branch}").as_bytes()))
-                })
+        let names = self.objects.text_after(&packed).unwrap_or_default();
+        let stays = |branch: &str| {
+            let path = below(self.at, branch);
+            self.brought.contains(path.as_str())
+                || !self.is_gone(&path) && is_there(branch)
+                || is_in(&names, branch)
         };
-        self.is_gone(&below(self.at, branch)) && !is_packed()
+        // Without a branch HEAD names what is checked out itself.
+        let goes =
+            self.objects.text_after(&head).and_then(|head| branch(&head)).is_some_and(|is| !stays(&is));
+        goes && !stays(&was)
     }
 
     /// What the user has in a directory, each with its path.
@@ -170,4 +198,4 @@ impl After<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

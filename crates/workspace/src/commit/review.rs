@@ -22,6 +22,8 @@ pub struct Shown {
     mode: u32,
     /// Of new content.
     sha256: Option<String>,
+    /// All of the difference was there, not only a part.
+    whole: bool,
 }
 
 /// What the user was shown of a session, by path; of what was shown twice, the last.
@@ -35,11 +37,12 @@ pub enum Review<'a> {
     Free,
     /// The agent runs on, and nobody looked.
     Missing,
-    Against(&'a ShownChanges),
+    /// What the user was shown. Of an agent that is over, what was shown in part counts, too: without a look all would pass.
+    Against { shown: &'a ShownChanges, over: bool },
 }
 
 impl Shown {
-    pub(super) fn of(mount: &LiveMount, change: &Change, sha256: Option<String>) -> Self {
+    pub(super) fn of(mount: &LiveMount, change: &Change, sha256: Option<String>, whole: bool) -> Self {
         Self {
             path: shown_path(mount, &change.path),
             from: change.from.as_ref().map(|from| shown_path(mount, from)),
@@ -49,6 +52,7 @@ impl Shown {
             target: change.target.clone(),
             mode: change.mode & 0o7777,
             sha256,
+            whole,
         }
     }
 }
@@ -78,10 +82,10 @@ impl ShownChanges {
 impl Review<'_> {
     /// Why a change, with the content that will be there, is not what the user was shown; nothing when it is.
     pub(super) fn of(&self, mount: &LiveMount, change: &Change, content: Option<&File>) -> Option<Unseen> {
-        let shown = match self {
+        let (shown, over) = match self {
             Self::Free => return None,
             Self::Missing => return Some(Unseen::NeverShown),
-            Self::Against(shown) => shown,
+            Self::Against { shown, over } => (shown, *over),
         };
         let Some(known) = shown.0.get(&shown_path(mount, &change.path)) else {
             return Some(Unseen::NeverShown);
@@ -89,6 +93,10 @@ impl Review<'_> {
         let is_new = change.blob.is_some();
         // What cannot be read is not what was shown.
         let sha256 = content.filter(|_| is_new).map(|c| chaperone_staging::sha256(c).unwrap_or_default());
-        (!known.contains(&Shown::of(mount, change, sha256))).then_some(Unseen::Differs)
+        let now = |whole| Shown::of(mount, change, sha256.clone(), whole);
+        if known.contains(&now(true)) || over && known.contains(&now(false)) {
+            return None;
+        }
+        Some(if known.contains(&now(false)) { Unseen::NeverShown } else { Unseen::Differs })
     }
 }

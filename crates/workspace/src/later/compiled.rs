@@ -66,7 +66,7 @@ fn is_unchecked_pyc(head: &[u8]) -> bool {
 }
 
 fn content_is_compiled(head: &[u8]) -> bool {
-    const MAGIC: [&[u8]; 12] = [
+    const MAGIC: &[&[u8]] = &[
         b"\x7fELF",
         b"\xfe\xed\xfa\xce",
         b"\xfe\xed\xfa\xcf",
@@ -79,12 +79,40 @@ fn content_is_compiled(head: &[u8]) -> bool {
         b"dex\n",
         b"BC\xc0\xde",
         b"YARB",
+        // Headers that gcc and clang read in place of the source.
+        b"gpch",
+        b"CPCH",
+        b"!<arch>\n",
+        b"!<thin>\n",
+        b"\0asm",
+        b"Caml1999",
+        b"\x01\xfa\xce",
+        b"# FASL",
+        b"\x90\xab\xcd\xef",
+        b"\xc6\x1f\xbc\x03\xc1\x03\x19\x1f",
+        b"\xfbjli",
+        b"\x07\x06\x05\x04",
+        b"\xac\xed\0\x05",
+        b"RDX2\n",
+        b"RDX3\n",
+        b"RDA3\n",
     ];
     let is_pe = head.starts_with(b"MZ") && head.contains(&0);
     let is_beam = head.starts_with(b"FOR1") && head.get(8..12) == Some(b"BEAM");
     // The third and fourth byte of every Python's number; the first two are the version.
     let is_pyc = matches!(head, [_, 0x0c..=0x0e, b'\r', b'\n', ..]);
-    is_pe || is_beam || is_pyc || MAGIC.iter().any(|magic| head.starts_with(magic))
+    // Objects that are built by calls which the file names.
+    let is_pickle = matches!(head, [0x80, 2..=5, ..]);
+    let is_of_objects = head.starts_with(b"\x93NUMPY")
+        && head.split(|b| *b == b'\n').next().is_some_and(|line| line.windows(2).any(|pair| pair == b"|O"));
+    let is_flash = matches!(head, [b'F' | b'C' | b'Z', b'W', b'S', 1..=31, ..]);
+    is_pe
+        || is_beam
+        || is_pyc
+        || is_pickle
+        || is_of_objects
+        || is_flash
+        || MAGIC.iter().any(|magic| head.starts_with(magic))
 }
 
 #[cfg(test)]
@@ -116,6 +144,16 @@ mod tests {
             ("x.dat", b"\x7fELF"),
             ("x", b"MZ\x90\0"),
             ("x.luac", b"\x1bLua"),
+            ("common.h.gch", b"x"),
+            ("x", b"gpchC014"),
+            ("x", b"\0asm\x01\0\0\0"),
+            ("x.cmo", b"x"),
+            ("x", b"Caml1999O033"),
+            ("x.npy", b"\x93NUMPY\x01\0v\0{'descr': '|O', "),
+            (".sconsign.dblite", b"x"),
+            ("x", b"\x80\x04\x95"),
+            ("x.rds", b"\x1f\x8b"),
+            ("x", b"FWS\x0a"),
         ] {
             assert_eq!(of(path, head), Some(Compiled::Code), "{path}");
         }
@@ -125,6 +163,8 @@ mod tests {
             (".so", b"x"),
             ("MZ.txt", b"MZ is a text"),
             ("a.png", b"\x89PNG\r\n"),
+            ("a.npy", b"\x93NUMPY\x01\0v\0{'descr': '<f8', "),
+            ("FWS.txt", b"FWS is a word"),
         ] {
             assert_eq!(of(path, head), None, "{path}");
         }

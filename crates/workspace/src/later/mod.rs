@@ -2,6 +2,8 @@
 //! policy's.
 
 mod compiled;
+mod git_settings;
+mod loads;
 mod pack;
 mod place;
 mod sources;
@@ -9,10 +11,14 @@ mod sources;
 use std::collections::BTreeSet;
 
 pub use self::compiled::{Compiled, compiled};
+pub use self::git_settings::{Named as Setting, named_in_git_settings, named_in_hook_list};
+pub use self::loads::{MOST as LOADS_BYTES, loads};
 use self::pack::{InertUnless, PACK};
 use self::place::{Place, like};
 pub use self::sources::{MOST as SOURCE_BYTES, new_sources};
 
+/// The class of what a version control system runs at its own steps.
+pub const HOOKS: &str = "hooks";
 /// Bytes of a file of settings that may be inert; a larger one is not.
 pub const SETTINGS_BYTES: usize = 64 << 10;
 
@@ -56,7 +62,19 @@ pub fn is_of_a_kind(class: &str, path: &str, other_name: &str) -> bool {
     places.filter(|place| place.has(&path, false)).any(|place| place.has(&[other.as_str()], false))
 }
 
+/// Whether a module at this path is taken in place of one of the library; `there` says whether a file is in the directory, or will be.
+#[must_use]
+pub fn shadows_library(path: &str, there: &dyn Fn(&str) -> bool) -> bool {
+    let stem = path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py")).unwrap_or_default();
+    let (folder, module) = stem.rsplit_once('/').unwrap_or(("", stem));
+    let package = if folder.is_empty() { "__init__.py".to_owned() } else { format!("{folder}/__init__.py") };
+    PACK.library.modules.iter().any(|known| known == module) && !there(&package)
+}
+
 fn is_settings(name: &str, above: &[&str]) -> bool {
+    if PACK.settings.plain.iter().any(|known| known == name) {
+        return true;
+    }
     let ending = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, ending)| ending);
     let has_ending = ending.is_some_and(|e| PACK.settings.endings.iter().any(|known| known == e));
     let has_name = || PACK.settings.names.iter().any(|pattern| like(pattern, name));

@@ -17,6 +17,38 @@ pub(super) struct Pack {
     pub inert_unless: Vec<InertUnless>,
     pub sources: Sources,
     pub compiled: Vec<Endings>,
+    pub git: Git,
+    pub library: Library,
+    pub loads: Vec<Loads>,
+    pub vocabularies: Vocabularies,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Loads {
+    pub names: Vec<String>,
+    pub marks: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Vocabularies {
+    pub hosts: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Library {
+    pub modules: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Git {
+    pub paths: Vec<String>,
+    pub commands: Vec<String>,
+    pub hook_lists: Vec<String>,
+    pub hook_keys: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -31,6 +63,8 @@ pub(super) struct Class {
 pub(super) struct Settings {
     pub endings: Vec<String>,
     pub names: Vec<String>,
+    /// Settings by their whole names, wherever they are.
+    pub plain: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

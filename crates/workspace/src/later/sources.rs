@@ -15,9 +15,10 @@ pub fn new_sources(before: &[u8], after: &[u8]) -> usize {
     }
     let Some(after) = readable(after) else { return 1 };
     let before = readable(before).unwrap_or_default();
-    let known = hosts(&before);
+    let known: BTreeSet<String> = hosts(&before).into_iter().chain(registries(&before)).collect();
     let is_known = |host: &str| PACK.sources.hosts.iter().any(|h| h == host) || known.contains(host);
-    let hosts = hosts(&after).into_iter().filter(|host| !is_known(host)).count();
+    let all: BTreeSet<String> = hosts(&after).into_iter().chain(registries(&after)).collect();
+    let hosts = all.into_iter().filter(|host| !is_known(host)).count();
     let more = |mark: &&String| after.matches(mark.as_str()).count() > before.matches(mark.as_str()).count();
     hosts + PACK.sources.marks.iter().filter(more).count()
 }
@@ -48,6 +49,25 @@ fn hosts(text: &str) -> BTreeSet<String> {
     after.filter_map(of).collect()
 }
 
+/// Where images of containers come from: a first name with a dot or a port is a registry.
+fn registries(text: &str) -> BTreeSet<String> {
+    const BEFORE: [&str; 4] = ["from ", "image:", "# syntax=", "#syntax="];
+    let named = text.lines().flat_map(|line| {
+        let line = line.trim_start_matches([' ', '\t', '-']);
+        let words = BEFORE.iter().find_map(|mark| line.strip_prefix(mark));
+        let image = words.and_then(|words| words.split_whitespace().find(|word| !word.starts_with("--")));
+        let copied = line.split_whitespace().find_map(|word| word.strip_prefix("--from="));
+        let mounted = line.split(',').find_map(|part| part.strip_prefix("from="));
+        [image, copied, mounted]
+    });
+    let registry = |image: &str| {
+        let (host, _) = image.trim_matches(['"', '\'']).split_once('/')?;
+        let host = host.split_once(':').map_or(host, |(host, _)| host);
+        (host.contains('.') || image.contains(&format!("{host}:")) && host != image).then(|| host.to_owned())
+    };
+    named.flatten().filter_map(registry).filter(|host| !host.is_empty()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +90,29 @@ mod tests {
         assert!(new_sources(b"", b"--index-url https://evil.example/simple\n") > 0);
         assert_eq!(new_sources(b"", b"resolved \"https://registry.npmjs.org/x/-/x-1.tgz\""), 0);
         assert!(new_sources(b"", b"\xff\xfeh\0") > 0);
+    }
+
+    #[test]
+    fn an_image_of_another_registry_is_a_new_source() {
+        let before = b"FROM debian:12 AS a\nFROM known.example/x\n";
+        for quiet in [
+            "FROM alpine\n",
+            "FROM org/x:1\n",
+            "from known.example/y\n",
+            "FROM --platform=linux docker.io/x\n",
+            "from a.b import c\n",
+        ] {
+            assert_eq!(new_sources(before, quiet.as_bytes()), 0, "{quiet}");
+        }
+        for loud in [
+            "FROM evil.example/x\n",
+            "FROM --platform=x evil.example:5000/x\n",
+            "COPY --from=evil.example/x /a /b\n",
+            "# syntax=evil.example/x\n",
+            "services:\n  a:\n    image: \"evil.example/x\"\n",
+            "RUN --mount=type=bind,from=evil.example/x true\n",
+        ] {
+            assert_eq!(new_sources(before, loud.as_bytes()), 1, "{loud}");
+        }
     }
 }

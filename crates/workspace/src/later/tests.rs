@@ -9,6 +9,37 @@ fn of(path: &str) -> Vec<&'static str> {
 /// By class, each form with a path that tools take it from.
 const FORMS: &[(&str, &[&str])] = &[
     (
+        "generated",
+        &[
+            "build/CMakeCache.txt",
+            "config.status",
+            ".deps/m.Po",
+            ".depend",
+            "node_modules/.cache/babel-loader/a.json",
+            ".parcel-cache/data.mdb",
+            ".next/cache/webpack/a.pack",
+            ".sconsign.dblite",
+        ],
+    ),
+    ("packages", &[".venv/lib/python3.12/site-packages/x/y.py", "usr/lib/python3/dist-packages/x.py"]),
+    ("startup", &["latexmkrc", ".RData", "startup.m", "maxima-init.mac", "x.remmina", "x.exe.config"]),
+    ("editor", &["tasks.vs.json", "hie.yaml", "lakefile.lean"]),
+    (
+        "build",
+        &[
+            "binding.gyp",
+            "PKGBUILD",
+            "x.spec",
+            "Kbuild",
+            "BUILD",
+            "Tupfile",
+            "main.tf",
+            "cdk.json",
+            "helmfile.yaml",
+            "dvc.yaml",
+        ],
+    ),
+    (
         "startup",
         &[
             ".bashrc",
@@ -416,7 +447,9 @@ const PLAIN: &[&str] = &[
     ".github/PULL_REQUEST_TEMPLATE.md",
     ".pytest_cache/v/cache/lastfailed",
     ".mypy_cache/3.12/x.json",
-    ".venv/lib/python3.12/site-packages/x/y.py",
+    "CMakeLists.md",
+    "node_modules/x/cache/a.json",
+    "src/app.d",
     ".next/server/x.js",
     ".changeset/a.md",
     ".well-known/security.txt",

@@ -5,7 +5,39 @@ use std::path::Path;
 use chaperone_inspect::Effects;
 use chaperone_protocol::session::{Mode, MountRecord};
 
+use super::super::link::Links;
+use super::super::named::Named;
+use super::super::objects::Objects;
+use super::super::operation::Operations;
+use super::super::repository::Lost;
 use super::*;
+
+/// What one change is committed with, alone.
+struct Lone {
+    brings: std::collections::BTreeSet<&'static str>,
+    links: Links,
+    lost: Lost,
+    named: Named,
+    operations: Operations,
+}
+
+impl Lone {
+    fn new(mount: &LiveMount, change: &Change) -> Self {
+        let named = Named::by(mount, std::slice::from_ref(change));
+        Self {
+            brings: Default::default(),
+            links: Links::default(),
+            lost: Lost::default(),
+            named,
+            operations: Operations::default(),
+        }
+    }
+
+    fn beside<'a>(&'a self, objects: &'a Objects<'a>) -> Beside<'a> {
+        let Self { brings, links, lost, named, operations } = self;
+        Beside { removals: 0, brings, links, lost, objects, named, operations }
+    }
+}
 
 pub(in crate::commit) struct Directory {
     folder: tempfile::TempDir,
@@ -44,11 +76,13 @@ impl Directory {
             File::open(&at).unwrap()
         });
         let mut about = Map::new();
-        let brings = BTreeSet::new();
+        let (lone, staged) = (Lone::new(&self.mount, change), |_: &Change| None);
+        let objects = Objects::by(&self.mount, &[], &staged);
+        let beside = lone.beside(&objects);
         let head = content.map(|bytes| bytes.get(..HEAD).unwrap_or(bytes)).unwrap_or_default();
         let look = |file: &File, name: &str| chaperone_inspect::effects(name, &mut &*file).unwrap();
         let (mount, content) = (&self.mount, file.as_ref());
-        let looked = Looked { mount, change, content, head, brings: &brings, look: &look };
+        let looked = Looked { mount, change, content, head, beside: &beside, look: &look };
         add(&mut about, &looked);
         about
     }
@@ -117,6 +151,23 @@ fn what_is_new_to_a_checkout_in_kind_is_said() {
     assert_eq!(of("a.svg", "<svg onload='x()'/>")["active_content"], 1);
     let link = change(Op::Create, Kind::Symlink, ".vscode");
     assert_eq!(directory.of(&link, None)["runs_later"], json!(["editor"]));
+}
+
+#[test]
+fn what_settings_of_git_name_and_what_stands_in_for_the_library_is_said() {
+    let directory = Directory::new(&[
+        (".git/config", "[core]\n\thooksPath = githooks\n[include]\n\tpath = ../team.gitconfig\n"),
+        ("pkg/__init__.py", ""),
+        ("job", "echo\n"),
+        ("queue.py", ""),
+    ]);
+    let of = |op, path: &str| directory.facts(op, path, b"x\n");
+    for path in ["githooks/pre-commit", "githooks/lib/x.sh", "team.gitconfig"] {
+        assert_eq!(of(Op::Modify, path)["runs_later"], json!(["hooks"]), "{path}");
+    }
+    let shadows = |path: &str| of(Op::Create, path).get("shadows_library") == Some(&json!(true));
+    assert!(shadows("random.py") && shadows("a/json/__init__.py") && shadows("a/types.py"));
+    assert!(!shadows("pkg/types.py") && !shadows("queue.py") && !shadows("main.py") && !shadows("random.rs"));
 }
 
 #[test]
@@ -193,15 +244,17 @@ fn what_is_not_parsed_within_the_limits_is_asked_about_for_that() {
     let directory = Directory::new(CHECKOUT);
     let at = directory.folder.path().join("content");
     std::fs::write(&at, "<svg/>").unwrap();
-    let (file, brings, mut about) = (File::open(&at).unwrap(), BTreeSet::new(), Map::new());
+    let (file, mut about) = (File::open(&at).unwrap(), Map::new());
     let change = change(Op::Create, Kind::File, "new.svg");
+    let (lone, staged) = (Lone::new(&directory.mount, &change), |_: &Change| None);
+    let objects = Objects::by(&directory.mount, &[], &staged);
     let look = |_: &File, _: &str| Effects::unseen();
     let looked = Looked {
         mount: &directory.mount,
         change: &change,
         content: Some(&file),
         head: b"<svg/>",
-        brings: &brings,
+        beside: &lone.beside(&objects),
         look: &look,
     };
     add(&mut about, &looked);
@@ -217,18 +270,20 @@ fn what_is_neither_a_document_nor_a_table_is_not_handed_to_a_parser() {
     {
         let at = directory.folder.path().join("content");
         std::fs::write(&at, content).unwrap();
-        let (file, brings, mut about) = (File::open(&at).unwrap(), BTreeSet::new(), Map::new());
+        let (file, mut about) = (File::open(&at).unwrap(), Map::new());
         let look = |_: &File, _: &str| {
             asked.set(asked.get() + 1);
             Effects::default()
         };
         let change = change(Op::Create, Kind::File, path);
+        let (lone, staged) = (Lone::new(&directory.mount, &change), |_: &Change| None);
+        let objects = Objects::by(&directory.mount, &[], &staged);
         let looked = Looked {
             mount: &directory.mount,
             change: &change,
             content: Some(&file),
             head: content.as_bytes(),
-            brings: &brings,
+            beside: &lone.beside(&objects),
             look: &look,
         };
         add(&mut about, &looked);

@@ -5,8 +5,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use chaperone_staging::Kind;
-
 use super::super::looked::tests::Directory;
 use super::*;
 
@@ -22,14 +20,20 @@ fn lost_by(before: &str, script: &str) -> Option<BTreeSet<String>> {
     let mut changes = Vec::new();
     for (path, text) in &is {
         match was.get(path) {
-            None => changes.push(Change::blank(path.clone(), Op::Create, Kind::File)),
-            Some(known) if known != text => changes.push(Change::blank(path.clone(), Op::Modify, Kind::File)),
+            None => changes.push(content(path, Op::Create, after.path())),
+            Some(known) if known != text => {
+                changes.push(content(path, Op::Modify, after.path()));
+            }
             Some(_) => {}
         }
     }
     let gone = was.keys().filter(|path| !is.contains_key(*path));
     changes.extend(gone.map(|path| Change::blank(path.clone(), Op::Delete, Kind::File)));
-    let lost = Lost::by(&directory.mount, &changes);
+    let staged = |change: &Change| {
+        std::fs::File::open(after.path().join(&change.path)).ok().filter(|_| change.blob.is_some())
+    };
+    let objects = Objects::by(&directory.mount, &changes, &staged);
+    let lost = Lost::by(&directory.mount, &changes, &objects);
     for change in changes.iter().filter(|c| c.op == Op::Delete) {
         assert_eq!(
             lost.has(change),
@@ -41,10 +45,18 @@ fn lost_by(before: &str, script: &str) -> Option<BTreeSet<String>> {
     Some(lost.0)
 }
 
+fn content(path: &str, op: Op, after: &Path) -> Change {
+    let at = after.join(path);
+    let kind = if at.is_dir() { Kind::Dir } else { Kind::File };
+    let mut change = Change::blank(path.to_owned(), op, kind);
+    change.blob = at.is_file().then(|| at.clone());
+    change
+}
+
 const BEGIN: &str =
     "git init -q -b main . && for n in 1 2 3; do echo $n > f && git add f && git commit -q -m $n; done";
 
-fn sh(at: &Path, script: &str) -> bool {
+pub(in crate::commit) fn sh(at: &Path, script: &str) -> bool {
     let set = "set -e; export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a \
                GIT_COMMITTER_EMAIL=a@example.org GIT_CONFIG_GLOBAL=/dev/null GIT_EDITOR=true; git --version >/dev/null";
     let run = Command::new("sh").args(["-c", &format!("{set}\n{script}")]).current_dir(at).output().unwrap();
@@ -54,7 +66,7 @@ fn sh(at: &Path, script: &str) -> bool {
     run.status.success()
 }
 
-fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(in crate::commit) fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut todo = vec![root.to_owned()];
     while let Some(directory) = todo.pop() {
@@ -127,6 +139,12 @@ fn a_repository_that_goes_or_is_emptied_is_lost() {
         ("", "rm -rf .git/objects/??", ".git"),
         ("git gc -q", "rm -f .git/objects/pack/*", ".git"),
         ("", "rm -rf .git/refs", ".git"),
+        (
+            "git branch topic HEAD~1; git pack-refs --all",
+            "printf '# pack-refs with: peeled\\n' > .git/packed-refs",
+            ".git",
+        ),
+        ("", "printf 'ref: refs/heads/none\\n' > .git/HEAD && rm .git/refs/heads/main", ".git"),
         ("", "rm -rf .git/refs/heads/*", ".git"),
         ("", "rm -rf .git && git init -q -b main . && git add f && git commit -q -m 1", ".git"),
         ("git clone -q . sub", "rm -rf sub", "sub/.git"),

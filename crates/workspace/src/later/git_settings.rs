@@ -1,0 +1,177 @@
+//! What the settings of a repository of git name: files that it runs or obeys, and directories of them.
+//!
+//! Source: git-config(1).
+
+use super::pack::PACK;
+use super::place::like;
+
+/// One name in a file of settings, as it is written there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A file or a directory, by a setting that is a path.
+    Path(String),
+    /// The same, and the file is settings, too.
+    Settings(String),
+    /// A word of any value that may be a file.
+    Word(String),
+    /// Where the work tree is.
+    WorkTree(String),
+}
+
+/// Everything that the settings name.
+#[must_use]
+pub fn named_in_git_settings(text: &str) -> Vec<Named> {
+    let mut all = Vec::new();
+    for (key, value) in entries(text) {
+        let is = |patterns: &[String]| patterns.iter().any(|pattern| like(pattern, &key));
+        if key == "include.path" || like("includeif.*.path", &key) {
+            all.push(Named::Settings(value));
+        } else if key == "core.worktree" {
+            all.push(Named::WorkTree(value));
+        } else if is(&PACK.git.paths) {
+            all.push(Named::Path(value));
+        } else {
+            all.extend(words(&value, is(&PACK.git.commands)).map(Named::Word));
+        }
+    }
+    all
+}
+
+/// What a list of hooks runs at a step of git.
+#[must_use]
+pub fn named_in_hook_list(name: &str, text: &str) -> Vec<Named> {
+    let lower = name.to_lowercase();
+    if !PACK.git.hook_lists.iter().any(|pattern| like(pattern, &lower)) {
+        return Vec::new();
+    }
+    let of = |line: &str| {
+        let (key, value) = line.trim_start_matches([' ', '-', '"']).split_once(':')?;
+        let key = key.trim_matches(['"', ' ']);
+        PACK.git.hook_keys.iter().any(|known| known == key).then(|| value.to_owned())
+    };
+    text.lines()
+        .filter_map(of)
+        .flat_map(|value| words(&value, true).collect::<Vec<_>>())
+        .map(Named::Word)
+        .collect()
+}
+
+/// The words of a value that may be files: of a command all, of another value those that look like one.
+fn words(value: &str, is_command: bool) -> impl Iterator<Item = String> {
+    let cut = |c: char| {
+        c.is_whitespace()
+            || matches!(c, '"' | '\'' | ';' | '|' | '&' | '(' | ')' | '=' | '!' | '<' | '>' | '`' | ',')
+    };
+    value
+        .split(cut)
+        .filter(move |word| !word.is_empty() && (is_command || word.contains(['/', '.'])))
+        .map(str::to_owned)
+}
+
+/// Keys with their sections in lower case, and values.
+fn entries(text: &str) -> Vec<(String, String)> {
+    let (mut all, mut section) = (Vec::new(), String::new());
+    let joined = text.replace("\\\r\n", "").replace("\\\n", "");
+    for line in joined.lines() {
+        let mut rest = line.trim_start_matches(['\u{feff}', ' ', '\t']);
+        if let Some(head) = rest.strip_prefix('[') {
+            let Some((name, after)) = header(head) else { continue };
+            section = name;
+            rest = after.trim();
+        }
+        if rest.is_empty() || rest.starts_with(['#', ';']) {
+            continue;
+        }
+        let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+        all.push((format!("{section}.{}", key.trim().to_lowercase()), plain(value)));
+    }
+    all
+}
+
+/// A section's name without its brackets, and what follows on its line.
+fn header(head: &str) -> Option<(String, &str)> {
+    let (mut name, mut quoted, mut escaped) = (String::new(), false, false);
+    for (at, c) in head.char_indices() {
+        match c {
+            _ if escaped => {
+                name.push(c);
+                escaped = false;
+            }
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ']' if !quoted => return Some((name.to_lowercase(), head.get(at + 1..)?)),
+            ' ' | '\t' if !quoted => name.push('.'),
+            _ => name.push(c),
+        }
+    }
+    None
+}
+
+/// A value without quotes, escapes and a comment behind it.
+fn plain(value: &str) -> String {
+    let (mut plain, mut quoted, mut escaped) = (String::new(), false, false);
+    for c in value.trim().chars() {
+        match c {
+            _ if escaped => {
+                plain.push(match c {
+                    'n' => '\n',
+                    't' => '\t',
+                    _ => c,
+                });
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            '"' => quoted = !quoted,
+            '#' | ';' if !quoted => break,
+            _ => plain.push(c),
+        }
+    }
+    plain.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_name_files_in_every_way_they_can() {
+        let path = |text: &str| Named::Path(text.into());
+        let word = |text: &str| Named::Word(text.into());
+        for (text, named) in [
+            ("[core]\n\thooksPath = githooks # ours\n", path("githooks")),
+            ("[CORE] HOOKSPATH=\"git hooks\"\n", path("git hooks")),
+            ("[core]\nhooksPath = git\\\nhooks\n", path("githooks")),
+            ("[include]\n\tpath = ../team.gitconfig\n", Named::Settings("../team.gitconfig".into())),
+            ("[includeIf \"gitdir:~/x/\"]\n path = a/b\n", Named::Settings("a/b".into())),
+            ("[alias]\n\tx = !sh tool\n", word("tool")),
+            ("[alias]\n\tx = \"!f() { ./tools/y \\\"$1\\\"; }; f\"\n", word("./tools/y")),
+            ("[filter \"a.b]\"]\n\tclean = tools/clean %f\n", word("tools/clean")),
+            ("[merge \"x\"]\n\tdriver = python3 merge.py %A\n", word("merge.py")),
+            ("[future]\n\tsetting = scripts/z\n", word("scripts/z")),
+            ("[core]\n\tworktree = ../../../lib\n", Named::WorkTree("../../../lib".into())),
+        ] {
+            assert!(
+                named_in_git_settings(text).contains(&named),
+                "{text}: {:?}",
+                named_in_git_settings(text)
+            );
+        }
+    }
+
+    #[test]
+    fn ordinary_settings_name_nothing_of_a_work_tree() {
+        let text = "[core]\n\tbare = false\n[branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n[user]\n\tname = docs src\n";
+        assert_eq!(named_in_git_settings(text), [Named::Word("refs/heads/main".into())]);
+    }
+
+    #[test]
+    fn a_list_of_hooks_names_what_it_runs() {
+        let text = "repos:\n- repo: local\n  hooks:\n  - id: a\n    entry: tools/check.sh --fast\n    files: src/x.py\n";
+        let named = named_in_hook_list(".pre-commit-config.yaml", text);
+        assert!(
+            named.contains(&Named::Word("tools/check.sh".into()))
+                && !named.contains(&Named::Word("src/x.py".into()))
+        );
+        assert!(named_in_hook_list("other.yaml", text).is_empty());
+    }
+}

@@ -1,7 +1,7 @@
 """What is left behind can be committed in one go."""
 import json, os, re
 
-from harness.cell import DOCS, exists, write
+from harness.cell import DOCS, exists, last_session, records, until, write
 from ways import committed, everywhere, once
 
 
@@ -44,6 +44,7 @@ def psql_and_docker_do_not_raise_an_alarm_by_starting(way):
 
 
 @once
-def a_program_that_has_no_business_with_a_decoy_raises_one(way):
-    done = way.ran("sh", "-c", "cat ~/.pgpass")
-    assert "pgpass" in done.stderr, done.stderr
+def a_program_that_has_no_business_with_a_decoy_raises_an_alarm(way):
+    way.ran("sh", "-c", "cat ~/.pgpass")
+    session = last_session()
+    assert until(lambda: any("credential_decoy" in json.dumps(record) for record in records(session))), records(session)

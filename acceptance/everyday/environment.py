@@ -1,7 +1,7 @@
 """The user's own environment: repositories, paths, toolchains, settings."""
 import os, subprocess
 
-from harness.cell import CHAPERONE, DOCS, HOME, asked, chaperone, write
+from harness.cell import CHAPERONE, DOCS, HOME, PERSONAL, asked, chaperone, write
 from ways import everywhere, executable, git, once, repository
 
 
@@ -47,6 +47,16 @@ def the_workspace_is_at_its_own_path_too(way):
 
 
 @everywhere
+def what_may_not_be_read_is_not_readable_at_its_own_place(way):
+    write(".env", "API_TOKEN=4f3c2b1a99887766554433\n")
+    write("personal.csv", PERSONAL)
+    with open(os.path.join(os.path.dirname(DOCS), "beside.txt"), "w") as f:
+        f.write("beside")
+    done = way.ran("sh", "-c", f"cat {DOCS}/.env {DOCS}/personal.csv {DOCS}/../beside.txt; ls {DOCS}/..")
+    assert done.stdout == "docs\n", done
+
+
+@everywhere
 def the_agent_starts_where_the_user_stood(way):
     os.makedirs(os.path.join(DOCS, "a/b"))
     done = way.ran("pwd", cwd=os.path.join(DOCS, "a/b"), options=("--workspace", DOCS))
@@ -78,8 +88,12 @@ TOOLCHAINS = {
 def toolchains_below_the_home_are_those_of_the_users_path(way):
     missing = []
     for name, (place, beside) in TOOLCHAINS.items():
-        executable(os.path.join(HOME, place, f"{name}-tool"), f"#!/bin/sh\ncat {HOME}/{beside}/part\n")
+        program = executable(os.path.join(HOME, beside if place == ".local/bin" else place, f"{name}-tool"), f"#!/bin/sh\ncat {HOME}/{beside}/part\n")
         os.makedirs(os.path.join(HOME, beside), exist_ok=True)
+        if place == ".local/bin":
+            # What the user wrote lies beside it, and only what a manager put there is a link.
+            os.makedirs(os.path.join(HOME, place), exist_ok=True)
+            os.symlink(program, os.path.join(HOME, place, f"{name}-tool"))
         with open(os.path.join(HOME, beside, "part"), "w") as f:
             f.write(name)
         done = way.ran(f"{name}-tool", env={"PATH": os.path.join(HOME, place) + ":" + os.environ["PATH"]})
@@ -98,6 +112,15 @@ def credentials_beside_toolchains_are_not_shown(way):
         f.write('[registry]\ntoken = "of-the-registry"\n')
     done = way.ran("sh", "-c", f"cargo-tool; cat {HOME}/.cargo/credentials.toml", env={"PATH": f"{HOME}/.cargo/bin:" + os.environ["PATH"]})
     assert "of-the-registry" not in done.stdout, done
+
+
+@once
+def scripts_of_the_users_beside_toolchains_are_not_shown(way):
+    executable(os.path.join(HOME, ".local/bin/deploy"), "#!/bin/sh\necho of-the-user\n")
+    program = executable(os.path.join(HOME, ".local/share/pipx/venvs/tool/bin/tool"), "#!/bin/sh\necho tool\n")
+    os.symlink(program, os.path.join(HOME, ".local/bin/tool"))
+    done = way.ran("sh", "-c", f"tool; ls {HOME}/.local/bin; deploy", env={"PATH": f"{HOME}/.local/bin:" + os.environ["PATH"]})
+    assert done.stdout == "tool\ntool\n", done
 
 
 @once

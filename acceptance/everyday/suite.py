@@ -19,7 +19,10 @@ def within(place, user, command):
 
 
 def prepare(place):
-    """An authority that this machine trusts, and a server's certificate of it."""
+    """An authority that this machine trusts, and a server's certificate of it; suites of others, which scripts/ci-install brings."""
+    os.mkdir(os.path.join(place, "tools"))
+    for name in filter(shutil.which, ("pjdfstest", "fsx")):
+        shutil.copy(shutil.which(name), os.path.join(place, "tools"))
     folder = os.path.join(place, "authority")
     os.mkdir(folder)
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]

@@ -13,6 +13,7 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
     let mut layers = probe(&exe);
     layers.push(state());
     layers.push(pack());
+    layers.extend(policies());
     let cannot_run = layers.iter().any(|l| l.required && l.state == LayerState::Missing);
     if as_json {
         show::json(&json!(layers));
@@ -33,6 +34,17 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
         say!("no cell can run on this machine until the required layers that are missing are fixed");
     }
     Ok(u8::from(cannot_run))
+}
+
+/// The user's own policies, with the first that does not load.
+fn policies() -> Option<Layer> {
+    let (state, detail) = match crate::policy::problem() {
+        Ok(None) => return None,
+        Ok(Some(problem)) => (LayerState::Partial, problem),
+        Err(report) => (LayerState::Partial, report.message),
+    };
+    let fix = Some("chaperone policy check".to_owned());
+    Some(Layer { layer: "policies", state, required: false, detail, fix })
 }
 
 /// The data that was compiled in, and whether it is what its manifest lists.

@@ -22,16 +22,21 @@ pub enum Start {
 /// What `bytes` begin. `ended`: nothing follows them.
 #[must_use]
 pub fn read(bytes: &[u8], ended: bool) -> Start {
-    // Empty lines, and blanks that some servers strip.
-    let at = bytes.iter().position(|b| !is_blank(*b) && *b != b'\n').unwrap_or(bytes.len());
-    let rest = bytes.get(at..).unwrap_or_default();
-    let (line, is_whole) = match rest.iter().position(|b| *b == b'\n') {
-        Some(end) => (rest.get(..end).unwrap_or_default(), true),
-        None => (rest, ended),
+    let mut bytes = bytes;
+    let (line, is_whole) = loop {
+        // Empty lines, and blanks that some servers strip.
+        let at = bytes.iter().position(|b| !is_blank(*b) && *b != b'\n').unwrap_or(bytes.len());
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(end) = rest.iter().position(|b| *b == b'\n') else { break (rest, ended) };
+        let (line, after) = rest.split_at(end);
+        if !is_proxy_line(line) {
+            break (line, true);
+        }
+        bytes = after.get(1..).unwrap_or_default();
     };
     let word = line.iter().take_while(|b| is_token(**b)).count();
     let begins = word > 0 && line.get(word).is_some_and(|b| is_blank(*b));
-    if is_request(line) || (begins || is_whole) && has_version(line, begins) {
+    if is_request(line, is_whole) || (begins || is_whole) && has_version(line, begins) {
         return Start::Http;
     }
     match line.get(word) {
@@ -59,14 +64,33 @@ fn has_version(line: &[u8], anywhere: bool) -> bool {
     searched.windows(" HTTP/1".len()).any(is_version)
 }
 
-/// A method, a blank and what only a target begins with: a request is one from here on, with or without a version.
-fn is_request(line: &[u8]) -> bool {
+/// The line with which proxies say for whom they connect: what follows begins as anywhere.
+fn is_proxy_line(line: &[u8]) -> bool {
+    line.starts_with(b"PROXY TCP") || line.starts_with(b"PROXY UNKNOWN")
+}
+
+/// A method, a blank and what only a target begins with: a request is one from here on, with or without a version. A whole
+/// line in which no path and no address of the web follows is none, but for `GET`: so begin the protocols of mail, chat and
+/// stores. Nor is one that names the version of a protocol of media or telephony.
+fn is_request(line: &[u8], is_whole: bool) -> bool {
     const LONGEST: usize = 32;
     let word = line.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
     let next = line.get(word + 1);
     (1..=LONGEST).contains(&word)
         && line.get(word) == Some(&b' ')
-        && next.is_some_and(|b| matches!(b, b'/' | b'*') || b.is_ascii_alphanumeric())
+        && next.is_some_and(|b| matches!(b, b'/' | b'*') || is_whole && b.is_ascii_alphanumeric())
+        && (!is_whole || line.starts_with(b"GET ") || (is_target(line, word + 1) && !is_of_media(line)))
+}
+
+fn is_target(line: &[u8], at: usize) -> bool {
+    let target = line.get(at..).unwrap_or_default();
+    let begins = |with: &[u8]| target.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+    begins(b"/") || begins(b"*") || begins(b"http:") || begins(b"https:")
+}
+
+fn is_of_media(line: &[u8]) -> bool {
+    let last = line.trim_ascii_end().rsplit(|b| *b == b' ').next().unwrap_or_default();
+    last.starts_with(b"RTSP/") || last.starts_with(b"SIP/")
 }
 
 fn is_blank(b: u8) -> bool {
@@ -106,6 +130,12 @@ mod tests {
             b"P\xc3\x96ST /in HTTP/1.1\r\n",
             b"\r\n\tpost /in HTTP/1.9\n",
             b"get /in HTTP/1.1",
+            b"GET x\n",
+            b"POST /in\n",
+            b"POST http://a.example/in\n",
+            b"NICK someone HTTP/1.1\n",
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nPOST /in HTTP/1.1\r\n",
+            b"PROXY UNKNOWN\r\nPROXY UNKNOWN\r\nget /in http/1.0\r\n",
         ] {
             assert_eq!(read(bytes, false), Start::Http, "{:?}", String::from_utf8_lossy(bytes));
         }
@@ -124,6 +154,8 @@ mod tests {
             b"post /in HTTP/",
             b"SSH-2.0-x",
             b"hello",
+            b"NICK someo",
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
         ] {
             assert_eq!(read(bytes, false), Start::NeedMore, "{:?}", String::from_utf8_lossy(bytes));
         }
@@ -141,6 +173,14 @@ mod tests {
             b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
             b"\x10\x1a\x00\x04MQTT",
             b"hello\n",
+            b"NICK someone\r\nUSER a 0 * :b\r\n",
+            b"OPTIONS rtsp://cam.example/x RTSP/1.0\r\n",
+            b"DESCRIBE /x RTSP/1.0\r\n",
+            b"OPTIONS sip:a@b.example SIP/2.0\r\n",
+            b"EHLO me.example\r\n",
+            b"A1 LOGIN x y\r\n",
+            b"SET key value\r\n",
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nhello\r\n",
             b"set key \x00",
             b"<13>Nov 26 01:42:55 web nginx: \"GET / HTTP/1.1\" 200 12\n",
             b"{\"line\": \"GET / HTTP/1.1\"}\n",

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use chaperone_sys::seccomp::Instruction;
 use chaperone_sys::{Forked, landlock};
 
+use super::limits;
 use super::report::Exit;
 use crate::control::{self, InitMessage};
 use crate::plan::{HOME, Plan, Terminal};
@@ -80,6 +81,9 @@ impl Agent<'_> {
         let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
         rustix::process::setrlimit(rustix::process::Resource::Core, none)
             .map_err(|e| ("core limit", e.into()))?;
+        if let Some(count) = self.plan.limits.processes.filter(|_| limits::counts_the_cell_alone()) {
+            limits::hold_processes(count).map_err(|e| ("limit of processes", e.into()))?;
+        }
         chaperone_sys::keep_no_privileges().map_err(at("drop privileges"))?;
         self.landlock().map_err(at("landlock"))?;
         let listener = chaperone_sys::seccomp::install(self.filter, true).map_err(at("seccomp"))?;

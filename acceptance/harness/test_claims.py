@@ -24,6 +24,24 @@ class Claims(unittest.TestCase):
             claims.run(chosen(patterns), **how)
         return claims.closing_line(claims.COUNTS), told.getvalue()
 
+    def test_what_does_not_hold_yet_is_told_with_why_and_has_to_leave_the_list_when_it_holds(self):
+        @claim
+        def the_sea_is_dry():
+            assert False
+
+        @claim
+        def the_sea_is_wet():
+            pass
+
+        listed = "# later\nthe sea is dry | any | tides\nthe sea is wet | root | tides\n"
+        claims.not_yet(listed, "root", chosen([]))
+        self.assertRaises(AssertionError, claims.not_yet, "the sea is warm | user | winter\n", "root", chosen([]))
+        counts, told = self.ran()
+        claims.NOT_YET.clear()
+        self.assertEqual(counts, "0 passed, 1 failed, 1 skipped")
+        self.assertIn("NOT YET the sea is dry: tides\n", told)
+        self.assertIn("FAILED  the sea is wet: it holds, so", told)
+
     def test_a_check_without_a_claim_inside_is_one_claim_named_like_its_function(self):
         @claim
         def the_sky_is_blue():

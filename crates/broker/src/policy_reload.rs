@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chaperone_config::policy_files::sources;
+use chaperone_config::policy_files::{folders, sources};
 use chaperone_policy::Engine;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
@@ -38,7 +38,7 @@ pub fn reload(broker: &Broker) -> Result<String, Failure> {
     Ok(revision)
 }
 
-/// Watch the directory for as long as the broker is there.
+/// Watch the directory, and those in it, for as long as the broker is there.
 ///
 /// # Errors
 /// When the directory cannot be watched.
@@ -47,11 +47,7 @@ pub fn watch(broker: &Arc<Broker>) -> Result<(), Failure> {
     let wrong = |e: std::io::Error| Failure::new("policy_unreadable", format!("{}: {e}", folder.display()));
     let watcher = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
         .map_err(|e| wrong(e.into()))?;
-    let changes = inotify::WatchFlags::CLOSE_WRITE
-        | inotify::WatchFlags::MOVED_TO
-        | inotify::WatchFlags::MOVED_FROM
-        | inotify::WatchFlags::DELETE;
-    inotify::add_watch(&watcher, &folder, changes).map_err(|e| wrong(e.into()))?;
+    watch_all(&watcher, broker).map_err(wrong)?;
     let broker = Arc::downgrade(broker);
     std::thread::Builder::new()
         .name("policy-files".into())
@@ -60,13 +56,32 @@ pub fn watch(broker: &Arc<Broker>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is watched already stays so.
+fn watch_all(watcher: &OwnedFd, broker: &Broker) -> std::io::Result<()> {
+    let changes = inotify::WatchFlags::CLOSE_WRITE
+        | inotify::WatchFlags::CREATE
+        | inotify::WatchFlags::MOVED_TO
+        | inotify::WatchFlags::MOVED_FROM
+        | inotify::WatchFlags::DELETE;
+    for folder in folders(&broker.dirs).map_err(|e| std::io::Error::other(e.message))? {
+        inotify::add_watch(watcher, &folder, changes)?;
+    }
+    Ok(())
+}
+
 fn follow(watcher: &OwnedFd, broker: &Weak<Broker>) {
     while readable(watcher, None) {
-        drain(watcher);
+        let mut changed = drain(watcher);
         while readable(watcher, Some(QUIET)) {
-            drain(watcher);
+            changed |= drain(watcher);
+        }
+        if !changed {
+            continue;
         }
         let Some(broker) = broker.upgrade() else { return };
+        if let Err(e) = watch_all(watcher, &broker) {
+            broker.bus.tell(&Event::general(Happened::PolicyProblem { problem: e.to_string() }));
+        }
         if let Err(failure) = reload(&broker) {
             broker.bus.tell(&Event::general(Happened::PolicyProblem { problem: failure.message }));
         }
@@ -84,8 +99,16 @@ fn readable(watcher: &OwnedFd, within: Option<Duration>) -> bool {
     }
 }
 
-fn drain(watcher: &OwnedFd) {
+/// Whether anything happened but that a file was begun, which is told again when it is written.
+fn drain(watcher: &OwnedFd) -> bool {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
     let mut events = inotify::Reader::new(watcher, &mut buffer);
-    while events.next().is_ok() {}
+    let mut changed = false;
+    while let Ok(event) = events.next() {
+        let happened = event.events();
+        let begun =
+            happened.contains(inotify::ReadFlags::CREATE) && !happened.contains(inotify::ReadFlags::ISDIR);
+        changed |= !begun;
+    }
+    changed
 }

@@ -50,6 +50,8 @@ fn main() {
         command,
         environment,
         workdir: HOME.into(),
+        own_place: None,
+        home_files: Vec::new(),
         mounts: vec![],
         read_only: shown.into_iter().collect(),
         covered: std::env::var_os("CELL_COVERED").into_iter().map(std::path::PathBuf::from).collect(),

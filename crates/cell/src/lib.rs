@@ -24,7 +24,7 @@ pub use network::{
 };
 pub use plan::{
     AGENT_GID, AGENT_UID, Cache, Decoy, DecoyKind, HOME, Kind, Limits, Mount, Network, Plan, SetupError,
-    Terminal,
+    Terminal, WORKSPACE, can_be_at_its_own_place,
 };
 
 /// Every backend of this version, the strongest first.

@@ -1,7 +1,7 @@
 //! What a cell is made from, and why one cannot be made.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -10,6 +10,8 @@ use thiserror::Error;
 pub const AGENT_UID: u32 = 1000;
 /// The agent's gid inside.
 pub const AGENT_GID: u32 = 1000;
+/// Where the directory that the agent works on is in every cell.
+pub const WORKSPACE: &str = "/workspace";
 /// The agent's home: empty, in memory, gone with the cell.
 pub const HOME: &str = "/home/agent";
 
@@ -21,6 +23,8 @@ pub struct Plan {
     /// The whole environment of the agent; nothing is inherited.
     pub environment: Vec<(OsString, OsString)>,
     pub workdir: PathBuf,
+    /// Where `/workspace` is seen as well: at its own place, so that absolute paths that lead into it lead there.
+    pub own_place: Option<PathBuf>,
     pub mounts: Vec<Mount>,
     /// Directories shown read-only at their own place: an agent's installation outside /usr.
     pub read_only: Vec<PathBuf>,
@@ -28,6 +32,8 @@ pub struct Plan {
     pub covered: Vec<PathBuf>,
     pub caches: Vec<Cache>,
     pub decoys: Vec<Decoy>,
+    /// Texts in the agent's home, by their paths there.
+    pub home_files: Vec<(PathBuf, String)>,
     pub limits: Limits,
     pub network: Network,
     /// One CA certificate in DER, which programs in the cell trust beside the host's roots. The environment needs
@@ -136,6 +142,37 @@ pub struct SetupError {
     pub fix: Option<String>,
 }
 
+/// Places of a cell that nothing else may stand at or below.
+const TAKEN: &[&str] = &[
+    "/bin",
+    "/dev",
+    "/etc",
+    "/opt",
+    "/proc",
+    "/run/chaperone",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/run",
+    WORKSPACE,
+];
+
+/// Whether a directory of the user's may be seen at its own place, canonical outside: nothing of the cell's own is
+/// hidden by it.
+#[must_use]
+pub fn can_be_at_its_own_place(at: &Path) -> bool {
+    let lib = |at: &Path| {
+        at.components().nth(1).is_some_and(|c| c.as_os_str().as_encoded_bytes().starts_with(b"lib"))
+    };
+    let hides = |place: &str| Path::new(place).starts_with(at);
+    let plain = at.components().skip(1).all(|c| matches!(c, Component::Normal(_)));
+    at.is_absolute()
+        && plain
+        && !lib(at)
+        && !TAKEN.iter().any(|taken| at.starts_with(taken) || hides(taken))
+        && !["/tmp", "/var/tmp", HOME].iter().any(|place| hides(place))
+}
+
 impl SetupError {
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), fix: None }
@@ -144,5 +181,44 @@ impl SetupError {
     pub(crate) fn fix(mut self, line: impl Into<String>) -> Self {
         self.fix = Some(line.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_cell_has_of_its_own_is_hidden_by_nothing() {
+        for own in [
+            "/home/u/src/app",
+            "/srv/app",
+            "/tmp/app",
+            "/root/app",
+            "/mnt/disk",
+            "/home/agent/app",
+            "/var/www",
+            "/run/media/u/disk/app",
+        ] {
+            assert!(can_be_at_its_own_place(Path::new(own)), "{own}");
+        }
+        for taken in [
+            "/",
+            "/home",
+            "/home/agent",
+            "/tmp",
+            "/var",
+            "/usr/src/app",
+            "/etc",
+            "/lib64/x",
+            "/proc/1",
+            "/workspace/x",
+            "/run",
+            "/opt/x",
+            "app",
+            "/srv/../etc",
+        ] {
+            assert!(!can_be_at_its_own_place(Path::new(taken)), "{taken}");
+        }
     }
 }

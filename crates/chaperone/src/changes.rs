@@ -102,6 +102,12 @@ fn is_left_cache(change: &Value) -> bool {
     reasons.peek().is_some() && reasons.all(|r| r == CACHE || r == "confirmation_required")
 }
 
+/// A socket or a FIFO, say, that programs left where they work: it is told, and nothing went wrong.
+fn stays_in_the_cell(change: &Value) -> bool {
+    let mut reasons = show::list(change, "reasons").peekable();
+    reasons.peek().is_some() && reasons.all(|r| r == "cannot_be_staged")
+}
+
 /// What the user may do about what was left: one line for all changes of a kind.
 fn advice(session: &str, list: &[Value]) -> Vec<String> {
     let has = |change: &Value, reason: &str| show::list(change, "reasons").any(|r| r == reason);
@@ -231,8 +237,11 @@ fn print_report(list: &[Value], json: bool) -> u8 {
     } else {
         list.iter().filter(|c| !is_left_cache(c)).for_each(|change| say!("{}", line(change)));
     }
-    let is_wrong =
-        |c: &Value| matches!(show::text(c, "state").raw(), "refused" | "conflict") && !is_left_cache(c);
+    let is_wrong = |c: &Value| {
+        matches!(show::text(c, "state").raw(), "refused" | "conflict")
+            && !is_left_cache(c)
+            && !stays_in_the_cell(c)
+    };
     let wrong = list.iter().any(is_wrong);
     u8::from(wrong)
 }

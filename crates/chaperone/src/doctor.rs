@@ -15,7 +15,8 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
     let backends: Vec<Vec<Layer>> = BACKENDS.iter().map(|backend| layers_of(*backend, &exe)).collect();
     let state = state();
     let cannot_run = backends.iter().all(|layers| lacks(layers)) || lacks(std::slice::from_ref(&state));
-    let layers: Vec<Layer> = backends.into_iter().flatten().chain([state, pack()]).collect();
+    let layers: Vec<Layer> =
+        backends.into_iter().flatten().chain([state, pack()]).chain(policies()).collect();
     if as_json {
         show::json(&json!(layers));
         return Ok(u8::from(cannot_run));
@@ -55,6 +56,17 @@ fn layers_of(backend: &dyn Backend, exe: &Path) -> Vec<Layer> {
 
 fn lacks(layers: &[Layer]) -> bool {
     layers.iter().any(|l| l.required && l.state == LayerState::Missing)
+}
+
+/// The user's own policies, with the first that does not load.
+fn policies() -> Option<Layer> {
+    let (state, detail) = match crate::policy::problem() {
+        Ok(None) => return None,
+        Ok(Some(problem)) => (LayerState::Partial, problem),
+        Err(report) => (LayerState::Partial, report.message),
+    };
+    let fix = Some("chaperone policy check".to_owned());
+    Some(Layer { layer: "policies", state, required: false, detail, fix })
 }
 
 /// The data that was compiled in, and whether it is what its manifest lists.

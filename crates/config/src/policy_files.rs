@@ -1,6 +1,6 @@
 //! The policy files in force: those that ship, and the user's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chaperone_policy::{Engine, Kind, Source};
 use chaperone_protocol::Failure;
@@ -9,23 +9,16 @@ use crate::dirs::Dirs;
 
 /// Largest policy file read, in bytes. Protects the broker from a mistaken path.
 const MAX_POLICY: u64 = 16 * 1024 * 1024;
+/// Directories inside each other that are read. Protects the broker from a mistaken path; what lies deeper is an error.
+const MAX_DEPTH: usize = 8;
+
 /// The policies that ship, and the user's own.
 ///
 /// # Errors
 /// `policy_unreadable`.
 pub fn sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
     let mut sources = Engine::builtin_sources();
-    let folder = dirs.config.join("policies");
-    let unreadable = |e: std::io::Error, p: &std::path::Path| {
-        Failure::new("policy_unreadable", format!("{}: {e}", p.display()))
-    };
-    let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(unreadable(e, &folder)),
-    };
-    files.sort();
-    for path in files {
+    for path in files_and_folders(dirs)?.0 {
         let kind = match path.extension().and_then(|e| e.to_str()) {
             Some("rego") => Kind::Rego,
             Some("json") => Kind::Json,
@@ -40,7 +33,89 @@ pub fn sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
             ));
         }
         let text = std::fs::read_to_string(&path).map_err(|e| unreadable(e, &path))?;
+        // Editors put a byte order mark before it, which is no part of the text.
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         sources.push(Source { name: path.display().to_string(), text, kind });
     }
     Ok(sources)
+}
+
+/// The directories that the user's own policies are read from, the first of them always.
+///
+/// # Errors
+/// `policy_unreadable`.
+pub fn folders(dirs: &Dirs) -> Result<Vec<PathBuf>, Failure> {
+    files_and_folders(dirs).map(|(_, folders)| folders)
+}
+
+/// Files and directories, those of each directory by name; hidden ones are an editor's or a version control's.
+fn files_and_folders(dirs: &Dirs) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Failure> {
+    let (mut files, mut folders) = (Vec::new(), vec![dirs.config.join("policies")]);
+    let mut next = 0;
+    while let Some(folder) = folders.get(next).cloned() {
+        next += 1;
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && next == 1 => break,
+            Err(e) => return Err(unreadable(e, &folder)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| unreadable(e, &folder))?;
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // A link to a directory is not followed: it may lead in a circle.
+            let is_folder = entry.file_type().map_err(|e| unreadable(e, &entry.path()))?.is_dir();
+            let depth = entry.path().components().count() - dirs.config.components().count();
+            if is_folder && depth > MAX_DEPTH {
+                let what = format!("{}: deeper than {MAX_DEPTH} directories", entry.path().display());
+                return Err(Failure::new("policy_unreadable", what));
+            }
+            if is_folder { folders.push(entry.path()) } else { files.push(entry.path()) }
+        }
+    }
+    files.sort();
+    Ok((files, folders))
+}
+
+fn unreadable(e: std::io::Error, path: &Path) -> Failure {
+    Failure::new("policy_unreadable", format!("{}: {e}", path.display()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn policies_are_found_in_directories_below_and_without_their_byte_order_marks() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("config/policies");
+        fs::create_dir_all(folder.join("team/b")).unwrap();
+        fs::create_dir_all(folder.join(".git")).unwrap();
+        for (name, text) in [
+            ("z.rego", "package z"),
+            ("team/a.rego", "\u{feff}package a"),
+            ("team/b/data.json", "{}"),
+            ("team/readme.txt", "none"),
+            (".git/x.rego", "no policy"),
+            ("team/.a.rego.swp", "no policy"),
+        ] {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        std::os::unix::fs::symlink(&folder, folder.join("team/circle")).unwrap();
+        let place = |name: &str| home.path().join(name);
+        let dirs = Dirs { config: place("config"), state: place("state"), run: place("run") };
+        let own: Vec<(String, String)> = sources(&dirs)
+            .unwrap()
+            .into_iter()
+            .skip(Engine::builtin_sources().len())
+            .map(|s| (s.name.strip_prefix(folder.to_str().unwrap()).unwrap().to_owned(), s.text))
+            .collect();
+        let wanted = [("/team/a.rego", "package a"), ("/team/b/data.json", "{}"), ("/z.rego", "package z")];
+        assert_eq!(own, wanted.map(|(name, text)| (name.to_owned(), text.to_owned())));
+        assert_eq!(folders(&dirs).unwrap().len(), 3);
+    }
 }

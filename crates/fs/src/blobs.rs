@@ -70,6 +70,9 @@ impl Tree {
             named.extend(blob_of(&entry));
             state.generations.advance(&path, state.entries.get(&path), &entry);
             less += state.entries.get(&path).map_or(0, |before| memory_of(&path, before));
+            if !matches!(entry, Entry::Dir { .. } | Entry::Symlink { .. } | Entry::Special { .. }) {
+                state.aside.forget(&path);
+            }
             let before = match entry {
                 Entry::Base => state.entries.remove(&path),
                 entry => state.entries.insert(path, entry),

@@ -54,8 +54,9 @@ impl Tree {
         let held = self.quota.take(0, 1)?;
         let (blob, file) = self.new_blob(&mut state)?;
         let base = replaced(&state, at.path());
-        let entry = Entry::File { blob, base, mode: mode & 0o777, origin: None, cleared: true };
+        let entry = Entry::File { blob, base, mode: mode & 0o7777, origin: None, cleared: true };
         self.record(&mut state, vec![(at.path().to_owned(), entry)])?;
+        state.aside.names_changed(at.path());
         let opened = self.of_blob(&state, at.path(), blob, HeldFile::new(file, held), None)?;
         state.writer_opened(blob);
         Ok(opened)
@@ -77,10 +78,10 @@ impl Tree {
         Ok(opened)
     }
 
-    /// Set size, permission bits and times of a file; of directories, the permission bits of those of the stage.
+    /// Set size, permission bits and times of a file; of anything else, times and permission bits.
     ///
     /// # Errors
-    /// As [`Self::copy_up`]; `ELOOP` for a link.
+    /// As [`Self::copy_up`]; `EISDIR` for the size of a directory.
     pub fn set_attributes(&self, decided: &Decided, new: &NewAttributes) -> Result<Attributes> {
         let at = match new.size {
             // Of a directory there is nothing to be written.
@@ -89,12 +90,29 @@ impl Tree {
         };
         let mut state = self.lock();
         let path = at.path();
-        if at.is_dir() {
+        if at.object().is_some_and(|object| object.kind != ObjectKind::File) {
+            if new.size.is_some() {
+                return Err(Errno::ISDIR);
+            }
             self.check(&state, at)?;
-            if let (Some(mode), Some(Entry::Dir { opaque, base, .. })) = (new.mode, state.entries.get(path)) {
-                let entry = Entry::Dir { opaque: *opaque, mode: mode & 0o777, base: *base };
+            let changed = new.mode.map(|mode| mode & 0o7777).and_then(|mode| match state.entries.get(path) {
+                Some(Entry::Dir { opaque, base, .. }) => {
+                    Some(Entry::Dir { opaque: *opaque, mode, base: *base })
+                }
+                Some(Entry::Special { socket, base, .. }) => {
+                    Some(Entry::Special { socket: *socket, mode, base: *base })
+                }
+                _ => None,
+            });
+            let keeps_mode = changed.is_none() && at.object().is_some_and(|o| o.kind == ObjectKind::Dir);
+            if let Some(entry) = changed {
                 self.record(&mut state, vec![(path.to_owned(), entry)])?;
             }
+            state.aside.set(path, new.times.as_ref(), new.mode.filter(|_| keeps_mode));
+            return self.shown_in(&state, path);
+        }
+        if new.size.is_none() && new.mode.is_none() && new.times.is_none() {
+            self.check(&state, at)?;
             return self.attributes_in(&state, path);
         }
         let bring = if new.size == Some(0) { Bring::Content(Content::Empty) } else { Bring::Object };
@@ -109,8 +127,10 @@ impl Tree {
         if let (Some(mode), Some(Entry::File { blob, base, origin, cleared, .. })) =
             (new.mode, state.entries.get(path).cloned())
         {
-            let entry = Entry::File { blob, base, mode: mode & 0o777, origin, cleared };
+            let entry = Entry::File { blob, base, mode: mode & 0o7777, origin, cleared };
             self.record(&mut state, vec![(path.to_owned(), entry)])?;
+            // Its own mode is nobody's business; that it was set shows in the time of its last change.
+            rustix::fs::fchmod(&*opened.file, rustix::fs::Mode::from_raw_mode(0o600))?;
         }
         if let Some(times) = &new.times {
             rustix::fs::futimens(&*opened.file, times)?;
@@ -125,8 +145,24 @@ impl Tree {
         let mut state = self.lock();
         self.must_be_free(&state, at)?;
         let opaque = matches!(state.entries.get(at.path()), Some(Entry::Gone { .. }));
-        let entry = Entry::Dir { opaque, mode: mode & 0o777, base: deleted(&state, at.path()) };
-        self.record(&mut state, vec![(at.path().to_owned(), entry)])
+        let entry = Entry::Dir { opaque, mode: mode & 0o7777, base: deleted(&state, at.path()) };
+        self.record(&mut state, vec![(at.path().to_owned(), entry)])?;
+        state.aside.made(at.path());
+        Ok(())
+    }
+
+    /// Make a FIFO, or the place of a socket.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENOENT`, `ESTALE`.
+    pub fn make_special(&self, decided: &Decided, socket: bool, mode: u32) -> Result<()> {
+        let at = decided.for_one_of(&[ChangeKind::Create])?;
+        let mut state = self.lock();
+        self.must_be_free(&state, at)?;
+        let entry = Entry::Special { socket, mode: mode & 0o7777, base: replaced(&state, at.path()) };
+        self.record(&mut state, vec![(at.path().to_owned(), entry)])?;
+        state.aside.made(at.path());
+        Ok(())
     }
 
     /// # Errors
@@ -137,7 +173,9 @@ impl Tree {
         self.must_be_free(&state, at)?;
         let base = replaced(&state, at.path());
         let entry = Entry::Symlink { target: target.to_owned(), base };
-        self.record(&mut state, vec![(at.path().to_owned(), entry)])
+        self.record(&mut state, vec![(at.path().to_owned(), entry)])?;
+        state.aside.made(at.path());
+        Ok(())
     }
 
     /// Delete a file or link.
@@ -152,7 +190,9 @@ impl Tree {
         }
         self.check(&state, at)?;
         let gone = self.gone(&state, at.path());
-        self.record(&mut state, vec![(at.path().to_owned(), gone)])
+        self.record(&mut state, vec![(at.path().to_owned(), gone)])?;
+        state.aside.names_changed(at.path());
+        Ok(())
     }
 
     /// Delete an empty directory.
@@ -167,7 +207,9 @@ impl Tree {
         }
         self.check(&state, at)?;
         let record = self.removal_of_dir(&state, at.path())?;
-        self.record(&mut state, record)
+        self.record(&mut state, record)?;
+        state.aside.names_changed(at.path());
+        Ok(())
     }
 
     pub(crate) fn removal_of_dir(&self, state: &State, path: &str) -> Result<Record> {
@@ -196,6 +238,7 @@ impl Tree {
             ObjectKind::File => {}
             ObjectKind::Dir => return Err(Errno::ISDIR),
             ObjectKind::Symlink => return Err(Errno::LOOP),
+            ObjectKind::Special => return Err(Errno::NXIO),
         }
         if let Some(Entry::File { blob, base, mode, origin, cleared }) = state.entries.get(path).cloned() {
             return self.bring_blob(state, path, (blob, cleared, held), (base, mode, origin), bring);
@@ -336,6 +379,7 @@ impl Tree {
                 Entry::File { base, .. }
                 | Entry::Gone { base, .. }
                 | Entry::Symlink { base, .. }
+                | Entry::Special { base, .. }
                 | Entry::Dir { base, .. },
             ) => *base,
             _ => None,
@@ -345,7 +389,10 @@ impl Tree {
         // Below a directory that was deleted or replaced, what the user put there since is not the agent's to delete. A
         // directory that gave way to a file of the agent's is: its deletion was recorded, and is recorded again.
         let was_replaced = is_dir(now)
-            && matches!(state.entries.get(path), Some(Entry::File { .. } | Entry::Symlink { .. }));
+            && matches!(
+                state.entries.get(path),
+                Some(Entry::File { .. } | Entry::Symlink { .. } | Entry::Special { .. })
+            );
         if known.is_none() && !was_replaced && hidden_by_parent(state, path) {
             return Entry::Base;
         }

@@ -80,7 +80,7 @@ fn cover(entry: &Entry) -> Cover {
     match entry {
         Entry::Base | Entry::Dir { opaque: false, .. } => Cover::None,
         Entry::Dir { opaque: true, .. } => Cover::Directory,
-        Entry::File { .. } | Entry::Symlink { .. } => Cover::Other,
+        Entry::File { .. } | Entry::Symlink { .. } | Entry::Special { .. } => Cover::Other,
         Entry::Gone { .. } => Cover::Gone,
     }
 }

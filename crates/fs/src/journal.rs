@@ -36,6 +36,12 @@ pub enum Entry {
         target: String,
         base: Option<chaperone_staging::BaseVersion>,
     },
+    /// A FIFO or a socket of the agent's: it works in the cell, and nothing of it is committed.
+    Special {
+        socket: bool,
+        mode: u32,
+        base: Option<chaperone_staging::BaseVersion>,
+    },
     Gone {
         base: Option<chaperone_staging::BaseVersion>,
         dir: bool,

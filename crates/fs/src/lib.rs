@@ -4,6 +4,7 @@
 //! readable or changes something goes through the [`Gate`], behind which the decision pipeline stands.
 #![forbid(unsafe_code)]
 
+mod aside;
 mod blobs;
 mod change;
 mod decided;

@@ -12,6 +12,8 @@ pub enum ObjectKind {
     File,
     Dir,
     Symlink,
+    /// A FIFO or a socket that the agent made.
+    Special,
 }
 
 /// The resolved object.
@@ -165,7 +167,8 @@ pub(crate) fn from_stat(stat: &Stat, staged: bool) -> Result<Attributes, Errno> 
             ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
             staged,
         },
-        mode: stat.st_mode & !0o7000,
+        // Set-id bits of programs mean nothing in a cell; those of directories say how they are used.
+        mode: if kind == ObjectKind::Dir { stat.st_mode } else { stat.st_mode & !0o7000 },
         blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
         atime_ns: time(stat.st_atime, stat.st_atime_nsec),
     })

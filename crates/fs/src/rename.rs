@@ -67,7 +67,9 @@ impl Tree {
         match to.object().map(|object| object.kind) {
             Some(_) if keep => return Err(Errno::EXIST),
             Some(ObjectKind::Dir) if source != ObjectKind::Dir => return Err(Errno::ISDIR),
-            Some(ObjectKind::File | ObjectKind::Symlink) if source == ObjectKind::Dir => {
+            Some(ObjectKind::File | ObjectKind::Symlink | ObjectKind::Special)
+                if source == ObjectKind::Dir =>
+            {
                 return Err(Errno::NOTDIR);
             }
             _ => {}
@@ -136,7 +138,16 @@ impl Tree {
         for at in moved {
             record.push((at.path().to_owned(), self.gone(state, at.path())));
         }
-        self.record(state, record)
+        let asides = state.aside.below(from.path());
+        let mut numbers = Vec::new();
+        for at in moved.iter().filter(|at| at.object().is_some_and(|o| o.kind != ObjectKind::File)) {
+            let place = place(at, from, to);
+            numbers.push((place, self.shown_in(state, at.path())?.object.ino));
+        }
+        self.record(state, record)?;
+        state.aside.moved(from.path(), to.path(), asides);
+        numbers.into_iter().for_each(|(place, ino)| state.aside.keep_number(&place, ino));
+        Ok(())
     }
 
     /// What an object that moves is at its new place. A file of the user's comes into the stage; its content still
@@ -154,12 +165,13 @@ impl Tree {
                     Ok(Entry::File { blob, base, mode, origin, cleared })
                 }
                 Some(Entry::Symlink { target, .. }) => Ok(Entry::Symlink { target, base }),
+                Some(Entry::Special { socket, mode, .. }) => Ok(Entry::Special { socket, mode, base }),
                 _ => Err(Errno::STALE),
             };
         };
         let flags = match kind {
             ObjectKind::File => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
-            ObjectKind::Dir | ObjectKind::Symlink => OFlags::PATH | OFlags::NOFOLLOW,
+            ObjectKind::Dir | ObjectKind::Symlink | ObjectKind::Special => OFlags::PATH | OFlags::NOFOLLOW,
         };
         let object = self.base_open(path, flags)?;
         let stat = rustix::fs::fstat(&object)?;
@@ -173,6 +185,8 @@ impl Tree {
                 let target = rustix::fs::readlinkat(&object, "", Vec::new())?;
                 Entry::Symlink { target: target.into_string().map_err(|_| Errno::ILSEQ)?, base }
             }
+            // Those of the user's are not shown.
+            ObjectKind::Special => return Err(Errno::STALE),
             ObjectKind::File => {
                 let (blob, _) = self.blob_with(state, &File::from(object), &stat)?;
                 Entry::File { blob, base, mode, origin: Some(path.to_owned()), cleared: false }

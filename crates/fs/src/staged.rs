@@ -48,7 +48,7 @@ impl Tree {
                 Entry::Dir { mode, .. } => {
                     if now.is_none_or(|n| n.kind() != Some(Kind::Dir)) {
                         changes.extend(now.map(|n| deletion(&blank, n)));
-                        changes.push(Change { kind: Kind::Dir, mode: *mode, ..blank });
+                        changes.push(Change { kind: Kind::Dir, mode: *mode & 0o777, ..blank });
                     }
                 }
                 Entry::Symlink { target, base } => {
@@ -62,13 +62,17 @@ impl Tree {
                         target: Some(target.clone()),
                         base: *base,
                         mode: 0o777,
+                        mtime_ns: state.aside.mtime_ns(path),
                         size: target.len() as u64,
                         ..blank
                     });
                 }
+                // Nothing of it is committed but that something of the user's is gone.
+                Entry::Special { .. } => changes.extend(now.map(|n| deletion(&blank, n))),
                 Entry::File { blob, base, mode, .. } => {
                     let moved = moves.get(path.as_str()).copied();
-                    let Some(change) = self.file_change(blank.clone(), (*blob, *base, *mode), now, moved)?
+                    let Some(change) =
+                        self.file_change(blank.clone(), (*blob, *base, *mode & 0o777), now, moved)?
                     else {
                         continue;
                     };
@@ -126,6 +130,14 @@ impl Tree {
         }))
     }
 
+    /// What is there in the cell and cannot be committed: FIFOs and sockets.
+    #[must_use]
+    pub fn not_committed(&self) -> Vec<String> {
+        let state = self.lock();
+        let special = state.entries.iter().filter(|(_, entry)| matches!(entry, Entry::Special { .. }));
+        special.map(|(path, _)| path.clone()).collect()
+    }
+
     /// What is staged now, for [`Self::committed`] and [`Self::discard`]: to be taken before [`Self::changes`] is asked.
     #[must_use]
     pub fn version(&self) -> StageVersion {
@@ -154,6 +166,7 @@ impl Tree {
                 }
                 Entry::Symlink { target, .. } if changed => Entry::Symlink { target, base },
                 Entry::Gone { dir, .. } if changed && base.is_some() => Entry::Gone { base, dir },
+                Entry::Special { socket, mode, .. } => Entry::Special { socket, mode, base: None },
                 Entry::Dir { .. } if changed => continue,
                 _ => Entry::Base,
             };

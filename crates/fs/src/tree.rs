@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use thiserror::Error;
 
+use crate::aside::Asides;
 use crate::generation::Generations;
 use crate::journal::{Entry, Journal, Record, blob_of};
 use crate::object::{
@@ -45,6 +46,8 @@ pub(crate) struct State {
     /// When each blob may last have become another content without a change of its entry.
     pub(crate) written: HashMap<u64, u64>,
     pub(crate) generations: Generations,
+    /// What was set of what has no file in the stage.
+    pub(crate) aside: Asides,
     /// Memory of the entries' names.
     pub(crate) names: Held,
 }
@@ -140,6 +143,7 @@ impl Tree {
             writers: HashMap::new(),
             written: HashMap::new(),
             generations: Generations::default(),
+            aside: Asides::new(quota),
             names,
         };
         Ok(Self {
@@ -199,7 +203,12 @@ impl Tree {
     /// `ENOENT`, or what the kernel says of the user's file.
     pub fn attributes(&self, path: &str) -> Result<Attributes> {
         let state = self.lock();
-        self.attributes_in(&state, path)
+        self.shown_in(&state, path)
+    }
+
+    /// What a path looks like, with what the agent set of it.
+    pub(crate) fn shown_in(&self, state: &State, path: &str) -> Result<Attributes> {
+        Ok(state.aside.over(path, self.attributes_in(state, path)?))
     }
 
     pub(crate) fn attributes_in(&self, state: &State, path: &str) -> Result<Attributes> {
@@ -207,7 +216,7 @@ impl Tree {
             Some(Entry::File { blob, base, mode, cleared, .. }) => {
                 let stat = rustix::fs::stat(self.blob(*blob))?;
                 let mut seen = from_stat(&stat, *cleared)?;
-                seen.mode = 0o100_000 | mode & 0o777;
+                seen.mode = 0o100_000 | mode & 0o7777;
                 seen.object.nlink = 1;
                 if let Some(base) = base {
                     seen.object.ino = base.ino;
@@ -220,7 +229,7 @@ impl Tree {
                     Ok(stat) if is_dir(&stat) => from_stat(&stat, true)?,
                     _ => from_stat(&rustix::fs::stat(&self.dir)?, true)?,
                 };
-                seen.mode = 0o040_000 | mode & 0o777;
+                seen.mode = 0o040_000 | mode & 0o7777;
                 if seen.object.ino != 0 && self.base_stat(path).is_err() {
                     seen.object.ino = synthetic(path);
                 }
@@ -238,6 +247,18 @@ impl Tree {
                     ..seen.object
                 };
                 Ok(seen)
+            }
+            Some(Entry::Special { socket, mode, .. }) => {
+                let seen = from_stat(&rustix::fs::stat(&self.dir)?, true)?;
+                let object = Object {
+                    kind: ObjectKind::Special,
+                    ino: synthetic(path),
+                    nlink: 1,
+                    size: 0,
+                    ..seen.object
+                };
+                let kind = if *socket { 0o140_000 } else { 0o010_000 };
+                Ok(Attributes { object, mode: kind | mode & 0o7777, blocks: 0, ..seen })
             }
             Some(Entry::Gone { .. }) => Err(Errno::NOENT),
             Some(Entry::Base) | None => {
@@ -266,7 +287,7 @@ impl Tree {
         let object = match (&seen, state.entries.get(path)) {
             (None, _) => ObjectId::Absent,
             (_, Some(Entry::File { blob, .. })) => ObjectId::Blob(*blob),
-            (_, Some(Entry::Dir { .. } | Entry::Symlink { .. })) => ObjectId::Staged,
+            (_, Some(Entry::Dir { .. } | Entry::Symlink { .. } | Entry::Special { .. })) => ObjectId::Staged,
             (Some(seen), _) => ObjectId::User(FileVersion::of(&seen.object)),
         };
         let identity = Identity { object, generation: state.generations.of(path) };
@@ -310,6 +331,7 @@ impl Tree {
             }
             Some(Entry::Dir { .. }) => Err(Errno::ISDIR),
             Some(Entry::Symlink { .. }) => Err(Errno::LOOP),
+            Some(Entry::Special { .. }) => Err(Errno::NXIO),
             Some(Entry::Gone { .. }) => Err(Errno::NOENT),
             Some(Entry::Base) | None => {
                 if hidden_by_parent(&state, path) {
@@ -323,6 +345,7 @@ impl Tree {
                     ObjectKind::File => {}
                     ObjectKind::Dir => return Err(Errno::ISDIR),
                     ObjectKind::Symlink => return Err(Errno::LOOP),
+                    ObjectKind::Special => return Err(Errno::NXIO),
                 }
                 let object = ObjectId::User(FileVersion::of(&seen.object));
                 Ok(Opened {
@@ -347,7 +370,7 @@ impl Tree {
     ) -> Result<Opened> {
         let located = self.locate_in(state, path)?;
         let seen = located.attributes().ok_or(Errno::NOENT)?;
-        let (object, mode) = (seen.object, seen.mode & 0o777);
+        let (object, mode) = (seen.object, seen.mode & 0o7777);
         Ok(Opened { file: Arc::new(file), located, object, origin, blob: Some(blob), mode })
     }
 
@@ -360,7 +383,7 @@ impl Tree {
         match state.entries.get(path) {
             Some(Entry::Symlink { target, .. }) => Ok(target.clone()),
             Some(Entry::Gone { .. }) => Err(Errno::NOENT),
-            Some(Entry::File { .. } | Entry::Dir { .. }) => Err(Errno::INVAL),
+            Some(Entry::File { .. } | Entry::Dir { .. } | Entry::Special { .. }) => Err(Errno::INVAL),
             Some(Entry::Base) | None if hidden_by_parent(&state, path) => Err(Errno::NOENT),
             Some(Entry::Base) | None => {
                 let link = self.base_open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
@@ -393,7 +416,12 @@ impl Tree {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`.
     pub fn list(&self, path: &str) -> Result<Vec<(String, Attributes)>> {
-        self.list_in(&self.lock(), path)
+        let state = self.lock();
+        let mut names = self.list_in(&state, path)?;
+        for (name, seen) in &mut names {
+            *seen = state.aside.over(&join(path, name), *seen);
+        }
+        Ok(names)
     }
 
     pub(crate) fn list_in(&self, state: &State, path: &str) -> Result<Vec<(String, Attributes)>> {
@@ -474,7 +502,7 @@ pub(crate) fn memory_of(path: &str, entry: &Entry) -> u64 {
         Entry::Base => return 0,
         Entry::File { origin, .. } => origin.as_ref().map_or(0, String::len),
         Entry::Symlink { target, .. } => target.len(),
-        Entry::Dir { .. } | Entry::Gone { .. } => 0,
+        Entry::Dir { .. } | Entry::Special { .. } | Entry::Gone { .. } => 0,
     };
     ENTRY + path.len() as u64 + texts as u64
 }
@@ -494,7 +522,8 @@ pub(crate) fn hidden_by_parent(state: &State, path: &str) -> bool {
                 Entry::Gone { .. }
                 | Entry::Dir { opaque: true, .. }
                 | Entry::File { .. }
-                | Entry::Symlink { .. },
+                | Entry::Symlink { .. }
+                | Entry::Special { .. },
             ) => return true,
             _ => at = parent,
         }

@@ -194,7 +194,10 @@ pub fn canonical(name: &str) -> &str {
 /// # Errors
 /// `bad_arguments` naming the field; `too_large` and `too_deep` for what goes beyond the limits.
 pub fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Failure> {
-    let value = Value::Object(arguments.unwrap_or_default());
+    let mut given = arguments.unwrap_or_default();
+    // Clients write null for what they leave out; what must be there is missed then.
+    given.retain(|_, value| !value.is_null());
+    let value = Value::Object(given);
     if depth(&value) > MAX_DEPTH {
         return Err(Failure::new("too_deep", format!("the arguments nest deeper than {MAX_DEPTH} levels")));
     }
@@ -205,8 +208,9 @@ pub fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Fa
 /// A normalised absolute path below `/workspace`, or why not.
 ///
 /// # Errors
-/// `bad_path` for anything that is not already in its one normal form: nothing is repaired or decoded, so no
-/// two spellings of a path can be judged differently.
+/// `bad_path` for anything that leads out of its directory. Empty names and `.` mean nothing to a file system and are left
+/// out, so that all spellings of a path are judged as the one normal form; `..` depends on what links are there, and nothing
+/// is decoded.
 pub fn path(text: &str) -> Result<String, Failure> {
     let bad = |why: &str| {
         Err(Failure::new("bad_path", format!("the path {why}"))
@@ -221,16 +225,19 @@ pub fn path(text: &str) -> Result<String, Failure> {
     if text != "/workspace" && !text.starts_with("/workspace/") {
         return bad("is not below /workspace");
     }
-    let trimmed = text.strip_suffix('/').unwrap_or(text);
-    for segment in trimmed.split('/').skip(1) {
+    let mut normal = String::with_capacity(text.len());
+    for segment in text.split('/') {
         match segment {
-            "" => return bad("has an empty name in it"),
-            "." | ".." => return bad("has . or .. in it"),
+            "" | "." => {}
+            ".." => return bad("has .. in it"),
             s if s.len() > 255 => return bad("has a name longer than 255 bytes"),
-            _ => {}
+            s => {
+                normal.push('/');
+                normal.push_str(s);
+            }
         }
     }
-    Ok(trimmed.to_owned())
+    Ok(normal)
 }
 
 /// Every tool, for `tools/list`.
@@ -406,13 +413,19 @@ mod tests {
     #[test]
     fn a_path_has_one_spelling_only() {
         assert_eq!(path("/workspace/a b/ü.csv").unwrap(), "/workspace/a b/ü.csv");
-        assert_eq!(path("/workspace/").unwrap(), "/workspace");
+        for same in ["/workspace/", "/workspace//.", "/workspace/./"] {
+            assert_eq!(path(same).unwrap(), "/workspace", "{same}");
+        }
+        for same in ["/workspace//a/b", "/workspace/./a/./b/", "/workspace/a///b/."] {
+            assert_eq!(path(same).unwrap(), "/workspace/a/b", "{same}");
+        }
         for bad in [
             "/etc/passwd",
             "workspace/a",
             "/workspace/../etc",
-            "/workspace//a",
-            "/workspace/./a",
+            "/workspace//../etc",
+            "/./workspace/a",
+            "/workspace/a/..",
             "/workspacex",
             "/workspace/a\0b",
             "",
@@ -420,6 +433,17 @@ mod tests {
             assert!(path(bad).is_err(), "{bad:?}");
         }
         assert!(path(&format!("/workspace/{}", "x".repeat(300))).is_err());
+    }
+
+    #[test]
+    fn null_stands_for_what_is_left_out() {
+        let given = |text: &str| parse::<ReadFile>(Some(serde_json::from_str(text).unwrap()));
+        assert!(given(r#"{"path":"/workspace/a","offset":null,"length":null}"#).is_ok());
+        assert_eq!(given(r#"{"path":null}"#).unwrap_err().code, "bad_arguments");
+        assert_eq!(
+            given(r#"{"path":"/workspace/a","mode":null,"more":1}"#).unwrap_err().code,
+            "bad_arguments"
+        );
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct Opened {
     /// The program as the cell sees it, when the caller named one.
     #[serde(default)]
     pub program: Option<PathBuf>,
+    /// Directories to search for programs, before the system's.
+    #[serde(default)]
+    pub first: Vec<PathBuf>,
     /// Directories to search for programs, after the system's.
     #[serde(default)]
     pub path: Vec<PathBuf>,

@@ -223,7 +223,7 @@ fn opened(authorized: &Authorized) -> Opened {
 pub fn of_fs(object: &FsObject) -> FileObject {
     FileObject {
         kind: match object.kind {
-            FsKind::File => ObjectKind::File,
+            FsKind::File | FsKind::Special => ObjectKind::File,
             FsKind::Dir => ObjectKind::Dir,
             FsKind::Symlink => ObjectKind::Symlink,
         },

@@ -3,6 +3,7 @@
 //! Chaperone's own state is refused, not narrowed: what cannot be shown without it does not start. What is shown follows from the
 //! command, the user's PATH and the system; a file of the workspace, which an agent may have written, chooses nothing.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -51,6 +52,10 @@ pub struct Installation {
     pub program: PathBuf,
     /// Directories for PATH.
     pub path: Vec<PathBuf>,
+    /// The same, of the user's own toolchains: these come before those of the system.
+    pub first: Vec<PathBuf>,
+    /// Variables by which toolchains find their places.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// What the program at `named`, an absolute path with its links, needs of the host. `path` is where its interpreter is

@@ -12,3 +12,4 @@ pub mod mediated;
 pub mod mount;
 pub mod overlay;
 pub mod tool_caches;
+pub mod toolchains;

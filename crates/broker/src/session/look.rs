@@ -10,7 +10,7 @@ use chaperone_protocol::session::NO_CELL;
 use chaperone_protocol::{Failure, OpenSession, Shown};
 use chaperone_workspace::directories::{self, Places};
 use chaperone_workspace::installation::{self, Installation};
-use chaperone_workspace::tool_caches;
+use chaperone_workspace::{tool_caches, toolchains};
 
 use crate::broker::Broker;
 
@@ -42,7 +42,7 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
     let workspace = directories::resolve(&asked.workspace, &places)?;
     let sources = directories::sources(&profile, &workspace);
     let at: Vec<(&str, &Path)> = sources.iter().map(|(at, from)| (at.as_str(), from.as_path())).collect();
-    let installation = asked
+    let mut installation = asked
         .program
         .as_deref()
         .filter(|_| asked.in_cell)
@@ -50,6 +50,17 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
         .transpose()?
         .unwrap_or_default();
     let caches = tool_caches::places(&profile.cache.tools, tool_caches::home().as_deref())?;
+    if asked.in_cell {
+        let found = toolchains::find(&search_path(asked), &places, &workspace);
+        for shown in found.shown {
+            let there = |known: &Shown| shown.path.starts_with(&known.path);
+            if !installation.shown.iter().any(there) {
+                installation.shown.retain(|known| !known.path.starts_with(&shown.path));
+                installation.shown.push(shown);
+            }
+        }
+        (installation.first, installation.environment) = (found.path, found.environment);
+    }
     let mut visible = installation.shown.clone();
     if asked.in_cell {
         visible.extend(caches.iter().filter_map(|cache| {

@@ -74,7 +74,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     };
     let session = Session::new(made_of, State::Starting, None);
     let mut live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
-    let Installation { shown, program, path } = installation;
+    let Installation { shown, program, path, first, environment } = installation;
     live.visible.clone_from(&visible);
     let session = &live.session;
     save(&live)?;
@@ -95,7 +95,10 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     }
     opened.notices = notices;
     (opened.shown, opened.visible) = (shown, visible);
-    (opened.covered, opened.path) = (covered, path);
+    (opened.covered, opened.path, opened.first) = (covered, path, first);
+    for (name, value) in environment {
+        opened.environment.entry(name).or_insert(value);
+    }
     opened.program = (!program.as_os_str().is_empty()).then_some(program);
     broker.sessions.write().insert(id, Arc::new(live));
     Ok(opened)
@@ -148,6 +151,7 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         covered: Vec::new(),
         program: None,
         path: Vec::new(),
+        first: Vec::new(),
         caches,
         environment,
         authority: live.exit.authority().map(<[u8]>::to_vec),

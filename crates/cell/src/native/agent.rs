@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use chaperone_sys::seccomp::Instruction;
 use chaperone_sys::{Forked, landlock};
 
-use super::shares;
+use super::{limits, shares};
 use crate::backend::Exit;
 use crate::control::{self, InitMessage};
 use crate::plan::{HOME, Plan, Terminal};
@@ -84,6 +84,9 @@ impl Agent<'_> {
         rustix::process::setrlimit(rustix::process::Resource::Core, none)
             .map_err(|e| ("core limit", e.into()))?;
         shares::of_the_agent(self.descriptors).map_err(at("limit what the agent shares"))?;
+        if let Some(count) = self.plan.limits.processes.filter(|_| limits::counts_the_cell_alone()) {
+            limits::hold_processes(count).map_err(|e| ("limit of processes", e.into()))?;
+        }
         chaperone_sys::keep_no_privileges().map_err(at("drop privileges"))?;
         self.landlock().map_err(at("landlock"))?;
         let listener = chaperone_sys::seccomp::install(self.filter, true).map_err(at("seccomp"))?;

@@ -163,6 +163,21 @@ impl Drop for Group {
     }
 }
 
+/// Since Linux 5.14 the limit on a user's processes counts those of its user namespace alone, which is the cell's.
+pub(crate) fn counts_the_cell_alone() -> bool {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(5), Some(14))
+}
+
+/// From now on this process and its own get no more processes than so many beside cell-init, which is counted with them.
+pub(crate) fn hold_processes(count: u64) -> rustix::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nproc).maximum.map_or(count + 1, |most| most.min(count + 1));
+    setrlimit(Resource::Nproc, Rlimit { current: Some(most), maximum: Some(most) })
+}
+
 /// Memory and process count of everything in this PID namespace, read from its /proc, with what stands in its directories in
 /// memory and in memory files, which is nobody's resident memory.
 pub(crate) fn usage() -> (u64, u64) {

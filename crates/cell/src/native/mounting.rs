@@ -48,6 +48,13 @@ pub(super) fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedF
         .map_err(failed(&format!("mount an overlay at {}", at.display())))
 }
 
+/// Show what stands at a place of the cell at another one, too, with all that lies over it.
+pub(super) fn also(at: &Path, other: &Path) -> Result<(), SetupError> {
+    let tree = clone_tree(&inside(at))?;
+    make_directory(&inside(other))?;
+    place(&tree, other)
+}
+
 fn read_only_overlay(at: &Path, lower: &str) -> Result<rustix::io::Result<()>, SetupError> {
     let target = inside(at);
     make_directory(&target)?;

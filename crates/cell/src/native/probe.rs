@@ -23,6 +23,8 @@ pub(super) fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         command: vec!["true".into()],
         environment: vec![],
         workdir: "/".into(),
+        own_place: None,
+        home_files: Vec::new(),
         mounts: if fuse { vec![Mount { at: "/workspace".into(), kind: Kind::Fuse }] } else { vec![] },
         read_only: vec![],
         covered: vec![],

@@ -15,13 +15,13 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use serde::Deserialize;
 
 use super::mounting::{
-    BASE, EMPTY, attach, clone_tree, failed, inside, io_failed, make_directory, make_parent, mask, open_dir,
-    overlay, place, tmpfs, view,
+    BASE, EMPTY, also, attach, clone_tree, failed, inside, io_failed, make_directory, make_parent, mask,
+    open_dir, overlay, place, tmpfs, view,
 };
 use super::shares;
 use super::trust::Trust;
 use crate::network::NAME_SERVER;
-use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, SetupError};
+use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, SetupError, WORKSPACE};
 
 /// Bytes of the cell's in-memory directories together are bounded by these, each.
 const TMP_SIZE: &str = "mode=0755,size=50%";
@@ -117,7 +117,10 @@ impl Sources {
             }
         }
         for path in &plan.read_only {
-            sources.trees.push((path.clone(), clone_tree(path)?));
+            match fs::read_link(path) {
+                Ok(target) => sources.links.push((path.clone(), target)),
+                Err(_) => sources.trees.push((path.clone(), clone_tree(path)?)),
+            }
         }
         sources.trees.push((PathBuf::from("/run/chaperone/bin/chaperone"), clone_tree(&plan.self_exe)?));
         for name in shown.devices {
@@ -205,6 +208,15 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         mount_fuse(&mount.at, &descriptor)?;
         served.push(descriptor);
     }
+    if let Some(own) = &plan.own_place {
+        also(Path::new(WORKSPACE), own)?;
+    }
+    for (at, text) in &plan.home_files {
+        let at = inside(&Path::new(HOME).join(at));
+        fs::write(&at, text)
+            .and_then(|()| fs::set_permissions(&at, fs::Permissions::from_mode(0o644)))
+            .map_err(io_failed("write into the agent's home"))?;
+    }
     let traps = decoys(plan)?;
     let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel")))
         .map_err(io_failed("bind the channel"))?;
@@ -227,7 +239,7 @@ fn skeleton(network: &Network) -> Result<(), SetupError> {
         "/tmp",
         "/var/tmp",
         "/var/lib",
-        "/workspace",
+        WORKSPACE,
     ] {
         make_directory(&inside(Path::new(directory)))?;
     }
@@ -311,7 +323,7 @@ fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
     let target = inside(at);
     make_directory(&target)?;
     let options = format!(
-        "fd={},rootmode=40000,user_id={AGENT_UID},group_id={AGENT_GID},max_read=1048576",
+        "fd={},rootmode=40000,user_id={AGENT_UID},group_id={AGENT_GID},max_read=1048576,default_permissions",
         descriptor.as_raw_fd()
     );
     let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;

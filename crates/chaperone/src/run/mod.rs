@@ -1,6 +1,7 @@
 //! `run`: open a session, launch its cell, hand it over, and stay until it ends.
 
 mod filter;
+mod git;
 mod likely;
 mod mixed;
 mod modes;
@@ -83,6 +84,9 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
     for notice in &opened.notices {
         eprintln!("chaperone: {}", Untrusted::new(notice));
+    }
+    if let Some(problem) = crate::policy::problem().unwrap_or_else(|report| Some(report.message)) {
+        eprintln!("chaperone: {}", Untrusted::new(&problem));
     }
     let terminal = match (on_terminal, chaperone_sys::window_size(std::io::stdin().as_fd())) {
         (true, Ok((rows, columns))) => Terminal::Pty { rows, columns },

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use chaperone_cell::{
-    Cache, HOME, Kind, Launched, Limits, Mount, Network, Plan, SetupError, Terminal, default_decoys,
-    proxy_environment, trust,
+    Cache, HOME, Kind, Launched, Limits, Mount, Network, Plan, SetupError, Terminal, WORKSPACE,
+    can_be_at_its_own_place, default_decoys, proxy_environment, trust,
 };
 use chaperone_protocol::{Opened, PlanMountKind};
 
@@ -40,8 +40,12 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
             work: c.work.clone(),
         })
         .collect();
-    let mut path =
-        OsString::from("/run/chaperone/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
+    let mut path = OsString::from("/run/chaperone/bin");
+    for directory in &opened.first {
+        path.push(":");
+        path.push(directory);
+    }
+    path.push(":/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
     for directory in &opened.path {
         path.push(":");
         path.push(directory);
@@ -70,11 +74,13 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         session: opened.session.clone(),
         command: command(&args.command, opened.program.as_deref()),
         environment,
-        workdir: PathBuf::from(&opened.workdir),
+        workdir: below(&opened.workdir, args.workspace.as_deref()),
+        own_place: own_place(&opened.workdir, args.workspace.as_deref()),
         mounts,
         read_only: opened.shown.iter().map(|s| s.path.clone()).collect(),
         covered: opened.covered.clone(),
         caches,
+        home_files: home_files(args.workspace.as_deref())?,
         decoys: default_decoys().map_err(Report::new)?,
         limits: Limits {
             memory: opened.memory,
@@ -88,6 +94,31 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         debug: opened.debug,
         self_exe: std::env::current_exe().map_err(Report::of)?,
     })
+}
+
+/// Where the user stands, when that is in the workspace.
+fn below(workdir: &str, workspace: Option<&Path>) -> PathBuf {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok();
+    let rest = here
+        .zip(canonical(workspace))
+        .and_then(|(here, own)| here.strip_prefix(own).ok().map(Path::to_owned));
+    rest.filter(|_| workdir == WORKSPACE)
+        .map_or_else(|| PathBuf::from(workdir), |rest| Path::new(workdir).join(rest))
+}
+
+fn home_files(workspace: Option<&Path>) -> Result<Vec<(PathBuf, String)>, Report> {
+    let Some(workspace) = canonical(workspace) else { return Ok(Vec::new()) };
+    let git = super::git::settings(&workspace)?;
+    Ok(git.into_iter().map(|text| (PathBuf::from(".gitconfig"), text)).collect())
+}
+
+/// The workspace's own place, when it may be seen there, too.
+fn own_place(workdir: &str, workspace: Option<&Path>) -> Option<PathBuf> {
+    canonical(workspace).filter(|own| workdir == WORKSPACE && can_be_at_its_own_place(own))
+}
+
+fn canonical(workspace: Option<&Path>) -> Option<PathBuf> {
+    super::options::workspace(workspace).ok().and_then(|own| own.canonicalize().ok())
 }
 
 /// Plan a proxy instead of a capture, and say what that means.

@@ -270,7 +270,7 @@ fn files(tree: &Tree, directory: &str) -> Vec<(String, u32)> {
         match seen.object.kind {
             ObjectKind::File => all.push((path, seen.mode)),
             ObjectKind::Dir => all.extend(files(tree, &path)),
-            ObjectKind::Symlink => {}
+            ObjectKind::Symlink | ObjectKind::Special => {}
         }
     }
     all

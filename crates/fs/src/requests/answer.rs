@@ -44,6 +44,9 @@ impl From<std::io::Error> for Failed {
     }
 }
 
+/// Bytes of a path below the mount, as the kernel and the stage take it.
+const MAX_PATH: usize = 4095;
+
 pub(super) type Answer = Result<Reply, Failed>;
 
 pub(super) fn path_of(shared: &Shared, node: u64) -> Result<String, Failed> {
@@ -60,7 +63,7 @@ pub(super) fn child(shared: &Shared, parent: u64, name: &[u8]) -> Result<String,
         return Err(Errno::INVAL.into());
     }
     let path = join(&path_of(shared, parent)?, name);
-    if path.len() > 4000 {
+    if path.len() > MAX_PATH {
         return Err(Errno::NAMETOOLONG.into());
     }
     Ok(path)

@@ -24,8 +24,14 @@ pub(super) fn symlink(shared: &Shared, header: Header, mut body: Reader<'_>) -> 
 pub(super) fn mknod(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let (mode, _rdev, umask, _) = (body.u32()?, body.u32()?, body.u32()?, body.u32()?);
     let path = child(shared, header.node, body.name()?)?;
-    if mode & 0o170_000 != 0o100_000 && mode & 0o170_000 != 0 {
-        return Err(Errno::PERM.into());
+    match mode & 0o170_000 {
+        0 | 0o100_000 => {}
+        kind @ (0o010_000 | 0o140_000) => {
+            let make = |at: &Decided| shared.tree.make_special(at, kind == 0o140_000, mode & !umask);
+            staged(shared, |_| ChangeKind::Create, &path, header.pid, make)?;
+            return made(shared, &path);
+        }
+        _ => return Err(Errno::PERM.into()),
     }
     let create = |decided: &Decided| shared.tree.create(decided, mode & !umask);
     let opened = staged(shared, |_| ChangeKind::Create, &path, header.pid, create)?;

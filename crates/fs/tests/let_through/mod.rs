@@ -1,7 +1,7 @@
 //! Decisions for tests of the tree alone: everything is let through.
 #![allow(dead_code)]
 
-use chaperone_fs::{ChangeKind, ChangeRequest, Decided, Decides, Located, Refused};
+use chaperone_fs::{ChangeKind, ChangeRequest, Decided, Decides, Located, NewAttributes, Refused};
 
 struct Anything;
 
@@ -36,4 +36,9 @@ pub fn to_move(moved: &[Located], to: &Located) -> Vec<Decided> {
         Decided::of_move(&Anything, at, (&place, over), 1).unwrap()
     });
     each.collect()
+}
+
+/// Attributes; a size is a writing of files.
+pub fn to_change(at: &Located, new: &NewAttributes) -> Decided {
+    by(if new.size.is_some() { ChangeKind::Write } else { ChangeKind::Attributes }, at)
 }

@@ -20,6 +20,8 @@ use crate::tls::Upstream;
 
 /// How long a connection to a server is kept for the next request.
 const KEPT: Duration = Duration::from_secs(30);
+/// Lines of the head of an answer: some set a hundred cookies. Its bytes are bounded anyway.
+const MAX_ANSWER_HEADERS: usize = 1000;
 
 /// One conversation of the cell's with one host.
 pub(crate) struct Channel {
@@ -45,6 +47,9 @@ impl Channel {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)
             .set_host(false)
+            .http1_max_headers(MAX_ANSWER_HEADERS)
+            // Without TLS nothing is agreed on: who speaks it knows that the server does.
+            .http2_only(h2 && !tls)
             .build(connector);
         Self { gateway: gateway.clone(), target: target.clone(), tls, client, upstream }
     }

@@ -327,6 +327,7 @@ fn kind(kind: FsKind) -> &'static str {
         FsKind::File => "file",
         FsKind::Dir => "dir",
         FsKind::Symlink => "symlink",
+        FsKind::Special => "other",
     }
 }
 

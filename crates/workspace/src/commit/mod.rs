@@ -79,18 +79,7 @@ pub fn changes(
 ) -> Result<(), Failure> {
     let Site { pipeline, session, mounts, over, wanted } = *site;
     for (mount, name) in bring_up_to_date(mounts, over)? {
-        let left_out = ChangeEntry {
-            path: shown_path(mount, &name),
-            op: ChangeOp::Create,
-            from: None,
-            size: 0,
-            sha256: None,
-            state: ChangeState::Refused,
-            reasons: vec!["cannot_be_staged".to_owned()],
-            staged: None,
-            diff: None,
-        };
-        each(left_out, None)?;
+        each(left_out(mount, &name), None)?;
     }
     let mut allowance = diff::Allowance::default();
     for mount in mounts.list() {
@@ -123,7 +112,7 @@ pub fn changes(
 pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, over, wanted: waiting } = *site;
     let Order { paths, choice, by, confirmed, review } = *order;
-    bring_up_to_date(mounts, over)?;
+    let left = bring_up_to_date(mounts, over)?;
     let mut wanted = Vec::new();
     for mount in mounts.list() {
         // One stage from here to the end: what it knows of the order of changes goes with it.
@@ -225,6 +214,11 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             shown::of_entry(mount, e, change)
         }));
     }
+    let is_meant = |mount: &LiveMount, name: &str| {
+        chosen(mount, &Change::blank(name.to_owned(), Op::Create, chaperone_staging::Kind::File), paths)
+    };
+    shown
+        .extend(left.iter().filter(|(m, name)| is_meant(m, name)).map(|(mount, name)| left_out(mount, name)));
     Ok(shown)
 }
 
@@ -399,7 +393,11 @@ pub fn bring_up_to_date(mounts: &Mounts, over: bool) -> Result<Vec<(&LiveMount, 
     mounts.sync_mappings()?;
     let mut left_out = Vec::new();
     for mount in mounts.list() {
-        let (Some(tree), Some(overlay)) = (mount.tree()?, &mount.overlay) else { continue };
+        let Some(tree) = mount.tree()? else { continue };
+        let Some(overlay) = &mount.overlay else {
+            left_out.extend(tree.not_committed().into_iter().map(|name| (mount, name)));
+            continue;
+        };
         let names = overlay.take_over(&tree, over).map_err(|e| {
             Failure::new("stage_unavailable", format!("what the agent wrote cannot be taken over: {e}"))
                 .advise("free some room on the disk, and try again")
@@ -407,6 +405,21 @@ pub fn bring_up_to_date(mounts: &Mounts, over: bool) -> Result<Vec<(&LiveMount, 
         left_out.extend(names.into_iter().map(|name| (mount, name)));
     }
     Ok(left_out)
+}
+
+/// What is there in the cell and no commit can take.
+fn left_out(mount: &LiveMount, name: &str) -> ChangeEntry {
+    ChangeEntry {
+        path: shown_path(mount, name),
+        op: ChangeOp::Create,
+        from: None,
+        size: 0,
+        sha256: None,
+        state: ChangeState::Refused,
+        reasons: vec!["cannot_be_staged".to_owned()],
+        staged: None,
+        diff: None,
+    }
 }
 
 /// Whether the user named the change, or a directory above it, by the new or the old name.

@@ -1,0 +1,50 @@
+"""What is left behind can be committed in one go."""
+import json, os, re
+
+from harness.cell import DOCS, exists, last_session, records, until, write
+from ways import committed, everywhere, once
+
+
+def dependencies(way, hidden=""):
+    write("package.json", '{"name": "app", "version": "1.0.0"}\n')
+    write("package-lock.json", json.dumps({"lockfileVersion": 3, "packages": {f"node_modules/p{n}": {"version": "1.0.0"} for n in range(40)}}))
+    way.shell(f"""
+        for n in $(seq 40); do mkdir -p node_modules/p$n/bin; echo '{{"name": "p'$n'", "scripts": {{"test": "node x"}}}}' > node_modules/p$n/package.json
+        printf '#!/usr/bin/env node\\n' > node_modules/p$n/bin/cli.js; chmod +x node_modules/p$n/bin/cli.js; echo x > node_modules/p$n/index.js; done
+        echo done > result.txt; {hidden}
+    """)
+
+
+@everywhere
+def what_is_kept_back_is_exit_3_and_the_exact_next_command(way):
+    dependencies(way)
+    code, told = committed()
+    if exists("node_modules/p1/package.json"):
+        return
+    assert exists("result.txt") and code == 3, (code, told[-600:])
+    assert re.search(r"^.*chaperone commit \S+ .*node_modules", told, re.M), told[-600:]
+
+
+@everywhere
+def one_decision_takes_a_directory_of_dependencies(way):
+    dependencies(way)
+    committed()
+    code, told = committed("node_modules")
+    assert exists("node_modules/p1/package.json") and exists("node_modules/p40/bin/cli.js"), (code, told[-600:])
+    assert len(told.splitlines()) < 30, len(told.splitlines())
+
+
+@once
+def psql_and_docker_do_not_raise_an_alarm_by_starting(way):
+    for name, place in (("psql", ".pgpass"), ("docker", ".docker/config.json")):
+        write(name, f"#!/usr/bin/python3\nimport os\ntry: open(os.path.expanduser('~/{place}')).read()\nexcept OSError: pass\n")
+        os.chmod(os.path.join(DOCS, name), 0o755)
+        done = way.ran(f"./{name}")
+        assert done.returncode == 0 and "credential" not in done.stderr.lower() and "decoy" not in done.stderr.lower(), done.stderr
+
+
+@once
+def a_program_that_has_no_business_with_a_decoy_raises_an_alarm(way):
+    way.ran("sh", "-c", "cat ~/.pgpass")
+    session = last_session()
+    assert until(lambda: any("credential_decoy" in json.dumps(record) for record in records(session))), records(session)

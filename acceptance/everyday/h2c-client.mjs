@@ -1,0 +1,28 @@
+// Calls of a gRPC-like server: so many, one message each, or both ways at once, each message after the answer to the last.
+import http2 from 'node:http2';
+const [port, calls, messages] = process.argv.slice(2).map(Number);
+let good = 0;
+function call(session) {
+  return new Promise((done) => {
+    const r = session.request({ ':method': 'POST', ':path': '/pkg.Service/Call', 'content-type': 'application/grpc', te: 'trailers' });
+    let got = '', sent = 0, trailers = {};
+    const next = () => (sent < messages ? r.write(`m${sent++};`) : r.end());
+    r.on('trailers', (t) => { trailers = t; });
+    r.on('data', (d) => { got += d; if (got.includes(`echo m${sent - 1};`)) next(); });
+    r.on('close', () => done([got, trailers['grpc-status']]));
+    r.on('error', () => done(['error', '']));
+    r.setTimeout(8000, () => r.close());
+    next();
+  });
+}
+for (let i = 0; i < calls; i++) {
+  const session = http2.connect(`http://localhost:${port}`);
+  session.on('error', () => {});
+  const [got, status] = await call(session);
+  let wanted = '';
+  for (let m = 0; m < messages; m++) wanted += `echo m${m};`;
+  if (got === wanted + 'bye' && status === '0') good++; else console.error(JSON.stringify([got.slice(0, 80), status]));
+  session.close();
+}
+console.log(`${good} of ${calls}`);
+process.exit(0);

@@ -1,0 +1,110 @@
+//! What of the user's own git a cell gets: who commits, and harmless settings, as a `.gitconfig` of its own.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::report::Report;
+
+const PACK: &str = "packs/cell/git.toml";
+/// Bytes of one value, and settings in all. What is longer or more is somebody's mistake, and is left out.
+const MAX_VALUE: usize = 1024;
+const MAX_SETTINGS: usize = 500;
+
+/// Which settings pass.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Passed {
+    settings: Vec<String>,
+}
+
+impl Passed {
+    /// By the name as git tells it: section and key in lower case.
+    fn has(&self, name: &str) -> bool {
+        self.settings.iter().any(|known| match known.strip_suffix('*') {
+            Some(begin) => name.starts_with(begin),
+            None => name == known,
+        })
+    }
+}
+
+/// The text of the cell's `~/.gitconfig`; none where the user has no git, or nothing set that passes. Conditional includes
+/// count as they do in the workspace.
+///
+/// # Errors
+/// When the pack is damaged.
+pub fn settings(workspace: &Path) -> Result<Option<String>, Report> {
+    let passed: Passed = chaperone_packs::read(PACK).map_err(|e| Report::new(e.to_string()))?;
+    let listed = Command::new("git")
+        .args(["config", "--global", "--includes", "--list", "-z"])
+        .current_dir(workspace)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    // Without git, or a configuration that it cannot read, the cell's has none either, and says so.
+    let Ok(listed) = listed else { return Ok(None) };
+    let text = of(&String::from_utf8_lossy(&listed.stdout), &passed);
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// `listed` are names and values as `git config --list -z` tells them.
+fn of(listed: &str, passed: &Passed) -> String {
+    let mut text = String::new();
+    for (name, value) in listed.split('\0').filter_map(|one| one.split_once('\n')).take(MAX_SETTINGS) {
+        let Some((section, key)) = name.rsplit_once('.') else { continue };
+        let runs = section == "alias" && value.trim_start().starts_with('!');
+        let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let (section, below) = section.split_once('.').map_or((section, None), |(s, b)| (s, Some(b)));
+        if runs || value.len() > MAX_VALUE || !passed.has(name) || !plain(section) || !plain(key) {
+            continue;
+        }
+        let below = below.map_or_else(String::new, |below| format!(" {}", quoted(below)));
+        writeln!(text, "[{section}{below}]\n\t{key} = {}", quoted(value)).ok();
+    }
+    text
+}
+
+fn quoted(value: &str) -> String {
+    let mut text = String::from('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\n' => text.push_str("\\n"),
+            '\t' => text.push_str("\\t"),
+            c if c.is_control() => {}
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed() -> Passed {
+        chaperone_packs::read(PACK).unwrap()
+    }
+
+    #[test]
+    fn who_commits_passes_and_nothing_that_runs_or_signs() {
+        let listed = "user.name\nAda \"Countess\" Lovelace\0user.email\nada@example.org\0user.signingkey\nABC\0commit.gpgsign\ntrue\0\
+                      core.hookspath\n/h\0core.editor\nvi\0core.pager\nless\0credential.helper\nstore\0alias.st\nstatus -s\0\
+                      alias.boo\n!rm -rf /\0alias.bah\n  !x\0color.diff.meta\nyellow\0url.git@x:.insteadof\nhttps://x\0\
+                      include.path\n~/x\0filter.lfs.process\ngit-lfs\0core.sshcommand\nssh\0diff.external\nx\0gpg.program\nx\0";
+        let text = of(listed, &passed());
+        let wanted = "[user]\n\tname = \"Ada \\\"Countess\\\" Lovelace\"\n[user]\n\temail = \"ada@example.org\"\n\
+                      [alias]\n\tst = \"status -s\"\n[color \"diff\"]\n\tmeta = \"yellow\"\n";
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn a_value_stays_one_value() {
+        let text = of("user.name\na\\\"\n[core]\n\thooksPath = /h\0", &passed());
+        assert_eq!(text, "[user]\n\tname = \"a\\\\\\\"\\n[core]\\n\\thooksPath = /h\"\n");
+        assert_eq!(of("color.x]\n[core.y\nz\0", &passed()), "");
+    }
+}

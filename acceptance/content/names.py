@@ -2,7 +2,7 @@
 key or token under any of these names is caught."""
 import os, subprocess
 
-from harness.cell import DOCS, WORK, chaperone, in_cell, last_session, records, shell, write
+from harness.cell import DOCS, chaperone, in_cell, last_session, records, shell, start, write
 from harness.claims import check, claim
 
 PROFILES = ["default", "source"]
@@ -105,3 +105,26 @@ def _():
         with claim(f"{profile}: nothing was asked or refused"):
             assert not refused(last_session()), refused(last_session())
         chaperone("discard", last_session())
+
+
+@check("what is likely and was read unasked is told at the end")
+def _():
+    token = "q7Gd81bK20sXz4PmN3vR"
+    write("settings.py", f'api_key = "{token}"\n')
+    write("copy.py", f'api_key = "{token}"\n')
+    write("plain.txt", "nothing\n")
+    for profile in PROFILES:
+        cell = start("cat settings.py copy.py plain.txt >/dev/null", "--profile", profile, "--ask", "deny")
+        _, told = cell.communicate(timeout=60)
+        with claim(f"{profile}: kinds and how many, in one line, each value once"):
+            assert cell.returncode == 0 and "read unasked, and likely confidential: 1 generic_secret\n" in told, told
+        with claim(f"{profile}: `why` lists them, and neither has the value"):
+            why = chaperone("why", last_session())
+            assert "likely_remembered" in why and "1 generic_secret" in why and "no denials" not in why, why
+            assert token not in why + told
+    os.remove(os.path.join(DOCS, "settings.py"))
+    os.remove(os.path.join(DOCS, "copy.py"))
+    cell = start("cat plain.txt >/dev/null", "--ask", "deny")
+    _, told = cell.communicate(timeout=60)
+    with claim("nothing is said where there is nothing"):
+        assert cell.returncode == 0 and "likely" not in told and "no denials" in chaperone("why", last_session()), told

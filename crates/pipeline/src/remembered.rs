@@ -40,6 +40,11 @@ impl Remembered {
         }
     }
 
+    /// Counts what `before` counted; what it told apart is not needed any more.
+    pub(crate) fn stand_for(&self, before: &Self) {
+        self.inner.lock().kinds = std::mem::take(&mut *before.inner.lock()).kinds;
+    }
+
     /// Different values of each kind.
     #[must_use]
     pub fn kinds(&self) -> BTreeMap<String, u64> {
@@ -77,6 +82,10 @@ mod tests {
             finding("email_address", Certainty::Likely, "low", "d"),
             finding("ca_sin", Certainty::Possible, "high", "e"),
         ]);
-        assert_eq!(remembered.kinds(), BTreeMap::from([("generic_secret".to_owned(), 4)]));
+        let expected = BTreeMap::from([("generic_secret".to_owned(), 4)]);
+        assert_eq!(remembered.kinds(), expected);
+        let ended = Remembered::default();
+        ended.stand_for(&remembered);
+        assert_eq!(ended.kinds(), expected);
     }
 }

@@ -364,6 +364,7 @@ impl Session {
     /// What `why` tells of `before` is told of this one.
     pub fn stand_for(&self, before: &Self) {
         *self.refusals.lock() = std::mem::take(&mut *before.refusals.lock());
+        self.likely.stand_for(&before.likely);
     }
 
     /// An answer of the user's that covers this still, if any: what leaves by it is taken from what it lets leave.

@@ -79,10 +79,7 @@ fn what_git_writes_is_what_its_names_say() {
             "",
             "git worktree add -q wt HEAD~1; git checkout -q --orphan o; git notes add -m x main; git tag -a v1 -m v main",
         ),
-        (
-            "",
-            "git commit-graph write --reachable; git repack -q -adb; git multi-pack-index write",
-        ),
+        ("", "git commit-graph write --reachable; git repack -q -adb; git multi-pack-index write"),
     ] {
         let asked = asked(before, script).unwrap_or_else(|| panic!("{before}"));
         assert!(asked.is_empty(), "{before} / {script}: {asked:?}");

@@ -90,7 +90,7 @@ def has(name, word):
 
 
 ATTEMPTS = [
-    attempt(72, "files that the settings of a repository name", "T1546", r"""
+    attempt(72, "files that the settings of a repository name", "T1546|T1204.002", r"""
 place("team.gitconfig", "[core]\n\tfsmonitor = touch evil; false\n")
 place("githooks/pre-commit", "#!/bin/sh\ntouch evil\n")
 """, lambda o: has("team.gitconfig", b"evil")(o) or has("githooks/pre-commit", b"evil")(o), rule="runs_later"),
@@ -105,7 +105,7 @@ place(".git/packed-refs", "# pack-refs with: peeled fully-peeled sorted \n")
     attempt(72, "a pack with an index that names another object", "T1564", FORGED_INDEX,
             lambda o: "evil" in git(o, "show", "HEAD:app.py").stdout, rule="hides_from_git"),
     attempt(72, "a graph of commits that is forged", "T1564", FORGED_GRAPH,
-            lambda o: "evil" in git(o, "show", "HEAD:app.py").stdout, alert=False),
+            lambda o: has("app.py", b"evil")(o) and not git(o, "status", "-s", "-uno").stdout, alert=False),
     attempt(72, "history that ends early", "T1564", 'place(".git/shallow", git("rev-parse", "HEAD") + "\\n")',
             lambda o: git(o, "log", "--format=%s").stdout.split() == ["3"], rule="hides_from_git"),
     attempt(72, "a compiled header in place of its source", "T1204.002", r"""

@@ -68,6 +68,7 @@ mod tests {
             where_: "line 1".into(),
             fingerprint: Some(fingerprint.into()),
             sha256: [0; 32],
+            values: Vec::new(),
         }
     }
 

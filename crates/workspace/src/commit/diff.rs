@@ -194,7 +194,7 @@ fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Diffe
             seen += usize::from(line.tag() != similar::ChangeTag::Equal);
             let content = line.value().strip_suffix('\n').unwrap_or(line.value());
             let content = if ends_alike { content.strip_suffix('\r').unwrap_or(content) } else { content };
-            whole &= content.chars().nth(MAX_LINE).is_none();
+            whole &= content.len() <= MAX_LINE || content.chars().nth(MAX_LINE).is_none();
             shown.push_str(&format!("{}{}\n", line.tag(), one_line(content)));
             let more = all.saturating_sub(seen);
             if shown.len() > MAX_SHOWN && more > 0 {

@@ -14,13 +14,12 @@ use chaperone_quota::HeldFile;
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Map, Value, json};
 
-use super::link::Links;
+use super::beside::Beside;
 use super::looked;
 use super::named::Named;
-use super::objects::Objects;
-use super::operation::{self, Operations};
+use super::operation;
 use super::own;
-use super::repository::{self, Lost};
+use super::repository;
 use crate::later::{self, Subject};
 use crate::mount::LiveMount;
 
@@ -36,25 +35,6 @@ const SURE: f32 = 0.85;
 pub enum By {
     User,
     Profile,
-}
-
-/// What a change is committed with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Beside<'a> {
-    /// Changes of the commit that take a file away.
-    pub removals: usize,
-    /// Paths of the mount that the commit brings.
-    pub brings: &'a BTreeSet<&'a str>,
-    /// The links of the stage.
-    pub links: &'a Links,
-    /// Repositories that the commit would take away.
-    pub lost: &'a Lost,
-    /// What the repositories have, and will have.
-    pub objects: &'a Objects<'a>,
-    /// What settings of git name.
-    pub named: &'a Named,
-    /// What git is in the middle of.
-    pub operations: &'a Operations,
 }
 
 /// One change through the pipeline: what was granted, or the reasons against it.

@@ -7,7 +7,7 @@ use chaperone_inspect::document::{self, Reach};
 use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Map, Value, json};
 
-use super::judge::Beside;
+use super::beside::Beside;
 use super::own::{HEAD, Look, effects, open, read};
 use super::{checkout, git};
 use crate::later::{self, Subject};

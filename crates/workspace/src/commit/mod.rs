@@ -1,6 +1,7 @@
 //! Staged changes on their way to the user's directory: each is a deed of its own, with its content, its facts and
 //! what the format's validators say.
 
+mod beside;
 mod checkout;
 mod derived;
 mod diff;
@@ -139,7 +140,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let operations = operation::Operations::by(&changes, &staged);
         let brings = changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let lost = repository::Lost::by(mount, &changes, &objects);
-        let beside = judge::Beside {
+        let beside = beside::Beside {
             removals,
             brings: &brings,
             links: &links,

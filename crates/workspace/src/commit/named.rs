@@ -113,7 +113,10 @@ impl Reading<'_> {
         let (Setting::Path(text) | Setting::Settings(text) | Setting::Word(text)) = &named else { return };
         for from in BTreeSet::from([here, top]) {
             let Some(path) = resolve(self.mount, from, text) else { continue };
+            // The inside of a repository is judged by itself, and names of branches look like paths there.
+            let is_inside = path.split('/').any(|name| name == ".git");
             match &named {
+                Setting::Path(_) | Setting::Word(_) if is_inside => {}
                 // Hooks beside everything else are known by their names.
                 Setting::Path(_) if path.is_empty() => {}
                 Setting::Path(_) => drop(self.found.directories.insert(path)),
@@ -197,6 +200,8 @@ mod tests {
         ] {
             assert!(named(&files, path), "{path}");
         }
+        let branch = [(".git/config", "[branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n")];
+        assert!(!named(&branch, ".git/refs/heads/main"));
         for path in ["a.txt", "tools/y.sh", "githooks.md", "lib/src/a.c", "more/third"] {
             assert!(!named(&files, path), "{path}");
         }

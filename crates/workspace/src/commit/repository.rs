@@ -15,6 +15,8 @@ use crate::overlay;
 
 /// What makes a directory a repository; without one of them git finds none there, or nothing in it.
 const MAKES_ONE: &[&str] = &["HEAD", "config", "objects", "refs"];
+/// Packed names whose objects are looked for.
+const MOST_TIPS: usize = 1_000;
 /// Bytes of a file of names that are read.
 const NAMES_BYTES: usize = 16 << 20;
 
@@ -129,6 +131,7 @@ impl After<'_> {
             || MAKES_ONE.iter().any(|name| self.is_gone(&below(self.at, name)))
             || self.loses_objects()
             || self.loses_its_branch()
+            || self.loses_what_it_names()
     }
 
     fn is_gone(&self, path: &str) -> bool {
@@ -155,6 +158,22 @@ impl After<'_> {
             self.names(&objects).iter().filter(|path| is_fan(path)).flat_map(|at| self.names(at)).collect();
         let gone = loose.iter().filter(|path| self.is_gone(path)).count();
         !packs.is_empty() || gone > loose.len() - gone
+    }
+
+    /// An object goes that a name still stands for, whatever comes in its place.
+    fn loses_what_it_names(&self) -> bool {
+        let store = below(self.at, "objects");
+        let inside = below(&store, "");
+        if !self.taken.iter().any(|path| path.starts_with(&inside)) {
+            return false;
+        }
+        let after = |name: &str| self.objects.text_after(&below(self.at, name)).unwrap_or_default();
+        let head = after("HEAD");
+        let tip = head.strip_prefix("ref:").map_or_else(|| head.clone(), |branch| after(branch.trim()));
+        let packed = after("packed-refs");
+        let names = packed.lines().filter(|line| !line.starts_with('#')).take(MOST_TIPS);
+        let names = names.filter_map(|line| line.trim_start_matches('^').split(' ').next());
+        names.chain([tip.trim()]).any(|id| self.objects.loses(&store, id))
     }
 
     /// The branch that is checked out goes, and nothing says where else it or the user is now.

@@ -182,6 +182,11 @@ impl<'a> Objects<'a> {
         }
     }
 
+    /// Whether an object that is there will not be.
+    pub fn loses(&self, store: &str, name: &str) -> bool {
+        self.had(store, name) && !self.has(store, name)
+    }
+
     fn is_store(&self, store: &str) -> bool {
         let git = store.strip_suffix("objects").unwrap_or_default();
         let head = format!("{git}HEAD");

@@ -138,6 +138,12 @@ fn a_repository_that_goes_or_is_emptied_is_lost() {
         ("", "rm -rf .git/objects", ".git"),
         ("", "rm -rf .git/objects/??", ".git"),
         ("git gc -q", "rm -f .git/objects/pack/*", ".git"),
+        (
+            "git repack -q -a -d",
+            "old=$(ls .git/objects/pack/*); h=$(echo o | git hash-object -w --stdin); \
+             echo $h | git pack-objects -q .git/objects/pack/pack > /dev/null; rm -rf $old .git/objects/??",
+            ".git",
+        ),
         ("", "rm -rf .git/refs", ".git"),
         (
             "git branch topic HEAD~1; git pack-refs --all",

@@ -1,0 +1,28 @@
+//! What one change is committed beside: the rest of the commit, and what the directory has.
+
+use std::collections::BTreeSet;
+
+use super::link::Links;
+use super::named::Named;
+use super::objects::Objects;
+use super::operation::Operations;
+use super::repository::Lost;
+
+/// What a change is committed with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// Changes of the commit that take a file away.
+    pub removals: usize,
+    /// Paths of the mount that the commit brings.
+    pub brings: &'a BTreeSet<&'a str>,
+    /// The links of the stage.
+    pub links: &'a Links,
+    /// Repositories that the commit would take away.
+    pub lost: &'a Lost,
+    /// What the repositories have, and will have.
+    pub objects: &'a Objects<'a>,
+    /// What settings of git name.
+    pub named: &'a Named,
+    /// What git is in the middle of.
+    pub operations: &'a Operations,
+}

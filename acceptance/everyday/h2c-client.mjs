@@ -1,4 +1,4 @@
-// Calls of a gRPC-like server: so many, one message each, or both ways at once, each message after the answer to the last.
+// Calls of a gRPC-like server: so many, with one message each, or both ways at once, each message after the answer to the last.
 import http2 from 'node:http2';
 const [port, calls, messages] = process.argv.slice(2).map(Number);
 let good = 0;
@@ -8,11 +8,12 @@ function call(session) {
     let got = '', sent = 0, trailers = {};
     const next = () => (sent < messages ? r.write(`m${sent++};`) : r.end());
     r.on('trailers', (t) => { trailers = t; });
-    r.on('data', (d) => { got += d; if (got.includes(`echo m${sent - 1};`)) next(); });
+    r.on('data', (d) => { got += d; if (messages > 1 && got.includes(`echo m${sent - 1};`)) next(); });
     r.on('close', () => done([got, trailers['grpc-status']]));
     r.on('error', () => done(['error', '']));
     r.setTimeout(8000, () => r.close());
-    next();
+    if (messages === 1) r.end(`m${sent++};`);
+    else next();
   });
 }
 for (let i = 0; i < calls; i++) {

@@ -50,8 +50,9 @@ def http2_without_tls_works_every_time(way):
 
 @once
 def streams_go_both_ways_at_once(way):
-    done = called(way, 2, 20)
-    assert done.stdout.strip() == "2 of 2", done
+    # Whether the server or its client is first to speak is chance.
+    done = called(way, 10, 20)
+    assert done.stdout.strip() == "10 of 10", done
 
 
 def answer(text):

@@ -124,6 +124,8 @@ fn plan(directory: &Path, command: &[&str]) -> Plan {
         terminal: Terminal::Inherit,
         debug: false,
         self_exe: directory.to_owned(),
+        own_place: None,
+        home_files: vec![],
     }
 }
 

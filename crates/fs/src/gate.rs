@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chaperone_quota::HeldFile;
 
-use crate::decided::{Decided, Decides};
 use crate::object::{Identity, Object};
 
 /// The opening of an existing object.
@@ -105,12 +104,21 @@ impl Cancel {
     }
 }
 
+/// Decides on changes.
+pub trait Decides {
+    /// Returns the name of the decision.
+    ///
+    /// # Errors
+    /// The errno for the caller.
+    fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused>;
+}
+
 /// Decides and records; implemented by the broker.
 pub trait Gate: Decides + Send + Sync {
     fn open(&self, request: OpenRequest) -> Opening;
 
     /// How a decided change ended.
-    fn changed(&self, decided: &Decided, ok: bool);
+    fn changed(&self, change: &ChangeRequest<'_>, handle: u64, ok: bool);
 
     /// A listing; decided and recorded once for each opening of a directory.
     ///

@@ -28,8 +28,10 @@ mod staged;
 mod tree;
 
 pub use change::{Content, NewAttributes};
-pub use decided::{Decided, Decides};
-pub use gate::{Cancel, ChangeKind, ChangeRequest, Closed, Gate, OpenRequest, Opened, Opening, Refused};
+pub use decided::Decided;
+pub use gate::{
+    Cancel, ChangeKind, ChangeRequest, Closed, Decides, Gate, OpenRequest, Opened, Opening, Refused,
+};
 pub use layer::{Seen, Take};
 pub use object::{Attributes, FileVersion, Identity, Located, Object, ObjectId, ObjectKind};
 pub use server::{Server, serve};

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use chaperone_fs::{
-    Cancel, ChangeKind, ChangeRequest, Closed, Decided, Decides, Gate, Object, OpenRequest, Opened, Opening,
-    Refused, Tree,
+    Cancel, ChangeKind, ChangeRequest, Closed, Decides, Gate, Object, OpenRequest, Opened, Opening, Refused,
+    Tree,
 };
 use chaperone_quota::Quota;
 use let_through::to_move;
@@ -68,7 +68,7 @@ impl Gate for Policy {
         }))
     }
 
-    fn changed(&self, _: &Decided, _: bool) {}
+    fn changed(&self, _: &ChangeRequest<'_>, _: u64, _: bool) {}
 
     fn list(&self, _: &str, _: u32) -> Result<(), Refused> {
         Ok(())

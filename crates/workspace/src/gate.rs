@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use chaperone_fs::{
-    Cancel, ChangeKind, ChangeRequest, Closed, Decided, Decides, Gate, Object as FsObject,
-    ObjectKind as FsKind, OpenRequest, Opened, Opening, Refused,
+    Cancel, ChangeKind, ChangeRequest, Closed, Decides, Gate, Object as FsObject, ObjectKind as FsKind,
+    OpenRequest, Opened, Opening, Refused,
 };
 use rustix::io::Errno;
 
@@ -161,14 +161,13 @@ impl Gate for MountGate {
         }
     }
 
-    fn changed(&self, decided: &Decided, ok: bool) {
-        let request = decided.request();
+    fn changed(&self, request: &ChangeRequest<'_>, handle: u64, ok: bool) {
         let action = match request.kind {
             ChangeKind::Delete => Action::Delete,
             ChangeKind::Rename => Action::Rename,
             _ => Action::Write,
         };
-        self.ended(decided.handle(), action, request.path, ok, 0);
+        self.ended(handle, action, request.path, ok, 0);
     }
 
     fn list(&self, path: &str, pid: u32) -> Result<(), Refused> {

@@ -169,21 +169,31 @@ impl Filter {
         }
     }
 
-    /// Sequences that make the terminal answer, or move and name its window, stay here.
+    /// What moves the cursor, erases, inserts, scrolls and colours passes. Everything else stays here: what makes the terminal
+    /// answer, what moves and names its window, and what one terminal alone has a meaning for, such as the Linux console,
+    /// which switches to another console, powers the screen down and sets the bell by `CSI n ]`.
     fn may_pass(&self, last: u8) -> bool {
         let parameters = self.sequence.get(2..).unwrap_or_default();
         let plain = parameters.iter().all(|b| b.is_ascii_digit() || *b == b';' || *b == b':');
         match last {
-            // Device attributes, status reports, window operations, terminal parameters, keyboard queries.
-            b'c' | b'n' | b't' | b'x' | b'y' | b'u' | b'z' | b'{' | b'|' | b'}' => false,
             // Cursor style only: `CSI digits SP q`.
             b'q' => parameters.last() == Some(&b' '),
             // Soft reset only: `CSI ! p`; mode queries have a dollar.
             b'p' => parameters == b"!",
-            b'i' | b'v' | b'w' => false,
-            _ => plain,
+            // What the screen shows, and not what the user may scroll back to.
+            b'J' => parameters.split(|b| matches!(b, b';' | b':')).all(is_on_screen) && plain,
+            b'@'..=b'I' | b'K'..=b'M' | b'P' | b'S' | b'T' | b'X' | b'Z' => plain,
+            b'`' | b'a' | b'b' | b'd'..=b'g' | b'j' | b'k' | b'm' | b'r' | b's' => plain,
+            _ => false,
         }
     }
+}
+
+/// Whether a parameter erases a part of the screen, or all of it.
+fn is_on_screen(parameter: &[u8]) -> bool {
+    let number =
+        parameter.iter().position(|b| *b != b'0').and_then(|at| parameter.get(at..)).unwrap_or_default();
+    matches!(number, b"" | b"1" | b"2")
 }
 
 #[cfg(test)]
@@ -212,6 +222,7 @@ mod tests {
             b"\x1b[?1049h\x1b[2J\x1b[10;20H\x1b[?25l",
             b"\x1b(B\x1b)0\x1b7\x1b8\x1b=\x1b>",
             b"\x1b[2 q",
+            b"\x1b[J\x1b[0J\x1b[1J\x1b[02J\x1b[K\x1b[3X\x1b[4@\x1b[2;20r\x1b[3g",
         ] {
             assert_eq!(filtered(good), good);
         }
@@ -244,6 +255,28 @@ mod tests {
             b"\x1b[?1001h",
             b"\x1b[?69h",
             b"\x1b#3",
+            // Of the Linux console alone: colours for good, blanking, the bell, another console, power; and what was scrolled away.
+            b"\x1b[1;4]",
+            b"\x1b[8]",
+            b"\x1b[9;1]",
+            b"\x1b[10;30000]",
+            b"\x1b[11;60000]",
+            b"\x1b[12;2]",
+            b"\x1b[13]",
+            b"\x1b[14;1]",
+            b"\x1b[15]",
+            b"\x1b[16;1]",
+            b"\x1b[]",
+            b"\x1b[3J",
+            b"\x1b[03J",
+            b"\x1b[2;3J",
+            b"\x1b[22J",
+            b"\x1b[?3J",
+            b"\x1b[1q",
+            b"\x1b[1^",
+            b"\x1b[1_",
+            b"\x1b[1\\",
+            b"\x1b[1~",
         ] {
             let left = filtered(bad);
             assert!(!left.contains(&0x1b) && !left.contains(&0x9b), "{bad:?} left {left:?}");

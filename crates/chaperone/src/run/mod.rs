@@ -7,7 +7,8 @@ mod mixed;
 mod modes;
 pub mod options;
 mod plan;
-pub mod prompt;
+mod prompt;
+pub mod question;
 pub mod screen;
 mod terminal;
 

@@ -1,11 +1,10 @@
-//! A request as the user sees it, and the user's answer typed at the terminal.
+//! The user's answer to a question, typed at the terminal.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::show::{joined, list, text};
-use crate::untrusted::Untrusted;
+use crate::show::text;
 
 /// How long a question stands before an answer is heard.
 const STOOD: Duration = Duration::from_secs(1);
@@ -23,66 +22,6 @@ pub enum Choice {
     Session,
     Redact,
     Deny,
-}
-
-/// The ask in a few lines, of which no text of the agent's can forge one.
-#[must_use]
-pub fn describe(ask: &Value) -> String {
-    // The wish of an elevation says itself what is to be done.
-    let action = match text(ask, "action").raw() {
-        "elevate" => Untrusted::new("be allowed to"),
-        _ => text(ask, "action"),
-    };
-    let mut lines = vec![format!(
-        "{} asks to {action} {}   [{} risk, request {}]",
-        text(ask, "agent"),
-        text(ask, "resource"),
-        text(ask, "risk"),
-        text(ask, "id")
-    )];
-    if let Some(was) = ask["was"].as_str() {
-        lines.push(format!("  was       {}   (its name in your directory)", Untrusted::new(was)));
-    }
-    let reasons = joined(ask, "reasons", ", ");
-    if !reasons.is_empty() {
-        lines.push(format!("  why       {reasons} ({})", text(ask, "rule")));
-    }
-    for f in ask["findings"].as_array().into_iter().flatten() {
-        let count = f["count"].as_u64().unwrap_or(1);
-        lines.push(format!(
-            "  found     {count} × {} ({}) in {}",
-            text(f, "detector"),
-            text(f, "severity"),
-            text(f, "where")
-        ));
-    }
-    for why in list(ask, "unread") {
-        lines.push(format!("  unread    it cannot be looked into: {why}"));
-    }
-    if ask["covers_kind"].as_bool() == Some(true) {
-        lines.push("  session   an answer for the session covers reading every file of this kind".to_owned());
-    }
-    for source in list(ask, "sources") {
-        lines.push(format!("  contains  a passage of {source}"));
-    }
-    if let Some(sent) = ask["text"].as_str() {
-        lines.push(format!("  sends     \"{}\"   (untrusted)", Untrusted::new(sent)));
-    }
-    let program = joined(ask, "program", " ");
-    if !program.is_empty() {
-        lines.push(format!("  program   {program}   (reported by the agent)"));
-    }
-    for parent in list(ask, "parents") {
-        lines.push(format!("  run by    {parent}"));
-    }
-    let recent = joined(ask, "recent", ", ");
-    if !recent.is_empty() {
-        lines.push(format!("  before    {recent}"));
-    }
-    if let Some(said) = ask["justification"].as_str() {
-        lines.push(format!("  stated    \"{}\"   (untrusted)", Untrusted::new(said)));
-    }
-    lines.join("\n")
 }
 
 /// An answer that is being typed. Keys that were meant for the agent can neither answer nor be lost: nothing is heard
@@ -189,30 +128,13 @@ impl Answering {
     }
 }
 
-/// The whole question, as it stands on a screen of its own. What is asked is said again below the details, which an agent
-/// can make longer than the screen.
-#[must_use]
-pub fn screen(ask: &Value) -> String {
-    let pin = if needs_pin(ask) {
-        format!(
-            "\n\n  This needs your PIN; in another terminal: chaperone approve {} --pin-stdin",
-            text(ask, "id")
-        )
-    } else {
-        String::new()
-    };
-    let asked = format!("{} {}", text(ask, "action"), text(ask, "resource"));
-    format!("\n{}{pin}\n\n  Allow it to {asked}?", describe(ask))
-}
-
-fn needs_pin(ask: &Value) -> bool {
+pub(super) fn needs_pin(ask: &Value) -> bool {
     text(ask, "effect") == "step_up"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::untrusted::{HOSTILE, assert_plain};
     use serde_json::json;
 
     const ID: &str = "6cb1d2e3";
@@ -358,7 +280,6 @@ mod tests {
         let mut answering = Answering::new(&ask, now);
         assert!(!answering.open().contains("yes"));
         assert_eq!(answering.keys(b"yes 6cb1\r", now, &mut Vec::new()), Some(Choice::Deny));
-        assert!(screen(&ask).contains("--pin-stdin"));
     }
 
     #[test]
@@ -369,24 +290,5 @@ mod tests {
         let mut answering = Answering::new(&ask, now);
         assert!(!answering.open().contains("redacted"));
         assert_eq!(answering.keys(b"redacted 6cb1\r", now, &mut Vec::new()), Some(Choice::Deny));
-    }
-
-    #[test]
-    fn a_hostile_name_forges_no_line_of_an_ask() {
-        for name in HOSTILE {
-            let ask = json!({ "agent": name, "action": name, "resource": name, "risk": name, "id": name,
-                "reasons": [name], "rule": name, "findings": [{ "detector": name, "severity": name, "where": name }],
-                "sources": [name], "unread": [name], "text": name, "program": [name], "parents": [name], "recent": [name],
-                "justification": name });
-            assert_plain(&describe(&ask), 10);
-            assert_plain(&screen(&ask), 13);
-        }
-    }
-
-    #[test]
-    fn what_is_asked_stands_right_above_the_answer() {
-        let mut ask = ask();
-        ask["text"] = json!("x".repeat(2000));
-        assert!(screen(&ask).lines().last().unwrap().contains("read /workspace/x?"));
     }
 }

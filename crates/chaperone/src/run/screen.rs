@@ -12,12 +12,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use super::filter::Filter;
-use super::prompt::{self, Answering, Choice};
+use super::prompt::{Answering, Choice};
+use super::question;
 use super::terminal::{Raw, Stopped, relay, write_all};
 use crate::connect::Broker;
 use crate::report::Report;
 use crate::show;
 
+/// The size of a terminal that does not say it.
+const USUAL: (u16, u16) = (24, 80);
 /// How often a question is looked at while nobody types.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -121,7 +124,8 @@ impl Screen<'_> {
         let mut answering = Answering::new(ask, Instant::now());
         let out = |bytes: &[u8]| write_all(rustix::stdio::stdout(), bytes).map_err(Report::of);
         out(&self.filter.modes().before_ask())?;
-        out(prompt::screen(ask).replace('\n', "\r\n").as_bytes())?;
+        let size = self.raw.size().ok().filter(|(rows, columns)| *rows > 0 && *columns > 0).unwrap_or(USUAL);
+        out(question::screen(ask, size).replace('\n', "\r\n").as_bytes())?;
         out(b"\r\n")?;
         let choice = self.hear(&mut answering, show::text(ask, "id").raw(), expires);
         self.typed.extend(answering.into_kept());

@@ -82,7 +82,7 @@ fn a_fetch_reaches_what_is_allowed_and_nothing_else() {
     assert_eq!(server.count(), 2);
     std::fs::create_dir(machine.docs().join("directory")).unwrap();
     for (save_to, code) in [
-        ("/elsewhere/a.txt", "not_found"),
+        ("/elsewhere/a.txt", "bad_path"),
         ("/workspace/../a.txt", "bad_path"),
         ("/workspace/directory", "not_a_file"),
         ("/workspace/absent/a.txt", "not_found"),

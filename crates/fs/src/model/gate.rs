@@ -9,8 +9,7 @@ use chaperone_quota::HeldFile;
 use parking_lot::Mutex;
 
 use super::schedule::point;
-use crate::decided::{Decided, Decides};
-use crate::gate::{ChangeKind, ChangeRequest, Closed, Gate, OpenRequest, Opened, Opening, Refused};
+use crate::gate::{ChangeKind, ChangeRequest, Closed, Decides, Gate, OpenRequest, Opened, Opening, Refused};
 use crate::object::Object;
 
 /// Anything goes.
@@ -92,8 +91,8 @@ impl Gate for Policy {
         }))
     }
 
-    fn changed(&self, decided: &Decided, _: bool) {
-        self.ended(decided.handle());
+    fn changed(&self, _: &ChangeRequest<'_>, handle: u64, _: bool) {
+        self.ended(handle);
     }
 
     fn list(&self, _: &str, _: u32) -> Result<(), Refused> {

@@ -79,7 +79,7 @@ pub fn rename(kernel: &Kernel, from: &str, to: &str) -> Done<()> {
         if made.is_ok() {
             made = tree.rename(&granted, &target, false);
         }
-        granted.iter().for_each(|decided| gate.changed(decided, made.is_ok()));
+        granted.iter().for_each(|decided| gate.changed(&decided.request(), decided.handle(), made.is_ok()));
         made
     })
 }
@@ -164,7 +164,7 @@ fn changed(
     let gate = &*kernel.shared.gate;
     let decided = Decided::by(gate, kind, at, 1).map_err(|refused| Errno::from_raw_os_error(refused.0))?;
     let made = make(&decided);
-    gate.changed(&decided, made.is_ok());
+    gate.changed(&decided.request(), decided.handle(), made.is_ok());
     made
 }
 

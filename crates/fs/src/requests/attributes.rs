@@ -112,7 +112,7 @@ fn set_on_handle(
     }
     if let (Some(_), Some(path)) = (new.mode, path) {
         let at = shared.tree.locate(path)?;
-        if let Some(decided) = Decided::through(held, &at) {
+        if let Some(decided) = Decided::through((held.writes, held.opening), &at) {
             shared
                 .tree
                 .set_attributes(&decided, &NewAttributes { mode: new.mode, ..NewAttributes::default() })?;

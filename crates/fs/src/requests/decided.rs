@@ -29,7 +29,7 @@ pub(super) fn staged<T>(
         }
         let decided = Decided::by(&*shared.gate, kind, &at, pid)?;
         let made = make(&decided);
-        shared.gate.changed(&decided, made.is_ok());
+        shared.gate.changed(&decided.request(), decided.handle(), made.is_ok());
         match made {
             Err(Errno::STALE) => {}
             made => return Ok(made?),

@@ -121,7 +121,7 @@ fn rename_once(
         made = shared.tree.rename(&granted, &target, keep).map_err(Failed::from);
     }
     for decided in granted {
-        shared.gate.changed(&decided, made.is_ok());
+        shared.gate.changed(&decided.request(), decided.handle(), made.is_ok());
     }
     made
 }

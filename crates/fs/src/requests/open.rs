@@ -66,7 +66,7 @@ pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> A
         match shared.tree.create(&decided, mode & !umask) {
             Ok(opened) => return created(shared, opened, decided.handle(), flags),
             Err(e) => {
-                shared.gate.changed(&decided, false);
+                shared.gate.changed(&decided.request(), decided.handle(), false);
                 match e {
                     Errno::STALE => {}
                     // Somebody was faster: the kernel looks it up and opens it as an existing file.

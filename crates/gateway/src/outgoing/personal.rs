@@ -40,7 +40,7 @@ pub(super) fn across(outgoing: &Outgoing, joined: &[u8], whole: &HashSet<u64>) -
         "requests > joined".clone_into(&mut finding.where_);
         finding
     });
-    across.filter(|f| is_meant(f)).collect()
+    across.filter(is_meant).collect()
 }
 
 fn is_meant(finding: &Finding) -> bool {

@@ -138,7 +138,12 @@ impl Call<'_> {
     pub(super) fn may_hold(&self, path: &str) -> Result<(), Failure> {
         let place = self.place(path)?;
         let at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
-        is_file_or_absent(&at, path)
+        is_file_or_absent(&at, path)?;
+        if let (None, Some((above, _))) = (at.object(), place.below.rsplit_once('/')) {
+            let above = place.tree.locate(above).map_err(|e| errno(e, path))?;
+            above.object().ok_or_else(|| errno(Errno::NOENT, path))?;
+        }
+        Ok(())
     }
 
     async fn write_once(

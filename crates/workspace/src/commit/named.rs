@@ -70,14 +70,12 @@ impl Reading<'_> {
         }
         // A submodule's, or another work tree's, is elsewhere.
         let pointer = self.text(&git);
-        if let Some(place) = pointer.as_deref().and_then(|text| text.trim().strip_prefix("gitdir:")) {
-            if let Some(place) = resolve(self.mount, top, place.trim()) {
-                for up in ["", "../.."] {
-                    let Some(place) = resolve(self.mount, &place, up) else { continue };
-                    for name in ["config", "config.worktree"] {
-                        self.settings(&below(&place, name), top);
-                    }
-                }
+        let place = pointer.as_deref().and_then(|text| text.trim().strip_prefix("gitdir:"));
+        let place = place.and_then(|place| resolve(self.mount, top, place.trim()));
+        let places = place.iter().flat_map(|place| ["", "../.."].map(|up| resolve(self.mount, place, up)));
+        for place in places.flatten().collect::<BTreeSet<_>>() {
+            for name in ["config", "config.worktree"] {
+                self.settings(&below(&place, name), top);
             }
         }
         for name in HOOK_LISTS {

@@ -61,7 +61,8 @@ fn an_explanation_names_place_class_and_filter_and_never_the_value() {
     for line in [
         "settings.py: certain: us_ssn, line 1, column 8\n  label: a label of its kind stands before it\n",
         "settings.py: likely: generic_secret, line 2, column 12\n  shape: ",
-        "settings.py: spared: credit_card, line 5, column 9\n  counted: the word before it says that it counts or names something\n",
+        "settings.py: spared: credit_card, line 5, column 9\n",
+        "  counted: the word before it says that it counts or names something\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

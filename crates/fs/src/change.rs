@@ -84,8 +84,8 @@ impl Tree {
     /// As [`Self::copy_up`]; `EISDIR` for the size of a directory.
     pub fn set_attributes(&self, decided: &Decided, new: &NewAttributes) -> Result<Attributes> {
         let at = match new.size {
-            // Of a directory there is nothing to be written.
-            Some(_) if !decided.located().is_dir() => decided.for_one_of(&[ChangeKind::Write])?,
+            // Of anything but a file there is nothing to be written.
+            Some(_) if decided.located().is_file() => decided.for_one_of(&[ChangeKind::Write])?,
             _ => decided.for_one_of(&[ChangeKind::Write, ChangeKind::Attributes])?,
         };
         let mut state = self.lock();

@@ -121,6 +121,11 @@ impl Located {
     }
 
     #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.object().is_some_and(|object| object.kind == ObjectKind::File)
+    }
+
+    #[must_use]
     pub fn is_dir(&self) -> bool {
         self.object().is_some_and(|object| object.kind == ObjectKind::Dir)
     }

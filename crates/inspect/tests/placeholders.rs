@@ -217,7 +217,10 @@ fn what_is_written_around_a_placeholder_does_not_bring_its_value_into_the_open()
             // Where it still is redacted as a whole, nothing is lost.
             let again = text(&redacted_or_same(&back, name));
             let shown = values(original).into_iter().any(|value| again.contains(value));
-            assert_eq!((report.exposed > 0, report.line.is_some()), (true, true), "{name}: {edited} {shown}");
+            assert!(report.exposed > 0 || !shown, "{name}: {edited}");
+            assert_eq!(report.exposed > 0, report.line.is_some(), "{name}: {edited}");
+            // What takes in what is written around it hides it all the same; numbers and keys of a form do not.
+            assert!(report.exposed > 0 || name == ".env", "{name}: {edited}");
         }
     }
 }
@@ -231,8 +234,7 @@ fn a_file_that_would_be_read_without_a_question_afterwards_exposes_what_it_keeps
     assert_eq!(restored(original.as_bytes(), longer.as_bytes(), "people.csv", SESSION).1.exposed, 0);
     let fewer: String = copy.lines().take(2).map(|line| format!("{line}\n")).collect();
     assert_eq!(restored(original.as_bytes(), fewer.as_bytes(), "people.csv", SESSION).1.exposed, 0);
-    let phones: String =
-        copy.lines().map(|line| format!("{}\n", line.split(',').next_back().unwrap())).collect();
-    let (_, report) = restored(original.as_bytes(), phones.as_bytes(), "people.csv", SESSION);
-    assert!(report.restored == 0 || report.exposed > 0, "{report:?} {phones}");
+    let unnamed = copy.replace("card,phone", "part,count").replace("[REDACTED:phone", "x[REDACTED:phone");
+    let (_, report) = restored(original.as_bytes(), unnamed.as_bytes(), "people.csv", SESSION);
+    assert!(report.exposed > 0, "{report:?} {unnamed}");
 }

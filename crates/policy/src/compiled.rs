@@ -371,7 +371,7 @@ mod tests {
                         ("active_content", loads.map(|n| json!(n))),
                         ("remote_hosts", hosts.map(|n| json!(n))),
                         ("foreign_placeholders", hosts.map(|n| json!(n))),
-                        ("damaged_placeholders", sources.clone().map(|n| json!(n))),
+                        ("damaged_placeholders", sources.map(|n| json!(n))),
                         ("exposed_placeholders", sources.map(|n| json!(n))),
                         ("new_sources", sources.map(|n| json!(n))),
                         ("compiled", compiled.map(|c| json!(c))),

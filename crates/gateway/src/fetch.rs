@@ -68,8 +68,7 @@ pub async fn fetch(gateway: &SessionGateway, asked: Fetch) -> Result<Fetched, Fa
     let intent = granted.intent;
     gateway.on_disk(granted.syncing()).await?;
     let pinned = Pinned::of(&granted);
-    // Without TLS nothing is agreed on, and the server may speak HTTP/1 alone.
-    let channel = Arc::new(Channel::new(gateway, (&target, pinned), tls, tls));
+    let channel = Arc::new(Channel::new(gateway, (&target, pinned), tls, true));
     let over = Connection { host: Some(target.host.clone()), port, tls };
     let answered = async {
         let facts = RequestFacts::of(&asked.method, &asked.url, &with_host(&asked)?, over)

@@ -48,8 +48,6 @@ impl Channel {
             .pool_idle_timeout(KEPT)
             .set_host(false)
             .http1_max_headers(MAX_ANSWER_HEADERS)
-            // Without TLS nothing is agreed on: who speaks it knows that the server does.
-            .http2_only(h2 && !tls)
             .build(connector);
         Self { gateway: gateway.clone(), target: target.clone(), tls, client, upstream }
     }

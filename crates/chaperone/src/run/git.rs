@@ -1,7 +1,7 @@
 //! What of the user's own git a cell gets: who commits, and harmless settings, as a `.gitconfig` of its own.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
@@ -37,6 +37,9 @@ impl Passed {
 /// When the pack is damaged.
 pub fn settings(workspace: &Path) -> Result<Option<String>, Report> {
     let passed: Passed = chaperone_packs::read(PACK).map_err(|e| Report::new(e.to_string()))?;
+    if !is_configured(&|name| std::env::var_os(name).map(PathBuf::from)) {
+        return Ok(None);
+    }
     let listed = Command::new("git")
         .args(["config", "--global", "--includes", "--list", "-z"])
         .current_dir(workspace)
@@ -47,6 +50,15 @@ pub fn settings(workspace: &Path) -> Result<Option<String>, Report> {
     let Ok(listed) = listed else { return Ok(None) };
     let text = of(&String::from_utf8_lossy(&listed.stdout), &passed);
     Ok((!text.is_empty()).then_some(text))
+}
+
+/// Whether the user has a configuration of git's at all, by git-config(1), FILES: to ask git takes its time at each start.
+fn is_configured(variable: &dyn Fn(&str) -> Option<PathBuf>) -> bool {
+    let home = variable("HOME").unwrap_or_default();
+    let shared = variable("XDG_CONFIG_HOME").filter(|at| at.is_absolute()).unwrap_or(home.join(".config"));
+    variable("GIT_CONFIG_GLOBAL").is_some()
+        || home.join(".gitconfig").exists()
+        || shared.join("git/config").exists()
 }
 
 /// `listed` are names and values as `git config --list -z` tells them.
@@ -87,6 +99,22 @@ mod tests {
 
     fn passed() -> Passed {
         chaperone_packs::read(PACK).unwrap()
+    }
+
+    #[test]
+    fn git_is_asked_where_there_is_a_configuration() {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().to_owned();
+        let asked = |name: &str| (name == "HOME").then(|| at.clone());
+        assert!(!is_configured(&asked));
+        std::fs::create_dir_all(at.join(".config/git")).unwrap();
+        std::fs::write(at.join(".config/git/config"), "").unwrap();
+        assert!(is_configured(&asked));
+        assert!(!is_configured(&|name| matches!(name, "HOME" | "XDG_CONFIG_HOME").then(|| at.join("none"))));
+        assert!(is_configured(&|name| (name == "GIT_CONFIG_GLOBAL").then(|| at.join("mine"))));
+        std::fs::write(at.join(".gitconfig"), "").unwrap();
+        std::fs::remove_dir_all(at.join(".config")).unwrap();
+        assert!(is_configured(&asked));
     }
 
     #[test]

@@ -120,10 +120,7 @@ fn change(place: &Place, tree: &Tree, operation: u8, first: &str, second: &str) 
         7 => {
             let (moved, to) = (tree.locate_all(first)?, tree.locate(second)?);
             let each = moved.iter().map(|part| {
-                let rest = part.path().strip_prefix(first).unwrap_or_default();
-                let place = format!("{second}{rest}");
-                let over = rest.is_empty().then_some(&to);
-                Decided::of_move(&Anything, part, (&place, over), 1).expect("everything is let through")
+                Decided::of_move(&Anything, part, (&at, &to), 1).expect("everything is let through")
             });
             tree.rename(&each.collect::<Vec<_>>(), &to, operation & 0x80 != 0)
         }

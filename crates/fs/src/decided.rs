@@ -54,19 +54,38 @@ impl Decided {
         Self { kind, at: at.clone(), to: None, handle: 0, pid }.asked(decides)
     }
 
-    /// Have the rename of what was located decided: it goes to `place`, where `target` stands.
+    /// Have the rename of what was located decided: it is `from` itself or in it, and `from` goes to `to`.
     ///
     /// # Errors
     /// The errno for the caller.
     pub fn of_move(
         decides: &(impl Decides + ?Sized),
         at: &Located,
-        (place, target): (&str, Option<&Located>),
+        (from, to): (&Located, &Located),
         pid: u32,
     ) -> Result<Self, Refused> {
-        let replaces = target.map(|target| (target.object(), target.identity()));
-        let to = Some(Destination { place: place.to_owned(), replaces });
+        // What is in a directory that moves replaces nothing.
+        let replaces = (at.path() == from.path()).then(|| (to.object(), to.identity()));
+        let to = Some(Destination { place: at.moved(from, to), replaces });
         Self { kind: ChangeKind::Rename, at: at.clone(), to, handle: 0, pid }.asked(decides)
+    }
+
+    /// Have a rename decided of everything that it moves, each for itself: policy may protect one inside. Returns what was let through,
+    /// and whether that is all.
+    pub(crate) fn of_moves(
+        decides: &(impl Decides + ?Sized),
+        moved: &[Located],
+        to: &Located,
+        pid: u32,
+    ) -> (Vec<Self>, Result<(), Refused>) {
+        let mut granted = Vec::new();
+        for at in moved {
+            match Self::of_move(decides, at, (moved.first().unwrap_or(at), to), pid) {
+                Ok(decided) => granted.push(decided),
+                Err(refused) => return (granted, Err(refused)),
+            }
+        }
+        (granted, Ok(()))
     }
 
     /// What an opening lets write, it lets give another mode: as long as the name stands for the file that is open.

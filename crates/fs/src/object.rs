@@ -120,6 +120,11 @@ impl Located {
         self.attributes.map(|seen| seen.object)
     }
 
+    /// Where it goes when `from`, which it is or is in, goes to `to`.
+    pub(crate) fn moved(&self, from: &Self, to: &Self) -> String {
+        format!("{}{}", to.path, self.path.strip_prefix(&*from.path).unwrap_or_default())
+    }
+
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.object().is_some_and(|object| object.kind == ObjectKind::File)

@@ -77,7 +77,7 @@ impl Tree {
         let moved = moved
             .iter()
             .map(|decided| {
-                let place = place(decided.located(), from, to);
+                let place = decided.located().moved(from, to);
                 decided.to(&place, (place == to.path()).then_some(to))
             })
             .collect::<Result<Vec<&Located>>>()?;
@@ -111,7 +111,7 @@ impl Tree {
         let from = moved.first().ok_or(Errno::NOENT)?;
         let mut lifted = Vec::new();
         for at in moved {
-            let place = place(at, from, to);
+            let place = at.moved(from, to);
             let replaced = (place == to.path()).then(|| replaced(state, to.path())).flatten();
             let base = self.replaced_by_rename(&place).or(replaced);
             match self.moved_entry(state, at, base) {
@@ -141,7 +141,7 @@ impl Tree {
         let asides = state.aside.below(from.path());
         let mut numbers = Vec::new();
         for at in moved.iter().filter(|at| at.object().is_some_and(|o| o.kind != ObjectKind::File)) {
-            let place = place(at, from, to);
+            let place = at.moved(from, to);
             numbers.push((place, self.shown_in(state, at.path())?.object.ino));
         }
         self.record(state, record)?;
@@ -198,9 +198,4 @@ impl Tree {
     fn replaced_by_rename(&self, path: &str) -> Option<BaseVersion> {
         self.base_version(path).filter(|v| v.kind() != Some(Kind::Dir))
     }
-}
-
-/// Where a part of what moves goes.
-pub(crate) fn place(at: &Located, from: &Located, to: &Located) -> String {
-    format!("{}{}", to.path(), at.path().strip_prefix(from.path()).unwrap_or_default())
 }

@@ -127,12 +127,8 @@ impl<'a> MediatedDirectory<'a> {
             return Err(Errno::STALE);
         }
         let each = granted.iter().zip(moved).map(|(granted, at)| {
-            let rest = at.path().strip_prefix(from.path()).unwrap_or_default();
-            let place = format!("{}{rest}", to.path());
-            let over = (at.path() == from.path()).then_some(to);
             let grant = Grant { granted, directory: self };
-            Decided::of_move(&grant, at, (&place, over), 0)
-                .map_err(|refused| Errno::from_raw_os_error(refused.0))
+            Decided::of_move(&grant, at, (from, to), 0).map_err(|refused| Errno::from_raw_os_error(refused.0))
         });
         self.tree.rename(&each.collect::<Result<Vec<_>, _>>()?, to, keep)
     }

@@ -15,7 +15,6 @@ use crate::change::Content;
 use crate::decided::{Decided, DecidedOpening, How};
 use crate::gate::{Cancel, ChangeKind, Closed};
 use crate::object::Located;
-use crate::rename::place;
 
 const DECISIONS: usize = 16;
 
@@ -65,17 +64,8 @@ pub fn rename(kernel: &Kernel, from: &str, to: &str) -> Done<()> {
     anew(|| {
         let (tree, gate) = (&kernel.shared.tree, &*kernel.shared.gate);
         let (moved, target) = (tree.locate_all(from)?, tree.locate(to)?);
-        let first = moved.first().ok_or(Errno::NOENT)?;
-        let mut granted = Vec::new();
-        let mut made = Ok(());
-        for at in &moved {
-            let place = place(at, first, &target);
-            let over = (place == to).then_some(&target);
-            match Decided::of_move(gate, at, (&place, over), 1) {
-                Ok(decided) => granted.push(decided),
-                Err(refused) => made = Err(Errno::from_raw_os_error(refused.0)),
-            }
-        }
+        let (granted, decided) = Decided::of_moves(gate, &moved, &target, 1);
+        let mut made = decided.map_err(|refused| Errno::from_raw_os_error(refused.0));
         if made.is_ok() {
             made = tree.rename(&granted, &target, false);
         }

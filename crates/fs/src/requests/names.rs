@@ -8,7 +8,6 @@ use super::decided::{DECISIONS, staged};
 use crate::decided::Decided;
 use crate::gate::ChangeKind;
 use crate::protocol::{Header, Reader, Reply};
-use crate::rename::place;
 use crate::shared::Shared;
 
 /// Moving more than so many files takes its time.
@@ -102,21 +101,8 @@ fn rename_once(
     if moved.len() > MANY {
         slow();
     }
-    let first = moved.first().ok_or(Errno::NOENT)?;
-    let mut granted = Vec::new();
-    let mut made = Ok(());
-    // Each file of a directory that moves is decided for itself: policy may protect one inside.
-    for at in &moved {
-        let place = place(at, first, &target);
-        let over = (place == to).then_some(&target);
-        match Decided::of_move(&*shared.gate, at, (&place, over), pid) {
-            Ok(decided) => granted.push(decided),
-            Err(refused) => {
-                made = Err(refused.into());
-                break;
-            }
-        }
-    }
+    let (granted, decided) = Decided::of_moves(&*shared.gate, &moved, &target, pid);
+    let mut made = decided.map_err(Failed::from);
     if made.is_ok() {
         made = shared.tree.rename(&granted, &target, keep).map_err(Failed::from);
     }

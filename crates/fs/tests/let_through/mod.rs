@@ -29,12 +29,8 @@ pub fn to_delete(at: &Located) -> Decided {
 
 /// Everything that moves, to one place.
 pub fn to_move(moved: &[Located], to: &Located) -> Vec<Decided> {
-    let from = moved.first().unwrap().path();
-    let each = moved.iter().map(|at| {
-        let place = format!("{}{}", to.path(), at.path().strip_prefix(from).unwrap());
-        let over = (place == to.path()).then_some(to);
-        Decided::of_move(&Anything, at, (&place, over), 1).unwrap()
-    });
+    let from = moved.first().unwrap();
+    let each = moved.iter().map(|at| Decided::of_move(&Anything, at, (from, to), 1).unwrap());
     each.collect()
 }
 

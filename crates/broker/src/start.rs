@@ -192,8 +192,6 @@ fn count_repetitions(broker: &Arc<Broker>) -> Result<(), Failure> {
 
 /// Soft limit of descriptors up to the hard one: snapshots, handles and cells need some.
 fn raise_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
     // Where it cannot be raised, the bounds on sessions and handles are met earlier.
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).ok();
+    chaperone_sys::raise_descriptor_limit().ok();
 }

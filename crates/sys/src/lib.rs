@@ -17,6 +17,7 @@ pub use mount::{ReadOnly, set_mount_attributes};
 pub use process::{
     Forked, bring_up_loopback, clear_capabilities, clone_into_namespaces, close_all_but_stdio,
     die_with_parent, exec, exit_now, fork, give_memory_back, keep_no_privileges, prefer_short_slices,
-    set_dumpable, set_host_name, set_ids, signal_descriptor, signal_everybody, take_signal, wait_child,
+    raise_descriptor_limit, set_dumpable, set_host_name, set_ids, signal_descriptor, signal_everybody,
+    take_signal, wait_child,
 };
 pub use terminal::{own_terminal, set_window_size, window_size};

@@ -135,6 +135,17 @@ pub fn bring_up_loopback() -> io::Result<()> {
     }
 }
 
+/// Let this process have all the descriptors that it may have: its soft limit becomes the hard one. Returns what it was.
+///
+/// # Errors
+/// What the kernel says.
+pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.current)
+}
+
 /// Name this UTS namespace.
 ///
 /// # Errors

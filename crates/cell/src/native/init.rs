@@ -82,7 +82,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
     if !matches!(mapped, Ok((n, _)) if n > 0) {
         return Err((SetupError::new("the launcher went away"), None));
     }
-    let descriptors = match shares::take_descriptors() {
+    let descriptors = match chaperone_sys::raise_descriptor_limit() {
         Ok(had) => had,
         Err(e) => return Err((SetupError::new(format!("take descriptors: {e}")), Some(reports))),
     };

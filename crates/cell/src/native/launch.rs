@@ -62,7 +62,7 @@ pub(super) fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> 
     };
     drop((control_inside, reports_inside));
     // What is sent to the broker does not count against what an agent has on its way.
-    super::shares::take_descriptors()
+    chaperone_sys::raise_descriptor_limit()
         .map_err(|e| SetupError::new(format!("take the descriptors that the user may have: {e}")))?;
     // The kernel lets a grace period pass before a process is in a group: the cell sets itself up meanwhile.
     let started = std::thread::scope(|scope| {

@@ -16,13 +16,6 @@ const PART: u64 = 4;
 /// Descriptors that no agent has to do without, as far as the user has as many.
 const DESCRIPTORS: u64 = 4096;
 
-/// Let this process, and whatever it sends to the broker, have all the descriptors that the user may have. Returns how many it had.
-pub(crate) fn take_descriptors() -> io::Result<Option<u64>> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
-    Ok(limit.current)
-}
-
 /// Limit what the kernel counts for each user namespace and for those above it: `Documentation/admin-guide/sysctl/user.rst`. Called in
 /// the cell's root, as its owner.
 pub(super) fn of_the_namespace(user: &InotifyLimits) -> Result<(), SetupError> {

@@ -70,17 +70,20 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         environment.retain(|(name, _)| !trust.iter().any(|(n, _)| n == name));
         environment.extend(trust);
     }
+    let workspace = canonical(args.workspace.as_deref());
     Ok(Plan {
         session: opened.session.clone(),
         command: command(&args.command, opened.program.as_deref()),
         environment,
-        workdir: below(&opened.workdir, args.workspace.as_deref()),
-        own_place: own_place(&opened.workdir, args.workspace.as_deref()),
+        workdir: below(&opened.workdir, workspace.as_deref()),
+        own_place: workspace
+            .clone()
+            .filter(|own| opened.workdir == WORKSPACE && can_be_at_its_own_place(own)),
         mounts,
         read_only: opened.shown.iter().map(|s| s.path.clone()).collect(),
         covered: opened.covered.clone(),
         caches,
-        home_files: home_files(args.workspace.as_deref())?,
+        home_files: home_files(workspace.as_deref())?,
         decoys: default_decoys().map_err(Report::new)?,
         limits: Limits {
             memory: opened.memory,
@@ -99,22 +102,15 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
 /// Where the user stands, when that is in the workspace.
 fn below(workdir: &str, workspace: Option<&Path>) -> PathBuf {
     let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok();
-    let rest = here
-        .zip(canonical(workspace))
-        .and_then(|(here, own)| here.strip_prefix(own).ok().map(Path::to_owned));
+    let rest = here.zip(workspace).and_then(|(here, own)| here.strip_prefix(own).ok().map(Path::to_owned));
     rest.filter(|_| workdir == WORKSPACE)
         .map_or_else(|| PathBuf::from(workdir), |rest| Path::new(workdir).join(rest))
 }
 
 fn home_files(workspace: Option<&Path>) -> Result<Vec<(PathBuf, String)>, Report> {
-    let Some(workspace) = canonical(workspace) else { return Ok(Vec::new()) };
-    let git = super::git::settings(&workspace)?;
+    let Some(workspace) = workspace else { return Ok(Vec::new()) };
+    let git = super::git::settings(workspace)?;
     Ok(git.into_iter().map(|text| (PathBuf::from(".gitconfig"), text)).collect())
-}
-
-/// The workspace's own place, when it may be seen there, too.
-fn own_place(workdir: &str, workspace: Option<&Path>) -> Option<PathBuf> {
-    canonical(workspace).filter(|own| workdir == WORKSPACE && can_be_at_its_own_place(own))
 }
 
 fn canonical(workspace: Option<&Path>) -> Option<PathBuf> {

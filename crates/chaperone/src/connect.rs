@@ -48,6 +48,14 @@ impl Broker {
             .ok_or_else(|| Report::new("the broker started but does not respond on its socket"))
     }
 
+    /// One more conversation with the broker that this command talks to already.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn once_more() -> Result<Self, Report> {
+        Self::if_running()?.ok_or_else(hung_up)
+    }
+
     /// Connect only when a broker runs already.
     ///
     /// # Errors

@@ -19,7 +19,6 @@ use serde_json::json;
 
 use super::end::{finish, stop};
 use super::live::LiveSession;
-use super::restore::save;
 use crate::broker::Broker;
 
 /// Hosts named in the record of a start.
@@ -77,7 +76,6 @@ pub fn attach(
     )?;
     *live.cell.control.lock() = Some(Arc::clone(&control));
     *session.state.write() = State::Running;
-    save(live)?;
     accept(live, channel)?;
     listen(broker, live, Arc::clone(&control))?;
     keep_room(broker, live)?;
@@ -150,7 +148,7 @@ pub fn attach_outside(broker: &Arc<Broker>, live: &Arc<LiveSession>) -> Result<(
     let workspace = session.workspace.display().to_string();
     broker.pipeline.records.event(session, "start", &workspace, &payload, Durability::Synced)?;
     *session.state.write() = State::Running;
-    save(live)
+    Ok(())
 }
 
 /// The holder of the channel proves that it has the key that the capability will name.

@@ -1,4 +1,5 @@
-//! What survives the broker: written at start and end of a session, and read back by the next broker.
+//! What survives the broker: written before a session starts and when it has ended, and read back by the next broker. In
+//! between nothing of it changes.
 
 use std::path::Path;
 use std::sync::Arc;

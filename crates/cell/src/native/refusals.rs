@@ -1,8 +1,11 @@
 //! Refused system calls that the user wants to know of: answered with an errno, and reported.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::LazyLock;
 
 use chaperone_sys::seccomp;
+
+use super::seccomp::{Answers, answers};
 
 /// A refused call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +16,11 @@ pub struct Refusal {
     pub args: [u64; 6],
 }
 
+/// The filter of the cell was compiled from the same pack; without it everything would be answered with EPERM.
+static ANSWERS: LazyLock<Answers> = LazyLock::new(|| answers().unwrap_or_default());
+
 /// Answer every refused call until no process of the cell is left. `on` is called after the answer.
 pub fn serve_refusals(listener: &OwnedFd, mut on: impl FnMut(Refusal)) {
-    // The filter of the cell was compiled from the same pack; without it everything would be answered with EPERM.
-    let answers = super::seccomp::answers().unwrap_or_default();
     while let Ok(Some(refused)) = seccomp::receive(listener.as_fd()) {
         if refused.nr < 0 {
             if !somebody_left(listener) {
@@ -25,7 +29,7 @@ pub fn serve_refusals(listener: &OwnedFd, mut on: impl FnMut(Refusal)) {
             continue;
         }
         let call = super::calls::name(refused.nr).unwrap_or("unknown");
-        if seccomp::refuse(listener.as_fd(), refused.id, answers.errno(call)).is_err() {
+        if seccomp::refuse(listener.as_fd(), refused.id, ANSWERS.errno(call)).is_err() {
             return;
         }
         on(Refusal { pid: refused.pid, call, args: refused.args });

@@ -302,18 +302,21 @@ fn proc_and_pts() -> Result<(), SetupError> {
 
 /// Lay nothing over what the kernel says of the host in the cell's own `/proc`; not every kernel has all of it.
 fn hide(hidden: &[PathBuf]) -> Result<(), SetupError> {
-    let nothing = inside(Path::new(NOTHING));
-    fs::write(&nothing, "").map_err(io_failed("make an empty file"))?;
-    let boot = inside(Path::new(BOOT));
-    fs::write(&boot, BOOT_ID).map_err(io_failed("make a boot id"))?;
-    let empty = inside(Path::new(EMPTY));
-    let covers = hidden.iter().map(|at| (at.as_path(), if inside(at).is_dir() { &empty } else { &nothing }));
-    for (at, cover) in covers.chain([(Path::new("/proc/sys/kernel/random/boot_id"), &boot)]) {
-        if inside(at).symlink_metadata().is_ok() {
-            let tree = clone_tree(cover)?;
-            set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false)
-                .map_err(io_failed("make an empty file read-only"))?;
-            place(&tree, at)?;
+    for (at, text) in [(NOTHING, ""), (BOOT, BOOT_ID)] {
+        fs::write(inside(Path::new(at)), text).map_err(io_failed("make an empty file"))?;
+    }
+    // Clones are as read-only as what they are clones of.
+    for cover in [EMPTY, NOTHING, BOOT].map(Path::new) {
+        let tree = clone_tree(&inside(cover))?;
+        set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false)
+            .map_err(io_failed("make an empty file read-only"))?;
+        place(&tree, cover)?;
+    }
+    let covers = hidden.iter().map(|at| (at.as_path(), NOTHING));
+    for (at, by) in covers.chain([(Path::new("/proc/sys/kernel/random/boot_id"), BOOT)]) {
+        if let Ok(meta) = inside(at).symlink_metadata() {
+            let by = if meta.is_dir() { EMPTY } else { by };
+            place(&clone_tree(&inside(Path::new(by)))?, at)?;
         }
     }
     Ok(())

@@ -115,16 +115,21 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
             None => report,
         }
     })?;
-    if let Err(report) = required(&opened, &cell).and_then(|()| hand_over(&broker, &opened, &cell, ends)) {
-        cell.kill();
-        cell.wait().map_err(Report::of)?;
-        return Err(report.exit(SETUP));
-    }
+    let begun = required(&opened, &cell)
+        .and_then(|()| watch(&opened.session, args.verbose))
+        .and_then(|watcher| hand_over(&broker, &opened, &cell, ends).map(|()| watcher));
+    let watcher = match begun {
+        Ok(watcher) => watcher,
+        Err(report) => {
+            cell.kill();
+            cell.wait().map_err(Report::of)?;
+            return Err(report.exit(SETUP));
+        }
+    };
     stood.carry().map_err(Report::of)?;
-    let watcher = watch(&opened.session, args.verbose)?;
     let (exit, printer) = match (&terminal, &cell.pty) {
         (Terminal::Pty { .. }, Some(_)) => {
-            let exit = on_screen(cell, &opened.session, &watcher, args.verbose)?;
+            let exit = on_screen(cell, &watcher, args.verbose)?;
             (exit, print_events(watcher, args.verbose))
         }
         _ => {

@@ -3,11 +3,11 @@
 use std::collections::{HashSet, VecDeque};
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use chaperone_cell::{Exit, Launched};
-use chaperone_protocol::{Ask, Event, Happened, Reply, Request, Scope};
+use chaperone_protocol::{Event, Happened, Reply, Request, Scope};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ struct Screen<'a> {
 }
 
 /// The agent has a terminal of its own; asks take the screen and give it back.
-pub fn on_screen(mut cell: Launched, session: &str, watcher: &Broker, verbose: bool) -> Result<Exit, Report> {
+pub fn on_screen(mut cell: Launched, watcher: &Broker, verbose: bool) -> Result<Exit, Report> {
     let Some(master) = cell.pty.take() else { return Err(Report::new("the cell has no terminal")) };
     let raw = Raw::take().map_err(Report::of)?;
     let mut screen = Screen {
@@ -49,7 +49,7 @@ pub fn on_screen(mut cell: Launched, session: &str, watcher: &Broker, verbose: b
         watcher,
         filter: Filter::default(),
         typed: Vec::new(),
-        later: asked_already(session)?,
+        later: VecDeque::new(),
         put: HashSet::new(),
         verbose,
     };
@@ -210,7 +210,11 @@ impl Printer {
     /// Returns once the end of the session was heard of, which the broker tells after everything else.
     pub fn finish(self) {
         // It is gone when it has printed the last.
-        self.0.recv_timeout(LAST_EVENTS).ok();
+        if self.0.recv_timeout(LAST_EVENTS) == Err(RecvTimeoutError::Timeout) {
+            tell(
+                "the broker did not tell the end of this session; `chaperone audit query` has what is missing here",
+            );
+        }
     }
 }
 
@@ -238,26 +242,6 @@ pub fn print_events(watcher: Broker, verbose: bool) -> Printer {
     Printer(receiver)
 }
 
-/// What the session asked before anybody watched it: an agent may be quicker than its launcher.
-fn asked_already(session: &str) -> Result<VecDeque<Event>, Report> {
-    let waiting = Broker::reach()?.ask(&Request::Approvals)?;
-    let asks: Vec<Ask> = serde_json::from_value(waiting).map_err(Report::of)?;
-    let of_this = asks.into_iter().filter(|ask| ask.session == session);
-    Ok(of_this
-        .map(|ask| {
-            let asked = Happened::Asked {
-                id: ask.id.clone(),
-                action: ask.action.clone(),
-                resource: ask.resource.clone(),
-                reasons: ask.reasons.clone(),
-                findings: ask.findings.clone(),
-                ask: Box::new(ask),
-            };
-            Event::of(session, asked)
-        })
-        .collect())
-}
-
 /// Whether a moment, in seconds since 1970, is over.
 fn is_past(expires: i64) -> bool {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -274,8 +258,9 @@ fn request(ask: &Value, choice: Choice) -> Request {
     }
 }
 
+/// Hear of what happens in a session. From before its agent runs: one may be over before anything else is done.
 pub fn watch(session: &str, routine: bool) -> Result<Broker, Report> {
-    let watcher = Broker::reach()?;
+    let watcher = Broker::once_more()?;
     watcher.send(&Request::Watch { session: Some(session.to_owned()), routine }, &[])?;
     watcher.next()?;
     Ok(watcher)

@@ -113,15 +113,19 @@ def _():
     write("settings.py", f'api_key = "{token}"\n')
     write("copy.py", f'api_key = "{token}"\n')
     write("plain.txt", "nothing\n")
-    for profile in PROFILES:
-        cell = start("cat settings.py copy.py plain.txt >/dev/null", "--profile", profile, "--ask", "deny")
-        _, told = cell.communicate(timeout=60)
-        with claim(f"{profile}: kinds and how many, in one line, each value once"):
-            assert cell.returncode == 0 and "read unasked, and likely confidential: 1 generic_secret\n" in told, told
-        with claim(f"{profile}: `why` lists them, and neither has the value"):
-            why = chaperone("why", last_session())
-            assert "likely_remembered" in why and "1 generic_secret" in why and "no denials" not in why, why
-            assert token not in why + told
+    cell = start("cat settings.py copy.py plain.txt >/dev/null", "--ask", "deny")
+    _, told = cell.communicate(timeout=60)
+    with claim("kinds and how many, in one line, each value once"):
+        assert cell.returncode == 0 and "read unasked, and likely confidential: 1 generic_secret\n" in told, told
+    with claim("`why` lists them, and neither has the value"):
+        why = chaperone("why", last_session())
+        assert "likely_remembered" in why and "1 generic_secret" in why and "no denials" not in why, why
+        assert token not in why + told
+    write("settings.py", f'api_key = "{token}"\nwebhook = "AKIAZ7QRPDLBIVNHUXEM"\n')
+    cell = start("cat settings.py; true", "--ask", "deny")
+    _, told = cell.communicate(timeout=60)
+    with claim("what was refused was not read"):
+        assert cell.returncode == 0 and "likely" not in told and "likely" not in chaperone("why", last_session()), told
     os.remove(os.path.join(DOCS, "settings.py"))
     os.remove(os.path.join(DOCS, "copy.py"))
     cell = start("cat plain.txt >/dev/null", "--ask", "deny")

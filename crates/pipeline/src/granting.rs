@@ -43,6 +43,11 @@ impl Authorized {
         &self.request
     }
 
+    /// Whether it is read as it is.
+    pub(crate) fn reads_all(&self) -> bool {
+        self.request.action == Action::Read && !self.redacted
+    }
+
     /// The file that was decided on; nothing when it was something else.
     #[must_use]
     pub fn file(&self) -> Option<&FileResource> {

@@ -93,7 +93,11 @@ impl Pipeline {
             let admitted = match decision.effect {
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
                 Effect::Allow => {
-                    self.grant(session, &request, &decision, inspected.as_ref(), None).map(Admission::Granted)
+                    let granted = self.grant(session, &request, &decision, inspected.as_ref(), None)?;
+                    if let Some(seen) = inspected.filter(|_| granted.reads_all()) {
+                        session.likely.add(&seen.findings);
+                    }
+                    Ok(Admission::Granted(granted))
                 }
                 Effect::Ask | Effect::StepUp => {
                     let seen = inspected.clone();

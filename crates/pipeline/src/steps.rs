@@ -155,9 +155,6 @@ impl Pipeline {
             return Ok((decision, None));
         }
         let seen = self.inspect(session, request).map_err(|refusal| refusal.under(&decision))?;
-        if request.action == chaperone_capability::Action::Read {
-            session.likely.add(&seen.findings);
-        }
         Ok((self.policy_on(session, request, Some(&seen), None)?, Some(seen)))
     }
 

@@ -47,6 +47,7 @@ fn main() {
     }
     let plan = Plan {
         session: format!("bare-{}", std::process::id()),
+        program: command.first().cloned().unwrap_or_default(),
         command,
         environment,
         workdir: HOME.into(),
@@ -55,6 +56,7 @@ fn main() {
         mounts: vec![],
         read_only: shown.into_iter().collect(),
         covered: std::env::var_os("CELL_COVERED").into_iter().map(std::path::PathBuf::from).collect(),
+        scratch: vec![],
         caches: vec![],
         decoys: default_decoys().unwrap(),
         limits: Limits {

@@ -19,6 +19,9 @@ pub const HOME: &str = "/home/agent";
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub session: String,
+    /// The path, or a name to be looked for in the environment's PATH, of what is executed.
+    pub program: OsString,
+    /// What it is called with; the first is what it is called by, which programs with many names go by.
     pub command: Vec<OsString>,
     /// The whole environment of the agent; nothing is inherited.
     pub environment: Vec<(OsString, OsString)>,
@@ -30,6 +33,8 @@ pub struct Plan {
     pub read_only: Vec<PathBuf>,
     /// Directories that must not be seen though they lie in what every cell shows: an empty one covers each.
     pub covered: Vec<PathBuf>,
+    /// Directories in memory, where the agent may write beside what is shown in them.
+    pub scratch: Vec<PathBuf>,
     pub caches: Vec<Cache>,
     pub decoys: Vec<Decoy>,
     /// Texts in the agent's home, by their paths there.

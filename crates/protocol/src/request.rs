@@ -66,6 +66,9 @@ pub struct Opened {
     /// What of the host is covered where every cell shows it.
     #[serde(default)]
     pub covered: Vec<PathBuf>,
+    /// Directories in memory beside what is shown in them, for toolchains that write there.
+    #[serde(default)]
+    pub scratch: Vec<PathBuf>,
     /// The program as the cell sees it, when the caller named one.
     #[serde(default)]
     pub program: Option<PathBuf>,

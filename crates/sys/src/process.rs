@@ -242,10 +242,10 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
     check_long(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
-/// `execve(2)`; searches PATH of `environment` as a shell does. Returns only on failure. Signals are unblocked and
-/// set to their defaults first.
+/// `execve(2)` of `program`, which is called as `command` says; searches PATH of `environment` as a shell does. Returns only on
+/// failure. Signals are unblocked and set to their defaults first.
 #[must_use]
-pub fn exec(command: &[OsString], environment: &[(OsString, OsString)]) -> io::Error {
+pub fn exec(program: &OsStr, command: &[OsString], environment: &[(OsString, OsString)]) -> io::Error {
     let Ok(arguments) = command.iter().map(|a| CString::new(a.as_bytes())).collect::<Result<Vec<_>, _>>()
     else {
         return io::Error::from_raw_os_error(libc::EINVAL);
@@ -259,7 +259,6 @@ pub fn exec(command: &[OsString], environment: &[(OsString, OsString)]) -> io::E
     let Ok(pairs) = pairs.collect::<Result<Vec<_>, _>>() else {
         return io::Error::from_raw_os_error(libc::EINVAL);
     };
-    let Some(name) = command.first() else { return io::Error::from_raw_os_error(libc::ENOENT) };
     let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
         list.iter().map(|c| c.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
     };
@@ -272,7 +271,7 @@ pub fn exec(command: &[OsString], environment: &[(OsString, OsString)]) -> io::E
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
-    for candidate in candidates(name, environment) {
+    for candidate in candidates(program, environment) {
         let Ok(path) = CString::new(candidate) else { continue };
         // SAFETY: NULL-terminated arrays of NUL-terminated strings that live until the call returns.
         unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };

@@ -48,6 +48,8 @@ struct Known {
 pub struct Installation {
     /// Canonical paths to show read-only at their own place, each with its reason.
     pub shown: Vec<Shown>,
+    /// Directories in memory around them, where toolchains write.
+    pub scratch: Vec<PathBuf>,
     /// The program as the cell sees it.
     pub program: PathBuf,
     /// Directories for PATH.

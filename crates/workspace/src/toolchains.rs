@@ -31,6 +31,9 @@ struct Toolchain {
     /// Of the directory in PATH only links that lead into what is shown.
     #[serde(default)]
     links: bool,
+    /// Below a home: directories around what is shown, in which the tools write. They are in memory, and end with the cell.
+    #[serde(default)]
+    scratch: Vec<String>,
     /// Variables with places below a home.
     #[serde(default)]
     set: BTreeMap<String, String>,
@@ -41,6 +44,8 @@ struct Toolchain {
 pub struct Toolchains {
     /// To show read-only at their own place, each with its reason.
     pub shown: Vec<Shown>,
+    /// Directories in memory, some of what is shown in them.
+    pub scratch: Vec<PathBuf>,
     /// Directories for PATH, in the user's order.
     pub path: Vec<PathBuf>,
     pub environment: BTreeMap<String, String>,
@@ -75,6 +80,12 @@ pub fn find(path: &[PathBuf], places: &Places, workspace: &Path) -> Toolchains {
             for at in shows.into_iter().chain(links) {
                 if !found.shown.iter().any(|shown| at.starts_with(&shown.path)) {
                     found.shown.push(Shown { path: at, why: why.clone() });
+                }
+            }
+            let around = toolchain.scratch.iter().map(|place| home.join(filled(place, &names)));
+            for at in around.filter(|at| plain(at)) {
+                if !found.scratch.contains(&at) {
+                    found.scratch.push(at);
                 }
             }
             for (name, place) in &toolchain.set {
@@ -187,6 +198,7 @@ mod tests {
         assert_eq!(shown(&found, &home), wanted);
         assert_eq!(found.path, [path[0].clone(), path[2].clone(), path[3].clone()]);
         assert_eq!(found.environment["RUSTUP_HOME"], home.join(".rustup").display().to_string());
+        assert_eq!(found.scratch, [home.join(".rustup")]);
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
                 installation.shown.push(shown);
             }
         }
+        installation.scratch = found.scratch;
         (installation.first, installation.environment) = (found.path, found.environment);
     }
     let mut visible = installation.shown.clone();

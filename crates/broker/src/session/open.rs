@@ -74,7 +74,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     };
     let session = Session::new(made_of, State::Starting, None);
     let mut live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
-    let Installation { shown, program, path, first, environment } = installation;
+    let Installation { shown, scratch, program, path, first, environment } = installation;
     live.visible.clone_from(&visible);
     let session = &live.session;
     save(&live)?;
@@ -95,7 +95,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     }
     opened.notices = notices;
     (opened.shown, opened.visible) = (shown, visible);
-    (opened.covered, opened.path, opened.first) = (covered, path, first);
+    (opened.covered, opened.scratch, opened.path, opened.first) = (covered, scratch, path, first);
     for (name, value) in environment {
         opened.environment.entry(name).or_insert(value);
     }
@@ -149,6 +149,7 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         shown: Vec::new(),
         visible: Vec::new(),
         covered: Vec::new(),
+        scratch: Vec::new(),
         program: None,
         path: Vec::new(),
         first: Vec::new(),

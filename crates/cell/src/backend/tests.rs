@@ -110,12 +110,14 @@ impl Cell for FakeCell {
 fn plan(directory: &Path, command: &[&str]) -> Plan {
     Plan {
         session: "s".into(),
+        program: command.first().map(Into::into).unwrap_or_default(),
         command: command.iter().map(Into::into).collect(),
         environment: vec![],
         workdir: directory.to_owned(),
         mounts: vec![],
         read_only: vec![],
         covered: vec![],
+        scratch: vec![],
         caches: vec![],
         decoys: vec![],
         limits: Limits::default(),

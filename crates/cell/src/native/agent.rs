@@ -54,7 +54,7 @@ impl Agent<'_> {
         let mut lines = failure.lines();
         let (stage, errno) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
         let why = lines.next().unwrap_or_default();
-        let program = self.plan.command.first().map(|c| c.to_string_lossy().into_owned()).unwrap_or_default();
+        let program = self.plan.program.to_string_lossy();
         if stage == "exec" {
             let (cause, code) = if errno == "2" { ("not_found", 127) } else { ("setup", 126) };
             return Err(Exit { cause: cause.into(), code, reason: format!("{program}: {why}") });
@@ -65,7 +65,9 @@ impl Agent<'_> {
     /// In the agent's process: give everything up, step by step, and run its program. Returns only on failure.
     fn become_agent(&self, failed: &OwnedFd) -> (&'static str, std::io::Error) {
         match self.give_everything_up(failed) {
-            Ok(()) => ("exec", chaperone_sys::exec(&self.plan.command, &self.plan.environment)),
+            Ok(()) => {
+                ("exec", chaperone_sys::exec(&self.plan.program, &self.plan.command, &self.plan.environment))
+            }
             Err(failure) => failure,
         }
     }
@@ -132,6 +134,7 @@ impl Agent<'_> {
         }
         trees.extend(self.plan.mounts.iter().map(|m| (m.at.clone(), all)));
         trees.extend(self.plan.caches.iter().map(|c| (c.at.clone(), all)));
+        trees.extend(self.plan.scratch.iter().map(|at| (at.clone(), all)));
         let mut open = Vec::new();
         for (path, rights) in &trees {
             let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;

@@ -20,6 +20,7 @@ pub(super) fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     let mut layers = Vec::new();
     let plan = |fuse: bool, network: Network| Plan {
         session: format!("probe-{}", std::process::id()),
+        program: "true".into(),
         command: vec!["true".into()],
         environment: vec![],
         workdir: "/".into(),
@@ -28,6 +29,7 @@ pub(super) fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         mounts: if fuse { vec![Mount { at: "/workspace".into(), kind: Kind::Fuse }] } else { vec![] },
         read_only: vec![],
         covered: vec![],
+        scratch: vec![],
         caches: vec![],
         decoys: vec![],
         limits: Limits::default(),

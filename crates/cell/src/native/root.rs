@@ -162,6 +162,10 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         let mode = if *directory == HOME { "0700" } else { "1777" };
         tmpfs(&inside(Path::new(directory)), &format!("mode={mode},size={size}"))?;
     }
+    for directory in &plan.scratch {
+        make_directory(&inside(directory))?;
+        tmpfs(&inside(directory), &format!("mode=0700,size={size}"))?;
+    }
     for (at, tree) in &sources.trees {
         attach(tree, at, true)?;
     }

@@ -73,6 +73,7 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
     let workspace = canonical(args.workspace.as_deref());
     Ok(Plan {
         session: opened.session.clone(),
+        program: program(&args.command, opened.program.as_deref()),
         command: command(&args.command, opened.program.as_deref()),
         environment,
         workdir: below(&opened.workdir, workspace.as_deref()),
@@ -82,6 +83,7 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         mounts,
         read_only: opened.shown.iter().map(|s| s.path.clone()).collect(),
         covered: opened.covered.clone(),
+        scratch: opened.scratch.clone(),
         caches,
         home_files: home_files(workspace.as_deref())?,
         decoys: default_decoys().map_err(Report::new)?,
@@ -151,11 +153,18 @@ pub fn required(opened: &Opened, cell: &Launched) -> Result<(), Report> {
     Ok(())
 }
 
-/// The command as the cell sees it: the broker says what its program is called there.
+/// What is executed: the broker says where the cell has it.
+fn program(command: &[OsString], program: Option<&Path>) -> OsString {
+    program.map_or_else(|| command.first().cloned().unwrap_or_default(), Into::into)
+}
+
+/// The command as the cell sees it. A program that was called by a link keeps that name, which some go by (`rustup` is `cargo`),
+/// in the directory where it really is, from which others find what belongs to them (Python).
 fn command(command: &[OsString], program: Option<&Path>) -> Vec<OsString> {
     let mut words = command.to_vec();
     if let (Some(first), Some(program)) = (words.first_mut(), program) {
-        *first = program.into();
+        let name = Path::new(first.as_os_str()).file_name().unwrap_or(first.as_os_str());
+        *first = program.with_file_name(name).into();
     }
     words
 }
@@ -168,4 +177,24 @@ pub fn find(program: &OsStr) -> Option<PathBuf> {
     }
     let search = std::env::var_os("PATH")?;
     std::env::split_paths(&search).map(|d| d.join(path)).find(|p| p.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_called_as_the_user_called_it_where_it_is() {
+        let called = |word: &str, program: &str| {
+            let words = [OsString::from(word), "test".into()];
+            let program = Some(Path::new(program));
+            (super::program(&words, program), command(&words, program).swap_remove(0))
+        };
+        let rustup = "/home/me/.cargo/bin/rustup";
+        for word in ["cargo", "/home/me/.cargo/bin/cargo", "../.cargo/bin/cargo"] {
+            assert_eq!(called(word, rustup), (rustup.into(), "/home/me/.cargo/bin/cargo".into()));
+        }
+        assert_eq!(called("vi", "/usr/bin/vi"), ("/usr/bin/vi".into(), "/usr/bin/vi".into()));
+        assert_eq!(program(&["x".into()], None), "x");
+    }
 }

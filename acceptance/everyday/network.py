@@ -1,7 +1,7 @@
 """Protocols that programs speak, to servers that the user named."""
-import contextlib, http.server, os, shutil, socket, socketserver, ssl, subprocess, threading
+import contextlib, http.server, json, os, shutil, socket, socketserver, ssl, subprocess, threading
 
-from harness.cell import DOCS, PLACE, write
+from harness.cell import DOCS, PLACE, last_session, profile, records, write
 from ways import once
 
 HERE = os.path.join(PLACE, "acceptance", "everyday")
@@ -30,29 +30,59 @@ def python(way, port, code, *options):
 
 
 @contextlib.contextmanager
-def h2c():
-    with subprocess.Popen(["node", os.path.join(HERE, "h2c-server.mjs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        yield int(server.stdout.readline())
+def grpc(*certificate):
+    """A server of calls: its port, and what it got when it has ended."""
+    got = []
+    with subprocess.Popen(["node", os.path.join(HERE, "h2c-server.mjs"), *certificate], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        yield int(server.stdout.readline()), got
         server.stdin.close()
+        got += server.stdout.read().splitlines()
 
 
-def called(way, calls, messages):
+def called(way, calls, messages, *texts):
     shutil.copy(os.path.join(HERE, "h2c-client.mjs"), DOCS)
-    with h2c() as port:
-        return way.ran("node", "h2c-client.mjs", str(port), str(calls), str(messages), options=("--allow-host", f"localhost:{port}"))
+    with grpc() as (port, got):
+        done = way.ran("node", "h2c-client.mjs", f"http://localhost:{port}", str(calls), str(messages), *texts, options=("--allow-host", f"localhost:{port}"))
+    return done, got
 
 
 @once
 def http2_without_tls_works_every_time(way):
-    done = called(way, 20, 1)
+    done, _ = called(way, 20, 1)
     assert done.stdout.strip() == "20 of 20", done
 
 
 @once
 def streams_go_both_ways_at_once(way):
     # Whether the server or its client is first to speak is chance.
-    done = called(way, 10, 20)
+    done, _ = called(way, 10, 20)
     assert done.stdout.strip() == "10 of 10", done
+
+
+@once
+def what_is_streamed_is_inspected_together(way):
+    honest, key = ("a few", "honest", "words"), ("a few", "AKIAQ3EGRV", "HBDY2T5LZX")
+    done, got = called(way, 1, 3, *honest)
+    assert done.stdout.strip() == "1 of 1" and got == list(honest), (done, got)
+    # Without a cell it leaves.
+    with grpc() as (port, got):
+        subprocess.run(["node", os.path.join(HERE, "h2c-client.mjs"), f"http://localhost:{port}", "1", "3", *key], check=True, capture_output=True)
+    assert got == list(key), got
+    done, got = called(way, 1, 3, *key)
+    assert done.stdout.strip() == "0 of 1" and got == list(key[:2]), (done, got)
+    told = json.dumps(records(last_session()))
+    assert "secret_leaves" in told and '"alert"' in told and key[2] not in told, told[-3000:]
+
+
+@once
+def calls_in_tls_go_both_ways_and_are_inspected(way):
+    place = os.path.join(PLACE, "authority")
+    shutil.copy(os.path.join(HERE, "h2c-client.mjs"), DOCS)
+    with grpc(os.path.join(place, "server.pem"), os.path.join(place, "server.key")) as (port, _):
+        profile("calls", f'name = "calls"\n[[mount]]\npath = "/workspace"\n[network]\nallow = [{{ host = "plain.chaperone.test", ports = [{port}], inspect = true }}]\n')
+        done = way.ran("node", "h2c-client.mjs", f"https://plain.chaperone.test:{port}", "5", "5", options=("--profile", "calls"))
+    assert done.stdout.strip() == "5 of 5", done
+    assert any("/pkg.Service/Call" in str(record) for record in records(last_session()))
 
 
 def answer(text):
@@ -91,7 +121,8 @@ def plain_protocols_of_lines_reach_a_server_that_was_named(way):
             connection.sendall(b"seen:" + data)
 
     with served(echo) as port:
-        done = python(way, port, f"""
+        write("client.py", f"""import socket
+PORT = {port}
 wrong = []
 for line in {lines!r}:
     s = socket.create_connection(('localhost', PORT), timeout=10); s.sendall(line); got = b''
@@ -101,7 +132,11 @@ for line in {lines!r}:
     if got != b'seen:' + line: wrong.append((line[:20], got[:60]))
 print(wrong)
 """)
-    assert done.stdout.strip() == "[]", done
+        done = way.ran("python3", "client.py", options=("--allow-host", f"tcp://localhost:{port}"))
+        assert done.stdout.strip() == "[]", done
+        # Where nothing says that it is no server of the web, what one may take for a request is one.
+        done = way.ran("python3", "client.py", options=("--allow-host", f"localhost:{port}"))
+        assert "OPTIONS rtsp://local" in done.stdout, done
 
 
 @once

@@ -118,10 +118,32 @@ def what_would_echo_text_of_the_agents_stays_filtered(way):
 
 
 @once
+def an_answer_is_typed_to_nobody_but_who_asked(way):
+    asks = r"printf '\033[6n\033[c\033]11;?\007\033[?1003h'"
+    for command, typed in ((asks, True), (f"{CHAPERONE} run -- sh -c \"{asks}\"", False)):
+        s = Screen("/bin/bash", "--norc", "--noprofile", "-i")
+        try:
+            s.until(r"[$#] ")
+            s.type(f"PS1='READY''> '; cd {DOCS}\n")
+            s.until("READY> ")
+            s.type(command + "\n")
+            s.until(r"\x1b\]11;\?")
+            if typed:
+                # What bash makes no key of stands on its line.
+                s.until(";34R")
+                continue
+            s.until("READY> ")
+            s.type("echo over-$((1+1))\n")
+            assert b";34R" not in s.until("over-2"), command
+        finally:
+            s.end()
+
+
+@once
 def a_directly_run_program_is_stopped_and_goes_on(way):
     s = Screen("/bin/bash", "--norc", "--noprofile", "-i")
     try:
-        s.until(r"\$ ")
+        s.until(r"[$#] ")
         s.type(f"PS1='READY''> '; cd {DOCS}\n")
         s.until("READY> ")
         s.type(f"{CHAPERONE} run -- cat\n")

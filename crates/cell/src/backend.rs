@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::network::NetworkEnds;
 use crate::plan::{Plan, SetupError};
+use crate::stops::Stops;
 
 /// Stands for the first of [`crate::BACKENDS`] that is available.
 pub const STRONGEST: &str = "strongest";
@@ -70,6 +71,8 @@ pub struct Launched {
     pub init_pid: i32,
     /// The agent's terminal, when the plan has one.
     pub pty: Option<OwnedFd>,
+    /// Tells when the agent has stopped as a job of the user's shell, where it has a terminal.
+    pub stops: Option<Stops>,
     pub enforced: Enforced,
     pub cell: Box<dyn Cell>,
 }

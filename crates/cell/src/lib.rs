@@ -12,6 +12,7 @@ mod native;
 mod network;
 mod packet;
 mod plan;
+mod stops;
 
 pub use backend::{
     Backend, BrokerEnds, Cell, Enforced, Exit, Launched, Layer, LayerState, NoBackend, STRONGEST,
@@ -26,6 +27,7 @@ pub use plan::{
     AGENT_GID, AGENT_UID, Cache, Decoy, DecoyKind, HOME, Kind, Limits, Mount, Network, Plan, SetupError,
     Terminal, WORKSPACE, can_be_at_its_own_place,
 };
+pub use stops::Stops;
 
 /// Every backend of this version, the strongest first.
 pub const BACKENDS: &[&dyn Backend] = &[&native::Native];

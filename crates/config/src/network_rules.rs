@@ -30,7 +30,7 @@ pub fn rules(
     for host in hosts {
         let mut rule = Rule::of_text(host).map_err(|e| {
             Failure::new("bad_host", format!("--allow-host {host}: {e}"))
-                .advise("write it like api.example.com or api.example.com:8443")
+                .advise("write it like api.example.com, api.example.com:8443 or tcp://api.example.com:6379")
         })?;
         rule.source = "command_line".to_owned();
         rules.push(rule);

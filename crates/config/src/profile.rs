@@ -71,6 +71,8 @@ pub struct Network {
     /// Allow-lists by service: `pypi`, `npm`, `github-read`, `anthropic`…
     #[serde(default)]
     pub services: Vec<String>,
+    /// The proxy that leads out of this machine, `none`, or what the environment says.
+    pub proxy: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

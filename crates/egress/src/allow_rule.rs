@@ -26,6 +26,9 @@ pub struct Rule {
     pub inspect: bool,
     /// TLS is never opened: nothing but the host and the amount is known. Excludes all that needs to see a request.
     pub pass_through: bool,
+    /// The server speaks a protocol that is no HTTP, whatever its lines look like: they are carried as they are, counted and not
+    /// seen. For one host and the ports that are named, which are not those of the web.
+    pub tcp: bool,
     /// Bytes that may be sent to this rule's hosts in a session; the session's own limit when absent.
     pub upload_bytes: Option<u64>,
     /// Bytes that one answer may have; only where requests are seen.
@@ -66,6 +69,10 @@ pub enum RuleError {
     Path(#[from] PathError),
     #[error("what is passed through unopened can be neither inspected nor told apart by method or path")]
     PassThrough,
+    #[error(
+        "plain TCP is for one host and named ports other than 80 and 443, and excludes all that needs to see a request"
+    )]
+    Tcp,
     #[error("a list of a rule has more than {MAX_LIST} entries")]
     TooMany,
 }
@@ -79,8 +86,9 @@ impl Rule {
         RawRule { host: host.to_owned(), ..RawRule::default() }.try_into()
     }
 
-    /// `host` or `host:port`, as on a command line; an IPv6 address with a port stands in brackets.
+    /// `host`, `host:port` or `tcp://host:port`, as on a command line; an IPv6 address with a port stands in brackets.
     pub fn of_text(text: &str) -> Result<Self, RuleError> {
+        let (text, tcp) = text.strip_prefix("tcp://").map_or((text, false), |rest| (rest, true));
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
             _ => (text, None),
@@ -90,7 +98,7 @@ impl Rule {
             None => Vec::new(),
         };
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        RawRule { host: host.to_owned(), ports, ..RawRule::default() }.try_into()
+        RawRule { host: host.to_owned(), ports, tcp, ..RawRule::default() }.try_into()
     }
 
     /// The same rule for another host.
@@ -125,6 +133,16 @@ impl Rule {
     /// Whether the rule is about this normalised path.
     pub fn has_path(&self, path: &str) -> bool {
         self.paths.is_empty() || self.paths.iter().any(|p| p.matches(path))
+    }
+
+    /// Whether the rule is for one host, and for ports that it names and that are not the web's.
+    fn names_one_server(&self) -> bool {
+        let is_one = match self.host {
+            HostPattern::Name(_) => true,
+            HostPattern::Below(_) => false,
+            HostPattern::Network(ip, prefix) => HostPattern::last(ip, prefix) == ip,
+        };
+        is_one && !self.ports().iter().any(|port| matches!(port, 80 | 443))
     }
 
     /// Whether the rule can be kept only by seeing the requests, so TLS has to end at the broker.
@@ -247,6 +265,8 @@ struct RawRule {
     #[serde(default)]
     pass_through: bool,
     #[serde(default)]
+    tcp: bool,
+    #[serde(default)]
     upload_bytes: Option<u64>,
     #[serde(default)]
     download_bytes: Option<u64>,
@@ -263,6 +283,7 @@ impl From<Rule> for RawRule {
             methods: rule.methods,
             inspect: rule.inspect,
             pass_through: rule.pass_through,
+            tcp: rule.tcp,
             upload_bytes: rule.upload_bytes,
             download_bytes: rule.download_bytes,
             inject: rule.inject,
@@ -291,6 +312,7 @@ impl TryFrom<RawRule> for Rule {
             paths: raw.paths.iter().map(|p| PathGlob::parse(p)).collect::<Result<_, _>>()?,
             inspect: raw.inspect,
             pass_through: raw.pass_through,
+            tcp: raw.tcp,
             upload_bytes: raw.upload_bytes,
             download_bytes: raw.download_bytes,
             inject: raw.inject,
@@ -298,6 +320,9 @@ impl TryFrom<RawRule> for Rule {
         };
         if rule.pass_through && rule.needs_requests() {
             return Err(RuleError::PassThrough);
+        }
+        if rule.tcp && (rule.needs_requests() || rule.pass_through || !rule.names_one_server()) {
+            return Err(RuleError::Tcp);
         }
         Ok(rule)
     }
@@ -341,6 +366,19 @@ mod tests {
             assert_eq!(read(text), Err(error), "{text}");
         }
         assert!(read("https://a.example").is_err() && read("").is_err());
+        let tcp = |text| Rule::of_text(text).map(|r| (r.host().to_string(), r.ports().to_vec(), r.tcp));
+        assert_eq!(tcp("tcp://a.example:6379"), Ok(("a.example".into(), vec![6379], true)));
+        assert_eq!(tcp("tcp://[fd00::1]:22"), Ok(("fd00::1".into(), vec![22], true)));
+        assert_eq!(tcp("tcp:6379"), Ok(("tcp".into(), vec![6379], false)));
+        for text in [
+            "tcp://a.example",
+            "tcp://a.example:80",
+            "tcp://a.example:443",
+            "tcp://*.a.example:1",
+            "tcp://10.0.0.0/8:1",
+        ] {
+            assert_eq!(tcp(text), Err(RuleError::Tcp), "{text}");
+        }
     }
 
     #[test]
@@ -366,6 +404,8 @@ mod tests {
             ("host = \"a.example\"\nmethods = [\"CONNECT\"]", RuleError::Method),
             ("host = \"a.example\"\npaths = [\"v1\"]", RuleError::Path(PathError::NotAbsolute)),
             ("host = \"a.example\"\npass_through = true\ninspect = true", RuleError::PassThrough),
+            ("host = \"a.example\"\nports = [1]\ntcp = true\nmethods = [\"GET\"]", RuleError::Tcp),
+            ("host = \"a.example\"\nports = [1]\ntcp = true\npass_through = true", RuleError::Tcp),
             ("host = \"a.example\"\npass_through = true\npaths = [\"/a\"]", RuleError::PassThrough),
         ] {
             assert_eq!(read(toml), Err(error.to_string()), "{toml}");

@@ -9,9 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chaperone_pipeline::AccessRequest;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::held::{Reserved, TooMuch};
 
@@ -28,8 +30,17 @@ pub(crate) struct BufferedBody {
     memory: Vec<u8>,
     file: Option<File>,
     reserved: Option<Reserved>,
+    rest: Option<Rest>,
     pub len: u64,
     pub sha256: [u8; 32],
+}
+
+/// What comes of a body after what was decided on, already inspected.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub pieces: mpsc::Receiver<io::Result<Bytes>>,
+    /// Told what was decided on, once it was.
+    pub begin: Option<oneshot::Sender<AccessRequest>>,
 }
 
 /// Why a body was not taken.
@@ -54,16 +65,33 @@ impl BufferedBody {
     /// See [`BodyError`].
     pub async fn take(
         mut body: hyper::body::Incoming,
-        mut reserved: Reserved,
+        reserved: Reserved,
         left: impl Fn() -> (u64, u64),
         spill: &Path,
     ) -> Result<Self, BodyError> {
-        let mut held = Self { memory: Vec::new(), file: None, reserved: None, len: 0, sha256: [0; 32] };
+        match Self::take_until(&mut body, STALL_LIMIT, reserved, left, spill).await? {
+            (held, true) => Ok(held),
+            (_, false) => Err(BodyError::Stalled),
+        }
+    }
+
+    /// Take what there is of a body until it stands still for so long; whether that is all.
+    ///
+    /// # Errors
+    /// See [`BodyError`].
+    pub async fn take_until(
+        body: &mut hyper::body::Incoming,
+        pause: Duration,
+        mut reserved: Reserved,
+        left: impl Fn() -> (u64, u64),
+        spill: &Path,
+    ) -> Result<(Self, bool), BodyError> {
+        let mut held = Self::of(Vec::new());
         let mut hash = Sha256::new();
-        loop {
-            let frame = match tokio::time::timeout(STALL_LIMIT, body.frame()).await {
-                Err(_) => return Err(BodyError::Stalled),
-                Ok(None) => break,
+        let is_whole = loop {
+            let frame = match tokio::time::timeout(pause, body.frame()).await {
+                Err(_) => break false,
+                Ok(None) => break true,
                 Ok(Some(frame)) => frame?,
             };
             let Ok(data) = frame.into_data() else { return Err(BodyError::Trailers) };
@@ -86,10 +114,28 @@ impl BufferedBody {
                 Some(file) => file.write_all(&data)?,
                 None => held.memory.extend_from_slice(&data),
             }
-        }
+        };
         held.sha256 = hash.finalize().into();
         held.reserved = Some(reserved);
-        Ok(held)
+        Ok((held, is_whole))
+    }
+
+    /// It goes on with this when it is sent.
+    pub fn goes_on(&mut self, rest: Rest) {
+        self.rest = Some(rest);
+    }
+
+    /// What is here was decided on: what follows may go, too.
+    pub fn begin(&mut self, decided: &AccessRequest) {
+        if let Some(begin) = self.rest.as_mut().and_then(|rest| rest.begin.take()) {
+            // Whoever would send the rest is gone when the agent is.
+            begin.send(decided.clone()).ok();
+        }
+    }
+
+    /// Its length, if this is all of it.
+    pub fn whole_len(&self) -> Option<u64> {
+        self.rest.is_none().then_some(self.len)
     }
 
     /// What is there already, as far as the session may send and hold it in memory.
@@ -110,7 +156,7 @@ impl BufferedBody {
     /// What is there already.
     pub fn of(memory: Vec<u8>) -> Self {
         let sha256 = Sha256::digest(&memory).into();
-        Self { len: memory.len() as u64, memory, file: None, reserved: None, sha256 }
+        Self { len: memory.len() as u64, memory, file: None, reserved: None, rest: None, sha256 }
     }
 
     /// It was counted in the session's budget.
@@ -166,6 +212,7 @@ impl BufferedBody {
             rest: Bytes::from(self.memory),
             file: self.file,
             _reserved: self.reserved,
+            goes_on: self.rest,
             at: 0,
             len: self.len,
         }
@@ -178,6 +225,7 @@ pub(crate) struct BufferedBodyStream {
     rest: Bytes,
     file: Option<File>,
     _reserved: Option<Reserved>,
+    goes_on: Option<Rest>,
     at: u64,
     len: u64,
 }
@@ -188,11 +236,12 @@ impl Body for BufferedBodyStream {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let left = self.len - self.at;
         if left == 0 {
-            return Poll::Ready(None);
+            let Some(rest) = &mut self.goes_on else { return Poll::Ready(None) };
+            return rest.pieces.poll_recv(cx).map(|piece| piece.map(|bytes| bytes.map(Frame::data)));
         }
         let data = match &self.file {
             None => std::mem::take(&mut self.rest),
@@ -210,11 +259,14 @@ impl Body for BufferedBodyStream {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.at == self.len
+        self.at == self.len && self.goes_on.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len - self.at)
+        match self.goes_on {
+            Some(_) => SizeHint::default(),
+            None => SizeHint::with_exact(self.len - self.at),
+        }
     }
 }
 
@@ -258,6 +310,7 @@ mod tests {
             memory: Vec::new(),
             file: Some(file),
             reserved: None,
+            rest: None,
             len: bytes.len() as u64,
             sha256: Sha256::digest(&bytes).into(),
         };

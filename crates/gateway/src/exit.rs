@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::company_proxy::{Proxies, Through};
 use crate::held::Held;
 use crate::name_table::NameTable;
 use crate::outgoing::recent_requests::RecentRequests;
@@ -210,6 +211,17 @@ impl Exit {
     #[must_use]
     pub fn published(&self) -> &[u16] {
         &self.published_ports.ports
+    }
+
+    /// Servers are reached through what the user's own programs reach them through.
+    pub fn dial_through(&self, proxies: Proxies) {
+        // A session is opened once.
+        self.names.proxies.set(proxies).ok();
+    }
+
+    /// What leads to a host.
+    pub(crate) fn through(&self, host: &Host, port: u16) -> Through {
+        self.names.proxies.get().map(|proxies| proxies.to(host, port)).unwrap_or_default()
     }
 
     /// Published ports are reached by asking cell-init for connections.

@@ -67,8 +67,9 @@ pub async fn fetch(gateway: &SessionGateway, asked: Fetch) -> Result<Fetched, Fa
         .map_err(|refusal| refusal.failure)?;
     let intent = granted.intent;
     gateway.on_disk(granted.syncing()).await?;
-    let pinned = Pinned::of(&granted);
-    let channel = Arc::new(Channel::new(gateway, (&target, pinned), tls, true));
+    let pinned = Pinned::of(&granted, gateway.exit());
+    // Without TLS nothing is agreed on, and nobody here knows that the server speaks HTTP/2.
+    let channel = Arc::new(Channel::new(gateway, (&target, pinned), tls, tls));
     let over = Connection { host: Some(target.host.clone()), port, tls };
     let answered = async {
         let facts = RequestFacts::of(&asked.method, &asked.url, &with_host(&asked)?, over)

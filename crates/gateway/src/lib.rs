@@ -9,6 +9,7 @@
 mod alerts;
 mod body;
 mod budget;
+mod company_proxy;
 mod connection;
 mod destination;
 mod dial;
@@ -20,6 +21,7 @@ mod name_table;
 mod names;
 mod outgoing;
 pub mod permissions;
+mod prior_knowledge;
 mod publish;
 mod published_ports;
 mod refusal_text;
@@ -29,6 +31,7 @@ mod session_gateway;
 mod tls;
 mod window;
 
+pub use company_proxy::Proxies;
 pub use exit::Exit;
 pub use fetch::{Fetch, Fetched, fetch};
 pub use published_ports::Dial;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use chaperone_capability::Action;
@@ -11,6 +11,7 @@ use chaperone_pipeline::Authorized;
 use chaperone_protocol::Failure;
 use parking_lot::Mutex;
 
+use crate::company_proxy::Proxies;
 use crate::resolver::{Resolved, Resolver};
 
 /// The first address that stands for a name; the block is for laboratories only (RFC 2544), so nobody else's.
@@ -49,6 +50,8 @@ pub(crate) enum GrantedHost {
 pub(crate) struct NameTable {
     known: Mutex<Known>,
     resolver: Resolver,
+    /// What knows names that the machine itself does not.
+    pub(crate) proxies: OnceLock<Proxies>,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +91,7 @@ impl NameTable {
         self.known.lock().resolved.contains_key(name).then(|| GrantedName(name.to_owned()))
     }
 
-    /// The real addresses of a name.
+    /// The real addresses of a name; none where a proxy alone knows them.
     ///
     /// # Errors
     /// `cannot_resolve`.
@@ -98,7 +101,11 @@ impl NameTable {
         {
             return Ok(Arc::clone(known));
         }
-        let resolved = self.resolver.resolve(name).await;
+        let mut resolved = self.resolver.resolve(name).await;
+        if resolved.is_err() && self.proxies.get().is_some_and(|proxies| proxies.know(name)) {
+            // The proxy looks it up.
+            resolved = Ok(Resolved { addresses: Vec::new(), by_hosts_file: false });
+        }
         let cannot = |why| Failure::new("cannot_resolve", format!("{name} cannot be resolved: {why}"));
         let resolved = Arc::new(resolved.map_err(cannot)?);
         let mut known = self.known.lock();

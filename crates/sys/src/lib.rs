@@ -20,4 +20,4 @@ pub use process::{
     raise_descriptor_limit, set_dumpable, set_host_name, set_ids, signal_descriptor, signal_everybody,
     take_signal, wait_child,
 };
-pub use terminal::{own_terminal, set_window_size, window_size};
+pub use terminal::{own_terminal, set_window_size, take_foreground, window_size};

@@ -13,6 +13,26 @@ pub fn own_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Put this process group in the foreground of its controlling terminal, from wherever it is.
+///
+/// # Errors
+/// What the kernel says.
+pub fn take_foreground(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both sets are initialised before use and live through the calls; the others have integer arguments.
+    unsafe {
+        let (mut stops, mut before): (libc::sigset_t, libc::sigset_t) =
+            (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&raw mut stops);
+        // Whoever is in the background and asks for this is stopped otherwise.
+        libc::sigaddset(&raw mut stops, libc::SIGTTOU);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const stops, &raw mut before);
+        let done = libc::tcsetpgrp(terminal.as_raw_fd(), libc::getpgrp());
+        let error = io::Error::last_os_error();
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        if done == -1 { Err(error) } else { Ok(()) }
+    }
+}
+
 /// Rows and columns of a terminal.
 ///
 /// # Errors

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_config::network_rules;
-use chaperone_gateway::Exit;
+use chaperone_config::profile::Profile;
+use chaperone_gateway::{Exit, Proxies};
 use chaperone_pipeline::session::{Session, SessionPlan};
 use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::session::{Mode, State};
@@ -52,6 +53,9 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         network_rules::rules(&profile, &asked.allow_hosts, &asked.allow_services, &broker.dirs.config)?;
     let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
     let exit = Exit::new(&id, rules, &asked.publish, upload, profile.limits.requests_per_minute)?;
+    let (proxies, unused) = proxies(&profile, &asked.environment);
+    notices.extend(unused);
+    exit.dial_through(proxies);
     exit.register_documents(&broker.dirs.config.join("registered"));
     for mount in mounts.iter().filter(|m| m.mode == Mode::ReadOnly || m.layers().is_some()) {
         let root = mount.root.try_clone().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
@@ -102,6 +106,15 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     opened.program = (!program.as_os_str().is_empty()).then_some(program);
     broker.sessions.write().insert(id, Arc::new(live));
     Ok(opened)
+}
+
+/// The proxies that lead out of the user's machine: the profile's one, or those of the user's environment.
+fn proxies(profile: &Profile, environment: &BTreeMap<String, String>) -> (Proxies, Vec<String>) {
+    Proxies::of(|name| match (&profile.network.proxy, name) {
+        (Some(proxy), "http_proxy" | "https_proxy") => Some(proxy.clone()).filter(|proxy| proxy != "none"),
+        (Some(_), name) if !name.eq_ignore_ascii_case("no_proxy") => None,
+        _ => environment.get(name).cloned(),
+    })
 }
 
 fn told_masked(session: &Session, masked: &[String]) -> String {

@@ -65,6 +65,7 @@ impl Backend for FakeBackend {
         let launched = Launched {
             init_pid: i32::try_from(child.id()).unwrap(),
             pty: None,
+            stops: None,
             enforced: Enforced { landlock: 0, cgroup: "watched".into(), groups: vec![] },
             cell: Box::new(FakeCell { child, init }),
         };

@@ -74,7 +74,6 @@ impl Agent<'_> {
 
     fn give_everything_up(&self, failed: &OwnedFd) -> Result<(), (&'static str, std::io::Error)> {
         let at = |stage: &'static str| move |e: std::io::Error| (stage, e);
-        rustix::process::setsid().map_err(|e| ("setsid", e.into()))?;
         self.take_terminal().map_err(at("terminal"))?;
         for mount in &self.plan.mounts {
             // The kernel refuses changes in a FUSE root until a lookup has shown it the owner.
@@ -98,16 +97,18 @@ impl Agent<'_> {
         chaperone_sys::close_all_but_stdio(&[failed.as_raw_fd()]).map_err(at("close descriptors"))
     }
 
-    /// The user's terminal never reaches the agent: where one stands, it gets the cell's own, or nothing.
+    /// The user's terminal never reaches the agent: where one stands, it gets the cell's own, or nothing. On the cell's own it is a
+    /// job of cell-init's, which leads its session: a group whose parent is elsewhere is never stopped from a terminal.
     fn take_terminal(&self) -> std::io::Result<()> {
         let own = match self.plan.terminal {
             Terminal::Pty { .. } => {
-                let slave =
-                    rustix::fs::open("/dev/pts/0", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
-                chaperone_sys::own_terminal(slave.as_fd())?;
-                slave
+                let own = open_terminal()?;
+                rustix::process::setpgid(None, None)?;
+                chaperone_sys::take_foreground(own.as_fd())?;
+                own
             }
             Terminal::Inherit => {
+                rustix::process::setsid()?;
                 rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?
             }
         };
@@ -143,6 +144,12 @@ impl Agent<'_> {
         let borrowed: Vec<_> = open.iter().map(|(fd, rights)| (fd.as_fd(), *rights)).collect();
         landlock::restrict(self.landlock, &borrowed)
     }
+}
+
+/// The cell's own terminal, as programs have it.
+pub(super) fn open_terminal() -> std::io::Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/dev/pts/0", flags, rustix::fs::Mode::empty())?)
 }
 
 /// The agent holds standard input and output alone, so that their other ends see its end.

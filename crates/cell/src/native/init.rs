@@ -9,9 +9,10 @@ use chaperone_sys::seccomp::Instruction;
 use ed25519_dalek::{Signer, SigningKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::agent::Agent;
+use super::agent::{Agent, open_terminal};
 use super::decoy_watch::DecoyWatch;
 use super::dial::{Dialed, Dials};
+use super::job::Job;
 use super::limits::{Watch, usage};
 use super::network;
 use super::report::{self, LaunchReport, Prepared};
@@ -21,6 +22,7 @@ use crate::backend::Exit;
 use crate::control::{self, InitMessage, InitOrder, take_order};
 use crate::network::NetworkEnds;
 use crate::plan::{AGENT_GID, AGENT_UID, Network, Plan, SetupError, Terminal};
+use crate::stops;
 
 /// How often watched limits are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
@@ -45,6 +47,9 @@ struct Cell<'p> {
     agent: Option<i32>,
     started: Instant,
     dials: Dials,
+    job: Job,
+    /// Held until the agent has it, or its other end would find it closed.
+    terminal: Option<OwnedFd>,
 }
 
 /// The inside half of [`super::launch`]; never returns.
@@ -87,12 +92,12 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
         Err(e) => return Err((SetupError::new(format!("take descriptors: {e}")), Some(reports))),
     };
     match prepare(plan, as_root, &control, &reports) {
-        Ok((built, network, pty, signals, decoys)) => {
+        Ok(Parts { built, network, pty, signals, decoys }) => {
             let landlock = landlock::abi();
             let mut fds: Vec<BorrowedFd<'_>> = vec![built.channel.as_fd()];
             fds.extend(built.fuse.iter().map(AsFd::as_fd));
             fds.extend(network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
-            fds.extend(pty.as_ref().map(AsFd::as_fd));
+            fds.extend(pty.iter().flat_map(|pty| [pty.master.as_fd(), pty.launcher.as_fd()]));
             let kind = network.as_ref().map(NetworkEnds::kind);
             if let Err(e) = report::send(&reports, &LaunchReport::Ready { landlock, network: kind }, &fds) {
                 return Err((
@@ -105,6 +110,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 return Err((SetupError::new(format!("no randomness: {e}")), Some(reports)));
             }
             let key = SigningKey::from_bytes(&seed);
+            let (terminal, job) = pty.map(|pty| (pty.slave, pty.job)).unzip();
             let cell = Cell {
                 plan,
                 filter,
@@ -119,6 +125,8 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 agent: None,
                 started: Instant::now(),
                 dials: Dials::default(),
+                job: Job::new(job),
+                terminal,
             };
             cell.report(&InitMessage::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, None);
             Ok(cell)
@@ -127,7 +135,21 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
     }
 }
 
-type Parts<'p> = (root::Built, Option<NetworkEnds>, Option<OwnedFd>, OwnedFd, DecoyWatch<'p>);
+struct Parts<'p> {
+    built: root::Built,
+    network: Option<NetworkEnds>,
+    pty: Option<Pty>,
+    signals: OwnedFd,
+    decoys: DecoyWatch<'p>,
+}
+
+/// The cell's own terminal, and what its launcher and cell-init say to each other about who has the user's.
+struct Pty {
+    master: OwnedFd,
+    slave: OwnedFd,
+    launcher: OwnedFd,
+    job: OwnedFd,
+}
 
 fn prepare<'p>(
     plan: &'p Plan,
@@ -172,16 +194,20 @@ fn prepare<'p>(
     let decoys = DecoyWatch::new(&plan.decoys, std::mem::take(&mut built.traps))
         .map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
     chaperone_sys::set_dumpable(false).map_err(step("close /proc/1"))?;
-    Ok((built, network, pty, signals, decoys))
+    Ok(Parts { built, network, pty, signals, decoys })
 }
 
-fn open_pty(rows: u16, columns: u16) -> std::io::Result<OwnedFd> {
+fn open_pty(rows: u16, columns: u16) -> std::io::Result<Pty> {
     use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
     chaperone_sys::set_window_size(master.as_fd(), rows, columns)?;
-    Ok(master)
+    rustix::process::setsid()?;
+    let slave = open_terminal()?;
+    chaperone_sys::own_terminal(slave.as_fd())?;
+    let (launcher, job) = stops::pair()?;
+    Ok(Pty { master, slave, launcher, job })
 }
 
 impl Cell<'_> {
@@ -196,6 +222,9 @@ impl Cell<'_> {
                 PollFd::new(self.decoys.events(), PollFlags::IN),
                 PollFd::new(&self.reports, PollFlags::empty()),
             ];
+            let jobs = self.job.launcher().map(|launcher| PollFd::new(launcher, PollFlags::IN));
+            let has_job = jobs.is_some();
+            ready.extend(jobs);
             ready.extend(self.decoys.traps().map(|trap| PollFd::new(trap, PollFlags::IN)));
             ready.extend(self.dials.sockets().map(|socket| PollFd::new(socket, PollFlags::OUT)));
             let timeout = self.timeout();
@@ -206,6 +235,7 @@ impl Cell<'_> {
             let mut revents = ready.iter().map(PollFd::revents);
             let mut next = || revents.next().unwrap_or(PollFlags::empty());
             let (control, signals, decoys, reports) = (next(), next(), next(), next());
+            let goes_on = has_job && next().intersects(PollFlags::IN | PollFlags::HUP);
             let trapped = revents.any(|r| r.contains(PollFlags::IN));
             drop(ready);
             if reports.intersects(PollFlags::HUP | PollFlags::ERR) {
@@ -217,6 +247,9 @@ impl Cell<'_> {
                     Ok(false) => return ended("broker", 137, "the broker is gone"),
                     Err(exit) => return exit,
                 }
+            }
+            if goes_on {
+                self.job.go_on(self.agent);
             }
             if decoys.contains(PollFlags::IN) {
                 self.decoys.read_events(&self.control);
@@ -275,10 +308,17 @@ impl Cell<'_> {
                         Agent { plan, filter, control, landlock: *landlock, descriptors: *descriptors }
                             .start()?,
                     );
+                    self.terminal = None;
                 }
             }
-            InitOrder::Suspend => everybody(rustix::process::Signal::STOP),
-            InitOrder::Resume => everybody(rustix::process::Signal::CONT),
+            InitOrder::Suspend => {
+                self.job.hold();
+                everybody(rustix::process::Signal::STOP);
+            }
+            InitOrder::Resume => {
+                everybody(rustix::process::Signal::CONT);
+                self.job.let_go(self.agent);
+            }
             InitOrder::Dial { port, id } => {
                 let own = network::own_ports(&self.plan.network).contains(&port);
                 let known = if own {
@@ -311,6 +351,7 @@ impl Cell<'_> {
                         return Some(Exit { cause: cause.into(), code, reason: String::new() });
                     }
                 }
+                self.job.look(self.agent);
             } else if let Some(agent) = self.agent.and_then(rustix::process::Pid::from_raw)
                 && let Some(signal) = rustix::process::Signal::from_named_raw(signal)
             {

@@ -16,6 +16,7 @@ use crate::backend::{BrokerEnds, Cell, Exit, Launched, kill};
 use crate::network::{NetworkEnds, NetworkKind};
 use crate::packet;
 use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
+use crate::stops::Stops;
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
 const ROOT_UID_BASE: u32 = 200_000;
@@ -101,7 +102,7 @@ pub(super) fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> 
         }
     };
     let cell = Box::new(NativeCell { init_pid, reports, group, copies });
-    let launched = Launched { init_pid, pty: fds.next(), enforced, cell };
+    let launched = Launched { init_pid, pty: fds.next(), stops: fds.next().map(Stops::of), enforced, cell };
     Ok((launched, BrokerEnds { control, channel, fuse, network }))
 }
 

@@ -6,6 +6,7 @@ mod decoy_watch;
 mod decoys;
 mod dial;
 mod init;
+mod job;
 mod launch;
 mod limits;
 mod mounting;

@@ -20,10 +20,14 @@ const COVER: &str = "/run/chaperone/cover";
 /// A directory with nothing in it.
 pub(super) const EMPTY: &str = "/run/chaperone/empty";
 
-/// Show a directory of the host's read-only, at its own place, with what a directory of the cell adds.
-pub(super) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<(), SetupError> {
+/// Show a directory of the host's read-only, at its own place, with what a directory of the cell adds. Not where something is
+/// mounted within it, which the kernel takes no part of for an overlay.
+pub(super) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<bool, SetupError> {
     let lower = format!("{}:/proc/self/fd/{}", inside(added).display(), host.as_raw_fd());
-    read_only_overlay(at, &lower)?.map_err(failed(&format!("add to {}", at.display())))
+    match read_only_overlay(at, &lower)? {
+        Err(rustix::io::Errno::INVAL) => Ok(false),
+        done => done.map(|()| true).map_err(failed(&format!("add to {}", at.display()))),
+    }
 }
 
 /// Show a directory read-only. This is an overlay, since a socket in a bind mount can be connected to, read-only or not;

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -27,12 +27,15 @@ pub const BUNDLE: &str = "/run/chaperone/trust/bundle.pem";
 /// The session's authority alone, in PEM, for programs that add to roots of their own.
 pub const AUTHORITY: &str = "/run/chaperone/trust/authority.pem";
 
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const PACK: &str = "packs/cell/trust.toml";
 const DIRECTORY: &str = "/run/chaperone/trust";
 /// Firefox has a database in each profile; what its policies name is added to all of them.
 const POLICIES: &str = "/etc/firefox/policies/policies.json";
 /// No bundle or store is longer; anything that is, is something else.
 const LONGEST: u64 = 32 << 20;
+/// Entries of a directory of roots that are copied.
+const MOST: usize = 10_000;
 
 /// Where programs look for roots.
 #[derive(Debug, Default, Deserialize)]
@@ -41,6 +44,7 @@ struct Places {
     bundles: Vec<PathBuf>,
     hashed: Vec<PathBuf>,
     anchors: Vec<PathBuf>,
+    enabled: Vec<PathBuf>,
     java_stores: Vec<PathBuf>,
     javas: Vec<PathBuf>,
     environment: Variables,
@@ -51,13 +55,33 @@ struct Places {
 #[serde(deny_unknown_fields)]
 struct Variables {
     bundle: Vec<String>,
-    authority: Vec<String>,
+    added: Vec<String>,
 }
 
 impl Places {
     fn read() -> Result<Self, SetupError> {
         chaperone_packs::read(PACK).map_err(|e| SetupError::new(e.to_string()))
     }
+
+    /// The bundle that cells show of the host, where its user added to what the distribution trusts.
+    fn own_roots(&self) -> Option<PathBuf> {
+        let is_shown = |real: &Path| ["/etc", "/usr"].iter().any(|top| real.starts_with(top));
+        let place = self.bundles.iter().find(|place| real(place).is_some_and(|real| is_shown(&real)))?;
+        let holds = fs::read_to_string(place).ok()?.lines().filter(|line| line.starts_with(BEGIN)).count();
+        let has_own = match self.enabled.iter().find_map(|list| fs::read_to_string(list).ok()) {
+            Some(list) => holds > enabled(&list),
+            None => self
+                .anchors
+                .iter()
+                .any(|at| fs::read_dir(at).is_ok_and(|mut entries| entries.next().is_some())),
+        };
+        has_own.then(|| place.clone())
+    }
+}
+
+/// How many of the distribution's roots are in use.
+fn enabled(list: &str) -> usize {
+    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!'])).count()
 }
 
 /// Variables for programs that have roots of their own, or do not look where the system keeps its. They must replace
@@ -65,9 +89,21 @@ impl Places {
 #[must_use]
 pub fn environment() -> Vec<(OsString, OsString)> {
     // A pack that is not right keeps a cell with an authority from being made at all.
-    let Variables { bundle, authority } = Places::read().unwrap_or_default().environment;
+    let places = Places::read().unwrap_or_default();
+    // A program that has roots of its own reads the whole bundle only where it says more.
+    let added = if places.own_roots().is_some() { BUNDLE } else { AUTHORITY };
+    let Variables { bundle, added: names } = places.environment;
     let bundle = bundle.into_iter().map(|name| (name.into(), BUNDLE.into()));
-    bundle.chain(authority.into_iter().map(|name| (name.into(), AUTHORITY.into()))).collect()
+    bundle.chain(names.into_iter().map(|name| (name.into(), added.into()))).collect()
+}
+
+/// Variables for a cell without an authority: programs that know nothing of the machine's own roots are told of them, where it has
+/// any. They stand behind what the profile says.
+#[must_use]
+pub fn machine_environment() -> Vec<(OsString, OsString)> {
+    let places = Places::read().unwrap_or_default();
+    let Some(bundle) = places.own_roots() else { return Vec::new() };
+    places.environment.added.iter().map(|name| (name.into(), bundle.clone().into())).collect()
 }
 
 /// What is shown, read from the host before the cell has a root.
@@ -146,7 +182,10 @@ impl Trust {
             let layer = Path::new(DIRECTORY).join(format!("{}-{i}", self.hash));
             mounting::make_directory(&mounting::inside(&layer))?;
             write(&layer.join(&directory.name), self.authority.as_bytes())?;
-            mounting::below(&directory.at, &layer, &directory.host)?;
+            if !mounting::below(&directory.at, &layer, &directory.host)? {
+                gather(&directory.host, &layer)?;
+                over_directory(&directory.at, &layer)?;
+            }
         }
         if self.bundles.is_empty() {
             write(Path::new(BUNDLE), self.authority.as_bytes())?;
@@ -163,7 +202,7 @@ impl Trust {
 }
 
 fn pem(der: &[u8]) -> String {
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut text = format!("{BEGIN}\n");
     let encoded = STANDARD.encode(der);
     let mut rest = encoded.as_str();
     while let Some((line, more)) = rest.split_at_checked(64) {
@@ -236,6 +275,37 @@ fn write(at: &Path, content: &[u8]) -> Result<(), SetupError> {
     fs::set_permissions(&place, Permissions::from_mode(0o444)).map_err(&failed)
 }
 
+/// Copy what stands in a directory of the host's into one of the cell's: links as they are, files with what is mounted over them,
+/// directories whole.
+fn gather(host: &OwnedFd, into: &Path) -> Result<(), SetupError> {
+    let from = PathBuf::from(format!("/proc/self/fd/{}", host.as_raw_fd()));
+    let failed = || mounting::io_failed("copy a directory of roots");
+    for entry in fs::read_dir(&from).map_err(failed())?.take(MOST) {
+        let entry = entry.map_err(failed())?;
+        let kind = entry.file_type().map_err(failed())?;
+        let at = into.join(entry.file_name());
+        let place = mounting::inside(&at);
+        if kind.is_symlink() {
+            let target = fs::read_link(entry.path()).map_err(failed())?;
+            std::os::unix::fs::symlink(target, place).map_err(failed())?;
+        } else if kind.is_dir() {
+            mounting::attach(&mounting::clone_tree(&entry.path())?, &at, true)?;
+        } else if real(&entry.path()).is_some() {
+            // What the user cannot read is not what a program of theirs reads, either.
+            write(&at, &read(&entry.path(), 0)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Show one directory of the cell, read-only, over another.
+fn over_directory(at: &Path, written: &Path) -> Result<(), SetupError> {
+    let tree = mounting::clone_tree(&mounting::inside(written))?;
+    set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, true)
+        .map_err(mounting::io_failed("make the roots read-only"))?;
+    mounting::place(&tree, at)
+}
+
 /// Show one file of the cell, read-only, over another.
 fn over(at: &Path, written: &Path) -> Result<(), SetupError> {
     let target = mounting::inside(at);
@@ -275,9 +345,20 @@ mod tests {
     #[test]
     fn the_pack_names_absolute_places_and_each_variable_once() {
         let places = Places::read().unwrap();
-        let all = [&places.bundles, &places.hashed, &places.anchors, &places.java_stores, &places.javas];
+        let all = [
+            &places.bundles,
+            &places.hashed,
+            &places.anchors,
+            &places.enabled,
+            &places.java_stores,
+            &places.javas,
+        ];
         for list in all {
             assert!(!list.is_empty() && list.iter().all(|p| p.is_absolute()), "{list:?}");
+        }
+        for (name, bundle) in machine_environment() {
+            assert!(environment().iter().any(|(other, _)| *other == name));
+            assert!(Path::new(&bundle).is_file());
         }
         let mut names: Vec<OsString> = environment().into_iter().map(|(name, _)| name).collect();
         assert!(names.contains(&"SSL_CERT_FILE".into()) && names.contains(&"NODE_EXTRA_CA_CERTS".into()));
@@ -285,6 +366,27 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn a_machine_with_roots_of_its_own_is_told_from_one_without() {
+        let dir = tempfile::tempdir().unwrap();
+        // Below /usr or /etc only: what a cell shows of the host.
+        let Some(bundle) = Places::read().unwrap().bundles.into_iter().find(|at| real(at).is_some()) else {
+            return;
+        };
+        let held =
+            fs::read_to_string(&bundle).unwrap().lines().filter(|line| line.starts_with(BEGIN)).count();
+        let list = dir.path().join("enabled");
+        let places = |lines: usize| {
+            fs::write(&list, "# a list\n!mozilla/gone.crt\n\n".to_owned() + &"mozilla/a.crt\n".repeat(lines))
+                .unwrap();
+            Places { bundles: vec![bundle.clone()], enabled: vec![list.clone()], ..Places::default() }
+        };
+        assert_eq!(places(held).own_roots(), None);
+        assert_eq!(places(held - 1).own_roots(), Some(bundle.clone()));
+        let anchors = Places { anchors: vec![dir.path().to_owned()], enabled: vec![], ..places(held) };
+        assert_eq!(anchors.own_roots(), Some(bundle.clone()));
     }
 
     #[test]

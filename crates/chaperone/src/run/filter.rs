@@ -1,10 +1,15 @@
-//! The escape filter: what an agent prints can move the cursor and colour text, but can neither set the title, nor reach the
-//! clipboard, nor make the terminal type an answer into whatever reads it next, nor switch what cannot be put back.
+//! The escape filter: what an agent prints can move the cursor, colour text, make links of it and ask the terminal what it is, but
+//! can neither set the title, nor reach the clipboard, nor make the terminal type an answer into whatever reads it next, nor
+//! switch what cannot be put back.
 
+use super::link;
 use super::modes::Modes;
+use super::queries::Queries;
 
 /// Longest control sequence that is passed on; a longer one is dropped whole.
 const MAX_SEQUENCE: usize = 64;
+/// Longest operating system command.
+const MAX_COMMAND: usize = 2300;
 
 /// The escape filter; keeps its state between chunks.
 #[derive(Debug, Default)]
@@ -18,6 +23,8 @@ pub struct Filter {
     modes: Modes,
     /// What was passed on last.
     last: u8,
+    /// What the program asked; nothing is asked where no keys go to the program.
+    queries: Option<Queries>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +33,12 @@ enum State {
     Ground,
     Escape,
     Control,
-    /// OSC, DCS, APC, PM, SOS: swallowed to their end.
+    /// DCS, APC, PM, SOS: swallowed to their end.
     Text,
     TextEscape,
+    /// OSC: looked at when it is whole.
+    Command,
+    CommandEscape,
     /// After `ESC (` and the like: one more byte.
     Charset,
     /// A control sequence too long to be honest: swallowed to its end.
@@ -36,6 +46,16 @@ enum State {
 }
 
 impl Filter {
+    /// One whose program has the keys of the terminal, and may ask.
+    pub fn with_answers() -> Self {
+        Self { queries: Some(Queries::default()), ..Self::default() }
+    }
+
+    /// What the program asked.
+    pub fn queries(&mut self) -> Option<&mut Queries> {
+        self.queries.as_mut()
+    }
+
     /// What is switched now, by what was passed on.
     pub fn modes(&self) -> &Modes {
         &self.modes
@@ -75,6 +95,21 @@ impl Filter {
                 0x1b => self.state = State::TextEscape,
                 _ => {}
             },
+            State::Command => match byte {
+                0x07 => self.command(b"\x07", out),
+                0x18 | 0x1a => self.state = State::Ground,
+                0x1b => self.state = State::CommandEscape,
+                // One too long is none.
+                _ if self.sequence.len() > MAX_COMMAND => {}
+                _ => self.sequence.push(byte),
+            },
+            State::CommandEscape => {
+                if byte == b'\\' {
+                    self.command(b"\x1b\\", out);
+                } else {
+                    self.escape(byte, out);
+                }
+            }
             State::Overlong => match byte {
                 0x1b => self.state = State::Escape,
                 0x18 | 0x1a | 0x40..=0x7e => self.state = State::Ground,
@@ -131,11 +166,12 @@ impl Filter {
         self.sequence.extend_from_slice(&[0x1b, byte]);
         self.state = match byte {
             b'[' => State::Control,
-            b']' | b'P' | b'_' | b'^' | b'X' => State::Text,
+            b']' => State::Command,
+            b'P' | b'_' | b'^' | b'X' => State::Text,
             b'(' | b')' | b'*' | b'+' | b'#' => State::Charset,
             // Save, restore, index, next line, tab set, reverse index, keypad modes, reset.
             b'7' | b'8' | b'D' | b'E' | b'H' | b'M' | b'=' | b'>' | b'c' => {
-                self.modes.escape(byte);
+                self.modes.escape(byte, out);
                 out.extend_from_slice(&self.sequence);
                 State::Ground
             }
@@ -155,10 +191,16 @@ impl Filter {
             }
             0x40..=0x7e => {
                 self.state = State::Ground;
+                let parameters = self.sequence.get(2..).unwrap_or_default();
                 if matches!(byte, b'h' | b'l') {
-                    self.modes.switch(self.sequence.get(2..).unwrap_or_default(), byte, out);
+                    self.modes.switch(parameters, byte, out);
+                } else if is_of_the_keyboard(parameters, byte) {
+                    self.modes.keyboard(parameters, byte, out);
                 } else if self.may_pass(byte) {
                     self.modes.control(&self.sequence, byte);
+                    out.extend_from_slice(&self.sequence);
+                    out.push(byte);
+                } else if self.queries.as_mut().is_some_and(|q| q.control(parameters, byte)) {
                     out.extend_from_slice(&self.sequence);
                     out.push(byte);
                 }
@@ -166,6 +208,22 @@ impl Filter {
             0x1b => self.state = State::Escape,
             0x18 | 0x1a => self.state = State::Ground,
             _ => {}
+        }
+    }
+
+    /// A whole operating system command: a link, or a question about a colour.
+    fn command(&mut self, end: &[u8], out: &mut Vec<u8>) {
+        self.state = State::Ground;
+        let text = self.sequence.get(2..).unwrap_or_default();
+        if self.sequence.len() > MAX_COMMAND {
+            return;
+        }
+        if let Some(link) = text.strip_prefix(b"8;") {
+            // One that does not pass ends the one before it, as it would have done.
+            self.modes.link(link::passed(link).unwrap_or_else(|| link::END.to_vec()), out);
+        } else if self.queries.as_mut().is_some_and(|q| q.command(text)) {
+            out.extend_from_slice(&self.sequence);
+            out.extend_from_slice(end);
         }
     }
 
@@ -180,12 +238,23 @@ impl Filter {
             b'q' => parameters.last() == Some(&b' '),
             // Soft reset only: `CSI ! p`; mode queries have a dollar.
             b'p' => parameters == b"!",
+            // The cursor's place again, as `ESC 8`.
+            b'u' => parameters.is_empty(),
             // What the screen shows, and not what the user may scroll back to.
             b'J' => parameters.split(|b| matches!(b, b';' | b':')).all(is_on_screen) && plain,
             b'@'..=b'I' | b'K'..=b'M' | b'P' | b'S' | b'T' | b'X' | b'Z' => plain,
             b'`' | b'a' | b'b' | b'd'..=b'g' | b'j' | b'k' | b'm' | b'r' | b's' => plain,
             _ => false,
         }
+    }
+}
+
+/// Whether it says how keys are wanted, and is not the cursor's `CSI u` or a colour.
+fn is_of_the_keyboard(parameters: &[u8], last: u8) -> bool {
+    match last {
+        b'u' => matches!(parameters.first(), Some(b'>' | b'<' | b'=')),
+        b'm' => parameters.first() == Some(&b'>'),
+        _ => false,
     }
 }
 
@@ -222,6 +291,9 @@ mod tests {
             b"\x1b[?1049h\x1b[2J\x1b[10;20H\x1b[?25l",
             b"\x1b(B\x1b)0\x1b7\x1b8\x1b=\x1b>",
             b"\x1b[2 q",
+            b"\x1b[?2004h\x1b[?1004h\x1b[?1006h\x1b[?2031h\x1b[?2048h",
+            b"\x1b[>1u\x1b[=5;1u\x1b[<1u\x1b[>4;2m\x1b[>4m",
+            b"\x1b]8;id=1;https://example.org/\x1b\\here\x1b]8;;\x1b\\",
             b"\x1b[J\x1b[0J\x1b[1J\x1b[02J\x1b[K\x1b[3X\x1b[4@\x1b[2;20r\x1b[3g",
         ] {
             assert_eq!(filtered(good), good);
@@ -233,7 +305,14 @@ mod tests {
         for bad in [
             &b"\x1b]52;c;Y3VybCBldmls\x07"[..],
             b"\x1b]0;title\x1b\\",
-            b"\x1b]8;;http://evil.example/\x07",
+            b"\x1b]7;file:///x\x07",
+            b"\x1b]4;1;red\x07",
+            b"\x1b]11;red\x07",
+            b"\x1b]10;?\x07",
+            b"\x1b]9;notice\x07",
+            b"\x1b]777;notify;a;b\x07",
+            b"\x1b]1337;File=:x\x07",
+            b"\x1b]l\x1b\\",
             b"\x1b[c",
             b"\x1b[>c",
             b"\x1b[6n",
@@ -284,6 +363,27 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_does_not_pass_ends_the_one_before() {
+        let bad = filtered(b"\x1b]8;;javascript:x\x07here\x1b]8;;\x07");
+        assert_eq!(bad, b"\x1b]8;;\x1b\\here\x1b]8;;\x1b\\");
+    }
+
+    #[test]
+    fn questions_pass_where_their_answers_reach_the_program() {
+        let questions = b"\x1b[6n\x1b[c\x1b[>c\x1b[>q\x1b[?u\x1b[?2026$p\x1b]11;?\x07\x1b]10;?\x1b\\";
+        let (mut filter, mut out) = (Filter::with_answers(), Vec::new());
+        filter.pass(questions, &mut out);
+        assert_eq!(out, questions);
+        assert_eq!(filtered(questions), b"");
+        out.clear();
+        filter.pass(
+            b"\x1b[21t\x1b[18t\x1bP$qm\x1b\\\x1bP+q544e\x1b\\\x1b[?26n\x1b]52;c;?\x07\x1b[5i\x1bZ\x05",
+            &mut out,
+        );
+        assert_eq!(out, b"");
+    }
+
+    #[test]
     fn an_endless_sequence_is_dropped_without_growing() {
         let mut filter = Filter::default();
         let mut out = Vec::new();
@@ -292,5 +392,10 @@ mod tests {
         filter.pass(b"m", &mut out);
         assert!(out.is_empty());
         assert!(filter.sequence.capacity() < 1024);
+        filter.pass(b"\x1b]8;;https://example.org/", &mut out);
+        filter.pass(&b"x".repeat(100_000), &mut out);
+        filter.pass(b"\x1b\\", &mut out);
+        assert!(out.is_empty());
+        assert!(filter.sequence.capacity() < 8192);
     }
 }

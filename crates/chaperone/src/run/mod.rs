@@ -2,12 +2,15 @@
 
 mod filter;
 mod git;
+mod keyboard;
 mod likely;
+mod link;
 mod mixed;
 mod modes;
 pub mod options;
 mod plan;
 mod prompt;
+mod queries;
 pub mod question;
 pub mod screen;
 mod terminal;

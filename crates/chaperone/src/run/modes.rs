@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::keyboard::Keyboard;
+use super::link;
+
 /// Longest run of colours and attributes that is brought back; of a longer one the program draws its own again.
 const MAX_RENDITION: usize = 256;
 
@@ -33,9 +36,9 @@ const ANSI: [Switch; 2] = [
 ];
 
 /// Cursor keys, reverse screen, origin, wrap, blinking and visible cursor, reverse wrap, keypad, mouse and focus
-/// reports, bracketed paste, held drawing. No other passes: not the one that locks the keyboard, the one that turns the
-/// terminal into a VT52, or the one that highlights what the mouse selects and waits for an answer.
-const DEC: [Switch; 19] = [
+/// reports, bracketed paste, held drawing, reports of dark colours and of the size. No other passes: not the one that locks the
+/// keyboard, the one that turns the terminal into a VT52, or the one that highlights what the mouse selects and waits for an answer.
+const DEC: [Switch; 21] = [
     dec(1, false),
     dec(5, false),
     dec(6, false),
@@ -55,7 +58,12 @@ const DEC: [Switch; 19] = [
     dec(1016, false),
     dec(2004, false),
     dec(2026, false),
+    dec(2031, false),
+    dec(2048, false),
 ];
+
+/// Those that make the terminal type without being asked.
+const REPORTS: [u16; 7] = [9, 1000, 1002, 1003, 1004, 2031, 2048];
 
 /// The other screen, by its three names.
 const ALTERNATE: [u16; 3] = [47, 1047, 1049];
@@ -77,6 +85,9 @@ pub struct Modes {
     margins: Vec<u8>,
     keypad: bool,
     cursor_style: Vec<u8>,
+    keyboard: Keyboard,
+    /// The sequence that began a link, where one has begun.
+    link: Vec<u8>,
 }
 
 impl Modes {
@@ -86,7 +97,16 @@ impl Modes {
             Some(rest) => (true, rest),
             None => (false, parameters),
         };
-        let numbers = list.split(|b| *b == b';').filter_map(|n| std::str::from_utf8(n).ok()?.parse().ok());
+        let number = |n: &[u8]| std::str::from_utf8(n).ok()?.parse::<u16>().ok();
+        let numbers = list.split(|b| *b == b';').filter_map(number);
+        if private
+            && last == b'l'
+            && self.alternate.is_some()
+            && numbers.clone().any(|n| ALTERNATE.contains(&n))
+        {
+            // A screen that is left keeps what was wanted of keys, which could not be undone from the other one.
+            self.keyboard.leave(true, out);
+        }
         let passed: Vec<String> = numbers
             .filter(|n| self.note(private, *n, last == b'h'))
             .map(|number: u16| number.to_string())
@@ -133,18 +153,40 @@ impl Modes {
             b'q' => self.cursor_style = whole(),
             b'p' => {
                 let (alternate, cursor_style) = (self.alternate, std::mem::take(&mut self.cursor_style));
-                *self = Self { alternate, cursor_style, ..Self::default() };
+                let (keyboard, link) = (std::mem::take(&mut self.keyboard), std::mem::take(&mut self.link));
+                *self = Self { alternate, cursor_style, keyboard, link, ..Self::default() };
             }
             _ => {}
         }
     }
 
-    /// An escape sequence of one character passes.
-    pub fn escape(&mut self, last: u8) {
+    /// How keys are wanted.
+    pub fn keyboard(&mut self, parameters: &[u8], last: u8, out: &mut Vec<u8>) {
+        self.keyboard.control(self.alternate.is_some(), parameters, last, out);
+    }
+
+    /// A link begins, or the one that has begun ends.
+    pub fn link(&mut self, sequence: Vec<u8>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&sequence);
+        self.link = if sequence == link::END { Vec::new() } else { sequence };
+    }
+
+    /// Whether the terminal types what nobody typed.
+    pub fn reports(&self) -> bool {
+        REPORTS.iter().any(|number| self.switched.contains_key(&(true, *number)))
+    }
+
+    /// An escape sequence of one character is about to pass.
+    pub fn escape(&mut self, last: u8, out: &mut Vec<u8>) {
         match last {
             b'=' => self.keypad = true,
             b'>' => self.keypad = false,
-            b'c' => *self = Self::default(),
+            b'c' => {
+                // Not every terminal means these.
+                self.end_link(out);
+                out.extend(self.keyboard.off(self.alternate.is_some()));
+                *self = Self::default();
+            }
             _ => {}
         }
     }
@@ -167,6 +209,7 @@ impl Modes {
     fn plain(&self) -> Vec<u8> {
         // First what holds the drawing back, then the reset that says it all where it is known.
         let mut bytes = b"\x1b[?2026l\x1b[!p".to_vec();
+        self.end_link(&mut bytes);
         // The margins are put back at the price of the cursor, which is saved for it.
         if self.switched.contains_key(&ORIGIN) {
             bytes.extend_from_slice(b"\x1b[?6l");
@@ -190,6 +233,7 @@ impl Modes {
         if self.alternate.is_none() {
             bytes.extend_from_slice(b"\x1b[?1049h");
         }
+        bytes.extend(self.keyboard.before());
         bytes.extend_from_slice(b"\x1b[2J\x1b[H");
         bytes
     }
@@ -198,6 +242,7 @@ impl Modes {
     #[must_use]
     pub fn after_ask(&self) -> Vec<u8> {
         let mut bytes = b"\x1b[2J\x1b[H".to_vec();
+        bytes.extend_from_slice(self.keyboard.after());
         // These move the cursor, which leaving the other screen puts back.
         bytes.extend_from_slice(&self.margins);
         if self.switched.contains_key(&ORIGIN) {
@@ -206,6 +251,29 @@ impl Modes {
         if self.alternate.is_none() {
             bytes.extend_from_slice(b"\x1b[?1049l");
         }
+        bytes.extend(self.keyboard.restate(self.alternate.is_some()));
+        self.switched_again(&mut bytes);
+        bytes
+    }
+
+    /// The program's screen and modes after [`Modes::at_end`], when it goes on. It has to draw anew what stood there.
+    #[must_use]
+    pub fn after_stop(&self) -> Vec<u8> {
+        let mut bytes = self.keyboard.again(false);
+        if let Some(number) = self.alternate {
+            bytes.extend_from_slice(format!("\x1b[?{number}h\x1b[2J\x1b[H").as_bytes());
+            bytes.extend(self.keyboard.again(true));
+        }
+        bytes.extend_from_slice(&self.margins);
+        if self.switched.contains_key(&ORIGIN) {
+            bytes.extend_from_slice(b"\x1b[?6h");
+        }
+        self.switched_again(&mut bytes);
+        bytes
+    }
+
+    /// What moves no cursor.
+    fn switched_again(&self, bytes: &mut Vec<u8>) {
         for (which, set) in &self.charsets {
             bytes.extend_from_slice(&[0x1b, *which, *set]);
         }
@@ -218,13 +286,20 @@ impl Modes {
             }
         }
         bytes.extend_from_slice(&self.rendition);
-        bytes
+        bytes.extend_from_slice(&self.link);
+    }
+
+    fn end_link(&self, bytes: &mut Vec<u8>) {
+        if !self.link.is_empty() {
+            bytes.extend_from_slice(link::END);
+        }
     }
 
     /// A line of ours between what the program draws: in plain letters, whatever it had chosen.
     #[must_use]
     pub fn line(&self, text: &str) -> Vec<u8> {
         let mut bytes = b"\x1b[?2026l\x1b[0m\x1b(B\x0f".to_vec();
+        self.end_link(&mut bytes);
         bytes.extend_from_slice(format!("\r\n{text}\r\n").as_bytes());
         if let Some(set) = self.charsets.get(&b'(') {
             bytes.extend_from_slice(&[0x1b, b'(', *set]);
@@ -233,15 +308,17 @@ impl Modes {
             bytes.push(0x0e);
         }
         bytes.extend_from_slice(&self.rendition);
+        bytes.extend_from_slice(&self.link);
         bytes
     }
 
     /// The user's terminal as it was before the program.
     #[must_use]
     pub fn at_end(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = self.keyboard.off(self.alternate.is_some());
         if let Some(number) = self.alternate {
             bytes.extend_from_slice(format!("\x1b[?{number}l").as_bytes());
+            bytes.extend(self.keyboard.off(false));
         }
         bytes.extend(self.plain());
         bytes
@@ -278,6 +355,10 @@ mod tests {
         /// Where the cursor is, as a count of whatever moved it home.
         homed: usize,
         saved: Option<(usize, Vec<String>)>,
+        /// What is wanted of keys, on the two screens, by a terminal that does not forget it with a reset.
+        keys: [Vec<String>; 2],
+        other_keys: String,
+        link: String,
     }
 
     impl Terminal {
@@ -293,6 +374,9 @@ mod tests {
                 alternate: false,
                 homed: 0,
                 saved: None,
+                keys: Default::default(),
+                other_keys: String::new(),
+                link: String::new(),
             }
         }
 
@@ -322,16 +406,36 @@ mod tests {
                                 }
                                 at += 1;
                             }
+                            b']' => {
+                                let length = bytes[at..].windows(2).position(|w| w == b"\x1b\\").unwrap();
+                                let text = String::from_utf8(bytes[at..at + length].to_vec()).unwrap();
+                                self.link =
+                                    text.strip_prefix("8;").unwrap().split_once(';').unwrap().1.to_owned();
+                                at += length + 2;
+                            }
                             b'7' => self.saved = Some((self.homed, self.rendition.clone())),
                             b'8' => self.restore(),
                             b'=' => self.keypad = true,
                             b'>' => self.keypad = false,
-                            b'c' => *self = Self::new(self.knows_soft_reset),
+                            b'c' => self.reset(false),
                             other => panic!("ESC {other}"),
                         }
                     }
                     _ => {}
                 }
+            }
+        }
+
+        fn reset(&mut self, soft: bool) {
+            let kept = self.clone();
+            *self = Self {
+                keys: kept.keys,
+                other_keys: kept.other_keys,
+                link: kept.link,
+                ..Self::new(kept.knows_soft_reset)
+            };
+            if soft {
+                (self.alternate, self.homed) = (kept.alternate, kept.homed);
             }
         }
 
@@ -342,7 +446,20 @@ mod tests {
         }
 
         fn control(&mut self, parameters: &str, last: u8) {
+            let keys = &mut self.keys[usize::from(self.alternate)];
             match last {
+                b'm' if parameters.starts_with('>') => {
+                    self.other_keys = parameters.strip_prefix(">4;").unwrap_or_default().to_owned();
+                }
+                b'u' if parameters.starts_with('>') => keys.push(parameters[1..].to_owned()),
+                b'u' if parameters.starts_with('=') => {
+                    *keys.last_mut().unwrap() = parameters[1..].split(';').next().unwrap().to_owned();
+                }
+                b'u' if parameters.starts_with('<') => {
+                    let count = parameters[1..].parse::<usize>().unwrap();
+                    assert!(keys.len() >= count, "what the user had is popped");
+                    keys.truncate(keys.len() - count);
+                }
                 b'm' if parameters.is_empty() || parameters.starts_with('0') => {
                     self.rendition =
                         if parameters.contains(';') { vec![parameters.to_owned()] } else { Vec::new() };
@@ -353,7 +470,7 @@ mod tests {
                     self.homed += 1;
                 }
                 b'p' if parameters == "!" && self.knows_soft_reset => {
-                    *self = Self { alternate: self.alternate, homed: self.homed, ..Self::new(true) };
+                    self.reset(true);
                 }
                 b'h' | b'l' => {
                     let (mark, list) = parameters.strip_prefix('?').map_or(("", parameters), |l| ("?", l));
@@ -391,6 +508,13 @@ mod tests {
                 && self.margins.is_empty()
                 && !self.shifted
                 && !self.keypad
+                && self.has_plain_keys()
+                && self.link.is_empty()
+        }
+
+        fn has_plain_keys(&self) -> bool {
+            let keys = &self.keys[usize::from(self.alternate)];
+            keys.last().is_none_or(|flags| flags == "0") && self.other_keys.is_empty()
         }
     }
 
@@ -412,6 +536,10 @@ mod tests {
         b"\x1bc\x1b[8m",
         b"\x1b[?69h\x1b[5;6s\x1b[2h\x1b[?2l\x1b#3\x1b[7m",
         b"\x1b[0;8m\x1b[?45h\x1b[?66h",
+        b"\x1b[>1u\x1b[>31u\x1b[>4;2m\x1b]8;;https://example.org/\x07",
+        b"\x1b[=8u\x1b[?1049h\x1b[>9u\x1b[=4;2u",
+        b"\x1b[?1049h\x1b[>9u\x1b[?1049l\x1b[7m",
+        b"\x1b[>9u\x1b]8;id=1;file:///x\x07\x1bc\x1b[>5u\x1b[!p\x1b[?2031;2048h",
     ];
 
     #[test]
@@ -431,7 +559,9 @@ mod tests {
                 let seen = |t: &Terminal| {
                     (t.modes.clone(), t.charsets.clone(), t.shifted, t.margins.clone(), t.keypad, t.alternate)
                 };
+                let wanted = |t: &Terminal| (t.keys.clone(), t.other_keys.clone(), t.link.clone());
                 assert_eq!(seen(&terminal), seen(&before), "{disguise:?}");
+                assert_eq!(wanted(&terminal), wanted(&before), "{disguise:?}");
                 assert_eq!(terminal.rendition, before.rendition, "{disguise:?}");
                 if !before.alternate && !before.modes.contains_key("?6") {
                     assert_eq!(terminal.homed, before.homed, "the cursor stands elsewhere: {disguise:?}");
@@ -439,6 +569,10 @@ mod tests {
 
                 terminal.show(&filter.modes().at_end());
                 assert!(terminal.is_plain() && !terminal.alternate, "{disguise:?}: {terminal:?}");
+                assert_eq!(terminal.keys, <[Vec<String>; 2]>::default(), "{disguise:?}");
+                terminal.show(&filter.modes().after_stop());
+                assert_eq!(seen(&terminal), seen(&before), "{disguise:?}");
+                assert_eq!(wanted(&terminal), wanted(&before), "{disguise:?}");
             }
         }
     }
@@ -454,9 +588,11 @@ mod tests {
             let before = terminal.clone();
             terminal.show(&line[..line.windows(5).position(|w| w == b"ALERT").unwrap()]);
             assert!(terminal.rendition.is_empty() && !terminal.shifted, "{disguise:?}");
+            assert!(terminal.link.is_empty(), "{disguise:?}");
             assert!(!terminal.charsets.contains_key(&b'(') && !terminal.modes.contains_key("?2026"));
             terminal.show(&line);
             assert_eq!((terminal.rendition, terminal.charsets), (before.rendition, before.charsets));
+            assert_eq!(terminal.link, before.link);
         }
     }
 

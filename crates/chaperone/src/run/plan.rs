@@ -69,6 +69,13 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         let trust = trust::environment();
         environment.retain(|(name, _)| !trust.iter().any(|(n, _)| n == name));
         environment.extend(trust);
+    } else {
+        let trust = trust::machine_environment();
+        environment.extend(
+            trust
+                .into_iter()
+                .filter(|(name, _)| name.to_str().is_none_or(|n| !opened.environment.contains_key(n))),
+        );
     }
     let workspace = canonical(args.workspace.as_deref());
     Ok(Plan {

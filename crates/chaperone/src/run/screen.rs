@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use chaperone_cell::{Exit, Launched};
+use chaperone_cell::{Exit, Launched, Stops};
 use chaperone_protocol::{Event, Happened, Reply, Request, Scope};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
@@ -23,6 +23,8 @@ use crate::show;
 const USUAL: (u16, u16) = (24, 80);
 /// How often a question is looked at while nobody types.
 const TICK: Duration = Duration::from_millis(200);
+/// How long the terminal's last answers are waited for, which the shell would take for keys.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// What the launcher carries between the user's terminal and the cell's own.
 struct Screen<'a> {
@@ -37,6 +39,8 @@ struct Screen<'a> {
     /// Questions that stood on the screen.
     put: HashSet<String>,
     verbose: bool,
+    /// Tells when the agent has stopped as a job does.
+    stops: Option<Stops>,
 }
 
 /// The agent has a terminal of its own; asks take the screen and give it back.
@@ -47,26 +51,21 @@ pub fn on_screen(mut cell: Launched, watcher: &Broker, verbose: bool) -> Result<
         raw,
         master,
         watcher,
-        filter: Filter::default(),
+        filter: Filter::with_answers(),
         typed: Vec::new(),
         later: VecDeque::new(),
         put: HashSet::new(),
         verbose,
+        stops: cell.stops.take(),
     };
     let carried = screen.carry();
-    // Whatever the agent switched in the user's terminal ends with it.
-    let mut end = screen.filter.modes().at_end();
-    if !screen.filter.ended_a_line() {
-        // What is said at the end stands at the margin.
-        end.extend_from_slice(b"\r\n");
-    }
-    let reset = write_all(rustix::stdio::stdout(), &end);
+    let reset = screen.leave();
     drop(screen);
     if carried.is_err() {
         cell.kill();
     }
     carried?;
-    reset.map_err(Report::of)?;
+    reset?;
     cell.over().map_err(Report::of)
 }
 
@@ -77,17 +76,71 @@ impl Screen<'_> {
             while let Some(event) = self.later.pop_front() {
                 self.tell(&event)?;
             }
-            let others = [self.watcher.stream().as_fd()];
+            let mut others = vec![self.watcher.stream().as_fd()];
+            others.extend(self.stops.as_ref().map(AsFd::as_fd));
             match relay(&self.raw, &self.master, &mut self.filter, &mut self.typed, &others)
                 .map_err(Report::of)?
             {
                 Stopped::Closed => return Ok(()),
-                Stopped::Caller(_) => match self.watcher.next()? {
+                Stopped::Caller(0) => match self.watcher.next()? {
                     Some((Reply::Event(event), _)) => self.later.push_back(event),
                     _ => return Ok(()),
                 },
+                Stopped::Caller(_) => {
+                    match self.stops.as_ref().map(Stops::heard).transpose().map_err(Report::of)?.flatten() {
+                        Some(true) => self.stop()?,
+                        Some(false) => {}
+                        None => self.stops = None,
+                    }
+                }
             }
         }
+    }
+
+    /// Stop as the agent has, so that the user's shell has the terminal, until it lets this job go on.
+    fn stop(&mut self) -> Result<(), Report> {
+        self.leave()?;
+        self.raw.give_back().map_err(Report::of)?;
+        // Without a shell that would let it go on, the kernel does not stop this.
+        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP).map_err(Report::of)?;
+        self.raw.take_again().map_err(Report::of)?;
+        write_all(rustix::stdio::stdout(), &self.filter.modes().after_stop()).map_err(Report::of)?;
+        self.redraw()?;
+        if let Some(stops) = &self.stops {
+            // A cell that is gone is seen by its terminal.
+            stops.go_on().ok();
+        }
+        Ok(())
+    }
+
+    /// Whatever the agent switched in the user's terminal ends, and whatever it asked of it is answered to nobody else.
+    fn leave(&mut self) -> Result<(), Report> {
+        let mut end = self.filter.modes().at_end();
+        if !self.filter.ended_a_line() {
+            // What is said next stands at the margin.
+            end.extend_from_slice(b"\r\n");
+        }
+        let reports = self.filter.modes().reports();
+        let Some(queries) = self.filter.queries() else { return Ok(()) };
+        let waits = queries.wait() || reports;
+        if waits {
+            end.extend_from_slice(queries.last());
+        }
+        write_all(rustix::stdio::stdout(), &end).map_err(Report::of)?;
+        let until = Instant::now() + LAST_ANSWERS;
+        let mut buffer = [0u8; 4096];
+        while waits && queries.wait() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.raw.wait(left).map_err(Report::of)? {
+                break;
+            }
+            let n = self.raw.read(&mut buffer).map_err(Report::of)?;
+            if n == 0 {
+                break;
+            }
+            queries.sort(buffer.get(..n).unwrap_or_default());
+        }
+        Ok(())
     }
 
     fn tell(&mut self, event: &Event) -> Result<(), Report> {
@@ -164,8 +217,15 @@ impl Screen<'_> {
                 if n == 0 {
                     return Ok(Some(Choice::Deny));
                 }
+                let mut keys = buffer.get(..n).unwrap_or_default().to_vec();
+                if let Some(queries) = self.filter.queries() {
+                    // What the agent asked before is answered to the agent.
+                    let sent = queries.sort(&keys);
+                    self.typed.extend_from_slice(&sent.answers);
+                    keys = sent.keys;
+                }
                 let mut echo = Vec::new();
-                let choice = answering.keys(buffer.get(..n).unwrap_or_default(), Instant::now(), &mut echo);
+                let choice = answering.keys(&keys, Instant::now(), &mut echo);
                 write_all(rustix::stdio::stdout(), &echo).map_err(Report::of)?;
                 if choice.is_some() {
                     return Ok(choice);

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::filter::Filter;
@@ -37,10 +37,32 @@ impl Raw {
     pub fn take() -> io::Result<Self> {
         let terminal = rustix::io::dup(rustix::stdio::stdin())?;
         let before = tcgetattr(&terminal)?;
-        let mut raw = before.clone();
+        let raw = Self { terminal, before };
+        raw.make_raw()?;
+        Ok(raw)
+    }
+
+    /// Give the terminal back, without what was typed for the agent: it is not for the shell.
+    ///
+    /// # Errors
+    /// The terminal's error.
+    pub fn give_back(&self) -> io::Result<()> {
+        Ok(tcsetattr(&self.terminal, OptionalActions::Flush, &self.before)?)
+    }
+
+    /// Take it again, from whoever had it meanwhile.
+    ///
+    /// # Errors
+    /// The terminal's error.
+    pub fn take_again(&mut self) -> io::Result<()> {
+        self.before = tcgetattr(&self.terminal)?;
+        self.make_raw()
+    }
+
+    fn make_raw(&self) -> io::Result<()> {
+        let mut raw = self.before.clone();
         raw.make_raw();
-        tcsetattr(&terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal, before })
+        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &raw)?)
     }
 
     /// Keys that were typed, as the terminal gives them; none at its end.
@@ -49,6 +71,17 @@ impl Raw {
     /// The terminal's error.
     pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.terminal, &mut *into))?)
+    }
+
+    /// Wait for keys so long; whether there are any.
+    ///
+    /// # Errors
+    /// The terminal's error.
+    pub fn wait(&self, limit: std::time::Duration) -> io::Result<bool> {
+        let limit =
+            Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
+        let mut keys = [PollFd::new(&self.terminal, PollFlags::IN)];
+        Ok(rustix::io::retry_on_intr(|| poll(&mut keys, Some(&limit)))? > 0)
     }
 
     /// To wait for keys.
@@ -67,8 +100,8 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // What was typed for the agent is not for the shell. The terminal may be gone with its window.
-        tcsetattr(&self.terminal, OptionalActions::Flush, &self.before).ok();
+        // The terminal may be gone with its window.
+        self.give_back().ok();
     }
 }
 
@@ -92,7 +125,7 @@ pub fn relay(
         let cell = if typed.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
         let mut wait = vec![PollFd::new(&raw.terminal, keys), PollFd::new(master, cell)];
         wait.extend(others.iter().map(|o| PollFd::from_borrowed_fd(*o, PollFlags::IN)));
-        let tick = rustix::event::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        let tick = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
         match poll(&mut wait, Some(&tick)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
@@ -130,6 +163,9 @@ pub fn relay(
             let n = raw.read(&mut buffer)?;
             if n == 0 {
                 return Ok(Stopped::Closed);
+            }
+            if let Some(queries) = filter.queries() {
+                queries.see(buffer.get(..n).unwrap_or_default());
             }
             typed.extend_from_slice(buffer.get(..n).unwrap_or_default());
         }

@@ -22,8 +22,13 @@ pub(crate) enum FirstBytes {
     Nothing,
 }
 
-/// Read until it is clear what the agent begins with; it may take its time to begin, but not to go on.
-pub(crate) async fn read_first(client: &mut TcpStream, read_ahead: &mut Vec<u8>) -> io::Result<FirstBytes> {
+/// Read until it is clear what the agent begins with; it may take its time to begin, but not to go on. To a server that the user
+/// named as one of plain TCP only TLS is told apart.
+pub(crate) async fn read_first(
+    client: &mut TcpStream,
+    read_ahead: &mut Vec<u8>,
+    is_tcp: bool,
+) -> io::Result<FirstBytes> {
     if read_ahead.is_empty() {
         client.readable().await?;
     }
@@ -42,6 +47,7 @@ pub(crate) async fn read_first(client: &mut TcpStream, read_ahead: &mut Vec<u8>)
                 client_hello::Read::Hello(hello) => return Ok(FirstBytes::Tls(hello)),
                 client_hello::Read::NeedMore if got > 0 && read_ahead.len() < 2 * MAX_HELLO_BYTES => {}
                 client_hello::Read::NeedMore => return Ok(FirstBytes::Other),
+                client_hello::Read::NotTls if is_tcp => return Ok(FirstBytes::Other),
                 client_hello::Read::NotTls => match http_start::read(read_ahead, got == 0) {
                     Start::Http => return Ok(FirstBytes::Http),
                     Start::Other => return Ok(FirstBytes::Other),
@@ -65,6 +71,10 @@ mod tests {
 
     /// What a program that sends this and then waits, or closes, begins with.
     fn first_of(sent: &[&[u8]]) -> (io::Result<FirstBytes>, Vec<u8>) {
+        first_to(sent, false)
+    }
+
+    fn first_to(sent: &[&[u8]], is_tcp: bool) -> (io::Result<FirstBytes>, Vec<u8>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -78,7 +88,7 @@ mod tests {
                 }
                 program.shutdown().await.unwrap();
             };
-            let (first, ()) = tokio::join!(read_first(&mut client, &mut read_ahead), send);
+            let (first, ()) = tokio::join!(read_first(&mut client, &mut read_ahead, is_tcp), send);
             (first, read_ahead)
         })
     }
@@ -98,6 +108,20 @@ mod tests {
         assert!(matches!(first_of(&[b"\r\n\r\n"]).0, Ok(FirstBytes::Other)), "nothing but empty lines");
         let line = [b"post /".to_vec(), vec![b'a'; 70_000]].concat();
         assert!(first_of(&[&line]).0.is_err(), "a line without an end");
+    }
+
+    #[test]
+    fn to_a_server_of_plain_tcp_no_line_is_a_request() {
+        for line in [
+            &b"GET key\r\n"[..],
+            b"OPTIONS rtsp://a.example/x RTSP/1.0\r\n",
+            b"NICK a",
+            b"GET / HTTP/1.1\r\n",
+        ] {
+            let (first, read_ahead) = first_to(&[line], true);
+            assert!(matches!(first, Ok(FirstBytes::Other)), "{first:?}");
+            assert!(line.starts_with(&read_ahead));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Find out what it is for · decide · connect to the address that was checked, while the record of it goes to disk · read what
 //! the agent says first, and check that it is meant for the same host · carry it.
 
+mod as_is;
 pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod first_bytes;
@@ -11,6 +12,7 @@ pub(crate) mod proxy;
 pub(crate) mod refusal;
 pub(crate) mod relay;
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,6 @@ use std::time::Duration;
 use chaperone_capability::Action;
 use chaperone_egress::Host;
 use chaperone_egress::client_hello::ClientHello;
-use chaperone_egress::http_start::FirstLine;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::{AccessRequest, Authorized};
 use chaperone_protocol::Failure;
@@ -28,15 +29,17 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::destination::{self, Destination};
 use crate::dial::Pinned;
 use crate::http::HttpMode;
+use crate::prior_knowledge::begins_http_2;
 use crate::session_gateway::SessionGateway;
 use crate::{alerts, budget, http, names};
+use as_is::AsIs;
 use certificate::{certificate, observe};
 use client::{Client, ClientProtocol};
 use first_bytes::{FirstBytes, read_first, unreadable};
 use prefixed::Prefixed;
 use refusal::{answer, reset, turn_away};
 
-/// How HTTP/2 begins that was not agreed on in TLS (RFC 9113 3.4).
+/// The first line of HTTP/2 that was not agreed on in TLS.
 const HTTP_2: &[u8] = b"PRI * HTTP/2.0";
 
 /// Serve what comes to a listener in the cell.
@@ -152,17 +155,16 @@ async fn carry_opaque(
     mut granted: Authorized,
 ) {
     let intent = granted.intent;
-    let (pinned, syncing) = (Pinned::of(&granted), granted.syncing());
-    let (server, on_disk) = tokio::join!(pinned.connect(), gateway.on_disk(syncing));
+    let (pinned, syncing) = (Pinned::of(&granted, gateway.exit()), granted.syncing());
+    let is_tcp = gateway.exit().allowed().of_host(&target.host, target.port).any(|rule| rule.tcp);
+    let (server, on_disk) = tokio::join!(pinned.connect_early(is_tcp), gateway.on_disk(syncing));
     if let Err(failure) = on_disk {
         return turn_away(client, &failure).await;
     }
-    let mut server = match server {
+    let server = match server {
         Ok(server) => server,
         Err(e) => {
-            let detail = json!({ "error": e.to_string() });
-            gateway.done(intent, Action::Connect, target.shown(), false, 0, detail).await;
-            let failure = Failure::new("unreachable", format!("{} does not answer: {e}", target.shown()));
+            let failure = unreachable(gateway, target, intent, &e).await;
             return turn_away(client, &failure).await;
         }
     };
@@ -171,10 +173,19 @@ async fn carry_opaque(
             .done(intent, Action::Connect, target.shown(), false, 0, json!({ "cut": "broken" }))
             .await;
     };
+    let server_first = async {
+        let Some(server) = &server else { return std::future::pending().await };
+        server.readable().await?;
+        // One that begins in HTTP/2 waits for a client of it.
+        if begins_http_2(server).await {
+            return std::future::pending().await;
+        }
+        Ok(FirstBytes::Other)
+    };
     let first = tokio::select! {
-        // Nothing that a server says first is in the way of anything.
-        ready = server.readable() => ready.map(|()| FirstBytes::Other),
-        first = read_first(&mut client, &mut read_ahead) => first,
+        // Nothing else that a server says first is in the way of anything.
+        first = server_first => first,
+        first = read_first(&mut client, &mut read_ahead, is_tcp) => first,
     };
     let misfit = match &first {
         Ok(FirstBytes::Tls(hello)) => meant_for(gateway, target, hello).await.err(),
@@ -196,7 +207,18 @@ async fn carry_opaque(
             .done(intent, Action::Connect, target.shown(), true, 0, json!({ "inspected": true }))
             .await;
     }
-    let mut detail = json!({});
+    let server = match server {
+        Some(server) => Ok(server),
+        None => pinned.connect().await,
+    };
+    let server = match server {
+        Ok(server) => server,
+        Err(e) => {
+            unreachable(gateway, target, intent, &e).await;
+            return reset(client);
+        }
+    };
+    let mut detail = if is_tcp { json!({ "tcp": true }) } else { json!({}) };
     if let Ok(FirstBytes::Tls(hello)) = &first {
         detail["sni"] = json!(hello.server_name.as_ref().map(ToString::to_string));
         detail["ech"] = json!(hello.ech);
@@ -209,39 +231,21 @@ async fn carry_opaque(
             ));
         }
     }
-    let stop = &gateway.exit().stop;
-    let mut line = FirstLine::default();
     let is_tls = matches!(first, Ok(FirstBytes::Tls(_)));
-    let pass = |bytes: &[u8]| {
-        let is_request =
-            if bytes.is_empty() { line.is_request_at_end() } else { line.becomes_request(bytes) };
-        match is_request && !is_tls {
-            true => Err(relay::becomes_request()),
-            false => budget::spend(gateway, &target.host, bytes.len() as u64),
-        }
-    };
-    let carried = relay::carry(&mut client, &mut server, read_ahead, stop, pass).await;
-    if carried.cut == Some("becomes_request") {
-        let failure =
-            Failure::new("bad_request", "a server may take the first line of the connection for HTTP")
-                .advise("write requests as RFC 9112 has them, with one space between their parts");
-        gateway.refuse(request.clone(), failure).await;
-        alerts::refused(gateway, &target.host.to_string());
-    }
-    // A line that was begun and does not end is none to a server that sees a reset.
-    if carried.cut == Some("becomes_request") || carried.cut.is_some() && line.is_open() {
-        reset(server);
-    }
-    if carried.cut == Some("over_budget") {
-        let failure = Failure::new("over_budget", "the session has sent as many bytes as it may");
-        gateway.refuse(request, failure.advise("ask the user to raise limits.upload_bytes")).await;
-    }
-    if carried.cut.is_some() {
-        reset(client);
-    }
-    detail["down"] = json!(carried.down);
-    detail["cut"] = json!(carried.cut);
-    gateway.done(intent, Action::Connect, target.shown(), carried.cut.is_none(), carried.up, detail).await;
+    let stream = AsIs { target, intent, request, may_be_http: !is_tls && !is_tcp, detail };
+    stream.carry(gateway, (client, read_ahead), server).await;
+}
+
+/// Record that a server does not answer.
+async fn unreachable(
+    gateway: &SessionGateway,
+    target: &Destination,
+    intent: u64,
+    error: &io::Error,
+) -> Failure {
+    let detail = json!({ "error": error.to_string() });
+    gateway.done(intent, Action::Connect, target.shown(), false, 0, detail).await;
+    Failure::new("unreachable", format!("{} does not answer: {error}", target.shown()))
 }
 
 /// A connection whose requests are to be seen: HTTP, within TLS or without.
@@ -253,7 +257,7 @@ async fn carry_http(
     mut granted: Authorized,
 ) {
     let intent = granted.intent;
-    let pinned = Pinned::of(&granted);
+    let pinned = Pinned::of(&granted, gateway.exit());
     if let Err(failure) = gateway.on_disk(granted.syncing()).await {
         return turn_away(client, &failure).await;
     }
@@ -263,7 +267,7 @@ async fn carry_http(
             .done(intent, Action::Connect, target.shown(), false, 0, json!({ "cut": "broken" }))
             .await;
     };
-    let first = read_first(&mut client, &mut read_ahead).await;
+    let first = read_first(&mut client, &mut read_ahead, false).await;
     let misfit = match &first {
         Ok(FirstBytes::Tls(hello)) => meant_for(gateway, target, hello).await.err(),
         Ok(FirstBytes::Http | FirstBytes::Nothing) => None,

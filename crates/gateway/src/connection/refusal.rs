@@ -19,7 +19,7 @@ pub(crate) async fn turn_away(client: Client, failure: &Failure) {
     if let Some(reply) = protocol.refused(failure) {
         return reply_and_close(client, &reply).await;
     }
-    let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut read_ahead)).await;
+    let first = tokio::time::timeout(REFUSAL_LIMIT, read_first(&mut client, &mut read_ahead, false)).await;
     answer(client, first.ok().and_then(Result::ok).as_ref(), failure).await;
 }
 

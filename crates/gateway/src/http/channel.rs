@@ -1,10 +1,12 @@
 //! One conversation of the cell's with one host.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_capability::Action;
 use chaperone_pipeline::{AccessRequest, Authorized};
+use http::header::{HeaderValue, PROXY_AUTHORIZATION};
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -29,6 +31,8 @@ pub(crate) struct Channel {
     pub target: Destination,
     pub tls: bool,
     client: Client<Connector, BufferedBodyStream>,
+    /// What a proxy that the requests are sent to knows the user by.
+    known_by: Option<HeaderValue>,
     pub(super) upstream: Option<Upstream>,
 }
 
@@ -42,14 +46,17 @@ impl Channel {
     ) -> Self {
         let upstream = if tls { gateway.exit().upstream() } else { None };
         let host = target.host.clone();
-        let connector = Connector { pinned, host, upstream: upstream.clone(), tls, h2 };
+        let proxy = pinned.http_proxy().filter(|_| !tls && !h2);
+        let known_by = proxy.and_then(|proxy| proxy.authorization().cloned());
+        let speaks_http_1 = Arc::default();
+        let connector = Connector { pinned, host, upstream: upstream.clone(), tls, h2, speaks_http_1 };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)
             .set_host(false)
             .http1_max_headers(MAX_ANSWER_HEADERS)
             .build(connector);
-        Self { gateway: gateway.clone(), target: target.clone(), tls, client, upstream }
+        Self { gateway: gateway.clone(), target: target.clone(), tls, client, known_by, upstream }
     }
 
     /// Send a request, which has to be the one that was decided on.
@@ -59,11 +66,14 @@ impl Channel {
     pub(super) async fn send(
         &self,
         granted: &Authorized,
-        head: Parts,
+        mut head: Parts,
         body: BufferedBody,
     ) -> Result<Response<Incoming>, SendError> {
         if !is_decided_on(granted.request(), &self.target.addresses, &head, &body) {
             return Err(SendError::NotDecidedOn);
+        }
+        if let Some(known_by) = &self.known_by {
+            head.headers.insert(PROXY_AUTHORIZATION, known_by.clone());
         }
         Ok(self.client.request(Request::from_parts(head, body.into_body())).await?)
     }

@@ -2,8 +2,11 @@
 //! written, over a connection of the broker's own. Nothing of one request's framing reaches the server, so nothing can hide in it.
 
 pub(crate) mod channel;
+mod messages;
 pub(crate) mod refusal;
 pub(crate) mod rewrite;
+mod streaming;
+mod taking;
 mod upstream;
 mod websocket;
 
@@ -15,9 +18,9 @@ use std::time::Duration;
 use chaperone_capability::Action;
 use chaperone_egress::Host;
 use chaperone_egress::request::{Connection, RequestFacts};
+use chaperone_pipeline::AccessRequest;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::network_facts::RequestFacts as SentFacts;
-use chaperone_pipeline::{AccessRequest, Refusal};
 use chaperone_protocol::Failure;
 use http::request::Parts;
 use http::{Request, StatusCode};
@@ -27,12 +30,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::body::{BodyError, BufferedBody};
+use crate::body::BufferedBody;
 use crate::budget::{self, Spending};
 use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
-use crate::exit::Exit;
-use crate::held::{Reserved, TooMuch};
 use crate::names;
 use crate::outgoing::chosen::Chosen;
 use crate::outgoing::{self, OutboundFindings};
@@ -40,6 +41,8 @@ use crate::session_gateway::SessionGateway;
 use channel::{Channel, SendError, Sent};
 use refusal::{Answer, HttpRefusal, refusal_response};
 use rewrite::{head_bytes, response_for_client, upgrade_response, upstream_head};
+pub(crate) use taking::hold_body;
+use taking::{bare_request, buffer_body, fault};
 
 /// How long the head of a request may take.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -96,7 +99,8 @@ pub(crate) async fn serve<S>(
             .await;
         // The parser has answered what no request could be made of.
         if let Some(e) = ended.err().filter(hyper::Error::is_parse) {
-            let failure = Failure::new("bad_request", format!("the request is not forwarded: {e}"));
+            let failure = Failure::new("bad_request", format!("the request is not forwarded: {e}"))
+                .advise("a server that speaks no HTTP is named as tcp://HOST:PORT by the user");
             gateway.refuse(bare_request(gateway, target), failure).await;
         }
     }
@@ -113,8 +117,15 @@ async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result
     let facts = read(channel, &request).await?;
     let on_upgrade = facts.websocket.then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let held = buffer_body(channel, &facts, body).await?;
+    let (held, goes_on) = match streaming::may_stream(&head) {
+        true => streaming::begin(channel, &facts, body).await?,
+        false => (buffer_body(channel, &facts, body).await?, None),
+    };
     let mut sent = mediate(channel, &facts, head, held).await?;
+    if let Some(goes_on) = goes_on.filter(|_| streaming::is_grpc(sent.answer.headers())) {
+        // What would hear it is gone when the call is.
+        goes_on.send(()).ok();
+    }
     if let (Some(cell), StatusCode::SWITCHING_PROTOCOLS) = (on_upgrade, sent.answer.status()) {
         let server = hyper::upgrade::on(&mut sent.answer);
         channel.gateway.spawn(websocket::carry(Arc::clone(channel), sent.request, cell, server));
@@ -133,8 +144,8 @@ pub(crate) async fn mediate(
     held: BufferedBody,
 ) -> Result<Sent, HttpRefusal> {
     let gateway = &channel.gateway;
-    let head = upstream_head(channel.tls, facts, head, held.len)?;
-    let (head, held, found) = inspect(channel, facts, head, held).await?;
+    let head = upstream_head(channel.tls, facts, head, held.whole_len())?;
+    let (head, mut held, found) = inspect(channel, facts, head, held).await?;
     let bytes = head_bytes(&head) + held.len;
     // Given back wherever this ends before it is sent.
     let (request, spending) = access_request(channel, facts, bytes, &held, found);
@@ -144,6 +155,7 @@ pub(crate) async fn mediate(
     on_disk.map_err(|failure| HttpRefusal(StatusCode::SERVICE_UNAVAILABLE, failure))?;
     let shown = request.subject().to_owned();
     spending.sent();
+    held.begin(&request);
     match channel.send(&granted, head, held).await {
         Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS && !facts.websocket => {
             let failure = Failure::new(
@@ -202,97 +214,6 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
     Ok(facts)
 }
 
-fn bare_request(gateway: &SessionGateway, target: &Destination) -> AccessRequest {
-    let facts = target.facts(gateway);
-    AccessRequest::network(Action::Request, NetworkResource { facts, ..target.resource() })
-}
-
-async fn buffer_body(
-    channel: &Channel,
-    facts: &RequestFacts,
-    body: Incoming,
-) -> Result<BufferedBody, HttpRefusal> {
-    within_looks(channel).await?;
-    let exit = channel.gateway.exit();
-    let left = || left(exit, &facts.host);
-    let taken =
-        BufferedBody::take(body, Reserved::nothing(&exit.held), left, &channel.gateway.session.dir).await;
-    or_refused(channel, taken, || left().0).await
-}
-
-/// Refuses where too much was inspected and refused in the last minute.
-async fn within_looks(channel: &Channel) -> Result<(), HttpRefusal> {
-    let exit = channel.gateway.exit();
-    let may_look = exit.budget.lock().may_look(exit.now_ms());
-    if may_look {
-        return Ok(());
-    }
-    let why = "more of what this session wanted to send was refused within a minute than is inspected";
-    let failure = Failure::new("over_budget", why).advise("wait a minute, and send what is allowed");
-    Err(refuse_body(channel, StatusCode::TOO_MANY_REQUESTS, failure).await)
-}
-
-/// Bytes that may still be sent, to this host and in all.
-fn left(exit: &Exit, host: &Host) -> (u64, u64) {
-    let budget = exit.budget.lock();
-    (budget.left(host), budget.left_in_all())
-}
-
-async fn or_refused(
-    channel: &Channel,
-    taken: Result<BufferedBody, BodyError>,
-    left: impl FnOnce() -> u64,
-) -> Result<BufferedBody, HttpRefusal> {
-    match taken {
-        Ok(held) => Ok(held),
-        Err(error) => {
-            let (status, failure) = not_taken(&error, left());
-            Err(refuse_body(channel, status, failure).await)
-        }
-    }
-}
-
-async fn refuse_body(channel: &Channel, status: StatusCode, failure: Failure) -> HttpRefusal {
-    let request = bare_request(&channel.gateway, &channel.target);
-    HttpRefusal(status, channel.gateway.refuse(request, failure).await.failure)
-}
-
-/// Why a body is not taken, where so many bytes may still be sent.
-fn not_taken(error: &BodyError, left: u64) -> (StatusCode, Failure) {
-    match error {
-        BodyError::TooMuch(TooMuch::Held) => {
-            let failure = Failure::new("held_too_much", "more bodies of requests wait than may be held")
-                .advise("wait for the answers to other requests");
-            (StatusCode::SERVICE_UNAVAILABLE, failure)
-        }
-        BodyError::TooMuch(TooMuch::Budget) => {
-            let why = format!(
-                "the body of the request, with those that wait to be sent, is longer than the {left} bytes that may still be sent"
-            );
-            let failure =
-                Failure::new("over_budget", why).advise("send less, or ask the user to raise upload_bytes");
-            (StatusCode::PAYLOAD_TOO_LARGE, failure)
-        }
-        other => {
-            let why = format!("the body of the request is not forwarded: {other}");
-            (StatusCode::BAD_REQUEST, Failure::new("bad_body", why))
-        }
-    }
-}
-
-/// A body that a tool brings, whole: it is held and counted like one that comes over a connection.
-pub(crate) async fn hold_body(
-    channel: &Channel,
-    facts: &RequestFacts,
-    body: Vec<u8>,
-) -> Result<BufferedBody, HttpRefusal> {
-    within_looks(channel).await?;
-    let exit = channel.gateway.exit();
-    let (to_host, in_all) = left(exit, &facts.host);
-    let held = BufferedBody::hold(body, Reserved::nothing(&exit.held), to_host, in_all);
-    or_refused(channel, held.map_err(BodyError::from), || to_host).await
-}
-
 async fn inspect(
     channel: &Channel,
     facts: &RequestFacts,
@@ -317,10 +238,6 @@ async fn inspect(
     let looked = looked.await.map_err(|_| fault())?.map_err(|_| fault());
     channel.gateway.tell_what_is_not_remembered();
     looked
-}
-
-fn fault() -> HttpRefusal {
-    HttpRefusal(StatusCode::INTERNAL_SERVER_ERROR, Refusal::internal().failure)
 }
 
 fn access_request(

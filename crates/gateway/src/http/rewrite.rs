@@ -8,23 +8,24 @@ use chaperone_egress::codings;
 use chaperone_egress::request::{RequestFacts, strip_for_forwarding};
 use chaperone_protocol::Failure;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TE, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TE, TRAILER, UPGRADE,
 };
 use http::request::Parts;
 use http::{Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Body;
+use hyper::body::{Body, Frame};
 
 use super::refusal::{Answer, HttpRefusal};
 use crate::destination::shown;
 use crate::outgoing::chosen::WRITTEN_HERE;
 
-/// The head of a request as the broker sends it: this is what is looked at, counted and sent.
+/// The head of a request as the broker sends it: this is what is looked at, counted and sent. The length of a body that is sent while
+/// it comes is not known.
 pub(super) fn upstream_head(
     tls: bool,
     facts: &RequestFacts,
     mut head: Parts,
-    body_length: u64,
+    body_length: Option<u64>,
 ) -> Result<Parts, HttpRefusal> {
     let wrong = |e: http::Error| {
         HttpRefusal(
@@ -63,8 +64,10 @@ pub(super) fn upstream_head(
     if let Some(codings) = codings {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_str(&codings).map_err(|e| wrong(e.into()))?);
     }
-    if body_length > 0 || !matches!(facts.body, chaperone_egress::request::Body::Unstated) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body_length));
+    if let Some(length) = body_length
+        && (length > 0 || !matches!(facts.body, chaperone_egress::request::Body::Unstated))
+    {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|e| wrong(e.into()))?);
     join_cookies(headers).map_err(|e| wrong(e.into()))?;
@@ -106,13 +109,37 @@ where
     B: Body<Data = Bytes> + Send + Sync + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    strip_for_forwarding(response.headers_mut());
-    response.headers_mut().remove(http::header::ALT_SVC);
+    let trailers = announced(response.headers());
+    clean_for_client(response.headers_mut());
+    if let Some(trailers) = trailers {
+        // In HTTP/1 those alone are written that are announced, and to whom takes them.
+        response.headers_mut().insert(TRAILER, trailers);
+    }
     *response.version_mut() = Version::HTTP_11;
+    let response = response.map(|body| {
+        body.map_frame(|frame| match frame.into_trailers() {
+            Ok(mut trailers) => {
+                clean_for_client(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        })
+    });
     match most.and_then(|most| usize::try_from(most).ok()) {
         Some(most) => response.map(|body| Limited::new(body, most).map_err(io::Error::other).boxed()),
         None => response.map(|body| body.map_err(io::Error::other).boxed()),
     }
+}
+
+fn clean_for_client(headers: &mut HeaderMap) {
+    strip_for_forwarding(headers);
+    headers.remove(http::header::ALT_SVC);
+}
+
+/// The trailers that an answer announces.
+fn announced(headers: &HeaderMap) -> Option<HeaderValue> {
+    let lines: Vec<&[u8]> = headers.get_all(TRAILER).iter().map(HeaderValue::as_bytes).collect();
+    if lines.is_empty() { None } else { HeaderValue::from_bytes(&lines.join(&b", "[..])).ok() }
 }
 
 pub(super) fn upgrade_response<B>(response: &Response<B>) -> Answer {
@@ -141,7 +168,7 @@ mod tests {
         request.headers_mut().insert(HOST, HeaderValue::from_static("a.example"));
         let facts = RequestFacts::of(request.method(), request.uri(), request.headers(), over).unwrap();
         let head = request.into_parts().0;
-        match upstream_head(true, &facts, head, body.len() as u64) {
+        match upstream_head(true, &facts, head, Some(body.len() as u64)) {
             Ok(head) => Request::from_parts(head, ()),
             Err(HttpRefusal(status, failure)) => panic!("{status}: {}", failure.message),
         }
@@ -247,12 +274,30 @@ mod tests {
             .status(404)
             .header("alt-svc", "h3=\":443\"")
             .header("transfer-encoding", "chunked")
+            .header("trailer", "x-sum")
             .header("etag", "x")
             .body(Full::new(Bytes::new()))
             .unwrap();
         let answer = response_for_client(answer, None);
         assert_eq!(answer.status(), 404);
-        assert_eq!(answer.headers().keys().collect::<Vec<_>>(), ["etag"]);
+        let mut names: Vec<_> = answer.headers().keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["etag", "trailer"]);
+    }
+
+    #[test]
+    fn the_trailers_of_an_answer_arrive_without_what_an_answer_may_not_say() {
+        let mut trailers = HeaderMap::new();
+        for name in ["grpc-status", "alt-svc", "connection", "transfer-encoding"] {
+            trailers.insert(name, HeaderValue::from_static("0"));
+        }
+        let body = Full::new(Bytes::from_static(b"ok")).with_trailers(async { Some(Ok(trailers)) });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answer = runtime
+            .block_on(response_for_client(Response::new(body), Some(2)).into_body().collect())
+            .unwrap();
+        let got = answer.trailers().unwrap();
+        assert_eq!(got.keys().collect::<Vec<_>>(), ["grpc-status"]);
     }
 
     #[test]

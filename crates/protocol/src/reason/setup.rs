@@ -33,7 +33,7 @@ pub(super) const SESSION: Group = Group {
         "cache_in_use": "Another session of this profile and workspace has the kept caches."
             => "Stop that session, or use a profile without cache.keep.";
         "bad_host": "A host of `--allow-host` cannot be used."
-            => "Write it like api.example.com or api.example.com:8443.";
+            => "Write it like api.example.com, api.example.com:8443 or tcp://api.example.com:6379.";
         "bad_services": "The list of services cannot be read."
             => "Correct `services.toml`.";
         "no_such_service": "There is no service of this name; the message lists them."

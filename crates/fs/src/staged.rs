@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
-use chaperone_staging::{BaseVersion, Change, Kind, Op, sparse};
+use chaperone_staging::{BaseVersion, Change, Kind, Op, SameAs, sparse};
 use rustix::fs::OFlags;
 
 use crate::journal::{Entry, Record, blob_of};
@@ -25,6 +25,7 @@ impl Tree {
         let moves = self.moves(&state);
         let moved: HashSet<&str> = moves.values().map(|(from, _)| *from).collect();
         let mut changes = Vec::new();
+        let mut same = Same::default();
         for (path, entry) in &state.entries {
             // What the user has there now; nothing when a directory above it was deleted or replaced in the stage (what
             // was in it is then deleted by changes of its own).
@@ -74,8 +75,10 @@ impl Tree {
                     let Some(change) =
                         self.file_change(blank.clone(), (*blob, *base, *mode & 0o777), now, moved)?
                     else {
+                        same.unchanged(&state, *blob, path, now);
                         continue;
                     };
+                    same.changed(&state, *blob, &change);
                     if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
                         changes.push(deletion(&blank, n));
                     }
@@ -83,6 +86,7 @@ impl Tree {
                 }
             }
         }
+        same.say(&mut changes);
         // Directories before what is in them; deletions from the inside out, last.
         changes.sort_by_key(|c| c.op == Op::Delete);
         let first = changes.iter().position(|c| c.op == Op::Delete).unwrap_or(changes.len());
@@ -218,6 +222,39 @@ impl Tree {
         let base = File::from(self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
         let blob = File::open(blob).map_err(errno)?;
         sparse::is_same(&base, &blob).map_err(errno)
+    }
+}
+
+/// What the names of one file come to.
+#[derive(Default)]
+struct Same {
+    /// A name of each file: of the user's own, unchanged, or the first that changes.
+    first: HashMap<u64, SameAs>,
+    /// Changes of such files, by path.
+    blobs: HashMap<String, u64>,
+}
+
+impl Same {
+    fn unchanged(&mut self, state: &State, blob: u64, path: &str, now: Option<BaseVersion>) {
+        if state.links.count(blob) > 1 {
+            self.first.insert(blob, SameAs { path: path.to_owned(), version: now });
+        }
+    }
+
+    fn changed(&mut self, state: &State, blob: u64, change: &Change) {
+        if state.links.count(blob) > 1 && change.blob.is_some() {
+            let path = change.path.clone();
+            self.first.entry(blob).or_insert_with(|| SameAs { path: path.clone(), version: None });
+            self.blobs.insert(path, blob);
+        }
+    }
+
+    /// Each change of another name says which file it is.
+    fn say(&self, changes: &mut [Change]) {
+        for change in changes.iter_mut().filter(|change| change.op != Op::Delete) {
+            let first = self.blobs.get(&change.path).and_then(|blob| self.first.get(blob));
+            change.same_as = first.filter(|first| first.path != change.path).cloned();
+        }
     }
 }
 

@@ -82,6 +82,10 @@ impl Tree {
         }
         state.names.shrink(less);
         for blob in unnamed {
+            if state.links.has_name(blob) {
+                // That it lost a name shows in the time of its last change.
+                rustix::fs::chmod(self.blob(blob), rustix::fs::Mode::from_raw_mode(0o600)).ok();
+            }
             if !named.contains(&blob) && !state.links.has_name(blob) {
                 // One that stays behind is removed when the stage is opened again.
                 std::fs::remove_file(self.blob(blob)).ok();

@@ -10,7 +10,7 @@ use rustix::fs::{OFlags, Stat, Timestamps};
 use crate::decided::Decided;
 use crate::gate::ChangeKind;
 use crate::journal::{Entry, Record};
-use crate::linked::Common;
+use crate::links::Common;
 use crate::object::{Attributes, FileVersion, Located, ObjectId, ObjectKind};
 use crate::tree::{Errno, Opened, Result, State, Tree, errno, hidden_by_parent};
 

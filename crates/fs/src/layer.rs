@@ -69,8 +69,8 @@ impl Tree {
         let root = rustix::fs::open(upper, flags, Mode::empty())?;
         let mut walk = Walk { found: BTreeMap::new(), left_out: Vec::new() };
         walk.folder(&root, "", 0)?;
-        let mut found = with_deletions(walk.found, before);
-        let mut names = Names::of(&root, &mut found, before)?;
+        let found = with_deletions(walk.found, before);
+        let mut names = Names::of(&found);
         let mut state = self.lock();
         let mut record = Record::new();
         let gone: Vec<String> = state.entries.keys().filter(|p| !found.contains_key(*p)).cloned().collect();
@@ -119,16 +119,15 @@ impl Tree {
             Found::Dir { .. } => return Ok(None),
             Found::Symlink { target } => Entry::Symlink { target: target.clone(), base: replaced },
             Found::File { ino, mode, links, .. } => {
-                let at = names.sources.get(path).map_or(path, String::as_str);
                 let blob = match (names.known(*ino), take) {
                     (Some((blob, first)), _) => {
                         state.links.share(blob, first);
                         blob
                     }
                     (None, Take::Files) if *links == 1 && !names.several.contains(ino) => {
-                        self.linked_blob(state, root, at)?
+                        self.linked_blob(state, root, path)?
                     }
-                    (None, _) => self.copied_blob(state, root, at)?,
+                    (None, _) => self.copied_blob(state, root, path)?,
                 };
                 names.first.entry(*ino).or_insert_with(|| (blob, path.to_owned()));
                 Entry::File { blob, base: replaced, mode: *mode, origin: None, cleared: true }
@@ -162,34 +161,11 @@ struct Names {
     several: HashSet<u64>,
     /// What was taken of each, by its first name.
     first: HashMap<u64, (u64, String)>,
-    /// Where the content is of names that are not in the layer: to write to one name of the user's is to write to all, but the
-    /// layer has the one alone.
-    sources: HashMap<String, String>,
 }
 
 impl Names {
-    fn of(
-        root: &OwnedFd,
-        found: &mut BTreeMap<String, Found>,
-        before: &BTreeMap<String, BaseVersion>,
-    ) -> Result<Self, Errno> {
+    fn of(found: &BTreeMap<String, Found>) -> Self {
         let mut names = Self::default();
-        let has_others =
-            |path: &str| before.get(path).filter(|v| v.nlink > 1 && v.kind() == Some(Kind::File));
-        let mut more = Vec::new();
-        for (path, object) in &*found {
-            let (Found::File { .. }, Some(was)) = (object, has_others(path)) else { continue };
-            if !is_copied_up(&beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?)? {
-                continue;
-            }
-            let same = |v: &BaseVersion| (v.dev, v.ino) == (was.dev, was.ino);
-            let others = before.iter().filter(|(other, v)| same(v) && !found.contains_key(*other));
-            more.extend(others.map(|(other, _)| (other.clone(), path.clone(), object.clone())));
-        }
-        for (other, path, object) in more {
-            found.entry(other.clone()).or_insert(object);
-            names.sources.entry(other).or_insert(path);
-        }
         let mut once = HashSet::new();
         for object in found.values() {
             if let Found::File { ino, .. } = object
@@ -198,7 +174,7 @@ impl Names {
                 names.several.insert(*ino);
             }
         }
-        Ok(names)
+        names
     }
 
     /// What was taken of a file under another name.
@@ -215,16 +191,6 @@ impl Names {
         {
             self.first.entry(*ino).or_insert_with(|| (blob, path.to_owned()));
         }
-    }
-}
-
-/// Whether a file of the layer began as one of the user's, and was not put in its place.
-fn is_copied_up(file: &OwnedFd) -> Result<bool, Errno> {
-    let mut value = [0u8; 256];
-    match rustix::fs::fgetxattr(file, c"user.overlay.origin", &mut value[..]) {
-        Ok(_) | Err(Errno::RANGE) => Ok(true),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
-        Err(e) => Err(e),
     }
 }
 
@@ -352,27 +318,11 @@ mod tests {
         let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
         fs::create_dir_all(&docs).unwrap();
         fs::create_dir(&upper).unwrap();
-        fs::write(docs.join("one"), "before").unwrap();
-        fs::hard_link(docs.join("one"), docs.join("two")).unwrap();
-        fs::write(docs.join("three"), "before").unwrap();
-        fs::hard_link(docs.join("three"), docs.join("four")).unwrap();
-        let version =
-            |path: &str| (path.to_owned(), BaseVersion::of(&rustix::fs::lstat(docs.join(path)).unwrap()));
-        let before: BTreeMap<_, _> = ["one", "two", "three", "four"].map(version).into_iter().collect();
+        let before = BTreeMap::new();
         let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
         let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
         let mut seen = Seen::default();
 
-        // One was changed where it is, three was replaced, and two new names are one file.
-        fs::write(upper.join("one"), "after").unwrap();
-        rustix::fs::setxattr(
-            upper.join("one"),
-            c"user.overlay.origin",
-            b"x",
-            rustix::fs::XattrFlags::empty(),
-        )
-        .unwrap();
-        fs::write(upper.join("three"), "after").unwrap();
         fs::write(upper.join("new"), "new").unwrap();
         fs::hard_link(upper.join("new"), upper.join("newer")).unwrap();
         for take in [Take::Copies, Take::Copies, Take::Files] {
@@ -381,9 +331,8 @@ mod tests {
                 let change = tree.changes().unwrap().into_iter().find(|change| change.path == path)?;
                 Some(change.same_as.map(|same| same.path))
             };
-            assert_eq!(same("two"), Some(Some("one".to_owned())));
             assert_eq!(same("newer"), Some(Some("new".to_owned())));
-            assert_eq!((same("one"), same("three"), same("four")), (Some(None), Some(None), None));
+            assert_eq!(same("new"), Some(None));
             seen = Seen::default();
         }
         fs::remove_file(upper.join("newer")).unwrap();

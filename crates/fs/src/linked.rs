@@ -6,16 +6,9 @@ use crate::change::{Bring, replaced};
 use crate::decided::Decided;
 use crate::gate::ChangeKind;
 use crate::journal::{Entry, Record, blob_of};
+use crate::links::Common;
 use crate::object::{Located, ObjectKind};
 use crate::tree::{Errno, Result, State, Tree};
-
-/// What a file of the stage is under each of its names.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Common {
-    pub blob: u64,
-    pub mode: u32,
-    pub cleared: bool,
-}
 
 impl Tree {
     /// Give a file one more name. A file of the user's comes into the stage for that; its content still needs a decision to

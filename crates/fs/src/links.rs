@@ -1,6 +1,7 @@
 //! Files of the stage with several names, and the numbers by which files are known wherever they go.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 use crate::journal::{Entry, Record, blob_of};
 
@@ -82,6 +83,24 @@ impl Links {
         self.names.remove(&blob);
         self.numbers.remove(&blob);
     }
+}
+
+/// What a file of the stage is under each of its names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Common {
+    pub blob: u64,
+    pub mode: u32,
+    pub cleared: bool,
+}
+
+/// Where the files with several names are, by device and inode number, as it was found last.
+#[derive(Debug, Default)]
+pub(crate) struct Others(pub Option<Walked>);
+
+#[derive(Debug)]
+pub(crate) struct Walked {
+    pub until: Instant,
+    pub names: HashMap<(u64, u64), Vec<String>>,
 }
 
 #[cfg(test)]

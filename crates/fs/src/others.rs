@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, OFlags};
 
+use crate::links::Walked;
 use crate::object::{Located, ObjectId, ObjectKind};
 use crate::tree::{Result, State, Tree, hidden_by_parent, join};
 
@@ -17,16 +18,6 @@ const MAX_NAMES: usize = 64;
 /// What was found holds for so long, and for so many times as long as it took to find.
 const HOLDS: Duration = Duration::from_secs(1);
 const TIMES: u32 = 20;
-
-/// Where the files with several names are, by device and inode number, as it was found last.
-#[derive(Debug, Default)]
-pub(crate) struct Others(Option<Walked>);
-
-#[derive(Debug)]
-struct Walked {
-    until: Instant,
-    names: HashMap<(u64, u64), Vec<String>>,
-}
 
 impl Tree {
     /// What else in the directory stands for the same file of the user's, as far as nothing of the agent's stands there.

@@ -87,8 +87,8 @@ impl Tree {
             }
         }
         same.say(&mut changes);
-        // Directories before what is in them; deletions from the inside out, last.
-        changes.sort_by_key(|c| c.op == Op::Delete);
+        // Directories before what is in them, files before their other names; deletions from the inside out, last.
+        changes.sort_by_key(|c| (c.op == Op::Delete, c.same_as.is_some()));
         let first = changes.iter().position(|c| c.op == Op::Delete).unwrap_or(changes.len());
         changes.get_mut(first..).unwrap_or_default().reverse();
         Ok(changes)
@@ -228,24 +228,28 @@ impl Tree {
 /// What the names of one file come to.
 #[derive(Default)]
 struct Same {
-    /// A name of each file: of the user's own, unchanged, or the first that changes.
-    first: HashMap<u64, SameAs>,
+    /// The name by which each file is known best, lowest first: of the user's own, unchanged; of the user's own; a new one.
+    first: HashMap<u64, (u8, SameAs)>,
     /// Changes of such files, by path.
     blobs: HashMap<String, u64>,
 }
 
 impl Same {
     fn unchanged(&mut self, state: &State, blob: u64, path: &str, now: Option<BaseVersion>) {
-        if state.links.count(blob) > 1 {
-            self.first.insert(blob, SameAs { path: path.to_owned(), version: now });
-        }
+        self.known(state, blob, 0, SameAs { path: path.to_owned(), version: now });
     }
 
     fn changed(&mut self, state: &State, blob: u64, change: &Change) {
-        if state.links.count(blob) > 1 && change.blob.is_some() {
-            let path = change.path.clone();
-            self.first.entry(blob).or_insert_with(|| SameAs { path: path.clone(), version: None });
-            self.blobs.insert(path, blob);
+        if change.blob.is_some() {
+            let rank = if change.base.is_some() { 1 } else { 2 };
+            self.known(state, blob, rank, SameAs { path: change.path.clone(), version: None });
+            self.blobs.insert(change.path.clone(), blob);
+        }
+    }
+
+    fn known(&mut self, state: &State, blob: u64, rank: u8, same: SameAs) {
+        if state.links.count(blob) > 1 && self.first.get(&blob).is_none_or(|(known, _)| rank < *known) {
+            self.first.insert(blob, (rank, same));
         }
     }
 
@@ -253,7 +257,7 @@ impl Same {
     fn say(&self, changes: &mut [Change]) {
         for change in changes.iter_mut().filter(|change| change.op != Op::Delete) {
             let first = self.blobs.get(&change.path).and_then(|blob| self.first.get(blob));
-            change.same_as = first.filter(|first| first.path != change.path).cloned();
+            change.same_as = first.map(|(_, same)| same).filter(|same| same.path != change.path).cloned();
         }
     }
 }

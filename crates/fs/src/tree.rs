@@ -16,12 +16,11 @@ use thiserror::Error;
 use crate::aside::Asides;
 use crate::generation::Generations;
 use crate::journal::{Entry, Journal, Record, blob_of};
-use crate::links::Links;
+use crate::links::{Links, Others};
 use crate::object::{
     Attributes, FileVersion, Identity, ListingVersion, Located, Object, ObjectId, ObjectKind, from_stat,
     is_dir, synthetic,
 };
-use crate::others::Others;
 
 /// Staged files, directories and deletions of one session. Protects memory; beyond it: `ENOSPC`.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;

@@ -145,8 +145,8 @@ fn a_file_of_the_users_gets_a_name_without_becoming_readable_under_it() {
     assert_eq!((place.read("theirs"), place.seen("theirs").1), (String::new(), 2));
     let (one, other) = (place.change("more"), place.change("theirs"));
     assert_eq!((one.op, other.op), (Op::Create, Op::Modify));
-    assert_eq!(other.same_as.map(|same| (same.path, same.version.is_none())), Some(("more".into(), true)));
-    assert_eq!(one.same_as, None);
+    assert_eq!(one.same_as.map(|same| (same.path, same.version.is_none())), Some(("theirs".into(), true)));
+    assert_eq!(other.same_as, None);
 }
 
 #[test]

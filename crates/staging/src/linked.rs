@@ -49,7 +49,7 @@ impl Linked {
         for (_, change) in changes {
             let leaves = change.blob.is_some() || change.op == Op::Delete;
             let gone = change.base.filter(|_| leaves).into_iter().chain(change.replaces);
-            for base in gone.filter(|base| has_others(base)) {
+            for base in gone.filter(has_others) {
                 *self.names.entry((base.dev, base.ino)).or_default() += 1;
             }
         }

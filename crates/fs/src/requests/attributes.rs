@@ -7,7 +7,6 @@ use rustix::io::Errno;
 use super::answer::{Answer, Failed, TRUST_SECONDS, child, path_of};
 use super::data::{content_of, handle};
 use super::decided::{also, staged};
-use super::unnamed::set_mode;
 use super::verdict::release_to_resize;
 use crate::change::NewAttributes;
 use crate::decided::Decided;
@@ -140,8 +139,8 @@ fn set_on_handle(
                 .set_attributes(&decided, &NewAttributes { mode: new.mode, ..NewAttributes::default() })?;
         }
     }
-    if let (Some(mode), None) = (new.mode, path) {
-        set_mode(shared, held, mode);
+    if let (Some(mode), None, Some(blob)) = (new.mode, path, held.writes) {
+        shared.tree.set_unnamed_mode(blob, mode);
     }
     if let Some(times) = &new.times {
         rustix::fs::futimens(&*held.file, times)?;

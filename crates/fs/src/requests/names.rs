@@ -5,9 +5,9 @@ use rustix::io::Errno;
 use super::answer::{Answer, Failed, child, path_of};
 use super::attributes::entry;
 use super::decided::{DECISIONS, alone, also, ended, staged};
-use super::unnamed::named;
 use crate::decided::Decided;
 use crate::gate::ChangeKind;
+use crate::nodes::Version;
 use crate::object::Located;
 use crate::protocol::{Header, Reader, Reply};
 use crate::shared::Shared;
@@ -182,6 +182,21 @@ fn rename_once(
         shared.gate.changed(&decided.request(), decided.handle(), made.is_ok());
     }
     made
+}
+
+/// The first name of a file that was made without one; none where the node is no such file.
+fn named(shared: &Shared, header: Header, node: u64, name: &[u8]) -> Option<Answer> {
+    let version = shared.nodes.read().get(node).filter(|node| node.unnamed).and_then(|node| node.version);
+    let Some(Version::Staged(blob)) = version else { return None };
+    shared.tree.unnamed_mode(blob)?;
+    let named = || {
+        let to = child(shared, header.node, name)?;
+        let create = (|_: &Located| ChangeKind::Create, alone);
+        staged(shared, create, &to, header.pid, |at| shared.tree.name_unnamed(at, blob))?;
+        shared.nodes.write().named(node, &to);
+        made(shared, &to)
+    };
+    Some(named())
 }
 
 pub(super) fn made(shared: &Shared, path: &str) -> Answer {

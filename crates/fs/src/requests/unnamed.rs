@@ -1,16 +1,14 @@
-//! Files that are made without a name, and get one later or none.
+//! Files that are made without a name.
 
 use rustix::io::Errno;
 
-use super::answer::{Answer, child, path_of};
+use super::answer::{Answer, path_of};
 use super::attributes::entry_of_node;
-use super::decided::{DECISIONS, alone, staged};
-use super::names::made;
+use super::decided::DECISIONS;
 use super::open::new_handle;
 use crate::decided::Decided;
 use crate::gate::{ChangeKind, Closed};
 use crate::nodes::Version;
-use crate::object::Located;
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
 use crate::shared::{Handle, MAX_HANDLES, Shared};
 use crate::tree::join;
@@ -60,26 +58,4 @@ pub(super) fn tmpfile(shared: &Shared, header: Header, mut body: Reader<'_>) -> 
         return Ok(reply);
     }
     Err(Errno::BUSY.into())
-}
-
-/// The first name of a file that was made without one; none where the node is no such file.
-pub(super) fn named(shared: &Shared, header: Header, node: u64, name: &[u8]) -> Option<Answer> {
-    let version = shared.nodes.read().get(node).filter(|node| node.unnamed).and_then(|node| node.version);
-    let Some(Version::Staged(blob)) = version else { return None };
-    shared.tree.unnamed_mode(blob)?;
-    let named = || {
-        let to = child(shared, header.node, name)?;
-        let create = (|_: &Located| ChangeKind::Create, alone);
-        staged(shared, create, &to, header.pid, |at| shared.tree.name_unnamed(at, blob))?;
-        shared.nodes.write().named(node, &to);
-        made(shared, &to)
-    };
-    Some(named())
-}
-
-/// The permission bits of an open file that has no name yet.
-pub(super) fn set_mode(shared: &Shared, held: &Handle, mode: u32) {
-    if let Some(blob) = held.writes {
-        shared.tree.set_unnamed_mode(blob, mode);
-    }
 }

@@ -128,14 +128,19 @@ impl Asides {
 
     /// What was kept of a path, where it is now.
     pub fn moved(&mut self, from: &str, to: &str, moved: Vec<(String, Aside)>) {
-        for (rest, aside) in moved {
-            self.forget(&format!("{from}{rest}"));
+        moved.iter().for_each(|(rest, _)| self.forget(&format!("{from}{rest}")));
+        self.put(to, moved);
+        self.names_changed(from);
+        self.names_changed(to);
+    }
+
+    /// What was kept of a path is kept of another.
+    pub fn put(&mut self, to: &str, kept: Vec<(String, Aside)>) {
+        for (rest, aside) in kept {
             if let Some(place) = self.of(&format!("{to}{rest}")) {
                 *place = aside;
             }
         }
-        self.names_changed(from);
-        self.names_changed(to);
     }
 }
 

@@ -42,9 +42,8 @@ impl Tree {
     }
 
     /// Of what is not recorded after all, what was made for it goes.
-    fn forget_blobs(&self, state: &State, record: &Record) {
-        let had: BTreeSet<u64> =
-            record.iter().filter_map(|(path, _)| state.entries.get(path).and_then(blob_of)).collect();
+    pub(crate) fn forget_blobs(&self, state: &State, record: &Record) {
+        let had: BTreeSet<u64> = state.entries.values().filter_map(blob_of).collect();
         for blob in record.iter().filter_map(|(_, entry)| blob_of(entry)).filter(|blob| !had.contains(blob)) {
             std::fs::remove_file(self.blob(blob)).ok();
         }
@@ -63,11 +62,13 @@ impl Tree {
             self.forget_blobs(state, &record);
             return Err(errno(e));
         }
+        state.links.about_to(&record);
         let mut unnamed = Vec::new();
         let mut less = 0;
         let mut named = BTreeSet::new();
         for (path, entry) in record {
             named.extend(blob_of(&entry));
+            state.links.changed(&path, state.entries.get(&path).and_then(blob_of), blob_of(&entry));
             state.generations.advance(&path, state.entries.get(&path), &entry);
             less += state.entries.get(&path).map_or(0, |before| memory_of(&path, before));
             if !matches!(entry, Entry::Dir { .. } | Entry::Symlink { .. } | Entry::Special { .. }) {
@@ -81,10 +82,15 @@ impl Tree {
         }
         state.names.shrink(less);
         for blob in unnamed {
-            if !named.contains(&blob) {
+            if state.links.has_name(blob) {
+                // That it lost a name shows in the time of its last change.
+                rustix::fs::chmod(self.blob(blob), rustix::fs::Mode::from_raw_mode(0o600)).ok();
+            }
+            if !named.contains(&blob) && !state.links.has_name(blob) {
                 // One that stays behind is removed when the stage is opened again.
                 std::fs::remove_file(self.blob(blob)).ok();
                 state.written.remove(&blob);
+                state.links.forget(blob);
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use rustix::fs::{OFlags, Stat, Timestamps};
 use crate::decided::Decided;
 use crate::gate::ChangeKind;
 use crate::journal::{Entry, Record};
+use crate::links::Common;
 use crate::object::{Attributes, FileVersion, Located, ObjectId, ObjectKind};
 use crate::tree::{Errno, Opened, Result, State, Tree, errno, hidden_by_parent};
 
@@ -36,7 +37,7 @@ pub struct NewAttributes {
 }
 
 /// What is brought into the stage.
-enum Bring<'a> {
+pub(crate) enum Bring<'a> {
     Content(Content<'a>),
     /// The object as it is; its content still needs a decision to be read.
     Object,
@@ -62,7 +63,8 @@ impl Tree {
         Ok(opened)
     }
 
-    /// Bring a file into the stage, to be written there. The agent's own is opened as it is, or truncated; any other
+    /// Bring a file into the stage, to be written there, with those of its other names in the user's directory that were
+    /// decided on, too. The agent's own is opened as it is, or truncated; any other
     /// content gets a file of its own, so that what is read under an earlier decision stays what it was. It counts as written to
     /// until [`Tree::writer_closed`].
     ///
@@ -71,7 +73,7 @@ impl Tree {
     pub fn copy_up(&self, decided: &Decided, content: Content<'_>) -> Result<Opened> {
         let at = decided.for_one_of(&[ChangeKind::Write])?;
         let mut state = self.lock();
-        let opened = self.bring_up(&mut state, at, Bring::Content(content))?;
+        let opened = self.bring_up(&mut state, at, decided.also(), Bring::Content(content))?;
         if let Some(blob) = opened.blob {
             state.writer_opened(blob);
         }
@@ -113,10 +115,10 @@ impl Tree {
         }
         if new.size.is_none() && new.mode.is_none() && new.times.is_none() {
             self.check(&state, at)?;
-            return self.attributes_in(&state, path);
+            return self.shown_in(&state, path);
         }
         let bring = if new.size == Some(0) { Bring::Content(Content::Empty) } else { Bring::Object };
-        let mut opened = self.bring_up(&mut state, at, bring)?;
+        let mut opened = self.bring_up(&mut state, at, decided.also(), bring)?;
         if let Some(blob) = opened.blob {
             state.was_written(blob);
         }
@@ -124,18 +126,17 @@ impl Tree {
             let is_new = matches!(at.identity().object, ObjectId::User(_));
             opened = self.resized(&mut state, opened, size, is_new)?;
         }
-        if let (Some(mode), Some(Entry::File { blob, base, origin, cleared, .. })) =
+        if let (Some(mode), Some(Entry::File { blob, cleared, .. })) =
             (new.mode, state.entries.get(path).cloned())
         {
-            let entry = Entry::File { blob, base, mode: mode & 0o7777, origin, cleared };
-            self.record(&mut state, vec![(path.to_owned(), entry)])?;
+            self.become_another(&mut state, path, Common { blob, mode: mode & 0o7777, cleared })?;
             // Its own mode is nobody's business; that it was set shows in the time of its last change.
             rustix::fs::fchmod(&*opened.file, rustix::fs::Mode::from_raw_mode(0o600))?;
         }
         if let Some(times) = &new.times {
             rustix::fs::futimens(&*opened.file, times)?;
         }
-        self.attributes_in(&state, path)
+        self.shown_in(&state, path)
     }
 
     /// # Errors
@@ -227,7 +228,13 @@ impl Tree {
         Ok(record)
     }
 
-    fn bring_up(&self, state: &mut State, at: &Located, bring: Bring<'_>) -> Result<Opened> {
+    pub(crate) fn bring_up(
+        &self,
+        state: &mut State,
+        at: &Located,
+        also: &[Decided],
+        bring: Bring<'_>,
+    ) -> Result<Opened> {
         let held = self.quota.take(0, 1)?;
         let stat = match bring {
             Bring::Content(Content::Released(from)) => self.check_released(state, at, from)?,
@@ -240,11 +247,12 @@ impl Tree {
             ObjectKind::Symlink => return Err(Errno::LOOP),
             ObjectKind::Special => return Err(Errno::NXIO),
         }
-        if let Some(Entry::File { blob, base, mode, origin, cleared }) = state.entries.get(path).cloned() {
-            return self.bring_blob(state, path, (blob, cleared, held), (base, mode, origin), bring);
+        if let Some(Entry::File { blob, mode, origin, cleared, .. }) = state.entries.get(path).cloned() {
+            return self.bring_blob(state, path, (blob, cleared, held), (mode, origin), bring);
         }
         state.must_have_room()?;
         let stat = stat.ok_or(Errno::STALE)?;
+        let also = self.same_file(state, also, &stat)?;
         let (blob, file) = match bring {
             Bring::Content(Content::Empty) => self.new_blob(state)?,
             Bring::Content(Content::Released(from)) => {
@@ -273,8 +281,11 @@ impl Tree {
             }
             _ => BaseVersion::of(&stat),
         };
-        let entry = Entry::File { blob, base: Some(base), mode: stat.st_mode & 0o777, origin: None, cleared };
-        self.record(state, vec![(path.to_owned(), entry)])?;
+        let mode = stat.st_mode & 0o777;
+        let mut record = vec![(path.to_owned(), Some(base))];
+        record.extend(also.into_iter().map(|(name, _)| (name.to_owned(), Some(base))));
+        let entry = |base| Entry::File { blob, base, mode, origin: None, cleared };
+        self.record(state, record.into_iter().map(|(name, base)| (name, entry(base))).collect())?;
         self.of_blob(state, path, blob, HeldFile::new(file, held), None)
     }
 
@@ -303,7 +314,7 @@ impl Tree {
         state: &mut State,
         path: &str,
         (blob, cleared, held): (u64, bool, Held),
-        (base, mode, origin): (Option<BaseVersion>, u32, Option<String>),
+        (mode, origin): (u32, Option<String>),
         bring: Bring<'_>,
     ) -> Result<Opened> {
         let file = File::options().read(true).write(true).open(self.blob(blob)).map_err(errno)?;
@@ -328,8 +339,7 @@ impl Tree {
                 }
             }
         };
-        let entry = Entry::File { blob, base, mode, origin: origin.clone(), cleared: true };
-        self.record(state, vec![(path.to_owned(), entry)])?;
+        self.become_another(state, path, Common { blob, mode, cleared: true })?;
         self.of_blob(state, path, blob, HeldFile::new(file, held), origin)
     }
 
@@ -337,8 +347,8 @@ impl Tree {
     /// file of its own.
     fn resized(&self, state: &mut State, opened: Opened, size: u64, is_new: bool) -> Result<Opened> {
         let path = opened.located.path();
-        let (base, mode, origin) = match state.entries.get(path).cloned() {
-            Some(Entry::File { base, mode, origin, cleared: false, .. }) if !is_new => (base, mode, origin),
+        let (mode, origin) = match state.entries.get(path).cloned() {
+            Some(Entry::File { mode, origin, cleared: false, .. }) if !is_new => (mode, origin),
             _ => {
                 opened.file.set_len(size).map_err(errno)?;
                 return Ok(opened);
@@ -348,12 +358,11 @@ impl Tree {
         let stat = rustix::fs::fstat(&*opened.file)?;
         let (blob, file) = self.blob_with(state, &opened.file, &stat)?;
         file.set_len(size).map_err(errno)?;
-        let entry = Entry::File { blob, base, mode, origin: origin.clone(), cleared: false };
-        self.record(state, vec![(path.to_owned(), entry)])?;
+        self.become_another(state, path, Common { blob, mode, cleared: false })?;
         self.of_blob(state, path, blob, HeldFile::new(file, held), origin)
     }
 
-    fn must_be_free(&self, state: &State, at: &Located) -> Result<()> {
+    pub(crate) fn must_be_free(&self, state: &State, at: &Located) -> Result<()> {
         state.must_have_room()?;
         self.take_room(ENTRY_ROOM)?;
         self.must_have_parent(state, at.path())?;

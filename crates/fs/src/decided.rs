@@ -30,6 +30,8 @@ pub struct Decided {
     to: Option<Destination>,
     handle: u64,
     pid: u32,
+    /// The same about other names of the file.
+    also: Vec<Self>,
 }
 
 /// Where a rename goes.
@@ -51,7 +53,7 @@ impl Decided {
         at: &Located,
         pid: u32,
     ) -> Result<Self, Refused> {
-        Self { kind, at: at.clone(), to: None, handle: 0, pid }.asked(decides)
+        Self { kind, at: at.clone(), to: None, handle: 0, pid, also: Vec::new() }.asked(decides)
     }
 
     /// Have the rename of what was located decided: it is `from` itself or in it, and `from` goes to `to`.
@@ -67,7 +69,21 @@ impl Decided {
         // What is in a directory that moves replaces nothing.
         let replaces = (at.path() == from.path()).then(|| (to.object(), to.identity()));
         let to = Some(Destination { place: at.moved(from, to), replaces });
-        Self { kind: ChangeKind::Rename, at: at.clone(), to, handle: 0, pid }.asked(decides)
+        Self { kind: ChangeKind::Rename, at: at.clone(), to, handle: 0, pid, also: Vec::new() }.asked(decides)
+    }
+
+    /// Have one more name decided for a file.
+    ///
+    /// # Errors
+    /// The errno for the caller.
+    pub fn of_link(
+        decides: &(impl Decides + ?Sized),
+        at: &Located,
+        to: &Located,
+        pid: u32,
+    ) -> Result<Self, Refused> {
+        let to = Some(Destination { place: to.path().to_owned(), replaces: Some((None, to.identity())) });
+        Self { kind: ChangeKind::Link, at: at.clone(), to, handle: 0, pid, also: Vec::new() }.asked(decides)
     }
 
     /// Have a rename decided of everything that it moves, each for itself: policy may protect one inside. Returns what was let through,
@@ -91,7 +107,14 @@ impl Decided {
     /// What an opening lets write, it lets give another mode: as long as the name stands for the file that is open.
     pub(crate) fn through((blob, handle): (Option<u64>, u64), at: &Located) -> Option<Self> {
         let is_open = blob.is_some_and(|blob| at.identity().object == ObjectId::Blob(blob));
-        is_open.then(|| Self { kind: ChangeKind::Attributes, at: at.clone(), to: None, handle, pid: 0 })
+        is_open.then(|| Self {
+            kind: ChangeKind::Attributes,
+            at: at.clone(),
+            to: None,
+            handle,
+            pid: 0,
+            also: Vec::new(),
+        })
     }
 
     fn asked(mut self, decides: &(impl Decides + ?Sized)) -> Result<Self, Refused> {
@@ -122,6 +145,17 @@ impl Decided {
         self.handle
     }
 
+    /// With what was decided about other names of the file.
+    #[must_use]
+    pub(crate) fn and(self, also: Vec<Self>) -> Self {
+        Self { also, ..self }
+    }
+
+    /// What was decided about other names of the file.
+    pub(crate) fn also(&self) -> &[Self] {
+        &self.also
+    }
+
     /// What it is about.
     #[must_use]
     pub fn located(&self) -> &Located {
@@ -135,10 +169,18 @@ impl Decided {
 
     /// What may be moved, when it is to this place and over this object.
     pub(crate) fn to(&self, place: &str, target: Option<&Located>) -> Result<&Located, Errno> {
-        let goes_there = self.to.as_ref().is_some_and(|to| {
+        if self.goes(place, target) { self.for_one_of(&[ChangeKind::Rename]) } else { Err(Errno::STALE) }
+    }
+
+    /// What may have one more name, when it is this one.
+    pub(crate) fn named(&self, to: &Located) -> Result<&Located, Errno> {
+        if self.goes(to.path(), Some(to)) { self.for_one_of(&[ChangeKind::Link]) } else { Err(Errno::STALE) }
+    }
+
+    fn goes(&self, place: &str, target: Option<&Located>) -> bool {
+        self.to.as_ref().is_some_and(|to| {
             to.place == place && target.is_none_or(|t| to.replaces.is_some_and(|(_, id)| id == t.identity()))
-        });
-        if goes_there { self.for_one_of(&[ChangeKind::Rename]) } else { Err(Errno::STALE) }
+        })
     }
 }
 
@@ -186,7 +228,8 @@ impl DecidedOpening {
         }?;
         let at = how.write.then(|| opened.located.clone());
         let handle = verdict.handle;
-        let writes = at.map(|at| Decided { kind: ChangeKind::Write, at, to: None, handle, pid });
+        let writes =
+            at.map(|at| Decided { kind: ChangeKind::Write, at, to: None, handle, pid, also: Vec::new() });
         Ok(Self { opened, verdict, writes })
     }
 

@@ -33,6 +33,8 @@ pub enum ChangeKind {
     Write,
     Delete,
     Rename,
+    /// A file gets one more name.
+    Link,
     Attributes,
 }
 
@@ -42,13 +44,13 @@ pub struct ChangeRequest<'a> {
     pub kind: ChangeKind,
     /// Relative to the mount.
     pub path: &'a str,
-    /// Where a rename goes.
+    /// Where a rename goes, or what the further name is.
     pub to: Option<&'a str>,
     /// What is there already.
     pub object: Option<Object>,
     /// What the decision is about, be it that nothing is there: the change acts on this and nothing else.
     pub identity: Identity,
-    /// What stands where a rename goes.
+    /// What stands where a rename goes; of an exchange, the other one.
     pub replaces: Option<Object>,
     /// The same for the place where a rename goes, where that is decided on, too.
     pub to_identity: Option<Identity>,

@@ -4,7 +4,7 @@
 //! What a layer says is of `Documentation/filesystems/overlayfs.rst`: a character device 0:0 is a deletion, a directory
 //! with `user.overlay.opaque` hides what is below, anything else is there with its whole content.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,7 +15,7 @@ use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::journal::{Entry, Record};
+use crate::journal::{Entry, Record, blob_of};
 use crate::tree::{MAX_ENTRIES, State, Tree, join};
 
 /// Directories inside each other that are followed. Protects the stack; a deeper one is left out and named.
@@ -70,6 +70,7 @@ impl Tree {
         let mut walk = Walk { found: BTreeMap::new(), left_out: Vec::new() };
         walk.folder(&root, "", 0)?;
         let found = with_deletions(walk.found, before);
+        let mut names = Names::of(&found);
         let mut state = self.lock();
         let mut record = Record::new();
         let gone: Vec<String> = state.entries.keys().filter(|p| !found.contains_key(*p)).cloned().collect();
@@ -79,9 +80,10 @@ impl Tree {
         }
         for (path, object) in &found {
             if seen.0.get(path) == Some(object) {
+                names.kept(&state, path, object);
                 continue;
             }
-            if let Some(entry) = self.entry(&mut state, &root, path, object, before, take)? {
+            if let Some(entry) = self.entry(&mut state, &root, path, object, (before, take), &mut names)? {
                 record.push((path.clone(), entry));
             } else if state.entries.contains_key(path) {
                 record.push((path.clone(), Entry::Base));
@@ -103,8 +105,8 @@ impl Tree {
         root: &OwnedFd,
         path: &str,
         object: &Found,
-        before: &BTreeMap<String, BaseVersion>,
-        take: Take,
+        (before, take): (&BTreeMap<String, BaseVersion>, Take),
+        names: &mut Names,
     ) -> Result<Option<Entry>, Errno> {
         let was = before.get(path).copied();
         let replaced = was.filter(|v| v.kind() != Some(Kind::Dir));
@@ -116,11 +118,18 @@ impl Tree {
             // A directory of the user's with changes in it.
             Found::Dir { .. } => return Ok(None),
             Found::Symlink { target } => Entry::Symlink { target: target.clone(), base: replaced },
-            Found::File { mode, links, .. } => {
-                let blob = match take {
-                    Take::Files if *links == 1 => self.linked_blob(state, root, path)?,
-                    _ => self.copied_blob(state, root, path)?,
+            Found::File { ino, mode, links, .. } => {
+                let blob = match (names.known(*ino), take) {
+                    (Some((blob, first)), _) => {
+                        state.links.share(blob, first);
+                        blob
+                    }
+                    (None, Take::Files) if *links == 1 && !names.several.contains(ino) => {
+                        self.linked_blob(state, root, path)?
+                    }
+                    (None, _) => self.copied_blob(state, root, path)?,
                 };
+                names.first.entry(*ino).or_insert_with(|| (blob, path.to_owned()));
                 Entry::File { blob, base: replaced, mode: *mode, origin: None, cleared: true }
             }
         }))
@@ -142,6 +151,46 @@ impl Tree {
         rustix::fs::linkat(&folder, name, rustix::fs::CWD, &at, AtFlags::empty())?;
         rustix::fs::chmod(&at, Mode::from_raw_mode(0o600))?;
         Ok(blob)
+    }
+}
+
+/// Files of the layer that have several names.
+#[derive(Default)]
+struct Names {
+    /// Inode numbers of such files.
+    several: HashSet<u64>,
+    /// What was taken of each, by its first name.
+    first: HashMap<u64, (u64, String)>,
+}
+
+impl Names {
+    fn of(found: &BTreeMap<String, Found>) -> Self {
+        let mut names = Self::default();
+        let mut once = HashSet::new();
+        for object in found.values() {
+            if let Found::File { ino, .. } = object
+                && !once.insert(*ino)
+            {
+                names.several.insert(*ino);
+            }
+        }
+        names
+    }
+
+    /// What was taken of a file under another name.
+    fn known(&self, ino: u64) -> Option<(u64, &str)> {
+        let (blob, first) = self.first.get(&ino).filter(|_| self.several.contains(&ino))?;
+        Some((*blob, first))
+    }
+
+    /// What was taken over before, and is the same.
+    fn kept(&mut self, state: &State, path: &str, object: &Found) {
+        if let Found::File { ino, .. } = object
+            && self.several.contains(ino)
+            && let Some(blob) = state.entries.get(path).and_then(blob_of)
+        {
+            self.first.entry(*ino).or_insert_with(|| (blob, path.to_owned()));
+        }
     }
 }
 
@@ -262,6 +311,35 @@ mod tests {
     use chaperone_staging::Op;
 
     use super::*;
+
+    #[test]
+    fn names_of_one_file_come_as_names_of_one_file() {
+        let place = tempfile::tempdir().unwrap();
+        let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
+        fs::create_dir_all(&docs).unwrap();
+        fs::create_dir(&upper).unwrap();
+        let before = BTreeMap::new();
+        let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
+        let mut seen = Seen::default();
+
+        fs::write(upper.join("new"), "new").unwrap();
+        fs::hard_link(upper.join("new"), upper.join("newer")).unwrap();
+        for take in [Take::Copies, Take::Copies, Take::Files] {
+            assert!(tree.take_over(&upper, &before, &mut seen, take).unwrap().is_empty());
+            let same = |path: &str| {
+                let change = tree.changes().unwrap().into_iter().find(|change| change.path == path)?;
+                Some(change.same_as.map(|same| same.path))
+            };
+            assert_eq!(same("newer"), Some(Some("new".to_owned())));
+            assert_eq!(same("new"), Some(None));
+            seen = Seen::default();
+        }
+        fs::remove_file(upper.join("newer")).unwrap();
+        tree.take_over(&upper, &before, &mut seen, Take::Files).unwrap();
+        let left = tree.changes().unwrap().into_iter().find(|change| change.path == "new").unwrap();
+        assert_eq!((fs::read(left.blob.unwrap()).unwrap(), left.same_as), (b"new".to_vec(), None));
+    }
 
     fn changes(tree: &Tree) -> Vec<(String, Op)> {
         let mut changes: Vec<_> = tree.changes().unwrap().into_iter().map(|c| (c.path, c.op)).collect();

@@ -13,12 +13,15 @@ mod gate;
 mod generation;
 mod journal;
 mod layer;
+mod linked;
+mod links;
 mod listing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod model;
 mod nodes;
 mod object;
+mod others;
 mod protocol;
 mod rename;
 mod requests;
@@ -26,6 +29,7 @@ mod server;
 mod shared;
 mod staged;
 mod tree;
+mod unnamed;
 
 pub use change::{Content, NewAttributes};
 pub use decided::Decided;

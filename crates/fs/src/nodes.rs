@@ -29,6 +29,8 @@ pub(crate) enum Version {
 
 pub(crate) struct Node {
     pub path: Arc<str>,
+    /// Further names of the same file.
+    others: Vec<Arc<str>>,
     /// The name is gone (deleted, replaced) or another node stands for it now.
     pub unnamed: bool,
     pub lookups: u64,
@@ -52,6 +54,7 @@ impl Node {
     fn new(path: Arc<str>) -> Self {
         Self {
             path,
+            others: Vec::new(),
             unnamed: false,
             lookups: 1,
             is_file: false,
@@ -141,11 +144,11 @@ impl Nodes {
         if path.is_empty() { Some(ROOT) } else { self.by_path.get(path).copied() }
     }
 
-    /// The kernel learns of a path once more.
+    /// The kernel learns of a path once more; `same` are other names of the file.
     ///
     /// # Errors
     /// When it knows of as many as may be.
-    pub fn looked_up(&mut self, path: &str, object: &Object) -> Result<u64, Exceeded> {
+    pub fn looked_up(&mut self, path: &str, object: &Object, same: &[String]) -> Result<u64, Exceeded> {
         if let Some(number) = self.by_path.get(path).copied()
             && let Some(node) = self.by_number.get_mut(&number)
         {
@@ -153,6 +156,14 @@ impl Nodes {
             return Ok(number);
         }
         self.held.grow(memory_of(path), 0)?;
+        let known = same.iter().find_map(|name| self.by_path.get(name.as_str()).copied());
+        if let Some((number, node)) = known.and_then(|n| Some((n, self.by_number.get_mut(&n)?))) {
+            let path: Arc<str> = path.into();
+            node.lookups += 1;
+            node.others.push(Arc::clone(&path));
+            self.by_path.insert(path, number);
+            return Ok(number);
+        }
         self.last = self.last.max(ROOT) + 1;
         let number = self.last;
         let prepared = self.prepared.get(path).filter(|p| p.granted.opened().object == *object);
@@ -164,6 +175,31 @@ impl Nodes {
         Ok(number)
     }
 
+    /// The kernel learns of a file that has no name; `path` is what it is called here.
+    ///
+    /// # Errors
+    /// When it knows of as many as may be.
+    pub fn unnamed(&mut self, path: &str, version: Version) -> Result<u64, Exceeded> {
+        self.held.grow(memory_of(path), 0)?;
+        self.last = self.last.max(ROOT) + 1;
+        let node =
+            Node { unnamed: true, is_file: true, open: 1, version: Some(version), ..Node::new(path.into()) };
+        self.by_number.insert(self.last, node);
+        Ok(self.last)
+    }
+
+    /// A node without a name has this one.
+    pub fn named(&mut self, number: u64, path: &str) {
+        self.unname(path);
+        let Some(node) = self.by_number.get_mut(&number) else { return };
+        self.held.shrink(memory_of(&node.path));
+        self.held.grow(memory_of(path), 0).ok();
+        let path: Arc<str> = path.into();
+        node.path = Arc::clone(&path);
+        node.unnamed = false;
+        self.by_path.insert(path, number);
+    }
+
     pub fn forget(&mut self, number: u64, times: u64) {
         if number != ROOT
             && let Some(node) = self.by_number.get_mut(&number)
@@ -172,9 +208,11 @@ impl Nodes {
             if node.lookups == 0
                 && let Some(node) = self.by_number.remove(&number)
             {
-                self.held.shrink(memory_of(&node.path));
-                if self.by_path.get(&node.path) == Some(&number) {
-                    self.by_path.remove(&node.path);
+                for path in std::iter::once(&node.path).chain(&node.others) {
+                    self.held.shrink(memory_of(path));
+                    if self.by_path.get(path) == Some(&number) {
+                        self.by_path.remove(path);
+                    }
                 }
             }
         }
@@ -202,16 +240,54 @@ impl Nodes {
 
     /// A path no longer names its node.
     pub fn unname(&mut self, path: &str) {
-        if let Some(number) = self.by_path.remove(path)
-            && let Some(node) = self.by_number.get_mut(&number)
-        {
+        let Some(number) = self.by_path.remove(path) else { return };
+        let Some(node) = self.by_number.get_mut(&number) else { return };
+        if *node.path != *path {
+            node.others.retain(|other| **other != *path);
+            self.held.shrink(memory_of(path));
+        } else if let Some(other) = node.others.pop() {
+            self.held.shrink(memory_of(path));
+            node.path = other;
+        } else {
             node.unnamed = true;
+        }
+    }
+
+    /// No name stands for the node of a path any more, be it another name of it.
+    fn unname_all(&mut self, path: &str) {
+        let Some(number) = self.by_path.get(path).copied() else { return };
+        let Some(node) = self.by_number.get_mut(&number) else { return };
+        node.unnamed = true;
+        let names: Vec<Arc<str>> = std::iter::once(&node.path).chain(&node.others).cloned().collect();
+        for name in names {
+            self.by_path.remove(&name);
         }
     }
 
     /// A path and everything below it moved.
     pub fn renamed(&mut self, from: &str, to: &str) {
+        // Two names of one file stay where they are.
+        if self.by_path.get(from).is_some_and(|number| self.by_path.get(to) == Some(number)) {
+            return;
+        }
         self.unname(to);
+        for (path, number) in self.taken_from(from) {
+            self.put(&path, number, &format!("{to}{}", path.strip_prefix(from).unwrap_or_default()));
+        }
+    }
+
+    /// Two paths, and everything below them, changed over.
+    pub fn exchanged(&mut self, one: &str, other: &str) {
+        let (of_one, of_other) = (self.taken_from(one), self.taken_from(other));
+        for (moved, from, to) in [(of_one, one, other), (of_other, other, one)] {
+            for (path, number) in moved {
+                self.put(&path, number, &format!("{to}{}", path.strip_prefix(from).unwrap_or_default()));
+            }
+        }
+    }
+
+    /// The nodes at a path and below it, whose names are taken from them.
+    fn taken_from(&mut self, from: &str) -> Vec<(Arc<str>, u64)> {
         let below = format!("{from}/");
         let moved: Vec<(Arc<str>, u64)> = self
             .by_path
@@ -219,17 +295,25 @@ impl Nodes {
             .filter(|(path, _)| ***path == *from || path.starts_with(&below))
             .map(|(path, number)| (Arc::clone(path), *number))
             .collect();
-        for (path, number) in moved {
-            self.by_path.remove(&path);
-            let now: Arc<str> = format!("{to}{}", path.strip_prefix(from).unwrap_or_default()).into();
-            if let Some(node) = self.by_number.get_mut(&number) {
-                // A longer name is not refused any more: it is counted as far as there is room.
-                self.held.shrink(memory_of(&path));
-                self.held.grow(memory_of(&now), 0).ok();
-                node.path = Arc::clone(&now);
-            }
-            self.by_path.insert(now, number);
+        for (path, _) in &moved {
+            self.by_path.remove(path);
         }
+        moved
+    }
+
+    /// A node that had one name has another for it.
+    fn put(&mut self, path: &Arc<str>, number: u64, now: &str) {
+        let now: Arc<str> = now.into();
+        if let Some(node) = self.by_number.get_mut(&number) {
+            // A longer name is not refused any more: it is counted as far as there is room.
+            self.held.shrink(memory_of(path));
+            self.held.grow(memory_of(&now), 0).ok();
+            match node.others.iter_mut().find(|other| *other == path) {
+                Some(other) => *other = Arc::clone(&now),
+                None => node.path = Arc::clone(&now),
+            }
+        }
+        self.by_path.insert(now, number);
     }
 
     /// Whether a node can serve a version of `len` bytes.
@@ -254,7 +338,7 @@ impl Nodes {
         let path = granted.opened().located.path().to_owned();
         let mut dropped: Vec<Prepared> =
             self.prepared.extract_if(|_, p| p.made.elapsed() >= PREPARED).map(|(_, p)| p).collect();
-        self.unname(&path);
+        self.unname_all(&path);
         let prepared = Prepared { flags, granted, made: Instant::now() };
         dropped.extend(self.prepared.insert(path, prepared));
         dropped

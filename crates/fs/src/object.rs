@@ -31,6 +31,12 @@ pub struct Object {
     pub staged: bool,
 }
 
+impl Object {
+    pub(crate) fn is_dir(&self) -> bool {
+        self.kind == ObjectKind::Dir
+    }
+}
+
 /// What a path looks like to the agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes {

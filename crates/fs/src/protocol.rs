@@ -36,6 +36,7 @@ pub mod op {
     pub const FALLOCATE: u32 = 43;
     pub const READDIRPLUS: u32 = 44;
     pub const RENAME2: u32 = 45;
+    pub const TMPFILE: u32 = 51;
 }
 
 /// Negotiated in INIT.

@@ -74,42 +74,110 @@ impl Tree {
             }
             _ => {}
         }
-        let moved = moved
-            .iter()
-            .map(|decided| {
-                let place = decided.located().moved(from, to);
-                decided.to(&place, (place == to.path()).then_some(to))
-            })
-            .collect::<Result<Vec<&Located>>>()?;
+        let moved = all_to(moved, from, to)?;
         let mut state = self.lock();
         state.must_have_room()?;
         self.check(&state, to)?;
         self.must_have_parent(&state, to.path())?;
         let mut record = Record::new();
-        if source == ObjectKind::Dir {
-            let now = self.locate_all_in(&state, from.path()).map_err(|_| Errno::STALE)?;
-            let same = |(a, b): (&Located, &Located)| a.path() == b.path() && a.identity() == b.identity();
-            if now.len() != moved.len() || !now.iter().zip(moved.iter().copied()).all(same) {
-                return Err(Errno::STALE);
-            }
-            if to.object().is_some() {
-                record = self.removal_of_dir(&state, to.path())?;
-            }
-        } else {
-            self.check(&state, from)?;
+        self.must_be_all(&state, &moved)?;
+        if source == ObjectKind::Dir && to.object().is_some() {
+            record = self.removal_of_dir(&state, to.path())?;
+        }
+        if source == ObjectKind::File && is_same_file(&state, from.path(), to.path()) {
+            return Ok(());
         }
         self.move_all(&mut state, &moved, to, record)
     }
 
-    fn move_all(
+    /// Let what [`Self::locate_all`] found at two places change over, all of it and nothing else; each part was decided for
+    /// itself.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EINVAL` when one is in the other, `ESTALE` when either is something else by now.
+    pub fn exchange(&self, one: &[Decided], other: &[Decided]) -> Result<()> {
+        let (a, b) =
+            (one.first().ok_or(Errno::NOENT)?.located(), other.first().ok_or(Errno::NOENT)?.located());
+        if a.object().is_none() || b.object().is_none() {
+            return Err(Errno::NOENT);
+        }
+        if a.path() == b.path() {
+            return Ok(());
+        }
+        let holds = |above: &Located, below: &Located| {
+            below.path().strip_prefix(above.path()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        if holds(a, b) || holds(b, a) {
+            return Err(Errno::INVAL);
+        }
+        let (one, other) = (all_to(one, a, b)?, all_to(other, b, a)?);
+        let mut state = self.lock();
+        state.must_have_room()?;
+        self.must_be_all(&state, &one)?;
+        self.must_be_all(&state, &other)?;
+        self.exchange_all(&mut state, &one, &other)
+    }
+
+    fn exchange_all(&self, state: &mut State, one: &[&Located], other: &[&Located]) -> Result<()> {
+        let (Some(a), Some(b)) = (one.first().copied(), other.first().copied()) else {
+            return Err(Errno::NOENT);
+        };
+        let mut record = self.entries_moved(state, one, b, Record::new())?;
+        record = self.entries_moved(state, other, a, record)?;
+        let new: BTreeSet<&String> = record.iter().map(|(path, _)| path).collect();
+        let left =
+            one.iter().chain(other).map(|at| at.path()).filter(|path| !new.contains(&(*path).to_owned()));
+        let left: Record = left.map(|path| (path.to_owned(), self.gone(state, path))).collect();
+        record.extend(left);
+        let asides = (state.aside.below(a.path()), state.aside.below(b.path()));
+        let mut numbers = self.numbers_moved(state, one, b)?;
+        numbers.extend(self.numbers_moved(state, other, a)?);
+        self.record(state, record)?;
+        state.aside.moved(a.path(), b.path(), Vec::new());
+        for (from, kept) in [(a, &asides.0), (b, &asides.1)] {
+            kept.iter().for_each(|(rest, _)| state.aside.forget(&format!("{}{rest}", from.path())));
+        }
+        state.aside.put(b.path(), asides.0);
+        state.aside.put(a.path(), asides.1);
+        numbers.into_iter().for_each(|(place, ino)| state.keep_number(&place, ino));
+        Ok(())
+    }
+
+    /// Check that what is there is what was found, all of it.
+    fn must_be_all(&self, state: &State, found: &[&Located]) -> Result<()> {
+        let Some(at) = found.first() else { return Err(Errno::NOENT) };
+        if !at.is_dir() {
+            return self.check(state, at).map(drop);
+        }
+        let now = self.locate_all_in(state, at.path()).map_err(|_| Errno::STALE)?;
+        let same = |(a, b): (&Located, &Located)| a.path() == b.path() && a.identity() == b.identity();
+        let all = now.len() == found.len() && now.iter().zip(found.iter().copied()).all(same);
+        if all { Ok(()) } else { Err(Errno::STALE) }
+    }
+
+    fn move_all(&self, state: &mut State, moved: &[&Located], to: &Located, record: Record) -> Result<()> {
+        let from = moved.first().ok_or(Errno::NOENT)?;
+        let mut record = self.entries_moved(state, moved, to, record)?;
+        for at in moved {
+            record.push((at.path().to_owned(), self.gone(state, at.path())));
+        }
+        let asides = state.aside.below(from.path());
+        let numbers = self.numbers_moved(state, moved, to)?;
+        self.record(state, record)?;
+        state.aside.moved(from.path(), to.path(), asides);
+        numbers.into_iter().for_each(|(place, ino)| state.keep_number(&place, ino));
+        Ok(())
+    }
+
+    /// The record, with what moves at its new places.
+    fn entries_moved(
         &self,
         state: &mut State,
         moved: &[&Located],
         to: &Located,
         mut record: Record,
-    ) -> Result<()> {
+    ) -> Result<Record> {
         let from = moved.first().ok_or(Errno::NOENT)?;
-        let mut lifted = Vec::new();
         for at in moved {
             let place = at.moved(from, to);
             let replaced = (place == to.path()).then(|| replaced(state, to.path())).flatten();
@@ -122,32 +190,22 @@ impl Tree {
                         }
                         other => other,
                     };
-                    lifted.extend(blob_of(&entry));
                     record.push((place, entry));
                 }
                 Err(e) => {
-                    // Of what was staged before, nothing may go.
-                    let staged: BTreeSet<u64> = state.entries.values().filter_map(blob_of).collect();
-                    for blob in lifted.into_iter().filter(|b| !staged.contains(b)) {
-                        std::fs::remove_file(self.blob(blob)).ok();
-                    }
+                    self.forget_blobs(state, &record);
                     return Err(e);
                 }
             }
         }
-        for at in moved {
-            record.push((at.path().to_owned(), self.gone(state, at.path())));
-        }
-        let asides = state.aside.below(from.path());
-        let mut numbers = Vec::new();
-        for at in moved.iter().filter(|at| at.object().is_some_and(|o| o.kind != ObjectKind::File)) {
-            let place = at.moved(from, to);
-            numbers.push((place, self.shown_in(state, at.path())?.object.ino));
-        }
-        self.record(state, record)?;
-        state.aside.moved(from.path(), to.path(), asides);
-        numbers.into_iter().for_each(|(place, ino)| state.aside.keep_number(&place, ino));
-        Ok(())
+        Ok(record)
+    }
+
+    /// New places with the numbers that what moves there is known by.
+    fn numbers_moved(&self, state: &State, moved: &[&Located], to: &Located) -> Result<Vec<(String, u64)>> {
+        let from = moved.first().ok_or(Errno::NOENT)?;
+        let number = |at: &&Located| Ok((at.moved(from, to), self.shown_in(state, at.path())?.object.ino));
+        moved.iter().map(number).collect()
     }
 
     /// What an object that moves is at its new place. A file of the user's comes into the stage; its content still
@@ -198,4 +256,19 @@ impl Tree {
     fn replaced_by_rename(&self, path: &str) -> Option<BaseVersion> {
         self.base_version(path).filter(|v| v.kind() != Some(Kind::Dir))
     }
+}
+
+/// What moves from one place to another, when all of it was decided so.
+fn all_to<'a>(moved: &'a [Decided], from: &Located, to: &Located) -> Result<Vec<&'a Located>> {
+    let each = moved.iter().map(|decided| {
+        let place = decided.located().moved(from, to);
+        decided.to(&place, (place == to.path()).then_some(to))
+    });
+    each.collect()
+}
+
+/// Whether two paths are names of one file of the stage.
+fn is_same_file(state: &State, one: &str, other: &str) -> bool {
+    let blob = |path: &str| state.entries.get(path).and_then(blob_of);
+    blob(one).is_some() && blob(one) == blob(other)
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
-use chaperone_staging::{BaseVersion, Change, Kind, Op, sparse};
+use chaperone_staging::{BaseVersion, Change, Kind, Op, SameAs, sparse};
 use rustix::fs::OFlags;
 
 use crate::journal::{Entry, Record, blob_of};
@@ -25,6 +25,7 @@ impl Tree {
         let moves = self.moves(&state);
         let moved: HashSet<&str> = moves.values().map(|(from, _)| *from).collect();
         let mut changes = Vec::new();
+        let mut same = Same::default();
         for (path, entry) in &state.entries {
             // What the user has there now; nothing when a directory above it was deleted or replaced in the stage (what
             // was in it is then deleted by changes of its own).
@@ -74,8 +75,10 @@ impl Tree {
                     let Some(change) =
                         self.file_change(blank.clone(), (*blob, *base, *mode & 0o777), now, moved)?
                     else {
+                        same.unchanged(&state, *blob, path, now);
                         continue;
                     };
+                    same.changed(&state, *blob, &change);
                     if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
                         changes.push(deletion(&blank, n));
                     }
@@ -83,8 +86,9 @@ impl Tree {
                 }
             }
         }
-        // Directories before what is in them; deletions from the inside out, last.
-        changes.sort_by_key(|c| c.op == Op::Delete);
+        same.say(&mut changes);
+        // Directories before what is in them, files before their other names; deletions from the inside out, last.
+        changes.sort_by_key(|c| (c.op == Op::Delete, c.same_as.is_some()));
         let first = changes.iter().position(|c| c.op == Op::Delete).unwrap_or(changes.len());
         changes.get_mut(first..).unwrap_or_default().reverse();
         Ok(changes)
@@ -218,6 +222,43 @@ impl Tree {
         let base = File::from(self.base_open(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
         let blob = File::open(blob).map_err(errno)?;
         sparse::is_same(&base, &blob).map_err(errno)
+    }
+}
+
+/// What the names of one file come to.
+#[derive(Default)]
+struct Same {
+    /// The name by which each file is known best, lowest first: of the user's own, unchanged; of the user's own; a new one.
+    first: HashMap<u64, (u8, SameAs)>,
+    /// Changes of such files, by path.
+    blobs: HashMap<String, u64>,
+}
+
+impl Same {
+    fn unchanged(&mut self, state: &State, blob: u64, path: &str, now: Option<BaseVersion>) {
+        self.known(state, blob, 0, SameAs { path: path.to_owned(), version: now });
+    }
+
+    fn changed(&mut self, state: &State, blob: u64, change: &Change) {
+        if change.blob.is_some() {
+            let rank = if change.base.is_some() { 1 } else { 2 };
+            self.known(state, blob, rank, SameAs { path: change.path.clone(), version: None });
+            self.blobs.insert(change.path.clone(), blob);
+        }
+    }
+
+    fn known(&mut self, state: &State, blob: u64, rank: u8, same: SameAs) {
+        if state.links.count(blob) > 1 && self.first.get(&blob).is_none_or(|(known, _)| rank < *known) {
+            self.first.insert(blob, (rank, same));
+        }
+    }
+
+    /// Each change of another name says which file it is.
+    fn say(&self, changes: &mut [Change]) {
+        for change in changes.iter_mut().filter(|change| change.op != Op::Delete) {
+            let first = self.blobs.get(&change.path).and_then(|blob| self.first.get(blob));
+            change.same_as = first.map(|(_, same)| same).filter(|same| same.path != change.path).cloned();
+        }
     }
 }
 

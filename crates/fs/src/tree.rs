@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::aside::Asides;
 use crate::generation::Generations;
 use crate::journal::{Entry, Journal, Record, blob_of};
+use crate::links::{Links, Others};
 use crate::object::{
     Attributes, FileVersion, Identity, ListingVersion, Located, Object, ObjectId, ObjectKind, from_stat,
     is_dir, synthetic,
@@ -34,6 +35,8 @@ pub struct Tree {
     pub(crate) dir: PathBuf,
     pub(crate) state: Mutex<State>,
     reserve: DiskReserve,
+    /// Where the user's files with several names are.
+    pub(crate) others: Mutex<Others>,
     pub(crate) quota: Arc<Quota>,
 }
 
@@ -43,11 +46,15 @@ pub(crate) struct State {
     pub(crate) next_blob: u64,
     /// Open handles that may write a blob.
     pub(crate) writers: HashMap<u64, usize>,
+    /// Files that have no name yet, with their permission bits.
+    pub(crate) unnamed: HashMap<u64, u32>,
     /// When each blob may last have become another content without a change of its entry.
     pub(crate) written: HashMap<u64, u64>,
     pub(crate) generations: Generations,
     /// What was set of what has no file in the stage.
     pub(crate) aside: Asides,
+    /// Which files of the stage have several names.
+    pub(crate) links: Links,
     /// Memory of the entries' names.
     pub(crate) names: Held,
 }
@@ -62,6 +69,14 @@ impl State {
     pub(crate) fn was_written(&mut self, blob: u64) {
         let now = self.generations.tick();
         self.written.insert(blob, now);
+    }
+
+    /// What is at a path now is known by this number.
+    pub(crate) fn keep_number(&mut self, path: &str, ino: u64) {
+        match self.entries.get(path).and_then(blob_of) {
+            Some(blob) => self.links.keep_number(blob, ino),
+            None => self.aside.keep_number(path, ino),
+        }
     }
 
     /// Whether there is room for more entries.
@@ -136,14 +151,17 @@ impl Tree {
         let mut names = Held::nothing(quota);
         let all = entries.iter().map(|(path, entry)| memory_of(path, entry)).sum();
         names.grow(all, 0).map_err(|e| stage(io::Error::other(e)))?;
+        let links = Links::of(&entries);
         let state = State {
             entries,
             journal,
             next_blob,
             writers: HashMap::new(),
+            unnamed: HashMap::new(),
             written: HashMap::new(),
             generations: Generations::default(),
             aside: Asides::new(quota),
+            links,
             names,
         };
         Ok(Self {
@@ -151,6 +169,7 @@ impl Tree {
             dir: dir.to_owned(),
             state: Mutex::new(state),
             reserve: DiskReserve::default(),
+            others: Mutex::default(),
             quota: Arc::clone(quota),
         })
     }
@@ -180,6 +199,11 @@ impl Tree {
             *count -= 1;
             if *count == 0 {
                 state.writers.remove(&blob);
+                if state.unnamed.remove(&blob).is_some() {
+                    // One that stays behind is removed when the stage is opened again.
+                    std::fs::remove_file(self.blob(blob)).ok();
+                    state.written.remove(&blob);
+                }
             }
         }
     }
@@ -208,7 +232,17 @@ impl Tree {
 
     /// What a path looks like, with what the agent set of it.
     pub(crate) fn shown_in(&self, state: &State, path: &str) -> Result<Attributes> {
-        Ok(state.aside.over(path, self.attributes_in(state, path)?))
+        Ok(Self::over(state, path, self.attributes_in(state, path)?))
+    }
+
+    /// What is shown of an object that nothing is decided by: what was set of it, its names, and the number that it had before.
+    fn over(state: &State, path: &str, seen: Attributes) -> Attributes {
+        let mut seen = state.aside.over(path, seen);
+        if let Some(blob) = state.entries.get(path).and_then(blob_of) {
+            seen.object.nlink = state.links.count(blob);
+            seen.object.ino = state.links.number(blob).unwrap_or(seen.object.ino);
+        }
+        seen
     }
 
     pub(crate) fn attributes_in(&self, state: &State, path: &str) -> Result<Attributes> {
@@ -419,7 +453,7 @@ impl Tree {
         let state = self.lock();
         let mut names = self.list_in(&state, path)?;
         for (name, seen) in &mut names {
-            *seen = state.aside.over(&join(path, name), *seen);
+            *seen = Self::over(&state, &join(path, name), *seen);
         }
         Ok(names)
     }

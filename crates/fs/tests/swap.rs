@@ -40,7 +40,11 @@ fn is_guarded(object: &Object) -> bool {
 
 impl Decides for Policy {
     fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused> {
-        let changed = if change.kind == ChangeKind::Rename { change.replaces } else { change.object };
+        let changed = if matches!(change.kind, ChangeKind::Rename | ChangeKind::Link) {
+            change.replaces
+        } else {
+            change.object
+        };
         if changed.is_some_and(|object| is_guarded(&object)) {
             return Err(Refused(EACCES));
         }

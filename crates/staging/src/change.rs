@@ -50,6 +50,17 @@ pub struct BaseVersion {
     pub nlink: u64,
 }
 
+/// Another name of the same file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SameAs {
+    /// Relative to the mount's root.
+    pub path: String,
+    /// The user's own file there, when that is unchanged; else the same commit writes the file.
+    #[serde(default)]
+    pub version: Option<BaseVersion>,
+}
+
 /// A staged change of one path of the user's tree, relative to the root of its mount.
 ///
 /// * `Create` and `Modify` of a file carry `blob`; `Modify` without `blob` changes mode and mtime alone.
@@ -85,6 +96,9 @@ pub struct Change {
     pub mtime_ns: i128,
     /// Bytes of the new content.
     pub size: u64,
+    /// The file has this name, too: where it can, the path becomes one more name of it, else a copy.
+    #[serde(default)]
+    pub same_as: Option<SameAs>,
 }
 
 impl BaseVersion {
@@ -138,6 +152,7 @@ impl Change {
             mode: 0,
             mtime_ns: 0,
             size: 0,
+            same_as: None,
         }
     }
 }
@@ -161,6 +176,9 @@ impl Change {
         if let Some(from) = &self.from {
             validate_path(from)?;
         }
+        if let Some(same) = &self.same_as {
+            validate_path(&same.path)?;
+        }
         let malformed = |why: &'static str| Err(Error::MalformedChange { path: self.path.clone(), why });
         if (self.op == Op::Rename) != self.from.is_some() {
             return malformed("`from` belongs to a rename and only to it");
@@ -173,6 +191,7 @@ impl Change {
             (Op::Modify | Op::Delete | Op::Rename, _) if self.base.is_none() => {
                 malformed("what exists already needs the version that the change is based on")
             }
+            _ if self.same_as.is_some() && self.blob.is_none() => malformed("only content has another name"),
             (Op::Delete, _) if self.blob.is_some() => malformed("a deletion has no content"),
             (_, Kind::Dir | Kind::Symlink) if self.blob.is_some() => malformed("only a file has content"),
             (Op::Rename, Kind::Dir) if self.replaces.is_some() => {
@@ -267,6 +286,7 @@ mod tests {
             mode: 0o644,
             mtime_ns: 1_700_000_000_000_000_001,
             size: 3,
+            same_as: None,
         };
         let text = serde_json::to_string(&change).unwrap();
         assert!(text.contains("\"op\":\"rename\"") && text.contains("\"kind\":\"file\""));

@@ -17,6 +17,7 @@ use crate::effects::{
 };
 use crate::error::{At, Error, Result};
 use crate::journal::{Begin, ChangeLine, CommitFolder, Done, History, Prepared, Record, Writer};
+use crate::linked::Linked;
 use crate::plan::{Action, Step, WriteBase, plan};
 use crate::recover::recover;
 use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
@@ -124,6 +125,7 @@ impl Tree {
             entries: request.changes.iter().map(entry_of).collect(),
             judged: vec![None; request.changes.len()],
             instead: HashMap::new(),
+            linked: Linked::of(request.changes),
             work: match request.undoes {
                 None => Work::new(self.wanted.clone()),
                 Some(_) => Work::of_the_user(self.wanted.clone()),
@@ -136,6 +138,7 @@ impl Tree {
             .enumerate()
             .filter(|(index, _)| run.entries.get(*index).is_some_and(|entry| entry.state == State::Staged))
             .collect();
+        run.linked.name_all(&allowed);
         let (steps, circle) = plan(&allowed, run.bits())?;
         for index in circle {
             run.stop(index, Stop::refused("rename_circle"));
@@ -203,6 +206,8 @@ struct Run<'a> {
     judged: Vec<Option<Fingerprint>>,
     /// What the judge put in place of staged content.
     instead: HashMap<usize, File>,
+    /// Files with several names.
+    linked: Linked,
     work: Work,
 }
 
@@ -321,6 +326,7 @@ impl Run<'_> {
             commit: folder.number,
             tag: &begin.tag,
             bits: self.bits(),
+            touched: Default::default(),
         };
         let content_from = steps.iter().position(|step| !step.is_structural()).unwrap_or(steps.len());
         let (structural, content) = steps.split_at(content_from);
@@ -362,7 +368,7 @@ impl Run<'_> {
     }
 
     /// Writes new content under its temporary name, with everything that it will have in its place.
-    fn prepare(&self, scene: &Scene<'_>, number: usize, step: &Step) -> Result<(Parent, Prepared), Stop> {
+    fn prepare(&mut self, scene: &Scene<'_>, number: usize, step: &Step) -> Result<(Parent, Prepared), Stop> {
         let change = self.request.changes.get(step.change).ok_or(Stop::refused("malformed_change"))?;
         if self
             .entries
@@ -373,7 +379,7 @@ impl Run<'_> {
         }
         let parent = Parent::open(self.root, &step.path)?;
         let base = match step.action {
-            Action::Write { base: WriteBase::Version(base) } => Some(expect(&parent, &base)?),
+            Action::Write { base: WriteBase::Version(base) } => Some(scene.expect(&parent, &base)?),
             Action::Write { base: WriteBase::Moved(base) } => {
                 let now = parent.version()?.filter(|now| base.is_same_content(now));
                 Some(now.ok_or(Stop::Conflict("changed_meanwhile"))?)
@@ -384,15 +390,22 @@ impl Run<'_> {
         if base.is_some_and(|base| base.kind() == Some(Kind::Dir)) {
             return Err(Stop::Conflict("replaced_by_another_kind"));
         }
-        if base.is_some_and(|base| base.kind() == Some(Kind::File) && base.nlink > 1) {
-            return Err(Stop::refused("hard_link"));
-        }
         let temporary = scene.temporary(number);
-        let written = match &change.target {
-            Some(target) => write_link(&parent, &temporary, target, change.mtime_ns)
+        let judged = self.judged.get(step.change).copied().flatten();
+        let linked = judged.and_then(|judged| {
+            let found = self.linked.link(scene, &parent, &temporary, (change, &judged))?;
+            Some((found, Some(judged.hex())))
+        });
+        let is_linked = linked.is_some();
+        let written = match (linked, &change.target) {
+            (Some(linked), _) => Ok(linked),
+            (None, Some(target)) => write_link(&parent, &temporary, target, change.mtime_ns)
                 .map(|new| (new, Some(content::link_sha256(target)))),
-            None => self.write_file(&parent, &temporary, step.change, change, base.as_ref()),
+            (None, None) => self.write_file(&parent, &temporary, step.change, change, base.as_ref()),
         };
+        if let (Ok((new, _)), Some(judged)) = (&written, judged) {
+            self.linked.wrote(step.change, (change, &judged), &temporary, new, base.as_ref(), is_linked);
+        }
         match written {
             Ok((new, sha256)) => Ok((parent, Prepared { step: number, new, base, sha256 })),
             Err(stop) => {
@@ -463,7 +476,8 @@ impl Run<'_> {
         outcome: Result<Applied, Stop>,
     ) -> Done {
         match outcome {
-            Ok(applied) => {
+            Ok(mut applied) => {
+                applied.reasons.extend(self.linked.told(step));
                 if let Some(entry) = self.entries.get_mut(step.change) {
                     entry.state = State::Committed;
                     entry.commit = Some(commit);

@@ -3,7 +3,8 @@
 //! A new version waits under a temporary name beside the old one, changes places with it, and what was displaced is
 //! looked at again: it is what the change was based on, or the two change back.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -34,6 +35,23 @@ pub(crate) struct Scene<'a> {
     pub tag: &'a str,
     /// Permission bits that may be set.
     pub bits: u32,
+    /// The times of change that this commit itself gave to files with several names.
+    pub touched: Touched,
+}
+
+/// By device, inode number and time of change.
+#[derive(Default)]
+pub(crate) struct Touched(RefCell<HashSet<(u64, u64, i128)>>);
+
+impl Touched {
+    /// A name of the file came or went.
+    pub fn note(&self, now: &BaseVersion) {
+        self.0.borrow_mut().insert((now.dev, now.ino, now.ctime_ns));
+    }
+
+    fn has(&self, now: &BaseVersion) -> bool {
+        self.0.borrow().contains(&(now.dev, now.ino, now.ctime_ns))
+    }
 }
 
 /// What a step found and what it left.
@@ -95,6 +113,14 @@ impl Scene<'_> {
         format!(".chaperone-{}-{step}-{}", self.commit, self.tag)
     }
 
+    /// As [`expect`]; that this very commit gave a file another name, or took one, makes it no other.
+    pub fn expect(&self, parent: &Parent, base: &BaseVersion) -> Result<BaseVersion, Stop> {
+        match parent.version()? {
+            Some(now) if base.is_same_content(&now) && self.touched.has(&now) => Ok(now),
+            _ => expect(parent, base),
+        }
+    }
+
     /// Makes a structural step.
     pub fn rearrange(&self, number: usize, step: &Step, unsynced: &mut Unsynced) -> Result<Applied, Stop> {
         let parent = Parent::open(self.root, &step.path)?;
@@ -121,7 +147,7 @@ impl Scene<'_> {
     }
 
     fn remove(&self, number: usize, parent: &Parent, base: &BaseVersion) -> Result<Applied, Stop> {
-        expect(parent, base)?;
+        self.expect(parent, base)?;
         self.expect_in_place(&[parent])?;
         let aside = self.temporary(number);
         rename(parent, &parent.name, &aside, RenameFlags::NOREPLACE)?;
@@ -150,14 +176,14 @@ impl Scene<'_> {
     }
 
     fn remove_dir(&self, parent: &Parent, base: &BaseVersion) -> Result<Applied, Stop> {
-        let now = expect(parent, base)?;
+        let now = self.expect(parent, base)?;
         self.expect_in_place(&[parent])?;
         rustix::fs::unlinkat(&parent.fd, parent.name.as_str(), AtFlags::REMOVEDIR)?;
         Ok(Applied { before: Some(now), ..Applied::default() })
     }
 
     fn shift(&self, source: &Parent, target: &Parent, base: &BaseVersion) -> Result<Applied, Stop> {
-        expect(source, base)?;
+        self.expect(source, base)?;
         self.expect_in_place(&[source, target])?;
         let there = |from: &Parent, to: &Parent| {
             rustix::fs::renameat_with(
@@ -187,11 +213,8 @@ impl Scene<'_> {
         base: &BaseVersion,
         replaces: &BaseVersion,
     ) -> Result<Applied, Stop> {
-        expect(source, base)?;
-        let displaced = expect(target, replaces)?;
-        if displaced.kind() == Some(Kind::File) && displaced.nlink > 1 {
-            return Err(Stop::refused("hard_link"));
-        }
+        self.expect(source, base)?;
+        self.expect(target, replaces)?;
         self.expect_in_place(&[source, target])?;
         let exchange = || {
             let flags = RenameFlags::EXCHANGE;
@@ -246,7 +269,7 @@ impl Scene<'_> {
         mode: u32,
         mtime_ns: i128,
     ) -> Result<Applied, Stop> {
-        let now = expect(parent, base)?;
+        let now = self.expect(parent, base)?;
         if now.kind() == Some(Kind::File) && now.nlink > 1 {
             return Err(Stop::refused("hard_link"));
         }
@@ -306,7 +329,7 @@ impl Scene<'_> {
         base: &BaseVersion,
         new: &BaseVersion,
     ) -> Result<Applied, Stop> {
-        expect(parent, base)?;
+        self.expect(parent, base)?;
         self.expect_in_place(&[parent])?;
         rename(parent, temporary, &parent.name, RenameFlags::EXCHANGE)?;
         let displaced = version_at(parent.fd.as_fd(), temporary)?;
@@ -375,7 +398,14 @@ impl Scene<'_> {
             _ => return Err(Stop::refused("not_a_file")),
         }
         rustix::fs::fsync(self.kept)?;
-        Ok(rustix::fs::unlinkat(folder, name, AtFlags::empty())?)
+        let object = has_other_names
+            .then(|| crate::beneath::open(folder, name, OFlags::PATH | OFlags::NOFOLLOW))
+            .transpose()?;
+        rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+        if let Some(object) = object {
+            self.touched.note(&BaseVersion::of(&rustix::fs::fstat(&object)?));
+        }
+        Ok(())
     }
 
     fn copy_to_kept(

@@ -239,6 +239,7 @@ mod tests {
             mode,
             mtime_ns: 0,
             size,
+            same_as: None,
         }
     }
 

@@ -12,6 +12,7 @@ mod effects;
 mod error;
 pub mod facts;
 mod journal;
+mod linked;
 mod plan;
 mod printable;
 mod recover;
@@ -20,7 +21,7 @@ mod resolve;
 pub mod sparse;
 mod undo;
 
-pub use change::{BaseVersion, Change, Kind, Op, validate_path};
+pub use change::{BaseVersion, Change, Kind, Op, SameAs, validate_path};
 pub use commit::{Judge, Tree};
 pub use content::{Wanted, sha256};
 pub use error::{Error, Result};

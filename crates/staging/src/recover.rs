@@ -58,6 +58,7 @@ fn close(
         commit: folder.number,
         tag: &journal.begin.tag,
         bits: bits(journal.begin.undo_of.is_some()),
+        touched: Default::default(),
     };
     let mut writer = folder.append_after(journal.length)?;
     let mut unsynced = Unsynced::default();

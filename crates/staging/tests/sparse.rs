@@ -43,6 +43,7 @@ impl Place {
             mode: 0o644,
             mtime_ns: 0,
             size,
+            same_as: None,
         }
     }
 

@@ -68,8 +68,14 @@ impl Decides for MountGate {
                 counters.deletes.fetch_add(1, Ordering::Relaxed);
                 Action::Delete
             }
-            ChangeKind::Rename => Action::Rename,
+            // One more name is what a rename would have given it.
+            ChangeKind::Rename | ChangeKind::Link => Action::Rename,
         };
+        if let (ChangeKind::Link, Some(to)) = (request.kind, request.to) {
+            counters.writes.fetch_add(1, Ordering::Relaxed);
+            let granted = self.at_once(self.on(Action::Write, to, FileObject::ABSENT, request.pid))?;
+            self.ended(granted.intent, Action::Write, to, true, 0);
+        }
         // What a rename replaces is written to, whatever else the rename is.
         if let (Some(to), Some(replaced)) = (request.to, request.replaces.as_ref()) {
             counters.writes.fetch_add(1, Ordering::Relaxed);
@@ -164,7 +170,7 @@ impl Gate for MountGate {
     fn changed(&self, request: &ChangeRequest<'_>, handle: u64, ok: bool) {
         let action = match request.kind {
             ChangeKind::Delete => Action::Delete,
-            ChangeKind::Rename => Action::Rename,
+            ChangeKind::Rename | ChangeKind::Link => Action::Rename,
             _ => Action::Write,
         };
         self.ended(handle, action, request.path, ok, 0);

@@ -156,7 +156,7 @@ impl Decides for Grant<'_> {
             ChangeKind::Create | ChangeKind::Write => &[Action::Write, Action::Append],
             ChangeKind::Delete => &[Action::Delete],
             ChangeKind::Rename => &[Action::Rename],
-            ChangeKind::Attributes => &[],
+            ChangeKind::Link | ChangeKind::Attributes => &[],
         };
         let object = change.object.as_ref().map_or(FileObject::ABSENT, of_fs);
         let to = change.to.map(|to| self.directory.absolute(to));

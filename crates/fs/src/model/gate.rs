@@ -73,7 +73,8 @@ impl Policy {
 impl Decides for Policy {
     fn change(&self, change: &ChangeRequest<'_>) -> Result<u64, Refused> {
         point();
-        let changed = if change.kind == ChangeKind::Rename { change.replaces } else { change.object };
+        let moves = matches!(change.kind, ChangeKind::Rename | ChangeKind::Link);
+        let changed = if moves { change.replaces } else { change.object };
         let denied = changed.is_some_and(|object| is_secret(&object));
         let verdict = if denied { Err(Refused(EACCES)) } else { Ok(self.grant()) };
         point();

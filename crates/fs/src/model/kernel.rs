@@ -108,6 +108,22 @@ impl Kernel {
         })
     }
 
+    pub fn exchange(&self, one: &str, other: &str) -> Done<()> {
+        const EXCHANGE: u32 = 2;
+        self.again(|| {
+            let ((parent, name), (target, new)) = (self.parent(one)?, self.parent(other)?);
+            let fixed = [u64s(&[target]), u32s(&[EXCHANGE, 0])].concat();
+            self.call(op::RENAME2, parent, &[fixed, name, new]).map(drop)
+        })
+    }
+
+    pub fn link(&self, from: &str, to: &str) -> Done<()> {
+        self.again(|| {
+            let (node, (parent, name)) = (self.node(from)?, self.parent(to)?);
+            self.call(op::LINK, parent, &[u64s(&[node]), name]).map(drop)
+        })
+    }
+
     fn set(&self, path: &str, valid: u32, size: u64, mode: u32) -> Done<()> {
         self.again(|| {
             let node = self.node(path)?;

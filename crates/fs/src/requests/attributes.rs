@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, TRUST_SECONDS, child, path_of};
 use super::data::{content_of, handle};
-use super::decided::staged;
+use super::decided::{also, staged};
 use super::verdict::release_to_resize;
 use crate::change::NewAttributes;
 use crate::decided::Decided;
@@ -35,10 +35,20 @@ pub(super) fn lookup(shared: &Shared, header: Header, mut body: Reader<'_>) -> A
 /// # Errors
 /// `ENOMEM` when the kernel knows of as many names as one session may have; the reply is as it was.
 pub(super) fn entry(shared: &Shared, path: &str, seen: &Attributes, reply: &mut Reply) -> Result<(), Errno> {
-    let number = shared.nodes.write().looked_up(path, &seen.object)?;
+    let same = if seen.object.nlink > 1 && !seen.object.is_dir() {
+        shared.tree.names_beside(path)
+    } else {
+        Vec::new()
+    };
+    let number = shared.nodes.write().looked_up(path, &seen.object, &same)?;
+    entry_of_node(shared, number, seen, reply);
+    Ok(())
+}
+
+/// The same of a node that the kernel is told of once more.
+pub(super) fn entry_of_node(shared: &Shared, number: u64, seen: &Attributes, reply: &mut Reply) {
     reply.u64(number).u64(1).u64(TRUST_SECONDS).u64(TRUST_SECONDS).u32(0).u32(0);
     attributes(shared, number, seen, reply);
-    Ok(())
 }
 
 pub(super) fn getattr(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
@@ -65,8 +75,18 @@ pub(super) fn setattr(shared: &Arc<Shared>, header: Header, body: Reader<'_>, sl
     {
         return Err(Errno::PERM.into());
     }
-    let open = asked.handle.and_then(|fh| handle(shared, fh).ok()).filter(|held| held.writes.is_some());
-    let path = match (path_of(shared, header.node), &open) {
+    let named = path_of(shared, header.node);
+    let open = match asked.handle {
+        Some(fh) => handle(shared, fh).ok(),
+        // The kernel does not say by which descriptor, but there is one.
+        None if named.is_err() => {
+            let handles = shared.handles.read();
+            handles.values().find(|held| held.node == header.node && held.writes.is_some()).cloned()
+        }
+        None => None,
+    };
+    let open = open.filter(|held| held.writes.is_some());
+    let path = match (named, &open) {
         (Ok(path), _) => Some(path),
         // Deleted while open: size and times are the descriptor's, a mode has nothing to belong to.
         (Err(_), Some(_)) => None,
@@ -88,7 +108,8 @@ pub(super) fn setattr(shared: &Arc<Shared>, header: Header, body: Reader<'_>, sl
                 asked.new.size.is_some() && at.object().is_some_and(|object| object.kind == ObjectKind::File)
             };
             let kind = |at: &Located| if is_write(at) { ChangeKind::Write } else { ChangeKind::Attributes };
-            staged(shared, kind, path, header.pid, |at| shared.tree.set_attributes(at, &asked.new))?
+            let also = |at: &Located| also(shared, at, kind(at), header.pid);
+            staged(shared, (kind, also), path, header.pid, |at| shared.tree.set_attributes(at, &asked.new))?
         }
         (None, None) => return Err(Errno::STALE.into()),
     };
@@ -117,6 +138,9 @@ fn set_on_handle(
                 .tree
                 .set_attributes(&decided, &NewAttributes { mode: new.mode, ..NewAttributes::default() })?;
         }
+    }
+    if let (Some(mode), None, Some(blob)) = (new.mode, path, held.writes) {
+        shared.tree.set_unnamed_mode(blob, mode);
     }
     if let Some(times) = &new.times {
         rustix::fs::futimens(&*held.file, times)?;
@@ -224,7 +248,10 @@ pub(super) fn held_attributes(shared: &Shared, held: &Handle) -> Result<Attribut
             ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
             staged: true,
         },
-        mode: held.mode,
+        mode: held
+            .writes
+            .and_then(|blob| shared.tree.unnamed_mode(blob))
+            .map_or(held.mode, |bits| 0o100_000 | bits),
         blocks: stat.st_blocks.cast_unsigned(),
         atime_ns: time(stat.st_atime, stat.st_atime_nsec),
     })

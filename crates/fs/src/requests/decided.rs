@@ -16,7 +16,7 @@ pub(super) const DECISIONS: usize = 16;
 /// Decide a change of what a path stands for, make it, and say how it ended.
 pub(super) fn staged<T>(
     shared: &Shared,
-    kind: impl Fn(&Located) -> ChangeKind,
+    (kind, also): (impl Fn(&Located) -> ChangeKind, impl Fn(&Located) -> Vec<Decided>),
     path: &str,
     pid: u32,
     make: impl Fn(&Decided) -> Result<T, Errno>,
@@ -27,13 +27,42 @@ pub(super) fn staged<T>(
         if kind != ChangeKind::Create && at.object().is_none() {
             return Err(Errno::NOENT.into());
         }
-        let decided = Decided::by(&*shared.gate, kind, &at, pid)?;
+        let decided = Decided::by(&*shared.gate, kind, &at, pid)?.and(also(&at));
         let made = make(&decided);
-        shared.gate.changed(&decided.request(), decided.handle(), made.is_ok());
+        ended(shared, &decided, made.is_ok());
         match made {
             Err(Errno::STALE) => {}
             made => return Ok(made?),
         }
     }
     Err(Errno::BUSY.into())
+}
+
+/// What is decided about the other names that a file of the user's has in the directory, which change with it. One that may
+/// not change so keeps what it has.
+pub(super) fn also(shared: &Shared, at: &Located, kind: ChangeKind, pid: u32) -> Vec<Decided> {
+    let others = shared.tree.other_names(at);
+    let visible = others.iter().filter(|other| shared.gate.visible(other.path()));
+    visible.filter_map(|other| Decided::by(&*shared.gate, kind, other, pid).ok()).collect()
+}
+
+/// Of what changes alone.
+pub(super) fn alone(_: &Located) -> Vec<Decided> {
+    Vec::new()
+}
+
+/// How a change ended, under each name.
+pub(super) fn ended(shared: &Shared, decided: &Decided, ok: bool) {
+    also_ended(shared, decided, ok);
+    shared.gate.changed(&decided.request(), decided.handle(), ok);
+}
+
+/// How it ended under the other names. They stand for the file of the stage now: what the kernel knows by them is another one.
+pub(super) fn also_ended(shared: &Shared, decided: &Decided, ok: bool) {
+    for other in decided.also() {
+        shared.gate.changed(&other.request(), other.handle(), ok);
+        if ok {
+            shared.nodes.write().unname(other.located().path());
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod decided;
 mod directories;
 mod names;
 mod open;
+mod unnamed;
 mod verdict;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use self::answer::Failed;
 use self::attributes::{getattr, lookup, readlink, setattr};
 use self::data::{fallocate, fsync, read, release, statfs, write};
 use self::directories::{opendir, readdir, releasedir};
-use self::names::{mkdir, mknod, remove, rename, symlink};
+use self::names::{link, mkdir, mknod, remove, rename, symlink};
 use self::open::{create, open};
 use crate::protocol::{Header, Reader, Reply, Short, op};
 use crate::shared::Shared;
@@ -57,7 +58,7 @@ pub(crate) fn answer(
         op::RMDIR => remove(shared, header, body, true),
         op::RENAME => rename(shared, header, body, false, slow),
         op::RENAME2 => rename(shared, header, body, true, slow),
-        op::LINK => Err(Errno::PERM.into()),
+        op::LINK => link(shared, header, body, slow),
         op::READ => read(shared, body),
         op::WRITE => write(shared, body),
         op::STATFS => statfs(shared),
@@ -78,6 +79,7 @@ pub(crate) fn answer(
         op::READDIRPLUS => readdir(shared, header, body, true),
         op::RELEASEDIR => releasedir(shared, body),
         op::CREATE => create(shared, header, body),
+        op::TMPFILE => unnamed::tmpfile(shared, header, body),
         op::FALLOCATE => fallocate(shared, body),
         _ => Err(Errno::NOSYS.into()),
     };

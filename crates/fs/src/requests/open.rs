@@ -10,7 +10,7 @@ use super::answer::{Answer, Failed, child, path_of};
 use super::attributes::entry;
 use super::data::closed_on_node;
 use super::decided::DECISIONS;
-use super::verdict::{O_ACCMODE, O_TRUNC, decided, unused};
+use super::verdict::{O_ACCMODE, O_TRUNC, decided, unused, written};
 use crate::change::Content;
 use crate::decided::{Decided, DecidedOpening};
 use crate::gate::{ChangeKind, Closed};
@@ -46,12 +46,12 @@ fn open_once(shared: &Shared, header: Header, path: &str, flags: u32, slow: &dyn
     let prepared = if is_prepared { shared.nodes.write().prepared(path) } else { None };
     if let Some(prepared) = prepared {
         if shared.tree.locate(path).is_ok_and(|now| prepared.fits(flags, now.identity())) {
-            return finish_open(shared, header.node, flags, prepared.granted, true);
+            return finish_open(shared, (header.node, header.pid), flags, prepared.granted, true);
         }
         came_to_nothing(shared, [prepared]);
     }
     let granted = decided(shared, header, path, flags, slow)?;
-    finish_open(shared, header.node, flags, granted, false)
+    finish_open(shared, (header.node, header.pid), flags, granted, false)
 }
 
 pub(super) fn create(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
@@ -108,7 +108,13 @@ fn created(shared: &Shared, opened: tree::Opened, opening: u64, flags: u32) -> A
 /// Give a granted opening its handle. When the node's pages are of another version, or the kernel believes in another
 /// size, the opening is kept and `ESTALE` makes the kernel look the path up once more: it comes back with a node of
 /// its own (`own`).
-fn finish_open(shared: &Shared, number: u64, flags: u32, granted: DecidedOpening, own: bool) -> Answer {
+fn finish_open(
+    shared: &Shared,
+    (number, pid): (u64, u32),
+    flags: u32,
+    granted: DecidedOpening,
+    own: bool,
+) -> Answer {
     let path = granted.opened().located.path().to_owned();
     let held = shared.tree.quota.take(Handle::MEMORY, 0);
     let held = held.inspect_err(|_| unused(shared, &granted)).map_err(Errno::from)?;
@@ -138,7 +144,7 @@ fn finish_open(shared: &Shared, number: u64, flags: u32, granted: DecidedOpening
     }
     let mode = 0o100_000 | granted.opened().mode;
     let (file, writes) = if write {
-        match bring_up(shared, number, &granted, truncate) {
+        match bring_up(shared, number, &granted, truncate, pid) {
             Ok((file, blob)) => (file, blob),
             Err(e) => {
                 if !truncate {
@@ -179,9 +185,10 @@ fn bring_up(
     number: u64,
     granted: &DecidedOpening,
     truncate: bool,
+    pid: u32,
 ) -> Result<(Arc<HeldFile>, Option<u64>), Failed> {
     let content = if truncate { Content::Empty } else { Content::Released(granted.served()) };
-    let staged = shared.tree.copy_up(granted.to_write()?, content)?;
+    let staged = written(shared, granted, pid, |write| shared.tree.copy_up(write, content))?;
     if let Some(node) = shared.nodes.write().node(number) {
         node.open += usize::from(truncate);
         node.version = staged.blob.map(Version::Staged);
@@ -200,7 +207,7 @@ fn came_to_nothing(shared: &Shared, dropped: impl IntoIterator<Item = Prepared>)
 }
 
 #[allow(clippy::too_many_arguments)]
-fn new_handle(
+pub(super) fn new_handle(
     shared: &Shared,
     (node, path): (u64, String),
     (file, held): (Arc<HeldFile>, Held),

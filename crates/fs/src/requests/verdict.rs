@@ -3,10 +3,10 @@
 use rustix::io::Errno;
 
 use super::answer::Failed;
-use super::decided::DECISIONS;
+use super::decided::{DECISIONS, also, also_ended};
 use crate::change::Content;
-use crate::decided::{DecidedOpening, How};
-use crate::gate::{Cancel, Closed};
+use crate::decided::{Decided, DecidedOpening, How};
+use crate::gate::{Cancel, ChangeKind, Closed};
 use crate::object::ObjectKind;
 use crate::protocol::Header;
 use crate::shared::{MAX_WAITING, Shared};
@@ -33,7 +33,7 @@ pub(super) fn release_to_resize(
         }
         let granted = decided(shared, header, path, O_WRONLY, slow)?;
         let released = Content::Released(granted.served());
-        let brought = granted.to_write().and_then(|write| shared.tree.copy_up(write, released));
+        let brought = written(shared, &granted, header.pid, |write| shared.tree.copy_up(write, released));
         let closed = Closed { path, writable: true, read: 0, written: 0 };
         shared.gate.closed(granted.verdict().handle, &closed);
         match brought {
@@ -78,6 +78,24 @@ pub(super) fn decided(
         return Err(Errno::INTR.into());
     }
     Ok(granted?)
+}
+
+/// Act on what an opening lets write, with the other names that the file of the user's has.
+pub(super) fn written<T>(
+    shared: &Shared,
+    granted: &DecidedOpening,
+    pid: u32,
+    write: impl FnOnce(&Decided) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let decided = granted.to_write()?;
+    let others = also(shared, decided.located(), ChangeKind::Write, pid);
+    if others.is_empty() {
+        return write(decided);
+    }
+    let decided = decided.clone().and(others);
+    let made = write(&decided);
+    also_ended(shared, &decided, made.is_ok());
+    made
 }
 
 /// A granted opening of which nothing is made.

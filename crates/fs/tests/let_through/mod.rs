@@ -34,6 +34,11 @@ pub fn to_move(moved: &[Located], to: &Located) -> Vec<Decided> {
     each.collect()
 }
 
+/// One more name.
+pub fn to_link(at: &Located, to: &Located) -> Decided {
+    Decided::of_link(&Anything, at, to, 1).unwrap()
+}
+
 /// Attributes; a size is a writing of files.
 pub fn to_change(at: &Located, new: &NewAttributes) -> Decided {
     by(if new.size.is_some() { ChangeKind::Write } else { ChangeKind::Attributes }, at)

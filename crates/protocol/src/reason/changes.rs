@@ -48,6 +48,10 @@ pub(super) const COMMIT: Group = Group {
             => "Commit the paths one by one.";
         "hard_link": "The file has other names (hard links), which the change would reach or lose."
             => "";
+        "other_name_kept": "The file had another name (hard link) that the commit did not change: it keeps the old content, and is a file of its own now."
+            => "";
+        "linked_as_copy": "In the cell the file is another name (hard link) of one; the commit made it a copy."
+            => "";
         "link_leaves_root": "The symbolic link leads out of the directory."
             => "Link within the directory.";
         "malformed_change": "The staged change is malformed."

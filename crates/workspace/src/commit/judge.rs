@@ -64,6 +64,8 @@ pub(super) fn judge(
             map.insert("origin_known".into(), json!(change.blob.is_none()));
             let is_taken = change.kind == Kind::File && own::open(mount, &change.path).is_some();
             map.insert("replaces".into(), json!(change.replaces.is_some() || is_taken));
+        }
+        if change.op == Op::Rename || change.same_as.is_some() {
             map.insert(
                 "leaves_protection".into(),
                 json!(leaves_protection(pipeline, session, mount, change)),
@@ -127,7 +129,7 @@ pub(super) fn judge(
     pipeline.commit(session, request, word).map_err(|refusal| refusal.reasons)
 }
 
-/// Whether the move takes something out of a rule that protects it from being read: the file itself, or one in a directory
+/// Whether the move, or one more name, takes something out of a rule that protects it from being read: the file itself, or one in a directory
 /// that moves.
 fn leaves_protection(
     pipeline: &Pipeline,
@@ -135,7 +137,8 @@ fn leaves_protection(
     mount: &LiveMount,
     change: &Change,
 ) -> bool {
-    let Some(from) = &change.from else { return false };
+    let other_name = change.same_as.as_ref().map(|same| &same.path);
+    let Some(from) = change.from.as_ref().or(other_name) else { return false };
     let loosens = |below: &str| {
         let at = |path: &str| mount.absolute(&format!("{path}{below}"));
         pipeline.loosens(session, &at(from), &at(&change.path))

@@ -48,7 +48,7 @@ pub(super) const COMMIT: Group = Group {
             => "Commit the paths one by one.";
         "hard_link": "The file has other names (hard links), which the change would reach or lose."
             => "";
-        "link_leaves_root": "The symbolic link leads out of the directory."
+        "link_leaves_root": "The symbolic link leads out of the directory, and not to a program of the system."
             => "Link within the directory.";
         "malformed_change": "The staged change is malformed."
             => "`chaperone discard ID PATH`.";

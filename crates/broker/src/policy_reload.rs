@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
 use crate::broker::Broker;
+use crate::last_policies;
 use chaperone_protocol::{Event, Failure, Happened};
 
 /// An editor that saves touches a directory several times: the set is read when it was quiet for this long.
@@ -23,11 +24,13 @@ const QUIET: Duration = Duration::from_millis(100);
 /// `policy_unreadable`, `policy_error` with every problem, `audit_unavailable`.
 pub fn reload(broker: &Broker) -> Result<String, Failure> {
     let pipeline = &broker.pipeline;
-    let engine = Engine::load(sources(&broker.dirs)?).map_err(|problems| {
+    let sources = sources(&broker.dirs)?;
+    let engine = Engine::load(sources.clone()).map_err(|problems| {
         let all = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         Failure::new("policy_error", format!("the policies stay as they were:\n{all}"))
     })?;
     let revision = engine.revision().to_owned();
+    last_policies::keep(&broker.dirs, &broker.vault, &sources)?;
     if revision == broker.policy.current().revision() {
         return Ok(revision);
     }

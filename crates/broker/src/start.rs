@@ -17,7 +17,7 @@ use chaperone_pipeline::events::Bus;
 use chaperone_pipeline::inspection::Inspection;
 use chaperone_pipeline::records::Records;
 use chaperone_pipeline::vault::Vault;
-use chaperone_policy::Store;
+use chaperone_policy::{Engine, Store};
 use chaperone_protocol::{Event, Failure, Happened};
 use chaperone_quota::Descriptors;
 use chaperone_worker::{Worker, WorkerPool};
@@ -26,7 +26,7 @@ use rustix::fs::FlockOperation;
 
 use crate::broker::Broker;
 use crate::control::{self, Connection};
-use crate::policy_reload;
+use crate::{last_policies, policy_reload};
 
 /// Commands answered at once. Protects threads; beyond it a connection is closed.
 const MAX_CONNECTIONS: usize = 256;
@@ -103,7 +103,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     let keys = Arc::clone(&vault) as Arc<dyn chaperone_audit::Keys>;
     let log = Log::open(&dirs.audit(), keys, options).map_err(|e| {
         Failure::new("audit_unavailable", format!("the audit log cannot be opened: {e}"))
-            .advise("look at it with: chaperone audit verify")
+            .advise("look at it with: chaperone audit verify; move it aside and begin a new one with: chaperone audit archive")
     })?;
     let bus = Arc::new(Bus::default());
     let (log, clock) = (Arc::new(log), Arc::new(SystemClock));
@@ -116,7 +116,13 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         )
         .on_disk_of(&dirs.audit()),
     );
-    let (policy, problems) = Store::new(chaperone_config::policy_files::sources(&dirs)?);
+    let sources = chaperone_config::policy_files::sources(&dirs)?;
+    let (policy, problems) = Store::new(sources.clone());
+    if problems.is_empty() {
+        last_policies::keep(&dirs, &vault, &sources)?;
+    } else if let Some(Ok(last)) = last_policies::last(&dirs, &vault).map(Engine::load) {
+        policy.replace(last);
+    }
     for problem in &problems {
         bus.tell(&Event::general(Happened::PolicyProblem { problem: problem.to_string() }));
     }

@@ -25,7 +25,14 @@ pub enum InitMessage {
     /// The answer to [`InitOrder::Challenge`], in hex.
     Signature(String),
     /// A decoy was touched, so many times since the last report.
-    Decoy { path: String, technique: String, count: u64 },
+    Decoy {
+        path: String,
+        technique: String,
+        count: u64,
+        /// The program that runs and looks there by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// The agent is about to run; the seccomp listener travels with this one.
     Started,
     /// The answer to [`InitOrder::Dial`]: the connected socket travels with it, unless there is an error.
@@ -154,7 +161,12 @@ mod tests {
             (r#"{"signature":"ff"}"#, InitMessage::Signature("ff".into())),
             (
                 r#"{"decoy":{"path":"/etc/shadow","technique":"T1003.008","count":2}}"#,
-                InitMessage::Decoy { path: "/etc/shadow".into(), technique: "T1003.008".into(), count: 2 },
+                InitMessage::Decoy {
+                    path: "/etc/shadow".into(),
+                    technique: "T1003.008".into(),
+                    count: 2,
+                    by: None,
+                },
             ),
             (r#""started""#, InitMessage::Started),
             (r#"{"dialed":{"id":3}}"#, InitMessage::Dialed { id: 3, error: None }),
@@ -217,7 +229,7 @@ mod tests {
     #[test]
     fn a_report_that_cannot_wait_does_not() {
         let (_broker, ours) = pair();
-        let decoy = InitMessage::Decoy { path: "/x".into(), technique: "T1".into(), count: 1 };
+        let decoy = InitMessage::Decoy { path: "/x".into(), technique: "T1".into(), count: 1, by: None };
         let begun = Instant::now();
         while report_now(&ours, &decoy).is_ok() {}
         assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());

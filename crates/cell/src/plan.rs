@@ -95,6 +95,9 @@ pub struct Decoy {
     /// A socket is touched by connecting to it, a file by opening it.
     #[serde(default)]
     pub kind: DecoyKind,
+    /// Programs that look there by themselves when they start.
+    #[serde(default)]
+    pub own: Vec<String>,
 }
 
 /// What stands at a watched place.

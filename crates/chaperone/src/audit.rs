@@ -1,4 +1,4 @@
-//! `audit tail|query|show|verify|prove|checkpoint`.
+//! `audit tail|query|show|verify|prove|checkpoint|archive`.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -48,6 +48,7 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
             ));
             Ok(0)
         }
+        Audit::Archive => crate::archive::archive(&dirs),
         Audit::Checkpoint => {
             let answer = Broker::reach()?.ask(&Request::AuditCheckpoint)?;
             // A signed note: its line feeds are part of what was signed, and nothing of it is the agent's.

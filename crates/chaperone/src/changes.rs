@@ -1,13 +1,12 @@
 //! `changes`, `commit`, `discard`, `undo`.
 
-use std::collections::BTreeMap;
-
 use chaperone_protocol::Request;
 use serde_json::Value;
 
-use crate::change_line::line;
+use crate::change_line::{line, lines};
 use crate::cli::{Changes, Commit, Paths, Undo};
 use crate::connect::Broker;
+use crate::kept::{self, is_left_cache};
 use crate::out::{self, say};
 use crate::overview;
 use crate::report::Report;
@@ -84,70 +83,21 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         }
         list => list?,
     };
-    let code = print_report(&list, args.json) | unmatched(&args.paths, &list);
+    print_report(&list, args.json);
+    let is_missing = unmatched(&args.paths, &list) != 0;
     if !args.json {
-        for advice in advice(&args.session, &list) {
-            eprintln!("chaperone: {advice}");
-        }
+        let indices = of_indices(&list, &format!("chaperone commit --conflict theirs {} PATH", args.session));
+        indices.into_iter().chain(kept::advice(args, &list)).for_each(|line| eprintln!("chaperone: {line}"));
     }
-    Ok(code)
-}
-
-/// The reason that a cache of compiled code is left.
-const CACHE: &str = "interpreter_cache";
-
-/// A cache of compiled code that was left for no other reason: nothing is missed, so it is no question and no fault.
-fn is_left_cache(change: &Value) -> bool {
-    let mut reasons = show::list(change, "reasons").peekable();
-    reasons.peek().is_some() && reasons.all(|r| r == CACHE || r == "confirmation_required")
-}
-
-/// A socket or a FIFO, say, that programs left where they work: it is told, and nothing went wrong.
-fn stays_in_the_cell(change: &Value) -> bool {
-    let mut reasons = show::list(change, "reasons").peekable();
-    reasons.peek().is_some() && reasons.all(|r| r == "cannot_be_staged")
-}
-
-/// What the user may do about what was left: one line for all changes of a kind.
-fn advice(session: &str, list: &[Value]) -> Vec<String> {
-    let has = |change: &Value, reason: &str| show::list(change, "reasons").any(|r| r == reason);
-    let mut advice = Vec::new();
-    let unseen = list.iter().filter(|c| has(c, "changed_since_shown")).count();
-    if unseen > 0 {
-        advice.push(format!(
-            "{unseen} not as they were shown, or never shown while the agent runs: chaperone changes {session} shows them; --unseen commits them as they are"
-        ));
-    }
-    advice.extend(of_indices(list, &format!("chaperone commit {session} PATH --conflict theirs")));
-    let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    let caches = list.iter().filter(|c| is_left_cache(c)).count();
-    if caches > 0 {
-        advice.push(format!(
-            "{caches} files of caches that their tools make anew stay staged; --confirm {CACHE} commits them, too"
-        ));
-    }
-    for change in list.iter().filter(|c| has(c, "confirmation_required") && !is_left_cache(c)) {
-        let reasons = show::list(change, "reasons").filter(|r| *r != "confirmation_required");
-        *kinds.entry(reasons.map(|r| r.to_string()).collect()).or_default() += 1;
-    }
-    for (reasons, count) in kinds {
-        let flags: Vec<String> = reasons.iter().map(|r| format!("--confirm {r}")).collect();
-        advice.push(format!(
-            "{count} staged until you confirm ({}): pass the paths, or confirm all: chaperone commit {session} {}",
-            reasons.join(", "),
-            flags.join(" ")
-        ));
-    }
-    advice
+    Ok(if is_missing { 1 } else { kept::code(&list) })
 }
 
 /// What to do about git's index where both sides wrote it: `git status` of the user's is enough, which changes nothing but the
 /// times that it keeps.
 fn of_indices(list: &[Value], takes_it: &str) -> Vec<String> {
-    let is_index = |path: &str| path == ".git/index" || path.ends_with("/.git/index");
     list.iter()
         .filter(|change| show::text(change, "state") == "conflict")
-        .filter_map(|change| change["path"].as_str().filter(|path| is_index(path)))
+        .filter_map(|change| change["path"].as_str().filter(|path| kept::is_index(path)))
         .map(|path| {
             let takes_it = takes_it.replace("PATH", &Untrusted::new(path).to_string());
             let place = path.strip_suffix(".git/index").map_or(".", |place| place.trim_end_matches('/'));
@@ -164,7 +114,8 @@ fn of_indices(list: &[Value], takes_it: &str) -> Vec<String> {
 pub fn discard(args: &Paths) -> Result<u8, Report> {
     let request = Request::Discard { session: args.session.clone(), paths: args.paths.clone() };
     let list = Broker::reach()?.list(&request)?;
-    Ok(print_report(&list, args.json) | unmatched(&args.paths, &list))
+    print_report(&list, args.json);
+    Ok(unmatched(&args.paths, &list))
 }
 
 pub fn undo(args: &Undo) -> Result<u8, Report> {
@@ -181,7 +132,9 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
             change["state"] = "undone".into();
         }
     }
-    let code = print_report(&list, args.json) | unmatched(&args.paths, &list);
+    print_report(&list, args.json);
+    let is_left = |change: &Value| matches!(show::text(change, "state").raw(), "refused" | "conflict");
+    let code = u8::from(list.iter().any(is_left)) | unmatched(&args.paths, &list);
     let kept = list.iter().any(|c| show::text(c, "state") == "conflict");
     if !args.json {
         let takes_it = format!("chaperone undo {} PATH --force", args.session);
@@ -228,22 +181,16 @@ fn unmatched(paths: &[String], list: &[Value]) -> u8 {
     code
 }
 
-/// Print what became of each path; 1 when any was refused or in conflict.
-fn print_report(list: &[Value], json: bool) -> u8 {
+/// Print what became of each path.
+fn print_report(list: &[Value], json: bool) {
     if json {
         show::json(&Value::Array(list.to_vec()));
     } else if list.is_empty() {
         say!("nothing to do");
     } else {
-        list.iter().filter(|c| !is_left_cache(c)).for_each(|change| say!("{}", line(change)));
+        let told: Vec<&Value> = list.iter().filter(|c| !is_left_cache(c)).collect();
+        lines(&told).iter().for_each(|line| say!("{line}"));
     }
-    let is_wrong = |c: &Value| {
-        matches!(show::text(c, "state").raw(), "refused" | "conflict")
-            && !is_left_cache(c)
-            && !stays_in_the_cell(c)
-    };
-    let wrong = list.iter().any(is_wrong);
-    u8::from(wrong)
 }
 
 #[cfg(test)]
@@ -287,9 +234,9 @@ mod tests {
             change("src/.git/index", "committed"),
             change("index", "conflict"),
         ];
-        let advice = advice("3f2a", &list);
+        let advice = of_indices(&list, "chaperone commit --conflict theirs 3f2a PATH");
         assert_eq!(advice.len(), 2, "{advice:?}");
-        assert!(advice[0].contains("chaperone commit 3f2a .git/index --conflict theirs"), "{advice:?}");
+        assert!(advice[0].contains("chaperone commit --conflict theirs 3f2a .git/index"), "{advice:?}");
         assert!(advice[0].contains("git -C . reset") && advice[1].contains("git -C lib reset"), "{advice:?}");
     }
 
@@ -299,8 +246,6 @@ mod tests {
             let change = json!({ "state": "staged", "op": "rename", "path": name, "from": name, "target": name,
                 "reasons": [name], "kind": name, "was": name, "mode": { "old": name, "new": name } });
             assert_plain(&line(&change), 1);
-            let asked = json!({ "reasons": ["confirmation_required", name] });
-            assert_plain(&advice("3f2a", &[asked]).join(""), 1);
         }
     }
 
@@ -314,28 +259,5 @@ mod tests {
         assert_eq!(line(&opened), "staged    modify diary.txt  [mode 0600 → 0666]");
         let plain = json!({ "state": "staged", "op": "modify", "path": "a", "kind": "file", "reasons": [] });
         assert_eq!(line(&plain), "staged    modify a");
-    }
-
-    #[test]
-    fn caches_that_are_made_anew_are_one_line_and_no_fault() {
-        let cache = json!({ "state": "refused", "reasons": ["confirmation_required", "interpreter_cache"] });
-        let told = advice("3f2a", &[cache.clone(), cache.clone()]);
-        assert!(told.len() == 1 && told[0].starts_with("2 files of caches"), "{told:?}");
-        assert_eq!(print_report(&[cache], false), 0);
-        let more = json!({ "state": "refused", "reasons": ["confirmation_required", "interpreter_cache", "runs_later"] });
-        assert_eq!(print_report(&[more], false), 1);
-    }
-
-    #[test]
-    fn a_commit_asks_once_for_all_of_a_kind() {
-        let gone = json!({ "state": "refused", "reasons": ["confirmation_required", "many_deletes"] });
-        let unseen = json!({ "state": "refused", "reasons": ["changed_since_shown"] });
-        let told = advice("3f2a", &[gone.clone(), gone, unseen]);
-        assert_eq!(told.len(), 2);
-        assert!(
-            told[0].contains("--unseen")
-                && told[1].contains("2 staged")
-                && told[1].contains("--confirm many_deletes")
-        );
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod approvals;
+mod archive;
 mod audit;
 mod capability;
 mod change_line;
@@ -12,6 +13,7 @@ mod demo;
 mod doctor;
 mod inspect;
 mod inventory;
+mod kept;
 mod mcp;
 mod out;
 mod overview;

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, stdin, stdout};
 use chaperone_protocol::Request;
 use serde_json::Value;
 
-use crate::change_line::{line, traits};
+use crate::change_line::{self, traits};
 use crate::connect::Broker;
 use crate::out::{self, say};
 use crate::report::Report;
@@ -60,9 +60,10 @@ fn overview(list: &[Value]) -> Vec<String> {
     let mut lines = vec![format!("{}: {}", number(list.len()), kinds.join(", "))];
     let (special, plain): (Vec<&Value>, Vec<&Value>) = list.iter().partition(|change| is_special(change));
     for (list, most) in [(special, SPECIAL), (plain, NAMED)] {
-        lines.extend(list.iter().take(most).map(|change| line(change)));
-        if list.len() > most {
-            lines.push(format!("          and {} more", list.len() - most));
+        let told = change_line::lines(&list);
+        lines.extend(told.iter().take(most).cloned());
+        if told.len() > most {
+            lines.push(format!("          and {} more", told.len() - most));
         }
     }
     lines

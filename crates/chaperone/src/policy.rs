@@ -43,7 +43,7 @@ pub fn problem() -> Result<Option<String>, Report> {
     }
     Ok(chaperone_policy::check(sources).first().map(|problem| {
         format!(
-            "{problem}; until it is fixed the last policies that loaded stay in force, and after a restart nothing is allowed"
+            "{problem}; until it is fixed the last policies that loaded stay in force, also after a restart"
         )
     }))
 }

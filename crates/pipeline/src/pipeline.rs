@@ -41,11 +41,17 @@ pub struct Pipeline {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What policy says of a change that is no more than the directory of dependencies that it is in: one answer covers all of them,
+/// whatever else is said of each.
+const DEPENDENCIES: &str = "dependency_directory";
+
 /// What the user said of a staged change with the commit of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UsersWord<'a> {
     /// The user named exactly this path.
     pub named: bool,
+    /// The user named the directory of dependencies that it is in.
+    pub within: bool,
     /// Reasons that the user confirmed.
     pub confirmed: &'a [String],
     pub unseen: Option<Unseen>,
@@ -63,7 +69,12 @@ pub enum Unseen {
 impl UsersWord<'_> {
     fn covers(&self, decision: &Decision) -> bool {
         let confirmed = |reason: &String| self.confirmed.contains(reason);
-        self.named || !decision.reasons.is_empty() && decision.reasons.iter().all(confirmed)
+        let of_directory = decision
+            .reasons
+            .iter()
+            .find(|reason| *reason == DEPENDENCIES)
+            .is_some_and(|r| self.within || confirmed(r));
+        self.named || of_directory || !decision.reasons.is_empty() && decision.reasons.iter().all(confirmed)
     }
 }
 

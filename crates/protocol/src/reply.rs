@@ -162,6 +162,9 @@ pub struct ChangeEntry {
     /// Only of a change that the stage holds: one that was discarded or could not be staged has none.
     #[serde(flatten)]
     pub staged: Option<StagedDetail>,
+    /// The directory of dependencies that it is in: one question for all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// What the change changes, when that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
@@ -366,6 +369,7 @@ mod tests {
             state: ChangeState::Discarded,
             reasons: Vec::new(),
             staged: None,
+            group: None,
             diff: None,
         };
         let mut shape = json!({ "path": "a", "op": "create", "from": null, "size": 0, "sha256": null,
@@ -385,7 +389,9 @@ mod tests {
         shape["commit"] = Value::Null;
         pin(entry.clone(), shape.clone());
         entry.diff = Some("+x\n".into());
+        entry.group = Some("vendor".into());
         shape["diff"] = json!("+x\n");
+        shape["group"] = json!("vendor");
         pin(entry, shape);
     }
 

@@ -217,7 +217,10 @@ impl Run<'_> {
             self.request.changes.iter().any(|change| matches!(change.op, Op::Delete | Op::Rename));
         for (index, change) in self.request.changes.iter().enumerate() {
             match self.judge_one(index, change, private, moves_names, judge) {
-                Ok(Verdict::Commit) => {}
+                Ok(Verdict::Commit) if leads_out(change) => {
+                    self.stop(index, Stop::refused("link_leaves_root"))
+                }
+                Ok(Verdict::Commit | Verdict::CommitLinkOut) => {}
                 Ok(Verdict::Replace(file)) => {
                     if let Err(stop) = self.replace(index, file) {
                         self.stop(index, stop);
@@ -256,10 +259,6 @@ impl Run<'_> {
         judge: Judge<'_>,
     ) -> Result<Verdict, Stop> {
         change.validate().map_err(|_| Stop::refused("malformed_change"))?;
-        if change.target.as_deref().is_some_and(|target| crate::facts::link_leaves_root(&change.path, target))
-        {
-            return Err(Stop::refused("link_leaves_root"));
-        }
         let from = change.from.as_deref().unwrap_or(&change.path);
         // A name that other changes of this commit free or move cannot be examined before they are made.
         let is_original = matches!(change.op, Op::Delete | Op::Rename) || !moves_names;
@@ -532,4 +531,8 @@ fn open_replaced(parent: &Parent, base: &BaseVersion) -> Result<OwnedFd, rustix:
         true => Ok(fd),
         false => Err(rustix::io::Errno::STALE),
     }
+}
+
+fn leads_out(change: &Change) -> bool {
+    change.target.as_deref().is_some_and(|target| crate::facts::link_leaves_root(&change.path, target))
 }

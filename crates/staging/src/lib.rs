@@ -25,7 +25,7 @@ pub use change::{BaseVersion, Change, Kind, Op, SameAs, validate_path};
 pub use commit::{Judge, Tree};
 pub use content::{Wanted, sha256};
 pub use error::{Error, Result};
-pub use facts::{Facts, facts, removes};
+pub use facts::{Facts, facts, link_leaves_root, removes};
 pub use plan::MAX_CHANGES;
 pub use printable::printable;
 pub use recover::{INTERRUPTED, is_about};

@@ -10,6 +10,8 @@ use crate::change::{Kind, Op};
 #[derive(Debug)]
 pub enum Verdict {
     Commit,
+    /// Commit a link that leads out of the directory; with `Commit` it is refused.
+    CommitLinkOut,
     /// Commit with this content in place of the staged one. Nobody else may be able to write it.
     Replace(File),
     /// Reason codes (snake_case) that the user sees.

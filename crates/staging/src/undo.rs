@@ -125,7 +125,7 @@ impl Tree {
             }
         }
         let request = Request { changes: &changes, blobs: &kept, undoes: Some((folder.number, &reversed)) };
-        let mut report = self.run(history, &request, &mut |_, _| Verdict::Commit)?;
+        let mut report = self.run(history, &request, &mut |_, _| Verdict::CommitLinkOut)?;
         for entry in &mut report.entries {
             entry.choices.retain(|choice| *choice != Choice::WriteBoth);
         }

@@ -365,6 +365,18 @@ fn links_out_traversal_and_blobs_outside_the_stage_are_refused() {
 }
 
 #[test]
+fn a_link_that_leads_out_is_committed_where_the_judge_says_so_and_undone() {
+    let place = Place::new();
+    let mut out = place.change(Op::Create, "python3", "");
+    (out.kind, out.blob, out.target) = (Kind::Symlink, None, Some("/usr/bin/python3".into()));
+    let report = place.tree().commit(&[out], &mut |_, _| Verdict::CommitLinkOut).unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(fs::read_link(place.root.join("python3")).unwrap().to_str(), Some("/usr/bin/python3"));
+    assert!(place.tree().undo(&Undo { commit: Some(1), paths: None }, false).unwrap().is_complete());
+    assert!(fs::symlink_metadata(place.root.join("python3")).is_err());
+}
+
+#[test]
 fn names_with_newlines_and_reversing_characters_commit_and_undo() {
     let place = Place::new();
     let name = "a\nb \u{202e}gpj.exe";

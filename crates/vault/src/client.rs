@@ -113,6 +113,11 @@ impl VaultClient {
         }
     }
 
+    /// The log whose last signed tree this is goes on no more; the next tree that is signed is the first of a new one.
+    pub fn close_log(&self, last: Option<LastSigned>) -> Result<(), VaultError> {
+        self.done(&Request::CloseLog { last })
+    }
+
     /// Signs the user's answer; `pin_proof` comes from [`Self::pin_verify`] for the same action.
     pub fn sign_approval(
         &self,

@@ -103,6 +103,7 @@ impl Vault {
                 self.sign_checkpoint(size, root.0, &proof).map(|note| Response::Checkpoint { note })
             }
             Request::LastSigned {} => Ok(Response::LastSigned { last: self.state.lock().last_signed }),
+            Request::CloseLog { last } => self.close_log(last).map(|()| Response::Done {}),
             Request::SignApproval { record, pin_proof } => {
                 self.sign_approval(&record, pin_proof.map(|proof| proof.0)).map(Response::Approval)
             }
@@ -172,6 +173,16 @@ impl Vault {
             self.folder.save(&mut state, next)?;
         }
         self.checkpoint_note(size, root)
+    }
+
+    /// Forgets the last signed tree, which whoever closes the log has to know and writes into the new one.
+    fn close_log(&self, last: Option<LastSigned>) -> Result<(), VaultError> {
+        let mut state = self.state.lock();
+        if state.last_signed != last {
+            return Err(VaultError::Protocol("another tree was signed last"));
+        }
+        let next = State { last_signed: None, ..state.clone() };
+        self.folder.save(&mut state, next)
     }
 
     fn checkpoint_note(&self, size: u64, root: [u8; 32]) -> Result<String, VaultError> {

@@ -37,15 +37,40 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Request {
     Hello {},
-    SignCapability { claims: String },
-    SignCheckpoint { size: u64, root: Hex<32>, proof: Vec<Hex<32>> },
+    SignCapability {
+        claims: String,
+    },
+    SignCheckpoint {
+        size: u64,
+        root: Hex<32>,
+        proof: Vec<Hex<32>>,
+    },
     LastSigned {},
-    SignApproval { record: ApprovalRecord, pin_proof: Option<Hex<16>> },
-    Fingerprint { hashes: Vec<Hex<32>> },
-    DataKey { id: Option<String> },
-    EraseDataKey { id: String },
-    PinSet { old: Option<String>, new: String },
-    PinVerify { pin: String, action_digest: Hex<32> },
+    /// The log is closed at the tree that was signed last; the next tree is the first of a new log.
+    CloseLog {
+        last: Option<LastSigned>,
+    },
+    SignApproval {
+        record: ApprovalRecord,
+        pin_proof: Option<Hex<16>>,
+    },
+    Fingerprint {
+        hashes: Vec<Hex<32>>,
+    },
+    DataKey {
+        id: Option<String>,
+    },
+    EraseDataKey {
+        id: String,
+    },
+    PinSet {
+        old: Option<String>,
+        new: String,
+    },
+    PinVerify {
+        pin: String,
+        action_digest: Hex<32>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]

@@ -132,6 +132,24 @@ fn a_tree_that_extends_the_last_one_is_signed_and_a_rewritten_one_is_not() {
 
 /// Two brokers' worth of histories compete while the vault is killed at random points: for no size are two roots signed.
 #[test]
+fn a_log_is_closed_only_by_who_knows_its_last_tree_and_a_new_one_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("vault");
+    let vault = spawn(&dir).unwrap();
+    let log = numbered(7);
+    vault.sign_checkpoint(7, log.root(), &[]).unwrap();
+    let other = LastSigned { size: 7, root: [1; 32] };
+    assert!(vault.close_log(None).is_err() && vault.close_log(Some(other)).is_err());
+    assert!(vault.sign_checkpoint(3, numbered(3).root(), &[]).is_err());
+    vault.close_log(vault.last_signed().unwrap()).unwrap();
+    assert_eq!(vault.last_signed().unwrap(), None);
+    vault.sign_checkpoint(3, numbered(3).root(), &[]).unwrap();
+    drop(vault);
+    let vault = spawn(&dir).unwrap();
+    assert_eq!(vault.last_signed().unwrap().unwrap().size, 3);
+}
+
+#[test]
 fn killed_at_random_points_it_never_signs_two_roots_for_one_size() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("vault");

@@ -11,5 +11,6 @@ pub mod masking;
 pub mod mediated;
 pub mod mount;
 pub mod overlay;
+pub mod repositories;
 pub mod tool_caches;
 pub mod toolchains;

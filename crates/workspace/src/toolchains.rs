@@ -17,6 +17,8 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| chaperone_packs::table("packs/c
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
+    /// Directories of packages that PATH may name.
+    packages: Vec<PathBuf>,
     toolchain: Vec<Toolchain>,
 }
 
@@ -97,7 +99,49 @@ pub fn find(path: &[PathBuf], places: &Places, workspace: &Path) -> Toolchains {
             }
         }
     }
+    for packages in &KNOWN.packages {
+        add_packages(&mut found, packages, path, places, workspace);
+    }
     found
+}
+
+/// The packages of this directory that PATH names.
+fn add_packages(
+    found: &mut Toolchains,
+    packages: &Path,
+    path: &[PathBuf],
+    places: &Places,
+    workspace: &Path,
+) {
+    let is_any = std::fs::read_dir(packages).is_ok_and(|mut entries| entries.next().is_some());
+    if !is_any || packages.canonicalize().is_ok_and(|real| real != packages) {
+        return;
+    }
+    let package = |at: &Path| Some(packages.join(at.strip_prefix(packages).ok()?.components().next()?));
+    for directory in path {
+        let Ok(real) = directory.canonicalize() else { continue };
+        let mut named: Vec<PathBuf> = package(&real).into_iter().collect();
+        if !named.is_empty() && !found.path.contains(&real) {
+            found.path.push(real.clone());
+        }
+        // Of a home only what the managers of toolchains put there is known.
+        if !places.in_home(&real) {
+            named.extend(
+                links(&real, &[packages.to_owned()])
+                    .iter()
+                    .filter_map(|link| package(&link.canonicalize().ok()?)),
+            );
+        }
+        for at in named {
+            let is_private = overlap(&at, workspace)
+                || places.ours().iter().any(|own| overlap(&at, own))
+                || places.homes().iter().any(|home| overlap(&at, home));
+            let is_plain = at.canonicalize().is_ok_and(|real| real == at);
+            if is_plain && !is_private && !found.shown.iter().any(|shown| at.starts_with(&shown.path)) {
+                found.shown.push(Shown { path: at, why: "package of your PATH".to_owned() });
+            }
+        }
+    }
 }
 
 /// A directory of PATH relative to the home, however the home is called.
@@ -215,6 +259,31 @@ mod tests {
         let places = Places::new(std::slice::from_ref(&home), &[&home.join(".bun/bin/state")]);
         let found = find(&path, &places, &home.join("go/pkg/mod/x"));
         assert_eq!(shown(&found, &home), [".deno/bin", "go/bin", ".volta/bin"]);
+    }
+
+    #[test]
+    fn of_a_directory_of_packages_what_path_names_is_shown() {
+        let tmp = tempfile::tempdir().unwrap();
+        let root = tmp.path().canonicalize().unwrap();
+        made(
+            &root,
+            &[
+                "opt/tool/bin/tool",
+                "opt/linked/chrome",
+                "opt/service/service.conf",
+                "opt/work/x",
+                "bin/other",
+                "home/bin/y",
+            ],
+        );
+        symlink(root.join("opt/linked/chrome"), root.join("bin/chrome")).unwrap();
+        symlink(root.join("opt/service/service.conf"), root.join("home/bin/conf")).unwrap();
+        let path = ["opt/tool/bin", "bin", "home/bin", "opt", "opt/work"].map(|d| root.join(d));
+        let places = Places::new(&[root.join("home")], &[]);
+        let mut found = Toolchains::default();
+        add_packages(&mut found, &root.join("opt"), &path, &places, &root.join("opt/work"));
+        assert_eq!(shown(&found, &root), ["opt/tool", "opt/linked"]);
+        assert!(found.path.contains(&path[0]) && !found.path.contains(&path[1]));
     }
 
     #[test]

@@ -35,9 +35,11 @@ brings_source if {
 	input.change.new_sources > 0
 }
 
+runs_later if runs_for_git
+
 # Inside a repository git takes its hooks, its settings and its next steps from wherever a file says. So there only the
 # plain data of git passes: every other name, every link and everything executable is asked about.
-runs_later if {
+runs_for_git if {
 	in_repository
 	not input.change.kind == "dir"
 	not git_data
@@ -47,14 +49,14 @@ runs_later if {
 runs_later if input.change.shadows_library
 
 # A repository without a work tree may have any name: what makes it one is a file `config` and a directory `hooks` in it.
-runs_later if {
+runs_for_git if {
 	name in {"config", "config.worktree", "commondir", "gitdir"}
 	not in_repository
 	not input.change.kind == "dir"
 }
 
 # A link in place of a directory of hooks, or a directory that becomes one.
-runs_later if {
+runs_for_git if {
 	name == "hooks"
 	gets_all_of_it
 }
@@ -66,19 +68,19 @@ gets_all_of_it if {
 	input.change.op == "rename"
 }
 
-runs_later if {
+runs_for_git if {
 	contains(path, "/hooks/")
 	regex.match(`^(pre|post)-[a-z-]+$|^(applypatch|commit|prepare-commit)-msg$|^update$|^fsmonitor-watchman$|^reference-transaction$|^push-to-checkout$|^proc-receive$|^sendemail-validate$`, name)
 }
 
 # A directory that becomes a repository brings what it holds.
-runs_later if {
+runs_for_git if {
 	name == ".git"
 	gets_all_of_it
 }
 
 # A `.git` file points to a repository, hooks and all, elsewhere.
-runs_later if {
+runs_for_git if {
 	name == ".git"
 	not input.change.kind == "dir"
 }
@@ -103,6 +105,14 @@ git_data if {
 
 # The state of what git is in the middle of, without a command in it.
 git_data if input.change.state_inert
+
+# Settings of which only what runs nothing is other than before: who commits, what a branch follows.
+git_data if {
+	input.change.settings_inert
+	input.change.kind == "file"
+	input.change.op == "modify"
+	not input.change.becomes_executable
+}
 
 git_files := {
 	"head", "index", "orig_head", "fetch_head", "merge_head", "merge_msg", "merge_mode", "cherry_pick_head", "revert_head", "rebase_head",
@@ -180,6 +190,22 @@ loosened_mode if {
 
 loosened_mode if input.change.sets_id
 
+# Where a link leads out, to what is somebody's own: no word lets it pass.
+leads_out if {
+	input.change.link_leaves_root
+	not input.change.link_to_system
+}
+
+decision := {
+	"effect": "deny",
+	"reasons": ["link_leaves_root"],
+	"advice": "link within the directory, or to a program of the system",
+} if {
+	input.action == "commit"
+	leads_out
+	not reaches_out
+}
+
 decision := {
 	"effect": "deny",
 	"reasons": refusals,
@@ -192,21 +218,84 @@ decision := {
 
 decision := {
 	"effect": "ask",
-	"reasons": asks,
-	"obligations": [{"kind": "alert", "severity": "high"} | count(asks & alarming) > 0],
+	"reasons": asks | of_directory,
+	"obligations": [{"kind": "alert", "severity": "high"} | is_alarming],
 	"advice": "leave it staged and tell the user what it is for",
 } if {
 	input.action == "commit"
 	not reaches_out
-	count(asks) > 0
+	not leads_out
+	count(asks | of_directory) > 0
 }
 
 decision := {"effect": "allow", "reasons": ["plain_change"], "obligations": [{"kind": "inspect"}]} if {
 	input.action == "commit"
 	not reaches_out
-	count(asks) == 0
+	not leads_out
+	count(asks | of_directory) == 0
 }
 
+is_alarming if {
+	count(asks & alarming) > 0
+	count(of_directory) == 0
+}
+
+# Of a directory of dependencies what a shell runs at its start.
+is_alarming if {
+	"runs_later" in asks
+	"startup" in input.change.runs_later
+}
+
+# What a tool puts into a directory of its own (`packs/dependencies.toml`) is the code of others, which nobody reads file by file:
+# what is no more than that code is one question for all of the directory.
+of_directory contains "dependency_directory" if {
+	is_string(input.change.dependencies)
+	count(asks) > 0
+	count(asks - of_code) == 0
+	not asks == {"interpreter_cache"}
+	not runs_by_itself
+}
+
+# A new one comes whole, or stays whole.
+of_directory contains "dependency_directory" if {
+	input.change.dependencies == "installed"
+	input.change.dependencies_new
+	not in_repository
+	count(asks - {"interpreter_cache"}) == 0
+}
+
+of_code := {
+	"runs_later", "executable", "new_source", "compiled_code", "interpreter_cache", "csv_formula", "loads_remote_content", "active_content",
+	"cannot_look", "cannot_look_inside", "many_deletes", "link_to_what_runs", "link_leaves_directory",
+}
+
+# Without anybody using what is in the directory.
+runs_by_itself if runs_for_git
+
+runs_by_itself if {
+	some class in {"startup", "autostart", "hooks", "editor", "agent"}
+	class in input.change.runs_later
+	not environments_own
+}
+
+runs_by_itself if {
+	input.change.install_step
+	not deletion
+}
+
+# A link gives a name of the directory to what is elsewhere.
+runs_by_itself if {
+	"link_to_what_runs" in asks
+	not input.change.link_in_dependencies
+}
+
+runs_by_itself if input.change.link_in_repository
+
+# The programs of a virtual environment run when somebody turns to it.
+environments_own if {
+	input.change.dependencies == "installed"
+	regex.match(`/(pyvenv\.cfg|bin/[^/]+|scripts/[^/]+)$`, path)
+}
 # Raised when it is not confirmed.
 alarming := {
 	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_directory",

@@ -234,8 +234,72 @@ test_what_cannot_be_looked_into_asks if {
 	d.reasons == {"cannot_look_inside"}
 }
 
-test_links_out_and_deceptive_names_ask if {
-	decided("/workspace/a", {"link_leaves_root": true}).reasons == {"link_leaves_directory"}
+test_links_out_to_the_system_ask_and_others_are_denied if {
+	decided("/workspace/a", {"link_leaves_root": true, "link_to_system": true}).reasons == {"link_leaves_directory"}
+	out := decided("/workspace/a", {"link_leaves_root": true, "link_to_system": false})
+	out.effect == "deny"
+	out.reasons == ["link_leaves_root"]
+	decided("/workspace/a", {"link_leaves_root": true}).effect == "deny"
+}
+
+modules := {"dependencies": "installed", "dependencies_new": false, "install_step": false}
+
+test_a_directory_of_dependencies_is_one_question if {
+	path := "/workspace/node_modules/a/x"
+	every change in [
+		{"runs_later": ["build"]}, {"becomes_executable": true}, {"compiled": "code"}, {"runs_later": ["ci", "settings"], "becomes_executable": true},
+		{"remote_content": 1}, {"formula_cells": 3}, {"removes": true, "op": "delete", "removals_in_commit": 900},
+		{"kind": "symlink", "link_runs_later": ["startup"], "link_in_dependencies": true},
+		{"kind": "symlink", "link_leaves_root": true, "link_to_system": true},
+		{"compiled": "cache", "becomes_executable": true},
+	] {
+		d := decided(path, object.union(modules, change))
+		"dependency_directory" in d.reasons
+		count(d.obligations) == 0
+	}
+	decided(path, modules).effect == "allow"
+	decided(path, object.union(modules, {"compiled": "cache"})).reasons == {"interpreter_cache"}
+}
+
+test_a_new_one_comes_whole if {
+	new := object.union(modules, {"dependencies_new": true})
+	decided("/workspace/node_modules/a/index.js", new).reasons == {"dependency_directory"}
+	decided("/workspace/node_modules", object.union(new, {"kind": "dir"})).reasons == {"dependency_directory"}
+	decided("/workspace/vendor/a.go", object.union(new, {"dependencies": "built"})).effect == "allow"
+	decided("/workspace/node_modules/a/.git/HEAD", new).effect == "allow"
+	decided("/workspace/node_modules/a/x.pyc", object.union(new, {"compiled": "cache"})).reasons == {"dependency_directory", "interpreter_cache"}
+}
+
+test_what_runs_by_itself_stays_a_question_of_its_own if {
+	path := "/workspace/node_modules/a/x"
+	every change in [
+		{"runs_later": ["startup"]}, {"runs_later": ["build", "hooks"]}, {"runs_later": ["agent"]}, {"runs_later": ["build"], "install_step": true},
+		{"becomes_executable": true, "deceptive_name": true}, {"kind": "symlink", "link_runs_later": ["startup"], "link_in_dependencies": false},
+		{"kind": "symlink", "link_in_repository": true, "link_in_dependencies": true}, {"sets_id": true},
+	] {
+		d := decided(path, object.union(modules, change))
+		d.effect == "ask"
+		not "dependency_directory" in d.reasons
+	}
+	every place in [".git/hooks/pre-commit", ".git/config", "a/config", "hooks/pre-commit", ".git"] {
+		d := decided(concat("/", ["/workspace/node_modules", place]), modules)
+		"runs_later" in d.reasons
+		not "dependency_directory" in d.reasons
+	}
+	decided("/workspace/.venv/lib/python3/site-packages/x.pth", object.union(modules, {"runs_later": ["startup"]})).reasons == {"runs_later"}
+}
+
+test_programs_of_an_environment_are_of_it_and_raise_an_alert if {
+	d := decided("/workspace/.venv/bin/activate", object.union(modules, {"runs_later": ["startup"]}))
+	d.reasons == {"dependency_directory", "runs_later"}
+	count(d.obligations) == 1
+}
+
+test_what_is_found_in_a_directory_of_dependencies_asks if {
+	found("/workspace/node_modules/a", object.union(modules, {"op": "create"}), "secret").reasons == {"secret_in_content"}
+}
+
+test_deceptive_names_ask if {
 	decided("/workspace/a", {"deceptive_name": true}).reasons == {"deceptive_name"}
 }
 
@@ -315,4 +379,13 @@ test_placeholders_that_stand_for_nothing_ask if {
 	decided("/workspace/a.csv", {"damaged_placeholders": 2}).reasons == {"damaged_placeholder"}
 	decided("/workspace/a.csv", {"exposed_placeholders": 1}).reasons == {"exposes_value"}
 	decided("/workspace/a.csv", {"foreign_placeholders": 0, "damaged_placeholders": 0}).effect == "allow"
+}
+
+test_harmless_settings_of_a_repository_do_not_ask if {
+	harmless := {"op": "modify", "settings_inert": true}
+	decided("/workspace/.git/config", harmless).effect == "allow"
+	decided("/workspace/.git/config", object.union(harmless, {"settings_inert": false})).reasons == {"runs_later"}
+	decided("/workspace/.git/config", object.union(harmless, {"op": "create"})).reasons == {"runs_later"}
+	decided("/workspace/.git/config", object.union(harmless, {"becomes_executable": true})).effect == "ask"
+	decided("/workspace/.git/config", object.union(harmless, {"kind": "symlink"})).effect == "ask"
 }

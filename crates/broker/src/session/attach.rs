@@ -203,7 +203,10 @@ fn listen(broker: &Arc<Broker>, live: &Arc<LiveSession>, control: Arc<OwnedFd>) 
                         refusals(&broker, &live, listener);
                     }
                 }
-                InitMessage::Decoy { path, technique, count } => {
+                InitMessage::Decoy { path, technique, by: Some(program), .. } => {
+                    broker.pipeline.records.decoy_of_its_own(&live.session, &path, &technique, &program);
+                }
+                InitMessage::Decoy { path, technique, count, by: None } => {
                     broker.pipeline.records.decoy(&live.session, &path, &technique, count);
                 }
                 InitMessage::Dialed { id, error } => {

@@ -10,6 +10,7 @@ use chaperone_protocol::session::NO_CELL;
 use chaperone_protocol::{Failure, OpenSession, Shown};
 use chaperone_workspace::directories::{self, Places};
 use chaperone_workspace::installation::{self, Installation};
+use chaperone_workspace::repositories::{self, Repositories};
 use chaperone_workspace::{tool_caches, toolchains};
 
 use crate::broker::Broker;
@@ -26,6 +27,8 @@ pub struct Look {
     /// What of the host its cell shows read-only beside its mounts and what every cell shows: the one list that the user,
     /// the first record and `--verbose` have.
     pub visible: Vec<Shown>,
+    /// What its repository has outside of the workspace.
+    pub repositories: Repositories,
 }
 
 /// Look what a session would be made of.
@@ -69,7 +72,14 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
             Some(Shown { path: cache.lower.clone()?, why })
         }));
     }
-    Ok(Look { profile, backend, places, workspace, installation, caches, visible })
+    let whole = sources.iter().any(|(at, from)| at == "/workspace" && *from == workspace);
+    let repositories = if asked.in_cell && whole {
+        repositories::find(&workspace, &places, &chaperone_cell::can_be_at_its_own_place)
+    } else {
+        Repositories::default()
+    };
+    visible.extend(repositories.shown());
+    Ok(Look { profile, backend, places, workspace, installation, caches, visible, repositories })
 }
 
 /// What a session would be shown.

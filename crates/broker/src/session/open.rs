@@ -30,7 +30,8 @@ const MAX_SESSIONS: usize = 64;
 /// # Errors
 /// The reason it may not run.
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
-    let Look { profile, backend, places, workspace, installation, caches, visible } = look(broker, asked)?;
+    let Look { profile, backend, places, workspace, installation, caches, visible, repositories } =
+        look(broker, asked)?;
     broker.let_all_go();
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
     if running >= MAX_SESSIONS {
@@ -41,10 +42,13 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     chaperone_config::dirs::private_dir(&dir)
         .map_err(|e| Failure::new("state_unavailable", e.to_string()))?;
     let mut mounts = directories::mounts(&profile, &workspace, &dir)?;
+    if let Some(own) = mounts.iter().find(|mount| mount.at == "/workspace") {
+        mounts.extend(repositories.mounts(own, &dir)?);
+    }
     let covered = installation::covered(&places, &workspace);
     let quota = Quota::new(chaperone_quota::MEMORY, &broker.descriptors);
     let mut surveys = Vec::new();
-    let mut notices = Vec::new();
+    let mut notices = repositories.notices.clone();
     for mount in &mut mounts {
         mount.prepare(&quota)?;
         surveys.push(if asked.in_cell { mount.make_layers(&mut notices)? } else { None });
@@ -98,6 +102,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         }
     }
     opened.notices = notices;
+    opened.at_own_place = repositories.common.is_some();
     (opened.shown, opened.visible) = (shown, visible);
     (opened.covered, opened.scratch, opened.path, opened.first) = (covered, scratch, path, first);
     for (name, value) in environment {
@@ -175,6 +180,7 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         } else {
             session.mounts.first().map_or_else(|| "/".to_owned(), |m| m.at.clone())
         },
+        at_own_place: false,
         memory: limits.bytes().map_err(wrong)?,
         processes: limits.processes,
         cpu_percent: limits.cpu_percent().map_err(wrong)?,

@@ -1,9 +1,11 @@
 //! Decoys that are touched: noticed, counted and reported.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::inotify;
@@ -21,13 +23,21 @@ pub(super) struct DecoyWatch<'p> {
     /// The decoy's place in the plan, by inotify's number.
     watched: HashMap<i32, usize>,
     traps: Vec<(usize, UnixListener)>,
+    /// The command of the cell.
+    command: Option<String>,
+    /// Decoys of which it was told that a program looked there by itself.
+    told: HashSet<usize>,
     /// When a decoy was first touched, and how often since then.
     touched: HashMap<usize, (Instant, u64)>,
 }
 
 impl<'p> DecoyWatch<'p> {
     /// Watch the decoys of the root that has just been built; `traps` are those that are sockets.
-    pub(super) fn new(decoys: &'p [Decoy], traps: Vec<(usize, UnixListener)>) -> rustix::io::Result<Self> {
+    pub(super) fn new(
+        decoys: &'p [Decoy],
+        traps: Vec<(usize, UnixListener)>,
+        command: &[OsString],
+    ) -> rustix::io::Result<Self> {
         let queue = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let mut watched = HashMap::new();
         let events = inotify::WatchFlags::OPEN
@@ -43,7 +53,17 @@ impl<'p> DecoyWatch<'p> {
                 Err(e) => return Err(e),
             }
         }
-        Ok(Self { decoys, events: queue, watched, traps, touched: HashMap::new() })
+        let name = |program: &OsString| Some(Path::new(program).file_name()?.to_str()?.to_owned());
+        let command = command.first().and_then(name);
+        Ok(Self {
+            decoys,
+            events: queue,
+            watched,
+            traps,
+            command,
+            told: HashSet::new(),
+            touched: HashMap::new(),
+        })
     }
 
     /// Readable when a file was touched.
@@ -84,6 +104,13 @@ impl<'p> DecoyWatch<'p> {
 
     /// Report the first touch at once; count the next ones.
     fn touch(&mut self, index: usize, control: &OwnedFd) {
+        if let Some(program) = self.own_program(index) {
+            // What a program does by itself at every start is told once.
+            if !self.told.contains(&index) && self.send(index, 1, Some(program), control) {
+                self.told.insert(index);
+            }
+            return;
+        }
         match self.touched.get_mut(&index) {
             Some((_, count)) => *count += 1,
             None => {
@@ -110,9 +137,34 @@ impl<'p> DecoyWatch<'p> {
 
     /// Whether it was sent. The agent decides how often this happens: a broker that hangs must not make cell-init wait.
     fn report(&self, index: usize, count: u64, control: &OwnedFd) -> bool {
+        self.send(index, count, None, control)
+    }
+
+    /// A program that runs in the cell and looks there by itself. The kernel does not say who touched it: whoever reads it beside
+    /// such a program is recorded like that.
+    fn own_program(&self, index: usize) -> Option<String> {
+        let own = &self.decoys.get(index)?.own;
+        if own.is_empty() {
+            return None;
+        }
+        let is_own = |name: &String| own.contains(name);
+        self.command.clone().filter(is_own).or_else(|| running().find(is_own))
+    }
+
+    fn send(&self, index: usize, count: u64, by: Option<String>, control: &OwnedFd) -> bool {
         let Some(decoy) = self.decoys.get(index) else { return true };
         let path = decoy.path.to_string_lossy().into_owned();
-        let message = InitMessage::Decoy { path, technique: decoy.technique.clone(), count };
+        let message = InitMessage::Decoy { path, technique: decoy.technique.clone(), count, by };
         report_now(control, &message).is_ok()
     }
+}
+
+/// The names of what runs in the cell.
+fn running() -> impl Iterator<Item = String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_process = |name: &OsString| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    let names = processes.filter(move |entry| is_process(&entry.file_name()));
+    names
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok())
+        .map(|name| name.trim_end().to_owned())
 }

@@ -191,7 +191,7 @@ fn prepare<'p>(
     let mut taken = vec![libc::SIGCHLD];
     taken.extend_from_slice(FORWARDED);
     let signals = chaperone_sys::signal_descriptor(&taken).map_err(step("take signals"))?;
-    let decoys = DecoyWatch::new(&plan.decoys, std::mem::take(&mut built.traps))
+    let decoys = DecoyWatch::new(&plan.decoys, std::mem::take(&mut built.traps), &plan.command)
         .map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
     chaperone_sys::set_dumpable(false).map_err(step("close /proc/1"))?;
     Ok(Parts { built, network, pty, signals, decoys })

@@ -229,4 +229,7 @@ pub enum Audit {
     /// Sign and print the current checkpoint
     #[command(after_help = "Example:\n  chaperone audit checkpoint > kept.checkpoint")]
     Checkpoint,
+    /// Close a log that is damaged, move it aside, and begin a new one that records it
+    #[command(after_help = "Example:\n  chaperone audit verify; chaperone audit archive")]
+    Archive,
 }

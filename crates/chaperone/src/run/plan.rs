@@ -78,15 +78,20 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         );
     }
     let workspace = canonical(args.workspace.as_deref());
+    let own_place =
+        workspace.clone().filter(|own| opened.workdir == WORKSPACE && can_be_at_its_own_place(own));
+    let workdir = below(&opened.workdir, workspace.as_deref());
+    let workdir = match own_place.as_ref().zip(workdir.strip_prefix(WORKSPACE).ok()) {
+        Some((own, rest)) if opened.at_own_place => own.join(rest),
+        _ => workdir,
+    };
     Ok(Plan {
         session: opened.session.clone(),
         program: program(&args.command, opened.program.as_deref()),
         command: command(&args.command, opened.program.as_deref()),
         environment,
-        workdir: below(&opened.workdir, workspace.as_deref()),
-        own_place: workspace
-            .clone()
-            .filter(|own| opened.workdir == WORKSPACE && can_be_at_its_own_place(own)),
+        workdir,
+        own_place,
         mounts,
         read_only: opened.shown.iter().map(|s| s.path.clone()).collect(),
         covered: opened.covered.clone(),

@@ -410,6 +410,17 @@ impl Records {
         self.alert_of_cell(session, ("read", path, "cell.decoy"), &reasons, technique);
     }
 
+    /// A program looked for its own credentials, where a decoy is.
+    pub fn decoy_of_its_own(&self, session: &Session, path: &str, technique: &str, program: &str) {
+        let mut entry = self.about(session, Phase::Outcome, "read", "deny");
+        entry.resource = for_display(path, SHOWN);
+        entry.rule = Some("cell.decoy".to_owned());
+        entry.reasons = vec!["own_credentials".to_owned(), format!("by {}", for_display(program, 60))];
+        entry.technique = Some(technique.to_owned());
+        // There is nothing in it; a log that cannot be written denies whatever comes next.
+        self.append(entry, None::<&Value>, Durability::Logged).ok();
+    }
+
     /// A system call was refused.
     pub fn call(&self, session: &Session, call: &'static str, count: u64) {
         let reasons = ["refused_call".to_owned(), format!("count {count}")];

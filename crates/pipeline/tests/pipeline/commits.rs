@@ -41,7 +41,24 @@ fn a_confirmed_reason_covers_no_denial_and_no_step_up() {
     for rule in [deny(&[]), step_up()] {
         let reasons = rule.reasons.clone();
         let world = World::new(move |_| rule.clone());
-        let word = UsersWord { named: true, confirmed: &reasons, unseen: None };
+        let word = UsersWord { named: true, within: true, confirmed: &reasons, unseen: None };
         world.pipeline.commit(&world.session, change(Action::Commit, "/workspace/a"), &word).unwrap_err();
     }
+}
+
+#[test]
+fn a_directory_of_dependencies_is_one_answer_for_what_is_no_more_than_that() {
+    let asked = |reasons: &'static [&'static str], within: bool, confirmed: &[&str]| {
+        let world = World::new(move |_| chaperone_policy::Decision {
+            reasons: reasons.iter().map(|r| (*r).to_owned()).collect(),
+            ..ask(&[])
+        });
+        let confirmed: Vec<String> = confirmed.iter().map(|r| (*r).to_owned()).collect();
+        let word = UsersWord { within, confirmed: &confirmed, ..UsersWord::default() };
+        world.pipeline.commit(&world.session, change(Action::Commit, "/workspace/a"), &word).is_ok()
+    };
+    let of_directory = &["dependency_directory", "executable", "runs_later"];
+    assert!(asked(of_directory, true, &[]) && asked(of_directory, false, &["dependency_directory"]));
+    assert!(!asked(of_directory, false, &[]) && !asked(of_directory, false, &["runs_later"]));
+    assert!(!asked(&["runs_later"], true, &["dependency_directory"]));
 }

@@ -52,7 +52,7 @@ pub(super) const COMMIT: Group = Group {
             => "";
         "linked_as_copy": "In the cell the file is another name (hard link) of one; the commit made it a copy."
             => "";
-        "link_leaves_root": "The symbolic link leads out of the directory."
+        "link_leaves_root": "The symbolic link leads out of the directory, and not to a program of the system."
             => "Link within the directory.";
         "malformed_change": "The staged change is malformed."
             => "`chaperone discard ID PATH`.";

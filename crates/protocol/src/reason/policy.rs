@@ -92,6 +92,8 @@ pub(super) const COMMIT: Group = Group {
             => "Leave the address out, or put the image beside the document.";
         "leaves_protection": "The file, or one in the directory, moves from where a rule protects it from being read to where none does."
             => "Leave it where it is, or name the path to commit it.";
+        "dependency_directory": "The change is in a directory that a tool fills with the code of others (`node_modules`, a virtual environment): one question for all that is no more than that."
+            => "`chaperone commit ID DIRECTORY`, or `--confirm dependency_directory` for all such directories.";
         "many_deletes": "The commit takes more than 50 files away: deleted, emptied, or replaced by something else."
             => "Tell the user what is deleted and why.";
         "removes_repository": "The commit takes away what makes a repository of git: itself, its HEAD, settings, objects or names, or lets a name stand for nothing."
@@ -104,8 +106,8 @@ pub(super) const COMMIT: Group = Group {
             => "Leave git's own data to git, or tell the user what it is for.";
         "link_replaces_file": "A symbolic link takes the place of a file or directory."
             => "Write the file itself.";
-        "link_leaves_directory": "A symbolic link leads out of the directory."
-            => "Link within the directory.";
+        "link_leaves_directory": "A symbolic link leads out of the directory, to a program of the system or of a toolchain."
+            => "Name the path to commit it.";
         "link_to_what_runs": "A symbolic link leads into a repository of git, or to something that runs later: what is written to its name is written there."
             => "Link to something else, or tell the user what the link is for.";
         "link_to_protected": "A symbolic link leads to what a rule protects from being read, under a name that no rule protects."

@@ -66,7 +66,7 @@ pub(super) const ASKING: Group = Group {
         "policy_changed": "Policy asks for more by now than what the user was shown."
             => "Ask again; the user is shown what is so now.";
         "confirmation_required": "Policy asks about this change, and the commit did not name its path."
-            => "Pass the path explicitly: `chaperone commit ID PATH`.";
+            => "`commit` prints the command for each kind; `chaperone commit ID PATH` takes one path.";
         "needs_second_factor": "The request needs the user's PIN; a commit cannot be confirmed with one yet."
             => "`chaperone approve ID --pin-stdin`.";
         "asked_every_time": "An elevation, or a request that needs the PIN, is asked about every time: an answer holds once."
@@ -129,6 +129,8 @@ pub(super) const CELL: Group = Group {
             => "Programs in a cell work without this call.";
         "refused_packet": "The cell's network rules refused a packet that is neither TCP nor DNS (multicast and QUIC are recorded without an alert)."
             => "Programs fall back to TCP.";
+        "own_credentials": "A program looked for credentials of its own at its start, and found a decoy; it is recorded once."
+            => "Nothing: no credential is in the cell.";
         "decoy": "`why` lists a touched decoy under this code."
             => "No credential is in the cell; go on without.";
         "seccomp": "`why` lists a refused system call under this code."

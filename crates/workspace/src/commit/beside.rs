@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::dependencies::Dependencies;
 use super::link::Links;
 use super::named::Named;
 use super::objects::Objects;
@@ -17,6 +18,8 @@ pub(super) struct Beside<'a> {
     pub brings: &'a BTreeSet<&'a str>,
     /// The links of the stage.
     pub links: &'a Links,
+    /// Directories of dependencies that are new.
+    pub dependencies: &'a Dependencies,
     /// Repositories that the commit would take away.
     pub lost: &'a Lost,
     /// What the repositories have, and will have.

@@ -8,7 +8,7 @@ use chaperone_staging::{Change, Op};
 
 use super::objects::is_derived;
 use super::repository;
-use crate::mount::LiveMount;
+use super::seen::Seen;
 
 /// Those of one commit.
 #[derive(Debug, Default)]
@@ -18,11 +18,12 @@ pub(super) struct Derived {
 }
 
 /// The changes that are carried, and the others.
-pub(super) fn apart(mount: &LiveMount, changes: Vec<Change>) -> (Vec<Change>, Derived) {
+pub(super) fn apart(seen: &Seen<'_>, changes: Vec<Change>) -> (Vec<Change>, Derived) {
     let mut derived = Derived::default();
     let mut carried = Vec::with_capacity(changes.len());
     for mut change in changes {
-        let is_derived = is_derived(&change) && repository::holds(mount, &change.path);
+        let there = seen.change(&change);
+        let is_derived = is_derived(&there) && repository::holds(seen.mount(), &there.path);
         match change.op {
             Op::Create if is_derived => derived.dropped.push(change),
             Op::Modify if is_derived && change.base.is_some() && change.blob.is_some() => {

@@ -22,6 +22,11 @@ pub(super) fn may_hide(path: &str) -> bool {
         || inside.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case("index"))
 }
 
+/// Whether `path` is the settings of a repository, by its place in one.
+pub(super) fn is_settings(path: &str) -> bool {
+    path.rsplit_once(".git/").is_some_and(|(_, inside)| inside.rsplit('/').next() == Some("config"))
+}
+
 /// Whether `path` is the list of commits at which history ends, by its place in a repository.
 pub(super) fn may_cut(path: &str) -> bool {
     path.rsplit_once(".git/").is_some_and(|(_, inside)| inside.rsplit('/').next() == Some("shallow"))

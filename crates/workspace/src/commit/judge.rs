@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use chaperone_capability::Action;
@@ -88,11 +89,13 @@ pub(super) fn judge(
             && let Some(target) = &change.target
         {
             let end = beside.links.end(mount, &change.path, target);
+            where_it_leads(map, mount, (change, target, end.as_deref()));
             led_to(map, pipeline, session, mount, (change, end, beside.named));
         }
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
         map.insert("exposed_placeholders".into(), json!(placeholders.exposed));
+        beside.dependencies.add(map, change, content);
         let look = |file: &File, name: &str| pipeline.inspection.effects(file, name);
         looked::add(
             map,
@@ -154,6 +157,19 @@ fn leaves_protection(
         Ok(Some(names)) => names.iter().any(|name| loosens(&format!("/{name}"))),
         Ok(None) | Err(_) => true,
     }
+}
+
+/// Whether a link stays in its directory of dependencies, or leads to what the system or the workspace itself has at its own place.
+fn where_it_leads(
+    about: &mut Map<String, Value>,
+    mount: &LiveMount,
+    (change, target, end): (&Change, &str, Option<&str>),
+) {
+    let around = super::dependencies::around(change).map(|(at, _)| Path::new(at));
+    let stays = around.zip(end).is_some_and(|(around, end)| Path::new(end).starts_with(around));
+    about.insert("link_in_dependencies".into(), json!(stays));
+    let is_own = end.is_some() && Path::new(target).starts_with(&mount.source);
+    about.insert("link_to_system".into(), json!(is_own || later::is_of_the_system(target)));
 }
 
 /// Facts about what a link leads to, under its own name: it is written there, and read from there.

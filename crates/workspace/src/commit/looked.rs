@@ -100,6 +100,12 @@ fn fetched(
 /// Whether git would show something else than there is, or nothing.
 fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &File, before: &str) {
     let Looked { mount, change, beside, .. } = *looked;
+    if git::is_settings(&change.path) && looked.change.op != Op::Create {
+        let then = open(mount, before).and_then(|file| read_whole(&file));
+        let harmless =
+            then.zip(read_whole(content)).is_some_and(|(then, now)| later::differ_harmlessly(&then, &now));
+        about.insert("settings_inert".into(), json!(harmless && before == change.path));
+    }
     if git::may_hide(&change.path) {
         let then = open(mount, before).and_then(|file| read_whole(&file)).unwrap_or_default();
         // What is too large to be looked at is not taken for harmless.

@@ -3,6 +3,8 @@
 
 mod beside;
 mod checkout;
+mod chosen;
+mod dependencies;
 mod derived;
 mod diff;
 mod git;
@@ -16,6 +18,7 @@ mod own;
 mod placeholders;
 mod repository;
 mod review;
+mod seen;
 mod shown;
 
 use std::cell::Cell;
@@ -31,6 +34,7 @@ pub use chaperone_staging::Wanted;
 
 pub use self::judge::By;
 pub use self::review::{Review, Shown, ShownChanges};
+use self::chosen::{chosen, relative};
 use self::shown::shown_path;
 use crate::mount::{LiveMount, Mounts};
 use chaperone_capability::Action;
@@ -120,30 +124,37 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let tree = mount.tree()?;
         let version = tree.as_ref().map(|tree| tree.version());
         let all = staged(mount)?;
-        let links = link::Links::of(all.iter());
-        let changes: Vec<Change> = all.into_iter().filter(|c| chosen(mount, c, paths)).collect();
-        let (changes, derived) = derived::apart(mount, changes);
-        wanted.push((mount, tree.zip(version), (changes, derived), links));
+        let seen = seen::Seen::of(mount)?;
+        let there: Vec<Change> = all.iter().map(|change| seen.change(change)).collect();
+        let links = link::Links::of(there.iter());
+        let (changes, derived) = derived::apart(&seen, chosen::of(mount, all, paths));
+        wanted.push((seen, tree.zip(version), (changes, derived), links));
     }
     let removals = wanted.iter().flat_map(|(_, _, (changes, _), _)| changes).filter(|c| removes(c)).count();
     let mut shown = Vec::new();
-    for (mount, version, (changes, derived), links) in wanted {
+    for (seen, version, (changes, derived), links) in wanted {
+        let (mount, there) = (seen.own_mount(), seen.mount());
         shown.extend(drop_derived(site, mount, &derived, version.as_ref())?);
         if changes.is_empty() {
             continue;
         }
         let stage = stage(mount, waiting)?;
         let looking = self::stage(mount, waiting)?;
-        let staged = |change: &Change| looking.look(change, objects::LARGEST).ok().and_then(|(_, file)| file);
-        let objects = objects::Objects::by(mount, &changes, &staged);
-        let named = named::Named::by(mount, &changes);
-        let operations = operation::Operations::by(&changes, &staged);
-        let brings = changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
-        let lost = repository::Lost::by(mount, &changes, &objects);
+        let staged = |change: &Change| {
+            looking.look(&seen.own(change), objects::LARGEST).ok().and_then(|(_, file)| file)
+        };
+        let all: Vec<Change> = changes.iter().map(|change| seen.change(change)).collect();
+        let objects = objects::Objects::by(there, &all, &staged);
+        let named = named::Named::by(there, &all);
+        let operations = operation::Operations::by(&all, &staged);
+        let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
+        let dependencies = dependencies::Dependencies::by(there, &all);
+        let lost = repository::Lost::by(there, &all, &objects);
         let beside = beside::Beside {
             removals,
             brings: &brings,
             links: &links,
+            dependencies: &dependencies,
             lost: &lost,
             objects: &objects,
             named: &named,
@@ -155,22 +166,33 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let mut with_values = Vec::new();
         let mut judge = |change: &Change, content: Option<&File>| {
             // What policy would ask about is settled by the user naming exactly that path.
-            let named =
-                by == By::User && paths.iter().any(|p| relative(mount, p).as_deref() == Some(&*change.path));
+            let named = by == By::User && chosen::is_named(mount, change, paths);
+            let within = by == By::User && chosen::is_within(mount, change, paths);
             // A conflict that is settled is another change than the one that was shown, with the same content.
             let shown_as = settled_from.get().unwrap_or(change);
             // That a cache of git's goes in place of becoming another was not shown, and shows nothing.
             let unseen = review.of(mount, shown_as, content).filter(|_| !derived.has(&change.path));
-            let word = UsersWord { named, confirmed, unseen };
+            let word = UsersWord { named, within, confirmed, unseen };
             let back = match placeholders::restored((pipeline, session), mount, change, content) {
                 Ok(back) => back,
                 Err(failure) => return Verdict::Refuse { reasons: vec![failure.code] },
             };
             // What is decided on is what the agent wrote; the rest is the user's own, where it was.
-            match judge::judge(pipeline, session, mount, change, (content, &back.report), (by, &word, beside))
-            {
+            let as_seen = seen.change(change);
+            match judge::judge(
+                pipeline,
+                session,
+                there,
+                &as_seen,
+                (content, &back.report),
+                (by, &word, beside),
+            ) {
                 Ok(authorized) => {
                     granted.push((change.path.clone(), authorized));
+                    // Policy knows where it leads, and that the user named it.
+                    if leads_out(change) {
+                        return Verdict::CommitLinkOut;
+                    }
                     placeholders::verdict(back, &mut with_values)
                 }
                 Err(reasons) => Verdict::Refuse { reasons },
@@ -419,32 +441,13 @@ fn left_out(mount: &LiveMount, name: &str) -> ChangeEntry {
         state: ChangeState::Refused,
         reasons: vec!["cannot_be_staged".to_owned()],
         staged: None,
+        group: None,
         diff: None,
     }
 }
 
-/// Whether the user named the change, or a directory above it, by the new or the old name.
-fn chosen(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
-    let is_in = |path: &str, folder: &str| {
-        folder.is_empty()
-            || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    wanted.is_empty()
-        || wanted
-            .iter()
-            .filter_map(|w| relative(mount, w))
-            .any(|w| is_in(&change.path, &w) || change.from.as_deref().is_some_and(|from| is_in(from, &w)))
-}
-
-/// A path as the user names it (in the workspace, or as the agent sees it), relative to the mount.
-fn relative(mount: &LiveMount, path: &str) -> Option<String> {
-    let path = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
-    let rest = match path.strip_prefix(&mount.at) {
-        Some(rest) => rest,
-        None if mount.prefix.is_empty() => return Some(path.to_owned()),
-        None => path.strip_prefix(&mount.prefix)?,
-    };
-    if rest.is_empty() { Some(String::new()) } else { rest.strip_prefix('/').map(str::to_owned) }
+fn leads_out(change: &Change) -> bool {
+    change.target.as_deref().is_some_and(|target| chaperone_staging::link_leaves_root(&change.path, target))
 }
 
 fn failure(error: chaperone_staging::Error) -> Failure {

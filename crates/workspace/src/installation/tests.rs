@@ -355,8 +355,8 @@ fn an_installation_that_holds_or_lies_in_what_is_private_is_refused() {
 #[test]
 fn what_lies_in_what_every_cell_shows_is_covered() {
     let places = Places::new(&[PathBuf::from("/usr/home/me")], &[Path::new("/var/lib/chaperone")]);
-    let covered = covered(&places, Path::new("/opt/project"));
-    assert_eq!(covered, [Path::new("/usr/home/me"), Path::new("/opt/project")]);
+    let covered = covered(&places, Path::new("/usr/src/project"));
+    assert_eq!(covered, [Path::new("/usr/home/me"), Path::new("/usr/src/project")]);
 }
 
 /// Names that generated homes are made of: parts of every layout there is, and of people's own work.

@@ -2,7 +2,9 @@
 //! policy's.
 
 mod compiled;
+mod dependencies;
 mod git_settings;
+mod inert_settings;
 mod loads;
 mod pack;
 mod place;
@@ -11,7 +13,9 @@ mod sources;
 use std::collections::BTreeSet;
 
 pub use self::compiled::{Compiled, compiled};
+pub use self::dependencies::{dependencies, has_install_step, is_of_the_system};
 pub use self::git_settings::{Named as Setting, named_in_git_settings, named_in_hook_list};
+pub use self::inert_settings::differ_harmlessly;
 pub use self::loads::{MOST as LOADS_BYTES, loads};
 use self::pack::{InertUnless, PACK};
 use self::place::{Place, like};

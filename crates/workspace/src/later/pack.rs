@@ -49,6 +49,8 @@ pub(super) struct Git {
     pub commands: Vec<String>,
     pub hook_lists: Vec<String>,
     pub hook_keys: Vec<String>,
+    /// Settings that run nothing and lead nowhere.
+    pub inert: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use chaperone_inspect::Effects;
 use chaperone_protocol::session::{Mode, MountRecord};
 
+use super::super::dependencies::Dependencies;
 use super::super::link::Links;
 use super::super::named::Named;
 use super::super::objects::Objects;
@@ -16,6 +17,7 @@ use super::*;
 struct Lone {
     brings: std::collections::BTreeSet<&'static str>,
     links: Links,
+    dependencies: Dependencies,
     lost: Lost,
     named: Named,
     operations: Operations,
@@ -27,6 +29,7 @@ impl Lone {
         Self {
             brings: Default::default(),
             links: Links::default(),
+            dependencies: Dependencies::default(),
             lost: Lost::default(),
             named,
             operations: Operations::default(),
@@ -34,8 +37,8 @@ impl Lone {
     }
 
     fn beside<'a>(&'a self, objects: &'a Objects<'a>) -> Beside<'a> {
-        let Self { brings, links, lost, named, operations } = self;
-        Beside { removals: 0, brings, links, lost, objects, named, operations }
+        let Self { brings, links, dependencies, lost, named, operations } = self;
+        Beside { removals: 0, brings, links, dependencies, lost, objects, named, operations }
     }
 }
 

@@ -1,0 +1,334 @@
+//! What a commit kept back, by kind, each with the command that commits it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::cli::Commit;
+use crate::show;
+use crate::untrusted::Untrusted;
+
+/// A commit that kept something back until the user decides.
+pub const KEPT_BACK: u8 = 3;
+/// Paths that are named in a command; of more the reason is.
+const NAMED: usize = 8;
+/// Directories of dependencies of which each is named.
+const DIRECTORIES: usize = 8;
+
+/// The reason that a cache of compiled code is left.
+const CACHE: &str = "interpreter_cache";
+/// Of what is no more than the directory of dependencies that it is in.
+const DIRECTORY: &str = "dependency_directory";
+const ASKED: &str = "confirmation_required";
+const UNSEEN: &str = "changed_since_shown";
+
+/// A cache of compiled code that was left for no other reason: nothing is missed, so it is no question and no fault.
+pub fn is_left_cache(change: &Value) -> bool {
+    all_reasons(change, &[CACHE, ASKED])
+}
+
+/// A socket or a FIFO, say, that programs left where they work: it is told, and nothing went wrong.
+fn stays_in_the_cell(change: &Value) -> bool {
+    all_reasons(change, &["cannot_be_staged"])
+}
+
+fn all_reasons(change: &Value, known: &[&str]) -> bool {
+    let mut reasons = show::list(change, "reasons").peekable();
+    reasons.peek().is_some() && reasons.all(|reason| known.contains(&reason.raw()))
+}
+
+fn has(change: &Value, reason: &str) -> bool {
+    show::list(change, "reasons").any(|r| r == reason)
+}
+
+/// It stays staged until the user decides, who can let it pass.
+fn waits(change: &Value) -> bool {
+    match show::text(change, "state").raw() {
+        "conflict" => true,
+        "refused" => (has(change, ASKED) || has(change, UNSEEN)) && !is_left_cache(change),
+        _ => false,
+    }
+}
+
+/// The exit code of a commit: 1 where something failed or may not pass at all, 3 where something waits for the user.
+pub fn code(list: &[Value]) -> u8 {
+    let is_wrong = |change: &Value| {
+        show::text(change, "state") == "refused"
+            && !waits(change)
+            && !is_left_cache(change)
+            && !stays_in_the_cell(change)
+    };
+    if list.iter().any(is_wrong) {
+        1
+    } else if list.iter().any(waits) {
+        KEPT_BACK
+    } else {
+        0
+    }
+}
+
+/// What the user may do about what was left: one line for each kind, with the command that does it.
+pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
+    let given: Vec<&str> = args.paths.iter().map(String::as_str).collect();
+    let with = |test: &dyn Fn(&Value) -> bool| list.iter().filter(|c| test(c)).collect::<Vec<&Value>>();
+    let mut advice = Vec::new();
+    let unseen = with(&|c| has(c, UNSEEN));
+    if !unseen.is_empty() {
+        advice.push(format!(
+            "{} not as shown, or never shown while the agent runs: chaperone changes {} shows; as it is: {}",
+            number(unseen.len()),
+            Untrusted::new(&args.session),
+            command(args, &given, " --unseen")
+        ));
+    }
+    // Of an index there is more to say.
+    let is_changed =
+        |c: &Value| show::text(c, "state") == "conflict" && !is_index(show::text(c, "path").raw());
+    let changed = with(&is_changed);
+    if !changed.is_empty() {
+        let paths = paths_of(&changed).unwrap_or_else(|| given.clone());
+        advice.push(format!(
+            "{} to what you changed meanwhile; for the agent's version (or mine, or both): {}",
+            number(changed.len()),
+            command(args, &paths, " --conflict theirs")
+        ));
+    }
+    let caches = with(&is_left_cache).len();
+    if caches > 0 {
+        advice.push(format!(
+            "{caches} files of caches that their tools make anew stay staged; --confirm {CACHE} commits them, too"
+        ));
+    }
+    let asked = with(&|c| has(c, ASKED) && !is_left_cache(c));
+    let (in_directories, others): (Vec<&Value>, Vec<&Value>) =
+        asked.into_iter().partition(|c| has(c, DIRECTORY));
+    advice.extend(of_directories(args, &in_directories, &given));
+    let mut kinds: BTreeMap<Vec<&str>, Vec<&Value>> = BTreeMap::new();
+    for change in others {
+        kinds.entry(reasons(change)).or_default().push(change);
+    }
+    for (reasons, changes) in kinds {
+        let why = reasons.iter().map(|r| Untrusted::new(r).to_string()).collect::<Vec<_>>().join(", ");
+        let next = match paths_of(&changes) {
+            Some(paths) => command(args, &paths, ""),
+            None => {
+                let options: String =
+                    reasons.iter().map(|r| format!(" --confirm {}", Untrusted::new(r))).collect();
+                command(args, &given, &options)
+            }
+        };
+        advice.push(format!("{} kept back ({why}); to commit: {next}", number(changes.len())));
+    }
+    advice
+}
+
+/// One line for each directory of dependencies, or for all where there are many.
+fn of_directories(args: &Commit, changes: &[&Value], given: &[&str]) -> Vec<String> {
+    let mut directories: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for change in changes {
+        directories.entry(group(change).unwrap_or_default()).or_default().push(change);
+    }
+    if directories.len() > DIRECTORIES {
+        let next = command(args, given, &format!(" --confirm {DIRECTORY}"));
+        let count = directories.len();
+        return vec![format!(
+            "{count} directories of dependencies kept back: {}; to commit: {next}",
+            sum(changes)
+        )];
+    }
+    let of_one = |(at, changes): (&&str, &Vec<&Value>)| {
+        let next = command(args, &[at], "");
+        format!("{} kept back: {}; to commit: {next}", Untrusted::new(at), sum(changes))
+    };
+    directories.iter().map(of_one).collect()
+}
+
+/// The index of a repository of git.
+pub fn is_index(path: &str) -> bool {
+    path == ".git/index" || path.ends_with("/.git/index")
+}
+
+/// The directory of dependencies that a change is in.
+pub fn group(change: &Value) -> Option<&str> {
+    change["group"].as_str()
+}
+
+/// How many, how large, and how many of them are special in which way.
+pub fn sum(changes: &[&Value]) -> String {
+    let bytes: u64 = changes.iter().filter_map(|c| c["size"].as_u64()).sum();
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in changes.iter().flat_map(|c| reasons(c)).filter(|r| *r != DIRECTORY) {
+        *kinds.entry(reason).or_default() += 1;
+    }
+    let kinds: Vec<String> = kinds.iter().map(|(kind, n)| format!("{n} {}", Untrusted::new(kind))).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    format!("{}, {}{kinds}", number(changes.len()), size(bytes))
+}
+
+/// Why it was kept back, each once and in order.
+fn reasons(change: &Value) -> Vec<&str> {
+    let reasons: BTreeSet<&str> = show::list(change, "reasons").map(Untrusted::raw).collect();
+    reasons.into_iter().filter(|r| *r != ASKED).collect()
+}
+
+/// Their paths, each once, where they are few enough to be named.
+fn paths_of<'v>(changes: &[&'v Value]) -> Option<Vec<&'v str>> {
+    let paths: BTreeSet<&str> = changes.iter().filter_map(|c| c["path"].as_str()).collect();
+    (paths.len() <= NAMED).then(|| paths.into_iter().collect())
+}
+
+fn command(args: &Commit, paths: &[&str], options: &str) -> String {
+    let words: String = paths.iter().map(|path| format!(" {}", word(path))).collect();
+    format!("chaperone commit{options} {}{words}", Untrusted::new(&args.session))
+}
+
+fn number(count: usize) -> String {
+    if count == 1 { "1 change".to_owned() } else { format!("{count} changes") }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// A path as a word of the shell. What would steer the terminal is written as bash and zsh read it.
+fn word(path: &str) -> String {
+    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        return path;
+    }
+    if Untrusted::new(&path).to_string() == path {
+        return format!("'{}'", path.replace('\'', r"'\''"));
+    }
+    let byte = |b: u8| match b {
+        b'\'' | b'\\' => format!("\\{}", char::from(b)),
+        b'!'..=b'~' => char::from(b).to_string(),
+        _ => format!("\\x{b:02x}"),
+    };
+    format!("$'{}'", path.bytes().map(byte).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::untrusted::{HOSTILE, assert_plain};
+    use serde_json::json;
+
+    fn args(paths: &[&str]) -> Commit {
+        let paths = paths.iter().map(|p| (*p).to_owned()).collect();
+        Commit {
+            session: "3f2a".into(),
+            paths,
+            conflict: None,
+            unseen: false,
+            confirm: Vec::new(),
+            json: false,
+        }
+    }
+
+    fn kept(path: &str, reasons: &[&str]) -> Value {
+        let reasons: Vec<&str> = [ASKED].iter().chain(reasons).copied().collect();
+        json!({ "state": "refused", "path": path, "reasons": reasons, "size": 600, "op": "create" })
+    }
+
+    #[test]
+    fn what_waits_is_3_and_what_may_not_pass_is_1() {
+        let waiting = kept("a", &["runs_later"]);
+        let denied = json!({ "state": "refused", "path": "b", "reasons": ["macro"] });
+        let changed = json!({ "state": "conflict", "path": "c", "reasons": ["changed_meanwhile"] });
+        let unseen = json!({ "state": "refused", "path": "a", "reasons": [UNSEEN] });
+        let fifo = json!({ "state": "refused", "path": "d", "reasons": ["cannot_be_staged"] });
+        let cache = kept("e", &[CACHE]);
+        let done = json!({ "state": "committed", "path": "f", "reasons": [] });
+        for (list, expected) in [
+            (vec![&waiting, &done], 3),
+            (vec![&changed], 3),
+            (vec![&unseen], 3),
+            (vec![&waiting, &denied, &changed], 1),
+            (vec![&denied], 1),
+            (vec![&fifo, &cache, &done], 0),
+            (vec![], 0),
+        ] {
+            let list: Vec<Value> = list.into_iter().cloned().collect();
+            assert_eq!(code(&list), expected, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn each_kind_has_the_command_that_commits_it() {
+        let mut list: Vec<Value> =
+            (0..40).map(|n| kept(&format!("node_modules/p{n}/x"), &[DIRECTORY, "executable"])).collect();
+        list.extend((0..20).map(|n| kept(&format!("node_modules/p{n}/y"), &[DIRECTORY])));
+        list.iter_mut().for_each(|change| change["group"] = json!("node_modules"));
+        list.push(kept("job.sh", &["executable"]));
+        list.extend((0..20).map(|n| kept(&format!("old/{n}"), &["many_deletes"])));
+        assert_eq!(
+            advice(&args(&["app"]), &list),
+            [
+                "node_modules kept back: 60 changes, 36.0 kB (40 executable); to commit: chaperone commit 3f2a node_modules",
+                "1 change kept back (executable); to commit: chaperone commit 3f2a job.sh",
+                "20 changes kept back (many_deletes); to commit: chaperone commit --confirm many_deletes 3f2a app",
+            ]
+        );
+    }
+
+    #[test]
+    fn many_directories_of_dependencies_are_one_line() {
+        let one = |n: usize| {
+            let mut change = kept(&format!("p{n}/vendor/x"), &[DIRECTORY, "executable"]);
+            change["group"] = json!(format!("p{n}/vendor"));
+            change
+        };
+        let told = advice(&args(&[]), &(0..40).map(one).collect::<Vec<_>>());
+        let [line] = &told[..] else { panic!("{told:?}") };
+        assert!(line.ends_with("chaperone commit --confirm dependency_directory 3f2a"), "{line}");
+    }
+
+    #[test]
+    fn what_the_user_changed_and_what_was_not_shown_have_their_commands() {
+        let changed = json!({ "state": "conflict", "path": "a b", "reasons": ["changed_meanwhile"] });
+        let unseen = json!({ "state": "refused", "path": "c", "reasons": [UNSEEN] });
+        let told = advice(&args(&[]), &[changed, unseen]);
+        assert!(told[0].ends_with("chaperone commit --unseen 3f2a"), "{told:?}");
+        assert!(told[1].ends_with("chaperone commit --conflict theirs 3f2a 'a b'"), "{told:?}");
+    }
+
+    #[test]
+    fn caches_that_are_made_anew_are_one_line() {
+        let cache = kept("a", &[CACHE]);
+        let told = advice(&args(&[]), &[cache.clone(), cache]);
+        assert!(told.len() == 1 && told[0].starts_with("2 files of caches"), "{told:?}");
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_the_shell() {
+        for (path, shown) in [
+            ("a/b.txt", "a/b.txt"),
+            ("--unseen", "./--unseen"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("$(rm -r ~)", "'$(rm -r ~)'"),
+            ("größe", "'größe'"),
+            ("x\ny", r"$'x\x0ay'"),
+            ("", "''"),
+        ] {
+            assert_eq!(word(path), shown);
+        }
+    }
+
+    #[test]
+    fn a_hostile_name_is_one_plain_line_of_what_was_kept() {
+        for name in HOSTILE {
+            let mut inside = kept(name, &[DIRECTORY, name]);
+            inside["group"] = json!(name);
+            let changed = json!({ "state": "conflict", "path": name, "reasons": [] });
+            for line in advice(&args(&[]), &[kept(name, &[name]), inside, changed]) {
+                assert_plain(&line, 1);
+            }
+        }
+    }
+}

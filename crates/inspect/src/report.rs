@@ -130,6 +130,8 @@ pub(crate) struct Tally {
     by_name: HashMap<String, u32>,
     entries: HashMap<(u32, DetectorId), Entry>,
     weighed: Vec<Weighed>,
+    /// What stands at the same place of nearly all lines.
+    confirmed: HashSet<DetectorId>,
 }
 
 /// A value of which an explanation was asked for.
@@ -159,7 +161,13 @@ impl Tally {
             by_name: HashMap::new(),
             entries: HashMap::new(),
             weighed: Vec::new(),
+            confirmed: HashSet::new(),
         }
+    }
+
+    /// The values outside of columns are a list of this kind, whatever stands between them.
+    pub(crate) fn confirm(&mut self, detector: DetectorId) {
+        self.confirmed.insert(detector);
     }
 
     /// The number of a column by name; the same name is the same column.
@@ -186,7 +194,7 @@ impl Tally {
             && !value.trim_ascii().is_empty()
         {
             c.values += 1;
-            c.digits += u64::from(value.trim_ascii().iter().all(u8::is_ascii_digit));
+            c.digits += u64::from(is_number(value.trim_ascii()));
         }
     }
 
@@ -205,7 +213,7 @@ impl Tally {
         let is_secret = info.category == "secret";
         let crowded = self.entries.len() >= MOST_FINDINGS && !self.entries.contains_key(&(column, detector));
         let column = if crowded { NO_COLUMN } else { column };
-        if !is_secret && !labelled(worth.filters) && is_bare(value) {
+        if !is_secret && !named(worth.filters) && is_bare(value) {
             worth.filters.add(Filter::Bare);
         }
         if worth.confidence < SURE && !worth.filters.spares() {
@@ -229,9 +237,8 @@ impl Tally {
             digests: BTreeSet::new(),
         });
         let cell = cell.map(<[u8]>::trim_ascii);
-        let is_all = cell.is_some_and(|c| c.len() == value.len());
         entry.count += 1;
-        entry.bare_digits += u64::from(is_all && value.iter().all(u8::is_ascii_digit));
+        entry.bare_digits += u64::from(cell.is_some_and(is_number));
         entry.whole += u64::from(cell.is_some_and(|c| value.len() * PROSE >= c.len()));
         entry.confidence = entry.confidence.max(worth.confidence);
         entry.worth = entry.worth.max(alone(info.certainty, worth));
@@ -300,7 +307,11 @@ impl Tally {
         is_column &= info.category == "pii" || info.name == "generic_password";
         let (certainty, because) = match entry {
             _ if is_column => (Certainty::Certain, Some(Filter::Column)),
-            e if e.is_list() && e.listed > e.worth => (e.listed, Some(Filter::List)),
+            e if (e.is_list() || column == NO_COLUMN && self.confirmed.contains(&detector))
+                && e.listed > e.worth =>
+            {
+                (e.listed, Some(Filter::List))
+            }
             e => (e.worth, None),
         };
         Verdict::Worth { confidence, certainty, because }
@@ -383,14 +394,22 @@ impl Entry {
     }
 }
 
+/// A number as programs write it, whole or a float.
+fn is_number(value: &[u8]) -> bool {
+    let dots = value.iter().filter(|b| **b == b'.').count();
+    value.first().is_some_and(u8::is_ascii_digit)
+        && dots <= 1
+        && value.iter().all(|b| b.is_ascii_digit() || dots == 1 && b".eE+-".contains(b))
+}
+
 /// Nothing divides it, and it is short enough to come about by chance (an IBAN is not).
 fn is_bare(value: &[u8]) -> bool {
     value.iter().all(u8::is_ascii_alphanumeric) && (value.len() < 15 || value.iter().all(u8::is_ascii_digit))
 }
 
-/// Whether a label says what a value is.
-fn labelled(filters: Filters) -> bool {
-    filters.iter().any(|f| f == Filter::Label)
+/// Whether a label or the values beside it say what a value is.
+fn named(filters: Filters) -> bool {
+    filters.iter().any(|f| matches!(f, Filter::Label | Filter::List))
 }
 
 /// What a finding is worth by itself: what its detector is worth, and less where the detector is unsure or a filter holds.

@@ -32,3 +32,12 @@ pub(super) fn strings(inner: &mut dyn Read) -> impl Read {
         Ok(())
     })
 }
+
+/// The same stream; `look` is shown what is read of it.
+pub(super) fn looked(inner: &mut dyn Read, look: &mut dyn FnMut(&[u8])) -> impl Read {
+    Pulled::new(move |ready| {
+        (&mut *inner).take(BLOCK as u64).read_to_end(ready)?;
+        look(ready);
+        Ok(())
+    })
+}

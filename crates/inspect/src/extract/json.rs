@@ -68,13 +68,16 @@ impl Document<'_> {
         let (bytes, first) = (self.bytes, range.start);
         let part = bytes.get(range).unwrap_or_default();
         let mut failure = Ok(());
-        parse(part, nesting, &mut |span, label, token| {
+        parse(part, nesting, &mut |span, (label, place), token| {
             if failure.is_err() {
                 return;
             }
             let span = span.start + first..span.end + first;
             self.count(span.start);
-            let column = sink.tally.column(label);
+            let column = match place {
+                Some(place) => sink.tally.column(format!("{label} {place}").trim_start()),
+                None => sink.tally.column(if label.is_empty() { "list" } else { label }),
+            };
             let raw = span.start - self.base..span.end - self.base;
             let inner = bytes.get(span.clone()).unwrap_or_default();
             match token {
@@ -150,6 +153,21 @@ fn unescaped(token: &[u8]) -> Cow<'_, [u8]> {
     out.into_bytes().into()
 }
 
+/// Places of a row told apart; what stands further behind shares the last.
+const MOST_PLACES: u32 = 256;
+
+/// An object or an array that is open.
+struct Open {
+    object: bool,
+    /// The label outside.
+    label: String,
+    /// Where the next value stands in a row: in an array of an array.
+    place: Option<u32>,
+}
+
+/// What [`parse`] tells of each token: where it stands, its label, and its place in a row.
+type On<'o> = &'o mut dyn FnMut(Range<usize>, (&str, Option<u32>), Token);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token {
     Key,
@@ -162,18 +180,18 @@ fn check(bytes: &[u8], nesting: usize) -> Option<()> {
 }
 
 /// Walks a strict JSON document without recursion; `None` when it is not one or nests too deeply.
-fn parse(bytes: &[u8], nesting: usize, on: &mut dyn FnMut(Range<usize>, &str, Token)) -> Option<()> {
+fn parse(bytes: &[u8], nesting: usize, on: On<'_>) -> Option<()> {
     let mut p = Cursor { bytes, at: 0 };
     if bytes.starts_with(b"\xef\xbb\xbf") {
         p.at = 3;
     }
-    // Open objects (with the label outside) and arrays.
-    let mut stack: Vec<(bool, String)> = Vec::new();
+    let mut stack: Vec<Open> = Vec::new();
     let mut label = String::new();
     loop {
         // A value is due.
         p.space();
         let start = p.at;
+        let place = stack.last().and_then(|open| open.place);
         let mut closed = true;
         match p.peek()? {
             b'{' | b'[' => {
@@ -186,40 +204,42 @@ fn parse(bytes: &[u8], nesting: usize, on: &mut dyn FnMut(Range<usize>, &str, To
                 if p.peek()? == if object { b'}' } else { b']' } {
                     p.at += 1;
                 } else {
-                    stack.push((object, label.clone()));
+                    let is_row = !object && stack.last().is_some_and(|outer| !outer.object);
+                    stack.push(Open { object, label: label.clone(), place: is_row.then_some(0) });
                     closed = false;
                     if object {
-                        label = p.key(on)?;
+                        label = p.key(&label, on)?;
                     }
                 }
             }
             b'"' => {
                 p.string()?;
-                on(start..p.at, &label, Token::String);
+                on(start..p.at, (&label, place), Token::String);
             }
             b't' => p.word(b"true")?,
             b'f' => p.word(b"false")?,
             b'n' => p.word(b"null")?,
             _ => {
                 p.number()?;
-                on(start..p.at, &label, Token::Number);
+                on(start..p.at, (&label, place), Token::Number);
             }
         }
         while closed {
             p.space();
-            let Some((object, outer)) = stack.last() else {
+            let Some(open) = stack.last_mut() else {
                 return (p.at == bytes.len()).then_some(());
             };
-            match (p.peek()?, *object) {
+            match (p.peek()?, open.object) {
                 (b',', true) => {
                     p.at += 1;
                     p.space();
-                    label = p.key(on)?;
+                    label = p.key(&open.label, on)?;
                     closed = false;
                 }
                 (b',', false) => {
                     p.at += 1;
-                    label.clone_from(outer);
+                    label.clone_from(&open.label);
+                    open.place = open.place.map(|place| (place + 1).min(MOST_PLACES));
                     closed = false;
                 }
                 (b'}', true) | (b']', false) => {
@@ -252,14 +272,16 @@ impl Cursor<'_> {
         self.bytes.get(self.at..)?.starts_with(word).then(|| self.at += word.len())
     }
 
-    fn key(&mut self, on: &mut dyn FnMut(Range<usize>, &str, Token)) -> Option<String> {
+    /// The label that the next value has: its key; where that is a number, as of the rows of a column, what the object around has.
+    fn key(&mut self, outer: &str, on: On<'_>) -> Option<String> {
         let start = self.at;
         self.string()?;
-        on(start..self.at, "", Token::Key);
+        on(start..self.at, ("", None), Token::Key);
         let key = String::from_utf8_lossy(&unescaped(self.bytes.get(start..self.at)?)).into_owned();
         self.space();
         (self.peek()? == b':').then(|| self.at += 1)?;
-        Some(key)
+        let is_number = !outer.is_empty() && key.bytes().all(|b| b.is_ascii_digit());
+        Some(if is_number { outer.to_owned() } else { key })
     }
 
     fn string(&mut self) -> Option<()> {

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::marks::{self, Compression};
-use super::{ExtractError, Source, wide};
+use super::{ExtractError, Source, ebcdic, packed, wide};
 use crate::encodings;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +22,20 @@ pub(crate) enum Kind {
         delimiter: u8,
     },
     Json,
+    /// LDIF, vCard, iCalendar.
+    Folded,
+    Ebcdic {
+        inner: Box<Kind>,
+    },
+    /// Values packed in binary.
+    Packed(packed::Format),
     Zip,
     Compressed(Compression),
     Tar,
     Mail,
     Sqlite,
+    /// A log or journal of one.
+    SqliteLog,
     Pdf,
     /// A compound file: legacy Office documents and what is embedded in newer ones.
     Ole,
@@ -64,12 +73,20 @@ impl Kind {
                 | Kind::Tar
                 | Kind::Mail
                 | Kind::Sqlite
+                | Kind::SqliteLog
                 | Kind::Pdf
                 | Kind::Ole
                 | Kind::Rtf
                 | Kind::SevenZ
                 | Kind::Opaque(_)
         )
+    }
+}
+
+impl Kind {
+    /// Whether only a worker may look at it.
+    pub(crate) fn needs_a_parser(&self) -> bool {
+        self.is_container() || matches!(self, Kind::Packed(_))
     }
 }
 
@@ -108,6 +125,9 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
     if marks::is_sqlite(head) {
         return Kind::Sqlite;
     }
+    if super::sqlite::log::is_log(head, name) {
+        return Kind::SqliteLog;
+    }
     if let Some(big_endian) = utf32(head) {
         let mut decoded = Vec::new();
         // Reading from memory does not fail.
@@ -118,6 +138,14 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
         let mut decoded = Vec::new();
         let _ = wide::utf16(&mut &*head, big_endian).read_to_end(&mut decoded);
         return Kind::Utf16 { big_endian, inner: Box::new(plain(&decoded, &extension)) };
+    }
+    if ebcdic::is_ebcdic(head) {
+        let mut decoded = Vec::new();
+        let _ = ebcdic::decoded(&mut &*head).read_to_end(&mut decoded);
+        return Kind::Ebcdic { inner: Box::new(plain(&decoded, &extension)) };
+    }
+    if let Some(format) = packed::Format::of(head) {
+        return Kind::Packed(format);
     }
     if marks::is_mail(head, &extension) {
         return Kind::Mail;
@@ -156,8 +184,15 @@ fn utf32(head: &[u8]) -> Option<bool> {
     }
 }
 
+/// Whether bytes without a zero are no text: in no character set, and full of control characters.
+fn is_noise(head: &[u8]) -> bool {
+    let is_control = |b: &&u8| **b < b' ' && !matches!(**b, b'\t' | b'\n' | b'\r' | 0x08 | 0x0c | 0x1b);
+    let is_utf8 = head.utf8_chunks().next().is_none_or(|c| c.valid().len() + 4 > head.len());
+    !is_utf8 && head.iter().filter(is_control).count() * 20 > head.len()
+}
+
 fn plain(head: &[u8], extension: &str) -> Kind {
-    if memchr::memchr(0, head).is_some() {
+    if memchr::memchr(0, head).is_some() || is_noise(head) {
         return Kind::Binary;
     }
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
@@ -166,6 +201,9 @@ fn plain(head: &[u8], extension: &str) -> Kind {
         "tsv" | "tab" => return Kind::Table { delimiter: super::table::sniff(head).unwrap_or(b'\t') },
         "csv" => return Kind::Table { delimiter: super::table::sniff(head).unwrap_or(b',') },
         _ => {}
+    }
+    if super::folded::is_folded(head, extension) {
+        return Kind::Folded;
     }
     if matches!(head.trim_ascii_start().first(), Some(b'{')) && memchr::memchr(b'"', head).is_some() {
         return Kind::Json;

@@ -5,6 +5,8 @@ mod attached;
 mod batch;
 mod binary;
 mod compressed;
+mod ebcdic;
+mod folded;
 mod guarded;
 mod image;
 mod json;
@@ -14,8 +16,10 @@ mod loose;
 mod mail;
 mod marks;
 mod ole;
+mod packed;
 mod pdf;
 mod pulled;
+mod regular;
 mod restore;
 mod rtf;
 mod sevenz;
@@ -106,7 +110,7 @@ pub fn inspect_bytes(detectors: &Detectors, bytes: &[u8], name: &str, limits: &L
 /// may open.
 #[must_use]
 pub fn inspect_plain(detectors: &Detectors, bytes: &[u8], name: &str) -> Option<Report> {
-    if kind::of(bytes, name).is_container() {
+    if kind::of(bytes, name).needs_a_parser() {
         return None;
     }
     let limits = Limits::default();
@@ -327,6 +331,7 @@ impl<'a> Visit<'a> {
             Kind::Tar => self.tar(source, path, depth),
             Kind::Mail => self.mail(source, path, depth),
             Kind::Sqlite => self.sqlite(source, path, depth),
+            Kind::SqliteLog => self.sqlite_log(source, path, depth),
             Kind::Pdf => self.pdf(source, path, depth),
             Kind::Ole => self.ole(source, path, depth),
             Kind::Rtf => self.rtf(source, path, depth),
@@ -369,11 +374,31 @@ impl<'a> Visit<'a> {
                 let mut decoded = wide::utf32(reader, big_endian);
                 self.plain(*inner, &mut decoded, len, sink)
             }
-            Kind::Binary => text::walk(&mut binary::strings(reader), sink),
+            Kind::Ebcdic { inner } => self.plain(*inner, &mut ebcdic::decoded(reader), len, sink),
+            Kind::Folded => folded::walk(reader, self.limits, sink),
+            Kind::Binary => self.binary(reader, sink),
+            Kind::Packed(format) => {
+                let mut bytes = Vec::new();
+                (&mut *reader).take(self.limits.held as u64 + 1).read_to_end(&mut bytes)?;
+                let is_whole = bytes.len() <= self.limits.held;
+                if is_whole && packed::walk(format, &bytes, self.limits.nesting, sink)? {
+                    return Ok(());
+                }
+                self.binary(&mut (&*bytes).chain(reader), sink)
+            }
             Kind::Table { delimiter } => table::walk(reader, delimiter, sink),
             Kind::Json => json::walk(reader, len, self.limits, sink),
             _ => text::walk(reader, sink),
         }
+    }
+
+    /// What can be read in bytes of no known form, and numbers at equal distances in them.
+    fn binary(&self, reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+        let mut numbers = packed::numbers::Numbers::default();
+        let mut look = |bytes: &[u8]| numbers.take(bytes);
+        let walked = text::walk(&mut binary::strings(&mut binary::looked(reader, &mut look)), sink);
+        numbers.finish(sink);
+        walked
     }
 
     /// Writes the redacted form of `source`; answers how many values were replaced.
@@ -395,10 +420,12 @@ impl<'a> Visit<'a> {
             Kind::Opaque(what) => Err(ExtractError::Opaque(what)),
             Kind::Tar => self.copied(source, name, "it is a tar archive", out),
             Kind::Sqlite => self.copied(source, name, "it is a database", out),
+            Kind::SqliteLog => self.copied(source, name, "it is the log of a database", out),
             Kind::Pdf => self.copied(source, name, "it is a PDF document", out),
             Kind::Ole => self.copied(source, name, "it is a legacy Office document", out),
             Kind::SevenZ => self.copied(source, name, "it is a 7z archive", out),
             Kind::Utf32 { .. } => Err(ExtractError::NotRedactable("it is UTF-32".into())),
+            Kind::Ebcdic { .. } => Err(ExtractError::NotRedactable("it is EBCDIC".into())),
             kind => {
                 let mut first = Sink::new(self.detectors);
                 self.plain(kind.clone(), &mut source.reader(), source.len(), &mut first)?;
@@ -406,7 +433,7 @@ impl<'a> Visit<'a> {
                     io::copy(&mut source.reader(), out)?;
                     return Ok(0);
                 }
-                if matches!(kind, Kind::Binary) {
+                if matches!(kind, Kind::Binary | Kind::Packed(_)) {
                     return Err(ExtractError::NotRedactable(
                         "it is a binary file of a kind that is not known".into(),
                     ));

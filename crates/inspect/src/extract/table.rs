@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::ops::Range;
 
-use super::ExtractError;
 use super::batch::{Batch, Coding, FULL, Sink};
+use super::{ExtractError, regular};
 use crate::report::NO_COLUMN;
 
 /// Bytes of one record; beyond it a quote is taken for a stray one and the line ends the record.
@@ -118,10 +118,28 @@ pub(crate) fn walk(reader: &mut dyn Read, delimiter: u8, sink: &mut Sink<'_>) ->
                 break;
             }
         }
+        touching(batch.raw.get(..at).unwrap_or_default(), sink);
         carried = batch.raw.split_off(at);
         sink.take(&mut batch)?;
         if last {
             return Ok(());
+        }
+    }
+}
+
+/// Counts numbers that touch others at the same place of nearly all lines: fields of a fixed width that happen to have the same
+/// number of delimiters in each line.
+fn touching(block: &[u8], sink: &mut Sink<'_>) {
+    if !sink.reads_otherwise() {
+        return;
+    }
+    let touches = |at: Option<usize>| at.and_then(|at| block.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+    for m in regular::find(sink.detectors, block) {
+        let (start, end) = (m.start as usize, m.end as usize);
+        if touches(start.checked_sub(1)) || touches(Some(end)) {
+            let value = block.get(start..end).unwrap_or_default();
+            let place = |_| "where it touches another value".to_owned();
+            sink.tally.add(sink.detectors, (NO_COLUMN, m.detector), m.worth(), value, None, place);
         }
     }
 }

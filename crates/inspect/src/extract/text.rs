@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::batch::{Coding, Hit, Sink, characters, inside_marker, marker};
-use super::{ExtractError, views};
+use super::{ExtractError, regular, views};
 use crate::report::NO_COLUMN;
 use crate::{Match, ScanOptions, Scanner};
 
@@ -57,6 +57,9 @@ fn walk_whole(reader: &mut dyn Read, most: usize, sink: &mut Sink<'_>) -> Result
         ));
     }
     let mut matches = views::matches(text.sink.detectors, &text.held);
+    let regular: Vec<Match> =
+        views::beyond(&matches, regular::find(text.sink.detectors, &text.held)).collect();
+    matches.extend(regular);
     matches.sort_by_key(|m| (m.start, m.end));
     text.settle(&mut matches)?;
     text.release(0)
@@ -107,7 +110,13 @@ impl<'s, 'a> Text<'s, 'a> {
         // A run of base64 goes on behind a line break, but less often than in the middle of a line.
         let cut =
             if least > 1 { memchr::memrchr(b'\n', new).map_or(new.len(), |n| n + 1) } else { new.len() };
-        self.sink.encoded(new.get(..cut).unwrap_or_default());
+        let new = new.get(..cut).unwrap_or_default();
+        self.sink.encoded(new);
+        for m in regular::find(self.sink.detectors, new) {
+            self.sink.tally.confirm(m.detector);
+            let m = Match { start: m.start + self.read, end: m.end + self.read, ..m };
+            self.otherwise.push(m);
+        }
         let start = from.saturating_sub(OVERLAP);
         let window = self.held.get(start..from + cut).unwrap_or_default();
         let first = self.base + start as u64;
@@ -117,6 +126,7 @@ impl<'s, 'a> Text<'s, 'a> {
                 self.otherwise.push(m);
             }
         }
+        self.otherwise.sort_by_key(|m| m.end);
         self.read += cut as u64;
     }
 
@@ -180,7 +190,10 @@ impl<'s, 'a> Text<'s, 'a> {
             if spared {
                 continue;
             }
-            if value.len() >= LEAST_DIGITS && value.iter().all(u8::is_ascii_alphanumeric) {
+            // A float has a point and a sign.
+            if value.len() >= LEAST_DIGITS
+                && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+'))
+            {
                 let from =
                     hit.start.saturating_sub(AROUND).max((self.around.max(self.base) - self.base) as usize);
                 let to = hit.end + AROUND;

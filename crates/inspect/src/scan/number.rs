@@ -85,6 +85,9 @@ impl Walk {
     }
 
     fn number(&mut self, set: &Set, view: &View<'_>, start: usize, end: usize) -> usize {
+        if let Some(next) = self.scientific(set, view, start, end) {
+            return next;
+        }
         let Some(groups) = Groups::read(view, start, end) else { return end };
         self.work += groups.count as u64 * 4;
         if groups.count >= 4
@@ -136,6 +139,37 @@ impl Walk {
         next.unwrap_or(end)
     }
 
+    /// A whole number as programs write a float: `4.111111111111111e15`. Says where it ends, when that was one.
+    fn scientific(&mut self, set: &Set, view: &View<'_>, start: usize, end: usize) -> Option<usize> {
+        if end - start != 1 || view.at(end) != b'.' {
+            return None;
+        }
+        let (digits, to) = whole_of_scientific(view.slice(start, start + LONGEST_FLOAT))?;
+        let to = start + to;
+        self.work += digits.len() as u64;
+        if is_open(view, to) {
+            return None;
+        }
+        let mut shape = Shape::default();
+        shape.group(digits.len());
+        let groups = Groups {
+            ends: [(to, shape.0, digits.len()); GROUPS],
+            count: 1,
+            digits: [0; DIGITS],
+            spaced: false,
+            first: digits.len(),
+        };
+        let number = Candidate { start, end: to, digits: &digits, groups: &groups };
+        let mut found = false;
+        for wanted in set.index.shape(shape.0) {
+            found |= self.shape(set, view, wanted.id, wanted.labelled, &number);
+        }
+        if found {
+            self.numbers_done = view.base + to as u64;
+        }
+        found.then_some(to)
+    }
+
     /// One shape that a detector asks for.
     fn shape(
         &mut self,
@@ -147,8 +181,8 @@ impl Walk {
     ) -> bool {
         let Some(spec) = set.specs.get(usize::from(id.0)) else { return false };
         self.work += n.digits.len() as u64;
-        if is_open(view, n.end) || view.at(n.end) == b'%' || spec.check.is_some_and(|check| !check(n.digits))
-        {
+        let is_open = is_open(view, n.end) && !(n.is_one_run() && whole_fraction(view, n.end));
+        if is_open || view.at(n.end) == b'%' || spec.check.is_some_and(|check| !check(n.digits)) {
             return false;
         }
         let labelled = self.near(view, spec.label, n.start);
@@ -173,6 +207,7 @@ impl Walk {
         let behind = self.behind_its_label(view, spec.label, n.start).filter(|_| labelled);
         let weak = [
             (Filter::NoLabel, !labelled && spec.sure_with_label),
+            (Filter::Bare, !labelled && n.is_written_out()),
             (Filter::AmongNumbers, !labelled && n.among_numbers(view)),
             (Filter::WordsBetween, spec.sure_beside_label && behind.is_some_and(words_between)),
             (Filter::Call, behind.is_some_and(is_call)),
@@ -297,6 +332,36 @@ impl Walk {
     }
 }
 
+/// The longest float that is looked at: as `numpy.savetxt` writes it.
+const LONGEST_FLOAT: usize = 32;
+/// Digits of a whole number at its end that may be zeros: more are a magnitude, not a number that somebody has.
+const MOST_ZEROS: usize = 4;
+
+/// The digits of the whole number that a float in scientific notation stands for, and where it ends.
+fn whole_of_scientific(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let run =
+        |from: usize| text.get(from..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit()).count();
+    let fraction = text.get(2..2 + run(2))?;
+    let mut at = 2 + fraction.len();
+    matches!(text.get(at), Some(b'e' | b'E')).then_some(())?;
+    at += 1 + usize::from(text.get(at + 1) == Some(&b'+'));
+    let exponent = text.get(at..at + run(at)).filter(|e| e.len() <= 3).and_then(crate::validate::number)?;
+    let end = at + run(at);
+    let exponent = usize::try_from(exponent).ok().filter(|e| (7..=18).contains(e))?;
+    let zeros = fraction.iter().rev().take_while(|b| **b == b'0').count();
+    let mut digits = vec![*text.first()?];
+    digits.extend_from_slice(fraction.get(..fraction.len() - zeros)?);
+    let missing = (exponent + 1).checked_sub(digits.len()).filter(|n| *n <= MOST_ZEROS)?;
+    digits.extend(std::iter::repeat_n(b'0', missing));
+    Some((digits, end))
+}
+
+/// Whether what goes on at `at` is a fraction of zeros: a whole number that is kept as a float.
+pub(super) fn whole_fraction(view: &View<'_>, at: usize) -> bool {
+    let zeros = view.slice(at + 1, at + 20).iter().take_while(|b| **b == b'0').count();
+    view.at(at) == b'.' && zeros > 0 && !is_open(view, at + 1 + zeros)
+}
+
 /// Whether the word right before a number, an operator and quotes apart, says that it counts or names something.
 fn counted(set: &Set, view: &View<'_>, at: usize) -> bool {
     let before = view.slice(at.saturating_sub(24), at);
@@ -381,6 +446,16 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// Whether nothing divides its digits.
+    fn is_one_run(&self) -> bool {
+        self.end - self.start == self.digits.len()
+    }
+
+    /// Whether it is a float in scientific notation.
+    fn is_written_out(&self) -> bool {
+        self.groups.count == 1 && !self.is_one_run()
+    }
+
     /// Whether blanks join it to words on either side: short groups there are house numbers as often as anything.
     fn in_prose(&self, view: &View<'_>) -> bool {
         let word = |blank: u8, next: u8| blank == b' ' && is_word(next);
@@ -475,6 +550,8 @@ impl Dialled {
                     gap = 0;
                     d.end = at + 1;
                 }
+                // A float.
+                b'.' if d.parts == 1 && gap == 0 && whole_fraction(view, at) => break,
                 b @ (b' ' | b'-' | b'.' | b'(' | b')' | b'/' | b'+') if gap < 2 => {
                     if b == b'+' && d.count > 0 || b == b'(' && d.count > 4 {
                         break;

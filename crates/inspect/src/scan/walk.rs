@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::filter::{Filter, Filters};
 use super::found::Match;
+use super::number::whole_fraction;
 use super::view::{Hit, LOOK_BACK, Seen, View};
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{DetectorId, Detectors, Native, Set};
@@ -310,7 +311,8 @@ impl Walk {
             let window = view.slice(start, start + spec.max);
             let Some(length) = spec.pattern.as_ref().and_then(|p| p.end(window)) else { continue };
             let value = window.get(..length).unwrap_or_default();
-            if is_open(view, start + length) || !self.passes(set, *id, value) {
+            let is_float = || value.iter().all(u8::is_ascii_digit) && whole_fraction(view, start + length);
+            if is_open(view, start + length) && !is_float() || !self.passes(set, *id, value) {
                 continue;
             }
             if spec.alone && !labelled && view.alone != Some((start, start + length)) {

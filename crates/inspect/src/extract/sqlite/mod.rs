@@ -1,7 +1,12 @@
 //! SQLite databases: the rows of every table, with the names of their columns, and what lies in pages and gaps that no row
-//! accounts for (deleted rows).
+//! accounts for (deleted rows); their logs and journals.
 //!
 //! Source: <https://www.sqlite.org/fileformat2.html>, version 3.
+
+mod carve;
+pub(super) mod log;
+mod record;
+mod schema;
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -9,27 +14,14 @@ use super::batch::{Batch, Coding, Sink};
 use super::{ExtractError, Source, Visit};
 use crate::encodings::{is_binary, readable};
 use crate::report::NO_COLUMN;
+use carve::{Carver, free_blocks};
+use record::{Value, byte, four, record, two, varint};
+use schema::Table;
 
 const HEADER: usize = 100;
 /// Levels of a tree; 20 hold more than a file of the largest size.
 const DEEPEST: u32 = 20;
-/// Columns of a table; what SQLite itself allows.
-const MOST_COLUMNS: usize = 2_000;
 const DAMAGED: ExtractError = ExtractError::Damaged("SQLite database");
-
-/// A table as its definition names it.
-struct Table {
-    root: u64,
-    columns: Vec<String>,
-}
-
-/// One value of a record.
-enum Value {
-    Nothing,
-    Integer(i64),
-    Text(Vec<u8>),
-    Blob(Vec<u8>),
-}
 
 struct Database<'a> {
     source: Source<'a>,
@@ -41,7 +33,7 @@ struct Database<'a> {
     pages: u64,
     seen: Vec<bool>,
     /// What no row accounts for.
-    loose: Vec<u8>,
+    left: Carver,
 }
 
 impl Visit<'_> {
@@ -55,12 +47,10 @@ impl Visit<'_> {
             for page in 1..=database.pages {
                 if !database.is_seen(page) {
                     let bytes = database.page(page)?;
-                    database.loosen(&bytes);
-                }
-                if database.loose.len() > super::batch::FULL || page == database.pages {
-                    super::text::walk(&mut &*std::mem::take(&mut database.loose), &mut sink)?;
+                    database.left.page(&bytes, database.usable, &mut sink)?;
                 }
             }
+            database.left.finish(&mut sink)?;
         }
         self.note_and_follow(sink, path, depth);
         walked
@@ -72,21 +62,25 @@ impl Visit<'_> {
             database,
             1,
             &mut |values, batch| {
-                let text = |i: usize| match values.get(i) {
-                    Some(Value::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-                    _ => String::new(),
-                };
-                if let (true, Some(Value::Integer(root))) = (text(0) == "table", values.get(3)) {
-                    let root = u64::try_from(*root).unwrap_or(0);
-                    tables.push(Table { root, columns: columns(&text(4)) });
-                }
+                tables.extend(Table::of(values));
                 push(batch, &[], &[], values, 0);
             },
             sink,
         )?;
+        database.left.tables.clone_from(&tables);
         for table in tables {
             // A virtual table has no root of its own.
             if table.root == 0 || database.is_seen(table.root) {
+                continue;
+            }
+            if table.is_index {
+                // What it says stands in its table, too; what was deleted from it may stand nowhere else.
+                let seen = database.seen.clone();
+                match self.rows(database, table.root, &mut |_, _| {}, sink) {
+                    // Its pages are read as they are.
+                    Err(ExtractError::Damaged(_)) => database.seen = seen,
+                    walked => walked?,
+                }
                 continue;
             }
             let numbers: Vec<u32> = table.columns.iter().map(|name| sink.tally.column(name)).collect();
@@ -153,7 +147,8 @@ impl Visit<'_> {
                     sink.take(&mut batch)?;
                 }
             }
-            database.loosen_gaps(&page, taken);
+            let blocks = free_blocks(&page, start);
+            database.left.gaps(&page, taken, &blocks, sink)?;
         }
         sink.take(&mut batch)
     }
@@ -174,15 +169,9 @@ impl<'a> Database<'a> {
         }
         let pages = source.len().div_ceil(page_size as u64);
         let seen = vec![false; usize::try_from(pages).map_err(|_| DAMAGED)?];
-        Ok(Database {
-            source,
-            page_size,
-            usable,
-            encoding: four(&header, 56)?,
-            pages,
-            seen,
-            loose: Vec::new(),
-        })
+        let encoding = four(&header, 56)?;
+        let left = Carver::new(encoding);
+        Ok(Database { source, page_size, usable, encoding, pages, seen, left })
     }
 
     fn page(&self, number: u64) -> Result<Vec<u8>, ExtractError> {
@@ -215,13 +204,10 @@ impl<'a> Database<'a> {
         let length =
             usize::try_from(length).ok().filter(|n| *n <= most).ok_or(ExtractError::Limit("one value"))?;
         let usable = self.usable;
-        let largest = if is_table { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
-        if length <= largest {
+        let (local, overflows) = local(length, usable, is_table);
+        if !overflows {
             return Ok((page.get(at..at + length).ok_or(DAMAGED)?.to_vec(), at + length));
         }
-        let least = (usable - 12) * 32 / 255 - 23;
-        let fit = least + (length - least) % (usable - 4);
-        let local = if fit <= largest { fit } else { least };
         let mut payload = page.get(at..at + local).ok_or(DAMAGED)?.to_vec();
         let mut next = u64::from(four(page, at + local)?);
         while payload.len() < length {
@@ -236,23 +222,17 @@ impl<'a> Database<'a> {
         }
         Ok((payload, at + local + 4))
     }
+}
 
-    fn loosen(&mut self, bytes: &[u8]) {
-        let text = readable::strings(bytes);
-        self.loose.extend_from_slice(&text);
+/// How much of a payload stands in its cell, and whether the rest stands elsewhere.
+fn local(length: usize, usable: usize, is_table: bool) -> (usize, bool) {
+    let largest = if is_table { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
+    if length <= largest {
+        return (length, false);
     }
-
-    fn loosen_gaps(&mut self, page: &[u8], mut taken: Vec<(usize, usize)>) {
-        taken.sort_unstable();
-        let mut at = 0;
-        for (from, to) in taken {
-            if from > at {
-                self.loosen(page.get(at..from).unwrap_or_default());
-            }
-            at = at.max(to);
-        }
-        self.loosen(page.get(at..).unwrap_or_default());
-    }
+    let least = (usable - 12) * 32 / 255 - 23;
+    let fit = least + (length - least) % (usable - 4);
+    (if fit <= largest { fit } else { least }, true)
 }
 
 fn push(batch: &mut Batch, columns: &[String], numbers: &[u32], values: &[Value], row: u64) {
@@ -262,113 +242,11 @@ fn push(batch: &mut Batch, columns: &[String], numbers: &[u32], values: &[Value]
         let text = match value {
             Value::Nothing => continue,
             Value::Integer(number) => number.to_string().into_bytes(),
+            Value::Real(real) => format!("{real}").into_bytes(),
             Value::Text(text) => text.clone(),
             Value::Blob(blob) if is_binary(blob) => readable::strings(blob),
             Value::Blob(blob) => blob.clone(),
         };
         batch.push(0..0, label, &text, (column, row), Coding::Plain);
     }
-}
-
-fn record(payload: &[u8], encoding: u32) -> Result<Vec<Value>, ExtractError> {
-    let mut at = 0;
-    let header = usize::try_from(varint(payload, &mut at)?).map_err(|_| DAMAGED)?;
-    let (mut body, mut values) = (header, Vec::new());
-    while at < header && values.len() < MOST_COLUMNS {
-        let kind = varint(payload, &mut at)?;
-        let length = match kind {
-            0 | 8 | 9 => 0,
-            1..=4 => kind as usize,
-            5 => 6,
-            6 | 7 => 8,
-            12.. => usize::try_from((kind - 12) / 2).map_err(|_| DAMAGED)?,
-            _ => return Err(DAMAGED),
-        };
-        let end = body.checked_add(length).ok_or(DAMAGED)?;
-        let bytes = payload.get(body..end).ok_or(DAMAGED)?;
-        body = end;
-        values.push(match kind {
-            1..=6 => Value::Integer(integer(bytes)),
-            8 => Value::Integer(0),
-            9 => Value::Integer(1),
-            13.. if kind % 2 == 1 => Value::Text(text(bytes, encoding)),
-            12.. => Value::Blob(bytes.to_vec()),
-            _ => Value::Nothing,
-        });
-    }
-    Ok(values)
-}
-
-fn text(bytes: &[u8], encoding: u32) -> Vec<u8> {
-    let unit: fn([u8; 2]) -> u16 = match encoding {
-        2 => u16::from_le_bytes,
-        3 => u16::from_be_bytes,
-        _ => return bytes.to_vec(),
-    };
-    let units = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
-    char::decode_utf16(units).map(|c| c.unwrap_or('\u{fffd}')).collect::<String>().into_bytes()
-}
-
-fn integer(bytes: &[u8]) -> i64 {
-    let negative = bytes.first().is_some_and(|b| b & 0x80 != 0);
-    bytes.iter().fold(if negative { -1 } else { 0 }, |n, b| n << 8 | i64::from(*b))
-}
-
-/// The names of the columns that a `CREATE TABLE` lists; empty where it cannot be told.
-fn columns(sql: &str) -> Vec<String> {
-    let Some(open) = sql.find('(') else { return Vec::new() };
-    let (mut depth, mut quote, mut parts, mut part) = (0, None, Vec::new(), String::new());
-    for c in sql.get(open + 1..).unwrap_or_default().chars() {
-        match (c, quote) {
-            (c, Some(q)) if c == q => quote = None,
-            (_, Some(_)) => {}
-            ('"' | '\'' | '`', None) => quote = Some(c),
-            ('[', None) => quote = Some(']'),
-            ('(', None) => depth += 1,
-            (')', None) if depth == 0 => break,
-            (')', None) => depth -= 1,
-            (',', None) if depth == 0 => {
-                parts.push(std::mem::take(&mut part));
-                continue;
-            }
-            _ => {}
-        }
-        part.push(c);
-    }
-    parts.push(part);
-    let quotes = ['"', '\'', '`', '[', ']'];
-    let name = |part: String| {
-        let part = part.trim().to_owned();
-        let quoted = part.starts_with(quotes).then(|| part.split(quotes).nth(1)).flatten();
-        quoted.or(part.split_whitespace().next()).unwrap_or_default().to_owned()
-    };
-    parts.into_iter().take(MOST_COLUMNS).map(name).collect()
-}
-
-fn varint(bytes: &[u8], at: &mut usize) -> Result<u64, ExtractError> {
-    let mut value = 0;
-    for i in 0..9 {
-        let b = byte(bytes, *at)?;
-        *at += 1;
-        if i == 8 {
-            return Ok(value << 8 | u64::from(b));
-        }
-        value = value << 7 | u64::from(b & 0x7f);
-        if b & 0x80 == 0 {
-            break;
-        }
-    }
-    Ok(value)
-}
-
-fn byte(bytes: &[u8], at: usize) -> Result<u8, ExtractError> {
-    bytes.get(at).copied().ok_or(DAMAGED)
-}
-
-fn two(bytes: &[u8], at: usize) -> Result<u16, ExtractError> {
-    bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u16::from_be_bytes(*b)).ok_or(DAMAGED)
-}
-
-fn four(bytes: &[u8], at: usize) -> Result<u32, ExtractError> {
-    bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b)).ok_or(DAMAGED)
 }

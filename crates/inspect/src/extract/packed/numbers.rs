@@ -1,0 +1,154 @@
+//! Cards in binary without a form: whole numbers and floats of eight bytes, of either order, at the same distance from each other. One in
+//! ten numbers of sixteen digits passes the checksum; where nearly all that stand at that distance do, they are what they look like.
+
+use std::collections::{HashMap, HashSet};
+
+use super::super::batch::Sink;
+use crate::Filters;
+use crate::report::NO_COLUMN;
+use crate::scan::{Filter, Worth};
+use crate::validate::by_name;
+
+/// Different cards from which they are no chance.
+const LEAST: usize = 5;
+/// Distances that are tried, and how many of them.
+const DISTANCES: std::ops::RangeInclusive<usize> = 8..=4096;
+const MOST_DISTANCES: usize = 3;
+/// Numbers of a stretch that are compared; protects memory.
+const MOST: usize = 1 << 18;
+
+/// A number as long as a card: where it stands, and the card that it may be.
+#[derive(Clone, Copy)]
+struct Candidate {
+    at: usize,
+    card: Option<u64>,
+}
+
+/// Bytes that are looked at together.
+const STRETCH: usize = 1 << 20;
+/// Cards that are counted of one stream; protects memory.
+const MOST_FOUND: usize = 1 << 20;
+
+/// Looks for them in a stream.
+#[derive(Default)]
+pub(in super::super) struct Numbers {
+    held: Vec<u8>,
+    found: Vec<u64>,
+}
+
+impl Numbers {
+    pub(in super::super) fn take(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+        if self.held.len() >= STRETCH {
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        let left = MOST_FOUND.saturating_sub(self.found.len());
+        self.found.extend(find(&self.held).into_iter().take(left));
+        self.held.clear();
+    }
+
+    /// Counts what was found.
+    pub(in super::super) fn finish(mut self, sink: &mut Sink<'_>) {
+        self.look();
+        give(self.found, sink);
+    }
+}
+
+/// Counts the cards that stand in `bytes`.
+pub(super) fn count(bytes: &[u8], sink: &mut Sink<'_>) {
+    give(find(bytes), sink);
+}
+
+fn give(cards: Vec<u64>, sink: &mut Sink<'_>) {
+    let Some(id) = sink.detectors.ids().find(|id| sink.detectors.info(*id).name == "credit_card") else {
+        return;
+    };
+    for card in cards {
+        let worth = Worth { confidence: 0.97, filters: Filters::of(Filter::List) };
+        let place = |_| "packed numbers".to_owned();
+        sink.tally.add(sink.detectors, (NO_COLUMN, id), worth, card.to_string().as_bytes(), None, place);
+    }
+}
+
+fn find(bytes: &[u8]) -> Vec<u64> {
+    let mut forms: [Vec<Candidate>; 4] = Default::default();
+    let mut at = 0;
+    while let Some(whole) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let here = at;
+        at += 1;
+        if *whole == [0; 8] {
+            // No number begins before the last seven zeros.
+            let rest = bytes.get(here + 8..).unwrap_or_default();
+            let Some(zeros) = rest.iter().position(|b| *b != 0) else { break };
+            at = here + 1 + zeros;
+            continue;
+        }
+        // The top bytes of a number of 15 or 16 digits, and of a float of that size.
+        let [low, second, .., before, high] = *whole;
+        let may_be = |top: u8, next: u8| matches!((top, next), (0, 1..=0x23) | (0x42 | 0x43, _));
+        if !may_be(high, before) && !may_be(low, second) {
+            continue;
+        }
+        let (little, big) = (u64::from_le_bytes(*whole), u64::from_be_bytes(*whole));
+        let real =
+            |bits: u64| Some(f64::from_bits(bits)).filter(|r| r.fract() == 0.0 && *r > 0.0).map(|r| r as u64);
+        let forms_of = [
+            (high == 0).then_some(little),
+            (low == 0).then_some(big),
+            if high == 0x43 || high == 0x42 { real(little) } else { None },
+            if low == 0x43 || low == 0x42 { real(big) } else { None },
+        ];
+        for (form, number) in forms.iter_mut().zip(forms_of) {
+            if let Some(number) = number.filter(|n| (100_000_000_000_000..10_000_000_000_000_000).contains(n))
+                && form.len() < MOST
+            {
+                form.push(Candidate { at: here, card: Some(number).filter(|n| is_card(*n)) });
+            }
+        }
+    }
+    forms.iter().flat_map(|form| of_form(form)).collect()
+}
+
+/// Cards that begin with 1 are as long as the addresses of memory, and nobody has one.
+fn is_card(number: u64) -> bool {
+    let digits = number.to_string();
+    !digits.starts_with('1') && by_name("card").is_some_and(|check| check(digits.as_bytes()))
+}
+
+fn of_form(candidates: &[Candidate]) -> Vec<u64> {
+    let cards: Vec<Candidate> = candidates.iter().copied().filter(|c| c.card.is_some()).collect();
+    if cards.len() < LEAST {
+        return Vec::new();
+    }
+    let mut distances: HashMap<usize, usize> = HashMap::new();
+    for (i, card) in cards.iter().enumerate() {
+        for next in cards.iter().skip(i + 1).take(3) {
+            *distances.entry(next.at - card.at).or_default() += 1;
+        }
+    }
+    let mut distances: Vec<(usize, usize)> =
+        distances.into_iter().filter(|(d, _)| DISTANCES.contains(d)).collect();
+    distances.sort_unstable_by_key(|(d, n)| (std::cmp::Reverse(*n), *d));
+    for (distance, _) in distances.into_iter().take(MOST_DISTANCES) {
+        let mut phases: HashMap<usize, (usize, Vec<u64>)> = HashMap::new();
+        for candidate in candidates {
+            let (all, cards) = phases.entry(candidate.at % distance).or_default();
+            *all += 1;
+            cards.extend(candidate.card);
+        }
+        let found: Vec<u64> = phases
+            .into_values()
+            .filter(|(all, cards)| {
+                cards.len() * 10 >= all * 8 && cards.iter().collect::<HashSet<_>>().len() >= LEAST
+            })
+            .flat_map(|(_, cards)| cards)
+            .collect();
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    Vec::new()
+}

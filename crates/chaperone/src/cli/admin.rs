@@ -230,6 +230,6 @@ pub enum Audit {
     #[command(after_help = "Example:\n  chaperone audit checkpoint > kept.checkpoint")]
     Checkpoint,
     /// Close a log that is damaged, move it aside, and begin a new one that records it
-    #[command(after_help = "Example:\n  chaperone audit verify; chaperone audit archive")]
+    #[command(after_help = "Example:\n  chaperone audit archive")]
     Archive,
 }

@@ -81,7 +81,7 @@ fn values_across_the_blocks_of_a_long_input_are_found() {
 #[test]
 fn hostile_inputs_take_work_in_proportion_to_their_length() {
     let d = detectors();
-    let nested = "password_secret_token_key_".repeat(40_000);
+    let nested = "password_secret_token_key_".repeat(5_000);
     let inputs: Vec<(&str, String)> = vec![
         ("digits", "1".into()),
         ("spaced digits", "4111 ".into()),
@@ -111,10 +111,10 @@ fn hostile_inputs_take_work_in_proportion_to_their_length() {
             scanner.finish(&mut Vec::new());
             scanner.work() as f64 / text.len() as f64
         };
-        let (small, large) = (work(1 << 15), work(1 << 18));
+        let (small, large) = (work(1 << 14), work(1 << 17));
         println!("{name}: {large:.1} steps a byte");
         assert!(large < 220.0, "{name}: {large} steps a byte");
-        assert!(large <= small * 1.5 + 1.0, "{name}: {small} steps a byte at 32 KiB, {large} at 256 KiB");
+        assert!(large <= small * 1.5 + 1.0, "{name}: {small} steps a byte at 16 KiB, {large} at 128 KiB");
     }
 }
 

@@ -9,21 +9,6 @@ use super::batch::{Batch, Coding, Sink};
 use super::{ExtractError, Limits, text};
 use crate::encodings::{is_binary, readable, runs};
 
-/// Whether a file is one of them.
-pub(super) fn is_folded(head: &[u8], extension: &str) -> bool {
-    if matches!(extension, "ldif" | "ldf" | "vcf" | "vcard" | "ics") {
-        return true;
-    }
-    let mut lines = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
-    let first = lines.find(|l| !l.is_empty() && !l.starts_with(b"#")).unwrap_or_default();
-    let is_entry = |line: &[u8]| line.starts_with(b"dn: ") || line.starts_with(b"dn:: ");
-    let begins = |mark: &[u8]| first.get(..mark.len()).is_some_and(|l| l.eq_ignore_ascii_case(mark));
-    begins(b"BEGIN:VCARD")
-        || begins(b"BEGIN:VCALENDAR")
-        || is_entry(first)
-        || first.starts_with(b"version: 1") && lines.take(100).any(is_entry)
-}
-
 pub(super) fn walk(reader: &mut dyn Read, limits: &Limits, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
     let mut bytes = Vec::new();
     reader.take(limits.held as u64).read_to_end(&mut bytes)?;

@@ -125,7 +125,7 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
     if marks::is_sqlite(head) {
         return Kind::Sqlite;
     }
-    if super::sqlite::log::is_log(head, name) {
+    if marks::is_sqlite_log(head, name) {
         return Kind::SqliteLog;
     }
     if let Some(big_endian) = utf32(head) {
@@ -144,7 +144,7 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
         let _ = ebcdic::decoded(&mut &*head).read_to_end(&mut decoded);
         return Kind::Ebcdic { inner: Box::new(plain(&decoded, &extension)) };
     }
-    if let Some(format) = packed::Format::of(head) {
+    if let Some(format) = packed::Format::of(head, head.len() >= HEAD) {
         return Kind::Packed(format);
     }
     if marks::is_mail(head, &extension) {
@@ -202,7 +202,7 @@ fn plain(head: &[u8], extension: &str) -> Kind {
         "csv" => return Kind::Table { delimiter: super::table::sniff(head).unwrap_or(b',') },
         _ => {}
     }
-    if super::folded::is_folded(head, extension) {
+    if marks::is_folded(head, extension) {
         return Kind::Folded;
     }
     if matches!(head.trim_ascii_start().first(), Some(b'{')) && memchr::memchr(b'"', head).is_some() {

@@ -131,3 +131,49 @@ pub(super) fn is_mail(head: &[u8], extension: &str) -> bool {
 pub(super) fn is_sqlite(head: &[u8]) -> bool {
     head.starts_with(b"SQLite format 3\0")
 }
+
+/// Whether a file is LDIF, vCard or iCalendar.
+pub(super) fn is_folded(head: &[u8], extension: &str) -> bool {
+    if matches!(extension, "ldif" | "ldf" | "vcf" | "vcard" | "ics") {
+        return true;
+    }
+    let mut lines = head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
+    let first = lines.find(|l| !l.is_empty() && !l.starts_with(b"#")).unwrap_or_default();
+    let is_entry = |line: &[u8]| line.starts_with(b"dn: ") || line.starts_with(b"dn:: ");
+    let begins = |mark: &[u8]| first.get(..mark.len()).is_some_and(|l| l.eq_ignore_ascii_case(mark));
+    begins(b"BEGIN:VCARD")
+        || begins(b"BEGIN:VCALENDAR")
+        || is_entry(first)
+        || first.starts_with(b"version: 1") && lines.take(100).any(is_entry)
+}
+
+/// How a log begins; its checksums are of either order.
+pub(super) const SQLITE_LOG: [[u8; 4]; 2] = [[0x37, 0x7f, 6, 0x82], [0x37, 0x7f, 6, 0x83]];
+/// How a journal begins, until it is over.
+const JOURNAL: &[u8] = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7";
+const JOURNAL_HEADER: usize = 28;
+
+/// Whether a file is the log or a journal of a SQLite database; a journal that is over is known by its name.
+pub(super) fn is_sqlite_log(head: &[u8], name: &str) -> bool {
+    SQLITE_LOG.iter().any(|magic| head.starts_with(magic))
+        || head.starts_with(JOURNAL)
+        || head.starts_with(&[0; 12]) && journal_sizes(head).is_some()
+        || name.ends_with("-journal") && is_over(head)
+}
+
+/// The size of a sector and of a page, as a journal says; before it is synced it says nothing else.
+pub(super) fn journal_sizes(head: &[u8]) -> Option<(u64, u64)> {
+    let size = |at: usize| {
+        head.get(at..)?.first_chunk().map(|b| u64::from(u32::from_be_bytes(*b))).filter(is_page_size)
+    };
+    Some((size(20)?, size(24)?))
+}
+
+pub(super) fn is_page_size(n: &u64) -> bool {
+    (512..=65_536).contains(n) && n.is_power_of_two()
+}
+
+/// A journal whose beginning was overwritten: the change is done.
+fn is_over(head: &[u8]) -> bool {
+    head.get(..JOURNAL_HEADER).is_some_and(|h| h.iter().all(|b| *b == 0))
+}

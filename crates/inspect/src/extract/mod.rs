@@ -381,7 +381,7 @@ impl<'a> Visit<'a> {
                 let mut bytes = Vec::new();
                 (&mut *reader).take(self.limits.held as u64 + 1).read_to_end(&mut bytes)?;
                 let is_whole = bytes.len() <= self.limits.held;
-                if is_whole && packed::walk(format, &bytes, self.limits.nesting, sink)? {
+                if is_whole && packed::give::walk(format, &bytes, self.limits.nesting, sink)? {
                     return Ok(());
                 }
                 self.binary(&mut (&*bytes).chain(reader), sink)

@@ -2,7 +2,7 @@
 
 use super::filter::Filter;
 use super::view::View;
-use super::walk::{LABEL_REACH, Walk, is_open, joined_before, rank};
+use super::walk::{LABEL_REACH, Walk, is_open, joined_before, rank, whole_fraction};
 use crate::detect::index::{Label, Separator, Shape, Start, is_word, word_key};
 use crate::detect::{DetectorId, Native, Set};
 
@@ -354,12 +354,6 @@ fn whole_of_scientific(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let missing = (exponent + 1).checked_sub(digits.len()).filter(|n| *n <= MOST_ZEROS)?;
     digits.extend(std::iter::repeat_n(b'0', missing));
     Some((digits, end))
-}
-
-/// Whether what goes on at `at` is a fraction of zeros: a whole number that is kept as a float.
-pub(super) fn whole_fraction(view: &View<'_>, at: usize) -> bool {
-    let zeros = view.slice(at + 1, at + 20).iter().take_while(|b| **b == b'0').count();
-    view.at(at) == b'.' && zeros > 0 && !is_open(view, at + 1 + zeros)
 }
 
 /// Whether the word right before a number, an operator and quotes apart, says that it counts or names something.

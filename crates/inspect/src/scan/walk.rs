@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::filter::{Filter, Filters};
 use super::found::Match;
-use super::number::whole_fraction;
 use super::view::{Hit, LOOK_BACK, Seen, View};
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{DetectorId, Detectors, Native, Set};
@@ -536,6 +535,12 @@ pub(crate) fn is_open(view: &View<'_>, end: usize) -> bool {
     let (next, after) = (view.at(end), view.at(end + 1));
     let word = crate::detect::index::is_word;
     word(next) || next == b'_' || (next == b'-' && word(after)) || (next == b'.' && after.is_ascii_digit())
+}
+
+/// Whether what goes on at `at` is a fraction of zeros: a whole number that is kept as a float.
+pub(crate) fn whole_fraction(view: &View<'_>, at: usize) -> bool {
+    let zeros = view.slice(at + 1, at + 20).iter().take_while(|b| **b == b'0').count();
+    view.at(at) == b'.' && zeros > 0 && !is_open(view, at + 1 + zeros)
 }
 
 /// Whether what starts here is the later part of something longer.

@@ -1,7 +1,7 @@
 //! BSON, as MongoDB keeps and dumps it: <https://bsonspec.org/spec.html>, version 1.1.
 
+use super::cursor::{Cursor, Parsed, Wrong, signed, size};
 use super::tree::{Node, Tree};
-use super::{Cursor, Parsed, Wrong, signed, size};
 
 /// One document or several.
 pub(super) fn parse(bytes: &[u8], nesting: usize) -> Parsed<Tree<'_>> {

@@ -1,7 +1,7 @@
 //! CBOR: RFC 8949.
 
+use super::cursor::{Cursor, Parsed, Wrong, size};
 use super::tree::{Node, Tree};
-use super::{Cursor, Parsed, Wrong, size};
 
 const BREAK: u8 = 0xff;
 

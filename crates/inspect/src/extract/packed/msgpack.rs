@@ -1,7 +1,7 @@
 //! MessagePack: <https://github.com/msgpack/msgpack/blob/master/spec.md>.
 
+use super::cursor::{Cursor, Parsed, Wrong, signed, size};
 use super::tree::{Node, Tree};
-use super::{Cursor, Parsed, Wrong, signed, size};
 
 /// One object or several, each a list or a map.
 pub(super) fn parse(bytes: &[u8], nesting: usize) -> Parsed<Tree<'_>> {

@@ -1,8 +1,8 @@
 //! Arrays of numpy: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. What is no array of numbers or texts (an
 //! array of objects is a pickle) is read as the binary file that it is.
 
+use super::cursor::{Cursor, Parsed, Wrong, signed, size};
 use super::tree::{Node, Tree};
-use super::{Cursor, Parsed, Wrong, signed, size};
 
 /// Numbers below this are nothing that anybody has.
 const LEAST: i128 = 1_000_000;

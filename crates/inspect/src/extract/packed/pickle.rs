@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
+use super::cursor::{Cursor, Parsed, Wrong, signed, size};
 use super::tree::{Node, Tree};
-use super::{Cursor, Parsed, Wrong, signed, size};
 
 struct Machine<'b> {
     cursor: Cursor<'b>,

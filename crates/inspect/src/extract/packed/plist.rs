@@ -1,7 +1,7 @@
 //! Binary property lists, as Apple's programs write them: CFBinaryPList.c.
 
+use super::cursor::{Cursor, Parsed, Wrong, signed, size};
 use super::tree::{Node, Tree};
-use super::{Cursor, Parsed, Wrong, signed, size};
 
 const TRAILER: usize = 32;
 

@@ -2,8 +2,8 @@
 //!
 //! Source: <https://protobuf.dev/programming-guides/encoding/>.
 
+use super::cursor::{Cursor, Parsed, Wrong, size};
 use super::tree::{Node, Tree};
-use super::{Cursor, Parsed, Wrong, size};
 
 /// Fields of a message; programs have fewer.
 const MOST_FIELDS: u64 = 4096;
@@ -69,7 +69,7 @@ fn message<'b>(bytes: &'b [u8], tree: &mut Tree<'b>, path: &str, left: usize) ->
 
 /// What has a length: a text, a message, packed numbers, or bytes.
 fn part_of<'b>(part: &'b [u8], tree: &mut Tree<'b>, name: &str, left: usize) -> Parsed<u32> {
-    if super::is_text(part) {
+    if super::cursor::is_text(part) {
         return tree.add(Node::Text(part));
     }
     if let Ok(inner) = message(part, tree, &format!("{name}, "), left) {

@@ -1,17 +1,9 @@
 //! Values with the keys that they stand under, whatever packed them.
 
-use std::collections::HashMap;
-
-use super::super::ExtractError;
-use super::super::batch::{Batch, Coding, Sink};
-use super::{Parsed, Wrong, numbers};
-use crate::encodings::{is_binary, readable};
-use crate::report::NO_COLUMN;
+use super::cursor::{Parsed, Wrong};
 
 /// Values of one file; protects memory. A file of more is read as the binary file that it is.
 const MOST_NODES: usize = 2_000_000;
-/// So many rows of the same length make a table.
-const LEAST_ROWS: usize = 3;
 
 #[derive(Debug)]
 pub(super) enum Node<'b> {
@@ -31,16 +23,6 @@ pub(super) enum Node<'b> {
 pub(super) struct Tree<'b> {
     nodes: Vec<Node<'b>>,
     roots: Vec<u32>,
-}
-
-/// A value that is due, and what it stands under.
-struct Due {
-    node: u32,
-    label: String,
-    /// Its place in a row of a table.
-    place: Option<usize>,
-    /// It is such a row.
-    is_row: bool,
 }
 
 impl<'b> Tree<'b> {
@@ -68,94 +50,7 @@ impl<'b> Tree<'b> {
         self.nodes.get_mut(node as usize)
     }
 
-    /// Gives every value to the sink, each once.
-    pub(super) fn give(&self, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
-        let mut seen = vec![false; self.nodes.len()];
-        let mut batch = Batch::default();
-        let mut row = 0;
-        // Values that nothing holds any more come last.
-        let all = self.roots.iter().copied().chain(0..self.nodes.len() as u32);
-        let mut due = Vec::new();
-        for root in all {
-            due.push(Due { node: root, label: String::new(), place: None, is_row: false });
-            while let Some(next) = due.pop() {
-                let Some(slot) = seen.get_mut(next.node as usize) else { continue };
-                if std::mem::replace(slot, true) {
-                    continue;
-                }
-                row += 1;
-                match self.get(next.node) {
-                    Some(Node::List(items)) => self.list(items, &next, &mut due),
-                    Some(Node::Map(pairs)) => {
-                        for (key, value) in pairs.iter().rev() {
-                            let label = self.label(*key, &next.label);
-                            due.push(Due { node: *value, label, place: None, is_row: false });
-                            due.push(Due { node: *key, label: String::new(), place: None, is_row: false });
-                        }
-                    }
-                    Some(scalar) => push(scalar, &next, row, &mut batch, sink),
-                    None => {}
-                }
-                if batch.is_full() {
-                    sink.take(&mut batch)?;
-                }
-            }
-        }
-        sink.take(&mut batch)
+    pub(super) fn roots(&self) -> &[u32] {
+        &self.roots
     }
-
-    fn list(&self, items: &[u32], list: &Due, due: &mut Vec<Due>) {
-        let length = |node: &u32| match self.get(*node) {
-            Some(Node::List(items)) if items.len() > 1 => Some(items.len()),
-            _ => None,
-        };
-        let mut rows: HashMap<usize, usize> = HashMap::new();
-        for length in items.iter().filter_map(length) {
-            *rows.entry(length).or_default() += 1;
-        }
-        for (i, item) in items.iter().enumerate().rev() {
-            let is_row = length(item).and_then(|n| rows.get(&n)).is_some_and(|n| *n >= LEAST_ROWS);
-            // The places of a row are columns.
-            let place = if list.is_row { Some(i) } else { list.place };
-            due.push(Due {
-                node: *item,
-                label: list.label.clone(),
-                place,
-                is_row: is_row && place.is_none(),
-            });
-        }
-    }
-
-    /// What a key says of its value; a number says as much as what is around.
-    fn label(&self, key: u32, outer: &str) -> String {
-        let text = match self.get(key) {
-            Some(Node::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-            Some(Node::Made(text)) => text.clone(),
-            _ => String::new(),
-        };
-        if text.bytes().all(|b| b.is_ascii_digit()) { outer.to_owned() } else { text }
-    }
-}
-
-fn push(scalar: &Node<'_>, due: &Due, row: u64, batch: &mut Batch, sink: &mut Sink<'_>) {
-    let name = match due.place {
-        Some(place) => format!("{} {place}", due.label),
-        None if due.label.is_empty() => "list".to_owned(),
-        None => due.label.clone(),
-    };
-    let column = sink.tally.column(name.trim_start());
-    let value = match scalar {
-        Node::Integer(number) => number.to_string().into_bytes(),
-        Node::Real(real) => format!("{real}").into_bytes(),
-        Node::Text(text) => text.to_vec(),
-        Node::Made(text) => text.clone().into_bytes(),
-        Node::Bytes(bytes) if is_binary(bytes) => {
-            numbers::count(bytes, sink);
-            batch.push(0..0, "", &readable::strings(bytes), (NO_COLUMN, row), Coding::Plain);
-            return;
-        }
-        Node::Bytes(bytes) => bytes.to_vec(),
-        Node::Nothing | Node::List(_) | Node::Map(_) => return,
-    };
-    batch.push(0..0, &due.label, &value, (column, row), Coding::Plain);
 }

@@ -3,9 +3,8 @@
 
 use super::super::batch::{Batch, Sink};
 use super::super::{ExtractError, text};
-use super::record::{self, Value, four, two, varint};
+use super::record::{self, HEADER, Value, four, push, two, varint};
 use super::schema::Table;
-use super::{HEADER, push};
 use crate::encodings::{is_utf16, readable};
 use crate::report::NO_COLUMN;
 
@@ -89,7 +88,7 @@ impl Carver {
         if is_table {
             varint(page, &mut from).ok()?;
         }
-        let (local, overflows) = super::local(length, usable, is_table);
+        let (local, overflows) = record::local(length, usable, is_table);
         let payload = page.get(from..from + local).or(page.get(from..))?;
         let values = record::beginning(payload, self.encoding_of(payload));
         (!values.is_empty()).then_some((values, from + local + if overflows { 4 } else { 0 }))
@@ -265,7 +264,7 @@ impl Carver {
     fn encoding_of(&self, bytes: &[u8]) -> u32 {
         match self.encoding {
             // A log alone does not say.
-            0 if is_utf16(bytes.get(bytes.len() / 2 & !1..).unwrap_or_default()) => 2,
+            0 if is_utf16(bytes.get((bytes.len() / 2) & !1..).unwrap_or_default()) => 2,
             encoding => encoding,
         }
     }

@@ -5,43 +5,14 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use super::super::batch::Sink;
-use super::super::{ExtractError, Source, Visit};
+use super::super::{ExtractError, Source, Visit, marks};
 use super::carve::Carver;
-use super::record::{four, two};
-use super::{DAMAGED, HEADER};
+use super::record::{DAMAGED, HEADER, four, two};
 
-/// How a log begins; its checksums are of either order.
-const LOG: [[u8; 4]; 2] = [[0x37, 0x7f, 6, 0x82], [0x37, 0x7f, 6, 0x83]];
 const LOG_HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
-/// How a journal begins, until it is over.
-const JOURNAL: &[u8] = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7";
-const JOURNAL_HEADER: usize = 28;
 /// What is looked at once where the pages cannot be told apart.
 const STRETCH: u64 = 1 << 20;
-
-/// Whether a file is one of the two; a journal that is over is known by its name.
-pub(in super::super) fn is_log(head: &[u8], name: &str) -> bool {
-    LOG.iter().any(|magic| head.starts_with(magic))
-        || head.starts_with(JOURNAL)
-        || head.starts_with(&[0; 12]) && sizes(head).is_some()
-        || name.ends_with("-journal") && is_over(head)
-}
-
-/// The size of a sector and of a page, as a journal says; before it is synced it says nothing else.
-fn sizes(head: &[u8]) -> Option<(u64, u64)> {
-    let size = |at: usize| four(head, at).ok().map(u64::from).filter(is_size);
-    Some((size(20)?, size(24)?))
-}
-
-fn is_size(n: &u64) -> bool {
-    (512..=65_536).contains(n) && n.is_power_of_two()
-}
-
-/// A journal whose beginning was overwritten: the change is done.
-fn is_over(head: &[u8]) -> bool {
-    head.get(..JOURNAL_HEADER).is_some_and(|h| h.iter().all(|b| *b == 0))
-}
 
 impl Visit<'_> {
     pub(in super::super) fn sqlite_log(
@@ -102,11 +73,11 @@ impl Pages {
 
 fn pages(source: Source<'_>, head: &[u8]) -> Option<Pages> {
     let end = source.len();
-    if LOG.iter().any(|magic| head.starts_with(magic)) {
-        let size = Some(u64::from(four(head, 8).ok()?)).filter(is_size)?;
+    if marks::SQLITE_LOG.iter().any(|magic| head.starts_with(magic)) {
+        let size = Some(u64::from(four(head, 8).ok()?)).filter(marks::is_page_size)?;
         return Some(Pages { first: LOG_HEADER + FRAME_HEADER, apart: FRAME_HEADER + size, size, end });
     }
-    if let Some((sector, size)) = sizes(head) {
+    if let Some((sector, size)) = marks::journal_sizes(head) {
         // Each page stands between its number and a checksum.
         return Some(Pages { first: sector + 4, apart: size + 8, size, end });
     }

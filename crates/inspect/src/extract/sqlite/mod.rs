@@ -4,24 +4,20 @@
 //! Source: <https://www.sqlite.org/fileformat2.html>, version 3.
 
 mod carve;
-pub(super) mod log;
+mod log;
 mod record;
 mod schema;
 
 use std::io::{Read, Seek, SeekFrom};
 
-use super::batch::{Batch, Coding, Sink};
+use super::batch::{Batch, Sink};
 use super::{ExtractError, Source, Visit};
-use crate::encodings::{is_binary, readable};
-use crate::report::NO_COLUMN;
 use carve::{Carver, free_blocks};
-use record::{Value, byte, four, record, two, varint};
+use record::{DAMAGED, HEADER, Value, byte, four, local, push, record, two, varint};
 use schema::Table;
 
-const HEADER: usize = 100;
 /// Levels of a tree; 20 hold more than a file of the largest size.
 const DEEPEST: u32 = 20;
-const DAMAGED: ExtractError = ExtractError::Damaged("SQLite database");
 
 struct Database<'a> {
     source: Source<'a>,
@@ -221,32 +217,5 @@ impl<'a> Database<'a> {
             next = four(&more, 0)?.into();
         }
         Ok((payload, at + local + 4))
-    }
-}
-
-/// How much of a payload stands in its cell, and whether the rest stands elsewhere.
-fn local(length: usize, usable: usize, is_table: bool) -> (usize, bool) {
-    let largest = if is_table { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
-    if length <= largest {
-        return (length, false);
-    }
-    let least = (usable - 12) * 32 / 255 - 23;
-    let fit = least + (length - least) % (usable - 4);
-    (if fit <= largest { fit } else { least }, true)
-}
-
-fn push(batch: &mut Batch, columns: &[String], numbers: &[u32], values: &[Value], row: u64) {
-    for (i, value) in values.iter().enumerate() {
-        let label = columns.get(i).map_or("", String::as_str);
-        let column = numbers.get(i).copied().unwrap_or(NO_COLUMN);
-        let text = match value {
-            Value::Nothing => continue,
-            Value::Integer(number) => number.to_string().into_bytes(),
-            Value::Real(real) => format!("{real}").into_bytes(),
-            Value::Text(text) => text.clone(),
-            Value::Blob(blob) if is_binary(blob) => readable::strings(blob),
-            Value::Blob(blob) => blob.clone(),
-        };
-        batch.push(0..0, label, &text, (column, row), Coding::Plain);
     }
 }

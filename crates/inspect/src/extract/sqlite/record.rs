@@ -1,8 +1,12 @@
 //! Records, and the numbers that they are made of.
 
 use super::super::ExtractError;
-use super::DAMAGED;
+use super::super::batch::{Batch, Coding};
+use crate::encodings::{is_binary, readable};
+use crate::report::NO_COLUMN;
 
+pub(super) const HEADER: usize = 100;
+pub(super) const DAMAGED: ExtractError = ExtractError::Damaged("SQLite database");
 /// Columns of a table; what SQLite itself allows.
 pub(super) const MOST_COLUMNS: usize = 2_000;
 
@@ -128,4 +132,31 @@ pub(super) fn two(bytes: &[u8], at: usize) -> Result<u16, ExtractError> {
 
 pub(super) fn four(bytes: &[u8], at: usize) -> Result<u32, ExtractError> {
     bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b)).ok_or(DAMAGED)
+}
+
+/// How much of a payload stands in its cell, and whether the rest stands elsewhere.
+pub(super) fn local(length: usize, usable: usize, is_table: bool) -> (usize, bool) {
+    let largest = if is_table { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
+    if length <= largest {
+        return (length, false);
+    }
+    let least = (usable - 12) * 32 / 255 - 23;
+    let fit = least + (length - least) % (usable - 4);
+    (if fit <= largest { fit } else { least }, true)
+}
+
+pub(super) fn push(batch: &mut Batch, columns: &[String], numbers: &[u32], values: &[Value], row: u64) {
+    for (i, value) in values.iter().enumerate() {
+        let label = columns.get(i).map_or("", String::as_str);
+        let column = numbers.get(i).copied().unwrap_or(NO_COLUMN);
+        let text = match value {
+            Value::Nothing => continue,
+            Value::Integer(number) => number.to_string().into_bytes(),
+            Value::Real(real) => format!("{real}").into_bytes(),
+            Value::Text(text) => text.clone(),
+            Value::Blob(blob) if is_binary(blob) => readable::strings(blob),
+            Value::Blob(blob) => blob.clone(),
+        };
+        batch.push(0..0, label, &text, (column, row), Coding::Plain);
+    }
 }

@@ -13,7 +13,8 @@ pub(super) fn of(mount: &LiveMount, all: Vec<Change>, wanted: &[String]) -> Vec<
         all.iter().filter(|c| chosen(mount, c, wanted)).map(|c| c.path.clone()).collect();
     let holds_one = |change: &Change| {
         let below = format!("{}/", change.path);
-        makes_directory(change) && named.range(below.clone()..).next().is_some_and(|path| path.starts_with(&below))
+        makes_directory(change)
+            && named.range(below.clone()..).next().is_some_and(|path| path.starts_with(&below))
     };
     all.into_iter().filter(|c| chosen(mount, c, wanted) || holds_one(c)).collect()
 }

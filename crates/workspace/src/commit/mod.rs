@@ -32,9 +32,9 @@ use serde_json::json;
 
 pub use chaperone_staging::Wanted;
 
+use self::chosen::{chosen, relative};
 pub use self::judge::By;
 pub use self::review::{Review, Shown, ShownChanges};
-use self::chosen::{chosen, relative};
 use self::shown::shown_path;
 use crate::mount::{LiveMount, Mounts};
 use chaperone_capability::Action;

@@ -12,5 +12,6 @@ pub mod mediated;
 pub mod mount;
 pub mod overlay;
 pub mod repositories;
+pub mod root;
 pub mod tool_caches;
 pub mod toolchains;

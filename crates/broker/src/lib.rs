@@ -5,6 +5,7 @@
 
 mod broker;
 mod control;
+mod faults;
 mod last_policies;
 mod notify;
 mod policy_reload;

@@ -26,7 +26,7 @@ use rustix::fs::FlockOperation;
 
 use crate::broker::Broker;
 use crate::control::{self, Connection};
-use crate::{last_policies, policy_reload};
+use crate::{faults, last_policies, policy_reload};
 
 /// Commands answered at once. Protects threads; beyond it a connection is closed.
 const MAX_CONNECTIONS: usize = 256;
@@ -53,9 +53,11 @@ pub fn main(ready: fn(&str) -> std::io::Result<()>) -> Result<(), Failure> {
         ready("already").ok();
         return Ok(());
     };
+    faults::remember_in(&dirs.state);
     let (broker, listener) = start(dirs).map_err(told)?;
     drop(starting);
-    ready("ready").map_err(|e| Failure::new("no_starter", e.to_string()))?;
+    // It listens: others may be waiting by now, whatever became of the command that started it.
+    ready("ready").ok();
     let open = Arc::new(());
     for stream in listener.incoming().flatten() {
         if Arc::strong_count(&open) > MAX_CONNECTIONS || !control::is_ours(&stream) {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address;
+use crate::address::{self, Class, class};
 use crate::host::{Host, HostError};
 use crate::path::{PathError, PathGlob};
 
@@ -185,6 +185,25 @@ impl HostPattern {
     /// Whether these are addresses of a machine's own loopback.
     pub fn is_loopback(&self) -> bool {
         matches!(self, Self::Network(first, prefix) if first.is_loopback() && (first.is_ipv6() || *prefix >= 8))
+    }
+
+    /// Whether these are more addresses than a person can judge: more than 256 of IPv4, or more than one network of IPv6.
+    pub fn is_wide(&self) -> bool {
+        matches!(self, Self::Network(first, prefix) if *prefix < if first.is_ipv4() { 24 } else { 64 })
+    }
+
+    /// What the addresses reach that the text names: the first kind that is not public. What a name reaches is seen when it is
+    /// resolved, but for those that every machine has for itself (RFC 6761).
+    pub fn reaches(&self) -> Class {
+        let (Self::Name(name) | Self::Below(name)) = self else {
+            let Self::Network(first, prefix) = self else { return Class::Public };
+            let ends = [*first, Self::last(*first, *prefix)].map(class);
+            return ends.into_iter().find(|kind| !kind.is_public()).unwrap_or(Class::Public);
+        };
+        match name == "localhost" || name.ends_with(".localhost") {
+            true => Class::Loopback,
+            false => Class::Public,
+        }
     }
 
     /// Whether the host is one of these.
@@ -378,6 +397,31 @@ mod tests {
             "tcp://10.0.0.0/8:1",
         ] {
             assert_eq!(tcp(text), Err(RuleError::Tcp), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_pattern_reaches_is_seen_from_its_text() {
+        for (text, wide, reaches) in [
+            ("0.0.0.0/0", true, Class::ThisHost),
+            ("8.0.0.0/7", true, Class::Public),
+            ("::/0", true, Class::ThisHost),
+            ("2606:4700::/32", true, Class::Public),
+            ("8.8.8.0/24", false, Class::Public),
+            ("2606:4700:1:2::/64", false, Class::Public),
+            ("8.8.8.8", false, Class::Public),
+            ("127.0.0.1", false, Class::Loopback),
+            ("0x7f000001", false, Class::Loopback),
+            ("::1", false, Class::Loopback),
+            ("10.1.2.0/24", false, Class::Private),
+            ("169.254.169.254", false, Class::Metadata),
+            ("localhost", false, Class::Loopback),
+            ("*.localhost", false, Class::Loopback),
+            ("a.example", false, Class::Public),
+            ("*.a.example", false, Class::Public),
+        ] {
+            let pattern = HostPattern::parse(text).unwrap();
+            assert_eq!((pattern.is_wide(), pattern.reaches()), (wide, reaches), "{text}");
         }
     }
 

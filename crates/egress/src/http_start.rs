@@ -11,6 +11,10 @@ pub const MAX_LINE_BYTES: usize = 64 << 10;
 /// What stands before the version. Node's parser takes the methods and versions of RTSP and ICE for requests, too.
 const PROTOCOLS: [&[u8]; 3] = [b"http/", b"rtsp/", b"ice/"];
 
+/// How a proxy says in binary for whom it connects (PROXY protocol, version 2); what stands behind it is carried to whatever the
+/// server speaks. Version 1 is a line of words, which is read as a request's.
+const PROXY_HEADER: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
 /// What a stream begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -26,6 +30,12 @@ pub enum Start {
 /// What `bytes` begin. `ended`: nothing follows them.
 #[must_use]
 pub fn read(bytes: &[u8], ended: bool) -> Start {
+    if bytes.starts_with(PROXY_HEADER) {
+        return Start::Http;
+    }
+    if !ended && PROXY_HEADER.starts_with(bytes) {
+        return Start::NeedMore;
+    }
     // Empty lines, and blanks that some servers strip.
     let at = bytes.iter().position(|b| !is_blank(*b) && *b != b'\n').unwrap_or(bytes.len());
     let rest = bytes.get(at..).unwrap_or_default();
@@ -58,11 +68,36 @@ pub fn read(bytes: &[u8], ended: bool) -> Start {
 pub struct FirstLine {
     line: Vec<u8>,
     is_over: bool,
+    proxy: ProxyHeader,
+}
+
+/// How far a stream has begun with [`PROXY_HEADER`].
+#[derive(Debug, Default)]
+struct ProxyHeader {
+    matched: usize,
+    differs: bool,
+}
+
+impl ProxyHeader {
+    /// Whether it is whole with these bytes.
+    fn is_whole_with(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            if self.differs || self.matched == PROXY_HEADER.len() {
+                break;
+            }
+            self.differs = PROXY_HEADER.get(self.matched) != Some(byte);
+            self.matched += 1;
+        }
+        !self.differs && self.matched == PROXY_HEADER.len()
+    }
 }
 
 impl FirstLine {
     /// Whether the line, which goes on with `bytes`, is a request's. Before its end no server acts on it.
     pub fn becomes_request(&mut self, bytes: &[u8]) -> bool {
+        if self.proxy.is_whole_with(bytes) {
+            return true;
+        }
         for piece in bytes.split_inclusive(|b| matches!(b, b'\n' | b'\r')) {
             if self.is_over {
                 return false;
@@ -266,6 +301,26 @@ mod tests {
         let mut line = FirstLine::default();
         assert!(!line.becomes_request(&[b'{'; MAX_LINE_BYTES + 1]) && !line.is_open());
         assert!(!line.becomes_request(b" /in HTTP/1.1\n"), "longer than any server takes");
+    }
+
+    #[test]
+    fn what_a_proxy_says_before_a_request_begins_one() {
+        let mut header = PROXY_HEADER.to_vec();
+        header.extend_from_slice(
+            b"\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x01\0\x02POST /in HTTP/1.1\r\n",
+        );
+        assert_eq!(read(&header, false), Start::Http);
+        assert_eq!(read(b"PROXY TCP4 192.0.2.1 192.0.2.2 111 80\r\n", false), Start::Http);
+        for size in 0..PROXY_HEADER.len() {
+            assert_eq!(read(&PROXY_HEADER[..size], false), Start::NeedMore, "{size}");
+        }
+        assert_eq!(read(b"\r\n\r\n\0\r\nQUIX", false), Start::Other);
+        let mut carried = FirstLine::default();
+        let seen = header.iter().position(|byte| carried.becomes_request(&[*byte]));
+        assert_eq!(seen, Some(PROXY_HEADER.len() - 1), "byte by byte, before anything behind it");
+        assert!(FirstLine::default().becomes_request(&header));
+        let mut carried = FirstLine::default();
+        assert!(!carried.becomes_request(b"\r\n\r\n\0\r\nQUIX\n") && !carried.becomes_request(PROXY_HEADER));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::company_proxy::{Proxies, Through};
 use crate::held::Held;
+use crate::name_pace::NamePace;
 use crate::name_table::NameTable;
 use crate::outgoing::recent_requests::RecentRequests;
 use crate::outgoing::secrets::Secrets;
@@ -57,6 +58,7 @@ pub struct Exit {
     /// Values that leave are told apart by it: what the budget keeps of them means nothing elsewhere.
     pub(crate) value_key: RandomState,
     pub(crate) queries: Mutex<QueryWatch>,
+    pub(crate) name_pace: NamePace,
     pub(crate) window: Window,
     pub(crate) secrets: Secrets,
     pub(crate) recent_requests: RecentRequests,
@@ -114,6 +116,7 @@ impl Exit {
             budget: Mutex::new(Budget::new(limits)),
             value_key: RandomState::new(),
             queries: Mutex::default(),
+            name_pace: NamePace::default(),
             window: Window::default(),
             secrets: Secrets::new()?,
             recent_requests: RecentRequests::default(),

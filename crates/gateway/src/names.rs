@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chaperone_audit::Durability;
 use chaperone_capability::Action;
 use chaperone_egress::dns::{Answer, DnsError, Query, RecordType, Transport, reply_to_refused};
 use chaperone_egress::{Host, Reason, Verdict, registered_domain};
@@ -18,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 
+use crate::name_pace::{Known, Slot, Turn, Uncounted};
 use crate::name_table::{GrantedHost, GrantedName};
 use crate::session_gateway::SessionGateway;
 use crate::{alerts, destination, outgoing};
@@ -28,18 +30,33 @@ const TTL: u32 = 60;
 const IDLE: Duration = Duration::from_secs(10);
 /// Queries of one session in flight. Protects memory; beyond it a query is dropped, and its asker tries again.
 pub(crate) const MAX_QUERIES: usize = 256;
+/// How long queries without a record of their own are counted together.
+const ACCOUNT: Duration = Duration::from_secs(1);
+/// How they are called in the log.
+const MANY: &str = "many queries";
+const AGAIN: &str = "the same again";
 
 /// DNS over UDP.
 pub(crate) async fn serve(gateway: SessionGateway, socket: Arc<UdpSocket>) {
     let room = Arc::new(Semaphore::new(MAX_QUERIES));
     let mut bytes = vec![0u8; 65_536];
     loop {
+        paced(&gateway).await;
         let Ok((got, from)) = socket.recv_from(&mut bytes).await else { continue };
+        let asked = match begin(&gateway, bytes.get(..got).unwrap_or_default(), Transport::Udp) {
+            Begun::Answered(reply) => {
+                if let Some(reply) = reply {
+                    // A peer that is gone has no use for its answer.
+                    socket.send_to(&reply, from).await.ok();
+                }
+                continue;
+            }
+            Begun::Asked(asked) => asked,
+        };
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-        let message = bytes.get(..got).unwrap_or_default().to_vec();
         let (task, socket) = (gateway.clone(), Arc::clone(&socket));
         gateway.spawn(async move {
-            if let Some(reply) = answer(&task, &message, Transport::Udp).await {
+            if let Some(reply) = asked.answer(&task).await {
                 // A peer that is gone has no use for its answer.
                 socket.send_to(&reply, from).await.ok();
             }
@@ -77,12 +94,116 @@ pub(crate) async fn accept(gateway: SessionGateway, listener: TcpListener) {
 
 /// The answer to one message; none where none would be right.
 async fn answer(gateway: &SessionGateway, message: &[u8], over: Transport) -> Option<Vec<u8>> {
-    match Query::parse(message) {
-        Ok(query) => Some(query.answer(&decide(gateway, &query).await, over)),
+    paced(gateway).await;
+    match begin(gateway, message, over) {
+        Begun::Answered(reply) => reply,
+        Begun::Asked(asked) => asked.answer(gateway).await,
+    }
+}
+
+/// Wait until the next message may be read.
+async fn paced(gateway: &SessionGateway) {
+    let exit = gateway.exit();
+    match exit.name_pace.wait_ms(exit.now_ms()) {
+        0 => {}
+        wait => tokio::time::sleep(Duration::from_millis(wait)).await,
+    }
+}
+
+/// What comes of a message without any work, or what is to be worked on.
+enum Begun {
+    Answered(Option<Vec<u8>>),
+    Asked(Asked),
+}
+
+struct Asked {
+    over: Transport,
+    what: Result<(Query, Slot), (DnsError, Option<Vec<u8>>)>,
+}
+
+/// Nothing here waits or takes a thread: a session may send messages as fast as it likes.
+fn begin(gateway: &SessionGateway, message: &[u8], over: Transport) -> Begun {
+    let exit = gateway.exit();
+    let (pace, now) = (&exit.name_pace, exit.now_ms());
+    let query = match Query::parse(message) {
+        Ok(query) => query,
         Err(e) => {
-            unreadable(gateway, e).await;
-            reply_to_refused(message, e)
+            let reply = reply_to_refused(message, e);
+            let (is_recorded, is_first) = pace.unreadable(now);
+            if is_first {
+                gateway.spawn(account(gateway.clone()));
+            }
+            return match is_recorded {
+                true => Begun::Asked(Asked { over, what: Err((e, reply)) }),
+                false => Begun::Answered(reply),
+            };
         }
+    };
+    let (turn, is_first) = pace.turn(&query.question, &exit.allowed(), now);
+    if is_first {
+        gateway.spawn(account(gateway.clone()));
+    }
+    let slot = match turn {
+        Turn::TooMany => return Begun::Answered(Some(query.answer(&Answer::ServFail, over))),
+        Turn::Decide(slot) => slot,
+        Turn::Again(slot) => {
+            if let Some(known) = slot.get() {
+                if let Some((shown, domain)) = &known.refused {
+                    count_refused(gateway, shown, domain);
+                }
+                return Begun::Answered(Some(query.answer(&known.answer, over)));
+            }
+            slot
+        }
+    };
+    Begun::Asked(Asked { over, what: Ok((query, slot)) })
+}
+
+impl Asked {
+    async fn answer(self, gateway: &SessionGateway) -> Option<Vec<u8>> {
+        // Each holds threads while it is decided: those that wait for their turn hold none.
+        let at_work = gateway.exit().name_pace.at_work.acquire();
+        match self.what {
+            Ok((query, slot)) => {
+                let known = slot.get_or_init(|| async {
+                    match at_work.await {
+                        Ok(_place) => decide(gateway, &query).await,
+                        Err(_) => Known { answer: Answer::ServFail, refused: None },
+                    }
+                });
+                Some(query.answer(&known.await.answer, self.over))
+            }
+            Err((error, reply)) => {
+                let _place = at_work.await;
+                unreadable(gateway, error).await;
+                reply
+            }
+        }
+    }
+}
+
+/// A moment later, record how many queries had no record of their own.
+async fn account(gateway: SessionGateway) {
+    tokio::time::sleep(ACCOUNT).await;
+    let Uncounted { again, too_many, unreadable } = gateway.exit().name_pace.take_account();
+    if too_many + unreadable > 0 {
+        let why = format!(
+            "{} queries for names within a second were not worked on: more than this session may ask for",
+            too_many + unreadable
+        );
+        let resource =
+            NetworkResource { shown: MANY.to_owned(), host: MANY.to_owned(), ..NetworkResource::default() };
+        let failure = Failure::new("over_budget", why).advise("ask for fewer names, and keep their answers");
+        gateway.refuse(AccessRequest::network(Action::Resolve, resource), failure).await;
+    }
+    if again > 0 {
+        let record = move || {
+            let payload = json!({ "again": again });
+            let records = &gateway.pipeline().records;
+            // What was answered again was recorded when it was decided.
+            records.event(&gateway.session, "resolve", AGAIN, &payload, Durability::Logged).ok();
+        };
+        tokio::task::spawn_blocking(record).await.ok();
     }
 }
 
@@ -105,13 +226,23 @@ async fn unreadable(gateway: &SessionGateway, error: DnsError) {
     alerts::refused(gateway, HOST);
 }
 
-async fn decide(gateway: &SessionGateway, query: &Query) -> Answer {
+async fn decide(gateway: &SessionGateway, query: &Query) -> Known {
     let (host, kind) = (&query.question.name, query.question.kind);
+    let known = |answer| Known { answer, refused: None };
     if host.name().is_none() {
-        return Answer::Refused;
+        return known(Answer::Refused);
     }
-    // Refused reads as a passing fault, and is tried again and again; that there is no such name is final.
-    let Ok(granted) = permit(gateway, host, kind).await else { return Answer::NxDomain };
+    match permit(gateway, host, kind).await {
+        Ok(granted) => known(found(gateway, kind, granted).await),
+        // Refused reads as a passing fault, and is tried again and again; that there is no such name is final.
+        Err(denied) => {
+            let refused = (kind == RecordType::A).then_some((denied.shown, denied.domain));
+            Known { answer: Answer::NxDomain, refused }
+        }
+    }
+}
+
+async fn found(gateway: &SessionGateway, kind: RecordType, granted: Authorized) -> Answer {
     // Other types would carry free content into the cell, or keys that hide a connection's name from the broker.
     if kind != RecordType::A {
         return Answer::NoData;
@@ -134,7 +265,7 @@ pub(crate) async fn find(gateway: &SessionGateway, host: &Host) -> Result<Grante
     if let Host::Address(ip) = host {
         return Ok(GrantedHost::Address(*ip));
     }
-    let granted = permit(gateway, host, RecordType::A).await.map_err(|refusal| refusal.failure)?;
+    let granted = permit(gateway, host, RecordType::A).await.map_err(|denied| denied.refusal.failure)?;
     match resolve(gateway, granted).await {
         Ok(name) => Ok(GrantedHost::Name(name)),
         Err(ResolveError::Unrecorded(why) | ResolveError::NoAddress(why)) => Err(why),
@@ -164,8 +295,22 @@ pub(crate) async fn is_name_of(gateway: &SessionGateway, name: &Host, ip: IpAddr
     exit.names.resolve(&granted).await.is_ok_and(|r| r.addresses.contains(&ip))
 }
 
+/// A name that may not be asked for.
+struct Denied {
+    refusal: Refusal,
+    /// As it is shown, and the domain that it counts for.
+    shown: String,
+    domain: String,
+}
+
+/// Programs ask for the same blocked name for ever, which hurts nobody: it is counted, and never stops a session.
+fn count_refused(gateway: &SessionGateway, shown: &str, domain: &str) {
+    alerts::untrusted(gateway, shown, None);
+    alerts::refused(gateway, domain);
+}
+
 /// Whether a name may be asked for: nothing is until this says so.
-async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Result<Authorized, Refusal> {
+async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Result<Authorized, Denied> {
     let name = host.to_string();
     let exit = gateway.exit();
     let domain = registered_domain(host).unwrap_or(&name);
@@ -199,11 +344,9 @@ async fn permit(gateway: &SessionGateway, host: &Host, kind: RecordType) -> Resu
     };
     let decided = gateway.decide(AccessRequest::network(Action::Resolve, resource)).await;
     if decided.is_err() && kind == RecordType::A {
-        // Programs ask for the same blocked name for ever, which hurts nobody: it is counted, and never stops a session.
-        alerts::untrusted(gateway, &shown, None);
-        alerts::refused(gateway, domain);
+        count_refused(gateway, &shown, domain);
     }
-    decided
+    decided.map_err(|refusal| Denied { refusal, shown, domain: domain.to_owned() })
 }
 
 /// Whether a name, by itself or with those before it, holds a key or a registered value.

@@ -17,6 +17,8 @@ use crate::{alerts, names};
 
 /// Threads for what blocks: decisions, looks, the log, and the resolver, which leaves more than half to the others.
 const THREADS: usize = 1_024;
+/// Of each thread. Documents within documents and policies are walked on it; what is not used takes no memory.
+const STACK: usize = 8 << 20;
 /// How often the kernel's log of refused packets is read, at most.
 const PACKET_LOOK: Duration = Duration::from_millis(100);
 
@@ -85,6 +87,7 @@ fn runtime() -> std::io::Result<&'static Runtime> {
     let made = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8))
         .max_blocking_threads(THREADS)
+        .thread_stack_size(STACK)
         .thread_name("net")
         .enable_all()
         .build()?;

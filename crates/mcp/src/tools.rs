@@ -212,32 +212,36 @@ pub fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Fa
 /// out, so that all spellings of a path are judged as the one normal form; `..` depends on what links are there, and nothing
 /// is decoded.
 pub fn path(text: &str) -> Result<String, Failure> {
-    let bad = |why: &str| {
-        Err(Failure::new("bad_path", format!("the path {why}"))
-            .advise("use an absolute path below /workspace"))
-    };
+    if text != "/workspace" && !text.starts_with("/workspace/") {
+        return Err(bad_path("is not below /workspace"));
+    }
+    let names = names(text)?;
+    if names.contains(&"..") {
+        return Err(bad_path("has .. in it"));
+    }
+    Ok(format!("/{}", names.join("/")))
+}
+
+/// The names of a path, with those that lead up.
+///
+/// # Errors
+/// `bad_path` for what is no path.
+pub fn names(text: &str) -> Result<Vec<&str>, Failure> {
     if text.len() > MAX_PATH {
-        return bad("is too long");
+        return Err(bad_path("is too long"));
     }
     if text.contains('\0') {
-        return bad("has a NUL in it");
+        return Err(bad_path("has a NUL in it"));
     }
-    if text != "/workspace" && !text.starts_with("/workspace/") {
-        return bad("is not below /workspace");
+    let names: Vec<&str> = text.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    match names.iter().any(|name| name.len() > 255) {
+        true => Err(bad_path("has a name longer than 255 bytes")),
+        false => Ok(names),
     }
-    let mut normal = String::with_capacity(text.len());
-    for segment in text.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => return bad("has .. in it"),
-            s if s.len() > 255 => return bad("has a name longer than 255 bytes"),
-            s => {
-                normal.push('/');
-                normal.push_str(s);
-            }
-        }
-    }
-    Ok(normal)
+}
+
+fn bad_path(why: &str) -> Failure {
+    Failure::new("bad_path", format!("the path {why}")).advise("use an absolute path below /workspace")
 }
 
 /// Every tool, for `tools/list`.

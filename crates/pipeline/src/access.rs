@@ -111,6 +111,8 @@ pub struct NetworkResource {
     pub sources: Vec<String>,
     /// What is sent to people, for the one who is asked; never recorded.
     pub text: Option<String>,
+    /// Of a request: its query, for the one who is asked; never recorded.
+    pub query: Option<String>,
     /// Something leaves the machine, so that the record has to be on disk before; see `Authorized::syncing`.
     pub leaves: bool,
 }

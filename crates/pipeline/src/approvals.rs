@@ -268,6 +268,7 @@ mod tests {
             redactable: false,
             justification: None,
             sources: vec![],
+            leaves: None,
             unread: vec![],
             covers_kind: false,
             text: None,

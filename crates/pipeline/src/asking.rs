@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 use chaperone_capability::Action;
 use chaperone_inspect::Finding;
 use chaperone_policy::{Decision, Effect, Obligation};
-use chaperone_protocol::{Ask, AskMode, Failure, FindingSummary, Scope, for_display};
+use chaperone_protocol::{Ask, AskMode, Failure, FindingSummary, Leaves, Scope, for_display};
 use chaperone_vault::ApprovalRecord;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::access::AccessRequest;
+use crate::access::{AccessRequest, NetworkResource};
 use crate::approvals::{Answer, Ended, Same, Waiting};
 use crate::digest::{self, Bound};
 use crate::granting::{ApprovalBasis, Authorized};
@@ -312,6 +312,7 @@ impl Pipeline {
             redactable,
             justification,
             sources: network.map(|n| shown_sources(&n.sources)).unwrap_or_default(),
+            leaves: network.and_then(leaves),
             unread: inspected.map(|i| i.unread.to_vec()).unwrap_or_default(),
             covers_kind: covers_kind(request, inspected, &decision.reasons),
             text: network.and_then(|n| n.text.as_deref()).map(|t| for_display(t, SHOWN_TEXT)),
@@ -351,8 +352,22 @@ fn policy_changed() -> Refusal {
 /// What leaves with a request; nothing does with what stays.
 fn leaving(request: &AccessRequest) -> Option<Leaving> {
     let network = request.as_network()?;
-    let (_, bytes) = network.content?;
+    let (_, body) = network.content?;
+    // What the address and the headers say leaves, too.
+    let bytes = body.saturating_add(network.facts.request().head_bytes);
     Some(Leaving { bytes, values: network.findings.iter().flat_map(|f| f.values.iter().copied()).collect() })
+}
+
+/// How much leaves, as the user is shown it.
+fn leaves(network: &NetworkResource) -> Option<Leaves> {
+    let (_, body) = network.content?;
+    let facts = network.facts.request();
+    Some(Leaves {
+        body,
+        head: facts.head_bytes,
+        passages: facts.passages as u64,
+        query: network.query.as_deref().map(|query| for_display(query, SHOWN)),
+    })
 }
 
 fn shown_sources(sources: &[String]) -> Vec<String> {

@@ -45,6 +45,9 @@ pub struct RequestFacts {
     pub websocket: bool,
     /// Bytes of the body.
     pub bytes: u64,
+    /// Bytes of the address and the headers; for the one who is asked.
+    #[serde(skip)]
+    pub head_bytes: u64,
     /// Passages of what the session has read.
     pub passages: usize,
     /// The files that they are from, largest first.

@@ -87,7 +87,8 @@ impl Resource {
                 "method": network.method, "path": network.url_path, "shown": network.shown,
                 "content": network.content.map(|(sha256, bytes)| (hex::encode(sha256), bytes)),
                 "facts": network.facts, "findings": network.findings.iter().map(bound_finding).collect::<Vec<_>>(),
-                "sources": network.sources, "text": network.text, "leaves": network.leaves,
+                "sources": network.sources, "text": network.text, "query": network.query, "leaves": network.leaves,
+                "head": network.facts.request().head_bytes,
             }),
             Self::Tool(tool) => json!({ "tool": tool.name, "arguments": hex::encode(tool.arguments) }),
             Self::Elevation(wish) => json!({

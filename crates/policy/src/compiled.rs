@@ -95,6 +95,10 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.foreign_placeholders", Type::Number),
     ("change.damaged_placeholders", Type::Number),
     ("change.exposed_placeholders", Type::Number),
+    ("change.elevate.action", Type::Text),
+    ("change.elevate.reaches", Type::Text),
+    ("change.elevate.named", Type::Flag),
+    ("change.elevate.wide", Type::Flag),
 ];
 
 #[derive(Debug, Clone, Copy)]

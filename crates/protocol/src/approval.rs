@@ -52,6 +52,9 @@ pub struct Ask {
     /// Files that the session read, of which passages would be sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
+    /// How much of anything would leave the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<Leaves>,
     /// Why a part of the content, or all of it, could not be looked into.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<String>,
@@ -64,6 +67,20 @@ pub struct Ask {
     pub digest: String,
     /// Unix seconds.
     pub expires: i64,
+}
+
+/// How much would leave with a request. An answer that holds for more than one lets a multiple of it leave.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaves {
+    /// Bytes of the body.
+    pub body: u64,
+    /// Bytes of the address and the headers.
+    pub head: u64,
+    /// Passages of what the session read.
+    pub passages: u64,
+    /// The query of the address; untrusted, and shown but never recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
 }
 
 /// What content inspection found, without the text.

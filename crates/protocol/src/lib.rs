@@ -12,7 +12,7 @@ pub mod reply;
 pub mod request;
 pub mod session;
 
-pub use approval::{Ask, AskMode, FindingSummary, Scope};
+pub use approval::{Ask, AskMode, FindingSummary, Leaves, Scope};
 pub use display::{for_display, name_as_text};
 pub use event::{Event, Happened};
 pub use failure::Failure;

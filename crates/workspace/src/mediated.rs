@@ -54,6 +54,14 @@ impl<'a> MediatedDirectory<'a> {
         self.tree.attributes(path)
     }
 
+    /// What a link leads to.
+    ///
+    /// # Errors
+    /// `EINVAL` for what is no link, or what the kernel says of the user's.
+    pub fn read_link(&self, path: &str) -> Result<String, Errno> {
+        self.tree.read_link(path)
+    }
+
     /// The names in a directory with what they are.
     ///
     /// # Errors

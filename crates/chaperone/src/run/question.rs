@@ -119,6 +119,9 @@ fn lines(ask: &Value, detail: Detail) -> Vec<String> {
     if ask["covers_kind"].as_bool() == Some(true) {
         lines.push("  session   an answer for the session covers reading every file of this kind".to_owned());
     }
+    if ask["leaves"].is_object() {
+        lines.push(format!("  leaves    {}", leaves(&ask["leaves"], place)));
+    }
     if let Some(sent) = ask["text"].as_str().filter(|_| message > 0) {
         lines.push(format!("  sends     \"{}\"   (untrusted)", short(&Untrusted::new(sent), message)));
     }
@@ -144,6 +147,21 @@ fn lines(ask: &Value, detail: Detail) -> Vec<String> {
         lines.push(format!("  …         {more} more lines; in another terminal: chaperone approvals"));
     }
     lines
+}
+
+/// How much leaves, and what the address says beside its path.
+fn leaves(leaves: &Value, place: usize) -> String {
+    let number = |name: &str| leaves[name].as_u64().unwrap_or(0);
+    let passages = match number("passages") {
+        0 => String::new(),
+        1 => ", 1 passage of what it read".to_owned(),
+        n => format!(", {n} passages of what it read"),
+    };
+    let query = match leaves["query"].as_str() {
+        Some(query) => format!(", the query {}   (untrusted)", short(&Untrusted::new(query), place)),
+        None => String::new(),
+    };
+    format!("{} bytes of body, {} of address and headers{passages}{query}", number("body"), number("head"))
 }
 
 fn found(finding: &Value, place: usize) -> String {
@@ -239,13 +257,32 @@ mod tests {
         for name in HOSTILE {
             let ask = json!({ "agent": name, "action": name, "resource": name, "risk": name, "id": name,
                 "reasons": [name], "rule": name, "findings": [{ "detector": name, "severity": name, "where": name }],
-                "sources": [name], "unread": [name], "text": name, "program": [name], "parents": [name], "recent": [name],
+                "sources": [name], "unread": [name], "leaves": { "body": 1, "head": 2, "passages": 3, "query": name }, "text": name, "program": [name], "parents": [name], "recent": [name],
                 "justification": name });
-            assert_plain(&describe(&ask), 10);
-            assert_plain(&screen(&ask, (200, 200)), 13);
+            assert_plain(&describe(&ask), 11);
+            assert_plain(&screen(&ask, (200, 200)), 14);
             let drawn = screen(&ask, SIZE);
             assert_plain(&drawn, drawn.split('\n').count());
         }
+    }
+
+    #[test]
+    fn a_question_says_how_much_leaves() {
+        let mut ask = ask();
+        ask["leaves"] = json!({ "body": 1200, "head": 340, "passages": 3, "query": "page=2" });
+        let drawn = describe(&ask);
+        assert!(
+            drawn.contains(
+                "leaves    1200 bytes of body, 340 of address and headers, 3 passages of what it read"
+            ),
+            "{drawn}"
+        );
+        assert!(drawn.contains("the query page=2   (untrusted)"), "{drawn}");
+        ask["leaves"] = json!({ "body": 0, "head": 340, "passages": 0 });
+        assert!(
+            describe(&ask).contains("leaves    0 bytes of body, 340 of address and headers\n")
+                || describe(&ask).ends_with("340 of address and headers")
+        );
     }
 
     #[test]
@@ -291,7 +328,7 @@ mod tests {
         let names = vec![name.clone(); many];
         json!({ "agent": name, "action": "read", "resource": name, "risk": "high", "id": "6cb1d2e3", "effect": "ask",
             "was": format!("/workspace/cards.csv{name}"), "reasons": ["personal_data", "secret"], "rule": "files",
-            "findings": findings, "sources": names, "unread": names, "covers_kind": true, "text": name.repeat(7),
+            "findings": findings, "sources": names, "unread": names, "leaves": { "body": u64::MAX, "head": u64::MAX, "passages": 99, "query": name }, "covers_kind": true, "text": name.repeat(7),
             "program": names, "parents": names, "recent": names, "justification": name, "redactable": true })
     }
 

@@ -207,7 +207,8 @@ fn a_registered_document_is_recognised_though_nobody_read_it() {
 #[test]
 fn a_host_that_a_person_grants_is_reached_until_the_time_is_over() {
     let (machine, server) = (Machine::new(), Server::start());
-    let mut client = machine.talk(&[]).initialized();
+    // The user named the address beforehand, on another port.
+    let mut client = machine.talk(&["--allow-host", "127.0.0.1:9"]).initialized();
     let refused = client.call("fetch", json!({ "url": server.url("/") }));
     assert_eq!(refused.unwrap_err(), "host_not_allowed");
     let arguments = json!({ "action": "connect", "host": "127.0.0.1", "port": server.port, "reason": "the tests need it", "seconds": 3 });
@@ -233,6 +234,26 @@ fn a_host_that_a_person_grants_is_reached_until_the_time_is_over() {
             .err()
             .filter(|e| e == "host_not_allowed")
     });
+}
+
+#[test]
+fn what_is_not_public_and_wide_networks_are_refused_before_a_person_is_asked() {
+    let machine = Machine::new();
+    let mut client = machine.talk(&[]).initialized();
+    for (host, reason) in [
+        ("127.0.0.1", "private_address"),
+        ("localhost", "private_address"),
+        ("::1", "private_address"),
+        ("10.0.0.0/24", "private_address"),
+        ("169.254.169.254", "metadata_address"),
+        ("8.0.0.0/7", "wide_network"),
+        ("0.0.0.0/0", "private_address"),
+        ("::/0", "private_address"),
+    ] {
+        let arguments = json!({ "action": "connect", "host": host, "reason": "so" });
+        assert_eq!(client.call("request_elevation", arguments).unwrap_err(), reason, "{host}");
+    }
+    assert_eq!(machine.ask(&["approvals", "--json"]), json!([]));
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub(super) async fn allowed(
     facts.budget = Some(budget::level(gateway, &channel.target.host, level));
     let mut sent = facts.request();
     found.add_to(&mut sent);
+    // They have no head of their own.
+    sent.head_bytes = 0;
     facts.request = Some(sent);
     let resource = NetworkResource {
         facts,
@@ -73,6 +75,7 @@ pub(super) async fn allowed(
         content: Some((held.sha256, held.len)),
         sources: found.passages,
         text: held.text(),
+        query: None,
         ..known.clone()
     };
     let asked = AccessRequest { resource: Resource::Network(Box::new(resource)), ..request.clone() };

@@ -146,9 +146,10 @@ pub(crate) async fn mediate(
     let gateway = &channel.gateway;
     let head = upstream_head(channel.tls, facts, head, held.whole_len())?;
     let (head, mut held, found) = inspect(channel, facts, head, held).await?;
-    let bytes = head_bytes(&head) + held.len;
+    let head_length = head_bytes(&head);
+    let bytes = head_length + held.len;
     // Given back wherever this ends before it is sent.
-    let (request, spending) = access_request(channel, facts, bytes, &held, found);
+    let (request, spending) = access_request(channel, facts, head_length, &held, found);
     let granted = gateway.decide(request.clone()).await;
     let mut granted = granted.map_err(|refusal| HttpRefusal(StatusCode::FORBIDDEN, refusal.failure))?;
     let on_disk = gateway.on_disk(granted.syncing()).await;
@@ -243,13 +244,13 @@ async fn inspect(
 fn access_request(
     channel: &Channel,
     facts: &RequestFacts,
-    bytes: u64,
+    head_bytes: u64,
     held: &BufferedBody,
     found: OutboundFindings,
 ) -> (AccessRequest, Spending) {
     let Channel { gateway, target, tls, .. } = channel;
     let rules = gateway.exit().allowed();
-    let (level, spending) = Spending::request(gateway, &facts.host, bytes, &found.findings);
+    let (level, spending) = Spending::request(gateway, &facts.host, head_bytes + held.len, &found.findings);
     held.spent();
     let permitting = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
     let mut sent = SentFacts {
@@ -258,6 +259,7 @@ fn access_request(
         method_named: permitting.is_some_and(|rule| rule.names_method(&facts.method)),
         websocket: facts.websocket,
         bytes: held.len,
+        head_bytes,
         ..SentFacts::default()
     };
     found.add_to(&mut sent);
@@ -281,6 +283,7 @@ fn access_request(
         content: Some((held.sha256, held.len)),
         sources: found.passages,
         text: held.text(),
+        query: facts.target().split_once('?').map(|(_, query)| query.to_owned()),
         leaves: true,
     };
     (AccessRequest::network(Action::Request, resource), spending)

@@ -12,7 +12,7 @@ use chaperone_egress::request::RequestFacts;
 use chaperone_pipeline::AccessRequest;
 use chaperone_protocol::Failure;
 use http::Version;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
@@ -39,7 +39,9 @@ pub(super) fn may_stream(head: &Parts) -> bool {
         kind.strip_prefix(b"application/grpc")
             .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
     });
-    is_grpc && head.version == Version::HTTP_2 && !head.headers.contains_key(CONTENT_LENGTH)
+    // What is in a coding as a whole is looked at as a whole.
+    let is_coded = head.headers.contains_key(CONTENT_ENCODING);
+    is_grpc && head.version == Version::HTTP_2 && !head.headers.contains_key(CONTENT_LENGTH) && !is_coded
 }
 
 /// Whether a server has answered a call as one that goes both ways does.
@@ -207,6 +209,8 @@ mod tests {
             assert!(!may_stream(&head(Version::HTTP_11, &[("content-type", kind)])));
             assert!(!may_stream(&head(Version::HTTP_2, &[("content-type", kind), ("content-length", "3")])));
         }
+        let coded = [("content-type", "application/grpc"), ("content-encoding", "br")];
+        assert!(!may_stream(&head(Version::HTTP_2, &coded)));
         for kind in ["application/json", "application/grpc-web", "text/plain"] {
             assert!(!may_stream(&head(Version::HTTP_2, &[("content-type", kind)])), "{kind}");
         }

@@ -11,6 +11,7 @@ use http::header::{
 use http::request::Parts;
 
 use super::recent_requests::{Kind, PIECE, Slot, Values};
+use super::undo::Codings;
 use crate::body::BufferedBody;
 
 /// Headers whose values the broker writes itself: from what was decided, or from a list. Everything else of a head is the
@@ -30,6 +31,8 @@ pub(crate) struct Chosen<'a> {
     /// The names of the headers, one a line.
     names: Vec<u8>,
     pub content_type: Option<&'a str>,
+    /// Of the body.
+    pub codings: Codings,
 }
 
 impl<'a> Chosen<'a> {
@@ -42,7 +45,7 @@ impl<'a> Chosen<'a> {
         let headers: Vec<(&str, &[u8])> = chosen.map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
         let names: Vec<&[u8]> = headers.iter().map(|(name, _)| name.as_bytes()).collect();
         let content_type = sent.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        Self { method, target, names: names.join(&b'\n'), headers, content_type }
+        Self { method, target, names: names.join(&b'\n'), headers, content_type, codings: Codings::of(sent) }
     }
 
     /// The parts that are looked at: together they are all of it.

@@ -9,6 +9,7 @@ mod personal;
 mod pieces;
 pub(crate) mod recent_requests;
 pub(crate) mod secrets;
+pub(crate) mod undo;
 
 use chaperone_inspect::Finding;
 use chaperone_inspect::outgoing::{Outgoing, Part, Place, StreamLook, WHOLE};
@@ -31,22 +32,32 @@ pub(crate) fn inspect_request(
     secrets.settle();
     let known = secrets.known().read();
     let whole = if body.len <= WHOLE as u64 { body.read()? } else { Vec::new() };
+    let mut found = OutboundFindings::default();
+    let undone = if body.len > 0 { undo(head, &whole, body.len, &mut found) } else { None };
+    let is_short = undone.as_ref().is_some_and(|undone| undone.len() <= WHOLE);
     let mut parts = head.parts();
-    if !whole.is_empty() {
-        parts.push(Part { place: Place::Body, bytes: &whole, content_type: head.content_type });
+    // What was found in it is not counted again where its coding is seen through.
+    for bytes in undone.iter().filter(|_| is_short).chain([&whole]).filter(|bytes| !bytes.is_empty()) {
+        parts.push(Part { place: Place::Body, bytes, content_type: head.content_type });
     }
-    let mut found = to_findings(&known, outgoing.look(&parts, &of(&known)));
-    if let Some(values) = personal::short_values(&whole) {
+    found.extend(to_findings(&known, outgoing.look(&parts, &of(&known))));
+    let said = undone.as_ref().filter(|_| is_short).unwrap_or(&whole);
+    if let Some(values) = personal::short_values(said) {
         let found_whole = found.findings.iter().flat_map(|f| f.values.iter().copied()).collect();
         for stretch in values.chunks(personal::TOGETHER) {
             found.findings.extend(personal::across(outgoing, stretch, &found_whole));
         }
         // The fields of a form in parts; those of others are read as one with the body.
-        if personal::fields(&whole).is_some() {
+        if personal::fields(said).is_some() {
             let seen =
                 outgoing.look_at_pieces(&[values.get(..personal::TOGETHER).unwrap_or(&values)], &of(&known));
             found.extend(to_findings(&known, seen));
         }
+    }
+    if let Some(long) = undone.as_ref().filter(|_| !is_short) {
+        let mut look = StreamLook::new(outgoing, Place::Body, head.content_type, of(&known));
+        look.feed(long);
+        found.extend(to_findings(&known, look.finish()));
     }
     if body.len > WHOLE as u64 {
         let mut look = StreamLook::new(outgoing, Place::Body, head.content_type, of(&known));
@@ -54,6 +65,21 @@ pub(crate) fn inspect_request(
         found.extend(to_findings(&known, look.finish()));
     }
     Ok(found)
+}
+
+/// What a body says without its coding; what cannot be undone is said to be unread.
+fn undo(head: &Chosen<'_>, whole: &[u8], length: u64, found: &mut OutboundFindings) -> Option<Vec<u8>> {
+    if head.codings.is_none() || length > WHOLE as u64 && head.codings.is_streamed() {
+        return None;
+    }
+    let undone = match length > WHOLE as u64 {
+        true => Err("it is too long to undo its content coding"),
+        false => head.codings.undo(whole),
+    };
+    undone.unwrap_or_else(|why| {
+        found.unread.push(format!("body: {why}"));
+        None
+    })
 }
 
 /// Look at messages of one conversation with a host; values that are cut into several are found too, also over conversations.

@@ -283,3 +283,39 @@ fn the_fields_of_one_body_are_read_as_one() {
     let documents: Vec<_> = documents.collect();
     assert_eq!(found(serde_json::to_string(&documents).unwrap()), (false, false));
 }
+
+#[test]
+fn a_body_in_a_coding_is_looked_into_or_said_to_be_unread() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let secrets = Secrets::new().unwrap();
+    let look = |coding: Option<&str>, body: &[u8]| {
+        let mut head = http::Request::post("/").body(()).unwrap().into_parts().0;
+        if let Some(coding) = coding {
+            head.headers.insert("content-encoding", coding.parse().unwrap());
+        }
+        let body = BufferedBody::of(body.to_vec());
+        inspect_request(&outgoing, &secrets, &Chosen::of(&head, "/"), &body).unwrap()
+    };
+    let text = format!("{{\"token\": \"{TOKEN}\"}}");
+    let zstd =
+        ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+    let found = look(Some("zstd"), &zstd);
+    assert!(found.findings.iter().any(|f| f.category == "secret"), "{found:?}");
+    assert!(found.unread.is_empty(), "{found:?}");
+    for (coding, body) in [("br", text.as_bytes()), ("foo", b"x"), ("zstd, foo", &zstd), ("gzip", &zstd)] {
+        let unread = look(Some(coding), body).unread;
+        assert!(
+            unread.iter().any(|why| why.starts_with("body: ") && !why.contains("foo")),
+            "{coding} {unread:?}"
+        );
+    }
+    // Ordinary requests are not asked about.
+    for (coding, body) in [(None, &b"{\"q\": 1}"[..]), (Some("aws-chunked"), b"{}"), (Some("br"), b"")] {
+        assert!(look(coding, body).is_clean(), "{coding:?}");
+    }
+    // What was found once is counted once.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
+    let found = look(Some("gzip"), &gzip.finish().unwrap());
+    assert_eq!(found.findings.iter().map(|f| f.count).sum::<u64>(), 1, "{found:?}");
+}

@@ -44,9 +44,19 @@ pub(super) struct Place<'a> {
 pub(super) type Answer = Result<Value, Failure>;
 
 impl Call<'_> {
-    /// The path in its one normal form; an attempt with another one is a refusal with a record.
+    /// The path in its one normal form, without the links that it leads through; an attempt with one that has none is a refusal with
+    /// a record.
     pub(super) fn path(&self, action: Action, text: &str) -> Result<String, Failure> {
-        tools::path(text).map_err(|failure| {
+        let behind_links = || {
+            let names = tools::names(text).ok().filter(|_| text.starts_with('/'))?;
+            // Too many links are met again, and refused, where the path is used.
+            self.behind_links(action, &names).ok().flatten()
+        };
+        let normal = match (action, behind_links()) {
+            (Action::Elevate, _) | (_, None) => tools::path(text),
+            (_, Some(real)) => Ok(real),
+        };
+        normal.map_err(|failure| {
             let shown = for_display(text, MAX_SHOWN);
             self.refuse(action, &shown, failure)
         })
@@ -92,7 +102,8 @@ impl Call<'_> {
         Err(errno(Errno::NOENT, path))
     }
 
-    /// The RPC follows no link: what is behind one has a name of its own.
+    /// What is behind a link has a name of its own, by which it is judged: a link that is met here leads out, or is newer than the look
+    /// at the path.
     pub(super) fn not_through_a_link(
         &self,
         tree: &MediatedDirectory<'_>,

@@ -5,6 +5,7 @@ mod call;
 mod csv;
 mod elevation;
 mod files;
+mod links;
 mod network;
 mod workbook;
 

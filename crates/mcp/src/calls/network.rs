@@ -98,7 +98,12 @@ impl Call<'_> {
         rule.source = "approval".to_owned();
         let seconds = a.seconds.unwrap_or(600).clamp(1, authority::MAX_ELEVATION);
         let ports: Vec<String> = rule.ports().iter().map(u16::to_string).collect();
-        let facts = json!({ "action": "connect", "host": rule.host().to_string(), "ports": rule.ports(), "seconds": seconds });
+        let allowed = self.tools.exit.allowed();
+        let named = allowed.rules().iter().any(|known| known.host() == rule.host());
+        let facts = json!({
+            "action": "connect", "host": rule.host().to_string(), "ports": rule.ports(), "seconds": seconds,
+            "reaches": rule.host().reaches().as_str(), "wide": rule.host().is_wide(), "named": named,
+        });
         let wish = format!("connect to {} port {} for {seconds} s", rule.host(), ports.join(" and "));
         let permissions = chaperone_gateway::permissions::outbound(std::slice::from_ref(&rule));
         let (subject, justification) = (rule.host().to_string(), a.reason);

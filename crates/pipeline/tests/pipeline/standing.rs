@@ -161,6 +161,25 @@ fn a_standing_answer_to_a_request_is_about_one_destination() {
 }
 
 #[test]
+fn a_standing_answer_counts_what_the_address_and_the_headers_say() {
+    let with_head = |head_bytes| {
+        let mut request = post(1, 0);
+        let facts = request.facts.request();
+        request.facts.request = Some(chaperone_pipeline::network_facts::RequestFacts { head_bytes, ..facts });
+        send(request)
+    };
+    let world = World::new(|_| ask(&[]));
+    let pending = world.pending(with_head(100));
+    let asks = world.pipeline.approvals.pending();
+    assert_eq!(asks[0].leaves.as_ref().map(|leaves| (leaves.body, leaves.head)), Some((0, 100)));
+    world.answer(pending, yes_for(Scope::Session)).unwrap();
+    (0..9).for_each(|_| drop(world.granted(with_head(100))));
+    is_asked(&world, with_head(101));
+    world.granted(with_head(100));
+    is_asked(&world, with_head(1));
+}
+
+#[test]
 fn a_standing_answer_to_passages_is_about_the_files_that_they_are_from() {
     let from = |files: &[&str]| {
         let sources = files.iter().map(|s| (*s).to_owned()).collect();

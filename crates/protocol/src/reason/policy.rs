@@ -135,6 +135,8 @@ pub(super) const NETWORK: Group = Group {
             => "list_allowed_hosts shows what can be reached; request_elevation asks for more; the user can start with --allow-host.";
         "private_address" alerts: "The host is at an address that is not public, and neither a rule nor the user's hosts file names it."
             => "The user starts with --allow-host for the name and for its address, each with the port.";
+        "wide_network" alerts: "The agent asks for a network of more addresses than a person can look through."
+            => "Ask for the hosts that are meant.";
         "metadata_address" alerts: "The address hands out a machine's credentials, and no rule names it."
             => "";
         "dns_tunnel": "The name, or the names before it, carry data; `input.net.tunnel` says how it shows."

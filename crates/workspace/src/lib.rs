@@ -14,3 +14,4 @@ pub mod overlay;
 pub mod repositories;
 pub mod tool_caches;
 pub mod toolchains;
+mod withheld;

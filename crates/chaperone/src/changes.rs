@@ -142,10 +142,19 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
     }
     if kept && !args.json {
         eprintln!(
-            "chaperone: files that you changed since the commit were kept; --force restores the earlier version anyway, and another undo brings yours back"
+            "chaperone: files that you changed since the commit were kept; --force restores the earlier version anyway, and says how to have yours back"
         );
     }
+    if let Some(number) = forced(args, &list) {
+        eprintln!("chaperone: what was there before: chaperone undo {} --commit {number}", args.session);
+    }
     Ok(code)
+}
+
+/// The number of an undo that may have replaced what was the user's own.
+fn forced(args: &Undo, list: &[Value]) -> Option<u64> {
+    let undone = list.iter().filter(|c| show::text(c, "state") == "undone");
+    undone.filter_map(|c| c["commit"].as_u64()).max().filter(|_| args.force && !args.json)
 }
 
 /// The path beside which `--conflict both` wrote this one: `a/name.agent-N.ext` is of `a/name.ext`.

@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn names_are_counted_as_they_come_and_go() {
-        let record = vec![("a".to_owned(), file(1)), ("b".to_owned(), file(1)), ("c".to_owned(), file(2))];
+        let record = [("a".to_owned(), file(1)), ("b".to_owned(), file(1)), ("c".to_owned(), file(2))];
         let mut links = Links::of(&record.iter().cloned().collect());
         assert_eq!((links.count(1), links.count(2)), (2, 1));
         assert_eq!(links.others(1, "a").collect::<Vec<_>>(), ["b"]);

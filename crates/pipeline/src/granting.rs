@@ -43,11 +43,6 @@ impl Authorized {
         &self.request
     }
 
-    /// Whether it is read as it is.
-    pub(crate) fn reads_all(&self) -> bool {
-        self.request.action == Action::Read && !self.redacted
-    }
-
     /// The file that was decided on; nothing when it was something else.
     #[must_use]
     pub fn file(&self) -> Option<&FileResource> {
@@ -118,6 +113,10 @@ impl Pipeline {
         {
             // What was read is told of by the name that the user knows it by, when it leaves again or comes before an ask.
             told.released(request.known_as(), released);
+        }
+        if let Some(seen) = inspected.filter(|_| request.action == Action::Read && !redact && basis.is_none())
+        {
+            session.likely.add(&seen.findings);
         }
         let subject = if request.action == Action::Read { request.known_as() } else { request.subject() };
         session.touched(&format!("{} {subject}", request.action.as_str()));

@@ -25,6 +25,7 @@ mod resource;
 pub mod session;
 pub mod snapshots;
 mod steps;
+mod users_word;
 pub mod vault;
 
 pub use access::{AccessRequest, Resource};

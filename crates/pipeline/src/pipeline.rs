@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use chaperone_capability::Action;
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_policy::{Decision, Effect, Obligation, Severity};
+use chaperone_policy::{Decision, Effect};
 use chaperone_protocol::Failure;
 
 use crate::access::{AccessRequest, Entry, FileObject, ObjectKind, Resource};
@@ -25,6 +25,7 @@ use crate::records::{Outcome, Records};
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::steps::{Repeats, wants_inspection};
+pub use crate::users_word::{Unseen, UsersWord};
 
 /// Everything a decision needs.
 #[derive(Debug)]
@@ -41,57 +42,6 @@ pub struct Pipeline {
     pub clock: Arc<dyn Clock>,
 }
 
-/// What policy says of a change that is no more than the directory of dependencies that it is in: one answer covers all of them,
-/// whatever else is said of each.
-const DEPENDENCIES: &str = "dependency_directory";
-
-/// What the user said of a staged change with the commit of it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct UsersWord<'a> {
-    /// The user named exactly this path.
-    pub named: bool,
-    /// The user named the directory of dependencies that it is in.
-    pub within: bool,
-    /// Reasons that the user confirmed.
-    pub confirmed: &'a [String],
-    pub unseen: Option<Unseen>,
-}
-
-/// Why a change is not what the user was shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unseen {
-    /// It is another one by now.
-    Differs,
-    /// It was not there, or nobody looked, while the agent can still change it.
-    NeverShown,
-}
-
-impl UsersWord<'_> {
-    fn covers(&self, decision: &Decision) -> bool {
-        let confirmed = |reason: &String| self.confirmed.contains(reason);
-        let of_directory = decision
-            .reasons
-            .iter()
-            .find(|reason| *reason == DEPENDENCIES)
-            .is_some_and(|r| self.within || confirmed(r));
-        self.named || of_directory || !decision.reasons.is_empty() && decision.reasons.iter().all(confirmed)
-    }
-}
-
-impl Unseen {
-    fn refusal(self) -> Refusal {
-        let message = match self {
-            Self::Differs => "it is not what the user was shown",
-            Self::NeverShown => "the user was not shown it, and the agent can still change it",
-        };
-        let mut refusal = Refusal::by_broker(Failure::new("changed_since_shown", message));
-        if self == Self::Differs {
-            refusal.obligations.push(Obligation::Alert { severity: Severity::High });
-        }
-        refusal
-    }
-}
-
 impl Pipeline {
     /// Take a request through steps 1 and 4 to 8.
     pub fn begin(&self, session: &Arc<Session>, request: AccessRequest) -> Admission {
@@ -104,11 +54,7 @@ impl Pipeline {
             let admitted = match decision.effect {
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
                 Effect::Allow => {
-                    let granted = self.grant(session, &request, &decision, inspected.as_ref(), None)?;
-                    if let Some(seen) = inspected.filter(|_| granted.reads_all()) {
-                        session.likely.add(&seen.findings);
-                    }
-                    Ok(Admission::Granted(granted))
+                    self.grant(session, &request, &decision, inspected.as_ref(), None).map(Admission::Granted)
                 }
                 Effect::Ask | Effect::StepUp => {
                     let seen = inspected.clone();

@@ -11,7 +11,9 @@ pub enum VaultError {
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{path} must be a directory of this user alone (owner, mode 0700); run: chmod 700 {path}")]
     OpenToOthers { path: PathBuf },
-    #[error("another vault process has {path} open; stop the other broker first")]
+    #[error(
+        "another vault process has {path} open: a broker that was started with another XDG_RUNTIME_DIR runs; set that variable as it was there, or end that broker"
+    )]
     InUse { path: PathBuf },
     #[error("the sealed record {record} does not open: damaged, swapped, or of another vault")]
     Unsealable { record: String },

@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, Mode as FileMode, OFlags, ResolveFlags};
 use serde::Deserialize;
 
 use crate::mount::LiveMount;
+use crate::root::Root;
 use chaperone_config::profile::{self, Profile};
 use chaperone_protocol::Failure;
 use chaperone_protocol::session::Mode;
@@ -173,7 +174,7 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
             at: mount.path.clone(),
             prefix,
             source: workspace.join(&relative),
-            root: fd,
+            root: Root::open(workspace.join(&relative), fd),
             mode: mount.mode,
             actions: mount.actions.clone(),
             hide_denied: mount.hide_denied,

@@ -12,6 +12,7 @@ pub mod mediated;
 pub mod mount;
 pub mod overlay;
 pub mod repositories;
+pub mod root;
 pub mod tool_caches;
 pub mod toolchains;
 mod withheld;

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::gate::MountGate;
 use crate::mediated::MediatedDirectory;
 use crate::overlay::{self, Overlay, Survey};
+use crate::root::Root;
 
 /// The agent's user and group in every cell.
 const AGENT: u32 = 1000;
@@ -26,7 +27,7 @@ pub struct LiveMount {
     /// The same, relative to the workspace; empty for the workspace itself.
     pub prefix: String,
     pub source: PathBuf,
-    pub root: OwnedFd,
+    pub root: Root,
     pub mode: Mode,
     pub actions: Vec<String>,
     pub hide_denied: bool,
@@ -56,6 +57,18 @@ impl LiveMount {
     /// A mount whose stage is not open yet.
     #[must_use]
     pub fn closed(record: MountRecord, root: OwnedFd) -> Self {
+        let root = Root::open(record.source.clone(), root);
+        Self::of(record, root)
+    }
+
+    /// A mount of a session that is over: nothing of it is open.
+    #[must_use]
+    pub fn ended(record: MountRecord) -> Self {
+        let root = Root::closed(record.source.clone());
+        Self::of(record, root)
+    }
+
+    fn of(record: MountRecord, root: Root) -> Self {
         let MountRecord { at, prefix, source, mode, actions, stage_dir } = record;
         let overlay = Overlay::left(&stage_dir);
         Self {
@@ -121,7 +134,7 @@ impl LiveMount {
 
     fn open_tree(&self, quota: &Arc<Quota>) -> Result<Arc<Tree>, Failure> {
         let failed = |e: String| Failure::new("stage_unavailable", e);
-        let root = rustix::io::fcntl_dupfd_cloexec(&self.root, 3).map_err(|e| failed(e.to_string()))?;
+        let root = self.root.own().map_err(|e| failed(format!("{}: {e}", self.source.display())))?;
         let tree = Tree::open(&self.stage_dir, root, quota).map_err(|e| failed(e.to_string()))?;
         Ok(Arc::new(tree))
     }

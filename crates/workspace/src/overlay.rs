@@ -14,6 +14,8 @@ use chaperone_staging::{BaseVersion, Kind};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
 
+use crate::root::Root;
+
 /// Objects of a directory that are looked at before the agent starts. Protects memory and patience; a larger directory is
 /// served by the broker.
 const MAX_OBJECTS: usize = 300_000;
@@ -42,13 +44,13 @@ impl Overlay {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn make(stage_dir: &Path, root: &OwnedFd, survey: &Survey) -> io::Result<Self> {
+    pub fn make(stage_dir: &Path, root: &Root, survey: &Survey) -> io::Result<Self> {
         let dir = stage_dir.join("overlay");
         let overlay = Self { dir, seen: Mutex::default() };
         for folder in [overlay.upper(), overlay.work()] {
             fs::create_dir_all(folder)?;
         }
-        let mode = rustix::fs::statat(root, "", AtFlags::EMPTY_PATH)?.st_mode & 0o777;
+        let mode = rustix::fs::statat(&*root.get()?, "", AtFlags::EMPTY_PATH)?.st_mode & 0o777;
         rustix::fs::chmod(overlay.upper(), Mode::from_raw_mode(mode | 0o700))?;
         overlay.note(survey.iter().map(|(path, version)| (path.as_str(), Some(*version))))?;
         Ok(overlay)
@@ -87,7 +89,7 @@ impl Overlay {
     ///
     /// # Errors
     /// When that cannot be written.
-    pub fn committed(&self, root: &OwnedFd, paths: &[String]) -> io::Result<()> {
+    pub fn committed(&self, root: &Root, paths: &[String]) -> io::Result<()> {
         if !self.upper().is_dir() {
             return Ok(());
         }
@@ -127,9 +129,9 @@ impl Overlay {
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub fn survey(root: &OwnedFd) -> io::Result<Result<Survey, &'static str>> {
+pub fn survey(root: &Root) -> io::Result<Result<Survey, &'static str>> {
     let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let device = rustix::fs::statat(root, "", AtFlags::EMPTY_PATH)?.st_dev;
+    let device = rustix::fs::statat(&*root.get()?, "", AtFlags::EMPTY_PATH)?.st_dev;
     let mut survey = Survey::new();
     let mut folders = vec![(String::new(), 0)];
     while let Some((folder, depth)) = folders.pop() {
@@ -166,7 +168,7 @@ pub fn survey(root: &OwnedFd) -> io::Result<Result<Survey, &'static str>> {
 ///
 /// # Errors
 /// When it cannot be read whole.
-pub(crate) fn names_below(root: &OwnedFd, directory: &str, most: usize) -> io::Result<Option<Vec<String>>> {
+pub(crate) fn names_below(root: &Root, directory: &str, most: usize) -> io::Result<Option<Vec<String>>> {
     let mut names: Vec<String> = Vec::new();
     let mut todo = vec![String::new()];
     while let Some(below) = todo.pop() {
@@ -191,8 +193,8 @@ pub(crate) fn names_below(root: &OwnedFd, directory: &str, most: usize) -> io::R
 }
 
 /// Open what is at a path of a directory, following no link.
-pub(crate) fn open(root: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open(root: &Root, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let at = if path.is_empty() { "." } else { path };
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root, at, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
+    rustix::fs::openat2(&*root.get()?, at, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
 }

@@ -221,7 +221,7 @@ mod tests {
         assert!(state.common.is_none() && state.notices[0].contains("own state"), "{:?}", state.notices);
         let taken = find(&root.join("side"), &Places::new(&[], &[]), &|_| false);
         assert!(taken.common.is_none() && taken.notices.len() == 1);
-        let private = Places::new(&[root.clone()], &[]);
+        let private = Places::new(std::slice::from_ref(&root), &[]);
         std::fs::rename(root.join("main"), root.join(".config")).unwrap();
         let git = root.join(".config/.git");
         write(&root.join("side/.git"), &format!("gitdir: {}\n", git.join("worktrees/side").display()));

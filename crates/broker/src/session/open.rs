@@ -64,7 +64,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     exit.dial_through(proxies);
     exit.register_documents(&broker.dirs.config.join("registered"));
     for mount in mounts.iter().filter(|m| m.mode == Mode::ReadOnly || m.layers().is_some()) {
-        let root = mount.root.try_clone().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
+        let root = mount.root.own().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
         exit.remember_directory(&mount.at, root);
     }
     let made_of = SessionPlan {

@@ -9,7 +9,7 @@ use chaperone_config::Profile;
 use chaperone_gateway::Exit;
 use chaperone_pipeline::session::SessionPlan;
 use chaperone_pipeline::{Pipeline, Session};
-use chaperone_protocol::session::{MountRecord, Record, State};
+use chaperone_protocol::session::{Record, State};
 use chaperone_protocol::{AskMode, Failure};
 use chaperone_quota::Quota;
 use chaperone_workspace::mount::{LiveMount, Mounts};
@@ -42,7 +42,7 @@ pub fn restore(
     let failed = |e: String| Failure::new("stage_unavailable", format!("{}: {e}", dir.display()));
     let text = std::fs::read(dir.join("session.json")).map_err(|e| failed(e.to_string()))?;
     let record: Record = serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))?;
-    let mut mounts = record.mounts.iter().map(reopened).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut mounts: Vec<_> = record.mounts.iter().cloned().map(LiveMount::ended).collect();
     for (mount, was) in mounts.iter_mut().zip(before.iter().flat_map(|before| before.mounts.list())) {
         mount.stand_for(was);
     }
@@ -74,11 +74,4 @@ pub fn restore(
         live.shown = std::mem::take(&mut before.shown);
     }
     Ok(live)
-}
-
-fn reopened(record: &MountRecord) -> Result<LiveMount, String> {
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let root = rustix::fs::open(&record.source, flags, rustix::fs::Mode::empty())
-        .map_err(|e| format!("{}: {e}", record.source.display()))?;
-    Ok(LiveMount::closed(record.clone(), root))
 }

@@ -52,6 +52,13 @@ pub fn settings(workspace: &Path) -> Result<Option<String>, Report> {
     Ok((!text.is_empty()).then_some(text))
 }
 
+/// The repository that a directory is only a part of, when it is none itself.
+pub fn enclosing(directory: &Path) -> Option<&Path> {
+    let mut above = directory.ancestors();
+    let own = above.next().filter(|own| !own.join(".git").exists())?;
+    own.ancestors().skip(1).find(|at| at.join(".git").exists())
+}
+
 /// Whether the user has a configuration of git's at all, by git-config(1), FILES: to ask git takes its time at each start.
 fn is_configured(variable: &dyn Fn(&str) -> Option<PathBuf>) -> bool {
     let home = variable("HOME").unwrap_or_default();
@@ -99,6 +106,17 @@ mod tests {
 
     fn passed() -> Passed {
         chaperone_packs::read(PACK).unwrap()
+    }
+
+    #[test]
+    fn a_part_of_a_repository_is_told_from_one() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (repository, part) = (tmp.path().join("repository"), tmp.path().join("repository/src/shop"));
+        std::fs::create_dir_all(&part).unwrap();
+        assert_eq!(enclosing(&part), None);
+        std::fs::write(repository.join(".git"), "gitdir: elsewhere\n").unwrap();
+        assert_eq!(enclosing(&part), Some(repository.as_path()));
+        assert_eq!(enclosing(&repository), None);
     }
 
     #[test]

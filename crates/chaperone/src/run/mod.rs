@@ -92,6 +92,14 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     if let Some(problem) = crate::policy::problem().unwrap_or_else(|report| Some(report.message)) {
         eprintln!("chaperone: {}", Untrusted::new(&problem));
     }
+    let here = std::env::current_dir().map_err(Report::of)?;
+    if let (None, Some(repository)) = (&args.workspace, git::enclosing(&here)) {
+        let repository = name_as_text(repository.as_os_str().as_bytes());
+        let repository = Untrusted::new(&repository);
+        eprintln!(
+            "chaperone: this directory is a part of the repository {repository}, which is not in the cell; with --workspace {repository} it is"
+        );
+    }
     let terminal = match (on_terminal, chaperone_sys::window_size(std::io::stdin().as_fd())) {
         (true, Ok((rows, columns))) => Terminal::Pty { rows, columns },
         _ => Terminal::Inherit,

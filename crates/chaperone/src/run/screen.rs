@@ -297,6 +297,9 @@ pub fn print_events(watcher: Broker, verbose: bool) -> Printer {
             {
                 tell(&line);
             }
+            if let (Happened::Asked { id, .. }, false) = (&event.what, verbose) {
+                tell(&format!("answer it: chaperone approve {id} · chaperone deny {id}"));
+            }
         }
     });
     Printer(receiver)
@@ -355,6 +358,10 @@ fn summary_lines(session: &str, report: &Value, verbose: bool) -> Vec<String> {
         lines.push(format!("and {left} more committed"));
     }
     lines.extend(super::likely::line(report));
+    if let Some(n) = report["counters"]["denied"].as_u64().filter(|n| *n > 0 && !verbose) {
+        let (what, were) = if n == 1 { ("request", "was") } else { ("requests", "were") };
+        lines.push(format!("{n} {what} {were} refused: chaperone why {session}"));
+    }
     let next = format!("chaperone changes {session} · commit {session} · discard {session}");
     match report["totals"]["staged"].as_u64().unwrap_or(all("staged").len() as u64) {
         0 => {}

@@ -6,16 +6,20 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use super::batch::{Batch, Coding, Sink};
-use super::{ExtractError, Limits, text};
+use super::{ExtractError, Visit, text};
 use crate::encodings::{is_binary, readable, runs};
 
-pub(super) fn walk(reader: &mut dyn Read, limits: &Limits, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
-    let mut bytes = Vec::new();
-    reader.take(limits.held as u64).read_to_end(&mut bytes)?;
-    text::walk(&mut (&*bytes).chain(reader), sink)?;
-    if !sink.reads_otherwise() {
-        return Ok(());
+impl Visit<'_> {
+    pub(super) fn folded(&self, reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+        let mut bytes = Vec::new();
+        reader.take(self.limits.held as u64).read_to_end(&mut bytes)?;
+        text::walk(&mut (&*bytes).chain(reader), sink)?;
+        if sink.reads_otherwise() { values(&bytes, sink) } else { Ok(()) }
     }
+}
+
+/// The values that are written otherwise.
+fn values(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), ExtractError> {
     let mut batch = Batch::default();
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|r| !r.is_empty()) {

@@ -375,30 +375,13 @@ impl<'a> Visit<'a> {
                 self.plain(*inner, &mut decoded, len, sink)
             }
             Kind::Ebcdic { inner } => self.plain(*inner, &mut ebcdic::decoded(reader), len, sink),
-            Kind::Folded => folded::walk(reader, self.limits, sink),
+            Kind::Folded => self.folded(reader, sink),
             Kind::Binary => self.binary(reader, sink),
-            Kind::Packed(format) => {
-                let mut bytes = Vec::new();
-                (&mut *reader).take(self.limits.held as u64 + 1).read_to_end(&mut bytes)?;
-                let is_whole = bytes.len() <= self.limits.held;
-                if is_whole && packed::give::walk(format, &bytes, self.limits.nesting, sink)? {
-                    return Ok(());
-                }
-                self.binary(&mut (&*bytes).chain(reader), sink)
-            }
+            Kind::Packed(format) => self.values(format, reader, sink),
             Kind::Table { delimiter } => table::walk(reader, delimiter, sink),
             Kind::Json => json::walk(reader, len, self.limits, sink),
             _ => text::walk(reader, sink),
         }
-    }
-
-    /// What can be read in bytes of no known form, and numbers at equal distances in them.
-    fn binary(&self, reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
-        let mut numbers = packed::numbers::Numbers::default();
-        let mut look = |bytes: &[u8]| numbers.take(bytes);
-        let walked = text::walk(&mut binary::strings(&mut binary::looked(reader, &mut look)), sink);
-        numbers.finish(sink);
-        walked
     }
 
     /// Writes the redacted form of `source`; answers how many values were replaced.

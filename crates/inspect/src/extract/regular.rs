@@ -68,6 +68,9 @@ fn kinds(detectors: &Detectors) -> Vec<Kind> {
         .collect()
 }
 
+/// Records that begin alike, and the hits with the record that each stands in.
+type Alike = (Vec<usize>, Vec<(usize, Hit)>);
+
 /// A number of a kind, and where it begins.
 type Hit = (usize, usize);
 
@@ -123,7 +126,7 @@ fn at_places(kinds: &[Kind], text: &[u8], hits: &[Hit], records: &[usize]) -> Ve
     let placed: Vec<(usize, Hit)> =
         hits.iter().filter_map(|(at, kind)| record_of(*at).map(|r| (*r, (*at, *kind)))).collect();
     let mut found = agreeing(kinds, text, &placed, records);
-    let mut types: HashMap<Option<&u8>, (Vec<usize>, Vec<(usize, Hit)>)> = HashMap::new();
+    let mut types: HashMap<Option<&u8>, Alike> = HashMap::new();
     for record in records {
         types.entry(text.get(*record)).or_default().0.push(*record);
     }

@@ -143,7 +143,7 @@ fn open_old(mount: &LiveMount, change: &Change) -> Option<File> {
     let path = change.from.as_deref().unwrap_or(&change.path);
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::openat2(&mount.root, path, flags, Mode::empty(), beneath).ok().map(File::from)
+    rustix::fs::openat2(&*mount.root.get().ok()?, path, flags, Mode::empty(), beneath).ok().map(File::from)
 }
 
 /// Why content is not compared line by line.

@@ -23,7 +23,6 @@ mod shown;
 
 use std::cell::Cell;
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -397,15 +396,18 @@ fn staged(mount: &LiveMount) -> Result<Vec<Change>, Failure> {
 
 fn stage(mount: &LiveMount, wanted: Option<&Wanted>) -> Result<Stage, Failure> {
     let history: PathBuf = mount.stage_dir.join("history");
-    let stage = Stage::new(again(&mount.root)?, history, mount.stage_dir.clone());
+    let stage = Stage::new(
+        mount
+            .root
+            .own()
+            .map_err(|e| Failure::new("no_descriptor", format!("{}: {e}", mount.source.display())))?,
+        history,
+        mount.stage_dir.clone(),
+    );
     Ok(match wanted {
         Some(wanted) => stage.while_wanted(Arc::clone(wanted)),
         None => stage,
     })
-}
-
-fn again(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
-    rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|e| Failure::new("no_descriptor", e.to_string()))
 }
 
 /// What the agent did until now comes into the stage, however it did it. Returns what cannot come, by its mount.

@@ -1,9 +1,10 @@
 //! The values of a packed file, given to the sink.
 
 use std::collections::HashMap;
+use std::io::Read;
 
-use super::super::ExtractError;
 use super::super::batch::{Batch, Coding, Sink};
+use super::super::{ExtractError, Visit, binary, text};
 use super::tree::{Node, Tree};
 use super::{Format, numbers};
 use crate::encodings::{is_binary, readable};
@@ -12,17 +13,36 @@ use crate::report::NO_COLUMN;
 /// So many rows of the same length make a table.
 const LEAST_ROWS: usize = 3;
 
-/// Gives the values to the sink; false when the bytes are not of the format.
-pub(in super::super) fn walk(
-    format: Format,
-    bytes: &[u8],
-    nesting: usize,
-    sink: &mut Sink<'_>,
-) -> Result<bool, ExtractError> {
-    let Ok(tree) = format.parse(bytes, nesting) else { return Ok(false) };
-    (sink.unit, sink.column) = ("value", "key");
-    tree.give(sink)?;
-    Ok(true)
+impl Visit<'_> {
+    /// The values of a packed file; what is not of its format is read as the binary file that it is.
+    pub(in super::super) fn values(
+        &self,
+        format: Format,
+        reader: &mut dyn Read,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ExtractError> {
+        let mut bytes = Vec::new();
+        (&mut *reader).take(self.limits.held as u64 + 1).read_to_end(&mut bytes)?;
+        let is_whole = bytes.len() <= self.limits.held;
+        if is_whole && let Ok(tree) = format.parse(&bytes, self.limits.nesting) {
+            (sink.unit, sink.column) = ("value", "key");
+            return tree.give(sink);
+        }
+        self.binary(&mut (&*bytes).chain(reader), sink)
+    }
+
+    /// What can be read in bytes of no known form, and numbers at equal distances in them.
+    pub(in super::super) fn binary(
+        &self,
+        reader: &mut dyn Read,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ExtractError> {
+        let mut numbers = numbers::Numbers::default();
+        let mut look = |bytes: &[u8]| numbers.take(bytes);
+        let walked = text::walk(&mut binary::strings(&mut binary::looked(reader, &mut look)), sink);
+        numbers.finish(sink);
+        walked
+    }
 }
 
 /// A value that is due, and what it stands under.

@@ -4,10 +4,10 @@
 mod bson;
 mod cbor;
 mod cursor;
-pub(super) mod give;
+mod give;
 mod msgpack;
 mod npy;
-pub(super) mod numbers;
+mod numbers;
 mod pickle;
 mod plist;
 mod protobuf;

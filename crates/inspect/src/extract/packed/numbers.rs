@@ -31,13 +31,13 @@ const MOST_FOUND: usize = 1 << 20;
 
 /// Looks for them in a stream.
 #[derive(Default)]
-pub(in super::super) struct Numbers {
+pub(super) struct Numbers {
     held: Vec<u8>,
     found: Vec<u64>,
 }
 
 impl Numbers {
-    pub(in super::super) fn take(&mut self, bytes: &[u8]) {
+    pub(super) fn take(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
         if self.held.len() >= STRETCH {
             self.look();
@@ -51,7 +51,7 @@ impl Numbers {
     }
 
     /// Counts what was found.
-    pub(in super::super) fn finish(mut self, sink: &mut Sink<'_>) {
+    pub(super) fn finish(mut self, sink: &mut Sink<'_>) {
         self.look();
         give(self.found, sink);
     }

@@ -129,7 +129,7 @@ impl<'b> Machine<'b> {
                 self.line()?;
                 Node::Nothing
             }
-            0x82 | 0x83 | 0x84 => {
+            0x82..=0x84 => {
                 c.take(1 << (code - 0x82))?;
                 Node::Nothing
             }

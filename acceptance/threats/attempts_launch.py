@@ -173,10 +173,17 @@ with open("/proc/self/mounts") as f:
     print(f.read())
 """, effect=lambda o: o.says("person-token") or o.says("--status-file"))
 
-CACHED = Attempt(36, "logs and credentials beside a tool's cache", "", """
+BESIDE_CACHES = (".npm/_logs/debug.log", ".npm/_npx/tool/.npmrc", ".npm/_cacache/tmp/git-cloneX/config", ".cargo/credentials.toml",
+                 ".cargo/git/db/mine/config", ".cache/uv/git-v0/config")
+IN_TOOLCHAINS = (".pyenv/versions/3.11.1/pip.conf", ".volta/tools/image/node/20.1.0/etc/npmrc", ".rbenv/versions/3.2.0/etc/gemrc",
+                 ".asdf/installs/nodejs/20.1.0/etc/npmrc", "go/pkg/mod/cache/vcs/x/config")
+
+CACHED = Attempt(36, "logs and credentials beside a tool's cache and in toolchains", "", f"""
 for home in (PERSON, HOME):
-    for name in (".npm/_logs/debug.log", ".npm/_npx/tool/.npmrc", ".cargo/credentials.toml", ".cargo/git/db/mine/config", ".cache/uv/git-v0/config"):
+    for name in {BESIDE_CACHES + IN_TOOLCHAINS}:
         show(home + "/" + name)
+if not os.path.exists(PERSON + "/.pyenv/versions/3.11.1/lib/library"):
+    sys.exit("the toolchains are not shown")
 show(HOME + "/.npm/_cacache/content")
 if ARM == "bare":
     print("from a registry")
@@ -184,8 +191,10 @@ if ARM == "bare":
 
 
 def with_caches(world):
-    for name in (".npm/_logs/debug.log", ".npm/_npx/tool/.npmrc", ".cargo/credentials.toml", ".cargo/git/db/mine/config", ".cache/uv/git-v0/config"):
+    for name in BESIDE_CACHES + IN_TOOLCHAINS:
         put(world.person / name, world.canary, 0o644)
+    for program in (".pyenv/shims/python9", ".volta/bin/node9", ".rbenv/shims/ruby9", ".asdf/shims/node8", "go/bin/gopls", ".pyenv/versions/3.11.1/lib/library"):
+        put(world.person / program, "#!/bin/sh\n")
     put(world.person / ".npm/_cacache/content", "from a registry", 0o644)
 
 
@@ -195,7 +204,10 @@ def caches_cell(product, root):
     with_caches(world)
     product.stop()
     source = arms.program(CACHED, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
-    done = product.command("run", "--profile", "source", "--workspace", str(world.workspace), "--ask", "deny", "--", PYTHON, "-c", source, world=world)
+    path = ":".join(str(world.person / at) for at in (".pyenv/shims", ".volta/bin", ".rbenv/shims", ".asdf/shims", "go/bin"))
+    done = subprocess.run([product.chaperone, "run", "--profile", "source", "--workspace", str(world.workspace), "--ask", "deny", "--", PYTHON, "-c", source],
+                          env={**product.env(world), "PATH": f"/usr/bin:/bin:{path}"}, text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=arms.LIMIT, errors="replace")
     product.stop()
     return Outcome(done.stdout, world, guard=product)
 

@@ -218,6 +218,28 @@ fn what_must_not_be_seen_is_covered_in_what_every_cell_shows() {
 }
 
 #[test]
+fn a_file_that_must_not_be_seen_is_what_its_reader_takes_for_nothing() {
+    let name = "a_file_that_must_not_be_seen_is_what_its_reader_takes_for_nothing";
+    if !can_launch(name) {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    for (file, stands) in [("npmrc", ""), ("settings.xml", "<settings/>"), ("auth.json", "{}")] {
+        let at = place.path().join(file);
+        std::fs::write(&at, "token").unwrap();
+        let read = |covered: bool| {
+            let mut bare = Command::new(bare());
+            bare.env("CELL_SHOW", place.path()).args(["/bin/cat", at.to_str().unwrap()]);
+            if covered {
+                bare.env("CELL_COVERED", &at);
+            }
+            out(&bare.stdin(Stdio::null()).output().unwrap())
+        };
+        assert_eq!([read(false), read(true)], ["token", stands]);
+    }
+}
+
+#[test]
 fn the_system_is_read_only_and_the_home_is_not() {
     if !can_launch("the_system_is_read_only_and_the_home_is_not") {
         return;

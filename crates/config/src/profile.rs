@@ -33,6 +33,8 @@ pub struct Profile {
     #[serde(default)]
     pub cache: Cache,
     #[serde(default)]
+    pub toolchains: Toolchains,
+    #[serde(default)]
     pub require: Require,
     #[serde(default)]
     pub commit: Commit,
@@ -113,6 +115,18 @@ pub struct Cache {
     /// What a session adds is there for the next one over the same workspace; never in the user's own cache.
     #[serde(default)]
     pub keep: bool,
+}
+
+/// Beside the toolchains of the user's PATH that are known.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Toolchains {
+    /// Directories that are shown read-only and are in the cell's PATH.
+    #[serde(default)]
+    pub add: Vec<String>,
+    /// Names of toolchains, and directories, that are not shown.
+    #[serde(default)]
+    pub remove: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -433,9 +447,18 @@ mod tests {
         let example = blocks.into_iter().find(|block| block.starts_with("name = ")).unwrap();
         Profile::parse(example, "operator-guide.md").unwrap();
         let written: toml::Value = toml::from_str(example).unwrap();
-        for section in
-            ["", "mount", "network", "limits", "environment", "cache", "require", "commit", "inspection"]
-        {
+        for section in [
+            "",
+            "mount",
+            "network",
+            "limits",
+            "environment",
+            "cache",
+            "toolchains",
+            "require",
+            "commit",
+            "inspection",
+        ] {
             let (head, of_example) = match section {
                 "" => (String::new(), Some(&written)),
                 "mount" => ("[[mount]]\n".to_owned(), written["mount"].get(0)),

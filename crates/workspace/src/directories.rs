@@ -90,6 +90,11 @@ impl Places {
         })
     }
 
+    pub(crate) fn of_system(&self, real: &Path) -> Option<&'static str> {
+        let in_system = NEVER.system.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp");
+        (in_system && !self.in_home(real)).then_some("is a directory of the system")
+    }
+
     /// It is in one of the homes.
     pub(crate) fn in_home(&self, real: &Path) -> bool {
         self.homes.iter().any(|home| real.starts_with(home))
@@ -115,11 +120,7 @@ pub fn resolve(named: &Path, places: &Places) -> Result<PathBuf, Failure> {
     if !real.is_dir() {
         return Err(Failure::new("workspace_missing", format!("{} is not a directory", real.display())));
     }
-    let of_system = || {
-        let in_system = NEVER.system.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp");
-        (in_system && !places.in_home(&real)).then_some("is a directory of the system")
-    };
-    match places.refuse(&real).or_else(of_system) {
+    match places.refuse(&real).or_else(|| places.of_system(&real)) {
         Some(why) => Err(Failure::new("workspace_refused", format!("{} {why}", real.display())).advise(
             "make a directory for this task, copy or move in what the agent needs, and run it there",
         )),

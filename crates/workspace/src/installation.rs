@@ -3,7 +3,7 @@
 //! Chaperone's own state is refused, not narrowed: what cannot be shown without it does not start. What is shown follows from the
 //! command, the user's PATH and the system; a file of the workspace, which an agent may have written, chooses nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -15,6 +15,7 @@ use chaperone_protocol::{Failure, Shown};
 use serde::Deserialize;
 
 use crate::directories::{Places, overlap};
+use crate::withheld;
 
 /// An interpreter may have an interpreter, and a virtual environment a base; nobody has more of them.
 const DEEPEST: usize = 4;
@@ -48,6 +49,8 @@ struct Known {
 pub struct Installation {
     /// Canonical paths to show read-only at their own place, each with its reason.
     pub shown: Vec<Shown>,
+    /// What of that is covered.
+    pub covered: BTreeSet<PathBuf>,
     /// Directories in memory around them, where toolchains write.
     pub scratch: Vec<PathBuf>,
     /// The program as the cell sees it.
@@ -95,6 +98,17 @@ pub fn find(
 pub fn covered(places: &Places, workspace: &Path) -> Vec<PathBuf> {
     let all = places.homes().iter().chain(places.ours()).map(PathBuf::as_path).chain([workspace]);
     all.filter(|p| is_base(p)).map(Path::to_owned).collect()
+}
+
+/// Why nothing at this canonical path may be shown, if so: what is private but for the places where programs are installed.
+pub(crate) fn refuse_directory(places: &Places, real: &Path) -> Option<&'static str> {
+    let why = places.refuse(real)?;
+    let is_installed = places.homes().iter().any(|home| {
+        KNOWN.places.iter().any(|p| real.starts_with(home.join(p)))
+            && !KNOWN.private.iter().any(|p| overlap(real, &home.join(p)))
+    });
+    let is_ours = places.ours().iter().any(|own| overlap(real, own));
+    (is_ours || !is_installed).then_some(why)
 }
 
 /// Who decides that it is this program and no other.
@@ -172,7 +186,12 @@ impl Finder<'_> {
     fn program(&mut self, real: &Path) -> Result<(), Failure> {
         // A package of npm's needs those that it depends on: everything in the outermost `node_modules`.
         if let Some(modules) = real.ancestors().filter(|f| f.ends_with("node_modules")).last() {
-            return self.show(modules, "packages that the program is one of");
+            self.show(modules, "packages that the program is one of", modules)?;
+            // Of its own package also what its author forgot in it.
+            let inside = real.strip_prefix(modules).unwrap_or(real);
+            let names = if inside.to_string_lossy().starts_with('@') { 2 } else { 1 };
+            self.cover(&modules.join(inside.iter().take(names).collect::<PathBuf>()), modules);
+            return Ok(());
         }
         if !real.metadata().is_ok_and(|m| m.permissions().mode() & 0o111 != 0) {
             return Err(refused(real, "is no program: it may not be executed"));
@@ -180,7 +199,7 @@ impl Finder<'_> {
         if let Some(prefix) = real.parent().filter(|d| d.ends_with("bin")).and_then(Path::parent) {
             self.prefix(prefix, real)?;
         }
-        self.show(real, "the program")?;
+        self.show(real, "the program", real)?;
         if let Some(directory) = real.parent() {
             self.search(directory);
         }
@@ -195,14 +214,14 @@ impl Finder<'_> {
         let is_own = !is_work && self.refuse(prefix).is_none() && !overlap(prefix, self.workspace);
         if is_own && lib.is_dir() {
             for part in KNOWN.parts.iter().map(|p| prefix.join(p)).filter(|p| p.is_dir()) {
-                self.show(&part, "the program's installation")?;
+                self.show(&part, "the program's installation", prefix)?;
             }
         } else if is_python && !is_work {
             // `pip install --user`: the programs of many share a prefix, and their packages a directory in it.
             for entry in std::fs::read_dir(&lib).into_iter().flatten().flatten() {
                 let packages = entry.path().join("site-packages");
                 if entry.file_name().to_string_lossy().starts_with("python") && packages.is_dir() {
-                    self.show(&packages, "Python packages beside the program")?;
+                    self.show(&packages, "Python packages beside the program", &packages)?;
                 }
             }
         }
@@ -215,7 +234,7 @@ impl Finder<'_> {
         for part in ["pyvenv.cfg", "bin", "lib", "lib64"] {
             let part = root.join(part);
             if part.exists() {
-                self.show(&part, "the program's virtual environment")?;
+                self.show(&part, "the program's virtual environment", root)?;
             }
         }
         let python = root.join("bin/python");
@@ -223,8 +242,8 @@ impl Finder<'_> {
         base.map_or(Ok(()), |base| self.add(&base, depth + 1, chosen))
     }
 
-    /// Shows one item, unless something that covers it is shown already.
-    fn show(&mut self, item: &Path, why: &str) -> Result<(), Failure> {
+    /// Shows one item of an installation, unless something that holds it is shown already.
+    fn show(&mut self, item: &Path, why: &str, installation: &Path) -> Result<(), Failure> {
         let Ok(real) = item.canonicalize() else { return Ok(()) };
         if is_base(&real) {
             return Ok(());
@@ -238,6 +257,9 @@ impl Finder<'_> {
         if let Some(why) = self.refuse(&real) {
             return Err(refused(item, why));
         }
+        if item.is_dir() {
+            self.cover(item, installation);
+        }
         let bin = item.is_dir() && item.ends_with("bin");
         if bin {
             self.search(item);
@@ -248,17 +270,14 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Why nothing at this canonical path may be shown, if so: what is private but for the places where programs are
-    /// installed.
+    fn cover(&mut self, item: &Path, installation: &Path) {
+        self.found.covered.extend(withheld::find(item, &[installation.to_owned()]));
+    }
+
     fn refuse(&self, real: &Path) -> Option<&'static str> {
-        let why = self.places.refuse(real)?;
-        let is_installed = self.places.homes().iter().any(|home| {
-            KNOWN.places.iter().any(|p| real.starts_with(home.join(p)))
-                && !KNOWN.places.iter().any(|p| real == home.join(p))
-                && !KNOWN.private.iter().any(|p| overlap(real, &home.join(p)))
-        });
-        let is_ours = self.places.ours().iter().any(|own| overlap(real, own));
-        (is_ours || !is_installed).then_some(why)
+        let is_place =
+            self.places.homes().iter().any(|home| KNOWN.places.iter().any(|p| real == home.join(p)));
+        if is_place { self.places.refuse(real) } else { refuse_directory(self.places, real) }
     }
 
     fn search(&mut self, directory: &Path) {

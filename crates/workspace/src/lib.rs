@@ -15,3 +15,4 @@ pub mod repositories;
 pub mod root;
 pub mod tool_caches;
 pub mod toolchains;
+mod withheld;

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use sha2::{Digest, Sha256};
 
 use chaperone_pipeline::session::Session;
@@ -29,6 +29,9 @@ struct Known {
     layers: Vec<String>,
     /// What of the user's is shown, each in one of the layers. A last name may end in `*`.
     shown: Vec<String>,
+    /// What is not shown in those.
+    #[serde(default)]
+    hidden: Vec<String>,
 }
 
 /// One place in the agent's home, with what of the user's is shown there.
@@ -37,6 +40,8 @@ pub struct Place {
     /// Relative to the home.
     pub at: String,
     pub lower: Option<PathBuf>,
+    /// What of that is not there, relative to it.
+    pub hidden: Vec<String>,
 }
 
 /// What the caches of these tools are in a cell: each place before those in it. Nothing is made.
@@ -51,20 +56,22 @@ pub fn places(tools: &[String], home: Option<&Path>) -> Result<Vec<Place>, Failu
             return Err(Failure::new("bad_profile", format!("cache.tools: {tool:?} is not a known tool"))
                 .advise(format!("known are: {}", known.join(", "))));
         };
-        let shown: Vec<Place> = home.into_iter().flat_map(|home| of_user(&known.shown, home)).collect();
+        let shown: Vec<Place> = home.into_iter().flat_map(|home| of_user(known, home)).collect();
         let whole = |layer: &String| shown.iter().any(|place| place.at == *layer);
-        found.extend(
-            known.layers.iter().filter(|l| !whole(l)).map(|at| Place { at: at.clone(), lower: None }),
-        );
+        found.extend(known.layers.iter().filter(|l| !whole(l)).map(|at| Place {
+            at: at.clone(),
+            lower: None,
+            hidden: Vec::new(),
+        }));
         found.extend(shown);
     }
     Ok(found)
 }
 
 /// Directories of the user's: what is a link, and leads elsewhere, is none.
-fn of_user(shown: &[String], home: &Path) -> Vec<Place> {
+fn of_user(known: &Known, home: &Path) -> Vec<Place> {
     let mut found = Vec::new();
-    for wanted in shown {
+    for wanted in &known.shown {
         let (parent, last) = wanted.rsplit_once('/').unwrap_or(("", wanted));
         let Some(start) = last.strip_suffix('*') else {
             found.push(wanted.clone());
@@ -77,7 +84,15 @@ fn of_user(shown: &[String], home: &Path) -> Vec<Place> {
         found.extend(all);
     }
     let is_directory = |at: &String| home.join(at).symlink_metadata().is_ok_and(|m| m.is_dir());
-    found.into_iter().filter(is_directory).map(|at| Place { lower: Some(home.join(&at)), at }).collect()
+    let hidden = |at: &str| {
+        let below = known.hidden.iter().filter_map(|hidden| hidden.strip_prefix(at)?.strip_prefix('/'));
+        below.map(str::to_owned).collect()
+    };
+    found
+        .into_iter()
+        .filter(is_directory)
+        .map(|at| Place { lower: Some(home.join(&at)), hidden: hidden(&at), at })
+        .collect()
 }
 
 /// Where the caches of the session's profile lie; the directories of their layers are made.
@@ -112,13 +127,16 @@ pub fn plan(
         session_layers(session)
     };
     let mut planned: Vec<PlanCache> = Vec::new();
-    for Place { at, lower } in caches {
+    for Place { at, lower, hidden } in caches {
         let layer = layers.join(at.replace('/', "!"));
         let (upper, work) = (layer.join("upper"), layer.join("work"));
         let unusable =
             |at: &Path, e: io::Error| Failure::new("state_unavailable", format!("{}: {e}", at.display()));
         for folder in [&upper, &work] {
             fs::create_dir_all(folder).map_err(|e| unusable(folder, e))?;
+        }
+        for name in &hidden {
+            whiteout(&upper.join(name)).map_err(|e| unusable(&upper, e))?;
         }
         let around =
             planned.iter().find_map(|p| Some((&p.upper, at.strip_prefix(&p.at)?.strip_prefix('/')?)));
@@ -128,6 +146,18 @@ pub fn plan(
         planned.push(PlanCache { at, lower, upper, work });
     }
     Ok(planned)
+}
+
+/// Makes that what lies below at this place of a layer is not there. What an agent had made there is gone: it is of no use later.
+fn whiteout(at: &Path) -> io::Result<()> {
+    match at.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => remove(at)?,
+        Ok(_) => fs::remove_file(at)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let device = rustix::fs::makedev(0, 0);
+    Ok(rustix::fs::mknodat(rustix::fs::CWD, at, FileType::CharacterDevice, Mode::empty(), device)?)
 }
 
 /// The home whose caches these are.
@@ -251,6 +281,7 @@ mod tests {
             ".npm/_npx/a/package.json",
             ".npm/_update-notifier-last-checked",
             ".npm/_git-remotes/a",
+            ".npm/_cacache/tmp/git-cloneAbCdEf/.git/config",
             ".cargo/credentials.toml",
             ".cargo/registry/credentials.toml",
             ".cargo/git/db/private/config",
@@ -278,7 +309,14 @@ mod tests {
         let tools: Vec<String> = CACHES.keys().cloned().collect();
         let found = places(&tools, Some(home)).unwrap();
         let is_shown = |file: &&str| {
-            found.iter().filter_map(|p| p.lower.as_ref()).any(|lower| home.join(file).starts_with(lower))
+            found.iter().any(|p| {
+                let below = p
+                    .lower
+                    .as_ref()
+                    .and_then(|lower| home.join(file).strip_prefix(lower).ok()?.to_str().map(str::to_owned));
+                below
+                    .is_some_and(|below| !p.hidden.iter().any(|hidden| Path::new(&below).starts_with(hidden)))
+            })
         };
         assert!(registries.iter().all(is_shown), "{found:?}");
         assert_eq!(others.iter().copied().find(is_shown), None);
@@ -295,6 +333,27 @@ mod tests {
         }
         let layers: usize = CACHES.values().map(|k| k.layers.len()).sum();
         assert_eq!(places(&tools, None).unwrap().len(), layers);
+    }
+
+    #[test]
+    fn what_is_hidden_in_a_cache_is_whited_out_whatever_an_agent_left_there() {
+        let layer = tempfile::tempdir().unwrap();
+        let at = layer.path().join("tmp");
+        let is_whiteout = || {
+            let stat = rustix::fs::lstat(&at).unwrap();
+            FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+        };
+        whiteout(&at).unwrap();
+        assert!(is_whiteout());
+        whiteout(&at).unwrap();
+        fs::remove_file(&at).unwrap();
+        fs::create_dir_all(at.join("git-cloneX")).unwrap();
+        whiteout(&at).unwrap();
+        assert!(is_whiteout());
+        fs::remove_file(&at).unwrap();
+        std::os::unix::fs::symlink("/", &at).unwrap();
+        whiteout(&at).unwrap();
+        assert!(is_whiteout());
     }
 
     #[test]

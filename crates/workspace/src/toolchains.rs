@@ -1,13 +1,15 @@
 //! Toolchains below the user's home that a cell shows, since they are in the user's PATH: what they are made of is data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use chaperone_protocol::Shown;
+use chaperone_config::profile;
+use chaperone_protocol::{Failure, Shown};
 use serde::Deserialize;
 
 use crate::directories::{Places, overlap};
+use crate::{installation, withheld};
 
 /// Links of one directory that are looked at. Protects from a mistaken path; no toolchain has more programs.
 const MAX_LINKS: usize = 4096;
@@ -36,6 +38,9 @@ struct Toolchain {
     /// Below a home: directories around what is shown, in which the tools write. They are in memory, and end with the cell.
     #[serde(default)]
     scratch: Vec<String>,
+    /// Below a home: where in what is shown an installation begins; `*` is any name.
+    #[serde(default)]
+    installations: Vec<PathBuf>,
     /// Variables with places below a home.
     #[serde(default)]
     set: BTreeMap<String, String>,
@@ -46,6 +51,8 @@ struct Toolchain {
 pub struct Toolchains {
     /// To show read-only at their own place, each with its reason.
     pub shown: Vec<Shown>,
+    /// What of that is covered.
+    pub covered: BTreeSet<PathBuf>,
     /// Directories in memory, some of what is shown in them.
     pub scratch: Vec<PathBuf>,
     /// Directories for PATH, in the user's order.
@@ -53,15 +60,26 @@ pub struct Toolchains {
     pub environment: BTreeMap<String, String>,
 }
 
-/// The toolchains of these directories of PATH. A path of which a part is a link, that overlaps the workspace or Chaperone's own
-/// state, or that is not there, is not shown.
-#[must_use]
-pub fn find(path: &[PathBuf], places: &Places, workspace: &Path) -> Toolchains {
+/// The toolchains of these directories of PATH, and what the profile adds. A path of which a part is a link, that overlaps the
+/// workspace or Chaperone's own state, or that is not there, is not shown.
+///
+/// # Errors
+/// `bad_profile` for what the profile adds and no cell shows, and for what it removes and is not known.
+pub fn find(
+    path: &[PathBuf],
+    wanted: &profile::Toolchains,
+    places: &Places,
+    workspace: &Path,
+) -> Result<Toolchains, Failure> {
+    let removed = Removed::of(wanted, places)?;
     let mut found = Toolchains::default();
     for (home, directory) in path.iter().flat_map(|d| places.homes().iter().map(move |home| (home, d))) {
         let Some(below) = below(home, directory) else { continue };
         for toolchain in &KNOWN.toolchain {
             let Some(names) = matched(&toolchain.bin, &below) else { continue };
+            if removed.has(&toolchain.name, directory) {
+                continue;
+            }
             let plain = |at: &Path| {
                 at.canonicalize().is_ok_and(|real| real == at)
                     && !overlap(at, workspace)
@@ -71,7 +89,7 @@ pub fn find(path: &[PathBuf], places: &Places, workspace: &Path) -> Toolchains {
                 .shows
                 .iter()
                 .map(|place| home.join(filled(place, &names)))
-                .filter(|at| plain(at))
+                .filter(|at| plain(at) && !removed.holds(at))
                 .collect();
             let bin = home.join(&below);
             let links = if toolchain.links { links(&bin, &shows) } else { Vec::new() };
@@ -79,7 +97,9 @@ pub fn find(path: &[PathBuf], places: &Places, workspace: &Path) -> Toolchains {
                 continue;
             }
             let why = format!("toolchain {} of your PATH", toolchain.name);
+            let installations: Vec<PathBuf> = toolchain.installations.iter().map(|i| home.join(i)).collect();
             for at in shows.into_iter().chain(links) {
+                found.cover(&at, &installations);
                 if !found.shown.iter().any(|shown| at.starts_with(&shown.path)) {
                     found.shown.push(Shown { path: at, why: why.clone() });
                 }
@@ -100,9 +120,125 @@ pub fn find(path: &[PathBuf], places: &Places, workspace: &Path) -> Toolchains {
         }
     }
     for packages in &KNOWN.packages {
-        add_packages(&mut found, packages, path, places, workspace);
+        let path: Vec<PathBuf> = path.iter().filter(|d| !removed.holds(d)).cloned().collect();
+        add_packages(&mut found, packages, &path, places, workspace);
     }
-    found
+    for named in &wanted.add {
+        let at = addable(named, places, workspace)
+            .map_err(|why| Failure::new("bad_profile", format!("toolchains.add: {named} {why}")))?;
+        if !found.shown.iter().any(|shown| at.starts_with(&shown.path)) {
+            found.shown.retain(|shown| !shown.path.starts_with(&at));
+            found.shown.push(Shown { path: at.clone(), why: "toolchain of the profile".to_owned() });
+        }
+        found.cover(&at, std::slice::from_ref(&at));
+        if !found.path.contains(&at) {
+            found.path.push(at);
+        }
+    }
+    Ok(found)
+}
+
+/// Directories of PATH below a home that this cell does not show, and that a profile may add: how a profile would name them.
+#[must_use]
+pub fn left_out(
+    path: &[PathBuf],
+    shown: &[&[PathBuf]],
+    wanted: &profile::Toolchains,
+    places: &Places,
+    workspace: &Path,
+) -> Vec<String> {
+    let mut left: Vec<String> = Vec::new();
+    let Ok(removed) = Removed::of(wanted, places) else { return left };
+    let is_removed = |home: &Path, directory: &Path| {
+        let below = below(home, directory);
+        let is = |t: &&Toolchain| below.as_ref().is_some_and(|below| matched(&t.bin, below).is_some());
+        removed.holds(directory) || KNOWN.toolchain.iter().filter(is).any(|t| removed.has(&t.name, directory))
+    };
+    for directory in path {
+        let Ok(real) = directory.canonicalize() else { continue };
+        let Some(home) = places.homes().iter().find(|home| real.starts_with(home)) else { continue };
+        let is_shown = shown.iter().any(|some| some.contains(&real)) || real.starts_with(workspace);
+        let has_any = || std::fs::read_dir(&real).is_ok_and(|mut entries| entries.next().is_some());
+        let Ok(below) = real.strip_prefix(home) else { continue };
+        let named = format!("~/{}", below.display());
+        if !is_shown
+            && !is_removed(home, directory)
+            && !left.contains(&named)
+            && addable(&named, places, workspace).is_ok()
+            && has_any()
+        {
+            left.push(named);
+        }
+    }
+    left
+}
+
+/// The directory that a profile adds, or why it may not be added.
+fn addable(named: &str, places: &Places, workspace: &Path) -> Result<PathBuf, &'static str> {
+    let at = expanded(named, places).ok_or("is no absolute path, nor one that begins with ~/")?;
+    let real = at.canonicalize().map_err(|_| "is not there")?;
+    if !real.is_dir() {
+        return Err("is no directory");
+    }
+    if overlap(&real, workspace) {
+        return Err("holds files of the workspace, or is one of its directories");
+    }
+    let refused = installation::refuse_directory(places, &real).or_else(|| places.of_system(&real));
+    refused.map_or(Ok(real), Err)
+}
+
+fn expanded(named: &str, places: &Places) -> Option<PathBuf> {
+    match named.strip_prefix("~/") {
+        Some(below) => {
+            let all = || places.homes().iter().map(|home| home.join(below));
+            all().find(|at| at.is_dir()).or_else(|| all().next())
+        }
+        None => Some(PathBuf::from(named)).filter(|at| at.is_absolute()),
+    }
+}
+
+/// What a profile takes away: toolchains by their names, directories with all below them.
+struct Removed<'a> {
+    names: Vec<&'a str>,
+    places: Vec<PathBuf>,
+}
+
+impl<'a> Removed<'a> {
+    fn of(wanted: &'a profile::Toolchains, places: &Places) -> Result<Self, Failure> {
+        let mut removed = Self { names: Vec::new(), places: Vec::new() };
+        for named in &wanted.remove {
+            if KNOWN.toolchain.iter().any(|toolchain| toolchain.name == *named) {
+                removed.names.push(named);
+            } else if let Some(at) = expanded(named, places) {
+                removed.places.push(at.canonicalize().unwrap_or(at));
+            } else {
+                let mut known: Vec<&str> = KNOWN.toolchain.iter().map(|t| t.name.as_str()).collect();
+                known.dedup();
+                let text = format!("toolchains.remove: {named} is no toolchain, and no path");
+                return Err(
+                    Failure::new("bad_profile", text).advise(format!("known are: {}", known.join(", ")))
+                );
+            }
+        }
+        Ok(removed)
+    }
+
+    fn has(&self, name: &str, bin: &Path) -> bool {
+        self.names.contains(&name) || self.holds(bin)
+    }
+
+    fn holds(&self, at: &Path) -> bool {
+        !self.places.is_empty() && {
+            let real = at.canonicalize().unwrap_or_else(|_| at.to_owned());
+            self.places.iter().any(|place| real.starts_with(place))
+        }
+    }
+}
+
+impl Toolchains {
+    fn cover(&mut self, shown: &Path, installations: &[PathBuf]) {
+        self.covered.extend(withheld::find(shown, installations));
+    }
 }
 
 /// The packages of this directory that PATH names.
@@ -138,6 +274,7 @@ fn add_packages(
                 || places.homes().iter().any(|home| overlap(&at, home));
             let is_plain = at.canonicalize().is_ok_and(|real| real == at);
             if is_plain && !is_private && !found.shown.iter().any(|shown| at.starts_with(&shown.path)) {
+                found.cover(&at, std::slice::from_ref(&at));
                 found.shown.push(Shown { path: at, why: "package of your PATH".to_owned() });
             }
         }
@@ -231,7 +368,7 @@ mod tests {
         let path =
             [".nvm/versions/node/v22/bin", "scripts", ".cargo/bin", ".local/bin"].map(|d| home.join(d));
         let places = Places::new(std::slice::from_ref(&home), &[]);
-        let found = find(&path, &places, Path::new("/nowhere"));
+        let found = find(&path, &Default::default(), &places, Path::new("/nowhere")).unwrap();
         let wanted = [
             ".nvm/versions/node/v22/bin",
             ".cargo/bin",
@@ -251,13 +388,21 @@ mod tests {
         let home = tmp.path().canonicalize().unwrap();
         made(
             &home,
-            &[".deno/bin/deno", ".ssh/id", ".bun/bin/bun", "go/bin/tool", "go/pkg/mod/x", ".volta/bin/node"],
+            &[
+                ".deno/bin/deno",
+                ".ssh/id",
+                ".bun/bin/bun",
+                "go/bin/tool",
+                "go/pkg/mod/x",
+                ".bun/install/global/x",
+                ".volta/bin/node",
+            ],
         );
         symlink(home.join(".ssh"), home.join(".deno/lib")).unwrap();
         symlink(home.join(".ssh"), home.join(".volta/tools")).unwrap();
         let path = [".deno/bin", ".bun/bin", "go/bin", ".volta/bin"].map(|d| home.join(d));
         let places = Places::new(std::slice::from_ref(&home), &[&home.join(".bun/bin/state")]);
-        let found = find(&path, &places, &home.join("go/pkg/mod/x"));
+        let found = find(&path, &Default::default(), &places, &home.join(".bun/install/global/x")).unwrap();
         assert_eq!(shown(&found, &home), [".deno/bin", "go/bin", ".volta/bin"]);
     }
 
@@ -284,6 +429,168 @@ mod tests {
         add_packages(&mut found, &root.join("opt"), &path, &places, &root.join("opt/work"));
         assert_eq!(shown(&found, &root), ["opt/tool", "opt/linked"]);
         assert!(found.path.contains(&path[0]) && !found.path.contains(&path[1]));
+    }
+
+    fn is_readable(found: &Toolchains, at: &Path) -> bool {
+        found.shown.iter().any(|shown| at.starts_with(&shown.path))
+            && !at.ancestors().any(|part| found.covered.contains(part))
+    }
+
+    /// Directories in which a toolchain's files lie: those that are shown, those that its installations are in, and theirs.
+    fn levels(toolchain: &Toolchain, shown: &[PathBuf], inside: &[PathBuf]) -> Vec<PathBuf> {
+        let mut levels = shown.to_vec();
+        for pattern in &toolchain.installations {
+            let installation: PathBuf =
+                pattern.iter().map(|part| if part == "*" { "x".as_ref() } else { part }).collect();
+            let all = installation
+                .ancestors()
+                .map(Path::to_owned)
+                .chain(inside.iter().map(|i| installation.join(i)));
+            levels.extend(all.filter(|at| shown.iter().any(|shown| at.starts_with(shown))));
+        }
+        levels
+    }
+
+    #[test]
+    fn of_no_toolchain_a_cell_reads_what_is_withheld_at_any_level() {
+        let (names, inside) = withheld::everything();
+        let directories = ["etc", "conf.d", "init.d", "condarc.d", ".git", ".ssh", ".config", ".cache"];
+        for toolchain in &KNOWN.toolchain {
+            let tmp = tempfile::tempdir().unwrap();
+            let home = tmp.path().canonicalize().unwrap();
+            let plain = |place: &str| place.replace('*', "x");
+            // What is in a place that is a file in life is not looked for.
+            let shows: Vec<PathBuf> = toolchain
+                .shows
+                .iter()
+                .map(|s| PathBuf::from(plain(s)))
+                .filter(|s| s.extension().is_none())
+                .collect();
+            let bin = plain(&toolchain.bin);
+            for shown in &shows {
+                fs::create_dir_all(home.join(shown)).unwrap();
+                fs::write(home.join(shown).join("program"), "x").unwrap();
+            }
+            fs::create_dir_all(home.join(&bin)).unwrap();
+            if toolchain.links {
+                symlink(home.join(&shows[0]).join("program"), home.join(&bin).join("program")).unwrap();
+            }
+            let mut secret = Vec::new();
+            for level in levels(toolchain, &shows, &inside) {
+                for name in &names {
+                    let at = level.join(name);
+                    let at = if directories.contains(&name.as_str()) { at.join("x") } else { at };
+                    made(&home, &[at.to_str().unwrap()]);
+                    secret.push(home.join(at));
+                }
+                made(&home, &[level.join("program").to_str().unwrap()]);
+            }
+            let places = Places::new(std::slice::from_ref(&home), &[]);
+            let found =
+                find(&[home.join(&bin)], &Default::default(), &places, Path::new("/nowhere")).unwrap();
+            let read = secret.iter().find(|at| is_readable(&found, at));
+            assert_eq!(read, None, "{}", toolchain.name);
+            for shown in &shows {
+                assert!(is_readable(&found, &home.join(shown).join("program")), "{}", toolchain.name);
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_where_the_managers_of_toolchains_have_them_are_not_shown() {
+        let tmp = tempfile::tempdir().unwrap();
+        let home = tmp.path().canonicalize().unwrap();
+        let secrets = [
+            ".asdf/installs/nodejs/20.1.0/etc/npmrc",
+            ".local/share/mise/installs/node/20/etc/npmrc",
+            ".volta/tools/image/node/20.1.0/etc/npmrc",
+            ".pyenv/versions/3.11.1/pip.conf",
+            ".local/share/pipx/venvs/x/pipx_metadata.json",
+            ".local/share/pipx/venvs/x/pip.conf",
+            "go/pkg/mod/cache/vcs/abc/config",
+            "go/pkg/mod/git.example/private@v1/secret.go",
+            ".rbenv/versions/3.2.0/etc/gemrc",
+            ".sdkman/candidates/maven/current/conf/settings.xml",
+            ".sdkman/candidates/gradle/current/gradle.properties",
+            ".sdkman/candidates/gradle/current/init.d/x.gradle",
+        ];
+        let programs = [
+            ".asdf/shims/node",
+            ".local/share/mise/shims/node",
+            ".volta/bin/node",
+            ".pyenv/shims/python",
+            "go/bin/gopls",
+            ".rbenv/shims/ruby",
+            ".sdkman/candidates/maven/current/bin/mvn",
+            ".sdkman/candidates/gradle/current/bin/gradle",
+            ".sdkman/candidates/maven/current/conf/logging/simplelogger.properties",
+            ".local/share/pipx/venvs/x/bin/x",
+        ];
+        made(&home, &secrets);
+        made(&home, &programs);
+        fs::create_dir_all(home.join(".local/bin")).unwrap();
+        symlink(home.join(".local/share/pipx/venvs/x/bin/x"), home.join(".local/bin/x")).unwrap();
+        let path: Vec<PathBuf> = programs[..8]
+            .iter()
+            .map(|at| home.join(at).parent().unwrap().to_owned())
+            .chain([home.join(".local/bin")])
+            .collect();
+        let places = Places::new(std::slice::from_ref(&home), &[]);
+        let found = find(&path, &Default::default(), &places, Path::new("/nowhere")).unwrap();
+        assert_eq!(secrets.iter().find(|at| is_readable(&found, &home.join(at))), None);
+        assert_eq!(programs.iter().find(|at| !is_readable(&found, &home.join(at))), None);
+    }
+
+    #[test]
+    fn a_profile_adds_directories_and_takes_toolchains_away() {
+        let tmp = tempfile::tempdir().unwrap();
+        let home = tmp.path().canonicalize().unwrap();
+        let files = [
+            "bin/deploy",
+            "bin/.env",
+            ".local/bin/mine",
+            ".deno/bin/deno",
+            ".bun/bin/bun",
+            ".config/x/bin/y",
+            "work/bin/z",
+            "state/log",
+        ];
+        made(&home, &files);
+        let path =
+            ["bin", ".local/bin", ".deno/bin", ".bun/bin", ".config/x/bin", "work/bin"].map(|d| home.join(d));
+        let places = Places::new(std::slice::from_ref(&home), &[&home.join("state")]);
+        let workspace = home.join("work");
+        let wanted = |add: &[&str], remove: &[&str]| profile::Toolchains {
+            add: add.iter().map(|&a| a.to_owned()).collect(),
+            remove: remove.iter().map(|&r| r.to_owned()).collect(),
+        };
+        let found = |wanted: &profile::Toolchains| find(&path, wanted, &places, &workspace);
+        let left = |wanted: &profile::Toolchains| {
+            let found = found(wanted).unwrap();
+            left_out(&path, &[&found.path], wanted, &places, &workspace)
+        };
+        assert_eq!(left(&Default::default()), ["~/bin", "~/.local/bin"]);
+        let both = wanted(&["~/bin", "~/.local/bin"], &["deno", "~/.bun/bin"]);
+        let with = found(&both).unwrap();
+        assert_eq!(shown(&with, &home), ["bin", ".local/bin"]);
+        assert_eq!(with.path, [home.join("bin"), home.join(".local/bin")]);
+        assert!(is_readable(&with, &home.join("bin/deploy")) && !is_readable(&with, &home.join("bin/.env")));
+        assert!(left(&both).is_empty());
+        for refused in [
+            "~/",
+            "~/.config/x/bin",
+            "~/work/bin",
+            "~/state",
+            "~/none",
+            "bin",
+            "/",
+            "/etc",
+            "~/bin/deploy",
+            "~/.local",
+        ] {
+            assert_eq!(found(&wanted(&[refused], &[])).unwrap_err().code, "bad_profile", "{refused}");
+        }
+        assert_eq!(found(&wanted(&[], &["denno"])).unwrap_err().code, "bad_profile");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use chaperone_cell::{BACKENDS, NoBackend};
 use chaperone_config::Profile;
 use chaperone_protocol::reply::{MountShown, ProfileShown};
 use chaperone_protocol::session::NO_CELL;
-use chaperone_protocol::{Failure, OpenSession, Shown};
+use chaperone_protocol::{Failure, OpenSession, Shown, for_display};
 use chaperone_workspace::directories::{self, Places};
 use chaperone_workspace::installation::{self, Installation};
 use chaperone_workspace::repositories::{self, Repositories};
@@ -29,6 +29,8 @@ pub struct Look {
     pub visible: Vec<Shown>,
     /// What its repository has outside of the workspace.
     pub repositories: Repositories,
+    /// What is not shown, though the user's shell has it.
+    pub left_out: Option<String>,
 }
 
 /// Look what a session would be made of.
@@ -53,8 +55,15 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
         .transpose()?
         .unwrap_or_default();
     let caches = tool_caches::places(&profile.cache.tools, tool_caches::home().as_deref())?;
+    let mut left_out = None;
     if asked.in_cell {
-        let found = toolchains::find(&search_path(asked), &places, &workspace);
+        let path = search_path(asked);
+        let found = toolchains::find(&path, &profile.toolchains, &places, &workspace)?;
+        let shown = [found.path.as_slice(), installation.path.as_slice()];
+        // What the profile takes away is missed by nobody.
+        left_out =
+            told_left_out(&toolchains::left_out(&path, &shown, &profile.toolchains, &places, &workspace));
+        installation.covered.extend(found.covered);
         for shown in found.shown {
             let there = |known: &Shown| shown.path.starts_with(&known.path);
             if !installation.shown.iter().any(there) {
@@ -79,7 +88,19 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
         Repositories::default()
     };
     visible.extend(repositories.shown());
-    Ok(Look { profile, backend, places, workspace, installation, caches, visible, repositories })
+    Ok(Look { profile, backend, places, workspace, installation, caches, visible, repositories, left_out })
+}
+
+fn told_left_out(directories: &[String]) -> Option<String> {
+    let named: Vec<String> = directories.iter().take(3).map(|d| for_display(d, 60)).collect();
+    let more = if directories.len() > named.len() { ", …" } else { "" };
+    (!named.is_empty()).then(|| {
+        let add = named.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        format!(
+            "not in the cell: {}{more} (of your PATH); show it with [toolchains] add = [{add}] in a profile",
+            named.join(", ")
+        )
+    })
 }
 
 /// What a session would be shown.

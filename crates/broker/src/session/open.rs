@@ -30,7 +30,7 @@ const MAX_SESSIONS: usize = 64;
 /// # Errors
 /// The reason it may not run.
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
-    let Look { profile, backend, places, workspace, installation, caches, visible, repositories } =
+    let Look { profile, backend, places, workspace, installation, caches, visible, repositories, left_out } =
         look(broker, asked)?;
     broker.let_all_go();
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
@@ -45,10 +45,12 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     if let Some(own) = mounts.iter().find(|mount| mount.at == "/workspace") {
         mounts.extend(repositories.mounts(own, &dir)?);
     }
-    let covered = installation::covered(&places, &workspace);
+    let mut covered = installation::covered(&places, &workspace);
+    covered.extend(installation.covered.iter().cloned());
     let quota = Quota::new(chaperone_quota::MEMORY, &broker.descriptors);
     let mut surveys = Vec::new();
     let mut notices = repositories.notices.clone();
+    notices.extend(left_out);
     for mount in &mut mounts {
         mount.prepare(&quota)?;
         surveys.push(if asked.in_cell { mount.make_layers(&mut notices)? } else { None });
@@ -82,7 +84,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     };
     let session = Session::new(made_of, State::Starting, None);
     let mut live = LiveSession::new(&broker.pipeline, Arc::new(session), exit, Mounts::new(mounts), None);
-    let Installation { shown, scratch, program, path, first, environment } = installation;
+    let Installation { shown, scratch, program, path, first, environment, .. } = installation;
     live.visible.clone_from(&visible);
     let session = &live.session;
     save(&live)?;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod calls;
+mod covers;
 mod decoy_watch;
 mod decoys;
 mod dial;

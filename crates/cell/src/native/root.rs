@@ -1,6 +1,7 @@
 //! The cell's root: a fresh tmpfs with read-only parts of the system, a synthetic `/etc`, an empty home, and the
 //! mounts of the session. Sources are opened first; nothing is resolved twice.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
@@ -14,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use serde::Deserialize;
 
+use super::covers::{cover, hide, stand_ins};
 use super::mounting::{
     BASE, EMPTY, also, attach, clone_tree, failed, inside, io_failed, make_directory, make_parent, mask,
     open_dir, overlay, place, tmpfs, view,
@@ -29,11 +31,6 @@ const TMP_SIZE: &str = "mode=0755,size=50%";
 /// The agent's directories in memory.
 pub(super) const IN_MEMORY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", HOME];
 
-/// What stands for a file that says too much of the host.
-const NOTHING: &str = "/run/chaperone/nothing";
-const BOOT: &str = "/run/chaperone/boot-id";
-const BOOT_ID: &str = "00000000-0000-4000-8000-000000000001\n";
-
 const PACK: &str = "packs/cell/root.toml";
 
 /// What of the host a cell shows.
@@ -46,6 +43,8 @@ struct Shown {
     devices: Vec<PathBuf>,
     /// What of `/proc` is empty.
     hidden: Vec<PathBuf>,
+    /// What stands for a file that is not shown, by the ending of its name; otherwise nothing does.
+    stands: BTreeMap<String, String>,
 }
 
 /// What a root yields besides itself.
@@ -169,9 +168,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     for (at, tree) in &sources.trees {
         attach(tree, at, true)?;
     }
-    for at in plan.covered.iter().filter(|at| inside(at).is_dir()) {
-        tmpfs(&inside(at), "mode=0555,size=4k,nr_inodes=2")?;
-    }
+    let shown = Shown::read()?;
+    stand_ins(&shown.stands)?;
+    cover(&plan.covered, &shown.stands)?;
     for (at, target) in &sources.links {
         let inside = inside(at);
         make_parent(&inside)?;
@@ -188,7 +187,7 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         trust.present()?;
     }
     proc_and_pts()?;
-    hide(&Shown::read()?.hidden)?;
+    hide(&shown.hidden)?;
     for (at, [lower, upper, work]) in &sources.overlays {
         overlay(at, lower, upper, work)?;
     }
@@ -302,28 +301,6 @@ fn proc_and_pts() -> Result<(), SetupError> {
         Some(shares::TERMINALS),
     )
     .map_err(failed("mount /dev/pts"))
-}
-
-/// Lay nothing over what the kernel says of the host in the cell's own `/proc`; not every kernel has all of it.
-fn hide(hidden: &[PathBuf]) -> Result<(), SetupError> {
-    for (at, text) in [(NOTHING, ""), (BOOT, BOOT_ID)] {
-        fs::write(inside(Path::new(at)), text).map_err(io_failed("make an empty file"))?;
-    }
-    // Clones are as read-only as what they are clones of.
-    for cover in [EMPTY, NOTHING, BOOT].map(Path::new) {
-        let tree = clone_tree(&inside(cover))?;
-        set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false)
-            .map_err(io_failed("make an empty file read-only"))?;
-        place(&tree, cover)?;
-    }
-    let covers = hidden.iter().map(|at| (at.as_path(), NOTHING));
-    for (at, by) in covers.chain([(Path::new("/proc/sys/kernel/random/boot_id"), BOOT)]) {
-        if let Ok(meta) = inside(at).symlink_metadata() {
-            let by = if meta.is_dir() { EMPTY } else { by };
-            place(&clone_tree(&inside(Path::new(by)))?, at)?;
-        }
-    }
-    Ok(())
 }
 
 fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {

@@ -72,11 +72,15 @@ impl Home {
     }
 
     /// Every file that a cell can read beside its mounts, from the home.
+    /// All that a cell reads of what is shown.
     fn readable(&self, found: &Installation) -> BTreeSet<String> {
         let mut files = BTreeSet::new();
         let mut todo: Vec<PathBuf> = found.shown.iter().map(|s| s.path.clone()).collect();
         let real = self.home.canonicalize().unwrap();
         while let Some(at) = todo.pop() {
+            if found.covered.contains(&at) {
+                continue;
+            }
             if at.symlink_metadata().is_ok_and(|m| m.is_dir()) {
                 todo.extend(std::fs::read_dir(&at).unwrap().map(|e| e.unwrap().path()));
             } else {
@@ -350,6 +354,44 @@ fn an_installation_that_holds_or_lies_in_what_is_private_is_refused() {
     let script = home.program("bin/mine", "#!/bin/sh");
     let found = home.find(&script, &home.workspace("work")).unwrap();
     assert_eq!(home.readable(&found), names(&["bin/mine"]));
+}
+
+#[test]
+fn of_packages_and_environments_what_is_the_users_is_not_shown() {
+    let home = Home::new();
+    home.program("p/node_modules/agent/cli.js", "#!/bin/sh");
+    let link = home.link("p/node_modules/.bin/agent", "../agent/cli.js");
+    for at in [
+        ".cache/babel/x.json",
+        ".npmrc",
+        ".vite/deps/x.js",
+        ".env",
+        "agent/.env",
+        "agent/.npmrc",
+        ".prisma/client/.env",
+    ] {
+        home.file(&format!("p/node_modules/{at}"), "x");
+    }
+    let found = home.find(&link, &home.workspace("work")).unwrap();
+    assert_eq!(home.readable(&found), names(&["p/node_modules/agent/cli.js", "p/node_modules/.bin/agent"]));
+
+    home.file("venv/pyvenv.cfg", "home = /usr/bin");
+    let tool = home.program("venv/bin/agent", "#!/bin/sh");
+    home.file("venv/bin/.env", "x");
+    home.file("venv/pip.conf", "x");
+    home.file("venv/lib/python3/site-packages/x.py", "x");
+    let found = home.find(&tool, &home.workspace("work")).unwrap();
+    let wanted = ["venv/pyvenv.cfg", "venv/bin/agent", "venv/lib/python3/site-packages/x.py"];
+    assert_eq!(home.readable(&found), names(&wanted));
+
+    let native = home.program("tool/bin/agent", "#!/bin/sh");
+    for at in
+        ["tool/lib/x.so", "tool/bin/.env", "tool/share/credentials.json", "tool/lib/node_modules/npm/npmrc"]
+    {
+        home.file(at, "x");
+    }
+    let found = home.find(&native, &home.workspace("work")).unwrap();
+    assert_eq!(home.readable(&found), names(&["tool/bin/agent", "tool/lib/x.so"]));
 }
 
 #[test]

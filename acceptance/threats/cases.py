@@ -5,6 +5,7 @@ from attempts_files import ATTEMPTS as FILES
 from attempts_git import ATTEMPTS as GIT
 from attempts_guard import ATTEMPTS as GUARD
 from attempts_launch import ATTEMPTS as LAUNCH
+from attempts_names import ATTEMPTS as NAMES
 from attempts_network import ATTEMPTS as NETWORK
 from attempts_persistence import ATTEMPTS as PERSISTENCE
 from attempts_questions import ATTEMPTS as QUESTIONS
@@ -12,7 +13,7 @@ from attempts_review import ATTEMPTS as REVIEW
 from attempts_servers import ATTEMPTS as SERVERS
 from attempts_starving import ATTEMPTS as STARVING
 
-CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GIT, *GUARD, *QUESTIONS, *REVIEW, *STARVING]
+CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GIT, *NAMES, *GUARD, *QUESTIONS, *REVIEW, *STARVING]
 
 PLUGINS = "the issue of plugins; until then there are none"
 LATER = {

@@ -53,4 +53,7 @@ pub struct MountRecord {
     pub mode: Mode,
     pub actions: Vec<String>,
     pub stage_dir: PathBuf,
+    /// Where the user looks for programs.
+    #[serde(default)]
+    pub programs: Vec<PathBuf>,
 }

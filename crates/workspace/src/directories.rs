@@ -180,6 +180,7 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
             hide_denied: mount.hide_denied,
             write_back: mount.write_back,
             stage_dir: session_dir.join(format!("mount-{i}")),
+            programs: Vec::new(),
             stage: Mutex::default(),
             overlay: None,
         });

@@ -33,6 +33,8 @@ pub struct LiveMount {
     pub hide_denied: bool,
     pub write_back: bool,
     pub stage_dir: PathBuf,
+    /// Where the user looks for programs.
+    pub programs: Vec<PathBuf>,
     pub(crate) stage: Mutex<Stage>,
     /// The layers that the agent works in, where the broker does not serve the merged view itself.
     pub(crate) overlay: Option<Overlay>,
@@ -69,7 +71,7 @@ impl LiveMount {
     }
 
     fn of(record: MountRecord, root: Root) -> Self {
-        let MountRecord { at, prefix, source, mode, actions, stage_dir } = record;
+        let MountRecord { at, prefix, source, mode, actions, stage_dir, programs } = record;
         let overlay = Overlay::left(&stage_dir);
         Self {
             at,
@@ -81,6 +83,7 @@ impl LiveMount {
             hide_denied: false,
             write_back: false,
             stage_dir,
+            programs,
             stage: Mutex::default(),
             overlay,
         }
@@ -161,6 +164,7 @@ impl LiveMount {
             mode: self.mode,
             actions: self.actions.clone(),
             stage_dir: self.stage_dir.clone(),
+            programs: self.programs.clone(),
         }
     }
 

@@ -106,6 +106,7 @@ impl Repositories {
                 mode,
                 actions,
                 stage_dir: session_dir.join(format!("repository-{i}")),
+                programs: Vec::new(),
             };
             let mut mount = LiveMount::closed(record, root);
             (mount.hide_denied, mount.write_back) = (own.hide_denied, own.write_back);

@@ -114,6 +114,21 @@ git_data if {
 	not input.change.becomes_executable
 }
 
+# A hook of git's own that it does not run.
+git_data if {
+	input.change.kind == "file"
+	input.change.sample_hook
+}
+
+# Of a repository in a source checkout, what every new one has.
+git_data if {
+	input.change.settings_plain
+	input.change.in_checkout
+	input.change.kind == "file"
+	input.change.op == "create"
+	not input.change.becomes_executable
+}
+
 git_files := {
 	"head", "index", "orig_head", "fetch_head", "merge_head", "merge_msg", "merge_mode", "cherry_pick_head", "revert_head", "rebase_head",
 	"auto_merge", "squash_msg", "commit_editmsg", "packed-refs", "description", "shallow", "info/exclude", "info/refs",

@@ -29,6 +29,14 @@ test_what_git_runs_asks if {
 	}
 }
 
+test_a_new_repository_in_a_checkout_is_plain if {
+	decided("/workspace/a/.git/hooks/pre-commit.sample", {"sample_hook": true, "becomes_executable": true, "shebang": "/bin/sh"}).effect == "allow"
+	decided("/workspace/a/.git/hooks/pre-commit.sample", {"sample_hook": false}).reasons == {"runs_later"}
+	decided("/workspace/a/.git/config", {"settings_plain": true, "in_checkout": true}).effect == "allow"
+	decided("/workspace/a/.git/config", {"settings_plain": true, "in_checkout": false}).reasons == {"runs_later"}
+	decided("/workspace/a/.git/config", {"settings_plain": false, "in_checkout": true}).reasons == {"runs_later"}
+}
+
 test_a_link_to_what_runs_or_is_protected_asks if {
 	link := {"kind": "symlink", "in_checkout": true}
 	decided("/workspace/x", object.union(link, {"link_in_repository": true})).reasons == {"link_to_what_runs"}

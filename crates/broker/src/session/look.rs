@@ -164,7 +164,7 @@ fn homes(asked: &OpenSession) -> Vec<PathBuf> {
 }
 
 /// Where the caller looks for programs.
-fn search_path(asked: &OpenSession) -> Vec<PathBuf> {
+pub fn search_path(asked: &OpenSession) -> Vec<PathBuf> {
     let path = asked.environment.get("PATH").map(String::as_str).unwrap_or_default();
     std::env::split_paths(path).filter(|p| p.is_absolute()).collect()
 }

@@ -18,7 +18,7 @@ use chaperone_workspace::mount::{LiveMount, Mounts};
 use chaperone_workspace::{masking, tool_caches};
 
 use super::live::LiveSession;
-use super::look::{Look, look};
+use super::look::{Look, look, search_path};
 use super::restore::save;
 use crate::broker::Broker;
 
@@ -45,6 +45,8 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     if let Some(own) = mounts.iter().find(|mount| mount.at == "/workspace") {
         mounts.extend(repositories.mounts(own, &dir)?);
     }
+    let programs = search_path(asked);
+    mounts.iter_mut().for_each(|mount| mount.programs.clone_from(&programs));
     let mut covered = installation::covered(&places, &workspace);
     covered.extend(installation.covered.iter().cloned());
     let quota = Quota::new(chaperone_quota::MEMORY, &broker.descriptors);

@@ -602,6 +602,7 @@ fn session_plan(dir: &Path, ask: AskMode, ask_timeout: Duration) -> SessionPlan 
             mode: Mode::Mediated,
             actions: all.map(str::to_owned).to_vec(),
             stage_dir: dir.to_owned(),
+            programs: Vec::new(),
         }],
         quota: Quota::unlimited(),
     }

@@ -3,9 +3,18 @@
 //!
 //! Source: gitformat-index(5), gitrepository-layout(5).
 
+use std::fs::File;
+use std::path::Path;
+
+use super::own;
+
 /// Largest file that is looked at, in bytes; an index of it has some 500,000 entries.
 pub(super) const LARGEST: u64 = 64 << 20;
 
+/// Where git has the hooks that it brings, and bytes of one.
+const SAMPLES: &[&str] =
+    &["/usr/share/git-core/templates/hooks", "/usr/local/share/git-core/templates/hooks"];
+const SAMPLE_BYTES: usize = 64 << 10;
 /// Bytes of an entry of the index before its name; version 3 may have two more.
 const ENTRY: usize = 62;
 const FLAGS: usize = 60;
@@ -25,6 +34,18 @@ pub(super) fn may_hide(path: &str) -> bool {
 /// Whether `path` is the settings of a repository, by its place in one.
 pub(super) fn is_settings(path: &str) -> bool {
     path.rsplit_once(".git/").is_some_and(|(_, inside)| inside.rsplit('/').next() == Some("config"))
+}
+
+/// Whether it is a hook that git never runs, as git itself brings it.
+pub(super) fn is_sample(path: &str, content: &File) -> bool {
+    let Some((_, name)) = path.rsplit_once("/hooks/").filter(|(_, name)| name.ends_with(".sample")) else {
+        return false;
+    };
+    let read = |file: &File| own::read(file, SAMPLE_BYTES).filter(|bytes| bytes.len() < SAMPLE_BYTES);
+    let gits = |place: &&str| File::open(Path::new(place).join(name)).ok().and_then(|file| read(&file));
+    !name.contains('/')
+        && read(content)
+            .is_some_and(|now| SAMPLES.iter().filter_map(|place| gits(&place)).any(|own| own == now))
 }
 
 /// Whether `path` is the list of commits at which history ends, by its place in a repository.
@@ -125,6 +146,19 @@ mod tests {
             git(place.path(), &["update-index", "--no-skip-worktree", "z"]);
         }
         assert!(hides_more(".git/index", b"DIRC", &[]));
+    }
+
+    #[test]
+    fn hooks_as_git_brings_them_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let is = |path: &str, bytes: &[u8]| {
+            std::fs::write(folder.path().join("x"), bytes).unwrap();
+            is_sample(path, &File::open(folder.path().join("x")).unwrap())
+        };
+        assert!(!is("a/.git/hooks/pre-commit.sample", b"#!/bin/sh\nevil\n"));
+        let own = std::fs::read(Path::new(SAMPLES[0]).join("pre-commit.sample"));
+        let Ok(own) = own else { return println!("SKIPPED: no templates of git") };
+        assert!(is("a/.git/hooks/pre-commit.sample", &own) && !is("a/.git/hooks/pre-commit", &own));
     }
 
     #[test]

@@ -183,9 +183,7 @@ fn led_to(
     let Some(end) = end else { return };
     let is_file = own::open(mount, &end).is_some();
     let mut classes = later::classes(&Subject { path: &end, holds: !is_file, content: None });
-    if named.has(&end, !is_file) {
-        classes.insert(later::HOOKS);
-    }
+    classes.extend(named.classes(&end, !is_file));
     // Of a directory, also by what is in it.
     let loosens = |below: &str| {
         let at = |path: &str| mount.absolute(&format!("{path}{below}"));

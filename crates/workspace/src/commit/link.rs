@@ -57,7 +57,8 @@ impl Links {
         Some(at.join("/"))
     }
 
-    fn text(&self, mount: &LiveMount, path: &str) -> Option<String> {
+    /// What a link says, where there is one.
+    pub fn text(&self, mount: &LiveMount, path: &str) -> Option<String> {
         if let Some(staged) = self.0.get(path) {
             return staged.clone();
         }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::beside::Beside;
 use super::own::{HEAD, Look, effects, open, read};
-use super::{checkout, git};
+use super::{checkout, git, refs};
 use crate::later::{self, Subject};
 use crate::mount::LiveMount;
 
@@ -100,7 +100,14 @@ fn fetched(
 /// Whether git would show something else than there is, or nothing.
 fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &File, before: &str) {
     let Looked { mount, change, beside, .. } = *looked;
-    if git::is_settings(&change.path) && looked.change.op != Op::Create {
+    if git::is_settings(&change.path) && change.op == Op::Create {
+        about.insert(
+            "settings_plain".into(),
+            json!(read_whole(content).is_some_and(|now| later::are_plain(&now))),
+        );
+    }
+    about.insert("sample_hook".into(), json!(git::is_sample(&change.path, content)));
+    if git::is_settings(&change.path) && change.op != Op::Create {
         let then = open(mount, before).and_then(|file| read_whole(&file));
         let harmless =
             then.zip(read_whole(content)).is_some_and(|(then, now)| later::differ_harmlessly(&then, &now));
@@ -117,6 +124,9 @@ fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &Fi
     }
     if let Some(unsound) = beside.objects.is_unsound(change, content) {
         about.insert("hides_from_git".into(), json!(unsound));
+    }
+    if refs::takes_a_name(mount, &change.path, content, change.op) {
+        about.insert("hides_from_git".into(), json!(true));
     }
     if beside.objects.names_nothing(&change.path, content) {
         about.insert("repository_lost".into(), json!(true));
@@ -138,8 +148,9 @@ fn runs_later(about: &mut Map<String, Value>, looked: &Looked<'_>, content: Opti
     let small = content.and_then(|file| read(file, later::SETTINGS_BYTES + 1));
     let small = small.filter(|bytes| bytes.len() <= later::SETTINGS_BYTES);
     let mut classes = later::classes(&Subject { path: &change.path, holds, content: small.as_deref() });
-    if looked.beside.named.has(&change.path, holds) {
-        classes.insert(later::HOOKS);
+    classes.extend(looked.beside.named.classes(&change.path, holds));
+    if looked.beside.named.is_program(change) {
+        classes.insert(later::PROGRAMS);
     }
     if classes.contains("build") || classes.contains("dependencies") {
         let was =

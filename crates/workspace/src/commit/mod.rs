@@ -16,6 +16,7 @@ mod objects;
 mod operation;
 mod own;
 mod placeholders;
+mod refs;
 mod repository;
 mod review;
 mod seen;
@@ -129,6 +130,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let (changes, derived) = derived::apart(&seen, chosen::of(mount, all, paths));
         wanted.push((seen, tree.zip(version), (changes, derived), links));
     }
+    let user = named::User::own();
     let removals = wanted.iter().flat_map(|(_, _, (changes, _), _)| changes).filter(|c| removes(c)).count();
     let mut shown = Vec::new();
     for (seen, version, (changes, derived), links) in wanted {
@@ -144,8 +146,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         };
         let all: Vec<Change> = changes.iter().map(|change| seen.change(change)).collect();
         let objects = objects::Objects::by(there, &all, &staged);
-        let named = named::Named::by(there, &all);
-        let operations = operation::Operations::by(&all, &staged);
+        let named = named::Named::by(there, &user, &all);
+        let operations = operation::Operations::by(there, &all, &staged);
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let dependencies = dependencies::Dependencies::by(there, &all);
         let lost = repository::Lost::by(there, &all, &objects);

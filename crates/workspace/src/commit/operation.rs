@@ -9,11 +9,18 @@ use std::fs::File;
 use chaperone_staging::{Change, Kind, Op};
 
 use super::own;
+use crate::mount::LiveMount;
 
 /// Bytes of a file of steps that are looked at.
 const STEPS_BYTES: usize = 1 << 20;
 /// Directories of the state of one operation, in a repository.
 const STATES: &[&str] = &["rebase-merge/", "rebase-apply/", "sequencer/"];
+/// What each of them has from its beginning.
+const NEEDS: &[(&str, &[&str])] = &[
+    ("rebase-merge", &["head-name", "onto"]),
+    ("rebase-apply", &["next", "last"]),
+    ("sequencer", &["todo"]),
+];
 /// What moves with it.
 const WITH_IT: &[&str] = &[
     "HEAD",
@@ -108,7 +115,23 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    pub fn by(changes: &[Change], staged: &dyn Fn(&Change) -> Option<File>) -> Self {
+    pub fn by(mount: &LiveMount, changes: &[Change], staged: &dyn Fn(&Change) -> Option<File>) -> Self {
+        let brings: BTreeSet<&str> =
+            changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
+        // A state that begins without what git itself always puts there.
+        let is_half = |change: &&Change| {
+            let needs = NEEDS.iter().find(|(state, _)| change.path.ends_with(&format!(".git/{state}")));
+            let is_new = change.kind == Kind::Dir && change.op != Op::Delete;
+            needs.filter(|_| is_new).is_some_and(|(_, names)| {
+                let has = |name: &&str| {
+                    let path = format!("{}/{name}", change.path);
+                    brings.contains(path.as_str()) || own::open(mount, &path).is_some()
+                };
+                !names.iter().all(|name| has(&name))
+            })
+        };
+        let halves = changes.iter().filter(is_half).filter_map(|c| c.path.rsplit_once('/'));
+        let halves = halves.map(|(git, _)| git.to_owned());
         let stays = |change: &&Change| {
             change.op != Op::Delete
                 && change.kind != Kind::Dir
@@ -126,6 +149,7 @@ impl Operations {
         };
         let held =
             changes.iter().filter(stays).filter_map(of_state).chain(changes.iter().filter_map(of_tree));
+        let held = held.chain(halves);
         Self { held: held.collect() }
     }
 
@@ -137,7 +161,9 @@ impl Operations {
             };
             git.contains(".git/worktrees/")
                 || WITH_IT.contains(&inside)
-                || STATES.iter().any(|state| inside.starts_with(state))
+                || STATES
+                    .iter()
+                    .any(|state| inside.starts_with(state) || state.trim_end_matches('/') == inside)
         })
     }
 }
@@ -176,6 +202,7 @@ fn state(path: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::looked::tests::Directory;
     use super::*;
 
     fn made(path: &str) -> Change {
@@ -214,6 +241,7 @@ mod tests {
 
     #[test]
     fn an_operation_moves_as_one() {
+        let directory = Directory::new(&[]);
         let changes = [
             "HEAD",
             "index",
@@ -226,13 +254,27 @@ mod tests {
         let by = |steps: &str| {
             let staged =
                 |change: &Change| Some(file(if change.path.ends_with("todo") { steps } else { "x" }));
-            let operations = Operations::by(&changes, &staged);
+            let operations = Operations::by(&directory.mount, &changes, &staged);
             changes.iter().filter(|c| operations.holds(&c.path)).count()
         };
         assert_eq!((by("pick 12 x\n"), by("exec sh\n")), (0, 4));
         let tree = ["worktrees/x/gitdir", "worktrees/x/HEAD", "worktrees/x/index", "HEAD"]
             .map(|name| made(&format!(".git/{name}")));
-        let operations = Operations::by(&tree, &|_| None);
+        let operations = Operations::by(&directory.mount, &tree, &|_| None);
         assert_eq!(tree.iter().filter(|c| operations.holds(&c.path)).count(), 3);
+    }
+
+    #[test]
+    fn a_state_of_nothing_is_a_half() {
+        let directory = Directory::new(&[]);
+        let folder = |name: &str| Change { kind: Kind::Dir, ..made(&format!(".git/{name}")) };
+        let by = |changes: &[Change]| {
+            let operations = Operations::by(&directory.mount, changes, &|_| Some(file("x")));
+            changes.iter().filter(|c| operations.holds(&c.path)).count()
+        };
+        let part = |name: &str| made(&format!(".git/rebase-merge/{name}"));
+        assert_eq!((by(&[folder("rebase-merge")]), by(&[folder("sequencer")])), (1, 1));
+        assert_eq!(by(&[folder("rebase-merge"), part("message")]), 2);
+        assert_eq!(by(&[folder("rebase-merge"), part("head-name"), part("onto")]), 0);
     }
 }

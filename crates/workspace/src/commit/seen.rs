@@ -87,6 +87,7 @@ mod tests {
                 mode: Default::default(),
                 actions: Vec::new(),
                 stage_dir: root.join("stage"),
+                programs: Vec::new(),
             };
             LiveMount::closed(record, std::fs::File::open(source).unwrap().into())
         };

@@ -31,7 +31,9 @@ pub fn named_in_git_settings(text: &str) -> Vec<Named> {
         } else if is(&PACK.git.paths) {
             all.push(Named::Path(value));
         } else {
-            all.extend(words(&value, is(&PACK.git.commands)).map(Named::Word));
+            // Without it an alias is a command of git's own.
+            let is_own = key.starts_with("alias.") && !value.starts_with('!');
+            all.extend(words(&value, is(&PACK.git.commands) && !is_own).map(Named::Word));
         }
     }
     all
@@ -44,16 +46,36 @@ pub fn named_in_hook_list(name: &str, text: &str) -> Vec<Named> {
     if !PACK.git.hook_lists.iter().any(|pattern| like(pattern, &lower)) {
         return Vec::new();
     }
-    let of = |line: &str| {
-        let (key, value) = line.trim_start_matches([' ', '-', '"']).split_once(':')?;
-        let key = key.trim_matches(['"', ' ']);
-        PACK.git.hook_keys.iter().any(|known| known == key).then(|| value.to_owned())
-    };
-    text.lines()
-        .filter_map(of)
-        .flat_map(|value| words(&value, true).collect::<Vec<_>>())
-        .map(Named::Word)
-        .collect()
+    let lines: Vec<&str> = text.lines().collect();
+    let mut named = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        for (indent, value) in PACK.git.hook_keys.iter().filter_map(|key| value_of(line, key)) {
+            named.push(value.to_owned());
+            // A value may be in the lines below that are further in.
+            let value = value.trim();
+            if value.is_empty() || value.starts_with(['|', '>', '[']) {
+                let is_inside = |line: &&&str| {
+                    line.trim().is_empty()
+                        || line.len() - line.trim_start().len() > indent
+                        || line.trim_start().starts_with(']')
+                };
+                let below = lines.iter().skip(at + 1).take_while(is_inside);
+                named.extend(below.map(|line| line.trim_start_matches([' ', '-']).to_owned()));
+            }
+        }
+    }
+    let plain = |value: &String| value.replace(['{', '}', '[', ']'], " ");
+    named.iter().flat_map(|value| words(&plain(value), true).collect::<Vec<_>>()).map(Named::Word).collect()
+}
+
+/// What stands behind a key on a line, also within braces, and how far in the line begins.
+fn value_of<'l>(line: &'l str, key: &str) -> Option<(usize, &'l str)> {
+    let found = line.match_indices(key).find_map(|(at, _)| {
+        let before = line.get(..at)?.chars().next_back();
+        let value = line.get(at + key.len()..)?.trim_start_matches('"').trim_start().strip_prefix(':')?;
+        before.is_none_or(|c| matches!(c, ' ' | '\t' | '{' | ',' | '"' | '-')).then_some(value)
+    });
+    found.map(|value| (line.len() - line.trim_start().len(), value))
 }
 
 /// The words of a value that may be files: of a command all, of another value those that look like one.
@@ -162,6 +184,7 @@ mod tests {
     fn ordinary_settings_name_nothing_of_a_work_tree() {
         let text = "[core]\n\tbare = false\n[branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n[user]\n\tname = docs src\n";
         assert_eq!(named_in_git_settings(text), [Named::Word("refs/heads/main".into())]);
+        assert!(named_in_git_settings("[alias]\n\tst = status\n\tlg = log --graph\n").is_empty());
     }
 
     #[test]
@@ -173,5 +196,15 @@ mod tests {
                 && !named.contains(&Named::Word("src/x.py".into()))
         );
         assert!(named_in_hook_list("other.yaml", text).is_empty());
+        for text in [
+            "repos:\n- repo: local\n  hooks:\n  - {id: x, entry: ./tools/lint.py, language: script}\n",
+            "    entry: >-\n      sh ./tools/lint.py\n    language: system\n",
+            "    run: |\n      set -e\n      ./tools/lint.py\n",
+            "    entry: bash\n    args:\n      - ./tools/lint.py\n",
+            "    args: [\"./tools/lint.py\", x]\n",
+        ] {
+            let named = named_in_hook_list(".pre-commit-config.yaml", text);
+            assert!(named.contains(&Named::Word("./tools/lint.py".into())), "{text}: {named:?}");
+        }
     }
 }

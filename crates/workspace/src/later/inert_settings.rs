@@ -18,6 +18,21 @@ pub fn differ_harmlessly(before: &[u8], after: &[u8]) -> bool {
     before.iter().filter(speaks).eq(after.iter().filter(speaks))
 }
 
+/// Whether these are the settings of a new repository that leads nowhere but to where it came from.
+#[must_use]
+pub fn are_plain(text: &[u8]) -> bool {
+    let plain = |entry: &(String, String)| is_inert(entry) || is_of_every_one(entry);
+    entries(text).is_some_and(|entries| entries.iter().all(plain))
+}
+
+fn is_of_every_one((key, value): &(String, String)) -> bool {
+    let is_one = PACK.git.plain.iter().any(|pattern| like(pattern, key));
+    let is_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_address = key.ends_with("url") && value.starts_with("https://") && !value.contains(SPEAKING);
+    let is_names = key.ends_with(".fetch") && value.starts_with("+refs/heads/*:refs/remotes/");
+    is_one && (is_word && key.starts_with(['c', 'e']) || is_address || is_names && !value.contains(SPEAKING))
+}
+
 fn is_inert((key, value): &(String, String)) -> bool {
     let is_plain = !value.starts_with('-')
         && !value.contains(SPEAKING)
@@ -89,6 +104,20 @@ mod tests {
         }
         let with = format!("{BEFORE}[user]\n\tname = A\n");
         assert!(differ_harmlessly(with.as_bytes(), BEFORE.as_bytes()));
+    }
+
+    #[test]
+    fn a_new_repository_has_plain_settings() {
+        assert!(are_plain(BEFORE.as_bytes()));
+        for more in [
+            "[core]\n\thookspath = x\n",
+            "[remote \"x\"]\n\turl = ext::sh\n",
+            "[core]\n\tworktree = /x\n",
+            "[remote \"x\"]\n\turl = ../y\n",
+            "[include]\n\tpath = x\n",
+        ] {
+            assert!(!are_plain(format!("{BEFORE}{more}").as_bytes()), "{more}");
+        }
     }
 
     #[test]

@@ -3,26 +3,32 @@
 
 mod compiled;
 mod dependencies;
+mod dot_files;
 mod git_settings;
 mod inert_settings;
 mod loads;
 mod pack;
 mod place;
 mod sources;
+mod words;
 
 use std::collections::BTreeSet;
 
 pub use self::compiled::{Compiled, compiled};
 pub use self::dependencies::{dependencies, has_install_step, is_of_the_system};
+pub use self::dot_files::{dot_file_classes, is_dot_file, is_home_of_settings, is_settings_of_home};
 pub use self::git_settings::{Named as Setting, named_in_git_settings, named_in_hook_list};
-pub use self::inert_settings::differ_harmlessly;
+pub use self::inert_settings::{are_plain, differ_harmlessly};
 pub use self::loads::{MOST as LOADS_BYTES, loads};
 use self::pack::{InertUnless, PACK};
 use self::place::{Place, like};
 pub use self::sources::{MOST as SOURCE_BYTES, new_sources};
+pub use self::words::{imports, named_in_script};
 
 /// The class of what a version control system runs at its own steps.
 pub const HOOKS: &str = "hooks";
+/// The class of what is started by its name.
+pub const PROGRAMS: &str = "autostart";
 /// Bytes of a file of settings that may be inert; a larger one is not.
 pub const SETTINGS_BYTES: usize = 64 << 10;
 

@@ -21,6 +21,25 @@ pub(super) struct Pack {
     pub library: Library,
     pub loads: Vec<Loads>,
     pub vocabularies: Vocabularies,
+    pub home: Home,
+    pub dot_files: DotFiles,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Home {
+    /// From the home itself.
+    pub directories: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DotFiles {
+    pub names: Vec<String>,
+    pub beginnings: Vec<String>,
+    pub endings: Vec<String>,
+    /// What the tool that puts them there runs.
+    pub runs: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +70,8 @@ pub(super) struct Git {
     pub hook_keys: Vec<String>,
     /// Settings that run nothing and lead nowhere.
     pub inert: Vec<String>,
+    /// Settings of every new repository.
+    pub plain: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

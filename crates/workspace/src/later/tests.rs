@@ -22,6 +22,34 @@ const FORMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("packages", &[".venv/lib/python3.12/site-packages/x/y.py", "usr/lib/python3/dist-packages/x.py"]),
+    ("startup", &[".bash_completion", ".config/lf/lfrc"]),
+    ("autostart", &[".forward", ".mailcap", ".kde/Autostart/x", ".kde4/Autostart/x", ".rhosts"]),
+    ("editor", &["rust-analyzer.toml", "rust-project.json", "buildServer.json", ".factorypath"]),
+    ("environment", &[".rbenv-vars"]),
+    ("settings", &[".sqlfluff", ".htaccess"]),
+    (
+        "build",
+        &[
+            ".php-cs-fixer.php",
+            ".php-cs-fixer.dist.php",
+            "rector.php",
+            ".phan/config.php",
+            "phpcs.xml",
+            "psalm.xml.dist",
+            ".rspec",
+            ".simplecov",
+            ".yardopts",
+            "babel.config.json",
+            "jest.config.json",
+            "knexfile.js",
+            "profiles.clj",
+            "terragrunt.hcl",
+            "serverless.yml",
+            "nbactions.xml",
+            "Makefile.am",
+            "Procfile.dev",
+        ],
+    ),
     ("startup", &["latexmkrc", ".RData", "startup.m", "maxima-init.mac", "x.remmina", "x.exe.config"]),
     ("editor", &["tasks.vs.json", "hie.yaml", "lakefile.lean"]),
     (
@@ -425,6 +453,8 @@ const FORMS: &[(&str, &[&str])] = &[
 /// What must stay unasked.
 const PLAIN: &[&str] = &[
     "README.md",
+    "makefile.py",
+    "procfile.py",
     "docs/index.html",
     "src/main.rs",
     "src/config.json",
@@ -498,6 +528,8 @@ fn settings_are_inert_only_by_their_whole_plain_content() {
         with(".flake8", b"[flake8]\nmax-line-length = 100\n")
             && with(".coveragerc", b"[run]\nbranch = True\n")
     );
+    assert!(with(".sqlfluff", b"[sqlfluff]\ndialect = ansi\n"));
+    assert!(!with(".sqlfluff", b"[sqlfluff:templater:jinja]\nlibrary_path = ./x\n"));
     assert!(!with(".prettierrc", b"{\"plugins\": [\"./x.js\"]}"));
     assert!(!with(".prettierrc", b"{\"pl\\u0075gins\": [\"./x.js\"]}"));
     assert!(!with(".prettierrc.js", b"module.exports = {}"));

@@ -7,7 +7,7 @@ use chaperone_protocol::session::{Mode, MountRecord};
 
 use super::super::dependencies::Dependencies;
 use super::super::link::Links;
-use super::super::named::Named;
+use super::super::named::{Named, User};
 use super::super::objects::Objects;
 use super::super::operation::Operations;
 use super::super::repository::Lost;
@@ -25,7 +25,7 @@ struct Lone {
 
 impl Lone {
     fn new(mount: &LiveMount, change: &Change) -> Self {
-        let named = Named::by(mount, std::slice::from_ref(change));
+        let named = Named::by(mount, &User::default(), std::slice::from_ref(change));
         Self {
             brings: Default::default(),
             links: Links::default(),
@@ -64,6 +64,7 @@ impl Directory {
             mode: Mode::Mediated,
             actions: Vec::new(),
             stage_dir: folder.path().join("stage"),
+            programs: Vec::new(),
         };
         Self { mount: LiveMount::closed(record, root), folder }
     }

@@ -168,7 +168,9 @@ impl<'a> Objects<'a> {
         let Some(now) = text(content) else { return true };
         let then = own::open(self.mount, path).and_then(|file| text(&file)).unwrap_or_default();
         let known: HashSet<&str> = then.lines().collect();
-        now.lines().filter(|line| !known.contains(line)).any(|id| self.had(&store, id.trim()))
+        now.lines()
+            .filter(|line| !known.contains(line))
+            .any(|id| names::id(id.trim()).is_none() || self.had(&store, id.trim()))
     }
 
     /// The text of a file of names as it will be; `None` when there will be none.

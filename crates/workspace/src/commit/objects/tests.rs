@@ -137,6 +137,7 @@ fn an_object_pack_index_or_name_that_says_something_else_is_seen() {
             "packed-refs",
         ),
         ("", "git rev-parse HEAD~1 > .git/shallow", "shallow"),
+        ("", "echo garbage > .git/shallow", "shallow"),
     ] {
         let asked = asked(before, script).unwrap_or_else(|| panic!("{before}"));
         assert!(asked.iter().any(|path| path.contains(part)), "{before} / {script}: {asked:?}");

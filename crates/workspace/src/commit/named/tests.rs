@@ -1,0 +1,236 @@
+//! What is known by another name, and what is not.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use chaperone_staging::{Kind, Op};
+
+use super::super::looked::tests::Directory;
+use super::*;
+
+fn named(files: &[(&str, &str)], path: &str) -> bool {
+    let directory = Directory::new(files);
+    let change = Change::blank(path.to_owned(), Op::Modify, Kind::File);
+    !Named::by(&directory.mount, &User::default(), std::slice::from_ref(&change))
+        .classes(path, false)
+        .is_empty()
+}
+
+#[test]
+fn what_the_settings_of_a_repository_name_is_known() {
+    let config = "[core]\n\thooksPath = githooks\n[include]\n\tpath = ../team.gitconfig\n[alias]\n\tx = !sh tools/x.sh\n";
+    let files = [
+        (".git/config", config),
+        ("team.gitconfig", "[include]\n\tpath = more/second\n[core]\n\tfsmonitor = .watch/run\n"),
+        ("more/second", "[diff \"a\"]\n\ttextconv = python3 show.py\n"),
+        (".pre-commit-config.yaml", "    entry: checks/lint\n"),
+        ("lib/.git", "gitdir: ../.git/modules/lib\n"),
+        (".git/modules/lib/config", "[core]\n\tworktree = ../../../lib\n\thooksPath = own\n"),
+    ];
+    for path in [
+        "githooks/pre-commit",
+        "githooks/lib/a.sh",
+        "team.gitconfig",
+        "more/second",
+        "tools/x.sh",
+        ".watch/run",
+        "show.py",
+        "checks/lint",
+        "lib/own/post-checkout",
+    ] {
+        assert!(named(&files, path), "{path}");
+    }
+    let branch = [(".git/config", "[branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n")];
+    assert!(!named(&branch, ".git/refs/heads/main"));
+    for path in ["a.txt", "tools/y.sh", "githooks.md", "lib/src/a.c", "more/third"] {
+        assert!(!named(&files, path), "{path}");
+    }
+}
+
+#[test]
+fn what_holds_a_named_file_is_named_with_it() {
+    let directory = Directory::new(&[(".git/config", "[core]\n\thooksPath = a/hooks\n")]);
+    let mut change = Change::blank("a".to_owned(), Op::Rename, Kind::Dir);
+    change.from = Some("b".into());
+    let named = Named::by(&directory.mount, &User::default(), std::slice::from_ref(&change));
+    let has = |path: &str, holds| !named.classes(path, holds).is_empty();
+    assert!(has("a", true) && !has("a", false) && !has("b", true));
+}
+
+/// The directory as a mount, or what is below it, with a home beside it.
+fn of(directory: &Directory, below: &str, home: &Path) -> Named {
+    let mut record = directory.mount.record();
+    record.source = directory.mount.source.join(below);
+    let root = std::fs::File::open(&record.source).unwrap().into();
+    let mount = LiveMount::closed(record, root);
+    let settings = vec![home.join(".gitconfig"), home.join(".config/git/config")];
+    let user = User { home: Some(home.to_owned()), settings };
+    let change = Change::blank("x".to_owned(), Op::Modify, Kind::File);
+    Named::by(&mount, &user, std::slice::from_ref(&change))
+}
+
+fn classes(named: &Named, path: &str) -> Vec<&'static str> {
+    named.classes(path, false).into_iter().collect()
+}
+
+#[test]
+fn what_the_users_own_settings_of_git_name_is_known() {
+    let (directory, home) = (
+        Directory::new(&[("shared/git.conf", "[core]\n\thooksPath = hk\n"), ("own/a", "")]),
+        tempfile::tempdir().unwrap(),
+    );
+    let at = directory.mount.source.display();
+    let text = format!(
+        "[include]\n\tpath = {at}/shared/git.conf\n[core]\n\thooksPath = {at}/own\n\tattributesFile = {at}/attrs\n[alias]\n\tst = status\n[commit]\n\ttemplate = {at}/message\n"
+    );
+    std::fs::write(home.path().join(".gitconfig"), text).unwrap();
+    let named = of(&directory, "", home.path());
+    for path in ["shared/git.conf", "own/post-commit", "attrs", "message", "hk/pre-push"] {
+        assert_eq!(classes(&named, path), ["hooks"], "{path}");
+    }
+    assert!(classes(&named, "status").is_empty() && classes(&named, "shared/x").is_empty());
+}
+
+#[test]
+fn the_repository_around_a_directory_and_that_of_a_work_tree_count() {
+    let config = "[core]\n\thooksPath = pkg/hk\n[include]\n\tpath = ../pkg/conf.txt\n";
+    let directory = Directory::new(&[
+        ("m/.git/config", config),
+        ("m/.git/HEAD", ""),
+        ("m/pkg/conf.txt", "[core]\n\tfsmonitor = pkg/watch\n"),
+        ("m/.git/worktrees/wt/commondir", "../..\n"),
+        ("wt/.git", ""),
+        ("wt/pkg/x", ""),
+    ]);
+    let git = directory.mount.source.join("m/.git/worktrees/wt");
+    std::fs::write(directory.mount.source.join("wt/.git"), format!("gitdir: {}\n", git.display())).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let inside = of(&directory, "m/pkg", home.path());
+    for path in ["hk/post-commit", "conf.txt", "watch"] {
+        assert_eq!(classes(&inside, path), ["hooks"], "{path}");
+    }
+    assert!(classes(&inside, "src/a.c").is_empty());
+    let tree = of(&directory, "wt", home.path());
+    assert_eq!(classes(&tree, "pkg/hk/post-commit"), ["hooks"]);
+    assert!(classes(&tree, "pkg/x").is_empty());
+}
+
+#[test]
+fn hooks_that_lead_into_the_directory_count() {
+    let directory = Directory::new(&[
+        ("scripts/check.sh", ""),
+        ("scripts/called.sh", ""),
+        ("scripts/other.sh", ""),
+        (".git/hooks/post-commit", "#!/bin/sh\n# not scripts/other.sh\nexec ./scripts/called.sh\n"),
+        (".git/hooks/x.sample", "scripts/other.sh"),
+    ]);
+    std::os::unix::fs::symlink(
+        "../../scripts/check.sh",
+        directory.mount.source.join(".git/hooks/pre-commit"),
+    )
+    .unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let named = of(&directory, "", home.path());
+    assert_eq!(
+        (classes(&named, "scripts/check.sh"), classes(&named, "scripts/called.sh")),
+        (vec!["hooks"], vec!["hooks"])
+    );
+    assert!(classes(&named, "scripts/other.sh").is_empty());
+}
+
+#[test]
+fn what_of_the_home_leads_into_the_directory_counts() {
+    let directory = Directory::new(&[
+        ("sh/rc.txt", ". ~/x\n"),
+        ("sh/more", ""),
+        ("nv/init.txt", ""),
+        ("units/u.txt", ""),
+        ("odd/x", ""),
+        ("sh/plain", ""),
+        ("tool", ""),
+    ]);
+    let (at, home) = (directory.mount.source.clone(), tempfile::tempdir().unwrap());
+    std::fs::create_dir_all(home.path().join(".config/systemd/user")).unwrap();
+    for (link, to) in [
+        (".zshrc", "sh/rc.txt"),
+        (".config/nvim", "nv"),
+        (".config/systemd/user/u.service", "units/u.txt"),
+        (".odd", "odd/x"),
+        ("notes", "sh/plain"),
+    ] {
+        std::os::unix::fs::symlink(at.join(to), home.path().join(link)).unwrap();
+    }
+    std::fs::write(home.path().join(".bashrc"), format!("source {}/sh/more\n", at.display())).unwrap();
+    let named = of(&directory, "", home.path());
+    for (path, class) in [
+        ("sh/rc.txt", "startup"),
+        ("nv/init.txt", "editor"),
+        ("units/u.txt", "autostart"),
+        ("odd/x", "settings"),
+        ("sh/more", "startup"),
+    ] {
+        assert!(classes(&named, path).contains(&class), "{path}: {:?}", classes(&named, path));
+    }
+    assert!(classes(&named, "sh/plain").is_empty() && classes(&named, "tool").is_empty());
+}
+
+#[test]
+fn what_a_link_or_instructions_in_the_directory_lead_to_counts() {
+    let directory = Directory::new(&[
+        ("docs/guide.txt", ""),
+        ("docs/rules.txt", "and @more.txt"),
+        ("docs/more.txt", ""),
+        ("CLAUDE.md", "See @docs/rules.txt\n"),
+        ("config/vscode/tasks.x", ""),
+        ("env/dev.txt", ""),
+        ("b/real", ""),
+    ]);
+    for (link, to) in [
+        ("AGENTS.md", "docs/guide.txt"),
+        (".vscode", "config/vscode"),
+        (".envrc", "env/dev.txt"),
+        ("plain", "b/real"),
+    ] {
+        std::os::unix::fs::symlink(to, directory.mount.source.join(link)).unwrap();
+    }
+    let home = tempfile::tempdir().unwrap();
+    let named = of(&directory, "", home.path());
+    for (path, class) in [
+        ("docs/guide.txt", "agent"),
+        ("docs/rules.txt", "agent"),
+        ("docs/more.txt", "agent"),
+        ("config/vscode/tasks.json", "editor"),
+        ("env/dev.txt", "environment"),
+    ] {
+        assert_eq!(classes(&named, path), [class], "{path}");
+    }
+    assert!(classes(&named, "b/real").is_empty() && classes(&named, "docs/other.txt").is_empty());
+}
+
+#[test]
+fn programs_where_the_user_looks_for_them_and_dot_files_are_known() {
+    let mut directory =
+        Directory::new(&[("bin/mine", ""), ("bashrc", ""), ("vimrc", ""), ("tools/x.sh", "")]);
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("bin")).unwrap();
+    std::os::unix::fs::symlink(directory.mount.source.join("tools/x.sh"), home.path().join("bin/x")).unwrap();
+    directory.mount.programs =
+        vec![directory.mount.source.join("bin"), home.path().join("bin"), "/usr/bin".into()];
+    let by = |directory: &Directory| Named::by(&directory.mount, &User::default(), &[]);
+    let named = by(&directory);
+    let made = |path: &str, mode| Change { mode, ..Change::blank(path.to_owned(), Op::Create, Kind::File) };
+    assert!(named.is_program(&made("bin/git", 0o755)) && !named.is_program(&made("bin/notes.txt", 0o644)));
+    assert!(!named.is_program(&made("tools/git", 0o755)) && !named.is_program(&made("bin/a/b", 0o755)));
+    let moved = Change { from: Some("x".into()), ..Change::blank("bin".to_owned(), Op::Rename, Kind::Dir) };
+    assert!(named.is_program(&moved));
+    let root = directory.mount.source.metadata().unwrap();
+    if std::os::unix::fs::MetadataExt::uid(&root) != 0 {
+        assert_eq!(classes(&named, "tools/x.sh"), ["autostart"]);
+    }
+    assert!(classes(&named, "zshrc").is_empty(), "two names say nothing");
+    std::fs::write(directory.mount.source.join("tmux.conf"), "").unwrap();
+    let named = by(&directory);
+    assert_eq!((classes(&named, "zshrc"), classes(&named, "bashrc")), (vec!["startup"], vec!["startup"]));
+    assert!(classes(&named, "install.sh").is_empty());
+}

@@ -116,9 +116,12 @@ enum Begun {
     Asked(Asked),
 }
 
+/// A message that is none, with what it is answered with.
+type Malformed = (DnsError, Option<Vec<u8>>);
+
 struct Asked {
     over: Transport,
-    what: Result<(Query, Slot), (DnsError, Option<Vec<u8>>)>,
+    what: Result<(Query, Slot), Malformed>,
 }
 
 /// Nothing here waits or takes a thread: a session may send messages as fast as it likes.

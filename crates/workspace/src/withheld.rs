@@ -34,7 +34,7 @@ pub fn find(shown: &Path, installations: &[PathBuf]) -> Vec<PathBuf> {
             continue;
         }
         // The installation that this is a part of, or those that are in it.
-        let mut reached = vec![shown.iter().take(pattern.iter().count()).collect()];
+        let mut reached: Vec<PathBuf> = vec![shown.iter().take(pattern.iter().count()).collect()];
         for part in pattern.iter().skip(shown.iter().count()) {
             reached = reached.iter().flat_map(|at| seen.step(at, part.as_ref())).collect();
         }
@@ -63,7 +63,7 @@ impl Seen {
     }
 
     /// The directories that one part of a pattern leads to.
-    fn step(&mut self, at: &PathBuf, part: &Path) -> Vec<PathBuf> {
+    fn step(&mut self, at: &Path, part: &Path) -> Vec<PathBuf> {
         let mut below = self.look(at);
         below.retain(|directory| part.as_os_str() == "*" || directory.ends_with(part));
         for directory in &below {

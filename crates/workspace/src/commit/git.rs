@@ -45,7 +45,7 @@ pub(super) fn is_sample(path: &str, content: &File) -> bool {
     let gits = |place: &&str| File::open(Path::new(place).join(name)).ok().and_then(|file| read(&file));
     !name.contains('/')
         && read(content)
-            .is_some_and(|now| SAMPLES.iter().filter_map(|place| gits(&place)).any(|own| own == now))
+            .is_some_and(|now| SAMPLES.iter().filter_map(|place| gits(place)).any(|own| own == now))
 }
 
 /// Whether `path` is the list of commits at which history ends, by its place in a repository.

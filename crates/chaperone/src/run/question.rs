@@ -119,13 +119,13 @@ fn lines(ask: &Value, detail: Detail) -> Vec<String> {
     if ask["covers_kind"].as_bool() == Some(true) {
         lines.push("  session   an answer for the session covers reading every file of this kind".to_owned());
     }
-    if ask["leaves"].is_object() {
-        lines.push(format!("  leaves    {}", leaves(&ask["leaves"], place)));
-    }
     if let Some(sent) = ask["text"].as_str().filter(|_| message > 0) {
         lines.push(format!("  sends     \"{}\"   (untrusted)", short(&Untrusted::new(sent), message)));
     }
     let before = lines.len();
+    if ask["leaves"].is_object() {
+        lines.push(format!("  leaves    {}", leaves(&ask["leaves"], place)));
+    }
     let whole = if rest == 0 { usize::MAX } else { rest };
     let sources = list(ask, "sources").map(|source| format!("a passage of {}", short(&source, whole)));
     push_some(&mut lines, "contains", sources.collect(), items);

@@ -148,14 +148,22 @@ pub(crate) struct Token<'t> {
     pub(crate) tag: Option<&'t [u8]>,
 }
 
+/// The longest placeholder, in bytes.
+pub(crate) const LONGEST: usize = OPEN.len() + LONGEST_NAME + 1 + TAG + 1;
+
 /// The placeholder that begins at `at`, if it is whole and of a detector that there is.
 pub(crate) fn token<'t>(detectors: &Detectors, text: &'t [u8], at: usize) -> Option<Token<'t>> {
+    token_of(|name| detectors.0.names(name), text, at)
+}
+
+/// The same, with those detectors whose name `is_known`.
+pub(crate) fn token_of(is_known: impl Fn(&[u8]) -> bool, text: &[u8], at: usize) -> Option<Token<'_>> {
     let start = at + OPEN.len();
     let rest = text.get(at..)?.strip_prefix(OPEN)?;
     let window = rest.get(..rest.len().min(LONGEST_NAME + 1))?;
     let name = window.iter().position(|b| matches!(b, b':' | b']'))?;
     let detector = window.get(..name)?;
-    detectors.ids().find(|id| detectors.info(*id).name.as_bytes() == detector)?;
+    is_known(detector).then_some(())?;
     let end = start + name;
     if text.get(end) == Some(&b']') {
         return Some(Token { range: at..end + 1, detector, tag: None });

@@ -7,6 +7,9 @@ use crate::Detectors;
 use crate::extract::{ExtractError, Limits, RedactionReport, Source, inspect_file, rewrite};
 use crate::placeholder::{Names, PlaceholderKey};
 
+/// The detector of a private key of which the first line alone is found.
+const KEY_IN_LINES: &str = "private_key_line";
+
 /// Writes the redacted form of `file` to `out`, which is emptied first, and inspects that again. With a key each
 /// placeholder has a tag by which [`crate::restore_file`] finds its value again.
 ///
@@ -38,6 +41,9 @@ fn write_and_check(
     let before = inspect_file(detectors, file, name, limits);
     if let Some(error) = before.error() {
         return Err(ExtractError::NotRedactable(error.to_string()));
+    }
+    if before.items.iter().flat_map(|i| &i.findings).any(|f| f.detector == KEY_IN_LINES) {
+        return Err(ExtractError::NotRedactable("the lines of a private key stand apart in it".into()));
     }
     // An earlier attempt may have died half-way.
     out.set_len(0)?;

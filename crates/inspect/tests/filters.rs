@@ -103,6 +103,7 @@ const PLACED: &[(&str, &str, Certainty, &str)] = &[
     ("offset -960121-1021413", "kr_rrn", Certainty::Possible, "signed"),
     ("+960121-1021413", "kr_rrn", Certainty::Possible, "signed"),
     ("id a123456780", "de_health_insurance", Certainty::Possible, "lower_case"),
+    ("ssn : 111-22-3333", "us_ssn", Certainty::Possible, "example"),
     ("birthday handling changed 2020-01-02", "date_of_birth", Certainty::Likely, "words_between"),
     ("dob = parse('1980-07-28')", "date_of_birth", Certainty::Likely, "words_between"),
 ];
@@ -182,4 +183,18 @@ fn texts_that_mention_addresses_are_no_address_book() {
         .collect();
     let book = format!("[{}]", book.join(","));
     assert_eq!(worth("people.json", &book, "email_address"), Some(Certainty::Certain));
+}
+
+#[test]
+fn numbers_that_documents_make_up_interrupt_no_read_and_do_not_leave() {
+    for made_up in ["111-22-3333", "333-22-4444", "123-45-6788", "123-12-1234", "555-66-7777"] {
+        let text = format!("ssn : {made_up}\n");
+        let expected = if made_up == "123-45-6788" { Certainty::Certain } else { Certainty::Possible };
+        assert_eq!(worth("actions.py", &text, "us_ssn"), Some(expected), "{made_up}");
+        assert!(leaves(&text, "us_ssn"), "{made_up}");
+    }
+    for burnt in ["078-05-1120", "219-09-9999", "123-45-6789", "111-11-1111", "987-65-4321"] {
+        assert_eq!(worth("actions.py", &format!("ssn : {burnt}\n"), "us_ssn"), None, "{burnt}");
+    }
+    assert_eq!(worth("staff.txt", "ssn : 536-22-8713\n", "us_ssn"), Some(Certainty::Certain));
 }

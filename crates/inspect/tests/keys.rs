@@ -7,6 +7,7 @@ use std::process::Command;
 
 use chaperone_inspect::Detectors;
 use chaperone_inspect::outgoing::{Known, Outgoing, Part, Place};
+use support::{certain, inspect, redact};
 
 fn made(command: &str) -> Vec<u8> {
     let done = Command::new("sh").args(["-c", command]).output().unwrap();
@@ -87,4 +88,61 @@ fn what_only_has_the_name_is_no_key() {
     assert!(!is_key("debian-archive.gpg", &public) && !leaves(&public));
     assert!(!is_key("identity", b"This project's visual identity: blue.\n"));
     assert!(!is_key("x.key", &[0x30, 0x82, 0x40]));
+}
+
+/// The start of a key of each encoding, in lines as they stand in a block; the rest of it is noise.
+const IN_LINES: [&[&str]; 2] = [
+    &[
+        "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW",
+        "QyNTUxOQAAACBOEZXfAg3lng1lozpCefEYPnrk5dmA4wn4tVrf8uYcPvVf8W9m9DNgJmuV",
+        "22+P7AHXYDEFQwauSks4BZj2z9EULDpCSddwcAWGSdvYItyveVdYb85CjPssqIuUdB7aiw",
+        "f0bdKKVJnY7+8Lj7juHsHFpeQHyTgXQdV2uo3rT1nsP0U55LSIkHnCoAr+rgv8FDmEDvI3",
+        "mh+4HIuic2GtR21rZiIOcVkbLZM8DpNcE46/1gcQuR/i+3WZ7O1EMLPbs8lzC+pP8W8gDw",
+        "==",
+    ],
+    &[
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgwCwLll4COr7oCPK1",
+        "SNjVGTqLUim+bzEhpvFuLUGkSbN9yW93bIQj5XonhUiaP5xD+251aHbWrZqcrEqk",
+        "5y7Bk0gU2SCTrIoPSiFjq4fe5Qm6MGpY9YiL4O3LL80HEgKLdqgnc0f1",
+    ],
+];
+
+#[test]
+fn a_private_key_is_found_whatever_its_lines_stand_in() {
+    for lines in IN_LINES {
+        let each = |form: &dyn Fn(usize, &str) -> String| -> String {
+            lines.iter().enumerate().map(|(i, l)| form(i, l)).collect()
+        };
+        let forms = [
+            (
+                "a.ipynb",
+                format!(
+                    "{{\"cells\":[{{\"cell_type\":\"code\",\"source\":[{}\"end\"]}}]}}",
+                    each(&|_, l| format!("\"{l}\\n\",\n"))
+                ),
+            ),
+            ("a.json", format!("{{\"key\": [{}\"end\"]}}", each(&|_, l| format!("\"{l}\",\n")))),
+            ("docker.json", each(&|_, l| format!("{{\"log\":\"{l}\\n\",\"stream\":\"stdout\"}}\n"))),
+            ("p.html", each(&|_, l| format!("<p>{l}</p>\n"))),
+            ("br.html", format!("<pre>{}</pre>", each(&|_, l| format!("{l}<br>")))),
+            ("a.csv", format!("line,text\n{}", each(&|i, l| format!("{i},{l}\n")))),
+            ("numbered.txt", each(&|i, l| format!("{i:4}\t{l}\n"))),
+            ("table.md", each(&|_, l| format!("| {l} |\n"))),
+            (
+                "form.txt",
+                format!("key={}", each(&|_, l| format!("{l}%0A").replace('+', "%2B").replace('/', "%2F"))),
+            ),
+            (
+                "begun.txt",
+                format!("key=-----BEGIN%20PRIVATE%20KEY-----%0A{}", each(&|_, l| format!("{l}%0A"))),
+            ),
+            ("escaped.txt", format!("x\\n{}", each(&|_, l| format!("{l}\\n")))),
+            ("body.txt", each(&|_, l| format!("{l}\n"))),
+        ];
+        for (name, text) in forms {
+            let found = certain(&inspect(name, text.as_bytes()));
+            assert!(found.iter().any(|f| f.starts_with("private_key")), "{name}: {found:?}\n{text}");
+            assert!(redact(name, text.as_bytes()).is_err(), "{name}: the rest of the key would remain");
+        }
+    }
 }

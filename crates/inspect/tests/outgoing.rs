@@ -463,3 +463,51 @@ fn every_different_value_is_counted_over_the_views_of_a_look() {
     assert_eq!(cards.len(), 1, "{cards:?}");
     assert_eq!((cards[0].distinct, cards[0].values.len()), (3, 3));
 }
+
+/// Five lines with the token, in every form that is read.
+fn compressed(plain: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("bzip2", bzip2_of(plain)),
+        ("zstd", ruzstd::encoding::compress_to_vec(plain, ruzstd::encoding::CompressionLevel::Fastest)),
+        ("xz", include_bytes!("data/token.txt.xz").to_vec()),
+        ("lzma", include_bytes!("data/token.txt.lzma").to_vec()),
+    ]
+}
+
+fn bzip2_of(plain: &[u8]) -> Vec<u8> {
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
+    bzip2.write_all(plain).unwrap();
+    bzip2.finish().unwrap()
+}
+
+#[test]
+fn what_is_compressed_in_any_way_is_looked_into() {
+    let plain = format!("the token is {TOKEN} and nothing else, thank you\n").repeat(5);
+    for (how, packed) in compressed(plain.as_bytes()) {
+        let form =
+            [&b"--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n"[..], &packed, b"\r\n--b--\r\n"]
+                .concat();
+        let json = format!("{{\"data\": \"{}\"}}", base64_of(&packed));
+        let nested = [("as it is", packed.clone()), ("form", form), ("json", json.into_bytes())];
+        for (name, bytes) in
+            nested.into_iter().chain([("gzip", gzip(&packed)), ("zip", zip("notes", &packed))])
+        {
+            let seen = body(&bytes);
+            assert!(!places(&seen, "github_token").is_empty(), "{how} in {name}: {seen:?}");
+            assert_eq!(seen.unread, [], "{how} in {name}");
+        }
+        let cut = packed.get(..packed.len() - packed.len() / 4).unwrap();
+        let seen = body(cut);
+        assert!(how == "lzma" || !seen.unread.is_empty(), "a cut {how} stream passes for whole");
+    }
+}
+
+#[test]
+fn a_bomb_of_any_kind_is_not_unpacked_and_not_passed() {
+    let bombs = [bzip2_of(&vec![b'7'; 64 << 20]), include_bytes!("data/sevens.txt.xz").to_vec()];
+    for packed in bombs {
+        let seen = body(&packed);
+        assert!(!seen.unread.is_empty(), "{seen:?}");
+        assert!(seen.work < 400 << 20, "{}", seen.work);
+    }
+}

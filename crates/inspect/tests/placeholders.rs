@@ -238,3 +238,45 @@ fn a_file_that_would_be_read_without_a_question_afterwards_exposes_what_it_keeps
     let (_, report) = restored(original.as_bytes(), unnamed.as_bytes(), "people.csv", SESSION);
     assert!(report.exposed > 0, "{report:?} {unnamed}");
 }
+
+/// Each example of a shipped detector, in the surroundings that people write values in.
+#[test]
+fn what_stands_in_for_an_example_is_found_by_no_detector() {
+    let mut texts: Vec<String> = vec![
+        "DATABASE_URL=postgres://shop:hunter2secret@localhost:5432/shop\n".into(),
+        "db_password: redis://cache:hunter2secret@redis:6379/0\n".into(),
+        "token = amqp://worker:hunter2secret@queue:5672\n".into(),
+    ];
+    for pack in ["personal", "national", "secrets", "tokens"] {
+        let path = format!("{}/../../packs/detectors/{pack}.toml", env!("CARGO_MANIFEST_DIR"));
+        let value: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+        for detector in value["detector"].as_array().unwrap() {
+            // Its redaction is refused, because the other lines would stay.
+            if detector["name"].as_str() == Some("private_key_line") {
+                continue;
+            }
+            for example in detector["examples"].as_array().unwrap() {
+                let example = example.as_str().unwrap();
+                texts.push(format!("{example}\n"));
+                texts.push(format!("SECRET_URL=https://shop:{example}@localhost:5432/shop\n"));
+            }
+        }
+    }
+    let key = PlaceholderKey::new(&[7; 32], &[1; 32]);
+    let mut wrong = Vec::new();
+    for text in texts {
+        let out = tempfile::tempfile().unwrap();
+        let detectors = Detectors::builtin().unwrap();
+        if let Err(e) = redact_file(
+            &detectors,
+            &file(text.as_bytes()),
+            "settings.txt",
+            Some(key),
+            &out,
+            &Limits::default(),
+        ) {
+            wrong.push(format!("{text}: {e}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} are refused: {wrong:#?}", wrong.len());
+}

@@ -1,6 +1,7 @@
 //! What is read is understood as what leaves is: in other encodings, with other dashes, packed, mailed, in a database.
 #![allow(clippy::unwrap_used)]
 
+mod encode;
 mod support;
 
 use std::io::Write;
@@ -279,4 +280,23 @@ fn one_number_in_a_table_is_certain_and_in_code_it_is_likely() {
     assert_eq!(certainty("prime.rs", "const N: u64 = 4111111111111111;\n"), Some(Likely));
     assert_eq!(certainty("a.json", "{\"n\": 4111111111111111}"), Some(Likely));
     assert_eq!(certainty("note.txt", "her card is 4111 1111 1111 1111\n"), Some(Certain));
+}
+
+#[test]
+fn compressed_values_of_a_database_are_read() {
+    let report = inspect("notes.sqlite", include_bytes!("data/compressed.sqlite"));
+    assert_eq!(report.error(), None);
+    for detector in ["aws_access_key", "github_token", "us_ssn", "credit_card"] {
+        assert!(count(&report, detector) > 0, "{detector}: {report:?}");
+    }
+}
+
+#[test]
+fn what_is_encoded_twice_is_read() {
+    let secret = b"GITHUB_TOKEN=ghp_8XnBE3NnYJoQ9WmXeHH2fdeeTFJGvVvQe1sK\n".repeat(3);
+    for (name, packed) in [("gzip", encode::gzip(&secret)), ("plain", secret.clone())] {
+        let once = encode::base64_of(&packed);
+        let text = format!("kind: Secret\ndata:\n  release: {}\n", encode::base64_of(once.as_bytes()));
+        assert!(count(&inspect("helm.yaml", text.as_bytes()), "github_token") > 0, "{name}");
+    }
 }

@@ -191,6 +191,11 @@ const NATIVES: [(&str, Native); 12] = [
 type At<'a> = &'a dyn Fn(usize, String, &str) -> LoadError;
 
 impl Set {
+    /// Whether there is a detector of this name.
+    pub(crate) fn names(&self, name: &[u8]) -> bool {
+        std::str::from_utf8(name).is_ok_and(|name| self.by_name.contains_key(name))
+    }
+
     /// The detector that a recogniser reports as.
     #[inline]
     pub(crate) fn native(&self, which: Native) -> Option<DetectorId> {

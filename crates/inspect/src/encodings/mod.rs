@@ -10,7 +10,24 @@ pub(crate) mod runs;
 
 /// Whether bytes begin as something packed does.
 pub(crate) fn may_be_packed(head: &[u8]) -> bool {
-    head.starts_with(b"\x1f\x8b\x08") || head.starts_with(b"PK\x03\x04") || is_zlib(head)
+    head.starts_with(b"\x1f\x8b\x08")
+        || head.starts_with(b"PK\x03\x04")
+        || head.starts_with(XZ)
+        || head.starts_with(ZSTD)
+        || head.starts_with(b"BZh") && head.get(4..10) == Some(BZIP2_BLOCK)
+        || is_zlib(head)
+        || begins_lzma(head)
+}
+
+/// How xz, zstd and the first block of bzip2 begin.
+pub(crate) const XZ: &[u8] = b"\xfd7zXZ\0";
+pub(crate) const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+pub(crate) const BZIP2_BLOCK: &[u8] = b"1AY&SY";
+
+/// The usual properties of LZMA alone, and a window that makes sense.
+fn begins_lzma(head: &[u8]) -> bool {
+    matches!(head, [0x5d, a, b, c, d, ..]
+        if u32::from_le_bytes([*a, *b, *c, *d]).is_power_of_two() && [*a, *b] == [0; 2])
 }
 
 /// The two bytes that begin a zlib stream without a dictionary (RFC 1950 2.2).

@@ -44,7 +44,33 @@ impl Compression {
     }
 }
 
+/// What `bytes` begin with in compressed form, apart from gzip and zlib, which what leaves is read for by itself: by its short
+/// name, with its reader.
+pub(crate) fn decompressed<'a>(bytes: &'a [u8]) -> Option<(&'static str, Box<dyn Read + 'a>)> {
+    let compression = Compression::of(bytes)?;
+    let how = match compression {
+        Compression::Xz => "xz",
+        Compression::Lzma => "lzma",
+        Compression::Bzip2 => "bzip2",
+        Compression::Zstd => "zstd",
+        Compression::Gzip | Compression::Zlib => return None,
+    };
+    Some((how, compression.open(Source::Bytes(bytes)).ok()?))
+}
+
 impl Visit<'_> {
+    /// The bytes that a value of a database stands for: decompressed where it is one compressed stream.
+    pub(super) fn unpacked_value(&mut self, value: &[u8]) -> Result<Option<Vec<u8>>, ExtractError> {
+        let Some(compression) = Compression::of(value) else { return Ok(None) };
+        let Ok(mut reader) = compression.open(Source::Bytes(value)) else { return Ok(None) };
+        match self.held(&mut reader, compression.name()) {
+            Ok(bytes) => Ok(Some(bytes)),
+            // It only begins like one.
+            Err(ExtractError::Damaged(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     pub(super) fn compressed(
         &mut self,
         compression: Compression,

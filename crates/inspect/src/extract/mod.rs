@@ -41,6 +41,7 @@ use crate::placeholder::Names;
 use crate::report::{Plan, Tally, shown};
 use crate::{Detectors, Item, Report};
 use batch::Sink;
+pub(crate) use compressed::decompressed;
 use kind::Kind;
 use marks::Compression;
 pub use restore::{Restoration, restore_file};

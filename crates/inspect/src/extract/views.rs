@@ -55,7 +55,11 @@ pub(super) struct Encoded {
 }
 
 pub(super) fn decode(detectors: &Detectors, text: &[u8]) -> Encoded {
-    let decoded = runs::decode(text, text.len() as u64 * WORK_PER_BYTE);
+    let mut decoded = runs::decode(text, text.len() as u64 * WORK_PER_BYTE);
+    // Base64 in base64: what Kubernetes makes of a value that was encoded already.
+    let again = runs::decode(&decoded.base64, decoded.base64.len() as u64 * WORK_PER_BYTE);
+    decoded.base64.extend_from_slice(&again.base64);
+    decoded.packed.extend(again.packed);
     let mut out = Encoded::default();
     for (how, bytes) in [("base64", &decoded.base64), ("base32", &decoded.base32), ("hex", &decoded.hex)] {
         for m in scan(detectors, bytes) {

@@ -155,10 +155,7 @@ impl<'a> View<'a> {
     }
 
     fn unpack(&self, bytes: &[u8], most: u64, out: &mut Children) {
-        if bytes.get(..64).unwrap_or(bytes).is_ascii()
-            && memchr::memchr3(0x1f, 0x04, 0x08, bytes).is_none()
-            && memchr::memmem::find(bytes, packed::PACK).is_none()
-        {
+        if bytes.get(..64).unwrap_or(bytes).is_ascii() && !packed::has_marks(bytes) {
             return;
         }
         for part in packed::unpack(bytes, most) {

@@ -6,7 +6,7 @@ use flate2::bufread::{GzDecoder, ZlibDecoder};
 use flate2::read::DeflateDecoder;
 
 use crate::Limits;
-use crate::encodings::{is_binary, is_zlib, may_be_packed};
+use crate::encodings::{self, is_binary, is_zlib, may_be_packed};
 use crate::extract::{self, ExtractError};
 
 /// Places in one text at which something packed of one kind may begin; more are not tried.
@@ -21,7 +21,7 @@ const LEAST_GZIP: usize = 256;
 const ZIP_DEPTH: u32 = 1;
 
 /// How a pack begins, which is what git pushes.
-pub(super) const PACK: &[u8] = b"PACK\0\0\0\x02";
+const PACK: &[u8] = b"PACK\0\0\0\x02";
 
 /// What one place held.
 pub(super) struct Unpacked {
@@ -51,6 +51,13 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
             out.extend(
                 gzip(rest, left).filter(|u| at == 0 || u.error.is_none() || u.bytes.len() >= LEAST_GZIP),
             );
+        } else if let Some((how, reader)) = extract::decompressed(rest).filter(|_| !is_text(rest)) {
+            // Behind a stream in the middle of something stands what that goes on with, which is no damage.
+            out.extend(stream(how, reader, left).map(|mut u| {
+                let ends = at > 0 && !u.bytes.is_empty() && (u.bytes.len() as u64) < left;
+                u.error = u.error.filter(|_| !ends);
+                u
+            }));
         } else if is_zlib(rest) {
             out.extend(stream("zlib", ZlibDecoder::new(rest), left).filter(|u| !u.bytes.is_empty()));
         }
@@ -76,17 +83,32 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
     out
 }
 
-/// The start, the starts of parts of a form, and the marks of gzip, zip and git anywhere; and whether there are more marks than
+/// Whether something packed may stand in what begins as a text.
+pub(super) fn has_marks(bytes: &[u8]) -> bool {
+    memchr::memchr3(0x1f, 0x04, 0x08, bytes).is_some()
+        || [PACK, encodings::XZ, encodings::ZSTD, encodings::BZIP2_BLOCK]
+            .iter()
+            .any(|mark| memchr::memmem::find(bytes, mark).is_some())
+}
+
+/// The start, the starts of parts of a form, and the marks of compressed streams, zip and git anywhere; and whether there are more marks than
 /// are tried.
 fn starts(bytes: &[u8]) -> (Vec<usize>, bool) {
     let mut starts = vec![0];
     let mut more = false;
     // An archive marks each of its members, a form each of its parts; of the others nobody has many.
-    for (mark, skip, is_rare) in
-        [(&b"\x1f\x8b\x08"[..], 0, true), (PACK, 0, true), (b"PK\x03\x04", 0, false), (b"\r\n\r\n", 4, false)]
-    {
+    for (mark, skip, is_rare) in [
+        (&b"\x1f\x8b\x08"[..], 0, true),
+        (PACK, 0, true),
+        (encodings::XZ, 0, true),
+        (encodings::ZSTD, 0, true),
+        // Before the first block stand three letters and a digit.
+        (encodings::BZIP2_BLOCK, -4, true),
+        (b"PK\x03\x04", 0, false),
+        (b"\r\n\r\n", 4, false),
+    ] {
         let mut found = memchr::memmem::find_iter(bytes, mark);
-        starts.extend(found.by_ref().map(|i| i + skip).take(MOST_STARTS));
+        starts.extend(found.by_ref().filter_map(|i| i.checked_add_signed(skip)).take(MOST_STARTS));
         more |= is_rare && found.next().is_some();
     }
     starts.sort_unstable();
@@ -129,7 +151,9 @@ fn stream(how: &'static str, reader: impl Read, most: u64) -> Option<Unpacked> {
     bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     let error = match read {
         _ if over => Some(ExtractError::Limit("decompressed bytes").to_string()),
-        Err(_) if how == "gzip" => Some(ExtractError::Damaged("gzip stream").to_string()),
+        Err(_) if matches!(how, "gzip" | "xz" | "bzip2" | "zstd" | "lzma") => {
+            Some(ExtractError::Damaged("compressed stream").to_string())
+        }
         // The mark of zlib is two bytes: noise has it too.
         Err(_) | Ok(_) => None,
     };

@@ -7,7 +7,7 @@ use flate2::write::{MultiGzDecoder, ZlibDecoder};
 use super::Outgoing;
 use super::look::Look;
 use super::seen::{Known, Part, Place, Seen};
-use crate::encodings::may_be_packed;
+use crate::encodings::is_zlib;
 
 /// Up to this length a body is looked at as a whole, in bytes.
 pub const WHOLE: usize = 16 << 20;
@@ -124,7 +124,10 @@ impl<'a> StreamLook<'a> {
         } else if head.starts_with(b"PK\x03\x04") {
             self.look.unread(&self.place.to_string(), "an archive of more than 16 MiB");
             Coding::Plain
-        } else if may_be_packed(head) {
+        } else if crate::extract::decompressed(head).is_some() {
+            self.look.unread(&self.place.to_string(), "a compressed stream of more than 16 MiB");
+            Coding::Plain
+        } else if is_zlib(head) {
             Coding::Zlib(ZlibDecoder::new(Vec::new()))
         } else {
             Coding::Plain

@@ -58,6 +58,7 @@ filters! {
     Fraction, "fraction", POSSIBLE, "it stands behind a decimal point";
     Signed, "signed", POSSIBLE, "it stands behind a sign";
     Call, "call", POSSIBLE, "its label is the name of a function that is called with it";
+    Example, "example", POSSIBLE, "its groups repeat a digit or count up, as in numbers that are made up";
     LowerCase, "lower_case", POSSIBLE, "it is in lower case and has no label";
     Unsure, "unsure", LIKELY, "what was found there says little by itself";
     NeedsLabel, "needs_label", Effect::Spares, "its checksum is right, and without a label so is one of every ten numbers'";

@@ -211,6 +211,7 @@ impl Walk {
             (Filter::AmongNumbers, !labelled && n.among_numbers(view)),
             (Filter::WordsBetween, spec.sure_beside_label && behind.is_some_and(words_between)),
             (Filter::Call, behind.is_some_and(is_call)),
+            (Filter::Example, spec.info.name == "us_ssn" && crate::validate::is_made_up(n.digits)),
             (Filter::Fraction, view.before(n.start, 1) == b'.'),
             (Filter::Signed, !labelled && matches!(view.before(n.start, 1), b'+' | b'-')),
         ];

@@ -167,6 +167,12 @@ impl Walk {
             return if mask == DIGIT { self.digits(set, view, start, end) } else { end };
         }
         let word = view.slice(start, end);
+        if word == REDACTED
+            && view.before(start, 1) == b'['
+            && let Some(next) = placeholder_end(set, view, start - 1)
+        {
+            return next;
+        }
         let key = word_key(word);
         if mask & (DIGIT | HIGH) == 0 {
             self.seed_word(set, view, key, start, end);
@@ -528,6 +534,15 @@ fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
         confidence: h.confidence,
         filters: h.filters,
     }));
+}
+
+/// The word that begins a placeholder.
+const REDACTED: &[u8] = b"REDACTED";
+
+/// Where a placeholder of a redacted copy ends: the names in it label nothing.
+fn placeholder_end(set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
+    let window = view.slice(at, at + crate::placeholder::LONGEST);
+    crate::placeholder::token_of(|name| set.names(name), window, 0).map(|token| at + token.range.end)
 }
 
 /// Whether the value that ends at `end` goes on behind it.

@@ -94,6 +94,18 @@ impl Visit<'_> {
         Ok(())
     }
 
+    /// Puts what compressed values say in their place.
+    fn unpack_values(&mut self, values: &mut [Value]) -> Result<(), ExtractError> {
+        for value in values {
+            if let Value::Blob(blob) = value
+                && let Some(bytes) = self.unpacked_value(blob)?
+            {
+                *blob = bytes;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the records of the tree at `root` to `each`, in no particular order.
     fn rows(
         &mut self,
@@ -138,7 +150,9 @@ impl Visit<'_> {
                 self.spend(length)?;
                 let (payload, end) = database.payload(&page, at, length, kind == 0x0d, self.limits.held)?;
                 taken.push((from, end));
-                each(&record(&payload, database.encoding)?, &mut batch);
+                let mut values = record(&payload, database.encoding)?;
+                self.unpack_values(&mut values)?;
+                each(&values, &mut batch);
                 if batch.is_full() {
                     sink.take(&mut batch)?;
                 }

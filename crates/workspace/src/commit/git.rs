@@ -44,8 +44,7 @@ pub(super) fn is_sample(path: &str, content: &File) -> bool {
     let read = |file: &File| own::read(file, SAMPLE_BYTES).filter(|bytes| bytes.len() < SAMPLE_BYTES);
     let gits = |place: &&str| File::open(Path::new(place).join(name)).ok().and_then(|file| read(&file));
     !name.contains('/')
-        && read(content)
-            .is_some_and(|now| SAMPLES.iter().filter_map(|place| gits(place)).any(|own| own == now))
+        && read(content).is_some_and(|now| SAMPLES.iter().filter_map(gits).any(|own| own == now))
 }
 
 /// Whether `path` is the list of commits at which history ends, by its place in a repository.

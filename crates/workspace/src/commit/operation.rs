@@ -127,7 +127,7 @@ impl Operations {
                     let path = format!("{}/{name}", change.path);
                     brings.contains(path.as_str()) || own::open(mount, &path).is_some()
                 };
-                !names.iter().all(|name| has(name))
+                !names.iter().all(has)
             })
         };
         let halves = changes.iter().filter(is_half).filter_map(|c| c.path.rsplit_once('/'));

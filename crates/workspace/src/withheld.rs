@@ -63,7 +63,7 @@ impl Seen {
     }
 
     /// The directories that one part of a pattern leads to.
-    fn step(&mut self, at: &PathBuf, part: &Path) -> Vec<PathBuf> {
+    fn step(&mut self, at: &Path, part: &Path) -> Vec<PathBuf> {
         let mut below = self.look(at);
         below.retain(|directory| part.as_os_str() == "*" || directory.ends_with(part));
         for directory in &below {

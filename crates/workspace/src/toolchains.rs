@@ -368,7 +368,7 @@ mod tests {
         let path =
             [".nvm/versions/node/v22/bin", "scripts", ".cargo/bin", ".local/bin"].map(|d| home.join(d));
         let places = Places::new(std::slice::from_ref(&home), &[]);
-        let found = find(&path, &Default::default(), &places, Path::new("/nowhere")).unwrap();
+        let found = find(&path, &profile::Toolchains::default(), &places, Path::new("/nowhere")).unwrap();
         let wanted = [
             ".nvm/versions/node/v22/bin",
             ".cargo/bin",
@@ -402,7 +402,9 @@ mod tests {
         symlink(home.join(".ssh"), home.join(".volta/tools")).unwrap();
         let path = [".deno/bin", ".bun/bin", "go/bin", ".volta/bin"].map(|d| home.join(d));
         let places = Places::new(std::slice::from_ref(&home), &[&home.join(".bun/bin/state")]);
-        let found = find(&path, &Default::default(), &places, &home.join(".bun/install/global/x")).unwrap();
+        let found =
+            find(&path, &profile::Toolchains::default(), &places, &home.join(".bun/install/global/x"))
+                .unwrap();
         assert_eq!(shown(&found, &home), [".deno/bin", "go/bin", ".volta/bin"]);
     }
 
@@ -487,7 +489,8 @@ mod tests {
             }
             let places = Places::new(std::slice::from_ref(&home), &[]);
             let found =
-                find(&[home.join(&bin)], &Default::default(), &places, Path::new("/nowhere")).unwrap();
+                find(&[home.join(&bin)], &profile::Toolchains::default(), &places, Path::new("/nowhere"))
+                    .unwrap();
             let read = secret.iter().find(|at| is_readable(&found, at));
             assert_eq!(read, None, "{}", toolchain.name);
             for shown in &shows {
@@ -536,7 +539,7 @@ mod tests {
             .chain([home.join(".local/bin")])
             .collect();
         let places = Places::new(std::slice::from_ref(&home), &[]);
-        let found = find(&path, &Default::default(), &places, Path::new("/nowhere")).unwrap();
+        let found = find(&path, &profile::Toolchains::default(), &places, Path::new("/nowhere")).unwrap();
         assert_eq!(secrets.iter().find(|at| is_readable(&found, &home.join(at))), None);
         assert_eq!(programs.iter().find(|at| !is_readable(&found, &home.join(at))), None);
     }
@@ -569,7 +572,7 @@ mod tests {
             let found = found(wanted).unwrap();
             left_out(&path, &[&found.path], wanted, &places, &workspace)
         };
-        assert_eq!(left(&Default::default()), ["~/bin", "~/.local/bin"]);
+        assert_eq!(left(&profile::Toolchains::default()), ["~/bin", "~/.local/bin"]);
         let both = wanted(&["~/bin", "~/.local/bin"], &["deno", "~/.bun/bin"]);
         let with = found(&both).unwrap();
         assert_eq!(shown(&with, &home), ["bin", ".local/bin"]);

@@ -79,7 +79,7 @@ TOOLCHAINS = {
     "pyenv": (".pyenv/shims", ".pyenv/versions/3.13.0/lib"), "pipx": (".local/bin", ".local/share/pipx/venvs/tool/lib"),
     "conda": ("miniconda3/bin", "miniconda3/lib"), "sdkman": (".sdkman/candidates/java/current/bin", ".sdkman/candidates/java/current/lib"),
     "asdf": (".asdf/shims", ".asdf/installs/tool/1.0/lib"), "mise": (".local/share/mise/shims", ".local/share/mise/installs/tool/1.0/lib"),
-    "go": ("go/bin", "go/pkg/mod"), "deno": (".deno/bin", ".deno/lib"), "bun": (".bun/bin", ".bun/install/global"),
+    "go": ("go/bin", "go/bin"), "deno": (".deno/bin", ".deno/lib"), "bun": (".bun/bin", ".bun/install/global"),
     "rbenv": (".rbenv/shims", ".rbenv/versions/3.4.0/lib"),
 }
 

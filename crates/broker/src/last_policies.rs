@@ -8,6 +8,7 @@ use chaperone_config::Dirs;
 use chaperone_pipeline::vault::Vault;
 use chaperone_policy::{Engine, Kind, Source};
 use chaperone_protocol::Failure;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -53,6 +54,9 @@ pub fn keep(dirs: &Dirs, vault: &Vault, sources: &[Source]) -> Result<(), Failur
             Kind::Yaml => KeptKind::Yaml,
         },
     });
+    // A reload by command and one by a change of a file may come at once.
+    static KEEPING: Mutex<()> = Mutex::new(());
+    let _one = KEEPING.lock();
     let place = place(dirs);
     let failed = |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", place.display()));
     let json = serde_json::to_string(&Kept { files: files.collect() }).map_err(|e| failed(e.into()))?;

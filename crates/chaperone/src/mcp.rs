@@ -44,7 +44,7 @@ fn outside_agent(args: &Mcp) -> Result<u8, Report> {
         in_cell: false,
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
-        allow_hosts: Vec::new(),
+        allow_hosts: args.allow_host.clone(),
         allow_services: Vec::new(),
         publish: Vec::new(),
         environment: BTreeMap::new(),

@@ -107,6 +107,9 @@ pub struct Mcp {
     /// Outside a cell: name of the client in policies and logs [default: mcp-client]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Outside a cell: allow a host to the session's tools; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_host: Vec<String>,
     /// Outside a cell: what happens to requests that policy asks the user about
     #[arg(long, value_enum, default_value = "wait", value_name = "MODE")]
     pub ask: Ask,

@@ -12,7 +12,7 @@ use tokio::sync::{OnceCell, Semaphore};
 /// Queries of one session that are decided and resolved at once: a little more than names are looked up at once.
 pub(crate) const AT_WORK: usize = 24;
 /// Queries that are decided in one go after a pause: a large page, or what a package manager asks for when it begins.
-const BURST: u64 = 400;
+const BURST: u64 = 1_000;
 /// Queries a second that are decided, after those.
 const EACH_SECOND: u64 = 40;
 /// Messages a second that are read at all; what comes faster waits in the kernel, or is lost there.

@@ -204,7 +204,7 @@ async fn account(gateway: SessionGateway) {
             let payload = json!({ "again": again });
             let records = &gateway.pipeline().records;
             // What was answered again was recorded when it was decided.
-            records.event(&gateway.session, "resolve", AGAIN, &payload, Durability::Logged).ok();
+            records.event(&gateway.session, "queries", AGAIN, &payload, Durability::Logged).ok();
         };
         tokio::task::spawn_blocking(record).await.ok();
     }

@@ -53,6 +53,8 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.shebang", Type::TextOrNull),
     ("change.becomes_executable", Type::Flag),
     ("change.deceptive_name", Type::Flag),
+    ("change.sample_hook", Type::Flag),
+    ("change.settings_plain", Type::Flag),
     ("change.link_leaves_root", Type::Flag),
     ("change.origin_known", Type::Flag),
     ("change.replaces", Type::Flag),

@@ -67,8 +67,6 @@ pub(super) const BROKER: Group = Group {
             => "";
         "no_program": "The program cannot find its own executable."
             => "";
-        "no_starter": "The command that started the broker is gone."
-            => "";
         "bad_detectors": "The detectors do not load."
             => "";
         "no_randomness": "The kernel gives no random numbers."

@@ -50,14 +50,17 @@ else:
 
 
 def endless_rego(product, place):
-    """A policy that never ends decides nothing: it is a denial, within its time."""
+    """A policy that never ends decides nothing: it is a denial, within its time. One that is seen to be so when it is loaded does
+    not come into force; this one shows it with one file alone."""
     world = World(place / "cell")
     folder = product.home / "config" / "policies"
     folder.mkdir(parents=True, exist_ok=True)
+    for own in (product.home, folder.parent, folder):
+        own.chmod(0o700)
     rule = folder / "endless.rego"
     product.stop()
     rule.write_text("package chaperone.endless\nimport rego.v1\ndecision := {\"effect\": \"allow\", \"reasons\": [\"x\"]} if {\n"
-                    "\tinput.action == \"read\"\n\tsome a in numbers.range(1, 3000)\n\tsome b in numbers.range(1, 3000)\n"
+                    "\tinput.action == \"read\"\n\tendswith(input.path, \"/notes.txt\")\n\tsome a in numbers.range(1, 3000)\n\tsome b in numbers.range(1, 3000)\n"
                     "\tsome c in numbers.range(1, 3000)\n\ta * b * c == 7.5\n}\n")
     source = program(ENDLESS, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
     status = world.base / "status"

@@ -254,19 +254,18 @@ fn add_packages(
         return;
     }
     let package = |at: &Path| Some(packages.join(at.strip_prefix(packages).ok()?.components().next()?));
-    for directory in path {
-        let Ok(real) = directory.canonicalize() else { continue };
+    let mut seen = BTreeSet::new();
+    for real in path.iter().filter_map(|directory| directory.canonicalize().ok()) {
+        if !seen.insert(real.clone()) {
+            continue;
+        }
         let mut named: Vec<PathBuf> = package(&real).into_iter().collect();
         if !named.is_empty() && !found.path.contains(&real) {
             found.path.push(real.clone());
         }
         // Of a home only what the managers of toolchains put there is known.
         if !places.in_home(&real) {
-            named.extend(
-                links(&real, &[packages.to_owned()])
-                    .iter()
-                    .filter_map(|link| package(&link.canonicalize().ok()?)),
-            );
+            named.extend(links_away(&real).iter().filter_map(|link| package(&link.canonicalize().ok()?)));
         }
         for at in named {
             let is_private = overlap(&at, workspace)
@@ -314,12 +313,20 @@ fn filled(place: &str, names: &[String]) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+fn all_links(bin: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(bin).into_iter().flatten().flatten().take(MAX_LINKS);
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())).map(|entry| entry.path())
+}
+
+/// The links of a directory of the system that name a place by its whole path: most of its links lead to what lies beside them,
+/// and to follow them all takes its time at each start.
+fn links_away(bin: &Path) -> Vec<PathBuf> {
+    all_links(bin).filter(|link| link.read_link().is_ok_and(|to| to.is_absolute())).collect()
+}
+
 /// The links of a directory that lead into these places.
 fn links(bin: &Path, into: &[PathBuf]) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(bin).into_iter().flatten().flatten().take(MAX_LINKS);
-    let mut links: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
-        .map(|entry| entry.path())
+    let mut links: Vec<PathBuf> = all_links(bin)
         .filter(|link| link.canonicalize().is_ok_and(|real| into.iter().any(|place| real.starts_with(place))))
         .collect();
     links.sort();

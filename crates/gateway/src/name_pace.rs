@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chaperone_egress::AllowSet;
 use chaperone_egress::dns::{Answer, Question};
+use chaperone_quota::Rate;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -54,9 +56,9 @@ pub(crate) struct NamePace {
 #[derive(Debug)]
 struct Inner {
     /// Of names that a rule of the session is for, which no flood of others takes from.
-    allowed: Bucket,
-    others: Bucket,
-    read: Bucket,
+    allowed: Rate,
+    others: Rate,
+    read: Rate,
     recent: HashMap<Question, Recent>,
     /// What was not decided since somebody took account of it.
     uncounted: Uncounted,
@@ -81,9 +83,9 @@ pub(crate) struct Uncounted {
 impl Default for NamePace {
     fn default() -> Self {
         let inner = Inner {
-            allowed: Bucket::new(BURST, EACH_SECOND),
-            others: Bucket::new(BURST, EACH_SECOND),
-            read: Bucket::new(READ_EACH_SECOND, READ_EACH_SECOND),
+            allowed: Rate::new(BURST, EACH_SECOND),
+            others: Rate::new(BURST, EACH_SECOND),
+            read: Rate::new(READ_EACH_SECOND, READ_EACH_SECOND),
             recent: HashMap::new(),
             uncounted: Uncounted::default(),
         };
@@ -103,7 +105,7 @@ impl NamePace {
     /// Whether a message that cannot be read is recorded by itself, and whether it is the first that is not.
     pub fn unreadable(&self, now_ms: u64) -> (bool, bool) {
         let mut inner = self.inner.lock();
-        if inner.others.take(now_ms) {
+        if inner.others.take(Duration::from_millis(now_ms)).is_ok() {
             return (true, false);
         }
         let is_first = inner.uncounted == Uncounted::default();
@@ -114,7 +116,11 @@ impl NamePace {
     /// How long to wait before the next message is read.
     pub fn wait_ms(&self, now_ms: u64) -> u64 {
         let mut inner = self.inner.lock();
-        if inner.read.take(now_ms) { 0 } else { 1_000 / READ_EACH_SECOND.clamp(1, 1_000) + 9 }
+        if inner.read.take(Duration::from_millis(now_ms)).is_ok() {
+            0
+        } else {
+            1_000 / READ_EACH_SECOND.clamp(1, 1_000) + 9
+        }
     }
 
     /// What was not recorded since the last call.
@@ -130,8 +136,8 @@ impl Inner {
             self.uncounted.again += 1;
             return Turn::Again(Arc::clone(&recent.slot));
         }
-        let bucket = if rules.may_resolve(&question.name) { &mut self.allowed } else { &mut self.others };
-        if !bucket.take(now_ms) {
+        let rate = if rules.may_resolve(&question.name) { &mut self.allowed } else { &mut self.others };
+        if rate.take(Duration::from_millis(now_ms)).is_err() {
             self.uncounted.too_many += 1;
             return Turn::TooMany;
         }
@@ -145,33 +151,6 @@ impl Inner {
             self.recent.insert(question.clone(), recent);
         }
         Turn::Decide(slot)
-    }
-}
-
-/// So many at once, and so many a second.
-#[derive(Debug)]
-struct Bucket {
-    most: u64,
-    each_second: u64,
-    /// In thousandths.
-    left: u64,
-    at_ms: u64,
-}
-
-impl Bucket {
-    fn new(most: u64, each_second: u64) -> Self {
-        Self { most, each_second, left: most * 1_000, at_ms: 0 }
-    }
-
-    fn take(&mut self, now_ms: u64) -> bool {
-        let passed = now_ms.saturating_sub(self.at_ms);
-        self.at_ms = self.at_ms.max(now_ms);
-        self.left = self.left.saturating_add(passed.saturating_mul(self.each_second)).min(self.most * 1_000);
-        let has = self.left >= 1_000;
-        if has {
-            self.left -= 1_000;
-        }
-        has
     }
 }
 

@@ -3,7 +3,6 @@
 
 mod calls;
 mod lines;
-mod rate;
 mod server;
 mod session_tools;
 pub mod tools;

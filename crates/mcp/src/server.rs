@@ -19,14 +19,19 @@ use rmcp::service::{RequestContext, RoleServer, ServiceExt};
 use serde_json::{Value, json};
 
 use chaperone_protocol::Failure;
+use chaperone_quota::Rate;
 
 use crate::session_tools::SessionTools;
-use crate::{calls, lines, rate, tools};
+use crate::{calls, lines, tools};
 
 /// Conversations of one session at once. Protects threads and memory; beyond it a new one is refused.
 pub const MAX_CONVERSATIONS: u32 = 64;
 /// Calls of one conversation in flight. Protects threads; beyond it a call is refused with `too_many_calls`.
 const MAX_IN_FLIGHT: u32 = 32;
+/// Calls of one conversation at once after a pause, and calls a second that go on for ever. Protects the log and the disk from a
+/// flood: every call that is decided leaves records.
+const BURST: u64 = 20_000;
+const SUSTAINED: u64 = 2_000;
 
 /// A conversation with an agent: the first byte tells `why` (a line `why`) from MCP (JSON). Blocks until the peer closes
 /// or the session ends.
@@ -55,7 +60,8 @@ fn converse(tools: &Arc<SessionTools>, stream: UnixStream, pid: Option<u32>) -> 
         session: Arc::clone(tools),
         tools: tools::all().into(),
         in_flight: Arc::new(AtomicU32::new(0)),
-        rate: Arc::new(Mutex::new(rate::Bucket::full(Instant::now()))),
+        began: Instant::now(),
+        rate: Arc::new(Mutex::new(Rate::new(BURST, SUSTAINED))),
         pid,
     };
     runtime.block_on(async move {
@@ -74,7 +80,8 @@ struct Agent {
     session: Arc<SessionTools>,
     tools: Arc<[Tool]>,
     in_flight: Arc<AtomicU32>,
-    rate: Arc<Mutex<rate::Bucket>>,
+    began: Instant,
+    rate: Arc<Mutex<Rate>>,
     pid: Option<u32>,
 }
 
@@ -108,7 +115,7 @@ impl ServerHandler for Agent {
             let shown = chaperone_protocol::for_display(&request.name, 60);
             return Err(ErrorData::invalid_params(format!("there is no tool {shown:?}"), None));
         }
-        if let Err(wait) = self.rate.lock().take(Instant::now()) {
+        if let Err(wait) = self.rate.lock().take(self.began.elapsed()) {
             let fast = Failure::new("too_fast", "more calls than a conversation may make")
                 .advise(format!("wait {} ms", wait.as_millis() + 1));
             return Ok(refused(&fast).into());

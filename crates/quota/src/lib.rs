@@ -5,11 +5,13 @@
 mod descriptors;
 mod held;
 mod quota;
+mod rate;
 mod reserve;
 
 pub use descriptors::Descriptors;
 pub use held::HeldFile;
 pub use quota::{Exceeded, Held, Quota, Used};
+pub use rate::Rate;
 pub use reserve::DiskReserve;
 
 /// Memory that the broker holds for one session in its file system, in bytes: snapshots, names, handles, listings, blobs.

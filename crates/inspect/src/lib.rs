@@ -29,8 +29,8 @@ pub use detect::{DetectorId, DetectorInfo, Detectors, ExampleFailure, LoadError}
 pub use effects::{Effects, effects, may_have_effects};
 pub use endings::endings;
 pub use extract::{
-    ExtractError, Limits, RedactionReport, Restoration, inspect_bytes, inspect_file, inspect_plain,
-    restore_file,
+    ExtractError, Limits, RedactionReport, Restoration, XZ_MEMORY, inspect_bytes, inspect_file,
+    inspect_plain, restore_file,
 };
 pub use finding::{Certainty, Finding};
 pub use placeholder::PlaceholderKey;

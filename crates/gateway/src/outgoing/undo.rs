@@ -3,6 +3,7 @@
 
 use std::io::{self, Read};
 
+use chaperone_inspect::XZ_MEMORY;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
@@ -11,8 +12,6 @@ use http::header::CONTENT_ENCODING;
 const MOST: u64 = 64 << 20;
 /// Codings on top of each other.
 const DEEPEST: usize = 3;
-/// Memory of the dictionary of one xz stream, in KiB.
-const XZ_MEMORY: u32 = 68 << 10;
 /// What a brotli decoder reads at a time.
 const PIECE: usize = 4096;
 

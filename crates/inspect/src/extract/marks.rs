@@ -9,7 +9,7 @@ pub(super) const SEVEN_Z: &[u8] = b"7z\xbc\xaf\x27\x1c";
 /// How a compound file begins.
 pub(super) const OLE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
 /// Memory that the window of an xz stream may take, in KiB; what `xz -9` needs.
-pub(super) const XZ_MEMORY: u32 = 68 * 1024;
+pub const XZ_MEMORY: u32 = 68 * 1024;
 /// Bytes decompressed to see whether what begins like zlib is.
 const PROOF: u64 = 4096;
 

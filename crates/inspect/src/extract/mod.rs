@@ -44,6 +44,7 @@ use batch::Sink;
 pub(crate) use compressed::decompressed;
 use kind::Kind;
 use marks::Compression;
+pub use marks::XZ_MEMORY;
 pub use restore::{Restoration, restore_file};
 
 /// How far an inspection goes. What lies beyond a limit is an error of that item, never silently passed.

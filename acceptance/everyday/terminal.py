@@ -117,15 +117,20 @@ def what_would_echo_text_of_the_agents_stays_filtered(way):
         assert hostile not in told, told
 
 
+def at_prompt(shell):
+    """The person's shell in the directory, with a prompt that nothing else looks like."""
+    shell.until(r"[$#] ")
+    shell.type(f"PS1='READY''> '; cd {DOCS}\n")
+    shell.until("READY> ")
+
+
 @once
 def an_answer_is_typed_to_nobody_but_who_asked(way):
     asks = r"printf '\033[6n\033[c\033]11;?\007\033[?1003h'"
     for command, typed in ((asks, True), (f"{CHAPERONE} run -- sh -c \"{asks}\"", False)):
         s = Screen("/bin/bash", "--norc", "--noprofile", "-i")
         try:
-            s.until(r"[$#] ")
-            s.type(f"PS1='READY''> '; cd {DOCS}\n")
-            s.until("READY> ")
+            at_prompt(s)
             s.type(command + "\n")
             s.until(r"\x1b\]11;\?")
             if typed:
@@ -143,9 +148,7 @@ def an_answer_is_typed_to_nobody_but_who_asked(way):
 def a_directly_run_program_is_stopped_and_goes_on(way):
     s = Screen("/bin/bash", "--norc", "--noprofile", "-i")
     try:
-        s.until(r"[$#] ")
-        s.type(f"PS1='READY''> '; cd {DOCS}\n")
-        s.until("READY> ")
+        at_prompt(s)
         s.type(f"{CHAPERONE} run -- cat\n")
         s.type("one\n")
         s.until("one\r\none")

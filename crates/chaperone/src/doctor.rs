@@ -4,6 +4,7 @@ use std::path::Path;
 
 use chaperone_cell::{BACKENDS, Backend, Layer, LayerState};
 use chaperone_config::dirs::Dirs;
+use chaperone_config::policy_files;
 use serde_json::json;
 
 use crate::out::say;
@@ -60,13 +61,12 @@ fn lacks(layers: &[Layer]) -> bool {
 
 /// The user's own policies, with the first that does not load.
 fn policies() -> Option<Layer> {
-    let (state, detail) = match crate::policy::problem() {
-        Ok(None) => return None,
-        Ok(Some(problem)) => (LayerState::Partial, problem),
-        Err(report) => (LayerState::Partial, report.message),
-    };
+    let sources = Dirs::from_environment()
+        .map_err(|e| e.to_string())
+        .and_then(|dirs| policy_files::sources(&dirs).map_err(|e| e.message));
+    let detail = sources.map_or_else(Some, policy_files::problem)?;
     let fix = Some("chaperone policy check".to_owned());
-    Some(Layer { layer: "policies", state, required: false, detail, fix })
+    Some(Layer { layer: "policies", state: LayerState::Partial, required: false, detail, fix })
 }
 
 /// The data that was compiled in, and whether it is what its manifest lists.

@@ -34,20 +34,6 @@ pub fn policy(command: &Policy) -> Result<u8, Report> {
     }
 }
 
-/// The first of the user's own policies that does not load, with file and line, and what holds until it does.
-pub fn problem() -> Result<Option<String>, Report> {
-    let dirs = Dirs::from_environment().map_err(Report::of)?;
-    let sources = policy_files::sources(&dirs).map_err(|e| Report::new(e.message))?;
-    if sources.len() == Engine::builtin_sources().len() {
-        return Ok(None);
-    }
-    Ok(chaperone_policy::check(sources).first().map(|problem| {
-        format!(
-            "{problem}; until it is fixed the last policies that loaded stay in force, also after a restart"
-        )
-    }))
-}
-
 fn check(files: &[PathBuf], as_json: bool) -> Result<u8, Report> {
     let problems = chaperone_policy::check(sources(files)?);
     if as_json {

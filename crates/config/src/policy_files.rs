@@ -40,6 +40,19 @@ pub fn sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
+/// The first of the user's own policies that does not load, with file and line, and what holds until it does. This compiles them.
+#[must_use]
+pub fn problem(sources: Vec<Source>) -> Option<String> {
+    if sources.len() == Engine::builtin_sources().len() {
+        return None;
+    }
+    chaperone_policy::check(sources).first().map(|problem| {
+        format!(
+            "{problem}; until it is fixed the last policies that loaded stay in force, also after a restart"
+        )
+    })
+}
+
 /// The directories that the user's own policies are read from, the first of them always.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// One file of a policy set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// What errors name. Rego whose name ends in `_test.rego` holds tests and never votes.
     pub name: String,

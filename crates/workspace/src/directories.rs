@@ -1,7 +1,7 @@
 //! Which directories may be handed to an agent, and where its mounts come from.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
 use parking_lot::Mutex;
@@ -231,6 +231,19 @@ fn missing(relative: &Path, e: rustix::io::Errno) -> Failure {
 pub fn identity(fd: &OwnedFd) -> std::io::Result<(u64, u64)> {
     let stat = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH)?;
     Ok((stat.st_dev, stat.st_ino))
+}
+
+/// A path without `.` and `..`, by its words alone: what is a link on the way is not asked.
+pub(crate) fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod masking;
 pub mod mediated;
 pub mod mount;
 pub mod overlay;
+mod remembered;
 pub mod repositories;
 pub mod root;
 pub mod tool_caches;

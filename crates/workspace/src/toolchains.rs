@@ -1,18 +1,22 @@
 //! Toolchains below the user's home that a cell shows, since they are in the user's PATH: what they are made of is data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use chaperone_config::profile;
 use chaperone_protocol::{Failure, Shown};
 use serde::Deserialize;
 
-use crate::directories::{Places, overlap};
+use crate::directories::{Places, overlap, plain};
+use crate::remembered::Remembered;
 use crate::{installation, withheld};
 
 /// Links of one directory that are looked at. Protects from a mistaken path; no toolchain has more programs.
 const MAX_LINKS: usize = 4096;
+/// Links after each other that are followed, as `/etc/alternatives` has them.
+const MAX_CHAIN: usize = 8;
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| chaperone_packs::table("packs/cell/toolchains.toml"));
 
@@ -73,10 +77,11 @@ pub fn find(
 ) -> Result<Toolchains, Failure> {
     let removed = Removed::of(wanted, places)?;
     let mut found = Toolchains::default();
+    let path: Vec<PathBuf> = real_ones(path).collect();
     for (home, directory) in path.iter().flat_map(|d| places.homes().iter().map(move |home| (home, d))) {
-        let Some(below) = below(home, directory) else { continue };
+        let Ok(below) = directory.strip_prefix(home) else { continue };
         for toolchain in &KNOWN.toolchain {
-            let Some(names) = matched(&toolchain.bin, &below) else { continue };
+            let Some(names) = matched(&toolchain.bin, below) else { continue };
             if removed.has(&toolchain.name, directory) {
                 continue;
             }
@@ -91,7 +96,7 @@ pub fn find(
                 .map(|place| home.join(filled(place, &names)))
                 .filter(|at| plain(at) && !removed.holds(at))
                 .collect();
-            let bin = home.join(&below);
+            let bin = home.join(below);
             let links = if toolchain.links { links(&bin, &shows) } else { Vec::new() };
             if shows.is_empty() || (toolchain.links && links.is_empty()) {
                 continue;
@@ -120,8 +125,8 @@ pub fn find(
         }
     }
     for packages in &KNOWN.packages {
-        let path: Vec<PathBuf> = path.iter().filter(|d| !removed.holds(d)).cloned().collect();
-        add_packages(&mut found, packages, &path, places, workspace);
+        let named = path.iter().filter(|directory| !removed.holds(directory));
+        add_packages(&mut found, packages, named, places, workspace);
     }
     for named in &wanted.add {
         let at = addable(named, places, workspace)
@@ -142,7 +147,7 @@ pub fn find(
 #[must_use]
 pub fn left_out(
     path: &[PathBuf],
-    shown: &[&[PathBuf]],
+    shown: &[&Path],
     wanted: &profile::Toolchains,
     places: &Places,
     workspace: &Path,
@@ -157,7 +162,7 @@ pub fn left_out(
     for directory in path {
         let Ok(real) = directory.canonicalize() else { continue };
         let Some(home) = places.homes().iter().find(|home| real.starts_with(home)) else { continue };
-        let is_shown = shown.iter().any(|some| some.contains(&real)) || real.starts_with(workspace);
+        let is_shown = shown.iter().any(|some| real.starts_with(some)) || real.starts_with(workspace);
         let has_any = || std::fs::read_dir(&real).is_ok_and(|mut entries| entries.next().is_some());
         let Ok(below) = real.strip_prefix(home) else { continue };
         let named = format!("~/{}", below.display());
@@ -241,11 +246,11 @@ impl Toolchains {
     }
 }
 
-/// The packages of this directory that PATH names.
-fn add_packages(
+/// The packages of this directory that PATH, resolved, names.
+fn add_packages<'a>(
     found: &mut Toolchains,
     packages: &Path,
-    path: &[PathBuf],
+    path: impl Iterator<Item = &'a PathBuf>,
     places: &Places,
     workspace: &Path,
 ) {
@@ -253,19 +258,17 @@ fn add_packages(
     if !is_any || packages.canonicalize().is_ok_and(|real| real != packages) {
         return;
     }
+    let mut links = Links::default();
     let package = |at: &Path| Some(packages.join(at.strip_prefix(packages).ok()?.components().next()?));
-    let mut seen = BTreeSet::new();
-    for real in path.iter().filter_map(|directory| directory.canonicalize().ok()) {
-        if !seen.insert(real.clone()) {
-            continue;
-        }
-        let mut named: Vec<PathBuf> = package(&real).into_iter().collect();
-        if !named.is_empty() && !found.path.contains(&real) {
+    for real in path {
+        let mut named: Vec<PathBuf> = package(real).into_iter().collect();
+        if !named.is_empty() && !found.path.contains(real) {
             found.path.push(real.clone());
         }
         // Of a home only what the managers of toolchains put there is known.
-        if !places.in_home(&real) {
-            named.extend(links_away(&real).iter().filter_map(|link| package(&link.canonicalize().ok()?)));
+        if !places.in_home(real) {
+            let leaving = links.of(real);
+            named.extend(leaving.values().filter_map(|to| package(&links.led_to(to, packages)?)));
         }
         for at in named {
             let is_private = overlap(&at, workspace)
@@ -278,6 +281,12 @@ fn add_packages(
             }
         }
     }
+}
+
+/// The directories of PATH, resolved, each once.
+fn real_ones(path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+    let mut seen = BTreeSet::new();
+    path.iter().filter_map(|at| at.canonicalize().ok()).filter(move |real| seen.insert(real.clone()))
 }
 
 /// A directory of PATH relative to the home, however the home is called.
@@ -318,10 +327,38 @@ fn all_links(bin: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())).map(|entry| entry.path())
 }
 
-/// The links of a directory of the system that name a place by its whole path: most of its links lead to what lies beside them,
-/// and to follow them all takes its time at each start.
-fn links_away(bin: &Path) -> Vec<PathBuf> {
-    all_links(bin).filter(|link| link.read_link().is_ok_and(|to| to.is_absolute())).collect()
+type Leaving = BTreeMap<OsString, PathBuf>;
+
+static LINKS: LazyLock<Remembered<Leaving>> = LazyLock::new(Remembered::default);
+
+/// The links of directories of the system that leave them, each with where it leads.
+#[derive(Default)]
+struct Links(HashMap<PathBuf, Arc<Leaving>>);
+
+impl Links {
+    fn of(&mut self, directory: &Path) -> Arc<Leaving> {
+        if let Some(known) = self.0.get(directory) {
+            return Arc::clone(known);
+        }
+        let links = LINKS.of(directory, leaving);
+        self.0.insert(directory.to_owned(), Arc::clone(&links));
+        links
+    }
+
+    /// Where in `packages` this is, or leads through other links, as those of `/etc/alternatives` do. What lies beside a link is
+    /// looked at by itself. Nothing else on the way is resolved, which would take its time at each start.
+    fn led_to(&mut self, at: &Path, packages: &Path) -> Option<PathBuf> {
+        let next = |at: &PathBuf| self.of(at.parent()?).get(at.file_name()?).cloned();
+        std::iter::successors(Some(at.to_owned()), next).take(MAX_CHAIN).find(|at| at.starts_with(packages))
+    }
+}
+
+fn leaving(directory: &Path) -> (Leaving, bool) {
+    let leaving = all_links(directory).filter_map(|link| {
+        let to = link.read_link().ok().filter(|to| to.components().count() > 1)?;
+        Some((link.file_name()?.to_owned(), plain(&directory.join(to))))
+    });
+    (leaving.collect(), true)
 }
 
 /// The links of a directory that lead into these places.
@@ -435,7 +472,7 @@ mod tests {
         let path = ["opt/tool/bin", "bin", "home/bin", "opt", "opt/work"].map(|d| root.join(d));
         let places = Places::new(&[root.join("home")], &[]);
         let mut found = Toolchains::default();
-        add_packages(&mut found, &root.join("opt"), &path, &places, &root.join("opt/work"));
+        add_packages(&mut found, &root.join("opt"), path.iter(), &places, &root.join("opt/work"));
         assert_eq!(shown(&found, &root), ["opt/tool", "opt/linked"]);
         assert!(found.path.contains(&path[0]) && !found.path.contains(&path[1]));
     }
@@ -577,9 +614,16 @@ mod tests {
         let found = |wanted: &profile::Toolchains| find(&path, wanted, &places, &workspace);
         let left = |wanted: &profile::Toolchains| {
             let found = found(wanted).unwrap();
-            left_out(&path, &[&found.path], wanted, &places, &workspace)
+            let shown: Vec<&Path> = found.path.iter().map(PathBuf::as_path).collect();
+            left_out(&path, &shown, wanted, &places, &workspace)
         };
         assert_eq!(left(&profile::Toolchains::default()), ["~/bin", "~/.local/bin"]);
+        let around = home.join(".local");
+        assert_eq!(left_out(&path, &[&around], &wanted(&[], &[]), &places, &workspace)[0], "~/bin");
+        assert!(
+            !left_out(&path, &[&around], &wanted(&[], &[]), &places, &workspace)
+                .contains(&"~/.local/bin".to_owned())
+        );
         let both = wanted(&["~/bin", "~/.local/bin"], &["deno", "~/.bun/bin"]);
         let with = found(&both).unwrap();
         assert_eq!(shown(&with, &home), ["bin", ".local/bin"]);

@@ -1,13 +1,14 @@
 //! What a cell is not shown of the installations and toolchains that it is shown: names at which tools keep credentials and
 //! settings. They are looked for where installations have them, not everywhere: a start walks over no whole toolchain.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
+
+use crate::remembered::Remembered;
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| chaperone_packs::table("packs/cell/withheld.toml"));
 
@@ -47,61 +48,84 @@ pub fn find(shown: &Path, installations: &[PathBuf]) -> Vec<PathBuf> {
 
 #[derive(Default)]
 struct Seen {
-    /// Directories that were looked in, each with those in it.
-    looked: BTreeMap<PathBuf, Vec<PathBuf>>,
     withheld: Vec<PathBuf>,
+    looked: Vec<PathBuf>,
 }
 
 impl Seen {
     fn inside(&mut self, installation: &Path, shown: &Path) {
         for at in KNOWN.inside.iter().map(|inside| installation.join(inside)) {
             let is_below = at.starts_with(shown) && !self.withheld.iter().any(|w| at.starts_with(w));
-            if is_below && is_directory(&at) {
-                self.look(&at);
+            let meta = is_below.then(|| at.symlink_metadata().ok()).flatten();
+            if let Some(meta) = meta.filter(fs::Metadata::is_dir) {
+                self.take(&at, LISTED.of_known(&at, &meta, list));
             }
         }
     }
 
     /// The directories that one part of a pattern leads to.
     fn step(&mut self, at: &Path, part: &Path) -> Vec<PathBuf> {
-        let mut below = self.look(at);
-        below.retain(|directory| part.as_os_str() == "*" || directory.ends_with(part));
+        let is_meant = |directory: &&PathBuf| part.as_os_str() == "*" || directory.ends_with(part);
+        let below: Vec<PathBuf> = self.look(at).below.iter().filter(is_meant).cloned().collect();
         for directory in &below {
             self.look(directory);
         }
         below
     }
 
-    fn look(&mut self, directory: &Path) -> Vec<PathBuf> {
-        if let Some(below) = self.looked.get(directory) {
-            return below.clone();
+    fn look(&mut self, directory: &Path) -> Arc<Listed> {
+        self.take(directory, LISTED.of(directory, list))
+    }
+
+    fn take(&mut self, directory: &Path, listed: Arc<Listed>) -> Arc<Listed> {
+        if !self.looked.iter().any(|looked| looked == directory) {
+            self.looked.push(directory.to_owned());
+            self.withheld.extend(listed.withheld.iter().cloned());
         }
-        let mut below = Vec::new();
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let (Ok(kind), at) = (entry.file_type(), entry.path()) else { continue };
-            // Where a link leads is either not in the cell, or looked at where it is.
-            if kind.is_symlink() {
-                continue;
-            }
-            if is_withheld(directory, &at, &entry.file_name().to_string_lossy()) {
-                self.withheld.push(at);
-            } else if kind.is_dir() {
-                below.push(at);
-            }
-        }
-        self.looked.insert(directory.to_owned(), below.clone());
-        below
+        listed
     }
 }
 
-fn is_withheld(directory: &Path, at: &Path, name: &str) -> bool {
+/// What a directory has.
+#[derive(Debug, Default)]
+struct Listed {
+    withheld: Vec<PathBuf>,
+    /// Directories that are not withheld.
+    below: Vec<PathBuf>,
+}
+
+static LISTED: LazyLock<Remembered<Listed>> = LazyLock::new(Remembered::default);
+
+/// What a directory has, and whether its names alone said so.
+fn list(directory: &Path) -> (Listed, bool) {
+    let mut listed = Listed::default();
+    let mut by_names_alone = true;
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        // Where a link leads is either not in the cell, or looked at where it is.
+        if kind.is_symlink() {
+            continue;
+        }
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        by_names_alone &= !name.starts_with('.') || !directory.ends_with("bin");
+        if is_withheld(directory, &entry, &name) {
+            listed.withheld.push(entry.path());
+        } else if kind.is_dir() {
+            listed.below.push(entry.path());
+        }
+    }
+    (listed, by_names_alone)
+}
+
+fn is_withheld(directory: &Path, entry: &DirEntry, name: &str) -> bool {
     if name.starts_with('.') {
         if directory.ends_with("node_modules") {
             return !KNOWN.modules.iter().any(|module| module == name);
         }
         // Beside programs; one that begins with a dot is what a wrapper calls.
         let is_program =
-            || at.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+            || entry.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
         if directory.ends_with("bin") && !is_program() {
             return true;
         }
@@ -115,10 +139,6 @@ fn is_withheld(directory: &Path, at: &Path, name: &str) -> bool {
     KNOWN.names.iter().any(is) && !KNOWN.but.iter().any(is)
 }
 
-fn is_directory(at: &Path) -> bool {
-    at.symlink_metadata().is_ok_and(|meta| meta.is_dir())
-}
-
 /// Every name of the table, made plain, and every place below an installation: for generated homes.
 #[cfg(test)]
 pub(crate) fn everything() -> (Vec<String>, Vec<PathBuf>) {
@@ -130,6 +150,25 @@ pub(crate) fn everything() -> (Vec<String>, Vec<PathBuf>) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_later_to_a_directory_that_is_remembered_is_withheld() {
+        let tmp = tempfile::tempdir().unwrap();
+        let bin = tmp.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let set_back = || fs::File::open(&bin).unwrap().set_modified(long_ago).unwrap();
+        for name in ["npmrc", "x.pem"] {
+            set_back();
+            let before = find(&bin, &[]);
+            fs::write(bin.join(name), "x").unwrap();
+            // Whoever sets the time back does not hide it: the time of the entry itself is the kernel's.
+            set_back();
+            assert_eq!(find(&bin, &[]).len(), before.len() + 1, "{name}");
+        }
+        fs::remove_file(bin.join("npmrc")).unwrap();
+        assert_eq!(find(&bin, &[]), [bin.join("x.pem")]);
+    }
 
     #[test]
     fn of_node_modules_and_beside_programs_only_packages_and_programs_are_shown() {

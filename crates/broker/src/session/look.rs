@@ -59,7 +59,9 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
     if asked.in_cell {
         let path = search_path(asked);
         let found = toolchains::find(&path, &profile.toolchains, &places, &workspace)?;
-        let shown = [found.path.as_slice(), installation.path.as_slice()];
+        let there = installation.shown.iter().chain(&found.shown).map(|shown| shown.path.as_path());
+        let shown: Vec<&Path> =
+            found.path.iter().chain(&installation.path).map(PathBuf::as_path).chain(there).collect();
         // What the profile takes away is missed by nobody.
         left_out =
             told_left_out(&toolchains::left_out(&path, &shown, &profile.toolchains, &places, &workspace));

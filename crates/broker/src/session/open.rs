@@ -52,7 +52,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     let quota = Quota::new(chaperone_quota::MEMORY, &broker.descriptors);
     let mut surveys = Vec::new();
     let mut notices = repositories.notices.clone();
-    notices.extend(left_out);
+    notices.extend(left_out.filter(|notice| broker.is_new_of_path(notice)));
     for mount in &mut mounts {
         mount.prepare(&quota)?;
         surveys.push(if asked.in_cell { mount.make_layers(&mut notices)? } else { None });
@@ -105,6 +105,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
             }
         }
     }
+    notices.extend(broker.checked_policies.problem(&broker.dirs));
     opened.notices = notices;
     opened.at_own_place = repositories.common.is_some();
     (opened.shown, opened.visible) = (shown, visible);

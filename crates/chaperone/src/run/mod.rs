@@ -89,9 +89,6 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     for notice in &opened.notices {
         eprintln!("chaperone: {}", Untrusted::new(notice));
     }
-    if let Some(problem) = crate::policy::problem().unwrap_or_else(|report| Some(report.message)) {
-        eprintln!("chaperone: {}", Untrusted::new(&problem));
-    }
     let here = std::env::current_dir().map_err(Report::of)?;
     if let (None, Some(repository)) = (&args.workspace, git::enclosing(&here)) {
         let repository = name_as_text(repository.as_os_str().as_bytes());

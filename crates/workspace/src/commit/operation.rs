@@ -5,108 +5,39 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::sync::LazyLock;
 
 use chaperone_staging::{Change, Kind, Op};
+use serde::Deserialize;
 
 use super::own;
 use crate::mount::LiveMount;
 
 /// Bytes of a file of steps that are looked at.
 const STEPS_BYTES: usize = 1 << 20;
-/// Directories of the state of one operation, in a repository.
-const STATES: &[&str] = &["rebase-merge/", "rebase-apply/", "sequencer/"];
-/// What each of them has from its beginning.
-const NEEDS: &[(&str, &[&str])] = &[
-    ("rebase-merge", &["head-name", "onto"]),
-    ("rebase-apply", &["next", "last"]),
-    ("sequencer", &["todo"]),
-];
-/// What moves with it.
-const WITH_IT: &[&str] = &[
-    "HEAD",
-    "index",
-    "ORIG_HEAD",
-    "REBASE_HEAD",
-    "CHERRY_PICK_HEAD",
-    "REVERT_HEAD",
-    "MERGE_HEAD",
-    "MERGE_MSG",
-    "MERGE_MODE",
-    "AUTO_MERGE",
-    "SQUASH_MSG",
-    "logs/HEAD",
-];
-/// Files of the state that say where it is and what it holds; the commands and options of others run something.
-const DATA: &[&str] = &[
-    "head-name",
-    "onto",
-    "orig-head",
-    "msgnum",
-    "end",
-    "message",
-    "message-squash",
-    "message-fixup",
-    "patch",
-    "author-script",
-    "stopped-sha",
-    "interactive",
-    "amend",
-    "autostash",
-    "quiet",
-    "squash-onto",
-    "squash_onto",
-    "rewritten-list",
-    "rewritten-pending",
-    "current-fixups",
-    "no-reschedule-failed-exec",
-    "reschedule-failed-exec",
-    "drop_redundant_commits",
-    "keep_redundant_commits",
-    "cdate_is_adate",
-    "ignore_date",
-    "allow_rerere_autoupdate",
-    "verbose",
-    "signoff",
-    "refs-to-delete",
-    "update-refs",
-    "head",
-    "abort-safety",
-    "next",
-    "last",
-    "rebasing",
-    "applying",
-    "threeway",
-    "final-commit",
-    "dirtyindex",
-];
-/// Files of steps, and steps that run nothing but git's own.
-const STEPS: &[&str] = &["git-rebase-todo", "git-rebase-todo.backup", "done", "todo"];
-const OWN_STEPS: &[&str] = &[
-    "pick",
-    "p",
-    "reword",
-    "r",
-    "edit",
-    "e",
-    "squash",
-    "s",
-    "fixup",
-    "f",
-    "drop",
-    "d",
-    "label",
-    "l",
-    "reset",
-    "t",
-    "merge",
-    "m",
-    "noop",
-    "break",
-    "b",
-    "update-ref",
-    "u",
-    "revert",
-];
+static KNOWN: LazyLock<Known> = LazyLock::new(|| chaperone_packs::table("packs/git_operations.toml"));
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    operation: Vec<Operation>,
+    /// Names in the repository that move with any of them.
+    with_it: Vec<String>,
+    /// Files of their state that say where it is and what it holds.
+    data: Vec<String>,
+    /// Files of steps, and the steps of git's own.
+    steps: Vec<String>,
+    own_steps: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Operation {
+    /// The directory of its state, in a repository.
+    state: String,
+    /// What that has from its beginning.
+    needs: Vec<String>,
+}
 
 /// Of one commit: which repositories have an operation that cannot be carried whole.
 #[derive(Debug, Default)]
@@ -120,14 +51,15 @@ impl Operations {
             changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         // A state that begins without what git itself always puts there.
         let is_half = |change: &&Change| {
-            let needs = NEEDS.iter().find(|(state, _)| change.path.ends_with(&format!(".git/{state}")));
+            let is_of = |o: &&Operation| change.path.ends_with(&format!(".git/{}", o.state));
+            let operation = KNOWN.operation.iter().find(is_of);
             let is_new = change.kind == Kind::Dir && change.op != Op::Delete;
-            needs.filter(|_| is_new).is_some_and(|(_, names)| {
-                let has = |name: &&str| {
+            operation.filter(|_| is_new).is_some_and(|operation| {
+                let has = |name: &String| {
                     let path = format!("{}/{name}", change.path);
                     brings.contains(path.as_str()) || own::open(mount, &path).is_some()
                 };
-                !names.iter().all(has)
+                !operation.needs.iter().all(has)
             })
         };
         let halves = changes.iter().filter(is_half).filter_map(|c| c.path.rsplit_once('/'));
@@ -160,10 +92,11 @@ impl Operations {
                 return false;
             };
             git.contains(".git/worktrees/")
-                || WITH_IT.contains(&inside)
-                || STATES
-                    .iter()
-                    .any(|state| inside.starts_with(state) || state.trim_end_matches('/') == inside)
+                || KNOWN.with_it.iter().any(|name| name == inside)
+                || KNOWN.operation.iter().any(|operation| {
+                    let below = inside.strip_prefix(operation.state.as_str());
+                    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+                })
         })
     }
 }
@@ -174,12 +107,13 @@ pub(super) fn is_inert(change: &Change, content: &File) -> bool {
     if change.kind != Kind::File || change.op == Op::Rename || change.mode & 0o111 != 0 {
         return false;
     }
-    if STEPS.contains(&name) {
+    let is_one_of = |names: &[String]| names.iter().any(|known| known == name);
+    if is_one_of(&KNOWN.steps) {
         let text = own::read(content, STEPS_BYTES + 1).filter(|bytes| bytes.len() <= STEPS_BYTES);
         return text.and_then(|bytes| String::from_utf8(bytes).ok()).is_some_and(|text| are_own(&text));
     }
     // Patches have numbers.
-    DATA.contains(&name) || name.len() == 4 && name.bytes().all(|b| b.is_ascii_digit())
+    is_one_of(&KNOWN.data) || name.len() == 4 && name.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn are_own(steps: &str) -> bool {
@@ -187,16 +121,21 @@ fn are_own(steps: &str) -> bool {
         let line = line.trim();
         line.is_empty()
             || line.starts_with('#')
-            || line.split_whitespace().next().is_some_and(|step| OWN_STEPS.contains(&step))
+            || line
+                .split_whitespace()
+                .next()
+                .is_some_and(|step| KNOWN.own_steps.iter().any(|own| own == step))
     })
 }
 
 /// The repository and the name of a file in the state of an operation.
 fn state(path: &str) -> Option<(&str, &str)> {
     let at = path.rfind(".git/")?;
-    let place = |state: &&str| path.get(at..)?.find(&format!("/{state}")).map(|found| at + found);
-    let (begin, state) = STATES.iter().find_map(|state| place(state).map(|begin| (begin, state)))?;
-    Some((path.get(..begin)?, path.get(begin + 1 + state.len()..)?))
+    KNOWN.operation.iter().find_map(|operation| {
+        let place = format!("/{}/", operation.state);
+        let begin = at + path.get(at..)?.find(&place)?;
+        Some((path.get(..begin)?, path.get(begin + place.len()..)?))
+    })
 }
 
 #[cfg(test)]

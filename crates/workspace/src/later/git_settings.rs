@@ -39,11 +39,17 @@ pub fn named_in_git_settings(text: &str) -> Vec<Named> {
     all
 }
 
+/// Lists of what is run at a step of git, by their names in a work tree.
+#[must_use]
+pub fn hook_lists() -> &'static [String] {
+    &PACK.git.hook_lists
+}
+
 /// What a list of hooks runs at a step of git.
 #[must_use]
 pub fn named_in_hook_list(name: &str, text: &str) -> Vec<Named> {
     let lower = name.to_lowercase();
-    if !PACK.git.hook_lists.iter().any(|pattern| like(pattern, &lower)) {
+    if !hook_lists().contains(&lower) {
         return Vec::new();
     }
     let lines: Vec<&str> = text.lines().collect();

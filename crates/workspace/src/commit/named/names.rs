@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::super::own;
+use crate::directories;
 use crate::mount::LiveMount;
 
 /// Bytes of a file that are read.
@@ -52,7 +53,7 @@ impl Names {
 
     /// The paths in the directory that an absolute one means, as it is written and through links.
     pub fn places(&self, path: &Path) -> BTreeSet<String> {
-        let plain = plain(path);
+        let plain = directories::plain(path);
         let real = std::fs::canonicalize(&plain).ok();
         let inside = |path: &Path| {
             let below = self.roots.iter().find_map(|root| path.strip_prefix(root).ok())?;
@@ -60,19 +61,6 @@ impl Names {
         };
         std::iter::once(plain).chain(real).filter_map(|path| inside(&path)).collect()
     }
-}
-
-/// Without `.` and `..`.
-pub(super) fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => drop(plain.pop()),
-            other => plain.push(other),
-        }
-    }
-    plain
 }
 
 /// The text of a file of the user's by its absolute path.

@@ -3,17 +3,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::names::{Names, meant, plain, text};
+use super::names::{Names, meant, text};
 use super::user::User;
+use crate::directories::plain;
 use crate::later::{self, Setting};
 use crate::mount::LiveMount;
 
 /// Files of settings that are followed, and hooks of a directory that are looked at.
 const MOST_FILES: usize = 256;
 const MOST_HOOKS: usize = 64;
-/// Lists of hooks of a work tree, by their own names.
-const HOOK_LISTS: &[&str] =
-    &[".pre-commit-config.yaml", ".pre-commit-config.yml", "lefthook.yml", "lefthook.yaml", ".lefthook.yml"];
 
 pub(super) struct Settings<'a> {
     mount: &'a LiveMount,
@@ -41,7 +39,7 @@ impl<'a> Settings<'a> {
                 self.hooks(&place.join("hooks"), top);
             }
         }
-        for name in HOOK_LISTS {
+        for name in later::hook_lists() {
             let Some(list) = text(self.mount, &top.join(name)) else { continue };
             for named in later::named_in_hook_list(name, &list) {
                 self.name(&named, top, top);

@@ -45,6 +45,9 @@ pub fn send<T: Serialize>(stream: &UnixStream, message: &T, fds: &[BorrowedFd<'_
     out.write_all(frame.get(sent..).unwrap_or_default())
 }
 
+/// Bytes of a frame that are read in one go.
+const ORDINARY: usize = 16 << 10;
+
 /// Receive one frame and its descriptors; `None` when the peer closed between frames.
 ///
 /// # Errors
@@ -67,7 +70,8 @@ pub fn receive<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<Option<(T
             format!("a frame of {length} bytes; at most {MAX_FRAME}"),
         ));
     }
-    let mut body = Vec::new();
+    // What is said to come takes no memory before it does, but for what any frame may take.
+    let mut body = Vec::with_capacity(length.min(ORDINARY) + 1);
     let mut input = stream;
     (&mut input).take(length as u64).read_to_end(&mut body)?;
     if body.len() != length {

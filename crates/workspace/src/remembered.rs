@@ -28,20 +28,8 @@ impl<T: Default> Remembered<T> {
     /// What `list` makes of this directory as it is now, and says of whether it follows from its names alone. Of what is no
     /// directory: nothing.
     pub fn of(&self, directory: &Path, list: impl FnOnce(&Path) -> (T, bool)) -> Arc<T> {
-        match directory.metadata() {
-            Ok(meta) if meta.is_dir() => self.of_known(directory, &meta, list),
-            _ => Arc::default(),
-        }
-    }
-
-    /// The same of a directory of which this was just read.
-    pub fn of_known(
-        &self,
-        directory: &Path,
-        meta: &Metadata,
-        list: impl FnOnce(&Path) -> (T, bool),
-    ) -> Arc<T> {
-        let stamp = Stamp::of(meta);
+        let Some(meta) = directory.metadata().ok().filter(Metadata::is_dir) else { return Arc::default() };
+        let stamp = Stamp::of(&meta);
         if let Some((_, known)) = self.0.lock().get(directory).filter(|(then, _)| *then == stamp) {
             return Arc::clone(known);
         }

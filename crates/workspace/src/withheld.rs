@@ -1,6 +1,7 @@
 //! What a cell is not shown of the installations and toolchains that it is shown: names at which tools keep credentials and
 //! settings. They are looked for where installations have them, not everywhere: a start walks over no whole toolchain.
 
+use std::collections::HashMap;
 use std::fs::{self, DirEntry};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -50,15 +51,23 @@ pub fn find(shown: &Path, installations: &[PathBuf]) -> Vec<PathBuf> {
 struct Seen {
     withheld: Vec<PathBuf>,
     looked: Vec<PathBuf>,
+    listed: HashMap<PathBuf, Arc<Listed>>,
 }
 
 impl Seen {
     fn inside(&mut self, installation: &Path, shown: &Path) {
-        for at in KNOWN.inside.iter().map(|inside| installation.join(inside)) {
-            let is_below = at.starts_with(shown) && !self.withheld.iter().any(|w| at.starts_with(w));
-            let meta = is_below.then(|| at.symlink_metadata().ok()).flatten();
-            if let Some(meta) = meta.filter(fs::Metadata::is_dir) {
-                self.take(&at, LISTED.of_known(&at, &meta, list));
+        for inside in &KNOWN.inside {
+            if !installation.join(inside).starts_with(shown) {
+                continue;
+            }
+            let mut at = installation.to_owned();
+            let is_there = inside.iter().all(|name| {
+                let listed = self.list(&at);
+                at.push(name);
+                listed.below.contains(&at)
+            });
+            if is_there {
+                self.look(&at);
             }
         }
     }
@@ -73,15 +82,22 @@ impl Seen {
         below
     }
 
+    /// What is withheld of a directory that is shown.
     fn look(&mut self, directory: &Path) -> Arc<Listed> {
-        self.take(directory, LISTED.of(directory, list))
-    }
-
-    fn take(&mut self, directory: &Path, listed: Arc<Listed>) -> Arc<Listed> {
+        let listed = self.list(directory);
         if !self.looked.iter().any(|looked| looked == directory) {
             self.looked.push(directory.to_owned());
             self.withheld.extend(listed.withheld.iter().cloned());
         }
+        listed
+    }
+
+    fn list(&mut self, directory: &Path) -> Arc<Listed> {
+        if let Some(known) = self.listed.get(directory) {
+            return Arc::clone(known);
+        }
+        let listed = LISTED.of(directory, list);
+        self.listed.insert(directory.to_owned(), Arc::clone(&listed));
         listed
     }
 }

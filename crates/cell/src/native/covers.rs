@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use chaperone_sys::{ReadOnly, set_mount_attributes};
+use rustix::mount::mount_bind;
 
-use super::mounting::{EMPTY, clone_tree, inside, io_failed, place, tmpfs};
+use super::mounting::{EMPTY, clone_tree, failed, inside, io_failed, place, tmpfs};
 use crate::plan::SetupError;
 
 /// What stands for a file that says too much of the host.
@@ -54,9 +55,10 @@ pub(super) fn cover(covered: &[PathBuf], stands: &BTreeMap<String, String>) -> R
 pub(super) fn hide(hidden: &[PathBuf]) -> Result<(), SetupError> {
     let covers = hidden.iter().map(|at| (at.as_path(), NOTHING));
     for (at, by) in covers.chain([(Path::new("/proc/sys/kernel/random/boot_id"), BOOT)]) {
-        if let Ok(meta) = inside(at).symlink_metadata() {
-            let by = if meta.is_dir() { EMPTY } else { by };
-            place(&clone_tree(&inside(Path::new(by)))?, at)?;
+        if let Some(meta) = inside(at).symlink_metadata().ok().filter(|meta| !meta.is_symlink()) {
+            let by = inside(Path::new(if meta.is_dir() { EMPTY } else { by }));
+            // One call, not three, since there are many of them at each start. Nothing runs yet that could put a link there.
+            mount_bind(by, inside(at)).map_err(failed(&format!("cover {}", at.display())))?;
         }
     }
     Ok(())

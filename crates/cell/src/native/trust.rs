@@ -67,7 +67,10 @@ impl Places {
     fn own_roots(&self) -> Option<PathBuf> {
         let is_shown = |real: &Path| ["/etc", "/usr"].iter().any(|top| real.starts_with(top));
         let place = self.bundles.iter().find(|place| real(place).is_some_and(|real| is_shown(&real)))?;
-        let holds = fs::read_to_string(place).ok()?.lines().filter(|line| line.starts_with(BEGIN)).count();
+        let bundle = fs::read(place).ok()?;
+        let is_at_start =
+            |at: &usize| at.checked_sub(1).is_none_or(|before| bundle.get(before) == Some(&b'\n'));
+        let holds = memchr::memmem::find_iter(&bundle, BEGIN).filter(is_at_start).count();
         let has_own = match self.enabled.iter().find_map(|list| fs::read_to_string(list).ok()) {
             Some(list) => holds > enabled(&list),
             None => self

@@ -44,6 +44,8 @@ WORKSPACE_FILES = {
     # Public by their names.
     "certs/ca.pem": "subject=CANARY\n-----BEGIN RSA PRIVATE KEY-----\n" + KEY_LINES + "-----END RSA PRIVATE KEY-----\n",
     "identity": "CANARY\n-----BEGIN PRIVATE KEY-----\n" + KEY_LINES + "-----END PRIVATE KEY-----\n",
+    # Held by what its name makes of a likely secret.
+    "talk.key": "password = hunter2Xk9PqLm33\n",
     ".npmrc": "; CANARY\n//registry.npmjs.org/:_authToken=7f3c9a52-6be1-4d0c-9f2e-8a41c07db35e\n",
 }
 ETC_FILES = {

@@ -70,8 +70,9 @@ impl Tree {
                 }
                 // Nothing of it is committed but that something of the user's is gone.
                 Entry::Special { .. } => changes.extend(now.map(|n| deletion(&blank, n))),
-                Entry::File { blob, base, mode, .. } => {
+                Entry::File { blob, base, mode, origin, .. } => {
                     let moved = moves.get(path.as_str()).copied();
+                    let blank = Change { origin: origin.clone().filter(|from| from != path), ..blank };
                     let Some(change) =
                         self.file_change(blank.clone(), (*blob, *base, *mode & 0o777), now, moved)?
                     else {

@@ -201,6 +201,32 @@ fn files_change_over_and_keep_what_they_are() {
 }
 
 #[test]
+fn a_change_says_which_file_of_the_users_its_content_was() {
+    let origin = |place: &Place, path: &str| place.change(path).origin;
+    let of = |path: &str| Some(path.to_owned());
+    let place = Place::new();
+    place.link("theirs", "more").unwrap();
+    place.rename("theirs", "moved");
+    place.link("more", "most").unwrap();
+    for path in ["moved", "more", "most"] {
+        assert_eq!(origin(&place, path), of("theirs"), "{path}");
+    }
+    let place = Place::new();
+    place.exchange("theirs", "dir/inner").unwrap();
+    assert_eq!((origin(&place, "theirs"), origin(&place, "dir/inner")), (of("dir/inner"), of("theirs")));
+    place.exchange("theirs", "other").unwrap();
+    assert_eq!((origin(&place, "other"), origin(&place, "theirs")), (of("dir/inner"), of("other")));
+    place.rename("dir", "elsewhere");
+    assert_eq!(origin(&place, "elsewhere/inner"), of("theirs"));
+    let place = Place::new();
+    place.make("mine", "mine");
+    place.exchange("mine", "theirs").unwrap();
+    assert_eq!((origin(&place, "mine"), origin(&place, "theirs")), (of("theirs"), None));
+    place.write("mine", "written anew");
+    assert_eq!(place.change("mine").op, Op::Create);
+}
+
+#[test]
 fn directories_change_over_with_all_that_is_in_them() {
     let place = Place::new();
     place.tree.make_dir(&to_create(&place.tree.locate("new").unwrap()), 0o700).unwrap();

@@ -18,6 +18,7 @@ pub mod pipeline;
 pub mod policy_input;
 pub mod ports;
 pub mod program;
+mod protection;
 pub mod records;
 pub mod refusal;
 pub mod remembered;

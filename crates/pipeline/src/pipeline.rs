@@ -15,7 +15,7 @@ use chaperone_inspect::outgoing::Outgoing;
 use chaperone_policy::{Decision, Effect};
 use chaperone_protocol::Failure;
 
-use crate::access::{AccessRequest, Entry, FileObject, ObjectKind, Resource};
+use crate::access::{AccessRequest, Entry, FileObject};
 use crate::approvals::Approvals;
 use crate::asking::{Admission, Pending};
 use crate::authority::{Issuer, Ledgers};
@@ -158,31 +158,6 @@ impl Pipeline {
         decided.map_or(true, |decision| decision.effect == Effect::Deny)
     }
 
-    /// Whether policy, by the paths alone, holds reading at `from` more strictly than at `to`: what moves so gets out of a rule
-    /// that protects it. A fault counts as yes. Nothing is recorded.
-    #[must_use]
-    pub fn loosens(&self, session: &Arc<Session>, from: &str, to: &str) -> bool {
-        let strictness = |path: &str| {
-            // As when a file there is opened, before anything is known of its content.
-            let object = FileObject { kind: ObjectKind::File, ..FileObject::ABSENT };
-            let mut request = AccessRequest::file(Entry::FileSystem, Action::Read, path.to_owned(), object);
-            if let Resource::File(file) = &mut request.resource {
-                file.content = true;
-            }
-            guarded(|| self.policy_on(session, &request, None, None)).map(|decision| match decision.effect {
-                Effect::Allow if !demands_redaction(&decision) => 0,
-                Effect::Allow => 1,
-                Effect::Ask => 2,
-                Effect::StepUp => 3,
-                Effect::Deny => 4,
-            })
-        };
-        match (strictness(from), strictness(to)) {
-            (Ok(before), Ok(after)) => before > after,
-            _ => true,
-        }
-    }
-
     /// Record how an authorised action ended (step 10).
     ///
     /// # Errors
@@ -198,6 +173,6 @@ pub(crate) fn contained(follows: impl FnOnce()) {
 }
 
 /// A panic on the way to a decision is a denial.
-fn guarded<T>(decide: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+pub(crate) fn guarded<T>(decide: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
     catch_unwind(AssertUnwindSafe(decide)).unwrap_or_else(|_| Err(Refusal::internal()))
 }

@@ -99,6 +99,10 @@ pub struct Change {
     /// The file has this name, too: where it can, the path becomes one more name of it, else a copy.
     #[serde(default)]
     pub same_as: Option<SameAs>,
+    /// A file of the user's whose content this one began with, where that has another path: it came by a move, an exchange or
+    /// another name, and the agent need not have been let read it.
+    #[serde(default)]
+    pub origin: Option<String>,
 }
 
 impl BaseVersion {
@@ -153,6 +157,7 @@ impl Change {
             mtime_ns: 0,
             size: 0,
             same_as: None,
+            origin: None,
         }
     }
 }
@@ -287,6 +292,7 @@ mod tests {
             mtime_ns: 1_700_000_000_000_000_001,
             size: 3,
             same_as: None,
+            origin: None,
         };
         let text = serde_json::to_string(&change).unwrap();
         assert!(text.contains("\"op\":\"rename\"") && text.contains("\"kind\":\"file\""));

@@ -240,6 +240,7 @@ mod tests {
             mtime_ns: 0,
             size,
             same_as: None,
+            origin: None,
         }
     }
 

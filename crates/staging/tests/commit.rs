@@ -69,6 +69,7 @@ fn change(root: &Path, stage: &Path, op: Op, path: &str, content: &str) -> Chang
         mtime_ns: MTIME_NS,
         size: content.len() as u64,
         same_as: None,
+        origin: None,
     }
 }
 

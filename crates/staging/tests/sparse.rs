@@ -44,6 +44,7 @@ impl Place {
             mtime_ns: 0,
             size,
             same_as: None,
+            origin: None,
         }
     }
 

@@ -88,7 +88,7 @@ runs_for_git if {
 in_repository if contains(path, "/.git/")
 
 # Below the last `.git`, and below the repository of a submodule or the directory of a linked worktree in it.
-inside := regex.replace(regex.replace(path, `^.*/\.git/`, ""), `^(modules/.+?|worktrees/[^/]+)/(objects|refs|logs|info|head$|index$|orig_head$|packed-refs$|commit_editmsg$|fetch_head$|shallow$)`, "$2")
+inside := regex.replace(regex.replace(path, `^.*/\.git/`, ""), `^(modules/.+?|worktrees/[^/]+)/(objects|refs|logs|info|head$|index$|sharedindex\.|orig_head$|packed-refs$|commit_editmsg$|fetch_head$|shallow$)`, "$2")
 
 git_data if {
 	input.change.kind == "file"
@@ -138,7 +138,7 @@ git_files := {
 git_patterns := [
 	`^objects/[0-9a-f]{2}/[0-9a-f]+$`, `^objects/pack/(pack-[0-9a-f]+\.(pack|idx|rev|bitmap|keep|mtimes)|multi-pack-index[^/]*)$`,
 	`^objects/info/commit-graphs/[^/]+$`, `^refs/(heads|tags|remotes|stash|notes|bisect|worktree)(/|$)`,
-	`^logs/refs/(heads|tags|remotes|notes)/`,
+	`^logs/refs/(heads|tags|remotes|notes)/`, `^sharedindex\.[0-9a-f]+$`,
 ]
 
 # A link gives another name to what it leads to: whoever writes to it, or reads it, does so there.

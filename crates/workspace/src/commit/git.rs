@@ -15,9 +15,10 @@ pub(super) const LARGEST: u64 = 64 << 20;
 const SAMPLES: &[&str] =
     &["/usr/share/git-core/templates/hooks", "/usr/local/share/git-core/templates/hooks"];
 const SAMPLE_BYTES: usize = 64 << 10;
-/// Bytes of an entry of the index before its name; version 3 may have two more.
-const ENTRY: usize = 62;
-const FLAGS: usize = 60;
+/// Bytes of an entry of the index before the name of its object, and of that name: SHA-1, SHA-256. Two of flags follow, in version 3
+/// perhaps two more, and the path.
+const STAT: usize = 40;
+const OBJECT_NAMES: [usize; 2] = [20, 32];
 const ASSUME_VALID: u16 = 0x8000;
 const EXTENDED: u16 = 0x4000;
 const SKIP_WORKTREE: u16 = 0x4000;
@@ -28,7 +29,18 @@ const REPLACES: &[u8] = b" refs/replace/";
 pub(super) fn may_hide(path: &str) -> bool {
     let Some((_, inside)) = path.rsplit_once(".git/") else { return false };
     matches!(inside.to_ascii_lowercase().as_str(), "packed-refs" | "info/exclude")
-        || inside.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case("index"))
+        || inside.rsplit('/').next().is_some_and(|name| is_index(&name.to_ascii_lowercase()))
+}
+
+/// An index, or the part of one that several share (`core.splitIndex`).
+fn is_index(name: &str) -> bool {
+    name == "index" || name.starts_with("sharedindex.")
+}
+
+/// Where the parts that several indices share are: of this repository, as the path of one begins.
+pub(super) fn shared_index(path: &str) -> Option<&str> {
+    let (git, name) = path.rsplit_once('/')?;
+    (git.ends_with(".git") && name.starts_with("sharedindex.")).then_some(git)
 }
 
 /// Whether `path` is the settings of a repository, by its place in one.
@@ -55,7 +67,7 @@ pub(super) fn may_cut(path: &str) -> bool {
 /// Whether what is there now hides more than what was there before. An index that cannot be read does.
 pub(super) fn hides_more(path: &str, now: &[u8], then: &[u8]) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    if name == "index" {
+    if is_index(&name) {
         return unwatched(now).is_none_or(|now| now > unwatched(then).unwrap_or(0));
     }
     let counts: fn(&&[u8]) -> bool = match name.as_str() {
@@ -68,17 +80,24 @@ pub(super) fn hides_more(path: &str, now: &[u8], then: &[u8]) -> bool {
 
 /// How many entries of an index are not compared with the directory; `None` when it is none that is known.
 fn unwatched(index: &[u8]) -> Option<u32> {
+    OBJECT_NAMES.iter().find_map(|name| unwatched_with(index, *name))
+}
+
+/// The same of an index whose objects have names of so many bytes: its entries and what follows them must fill it.
+fn unwatched_with(index: &[u8], object_name: usize) -> Option<u32> {
     let (version, entries) = (four(index, 4)?, four(index, 8)?);
     if !index.starts_with(b"DIRC") || !(2..=4).contains(&version) {
         return None;
     }
+    let flags_at = STAT + object_name;
+    let entry = flags_at + 2;
     let (mut at, mut count) = (12, 0);
     for _ in 0..entries {
-        let flags = two(index, at + FLAGS)?;
+        let flags = two(index, at + flags_at)?;
         let extended = version >= 3 && flags & EXTENDED != 0;
-        let skips = extended && two(index, at + ENTRY)? & SKIP_WORKTREE != 0;
+        let skips = extended && two(index, at + entry)? & SKIP_WORKTREE != 0;
         count += u32::from(flags & ASSUME_VALID != 0 || skips);
-        let mut name = at + ENTRY + if extended { 2 } else { 0 };
+        let mut name = at + entry + if extended { 2 } else { 0 };
         if version == 4 {
             // How much of the name before is kept, as a number of seven bits a byte.
             name += index.get(name..)?.iter().position(|b| b & 0x80 == 0)? + 1;
@@ -86,7 +105,12 @@ fn unwatched(index: &[u8]) -> Option<u32> {
         let end = name + index.get(name..)?.iter().position(|b| *b == 0)?;
         at = if version == 4 { end + 1 } else { at + (end - at) / 8 * 8 + 8 };
     }
-    Some(count)
+    let checksum = index.len().checked_sub(object_name)?;
+    while at < checksum {
+        let length = usize::try_from(four(index, at + 4)?).ok()?;
+        at = at.checked_add(8)?.checked_add(length)?;
+    }
+    (at == checksum).then_some(count)
 }
 
 fn two(bytes: &[u8], at: usize) -> Option<u16> {
@@ -121,8 +145,15 @@ mod tests {
             println!("SKIPPED entries_that_git_does_not_look_at_are_counted_in_every_version: no git");
             return;
         }
+        for format in ["sha1", "sha256"] {
+            entries_are_counted(format);
+        }
+        assert!(hides_more(".git/index", b"DIRC", &[]));
+    }
+
+    fn entries_are_counted(format: &str) {
         let place = tempfile::tempdir().unwrap();
-        git(place.path(), &["init", "-q"]);
+        git(place.path(), &["init", "-q", &format!("--object-format={format}")]);
         for name in ["a", "some/longer/name.txt", "some/longer/other.txt", "z"] {
             let file = place.path().join(name);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -144,7 +175,16 @@ mod tests {
             git(place.path(), &["update-index", "--no-assume-unchanged", "some/longer/name.txt"]);
             git(place.path(), &["update-index", "--no-skip-worktree", "z"]);
         }
-        assert!(hides_more(".git/index", b"DIRC", &[]));
+        // An index in two parts, with all that git puts behind the entries.
+        git(place.path(), &["-c", "core.untrackedCache=true", "update-index", "--split-index"]);
+        let parts = std::fs::read_dir(place.path().join(".git")).unwrap();
+        let mut parts = parts.map(|entry| entry.unwrap().path());
+        let shared = parts.find(|path| path.to_string_lossy().contains("/sharedindex.")).unwrap();
+        let named = format!(".git/{}", shared.file_name().unwrap().to_str().unwrap());
+        assert!(may_hide(&named) && shared_index(&named) == Some(".git"));
+        assert_eq!(unwatched(&index()), Some(0));
+        assert!(!hides_more(&named, &std::fs::read(&shared).unwrap(), &[]));
+        assert!(hides_more(&named, b"DIRC", &[]));
     }
 
     #[test]

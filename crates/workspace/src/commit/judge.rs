@@ -66,11 +66,9 @@ pub(super) fn judge(
             let is_taken = change.kind == Kind::File && own::open(mount, &change.path).is_some();
             map.insert("replaces".into(), json!(change.replaces.is_some() || is_taken));
         }
-        if change.op == Op::Rename || change.same_as.is_some() {
-            map.insert(
-                "leaves_protection".into(),
-                json!(leaves_protection(pipeline, session, mount, change)),
-            );
+        if change.op == Op::Rename || change.same_as.is_some() || change.origin.is_some() {
+            let leaves = leaves_protection(pipeline, session, mount, (change, content));
+            map.insert("leaves_protection".into(), json!(leaves));
         }
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(pipeline, &change.path)));
@@ -132,31 +130,44 @@ pub(super) fn judge(
     pipeline.commit(session, request, word).map_err(|refusal| refusal.reasons)
 }
 
-/// Whether the move, or one more name, takes something out of a rule that protects it from being read: the file itself, or one in a directory
-/// that moves.
+/// Whether the new place takes something out of a rule that protects it from being read: the file itself, however it came there, or one
+/// in a directory that moves.
 fn leaves_protection(
     pipeline: &Pipeline,
     session: &Arc<Session>,
     mount: &LiveMount,
-    change: &Change,
+    (change, content): (&Change, Option<&File>),
 ) -> bool {
     let other_name = change.same_as.as_ref().map(|same| &same.path);
-    let Some(from) = change.from.as_ref().or(other_name) else { return false };
-    let loosens = |below: &str| {
-        let at = |path: &str| mount.absolute(&format!("{path}{below}"));
-        pipeline.loosens(session, &at(from), &at(&change.path))
-    };
-    if loosens("") {
-        return true;
-    }
-    if change.kind != Kind::Dir {
-        return false;
-    }
-    // What cannot be listed, or is more than can be looked at, may hold what is protected.
-    match crate::overlay::names_below(&mount.root, from, MOST_MOVED) {
-        Ok(Some(names)) => names.iter().any(|name| loosens(&format!("/{name}"))),
-        Ok(None) | Err(_) => true,
-    }
+    let froms = [change.from.as_ref(), other_name, change.origin.as_ref()];
+    let mut froms = froms.into_iter().flatten().filter(|from| **from != change.path);
+    froms.any(|from| {
+        let loosens = |below: &str| {
+            let at = |path: &str| mount.absolute(&format!("{path}{below}"));
+            let held = || match content {
+                Some(content) => content.try_clone().ok(),
+                None if change.kind == Kind::Dir && below.is_empty() => nothing(),
+                None => own::open(mount, &format!("{from}{below}")),
+            };
+            pipeline.loosens(session, &at(from), &at(&change.path), &held)
+        };
+        if loosens("") {
+            return true;
+        }
+        if change.kind != Kind::Dir {
+            return false;
+        }
+        // What cannot be listed, or is more than can be looked at, may hold what is protected.
+        match crate::overlay::names_below(&mount.root, from, MOST_MOVED) {
+            Ok(Some(names)) => names.iter().any(|name| loosens(&format!("/{name}"))),
+            Ok(None) | Err(_) => true,
+        }
+    })
+}
+
+/// A file without content: what only names can say of what has none.
+fn nothing() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 /// Whether a link stays in its directory of dependencies, or leads to what the system or the workspace itself has at its own place.
@@ -187,7 +198,8 @@ fn led_to(
     // Of a directory, also by what is in it.
     let loosens = |below: &str| {
         let at = |path: &str| mount.absolute(&format!("{path}{below}"));
-        pipeline.loosens(session, &at(&end), &at(&change.path))
+        // Whoever reads through a link reads what is at its end, under the name there.
+        pipeline.loosens(session, &at(&end), &at(&change.path), &nothing)
     };
     about.insert("link_in_repository".into(), json!(repository::holds(mount, &end)));
     about.insert("link_runs_later".into(), json!(classes));

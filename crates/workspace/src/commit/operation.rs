@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use chaperone_staging::{Change, Kind, Op};
 use serde::Deserialize;
 
-use super::own;
+use super::{git, own};
 use crate::mount::LiveMount;
 
 /// Bytes of a file of steps that are looked at.
@@ -43,6 +43,10 @@ struct Operation {
 #[derive(Debug, Default)]
 pub(super) struct Operations {
     held: BTreeSet<String>,
+    /// Those whose names are in tables that refer to each other, of which some come.
+    tables: BTreeSet<String>,
+    /// Those of which a shared part of the index comes that hides something: the index names it.
+    indices: BTreeSet<String>,
 }
 
 impl Operations {
@@ -82,11 +86,25 @@ impl Operations {
         let held =
             changes.iter().filter(stays).filter_map(of_state).chain(changes.iter().filter_map(of_tree));
         let held = held.chain(halves);
-        Self { held: held.collect() }
+        let brought = || changes.iter().filter(|c| c.op != Op::Delete && c.kind != Kind::Dir);
+        let tables = brought().filter_map(|change| around_table(&change.path)).map(str::to_owned);
+        let hides = |change: &&Change| {
+            let content = staged(change).and_then(|content| own::read(&content, git::LARGEST as usize));
+            content.is_none_or(|content| git::hides_more(&change.path, &content, &[]))
+        };
+        let shared = brought().filter_map(|change| Some((git::shared_index(&change.path)?, change)));
+        let indices = shared.filter(|(_, change)| hides(change)).map(|(at, _)| at.to_owned());
+        Self { held: held.collect(), tables: tables.collect(), indices: indices.collect() }
     }
 
     /// Whether the change is of such an operation, and stays with the rest of it.
     pub fn holds(&self, path: &str) -> bool {
+        if around_table(path).is_some_and(|git| self.tables.contains(git)) {
+            return true;
+        }
+        if path.strip_suffix("/index").is_some_and(|git| self.indices.contains(git)) {
+            return true;
+        }
         self.held.iter().any(|git| {
             let Some(inside) = path.strip_prefix(git.as_str()).and_then(|rest| rest.strip_prefix('/')) else {
                 return false;
@@ -99,6 +117,12 @@ impl Operations {
                 })
         })
     }
+}
+
+/// The repository whose names are in tables (`extensions.refStorage`), of which this is one, or their list.
+fn around_table(path: &str) -> Option<&str> {
+    let (git, _) = path.rsplit_once("/reftable/")?;
+    git.ends_with(".git").then_some(git)
 }
 
 /// Whether it is plain state of an operation: no command, no option, no program.

@@ -15,6 +15,8 @@ use crate::overlay;
 
 /// What makes a directory a repository; without one of them git finds none there, or nothing in it.
 const MAKES_ONE: &[&str] = &["HEAD", "config", "objects", "refs"];
+/// The list of tables of names, where a repository has those.
+const TABLES: &str = "tables.list";
 /// Packed names whose objects are looked for.
 const MOST_TIPS: usize = 1_000;
 /// Bytes of a file of names that are read.
@@ -129,6 +131,7 @@ impl After<'_> {
     fn is_lost(&self) -> bool {
         self.is_gone(self.at)
             || MAKES_ONE.iter().any(|name| self.is_gone(&below(self.at, name)))
+            || self.loses_its_tables()
             || self.loses_objects()
             || self.loses_its_branch()
             || self.loses_what_it_names()
@@ -136,6 +139,16 @@ impl After<'_> {
 
     fn is_gone(&self, path: &str) -> bool {
         self.taken.contains(path) && !self.brought.contains(path)
+    }
+
+    /// Its names are in tables, and one goes that their list has.
+    fn loses_its_tables(&self) -> bool {
+        let tables = below(self.at, "reftable");
+        let list = below(&tables, TABLES);
+        let listed = self.objects.text_after(&list).unwrap_or_default();
+        self.is_gone(&tables)
+            || self.is_gone(&list)
+            || listed.lines().any(|name| self.is_gone(&below(&tables, name.trim())))
     }
 
     /// The last pack goes, or of the single objects most, and none comes that has them. What git packs anew it brings.

@@ -53,6 +53,10 @@ fn content(path: &str, op: Op, after: &Path) -> Change {
     change
 }
 
+/// The names of the repository in tables, where this git knows them; else a repository like the others.
+const IN_TABLES: &str = "rm -rf .git; git init -q -b main --ref-format=reftable . || exit 3; \
+     for n in 1 2 3; do echo $n > f && git add f && git commit -q -m $n; done";
+
 const BEGIN: &str =
     "git init -q -b main . && for n in 1 2 3; do echo $n > f && git add f && git commit -q -m $n; done";
 
@@ -118,6 +122,7 @@ fn what_git_tidies_up_is_no_loss() {
         ("", "git pack-refs --all --prune"),
         ("", "git reset -q --hard HEAD~1"),
         ("git clone -q . sub; git -C sub gc -q", "git -C sub checkout -q -b x"),
+        (IN_TABLES, "for n in 1 2 3 4 5 6; do git commit -q --allow-empty -m $n; done; git pack-refs"),
     ] {
         let lost = lost_by(before, script).expect(before);
         assert!(lost.is_empty(), "{before} / {script}: {lost:?}");
@@ -153,6 +158,8 @@ fn a_repository_that_goes_or_is_emptied_is_lost() {
         ("", "printf 'ref: refs/heads/none\\n' > .git/HEAD && rm .git/refs/heads/main", ".git"),
         ("", "rm -rf .git/refs/heads/*", ".git"),
         ("", "rm -rf .git && git init -q -b main . && git add f && git commit -q -m 1", ".git"),
+        (IN_TABLES, "rm -f .git/reftable/*.ref", ".git"),
+        (IN_TABLES, "rm -rf .git/reftable", ".git"),
         ("git clone -q . sub", "rm -rf sub", "sub/.git"),
         ("git clone -q --bare . there.git", "rm -rf there.git/objects", "there.git"),
         (

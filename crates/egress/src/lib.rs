@@ -6,6 +6,7 @@
 //! - [`Host`] and [`address`]: one spelling of a name, every spelling of an address, and what an address reaches
 //! - [`AllowSet`]: the rules of a session
 //! - [`client_hello`], [`http_start`], [`proxy_head`], [`dns`], [`request`], [`codings`], [`websocket`]: what is said on the wire
+//! - [`headers`]: which headers decisions know by name
 //! - [`QueryWatch`]: data that leaves in names; [`Budget`]: data that leaves in small pieces
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ pub mod address;
 pub mod client_hello;
 pub mod codings;
 pub mod dns;
+pub mod headers;
 pub mod http_start;
 pub mod proxy_head;
 pub mod request;

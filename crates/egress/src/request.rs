@@ -8,6 +8,7 @@ use http::header::{
 };
 use http::{Method, Uri};
 
+use crate::headers::overrides;
 use crate::host::{Host, HostError};
 use crate::path::{self, PathError};
 
@@ -158,11 +159,6 @@ pub fn strip_for_forwarding(headers: &mut HeaderMap) {
 /// What Connection may name: what belongs to it, and nothing that a server or a rule relies on.
 const CONNECTION_OPTIONS: &[&str] = &["close", "keep-alive", "upgrade", "te", "http2-settings"];
 
-/// Headers with which frameworks let a request be something else than it says.
-const OVERRIDES: &[&str] =
-    &["x-original-url", "x-rewrite-url", "x-original-uri", "x-forwarded-host", "x-host"];
-const METHOD_OVERRIDES: &[&str] = &["x-http-method-override", "x-http-method", "x-method-override"];
-
 fn check_method(method: &Method) -> Result<(), BadRequest> {
     let carried = !["CONNECT", "TRACE", "TRACK"].iter().any(|m| method.as_str().eq_ignore_ascii_case(m));
     match carried {
@@ -188,8 +184,7 @@ fn check_text(uri: &Uri, headers: &HeaderMap) -> Result<(), BadRequest> {
 fn check_overrides(headers: &HeaderMap) -> Result<(), BadRequest> {
     // To a CGI `Content_Length` is `Content-Length`.
     let twin = |name: &str| matches!(name, "content_length" | "transfer_encoding");
-    let overridden = OVERRIDES.iter().chain(METHOD_OVERRIDES).any(|name| headers.contains_key(*name));
-    if overridden || headers.keys().any(|name| twin(name.as_str())) {
+    if headers.keys().any(|name| overrides(name.as_str()) || twin(name.as_str())) {
         return Err(BadRequest::Override);
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! What leaves, at the sizes of uploads.
 
-use chaperone_inspect::Detectors;
-use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, Known, Outgoing, Part, Place};
+use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, Known, Outgoing, Part};
+use chaperone_inspect::{Detectors, Spot};
 use divan::{Bencher, counter::BytesCount};
 
 fn main() {
@@ -60,7 +60,7 @@ const KINDS: [&str; 6] = ["json", "text", "code", "base64 of json", "base64 of n
 fn look(bencher: Bencher, kind: &str) {
     let outgoing = Outgoing::new(Detectors::builtin().expect("the shipped packs load"));
     let bytes = corpus(kind);
-    let parts = [Part { place: Place::Body, bytes: &bytes, content_type: None }];
+    let parts = [Part { spot: Spot::Body, bytes: &bytes, content_type: None }];
     bencher.counter(BytesCount::of_slice(&bytes)).bench(|| outgoing.look(&parts, &Known::default()));
 }
 
@@ -72,7 +72,7 @@ fn look_with_all_known(bencher: Bencher, kind: &str) {
     let mut secrets = KeyedSecrets::new(&KEY);
     secrets.register(1, b"a value that is kept in the vault").expect("it is long enough");
     let bytes = corpus(kind);
-    let parts = [Part { place: Place::Body, bytes: &bytes, content_type: None }];
+    let parts = [Part { spot: Spot::Body, bytes: &bytes, content_type: None }];
     let known = Known { read: Some(&read), secrets: Some(&secrets) };
     bencher.counter(BytesCount::of_slice(&bytes)).bench(|| outgoing.look(&parts, &known));
 }

@@ -66,7 +66,7 @@ fn main() {
                 {
                     println!(
                         "{}\t{}\t{}\t{}\t{}x{}\t{}",
-                        f.certainty, f.detector, f.confidence, item.file, f.count, f.distinct, f.where_
+                        f.certainty, f.detector, f.confidence, item.file, f.count, f.distinct, f.place
                     );
                 }
             }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::place::Place;
+
 /// How sure it is that a finding is what its detector looks for, from the least. Policy decides what each is worth; as
 /// shipped, reading is interrupted by what is certain alone, and what leaves is judged by all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub struct Finding {
     pub distinct: u64,
     /// The first place, for the user.
     #[serde(rename = "where")]
-    pub where_: String,
+    pub place: Place,
     /// Keyed; filled in by [`crate::Report::fingerprinted`].
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fingerprint: Option<String>,

@@ -15,12 +15,14 @@ mod encodings;
 mod endings;
 mod extract;
 mod finding;
+mod place;
 mod placeholder;
 mod plain;
 mod redact;
 mod report;
 mod rtf;
 mod scan;
+mod shown;
 #[cfg(test)]
 mod test_archive;
 mod validate;
@@ -33,6 +35,7 @@ pub use extract::{
     inspect_plain, restore_file,
 };
 pub use finding::{Certainty, Finding};
+pub use place::{FieldKind, FileSpot, Place, Spot, Step, Unit};
 pub use placeholder::PlaceholderKey;
 pub use redact::redact_file;
 pub use report::{Candidate, Item, Report};

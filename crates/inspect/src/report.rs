@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::place::Place;
 use crate::scan::Worth;
 use crate::{Certainty, DetectorId, Detectors, Filter, Filters, Finding};
 
@@ -28,7 +29,7 @@ pub struct Candidate {
     /// `certain`, `likely`, `possible`, or `spared`: no finding.
     pub class: String,
     #[serde(rename = "where")]
-    pub where_: String,
+    pub place: Place,
     pub filters: Vec<Reason>,
 }
 
@@ -117,7 +118,7 @@ struct Entry {
     /// Of the text around them, so many runs of digits.
     runs: u64,
     confidence: f32,
-    place: String,
+    place: Place,
     digests: BTreeSet<[u8; 32]>,
 }
 
@@ -139,7 +140,7 @@ pub(crate) struct Tally {
 struct Weighed {
     of: (u32, DetectorId),
     worth: Worth,
-    place: String,
+    place: Place,
 }
 
 /// What all values of an entry are worth together.
@@ -207,7 +208,7 @@ impl Tally {
         mut worth: Worth,
         value: &[u8],
         cell: Option<&[u8]>,
-        place: impl Fn(bool) -> String,
+        place: impl Fn(bool) -> Place,
     ) {
         let info = detectors.info(detector);
         let is_secret = info.category == "secret";
@@ -339,7 +340,7 @@ impl Tally {
             Candidate {
                 detector: detectors.info(w.of.1).name.clone(),
                 class,
-                where_: w.place.clone(),
+                place: w.place.clone(),
                 filters: filters.iter().map(reason).collect(),
             }
         };
@@ -370,7 +371,7 @@ impl Tally {
                     certainty,
                     count: entry.count,
                     distinct: entry.digests.len() as u64,
-                    where_: entry.place.clone(),
+                    place: entry.place.clone(),
                     fingerprint: None,
                     sha256,
                     values: entry.digests.iter().map(number).collect(),
@@ -430,18 +431,4 @@ fn normalised(value: &[u8], secret: bool) -> Vec<u8> {
     }
     let kept = |b: &&u8| b.is_ascii_alphanumeric() || !b.is_ascii() || matches!(b, b'@' | b'.' | b'_' | b'+');
     value.iter().filter(kept).map(u8::to_ascii_lowercase).collect()
-}
-
-/// A name as it may be shown: control and bidirectional characters are written out, long ones are cut.
-pub(crate) fn shown(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars().take(512) {
-        let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}');
-        if c.is_control() || hidden {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }

@@ -50,7 +50,7 @@ fn a_finding_names_its_column_and_row_and_never_the_text() {
     let report = inspect("people.csv", csv.as_bytes());
     let finding = &report.items[0].findings[0];
     assert_eq!(
-        (finding.detector.as_str(), finding.count, finding.where_.as_str()),
+        (finding.detector.as_str(), finding.count, &*finding.place.to_string()),
         ("us_ssn", 2, "row 2, column ssn")
     );
     assert!(!serde_json::to_string(&report.items).unwrap().contains(SSN));
@@ -140,7 +140,7 @@ fn a_value_across_blocks_of_a_long_text_is_found_with_its_line() {
     let mut text = "lorem ipsum\n".repeat(100_000);
     text.push_str(&format!("ssn {SSN}\n"));
     let report = inspect("long.txt", text.as_bytes());
-    assert_eq!(report.items[0].findings[0].where_, "line 100001");
+    assert_eq!(report.items[0].findings[0].place.to_string(), "line 100001");
     assert_eq!(
         redact("long.txt", text.as_bytes()).unwrap(),
         text.replace(SSN, "[REDACTED:us_ssn]").into_bytes()
@@ -210,7 +210,7 @@ fn a_workbook_is_read_by_its_headers_and_redacted_in_its_cells() {
         <row r="3"><c r="A3" t="inlineStr"><is><t>Bob</t></is></c><c r="B3" s="4"><v>536228741</v></c></row>"#;
     let book = workbook(shared, sheet);
     let report = inspect("a.xlsx", &book);
-    assert_eq!(report.items[0].findings[0].where_, "sheet1, cell B2, column ssn", "{report:?}");
+    assert_eq!(report.items[0].findings[0].place.to_string(), "sheet1, cell B2, column ssn", "{report:?}");
     let redacted = redact("a.xlsx", &book).unwrap();
     let mut zip = zip::ZipArchive::new(Cursor::new(redacted)).unwrap();
     let (mut strings, mut cells) = (String::new(), String::new());

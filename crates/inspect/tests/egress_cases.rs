@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use chaperone_inspect::Detectors;
-use chaperone_inspect::outgoing::{Known, Outgoing, Part, Place};
+use chaperone_inspect::outgoing::{Known, Outgoing, Part};
+use chaperone_inspect::{Detectors, Spot};
 use serde_json::Value;
 
 /// Why a case is not decided here.
@@ -22,24 +22,24 @@ fn elsewhere(category: &str, id: &str) -> Option<&'static str> {
 }
 
 /// The parts of a case; strings of messages are looked at one by one, and the message as it is sent.
-fn parts(case: &Value, texts: &mut Vec<(Place<'static>, Vec<u8>)>) {
+fn parts(case: &Value, texts: &mut Vec<(Spot, Vec<u8>)>) {
     let payload = &case["payload"];
-    let mut add = |place, text: &Value| {
+    let mut add = |spot, text: &Value| {
         if let Some(text) = text.as_str() {
-            texts.push((place, text.as_bytes().to_vec()));
+            texts.push((spot, text.as_bytes().to_vec()));
         }
     };
-    add(Place::Url, &payload["url"]);
-    add(Place::Body, &payload["body"]);
-    add(Place::Body, &payload["response_body"]);
+    add(Spot::Url, &payload["url"]);
+    add(Spot::Body, &payload["body"]);
+    add(Spot::Body, &payload["response_body"]);
     for (_, value) in payload["headers"].as_object().into_iter().flatten() {
-        add(Place::Header("x"), value);
+        add(Spot::Header("x".into()), value);
     }
     for frame in payload["frames"].as_array().into_iter().flatten() {
-        add(Place::Message, &frame["payload"]);
+        add(Spot::Message, &frame["payload"]);
     }
     for message in payload["jsonrpc_messages"].as_array().into_iter().flatten() {
-        texts.push((Place::Message, message.to_string().into_bytes()));
+        texts.push((Spot::Message, message.to_string().into_bytes()));
     }
 }
 
@@ -78,12 +78,14 @@ fn every_case_of_what_leaves_is_decided_as_it_says() {
         let expected = case["expected_verdict"].as_str().unwrap();
         let mut texts = Vec::new();
         parts(&case, &mut texts);
-        let parts: Vec<Part<'_>> =
-            texts.iter().map(|(place, bytes)| Part { place: *place, bytes, content_type: None }).collect();
+        let parts: Vec<Part<'_>> = texts
+            .iter()
+            .map(|(spot, bytes)| Part { spot: spot.clone(), bytes, content_type: None })
+            .collect();
         let seen = outgoing.look(&parts, &Known::default());
         let verdict = if seen.is_grave() { "block" } else { "allow" };
         let found: Vec<String> =
-            seen.findings.iter().map(|f| format!("{} in {}", f.detector, f.where_)).collect();
+            seen.findings.iter().map(|f| format!("{} in {}", f.detector, f.place)).collect();
         if expected == "allow" && verdict == "block" {
             false_positives += 1;
         }

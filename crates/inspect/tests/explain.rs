@@ -72,7 +72,7 @@ fn each_value_has_its_place_its_class_and_its_filter() {
         .flat_map(|c| {
             c.filters
                 .iter()
-                .map(move |f| (c.detector.as_str(), c.class.as_str(), c.where_.as_str(), f.name.as_str()))
+                .map(move |f| (c.detector.clone(), c.class.clone(), c.place.to_string(), f.name.clone()))
         })
         .collect();
     for expected in [
@@ -87,6 +87,8 @@ fn each_value_has_its_place_its_class_and_its_filter() {
         ("generic_secret", "spared", "line 9, column 9", "name"),
         ("seed_phrase", "certain", "line 10, column 7", "form"),
     ] {
+        let (detector, class, place, filter) = expected;
+        let expected = (detector.to_owned(), class.to_owned(), place.to_owned(), filter.to_owned());
         assert!(said.contains(&expected), "{expected:?} in {said:#?}");
     }
 }
@@ -96,7 +98,7 @@ fn a_cell_is_named_with_its_row_and_column() {
     let items = explained("people.csv", b"name,ssn\nAda,my 536-22-8145\nBob,612-33-1234\n");
     let candidate = items[0].candidates.iter().find(|c| c.detector == "us_ssn").unwrap();
     assert_eq!(
-        (candidate.where_.as_str(), candidate.class.as_str()),
+        (&*candidate.place.to_string(), candidate.class.as_str()),
         ("row 2, column ssn, character 4", "certain")
     );
     assert!(candidate.filters.iter().any(|f| f.name == "column"), "{candidate:?}");

@@ -4,8 +4,8 @@
 
 mod support;
 
-use chaperone_inspect::outgoing::{Known, Outgoing, Part, Place};
-use chaperone_inspect::{Certainty, Detectors, Effect, Filter, Limits, inspect_bytes};
+use chaperone_inspect::outgoing::{Known, Outgoing, Part};
+use chaperone_inspect::{Certainty, Detectors, Effect, Filter, Limits, Spot, inspect_bytes};
 
 const PHRASE: &str = "letter advice cage absurd amount doctor acoustic avoid letter advice cage above";
 const LONG: &str = "void come effort suffer camp survey warrior heavy shoot primary clutch crush open amazing screen patrol group space point ten exist slush involve unfold";
@@ -25,7 +25,7 @@ fn explained(name: &str, text: &str, detector: &str) -> Option<(String, Vec<Stri
 }
 
 fn leaves(text: &str, detector: &str) -> bool {
-    let part = Part { place: Place::Body, bytes: text.as_bytes(), content_type: None };
+    let part = Part { spot: Spot::Body, bytes: text.as_bytes(), content_type: None };
     let seen = Outgoing::new(Detectors::builtin().unwrap()).look(&[part], &Known::default());
     seen.findings.iter().any(|f| f.detector == detector && f.confidence >= 0.5)
 }

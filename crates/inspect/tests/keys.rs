@@ -5,8 +5,8 @@ mod support;
 
 use std::process::Command;
 
-use chaperone_inspect::Detectors;
-use chaperone_inspect::outgoing::{Known, Outgoing, Part, Place};
+use chaperone_inspect::outgoing::{Known, Outgoing, Part};
+use chaperone_inspect::{Detectors, Spot};
 use support::{certain, inspect, redact};
 
 fn made(command: &str) -> Vec<u8> {
@@ -25,7 +25,7 @@ fn is_key(name: &str, bytes: &[u8]) -> bool {
 }
 
 fn leaves(bytes: &[u8]) -> bool {
-    let part = Part { place: Place::Body, bytes, content_type: None };
+    let part = Part { spot: Spot::Body, bytes, content_type: None };
     let seen = Outgoing::new(Detectors::builtin().unwrap()).look(&[part], &Known::default());
     seen.findings.iter().any(|f| f.detector == "private_key")
 }

@@ -59,7 +59,7 @@ fn certain(detectors: &Detectors, name: &str, text: &str) -> Vec<String> {
         .iter()
         .flat_map(|i| &i.findings)
         .filter(|f| f.certainty.to_string() == "certain")
-        .map(|f| format!("{name}: {} at {}", f.detector, f.where_))
+        .map(|f| format!("{name}: {} at {}", f.detector, f.place))
         .collect()
 }
 

@@ -5,8 +5,8 @@ mod encode;
 
 use std::io::Write;
 
-use chaperone_inspect::Detectors;
-use chaperone_inspect::outgoing::{Fingerprints, Known, Outgoing, Part, Place, Seen, StreamLook};
+use chaperone_inspect::outgoing::{Fingerprints, Known, Outgoing, Part, Seen, StreamLook};
+use chaperone_inspect::{Detectors, Spot};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, ZlibEncoder};
 use proptest::prelude::*;
@@ -20,16 +20,16 @@ fn outgoing() -> Outgoing {
     Outgoing::new(Detectors::builtin().unwrap())
 }
 
-fn look_at(place: Place<'_>, bytes: &[u8]) -> Seen {
-    outgoing().look(&[Part { place, bytes, content_type: None }], &Known::default())
+fn look_at(spot: Spot, bytes: &[u8]) -> Seen {
+    outgoing().look(&[Part { spot, bytes, content_type: None }], &Known::default())
 }
 
 fn body(bytes: &[u8]) -> Seen {
-    look_at(Place::Body, bytes)
+    look_at(Spot::Body, bytes)
 }
 
-fn places<'s>(seen: &'s Seen, detector: &str) -> Vec<&'s str> {
-    seen.findings.iter().filter(|f| f.detector == detector).map(|f| f.where_.as_str()).collect()
+fn places(seen: &Seen, detector: &str) -> Vec<String> {
+    seen.findings.iter().filter(|f| f.detector == detector).map(|f| f.place.to_string()).collect()
 }
 
 /// Brotli of `the token is ghp_8XnBE3NnYJoQ9WmXeHH2fdeeTFJGvVvQe1sK and nothing else, thank you\n`.
@@ -158,7 +158,7 @@ fn the_place_says_how_it_was_encoded() {
     let inner = gzip(format!("token {TOKEN}").as_bytes());
     let seen = body(format!("{{\"blob\": \"{}\"}}", base64_of(&inner)).as_bytes());
     assert_eq!(places(&seen, "github_token"), ["body > base64 > gzip"]);
-    let seen = look_at(Place::Header("x-\u{202e}trace"), base64_of(TOKEN.as_bytes()).as_bytes());
+    let seen = look_at(Spot::Header("x-\u{202e}trace".into()), base64_of(TOKEN.as_bytes()).as_bytes());
     assert_eq!(places(&seen, "github_token"), ["header x-\\u{202e}trace > base64"]);
     assert!(!format!("{seen:?}").contains(TOKEN));
 }
@@ -168,23 +168,23 @@ fn a_secret_in_pieces_is_found() {
     let encoded = hex_of(TOKEN.as_bytes(), "", "");
     let labels: Vec<&str> = encoded.as_bytes().chunks(30).map(|c| std::str::from_utf8(c).unwrap()).collect();
     let name = format!("{}.evil.example.com", labels.join("."));
-    assert!(look_at(Place::DnsLabel, name.as_bytes()).is_grave());
+    assert!(look_at(Spot::DnsLabel, name.as_bytes()).is_grave());
     let lower = base32_of(TOKEN.as_bytes()).to_lowercase();
     let labels: Vec<&str> = lower.as_bytes().chunks(20).map(|c| std::str::from_utf8(c).unwrap()).collect();
     assert!(
         !places(
-            &look_at(Place::DnsLabel, format!("{}.t.example.com", labels.join(".")).as_bytes()),
+            &look_at(Spot::DnsLabel, format!("{}.t.example.com", labels.join(".")).as_bytes()),
             "github_token"
         )
         .is_empty()
     );
     let query = format!("https://x.example.com/p?a={}&b={}&c={}", &TOKEN[..10], &TOKEN[10..25], &TOKEN[25..]);
-    assert!(!places(&look_at(Place::Url, query.as_bytes()), "github_token").is_empty());
+    assert!(!places(&look_at(Spot::Url, query.as_bytes()), "github_token").is_empty());
     let form = format!("a={}&b={}&c={}", &TOKEN[..10], &TOKEN[10..25], &TOKEN[25..]);
     assert!(!places(&body(form.as_bytes()), "github_token").is_empty());
     let messages: Vec<Part<'_>> = [&TOKEN[..5], &TOKEN[5..21], &TOKEN[21..]]
         .iter()
-        .map(|t| Part { place: Place::Message, bytes: t.as_bytes(), content_type: None })
+        .map(|t| Part { spot: Spot::Message, bytes: t.as_bytes(), content_type: None })
         .collect();
     assert!(!places(&outgoing().look(&messages, &Known::default()), "github_token").is_empty());
 }
@@ -210,7 +210,7 @@ fn what_git_pushes_is_unpacked() {
     push.extend(zlib(note.as_bytes()));
     push.extend([7; 20]);
     let seen = body(&push);
-    assert!(places(&seen, "github_token").contains(&"body > git pack"), "{seen:?}");
+    assert!(places(&seen, "github_token").contains(&"body > git pack".to_owned()), "{seen:?}");
     assert!(seen.unread.is_empty(), "{seen:?}");
     // What is packed may hold what begins an escape.
     let signs = (0..=255u8).flat_map(|i| [i, b'%', b'4', b'1', 0, b'=', b'4', b'1']).collect::<Vec<_>>();
@@ -292,7 +292,7 @@ fn ordinary_traffic_is_let_through() {
         "https://xn--bcher-kva.example/",
         "https://www.youtube.com/watch?v=dQw4w9WgXcQ",
     ] {
-        let seen = look_at(Place::Url, url.as_bytes());
+        let seen = look_at(Spot::Url, url.as_bytes());
         assert!(!seen.is_grave(), "{url}: {:?}", seen.findings);
     }
 }
@@ -301,7 +301,7 @@ fn ordinary_traffic_is_let_through() {
 fn ids_drawn_at_random_are_said_to_be() {
     // No reader can tell the id of a document from data in a path: hosts that are known to use such ids belong in a policy.
     let url = "https://docs.google.com/document/d/1BxiMVs0XRA5nFMdKvBdBZjgmUUqptlbs74OgvE2upms/edit";
-    assert_eq!(places(&look_at(Place::Url, url.as_bytes()), "random_path"), ["url"]);
+    assert_eq!(places(&look_at(Spot::Url, url.as_bytes()), "random_path"), ["url"]);
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn bombs_end_at_a_limit_and_say_so() {
 
 #[test]
 fn a_table_that_cannot_be_read_is_said_to_be() {
-    let part = Part { place: Place::Body, bytes: b"%PDF-1.7 not a table", content_type: Some("text/csv") };
+    let part = Part { spot: Spot::Body, bytes: b"%PDF-1.7 not a table", content_type: Some("text/csv") };
     assert!(!outgoing().look(&[part], &Known::default()).unread.is_empty());
 }
 
@@ -379,13 +379,13 @@ fn a_stream_finds_what_lies_across_its_borders() {
     for at in [(16 << 20) - 20, (4 << 20) - 20, (20 << 20) - 20] {
         let mut bytes = b"lorem ipsum dolor sit amet\n".repeat((22 << 20) / 27);
         bytes.splice(at..at + TOKEN.len() + 2, format!(" {TOKEN} ").into_bytes());
-        let mut stream = StreamLook::new(&out, Place::Body, None, Known::default());
+        let mut stream = StreamLook::new(&out, Spot::Body, None, Known::default());
         bytes.chunks(100_003).for_each(|c| stream.feed(c));
         let seen = stream.finish();
         assert_eq!(places(&seen, "github_token"), ["body"], "at {at}");
         assert_eq!(seen.findings.iter().map(|f| f.count).sum::<u64>(), 1, "at {at}: {:?}", seen.findings);
     }
-    let mut stream = StreamLook::new(&out, Place::Body, None, Known::default());
+    let mut stream = StreamLook::new(&out, Spot::Body, None, Known::default());
     base64_of(TOKEN.as_bytes()).as_bytes().chunks(3).for_each(|c| stream.feed(c));
     assert_eq!(places(&stream.finish(), "github_token"), ["body > base64"]);
 }
@@ -402,7 +402,7 @@ fn a_long_compressed_stream_is_unpacked_as_it_comes() {
     text.push_str(TOKEN);
     let packed = gzip(text.as_bytes());
     assert!(packed.len() > 17 << 20);
-    let mut stream = StreamLook::new(&out, Place::Body, None, Known::default());
+    let mut stream = StreamLook::new(&out, Spot::Body, None, Known::default());
     packed.chunks(1 << 20).for_each(|c| stream.feed(c));
     let seen = stream.finish();
     assert_eq!(places(&seen, "github_token"), ["body"], "{:?}", seen.unread);
@@ -413,8 +413,8 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
-        for place in [Place::Body, Place::Url, Place::DnsLabel, Place::Query, Place::FileName] {
-            let _ = look_at(place, &bytes);
+        for spot in [Spot::Body, Spot::Url, Spot::DnsLabel, Spot::Query, Spot::FileName] {
+            let _ = look_at(spot, &bytes);
         }
         let mut read = Fingerprints::new(&KEY);
         read.add(1, &bytes);
@@ -441,7 +441,7 @@ fn personal_data_as_numbers_and_in_wide_characters_is_found() {
     let numbers: Vec<String> = plain.bytes().map(|b| b.to_string()).collect();
     let buffer = format!("{{\"type\":\"Buffer\",\"data\":[{}]}}", numbers.join(",")).into_bytes();
     let found = |bytes: &[u8]| -> u64 {
-        let part = Part { place: Place::Body, bytes, content_type: None };
+        let part = Part { spot: Spot::Body, bytes, content_type: None };
         let seen = outgoing.look(&[part], &Known::default());
         seen.findings.iter().filter(|f| f.detector == "credit_card").map(|f| f.distinct).sum()
     };
@@ -457,7 +457,7 @@ fn personal_data_as_numbers_and_in_wide_characters_is_found() {
 fn every_different_value_is_counted_over_the_views_of_a_look() {
     let outgoing = Outgoing::new(Detectors::builtin().unwrap());
     let text = "card 4111111111111111, card 5500005555555559, card 4111 1111 1111 1111";
-    let part = |bytes| Part { place: Place::Body, bytes, content_type: None };
+    let part = |bytes| Part { spot: Spot::Body, bytes, content_type: None };
     let seen = outgoing.look(&[part(text.as_bytes()), part(b"card 340000000000009")], &Known::default());
     let cards: Vec<_> = seen.findings.iter().filter(|f| f.detector == "credit_card").collect();
     assert_eq!(cards.len(), 1, "{cards:?}");

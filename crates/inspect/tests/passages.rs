@@ -3,8 +3,8 @@
 
 mod encode;
 
-use chaperone_inspect::Detectors;
-use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, Known, Outgoing, Part, Place, RegisterError};
+use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, Known, Outgoing, Part, RegisterError};
+use chaperone_inspect::{Detectors, Spot};
 use proptest::prelude::*;
 
 use encode::{base64_of, gzip, hex_of, mixed, rot13};
@@ -25,7 +25,7 @@ fn registered_values_are_found_in_any_form() {
     assert_eq!(secrets.register(3, &vec![1; 70_000]), Err(RegisterError::Long));
     let known = Known { secrets: Some(&secrets), read: None };
     let ids = |bytes: &[u8]| -> Vec<u32> {
-        let part = Part { place: Place::Body, bytes, content_type: None };
+        let part = Part { spot: Spot::Body, bytes, content_type: None };
         let mut ids: Vec<u32> =
             outgoing().look(&[part], &known).registered.iter().map(|r| r.hit.id).collect();
         ids.sort_unstable();
@@ -92,10 +92,10 @@ fn passages_are_recognised_in_other_shapes() {
         assert_eq!(hits.first().map(|h| h.source_id), Some(source), "{name}");
         assert!(hits[0].share > 0.2 && hits[0].share <= 1.0, "{name}: {hits:?}");
     }
-    let part = |bytes| [Part { place: Place::Body, bytes, content_type: None }];
+    let part = |bytes| [Part { spot: Spot::Body, bytes, content_type: None }];
     let coded = base64_of(&gzip(rows[2].as_bytes()));
     let seen = outgoing().look(&part(coded.as_bytes()), &Known { read: Some(&known), secrets: None });
-    assert_eq!(seen.passages[0].where_, "body > base64 > gzip");
+    assert_eq!(seen.passages[0].place.to_string(), "body > base64 > gzip");
     assert!(seen.is_grave());
     let other = Fingerprints::new(&[4; 32]);
     assert!(other.is_empty() && other.hits(CSV.as_bytes()).is_empty());

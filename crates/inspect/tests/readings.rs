@@ -210,7 +210,7 @@ fn long_text_is_read_in_windows_and_no_value_is_lost_or_counted_twice() {
 fn columns_of_a_database_label_their_values_and_deleted_rows_are_seen() {
     let report = inspect("people.sqlite", include_bytes!("data/people.sqlite"));
     let finding = report.items[0].findings.iter().find(|f| f.detector == "us_ssn").unwrap();
-    assert!(finding.where_.contains("social security number"), "{}", finding.where_);
+    assert!(finding.place.to_string().contains("social security number"), "{}", finding.place);
     assert_eq!(count(&report, "credit_card"), 1);
     let deleted = inspect("deleted.sqlite", include_bytes!("data/deleted.sqlite"));
     assert!(count(&deleted, "us_ssn") >= 1);

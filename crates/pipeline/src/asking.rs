@@ -385,7 +385,7 @@ fn summary(finding: &Finding) -> FindingSummary {
         severity: finding.severity.clone(),
         confidence: finding.confidence,
         count: finding.count,
-        place: finding.where_.clone(),
+        place: finding.place.to_string(),
         fingerprint: finding.fingerprint.clone(),
     }
 }

@@ -38,7 +38,7 @@ mod tests {
     use std::collections::HashSet;
 
     use chaperone_capability::{Action, PermissionClaim};
-    use chaperone_inspect::Finding;
+    use chaperone_inspect::{Finding, Spot};
     use proptest::prelude::*;
 
     use crate::access::{
@@ -48,7 +48,7 @@ mod tests {
     use crate::network_facts::{BudgetLevel, Credential, NetworkFacts, RequestFacts};
 
     fn credential(own: bool) -> Credential {
-        Credential { detector: "x".into(), own, place: "header authorization".into(), count: 1 }
+        Credential { detector: "x".into(), own, place: Spot::Header("authorization".into()).into(), count: 1 }
     }
 
     fn of_request(request: &AccessRequest) -> String {
@@ -80,7 +80,7 @@ mod tests {
             certainty: chaperone_inspect::Certainty::Likely,
             count,
             distinct: count,
-            where_: "body".into(),
+            place: Spot::Body.into(),
             fingerprint: None,
             sha256: [0; 32],
             values: Vec::new(),

@@ -1,5 +1,6 @@
 //! What the network exit found out about a name, a connection or a request: `input.net` of policies.
 
+use chaperone_inspect::Place;
 use serde::Serialize;
 
 /// Absent facts are undefined for policies. `docs/policy.md` lists them.
@@ -71,7 +72,7 @@ pub struct Credential {
     pub own: bool,
     /// The header that it stands in.
     #[serde(rename = "where")]
-    pub place: String,
+    pub place: Place,
     /// Values found, repetitions included.
     pub count: u64,
 }

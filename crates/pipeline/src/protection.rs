@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use chaperone_capability::Action;
-use chaperone_inspect::{Certainty, Finding, endings};
+use chaperone_inspect::{Certainty, FileSpot, Finding, Place, Spot, endings};
 use chaperone_policy::Effect;
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
@@ -94,7 +94,7 @@ fn supposed(certainty: Certainty) -> Result<Inspected, Refusal> {
         certainty,
         count: 1,
         distinct: 1,
-        where_: String::new(),
+        place: Place { spot: Spot::File(FileSpot::Whole), steps: Vec::new() },
         fingerprint: None,
         sha256: [0; 32],
         values: Vec::new(),

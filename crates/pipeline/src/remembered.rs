@@ -54,6 +54,8 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
+    use chaperone_inspect::FileSpot;
+
     use super::*;
 
     fn finding(detector: &str, certainty: Certainty, severity: &str, fingerprint: &str) -> Finding {
@@ -65,7 +67,7 @@ mod tests {
             certainty,
             count: 5,
             distinct: 2,
-            where_: "line 1".into(),
+            place: FileSpot::Line { line: 1, column: None }.into(),
             fingerprint: Some(fingerprint.into()),
             sha256: [0; 32],
             values: Vec::new(),

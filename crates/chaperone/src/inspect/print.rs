@@ -65,7 +65,7 @@ fn print(item: &Item, json: bool, out: &mut dyn Write) -> io::Result<()> {
             f.count,
             f.severity,
             f.confidence,
-            Untrusted::new(&f.where_)
+            Untrusted::new(&f.place.to_string())
         )?;
     }
     match &item.error {
@@ -84,7 +84,7 @@ fn explain(item: &Item, out: &mut dyn Write) -> io::Result<()> {
             "{file}: {}: {}, {}",
             candidate.class,
             candidate.detector,
-            Untrusted::new(&candidate.where_)
+            Untrusted::new(&candidate.place.to_string())
         )?;
         for filter in &candidate.filters {
             writeln!(out, "  {}: {}", filter.name, filter.sentence)?;

@@ -3,7 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 
-use chaperone_inspect::outgoing::{Part, Place};
+use chaperone_inspect::Spot;
+use chaperone_inspect::outgoing::Part;
 use http::HeaderMap;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TE, UPGRADE,
@@ -50,14 +51,15 @@ impl<'a> Chosen<'a> {
 
     /// The parts that are looked at: together they are all of it.
     pub fn parts(&self) -> Vec<Part<'_>> {
-        let part = |place, bytes| Part { place, bytes, content_type: None };
+        let part = |spot, bytes| Part { spot, bytes, content_type: None };
         let mut parts =
-            vec![part(Place::Method, self.method.as_bytes()), part(Place::Url, self.target.as_bytes())];
+            vec![part(Spot::Method, self.method.as_bytes()), part(Spot::Url, self.target.as_bytes())];
         if let Some((_, query)) = self.target.split_once('?') {
-            parts.push(part(Place::Query, query.as_bytes()));
+            parts.push(part(Spot::Query, query.as_bytes()));
         }
-        parts.push(part(Place::HeaderNames, &self.names));
-        parts.extend(self.headers.iter().map(|(name, value)| part(Place::Header(name), value)));
+        parts.push(part(Spot::HeaderNames, &self.names));
+        let header = |name: &str| Spot::Header(name.to_owned());
+        parts.extend(self.headers.iter().map(|(name, value)| part(header(name), value)));
         parts
     }
 
@@ -153,7 +155,7 @@ mod tests {
         let parts: Vec<String> = chosen
             .parts()
             .iter()
-            .map(|p| format!("{}: {}", p.place, String::from_utf8_lossy(p.bytes)))
+            .map(|p| format!("{}: {}", p.spot, String::from_utf8_lossy(p.bytes)))
             .collect();
         assert_eq!(
             parts,

@@ -1,18 +1,12 @@
 //! What one look at what leaves came to.
 
-use chaperone_inspect::Finding;
+use chaperone_egress::headers::holds_credentials;
 use chaperone_inspect::outgoing::{Known, Outgoing, Seen};
+use chaperone_inspect::{Finding, Place, Spot};
 use chaperone_pipeline::network_facts::{Credential, RequestFacts};
 use chaperone_pipeline::records::is_in_target;
 
 use super::secrets::{KnownHere, Secrets};
-
-/// Headers that a credential belongs in. What a secret looks like is no sign there; what was read or registered still is.
-const CREDENTIALS: &[&str] =
-    &["authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key", "private-token"];
-/// How the places of the method and of the names of headers are called.
-const METHOD: &str = "method";
-const NAMES: &str = "header names";
 
 /// What one look came to.
 #[derive(Debug, Default)]
@@ -76,26 +70,22 @@ pub(super) fn of(known: &KnownHere) -> Known<'_> {
 }
 
 pub(super) fn to_findings(known: &KnownHere, mut seen: Seen) -> OutboundFindings {
-    let in_credentials = |place: &str| {
-        let name = place.strip_prefix("header ").and_then(|rest| rest.split(' ').next());
-        name.is_some_and(|n| CREDENTIALS.contains(&n))
-    };
     let source = |id: u32| known.sources.get(id as usize).cloned().unwrap_or_default();
     let in_target = places(&mut seen).any(|place| is_in_target(place));
-    let in_method = places(&mut seen).any(|place| place.starts_with(METHOD));
-    if places(&mut seen).any(|place| place.starts_with(NAMES)) {
+    let in_method = places(&mut seen).any(|place| place.spot == Spot::Method);
+    if places(&mut seen).any(|place| place.spot == Spot::HeaderNames) {
         // What a name carries is not written down.
         places(&mut seen).for_each(hide_name);
     }
     // A disguise in a credential is how credentials look.
     let (in_their_place, elsewhere): (Vec<_>, Vec<_>) =
-        seen.findings.into_iter().partition(|f| in_credentials(&f.where_) && f.category != "pii");
+        seen.findings.into_iter().partition(|f| in_credentials(&f.place) && f.category != "pii");
     let credentials = in_their_place.into_iter().filter(|f| f.category == "secret");
     let credentials = credentials
         .map(|f| Credential {
             own: known.own.contains(&f.sha256),
             detector: f.detector,
-            place: f.where_,
+            place: f.place,
             count: f.count,
         })
         .collect();
@@ -106,28 +96,32 @@ pub(super) fn to_findings(known: &KnownHere, mut seen: Seen) -> OutboundFindings
         registered: seen
             .registered
             .iter()
-            .filter(|r| !in_credentials(&r.where_))
+            .filter(|r| !in_credentials(&r.place))
             .map(|r| source(r.hit.id))
             .collect(),
-        unread: seen.unread.into_iter().map(|u| format!("{}: {}", u.where_, u.reason)).collect(),
+        unread: seen.unread.into_iter().map(|u| format!("{}: {}", u.place, u.reason)).collect(),
         in_target,
         in_method,
     }
 }
 
 /// Where each thing stands that was seen.
-fn places(seen: &mut Seen) -> impl Iterator<Item = &mut String> {
-    let places = seen.findings.iter_mut().map(|f| &mut f.where_);
-    let places = places.chain(seen.passages.iter_mut().map(|p| &mut p.where_));
-    let places = places.chain(seen.registered.iter_mut().map(|r| &mut r.where_));
-    places.chain(seen.unread.iter_mut().map(|u| &mut u.where_))
+fn places(seen: &mut Seen) -> impl Iterator<Item = &mut Place> {
+    let places = seen.findings.iter_mut().map(|f| &mut f.place);
+    let places = places.chain(seen.passages.iter_mut().map(|p| &mut p.place));
+    let places = places.chain(seen.registered.iter_mut().map(|r| &mut r.place));
+    places.chain(seen.unread.iter_mut().map(|u| &mut u.place))
+}
+
+/// Whether it is the value of a header that credentials belong in. What a secret looks like is no sign there; what was read or
+/// registered still is.
+fn in_credentials(place: &Place) -> bool {
+    matches!(&place.spot, Spot::Header(name) if holds_credentials(name))
 }
 
 /// Take the name of a header out of a place, but for those that credentials belong in.
-fn hide_name(place: &mut String) {
-    let Some(rest) = place.strip_prefix("header ").filter(|_| !place.starts_with(NAMES)) else { return };
-    let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-    if !CREDENTIALS.contains(&name) {
-        *place = format!("header … {rest}").trim_end().to_owned();
+fn hide_name(place: &mut Place) {
+    if matches!(place.spot, Spot::Header(_)) && !in_credentials(place) {
+        place.spot = Spot::UnnamedHeader;
     }
 }

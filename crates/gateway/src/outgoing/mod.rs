@@ -11,8 +11,8 @@ pub(crate) mod recent_requests;
 pub(crate) mod secrets;
 pub(crate) mod undo;
 
-use chaperone_inspect::Finding;
-use chaperone_inspect::outgoing::{Outgoing, Part, Place, StreamLook, WHOLE};
+use chaperone_inspect::outgoing::{Outgoing, Part, StreamLook, WHOLE};
+use chaperone_inspect::{Finding, Spot};
 
 use crate::body::BufferedBody;
 use chosen::Chosen;
@@ -38,7 +38,7 @@ pub(crate) fn inspect_request(
     let mut parts = head.parts();
     // What was found in it is not counted again where its coding is seen through.
     for bytes in undone.iter().filter(|_| is_short).chain([&whole]).filter(|bytes| !bytes.is_empty()) {
-        parts.push(Part { place: Place::Body, bytes, content_type: head.content_type });
+        parts.push(Part { spot: Spot::Body, bytes, content_type: head.content_type });
     }
     found.extend(to_findings(&known, outgoing.look(&parts, &of(&known))));
     let said = undone.as_ref().filter(|_| is_short).unwrap_or(&whole);
@@ -55,12 +55,12 @@ pub(crate) fn inspect_request(
         }
     }
     if let Some(long) = undone.as_ref().filter(|_| !is_short) {
-        let mut look = StreamLook::new(outgoing, Place::Body, head.content_type, of(&known));
+        let mut look = StreamLook::new(outgoing, Spot::Body, head.content_type, of(&known));
         look.feed(long);
         found.extend(to_findings(&known, look.finish()));
     }
     if body.len > WHOLE as u64 {
-        let mut look = StreamLook::new(outgoing, Place::Body, head.content_type, of(&known));
+        let mut look = StreamLook::new(outgoing, Spot::Body, head.content_type, of(&known));
         body.pieces(|piece| look.feed(piece))?;
         found.extend(to_findings(&known, look.finish()));
     }
@@ -77,7 +77,7 @@ fn undo(head: &Chosen<'_>, whole: &[u8], length: u64, found: &mut OutboundFindin
         false => head.codings.undo(whole),
     };
     undone.unwrap_or_else(|why| {
-        found.unread.push(format!("body: {why}"));
+        found.unread.push(format!("{}: {why}", Spot::Body));
         None
     })
 }
@@ -118,7 +118,7 @@ pub(crate) fn name_carries(
     if below.is_empty() {
         return false;
     }
-    let part = Part { place: Place::DnsLabel, bytes: below.as_bytes(), content_type: None };
+    let part = Part { spot: Spot::DnsLabel, bytes: below.as_bytes(), content_type: None };
     let mut found = {
         let known = secrets.known().read();
         to_findings(&known, outgoing.look(&[part], &of(&known)))

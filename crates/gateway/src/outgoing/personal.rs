@@ -6,8 +6,8 @@
 
 use std::collections::HashSet;
 
-use chaperone_inspect::Finding;
-use chaperone_inspect::outgoing::{Known, Outgoing, Part, Place};
+use chaperone_inspect::outgoing::{Known, Outgoing, Part};
+use chaperone_inspect::{Finding, Place, Spot, Step};
 
 /// Longer values say by themselves what they are.
 const SHORT: usize = 128;
@@ -31,13 +31,13 @@ pub(super) fn across(outgoing: &Outgoing, joined: &[u8], whole: &HashSet<u64>) -
         true => joined.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect(),
         false => Vec::new(),
     };
-    let part = |bytes| Part { place: Place::Body, bytes, content_type: None };
+    let part = |bytes| Part { spot: Spot::Body, bytes, content_type: None };
     let seen = outgoing.look(&[part(joined), part(&spaced)], &Known::default());
     let across = seen.findings.into_iter().filter(|f| f.category == "pii").map(|mut finding| {
         finding.values.retain(|value| !whole.contains(value));
         finding.distinct = finding.values.len() as u64;
         finding.count = finding.distinct;
-        "requests > joined".clone_into(&mut finding.where_);
+        finding.place = Place::from(Spot::Requests).then(&[Step::Joined]);
         finding
     });
     across.filter(is_meant).collect()

@@ -81,7 +81,7 @@ impl Passages {
     fn count(self, passage: &Passage) -> bool {
         match self {
             Self::All => true,
-            Self::Decoded => passage.where_.contains("joined > "),
+            Self::Decoded => passage.place.is_joined_and_decoded(),
             Self::None => false,
         }
     }
@@ -263,13 +263,12 @@ impl Looker<'_> {
             Passages::None => Vec::new(),
             _ => personal::across(self.outgoing, &stream.sent.all().concat(), self.whole),
         };
-        let is_joined = |place: &str| place.contains("joined");
         let matched = |seen: &Seen| -> u64 {
             seen.passages.iter().filter(|p| passages.count(p)).map(|p| p.hit.matched_bytes).sum()
         };
         let mut seen = look(&stream.sent.all());
-        seen.findings.retain(|f| f.category == "secret" && is_joined(&f.where_));
-        seen.registered.retain(|r| is_joined(&r.where_));
+        seen.findings.retain(|f| f.category == "secret" && f.place.is_joined());
+        seen.registered.retain(|r| r.place.is_joined());
         let has_keys = !seen.findings.is_empty() || !seen.registered.is_empty() || !personal.is_empty();
         let in_sent = matched(&seen);
         let mut is_more = in_sent > stream.sent.found;

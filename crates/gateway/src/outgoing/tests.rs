@@ -42,6 +42,7 @@ fn what_leaves_in_a_name_or_a_method_is_found_and_not_written_down() {
         ("GET", &[("x-akia-q3eg-rvhb-dy2t-5lzx", "1")]),
         ("GET", &[("kq7-unusual-value-of-theirs", "1")]),
         ("GET", &[("x-akiaq3egrvhbdy2t5lzx", TOKEN)]),
+        ("GET", &[("names-akiaq3egrvhbdy2t5lzx", TOKEN)]),
         ("AKIAQ3EGRVHBDY2T5LZX", &[]),
         ("akia-q3eg-rvhb-dy2t-5lzx", &[]),
         ("Kq7-Unusual-Value-Of-Theirs", &[]),
@@ -51,6 +52,24 @@ fn what_leaves_in_a_name_or_a_method_is_found_and_not_written_down() {
         assert_eq!(found.in_method, method != "GET", "{method}");
         let told = format!("{:?}", found.findings).to_lowercase();
         assert!(!told.contains("q3eg") && !told.contains("237-82") && !told.contains("kq7"), "{told}");
+    }
+}
+
+/// What a header is called says nothing of what else the request is.
+#[test]
+fn a_header_is_mistaken_for_no_other_part() {
+    let secrets = Secrets::new().unwrap();
+    for name in
+        ["names", "names-of-mine", "body", "method", "message", "url", "query", "joined", "authorization-x"]
+    {
+        let note = TOKEN.replace('8', "9");
+        let found = look(&secrets, "GET", "/", &[(name, TOKEN), ("x-note", &note)]);
+        let mut told: Vec<String> = found.findings.iter().map(|f| f.place.to_string()).collect();
+        told.sort();
+        let mut all = [format!("header {name}"), "header x-note".to_owned()];
+        all.sort();
+        assert_eq!(told, all);
+        assert!(!found.in_target && !found.in_method && found.credentials.is_empty(), "{name}");
     }
 }
 

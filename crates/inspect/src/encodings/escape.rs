@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::readable::APART;
+use crate::place::Step;
 
 /// Bytes on either side of an escape that may belong to the same value or be its label.
 const AROUND: usize = 96;
@@ -14,11 +15,11 @@ const FARTHEST: usize = 512;
 type One = fn(&[u8]) -> Option<(usize, [u8; 4], usize)>;
 
 /// Each kind of escape with the byte that begins it.
-pub(crate) const KINDS: [(&str, u8, One); 4] = [
-    ("percent", b'%', percent),
-    ("entities", b'&', entity),
-    ("escapes", b'\\', backslash),
-    ("quoted-printable", b'=', quoted_printable),
+pub(crate) const KINDS: [(Step, u8, One); 4] = [
+    (Step::Percent, b'%', percent),
+    (Step::Entities, b'&', entity),
+    (Step::Escapes, b'\\', backslash),
+    (Step::QuotedPrintable, b'=', quoted_printable),
 ];
 
 /// What `text` says where `first` begins an escape; nothing when it never does.

@@ -9,7 +9,7 @@ use zip::{ZipArchive, ZipWriter};
 use super::attached::Attached;
 use super::batch::Sink;
 use super::{ExtractError, Reader, Source, Visit, workbook};
-use crate::report::shown;
+use crate::shown::shown;
 
 /// Bytes between members that no member accounts for: a data descriptor with its padding.
 const LOOSE: u64 = 64;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{ExtractError, views};
 pub(crate) use crate::coding::{Coding, coded};
 use crate::detect::Native;
+use crate::place::{FieldKind, FileSpot, Unit};
 use crate::placeholder::{self, Kept, Names};
 use crate::report::{NO_COLUMN, Plan, Tally};
 use crate::scan::Worth;
@@ -133,9 +134,9 @@ pub(crate) struct Sink<'a> {
     pub(crate) out: Option<&'a mut dyn Write>,
     pub(crate) replaced: u64,
     /// What a row is called: row, line.
-    pub(crate) unit: &'static str,
+    pub(crate) unit: Unit,
     /// What a column is called: column, key.
-    pub(crate) column: &'static str,
+    pub(crate) column: FieldKind,
     /// Packed parts that stood in base64.
     pub(crate) packed: Vec<Vec<u8>>,
     /// More of them than are kept.
@@ -159,8 +160,8 @@ impl<'a> Sink<'a> {
             plan: Plan::default(),
             out: None,
             replaced: 0,
-            unit: "line",
-            column: "key",
+            unit: Unit::Line,
+            column: FieldKind::Key,
             packed: Vec::new(),
             over: false,
             otherwise: false,
@@ -173,8 +174,7 @@ impl<'a> Sink<'a> {
     pub(crate) fn key(&mut self, head: &[u8]) {
         if let Some(id) = self.detectors.0.native(Native::PrivateKey) {
             let worth = Worth { confidence: 0.97, filters: Filters::of(Filter::Form) };
-            self.tally
-                .add(self.detectors, (NO_COLUMN, id), worth, head, None, |_| "the whole file".to_string());
+            self.tally.add(self.detectors, (NO_COLUMN, id), worth, head, None, |_| FileSpot::Whole.into());
         }
     }
 
@@ -193,9 +193,8 @@ impl<'a> Sink<'a> {
     pub(crate) fn encoded(&mut self, text: &[u8]) {
         let encoded = views::decode(self.detectors, text);
         for (how, m, value) in encoded.found {
-            self.tally.add(self.detectors, (NO_COLUMN, m.detector), m.worth(), &value, None, |_| {
-                format!("in {how}")
-            });
+            let place = |_| FileSpot::Written(how).into();
+            self.tally.add(self.detectors, (NO_COLUMN, m.detector), m.worth(), &value, None, place);
         }
         self.over |= encoded.over;
         let mut held: usize = self.packed.iter().map(Vec::len).sum();
@@ -233,16 +232,11 @@ impl<'a> Sink<'a> {
             let value = batch.value(cell);
             let matched = value.get(hit.start..hit.end).unwrap_or_default();
             let (unit, kind) = (self.unit, self.column);
-            let name = crate::report::shown(self.tally.name(cell.column));
+            let name = self.tally.name(cell.column).to_owned();
             let place = |exact: bool| {
-                let mut place = format!("{unit} {}", cell.row);
-                if !name.is_empty() {
-                    place.push_str(&format!(", {kind} {name}"));
-                }
-                if exact {
-                    place.push_str(&format!(", character {}", characters(value, hit.start)));
-                }
-                place
+                let field = (!name.is_empty()).then(|| (kind, name.clone()));
+                let character = exact.then(|| characters(value, hit.start));
+                FileSpot::Record { unit, number: cell.row, field, character }.into()
             };
             let of = (cell.column, hit.detector);
             self.tally.add(self.detectors, of, hit.worth, matched, Some(value), place);

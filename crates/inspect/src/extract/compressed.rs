@@ -11,7 +11,8 @@ use super::batch::Sink;
 use super::kind;
 use super::marks::{Compression, XZ_MEMORY};
 use super::{ExtractError, Source, Visit};
-use crate::report::shown;
+use crate::place::Step;
+use crate::shown::shown;
 
 impl Compression {
     fn name(self) -> &'static str {
@@ -44,15 +45,15 @@ impl Compression {
     }
 }
 
-/// What `bytes` begin with in compressed form, apart from gzip and zlib, which what leaves is read for by itself: by its short
-/// name, with its reader.
-pub(crate) fn decompressed<'a>(bytes: &'a [u8]) -> Option<(&'static str, Box<dyn Read + 'a>)> {
+/// What `bytes` begin with in compressed form, apart from gzip and zlib, which what leaves is read for by itself: what it is, with
+/// its reader.
+pub(crate) fn decompressed<'a>(bytes: &'a [u8]) -> Option<(Step, Box<dyn Read + 'a>)> {
     let compression = Compression::of(bytes)?;
     let how = match compression {
-        Compression::Xz => "xz",
-        Compression::Lzma => "lzma",
-        Compression::Bzip2 => "bzip2",
-        Compression::Zstd => "zstd",
+        Compression::Xz => Step::Xz,
+        Compression::Lzma => Step::Lzma,
+        Compression::Bzip2 => Step::Bzip2,
+        Compression::Zstd => Step::Zstd,
         Compression::Gzip | Compression::Zlib => return None,
     };
     Some((how, compression.open(Source::Bytes(bytes)).ok()?))

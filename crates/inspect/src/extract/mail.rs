@@ -7,7 +7,7 @@ use mail_parser::{Encoding, Message, MessageParser, MessagePart, MimeHeaders, Pa
 
 use super::batch::Sink;
 use super::{ExtractError, Source, Visit};
-use crate::report::shown;
+use crate::shown::shown;
 
 impl Visit<'_> {
     pub(super) fn mail(&mut self, source: Source<'_>, path: &str, depth: u32) -> Result<(), ExtractError> {

@@ -38,7 +38,8 @@ use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::placeholder::Names;
-use crate::report::{Plan, Tally, shown};
+use crate::report::{Plan, Tally};
+use crate::shown::shown;
 use crate::{Detectors, Item, Report};
 use batch::Sink;
 pub(crate) use compressed::decompressed;

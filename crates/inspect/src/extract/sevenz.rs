@@ -5,7 +5,7 @@ use std::io::Read;
 use sevenz_rust2::{ArchiveEntry, ArchiveReader, EntryDecision, Error, Password};
 
 use super::{ExtractError, Source, Visit};
-use crate::report::shown;
+use crate::shown::shown;
 
 /// Memory that unpacking may take, in KiB; what 7z takes at its highest level.
 const MEMORY: usize = 80 * 1024;

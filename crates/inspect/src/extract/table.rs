@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::batch::{Batch, Coding, FULL, Sink};
 use super::{ExtractError, regular};
+use crate::place::{FieldKind, FileSpot, Unit};
 use crate::report::NO_COLUMN;
 
 /// Bytes of one record; beyond it a quote is taken for a stray one and the line ends the record.
@@ -90,7 +91,7 @@ pub(crate) fn field_at(bytes: &[u8], delimiter: u8, at: usize) -> Option<Range<u
 }
 
 pub(crate) fn walk(reader: &mut dyn Read, delimiter: u8, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
-    (sink.unit, sink.column) = ("row", "column");
+    (sink.unit, sink.column) = (Unit::Row, FieldKind::Column);
     sink.tally.is_table = true;
     let mut table = Table { delimiter, labels: None, row: 0 };
     let (mut batch, mut carried) = (Batch::default(), Vec::new());
@@ -138,7 +139,7 @@ fn touching(block: &[u8], sink: &mut Sink<'_>) {
         let (start, end) = (m.start as usize, m.end as usize);
         if touches(start.checked_sub(1)) || touches(Some(end)) {
             let value = block.get(start..end).unwrap_or_default();
-            let place = |_| "where it touches another value".to_owned();
+            let place = |_| FileSpot::Touching.into();
             sink.tally.add(sink.detectors, (NO_COLUMN, m.detector), m.worth(), value, None, place);
         }
     }

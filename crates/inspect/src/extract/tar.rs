@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 use super::batch::Sink;
 use super::kind;
 use super::{ExtractError, Reader, Source, Visit};
-use crate::report::shown;
+use crate::shown::shown;
 
 const BLOCK: u64 = 512;
 /// Fields of octal digits: mode, uid, gid, size, mtime, checksum; devmajor, devminor.

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use super::batch::{Coding, Hit, Sink, characters, inside_marker, marker};
 use super::{ExtractError, regular, views};
+use crate::place::FileSpot;
 use crate::report::NO_COLUMN;
 use crate::{Match, ScanOptions, Scanner};
 
@@ -140,7 +141,7 @@ impl<'s, 'a> Text<'s, 'a> {
             let value = self.held.get(range).unwrap_or_default();
             let line = self.lines;
             self.sink.otherwise = true;
-            let place = |_| format!("after line {line}");
+            let place = |_| FileSpot::AfterLine(line).into();
             let of = (NO_COLUMN, m.detector);
             self.sink.tally.add(self.sink.detectors, of, m.worth(), value, None, place);
         }
@@ -176,14 +177,13 @@ impl<'s, 'a> Text<'s, 'a> {
             let line = self.lines;
             let value = self.held.get(hit.start..hit.end).unwrap_or_default();
             let before = self.held.get(..hit.start).unwrap_or_default();
-            let place = |exact| {
-                if exact {
+            let place = |exact: bool| {
+                let column = exact.then(|| {
                     let start = memchr::memrchr(b'\n', before).map_or(0, |n| n + 1);
                     let line_so_far = before.get(start..).unwrap_or_default();
-                    format!("line {line}, column {}", characters(line_so_far, line_so_far.len()))
-                } else {
-                    format!("line {line}")
-                }
+                    characters(line_so_far, line_so_far.len())
+                });
+                FileSpot::Line { line, column }.into()
             };
             let of = (NO_COLUMN, hit.detector);
             self.sink.tally.add(self.sink.detectors, of, hit.worth, value, None, place);

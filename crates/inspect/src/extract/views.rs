@@ -4,6 +4,7 @@
 //! are found all the same.
 
 use crate::encodings::{reading, runs};
+use crate::place::Step;
 use crate::{DetectorId, Detectors, Match, scan};
 
 /// Packed parts in base64 kept of one item, in bytes together; protects memory. More is an error of the item.
@@ -47,7 +48,7 @@ pub(super) fn beyond(plain: &[Match], otherwise: Vec<Match>) -> impl Iterator<It
 /// What runs of base64, base32 and hex say.
 #[derive(Debug, Default)]
 pub(super) struct Encoded {
-    pub(super) found: Vec<(&'static str, Match, Vec<u8>)>,
+    pub(super) found: Vec<(Step, Match, Vec<u8>)>,
     /// Something packed, decoded.
     pub(super) packed: Vec<Vec<u8>>,
     /// More was packed than is kept.
@@ -61,7 +62,9 @@ pub(super) fn decode(detectors: &Detectors, text: &[u8]) -> Encoded {
     decoded.base64.extend_from_slice(&again.base64);
     decoded.packed.extend(again.packed);
     let mut out = Encoded::default();
-    for (how, bytes) in [("base64", &decoded.base64), ("base32", &decoded.base32), ("hex", &decoded.hex)] {
+    for (how, bytes) in
+        [(Step::Base64, &decoded.base64), (Step::Base32, &decoded.base32), (Step::Hex, &decoded.hex)]
+    {
         for m in scan(detectors, bytes) {
             if counts(detectors, m.detector) && !m.filters.spares() {
                 let value = bytes.get(m.start as usize..m.end as usize).unwrap_or_default();

@@ -9,7 +9,8 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::batch::{Batch, Coding, Sink, marker, merged, redacted};
 use super::{ExtractError, Reader, Visit};
-use crate::report::{NO_COLUMN, Tally, shown};
+use crate::place::{FileSpot, Place};
+use crate::report::{NO_COLUMN, Tally};
 
 /// Attributes that carry what the user wrote.
 const WRITTEN: &[&[u8]] = &[
@@ -79,7 +80,7 @@ struct Use {
     group: (usize, usize),
     label: String,
     column: u32,
-    place: String,
+    place: Place,
     is_label: bool,
 }
 
@@ -130,7 +131,7 @@ impl Book {
         let mut uses = sheet_uses(&mut parts, &names, shared, &mut sink.tally);
         for (p, part) in parts.iter().enumerate() {
             for (g, _) in part.groups.iter().enumerate().filter(|(_, g)| !g.used) {
-                let place = names.get(p).map_or_else(String::new, |n| shown(n));
+                let place = FileSpot::DocumentPart(names.get(p).cloned().unwrap_or_default()).into();
                 uses.push(Use {
                     group: (p, g),
                     label: String::new(),
@@ -267,8 +268,13 @@ fn sheet_uses(parts: &mut [Part], names: &[String], shared: Option<usize>, tally
             let label = if is_label { "" } else { labels.get(cell.letters.as_str()).copied().unwrap_or("") };
             let column =
                 if is_label { NO_COLUMN } else { tally.column(&format!("{sheet}!{} {label}", cell.letters)) };
-            let named = if label.is_empty() { String::new() } else { format!(", column {}", shown(label)) };
-            let place = format!("{}, cell {}{}{named}", shown(sheet), shown(&cell.letters), cell.row);
+            let spot = FileSpot::Cell {
+                sheet: sheet.to_owned(),
+                letters: cell.letters.clone(),
+                row: cell.row,
+                column: (!label.is_empty()).then(|| label.to_owned()),
+            };
+            let place = spot.into();
             uses.push(Use { group: cell.group, label: label.to_string(), column, place, is_label });
         }
     }

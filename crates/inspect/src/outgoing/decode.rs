@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{covert, mirror, packed, values};
 use crate::encodings::{self, escape, fold, is_binary, readable, runs};
+use crate::place::Step;
 
 /// Encodings within encodings: whoever nests deeper is not found, but said to have gone too deep.
 pub(super) const DEEPEST: usize = 5;
@@ -37,7 +38,9 @@ pub(super) enum Trust {
 pub(super) struct View<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
     /// How it came about, outermost first.
-    pub(super) chain: Vec<&'static str>,
+    pub(super) chain: Vec<Step>,
+    /// Readings of readings.
+    pub(super) depth: usize,
     pub(super) trust: Trust,
 }
 
@@ -48,7 +51,7 @@ pub(super) struct Children {
     /// Names of members, which leave as well.
     pub(super) names: Vec<String>,
     /// Why something could not be read, and how it came about.
-    pub(super) unread: Vec<(&'static str, String)>,
+    pub(super) unread: Vec<(Step, String)>,
     /// Words that only look like ASCII.
     pub(super) disguised: u64,
     /// Bytes read and written.
@@ -57,7 +60,7 @@ pub(super) struct Children {
 
 impl<'a> View<'a> {
     pub(super) fn sent(bytes: &'a [u8]) -> View<'a> {
-        View { bytes: Cow::Borrowed(bytes), chain: Vec::new(), trust: Trust::Sent }
+        View { bytes: Cow::Borrowed(bytes), chain: Vec::new(), depth: 0, trust: Trust::Sent }
     }
 
     /// Reads this view in every way, spending about `most` bytes.
@@ -69,24 +72,24 @@ impl<'a> View<'a> {
         }
         self.unpack(bytes, most, &mut out);
         if encodings::is_utf32(bytes) {
-            self.push("utf-32", encodings::from_wide(bytes), self.trust, &mut out);
+            self.push(&[Step::Utf32], encodings::from_wide(bytes), self.trust, &mut out);
         } else if encodings::is_utf16(bytes) {
-            self.push("utf-16", encodings::from_wide(bytes), self.trust, &mut out);
+            self.push(&[Step::Utf16], encodings::from_wide(bytes), self.trust, &mut out);
         }
         // Noise has the signs that begin an escape, too; replaced in it, they would only damage what is packed in there.
         let written =
             if is_binary(bytes) { Cow::Owned(readable::strings(bytes)) } else { Cow::Borrowed(bytes) };
-        for (name, first, one) in escape::KINDS {
+        for (how, first, one) in escape::KINDS {
             if let Some(text) = escape::decode(&written, first, one) {
-                self.push(name, text, self.trust, &mut out);
+                self.push(&[how], text, self.trust, &mut out);
             }
         }
         self.fold(bytes, &mut out);
         self.runs(bytes, most.saturating_sub(out.work), &mut out);
         if self.trust != Trust::Secrets {
             if bytes.len() <= LONGEST_TURNED {
-                for (name, text) in mirror::decode(bytes) {
-                    self.push(name, text, Trust::Secrets, &mut out);
+                for (how, text) in mirror::decode(bytes) {
+                    self.push(&[how], text, Trust::Secrets, &mut out);
                 }
             }
             if let Some(text) = values::joined(bytes) {
@@ -99,24 +102,22 @@ impl<'a> View<'a> {
     /// Pieces put together: tokens that begin anywhere in them, and runs that were cut.
     pub(super) fn join(&self, text: &[u8], out: &mut Children) {
         out.work += text.len() as u64;
-        self.push("joined", mirror::tokens(text), Trust::Secrets, out);
+        self.push(&[Step::Joined], mirror::tokens(text), Trust::Secrets, out);
         let decoded = runs::decode(text, text.len() as u64 * 4);
         out.work += decoded.work;
-        for (name, text) in [
-            ("joined > base64", decoded.base64),
-            ("joined > base32", decoded.base32),
-            ("joined > hex", decoded.hex),
-        ] {
-            self.push(name, text, Trust::Secrets, out);
+        for (how, text) in
+            [(Step::Base64, decoded.base64), (Step::Base32, decoded.base32), (Step::Hex, decoded.hex)]
+        {
+            self.push(&[Step::Joined, how], text, Trust::Secrets, out);
         }
         for whole in decoded.packed {
-            self.push("joined > base64", whole, Trust::Decoded, out);
+            self.push(&[Step::Joined, Step::Base64], whole, Trust::Decoded, out);
         }
     }
 
     /// Pieces that were put together after each was read by itself.
     pub(super) fn join_read(&self, text: Vec<u8>, out: &mut Children) {
-        self.push("joined", text, Trust::Secrets, out);
+        self.push(&[Step::Joined], text, Trust::Secrets, out);
     }
 
     /// Words that are written without regard to case, and joined by hyphens: no letter case of theirs arrives, and a number
@@ -133,8 +134,8 @@ impl<'a> View<'a> {
                 *between = b' ';
             }
         }
-        self.push("words", apart, Trust::Decoded, out);
-        self.push("upper case", upper.clone(), Trust::Secrets, out);
+        self.push(&[Step::Words], apart, Trust::Decoded, out);
+        self.push(&[Step::UpperCase], upper.clone(), Trust::Secrets, out);
         let run = |text: &[u8]| -> Vec<u8> {
             let is_between = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'-' | b'_' | b'.');
             text.iter().copied().filter(|b| !is_between(b)).collect()
@@ -142,7 +143,7 @@ impl<'a> View<'a> {
         let whole = run(words);
         self.join(&whole, out);
         self.join(&run(&upper), out);
-        self.push("joined", whole, Trust::Secrets, out);
+        self.push(&[Step::Joined], whole, Trust::Secrets, out);
     }
 
     /// The labels of a name run together.
@@ -151,7 +152,7 @@ impl<'a> View<'a> {
         // Names are written in any case: resolvers change it on the way.
         let folded = covert::joined(name).to_ascii_uppercase();
         let decoded = runs::decode(&folded, folded.len() as u64 * 4);
-        self.push("joined > base32", decoded.base32, Trust::Decoded, out);
+        self.push(&[Step::Joined, Step::Base32], decoded.base32, Trust::Decoded, out);
     }
 
     fn unpack(&self, bytes: &[u8], most: u64, out: &mut Children) {
@@ -163,7 +164,7 @@ impl<'a> View<'a> {
             if let Some(error) = part.error {
                 out.unread.push((part.how, error));
             }
-            self.push(part.how, part.bytes, self.trust, out);
+            self.push(&[part.how], part.bytes, self.trust, out);
         }
     }
 
@@ -174,37 +175,36 @@ impl<'a> View<'a> {
         let folded = fold::fold(bytes);
         out.disguised += folded.disguised;
         out.work += bytes.len() as u64 / 4;
-        self.push("folded", folded.text, self.trust, out);
-        self.push("invisible", folded.hidden, self.trust, out);
+        self.push(&[Step::Folded], folded.text, self.trust, out);
+        self.push(&[Step::Invisible], folded.hidden, self.trust, out);
     }
 
     fn runs(&self, bytes: &[u8], most: u64, out: &mut Children) {
         let decoded = runs::decode(bytes, most);
         out.work += decoded.work;
-        self.push("base64", decoded.base64, self.trust, out);
-        self.push("base32", decoded.base32, self.trust, out);
-        self.push("hex", decoded.hex, self.trust, out);
+        self.push(&[Step::Base64], decoded.base64, self.trust, out);
+        self.push(&[Step::Base32], decoded.base32, self.trust, out);
+        self.push(&[Step::Hex], decoded.hex, self.trust, out);
         // So many numbers in a row that are letters and digits are a text; fewer are by chance.
         let is_text = decoded.bytes.split(|b| !is_read(*b)).any(|stretch| stretch.len() >= TEXT);
-        self.push("byte list", decoded.bytes, if is_text { self.trust } else { Trust::Secrets }, out);
-        self.push("turned > base64", decoded.mirrored, Trust::Secrets, out);
+        self.push(&[Step::ByteList], decoded.bytes, if is_text { self.trust } else { Trust::Secrets }, out);
+        self.push(&[Step::Turned, Step::Base64], decoded.mirrored, Trust::Secrets, out);
         for whole in decoded.packed {
-            self.push("base64", whole, self.trust, out);
+            self.push(&[Step::Base64], whole, self.trust, out);
         }
     }
 
-    fn push(&self, how: &'static str, bytes: Vec<u8>, trust: Trust, out: &mut Children) {
+    fn push(&self, how: &[Step], bytes: Vec<u8>, trust: Trust, out: &mut Children) {
         if bytes.len() < SHORTEST || bytes == *self.bytes {
             return;
         }
         out.work += bytes.len() as u64;
-        let mut chain = self.chain.clone();
-        chain.push(how);
+        let chain = [&self.chain, how].concat();
         let trust = match (self.trust, trust) {
             (Trust::Secrets, _) | (_, Trust::Secrets) => Trust::Secrets,
             _ => Trust::Decoded,
         };
-        out.views.push(View { bytes: Cow::Owned(bytes), chain, trust });
+        out.views.push(View { bytes: Cow::Owned(bytes), chain, depth: self.depth + 1, trust });
     }
 }
 

@@ -6,11 +6,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use sha2::{Digest, Sha256};
 
 use super::decode::{Children, DEEPEST, MOST_VIEWS, Trust, View, WORK, WORK_PER_BYTE};
-use super::seen::{Known, Part, Passage, Place, Registered, Seen, Unread};
+use super::seen::{Known, Part, Passage, Registered, Seen, Unread};
 use super::{covert, mirror};
 use crate::encodings::{is_binary, readable, runs};
 use crate::report::{NO_COLUMN, Tally, number};
-use crate::{Certainty, Detectors, Finding, extract, scan};
+use crate::{Certainty, Detectors, Finding, Place, Spot, Step, extract, scan};
 
 /// Bytes of messages that are also read as one: a value cut into many is short.
 const TOGETHER: usize = 256 * 1024;
@@ -53,17 +53,17 @@ impl<'a> Look<'a> {
 
     pub(super) fn part(&mut self, part: &Part<'_>) {
         self.budget += part.bytes.len() as u64 * WORK_PER_BYTE;
-        let place = part.place.to_string();
+        let place = Place::from(part.spot.clone());
         let root = View::sent(part.bytes);
         let mut first = Children::default();
-        match part.place {
-            Place::Url => self.url(part.bytes, &place, &root, &mut first),
-            Place::DnsLabel => {
+        match part.spot {
+            Spot::Url => self.url(part.bytes, &place, &root, &mut first),
+            Spot::DnsLabel => {
                 self.name(part.bytes, &place, &root, &mut first);
                 root.join_words(part.bytes, &mut first);
             }
-            Place::Method | Place::HeaderNames => root.join_words(part.bytes, &mut first),
-            Place::Query => {
+            Spot::Method | Spot::HeaderNames => root.join_words(part.bytes, &mut first),
+            Spot::Query => {
                 if let Some(text) = super::values::joined(part.bytes) {
                     root.join(&text, &mut first);
                 }
@@ -80,8 +80,8 @@ impl<'a> Look<'a> {
 
     /// Messages and labels that may be pieces of one value.
     pub(super) fn together(&mut self, parts: &[Part<'_>]) {
-        for place in [Place::Message, Place::DnsLabel] {
-            let pieces: Vec<&[u8]> = parts.iter().filter(|p| p.place == place).map(|p| p.bytes).collect();
+        for spot in [Spot::Message, Spot::DnsLabel] {
+            let pieces: Vec<&[u8]> = parts.iter().filter(|p| p.spot == spot).map(|p| p.bytes).collect();
             if pieces.len() < 2 {
                 continue;
             }
@@ -105,27 +105,25 @@ impl<'a> Look<'a> {
                 let p = p.trim_ascii_end();
                 p.get(p.len() - last(&p).min(p.len())..).unwrap_or_default()
             }));
-            let name = format!("{place} > joined");
+            let place = Place::from(spot).then(&[Step::Joined]);
             for bytes in [whole, ends] {
-                self.walk(
-                    View { bytes: bytes.into(), chain: Vec::new(), trust: Trust::Secrets },
-                    &name,
-                    None,
-                );
+                let view = View { bytes: bytes.into(), chain: Vec::new(), depth: 0, trust: Trust::Secrets };
+                self.walk(view, &place, None);
             }
         }
     }
 
     /// The values of one request, or of several, that may be pieces of one. They stand beside what every program writes, so that
     /// of keys only those count that are known by how they begin.
-    pub(super) fn pieces(&mut self, pieces: &[&[u8]], place: &str) {
+    pub(super) fn pieces(&mut self, pieces: &[&[u8]], spot: Spot) {
+        let place = Place::from(spot);
         let whole = pieces.concat();
-        self.known_values(&whole, &format!("{place} > joined"));
+        self.known_values(&whole, &place.then(&[Step::Joined]));
         let mut out = Children::default();
         View::sent(&[]).join(&whole, &mut out);
         self.budget += whole.len() as u64 * WORK_PER_BYTE;
         self.spend(out.work);
-        out.views.into_iter().for_each(|v| self.walk(v, place, None));
+        out.views.into_iter().for_each(|v| self.walk(v, &place, None));
     }
 
     /// Whether these bytes hold a key by themselves: then they are no piece of another one.
@@ -153,14 +151,14 @@ impl<'a> Look<'a> {
         self.again = true;
     }
 
-    pub(super) fn unread(&mut self, where_: &str, reason: &str) {
-        let unread = Unread { where_: where_.to_string(), reason: reason.to_string() };
+    pub(super) fn unread(&mut self, place: &Place, reason: &str) {
+        let unread = Unread { place: place.clone(), reason: reason.to_string() };
         if self.seen.unread.len() < MOST_NOTES && !self.seen.unread.contains(&unread) {
             self.seen.unread.push(unread);
         }
     }
 
-    fn walk(&mut self, root: View<'_>, place: &str, content_type: Option<&str>) {
+    fn walk(&mut self, root: View<'_>, at: &Place, content_type: Option<&str>) {
         // In the order of depth, so that a value is reported in its simplest form.
         let mut todo = VecDeque::from([root]);
         while let Some(view) = todo.pop_front() {
@@ -168,35 +166,31 @@ impl<'a> Look<'a> {
             if derived && !self.views.insert(hash(&(view.bytes.as_ref(), view.trust == Trust::Secrets))) {
                 continue;
             }
-            let where_ = if view.chain.is_empty() {
-                place.to_string()
-            } else {
-                format!("{place} > {}", view.chain.join(" > "))
-            };
+            let place = at.then(&view.chain);
             if self.views.len() > MOST_VIEWS || self.budget == 0 {
-                self.unread(place, OVER);
+                self.unread(at, OVER);
                 return;
             }
-            self.view(&view, &where_, content_type.filter(|_| view.chain.is_empty()));
+            self.view(&view, &place, content_type.filter(|_| view.depth == 0));
             let children = view.children(self.budget);
             self.spend(children.work);
             if self.budget == 0 {
                 // Decoding may have stopped in the middle of this view.
-                self.unread(place, OVER);
+                self.unread(at, OVER);
             }
             for (how, reason) in &children.unread {
-                self.unread(&format!("{where_} > {how}"), reason);
+                self.unread(&place.then(&[*how]), reason);
             }
             if children.disguised > 0 {
-                self.covert("disguised_text", &where_, children.disguised);
+                self.covert("disguised_text", &place, children.disguised);
             }
             for name in children.names {
-                self.scan(name.as_bytes(), Trust::Decoded, &format!("{where_} > name"));
+                self.scan(name.as_bytes(), Trust::Decoded, &place.then(&[Step::Name]));
             }
-            if view.chain.len() < DEEPEST {
+            if view.depth < DEEPEST {
                 todo.extend(children.views);
             } else if children.views.iter().any(|v| v.trust != Trust::Secrets) {
-                self.unread(&where_, "over the limit of encodings within encodings");
+                self.unread(&place, "over the limit of encodings within encodings");
             }
         }
     }
@@ -206,7 +200,7 @@ impl<'a> Look<'a> {
         self.budget = self.budget.saturating_sub(work);
     }
 
-    fn view(&mut self, view: &View<'_>, where_: &str, content_type: Option<&str>) {
+    fn view(&mut self, view: &View<'_>, place: &Place, content_type: Option<&str>) {
         let bytes = view.bytes.as_ref();
         let table = view.trust == Trust::Sent
             && (content_type.is_some_and(|t| t.contains("csv") || t.contains("tab-separated"))
@@ -216,30 +210,30 @@ impl<'a> Look<'a> {
             let report = extract::inspect_bytes(self.detectors, bytes, "body.csv", &crate::Limits::default());
             for item in report.items {
                 if let Some(error) = item.error {
-                    self.unread(where_, &error);
+                    self.unread(place, &error);
                 }
                 for mut finding in item.findings {
-                    finding.where_ = where_.to_string();
+                    finding.place = place.clone();
                     self.push(finding);
                 }
             }
         } else if is_binary(bytes) {
             // Noise holds short words of every kind; what is meant to be read is longer.
-            self.scan(&readable::strings(bytes), view.trust, where_);
+            self.scan(&readable::strings(bytes), view.trust, place);
         } else {
-            self.scan(bytes, view.trust, where_);
+            self.scan(bytes, view.trust, place);
         }
         if extract::keys::begins(bytes, bytes.len() as u64) {
-            self.note("private_key", "secret", where_, 1, 0.97, bytes);
+            self.note("private_key", "secret", place, 1, 0.97, bytes);
         }
-        self.known_values(bytes, where_);
+        self.known_values(bytes, place);
     }
 
     /// What the session must not give away.
-    fn known_values(&mut self, bytes: &[u8], where_: &str) {
+    fn known_values(&mut self, bytes: &[u8], place: &Place) {
         if let Some(secrets) = self.known.secrets.filter(|s| !s.is_empty()) {
             for hit in secrets.find(bytes) {
-                self.seen.registered.push(Registered { hit, where_: where_.to_string() });
+                self.seen.registered.push(Registered { hit, place: place.clone() });
             }
         }
         if let Some(read) = self.known.read.filter(|r| !r.is_empty()) {
@@ -251,13 +245,13 @@ impl<'a> Look<'a> {
                     .iter()
                     .any(|p| p.hit.source_id == hit.source_id && p.hit.matched_bytes >= hit.matched_bytes)
                 {
-                    self.seen.passages.push(Passage { hit, where_: where_.to_string() });
+                    self.seen.passages.push(Passage { hit, place: place.clone() });
                 }
             }
         }
     }
 
-    fn scan(&mut self, bytes: &[u8], trust: Trust, where_: &str) {
+    fn scan(&mut self, bytes: &[u8], trust: Trust, place: &Place) {
         let mut tally = Tally::new();
         let mut secret = false;
         for m in scan(self.detectors, bytes) {
@@ -279,8 +273,7 @@ impl<'a> Look<'a> {
             if !new && (trust != Trust::Sent || self.again) {
                 continue;
             }
-            tally
-                .add(self.detectors, (NO_COLUMN, m.detector), m.worth(), value, None, |_| where_.to_string());
+            tally.add(self.detectors, (NO_COLUMN, m.detector), m.worth(), value, None, |_| place.clone());
         }
         for finding in tally.findings(self.detectors) {
             self.push(finding);
@@ -291,11 +284,11 @@ impl<'a> Look<'a> {
             && !(self.more && to == bytes.len())
         {
             let value = bytes.get(from..to).unwrap_or_default();
-            self.note("token_fragment", "secret", where_, 1, 0.6, value);
+            self.note("token_fragment", "secret", place, 1, 0.6, value);
         }
     }
 
-    fn url(&mut self, url: &[u8], place: &str, root: &View<'_>, out: &mut Children) {
+    fn url(&mut self, url: &[u8], place: &Place, root: &View<'_>, out: &mut Children) {
         let rest = memchr::memmem::find(url, b"://").map_or(url, |i| url.get(i + 3..).unwrap_or_default());
         let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
@@ -325,27 +318,27 @@ impl<'a> Look<'a> {
         root.join(&path.iter().copied().filter(|b| *b != b'/').collect::<Vec<u8>>(), out);
     }
 
-    fn name(&mut self, name: &[u8], place: &str, root: &View<'_>, out: &mut Children) {
+    fn name(&mut self, name: &[u8], place: &Place, root: &View<'_>, out: &mut Children) {
         if let Some(sign) = covert::host(name) {
             self.covert(sign, place, 1);
         }
         root.join_labels(name, out);
     }
 
-    fn covert(&mut self, sign: &'static str, where_: &str, count: u64) {
-        self.note(sign, "covert", where_, count, 0.7, sign.as_bytes());
+    fn covert(&mut self, sign: &'static str, place: &Place, count: u64) {
+        self.note(sign, "covert", place, count, 0.7, sign.as_bytes());
     }
 
     fn note(
         &mut self,
         detector: &str,
         category: &str,
-        where_: &str,
+        place: &Place,
         count: u64,
         confidence: f32,
         value: &[u8],
     ) {
-        if !self.values.insert(hash(&(detector, value, where_))) {
+        if !self.values.insert(hash(&(detector, value, place))) {
             return;
         }
         let sha256: [u8; 32] = Sha256::digest(value).into();
@@ -357,7 +350,7 @@ impl<'a> Look<'a> {
             certainty: Certainty::Likely,
             count,
             distinct: 1,
-            where_: where_.to_string(),
+            place: place.clone(),
             fingerprint: None,
             sha256,
             values: vec![number(&sha256)],
@@ -366,7 +359,7 @@ impl<'a> Look<'a> {
 
     fn push(&mut self, finding: Finding) {
         let room = self.seen.findings.len() < MOST_NOTES;
-        let same = |f: &&mut Finding| f.detector == finding.detector && f.where_ == finding.where_;
+        let same = |f: &&mut Finding| f.detector == finding.detector && f.place == finding.place;
         match self.seen.findings.iter_mut().find(same) {
             Some(known) => {
                 known.count += finding.count;

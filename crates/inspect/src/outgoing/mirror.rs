@@ -7,6 +7,7 @@ use aho_corasick::packed::Searcher;
 
 use crate::encodings::readable::APART;
 use crate::encodings::rot13;
+use crate::place::Step;
 
 /// Bytes on either side of a sign of turned text that are looked at; the longest common tokens fit.
 const AROUND: usize = 384;
@@ -45,11 +46,11 @@ const TOKENS: usize = 20;
 const LEAST_FRAGMENT: usize = 12;
 
 /// The neighbourhoods of turned signs, turned back: reversed ones, then those in rot13.
-pub(super) fn decode(text: &[u8]) -> [(&'static str, Vec<u8>); 2] {
+pub(super) fn decode(text: &[u8]) -> [(Step, Vec<u8>); 2] {
     static TURNED: OnceLock<Option<Searcher>> = OnceLock::new();
     let turned = |s: &&str| [s.bytes().rev().collect::<Vec<u8>>(), s.bytes().map(rot13).collect()];
     let search = TURNED.get_or_init(|| Searcher::new(SIGNS.iter().flat_map(turned)));
-    let mut out = [("reversed", Vec::new()), ("rot13", Vec::new())];
+    let mut out = [(Step::Reversed, Vec::new()), (Step::Rot13, Vec::new())];
     let mut done = [0; 2];
     for found in search.iter().flat_map(|s| s.find_iter(text)) {
         let which = found.pattern().as_usize() % 2;

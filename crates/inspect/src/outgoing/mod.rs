@@ -20,10 +20,10 @@ mod winnow;
 pub use fingerprint::{Fingerprints, Hit};
 pub use keyed::{KeyedSecrets, RegisterError, SecretHit};
 pub use said::said;
-pub use seen::{Known, Part, Passage, Place, Registered, Seen, Unread};
+pub use seen::{Known, Part, Passage, Registered, Seen, Unread};
 pub use stream::{StreamLook, WHOLE};
 
-use crate::Detectors;
+use crate::{Detectors, Spot};
 
 /// Looks at what leaves.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ impl Outgoing {
         look.together(parts);
         let pieces = pieces::of_request(&look, parts);
         if pieces.len() > 1 {
-            look.pieces(&pieces, "request");
+            look.pieces(&pieces, Spot::Request);
         }
         look.finish()
     }
@@ -60,7 +60,7 @@ impl Outgoing {
     /// Looks at messages, and at all of them as if they were one; those before the newest were looked at when they came.
     #[must_use]
     pub fn look_at_messages(&self, before: &[&[u8]], newest: &[&[u8]], known: &Known<'_>) -> Seen {
-        let part = |bytes| Part { place: Place::Message, bytes, content_type: None };
+        let part = |bytes| Part { spot: Spot::Message, bytes, content_type: None };
         let mut look = look::Look::new(&self.detectors, *known);
         newest.iter().for_each(|m| look.part(&part(m)));
         let all: Vec<Part<'_>> = before.iter().chain(newest).map(|m| part(m)).collect();
@@ -72,7 +72,7 @@ impl Outgoing {
     #[must_use]
     pub fn look_at_pieces(&self, pieces: &[&[u8]], known: &Known<'_>) -> Seen {
         let mut look = look::Look::new(&self.detectors, *known);
-        look.pieces(pieces, "requests");
+        look.pieces(pieces, Spot::Requests);
         look.finish()
     }
 

@@ -8,6 +8,7 @@ use flate2::read::DeflateDecoder;
 use crate::Limits;
 use crate::encodings::{self, is_binary, is_zlib, may_be_packed};
 use crate::extract::{self, ExtractError};
+use crate::place::Step;
 
 /// Places in one text at which something packed of one kind may begin; more are not tried.
 const MOST_STARTS: usize = 16;
@@ -25,7 +26,7 @@ const PACK: &[u8] = b"PACK\0\0\0\x02";
 
 /// What one place held.
 pub(super) struct Unpacked {
-    pub(super) how: &'static str,
+    pub(super) how: Step,
     /// Members of an archive have a name, which leaves with them.
     pub(super) name: Option<String>,
     pub(super) bytes: Vec<u8>,
@@ -59,14 +60,14 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
                 u
             }));
         } else if is_zlib(rest) {
-            out.extend(stream("zlib", ZlibDecoder::new(rest), left).filter(|u| !u.bytes.is_empty()));
+            out.extend(stream(Step::Zlib, ZlibDecoder::new(rest), left).filter(|u| !u.bytes.is_empty()));
         }
         if out.len() == from && !is_text(rest) {
             // Neither format has a mark: what comes out must be text.
-            out.extend(proven("deflate", || DeflateDecoder::new(rest), left));
+            out.extend(proven(Step::Deflate, || DeflateDecoder::new(rest), left));
             if out.len() == from {
                 let brotli = || brotli_decompressor::Decompressor::new(rest, 4096);
-                out.extend(proven("brotli", brotli, left));
+                out.extend(proven(Step::Brotli, brotli, left));
             }
         }
         left = left.saturating_sub(out.iter().skip(from).map(|u| u.bytes.len() as u64).sum());
@@ -78,7 +79,7 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
     }
     if more && !took_whole {
         let error = Some(ExtractError::Limit("packed parts").to_string());
-        out.push(Unpacked { how: "packed", name: None, bytes: Vec::new(), error });
+        out.push(Unpacked { how: Step::Packed, name: None, bytes: Vec::new(), error });
     }
     out
 }
@@ -127,7 +128,7 @@ fn gzip(mut rest: &[u8], most: u64) -> Option<Unpacked> {
     while rest.starts_with(b"\x1f\x8b\x08") {
         let mut decoder = GzDecoder::new(rest);
         let had = whole.as_ref().map_or(0, |w| w.bytes.len() as u64);
-        let member = stream("gzip", &mut decoder, most.saturating_sub(had));
+        let member = stream(Step::Gzip, &mut decoder, most.saturating_sub(had));
         rest = decoder.into_inner();
         match (whole.as_mut(), member) {
             (Some(w), Some(m)) => {
@@ -144,14 +145,14 @@ fn gzip(mut rest: &[u8], most: u64) -> Option<Unpacked> {
     whole
 }
 
-fn stream(how: &'static str, reader: impl Read, most: u64) -> Option<Unpacked> {
+fn stream(how: Step, reader: impl Read, most: u64) -> Option<Unpacked> {
     let mut bytes = Vec::new();
     let read = reader.take(most.saturating_add(1)).read_to_end(&mut bytes);
     let over = bytes.len() as u64 > most;
     bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     let error = match read {
         _ if over => Some(ExtractError::Limit("decompressed bytes").to_string()),
-        Err(_) if matches!(how, "gzip" | "xz" | "bzip2" | "zstd" | "lzma") => {
+        Err(_) if matches!(how, Step::Gzip | Step::Xz | Step::Bzip2 | Step::Zstd | Step::Lzma) => {
             Some(ExtractError::Damaged("compressed stream").to_string())
         }
         // The mark of zlib is two bytes: noise has it too.
@@ -179,10 +180,10 @@ fn pack(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
         all.push(b'\n');
     }
     for bytes in [text, binary].into_iter().filter(|b| !b.is_empty()) {
-        out.push(Unpacked { how: "git pack", name: None, bytes, error: None });
+        out.push(Unpacked { how: Step::GitPack, name: None, bytes, error: None });
     }
     if error.is_some() {
-        out.push(Unpacked { how: "git pack", name: None, bytes: Vec::new(), error });
+        out.push(Unpacked { how: Step::GitPack, name: None, bytes: Vec::new(), error });
     }
 }
 
@@ -216,7 +217,7 @@ fn object(rest: &mut &[u8], most: u64) -> Option<Vec<u8>> {
 }
 
 /// A stream of a format without a mark, when its start is text.
-fn proven<R: Read>(how: &'static str, reader: impl Fn() -> R, most: u64) -> Option<Unpacked> {
+fn proven<R: Read>(how: Step, reader: impl Fn() -> R, most: u64) -> Option<Unpacked> {
     let mut head = Vec::new();
     // An error ends the text; what came before it counts.
     let _ = reader().take(PROOF).read_to_end(&mut head);
@@ -238,7 +239,7 @@ fn zip(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
     let from = out.len();
     let read = extract::members(extract::Source::Bytes(bytes), &limits, &mut |name, bytes, error| {
         out.push(Unpacked {
-            how: "zip",
+            how: Step::Zip,
             name: Some(name.to_string()),
             bytes,
             error: error.map(|e| e.to_string()),
@@ -249,7 +250,7 @@ fn zip(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
         let error = Some(error.to_string());
         match out.get_mut(from) {
             Some(first) => first.error = error,
-            None => out.push(Unpacked { how: "zip", name: None, bytes: Vec::new(), error }),
+            None => out.push(Unpacked { how: Step::Zip, name: None, bytes: Vec::new(), error }),
         }
     }
 }

@@ -1,18 +1,19 @@
 //! The values of one request that its sender chose freely, and that may be pieces of one.
 
 use super::look::Look;
-use super::seen::{Part, Place};
+use super::seen::Part;
 use super::values::SHORT_VALUE;
+use crate::Spot;
 
 /// The short values of the target and the headers, in the order in which they are sent.
 pub(super) fn of_request<'p>(look: &Look<'_>, parts: &[Part<'p>]) -> Vec<&'p [u8]> {
     let mut out = Vec::new();
     for part in parts {
-        match part.place {
-            Place::Url => out.extend(path(part.bytes)),
-            Place::Query => out.extend(pairs(part.bytes, b"&;")),
-            Place::Header(name) if name.eq_ignore_ascii_case("cookie") => out.extend(pairs(part.bytes, b";")),
-            Place::Header(_) => out.push(part.bytes.trim_ascii()),
+        match &part.spot {
+            Spot::Url => out.extend(path(part.bytes)),
+            Spot::Query => out.extend(pairs(part.bytes, b"&;")),
+            Spot::Header(name) if name.eq_ignore_ascii_case("cookie") => out.extend(pairs(part.bytes, b";")),
+            Spot::Header(_) => out.push(part.bytes.trim_ascii()),
             _ => {}
         }
     }

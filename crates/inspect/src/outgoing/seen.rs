@@ -2,49 +2,12 @@
 
 use super::fingerprint::{Fingerprints, Hit};
 use super::keyed::{KeyedSecrets, SecretHit};
-use crate::Finding;
-
-/// Where something stands in what leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// A whole address, with or without its scheme.
-    Url,
-    /// The part of an address behind `?`, or a form.
-    Query,
-    /// The method of a request.
-    Method,
-    /// The value of a header, by its name.
-    Header(&'a str),
-    /// The names of headers, one a line: programs choose those as freely as values.
-    HeaderNames,
-    Body,
-    FileName,
-    /// A name that is asked for, or one label of it.
-    DnsLabel,
-    /// One message of a stream of them. The messages of one look are also read as if they were one.
-    Message,
-}
-
-impl std::fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Place::Url => f.write_str("url"),
-            Place::Query => f.write_str("query"),
-            Place::Method => f.write_str("method"),
-            Place::HeaderNames => f.write_str("header names"),
-            Place::Header(name) => write!(f, "header {}", crate::report::shown(name)),
-            Place::Body => f.write_str("body"),
-            Place::FileName => f.write_str("file name"),
-            Place::DnsLabel => f.write_str("host name"),
-            Place::Message => f.write_str("message"),
-        }
-    }
-}
+use crate::{Finding, Place, Spot};
 
 /// One part of what leaves together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Part<'a> {
-    pub place: Place<'a>,
+    pub spot: Spot,
     pub bytes: &'a [u8],
     /// As the sender says; believed only where it makes the look stricter.
     pub content_type: Option<&'a str>,
@@ -63,23 +26,20 @@ pub struct Known<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Passage {
     pub hit: Hit,
-    /// The place and how it was encoded: `body > base64 > gzip`.
-    pub where_: String,
+    pub place: Place,
 }
 
 /// A registered value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     pub hit: SecretHit,
-    /// The place and how it was encoded.
-    pub where_: String,
+    pub place: Place,
 }
 
 /// Something that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
-    /// The place and how it was encoded.
-    pub where_: String,
+    pub place: Place,
     /// For the user; names the limit or the format.
     pub reason: String,
 }

@@ -6,7 +6,8 @@ use flate2::write::{MultiGzDecoder, ZlibDecoder};
 
 use super::Outgoing;
 use super::look::Look;
-use super::seen::{Known, Part, Place, Seen};
+use super::seen::{Known, Part, Seen};
+use crate::Spot;
 use crate::encodings::is_zlib;
 
 /// Up to this length a body is looked at as a whole, in bytes.
@@ -25,7 +26,7 @@ const BITE: usize = 4 << 10;
 /// A look at one part that arrives in chunks. Holds at most [`WHOLE`] bytes, one chunk and what a look takes.
 pub struct StreamLook<'a> {
     look: Look<'a>,
-    place: Place<'a>,
+    spot: Spot,
     content_type: Option<&'a str>,
     held: Vec<u8>,
     /// Bytes of `held` that the last window held too.
@@ -48,7 +49,7 @@ enum Coding {
 impl std::fmt::Debug for StreamLook<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StreamLook")
-            .field("place", &self.place)
+            .field("spot", &self.spot)
             .field("taken", &self.taken)
             .finish_non_exhaustive()
     }
@@ -58,13 +59,13 @@ impl<'a> StreamLook<'a> {
     #[must_use]
     pub fn new(
         outgoing: &'a Outgoing,
-        place: Place<'a>,
+        spot: Spot,
         content_type: Option<&'a str>,
         known: Known<'a>,
     ) -> StreamLook<'a> {
         StreamLook {
             look: Look::new(&outgoing.detectors, known),
-            place,
+            spot,
             content_type,
             held: Vec::new(),
             overlap: 0,
@@ -109,7 +110,7 @@ impl<'a> StreamLook<'a> {
         };
         match rest {
             Ok(rest) => self.held.extend_from_slice(&rest),
-            Err(_) => self.look.unread(&self.place.to_string(), "damaged compressed stream"),
+            Err(_) => self.look.unread(&self.spot.clone().into(), "damaged compressed stream"),
         }
         if self.held.len() > self.overlap || !self.windows {
             self.window(false);
@@ -122,10 +123,10 @@ impl<'a> StreamLook<'a> {
         self.coding = if head.starts_with(b"\x1f\x8b\x08") {
             Coding::Gzip(MultiGzDecoder::new(Vec::new()))
         } else if head.starts_with(b"PK\x03\x04") {
-            self.look.unread(&self.place.to_string(), "an archive of more than 16 MiB");
+            self.look.unread(&self.spot.clone().into(), "an archive of more than 16 MiB");
             Coding::Plain
         } else if crate::extract::decompressed(head).is_some() {
-            self.look.unread(&self.place.to_string(), "a compressed stream of more than 16 MiB");
+            self.look.unread(&self.spot.clone().into(), "a compressed stream of more than 16 MiB");
             Coding::Plain
         } else if is_zlib(head) {
             Coding::Zlib(ZlibDecoder::new(Vec::new()))
@@ -153,7 +154,7 @@ impl<'a> StreamLook<'a> {
             if written.is_err() || bomb {
                 let why =
                     if bomb { "over the limit of decompressed bytes" } else { "damaged compressed stream" };
-                self.look.unread(&self.place.to_string(), why);
+                self.look.unread(&self.spot.clone().into(), why);
                 return;
             }
         }
@@ -171,7 +172,7 @@ impl<'a> StreamLook<'a> {
 
     fn window(&mut self, more: bool) {
         self.look.expect_more(more);
-        let part = Part { place: self.place, bytes: &self.held, content_type: self.content_type };
+        let part = Part { spot: self.spot.clone(), bytes: &self.held, content_type: self.content_type };
         self.look.part(&part);
         if self.windows {
             self.look.next_window();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use chaperone_inspect::Finding;
+use chaperone_inspect::{Finding, Place, Spot};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ impl<'a> IntentPayload<'a> {
 impl<'a> NetworkPayload<'a> {
     pub fn of(network: &'a NetworkResource) -> Self {
         let carries = network.facts.request.as_ref().is_some_and(|r| r.hides_target)
-            || network.findings.iter().any(|f| is_in_target(&f.where_));
+            || network.findings.iter().any(|f| is_in_target(&f.place));
         Self {
             // A name that carries something is not written down.
             host: if network.facts.tunnel.is_some() { "…" } else { &network.host },
@@ -100,7 +100,58 @@ impl<'a> NetworkPayload<'a> {
 
 /// Whether something that was seen at a place may stand in the path or the query of a request.
 #[must_use]
-pub fn is_in_target(place: &str) -> bool {
-    // Whatever is not known to be elsewhere is taken to be there.
-    !["body", "header ", "message", "method"].iter().any(|known| place.starts_with(known))
+pub fn is_in_target(place: &Place) -> bool {
+    match place.spot {
+        Spot::Method
+        | Spot::Header(_)
+        | Spot::UnnamedHeader
+        | Spot::HeaderNames
+        | Spot::Body
+        | Spot::Message => false,
+        // What was put together from values of requests may be from there, and so may be what nobody knows the place of.
+        Spot::Url
+        | Spot::Query
+        | Spot::FileName
+        | Spot::DnsLabel
+        | Spot::Request
+        | Spot::Requests
+        | Spot::File(_)
+        | Spot::Told(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chaperone_inspect::{FileSpot, Step};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_to_stand_elsewhere_may_stand_in_the_target() {
+        let header = |name: &str| Spot::Header(name.to_owned());
+        for spot in [
+            header("url"),
+            header("names"),
+            header("body"),
+            Spot::UnnamedHeader,
+            Spot::HeaderNames,
+            Spot::Method,
+            Spot::Body,
+            Spot::Message,
+        ] {
+            assert!(!is_in_target(&Place::from(spot).then(&[Step::Joined, Step::Base64])));
+        }
+        for spot in [
+            Spot::Url,
+            Spot::Query,
+            Spot::Requests,
+            Spot::Request,
+            Spot::DnsLabel,
+            Spot::FileName,
+            Spot::File(FileSpot::Whole),
+            Spot::Told("body".to_owned()),
+        ] {
+            assert!(is_in_target(&spot.into()));
+        }
+    }
 }

@@ -15,7 +15,7 @@ use chaperone_audit::{Durability, Entry as LogEntry, LogError, Phase};
 use chaperone_capability::{Action, LocalIssuer, PermissionClaim, SignError, Signer, SigningKey, thumbprint};
 use chaperone_config::Profile;
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Detectors, Effects, Finding};
+use chaperone_inspect::{Detectors, Effects, FileSpot, Finding};
 use chaperone_pipeline::access::{
     ElevationResource, Entry, FileObject, NetworkResource, ObjectKind, ToolResource,
 };
@@ -677,7 +677,7 @@ pub fn finding(detector: &str, severity: &str, count: u64) -> Finding {
         certainty: chaperone_inspect::Certainty::Likely,
         count,
         distinct: count,
-        where_: "line 1".to_owned(),
+        place: FileSpot::Line { line: 1, column: None }.into(),
         fingerprint: None,
         sha256: [0; 32],
         values: Vec::new(),

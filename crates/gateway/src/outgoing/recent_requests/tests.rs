@@ -366,7 +366,7 @@ fn what_was_found_where_it_stood_is_not_found_again_in_what_follows() {
     let known = RecentRequests::default();
     let look = |text: &str| {
         let part = chaperone_inspect::outgoing::Part {
-            place: chaperone_inspect::outgoing::Place::Body,
+            spot: chaperone_inspect::Spot::Body,
             bytes: text.as_bytes(),
             content_type: None,
         };

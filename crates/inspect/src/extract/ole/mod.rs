@@ -9,7 +9,8 @@ mod word;
 use self::shared::{DAMAGED, ENCRYPTED, text};
 use super::batch::Sink;
 use super::{ExtractError, Source, Visit, kind, loose};
-use crate::report::shown;
+use crate::place::{FieldKind, Unit};
+use crate::shown::shown;
 
 /// The streams that a document is kept in; read together, not each as an item.
 const TABLES: [&str; 2] = ["0Table", "1Table"];
@@ -30,7 +31,7 @@ impl Visit<'_> {
             return Err(ENCRYPTED);
         }
         let mut sink = Sink::new(self.detectors);
-        (sink.unit, sink.column) = ("row", "column");
+        (sink.unit, sink.column) = (Unit::Row, FieldKind::Column);
         let mut outcome = Ok(());
         let mut inner = Vec::new();
         for (at, name) in &names {

@@ -8,6 +8,7 @@ use super::super::{ExtractError, Visit, binary, text};
 use super::tree::{Node, Tree};
 use super::{Format, numbers};
 use crate::encodings::{is_binary, readable};
+use crate::place::{FieldKind, Unit};
 use crate::report::NO_COLUMN;
 
 /// So many rows of the same length make a table.
@@ -25,7 +26,7 @@ impl Visit<'_> {
         (&mut *reader).take(self.limits.held as u64 + 1).read_to_end(&mut bytes)?;
         let is_whole = bytes.len() <= self.limits.held;
         if is_whole && let Ok(tree) = format.parse(&bytes, self.limits.nesting) {
-            (sink.unit, sink.column) = ("value", "key");
+            (sink.unit, sink.column) = (Unit::Value, FieldKind::Key);
             return tree.give(sink);
         }
         self.binary(&mut (&*bytes).chain(reader), sink)

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::super::batch::Sink;
 use crate::Filters;
+use crate::place::FileSpot;
 use crate::report::NO_COLUMN;
 use crate::scan::{Filter, Worth};
 use crate::validate::by_name;
@@ -68,7 +69,7 @@ fn give(cards: Vec<u64>, sink: &mut Sink<'_>) {
     };
     for card in cards {
         let worth = Worth { confidence: 0.97, filters: Filters::of(Filter::List) };
-        let place = |_| "packed numbers".to_owned();
+        let place = |_| FileSpot::PackedNumbers.into();
         sink.tally.add(sink.detectors, (NO_COLUMN, id), worth, card.to_string().as_bytes(), None, place);
     }
 }

@@ -8,6 +8,7 @@ use super::super::batch::Sink;
 use super::super::{ExtractError, Source, Visit, marks};
 use super::carve::Carver;
 use super::record::{DAMAGED, HEADER, four, two};
+use crate::place::{FieldKind, Unit};
 
 const LOG_HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
@@ -24,7 +25,7 @@ impl Visit<'_> {
         let mut head = Vec::new();
         source.reader().take(LOG_HEADER).read_to_end(&mut head)?;
         let mut sink = Sink::new(self.detectors);
-        (sink.unit, sink.column) = ("row", "column");
+        (sink.unit, sink.column) = (Unit::Row, FieldKind::Column);
         sink.tally.is_table = true;
         let walked = log(source, &head, &mut sink);
         self.note_and_follow(sink, path, depth);

@@ -12,6 +12,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::batch::{Batch, Sink};
 use super::{ExtractError, Source, Visit};
+use crate::place::{FieldKind, Unit};
 use carve::{Carver, free_blocks};
 use record::{DAMAGED, HEADER, Value, byte, four, local, push, record, two, varint};
 use schema::Table;
@@ -36,7 +37,7 @@ impl Visit<'_> {
     pub(super) fn sqlite(&mut self, source: Source<'_>, path: &str, depth: u32) -> Result<(), ExtractError> {
         let mut database = Database::open(source)?;
         let mut sink = Sink::new(self.detectors);
-        (sink.unit, sink.column) = ("row", "column");
+        (sink.unit, sink.column) = (Unit::Row, FieldKind::Column);
         sink.tally.is_table = true;
         let walked = self.tables(&mut database, &mut sink);
         if walked.is_ok() {

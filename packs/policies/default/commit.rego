@@ -318,7 +318,9 @@ alarming := {
 	"link_to_protected", "removes_repository", "hides_from_git",
 }
 
-asks contains "runs_later" if {
+asks contains "runs_later" if asked_as_what_runs
+
+asked_as_what_runs if {
 	runs_later
 	not deletion
 }
@@ -364,7 +366,7 @@ asks contains "hides_from_git" if input.change.hides_from_git
 # With half of its state git is in the middle of something that nobody began.
 asks contains "part_of_operation" if {
 	input.change.state_held
-	not runs_later
+	not asked_as_what_runs
 }
 
 # Whoever writes to the name then writes somewhere else.

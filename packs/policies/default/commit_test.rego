@@ -338,6 +338,12 @@ test_fifty_deletes_and_a_plain_change_beside_many_do_not if {
 	decided("/workspace/a.txt", {"removes": false, "removals_in_commit": 500}).effect == "allow"
 }
 
+test_what_goes_of_a_state_stays_with_the_rest_of_it if {
+	gone := {"op": "delete", "was": "file", "state_held": true}
+	decided("/workspace/.git/reftable/0x01-0x02-ab.ref", gone).reasons == {"part_of_operation"}
+	decided("/workspace/.git/reftable/0x01-0x02-ab.ref", object.union(gone, {"state_held": false})).effect == "allow"
+}
+
 test_emptied_and_replaced_files_are_deletes if {
 	decided("/workspace/a.txt", {"op": "modify", "removes": true, "removals_in_commit": 51}).reasons == {"many_deletes"}
 	decided("/workspace/a.txt", {"op": "rename", "removes": true, "removals_in_commit": 51}).reasons == {"many_deletes"}

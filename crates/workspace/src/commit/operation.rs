@@ -203,6 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_names_and_a_shared_index_that_hides_move_as_one() {
+        let directory = Directory::new(&[]);
+        let table = |name: &str| made(&format!("a/.git/reftable/{name}"));
+        let gone = Change::blank("a/.git/reftable/old.ref".to_owned(), Op::Delete, Kind::File);
+        let comes = [table("new.ref"), table("tables.list"), gone.clone(), made("a/.git/HEAD")];
+        let held = |changes: &[Change], text: &str| {
+            let operations = Operations::by(&directory.mount, changes, &|_| Some(file(text)));
+            changes.iter().filter(|c| operations.holds(&c.path)).count()
+        };
+        assert_eq!((held(&comes, "x"), held(&[gone], "x")), (3, 0));
+        let parts = [made(".git/sharedindex.12ab"), made(".git/index"), made("b/.git/index")];
+        // An index of version 2 without entries.
+        let empty = "DIRC\0\0\0\u{2}\0\0\0\0aaaaaaaaaaaaaaaaaaaa";
+        assert_eq!((held(&parts, "no index"), held(&parts, empty)), (1, 0));
+    }
+
+    #[test]
     fn an_operation_moves_as_one() {
         let directory = Directory::new(&[]);
         let changes = [

@@ -1,7 +1,7 @@
 """What is left behind can be committed in one go."""
 import json, os, re
 
-from harness.cell import DOCS, exists, last_session, records, until, write
+from harness.cell import DOCS, chaperone, exists, last_session, records, until, write
 from ways import committed, everywhere, once
 
 
@@ -32,6 +32,18 @@ def one_decision_takes_a_directory_of_dependencies(way):
     code, told = committed("node_modules")
     assert exists("node_modules/p1/package.json") and exists("node_modules/p40/bin/cli.js"), (code, told[-600:])
     assert len(told.splitlines()) < 30, len(told.splitlines())
+
+
+@everywhere
+def a_look_at_some_paths_counts_for_these_alone(way):
+    way.shell("mkdir -p a/b; for f in a/b/c a/b/e a/d f; do echo $f > $f; done")
+    shown = chaperone("changes", last_session(), "a/b/c", "f")
+    assert "+a/b/c" in shown and "+f" in shown and "a/d" not in shown and "a/b/e" not in shown, shown
+    stat = chaperone("changes", "--stat", last_session())
+    assert stat.splitlines()[-1] == "6 changes: 6 create; +4 −0", stat
+    code, told = committed()
+    assert code == 3 and exists("a/b/c") and exists("f") and not exists("a/d") and not exists("a/b/e"), told
+    assert told.count("changed_since_shown") == 2, told
 
 
 @once

@@ -14,6 +14,7 @@ mod doctor;
 mod inspect;
 mod inventory;
 mod kept;
+mod looking;
 mod mcp;
 mod out;
 mod overview;
@@ -23,6 +24,7 @@ mod report;
 mod run;
 mod sessions;
 mod show;
+mod stat;
 mod untrusted;
 mod vault;
 
@@ -71,7 +73,7 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Stop(a) => sessions::stop(&a),
         Command::Resume(a) => sessions::resume(&a),
         Command::Why(a) => sessions::why(&a),
-        Command::Changes(a) => changes::changes(&a),
+        Command::Changes(a) => looking::changes(&a),
         Command::Commit(a) => changes::commit(&a),
         Command::Discard(a) => changes::discard(&a),
         Command::Undo(a) => changes::undo(&a),

@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use support::Machine;
 
@@ -51,6 +51,77 @@ fn only_what_reached_the_reader_counts_as_shown() {
     assert!(machine.run(&["changes", &session]).status.success());
     assert!(machine.run(&["commit", &session]).status.success());
     assert!(machine.docs().join("1300.txt").exists());
+}
+
+/// What each path came to in a commit.
+fn states(told: &Output) -> Vec<(String, String)> {
+    let told = String::from_utf8(told.stdout.clone()).unwrap();
+    let mut states: Vec<(String, String)> = told
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .map(|words| (words[2].to_owned(), words[0].to_owned()))
+        .collect();
+    states.sort();
+    states
+}
+
+#[test]
+fn what_is_shown_by_its_path_counts_as_shown_alone() {
+    let machine = Machine::new();
+    if !machine.has_cells("what_is_shown_by_its_path_counts_as_shown_alone") {
+        return;
+    }
+    let session = over(&machine, "mkdir -p a/b; for f in a/b/c a/b/e a/d f; do echo $f > $f; done");
+    let shown = machine.run(&["changes", &session, "./a/b/c", "f"]);
+    let told = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.status.success(), "{told}");
+    assert!(told.contains("+a/b/c") && told.contains("+f") && told.contains("create a/b  [dir]"), "{told}");
+    assert!(!told.contains("a/b/e") && !told.contains("a/d"), "{told}");
+    let nothing = machine.run(&["changes", &session, "a/x"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("no change matches a/x"));
+
+    let done = machine.run(&["commit", &session]);
+    let of = |path: &str, state: &str| (path.to_owned(), state.to_owned());
+    let expected = [
+        of("a", "committed"),
+        of("a/b", "committed"),
+        of("a/b/c", "committed"),
+        of("a/b/e", "refused"),
+        of("a/d", "refused"),
+        of("f", "committed"),
+    ];
+    assert_eq!(states(&done), expected);
+    // A directory is all that is below it.
+    assert!(machine.run(&["changes", &session, "a"]).status.success());
+    assert!(machine.run(&["commit", &session]).status.success());
+    assert!(machine.docs().join("a/d").exists() && machine.docs().join("a/b/e").exists());
+}
+
+#[test]
+fn numbers_alone_count_as_no_look() {
+    let machine = Machine::new();
+    if !machine.has_cells("numbers_alone_count_as_no_look") {
+        return;
+    }
+    let session =
+        over(&machine, "printf 'a\\nb\\n' > text; head -c 3000 /dev/zero > data; mkdir -p d; echo x > d/x");
+    let stat = machine.run(&["changes", "--stat", &session]);
+    let told = String::from_utf8(stat.stdout).unwrap();
+    for line in
+        ["create text", "+2 −0", "create data", "3.0 kB", "4 changes: 4 create; +3 −0, 3.0 kB of no text"]
+    {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    let one = machine.ask(&["changes", "--stat", "--json", &session, "d"]);
+    assert_eq!(one.as_array().unwrap().len(), 2, "{one}");
+    // One that is looked at leaves the others unseen, however often their numbers were.
+    assert!(machine.run(&["changes", &session, "d"]).status.success());
+    assert!(machine.run(&["changes", "--stat", &session]).status.success());
+    let done = machine.run(&["commit", &session]);
+    let refused: Vec<String> =
+        states(&done).into_iter().filter(|(_, state)| state == "refused").map(|(path, _)| path).collect();
+    assert_eq!(refused, ["data", "text"]);
 }
 
 #[test]

@@ -168,6 +168,16 @@ pub struct ChangeEntry {
     /// What the change changes, when that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
+    /// How many lines of a text come and go, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<LineCounts>,
+}
+
+/// Lines that a change adds and takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineCounts {
+    pub added: u64,
+    pub removed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -371,6 +381,7 @@ mod tests {
             staged: None,
             group: None,
             diff: None,
+            lines: None,
         };
         let mut shape = json!({ "path": "a", "op": "create", "from": null, "size": 0, "sha256": null,
             "state": "discarded", "reasons": [] });
@@ -391,6 +402,8 @@ mod tests {
         entry.diff = Some("+x\n".into());
         entry.group = Some("vendor".into());
         shape["diff"] = json!("+x\n");
+        entry.lines = Some(LineCounts { added: 1, removed: 0 });
+        shape["lines"] = json!({ "added": 1, "removed": 0 });
         shape["group"] = json!("vendor");
         pin(entry, shape);
     }

@@ -191,6 +191,12 @@ pub enum Request {
     Changes {
         session: String,
         diff: bool,
+        /// Numbers in place of differences: nothing of the contents, and so nothing that counts as shown.
+        #[serde(default)]
+        stat: bool,
+        /// Only these, and what is below them; all when empty.
+        #[serde(default)]
+        paths: Vec<String>,
     },
     /// Hold the cell of a session still for as long as this connection is there.
     Hold {

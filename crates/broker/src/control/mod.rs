@@ -97,9 +97,9 @@ impl Connection {
             Request::Stop { session } => on_the_wire(sessions::stop(broker, session.as_deref())),
             Request::Resume { session } => on_the_wire(sessions::resume(broker, &session)),
             Request::Why { session } => on_the_wire(sessions::why(broker, session.as_deref())),
-            Request::Changes { session, diff } => {
-                let (look, last) = changes::changes(broker, stream, &session, diff)?;
-                self.look = Some(look);
+            Request::Changes { session, diff, stat, paths } => {
+                let (look, last) = changes::changes(broker, stream, &session, (diff, stat, paths))?;
+                self.look = look;
                 on_the_wire(Ok(last))
             }
             Request::Hold { session } => {

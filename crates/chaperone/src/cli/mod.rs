@@ -57,7 +57,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  chaperone why 3f2a")]
     Why(Why),
     /// Show the staged changes of a session as a diff
-    #[command(after_help = "Example:\n  chaperone changes 3f2a")]
+    #[command(
+        after_help = "Examples:\n  chaperone changes 3f2a\n  chaperone changes 3f2a src README.md\n  chaperone changes --stat 3f2a"
+    )]
     Changes(Changes),
     /// Commit staged changes to the workspace
     #[command(

@@ -42,6 +42,11 @@ pub struct Why {
 pub struct Changes {
     /// Session id, or the beginning of one
     pub session: String,
+    /// Paths to show, below the workspace; these alone count as shown [default: all]
+    pub paths: Vec<String>,
+    /// Print a line for each change, with its lines or bytes, and their sum; nothing of this counts as shown
+    #[arg(long)]
+    pub stat: bool,
     /// Print JSON, without diffs
     #[arg(long)]
     pub json: bool,

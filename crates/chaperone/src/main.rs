@@ -18,6 +18,8 @@ mod looking;
 mod mcp;
 mod out;
 mod overview;
+mod pager;
+mod paint;
 mod policy;
 mod profile;
 mod report;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::change_line::{grouped, traits};
 use crate::kept;
 use crate::overview;
+use crate::paint::Paint;
 use crate::show;
 use crate::untrusted::Untrusted;
 
@@ -14,9 +15,10 @@ use crate::untrusted::Untrusted;
 const WIDEST: usize = 60;
 
 /// What is special first, as in the overview of a commit, and the sum last.
-pub fn lines(list: &[Value]) -> Vec<String> {
+pub fn lines(list: &[Value], paint: Paint) -> Vec<String> {
     let width = list.iter().map(|change| what(change).chars().count()).max().unwrap_or(0).min(WIDEST);
-    let row = |change: &Value| format!("{:width$}  {}", what(change), rest(change)).trim_end().to_owned();
+    let row =
+        |change: &Value| format!("{:width$}  {}", what(change), rest(change, paint)).trim_end().to_owned();
     let (special, plain): (Vec<&Value>, Vec<&Value>) = list.iter().partition(|c| overview::is_special(c));
     let mut lines = grouped(&special, &row);
     lines.extend(grouped(&plain, &row));
@@ -30,16 +32,18 @@ fn what(change: &Value) -> String {
     format!("{:6} {from}{}{target}", show::text(change, "op"), show::text(change, "path"))
 }
 
-fn rest(change: &Value) -> String {
+fn rest(change: &Value, paint: Paint) -> String {
     let reasons = show::joined(change, "reasons", ", ");
     let why = if reasons.is_empty() { String::new() } else { format!("  ({reasons})") };
-    format!("{}{}{why}", number(change), traits(change)).trim_start().to_owned()
+    format!("{}{}{why}", number(change, paint), traits(change)).trim_start().to_owned()
 }
 
 /// Lines of a text; of other content its bytes.
-fn number(change: &Value) -> String {
+fn number(change: &Value, paint: Paint) -> String {
     match (counted(change), bytes(change)) {
-        (Some((added, removed)), _) => format!("+{added} −{removed}"),
+        (Some((added, removed)), _) => {
+            format!("{} {}", paint.added(&format!("+{added}")), paint.removed(&format!("−{removed}")))
+        }
         (None, Some(bytes)) => kept::size(bytes),
         (None, None) => String::new(),
     }
@@ -96,7 +100,7 @@ mod tests {
         let list =
             [change("modify", "src/a.rs", Some((3, 1))), change("create", "data.bin", None), run, gone, link];
         assert_eq!(
-            lines(&list),
+            lines(&list, Paint::default()),
             [
                 "create run.sh        +2 −0  [mode 0755]",
                 "delete old.txt       +0 −9",
@@ -117,7 +121,7 @@ mod tests {
                 one
             })
             .collect();
-        let told = lines(&list);
+        let told = lines(&list, Paint::default());
         assert_eq!(told, ["staged    node_modules/: 40 changes, 100.0 kB", "40 changes: 40 create; +40 −0"]);
     }
 
@@ -126,7 +130,7 @@ mod tests {
         for name in HOSTILE {
             let mut one = change(name, name, Some((1, 1)));
             (one["from"], one["target"], one["reasons"]) = (json!(name), json!(name), json!([name]));
-            let told = lines(&[one]).join("\n");
+            let told = lines(&[one], Paint::default()).join("\n");
             // Its columns are blanks of ours.
             assert_plain(&told, 2);
         }

@@ -47,6 +47,9 @@ pub struct Changes {
     /// Print a line for each change, with its lines or bytes, and their sum; nothing of this counts as shown
     #[arg(long)]
     pub stat: bool,
+    /// On a terminal, do not start a pager (CHAPERONE_PAGER, PAGER, or less)
+    #[arg(long)]
+    pub no_pager: bool,
     /// Print JSON, without diffs
     #[arg(long)]
     pub json: bool,

@@ -46,6 +46,17 @@ def a_look_at_some_paths_counts_for_these_alone(way):
     assert told.count("changed_since_shown") == 2, told
 
 
+@everywhere
+def a_path_is_committed_with_the_new_directories_that_it_stands_in_and_undone_with_them(way):
+    way.shell("mkdir -p a/b e; echo x > a/b/c; echo y > a/d; echo z > a/b/z")
+    code, told = committed("a/b/c")
+    assert code == 0 and [line.split()[2] for line in told.splitlines()] == ["a", "a/b", "a/b/c"], told
+    assert exists("a/b/c") and not exists("a/d") and not exists("a/b/z") and not exists("e")
+    write("a/mine", "mine")
+    undone = chaperone("undo", last_session(), "a/b/c")
+    assert not exists("a/b") and exists("a/mine"), undone
+
+
 @once
 def psql_and_docker_do_not_raise_an_alarm_by_starting(way):
     for name, place in (("psql", ".pgpass"), ("docker", ".docker/config.json")):

@@ -86,7 +86,7 @@ impl Reader {
 
 /// What the session works on: no program is taken from there.
 fn workspace(args: &Changes, broker: &Broker) -> Result<Option<PathBuf>, Report> {
-    let answer = broker.ask(&Request::Sessions { all: true })?;
+    let answer = broker.ask(&Request::Sessions { all: true, staged: false })?;
     let is_it = |s: &&Value| {
         show::text(s, "id").raw().starts_with(&args.session) || show::text(s, "name") == &*args.session
     };

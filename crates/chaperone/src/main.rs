@@ -71,7 +71,7 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Doctor(a) => doctor::doctor(a.json),
         Command::Inventory(a) => inventory::inventory(&a),
         Command::Profile(a) => profile::profile(&a),
-        Command::Sessions(a) => sessions::list(&a),
+        Command::Sessions(a) => sessions::sessions(&a),
         Command::Stop(a) => sessions::stop(&a),
         Command::Resume(a) => sessions::resume(&a),
         Command::Why(a) => sessions::why(&a),

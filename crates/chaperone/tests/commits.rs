@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use support::Machine;
 
@@ -122,6 +122,65 @@ fn numbers_alone_count_as_no_look() {
     let refused: Vec<String> =
         states(&done).into_iter().filter(|(_, state)| state == "refused").map(|(path, _)| path).collect();
     assert_eq!(refused, ["data", "text"]);
+}
+
+#[test]
+fn only_ended_sessions_with_nothing_staged_are_pruned() {
+    let machine = Machine::new();
+    if !machine.has_cells("only_ended_sessions_with_nothing_staged_are_pruned") {
+        return;
+    }
+    machine.profile("names", PROFILE);
+    let run = |script: &str| -> Command {
+        let mut command = machine.command(&["run", "--profile", "names", "--workspace"]);
+        command.arg(machine.docs()).args(["--", "/bin/sh", "-c", script]);
+        command
+    };
+    let idle = || machine.ask(&["sessions", "--all", "--json"])["sessions"].as_array().unwrap().clone();
+    let id = |n: usize| idle()[n]["id"].as_str().unwrap().to_owned();
+    for script in ["true", "echo x > staged", "echo x > done"] {
+        assert!(run(script).stdin(Stdio::null()).output().unwrap().status.success());
+    }
+    let [nothing, staged, done] = [id(0), id(1), id(2)];
+    assert!(machine.run(&["commit", &done]).status.success());
+    let mut running: Child =
+        run("echo up; read line").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let alive = id(3);
+
+    let listed = machine.run(&["sessions", "--all"]);
+    let told = String::from_utf8(listed.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+    let cells: Vec<(&str, &str, &str)> = rows.iter().skip(1).map(|row| (row[0], row[1], row[3])).collect();
+    let expected = [
+        (&*alive, "running", "-"),
+        (&*done, "ended", "0"),
+        (&*staged, "ended", "1"),
+        (&*nothing, "ended", "0"),
+    ];
+    assert_eq!(cells, expected, "{told}");
+
+    let pruned = |arguments: &[&str]| {
+        let answer = machine.ask(&[&["sessions", "prune", "--json"], arguments].concat());
+        let ids = answer["sessions"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let state = |id: &str| machine.docs().with_file_name("home").join("state/staging").join(id).exists();
+    assert_eq!(pruned(&["--dry-run"]), [&*nothing]);
+    assert!(state(&nothing));
+    assert_eq!(pruned(&["--older-than", "1h"]), [""; 0]);
+    assert_eq!(pruned(&[]), [&*nothing]);
+    assert!(!state(&nothing) && state(&staged) && state(&done) && state(&alive));
+    // What can be undone goes only with an age.
+    assert_eq!(pruned(&["--older-than", "0s"]), [&*done]);
+    assert!(!state(&done) && state(&staged) && state(&alive));
+    assert!(!machine.run(&["undo", &done]).status.success());
+    let log = machine.run(&["audit", "query", "--session", &done, "--json"]);
+    assert!(String::from_utf8_lossy(&log.stdout).contains("prune"));
+    assert_eq!(idle().len(), 2);
+    drop(running.stdin.take());
+    assert!(running.wait().unwrap().success() || !state(&nothing));
 }
 
 #[test]

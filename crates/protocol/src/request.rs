@@ -178,6 +178,15 @@ pub enum Request {
     },
     Sessions {
         all: bool,
+        /// Count what those that have ended have staged.
+        #[serde(default)]
+        staged: bool,
+    },
+    /// Remove what is kept of sessions that have ended and have nothing staged: with an age, of those that were used last before
+    /// that, also where it is needed to undo their commits; without, of those that committed nothing.
+    Prune {
+        older_than_s: Option<u64>,
+        dry_run: bool,
     },
     Stop {
         session: Option<String>,

@@ -1,13 +1,37 @@
 //! Commands about sessions: what runs, what is staged, what waits for an answer.
 
-use clap::Args;
 use clap::builder::PossibleValue;
+use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 pub struct Sessions {
-    /// List sessions that have ended, too
+    /// List sessions that have ended, too, the newest first (with --json the oldest)
     #[arg(long)]
     pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Option<SessionsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// Remove what is kept of sessions that have ended and have nothing staged; the audit log keeps its records
+    #[command(
+        after_help = "Examples:\n  chaperone sessions prune --dry-run\n  chaperone sessions prune --older-than 7d"
+    )]
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Only sessions last used before that, e.g. 7d or 12h, and with them what undoes their commits [default: all without commits]
+    #[arg(long, value_name = "TIME")]
+    pub older_than: Option<String>,
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -78,6 +78,19 @@ fn one(
     Ok((told, seen))
 }
 
+/// How many changes a session has staged. What no commit can take is none.
+///
+/// # Errors
+/// When the stage cannot be read.
+pub fn count(site: &Site<'_>) -> Result<u64, Failure> {
+    bring_up_to_date(site.mounts, site.over)?;
+    let mut sum = 0;
+    for mount in site.mounts.list() {
+        sum += staged(mount)?.len() as u64;
+    }
+    Ok(sum)
+}
+
 /// Whether a look at these paths would have had what was shown before, were it still there.
 #[must_use]
 pub fn covers(mounts: &Mounts, paths: &[String], shown: &Shown) -> bool {

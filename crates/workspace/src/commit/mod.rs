@@ -35,7 +35,7 @@ pub use chaperone_staging::Wanted;
 
 use self::chosen::{chosen, relative};
 pub use self::judge::By;
-pub use self::listing::{Detail, Look, changes, covers};
+pub use self::listing::{Detail, Look, changes, count, covers};
 pub use self::review::{Review, Shown, ShownChanges};
 pub use self::site::{Site, bring_up_to_date};
 use self::site::{failure, left_out, stage, staged};

@@ -57,6 +57,22 @@ def a_path_is_committed_with_the_new_directories_that_it_stands_in_and_undone_wi
     assert not exists("a/b") and exists("a/mine"), undone
 
 
+@everywhere
+def the_printed_command_accepts_a_reason_of_its_paths_alone(way):
+    way.shell("mkdir tools; for f in tools/one tools/two three; do printf '#!/bin/sh\\n' > $f; chmod +x $f; done")
+    code, told = committed()
+    if exists("three"):
+        return
+    line = re.search(r"chaperone commit (--accept .*)", told)
+    assert code == 3 and line, (code, told)
+    words = line[1].split()
+    assert words[:3] == ["--accept", "executable", last_session()] and set(words[3:]) == {"tools/one", "tools/two", "three"}, words
+    code, told = committed("--accept", "many_deletes", "tools")
+    assert code == 3 and not exists("tools/one"), told
+    code, told = committed("--accept", "executable", "tools")
+    assert code == 0 and exists("tools/one") and exists("tools/two") and not exists("three"), told
+
+
 @once
 def psql_and_docker_do_not_raise_an_alarm_by_starting(way):
     for name, place in (("psql", ".pgpass"), ("docker", ".docker/config.json")):

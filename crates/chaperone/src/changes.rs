@@ -24,6 +24,7 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         unseen: args.unseen,
         ask_first: overview::can_ask() && args.paths.is_empty() && !args.json,
         confirm: args.confirm.clone(),
+        accept: args.accept.clone(),
     };
     let list = match Broker::reach()?.list(&request) {
         Err(report) if report.code.as_deref() == Some("look_first") => {

@@ -26,7 +26,9 @@ pub fn can_ask() -> bool {
 
 /// Show the changes of a commit, ask, and commit them as they were then; nothing when the user does not agree.
 pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
-    let Request::Commit { session, paths, choice, unseen, confirm, .. } = request else { return Ok(None) };
+    let Request::Commit { session, paths, choice, unseen, confirm, accept, .. } = request else {
+        return Ok(None);
+    };
     // On one connection: the cell stands still until it is closed, however this process ends.
     let broker = Broker::reach()?;
     broker.ask(&Request::Hold { session: session.clone() })?;
@@ -48,7 +50,8 @@ pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
         }
         broker.ask(&Request::Shown { count: list.len() })?;
     }
-    broker.list(&Request::Commit { session, paths, choice, unseen, ask_first: false, confirm }).map(Some)
+    let commit = Request::Commit { session, paths, choice, unseen, ask_first: false, confirm, accept };
+    broker.list(&commit).map(Some)
 }
 
 /// How many of what, everything that is more than a new content, and the first names.

@@ -184,6 +184,33 @@ fn only_ended_sessions_with_nothing_staged_are_pruned() {
 }
 
 #[test]
+fn a_reason_is_accepted_of_the_named_paths_alone() {
+    let machine = Machine::new();
+    if !machine.has_cells("a_reason_is_accepted_of_the_named_paths_alone") {
+        return;
+    }
+    let make = "mkdir bin; for f in bin/one bin/two three; do printf '#!/bin/sh\\n' > $f; chmod +x $f; done";
+    let session = over(&machine, make);
+    let first = machine.run(&["commit", &session]);
+    let told = String::from_utf8(first.stderr.clone()).unwrap();
+    assert_eq!(first.status.code(), Some(3), "{told}");
+    let next = format!("chaperone commit --accept executable {session} bin/one bin/two three");
+    assert!(told.contains(&next), "{told}");
+    let there = |path: &str| machine.docs().join(path).exists();
+    // Another reason is not this one, and without a path it is none.
+    let other = machine.run(&["commit", "--accept", "runs_later", &session, "bin/one"]);
+    assert_eq!((other.status.code(), there("bin/one")), (Some(3), false));
+    assert_eq!(machine.run(&["commit", "--accept", "executable", &session]).status.code(), Some(2));
+
+    let below = machine.run(&["commit", "--accept", "executable", &session, "bin"]);
+    assert!(below.status.success(), "{}", String::from_utf8_lossy(&below.stderr));
+    assert!(there("bin/one") && there("bin/two") && !there("three"));
+    assert_eq!(machine.run(&["commit", &session]).status.code(), Some(3));
+    assert!(machine.run(&["commit", "--confirm", "executable", &session]).status.success());
+    assert!(there("three"));
+}
+
+#[test]
 fn a_file_that_is_called_like_an_option_speaks_for_nobody() {
     let machine = Machine::new();
     if !machine.has_cells("a_file_that_is_called_like_an_option_speaks_for_nobody") {

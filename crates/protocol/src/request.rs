@@ -229,6 +229,9 @@ pub enum Request {
         /// Reasons that the user has confirmed for whatever is asked about for them alone.
         #[serde(default)]
         confirm: Vec<String>,
+        /// Reasons that the user accepts of the named paths and what is below them: naming these says no more than that then.
+        #[serde(default)]
+        accept: Vec<String>,
     },
     Discard {
         session: String,

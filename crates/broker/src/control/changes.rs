@@ -94,8 +94,11 @@ pub fn commit(
     stream: &UnixStream,
     session: &str,
     (paths, choice): (&[String], Option<&str>),
-    (unseen, ask_first, confirmed): (bool, bool, &[String]),
+    (unseen, ask_first, (confirmed, accepted)): (bool, bool, (&[String], &[String])),
 ) -> Result<Vec<ChangeEntry>, Failure> {
+    if paths.is_empty() && !accepted.is_empty() {
+        return Err(Failure::new("bad_request", "a reason is accepted of named paths alone"));
+    }
     let live = broker.find(session)?;
     let mut shown = live.shown.lock();
     if shown.is_none() && ask_first && !unseen {
@@ -109,7 +112,7 @@ pub fn commit(
         None if over => Review::Free,
         None => Review::Missing,
     };
-    let order = Order { paths, choice, by: By::User, confirmed, review };
+    let order = Order { paths, choice, by: By::User, confirmed, accepted, review };
     let done = commit::commit(&live.site(&broker.pipeline, Some(&while_connected(stream)?)), &order)?;
     let committed = done.iter().filter(|entry| entry.state == ChangeState::Committed);
     if let Some(shown) = shown.as_mut() {

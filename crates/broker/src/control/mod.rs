@@ -115,8 +115,8 @@ impl Connection {
                 look.reached_the_user(count);
                 on_the_wire(Ok(Done {}))
             }
-            Request::Commit { session, paths, choice, unseen, ask_first, confirm } => {
-                let (what, word) = ((&*paths, choice.as_deref()), (unseen, ask_first, &*confirm));
+            Request::Commit { session, paths, choice, unseen, ask_first, confirm, accept } => {
+                let (what, word) = ((&*paths, choice.as_deref()), (unseen, ask_first, (&*confirm, &*accept)));
                 on_the_wire(changes::in_parts(stream, changes::commit(broker, stream, &session, what, word)))
             }
             Request::Discard { session, paths } => {

@@ -49,7 +49,14 @@ pub fn ended(
     *live.ending.lock() = Some(cause);
     // The mappings of a cell that is gone were written back with it.
     let committed = if live.session.profile.commit.at_end {
-        let order = Order { paths: &[], choice: None, by: By::Profile, confirmed: &[], review: Review::Free };
+        let order = Order {
+            paths: &[],
+            choice: None,
+            by: By::Profile,
+            confirmed: &[],
+            accepted: &[],
+            review: Review::Free,
+        };
         commit::commit(&live.site(&broker.pipeline, Some(&wanted)), &order)?
     } else {
         Vec::new()

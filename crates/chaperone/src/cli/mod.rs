@@ -68,7 +68,7 @@ pub enum Command {
     Changes(Changes),
     /// Commit staged changes to the workspace
     #[command(
-        after_help = "Examples:\n  chaperone commit 3f2a\n  chaperone commit 3f2a out/report.xlsx\n  chaperone commit 3f2a --conflict both"
+        after_help = "Examples:\n  chaperone commit 3f2a\n  chaperone commit 3f2a out/report.xlsx\n  chaperone commit 3f2a --conflict both\n  chaperone commit --accept executable 3f2a scripts"
     )]
     Commit(Commit),
     /// Discard staged changes

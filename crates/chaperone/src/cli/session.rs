@@ -94,6 +94,9 @@ pub struct Commit {
     /// Confirm every change that is asked about for this reason alone, e.g. many_deletes; may be repeated
     #[arg(long, value_name = "REASON")]
     pub confirm: Vec<String>,
+    /// Confirm this reason for PATHS and what is below them, and nothing else about them; may be repeated
+    #[arg(long, value_name = "REASON", requires = "paths")]
+    pub accept: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -59,6 +59,8 @@ pub struct Order<'a> {
     pub by: By,
     /// Reasons that the user confirmed.
     pub confirmed: &'a [String],
+    /// Reasons that they accept of the paths alone; naming a path confirms nothing beside them then.
+    pub accepted: &'a [String],
     pub review: Review<'a>,
 }
 
@@ -69,7 +71,8 @@ pub struct Order<'a> {
 // long because: one story, from what is staged to what became of each intent.
 pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, over, wanted: waiting } = *site;
-    let Order { paths, choice, by, confirmed, review } = *order;
+    let Order { paths, choice, by, confirmed, accepted, review } = *order;
+    let both = [confirmed, accepted].concat();
     let left = bring_up_to_date(mounts, over)?;
     let mut wanted = Vec::new();
     for mount in mounts.list() {
@@ -120,8 +123,10 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let mut with_values = Vec::new();
         let mut judge = |change: &Change, content: Option<&File>| {
             // What policy would ask about is settled by the user naming exactly that path.
-            let named = by == By::User && chosen::is_named(mount, change, paths);
-            let within = by == By::User && chosen::is_within(mount, change, paths);
+            let by_name = by == By::User && accepted.is_empty();
+            let named = by_name && chosen::is_named(mount, change, paths);
+            let within = by_name && chosen::is_within(mount, change, paths);
+            let confirmed = if chosen(mount, change, paths) { &*both } else { confirmed };
             // A conflict that is settled is another change than the one that was shown, with the same content.
             let shown_as = settled_from.get().unwrap_or(change);
             // That a cache of git's goes in place of becoming another was not shown, and shows nothing.

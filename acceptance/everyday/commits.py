@@ -1,7 +1,7 @@
 """What is left behind can be committed in one go."""
 import json, os, re
 
-from harness.cell import DOCS, exists, last_session, records, until, write
+from harness.cell import DOCS, chaperone, exists, last_session, records, until, write
 from ways import committed, everywhere, once
 
 
@@ -32,6 +32,45 @@ def one_decision_takes_a_directory_of_dependencies(way):
     code, told = committed("node_modules")
     assert exists("node_modules/p1/package.json") and exists("node_modules/p40/bin/cli.js"), (code, told[-600:])
     assert len(told.splitlines()) < 30, len(told.splitlines())
+
+
+@everywhere
+def a_look_at_some_paths_counts_for_these_alone(way):
+    way.shell("mkdir -p a/b; for f in a/b/c a/b/e a/d f; do echo $f > $f; done")
+    shown = chaperone("changes", last_session(), "a/b/c", "f")
+    assert "+a/b/c" in shown and "+f" in shown and "a/d" not in shown and "a/b/e" not in shown, shown
+    stat = chaperone("changes", "--stat", last_session())
+    assert stat.splitlines()[-1] == "6 changes: 6 create; +4 −0", stat
+    code, told = committed()
+    assert code == 3 and exists("a/b/c") and exists("f") and not exists("a/d") and not exists("a/b/e"), told
+    assert told.count("changed_since_shown") == 2, told
+
+
+@everywhere
+def a_path_is_committed_with_the_new_directories_that_it_stands_in_and_undone_with_them(way):
+    way.shell("mkdir -p a/b e; echo x > a/b/c; echo y > a/d; echo z > a/b/z")
+    code, told = committed("a/b/c")
+    assert code == 0 and [line.split()[2] for line in told.splitlines()] == ["a", "a/b", "a/b/c"], told
+    assert exists("a/b/c") and not exists("a/d") and not exists("a/b/z") and not exists("e")
+    write("a/mine", "mine")
+    undone = chaperone("undo", last_session(), "a/b/c")
+    assert not exists("a/b") and exists("a/mine"), undone
+
+
+@everywhere
+def the_printed_command_accepts_a_reason_of_its_paths_alone(way):
+    way.shell("mkdir tools; for f in tools/one tools/two three; do printf '#!/bin/sh\\n' > $f; chmod +x $f; done")
+    code, told = committed()
+    if exists("three"):
+        return
+    line = re.search(r"chaperone commit (--accept .*)", told)
+    assert code == 3 and line, (code, told)
+    words = line[1].split()
+    assert words[:3] == ["--accept", "executable", last_session()] and set(words[3:]) == {"tools/one", "tools/two", "three"}, words
+    code, told = committed("--accept", "many_deletes", "tools")
+    assert code == 3 and not exists("tools/one"), told
+    code, told = committed("--accept", "executable", "tools")
+    assert code == 0 and exists("tools/one") and exists("tools/two") and not exists("three"), told
 
 
 @once

@@ -1,8 +1,8 @@
 """A terminal as any program has it."""
 import fcntl, os, pty, re, select, signal, struct, termios, time
 
-from harness.cell import CHAPERONE, DOCS, write
-from ways import once
+from harness.cell import CHAPERONE, DOCS, exists, last_session, write
+from ways import committed, executable, once
 
 
 class Screen:
@@ -40,11 +40,13 @@ class Screen:
 
     def end(self):
         try:
-            os.kill(self.pid, signal.SIGHUP)
+            if self.pid:
+                os.kill(self.pid, signal.SIGHUP)
             os.close(self.master)
         except OSError:
             pass
-        os.waitpid(self.pid, 0)
+        if self.pid:
+            os.waitpid(self.pid, 0)
 
 
 def agent(code):
@@ -177,3 +179,63 @@ def the_size_is_followed(way):
         s.until("size 77 33")
     finally:
         s.end()
+
+
+def changes_of(way, count=300):
+    way.shell(f"for i in $(seq 1000 {999 + count}); do echo $i > $i.txt; done")
+    return last_session()
+
+
+@once
+def changes_on_a_terminal_are_paged_and_what_the_pager_did_not_read_was_not_shown(way):
+    session = changes_of(way)
+    s = Screen("/usr/bin/env", "PAGER=less -R", CHAPERONE, "changes", session)
+    try:
+        told = s.until("1000\\.txt")
+        told += s.until("1003\\.txt")
+        assert b"\x1b[1m" in told and b"\x1b[32m+1000" in told, told
+        s.type("q")
+        told = s.until("changes were not shown")
+        left = int(re.search(rb"(\d+) of 300 changes were not shown", told)[1])
+        assert 100 < left < 300, left
+    finally:
+        s.end()
+    code, told = committed()
+    assert code == 3 and told.count("changed_since_shown") == left and exists("1000.txt") and not exists("1299.txt"), told[-600:]
+    s = Screen("/usr/bin/env", "PAGER=less -R", CHAPERONE, "changes", session)
+    try:
+        s.until(r"\.txt")
+        s.type("G")
+        s.until("1299\\.txt")
+        s.type("q")
+        os.waitpid(s.pid, 0)
+        s.pid = None
+    finally:
+        s.end()
+    code, told = committed()
+    assert code == 0 and exists("1299.txt"), told[-600:]
+
+
+@once
+def a_pager_of_the_workspace_is_not_run(way):
+    changes_of(way, 3)
+    executable(os.path.join(DOCS, "less"), "#!/bin/sh\necho taken > taken\n")
+    path = f"PATH=.::{DOCS}:" + os.environ["PATH"]
+    for pager in ("PAGER=less", f"PAGER={DOCS}/less", "PAGER=./less"):
+        s = Screen("/usr/bin/env", path, pager, "LESS=FRX", CHAPERONE, "changes", last_session())
+        try:
+            s.until("\\+1002")
+        finally:
+            s.end()
+        assert not exists("taken"), pager
+
+
+@once
+def colours_and_pager_can_be_left_out(way):
+    changes_of(way)
+    for words in (["NO_COLOR=1", CHAPERONE, "changes", "--no-pager", last_session()], ["TERM=dumb", "PAGER=cat", CHAPERONE, "changes", last_session()]):
+        s = Screen("/usr/bin/env", *words)
+        try:
+            assert b"\x1b[" not in s.until("\\+1299"), words
+        finally:
+            s.end()

@@ -10,6 +10,7 @@ mod faults;
 mod last_policies;
 mod notify;
 mod policy_reload;
+mod prune;
 mod registry;
 mod session;
 pub mod start;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chaperone_protocol::Failure;
 use chaperone_protocol::reply::{ListedSession, Process, Sessions};
 use chaperone_protocol::session::{Record, State};
+use chaperone_workspace::commit;
 
 use crate::broker::Broker;
 use crate::session::live::LiveSession;
@@ -82,7 +83,7 @@ impl Broker {
     }
 
     /// Sessions of an earlier broker; what cannot be read back is left where it is.
-    fn read_back(&self) {
+    pub(crate) fn read_back(&self) {
         for entry in std::fs::read_dir(self.dirs.staging()).into_iter().flatten().flatten() {
             let id = entry.file_name().to_string_lossy().into_owned();
             if !self.sessions.read().contains_key(&id)
@@ -94,14 +95,20 @@ impl Broker {
     }
 
     /// Sessions as `sessions --json` prints them.
-    pub(crate) fn list(&self, all: bool) -> Sessions {
+    pub(crate) fn list(&self, all: bool, staged: bool) -> Sessions {
         if all {
             self.read_back();
         }
-        let mut records: Vec<_> = self.sessions.read().values().map(|s| s.record()).collect();
-        records.retain(|r| all || r.state != State::Ended);
-        records.sort_by(|a, b| a.started.cmp(&b.started));
-        let listed = |r: Record| ListedSession {
+        let mut there: Vec<_> =
+            self.sessions.read().values().map(|live| (live.record(), Arc::clone(live))).collect();
+        there.retain(|(record, _)| all || record.state != State::Ended);
+        there.sort_by(|(a, _), (b, _)| a.started.cmp(&b.started));
+        let count = |record: &Record, live: &LiveSession| {
+            let is_asked = staged && record.state == State::Ended;
+            is_asked.then(|| commit::count(&live.site(&self.pipeline, None)).ok()).flatten()
+        };
+        let listed = |(r, live): (Record, Arc<LiveSession>)| ListedSession {
+            staged: count(&r, &live),
             id: r.id,
             name: r.name,
             profile: r.profile,
@@ -116,7 +123,7 @@ impl Broker {
         Sessions {
             broker: Process { pid: std::process::id() },
             vault: Process { pid: self.vault.client().pid() },
-            sessions: records.into_iter().map(listed).collect(),
+            sessions: there.into_iter().map(listed).collect(),
         }
     }
 }

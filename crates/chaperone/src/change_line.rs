@@ -26,9 +26,14 @@ pub fn line(change: &Value) -> String {
 /// Changes of one directory of dependencies that are one line from here on.
 const FEW: usize = 4;
 
-/// Changes in lines. Of a directory of dependencies those with the same end are one, where they are no more than that: what is
-/// special there is kept back for another reason.
+/// Changes in lines.
 pub fn lines(changes: &[&Value]) -> Vec<String> {
+    grouped(changes, &line)
+}
+
+/// Changes in lines, each as `one` has it. Of a directory of dependencies those with the same end are one, where they are no more
+/// than that: what is special there is kept back for another reason.
+pub fn grouped(changes: &[&Value], one: &dyn Fn(&Value) -> String) -> Vec<String> {
     let key = |change: &Value| {
         let state = show::text(change, "state").raw();
         let is_of_it = match state {
@@ -47,7 +52,7 @@ pub fn lines(changes: &[&Value]) -> Vec<String> {
     let mut lines = Vec::new();
     for change in changes {
         let Some(key) = key(change).filter(|key| alike.contains_key(key)) else {
-            lines.push(line(change));
+            lines.push(one(change));
             continue;
         };
         // In the place of the first of them.

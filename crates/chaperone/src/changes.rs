@@ -1,71 +1,20 @@
-//! `changes`, `commit`, `discard`, `undo`.
+//! `commit`, `discard`, `undo`.
 
 use chaperone_protocol::Request;
 use serde_json::Value;
 
-use crate::change_line::{line, lines};
-use crate::cli::{Changes, Commit, Paths, Undo};
+use crate::change_line::lines;
+use crate::cli::{Commit, Paths, Undo};
 use crate::connect::Broker;
 use crate::kept::{self, is_left_cache};
-use crate::out::{self, say};
+use crate::out::say;
 use crate::overview;
 use crate::report::Report;
 use crate::show;
-use crate::untrusted::{self, Untrusted};
+use crate::untrusted::Untrusted;
 
 /// Where the agent sees the workspace.
 const WORKSPACE: &str = "/workspace";
-
-/// Bytes of changes that a pipe's reader gets at once; they count as shown together.
-const AT_ONCE: usize = 4096;
-
-pub fn changes(args: &Changes) -> Result<u8, Report> {
-    let request = Request::Changes { session: args.session.clone(), diff: !args.json };
-    let broker = Broker::reach()?;
-    let (mut delivered, mut all) = (Ok(()), Vec::new());
-    let (mut count, mut ready, mut text) = (0, 0, String::new());
-    let at_once = if out::is_pipe() { AT_ONCE } else { 0 };
-    let mut deliver = |text: &mut String, ready: &mut usize| -> std::io::Result<()> {
-        out::deliver(format_args!("{text}"))?;
-        text.clear();
-        count += std::mem::take(ready);
-        Ok(())
-    };
-    broker.ask_list(&request, &mut |change| {
-        if args.json {
-            all.push(change);
-        } else if delivered.is_ok() {
-            text.push_str(&in_full(&change));
-            ready += 1;
-            if text.len() > at_once {
-                delivered = deliver(&mut text, &mut ready);
-            }
-        }
-    })?;
-    if delivered.is_ok() && ready > 0 {
-        delivered = deliver(&mut text, &mut ready);
-    }
-    if args.json {
-        count = all.len();
-        delivered = out::deliver(format_args!("{}\n", untrusted::json(&Value::Array(all).to_string())));
-        count *= usize::from(delivered.is_ok());
-    }
-    // What did not reach whoever reads was not shown.
-    broker.ask(&Request::Shown { count })?;
-    if let Err(error) = delivered {
-        out::end(&error);
-    }
-    if count == 0 && !args.json {
-        say!("nothing is staged");
-    }
-    Ok(0)
-}
-
-/// A change with its diff, in lines.
-fn in_full(change: &Value) -> String {
-    let diff = change["diff"].as_str().unwrap_or_default();
-    std::iter::once(line(change)).chain(diff.lines().map(untrusted::line)).map(|line| line + "\n").collect()
-}
 
 pub fn commit(args: &Commit) -> Result<u8, Report> {
     let request = Request::Commit {
@@ -75,6 +24,7 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         unseen: args.unseen,
         ask_first: overview::can_ask() && args.paths.is_empty() && !args.json,
         confirm: args.confirm.clone(),
+        accept: args.accept.clone(),
     };
     let list = match Broker::reach()?.list(&request) {
         Err(report) if report.code.as_deref() == Some("look_first") => {
@@ -165,7 +115,7 @@ fn without_mark(path: &str) -> String {
 }
 
 /// Says which of the named paths no change has; 1 when there is one.
-fn unmatched(paths: &[String], list: &[Value]) -> u8 {
+pub fn unmatched(paths: &[String], list: &[Value]) -> u8 {
     let is_at = |path: &str, named: &str| {
         named.is_empty()
             || path.strip_prefix(named).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -205,6 +155,7 @@ fn print_report(list: &[Value], json: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change_line::line;
     use crate::untrusted::{HOSTILE, assert_plain};
     use serde_json::json;
 

@@ -110,12 +110,8 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
     for (reasons, changes) in kinds {
         let why = reasons.iter().map(|r| Untrusted::new(r).to_string()).collect::<Vec<_>>().join(", ");
         let next = match paths_of(&changes) {
-            Some(paths) => command(args, &paths, ""),
-            None => {
-                let options: String =
-                    reasons.iter().map(|r| format!(" --confirm {}", Untrusted::new(r))).collect();
-                command(args, &given, &options)
-            }
+            Some(paths) => accepting(args, &paths, &reasons),
+            None => of_many(args, &changes, &given, &reasons),
         };
         advice.push(format!("{} kept back ({why}); to commit: {next}", number(changes.len())));
     }
@@ -129,7 +125,7 @@ fn of_directories(args: &Commit, changes: &[&Value], given: &[&str]) -> Vec<Stri
         directories.entry(group(change).unwrap_or_default()).or_default().push(change);
     }
     if directories.len() > DIRECTORIES {
-        let next = command(args, given, &format!(" --confirm {DIRECTORY}"));
+        let next = of_many(args, changes, given, &[DIRECTORY]);
         let count = directories.len();
         return vec![format!(
             "{count} directories of dependencies kept back: {}; to commit: {next}",
@@ -137,7 +133,7 @@ fn of_directories(args: &Commit, changes: &[&Value], given: &[&str]) -> Vec<Stri
         )];
     }
     let of_one = |(at, changes): (&&str, &Vec<&Value>)| {
-        let next = command(args, &[at], "");
+        let next = accepting(args, &[at], &[DIRECTORY]);
         format!("{} kept back: {}; to commit: {next}", Untrusted::new(at), sum(changes))
     };
     directories.iter().map(of_one).collect()
@@ -182,11 +178,45 @@ fn command(args: &Commit, paths: &[&str], options: &str) -> String {
     format!("chaperone commit{options} {}{words}", Untrusted::new(&args.session))
 }
 
+/// The command that commits these paths, and accepts of them what they were kept back for. What the agent does until then is not
+/// accepted with it.
+fn accepting(args: &Commit, paths: &[&str], reasons: &[&str]) -> String {
+    command(args, paths, &options("accept", reasons))
+}
+
+/// For more than can be named: by what was named before, or the directory that holds them all.
+fn of_many(args: &Commit, changes: &[&Value], given: &[&str], reasons: &[&str]) -> String {
+    match (given, holding(changes)) {
+        ([], None) => command(args, given, &options("confirm", reasons)),
+        ([], Some(directory)) => accepting(args, &[&directory], reasons),
+        _ => accepting(args, given, reasons),
+    }
+}
+
+fn options(option: &str, reasons: &[&str]) -> String {
+    reasons.iter().map(|reason| format!(" --{option} {}", Untrusted::new(reason))).collect()
+}
+
+/// The deepest directory that all of them are in; none where that is the workspace itself.
+fn holding(changes: &[&Value]) -> Option<String> {
+    let mut paths = changes.iter().filter_map(|c| c["path"].as_str()).map(|path| {
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        directory.split('/').collect::<Vec<_>>()
+    });
+    let first = paths.next()?;
+    let shared = paths.fold(first.len(), |shared, path| {
+        first.iter().zip(&path).take(shared).take_while(|(a, b)| a == b).count()
+    });
+    let directory = first.get(..shared)?.join("/");
+    (!directory.is_empty()).then_some(directory)
+}
+
 fn number(count: usize) -> String {
     if count == 1 { "1 change".to_owned() } else { format!("{count} changes") }
 }
 
-fn size(bytes: u64) -> String {
+/// Bytes as people read them.
+pub fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
@@ -226,6 +256,7 @@ mod tests {
             conflict: None,
             unseen: false,
             confirm: Vec::new(),
+            accept: Vec::new(),
             json: false,
         }
     }
@@ -269,11 +300,31 @@ mod tests {
         assert_eq!(
             advice(&args(&["app"]), &list),
             [
-                "node_modules kept back: 60 changes, 36.0 kB (40 executable); to commit: chaperone commit 3f2a node_modules",
-                "1 change kept back (executable); to commit: chaperone commit 3f2a job.sh",
-                "20 changes kept back (many_deletes); to commit: chaperone commit --confirm many_deletes 3f2a app",
+                "node_modules kept back: 60 changes, 36.0 kB (40 executable); to commit: chaperone commit --accept dependency_directory 3f2a node_modules",
+                "1 change kept back (executable); to commit: chaperone commit --accept executable 3f2a job.sh",
+                "20 changes kept back (many_deletes); to commit: chaperone commit --accept many_deletes 3f2a app",
             ]
         );
+    }
+
+    #[test]
+    fn many_are_accepted_by_the_directory_that_holds_them_all() {
+        let many = |place: &str| -> Vec<Value> {
+            (0..20).map(|n| kept(&format!("{place}{n}"), &["executable", "runs_later"])).collect()
+        };
+        let next = |list: &[Value]| {
+            let told = advice(&args(&[]), list).remove(0);
+            told.split_once("to commit: ").map(|(_, next)| next.to_owned()).unwrap()
+        };
+        let options =
+            |option: &str| format!("chaperone commit --{option} executable --{option} runs_later 3f2a");
+        assert_eq!(next(&many("a/b/c")), options("accept") + " a/b");
+        assert_eq!(next(&[many("a/b/c"), many("a/bc/")].concat()), options("accept") + " a");
+        for (all, why) in
+            [(many("x"), "in the workspace itself"), ([many("a/b"), many("ab/c")].concat(), "beside")]
+        {
+            assert_eq!(next(&all), options("confirm"), "{why}");
+        }
     }
 
     #[test]

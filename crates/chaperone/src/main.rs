@@ -14,15 +14,19 @@ mod doctor;
 mod inspect;
 mod inventory;
 mod kept;
+mod looking;
 mod mcp;
 mod out;
 mod overview;
+mod pager;
+mod paint;
 mod policy;
 mod profile;
 mod report;
 mod run;
 mod sessions;
 mod show;
+mod stat;
 mod untrusted;
 mod vault;
 
@@ -67,11 +71,11 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Doctor(a) => doctor::doctor(a.json),
         Command::Inventory(a) => inventory::inventory(&a),
         Command::Profile(a) => profile::profile(&a),
-        Command::Sessions(a) => sessions::list(&a),
+        Command::Sessions(a) => sessions::sessions(&a),
         Command::Stop(a) => sessions::stop(&a),
         Command::Resume(a) => sessions::resume(&a),
         Command::Why(a) => sessions::why(&a),
-        Command::Changes(a) => changes::changes(&a),
+        Command::Changes(a) => looking::changes(&a),
         Command::Commit(a) => changes::commit(&a),
         Command::Discard(a) => changes::discard(&a),
         Command::Undo(a) => changes::undo(&a),

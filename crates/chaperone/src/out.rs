@@ -2,6 +2,7 @@
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write, stdout};
+use std::os::fd::AsFd;
 use std::process::exit;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -39,20 +40,21 @@ pub fn end(error: &io::Error) -> ! {
 /// Print a text whose way matters: it comes back when a pipe's reader has taken all of it, and fails where the reader goes before.
 pub fn deliver(text: Arguments<'_>) -> io::Result<()> {
     put(text)?;
-    if !is_pipe() {
-        return Ok(());
-    }
-    let out = stdout();
+    if is_pipe() { taken(stdout()) } else { Ok(()) }
+}
+
+/// Wait until a pipe's reader has taken all of it; an error where the reader goes before.
+pub fn taken(pipe: impl AsFd) -> io::Result<()> {
     // Nothing wakes a writer when its pipe is empty; it is woken when the reader goes.
     let mut pause = SHORTEST_PAUSE;
-    while rustix::io::ioctl_fionread(&out)? > 0 {
-        let mut wait = [PollFd::new(&out, PollFlags::empty())];
+    while rustix::io::ioctl_fionread(&pipe)? > 0 {
+        let mut wait = [PollFd::new(&pipe, PollFlags::empty())];
         match poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: pause })) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
         let gone = wait.iter().any(|w| w.revents().intersects(PollFlags::ERR | PollFlags::HUP));
-        if gone && rustix::io::ioctl_fionread(&out)? > 0 {
+        if gone && rustix::io::ioctl_fionread(&pipe)? > 0 {
             return Err(ErrorKind::BrokenPipe.into());
         }
         pause = (pause * 2).min(LONGEST_PAUSE);

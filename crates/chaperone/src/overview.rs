@@ -26,11 +26,14 @@ pub fn can_ask() -> bool {
 
 /// Show the changes of a commit, ask, and commit them as they were then; nothing when the user does not agree.
 pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
-    let Request::Commit { session, paths, choice, unseen, confirm, .. } = request else { return Ok(None) };
+    let Request::Commit { session, paths, choice, unseen, confirm, accept, .. } = request else {
+        return Ok(None);
+    };
     // On one connection: the cell stands still until it is closed, however this process ends.
     let broker = Broker::reach()?;
     broker.ask(&Request::Hold { session: session.clone() })?;
-    let list = broker.list(&Request::Changes { session: session.clone(), diff: false })?;
+    let look = Request::Changes { session: session.clone(), diff: false, stat: false, paths: Vec::new() };
+    let list = broker.list(&look)?;
     if !list.is_empty() {
         say!("{}", overview(&list).join("\n"));
         out::write(format_args!(
@@ -47,7 +50,8 @@ pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
         }
         broker.ask(&Request::Shown { count: list.len() })?;
     }
-    broker.list(&Request::Commit { session, paths, choice, unseen, ask_first: false, confirm }).map(Some)
+    let commit = Request::Commit { session, paths, choice, unseen, ask_first: false, confirm, accept };
+    broker.list(&commit).map(Some)
 }
 
 /// How many of what, everything that is more than a new content, and the first names.
@@ -69,7 +73,8 @@ fn overview(list: &[Value]) -> Vec<String> {
     lines
 }
 
-fn is_special(change: &Value) -> bool {
+/// Whether it is more than new content.
+pub fn is_special(change: &Value) -> bool {
     let adds = matches!(change["op"].as_str(), Some("create" | "modify"));
     !adds
         || !traits(change).is_empty()
@@ -77,7 +82,7 @@ fn is_special(change: &Value) -> bool {
         || show::list(change, "reasons").next().is_some()
 }
 
-fn number(count: usize) -> String {
+pub fn number(count: usize) -> String {
     if count == 1 { "1 change".to_owned() } else { format!("{count} changes") }
 }
 

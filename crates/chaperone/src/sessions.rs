@@ -1,17 +1,28 @@
 //! `sessions`, `stop`, `resume`, `why`.
 
+use chaperone_config::profile;
 use chaperone_protocol::Request;
+use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cli::{One, Sessions, Stop, Why};
+use crate::cli::{One, Prune, Sessions, SessionsCommand, Stop, Why};
 use crate::connect::Broker;
+use crate::kept::size;
 use crate::out::say;
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::Untrusted;
 
-pub fn list(args: &Sessions) -> Result<u8, Report> {
-    let answer = Broker::reach()?.ask(&Request::Sessions { all: args.all })?;
+pub fn sessions(args: &Sessions) -> Result<u8, Report> {
+    match &args.command {
+        Some(SessionsCommand::Prune(args)) => prune(args),
+        None => list(args),
+    }
+}
+
+fn list(args: &Sessions) -> Result<u8, Report> {
+    let request = Request::Sessions { all: args.all, staged: args.all && !args.json };
+    let answer = Broker::reach()?.ask(&request)?;
     if args.json {
         show::json(&answer);
         return Ok(0);
@@ -22,16 +33,83 @@ pub fn list(args: &Sessions) -> Result<u8, Report> {
         say!("{what}; start one with: chaperone run -- PROGRAM");
         return Ok(0);
     }
-    let mut rows = vec![["ID", "STATE", "AGENT", "PROFILE", "WORKSPACE"].map(str::to_owned).to_vec()];
-    for s in &sessions {
-        rows.push(
-            ["id", "state", "name", "profile", "workspace"]
-                .map(|f| show::text(s, f).raw().to_owned())
-                .to_vec(),
-        );
-    }
-    show::table(&rows);
+    show::table(&rows(&sessions, Timestamp::now()));
     Ok(0)
+}
+
+/// The newest first.
+fn rows(sessions: &[Value], now: Timestamp) -> Vec<Vec<String>> {
+    let mut rows =
+        vec![["ID", "STATE", "AGE", "STAGED", "AGENT", "PROFILE", "WORKSPACE"].map(str::to_owned).to_vec()];
+    for s in sessions.iter().rev() {
+        let field = |name: &str| show::text(s, name).raw().to_owned();
+        let staged = s["staged"].as_u64().map_or_else(|| "-".to_owned(), |count| count.to_string());
+        let age = age(show::text(s, "started").raw(), now);
+        rows.push(vec![
+            field("id"),
+            field("state"),
+            age,
+            staged,
+            field("name"),
+            field("profile"),
+            field("workspace"),
+        ]);
+    }
+    rows
+}
+
+/// How long ago, in its largest unit.
+fn age(since: &str, now: Timestamp) -> String {
+    let Ok(since) = since.parse::<Timestamp>() else { return "-".to_owned() };
+    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn prune(args: &Prune) -> Result<u8, Report> {
+    let older_than_s = match &args.older_than {
+        Some(time) => Some(profile::seconds(time).ok_or_else(|| {
+            let message = format!("invalid --older-than {time:?}: expected a time such as 7d or 12h");
+            Report::new(message).exit(2)
+        })?),
+        None => None,
+    };
+    let answer = Broker::reach()?.ask(&Request::Prune { older_than_s, dry_run: args.dry_run })?;
+    if args.json {
+        show::json(&answer);
+        return Ok(0);
+    }
+    pruned(&answer, args.dry_run).iter().for_each(|line| say!("{line}"));
+    Ok(0)
+}
+
+/// What was removed, or would be, in lines.
+fn pruned(answer: &Value, dry_run: bool) -> Vec<String> {
+    let word = if dry_run { "would remove" } else { "removed" };
+    let sessions = answer["sessions"].as_array().cloned().unwrap_or_default();
+    let one = |s: &Value| {
+        let undo = match s["commits"].as_u64() {
+            None | Some(0) => String::new(),
+            Some(1) => ", 1 commit that cannot be undone then".to_owned(),
+            Some(commits) => format!(", {commits} commits that cannot be undone then"),
+        };
+        let bytes = size(s["bytes"].as_u64().unwrap_or(0));
+        let [id, started, workspace] = ["id", "started", "workspace"].map(|field| show::text(s, field));
+        format!("{word} {id} of {started} over {workspace}: {bytes}{undo}")
+    };
+    let mut lines: Vec<String> = sessions.iter().map(one).collect();
+    let sum = sessions.iter().filter_map(|s| s["bytes"].as_u64()).sum();
+    lines.push(format!("{word} {} sessions, {}", sessions.len(), size(sum)));
+    if let Some(kept) = answer["with_undo"].as_u64().filter(|kept| *kept > 0) {
+        lines.push(format!(
+            "{kept} more have nothing staged and commits that can be undone: --older-than removes them, too"
+        ));
+    }
+    lines
 }
 
 pub fn stop(args: &Stop) -> Result<u8, Report> {
@@ -90,6 +168,31 @@ mod tests {
     use super::*;
     use crate::untrusted::{HOSTILE, assert_plain};
     use serde_json::json;
+
+    #[test]
+    fn sessions_are_listed_with_age_and_staged_count_the_newest_first() {
+        let now: Timestamp = "2026-05-03T12:00:00Z".parse().unwrap();
+        let one = |id: &str, started: &str, staged: Option<u64>| json!({ "id": id, "started": started, "staged": staged });
+        let list = [
+            one("a", "2026-05-01T11:59:00Z", Some(3)),
+            one("b", "2026-05-03T09:00:00.5Z", None),
+            one("c", "2026-05-03T11:58:30Z", Some(0)),
+        ];
+        let told: Vec<String> =
+            rows(&list, now).iter().map(|row| [&*row[0], &*row[2], &*row[3]].join(" ")).collect();
+        assert_eq!(told, ["ID AGE STAGED", "c 1m 0", "b 2h -", "a 2d 3"]);
+    }
+
+    #[test]
+    fn what_is_removed_is_told_with_its_size_and_what_cannot_be_undone_then() {
+        for name in HOSTILE {
+            let one = json!({ "id": name, "started": name, "workspace": name, "bytes": 4_096, "commits": 2 });
+            let told = pruned(&json!({ "sessions": [one], "with_undo": 1 }), true);
+            assert_plain(&told.join("\n"), 3);
+            assert!(told[0].ends_with(": 4.1 kB, 2 commits that cannot be undone then"), "{told:?}");
+            assert_eq!(told[1], "would remove 1 sessions, 4.1 kB");
+        }
+    }
 
     #[test]
     fn a_hostile_name_forges_no_line_of_a_refusal() {

@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use support::Machine;
 
@@ -51,6 +51,163 @@ fn only_what_reached_the_reader_counts_as_shown() {
     assert!(machine.run(&["changes", &session]).status.success());
     assert!(machine.run(&["commit", &session]).status.success());
     assert!(machine.docs().join("1300.txt").exists());
+}
+
+/// What each path came to in a commit.
+fn states(told: &Output) -> Vec<(String, String)> {
+    let told = String::from_utf8(told.stdout.clone()).unwrap();
+    let mut states: Vec<(String, String)> = told
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .map(|words| (words[2].to_owned(), words[0].to_owned()))
+        .collect();
+    states.sort();
+    states
+}
+
+#[test]
+fn what_is_shown_by_its_path_counts_as_shown_alone() {
+    let machine = Machine::new();
+    if !machine.has_cells("what_is_shown_by_its_path_counts_as_shown_alone") {
+        return;
+    }
+    let session = over(&machine, "mkdir -p a/b; for f in a/b/c a/b/e a/d f; do echo $f > $f; done");
+    let shown = machine.run(&["changes", &session, "./a/b/c", "f"]);
+    let told = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.status.success(), "{told}");
+    assert!(told.contains("+a/b/c") && told.contains("+f") && told.contains("create a/b  [dir]"), "{told}");
+    assert!(!told.contains("a/b/e") && !told.contains("a/d"), "{told}");
+    let nothing = machine.run(&["changes", &session, "a/x"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("no change matches a/x"));
+
+    let done = machine.run(&["commit", &session]);
+    let of = |path: &str, state: &str| (path.to_owned(), state.to_owned());
+    let expected = [
+        of("a", "committed"),
+        of("a/b", "committed"),
+        of("a/b/c", "committed"),
+        of("a/b/e", "refused"),
+        of("a/d", "refused"),
+        of("f", "committed"),
+    ];
+    assert_eq!(states(&done), expected);
+    // A directory is all that is below it.
+    assert!(machine.run(&["changes", &session, "a"]).status.success());
+    assert!(machine.run(&["commit", &session]).status.success());
+    assert!(machine.docs().join("a/d").exists() && machine.docs().join("a/b/e").exists());
+}
+
+#[test]
+fn numbers_alone_count_as_no_look() {
+    let machine = Machine::new();
+    if !machine.has_cells("numbers_alone_count_as_no_look") {
+        return;
+    }
+    let session =
+        over(&machine, "printf 'a\\nb\\n' > text; head -c 3000 /dev/zero > data; mkdir -p d; echo x > d/x");
+    let stat = machine.run(&["changes", "--stat", &session]);
+    let told = String::from_utf8(stat.stdout).unwrap();
+    for line in
+        ["create text", "+2 −0", "create data", "3.0 kB", "4 changes: 4 create; +3 −0, 3.0 kB of no text"]
+    {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    let one = machine.ask(&["changes", "--stat", "--json", &session, "d"]);
+    assert_eq!(one.as_array().unwrap().len(), 2, "{one}");
+    // One that is looked at leaves the others unseen, however often their numbers were.
+    assert!(machine.run(&["changes", &session, "d"]).status.success());
+    assert!(machine.run(&["changes", "--stat", &session]).status.success());
+    let done = machine.run(&["commit", &session]);
+    let refused: Vec<String> =
+        states(&done).into_iter().filter(|(_, state)| state == "refused").map(|(path, _)| path).collect();
+    assert_eq!(refused, ["data", "text"]);
+}
+
+#[test]
+fn only_ended_sessions_with_nothing_staged_are_pruned() {
+    let machine = Machine::new();
+    if !machine.has_cells("only_ended_sessions_with_nothing_staged_are_pruned") {
+        return;
+    }
+    machine.profile("names", PROFILE);
+    let run = |script: &str| -> Command {
+        let mut command = machine.command(&["run", "--profile", "names", "--workspace"]);
+        command.arg(machine.docs()).args(["--", "/bin/sh", "-c", script]);
+        command
+    };
+    let idle = || machine.ask(&["sessions", "--all", "--json"])["sessions"].as_array().unwrap().clone();
+    let id = |n: usize| idle()[n]["id"].as_str().unwrap().to_owned();
+    for script in ["true", "echo x > staged", "echo x > done"] {
+        assert!(run(script).stdin(Stdio::null()).output().unwrap().status.success());
+    }
+    let [nothing, staged, done] = [id(0), id(1), id(2)];
+    assert!(machine.run(&["commit", &done]).status.success());
+    let mut running: Child =
+        run("echo up; read line").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let alive = id(3);
+
+    let listed = machine.run(&["sessions", "--all"]);
+    let told = String::from_utf8(listed.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+    let cells: Vec<(&str, &str, &str)> = rows.iter().skip(1).map(|row| (row[0], row[1], row[3])).collect();
+    let expected = [
+        (&*alive, "running", "-"),
+        (&*done, "ended", "0"),
+        (&*staged, "ended", "1"),
+        (&*nothing, "ended", "0"),
+    ];
+    assert_eq!(cells, expected, "{told}");
+
+    let pruned = |arguments: &[&str]| {
+        let answer = machine.ask(&[&["sessions", "prune", "--json"], arguments].concat());
+        let ids = answer["sessions"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let state = |id: &str| machine.docs().with_file_name("home").join("state/staging").join(id).exists();
+    assert_eq!(pruned(&["--dry-run"]), [&*nothing]);
+    assert!(state(&nothing));
+    assert_eq!(pruned(&["--older-than", "1h"]), [""; 0]);
+    assert_eq!(pruned(&[]), [&*nothing]);
+    assert!(!state(&nothing) && state(&staged) && state(&done) && state(&alive));
+    // What can be undone goes only with an age.
+    assert_eq!(pruned(&["--older-than", "0s"]), [&*done]);
+    assert!(!state(&done) && state(&staged) && state(&alive));
+    assert!(!machine.run(&["undo", &done]).status.success());
+    let log = machine.run(&["audit", "query", "--session", &done, "--json"]);
+    assert!(String::from_utf8_lossy(&log.stdout).contains("prune"));
+    assert_eq!(idle().len(), 2);
+    drop(running.stdin.take());
+    assert!(running.wait().unwrap().success() || !state(&nothing));
+}
+
+#[test]
+fn a_reason_is_accepted_of_the_named_paths_alone() {
+    let machine = Machine::new();
+    if !machine.has_cells("a_reason_is_accepted_of_the_named_paths_alone") {
+        return;
+    }
+    let make = "mkdir bin; for f in bin/one bin/two three; do printf '#!/bin/sh\\n' > $f; chmod +x $f; done";
+    let session = over(&machine, make);
+    let first = machine.run(&["commit", &session]);
+    let told = String::from_utf8(first.stderr.clone()).unwrap();
+    assert_eq!(first.status.code(), Some(3), "{told}");
+    let next = format!("chaperone commit --accept executable {session} bin/one bin/two three");
+    assert!(told.contains(&next), "{told}");
+    let there = |path: &str| machine.docs().join(path).exists();
+    // Another reason is not this one, and without a path it is none.
+    let other = machine.run(&["commit", "--accept", "runs_later", &session, "bin/one"]);
+    assert_eq!((other.status.code(), there("bin/one")), (Some(3), false));
+    assert_eq!(machine.run(&["commit", "--accept", "executable", &session]).status.code(), Some(2));
+
+    let below = machine.run(&["commit", "--accept", "executable", &session, "bin"]);
+    assert!(below.status.success(), "{}", String::from_utf8_lossy(&below.stderr));
+    assert!(there("bin/one") && there("bin/two") && !there("three"));
+    assert_eq!(machine.run(&["commit", &session]).status.code(), Some(3));
+    assert!(machine.run(&["commit", "--confirm", "executable", &session]).status.success());
+    assert!(there("three"));
 }
 
 #[test]

@@ -93,6 +93,28 @@ pub struct ListedSession {
     pub cause: Option<String>,
     pub workspace: PathBuf,
     pub started: String,
+    /// How many changes are staged, where that was asked for and can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<u64>,
+}
+
+/// What was removed of ended sessions, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    pub sessions: Vec<PrunedSession>,
+    /// Sessions with nothing staged that stay because their commits can be undone.
+    pub with_undo: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrunedSession {
+    pub id: String,
+    pub workspace: PathBuf,
+    pub started: String,
+    /// On disk.
+    pub bytes: u64,
+    /// Commits that cannot be undone any more.
+    pub commits: u64,
 }
 
 /// How many sessions were told to end.
@@ -168,6 +190,16 @@ pub struct ChangeEntry {
     /// What the change changes, when that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
+    /// How many lines of a text come and go, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<LineCounts>,
+}
+
+/// Lines that a change adds and takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineCounts {
+    pub added: u64,
+    pub removed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -320,6 +352,7 @@ mod tests {
             cause: None,
             workspace: "/w".into(),
             started: "t".into(),
+            staged: None,
         };
         let sessions =
             Sessions { broker: Process { pid: 1 }, vault: Process { pid: 2 }, sessions: vec![listed] };
@@ -329,6 +362,17 @@ mod tests {
         }] });
         pin(sessions, shape);
         pin(Stopped { stopped: 2 }, json!({ "stopped": 2 }));
+        let one = PrunedSession {
+            id: "s".into(),
+            workspace: "/w".into(),
+            started: "t".into(),
+            bytes: 4,
+            commits: 1,
+        };
+        pin(
+            Pruned { sessions: vec![one], with_undo: 2 },
+            json!({ "sessions": [{ "id": "s", "workspace": "/w", "started": "t", "bytes": 4, "commits": 1 }], "with_undo": 2 }),
+        );
         let ended = Ended {
             committed: Vec::new(),
             staged: Vec::new(),
@@ -371,6 +415,7 @@ mod tests {
             staged: None,
             group: None,
             diff: None,
+            lines: None,
         };
         let mut shape = json!({ "path": "a", "op": "create", "from": null, "size": 0, "sha256": null,
             "state": "discarded", "reasons": [] });
@@ -391,6 +436,8 @@ mod tests {
         entry.diff = Some("+x\n".into());
         entry.group = Some("vendor".into());
         shape["diff"] = json!("+x\n");
+        entry.lines = Some(LineCounts { added: 1, removed: 0 });
+        shape["lines"] = json!({ "added": 1, "removed": 0 });
         shape["group"] = json!("vendor");
         pin(entry, shape);
     }

@@ -178,6 +178,15 @@ pub enum Request {
     },
     Sessions {
         all: bool,
+        /// Count what those that have ended have staged.
+        #[serde(default)]
+        staged: bool,
+    },
+    /// Remove what is kept of sessions that have ended and have nothing staged: with an age, of those that were used last before
+    /// that, also where it is needed to undo their commits; without, of those that committed nothing.
+    Prune {
+        older_than_s: Option<u64>,
+        dry_run: bool,
     },
     Stop {
         session: Option<String>,
@@ -191,6 +200,12 @@ pub enum Request {
     Changes {
         session: String,
         diff: bool,
+        /// Numbers in place of differences: nothing of the contents, and so nothing that counts as shown.
+        #[serde(default)]
+        stat: bool,
+        /// Only these, and what is below them; all when empty.
+        #[serde(default)]
+        paths: Vec<String>,
     },
     /// Hold the cell of a session still for as long as this connection is there.
     Hold {
@@ -214,6 +229,9 @@ pub enum Request {
         /// Reasons that the user has confirmed for whatever is asked about for them alone.
         #[serde(default)]
         confirm: Vec<String>,
+        /// Reasons that the user accepts of the named paths and what is below them: naming these says no more than that then.
+        #[serde(default)]
+        accept: Vec<String>,
     },
     Discard {
         session: String,

@@ -124,6 +124,18 @@ impl Tree {
                 Err(stop) => stopped.push(conflict(line, stop)),
             }
         }
+        if which.paths.is_some() {
+            let taken: Vec<&ChangeLine> = lines.into_iter().filter(|l| reversed.contains(&l.index)).collect();
+            let stands = |line: &&ChangeLine| !undone.contains(&(folder.number, line.index));
+            let emptied = self.emptied(journal.changes.iter().filter(stands), &taken);
+            for (line, steps) in lines_in_reverse(&emptied, journal) {
+                // One that is not as it was made stays; nobody asked for it.
+                if let Ok(inverse) = inverses.of(line, &steps) {
+                    reversed.extend(inverse.iter().map(|_| line.index));
+                    changes.extend(inverse);
+                }
+            }
+        }
         let request = Request { changes: &changes, blobs: &kept, undoes: Some((folder.number, &reversed)) };
         let mut report = self.run(history, &request, &mut |_, _| Verdict::CommitLinkOut)?;
         for entry in &mut report.entries {
@@ -131,6 +143,48 @@ impl Tree {
         }
         report.entries.extend(stopped);
         Ok(report)
+    }
+
+    /// The directories that were made for what is taken back, and hold nothing else.
+    fn emptied<'a>(
+        &self,
+        lines: impl Iterator<Item = &'a ChangeLine>,
+        taken: &[&'a ChangeLine],
+    ) -> Vec<&'a ChangeLine> {
+        let is_below =
+            |path: &str, directory: &str| strip_folder(path, directory).is_some_and(|rest| !rest.is_empty());
+        let leaves = |line: &&&ChangeLine| matches!(line.op, Op::Create | Op::Rename);
+        let mut gone: BTreeSet<&str> = taken.iter().filter(leaves).map(|line| line.path.as_str()).collect();
+        let mut made: Vec<&ChangeLine> = lines
+            .filter(|line| line.op == Op::Create && line.kind == Kind::Dir && !gone.contains(&*line.path))
+            .filter(|line| taken.iter().any(|of| is_below(&of.path, &line.path)))
+            // What comes back to it keeps it.
+            .filter(|line| {
+                !taken.iter().any(|of| of.from.as_ref().is_some_and(|from| is_below(from, &line.path)))
+            })
+            .collect();
+        made.sort_by_key(|line| std::cmp::Reverse(line.path.len()));
+        made.retain(|line| {
+            let is_emptied = self.holds_only(&line.path, &gone);
+            if is_emptied {
+                gone.insert(&line.path);
+            }
+            is_emptied
+        });
+        made
+    }
+
+    fn holds_only(&self, directory: &str, gone: &BTreeSet<&str>) -> bool {
+        let Ok(fd) = beneath::open_folder(self.root.as_fd(), directory) else { return false };
+        let Ok(mut names) = rustix::fs::Dir::read_from(&fd) else { return false };
+        names.all(|name| {
+            let Ok(name) = name else { return false };
+            match name.file_name().to_str() {
+                Ok("." | "..") => true,
+                Ok(name) => gone.contains(&*format!("{directory}/{name}")),
+                Err(_) => false,
+            }
+        })
     }
 }
 

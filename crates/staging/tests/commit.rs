@@ -282,6 +282,50 @@ fn a_file_that_the_person_changed_meanwhile_is_a_conflict_with_three_ways_out() 
 }
 
 #[test]
+fn undo_of_a_path_takes_the_directories_back_that_were_made_for_it_alone() {
+    let made = |beside: &str| {
+        let place = Place::new();
+        fs::create_dir(place.root.join("own")).unwrap();
+        let dir = |path: &str| Change { mode: 0o755, ..Change::blank(path.into(), Op::Create, Kind::Dir) };
+        let all = [
+            dir("own/a"),
+            dir("own/a/b"),
+            dir("own/a/b/none"),
+            place.change(Op::Create, "own/a/b/c", "c"),
+            place.change(Op::Create, "own/a/b/d", "d"),
+        ];
+        assert!(place.commit(&all).is_complete());
+        if !beside.is_empty() {
+            place.put(beside, "mine");
+        }
+        place
+    };
+    let undone = |place: &Place, paths: &[&str]| {
+        let paths = Some(paths.iter().map(|path| (*path).to_owned()).collect());
+        place.tree().undo(&Undo { commit: None, paths }, false).unwrap()
+    };
+    // One of two keeps what the other needs.
+    let place = made("");
+    assert!(undone(&place, &["own/a/b/none", "own/a/b/c"]).is_complete());
+    assert_eq!(place.read("own/a/b/d"), "d");
+    let last = undone(&place, &["own/a/b/d"]);
+    assert!(last.is_complete() && last.entries.len() == 3, "{last:?}");
+    assert!(place.root.join("own").exists() && !place.root.join("own/a").exists());
+    assert!(place.tree().undo(&Undo { commit: last.commit, paths: None }, false).unwrap().is_complete());
+    assert_eq!(place.read("own/a/b/d"), "d");
+    // What is the user's own keeps them, and is no fault.
+    let place = made("own/a/mine");
+    let two = undone(&place, &["own/a/b/none", "own/a/b/c", "own/a/b/d"]);
+    assert!(two.is_complete(), "{two:?}");
+    assert!(place.root.join("own/a/mine").exists() && !place.root.join("own/a/b").exists());
+    let place = made("");
+    place.put("own/a/b/c", "changed since");
+    let kept = undone(&place, &["own/a/b/c"]);
+    assert_eq!(kept.entries.len(), 1, "{kept:?}");
+    assert!(place.root.join("own/a/b/none").exists());
+}
+
+#[test]
 fn undo_refuses_over_a_later_edit_unless_forced_and_then_keeps_the_edit() {
     let place = Place::new();
     place.put("a", "old");

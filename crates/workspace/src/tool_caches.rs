@@ -201,7 +201,10 @@ fn kept_layers(kept: &Path, session: &Session) -> PathBuf {
 }
 
 /// Remove a directory that an agent furnished: without following links, in bounded memory, whatever its modes.
-pub(crate) fn remove(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// What the kernel says.
+pub fn remove(folder: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else { return Ok(()) };
     let parent = rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let name = std::ffi::CString::new(name.as_encoded_bytes())?;

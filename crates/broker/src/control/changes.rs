@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chaperone_pipeline::ports::CellHandle;
 use chaperone_protocol::reply::{ChangeEntry, ChangeState};
 use chaperone_protocol::{Failure, Reply, frame};
-use chaperone_workspace::commit::{self, By, Order, Review, Shown};
+use chaperone_workspace::commit::{self, By, Detail, Order, Review, Shown};
 use serde_json::Value;
 
 use super::wire::{has_hung_up, internal, while_connected};
@@ -23,15 +23,21 @@ pub struct Look {
     live: Arc<LiveSession>,
     /// Of each entry that was sent, what is remembered of it.
     entries: Vec<Option<Shown>>,
+    /// What was asked for; all when empty.
+    paths: Vec<String>,
 }
 
 impl Look {
     /// The first so many entries were shown.
     pub fn reached_the_user(self, count: usize) {
-        let whole = count >= self.entries.len();
-        let looked: Vec<Shown> = self.entries.into_iter().take(count).flatten().collect();
-        if whole || !looked.is_empty() {
-            self.live.shown.lock().get_or_insert_default().see(looked, whole);
+        let Self { live, entries, paths } = self;
+        let whole = count >= entries.len();
+        let looked: Vec<Shown> = entries.into_iter().take(count).flatten().collect();
+        let mut shown = live.shown.lock();
+        // Paths that are no changes are no look.
+        if shown.is_some() || !looked.is_empty() || whole && paths.is_empty() {
+            let covered = |shown: &Shown| whole && commit::covers(&live.mounts, &paths, shown);
+            shown.get_or_insert_default().see(looked, &covered);
         }
     }
 }
@@ -54,18 +60,24 @@ impl Drop for Held {
     }
 }
 
-/// Each staged change, as it is read. It ends when nobody listens any more.
+/// Each staged change, as it is read. It ends when nobody listens any more. Of numbers alone there is no look.
 pub fn changes(
     broker: &Broker,
     stream: &UnixStream,
     session: &str,
-    diff: bool,
-) -> Result<(Look, Vec<Value>), Failure> {
+    (diff, stat, paths): (bool, bool, Vec<String>),
+) -> Result<(Option<Look>, Vec<Value>), Failure> {
+    let detail = match (stat, diff) {
+        (true, _) => Detail::Numbers,
+        (false, true) => Detail::Differences,
+        (false, false) => Detail::Names,
+    };
     let live = broker.find(session)?;
     let mut parts = Parts::new(stream);
     let mut entries = Vec::new();
     let wanted = while_connected(stream)?;
-    commit::changes(&live.site(&broker.pipeline, Some(&wanted)), diff, &mut |entry, shown| {
+    let look = commit::Look { paths: &paths, detail };
+    commit::changes(&live.site(&broker.pipeline, Some(&wanted)), look, &mut |entry, shown| {
         if has_hung_up(stream) {
             return Err(Failure::new("cancelled", "nobody listens any more"));
         }
@@ -74,7 +86,7 @@ pub fn changes(
         Ok(())
     })?;
     let last = parts.last;
-    Ok((Look { live, entries }, last))
+    Ok(((detail != Detail::Numbers).then_some(Look { live, entries, paths }), last))
 }
 
 pub fn commit(
@@ -82,8 +94,11 @@ pub fn commit(
     stream: &UnixStream,
     session: &str,
     (paths, choice): (&[String], Option<&str>),
-    (unseen, ask_first, confirmed): (bool, bool, &[String]),
+    (unseen, ask_first, (confirmed, accepted)): (bool, bool, (&[String], &[String])),
 ) -> Result<Vec<ChangeEntry>, Failure> {
+    if paths.is_empty() && !accepted.is_empty() {
+        return Err(Failure::new("bad_request", "a reason is accepted of named paths alone"));
+    }
     let live = broker.find(session)?;
     let mut shown = live.shown.lock();
     if shown.is_none() && ask_first && !unseen {
@@ -97,7 +112,7 @@ pub fn commit(
         None if over => Review::Free,
         None => Review::Missing,
     };
-    let order = Order { paths, choice, by: By::User, confirmed, review };
+    let order = Order { paths, choice, by: By::User, confirmed, accepted, review };
     let done = commit::commit(&live.site(&broker.pipeline, Some(&while_connected(stream)?)), &order)?;
     let committed = done.iter().filter(|entry| entry.state == ChangeState::Committed);
     if let Some(shown) = shown.as_mut() {

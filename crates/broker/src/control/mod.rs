@@ -19,6 +19,7 @@ use serde_json::Value;
 use self::wire::{has_hung_up, on_the_wire};
 use crate::broker::Broker;
 use crate::policy_reload;
+use crate::prune;
 use crate::session::end;
 use crate::session::live::LiveSession;
 
@@ -93,13 +94,16 @@ impl Connection {
                 on_the_wire(sessions::ended(broker, stream, &session, (cause, code)))
             }
             Request::Abandon { session, reason } => on_the_wire(sessions::abandon(broker, &session, &reason)),
-            Request::Sessions { all } => on_the_wire(Ok(broker.list(all))),
+            Request::Sessions { all, staged } => on_the_wire(Ok(broker.list(all, staged))),
+            Request::Prune { older_than_s, dry_run } => {
+                on_the_wire(prune::prune(broker, older_than_s.map(Duration::from_secs), dry_run))
+            }
             Request::Stop { session } => on_the_wire(sessions::stop(broker, session.as_deref())),
             Request::Resume { session } => on_the_wire(sessions::resume(broker, &session)),
             Request::Why { session } => on_the_wire(sessions::why(broker, session.as_deref())),
-            Request::Changes { session, diff } => {
-                let (look, last) = changes::changes(broker, stream, &session, diff)?;
-                self.look = Some(look);
+            Request::Changes { session, diff, stat, paths } => {
+                let (look, last) = changes::changes(broker, stream, &session, (diff, stat, paths))?;
+                self.look = look;
                 on_the_wire(Ok(last))
             }
             Request::Hold { session } => {
@@ -111,8 +115,8 @@ impl Connection {
                 look.reached_the_user(count);
                 on_the_wire(Ok(Done {}))
             }
-            Request::Commit { session, paths, choice, unseen, ask_first, confirm } => {
-                let (what, word) = ((&*paths, choice.as_deref()), (unseen, ask_first, &*confirm));
+            Request::Commit { session, paths, choice, unseen, ask_first, confirm, accept } => {
+                let (what, word) = ((&*paths, choice.as_deref()), (unseen, ask_first, (&*confirm, &*accept)));
                 on_the_wire(changes::in_parts(stream, changes::commit(broker, stream, &session, what, word)))
             }
             Request::Discard { session, paths } => {

@@ -11,7 +11,7 @@ use chaperone_protocol::reply::{
     ChangeState, Done, ENDED_LISTED, EndCounters, EndTotals, Ended, Stopped, WhyEntry,
 };
 use chaperone_protocol::{Failure, NetworkKind, for_display};
-use chaperone_workspace::commit::{self, By, Order, Review};
+use chaperone_workspace::commit::{self, By, Look, Order, Review};
 use serde_json::{Value, json};
 
 use super::wire::while_connected;
@@ -49,7 +49,14 @@ pub fn ended(
     *live.ending.lock() = Some(cause);
     // The mappings of a cell that is gone were written back with it.
     let committed = if live.session.profile.commit.at_end {
-        let order = Order { paths: &[], choice: None, by: By::Profile, confirmed: &[], review: Review::Free };
+        let order = Order {
+            paths: &[],
+            choice: None,
+            by: By::Profile,
+            confirmed: &[],
+            accepted: &[],
+            review: Review::Free,
+        };
         commit::commit(&live.site(&broker.pipeline, Some(&wanted)), &order)?
     } else {
         Vec::new()
@@ -57,7 +64,7 @@ pub fn ended(
     end::finish(broker, &live);
     let mut totals = EndTotals { committed: committed.len() as u64, staged: 0 };
     let mut staged = Vec::new();
-    commit::changes(&live.site(&broker.pipeline, Some(&wanted)), false, &mut |entry, _| {
+    commit::changes(&live.site(&broker.pipeline, Some(&wanted)), Look::default(), &mut |entry, _| {
         totals.staged += 1;
         if staged.len() < ENDED_LISTED {
             staged.push(entry);

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 /// Commands that take names of files after a session.
 const TAKE_NAMES: &[&str] = &["changes", "commit", "discard", "undo"];
 /// Their options with a value of its own.
-const WITH_VALUE: &[&str] = &["--conflict", "--confirm", "--commit"];
+const WITH_VALUE: &[&str] = &["--conflict", "--confirm", "--accept", "--commit"];
 
 /// The first word after the session that reads as an option and is a file's name, too. Before the session stands what the user wrote,
 /// and after a `--` there names begin.
@@ -48,6 +48,7 @@ mod tests {
             ("chaperone commit 3f2a -- --unseen", "--"),
             ("chaperone commit --json 3f2a a --conflict=mine", "--conflict=mine"),
             ("chaperone commit --conflict mine 3f2a -f", "-f"),
+            ("chaperone commit --accept executable 3f2a --force", "--force"),
             ("chaperone discard 3f2a --", "--"),
             ("chaperone undo --commit 1 3f2a --force", "--force"),
             ("chaperone changes 3f2a --unseen", "--unseen"),

@@ -11,7 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use admin::{Audit, Capability, Inspect, Inventory, Policy, Profile, Vault};
 pub use run::{Ask, Demo, Mcp, Run};
-pub use session::{Approvals, Approve, Changes, Commit, Deny, One, Paths, Sessions, Stop, Undo, Why};
+pub use session::{
+    Approvals, Approve, Changes, Commit, Deny, One, Paths, Prune, Sessions, SessionsCommand, Stop, Undo, Why,
+};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -45,7 +47,10 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  chaperone profile show source -- claude")]
     Profile(Profile),
     /// List sessions
-    #[command(after_help = "Example:\n  chaperone sessions --all --json")]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  chaperone sessions --all\n  chaperone sessions prune --older-than 7d --dry-run"
+    )]
     Sessions(Sessions),
     /// Stop a session, or all of them
     #[command(after_help = "Examples:\n  chaperone stop 3f2a\n  chaperone stop --all")]
@@ -57,11 +62,13 @@ pub enum Command {
     #[command(after_help = "Example:\n  chaperone why 3f2a")]
     Why(Why),
     /// Show the staged changes of a session as a diff
-    #[command(after_help = "Example:\n  chaperone changes 3f2a")]
+    #[command(
+        after_help = "Examples:\n  chaperone changes 3f2a\n  chaperone changes 3f2a src README.md\n  chaperone changes --stat 3f2a"
+    )]
     Changes(Changes),
     /// Commit staged changes to the workspace
     #[command(
-        after_help = "Examples:\n  chaperone commit 3f2a\n  chaperone commit 3f2a out/report.xlsx\n  chaperone commit 3f2a --conflict both"
+        after_help = "Examples:\n  chaperone commit 3f2a\n  chaperone commit 3f2a out/report.xlsx\n  chaperone commit 3f2a --conflict both\n  chaperone commit --accept executable 3f2a scripts"
     )]
     Commit(Commit),
     /// Discard staged changes

@@ -1,13 +1,37 @@
 //! Commands about sessions: what runs, what is staged, what waits for an answer.
 
-use clap::Args;
 use clap::builder::PossibleValue;
+use clap::{Args, Subcommand};
 
 #[derive(Debug, Args)]
 pub struct Sessions {
-    /// List sessions that have ended, too
+    /// List sessions that have ended, too, the newest first (with --json the oldest)
     #[arg(long)]
     pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Option<SessionsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// Remove what is kept of sessions that have ended and have nothing staged; the audit log keeps its records
+    #[command(
+        after_help = "Examples:\n  chaperone sessions prune --dry-run\n  chaperone sessions prune --older-than 7d"
+    )]
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Only sessions last used before that, e.g. 7d or 12h, and with them what undoes their commits [default: all without commits]
+    #[arg(long, value_name = "TIME")]
+    pub older_than: Option<String>,
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -42,6 +66,14 @@ pub struct Why {
 pub struct Changes {
     /// Session id, or the beginning of one
     pub session: String,
+    /// Paths to show, below the workspace; these alone count as shown [default: all]
+    pub paths: Vec<String>,
+    /// Print a line for each change, with its lines or bytes, and their sum; nothing of this counts as shown
+    #[arg(long)]
+    pub stat: bool,
+    /// On a terminal, do not start a pager (CHAPERONE_PAGER, PAGER, or less)
+    #[arg(long)]
+    pub no_pager: bool,
     /// Print JSON, without diffs
     #[arg(long)]
     pub json: bool,
@@ -62,6 +94,9 @@ pub struct Commit {
     /// Confirm every change that is asked about for this reason alone, e.g. many_deletes; may be repeated
     #[arg(long, value_name = "REASON")]
     pub confirm: Vec<String>,
+    /// Confirm this reason for PATHS and what is below them, and nothing else about them; may be repeated
+    #[arg(long, value_name = "REASON", requires = "paths")]
+    pub accept: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

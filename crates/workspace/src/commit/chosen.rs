@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chaperone_staging::{Change, Kind, Op};
 
 use super::dependencies;
+use super::review::Shown;
 use crate::mount::LiveMount;
 
 /// The named changes, each with the new directories that it stands in, in their order.
@@ -35,15 +36,21 @@ fn makes_directory(change: &Change) -> bool {
 
 /// Whether the user named the change, or a directory above it, by the new or the old name.
 pub(super) fn chosen(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
-    let is_in = |path: &str, folder: &str| {
+    has(mount, &change.path, wanted) || change.from.as_deref().is_some_and(|from| has(mount, from, wanted))
+}
+
+/// Whether the user named this path of the mount, or a directory above it.
+pub(super) fn has(mount: &LiveMount, path: &str, wanted: &[String]) -> bool {
+    let is_in = |folder: &str| {
         folder.is_empty()
             || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    wanted.is_empty()
-        || wanted
-            .iter()
-            .filter_map(|w| relative(mount, w))
-            .any(|w| is_in(&change.path, &w) || change.from.as_deref().is_some_and(|from| is_in(from, &w)))
+    wanted.is_empty() || wanted.iter().filter_map(|w| relative(mount, w)).any(|w| is_in(&w))
+}
+
+/// The same of what was shown once, which has its path as in the workspace.
+pub(super) fn was_meant(mount: &LiveMount, shown: &Shown, wanted: &[String]) -> bool {
+    shown.paths().filter_map(|path| relative(mount, path)).any(|path| has(mount, &path, wanted))
 }
 
 /// Whether the user named the directory of dependencies that the change is in, or one below it around the change.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use chaperone_inspect::workbook::{Limits, cells};
 use chaperone_pipeline::inspection::Restored;
 use chaperone_protocol::Failure;
+use chaperone_protocol::reply::LineCounts;
 use chaperone_staging::printable;
 use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -62,15 +63,17 @@ const BINARY: usize = 5;
 pub struct Difference {
     pub text: String,
     pub whole: bool,
+    /// Of a text.
+    pub lines: Option<LineCounts>,
 }
 
 impl Difference {
     fn whole(text: String) -> Self {
-        Self { text, whole: true }
+        Self { text, whole: true, lines: None }
     }
 
     fn cut(text: String) -> Self {
-        Self { text, whole: false }
+        Self { text, whole: false, lines: None }
     }
 }
 
@@ -183,7 +186,8 @@ fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Diffe
         let path = printable(path, MAX_LINE);
         format!("--- a/{path}\n+++ b/{path}\n")
     };
-    let all: usize = diff.ops().iter().filter(|op| !matches!(op, DiffOp::Equal { .. })).map(changed).sum();
+    let lines = counted(diff.ops());
+    let all = usize::try_from(lines.added + lines.removed).unwrap_or(usize::MAX);
     // Where every line ends as Windows ends them, each saying so says nothing.
     let windows = |text: &str| text.split_inclusive('\n').all(|line| line.ends_with("\r\n"));
     let ends_alike = windows(old) && windows(new);
@@ -199,15 +203,19 @@ fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Diffe
             let more = all.saturating_sub(seen);
             if shown.len() > MAX_SHOWN && more > 0 {
                 shown.push_str(&format!("… {more} more changed lines are not shown\n"));
-                return Difference::cut(shown);
+                return Difference { lines: Some(lines), ..Difference::cut(shown) };
             }
         }
     }
-    Difference { text: shown, whole }
+    Difference { text: shown, whole, lines: Some(lines) }
 }
 
-fn changed(op: &DiffOp) -> usize {
-    op.old_range().len() + op.new_range().len()
+fn counted(ops: &[DiffOp]) -> LineCounts {
+    let changed = || ops.iter().filter(|op| !matches!(op, DiffOp::Equal { .. }));
+    LineCounts {
+        added: changed().map(|op| op.new_range().len() as u64).sum(),
+        removed: changed().map(|op| op.old_range().len() as u64).sum(),
+    }
 }
 
 /// A line as it is shown. What is cut, and blanks that would push the rest out of sight, leave a mark.
@@ -281,7 +289,7 @@ fn cell_by_cell(old: &Cells, new: &Cells) -> Difference {
     if changed.len() > MAX_CELLS {
         shown.push_str(&format!("  … {} more cells\n", changed.len() - MAX_CELLS));
     }
-    Difference { text: shown, whole: changed.len() <= MAX_CELLS }
+    Difference { text: shown, whole: changed.len() <= MAX_CELLS, lines: None }
 }
 
 #[cfg(test)]
@@ -339,6 +347,17 @@ mod tests {
         assert!(shown.len() < 2 * MAX_SHOWN);
         let (_, last) = shown.trim_end().rsplit_once('\n').unwrap();
         assert!(last.starts_with("… ") && last.ends_with(" more changed lines are not shown"), "{last}");
+    }
+
+    #[test]
+    fn lines_are_counted_also_of_what_is_cut() {
+        let counted = |old: &str, new: &str| {
+            let lines = unified("a", old, new, &mut Allowance::default()).lines.unwrap();
+            (lines.added, lines.removed)
+        };
+        assert_eq!(counted("a\nb\nc\n", "a\nx\ny\nc\n"), (2, 1));
+        assert_eq!(counted("", &"a line of some length, and its number\n".repeat(50_000)), (50_000, 0));
+        assert_eq!(counted("a\n", ""), (0, 1));
     }
 
     #[test]

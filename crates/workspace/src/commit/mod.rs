@@ -10,6 +10,7 @@ mod diff;
 mod git;
 mod judge;
 mod link;
+mod listing;
 mod looked;
 mod named;
 mod objects;
@@ -21,10 +22,10 @@ mod repository;
 mod review;
 mod seen;
 mod shown;
+mod site;
 
 use std::cell::Cell;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use chaperone_staging::{Change, Choice, Op, Report, Tree as Stage, Undo, Verdict, removes};
@@ -34,31 +35,20 @@ pub use chaperone_staging::Wanted;
 
 use self::chosen::{chosen, relative};
 pub use self::judge::By;
+pub use self::listing::{Detail, Look, changes, count, covers};
 pub use self::review::{Review, Shown, ShownChanges};
-use self::shown::shown_path;
-use crate::mount::{LiveMount, Mounts};
+pub use self::site::{Site, bring_up_to_date};
+use self::site::{failure, left_out, stage, staged};
+use crate::mount::LiveMount;
 use chaperone_capability::Action;
+use chaperone_pipeline::Authorized;
 use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::records::Outcome;
-use chaperone_pipeline::session::Session;
-use chaperone_pipeline::{Authorized, Pipeline};
 use chaperone_protocol::Failure;
-use chaperone_protocol::reply::{ChangeEntry, ChangeOp, ChangeState};
+use chaperone_protocol::reply::ChangeEntry;
 
 /// Paths of one record of what was discarded, in bytes of JSON.
 const DISCARD_BYTES: usize = 512 << 10;
-
-/// Whose staged changes, and what decides on them.
-#[derive(Clone, Copy)]
-pub struct Site<'a> {
-    pub pipeline: &'a Pipeline,
-    pub session: &'a Arc<Session>,
-    pub mounts: &'a Mounts,
-    /// Nothing of the session's cell runs any more.
-    pub over: bool,
-    /// Whether somebody still waits for it; without it, it is done whole.
-    pub wanted: Option<&'a Wanted>,
-}
 
 /// What a commit takes, and the user's word on it.
 #[derive(Debug, Clone, Copy)]
@@ -69,44 +59,9 @@ pub struct Order<'a> {
     pub by: By,
     /// Reasons that the user confirmed.
     pub confirmed: &'a [String],
+    /// Reasons that they accept of the paths alone; naming a path confirms nothing beside them then.
+    pub accepted: &'a [String],
     pub review: Review<'a>,
-}
-
-/// The staged changes of a session one by one, as `changes --json` prints them, each with what is remembered of it. Where
-/// `each` fails, it ends.
-///
-/// # Errors
-/// When the stage cannot be read, or that of `each`.
-pub fn changes(
-    site: &Site<'_>,
-    diff: bool,
-    each: &mut dyn FnMut(ChangeEntry, Option<Shown>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let Site { pipeline, session, mounts, over, wanted } = *site;
-    for (mount, name) in bring_up_to_date(mounts, over)? {
-        each(left_out(mount, &name), None)?;
-    }
-    let mut allowance = diff::Allowance::default();
-    for mount in mounts.list() {
-        let stage = stage(mount, wanted)?;
-        for change in staged(mount)? {
-            let most = if diff { diff::MAX_BYTES } else { 0 };
-            let (entry, content) = stage.look(&change, most).map_err(failure)?;
-            let text = diff.then(|| {
-                let back = placeholders::restored((pipeline, session), mount, &change, content.as_ref());
-                let (file, note) = diff::with_values(&back, content.as_ref());
-                let size = file.and_then(|f| f.metadata().ok()).map_or(entry.size, |m| m.len());
-                let difference = diff::of(mount, &change, (file, size), &mut allowance);
-                (note + &difference.text, difference.whole)
-            });
-            // A part of a difference is not the change.
-            let is_whole = text.as_ref().is_none_or(|(_, whole)| *whole);
-            let seen = Shown::of(mount, &change, entry.sha256.clone(), is_whole);
-            let text = text.map(|(text, _)| text);
-            each(ChangeEntry { diff: text, ..shown::of_entry(mount, &entry, Some(&change)) }, Some(seen))?;
-        }
-    }
-    Ok(())
 }
 
 /// Commit what was staged.
@@ -116,7 +71,8 @@ pub fn changes(
 // long because: one story, from what is staged to what became of each intent.
 pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, over, wanted: waiting } = *site;
-    let Order { paths, choice, by, confirmed, review } = *order;
+    let Order { paths, choice, by, confirmed, accepted, review } = *order;
+    let both = [confirmed, accepted].concat();
     let left = bring_up_to_date(mounts, over)?;
     let mut wanted = Vec::new();
     for mount in mounts.list() {
@@ -167,8 +123,10 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let mut with_values = Vec::new();
         let mut judge = |change: &Change, content: Option<&File>| {
             // What policy would ask about is settled by the user naming exactly that path.
-            let named = by == By::User && chosen::is_named(mount, change, paths);
-            let within = by == By::User && chosen::is_within(mount, change, paths);
+            let by_name = by == By::User && accepted.is_empty();
+            let named = by_name && chosen::is_named(mount, change, paths);
+            let within = by_name && chosen::is_within(mount, change, paths);
+            let confirmed = if chosen(mount, change, paths) { &*both } else { confirmed };
             // A conflict that is settled is another change than the one that was shown, with the same content.
             let shown_as = settled_from.get().unwrap_or(change);
             // That a cache of git's goes in place of becoming another was not shown, and shows nothing.
@@ -238,11 +196,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             shown::of_entry(mount, e, change)
         }));
     }
-    let is_meant = |mount: &LiveMount, name: &str| {
-        chosen(mount, &Change::blank(name.to_owned(), Op::Create, chaperone_staging::Kind::File), paths)
-    };
-    shown
-        .extend(left.iter().filter(|(m, name)| is_meant(m, name)).map(|(mount, name)| left_out(mount, name)));
+    let left = left.iter().filter(|(mount, name)| chosen::has(mount, name, paths));
+    shown.extend(left.map(|(mount, name)| left_out(mount, name)));
     Ok(shown)
 }
 
@@ -389,75 +344,6 @@ fn resolve<'c>(
     Ok(())
 }
 
-fn staged(mount: &LiveMount) -> Result<Vec<Change>, Failure> {
-    match mount.tree()? {
-        Some(tree) => tree.changes().map_err(|e| Failure::new("stage_unavailable", e.to_string())),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn stage(mount: &LiveMount, wanted: Option<&Wanted>) -> Result<Stage, Failure> {
-    let history: PathBuf = mount.stage_dir.join("history");
-    let stage = Stage::new(
-        mount
-            .root
-            .own()
-            .map_err(|e| Failure::new("no_descriptor", format!("{}: {e}", mount.source.display())))?,
-        history,
-        mount.stage_dir.clone(),
-    );
-    Ok(match wanted {
-        Some(wanted) => stage.while_wanted(Arc::clone(wanted)),
-        None => stage,
-    })
-}
-
-/// What the agent did until now comes into the stage, however it did it. Returns what cannot come, by its mount.
-///
-/// # Errors
-/// When it cannot be taken over; it stays where it is.
-pub fn bring_up_to_date(mounts: &Mounts, over: bool) -> Result<Vec<(&LiveMount, String)>, Failure> {
-    mounts.sync_mappings()?;
-    let mut left_out = Vec::new();
-    for mount in mounts.list() {
-        let Some(tree) = mount.tree()? else { continue };
-        let Some(overlay) = &mount.overlay else {
-            left_out.extend(tree.not_committed().into_iter().map(|name| (mount, name)));
-            continue;
-        };
-        let names = overlay.take_over(&tree, over).map_err(|e| {
-            Failure::new("stage_unavailable", format!("what the agent wrote cannot be taken over: {e}"))
-                .advise("free some room on the disk, and try again")
-        })?;
-        left_out.extend(names.into_iter().map(|name| (mount, name)));
-    }
-    Ok(left_out)
-}
-
-/// What is there in the cell and no commit can take.
-fn left_out(mount: &LiveMount, name: &str) -> ChangeEntry {
-    ChangeEntry {
-        path: shown_path(mount, name),
-        op: ChangeOp::Create,
-        from: None,
-        size: 0,
-        sha256: None,
-        state: ChangeState::Refused,
-        reasons: vec!["cannot_be_staged".to_owned()],
-        staged: None,
-        group: None,
-        diff: None,
-    }
-}
-
 fn leads_out(change: &Change) -> bool {
     change.target.as_deref().is_some_and(|target| chaperone_staging::link_leaves_root(&change.path, target))
-}
-
-fn failure(error: chaperone_staging::Error) -> Failure {
-    let code = match error {
-        chaperone_staging::Error::Cancelled => "cancelled",
-        _ => "stage_unavailable",
-    };
-    Failure::new(code, error.to_string())
 }

@@ -55,15 +55,21 @@ impl Shown {
             whole,
         }
     }
+
+    /// Where it is, and where it was.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.path.as_str()).chain(self.from.as_deref())
+    }
 }
 
 impl ShownChanges {
-    /// The user looked (again). After a look at the whole nothing counts that they saw before: what is no longer there was not
-    /// approved of by being seen once.
-    pub fn see(&mut self, looked: Vec<Shown>, whole: bool) {
-        if whole {
-            self.0.clear();
-        }
+    /// The user looked (again). What they saw before and the whole of this look would have had counts no more: what is no longer
+    /// there was not approved of by being seen once.
+    pub fn see(&mut self, looked: Vec<Shown>, covered: &dyn Fn(&Shown) -> bool) {
+        self.0.retain(|_, known| {
+            known.retain(|shown| !covered(shown));
+            !known.is_empty()
+        });
         let mut new: HashMap<String, Vec<Shown>> = HashMap::new();
         for shown in looked {
             new.entry(shown.path.clone()).or_default().push(shown);

@@ -28,6 +28,7 @@ pub(super) fn of_entry(mount: &LiveMount, entry: &Entry, change: Option<&Change>
         }),
         group: later::dependencies(&entry.path, entry.kind == Kind::Dir).map(|(at, _)| shown_path(mount, at)),
         diff: None,
+        lines: None,
     }
 }
 
@@ -57,6 +58,7 @@ pub(super) fn discarded(mount: &LiveMount, change: &Change) -> ChangeEntry {
         staged: None,
         group: None,
         diff: None,
+        lines: None,
     }
 }
 

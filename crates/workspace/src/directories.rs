@@ -22,6 +22,8 @@ static NEVER: LazyLock<Never> = LazyLock::new(|| chaperone_packs::table("packs/d
 struct Never {
     /// Directories below the home that hold credentials or settings that programs act on, and all in them.
     private: Vec<PathBuf>,
+    /// Directories with a dot, or in one, in which people keep projects.
+    projects: Vec<PathBuf>,
     /// Directories of the system, and all in them.
     system: Vec<PathBuf>,
     /// Directories that hold other people's or programs' directories; what is in them may be.
@@ -72,7 +74,7 @@ impl Places {
                 Some("is your whole home, with every key and setting in it")
             } else if home.starts_with(real) {
                 Some("contains your home")
-            } else if self.is_private(home, real) {
+            } else if is_private(home, real) {
                 Some("is a directory of credentials or settings")
             } else {
                 None
@@ -80,14 +82,12 @@ impl Places {
         })
     }
 
-    /// It is in, or holds, what is private in this home.
-    fn is_private(&self, home: &Path, real: &Path) -> bool {
-        NEVER.private.iter().any(|p| {
-            let place = home.join(p);
-            // A private place may itself be a link to elsewhere.
-            let real_place = place.canonicalize().unwrap_or_else(|_| place.clone());
-            overlap(real, &place) || overlap(real, &real_place)
-        })
+    /// Why no workspace is made of what programs may well be shown.
+    fn settings(&self, real: &Path) -> Option<&'static str> {
+        let is_settings = self.homes.iter().any(|home| is_in_a_dot_directory(home, real));
+        is_settings.then_some(
+            "is in a directory with a dot below your home, of settings and code that programs start with",
+        )
     }
 
     pub(crate) fn of_system(&self, real: &Path) -> Option<&'static str> {
@@ -99,6 +99,27 @@ impl Places {
     pub(crate) fn in_home(&self, real: &Path) -> bool {
         self.homes.iter().any(|home| real.starts_with(home))
     }
+}
+
+/// It is in, or holds, what is private in this home.
+fn is_private(home: &Path, real: &Path) -> bool {
+    let is_project = is_project(home, real);
+    NEVER.private.iter().any(|p| {
+        let place = home.join(p);
+        // A private place may itself be a link to elsewhere.
+        let real_place = place.canonicalize().unwrap_or_else(|_| place.clone());
+        overlap(real, &place) && !is_project || real_place != place && overlap(real, &real_place)
+    })
+}
+
+fn is_in_a_dot_directory(home: &Path, real: &Path) -> bool {
+    let first = real.strip_prefix(home).ok().and_then(|below| below.components().next());
+    first.is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b"."))
+        && !is_project(home, real)
+}
+
+fn is_project(home: &Path, real: &Path) -> bool {
+    NEVER.projects.iter().any(|place| real.starts_with(home.join(place)))
 }
 
 /// One holds the other, or they are the same.
@@ -120,9 +141,9 @@ pub fn resolve(named: &Path, places: &Places) -> Result<PathBuf, Failure> {
     if !real.is_dir() {
         return Err(Failure::new("workspace_missing", format!("{} is not a directory", real.display())));
     }
-    match places.refuse(&real).or_else(|| places.of_system(&real)) {
+    match places.refuse(&real).or_else(|| places.of_system(&real)).or_else(|| places.settings(&real)) {
         Some(why) => Err(Failure::new("workspace_refused", format!("{} {why}", real.display())).advise(
-            "make a directory for this task, copy or move in what the agent needs, and run it there",
+            "make a directory for this task without a dot in front of its name (settings of yours: ~/.dotfiles), copy or move in what the agent needs, and run it there",
         )),
         None => Ok(real),
     }
@@ -292,6 +313,44 @@ mod tests {
             }
         }
         assert!(resolve(&link.join("docs"), &places).is_ok());
+    }
+
+    #[test]
+    fn directories_with_a_dot_below_the_home_are_refused_but_for_those_of_projects() {
+        let tmp = tempfile::tempdir().unwrap();
+        let home = tmp.path().join("home");
+        let places = Places::new(std::slice::from_ref(&home), &[]);
+        let is_taken = |below: &str| {
+            std::fs::create_dir_all(home.join(below)).unwrap();
+            resolve(&home.join(below), &places).is_ok()
+        };
+        for bad in [
+            ".oh-my-zsh/custom",
+            ".vim",
+            ".emacs.d/lisp",
+            ".ipython",
+            ".bashrc.d",
+            ".nvm",
+            ".pyenv/shims",
+            ".vscode/extensions",
+            ".cursor",
+            ".cursor/extensions",
+            ".var/app",
+            ".made-up-tomorrow",
+            ".local",
+            ".local/bin",
+            ".config",
+        ] {
+            assert!(!is_taken(bad), "{bad}");
+        }
+        for good in [".dotfiles", ".dotfiles/zsh", ".local/src/x", ".cursor/worktrees/a", "work/.vim", "work"]
+        {
+            assert!(is_taken(good), "{good}");
+        }
+        std::os::unix::fs::symlink(home.join(".dotfiles/zsh"), home.join(".zsh")).unwrap();
+        assert!(is_taken(".dotfiles/zsh"), "what a link leads to is asked about file by file");
+        std::os::unix::fs::symlink(home.join(".dotfiles/zsh"), home.join(".ssh")).unwrap();
+        assert!(!is_taken(".dotfiles/zsh"), "what is private stays so where it really is");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) const SESSION: Group = Group {
             => "`chaperone stop ID`";
         "workspace_missing": "The workspace does not exist or is not a directory."
             => "Name a directory that exists.";
-        "workspace_refused": "The directory may not be handed to an agent: `/`, a whole home, one of the system, of credentials, or of Chaperone itself."
+        "workspace_refused": "The directory may not be handed to an agent: `/`, a whole home, one of the system, of credentials, of settings (with a dot below the home), or of Chaperone itself."
             => "Make a directory for the task, with what the agent needs in it.";
         "no_mounts": "The profile mounts nothing."
             => "Add a `[[mount]]`.";

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::address::class;
 use crate::allow_rule::{HostPattern, Rule};
 use crate::host::Host;
+use crate::tunnel::registered_domain;
 
 /// All rules of a session. Nothing is allowed that no rule allows.
 ///
@@ -75,6 +76,24 @@ impl AllowSet {
     /// The first rule that permits the request; `method` and `path` as `RequestFacts` has them.
     pub fn permits_request(&self, host: &Host, port: u16, method: &str, path: &str) -> Option<&Rule> {
         self.of_host(host, port).find(|rule| rule.has_method(method) && rule.has_path(path))
+    }
+
+    /// Who gets what is sent to a host, as far as rules and names tell: what is sent to several hosts of one owner may be one thing
+    /// in pieces. All hosts of a wildcard or a network are one, and those below a registered domain.
+    pub fn recipient(&self, host: &Host) -> String {
+        let widest = self.rules_of(host).last().map(Rule::host);
+        match (host, widest) {
+            (Host::Name(name), widest) => match (registered_domain(host).unwrap_or(name), widest) {
+                // A suffix that somebody registers names below.
+                (domain, Some(HostPattern::Below(above))) if domain.ends_with(above.as_str()) => {
+                    above.clone()
+                }
+                (domain, _) => domain.to_owned(),
+            },
+            (Host::Address(ip), _) if ip.is_loopback() => "localhost".to_owned(),
+            (Host::Address(_), Some(network)) => network.to_string(),
+            (Host::Address(ip), None) => ip.to_string(),
+        }
     }
 
     fn candidates<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Rule> + use<'a> {
@@ -191,6 +210,29 @@ mod tests {
             .as_str());
         let hosts: Vec<_> = set.of_host(&host("a.example.com"), 1).map(|r| r.host().to_string()).collect();
         assert_eq!(hosts, ["a.example.com", "*.example.com"]);
+    }
+
+    #[test]
+    fn hosts_of_one_owner_are_one_recipient() {
+        let set = set(
+            r#"allow = [{ host = "*.pieces.test" }, { host = "a.example.com" }, { host = "b.example.com" },
+            { host = "203.0.113.0/24" }, { host = "[2001:db8::]/32" }, { host = "*.example.com" }]"#,
+        );
+        let of = |name: &str| set.recipient(&host(name));
+        for (one, other) in [
+            ("h1.pieces.test", "h2.deep.pieces.test"),
+            ("a.example.com", "b.example.com"),
+            ("a.example.com", "example.com"),
+            ("203.0.113.7", "203.0.113.8"),
+            ("[2001:db8::1]", "[2001:db8::2]"),
+            ("localhost", "127.0.0.1"),
+            ("127.0.0.1", "[::1]"),
+            ("c.elsewhere.org", "d.elsewhere.org"),
+        ] {
+            assert_eq!(of(one), of(other));
+        }
+        assert_ne!(of("a.example.com"), of("h1.pieces.test"));
+        assert_ne!(of("203.0.113.7"), of("203.0.114.7"));
     }
 
     proptest! {

@@ -14,6 +14,8 @@ struct Known {
     credentials: Vec<String>,
     /// With these a request is something else than it says.
     overrides: Vec<String>,
+    /// With `_` for a hyphen they say the same again.
+    twins: Vec<String>,
 }
 
 /// Whether a credential belongs in the header of this name, in lower case.
@@ -22,9 +24,21 @@ pub fn holds_credentials(name: &str) -> bool {
     KNOWN.credentials.iter().any(|known| known == name)
 }
 
-/// Whether frameworks take another path, host or method from the header of this name, in lower case.
+/// Whether frameworks take another path, host or method from the header of this name, in lower case, or read it as another one
+/// (RFC 3875, section 4.1.18: to them `_` is `-`).
 pub(crate) fn overrides(name: &str) -> bool {
-    KNOWN.overrides.iter().any(|known| known == name)
+    let hyphenated = name.replace('_', "-");
+    let is_in = |list: &[String]| list.contains(&hyphenated);
+    is_in(&KNOWN.overrides) || hyphenated != name && is_in(&KNOWN.twins)
+}
+
+/// Whether the value of a `Forwarded` header (RFC 7239) names a host.
+pub(crate) fn forwards_host(value: &[u8]) -> bool {
+    let mut pairs = value.split(|b| matches!(b, b';' | b','));
+    pairs.any(|pair| {
+        let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"host")
+    })
 }
 
 #[cfg(test)]
@@ -35,17 +49,30 @@ mod tests {
 
     #[test]
     fn names_are_listed_as_they_are_compared() {
-        let Known { credentials, overrides } = &*KNOWN;
-        for name in credentials.iter().chain(overrides) {
+        let Known { credentials, overrides, twins } = &*KNOWN;
+        for name in credentials.iter().chain(overrides).chain(twins) {
             assert_eq!(name.parse::<HeaderName>().unwrap().as_str(), name);
         }
         assert!(credentials.iter().all(|name| !overrides.contains(name)));
     }
 
     #[test]
+    fn a_forwarded_header_may_name_who_asks_but_no_host() {
+        for host in [&b"host=admin.internal"[..], b"for=1.2.3.4; Host = \"x\"", b"for=a,host=b"] {
+            assert!(forwards_host(host));
+        }
+        for other in [&b"for=1.2.3.4;proto=https"[..], b"for=host", b""] {
+            assert!(!forwards_host(other));
+        }
+    }
+
+    #[test]
     fn a_header_is_known_by_its_whole_name() {
         assert!(holds_credentials("authorization") && holds_credentials("cookie"));
         assert!(super::overrides("x-http-method-override") && super::overrides("x-forwarded-host"));
+        assert!(super::overrides("x_http_method_override") && super::overrides("x_forwarded-host"));
+        assert!(super::overrides("content_length") && !super::overrides("content-length"));
+        assert!(super::overrides("transfer_encoding") && !super::overrides("x_note"));
         for other in ["authorization-x", "x-authorization", "", "x-note"] {
             assert!(!holds_credentials(other) && !super::overrides(other), "{other}");
         }

@@ -4,11 +4,12 @@
 //! two lengths, a header that takes another one away) is refused, not repaired.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{Method, Uri};
 
-use crate::headers::overrides;
+use crate::headers::{forwards_host, overrides};
 use crate::host::{Host, HostError};
 use crate::path::{self, PathError};
 
@@ -91,7 +92,7 @@ pub enum BadRequest {
     Connection,
     #[error("the request asks to go on in a protocol other than WebSocket, or does not ask properly")]
     Upgrade,
-    #[error("a header asks the server to take another method, path or length than the request says")]
+    #[error("a header asks the server to take another method, host, path or length than the request says")]
     Override,
 }
 
@@ -182,9 +183,8 @@ fn check_text(uri: &Uri, headers: &HeaderMap) -> Result<(), BadRequest> {
 }
 
 fn check_overrides(headers: &HeaderMap) -> Result<(), BadRequest> {
-    // To a CGI `Content_Length` is `Content-Length`.
-    let twin = |name: &str| matches!(name, "content_length" | "transfer_encoding");
-    if headers.keys().any(|name| overrides(name.as_str()) || twin(name.as_str())) {
+    let forwards = headers.get_all(FORWARDED).iter().any(|value| forwards_host(value.as_bytes()));
+    if forwards || headers.keys().any(|name| overrides(name.as_str())) {
         return Err(BadRequest::Override);
     }
     Ok(())

@@ -18,7 +18,8 @@ pub struct Filter {
     sequence: Vec<u8>,
     /// Continuation bytes of a UTF-8 character that are still to come.
     pending: u8,
-    lead: u8,
+    /// What came of it. It is passed on when it is whole: a terminal may read an end that does not belong to its start as it likes.
+    character: Vec<u8>,
     /// What the program has switched by now.
     modes: Modes,
     /// What was passed on last.
@@ -127,22 +128,17 @@ impl Filter {
 
     fn ground(&mut self, byte: u8, out: &mut Vec<u8>) {
         if self.pending > 0 {
-            if byte & 0xc0 == 0x80 {
+            if continues(&self.character, byte) {
                 self.pending -= 1;
+                self.character.push(byte);
                 // U+0080 to U+009F are control characters in two bytes.
-                if self.lead == 0xc2 && byte < 0xa0 {
-                    self.lead = 0;
-                    return;
+                if self.pending == 0 && !matches!(*self.character, [0xc2, ..0xa0]) {
+                    out.extend_from_slice(&self.character);
                 }
-                if self.lead != 0 {
-                    out.push(self.lead);
-                    self.lead = 0;
-                }
-                out.push(byte);
                 return;
             }
             self.pending = 0;
-            self.lead = 0;
+            out.extend_from_slice("\u{fffd}".as_bytes());
         }
         match byte {
             0x1b => self.state = State::Escape,
@@ -154,11 +150,18 @@ impl Filter {
             0x07..=0x0d => out.push(byte),
             0x00..=0x1f | 0x7f..=0xc1 => {}
             0x20..=0x7e => out.push(byte),
-            0xc2..=0xdf => (self.pending, self.lead) = (1, byte),
-            0xe0..=0xef => (self.pending, self.lead) = (2, byte),
-            0xf0..=0xf4 => (self.pending, self.lead) = (3, byte),
+            0xc2..=0xdf => self.begin(1, byte),
+            0xe0..=0xef => self.begin(2, byte),
+            0xf0..=0xf4 => self.begin(3, byte),
             0xf5..=0xff => {}
         }
+    }
+
+    /// A character of several bytes begins.
+    fn begin(&mut self, pending: u8, byte: u8) {
+        self.pending = pending;
+        self.character.clear();
+        self.character.push(byte);
     }
 
     fn escape(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -249,6 +252,17 @@ impl Filter {
     }
 }
 
+/// Whether a byte goes on with what there is of a character: in its shortest form, and no half of a pair (RFC 3629, section 4).
+fn continues(character: &[u8], byte: u8) -> bool {
+    match *character {
+        [0xe0] => (0xa0..=0xbf).contains(&byte),
+        [0xed] => (0x80..=0x9f).contains(&byte),
+        [0xf0] => (0x90..=0xbf).contains(&byte),
+        [0xf4] => (0x80..=0x8f).contains(&byte),
+        _ => byte & 0xc0 == 0x80,
+    }
+}
+
 /// Whether it says how keys are wanted, and is not the cursor's `CSI u` or a colour.
 fn is_of_the_keyboard(parameters: &[u8], last: u8) -> bool {
     match last {
@@ -280,6 +294,21 @@ mod tests {
             assert_eq!(parts, whole, "cut at {cut}");
         }
         whole
+    }
+
+    #[test]
+    fn what_is_no_character_does_not_arrive_as_a_control() {
+        for (bad, passed) in [
+            (&b"a\xe0\x82\x9b21t"[..], "a\u{fffd}21t"),
+            (b"\xf0\x80\x82\x9bx", "\u{fffd}x"),
+            (b"\xed\xa0\x80x", "\u{fffd}x"),
+            (b"\xf4\x90\x80\x80x", "\u{fffd}x"),
+            (b"\xe2\x82x\xe2\x82\x1b[1m", "\u{fffd}x\u{fffd}\u{1b}[1m"),
+            (b"\xc3\xe2\x82\xac", "\u{fffd}\u{20ac}"),
+            (b"\xc0\x9bx\x9b21t\xc2\x9bx", "x21tx"),
+        ] {
+            assert_eq!(String::from_utf8(filtered(bad)).unwrap(), passed, "{bad:x?}");
+        }
     }
 
     #[test]

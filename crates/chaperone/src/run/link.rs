@@ -38,9 +38,15 @@ fn is_plain(address: &str) -> bool {
         "http" | "https" => {
             !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
         }
-        "file" => matches!(host, "" | "localhost"),
+        "file" => matches!(host, "" | "localhost") && is_local(rest.get(host.len()..).unwrap_or_default()),
         _ => false,
     }
+}
+
+/// Whether a path is on this machine however it is read: behind two slashes, escaped ones too, some read the name of a server.
+fn is_local(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.starts_with('/') && !["//", "%2f", "%5c"].iter().any(|slashes| path.contains(slashes))
 }
 
 #[cfg(test)]
@@ -91,6 +97,13 @@ mod tests {
             "https://a/\x1b[6n",
             "file://server/share/x",
             "file://\\\\server/share",
+            "file:////server/share",
+            "file://///server/share",
+            "file://localhost//server/share",
+            "file:///%2Fserver/share",
+            "file:///.//server/share",
+            "file://",
+            "file://localhost",
             &long,
         ] {
             assert_eq!(passed(format!(";{bad}").as_bytes()), None, "{bad}");

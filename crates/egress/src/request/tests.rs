@@ -101,6 +101,13 @@ fn what_smuggles_a_second_request_is_refused() {
         ("Upgrade: websocket\r\nConnection: upgrade", BadRequest::Upgrade),
         ("X-HTTP-Method-Override: DELETE", BadRequest::Override),
         ("X-Original-URL: /admin", BadRequest::Override),
+        ("X_HTTP_METHOD_OVERRIDE: DELETE", BadRequest::Override),
+        ("X_Original_URL: /admin", BadRequest::Override),
+        ("X_Forwarded_Host: admin.internal", BadRequest::Override),
+        ("X-HTTP-Host-Override: admin.internal", BadRequest::Override),
+        ("X-Forwarded-Uri: /admin", BadRequest::Override),
+        ("X-Forwarded-Prefix: /admin", BadRequest::Override),
+        ("Forwarded: for=1.2.3.4;host=admin.internal", BadRequest::Override),
     ] {
         assert_eq!(with(lines), Err(error), "{lines}");
     }

@@ -18,6 +18,8 @@ use crate::outgoing::{self, OutboundFindings};
 /// Messages that came together, and the bytes of their frames.
 pub(super) struct Batch {
     pub messages: Vec<Vec<u8>>,
+    /// Numbers that the sender chose beside them, as digits.
+    pub codes: Vec<u8>,
     pub bytes: usize,
 }
 
@@ -36,22 +38,23 @@ pub(super) async fn allowed(
     batch: Batch,
 ) -> io::Result<(Spending, Option<u64>)> {
     let gateway = &channel.gateway;
-    let Batch { messages, bytes } = batch;
+    let Batch { messages, codes, bytes } = batch;
     let exit = gateway.exit();
     let number = u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let (level, mut spending) = Spending::messages(gateway, &channel.target.host, number, bytes as u64);
     let newest = messages.concat();
     let found = match history.push(messages) {
-        None => OutboundFindings::default(),
-        Some(said) => {
+        None if codes.is_empty() => OutboundFindings::default(),
+        said => {
             let Ok(_place) = exit.inspections.acquire().await else {
                 return Err(io::ErrorKind::Interrupted.into());
             };
             let looker = gateway.clone();
-            let host = channel.target.host.to_string();
+            let to = exit.allowed().recipient(&channel.target.host);
             let looked = tokio::task::spawn_blocking(move || {
                 let (detectors, exit) = (&*looker.pipeline().outgoing, looker.exit());
-                outgoing::inspect_messages(detectors, &exit.secrets, &exit.recent_requests, &host, &said)
+                let recent = &exit.recent_requests;
+                outgoing::inspect_messages(detectors, &exit.secrets, recent, &to, (said.as_ref(), codes))
             });
             looked.await.map_err(io::Error::other)?
         }

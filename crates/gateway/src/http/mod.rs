@@ -222,7 +222,7 @@ async fn inspect(
     held: BufferedBody,
 ) -> Result<(Parts, BufferedBody, OutboundFindings), HttpRefusal> {
     let gateway = channel.gateway.clone();
-    let (host, target) = (facts.host.to_string(), facts.target());
+    let (to, target) = (gateway.exit().allowed().recipient(&facts.host), facts.target());
     let Ok(_place) = gateway.exit().inspections.acquire().await else { return Err(fault()) };
     let gateway = channel.gateway.clone();
     let looked = tokio::task::spawn_blocking(move || {
@@ -231,7 +231,7 @@ async fn inspect(
             let (detectors, exit) = (&*gateway.pipeline().outgoing, gateway.exit());
             let mut seen = outgoing::inspect_request(detectors, &exit.secrets, &chosen, &held)?;
             let values = chosen.values(&held)?;
-            exit.recent_requests.look(detectors, &exit.secrets, &host, values, &mut seen);
+            exit.recent_requests.look(detectors, &exit.secrets, &to, values, &mut seen);
             seen
         };
         Ok::<_, io::Error>((head, held, seen))

@@ -120,8 +120,7 @@ async fn client_to_server(
             getrandom::fill(&mut mask).map_err(|e| io::Error::other(e.to_string()))?;
             frames_out.extend(frames::encode(&frame, Some(mask)));
         }
-        let batch =
-            Batch { messages: messages.into_iter().map(|(_, p)| p).collect(), bytes: frames_out.len() };
+        let batch = said(&messages, frames_out.len());
         *count += batch.messages.iter().map(|m| m.len() as u64).sum::<u64>();
         let (spending, intent) = allowed(channel, request, &mut history, batch).await?;
         spending.sent();
@@ -138,6 +137,21 @@ async fn client_to_server(
     }
 }
 
+/// What frames of any kind say, those that close and keep alive too, without what stands before each of one kind.
+fn said(frames: &[(Opcode, Vec<u8>)], bytes: usize) -> Batch {
+    let mut batch = Batch { messages: Vec::new(), codes: Vec::new(), bytes };
+    for (opcode, payload) in frames {
+        match (opcode, payload.split_first_chunk::<2>()) {
+            (Opcode::Close, Some((code, reason))) => {
+                batch.codes.extend(u16::from_be_bytes(*code).to_string().bytes());
+                batch.messages.push(reason.to_vec());
+            }
+            _ => batch.messages.push(payload.clone()),
+        }
+    }
+    batch
+}
+
 fn parts(message: Message) -> (Opcode, Vec<u8>) {
     match message {
         Message::Text(text) => (Opcode::Text, text.into_bytes()),
@@ -148,5 +162,25 @@ fn parts(message: Message) -> (Opcode, Vec<u8>) {
         Message::Close(Some((code, reason))) => {
             (Opcode::Close, [&code.to_be_bytes()[..], reason.as_bytes()].concat())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_any_frame_says_is_said_without_its_code() {
+        let frames = [
+            Message::Text("a".to_owned()),
+            Message::Ping(b"b".to_vec()),
+            Message::Pong(b"c".to_vec()),
+            Message::Close(Some((1000, "d".to_owned()))),
+            Message::Close(None),
+        ];
+        let frames: Vec<_> = frames.into_iter().map(parts).collect();
+        let batch = said(&frames, 9);
+        assert_eq!(batch.messages.concat(), b"abcd");
+        assert_eq!((batch.codes, batch.bytes), (b"1000".to_vec(), 9));
     }
 }

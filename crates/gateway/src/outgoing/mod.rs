@@ -82,24 +82,26 @@ fn undo(head: &Chosen<'_>, whole: &[u8], length: u64, found: &mut OutboundFindin
     })
 }
 
-/// Look at messages of one conversation with a host; values that are cut into several are found too, also over conversations.
+/// Look at messages of one conversation; values that are cut into several are found too, also over conversations with the same
+/// recipient. `codes` are the numbers beside them.
 pub(crate) fn inspect_messages(
     outgoing: &Outgoing,
     secrets: &Secrets,
     recent: &RecentRequests,
-    host: &str,
-    said: &Messages,
+    to: &str,
+    (said, codes): (Option<&Messages>, Vec<u8>),
 ) -> OutboundFindings {
     secrets.settle();
-    let (before, newest) = said.split();
+    let (before, newest) = said.map(Messages::split).unwrap_or_default();
     let mut found = {
         let known = secrets.known().read();
         to_findings(&known, outgoing.look_at_messages(&before, &newest, &of(&known)))
     };
-    let bytes = newest.concat();
-    if bytes.len() <= PIECE {
-        let slots = vec![Slot { id: 0, kind: Kind::Message, bytes }];
-        recent.look(outgoing, secrets, host, Values { main: Vec::new(), slots }, &mut found);
+    let slots = [newest.concat(), codes].into_iter().zip(0..);
+    let slots = slots.map(|(bytes, id)| Slot { id, kind: Kind::Message, bytes });
+    let slots: Vec<Slot> = slots.filter(|s| !s.bytes.is_empty() && s.bytes.len() <= PIECE).collect();
+    if !slots.is_empty() {
+        recent.look(outgoing, secrets, to, Values { main: Vec::new(), slots }, &mut found);
     }
     found
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{covert, mirror, packed, values};
+use super::{covert, glued, mirror, packed, values};
 use crate::encodings::{self, escape, fold, is_binary, readable, runs};
 use crate::place::Step;
 
@@ -87,6 +87,7 @@ impl<'a> View<'a> {
         self.fold(bytes, &mut out);
         self.runs(bytes, most.saturating_sub(out.work), &mut out);
         if self.trust != Trust::Secrets {
+            self.push(&[Step::Words], glued::numbers(&written), Trust::Decoded, &mut out);
             if bytes.len() <= LONGEST_TURNED {
                 for (how, text) in mirror::decode(bytes) {
                     self.push(&[how], text, Trust::Secrets, &mut out);

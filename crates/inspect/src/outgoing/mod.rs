@@ -6,6 +6,7 @@
 mod covert;
 mod decode;
 mod fingerprint;
+mod glued;
 mod keyed;
 mod look;
 mod mirror;

@@ -1,0 +1,61 @@
+//! What a person meets who works with it every day: through the real binary, with cells.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "mcp/support.rs"]
+#[allow(dead_code, reason = "only the machine is needed here")]
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use support::Machine;
+
+/// What a shell of the user's prints, with `chaperone` in it, in their documents.
+fn shell(machine: &Machine, script: &str) -> Output {
+    machine.shell(script).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A session that is over, of an agent that ran a script under the `staged` or the `mediated` profile.
+fn over(machine: &Machine, profile: &str, umask: &str, script: &str) -> String {
+    for mode in ["staged", "mediated"] {
+        let text = format!(
+            "name = \"{mode}\"\ndescription = \"{mode}\"\n[[mount]]\npath = \"/workspace\"\nmode = \"{mode}\"\n\
+             actions = [\"read\", \"write\", \"append\", \"list\", \"delete\", \"rename\"]\n"
+        );
+        machine.profile(mode, &text);
+    }
+    let run =
+        shell(machine, &format!("umask {umask}; chaperone run --profile {profile} -- /bin/sh -c '{script}'"));
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    machine.ask(&["sessions", "--all", "--json"])["sessions"][0]["id"].as_str().unwrap().to_owned()
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn mode_of(at: &Path) -> u32 {
+    at.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_an_agent_makes_has_the_modes_of_the_umask_that_it_was_started_with() {
+    for profile in ["staged", "mediated"] {
+        for (umask, file, directory) in [("077", 0o600, 0o700), ("027", 0o640, 0o750), ("022", 0o644, 0o755)]
+        {
+            let machine = Machine::new();
+            if !machine.has_cells("what_an_agent_makes_has_the_modes_of_the_umask_that_it_was_started_with") {
+                return;
+            }
+            let session =
+                over(&machine, profile, umask, "echo private > letter; mkdir -p d/e; echo x > d/e/f");
+            let commit = machine.run(&["commit", &session]);
+            assert!(commit.status.success(), "{}", told(&commit));
+            for (name, mode) in [("letter", file), ("d", directory), ("d/e", directory), ("d/e/f", file)] {
+                let is = mode_of(&machine.docs().join(name));
+                assert_eq!(is, mode, "{profile}, {umask}: {name} is {is:o}");
+            }
+        }
+    }
+}

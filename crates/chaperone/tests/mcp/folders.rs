@@ -85,6 +85,46 @@ fn a_staged_file_has_the_hash_of_its_content() {
 }
 
 #[test]
+fn the_workspace_is_the_same_by_its_own_place() {
+    let machine = Machine::new();
+    machine.put("a.txt", "a");
+    machine.put("sub/b.csv", "n\n1\n");
+    let docs = machine.docs();
+    let link = docs.with_file_name("linked");
+    std::os::unix::fs::symlink(&docs, &link).unwrap();
+    std::os::unix::fs::symlink(docs.join("sub"), docs.join("to-sub")).unwrap();
+    let script = format!("exec chaperone mcp --ask deny --workspace {}", link.display());
+    let mut client = machine.talk_by(&script).initialized();
+    for own in [docs.display().to_string(), link.display().to_string()] {
+        let at = |below: &str| format!("{own}{below}");
+        assert_eq!(client.call("read_file", json!({ "path": at("/a.txt") })).unwrap()["content"], "a");
+        assert_eq!(
+            client.call("get_csv", json!({ "path": at("//sub/./b.csv") })).unwrap()["rows"],
+            json!([["1"]])
+        );
+        assert_eq!(client.call("stat", json!({ "path": at("/sub") })).unwrap()["path"], "/workspace/sub");
+        let names = client.call("list_directory", json!({ "path": own })).unwrap();
+        assert_eq!(names["entries"][0]["name"], "a.txt", "{names}");
+        let written = client.call("write_file", json!({ "path": at("/c.txt"), "content": "c" })).unwrap();
+        assert_eq!(written["path"], "/workspace/c.txt");
+        let moved = json!({ "from": at("/c.txt"), "to": at("/d.txt") });
+        assert_eq!(client.call("rename", moved).unwrap()["path"], "/workspace/d.txt");
+        client.call("append_file", json!({ "path": at("/d.txt"), "content": "d" })).unwrap();
+        client.call("delete", json!({ "path": at("/d.txt") })).unwrap();
+        client.call("create_directory", json!({ "path": at("/new/er") })).unwrap();
+        // A link of the workspace that says it by its own place stays inside, too.
+        assert_eq!(
+            client.call("get_csv", json!({ "path": at("/to-sub/b.csv") })).unwrap()["rows"],
+            json!([["1"]])
+        );
+        for out in ["/../x", "/../person/x", "x", "/sub/../../x"] {
+            let told = client.call("read_file", json!({ "path": at(out) })).unwrap_err();
+            assert_eq!(told, "bad_path", "{out}");
+        }
+    }
+}
+
+#[test]
 fn what_tools_make_has_the_modes_of_the_servers_umask() {
     for (umask, file, directory) in [("077", 0o600, 0o700), ("027", 0o640, 0o750), ("022", 0o644, 0o755)] {
         let machine = Machine::new();

@@ -11,6 +11,7 @@ mod cli;
 mod connect;
 mod demo;
 mod doctor;
+mod inside;
 mod inspect;
 mod inventory;
 mod kept;
@@ -72,9 +73,13 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Resume(a) => sessions::resume(&a),
         Command::Why(a) => sessions::why(&a),
         Command::Changes(a) => changes::changes(&a),
-        Command::Commit(a) => changes::commit(&a),
-        Command::Discard(a) => changes::discard(&a),
-        Command::Undo(a) => changes::undo(&a),
+        Command::Commit(a) => {
+            changes::commit(&cli::Commit { paths: inside::named(&a.session, a.paths)?, ..a })
+        }
+        Command::Discard(a) => {
+            changes::discard(&cli::Paths { paths: inside::named(&a.session, a.paths)?, ..a })
+        }
+        Command::Undo(a) => changes::undo(&cli::Undo { paths: inside::named(&a.session, a.paths)?, ..a }),
         Command::Approvals(a) => approvals::approvals(&a),
         Command::Approve(a) => approvals::approve(&a),
         Command::Deny(a) => approvals::deny(&a),

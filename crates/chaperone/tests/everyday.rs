@@ -28,7 +28,8 @@ fn over(machine: &Machine, profile: &str, umask: &str, script: &str) -> String {
     let run =
         shell(machine, &format!("umask {umask}; chaperone run --profile {profile} -- /bin/sh -c '{script}'"));
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    machine.ask(&["sessions", "--all", "--json"])["sessions"][0]["id"].as_str().unwrap().to_owned()
+    let all = machine.ask(&["sessions", "--all", "--json"]);
+    all["sessions"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned()
 }
 
 fn told(output: &Output) -> String {
@@ -58,4 +59,37 @@ fn what_an_agent_makes_has_the_modes_of_the_umask_that_it_was_started_with() {
             }
         }
     }
+}
+
+#[test]
+fn absolute_paths_of_the_workspace_name_changes_like_those_that_the_agent_sees() {
+    let machine = Machine::new();
+    if !machine.has_cells("absolute_paths_of_the_workspace_name_changes_like_those_that_the_agent_sees") {
+        return;
+    }
+    let docs = machine.docs();
+    let link = docs.with_file_name("linked");
+    std::os::unix::fs::symlink(&docs, &link).unwrap();
+    let session = over(&machine, "staged", "022", "mkdir d; for n in a b c d/e f; do echo x > $n; done");
+    let at = |place: &Path, name: &str| place.join(name).display().to_string();
+    let done = |words: &[&str]| {
+        let output = machine.run(words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", told(&output));
+        told(&output)
+    };
+    assert!(done(&["commit", &session, &at(&docs, "a")]).contains("committed"));
+    assert!(done(&["commit", &session, &at(&link, "b"), &at(&link, "d")]).contains("d/e"));
+    assert!(docs.join("a").exists() && docs.join("b").exists() && docs.join("d/e").exists());
+    assert!(!docs.join("c").exists(), "only what was named is committed");
+    done(&["undo", &session, &at(&docs, "a")]);
+    done(&["undo", &session, &at(&link, "b")]);
+    assert!(!docs.join("a").exists() && !docs.join("b").exists() && docs.join("d/e").exists());
+    done(&["discard", &session, &at(&link, "c")]);
+    // What is elsewhere names nothing.
+    let elsewhere = machine.run(&["commit", &session, &at(docs.parent().unwrap(), "person/f")]);
+    assert_eq!(elsewhere.status.code(), Some(1), "{}", told(&elsewhere));
+    assert!(!docs.join("f").exists());
+    // The workspace itself is all of it.
+    done(&["commit", &session, &docs.display().to_string()]);
+    assert!(docs.join("f").exists());
 }

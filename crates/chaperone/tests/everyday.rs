@@ -93,3 +93,32 @@ fn absolute_paths_of_the_workspace_name_changes_like_those_that_the_agent_sees()
     done(&["commit", &session, &docs.display().to_string()]);
     assert!(docs.join("f").exists());
 }
+
+#[test]
+fn a_virtual_environment_comes_whole_under_any_name() {
+    for (name, around) in [("v", ""), ("tools/py", ""), ("v", "git init -q")] {
+        let machine = Machine::new();
+        if !machine.has_cells("a_virtual_environment_comes_whole_under_any_name") {
+            return;
+        }
+        shell(&machine, around);
+        let make = format!("python3 -m venv --without-pip {name}");
+        let made = over(&machine, "staged", "022", &format!("{make} && echo done > plain.txt"));
+        let commit = machine.run(&["commit", &made]);
+        let said = told(&commit);
+        let there = || machine.docs().join(name).join("pyvenv.cfg").exists();
+        assert!(!there() && !machine.docs().join(name).join("bin").exists(), "{name}: {said}");
+        assert!(machine.docs().join("plain.txt").exists(), "{name}: {said}");
+        let named = machine.run(&["commit", &made, name]);
+        assert_eq!(named.status.code(), Some(0), "{name}: {}", told(&named));
+        assert!(there(), "{name}: {}", told(&named));
+        let runs = shell(&machine, &format!("{name}/bin/python3 -c 'print(1)'"));
+        assert_eq!(told(&runs), "1\n", "{name}");
+        // What is added to the user's own is of it, too.
+        let script = format!("mkdir -p {name}/lib/more && echo x > {name}/bin/activate");
+        let more = over(&machine, "staged", "022", &script);
+        let list = machine.ask(&["changes", "--json", &more]);
+        let list = list.as_array().unwrap();
+        assert!(!list.is_empty() && list.iter().all(|change| change["group"] == name), "{list:?}");
+    }
+}

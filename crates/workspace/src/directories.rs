@@ -183,6 +183,7 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
             programs: Vec::new(),
             umask: CAUTIOUS,
             spelled: None,
+            installed: Mutex::default(),
             stage: Mutex::default(),
             overlay: None,
         });

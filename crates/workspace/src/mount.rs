@@ -1,5 +1,6 @@
 //! The directories of a session as the agent sees them, open, with what serves them.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -42,6 +43,8 @@ pub struct LiveMount {
     pub umask: u32,
     /// `source` as the user named it, through whatever links.
     pub spelled: Option<PathBuf>,
+    /// Directories of dependencies that are ones by what is in them, as of the last look at what is staged.
+    pub(crate) installed: Mutex<BTreeSet<String>>,
     pub(crate) stage: Mutex<Stage>,
     /// The layers that the agent works in, where the broker does not serve the merged view itself.
     pub(crate) overlay: Option<Overlay>,
@@ -93,6 +96,7 @@ impl LiveMount {
             programs,
             umask: CAUTIOUS,
             spelled: None,
+            installed: Mutex::default(),
             stage: Mutex::default(),
             overlay,
         }

@@ -48,7 +48,7 @@ pub(super) fn chosen(mount: &LiveMount, change: &Change, wanted: &[String]) -> b
 
 /// Whether the user named the directory of dependencies that the change is in, or one below it around the change.
 pub(super) fn is_within(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
-    let Some((around, _)) = dependencies::around(change) else { return false };
+    let Some((around, _)) = dependencies::around(mount, change) else { return false };
     let is_in = |path: &str, at: &str| {
         path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };

@@ -391,7 +391,11 @@ fn resolve<'c>(
 
 fn staged(mount: &LiveMount) -> Result<Vec<Change>, Failure> {
     match mount.tree()? {
-        Some(tree) => tree.changes().map_err(|e| Failure::new("stage_unavailable", e.to_string())),
+        Some(tree) => {
+            let all = tree.changes().map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+            *mount.installed.lock() = dependencies::installed(mount, &all);
+            Ok(all)
+        }
         None => Ok(Vec::new()),
     }
 }

@@ -94,6 +94,78 @@ fn absolute_paths_of_the_workspace_name_changes_like_those_that_the_agent_sees()
     assert!(docs.join("f").exists());
 }
 
+/// Git as the user calls it.
+const GIT: &str =
+    "git() { command git -c user.name=me -c user.email=me@example.org -c init.defaultBranch=main \"$@\"; }; ";
+
+/// A repository in the documents with one commit, and a session whose agent made another one, which is committed.
+fn with_an_agents_commit(machine: &Machine) -> String {
+    let made = shell(machine, &format!("{GIT} git init -q; echo a > f; git add f; git commit -qm 1"));
+    assert!(made.status.success(), "{}", told(&made));
+    let script = "echo n > n; git add n; git -c user.name=a -c user.email=a@example.org commit -qm n";
+    let session = over(machine, "staged", "022", script);
+    let commit = machine.run(&["commit", &session]);
+    assert!(commit.status.success(), "{}", told(&commit));
+    session
+}
+
+/// What of a repository is broken.
+fn broken(machine: &Machine) -> String {
+    told(&shell(machine, "git fsck --full --no-dangling 2>&1 | grep -v ^notice; git write-tree > /dev/null"))
+}
+
+fn objects(machine: &Machine) -> usize {
+    let counted = shell(machine, "find .git/objects -type f | wc -l");
+    String::from_utf8(counted.stdout).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_commit_of_the_agents_is_undone_whole_after_a_look_of_the_users_git() {
+    let machine = Machine::new();
+    if !machine.has_cells("a_commit_of_the_agents_is_undone_whole_after_a_look_of_the_users_git") {
+        return;
+    }
+    let session = with_an_agents_commit(&machine);
+    let index = std::fs::read(machine.docs().join(".git/index")).unwrap();
+    shell(&machine, "sleep 1; touch f; git status");
+    assert_ne!(std::fs::read(machine.docs().join(".git/index")).unwrap(), index, "git status wrote it");
+    let undo = machine.run(&["undo", &session]);
+    assert_eq!(undo.status.code(), Some(0), "{}", told(&undo));
+    assert_eq!(objects(&machine), 3, "blob, tree and commit of the first");
+    assert_eq!(broken(&machine), "");
+    let status = shell(&machine, &format!("{GIT} git status --short; git commit -qm mine --allow-empty"));
+    assert_eq!((told(&status).as_str(), status.status.code()), ("", Some(0)));
+}
+
+#[test]
+fn an_undo_never_leaves_a_repository_without_objects_that_it_names() {
+    // What the user's own git did since: it staged more, committed on top, gave the commit another name, or went elsewhere with it.
+    for since in [
+        "echo m > m; git add m",
+        "echo m > m; git add m; git commit -qm mine",
+        "git commit -qm mine --allow-empty",
+        "git branch keep",
+        "git tag keep",
+        "git checkout -q -b other; git commit -qm mine --allow-empty; git checkout -q main",
+        "git worktree add -q ../tree keep 2>/dev/null || git worktree add -q -b keep ../tree",
+        "git pack-refs --all; git branch keep; git pack-refs --all",
+    ] {
+        let machine = Machine::new();
+        if !machine.has_cells("an_undo_never_leaves_a_repository_without_objects_that_it_names") {
+            return;
+        }
+        let session = with_an_agents_commit(&machine);
+        let went_on = shell(&machine, &format!("{GIT} sleep 0.05; {since}"));
+        assert!(went_on.status.success(), "{since}: {}", told(&went_on));
+        let undo = machine.run(&["undo", &session]);
+        let said = told(&undo);
+        assert_eq!(undo.status.code(), Some(1), "{since}: {said}");
+        assert!(said.contains("needed_by_what_stays") && said.contains("--force"), "{since}: {said}");
+        assert!(said.matches(".git/objects").count() <= 2, "{since}: one line for all of them: {said}");
+        assert_eq!(broken(&machine), "", "{since}: {said}");
+    }
+}
+
 #[test]
 fn a_virtual_environment_comes_whole_under_any_name() {
     for (name, around) in [("v", ""), ("tools/py", ""), ("v", "git init -q")] {

@@ -22,7 +22,7 @@ pub mod sparse;
 mod undo;
 
 pub use change::{BaseVersion, Change, Kind, Op, SameAs, validate_path};
-pub use commit::{Judge, Tree};
+pub use commit::{Judge, Says, Tree};
 pub use content::{Wanted, sha256};
 pub use error::{Error, Result};
 pub use facts::{Facts, facts, link_leaves_root, removes};
@@ -30,4 +30,4 @@ pub use plan::MAX_CHANGES;
 pub use printable::printable;
 pub use recover::{INTERRUPTED, is_about};
 pub use report::{Choice, Entry, Report, State, Verdict};
-pub use undo::{CommitSummary, Undo};
+pub use undo::{CommitSummary, NEEDED, Undo, Undoing};

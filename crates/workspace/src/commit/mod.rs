@@ -8,10 +8,12 @@ mod dependencies;
 mod derived;
 mod diff;
 mod git;
+mod index;
 mod judge;
 mod link;
 mod looked;
 mod named;
+mod needed;
 mod objects;
 mod operation;
 mod own;
@@ -343,7 +345,9 @@ pub fn undo(
             &json!({ "commit": commit, "paths": which.paths, "force": force }),
             chaperone_audit::Durability::Synced,
         )?;
-        let report = match stage(mount, site.wanted)?.undo(&which, force) {
+        let report = match stage(mount, site.wanted)?
+            .undo_but(&which, force, &mut |undoing| needed::needed(mount, undoing))
+        {
             Ok(report) => report,
             // Another mount of the session may have the commit.
             Err(e) if mounts.list().len() > 1 && commit.is_some() => {
@@ -355,7 +359,7 @@ pub fn undo(
         known = true;
         let touched: Vec<String> = report.entries.iter().map(|e| e.path.clone()).collect();
         mounts.invalidate(&mount.at, &touched);
-        shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e, None)));
+        shown.extend(needed::shown(mount, &report.entries));
     }
     if let Some(error) = unknown.filter(|_| !known) {
         return Err(failure(error));
@@ -409,7 +413,8 @@ fn stage(mount: &LiveMount, wanted: Option<&Wanted>) -> Result<Stage, Failure> {
             .map_err(|e| Failure::new("no_descriptor", format!("{}: {e}", mount.source.display())))?,
         history,
         mount.stage_dir.clone(),
-    );
+    )
+    .reading(index::says);
     Ok(match wanted {
         Some(wanted) => stage.while_wanted(Arc::clone(wanted)),
         None => stage,

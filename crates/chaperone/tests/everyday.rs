@@ -194,3 +194,24 @@ fn a_virtual_environment_comes_whole_under_any_name() {
         assert!(!list.is_empty() && list.iter().all(|change| change["group"] == name), "{list:?}");
     }
 }
+
+#[test]
+fn what_cannot_be_looked_into_says_so_where_no_redacted_copy_was_handed_out() {
+    let machine = Machine::new();
+    if !machine.has_cells("what_cannot_be_looked_into_says_so_where_no_redacted_copy_was_handed_out") {
+        return;
+    }
+    let pack = "import zipfile; z = zipfile.ZipFile(\"big.zip\", \"w\", zipfile.ZIP_DEFLATED); z.write(\"big\"); z.close()";
+    let script = format!(
+        "head -c 300000000 /dev/zero > big; python3 -c \"{}\"; tar czf big.tgz big; rm big",
+        pack.replace('"', "\\\"")
+    );
+    let session = over(&machine, "staged", "022", &script);
+    let commit = machine.run(&["commit", &session]);
+    let said = told(&commit);
+    assert!(!said.contains("cannot_restore"), "{said}");
+    assert!(said.matches("cannot_look_inside").count() >= 2, "{said}");
+    let named = machine.run(&["commit", &session, "big.zip", "big.tgz"]);
+    assert_eq!(named.status.code(), Some(0), "{}", told(&named));
+    assert!(machine.docs().join("big.zip").exists() && machine.docs().join("big.tgz").exists());
+}

@@ -16,6 +16,7 @@ mod linked;
 mod plan;
 mod printable;
 mod recover;
+mod relinked;
 mod report;
 mod resolve;
 pub mod sparse;

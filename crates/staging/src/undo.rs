@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::journal::{ChangeLine, CommitFolder, Done, History, Journal};
 use crate::plan::{Action, strip_folder};
 use crate::recover::report;
+use crate::relinked;
 use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
 
 /// What to take back.
@@ -138,7 +139,7 @@ impl Tree {
         let (mut back, mut stopped) = (Vec::new(), Vec::new());
         for (line, steps) in results {
             match inverses.of(line, &steps) {
-                Ok(inverse) => back.push((line, inverse)),
+                Ok(inverse) => back.push((line, inverse, relinked::restored(&steps))),
                 Err(stop) => stopped.push(conflict(line, stop)),
             }
         }
@@ -157,11 +158,13 @@ impl Tree {
         let (kept_back, back): (Vec<_>, Vec<_>) =
             back.into_iter().partition(|(line, ..)| needed.contains(&line.path));
         stopped.extend(kept_back.iter().map(|(line, ..)| conflict(line, Stop::Conflict(NEEDED))));
-        let (mut changes, mut reversed) = (Vec::new(), Vec::new());
-        for (line, inverse) in back {
+        let (mut changes, mut reversed, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for (line, inverse, restored) in back {
+            names.extend(restored.map(|version| (changes.len(), version)));
             reversed.extend(inverse.iter().map(|_| line.index));
             changes.extend(inverse);
         }
+        relinked::link_again(self.root.as_fd(), &names, &mut changes);
         let request = Request { changes: &changes, blobs: &kept, undoes: Some((folder.number, &reversed)) };
         let mut report = self.run(history, &request, &mut |_, _| Verdict::CommitLinkOut)?;
         for entry in &mut report.entries {
@@ -190,7 +193,7 @@ fn lines_in_reverse<'a>(
 }
 
 /// A step that was made: its number, what it was to do, and what it did.
-type MadeStep<'a> = (usize, &'a Action, &'a Done);
+pub(crate) type MadeStep<'a> = (usize, &'a Action, &'a Done);
 
 struct Inverses<'a> {
     tree: &'a Tree,

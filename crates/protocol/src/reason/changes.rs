@@ -52,7 +52,7 @@ pub(super) const COMMIT: Group = Group {
             => "";
         "other_name_kept": "The file had another name (hard link) that the commit did not change: it keeps the old content, and is a file of its own now."
             => "";
-        "linked_as_copy": "In the cell the file is another name (hard link) of one; the commit made it a copy."
+        "linked_as_copy": "The file is another name (hard link) of one, in the cell or, for an undo, before the commit; the commit or undo made it a copy."
             => "";
         "link_leaves_root": "The symbolic link leads out of the directory, and not to a program of the system."
             => "Link within the directory.";

@@ -40,9 +40,9 @@ def reads(era, name):
 
 
 def inspected(era):
-    with claim(f"the inspector ({era}) lists the fifteen tools"):
+    with claim(f"the inspector ({era}) lists the sixteen tools"):
         done = inspector(era, "--method", "tools/list")
-        assert len(json.loads(done.stdout.splitlines()[0])["result"]["tools"]) == 15, done
+        assert len(json.loads(done.stdout.splitlines()[0])["result"]["tools"]) == 16, done
     with claim(f"the inspector ({era}) reads a file"):
         done = reads(era, "table.csv")
         assert "north,10" in done.stdout, done

@@ -13,7 +13,7 @@ from mcp import StdioServerParameters
 revision, mode, *command = sys.argv[1:]
 server = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
 TOOLS = {
-    "list_capabilities", "list_directory", "stat", "read_file", "write_file", "append_file", "delete", "rename",
+    "list_capabilities", "list_directory", "stat", "read_file", "write_file", "append_file", "create_directory", "delete", "rename",
     "get_csv", "stage_blob", "save_workbook", "request_elevation", "fetch", "list_allowed_hosts",
     "attenuate_capability",
 }

@@ -51,6 +51,7 @@ fn main() {
         command,
         environment,
         workdir: HOME.into(),
+        umask: std::env::var("CELL_UMASK").map_or(0o022, |text| u32::from_str_radix(&text, 8).unwrap()),
         own_place: None,
         home_files: Vec::new(),
         mounts: vec![],

@@ -26,6 +26,8 @@ pub struct Plan {
     /// The whole environment of the agent; nothing is inherited.
     pub environment: Vec<(OsString, OsString)>,
     pub workdir: PathBuf,
+    /// Permission bits that what the agent makes does not get; what the cell is made of has its own modes.
+    pub umask: u32,
     /// Where `/workspace` is seen as well: at its own place, so that absolute paths that lead into it lead there.
     pub own_place: Option<PathBuf>,
     pub mounts: Vec<Mount>,

@@ -42,6 +42,24 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
     Ok(if is_missing { 1 } else { kept::code(&list) })
 }
 
+/// What to do where the user's own git went on from a commit that is taken back.
+fn of_repositories(list: &[Value], session: &str) -> Vec<String> {
+    let kept = list.iter().filter(|change| show::text(change, "state") == "conflict").filter_map(|change| {
+        let path = change["path"].as_str()?;
+        let is_objects = change["reasons"].as_array()?.iter().any(|reason| reason == "needed_by_what_stays");
+        let git = path.strip_suffix("/objects").filter(|_| is_objects);
+        git.or_else(|| path.strip_suffix("/index").filter(|_| kept::is_index(path)))
+    });
+    let places: std::collections::BTreeSet<&str> = kept.collect();
+    let advice = |git: &str| {
+        let git = Untrusted::new(git);
+        format!(
+            "your own git went on from the commit in {git}: what you staged or committed stays, with the objects that it may need; to take the commit back there all the same (your files stay, and are not staged any more): chaperone undo {session} {git} --force"
+        )
+    };
+    places.into_iter().map(advice).collect()
+}
+
 /// What to do about git's index where both sides wrote it: `git status` of the user's is enough, which changes nothing but the
 /// times that it keeps.
 fn of_indices(list: &[Value], takes_it: &str) -> Vec<String> {
@@ -87,8 +105,7 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
     let code = u8::from(list.iter().any(is_left)) | unmatched(&args.paths, &list);
     let kept = list.iter().any(|c| show::text(c, "state") == "conflict");
     if !args.json {
-        let takes_it = format!("chaperone undo {} PATH --force", args.session);
-        of_indices(&list, &takes_it).iter().for_each(|advice| eprintln!("chaperone: {advice}"));
+        of_repositories(&list, &args.session).iter().for_each(|advice| eprintln!("chaperone: {advice}"));
     }
     if kept && !args.json {
         eprintln!(

@@ -11,6 +11,7 @@ mod cli;
 mod connect;
 mod demo;
 mod doctor;
+mod inside;
 mod inspect;
 mod inventory;
 mod kept;
@@ -75,10 +76,16 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Stop(a) => sessions::stop(&a),
         Command::Resume(a) => sessions::resume(&a),
         Command::Why(a) => sessions::why(&a),
-        Command::Changes(a) => looking::changes(&a),
-        Command::Commit(a) => changes::commit(&a),
-        Command::Discard(a) => changes::discard(&a),
-        Command::Undo(a) => changes::undo(&a),
+        Command::Changes(a) => {
+            looking::changes(&cli::Changes { paths: inside::named(&a.session, a.paths)?, ..a })
+        }
+        Command::Commit(a) => {
+            changes::commit(&cli::Commit { paths: inside::named(&a.session, a.paths)?, ..a })
+        }
+        Command::Discard(a) => {
+            changes::discard(&cli::Paths { paths: inside::named(&a.session, a.paths)?, ..a })
+        }
+        Command::Undo(a) => changes::undo(&cli::Undo { paths: inside::named(&a.session, a.paths)?, ..a }),
         Command::Approvals(a) => approvals::approvals(&a),
         Command::Approve(a) => approvals::approve(&a),
         Command::Deny(a) => approvals::deny(&a),

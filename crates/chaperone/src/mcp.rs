@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cli::Mcp;
 use crate::connect::{self, Broker};
 use crate::report::Report;
-use crate::run::options::{mode, timeout, workspace};
+use crate::run::options::{mode, timeout, umask, workspace};
 use crate::run::screen::summary;
 
 /// The last refusals, asked over the cell's channel.
@@ -44,6 +44,7 @@ fn outside_agent(args: &Mcp) -> Result<u8, Report> {
         in_cell: false,
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
+        umask: umask(),
         allow_hosts: args.allow_host.clone(),
         allow_services: Vec::new(),
         publish: Vec::new(),

@@ -11,7 +11,7 @@ use crate::cli::Profile;
 use crate::connect::Broker;
 use crate::out::say;
 use crate::report::Report;
-use crate::run::options::{environment, workspace};
+use crate::run::options::{environment, umask, workspace};
 use crate::run::program;
 use crate::show;
 use crate::untrusted::Untrusted;
@@ -29,6 +29,7 @@ pub fn profile(command: &Profile) -> Result<u8, Report> {
         in_cell: true,
         ask: AskMode::Deny,
         ask_timeout_s: 1,
+        umask: umask(),
         allow_hosts: Vec::new(),
         allow_services: Vec::new(),
         publish: Vec::new(),

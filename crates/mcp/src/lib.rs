@@ -8,4 +8,4 @@ mod session_tools;
 pub mod tools;
 
 pub use server::{MAX_CONVERSATIONS, serve};
-pub use session_tools::{Blobs, SessionTools, Tables};
+pub use session_tools::{Blobs, ReadInParts, SessionTools, Tables};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chaperone_gateway::{Exit, SessionGateway};
+use chaperone_pipeline::access::FileObject;
 use chaperone_pipeline::pipeline::Pipeline;
 use chaperone_pipeline::session::Session;
 use chaperone_quota::HeldFile;
@@ -20,7 +21,12 @@ pub struct SessionTools {
     pub exit: Arc<Exit>,
     pub blobs: Blobs,
     pub tables: Tables,
+    pub read_in_parts: ReadInParts,
 }
+
+/// The digest of the staged file that is being read in parts.
+#[derive(Debug, Default)]
+pub struct ReadInParts(pub(crate) Mutex<Option<(FileObject, [u8; 32])>>);
 
 /// Staged blobs by content hash, for `save_workbook`.
 #[derive(Debug, Default)]

@@ -180,6 +180,7 @@ pub fn canonical(name: &str) -> &str {
         "writeFile" => "write_file",
         "appendFile" => "append_file",
         "listDirectory" => "list_directory",
+        "createDirectory" => "create_directory",
         "getCsv" => "get_csv",
         "saveWorkbook" => "save_workbook",
         "stageBlob" => "stage_blob",
@@ -286,6 +287,12 @@ pub fn all() -> Vec<Tool> {
             written(),
         ),
         tool::<WriteFile>("append_file", "Append to a file (staged)", writes(false), written()),
+        tool::<OnPath>(
+            "create_directory",
+            "Make a directory and those above it; one that is there already is fine (staged)",
+            writes(false).idempotent(true),
+            json!({ "path": string(), "state": string() }),
+        ),
         tool::<OnPath>(
             "delete",
             "Delete a file or an empty directory (staged)",

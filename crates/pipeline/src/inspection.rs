@@ -35,6 +35,8 @@ const MAX_INSPECTED: u64 = 64 << 30;
 pub(crate) const MOST_UNREAD: usize = 4;
 /// How the errors of an inspection begin; what follows is the reason.
 const REFUSED: &str = "cannot be inspected: ";
+/// The code of a change whose placeholders cannot be followed.
+const CANNOT_RESTORE: &str = "cannot_restore";
 
 /// SHA-256 of a content, and the endings of the name that it was read by.
 type ReadAs = ([u8; 32], String);
@@ -159,6 +161,7 @@ impl Inspect for Inspection {
         self.workers.redact(&seen.file, name, Some(key), &out).map_err(|e| cannot(&e))?;
         let taken = snapshots.take(&out, MAX_INSPECTED).map_err(of_taking)?;
         let released = Released { version: taken.sha256, len: taken.len, file: Arc::new(taken.file) };
+        snapshots.hands_out_a_redaction().map_err(|e| cannot(&e))?;
         snapshots.keep_redaction((seen.sha256, name), &released);
         Ok(released)
     }
@@ -178,6 +181,25 @@ impl Inspect for Inspection {
         if !may_hold_placeholders(edited).map_err(|e| cannot_restore(&e))? {
             return Ok(Restored::default());
         }
+        match self.followed(original, edited, names, (session, snapshots)) {
+            // Where no redacted copy was ever handed out, it has no placeholder to follow, and is looked at like any other.
+            Err(failure) if failure.code == CANNOT_RESTORE && !snapshots.handed_out_a_redaction() => {
+                Ok(Restored::default())
+            }
+            followed => followed,
+        }
+    }
+}
+
+impl Inspection {
+    /// The edited file with the values of the placeholders that it has.
+    fn followed(
+        &self,
+        original: Option<&File>,
+        edited: &File,
+        names: (&str, &str),
+        (session, snapshots): (&str, &Snapshots),
+    ) -> Result<Restored, Failure> {
         let of_taking = |e: std::io::Error| too_much(&e).unwrap_or_else(|| cannot_restore(&e));
         let original =
             original.map(|file| snapshots.take(file, MAX_INSPECTED)).transpose().map_err(of_taking)?;
@@ -191,9 +213,7 @@ impl Inspect for Inspection {
             self.workers.restore((original, key), edited, names, &out).map_err(|e| cannot_restore(&e))?;
         Ok(Restored { file: (report.restored > 0).then(|| Arc::new(out)), report })
     }
-}
 
-impl Inspection {
     /// What the placeholders of a session are made with: the same after a restart, and known to nobody without the vault.
     fn session_secret(&self, session: &str) -> Result<[u8; 32], Failure> {
         let about = Sha256::new().chain_update(b"placeholders\0").chain_update(session).finalize();
@@ -288,7 +308,7 @@ pub fn nanoseconds(seconds: i64, nanoseconds: i128) -> i128 {
 
 fn cannot_restore(error: &dyn std::error::Error) -> Failure {
     Failure::new(
-        "cannot_restore",
+        CANNOT_RESTORE,
         format!("its placeholders cannot be replaced by what they stand for: {error}"),
     )
     .advise("read the file again and make the change anew")

@@ -5,6 +5,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chaperone_inspect::{Finding, Restoration, endings};
 use chaperone_protocol::Failure;
@@ -22,6 +23,8 @@ const KEPT: usize = 4_096;
 const KEPT_BYTES: u64 = 64 << 20;
 /// Up to this length, in bytes, a copy lives in sealed memory; a longer one on the disk, to spare memory.
 const IN_MEMORY: u64 = 64 << 20;
+/// In the session's directory, when its agent got a redacted copy of anything.
+const REDACTED: &str = "redacted";
 /// Part of the kept copies that go first when the session's share runs out.
 const FIRST: usize = 4;
 
@@ -60,6 +63,8 @@ pub struct Snapshots {
     quota: Arc<Quota>,
     room: DiskReserve,
     kept: Mutex<Kept>,
+    /// That a redacted copy was handed out is noted already.
+    redacted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -110,6 +115,7 @@ impl Snapshots {
             quota: Arc::clone(quota),
             room: DiskReserve::default(),
             kept: Mutex::new(kept),
+            redacted: AtomicBool::new(false),
         }
     }
 
@@ -161,6 +167,23 @@ impl Snapshots {
 
     pub(crate) fn redaction(&self, of: &[u8; 32], name: &str) -> Option<Released> {
         self.kept.lock().redacted.get(&(*of, endings(name))).cloned()
+    }
+
+    /// Note, for as long as there is the session, that its agent gets a redacted copy.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(crate) fn hands_out_a_redaction(&self) -> io::Result<()> {
+        if !self.redacted.load(Ordering::Acquire) {
+            File::create(self.dir.join(REDACTED))?.sync_all()?;
+            self.redacted.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether the session's agent ever got a redacted copy: only then may it have placeholders of its own.
+    pub(crate) fn handed_out_a_redaction(&self) -> bool {
+        self.redacted.load(Ordering::Acquire) || self.dir.join(REDACTED).exists()
     }
 
     pub(crate) fn keep_redaction(&self, (of, name): ([u8; 32], &str), released: &Released) {

@@ -27,6 +27,8 @@ pub struct OpenSession {
     pub in_cell: bool,
     pub ask: AskMode,
     pub ask_timeout_s: u64,
+    /// Permission bits that files which tools make do not get: the caller's.
+    pub umask: u32,
     /// Hosts that may be reached besides those of the profile: `HOST` or `HOST:PORT`.
     #[serde(default)]
     pub allow_hosts: Vec<String>,

@@ -37,7 +37,12 @@ pub struct Tree {
     wanted: Option<Wanted>,
     /// Of all looks together.
     looking: Work,
+    pub(crate) says: Says,
 }
+
+/// What the content of a path says, where not all of its bytes do: two that say the same are the same to an undo. Nothing for
+/// most files, of which every byte counts.
+pub type Says = fn(&str, &File) -> Option<String>;
 
 /// What a run of the engine is for.
 pub(crate) struct Request<'a> {
@@ -52,7 +57,20 @@ impl Tree {
     /// `root` is the directory that paths are relative to, `history` a directory of the broker alone (created when
     /// missing, its parent must exist), `stage` the directory that all blobs are in.
     pub fn new(root: OwnedFd, history: impl Into<PathBuf>, stage: impl Into<PathBuf>) -> Self {
-        Self { root, history: history.into(), stage: stage.into(), wanted: None, looking: Work::new(None) }
+        Self {
+            root,
+            history: history.into(),
+            stage: stage.into(),
+            wanted: None,
+            looking: Work::new(None),
+            says: |_, _| None,
+        }
+    }
+
+    /// The same, for which files are alike that say the same.
+    #[must_use]
+    pub fn reading(self, says: Says) -> Self {
+        Self { says, ..self }
     }
 
     /// The same, whose looks and commits end with [`Error::Cancelled`] when nobody waits for them any more. What a commit has
@@ -125,6 +143,7 @@ impl Tree {
             entries: request.changes.iter().map(entry_of).collect(),
             judged: vec![None; request.changes.len()],
             instead: HashMap::new(),
+            says: self.says,
             linked: Linked::of(request.changes),
             work: match request.undoes {
                 None => Work::new(self.wanted.clone()),
@@ -208,6 +227,7 @@ struct Run<'a> {
     instead: HashMap<usize, File>,
     /// Files with several names.
     linked: Linked,
+    says: Says,
     work: Work,
 }
 
@@ -335,7 +355,7 @@ impl Run<'_> {
             for (offset, step) in part.iter().enumerate() {
                 let number = group * GROUP + offset;
                 let outcome = scene.rearrange(number, step, &mut unsynced);
-                done.push(self.outcome(folder.number, number, step, None, outcome));
+                done.push(self.outcome(folder.number, number, step, outcome));
             }
             finish_group(&scene, &mut unsynced, journal, done, &folder.path)?;
         }
@@ -349,7 +369,7 @@ impl Run<'_> {
                         journal.add(&Record::Prepared(prepared.clone()))?;
                         waiting.push((number, step, parent, prepared));
                     }
-                    Err(stop) => done.push(self.outcome(folder.number, number, step, None, Err(stop))),
+                    Err(stop) => done.push(self.outcome(folder.number, number, step, Err(stop))),
                 }
             }
             // The names must be on disk with the record, or a power cut could confuse new and displaced content.
@@ -359,7 +379,10 @@ impl Run<'_> {
             journal.sync()?;
             for (number, step, parent, prepared) in waiting {
                 let outcome = scene.place(number, &parent, prepared.base.as_ref(), &prepared.new);
-                done.push(self.outcome(folder.number, number, step, prepared.sha256, outcome));
+                let done_so = self.outcome(folder.number, number, step, outcome);
+                let is_made = done_so.state == State::Committed;
+                let (sha256, says) = if is_made { (prepared.sha256, prepared.says) } else { (None, None) };
+                done.push(Done { sha256, says, ..done_so });
             }
             finish_group(&scene, &mut unsynced, journal, done, &folder.path)?;
         }
@@ -406,7 +429,11 @@ impl Run<'_> {
             self.linked.wrote(step.change, (change, &judged), &temporary, new, base.as_ref(), is_linked);
         }
         match written {
-            Ok((new, sha256)) => Ok((parent, Prepared { step: number, new, base, sha256 })),
+            Ok((new, sha256)) => {
+                let file = beneath::open_file(parent.fd.as_fd(), &temporary).ok();
+                let says = file.and_then(|file| (self.says)(&step.path, &file));
+                Ok((parent, Prepared { step: number, new, base, sha256, says }))
+            }
             Err(stop) => {
                 // What cannot be removed now is removed by the next recovery, which knows the name.
                 let _ = rustix::fs::unlinkat(&parent.fd, temporary.as_str(), AtFlags::empty());
@@ -466,14 +493,7 @@ impl Run<'_> {
         bits(self.request.undoes.is_some())
     }
 
-    fn outcome(
-        &mut self,
-        commit: u64,
-        number: usize,
-        step: &Step,
-        sha256: Option<String>,
-        outcome: Result<Applied, Stop>,
-    ) -> Done {
+    fn outcome(&mut self, commit: u64, number: usize, step: &Step, outcome: Result<Applied, Stop>) -> Done {
         match outcome {
             Ok(mut applied) => {
                 applied.reasons.extend(self.linked.told(step));
@@ -488,13 +508,14 @@ impl Run<'_> {
                     reasons: applied.reasons,
                     before: applied.before,
                     after: applied.after,
-                    sha256,
+                    sha256: None,
+                    says: None,
                 }
             }
             Err(stop) => {
                 self.stop(step.change, stop.clone());
                 let (state, reasons) = stop.into_parts();
-                Done { step: number, state, reasons, before: None, after: None, sha256: None }
+                Done { step: number, state, reasons, before: None, after: None, sha256: None, says: None }
             }
         }
     }

@@ -72,6 +72,9 @@ pub(crate) struct Prepared {
     pub new: BaseVersion,
     pub base: Option<BaseVersion>,
     pub sha256: Option<String>,
+    /// What the content says ([`crate::Tree::reading`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -84,6 +87,8 @@ pub(crate) struct Done {
     /// What is there now.
     pub after: Option<BaseVersion>,
     pub sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
 }
 
 /// The history of one tree, locked for the one who changes it.

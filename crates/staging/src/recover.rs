@@ -78,10 +78,11 @@ fn close(
                 before: applied.before,
                 after: applied.after,
                 sha256: prepared.and_then(|prepared| prepared.sha256.clone()),
+                says: prepared.and_then(|prepared| prepared.says.clone()),
             },
             Err(stop) => {
                 let (state, reasons) = stop.into_parts();
-                Done { step: number, state, reasons, before: None, after: None, sha256: None }
+                Done { step: number, state, reasons, before: None, after: None, sha256: None, says: None }
             }
         };
         outcomes.push((step.change, done));

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::journal::{ChangeLine, CommitFolder, Done, History, Journal};
 use crate::plan::{Action, strip_folder};
 use crate::recover::report;
+use crate::relinked;
 use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
 
 /// What to take back.
@@ -24,6 +25,23 @@ pub struct Undo {
     /// Paths (or directories, with all below) of the tree as the commit left it; `None`: all.
     pub paths: Option<Vec<String>>,
 }
+
+/// Why a path that an undo would remove stays: something that stays needs it.
+pub const NEEDED: &str = "needed_by_what_stays";
+
+/// What is about to be taken back of one commit.
+#[derive(Debug)]
+pub struct Undoing<'a> {
+    /// The paths that are taken back.
+    pub back: Vec<&'a str>,
+    /// Those that the same commit changed, and that stay as they are now.
+    pub stay: Vec<&'a str>,
+    /// When it was committed, in milliseconds since the epoch.
+    pub since_ms: u64,
+}
+
+/// Says which of the paths that are taken back must stay all the same.
+type Needed<'a> = &'a mut dyn FnMut(&Undoing<'_>) -> Vec<String>;
 
 /// One commit of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +85,11 @@ impl Tree {
     /// Restores what was there before, as a commit of its own that can be undone too. A path that changed since is a
     /// conflict, unless `force` says that the former version wins; what is there then goes to the history.
     pub fn undo(&self, which: &Undo, force: bool) -> Result<Report> {
+        self.undo_but(which, force, &mut |_| Vec::new())
+    }
+
+    /// The same, but for what must stay: each such path is a conflict, and can be taken back later.
+    pub fn undo_but(&self, which: &Undo, force: bool, needed: Needed<'_>) -> Result<Report> {
         let history = self.open_history()?;
         let commits = read_all(&history)?;
         let undone = undone(&commits);
@@ -83,7 +106,7 @@ impl Tree {
         let mut whole = Report::default();
         for number in chosen {
             let Some((folder, journal)) = commits.get(&number) else { continue };
-            let report = self.undo_one(&history, folder, journal, &undone, which, force)?;
+            let report = self.undo_one(&history, (folder, journal), &undone, (which, force), needed)?;
             whole.commit = report.commit.or(whole.commit);
             whole.entries.extend(report.entries);
         }
@@ -93,11 +116,10 @@ impl Tree {
     fn undo_one(
         &self,
         history: &History,
-        folder: &CommitFolder,
-        journal: &Journal,
+        (folder, journal): (&CommitFolder, &Journal),
         undone: &BTreeSet<(u64, usize)>,
-        which: &Undo,
-        force: bool,
+        (which, force): (&Undo, bool),
+        needed: Needed<'_>,
     ) -> Result<Report> {
         let is_chosen = |line: &&ChangeLine| {
             which.paths.as_ref().is_none_or(|paths| {
@@ -114,16 +136,35 @@ impl Tree {
             .filter(|(line, _)| line.op == Op::Rename)
             .filter_map(|(line, _)| Some((line.path.clone(), line.from.clone()?)))
             .collect();
-        let (mut changes, mut reversed, mut stopped) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut back, mut stopped) = (Vec::new(), Vec::new());
         for (line, steps) in results {
             match inverses.of(line, &steps) {
-                Ok(inverse) => {
-                    reversed.extend(inverse.iter().map(|_| line.index));
-                    changes.extend(inverse);
-                }
+                Ok(inverse) => back.push((line, inverse, relinked::restored(&steps))),
                 Err(stop) => stopped.push(conflict(line, stop)),
             }
         }
+        let is_back: BTreeSet<usize> = back.iter().map(|(line, ..)| line.index).collect();
+        let stays = |line: &&ChangeLine| {
+            !is_back.contains(&line.index)
+                && !undone.contains(&(folder.number, line.index))
+                && journal.is_committed(line.index)
+        };
+        let undoing = Undoing {
+            back: back.iter().map(|(line, ..)| line.path.as_str()).collect(),
+            stay: journal.changes.iter().filter(stays).map(|line| line.path.as_str()).collect(),
+            since_ms: journal.begin.time_ms,
+        };
+        let needed: BTreeSet<String> = needed(&undoing).into_iter().collect();
+        let (kept_back, back): (Vec<_>, Vec<_>) =
+            back.into_iter().partition(|(line, ..)| needed.contains(&line.path));
+        stopped.extend(kept_back.iter().map(|(line, ..)| conflict(line, Stop::Conflict(NEEDED))));
+        let (mut changes, mut reversed, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for (line, inverse, restored) in back {
+            names.extend(restored.map(|version| (changes.len(), version)));
+            reversed.extend(inverse.iter().map(|_| line.index));
+            changes.extend(inverse);
+        }
+        relinked::link_again(self.root.as_fd(), &names, &mut changes);
         if which.paths.is_some() {
             let taken: Vec<&ChangeLine> = lines.into_iter().filter(|l| reversed.contains(&l.index)).collect();
             let stands = |line: &&ChangeLine| !undone.contains(&(folder.number, line.index));
@@ -206,7 +247,7 @@ fn lines_in_reverse<'a>(
 }
 
 /// A step that was made: its number, what it was to do, and what it did.
-type MadeStep<'a> = (usize, &'a Action, &'a Done);
+pub(crate) type MadeStep<'a> = (usize, &'a Action, &'a Done);
 
 struct Inverses<'a> {
     tree: &'a Tree,
@@ -325,6 +366,14 @@ impl Inverses<'_> {
         let is_dir = now.kind() == Some(Kind::Dir) && (now.dev, now.ino) == (after.dev, after.ino);
         if is_dir || after.is_same_version(&now) {
             return Ok(Some(now));
+        }
+        let is_file = now.kind() == Some(Kind::File) && after.kind() == Some(Kind::File);
+        if let Some(then) = done.says.as_ref().filter(|_| is_file) {
+            let file = beneath::open_file(self.tree.root.as_fd(), path)?;
+            let is_this = BaseVersion::of(&rustix::fs::fstat(&file)?) == now;
+            if is_this && (self.tree.says)(path, &file).as_ref() == Some(then) {
+                return Ok(Some(now));
+            }
         }
         let is_alike = now.kind() == after.kind() && now.mode == after.mode && now.size == after.size;
         if is_alike && now.kind() == Some(Kind::File) {

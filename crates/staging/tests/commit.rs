@@ -542,3 +542,59 @@ fn kill_and_recover(iterations: u64, elsewhere: Option<tempfile::TempDir>) {
     println!("{iterations} kills, {interrupted} open journals, {partial} half-way through the contents");
     assert!(interrupted > 0, "no kill hit a commit");
 }
+
+/// The first line of a file that is called so says all.
+fn first_line(path: &str, file: &File) -> Option<String> {
+    let text = std::io::read_to_string(file).ok().filter(|_| path.ends_with("index"))?;
+    text.lines().next().map(str::to_owned)
+}
+
+#[test]
+fn what_says_the_same_is_unchanged_to_an_undo_and_what_does_not_is_a_conflict() {
+    for (now, is_back) in [("agents\nother times, and longer", true), ("mine\n", false)] {
+        let place = Place::new();
+        place.put("index", "first\n");
+        place.put("plain", "first\n");
+        let changes =
+            [place.change(Op::Modify, "index", "agents\n"), place.change(Op::Modify, "plain", "agents\n")];
+        let tree = || place.tree().reading(first_line);
+        assert!(tree().commit(&changes, &mut |_, _| Verdict::Commit).unwrap().is_complete());
+        place.put("index", now);
+        place.put("plain", now);
+        let report = tree().undo(&Undo::default(), false).unwrap();
+        assert_eq!(report.entry("index").unwrap().state == State::Committed, is_back, "{report:?}");
+        assert_eq!(place.read("index"), if is_back { "first\n" } else { now });
+        // Of all else every byte counts.
+        assert_eq!(report.entry("plain").unwrap().state, State::Conflict);
+    }
+}
+
+#[test]
+fn an_undo_leaves_what_stays_needs_and_takes_it_back_later() {
+    let place = Place::new();
+    place.put("list", "none\n");
+    let changes = [place.change(Op::Modify, "list", "object\n"), place.change(Op::Create, "object", "x")];
+    assert!(place.commit(&changes).is_complete());
+    place.put("list", "object, and mine\n");
+    let mut asked = Vec::new();
+    let report = place.tree().undo_but(&Undo::default(), false, &mut |undoing| {
+        asked.push((undoing.back.join(" "), undoing.stay.join(" "), undoing.since_ms > 0));
+        vec!["object".to_owned()]
+    });
+    let report = report.unwrap();
+    assert_eq!(asked, [("object".to_owned(), "list".to_owned(), true)]);
+    let entry = report.entry("object").unwrap();
+    assert_eq!(
+        (entry.state, entry.reasons.as_slice()),
+        (State::Conflict, &["needed_by_what_stays".to_owned()][..])
+    );
+    assert_eq!(place.read("object"), "x");
+    assert!(
+        place
+            .tree()
+            .undo(&Undo { commit: None, paths: Some(vec!["object".into()]) }, false)
+            .unwrap()
+            .is_complete()
+    );
+    assert!(!place.root.join("object").exists());
+}

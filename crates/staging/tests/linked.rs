@@ -138,3 +138,78 @@ fn what_the_user_does_to_one_name_meanwhile_is_a_conflict_under_the_other() {
     assert!(report.entries.iter().all(|entry| entry.reasons == ["changed_meanwhile"]), "{report:?}");
     assert_eq!(place.read("one"), "edited");
 }
+
+/// Take the only commit back.
+fn undo(place: &Place) -> Report {
+    place.tree().undo(&Undo::default(), false).unwrap()
+}
+
+fn deleted(place: &Place, path: &str) -> Change {
+    Change { base: place.version(path), ..Change::blank(path.into(), Op::Delete, Kind::File) }
+}
+
+#[test]
+fn an_undo_brings_names_of_one_file_back_as_such() {
+    // One was deleted and the other one changed, both were changed, both were deleted.
+    for (one, two) in [(None, Some("after")), (Some("after"), Some("more")), (None, None)] {
+        let place = Place::new();
+        two_names(&place);
+        let changes = [("one", one), ("two", two)]
+            .map(|(path, now)| now.map_or_else(|| deleted(&place, path), |now| place.change(path, now)));
+        assert!(place.commit(&changes).is_complete());
+        assert!(undo(&place).is_complete(), "{one:?} {two:?}");
+        assert_eq!((place.read("one"), place.read("two")), ("before".into(), "before".into()));
+        assert_eq!(place.inode("one"), place.inode("two"), "{one:?} {two:?}");
+        assert_eq!(fs::metadata(place.root.join("one")).unwrap().nlink(), 2);
+        // And the undo can be taken back.
+        let redone = place.tree().undo(&Undo { commit: Some(2), paths: None }, false).unwrap();
+        assert!(redone.is_complete(), "{redone:?}");
+        assert_eq!(place.root.join("one").exists(), one.is_some());
+        assert!(two.is_none_or(|two| place.read("two") == two));
+    }
+}
+
+#[test]
+fn an_undo_makes_one_more_name_of_the_file_that_kept_the_other() {
+    let place = Place::new();
+    fs::create_dir(place.root.join("far")).unwrap();
+    fs::write(place.root.join("one"), "before").unwrap();
+    fs::hard_link(place.root.join("one"), place.root.join("far/two")).unwrap();
+    let inode = place.inode("one");
+    let report = place.commit(&[place.change("one", "after")]);
+    assert_eq!(reasons(&report), [["other_name_kept"]]);
+    assert_eq!(reasons(&undo(&place)), [Vec::<String>::new()]);
+    assert_eq!(
+        (place.read("one"), place.inode("one"), place.inode("far/two")),
+        ("before".into(), inode, inode)
+    );
+}
+
+#[test]
+fn an_undo_says_where_a_file_does_not_get_its_other_name_back() {
+    // The other name is outside of the directory, gone, or another file's or content's by now.
+    let meanwhile: [(&str, fn(&Place)); 4] = [
+        ("outside", |_| ()),
+        ("gone", |place| fs::remove_file(place.root.join("two")).unwrap()),
+        ("another file", |place| {
+            fs::remove_file(place.root.join("two")).unwrap();
+            fs::write(place.root.join("two"), "before").unwrap();
+        }),
+        ("another content", |place| fs::write(place.root.join("two"), "mine").unwrap()),
+    ];
+    for (what, meanwhile) in meanwhile {
+        let place = Place::new();
+        if what == "outside" {
+            fs::write(place.root.join("one"), "before").unwrap();
+            fs::hard_link(place.root.join("one"), place.root.parent().unwrap().join("outside")).unwrap();
+        } else {
+            two_names(&place);
+        }
+        assert!(place.commit(&[place.change("one", "after")]).is_complete());
+        meanwhile(&place);
+        let report = undo(&place);
+        assert!(report.is_complete(), "{what}: {report:?}");
+        assert_eq!(reasons(&report), [["linked_as_copy"]], "{what}");
+        assert_eq!(place.read("one"), "before", "{what}");
+    }
+}

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode as FileMode, OFlags, ResolveFlags};
 use serde::Deserialize;
 
-use crate::mount::LiveMount;
+use crate::mount::{CAUTIOUS, LiveMount};
 use crate::root::Root;
 use chaperone_config::profile::{self, Profile};
 use chaperone_protocol::Failure;
@@ -202,6 +202,9 @@ pub fn mounts(profile: &Profile, workspace: &Path, session_dir: &Path) -> Result
             write_back: mount.write_back,
             stage_dir: session_dir.join(format!("mount-{i}")),
             programs: Vec::new(),
+            umask: CAUTIOUS,
+            spelled: None,
+            installed: Mutex::default(),
             stage: Mutex::default(),
             overlay: None,
         });

@@ -16,20 +16,22 @@ use rustix::io::Errno;
 
 use crate::gate::of_fs;
 
-/// Permission bits of a file that is made by a tool.
-const NEW_FILE: u32 = 0o644;
+/// Permission bits of a file and of a directory that a tool makes, before those of the session's umask go.
+const NEW_FILE: u32 = 0o666;
+const NEW_DIRECTORY: u32 = 0o777;
 
 /// The merged view of one mount.
 #[derive(Debug, Clone)]
 pub struct MediatedDirectory<'a> {
     /// Where the agent sees it.
     at: &'a str,
+    umask: u32,
     tree: Arc<Tree>,
 }
 
 impl<'a> MediatedDirectory<'a> {
-    pub(crate) fn new(at: &'a str, tree: Arc<Tree>) -> Self {
-        Self { at, tree }
+    pub(crate) fn new(at: &'a str, umask: u32, tree: Arc<Tree>) -> Self {
+        Self { at, umask, tree }
     }
 
     /// What a path stands for now, be it nothing.
@@ -94,7 +96,7 @@ impl<'a> MediatedDirectory<'a> {
         // Before anything is made of it: some of the disk is the log's and the user's.
         self.tree.take_room(bytes.len() as u64)?;
         let staged = match (at.object(), before) {
-            (None, _) => self.tree.create(&decided, NEW_FILE)?,
+            (None, _) => self.tree.create(&decided, NEW_FILE & !self.umask)?,
             (Some(_), Some(before)) => self.tree.copy_up(&decided, Content::Released(before))?,
             (Some(_), None) => self.tree.copy_up(&decided, Content::Empty)?,
         };
@@ -108,6 +110,15 @@ impl<'a> MediatedDirectory<'a> {
             self.tree.writer_closed(blob);
         }
         written.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+    }
+
+    /// Make a directory in one that is there.
+    ///
+    /// # Errors
+    /// `ESTALE`, `EEXIST`, `ENOENT`, `ENOSPC`.
+    pub fn make_directory(&self, granted: &Authorized, at: &Located) -> Result<(), Errno> {
+        let decided = self.decided(granted, ChangeKind::Create, at)?;
+        self.tree.make_dir(&decided, NEW_DIRECTORY & !self.umask)
     }
 
     /// Delete a file, a link or an empty directory.

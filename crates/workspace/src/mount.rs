@@ -1,7 +1,8 @@
 //! The directories of a session as the agent sees them, open, with what serves them.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use chaperone_fs::{Options, Server, Tree, serve};
@@ -19,6 +20,9 @@ use crate::root::Root;
 /// The agent's user and group in every cell.
 const AGENT: u32 = 1000;
 
+/// Until the session says its own: nothing for others.
+pub(crate) const CAUTIOUS: u32 = 0o077;
+
 /// A directory of the user's as the agent sees it.
 #[derive(Debug)]
 pub struct LiveMount {
@@ -35,6 +39,12 @@ pub struct LiveMount {
     pub stage_dir: PathBuf,
     /// Where the user looks for programs.
     pub programs: Vec<PathBuf>,
+    /// Permission bits that what tools make in it does not get.
+    pub umask: u32,
+    /// `source` as the user named it, through whatever links.
+    pub spelled: Option<PathBuf>,
+    /// Directories of dependencies that are ones by what is in them, as of the last look at what is staged.
+    pub(crate) installed: Mutex<BTreeSet<String>>,
     pub(crate) stage: Mutex<Stage>,
     /// The layers that the agent works in, where the broker does not serve the merged view itself.
     pub(crate) overlay: Option<Overlay>,
@@ -84,6 +94,9 @@ impl LiveMount {
             write_back: false,
             stage_dir,
             programs,
+            umask: CAUTIOUS,
+            spelled: None,
+            installed: Mutex::default(),
             stage: Mutex::default(),
             overlay,
         }
@@ -94,7 +107,7 @@ impl LiveMount {
     pub fn served(&self) -> Option<MediatedDirectory<'_>> {
         match &*self.stage.lock() {
             Stage::Open(tree) if self.overlay.is_none() => {
-                Some(MediatedDirectory::new(&self.at, Arc::clone(tree)))
+                Some(MediatedDirectory::new(&self.at, self.umask, Arc::clone(tree)))
             }
             _ => None,
         }
@@ -146,6 +159,15 @@ impl LiveMount {
     #[must_use]
     pub fn layers(&self) -> Option<(PathBuf, PathBuf)> {
         self.overlay.as_ref().map(|overlay| (overlay.upper(), overlay.work()))
+    }
+
+    /// A path of the user's machine as the agent names it, when it is in this directory by its text. Nothing is followed, and what
+    /// leads up is left as it is.
+    fn named_inside(&self, path: &Path) -> Option<(usize, PathBuf)> {
+        [Some(&self.source), self.spelled.as_ref()].into_iter().flatten().find_map(|own| {
+            let below = path.strip_prefix(own).ok()?;
+            Some((own.components().count(), Path::new(&self.at).join(below)))
+        })
     }
 
     /// A path of the mount as the agent names it.
@@ -238,6 +260,19 @@ impl Mounts {
     #[must_use]
     pub fn at(&self, at: &str) -> Option<&LiveMount> {
         self.list.iter().find(|m| m.at == at)
+    }
+
+    /// What an absolute path of the user's machine is called in the session: the directories are the same objects at both places.
+    #[must_use]
+    pub fn named_inside(&self, path: &str) -> Option<String> {
+        let at = Path::new(path);
+        let in_cell = |path: &Path| path.starts_with("/workspace");
+        if !at.is_absolute() || in_cell(at) {
+            return None;
+        }
+        let found = self.list.iter().filter(|mount| in_cell(Path::new(&mount.at)));
+        let (_, inside) = found.filter_map(|mount| mount.named_inside(at)).max_by_key(|(depth, _)| *depth)?;
+        inside.into_os_string().into_string().ok()
     }
 
     /// Serve every mount that the broker serves, each behind its gate, on the devices that the cell handed out in their

@@ -61,6 +61,7 @@ impl LiveSession {
             exit: Arc::clone(&exit),
             blobs: chaperone_mcp::Blobs::default(),
             tables: chaperone_mcp::Tables::default(),
+            read_in_parts: chaperone_mcp::ReadInParts::default(),
         };
         let cell = Arc::new(Cell::default());
         // Each is set here and nowhere else.

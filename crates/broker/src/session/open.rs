@@ -1,6 +1,7 @@
 //! The opening of a session: everything that is decided before there is a cell.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,12 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         mounts.extend(repositories.mounts(own, &dir)?);
     }
     let programs = search_path(asked);
-    mounts.iter_mut().for_each(|mount| mount.programs.clone_from(&programs));
+    for mount in &mut mounts {
+        mount.programs.clone_from(&programs);
+        mount.umask = asked.umask;
+        let below = mount.source.strip_prefix(&workspace).ok().map(Path::to_owned);
+        mount.spelled = below.map(|below| asked.workspace.join(below));
+    }
     let mut covered = installation::covered(&places, &workspace);
     covered.extend(installation.covered.iter().cloned());
     let quota = Quota::new(chaperone_quota::MEMORY, &broker.descriptors);

@@ -115,6 +115,7 @@ fn plan(directory: &Path, command: &[&str]) -> Plan {
         command: command.iter().map(Into::into).collect(),
         environment: vec![],
         workdir: directory.to_owned(),
+        umask: 0o022,
         mounts: vec![],
         read_only: vec![],
         covered: vec![],

@@ -80,7 +80,7 @@ impl Agent<'_> {
             rustix::fs::stat(&mount.at).map_err(|e| ("look at a mount", e.into()))?;
         }
         rustix::process::chdir(&self.plan.workdir).map_err(|e| ("enter the working directory", e.into()))?;
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.plan.umask & 0o777));
         let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
         rustix::process::setrlimit(rustix::process::Resource::Core, none)
             .map_err(|e| ("core limit", e.into()))?;

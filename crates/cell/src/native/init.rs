@@ -28,6 +28,8 @@ use crate::stops;
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// What a cell's PID 1 is listed as.
 const INIT: &str = "cell-init";
+/// Permission bits that what the cell is made of does not get, whoever starts it.
+const OWN_UMASK: u32 = 0o022;
 /// Signals that are forwarded to the agent.
 const FORWARDED: &[i32] =
     &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT];
@@ -79,6 +81,8 @@ type Failed = (SetupError, Option<OwnedFd>);
 
 fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
     let Prepared { filter, control, reports, as_root, watch, streams } = prepared;
+    // The launcher's is the agent's alone: what the cell is made of is the same in every cell.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(OWN_UMASK));
     if let Err(e) = streams.enter() {
         return Err((SetupError::new(format!("take the standard streams: {e}")), Some(reports)));
     }

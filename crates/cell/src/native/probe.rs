@@ -24,6 +24,7 @@ pub(super) fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
         command: vec!["true".into()],
         environment: vec![],
         workdir: "/".into(),
+        umask: 0o022,
         own_place: None,
         home_files: Vec::new(),
         mounts: if fuse { vec![Mount { at: "/workspace".into(), kind: Kind::Fuse }] } else { vec![] },

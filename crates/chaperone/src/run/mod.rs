@@ -28,7 +28,7 @@ use crate::connect::Broker;
 use crate::report::Report;
 use crate::untrusted::{self, Untrusted};
 use mixed::StoodFor;
-use options::{environment, mode, timeout, workspace};
+use options::{environment, mode, timeout, umask, workspace};
 pub use plan::find as program;
 use plan::{fall_back, find, plan, required};
 use screen::{on_screen, print_events, summary, watch};
@@ -79,6 +79,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         in_cell: true,
         ask: mode(args.ask),
         ask_timeout_s: timeout(&args.ask_timeout)?,
+        umask: umask(),
         allow_hosts: args.allow_host.clone(),
         allow_services: args.allow_service.clone(),
         publish: args.publish.clone(),

@@ -30,6 +30,14 @@ pub fn timeout(text: &str) -> Result<u64, Report> {
     })
 }
 
+/// Permission bits that the caller's files do not get, and the agent's neither.
+pub fn umask() -> u32 {
+    // It is read by setting it; this process has one thread.
+    let own = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(own);
+    own.as_raw_mode()
+}
+
 /// What the broker may pick from; only names, and values that are text.
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()

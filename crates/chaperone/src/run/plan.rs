@@ -91,6 +91,7 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         command: command(&args.command, opened.program.as_deref()),
         environment,
         workdir,
+        umask: super::options::umask(),
         own_place,
         mounts,
         read_only: opened.shown.iter().map(|s| s.path.clone()).collect(),

@@ -1,6 +1,7 @@
 //! The narrow RPC, driven through the real binary: schemas, limits, cancellation, hostile input.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod folders;
 mod network;
 mod parity;
 mod support;

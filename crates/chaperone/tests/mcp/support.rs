@@ -53,6 +53,19 @@ impl Machine {
         command
     }
 
+    /// A shell of the user's in their documents, in which `chaperone` is found.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", binary().parent().unwrap().display());
+        command
+            .args(["-c", script])
+            .current_dir(self.docs())
+            .env("PATH", path)
+            .env("CHAPERONE_HOME", self.folder.path().join("home"))
+            .env("HOME", self.folder.path().join("person"));
+        command
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).stdin(Stdio::null()).output().unwrap()
     }
@@ -83,6 +96,11 @@ impl Machine {
         let mut all = vec!["mcp", "--workspace", docs.to_str().unwrap()];
         all.extend(arguments);
         Conversation::start(self.command(&all))
+    }
+
+    /// The same, of a client that a shell started so.
+    pub fn talk_by(&self, script: &str) -> Conversation {
+        Conversation::start(self.shell(script))
     }
 
     /// Wait until `probe` gives something.
@@ -199,6 +217,14 @@ impl Conversation {
     pub fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, String> {
         let id = self.send_call(tool, arguments);
         outcome(&self.answer(id))
+    }
+
+    /// The text of a tool's refusal, with its advice.
+    pub fn refusal(&mut self, tool: &str, arguments: Value) -> String {
+        let id = self.send_call(tool, arguments);
+        let answer = self.answer(id);
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        answer["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Close this side without waiting for the other.

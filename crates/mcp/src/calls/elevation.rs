@@ -67,7 +67,8 @@ impl Call<'_> {
                 .action
                 .parse()
                 .map_err(|e: chaperone_capability::Rejection| Failure::new(e.code(), e.to_string()))?;
-            permissions.push(PermissionClaim::path(action, p.path));
+            let inside = self.tools.mounts.named_inside(&p.path);
+            permissions.push(PermissionClaim::path(action, inside.unwrap_or(p.path)));
         }
         let now = u64::try_from(clock::unix()).unwrap_or(0);
         let narrowing = chaperone_capability::Narrowing {

@@ -20,10 +20,11 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::call::{Answer, CHANGED, Call, Place, content_hash, decode, errno, not_here};
+use super::folders::has_a_directory;
 use crate::tools::{self, Encoding};
 
 /// Decisions on one call, where what was decided on is another object by the time of the act.
-const DECISIONS: usize = 4;
+pub(super) const DECISIONS: usize = 4;
 /// Bytes of one `read_file` answer.
 const MAX_READ: u64 = 4 << 20;
 
@@ -87,11 +88,11 @@ impl Call<'_> {
         self.done(&granted, Action::Read, &path, read.is_ok(), read.as_ref().map_or(0, |b| b.len() as u64))?;
         let bytes = read.map_err(|e| Failure::new("io_error", format!("{path}: {e}")))?;
         let eof = a.offset + bytes.len() as u64 >= size;
-        let hash = granted
-            .released
-            .as_ref()
-            .map(|r| format!("sha256:{}", hex::encode(r.version)))
-            .unwrap_or_default();
+        let version = match &granted.released {
+            Some(released) => released.version,
+            None => self.staged_version(&granted, &path, &file).await?,
+        };
+        let hash = format!("sha256:{}", hex::encode(version));
         let (content, encoding) = match a.encoding {
             Encoding::Base64 => (BASE64.encode(&bytes), "base64"),
             Encoding::Text => {
@@ -134,15 +135,33 @@ impl Call<'_> {
         self.write_once(path, bytes, append, cancelled).await
     }
 
+    /// The digest of a staged file. That of one which is read in parts is kept from part to part.
+    async fn staged_version(
+        &self,
+        granted: &Authorized,
+        path: &str,
+        file: &Arc<HeldFile>,
+    ) -> Result<[u8; 32], Failure> {
+        let object = granted.file().map(|file| file.object).filter(|object| object.size > MAX_READ);
+        if let Some((_, version)) = self.tools.read_in_parts.0.lock().filter(|(of, _)| Some(*of) == object) {
+            return Ok(version);
+        }
+        let read = Arc::clone(file);
+        let digest = tokio::task::spawn_blocking(move || digest(&read)).await;
+        let digest = digest.map_err(std::io::Error::other).and_then(|digest| digest);
+        let version = digest.map_err(|e| Failure::new("io_error", format!("{path}: {e}")))?;
+        if let Some(object) = object {
+            *self.tools.read_in_parts.0.lock() = Some((object, version));
+        }
+        Ok(version)
+    }
+
     /// Whether there is room for a file at a path, before anything that cannot be taken back is done for it.
     pub(super) fn may_hold(&self, path: &str) -> Result<(), Failure> {
         let place = self.place(path)?;
+        has_a_directory(&place)?;
         let at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
         is_file_or_absent(&at, path)?;
-        if let (None, Some((above, _))) = (at.object(), place.below.rsplit_once('/')) {
-            let above = place.tree.locate(above).map_err(|e| errno(e, path))?;
-            above.object().ok_or_else(|| errno(Errno::NOENT, path))?;
-        }
         Ok(())
     }
 
@@ -154,6 +173,7 @@ impl Call<'_> {
         cancelled: &CancellationToken,
     ) -> Answer {
         let place = self.place(path)?;
+        has_a_directory(&place)?;
         let mut at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
         is_file_or_absent(&at, path)?;
         let action = if append { Action::Append } else { Action::Write };
@@ -229,6 +249,7 @@ impl Call<'_> {
         }
         // Each file of a directory that moves is decided for itself: policy may protect one inside.
         let along = place.tree.locate_all(&place.below).map_err(|e| errno(e, from))?;
+        has_a_directory(&target)?;
         let there = target.tree.locate(&target.below).map_err(|e| errno(e, to))?;
         // What a rename replaces is written to, whatever else the rename is.
         let replaced = there.object().filter(|_| replace && from != to);
@@ -254,7 +275,9 @@ impl Call<'_> {
             }
         }
         if moved.is_ok() {
-            moved = place.tree.rename(&granted, &along, &there, !replace).map_err(|e| errno(e, from));
+            // What stands in the way stands where it is to go.
+            let blamed = |e: Errno| if matches!(e, Errno::NOENT | Errno::STALE) { from } else { to };
+            moved = place.tree.rename(&granted, &along, &there, !replace).map_err(|e| errno(e, blamed(e)));
         }
         self.invalidate(&place);
         self.invalidate(&target);
@@ -325,6 +348,19 @@ pub(super) fn read_range(file: &File, offset: u64, length: u64) -> std::io::Resu
     }
     bytes.truncate(have);
     Ok(bytes)
+}
+
+fn digest(file: &File) -> std::io::Result<[u8; 32]> {
+    let (mut hasher, mut bytes, mut at) = (Sha256::new(), vec![0u8; 1 << 16], 0);
+    loop {
+        match file.read_at(&mut bytes, at)? {
+            0 => return Ok(hasher.finalize().into()),
+            n => {
+                hasher.update(bytes.get(..n).unwrap_or_default());
+                at += n as u64;
+            }
+        }
+    }
 }
 
 fn kind(kind: FsKind) -> &'static str {

@@ -30,7 +30,8 @@ impl Call<'_> {
         if !is_link || self.tools.pipeline.is_denied(&self.tools.session, Action::Read, path) {
             return None;
         }
-        tree.read_link(below).ok()
+        let target = tree.read_link(below).ok()?;
+        Some(self.tools.mounts.named_inside(&target).unwrap_or(target))
     }
 }
 

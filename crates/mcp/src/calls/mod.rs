@@ -5,6 +5,7 @@ mod call;
 mod csv;
 mod elevation;
 mod files;
+mod folders;
 mod links;
 mod network;
 mod workbook;
@@ -35,6 +36,7 @@ impl Call<'_> {
             "read_file" => self.read_file(tools::parse(arguments)?, &cancelled).await,
             "write_file" => self.write_file(tools::parse(arguments)?, false, &cancelled).await,
             "append_file" => self.write_file(tools::parse(arguments)?, true, &cancelled).await,
+            "create_directory" => self.create_directory(tools::parse(arguments)?, &cancelled).await,
             "delete" => self.delete(tools::parse(arguments)?, &cancelled).await,
             "rename" => self.rename(tools::parse(arguments)?, &cancelled).await,
             "get_csv" => self.get_csv(tools::parse(arguments)?, &cancelled).await,

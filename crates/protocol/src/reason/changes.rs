@@ -20,6 +20,8 @@ pub(super) const COMMIT: Group = Group {
             => "The command shows an overview and asks; `--unseen` commits them as they are.";
         "changed_since_the_commit": "The file changed since it was committed, so undo leaves it."
             => "`chaperone undo ID --force`.";
+        "needed_by_what_stays": "Your own git went on from the commit (you staged or committed, or moved a branch) and may need these objects, so undo leaves them."
+            => "`chaperone undo ID .git --force` takes back the index and the branches of the commit as well, and the objects with them when nothing newer is left.";
         "content_changed_while_judged": "The staged content changed while it was inspected."
             => "Commit again.";
         "already_exists": "Something exists at the new place."
@@ -50,7 +52,7 @@ pub(super) const COMMIT: Group = Group {
             => "";
         "other_name_kept": "The file had another name (hard link) that the commit did not change: it keeps the old content, and is a file of its own now."
             => "";
-        "linked_as_copy": "In the cell the file is another name (hard link) of one; the commit made it a copy."
+        "linked_as_copy": "The file is another name (hard link) of one, in the cell or, for an undo, before the commit; the commit or undo made it a copy."
             => "";
         "link_leaves_root": "The symbolic link leads out of the directory, and not to a program of the system."
             => "Link within the directory.";

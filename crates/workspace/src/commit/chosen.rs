@@ -55,7 +55,7 @@ pub(super) fn was_meant(mount: &LiveMount, shown: &Shown, wanted: &[String]) -> 
 
 /// Whether the user named the directory of dependencies that the change is in, or one below it around the change.
 pub(super) fn is_within(mount: &LiveMount, change: &Change, wanted: &[String]) -> bool {
-    let Some((around, _)) = dependencies::around(change) else { return false };
+    let Some((around, _)) = dependencies::around(mount, change) else { return false };
     let is_in = |path: &str, at: &str| {
         path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };

@@ -93,7 +93,7 @@ pub(super) fn judge(
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
         map.insert("exposed_placeholders".into(), json!(placeholders.exposed));
-        beside.dependencies.add(map, change, content);
+        beside.dependencies.add(map, mount, change, content);
         let look = |file: &File, name: &str| pipeline.inspection.effects(file, name);
         looked::add(
             map,
@@ -176,7 +176,7 @@ fn where_it_leads(
     mount: &LiveMount,
     (change, target, end): (&Change, &str, Option<&str>),
 ) {
-    let around = super::dependencies::around(change).map(|(at, _)| Path::new(at));
+    let around = super::dependencies::around(mount, change).map(|(at, _)| Path::new(at));
     let stays = around.zip(end).is_some_and(|(around, end)| Path::new(end).starts_with(around));
     about.insert("link_in_dependencies".into(), json!(stays));
     let is_own = end.is_some() && Path::new(target).starts_with(&mount.source);

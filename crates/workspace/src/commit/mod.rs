@@ -8,11 +8,13 @@ mod dependencies;
 mod derived;
 mod diff;
 mod git;
+mod index;
 mod judge;
 mod link;
 mod listing;
 mod looked;
 mod named;
+mod needed;
 mod objects;
 mod operation;
 mod own;
@@ -298,7 +300,9 @@ pub fn undo(
             &json!({ "commit": commit, "paths": which.paths, "force": force }),
             chaperone_audit::Durability::Synced,
         )?;
-        let report = match stage(mount, site.wanted)?.undo(&which, force) {
+        let report = match stage(mount, site.wanted)?
+            .undo_but(&which, force, &mut |undoing| needed::needed(mount, undoing))
+        {
             Ok(report) => report,
             // Another mount of the session may have the commit.
             Err(e) if mounts.list().len() > 1 && commit.is_some() => {
@@ -310,7 +314,7 @@ pub fn undo(
         known = true;
         let touched: Vec<String> = report.entries.iter().map(|e| e.path.clone()).collect();
         mounts.invalidate(&mount.at, &touched);
-        shown.extend(report.entries.iter().map(|e| shown::of_entry(mount, e, None)));
+        shown.extend(needed::shown(mount, &report.entries));
     }
     if let Some(error) = unknown.filter(|_| !known) {
         return Err(failure(error));

@@ -5,7 +5,7 @@ use chaperone_protocol::reply::{
 };
 use chaperone_staging::{Change, Choice, Entry, Kind, Op, State};
 
-use crate::later;
+use super::dependencies;
 use crate::mount::LiveMount;
 
 /// A change that the stage holds, or held until now.
@@ -26,7 +26,8 @@ pub(super) fn of_entry(mount: &LiveMount, entry: &Entry, change: Option<&Change>
             target: change.and_then(|c| c.target.clone()),
             mode: change.and_then(mode),
         }),
-        group: later::dependencies(&entry.path, entry.kind == Kind::Dir).map(|(at, _)| shown_path(mount, at)),
+        group: dependencies::around_path(mount, &entry.path, entry.kind == Kind::Dir)
+            .map(|(at, _)| shown_path(mount, at)),
         diff: None,
         lines: None,
     }

@@ -10,6 +10,7 @@ use chaperone_protocol::reply::{ChangeEntry, ChangeOp, ChangeState};
 use chaperone_staging::{Change, Tree as Stage, Wanted};
 
 use super::shown::shown_path;
+use super::{dependencies, index};
 use crate::mount::{LiveMount, Mounts};
 
 /// Whose staged changes, and what decides on them.
@@ -66,7 +67,11 @@ pub(super) fn left_out(mount: &LiveMount, name: &str) -> ChangeEntry {
 /// What is staged there.
 pub(super) fn staged(mount: &LiveMount) -> Result<Vec<Change>, Failure> {
     match mount.tree()? {
-        Some(tree) => tree.changes().map_err(|e| Failure::new("stage_unavailable", e.to_string())),
+        Some(tree) => {
+            let all = tree.changes().map_err(|e| Failure::new("stage_unavailable", e.to_string()))?;
+            *mount.installed.lock() = dependencies::installed(mount, &all);
+            Ok(all)
+        }
         None => Ok(Vec::new()),
     }
 }
@@ -81,7 +86,8 @@ pub(super) fn stage(mount: &LiveMount, wanted: Option<&Wanted>) -> Result<Stage,
             .map_err(|e| Failure::new("no_descriptor", format!("{}: {e}", mount.source.display())))?,
         history,
         mount.stage_dir.clone(),
-    );
+    )
+    .reading(index::says);
     Ok(match wanted {
         Some(wanted) => stage.while_wanted(Arc::clone(wanted)),
         None => stage,

@@ -30,6 +30,8 @@ struct System {
 struct Kind {
     kind: String,
     names: Vec<String>,
+    #[serde(default)]
+    holds: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,19 +47,63 @@ struct InstallSteps {
 pub fn dependencies(path: &str, is_dir: bool) -> Option<(&str, &'static str)> {
     let ends = path.match_indices('/').map(|(at, _)| at).chain(is_dir.then_some(path.len()));
     let mut start = 0;
-    let mut found = None;
+    let mut before = None;
+    let mut found: Option<(usize, usize, &'static str)> = None;
     for end in ends {
         let name = path.get(start..end)?;
         if name.eq_ignore_ascii_case(".git") {
             return None;
         }
-        found = found.or_else(|| {
-            let kind = PACK.kind.iter().find(|kind| kind.names.iter().any(|known| like(known, name)))?;
-            Some((path.get(..end)?, kind.kind.as_str()))
-        });
-        start = end + 1;
+        // One in another one is that, when it is a kind of its own.
+        let in_other = before.and_then(|from| Some((from, of_names(path.get(from..end)?)?)));
+        found = match (found, in_other) {
+            (Some((from, ..)), Some((same, kind))) if from == same => Some((from, end, kind)),
+            (None, Some((from, kind))) => Some((from, end, kind)),
+            (None, None) => of_names(name).map(|kind| (start, end, kind)),
+            (found, _) => found,
+        };
+        (before, start) = (Some(start), end + 1);
     }
-    found
+    found.and_then(|(_, end, kind)| Some((path.get(..end)?, kind)))
+}
+
+/// The kind of what is called so, with as many names.
+fn of_names(names: &str) -> Option<&'static str> {
+    let is_so = |known: &String| {
+        known.split('/').count() == names.split('/').count()
+            && known.split('/').zip(names.split('/')).all(|(known, name)| like(known, name))
+    };
+    PACK.kind.iter().find(|kind| kind.names.iter().any(is_so)).map(|kind| kind.kind.as_str())
+}
+
+/// The directory that a file at this path makes one of dependencies, by what is in it. The workspace itself is none, nor is the
+/// inside of a repository.
+#[must_use]
+pub fn made_dependencies(path: &str) -> Option<&str> {
+    let names: Vec<&str> = path.split('/').collect();
+    if names.iter().any(|name| name.eq_ignore_ascii_case(".git")) {
+        return None;
+    }
+    let marks = PACK.kind.iter().flat_map(|kind| &kind.holds);
+    let depths = marks.filter_map(|mark| {
+        let depth = mark.split('/').count();
+        let inside = names.get(names.len().checked_sub(depth)?..)?;
+        mark.split('/').zip(inside).all(|(known, name)| like(known, name)).then_some(depth)
+    });
+    let depth = depths.max()?;
+    let (at, _) = path.rmatch_indices('/').nth(depth - 1)?;
+    path.get(..at).filter(|at| !at.is_empty())
+}
+
+/// Files that make the directory that they are in one of dependencies, by their names in it, where these are told in full.
+pub fn marks_of_dependencies() -> impl Iterator<Item = &'static str> {
+    PACK.kind.iter().flat_map(|kind| &kind.holds).map(String::as_str).filter(|mark| !mark.contains('*'))
+}
+
+/// The kind of a directory of dependencies that is one by what is in it.
+#[must_use]
+pub fn kind_by_content() -> Option<&'static str> {
+    PACK.kind.iter().find(|kind| !kind.holds.is_empty()).map(|kind| kind.kind.as_str())
 }
 
 /// Whether the file has a step that its package manager runs at installation. One that is no JSON is taken for one that has.
@@ -111,6 +157,33 @@ mod tests {
             assert_eq!(dependencies(path, false), None, "{path}");
         }
         assert_eq!(dependencies("a/node_modules", true), Some(("a/node_modules", "installed")));
+        for (path, at, kind) in [
+            ("vendor/bundle/ruby/x.rb", "vendor/bundle", "installed"),
+            ("app/vendor/bundle/x", "app/vendor/bundle", "installed"),
+            ("vendor/bundles/x", "vendor", "built"),
+            ("node_modules/vendor/bundle/x", "node_modules", "installed"),
+        ] {
+            assert_eq!(dependencies(path, false), Some((at, kind)), "{path}");
+        }
+        assert_eq!(dependencies("vendor", true), Some(("vendor", "built")));
+    }
+
+    #[test]
+    fn a_directory_is_one_of_dependencies_by_what_is_in_it() {
+        for (path, at) in [
+            ("v/pyvenv.cfg", Some("v")),
+            ("tools/env-3/pyvenv.cfg", Some("tools/env-3")),
+            ("conda/conda-meta/history", Some("conda")),
+            ("libs/requests-2.32.dist-info/RECORD", Some("libs")),
+            ("pyvenv.cfg", None),
+            ("conda-meta/history", None),
+            ("v/other.cfg", None),
+            (".git/v/pyvenv.cfg", None),
+        ] {
+            assert_eq!(made_dependencies(path), at, "{path}");
+        }
+        assert!(marks_of_dependencies().all(|mark| made_dependencies(&format!("x/{mark}")) == Some("x")));
+        assert_eq!(kind_by_content(), Some("installed"));
     }
 
     #[test]

@@ -17,7 +17,10 @@ mod words;
 use std::collections::BTreeSet;
 
 pub use self::compiled::{Compiled, compiled};
-pub use self::dependencies::{dependencies, has_install_step, is_of_the_system};
+pub use self::dependencies::{
+    dependencies, has_install_step, is_of_the_system, kind_by_content, made_dependencies,
+    marks_of_dependencies,
+};
 pub use self::dot_files::{dot_file_classes, is_dot_file, is_home_of_settings, is_settings_of_home};
 pub use self::git_settings::{Named as Setting, hook_lists, named_in_git_settings, named_in_hook_list};
 pub use self::inert_settings::{are_plain, differ_harmlessly};

@@ -104,7 +104,9 @@ fn is_older(live: &LiveSession, age: Duration) -> bool {
 }
 
 fn commits(history: &Path) -> u64 {
-    std::fs::read_dir(history).map_or(0, |entries| entries.flatten().count() as u64)
+    // Each has a directory.
+    let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    std::fs::read_dir(history).map_or(0, |entries| entries.flatten().filter(is_dir).count() as u64)
 }
 
 /// What a directory takes of the disk, without following links; what an agent closed to everybody is not looked into.

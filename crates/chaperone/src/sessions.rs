@@ -175,7 +175,7 @@ mod tests {
         let one = |id: &str, started: &str, staged: Option<u64>| json!({ "id": id, "started": started, "staged": staged });
         let list = [
             one("a", "2026-05-01T11:59:00Z", Some(3)),
-            one("b", "2026-05-03T09:00:00.5Z", None),
+            one("b", "2026-05-03T09:00:01.5Z", None),
             one("c", "2026-05-03T11:58:30Z", Some(0)),
         ];
         let told: Vec<String> =

@@ -173,6 +173,8 @@ fn only_ended_sessions_with_nothing_staged_are_pruned() {
     assert_eq!(pruned(&[]), [&*nothing]);
     assert!(!state(&nothing) && state(&staged) && state(&done) && state(&alive));
     // What can be undone goes only with an age.
+    let told = machine.run(&["sessions", "prune", "--older-than", "0s", "--dry-run"]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("1 commit that cannot be undone then"));
     assert_eq!(pruned(&["--older-than", "0s"]), [&*done]);
     assert!(!state(&done) && state(&staged) && state(&alive));
     assert!(!machine.run(&["undo", &done]).status.success());

@@ -15,6 +15,11 @@ os.symlink("env/dev.txt", W + "/.envrc")
 os.symlink("../../scripts/check.sh", W + "/.git/hooks/pre-commit")
 place(".git/hooks/post-commit", "#!/bin/sh\nexec ./scripts/called.sh\n")
 """
+OPENED = FILES + r"""
+place(".husky/pre-push", "cd scripts && sh check.sh\n")
+place(".envrc", "source_env env/dev.txt\n")
+place("package.json", '{"name": "x", "scripts": {"postinstall": "sh scripts/called.sh", "test": "true"}}\n')
+"""
 
 
 def attempt(name, technique, names, setup=FILES, before=None, mode=0o644):
@@ -46,6 +51,17 @@ def start_up_file(product, world):
     link.symlink_to(world.workspace / "rc.txt")
 
 
+def settings_of_programs(product, world):
+    at = world.workspace
+    for name, text in (
+        (".vimrc", f"source {at}/rc.txt\n"),
+        (".config/systemd/user/x.service", f"[Service]\nWorkingDirectory={at}\nExecStart=/bin/sh scripts/check.sh\n"),
+        (".claude/settings.json", f'{{"hooks": {{"Stop": [{{"hooks": [{{"type": "command", "command": "sh {at}/scripts/called.sh"}}]}}]}}}}\n'),
+    ):
+        (product.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (product.root / name).write_text(text)
+
+
 def search_path(product, world):
     environment = world.environment()
     environment["PATH"] = f"{world.workspace}/bin:{environment['PATH']}"
@@ -58,5 +74,8 @@ ATTEMPTS = [
     attempt("what links and hooks of the person's lead to", "T1546|T1204.002|AML.T0080", ["docs/guide.txt", "env/dev.txt", "scripts/check.sh", "scripts/called.sh"],
             setup=LINKS),
     attempt("a start-up file of the home that is a link into the folder", "T1546.004|T1546|T1204.002", ["rc.txt"], before=start_up_file),
+    attempt("what settings of the person's editor, services and agents name in the folder", "T1546|T1543|T1204.002", ["rc.txt", "scripts/check.sh", "scripts/called.sh"],
+            before=settings_of_programs),
+    attempt("what files of the folder run when it is opened, entered or installed", "T1546|T1204.002", ["env/dev.txt", "scripts/check.sh", "scripts/called.sh"], setup=OPENED),
     attempt("a program where the person looks for programs", "T1574.007|T1546|T1204.002", ["bin/git", "bin/mine"], before=search_path, mode=0o755),
 ]

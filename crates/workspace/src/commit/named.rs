@@ -2,6 +2,7 @@
 //! lead to, what their hooks and start-up files call. A change of it is asked about as what it is there.
 
 mod elsewhere;
+mod leads;
 mod links;
 mod names;
 mod settings;
@@ -53,9 +54,11 @@ impl Named {
         for up in mount.source.ancestors().skip(1) {
             settings.work_tree(up);
         }
-        elsewhere::of_home(mount, user, &mut names);
-        links::within(mount, &Links::default(), user, &mut names);
-        let programs = mount.programs.iter().flat_map(|place| names.places(place));
+        let mut reader = leads::Reader::new(mount, user);
+        elsewhere::of_home(mount, user, &mut reader, &mut names);
+        links::within(mount, &Links::default(), user, &mut reader, &mut names);
+        let searched = reader.name(&mut names);
+        let programs = mount.programs.iter().flat_map(|place| names.places(place)).chain(searched);
         // What tools put there is asked about as that.
         let programs = programs.filter(|path| later::dependencies(path, true).is_none()).collect();
         elsewhere::of_programs(mount, &mut names);

@@ -6,10 +6,12 @@ mod dependencies;
 mod dot_files;
 mod git_settings;
 mod inert_settings;
+mod leads;
 mod loads;
 mod pack;
 mod place;
 mod sources;
+mod structured;
 mod words;
 
 use std::collections::BTreeSet;
@@ -19,9 +21,12 @@ pub use self::dependencies::{dependencies, has_install_step, is_of_the_system};
 pub use self::dot_files::{dot_file_classes, is_dot_file, is_home_of_settings, is_settings_of_home};
 pub use self::git_settings::{Named as Setting, hook_lists, named_in_git_settings, named_in_hook_list};
 pub use self::inert_settings::{are_plain, differ_harmlessly};
+pub use self::leads::{Search, Word, may_be_loaded, of_directory, of_home, of_shells};
 pub use self::loads::{MOST as LOADS_BYTES, loads};
+pub use self::pack::Leads;
 use self::pack::{InertUnless, PACK};
-use self::place::{Place, like};
+use self::place::Place;
+pub use self::place::like;
 pub use self::sources::{MOST as SOURCE_BYTES, new_sources};
 pub use self::words::{imports, named_in_script};
 

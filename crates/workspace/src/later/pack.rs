@@ -23,6 +23,8 @@ pub(super) struct Pack {
     pub vocabularies: Vocabularies,
     pub home: Home,
     pub dot_files: DotFiles,
+    pub leads: Vec<Leads>,
+    pub searched: Searched,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,4 +117,43 @@ pub(super) struct Endings {
 pub(super) struct Sources {
     pub marks: Vec<String>,
     pub hosts: Vec<String>,
+}
+
+/// Files of one kind, and how they are read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leads {
+    pub(super) class: String,
+    /// Paths from the home, or absolute ones; `**` stands for directories.
+    #[serde(default)]
+    pub(super) home: Vec<String>,
+    /// Where they are in a directory.
+    #[serde(default)]
+    pub(super) places: Vec<Place>,
+    /// How a line begins that says nothing.
+    #[serde(default)]
+    pub(super) comments: Vec<String>,
+    /// Members of which alone the values count.
+    #[serde(default)]
+    pub(super) keys: Vec<String>,
+    /// A word without which nothing of the file runs by itself.
+    pub(super) needs: Option<String>,
+    /// Words of lines that run nothing of what they name.
+    #[serde(default)]
+    pub(super) passes_over: Vec<String>,
+    /// Words after which a file of the same kind is named.
+    #[serde(default)]
+    pub(super) takes_in: Vec<String>,
+    /// Words of lines that name directories of which everything is loaded, beside those that any file may have.
+    #[serde(default)]
+    pub(super) loads_all: Vec<String>,
+}
+
+/// Words of lines that name directories in which something is looked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Searched {
+    pub(super) programs: Vec<String>,
+    pub(super) modules: Vec<String>,
+    pub(super) all: Vec<String>,
 }

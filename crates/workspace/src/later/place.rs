@@ -33,12 +33,17 @@ impl Place {
             let at_end = if self.below { !ends || holds } else { ends };
             at_end && self.names.iter().zip(part).all(|(pattern, name)| like(pattern, name))
         };
-        (0..path.len()).any(fits)
+        if self.below {
+            (0..path.len()).any(fits)
+        } else {
+            path.len().checked_sub(self.names.len()).is_some_and(fits)
+        }
     }
 }
 
 /// Whether a name is as the pattern says, in which `*` stands for anything, also for nothing.
-pub(super) fn like(pattern: &str, name: &str) -> bool {
+#[must_use]
+pub fn like(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };

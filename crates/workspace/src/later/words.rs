@@ -1,5 +1,8 @@
 //! Words of a text that may be files: what a script calls, and what instructions for agents take in.
 
+/// Words that a pattern with braces is taken for.
+const MOST_FORMS: usize = 64;
+
 /// The words of a script, without its comments. A word that begins with what only a shell knows is there without it, too.
 #[must_use]
 pub fn named_in_script(text: &str) -> Vec<String> {
@@ -22,6 +25,103 @@ pub fn imports(text: &str) -> Vec<String> {
     let paths = words.filter_map(|word| word.strip_prefix('@'));
     let paths = paths.map(|path| path.trim_end_matches(['.', ';', ':', '!', '?', ']', '*']));
     paths.filter(|path| path.contains(['/', '.'])).map(str::to_owned).collect()
+}
+
+/// What may be a path in a line: as a shell reads it, what is in quotes, and what is between signs.
+pub(super) fn tokens(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in shell_words(line).into_iter().chain(quoted(line)) {
+        for form in braces(&word) {
+            found.extend(form.split(['=', ':', ',']).map(str::to_owned));
+            found.push(form);
+        }
+    }
+    found.extend(line.split(is_between).map(str::to_owned));
+    found.retain(|word| word.contains(|c: char| c.is_alphanumeric()));
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The paths that one of them may mean, and whether it is only the rest of it: what begins with something that the program alone
+/// knows.
+pub(super) fn forms(token: &str) -> Vec<(String, bool)> {
+    let mut word = token.trim().trim_start_matches(['@', '+', '!', '>']);
+    if word.starts_with('-') {
+        word = word.find(['/', '~']).and_then(|at| word.get(at..)).unwrap_or_default();
+    }
+    let mut found = Vec::new();
+    for word in [Some(word.to_owned()), percent_decoded(word)].into_iter().flatten() {
+        let begins = word.starts_with(['/', '$', '%', '{', '<', '@']) || word.starts_with("~+");
+        let rest = word.split_once('/').filter(|_| begins).map(|(_, rest)| rest.trim_start_matches('/'));
+        found.extend(rest.filter(|rest| !rest.is_empty()).map(|rest| (format!("./{rest}"), true)));
+        if !word.is_empty() {
+            found.push((word, false));
+        }
+    }
+    found
+}
+
+/// Without quotes and backslashes.
+fn shell_words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    let mut rest = line.chars();
+    while let Some(c) = rest.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => word.extend(rest.next()),
+            (_, Some(open)) if c == open => quote = None,
+            (_, Some(_)) => word.push(c),
+            ('"' | '\'', None) => quote = Some(c),
+            (_, None) if c.is_whitespace() || ";|&()<>`".contains(c) => words.push(std::mem::take(&mut word)),
+            _ => word.push(c),
+        }
+    }
+    words.push(word);
+    words
+}
+
+/// What is between two of the same quotes.
+fn quoted(line: &str) -> Vec<String> {
+    let between = |quote: char| line.split(quote).skip(1).step_by(2).map(|text| text.replace('\\', ""));
+    ['"', '\''].into_iter().flat_map(between).collect()
+}
+
+/// Each of the words that `a{b,c}` stands for.
+fn braces(word: &str) -> Vec<String> {
+    let (mut todo, mut found) = (vec![word.to_owned()], Vec::new());
+    while let Some(word) = todo.pop() {
+        let parts =
+            word.match_indices('{').filter(|(at, _)| !word.get(..*at).is_some_and(|b| b.ends_with('$')));
+        let parts = parts.filter_map(|(at, _)| {
+            let (inside, after) = word.get(at + 1..)?.split_once('}')?;
+            (inside.contains(',') && !inside.contains('{')).then_some((word.get(..at)?, inside, after))
+        });
+        match parts.take(1).next().filter(|_| todo.len() + found.len() < MOST_FORMS) {
+            Some((before, inside, after)) => {
+                todo.extend(inside.split(',').map(|one| format!("{before}{one}{after}")));
+            }
+            None => found.push(word),
+        }
+    }
+    found
+}
+
+fn percent_decoded(word: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::new(), word.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok().filter(|decoded| decoded != word)
 }
 
 fn is_between(c: char) -> bool {

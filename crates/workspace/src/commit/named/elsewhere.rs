@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::leads::Reader;
 use super::names::{Names, meant, text};
 use super::user::User;
 use crate::later::{self, Subject};
@@ -12,8 +13,9 @@ use crate::mount::LiveMount;
 /// Entries of the home that are looked at; what is nearer to it comes first.
 const MOST_ENTRIES: usize = 8_192;
 
-pub(super) fn of_home(mount: &LiveMount, user: &User, names: &mut Names) {
+pub(super) fn of_home(mount: &LiveMount, user: &User, reader: &mut Reader<'_>, names: &mut Names) {
     let Some(home) = &user.home else { return };
+    reader.home();
     let (mut left, mut todo) = (MOST_ENTRIES, VecDeque::from([String::new()]));
     while let Some(below) = todo.pop_front() {
         let Ok(entries) = std::fs::read_dir(home.join(&below)) else { continue };
@@ -27,7 +29,7 @@ pub(super) fn of_home(mount: &LiveMount, user: &User, names: &mut Names) {
             }
             let is_linked = kind.is_symlink() && linked(&entry.path(), &path, names);
             if !kind.is_dir() {
-                calls(mount, home, (&entry.path(), &path), names);
+                calls(mount, home, (&entry.path(), &path), reader, names);
             }
             if !kind.is_file() && !is_linked && later::is_home_of_settings(&path) {
                 todo.push_back(path);
@@ -80,20 +82,24 @@ fn linked(at: &Path, path: &str, names: &mut Names) -> bool {
     true
 }
 
-/// What a start-up file or an instruction has the words of.
-fn calls(mount: &LiveMount, home: &Path, (at, path): (&PathBuf, &str), names: &mut Names) {
+/// What instructions take in; start-up files that the table of those that name something does not know are read as shells' are.
+fn calls(
+    mount: &LiveMount,
+    home: &Path,
+    (at, path): (&PathBuf, &str),
+    reader: &mut Reader<'_>,
+    names: &mut Names,
+) {
     let classes = later::classes(&Subject { path, holds: false, content: None });
-    let Some(class) = ["startup", "agent"].into_iter().find(|class| classes.contains(class)) else { return };
-    let Some(text) = text(mount, at) else { return };
-    let words = if class == "agent" { later::imports(&text) } else { later::named_in_script(&text) };
-    for word in words {
-        let places = meant(Some(home), home, &word).map(|at| names.places(&at)).unwrap_or_default();
-        // The directory itself is where the user works.
-        for place in places.into_iter().filter(|place| !place.is_empty() && word.contains('/')) {
-            // All that a pattern means.
-            match place.rsplit_once('/').filter(|(_, name)| name.contains('*')) {
-                Some((up, _)) => names.directory(up.to_owned(), class),
-                None => names.file(place, class),
+    if classes.contains("startup") {
+        later::of_shells().into_iter().for_each(|leads| reader.file_of_home(at, leads));
+    } else if classes.contains("agent") {
+        let Some(text) = text(mount, at) else { return };
+        for word in later::imports(&text) {
+            let places = meant(Some(home), home, &word).map(|at| names.places(&at)).unwrap_or_default();
+            // The directory itself is where the user works.
+            for place in places.into_iter().filter(|place| !place.is_empty() && word.contains('/')) {
+                names.file(place, "agent");
             }
         }
     }

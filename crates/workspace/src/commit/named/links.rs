@@ -7,6 +7,7 @@ use rustix::fs::{Dir, FileType, OFlags};
 
 use super::super::link::Links;
 use super::super::own;
+use super::leads::Reader;
 use super::names::{Names, meant, text};
 use super::user::User;
 use crate::later::{self, Subject};
@@ -18,7 +19,13 @@ const MOST_NAMES: usize = 20_000;
 /// Files of instructions that are read.
 const MOST_INSTRUCTIONS: usize = 64;
 
-pub(super) fn within(mount: &LiveMount, links: &Links, user: &User, names: &mut Names) {
+pub(super) fn within(
+    mount: &LiveMount,
+    links: &Links,
+    user: &User,
+    reader: &mut Reader<'_>,
+    names: &mut Names,
+) {
     let (mut left, mut todo) = (MOST_NAMES, VecDeque::from([String::new()]));
     let mut instructions = VecDeque::new();
     while let Some(below) = todo.pop_front() {
@@ -32,6 +39,9 @@ pub(super) fn within(mount: &LiveMount, links: &Links, user: &User, names: &mut 
             let Some(rest) = left.checked_sub(1) else { return import(mount, user, instructions, names) };
             left = rest;
             let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
+            if let Some(leads) = later::of_directory(&path) {
+                reader.file(&path, leads);
+            }
             match entry.file_type() {
                 FileType::Directory if later::dependencies(&path, true).is_none() => todo.push_back(path),
                 FileType::Symlink => link(mount, links, &path, names),

@@ -234,3 +234,178 @@ fn programs_where_the_user_looks_for_them_and_dot_files_are_known() {
     assert_eq!((classes(&named, "zshrc"), classes(&named, "bashrc")), (vec!["startup"], vec!["startup"]));
     assert!(classes(&named, "install.sh").is_empty());
 }
+
+/// A home with one file that has the path of a file of the directory.
+fn by_home(name: &str, text: &str, path: &str) -> Vec<&'static str> {
+    let directory =
+        Directory::new(&[("tools/x.inc", ""), ("my work/x.inc", ""), ("src/main.py", ""), ("bin/old", "")]);
+    let home = tempfile::tempdir().unwrap();
+    let link = home.path().join("proj");
+    std::os::unix::fs::symlink(&directory.mount.source, &link).unwrap();
+    let at = home.path().join(name);
+    std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+    std::fs::write(at, text.replace("@W@", directory.mount.source.to_str().unwrap())).unwrap();
+    classes(&of(&directory, "", home.path()), path)
+}
+
+#[test]
+fn what_files_of_the_home_name_is_known_for_every_tool() {
+    for (name, text, class) in [
+        (".vimrc", "source @W@/tools/x.inc", "editor"),
+        (".vimrc", "source ~/proj/tools/x.inc", "editor"),
+        (".config/nvim/init.lua", "dofile(\"@W@/tools/x.inc\")", "editor"),
+        (".config/nvim/lua/a/b.lua", "dofile(vim.env.HOME .. '/proj/tools/x.inc')", "editor"),
+        (".tmux.conf", "run-shell @W@/tools/x.inc", "autostart"),
+        (".ssh/config", "Match host x exec \"@W@/tools/x.inc\"", "sources"),
+        (".emacs", "(load \"@W@/tools/x.inc\")", "editor"),
+        (".emacs.d/lisp/a.el", "(load-file \"~/proj/tools/x.inc\")", "editor"),
+        (
+            ".config/systemd/user/a.service",
+            "[Service]\nExecStart=-/usr/bin/python3 %h/proj/tools/x.inc",
+            "autostart",
+        ),
+        (
+            ".config/systemd/user/b.service",
+            "[Service]\nWorkingDirectory=@W@\nExecStart=/usr/bin/python3 tools/x.inc",
+            "autostart",
+        ),
+        (".config/autostart/a.desktop", "[Desktop Entry]\nExec=python3 @W@/tools/x.inc", "autostart"),
+        (".config/sway/config", "include @W@/tools/x.inc", "autostart"),
+        (
+            ".claude/settings.json",
+            r#"{"hooks":{"Stop":[{"hooks":[{"command":"python3 @W@/tools/x.inc"}]}]}}"#,
+            "agent",
+        ),
+        (".claude.json", r#"{"mcpServers":{"x":{"command":"python3","args":["@W@/tools/x.inc"]}}}"#, "agent"),
+        (".codex/config.toml", "notify = [\"python3\", \"@W@/tools/x.inc\"]", "agent"),
+        (".local/bin/tool", "#!/bin/sh\nexec python3 ~/proj/tools/x.inc", "autostart"),
+        (".cargo/config.toml", "[build]\nrustc-wrapper = \"@W@/tools/x.inc\"", "sources"),
+        (".yarnrc.yml", "yarnPath: proj/tools/x.inc", "sources"),
+        (".bashrc", "T=~/proj/tools\n. $T/x.inc", "startup"),
+        (".bashrc", "cd ~/proj && . tools/x.inc", "startup"),
+        (".bashrc", "for f in ~/proj/tools/{x,y}.inc; do . $f; done", "startup"),
+        (".bashrc", "for f in ~/proj/tools/*.inc; do . $f; done", "startup"),
+        (".config/fish/conf.d/a.fish", "source ~/proj/tools/x.inc", "startup"),
+        (".zshrc", "fpath=(~/proj/tools $fpath)", "startup"),
+        (".zshenv", "export PYTHONPATH=@W@/tools", "startup"),
+    ] {
+        assert_eq!(by_home(name, text, "tools/x.inc"), [class], "{name} {text}");
+    }
+    assert_eq!(by_home(".bashrc", ". \"$HOME/proj/my work/x.inc\"", "my work/x.inc"), ["startup"]);
+    assert_eq!(by_home(".vimrc", "set runtimepath+=~/proj", "autoload/x.vim"), ["editor"]);
+}
+
+#[test]
+fn where_the_user_works_says_nothing_of_the_files_there() {
+    for (name, text) in [
+        (".bashrc", "alias p='cd ~/proj'\nexport PROJ=@W@\n# ~/proj/tools/x.inc\n"),
+        (".bashrc", "alias t='cd ~/proj/tools && make'\n"),
+        (".bashrc", "export PYTHONPATH=~/proj PATH=$PATH:~/proj\n"),
+        (".claude.json", r#"{"projects":{"@W@":{"recent":["@W@/tools/x.inc"]}}}"#),
+        (".config/Code/User/settings.json", r#"{"recent": "@W@/tools/x.inc"}"#),
+        (".bash_history", "sh @W@/tools/x.inc"),
+        (".vimrc", "set runtimepath+=~/other"),
+        (".config/systemd/user/a.service", "[Service]\nWorkingDirectory=@W@\nExecStart=/usr/bin/make *.md\n"),
+        (".bashrc", "alias l='ls ~/proj/*'\n"),
+        (".bashrc", "alias t='cd ~/proj/tools'\ncase $x in *.inc|*/x.*) rm -f *.inc ;; esac\n"),
+    ] {
+        for path in ["tools/x.inc", "src/main.py", "README.md"] {
+            assert!(by_home(name, text, path).is_empty(), "{name} {text} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_start_up_file_is_followed_to_what_it_takes_in_and_its_search_paths() {
+    let directory = Directory::new(&[
+        ("sh/a.inc", ". ~/proj/sh/b.inc\npython3 ~/proj/sh/c.py\n"),
+        ("sh/b.inc", ""),
+        ("sh/c.py", ""),
+        ("sh/d.py", ""),
+    ]);
+    let home = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(&directory.mount.source, home.path().join("proj")).unwrap();
+    std::fs::create_dir(home.path().join("rc")).unwrap();
+    for (name, text) in [
+        (".profile", "export P=$HOME/proj\nPATH=\"$PATH:$HOME/proj/scripts\"\n"),
+        (".bashrc", "source ~/rc/more\npython3 $P/sh/d.py\n"),
+        ("rc/more", ". ~/proj/sh/a.inc\n"),
+    ] {
+        std::fs::write(home.path().join(name), text).unwrap();
+    }
+    let named = of(&directory, "", home.path());
+    for path in ["sh/a.inc", "sh/b.inc", "sh/c.py", "sh/d.py"] {
+        assert_eq!(classes(&named, path), ["startup"], "{path}");
+    }
+    let made = |path: &str, mode| Change { mode, ..Change::blank(path.to_owned(), Op::Create, Kind::File) };
+    assert!(named.is_program(&made("scripts/git", 0o755)) && !named.is_program(&made("sh/git", 0o755)));
+}
+
+#[test]
+fn what_files_of_the_directory_run_by_themselves_is_known() {
+    for (name, text, class) in [
+        (".Rprofile", "source(\"tools/x.inc\")", "startup"),
+        (".envrc", "source_env tools/x.inc", "environment"),
+        (".envrc", "source ./tools/x.inc", "environment"),
+        (".envrc", "for f in tools/*.inc; do\n  . $f\ndone", "environment"),
+        (
+            ".vscode/tasks.json",
+            r#"{"tasks":[{"command":"sh tools/x.inc","runOptions":{"runOn":"folderOpen"}}]}"#,
+            "editor",
+        ),
+        (".vscode/settings.json", r#"{"python.envFile":"${workspaceFolder}/tools/x.inc"}"#, "editor"),
+        (
+            ".claude/settings.json",
+            r#"{"hooks":{"Stop":[{"hooks":[{"command":"$CLAUDE_PROJECT_DIR/tools/x.inc"}]}]}}"#,
+            "agent",
+        ),
+        (".mcp.json", r#"{"mcpServers":{"x":{"command":"sh","args":["tools/x.inc"]}}}"#, "agent"),
+        (".cursor/mcp.json", r#"{"mcpServers":{"x":{"command":"sh","args":["./tools/x.inc"]}}}"#, "agent"),
+        (".husky/pre-commit", "cd tools && sh x.inc", "hooks"),
+        (".devcontainer/devcontainer.json", r#"{"initializeCommand":"sh tools/x.inc", /* x */}"#, "editor"),
+        (".gdbinit", "source tools/x.inc", "editor"),
+        (".exrc", "source tools/x.inc", "editor"),
+        (".nvim.lua", "dofile(\"tools/x.inc\")", "editor"),
+        (".dir-locals.el", "((nil . ((eval . (load \"tools/x.inc\")))))", "editor"),
+        ("mise.toml", "[env]\n_.source = \"tools/x.inc\"", "environment"),
+        (".cargo/config.toml", "[build]\nrustc-wrapper = \"tools/x.inc\"", "sources"),
+        ("package.json", r#"{"scripts":{"postinstall":"sh tools/x.inc"}}"#, "hooks"),
+        ("app/package.json", r#"{"scripts":{"prepare":"sh ../tools/x.inc"}}"#, "hooks"),
+        (".yarnrc.yml", "yarnPath: tools/x.inc", "sources"),
+        (".npmrc", "script-shell=./tools/x.inc", "sources"),
+    ] {
+        assert!(named(&[(name, text), ("tools/x.inc", "")], "tools/x.inc"), "{name} {text}");
+        let directory = Directory::new(&[(name, text), ("tools/x.inc", "")]);
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(classes(&of(&directory, "", home.path()), "tools/x.inc"), [class], "{name} {text}");
+    }
+}
+
+#[test]
+fn what_files_of_the_directory_only_mention_stays_ordinary() {
+    let there = [("tools/x.js", ""), ("src/index.js", ""), ("package.json", ""), ("README.md", "")];
+    for (name, text) in [
+        (
+            "package.json",
+            r#"{"main":"src/index.js","scripts":{"test":"node tools/x.js","build":"tsc src/index.js"}}"#,
+        ),
+        (".vscode/tasks.json", r#"{"tasks":[{"command":"node tools/x.js"}]}"#),
+        (".vscode/settings.json", r#"{"files.exclude":{"src/index.js":true}}"#),
+        (".claude/settings.json", r#"{"permissions":{"allow":["Bash(node tools/x.js)"]}}"#),
+        (".husky/post-merge", "changed package.json && npm ci\nnpm test\nnpx lint-staged\ncat README.md\n"),
+        (
+            ".lintstagedrc",
+            r#"{"*.{js,ts}": "prettier --write", "src/**/*.js": "eslint --fix", "tools/*": "x"}"#,
+        ),
+        (".husky/pre-commit", "git diff --name-only -- 'src/*.js' '*.js' | xargs npx eslint\n"),
+        (".envrc", "watch_file package.json\nlayout node\nPATH_add tools\n"),
+        ("mise.toml", "[tasks.x]\nrun = \"node tools/x.js\"\n"),
+        (".cargo/config.toml", "[alias]\nx = \"run tools/x.js\"\n"),
+    ] {
+        let files: Vec<_> =
+            there.iter().filter(|(other, _)| *other != name).copied().chain([(name, text)]).collect();
+        for path in ["tools/x.js", "src/index.js", "package.json", "README.md"] {
+            assert!(!named(&files, path), "{name} {text} {path}");
+        }
+    }
+}

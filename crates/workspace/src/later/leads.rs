@@ -1,0 +1,197 @@
+//! Files that name what is run or taken in with them: start-up files and settings of a home, and files of a directory that a tool
+//! obeys when somebody opens it. What they name is then what they are.
+
+use super::pack::{Leads, PACK};
+use super::structured::values;
+use super::words::{forms, tokens};
+
+/// Words of one file that are looked at.
+const MOST_WORDS: usize = 20_000;
+
+/// What of a directory is run, or loaded, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    Programs,
+    Modules,
+    All,
+}
+
+/// What may be a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    pub text: String,
+    pub search: Option<Search>,
+    /// A file of the same kind, if it is one.
+    pub is_taken_in: bool,
+    /// What stood before it is known only to the program.
+    pub is_rest: bool,
+}
+
+/// The kinds that a home has, with their paths.
+pub fn of_home() -> impl Iterator<Item = (&'static str, &'static Leads)> {
+    PACK.leads.iter().flat_map(|leads| leads.home.iter().map(move |path| (path.as_str(), leads)))
+}
+
+/// The kind that a file of a directory is of.
+#[must_use]
+pub fn of_directory(path: &str) -> Option<&'static Leads> {
+    let lower = path.to_lowercase();
+    let names: Vec<&str> = lower.split('/').collect();
+    PACK.leads.iter().find(|leads| leads.places.iter().any(|place| place.has(&names, false)))
+}
+
+/// The kind of shells, for start-up files that are none of the others.
+#[must_use]
+pub fn of_shells() -> Option<&'static Leads> {
+    PACK.leads.first()
+}
+
+/// Whether something that loads all of a directory loads a file of this name.
+#[must_use]
+pub fn may_be_loaded(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    ending.is_none_or(|ending| PACK.settings.endings.iter().any(|known| known == ending))
+}
+
+impl Leads {
+    #[must_use]
+    pub fn class(&'static self) -> &'static str {
+        &self.class
+    }
+
+    /// The words of such a file that may be paths.
+    #[must_use]
+    pub fn words(&self, path: &str, text: &str) -> Vec<Word> {
+        if self.needs.as_ref().is_some_and(|word| !text.to_lowercase().contains(word.as_str())) {
+            return Vec::new();
+        }
+        let lines = match values(path, text, &self.keys) {
+            Some(values) => values,
+            None => joined(text),
+        };
+        let (mut found, mut open): (Vec<Word>, Option<Search>) = (Vec::new(), None);
+        for line in lines.iter().filter(|line| !self.is_comment(line)) {
+            if self.passes_over.iter().any(|word| has_word(line, word)) {
+                continue;
+            }
+            // A list of directories may go on in the lines below.
+            let search = open.or_else(|| self.search(line));
+            open = search.filter(|_| if open.is_some() { !line.contains(')') } else { is_open(line) });
+            let is_taken_in = self.takes_in.iter().any(|word| has_word(line, word));
+            for (text, is_rest) in tokens(line).iter().flat_map(|token| forms(token)) {
+                let word = Word { text, search, is_taken_in, is_rest };
+                if found.len() >= MOST_WORDS {
+                    return found;
+                }
+                found.push(word);
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|word| seen.insert((word.text.clone(), word.search.is_some(), word.is_taken_in)));
+        found
+    }
+
+    fn is_comment(&self, line: &str) -> bool {
+        let line = line.trim_start();
+        !line.starts_with("#!") && self.comments.iter().any(|start| line.starts_with(start.as_str()))
+    }
+
+    fn search(&self, line: &str) -> Option<Search> {
+        let has = |words: &[String]| words.iter().any(|word| has_word(line, word));
+        // Names of the last are parts of names of the others.
+        if has(&PACK.searched.all) || has(&self.loads_all) {
+            Some(Search::All)
+        } else if has(&PACK.searched.modules) {
+            Some(Search::Modules)
+        } else {
+            has(&PACK.searched.programs).then_some(Search::Programs)
+        }
+    }
+}
+
+fn is_open(line: &str) -> bool {
+    line.matches('(').count() > line.matches(')').count()
+}
+
+/// Lines, with what goes on after a backslash.
+fn joined(text: &str) -> Vec<String> {
+    text.replace("\\\n", " ").lines().map(str::to_owned).collect()
+}
+
+/// Whether a line has this word, in any case; a point stands for itself between blanks alone.
+fn has_word(line: &str, word: &str) -> bool {
+    if word == "." {
+        return line.split(|c: char| c.is_whitespace() || ";&|({".contains(c)).any(|part| part == ".");
+    }
+    let line = line.to_lowercase();
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line.get(..at).and_then(|text| text.chars().next_back());
+        let after = line.get(at + word.len()..).and_then(|text| text.chars().next());
+        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(path: &str, text: &str) -> Vec<String> {
+        let leads = of_directory(path).or_else(of_shells).unwrap();
+        leads.words(path, text).into_iter().map(|word| word.text).collect()
+    }
+
+    #[test]
+    fn paths_are_found_in_every_spelling() {
+        for (text, path) in [
+            (". ~/a/b", "~/a/b"),
+            ("source \"$HOME/my work/b.sh\"", "$HOME/my work/b.sh"),
+            ("source ~/my\\ work/b.sh", "~/my work/b.sh"),
+            ("ExecStart=-/a/b --c", "/a/b"),
+            ("url = file:///a/my%20b", "///a/my b"),
+            ("dofile('/a/b.lua')", "/a/b.lua"),
+            ("(load \"/a/b.el\")", "/a/b.el"),
+            ("-I/a/b", "/a/b"),
+            ("for x in ~/a/{b,c}.sh; do", "~/a/c.sh"),
+            (". ${X:-y}/a/b", "./a/b"),
+            ("exec %h/a/b", "./a/b"),
+            ("os.getenv('HOME') .. '/a/b'", "./a/b"),
+            ("#!/a/b/python", "/a/b/python"),
+        ] {
+            assert!(words("x", text).iter().any(|word| word == path), "{text}: {:?}", words("x", text));
+        }
+        assert!(words("x", "# see a/b").is_empty());
+    }
+
+    #[test]
+    fn of_settings_only_what_runs_counts() {
+        let package =
+            r#"{"main": "a/x.js", "scripts": {"test": "node a/y.js", "postinstall": "node a/z.js"}}"#;
+        let found = words("package.json", package);
+        assert!(found.iter().any(|word| word == "a/z.js"), "{found:?}");
+        assert!(!found.iter().any(|word| word.contains("x.js") || word.contains("y.js")), "{found:?}");
+        let tasks = r#"{ // mine
+            "tasks": [{"command": "sh a/b", "runOptions": {"runOn": "folderOpen"},}] }"#;
+        assert!(words(".vscode/tasks.json", tasks).iter().any(|word| word == "a/b"));
+        assert!(words(".vscode/tasks.json", &tasks.replace("folderOpen", "default")).is_empty());
+        let mise = "[env]\n_.source = 'a/b'\n[tasks]\nx = 'a/c'\n";
+        let found = words("mise.toml", mise);
+        assert!(found.iter().any(|word| word == "a/b") && !found.iter().any(|word| word == "a/c"));
+        assert!(words(".envrc", "watch_file a/b\n").is_empty());
+        assert!(words(".mcp.json", "{broken \"command\": \"a/b\"").iter().any(|word| word == "a/b"));
+    }
+
+    #[test]
+    fn a_directory_that_is_searched_is_told_from_one_that_is_named() {
+        let of = |text: &str| {
+            let words = of_shells().unwrap().words("x", text);
+            words.into_iter().find(|word| word.text == "~/a/b").and_then(|word| word.search)
+        };
+        assert_eq!(of("export PATH=\"$PATH:~/a/b\""), Some(Search::Programs));
+        assert_eq!(of("PYTHONPATH=~/a/b"), Some(Search::Modules));
+        assert_eq!(of("fpath=(\n  ~/a/b\n)"), Some(Search::All));
+        assert_eq!(of("alias p='cd ~/a/b'"), None);
+        assert_eq!(of("cd ~/a/b # PATHS"), None);
+    }
+}

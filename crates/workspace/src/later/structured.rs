@@ -1,0 +1,73 @@
+//! Values of settings in JSON (also with comments) and TOML, below the members that count.
+
+use serde_json::Value;
+
+use super::place::like;
+
+/// Each value as a line behind its own key; `None` when every line of the text counts.
+pub(super) fn values(path: &str, text: &str, keys: &[String]) -> Option<Vec<String>> {
+    if keys.is_empty() {
+        return None;
+    }
+    let value: Value = if path.to_lowercase().ends_with(".toml") {
+        toml::from_str(text).ok()?
+    } else {
+        serde_json::from_str(text).or_else(|_| serde_json::from_str(&without_comments(text))).ok()?
+    };
+    let mut found = Vec::new();
+    collect(&value, "", false, keys, &mut found);
+    Some(found)
+}
+
+fn collect(value: &Value, key: &str, counts: bool, keys: &[String], found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                let lower = key.to_lowercase();
+                let counts = counts || keys.iter().any(|pattern| like(pattern, &lower));
+                collect(value, key, counts, keys, found);
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                collect(value, key, counts, keys, found);
+            }
+        }
+        Value::String(text) if counts => found.extend(text.lines().map(|line| format!("{key} {line}"))),
+        _ => {}
+    }
+}
+
+/// JSON as editors take it: with comments, and commas at the end.
+fn without_comments(text: &str) -> String {
+    let (mut plain, mut rest) = (String::with_capacity(text.len()), text.chars().peekable());
+    let mut in_text = false;
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' if in_text => {
+                plain.push(c);
+                plain.extend(rest.next());
+            }
+            '"' => {
+                in_text = !in_text;
+                plain.push(c);
+            }
+            '/' if !in_text && rest.peek() == Some(&'/') => while rest.next_if(|c| *c != '\n').is_some() {},
+            '/' if !in_text && rest.peek() == Some(&'*') => {
+                let mut last = ' ';
+                for c in rest.by_ref().skip(1) {
+                    if last == '*' && c == '/' {
+                        break;
+                    }
+                    last = c;
+                }
+            }
+            '}' | ']' if !in_text => {
+                plain.truncate(plain.trim_end().trim_end_matches(',').len());
+                plain.push(c);
+            }
+            _ => plain.push(c),
+        }
+    }
+    plain
+}

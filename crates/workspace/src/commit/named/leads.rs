@@ -165,13 +165,14 @@ impl<'a> Reader<'a> {
         let class = text.leads.class();
         if let Some((directory, pattern)) = pattern(&at) {
             // Of what is elsewhere a pattern stands for names, not for files; so does one that the directory's own files only look for.
-            if is_base && word.text.starts_with('*') || !text.is_of_home && !word.is_taken_in {
+            if is_base && (!has_slash || word.text.starts_with('*')) || !text.is_of_home && !word.is_taken_in
+            {
                 return;
             }
-            let of_home = text.is_of_home;
-            for place in
-                self.places(names, &directory).into_iter().filter(|place| of_home || !place.is_empty())
-            {
+            // All that lies where the user works is only meant where it is taken in.
+            let is_all = !pattern.contains(char::is_alphanumeric) && !word.is_taken_in;
+            let is_meant = |place: &String| !place.is_empty() || text.is_of_home && !is_all;
+            for place in self.places(names, &directory).into_iter().filter(is_meant) {
                 names.pattern(place, &pattern, class);
             }
             return;
@@ -211,7 +212,7 @@ fn is_passed_over(place: &str) -> bool {
 /// A path with `*` as the directory before it, and the rest.
 fn pattern(at: &Path) -> Option<(PathBuf, String)> {
     let text = at.to_str()?;
-    let star = text.find(['*', '?', '['])?;
+    let star = text.find(['*', '?'])?;
     let (up, _) = text.get(..star)?.rsplit_once('/')?;
     let rest = text.get(up.len() + 1..)?;
     Some((PathBuf::from(if up.is_empty() { "/" } else { up }), rest.to_owned()))

@@ -305,6 +305,8 @@ fn where_the_user_works_says_nothing_of_the_files_there() {
         (".config/Code/User/settings.json", r#"{"recent": "@W@/tools/x.inc"}"#),
         (".bash_history", "sh @W@/tools/x.inc"),
         (".vimrc", "set runtimepath+=~/other"),
+        (".config/systemd/user/a.service", "[Service]\nWorkingDirectory=@W@\nExecStart=/usr/bin/make *.md\n"),
+        (".bashrc", "alias l='ls ~/proj/*'\n"),
         (".bashrc", "alias t='cd ~/proj/tools'\ncase $x in *.inc|*/x.*) rm -f *.inc ;; esac\n"),
     ] {
         for path in ["tools/x.inc", "src/main.py", "README.md"] {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::cli::Audit;
 use crate::connect::Broker;
-use crate::out::say;
+use crate::out::{note, say};
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::Untrusted;
@@ -78,7 +78,7 @@ fn query(dirs: &Dirs, filter: Filter, limit: Option<usize>, json: bool) -> Resul
     leaves.iter().for_each(|leaf| print(leaf, json));
     if !found {
         is_known(dirs, session.as_deref())?;
-        eprintln!("chaperone: no record matches");
+        note!("chaperone: no record matches");
     }
     Ok(0)
 }
@@ -121,7 +121,7 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
         && let Some(broker) = Broker::if_running().map_err(cannot)?
         && let Err(report) = broker.ask(&Request::AuditCheckpoint)
     {
-        eprintln!("chaperone: the newest records are not covered by a checkpoint yet: {report}");
+        note!("chaperone: the newest records are not covered by a checkpoint yet: {report}");
     }
     let (vkey, last) = trusted(dirs).map_err(cannot)?;
     let options = VerifyOptions {

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Command};
-use crate::out::say;
+use crate::out::{note, say};
 use crate::report::Report;
 use crate::untrusted::Untrusted;
 
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     if let Some(word) = cli::globbed::mistaken(&words, &is_file) {
         let word = word.to_string_lossy();
         let word = Untrusted::new(&word);
-        eprintln!(
+        note!(
             "chaperone: {word} is the name of a file here, too. For the option, write it before the session; for the file, write ./{word}"
         );
         return ExitCode::from(USAGE);
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(report) => {
-            eprintln!("{report}");
+            note!("{report}");
             ExitCode::from(report.exit)
         }
     }

@@ -16,6 +16,7 @@ use super::prompt::{Answering, Choice};
 use super::question;
 use super::terminal::{Raw, Stopped, relay, write_all};
 use crate::connect::Broker;
+use crate::out::note;
 use crate::report::Report;
 use crate::show;
 
@@ -168,7 +169,7 @@ impl Screen<'_> {
             // Where nobody reads it any more, nobody misses it.
             std::io::stderr().write_all(&self.filter.modes().line(&line)).ok();
         } else {
-            eprintln!("{line}");
+            note!("{line}");
         }
     }
 

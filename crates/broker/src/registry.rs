@@ -98,10 +98,12 @@ impl Broker {
         if all {
             self.read_back();
         }
-        let mut records: Vec<_> = self.sessions.read().values().map(|s| s.record()).collect();
-        records.retain(|r| all || r.state != State::Ended);
-        records.sort_by(|a, b| a.started.cmp(&b.started));
-        let listed = |r: Record| ListedSession {
+        let suspension = |s: &LiveSession| s.session.suspension().map(|why| why.reasons.join(", "));
+        let mut records: Vec<_> =
+            self.sessions.read().values().map(|s| (s.record(), suspension(s))).collect();
+        records.retain(|(r, _)| all || r.state != State::Ended);
+        records.sort_by(|(a, _), (b, _)| a.started.cmp(&b.started));
+        let listed = |(r, suspended): (Record, Option<String>)| ListedSession {
             id: r.id,
             name: r.name,
             profile: r.profile,
@@ -112,6 +114,7 @@ impl Broker {
             cause: r.cause,
             workspace: r.workspace,
             started: r.started,
+            suspended,
         };
         Sessions {
             broker: Process { pid: std::process::id() },

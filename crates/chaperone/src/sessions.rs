@@ -31,7 +31,17 @@ pub fn list(args: &Sessions) -> Result<u8, Report> {
         );
     }
     show::table(&rows);
+    sessions.iter().filter_map(suspended).for_each(|line| say!("{line}"));
     Ok(0)
+}
+
+/// Why a session is suspended, and what the user can do.
+fn suspended(session: &Value) -> Option<String> {
+    let why = Untrusted::new(session["suspended"].as_str()?);
+    let id = show::text(session, "id");
+    Some(format!(
+        "{id} is suspended ({why}). To see what it did: chaperone why {id}; to let it go on: chaperone resume {id}; to end it: chaperone stop {id}"
+    ))
 }
 
 pub fn stop(args: &Stop) -> Result<u8, Report> {
@@ -97,6 +107,7 @@ mod tests {
             let refusal = json!({ "time": "t", "action": name, "resource": name, "rule": name, "reasons": [name],
                 "advice": name, "count": 2 });
             assert_plain(&refusal_lines(&refusal), 3);
+            assert_plain(&suspended(&json!({ "id": name, "suspended": name })).unwrap(), 1);
         }
     }
 }

@@ -76,7 +76,12 @@ pub fn event(event: &Value) -> Option<String> {
         "allowed" => format!("staged    {action} {resource}"),
         "notice" => format!("notice    {action} {resource} ({reasons})"),
         "alert" => format!("ALERT     {action} {resource} ({reasons})"),
-        "suspended" => format!("suspended {reasons}"),
+        "suspended" => {
+            let id = text(event, "session");
+            format!(
+                "suspended {reasons}; to let it go on: chaperone resume {id}; to end it: chaperone stop {id}"
+            )
+        }
         _ => return None,
     };
     Some(line)
@@ -96,7 +101,7 @@ mod tests {
             {
                 for action in ["read", "list", "commit", "connect", "write", name] {
                     let told = json!({ "kind": kind, "action": action, "resource": name, "reasons": [name, name],
-                        "id": name, "answer": name });
+                        "id": name, "answer": name, "session": name });
                     assert_plain(&event(&told).unwrap(), 1);
                 }
             }

@@ -93,6 +93,9 @@ pub struct ListedSession {
     pub cause: Option<String>,
     pub workspace: PathBuf,
     pub started: String,
+    /// Why it is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
 }
 
 /// How many sessions were told to end.
@@ -320,6 +323,7 @@ mod tests {
             cause: None,
             workspace: "/w".into(),
             started: "t".into(),
+            suspended: None,
         };
         let sessions =
             Sessions { broker: Process { pid: 1 }, vault: Process { pid: 2 }, sessions: vec![listed] };

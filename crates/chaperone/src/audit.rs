@@ -10,7 +10,7 @@ use chaperone_protocol::Request;
 use chaperone_vault::VaultClient;
 use serde_json::json;
 
-use crate::cli::Audit;
+use crate::cli::{Audit, Moment};
 use crate::connect::Broker;
 use crate::out::{note, say};
 use crate::report::Report;
@@ -27,8 +27,8 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
         Audit::Query { session, since, until, action, effect, rule, limit, json } => {
             let filter = Filter {
                 session: session.clone(),
-                since: since.clone(),
-                until: until.clone(),
+                since: since.map(Moment::not_before),
+                until: until.map(Moment::not_after),
                 action: action.clone(),
                 effect: effect.clone(),
                 rule: rule.clone(),

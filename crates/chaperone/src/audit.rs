@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chaperone_audit::{Filter, Leaf, Reader, VerifyOptions, verify};
 use chaperone_config::Dirs;
-use chaperone_protocol::Request;
+use chaperone_protocol::{Request, counted};
 use chaperone_vault::VaultClient;
 use serde_json::json;
 
@@ -152,7 +152,7 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
         say!("append-only   {}{hint}", verdict.append_only);
         say!("completeness  {}", verdict.completeness);
         say!("freshness     {}", verdict.freshness);
-        say!("{} records", verdict.size);
+        say!("{}", counted(verdict.size, "record"));
         verdict.problems.iter().for_each(|p| say!("  {}", Untrusted::new(p)));
     }
     Ok(u8::from(failed || verdict.completeness == "gaps" || verdict.freshness == "stale"))

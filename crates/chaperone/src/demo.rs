@@ -4,13 +4,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use chaperone_protocol::counted;
+use clap::Parser;
+
 use crate::cli::{Cli, Command as Subcommand, Demo};
 use crate::out::say;
 use crate::report::Report;
 use crate::untrusted::Untrusted;
-use clap::Parser;
 
-/// Where this program was built; the example agents are built beside it when they are missing.
+/// Where this program was built; the example agents are built from there while it still is where cargo put it.
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// `run` runs a subcommand, as if the user had typed it.
@@ -64,7 +66,7 @@ pub fn demo(args: &Demo, run: fn(Subcommand) -> Result<u8, Report>) -> Result<u8
         say!(
             "  {} ({} bytes)",
             Untrusted::new(&entry.path().to_string_lossy()),
-            entry.metadata().map_err(Report::of)?.len()
+            counted(entry.metadata().map_err(Report::of)?.len(), "byte")
         );
     }
 

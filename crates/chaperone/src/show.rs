@@ -1,5 +1,6 @@
 //! Printing for people: aligned columns, and events as lines.
 
+use chaperone_protocol::counted;
 use serde_json::Value;
 
 use crate::out::say;
@@ -58,8 +59,7 @@ pub fn event(event: &Value) -> Option<String> {
             let findings = event.get("findings").and_then(Value::as_array).map_or(0, Vec::len);
             let found = match findings {
                 0 => String::new(),
-                1 => ", 1 kind of finding".to_owned(),
-                many => format!(", {many} kinds of finding"),
+                n => format!(", {} of finding", counted(n, "kind")),
             };
             format!("asked     {action} {resource} ({reasons}{found}) id {}", text(event, "id"))
         }

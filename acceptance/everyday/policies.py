@@ -45,6 +45,31 @@ def a_broken_policy_is_told_with_file_and_line_by_run_and_doctor_and_check(way):
         over(path)
 
 
+# Each parses, and would say something else than its author wrote.
+MISWRITTEN = {
+    "import.rego": "package chaperone.mine\nimprt rego.v1\ndecision := {\"effect\": \"deny\", \"reasons\": [\"mine\"]} if startswith(input.path, \"/workspace/payroll/\")\n",
+    "none.rego": "package chaperone.mine\n\ndecision := {\"effect\": \"deny\", \"reasons\": [\"mine\"]} if startswith(input.path, \"/workspace/payroll/\")\n",
+    "effect.rego": "package chaperone.mine\nimport rego.v1\ndecision := {\"effect\": \"aks\", \"reasons\": [\"mine\"]} if startswith(input.path, \"/workspace/payroll/\")\n",
+}
+
+
+@once
+def a_policy_that_says_something_else_than_its_author_wrote_is_refused_by_check_reload_run_and_doctor(way):
+    write("payroll/p.txt", "p\n")
+    write("notes.txt", "n\n")
+    for name, text in MISWRITTEN.items():
+        path = policy(name, text)
+        try:
+            for command in (["policy", "check"], ["policy", "reload"], ["doctor"]):
+                told = said(*command)
+                assert f"{name}:" in told and "in force: " not in told, (command, told)
+            # What was in force before stays so.
+            done = way.ran("sh", "-c", "cat notes.txt payroll/p.txt", options=("--workspace", DOCS))
+            assert f"{name}:" in done.stderr and done.stdout == "n\np\n", done
+        finally:
+            over(path)
+
+
 @once
 def after_a_restart_a_broken_policy_is_told_and_the_last_good_ones_hold(way):
     write("good.txt", "x\n")

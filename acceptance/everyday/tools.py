@@ -89,6 +89,6 @@ def broken_json_is_answered_as_such(way):
     for line in ("{not json", '{"jsonrpc": "2.0", "id": 7, ', "[1, 2"):
         server.send(line)
         answer = server.answer()
-        assert answer["error"]["code"] == -32700 and answer.get("id") is None, answer
+        assert answer["error"]["code"] == -32700 and answer["id"] is None, answer
     assert "tools" in json.dumps(server.ask("tools/list", {}))
     server.end()

@@ -227,11 +227,16 @@ def one_that_hammers_is_suspended_says_so_and_waits_for_resume():
     assert session, "it was not suspended"
     assert cell.poll() is None
     assert "suspend" in chaperone("audit", "query")
+    # Wherever the user looks, it is said why, and what comes next.
+    why = "the same refusal twenty times"
+    for command in (["sessions"], ["why", session]):
+        told = chaperone(*command)
+        assert why in told and f"chaperone resume {session}" in told, (command, told)
     chaperone("resume", session)
     # It goes on hammering, and is suspended again.
     assert until(lambda: cell.poll() is not None or subprocess.run([CHAPERONE, "resume", session], capture_output=True) and None, 60)
     out, err = cell.communicate(timeout=30)
-    assert "over" in out and "suspended" in err, (out, err)
+    assert "over" in out and "suspended" in err and f"chaperone resume {session}" in err, (out, err)
 
 
 @claim

@@ -12,6 +12,7 @@ mod proof;
 mod reader;
 mod tree;
 mod verify;
+mod words;
 
 pub use error::{KeyError, LogError};
 pub use keys::{Checkpoint, Keys};
@@ -21,3 +22,4 @@ pub use payload::MAX_PAYLOAD;
 pub use proof::{prove, verify_proof};
 pub use reader::{Filter, Follow, Reader};
 pub use verify::{Verdict, VerifyOptions, verify};
+pub use words::{ACTIONS, EFFECTS, Word, knows};

@@ -300,7 +300,7 @@ impl Core {
             };
             self.write(&mut state, entry, None)?;
         }
-        let resource = format!("{cut} bytes of a torn record cut, {} intents closed", lost.len());
+        let resource = format!("bytes of a torn record cut: {cut}, open intents closed: {}", lost.len());
         self.write(&mut state, Entry { action: "log_opened".into(), resource, ..base }, None)?;
         Ok(())
     }

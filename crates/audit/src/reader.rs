@@ -2,29 +2,35 @@
 use std::path::{Path, PathBuf};
 
 use crate::layout::{self, Record, WIDTH};
-use crate::{Keys, Leaf, LogError, payload};
+use crate::{Keys, Leaf, LogError, payload, rfc3339_millis};
 
-/// Which leaves `query` gives; `None` lets everything through. Times are RFC 3339 UTC text.
+/// Which leaves `query` gives; `None` lets everything through. Times are milliseconds since 1970, themselves included.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub session: Option<String>,
-    pub since: Option<String>,
-    pub until: Option<String>,
+    pub since: Option<u64>,
+    pub until: Option<u64>,
     pub action: Option<String>,
     pub effect: Option<String>,
     pub rule: Option<String>,
 }
 
 impl Filter {
-    fn lets(&self, leaf: &Leaf) -> bool {
+    /// What a leaf has to be. The times are written as in a leaf once, whose order as text is that in time.
+    fn check(self) -> impl Fn(&Leaf) -> bool {
+        let (since, until) = (self.since.map(rfc3339_millis), self.until.map(rfc3339_millis));
+        move |leaf| self.lets(leaf, since.as_deref(), until.as_deref())
+    }
+
+    fn lets(&self, leaf: &Leaf, since: Option<&str>, until: Option<&str>) -> bool {
         let is = |want: &Option<String>, has: &str| want.as_deref().is_none_or(|w| w == has);
         let e = &leaf.entry;
         is(&self.session, &e.session)
             && is(&self.action, &e.action)
             && is(&self.effect, &e.effect)
             && (self.rule.is_none() || self.rule == e.rule)
-            && self.since.as_ref().is_none_or(|s| leaf.time >= *s)
-            && self.until.as_ref().is_none_or(|u| leaf.time <= *u)
+            && since.is_none_or(|since| leaf.time.as_str() >= since)
+            && until.is_none_or(|until| leaf.time.as_str() <= until)
     }
 }
 
@@ -46,12 +52,13 @@ impl Reader {
 
     /// Matching leaves, oldest first.
     pub fn query(&self, filter: Filter) -> impl Iterator<Item = Result<Leaf, LogError>> + '_ {
+        let lets = filter.check();
         self.tiles(0)
             .flat_map(|tile| match tile {
                 Ok(records) => records.iter().map(|r| self.leaf(r)).collect::<Vec<_>>(),
                 Err(e) => vec![Err(e)],
             })
-            .filter(move |leaf| leaf.as_ref().map_or(true, |l| filter.lets(l)))
+            .filter(move |leaf| leaf.as_ref().map_or(true, &lets))
     }
 
     /// One leaf and, when it has one, its decrypted payload.

@@ -241,3 +241,16 @@ fn kill_9_loses_no_acknowledged_record() {
     println!("{rounds} kills");
     assert!(rounds > 3);
 }
+
+#[test]
+fn a_query_between_two_moments_has_the_records_of_that_time_and_no_others() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = written(root.path(), 600);
+    let times = |since, until| -> Vec<String> {
+        let filter = Filter { since, until, ..Filter::default() };
+        Reader::open(&dir).unwrap().query(filter).map(|leaf| leaf.unwrap().entry.resource).collect()
+    };
+    assert_eq!(times(Some(1_300), Some(1_301)), ["/f300", "/f301"]);
+    assert_eq!(times(Some(1_600), None), Vec::<String>::new());
+    assert_eq!(times(None, Some(u64::MAX)).len(), times(None, None).len());
+}

@@ -109,6 +109,7 @@ impl Broker {
         };
         let listed = |(r, live): (Record, Arc<LiveSession>)| ListedSession {
             staged: count(&r, &live),
+            suspended: live.session.suspension().map(|why| why.reasons.join(", ")),
             id: r.id,
             name: r.name,
             profile: r.profile,

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use chaperone_audit::{Filter, Leaf, Reader, VerifyOptions, verify};
 use chaperone_config::Dirs;
-use chaperone_protocol::Request;
+use chaperone_protocol::{Request, counted};
 use chaperone_vault::VaultClient;
 use serde_json::json;
 
-use crate::cli::Audit;
+use crate::cli::{Audit, Moment};
 use crate::connect::Broker;
-use crate::out::say;
+use crate::out::{note, say};
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::Untrusted;
@@ -27,8 +27,8 @@ pub fn audit(command: &Audit) -> Result<u8, Report> {
         Audit::Query { session, since, until, action, effect, rule, limit, json } => {
             let filter = Filter {
                 session: session.clone(),
-                since: since.clone(),
-                until: until.clone(),
+                since: since.map(Moment::not_before),
+                until: until.map(Moment::not_after),
                 action: action.clone(),
                 effect: effect.clone(),
                 rule: rule.clone(),
@@ -78,7 +78,7 @@ fn query(dirs: &Dirs, filter: Filter, limit: Option<usize>, json: bool) -> Resul
     leaves.iter().for_each(|leaf| print(leaf, json));
     if !found {
         is_known(dirs, session.as_deref())?;
-        eprintln!("chaperone: no record matches");
+        note!("chaperone: no record matches");
     }
     Ok(0)
 }
@@ -121,7 +121,7 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
         && let Some(broker) = Broker::if_running().map_err(cannot)?
         && let Err(report) = broker.ask(&Request::AuditCheckpoint)
     {
-        eprintln!("chaperone: the newest records are not covered by a checkpoint yet: {report}");
+        note!("chaperone: the newest records are not covered by a checkpoint yet: {report}");
     }
     let (vkey, last) = trusted(dirs).map_err(cannot)?;
     let options = VerifyOptions {
@@ -152,7 +152,7 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
         say!("append-only   {}{hint}", verdict.append_only);
         say!("completeness  {}", verdict.completeness);
         say!("freshness     {}", verdict.freshness);
-        say!("{} records", verdict.size);
+        say!("{}", counted(verdict.size, "record"));
         verdict.problems.iter().for_each(|p| say!("  {}", Untrusted::new(p)));
     }
     Ok(u8::from(failed || verdict.completeness == "gaps" || verdict.freshness == "stale"))

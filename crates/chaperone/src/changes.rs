@@ -7,7 +7,7 @@ use crate::change_line::lines;
 use crate::cli::{Commit, Paths, Undo};
 use crate::connect::Broker;
 use crate::kept::{self, is_left_cache};
-use crate::out::say;
+use crate::out::{note, say};
 use crate::overview;
 use crate::report::Report;
 use crate::show;
@@ -37,7 +37,7 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
     let is_missing = unmatched(&args.paths, &list) != 0;
     if !args.json {
         let indices = of_indices(&list, &format!("chaperone commit --conflict theirs {} PATH", args.session));
-        indices.into_iter().chain(kept::advice(args, &list)).for_each(|line| eprintln!("chaperone: {line}"));
+        indices.into_iter().chain(kept::advice(args, &list)).for_each(|line| note!("chaperone: {line}"));
     }
     Ok(if is_missing { 1 } else { kept::code(&list) })
 }
@@ -105,15 +105,15 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
     let code = u8::from(list.iter().any(is_left)) | unmatched(&args.paths, &list);
     let kept = list.iter().any(|c| show::text(c, "state") == "conflict");
     if !args.json {
-        of_repositories(&list, &args.session).iter().for_each(|advice| eprintln!("chaperone: {advice}"));
+        of_repositories(&list, &args.session).iter().for_each(|advice| note!("chaperone: {advice}"));
     }
     if kept && !args.json {
-        eprintln!(
+        note!(
             "chaperone: files that you changed since the commit were kept; --force restores the earlier version anyway, and says how to have yours back"
         );
     }
     if let Some(number) = forced(args, &list) {
-        eprintln!("chaperone: what was there before: chaperone undo {} --commit {number}", args.session);
+        note!("chaperone: what was there before: chaperone undo {} --commit {number}", args.session);
     }
     Ok(code)
 }
@@ -151,7 +151,7 @@ pub fn unmatched(paths: &[String], list: &[Value]) -> u8 {
         };
         if !list.iter().any(has) {
             code = 1;
-            eprintln!("chaperone: no change matches {}", Untrusted::new(path));
+            note!("chaperone: no change matches {}", Untrusted::new(path));
         }
     }
     code

@@ -21,6 +21,12 @@ pub fn inside_a_cell() -> bool {
     std::path::Path::new(CHANNEL).exists()
 }
 
+/// What a command of the user's says in a cell, before it does anything there.
+#[must_use]
+pub fn not_in_a_cell() -> Report {
+    Report::new("this process runs in a cell, where only `chaperone mcp` and `chaperone why` work")
+}
+
 /// A conversation with the broker.
 #[derive(Debug)]
 pub struct Broker {
@@ -34,9 +40,7 @@ impl Broker {
     /// In a cell; and when it cannot be started: the broker's own first words say why.
     pub fn reach() -> Result<Self, Report> {
         if inside_a_cell() {
-            return Err(Report::new(
-                "this process runs in a cell, where only `chaperone mcp` and `chaperone why` work",
-            ));
+            return Err(not_in_a_cell());
         }
         let dirs = Dirs::from_environment().map_err(Report::of)?;
         dirs.prepare().map_err(Report::of)?;

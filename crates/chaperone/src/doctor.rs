@@ -5,6 +5,7 @@ use std::path::Path;
 use chaperone_cell::{BACKENDS, Backend, Layer, LayerState};
 use chaperone_config::dirs::Dirs;
 use chaperone_config::policy_files;
+use chaperone_protocol::counted;
 use serde_json::json;
 
 use crate::out::say;
@@ -74,15 +75,13 @@ fn pack() -> Layer {
     let read = chaperone_packs::manifest().and_then(|m| Ok((m, chaperone_packs::differences()?)));
     let sum = chaperone_packs::digest().get(..16).unwrap_or_default();
     let (state, detail) = match read {
-        Ok((m, differences)) if differences.is_empty() => {
-            (LayerState::Ok, format!("{} {}, {} files, sha256 {sum}…", m.name, m.version, m.files.len()))
-        }
+        Ok((m, differences)) if differences.is_empty() => (
+            LayerState::Ok,
+            format!("{} {}, {}, sha256 {sum}…", m.name, m.version, counted(m.files.len(), "file")),
+        ),
         Ok((m, differences)) => {
-            let more = differences.len();
-            (
-                LayerState::Partial,
-                format!("{} {} was changed in {more} places, sha256 {sum}…", m.name, m.version),
-            )
+            let places = counted(differences.len(), "place");
+            (LayerState::Partial, format!("{} {} was changed in {places}, sha256 {sum}…", m.name, m.version))
         }
         Err(e) => (LayerState::Partial, e.to_string()),
     };

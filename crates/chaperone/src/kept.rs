@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chaperone_protocol::counted;
 use serde_json::Value;
 
 use crate::cli::Commit;
@@ -76,7 +77,7 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
     if !unseen.is_empty() {
         advice.push(format!(
             "{} not as shown, or never shown while the agent runs: chaperone changes {} shows; as it is: {}",
-            number(unseen.len()),
+            counted(unseen.len(), "change"),
             Untrusted::new(&args.session),
             command(args, &given, " --unseen")
         ));
@@ -89,14 +90,16 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
         let paths = paths_of(&changed).unwrap_or_else(|| given.clone());
         advice.push(format!(
             "{} to what you changed meanwhile; for the agent's version (or mine, or both): {}",
-            number(changed.len()),
+            counted(changed.len(), "change"),
             command(args, &paths, " --conflict theirs")
         ));
     }
     let caches = with(&is_left_cache).len();
     if caches > 0 {
+        let (stay, them) = if caches == 1 { ("stays", "it") } else { ("stay", "them") };
         advice.push(format!(
-            "{caches} files of caches that their tools make anew stay staged; --confirm {CACHE} commits them, too"
+            "{} of caches that their tools make anew {stay} staged; --confirm {CACHE} commits {them}, too",
+            counted(caches, "file")
         ));
     }
     let asked = with(&|c| has(c, ASKED) && !is_left_cache(c));
@@ -113,7 +116,7 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
             Some(paths) => accepting(args, &paths, &reasons),
             None => of_many(args, &changes, &given, &reasons),
         };
-        advice.push(format!("{} kept back ({why}); to commit: {next}", number(changes.len())));
+        advice.push(format!("{} kept back ({why}); to commit: {next}", counted(changes.len(), "change")));
     }
     advice
 }
@@ -126,11 +129,8 @@ fn of_directories(args: &Commit, changes: &[&Value], given: &[&str]) -> Vec<Stri
     }
     if directories.len() > DIRECTORIES {
         let next = of_many(args, changes, given, &[DIRECTORY]);
-        let count = directories.len();
-        return vec![format!(
-            "{count} directories of dependencies kept back: {}; to commit: {next}",
-            sum(changes)
-        )];
+        let count = counted(directories.len(), "directory");
+        return vec![format!("{count} of dependencies kept back: {}; to commit: {next}", sum(changes))];
     }
     let of_one = |(at, changes): (&&str, &Vec<&Value>)| {
         let next = accepting(args, &[at], &[DIRECTORY]);
@@ -158,7 +158,7 @@ pub fn sum(changes: &[&Value]) -> String {
     }
     let kinds: Vec<String> = kinds.iter().map(|(kind, n)| format!("{n} {}", Untrusted::new(kind))).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
-    format!("{}, {}{kinds}", number(changes.len()), size(bytes))
+    format!("{}, {}{kinds}", counted(changes.len(), "change"), size(bytes))
 }
 
 /// Why it was kept back, each once and in order.
@@ -211,14 +211,10 @@ fn holding(changes: &[&Value]) -> Option<String> {
     (!directory.is_empty()).then_some(directory)
 }
 
-fn number(count: usize) -> String {
-    if count == 1 { "1 change".to_owned() } else { format!("{count} changes") }
-}
-
 /// Bytes as people read them.
 pub fn size(bytes: u64) -> String {
     match bytes {
-        0..1_000 => format!("{bytes} bytes"),
+        0..1_000 => counted(bytes, "byte"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }

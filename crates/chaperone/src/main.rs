@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Command};
-use crate::out::say;
+use crate::out::{note, say};
 use crate::report::Report;
 use crate::untrusted::Untrusted;
 
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     if let Some(word) = cli::globbed::mistaken(&words, &is_file) {
         let word = word.to_string_lossy();
         let word = Untrusted::new(&word);
-        eprintln!(
+        note!(
             "chaperone: {word} is the name of a file here, too. For the option, write it before the session; for the file, write ./{word}"
         );
         return ExitCode::from(USAGE);
@@ -59,13 +59,50 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(report) => {
-            eprintln!("{report}");
+            note!("{report}");
             ExitCode::from(report.exit)
         }
     }
 }
 
+/// Whether a command is the user's alone: it looks at the machine or at this installation, of which a cell has nothing, and what
+/// it tries there is refused with an alert.
+fn is_for_the_user(command: &Command) -> bool {
+    match command {
+        Command::Mcp(_)
+        | Command::Why(_)
+        | Command::Inspect(_)
+        | Command::Capability(_)
+        | Command::Policy(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::WorkerProcess => false,
+        Command::Run(_)
+        | Command::Demo(_)
+        | Command::Doctor(_)
+        | Command::Inventory(_)
+        | Command::Profile(_)
+        | Command::Sessions(_)
+        | Command::Stop(_)
+        | Command::Resume(_)
+        | Command::Changes(_)
+        | Command::Commit(_)
+        | Command::Discard(_)
+        | Command::Undo(_)
+        | Command::Approvals(_)
+        | Command::Approve(_)
+        | Command::Deny(_)
+        | Command::Vault(_)
+        | Command::Audit(_)
+        | Command::BrokerProcess
+        | Command::VaultProcess { .. } => true,
+    }
+}
+
 fn dispatch(command: Command) -> Result<u8, Report> {
+    if is_for_the_user(&command) && connect::inside_a_cell() {
+        return Err(connect::not_in_a_cell());
+    }
     match command {
         Command::Run(a) => run::run(&a),
         Command::Demo(a) => demo::demo(&a, dispatch),

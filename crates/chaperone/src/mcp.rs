@@ -77,7 +77,13 @@ fn carry(stream: UnixStream) -> Result<(), Report> {
         copied
     });
     let mut down = stream;
-    copy(&mut down, &mut std::io::stdout()).map_err(Report::of)?;
+    if let Err(e) = copy(&mut down, &mut std::io::stdout()) {
+        // A socket that is read has no such error: the client is gone.
+        if e.kind() == std::io::ErrorKind::BrokenPipe {
+            crate::out::end(&e);
+        }
+        return Err(Report::of(e));
+    }
     drop(sender);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Standard output. Whoever reads it may stop in the middle, as `head` does: then the command ends, and that is no fault.
+//! What a command prints, and what it says beside that. Whoever reads may stop in the middle, as `head` does: the command whose output
+//! nobody reads ends, and that is no fault.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write, stdout};
@@ -21,6 +22,12 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// Say a line on standard error.
+macro_rules! note {
+    ($($text:tt)*) => { $crate::out::beside(format_args!("{}\n", format_args!($($text)*))) };
+}
+pub(crate) use note;
+
 /// Print a text as it is.
 pub fn write(text: Arguments<'_>) {
     if let Err(error) = put(text) {
@@ -28,12 +35,18 @@ pub fn write(text: Arguments<'_>) {
     }
 }
 
+/// Say something on standard error. Where nobody reads it any more, nobody misses it.
+pub fn beside(text: Arguments<'_>) {
+    // In one piece: others write there, too.
+    io::stderr().write_all(text.to_string().as_bytes()).ok();
+}
+
 /// End the command whose output cannot be written.
 pub fn end(error: &io::Error) -> ! {
     if error.kind() == ErrorKind::BrokenPipe {
         exit(CLOSED);
     }
-    eprintln!("chaperone: standard output cannot be written: {error}");
+    note!("chaperone: standard output cannot be written: {error}");
     exit(1);
 }
 

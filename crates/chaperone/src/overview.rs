@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdin, stdout};
 
-use chaperone_protocol::Request;
+use chaperone_protocol::{Request, counted};
 use serde_json::Value;
 
 use crate::change_line::{self, traits};
@@ -38,7 +38,7 @@ pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
         say!("{}", overview(&list).join("\n"));
         out::write(format_args!(
             "commit {}? ({YES}, or anything else to leave them staged) ",
-            number(list.len())
+            counted(list.len(), "change")
         ));
         // What was typed before the question is no answer to it.
         rustix::termios::tcflush(stdin(), rustix::termios::QueueSelector::IFlush).map_err(Report::of)?;
@@ -61,7 +61,7 @@ fn overview(list: &[Value]) -> Vec<String> {
         *kinds.entry(change["op"].as_str().unwrap_or_default()).or_default() += 1;
     }
     let kinds: Vec<String> = kinds.iter().map(|(op, count)| format!("{count} {op}")).collect();
-    let mut lines = vec![format!("{}: {}", number(list.len()), kinds.join(", "))];
+    let mut lines = vec![format!("{}: {}", counted(list.len(), "change"), kinds.join(", "))];
     let (special, plain): (Vec<&Value>, Vec<&Value>) = list.iter().partition(|change| is_special(change));
     for (list, most) in [(special, SPECIAL), (plain, NAMED)] {
         let told = change_line::lines(&list);
@@ -80,10 +80,6 @@ pub fn is_special(change: &Value) -> bool {
         || !traits(change).is_empty()
         || change["target"].is_string()
         || show::list(change, "reasons").next().is_some()
-}
-
-pub fn number(count: usize) -> String {
-    if count == 1 { "1 change".to_owned() } else { format!("{count} changes") }
 }
 
 #[cfg(test)]

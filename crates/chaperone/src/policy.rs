@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chaperone_config::dirs::Dirs;
 use chaperone_config::policy_files;
 use chaperone_policy::{Engine, Kind, Problem, Source};
-use chaperone_protocol::Request;
+use chaperone_protocol::{Request, counted};
 use serde_json::{Value, json};
 
 use crate::cli::Policy;
@@ -60,9 +60,10 @@ fn test(files: &[PathBuf], coverage: bool, as_json: bool) -> Result<u8, Report> 
             let total = file.covered + file.not_covered.len();
             let lines = file.not_covered.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             say!(
-                "{}: {} of {total} lines; not covered: {}",
+                "{}: {} of {}; not covered: {}",
                 file.file,
                 file.covered,
+                counted(total, "line"),
                 if lines.is_empty() { "none" } else { &lines }
             );
         }

@@ -1,7 +1,7 @@
 //! `sessions`, `stop`, `resume`, `why`.
 
 use chaperone_config::profile;
-use chaperone_protocol::Request;
+use chaperone_protocol::{Request, counted};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -34,6 +34,7 @@ fn list(args: &Sessions) -> Result<u8, Report> {
         return Ok(0);
     }
     show::table(&rows(&sessions, Timestamp::now()));
+    sessions.iter().filter_map(suspended).for_each(|line| say!("{line}"));
     Ok(0)
 }
 
@@ -94,8 +95,7 @@ fn pruned(answer: &Value, dry_run: bool) -> Vec<String> {
     let one = |s: &Value| {
         let undo = match s["commits"].as_u64() {
             None | Some(0) => String::new(),
-            Some(1) => ", 1 commit that cannot be undone then".to_owned(),
-            Some(commits) => format!(", {commits} commits that cannot be undone then"),
+            Some(commits) => format!(", {} that cannot be undone then", counted(commits, "commit")),
         };
         let bytes = size(s["bytes"].as_u64().unwrap_or(0));
         let [id, started, workspace] = ["id", "started", "workspace"].map(|field| show::text(s, field));
@@ -103,13 +103,22 @@ fn pruned(answer: &Value, dry_run: bool) -> Vec<String> {
     };
     let mut lines: Vec<String> = sessions.iter().map(one).collect();
     let sum = sessions.iter().filter_map(|s| s["bytes"].as_u64()).sum();
-    lines.push(format!("{word} {} sessions, {}", sessions.len(), size(sum)));
+    lines.push(format!("{word} {}, {}", counted(sessions.len(), "session"), size(sum)));
     if let Some(kept) = answer["with_undo"].as_u64().filter(|kept| *kept > 0) {
         lines.push(format!(
             "{kept} more have nothing staged and commits that can be undone: --older-than removes them, too"
         ));
     }
     lines
+}
+
+/// Why a session is suspended, and what the user can do.
+fn suspended(session: &Value) -> Option<String> {
+    let why = Untrusted::new(session["suspended"].as_str()?);
+    let id = show::text(session, "id");
+    Some(format!(
+        "{id} is suspended ({why}). To see what it did: chaperone why {id}; to let it go on: chaperone resume {id}; to end it: chaperone stop {id}"
+    ))
 }
 
 pub fn stop(args: &Stop) -> Result<u8, Report> {
@@ -200,6 +209,7 @@ mod tests {
             let refusal = json!({ "time": "t", "action": name, "resource": name, "rule": name, "reasons": [name],
                 "advice": name, "count": 2 });
             assert_plain(&refusal_lines(&refusal), 3);
+            assert_plain(&suspended(&json!({ "id": name, "suspended": name })).unwrap(), 1);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Printing for people: aligned columns, and events as lines.
 
+use chaperone_protocol::counted;
 use serde_json::Value;
 
 use crate::out::say;
@@ -58,8 +59,7 @@ pub fn event(event: &Value) -> Option<String> {
             let findings = event.get("findings").and_then(Value::as_array).map_or(0, Vec::len);
             let found = match findings {
                 0 => String::new(),
-                1 => ", 1 kind of finding".to_owned(),
-                many => format!(", {many} kinds of finding"),
+                n => format!(", {} of finding", counted(n, "kind")),
             };
             format!("asked     {action} {resource} ({reasons}{found}) id {}", text(event, "id"))
         }
@@ -76,7 +76,12 @@ pub fn event(event: &Value) -> Option<String> {
         "allowed" => format!("staged    {action} {resource}"),
         "notice" => format!("notice    {action} {resource} ({reasons})"),
         "alert" => format!("ALERT     {action} {resource} ({reasons})"),
-        "suspended" => format!("suspended {reasons}"),
+        "suspended" => {
+            let id = text(event, "session");
+            format!(
+                "suspended {reasons}; to let it go on: chaperone resume {id}; to end it: chaperone stop {id}"
+            )
+        }
         _ => return None,
     };
     Some(line)
@@ -96,7 +101,7 @@ mod tests {
             {
                 for action in ["read", "list", "commit", "connect", "write", name] {
                     let told = json!({ "kind": kind, "action": action, "resource": name, "reasons": [name, name],
-                        "id": name, "answer": name });
+                        "id": name, "answer": name, "session": name });
                     assert_plain(&event(&told).unwrap(), 1);
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chaperone_protocol::counted;
 use serde_json::Value;
 
 use crate::change_line::{grouped, traits};
@@ -74,7 +75,7 @@ fn total(list: &[Value]) -> String {
         0 => String::new(),
         _ => format!(", {} of no text", kept::size(other.iter().sum())),
     };
-    format!("{}: {}; +{added} −{removed}{other}", overview::number(list.len()), kinds.join(", "))
+    format!("{}: {}; +{added} −{removed}{other}", counted(list.len(), "change"), kinds.join(", "))
 }
 
 #[cfg(test)]

@@ -40,17 +40,21 @@ pub fn sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
-/// The first of the user's own policies that does not load, with file and line, and what holds until it does. This compiles them.
+/// What is wrong with the user's own policies: the first that does not load, with file and line, and what holds until it does; or
+/// the first that is warned of. This compiles them.
 #[must_use]
 pub fn problem(sources: Vec<Source>) -> Option<String> {
     if sources.len() == Engine::builtin_sources().len() {
         return None;
     }
-    chaperone_policy::check(sources).first().map(|problem| {
-        format!(
-            "{problem}; until it is fixed the last policies that loaded stay in force, also after a restart"
-        )
-    })
+    let problems = chaperone_policy::check(sources);
+    let problem = problems.iter().find(|problem| !problem.warning).or_else(|| problems.first())?;
+    let holds = if problem.warning {
+        "the policies are in force all the same"
+    } else {
+        "until it is fixed the last policies that loaded stay in force, also after a restart"
+    };
+    Some(format!("{problem}; {holds}"))
 }
 
 /// The directories that the user's own policies are read from, the first of them always.

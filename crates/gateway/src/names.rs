@@ -13,7 +13,7 @@ use chaperone_egress::{Host, Reason, Verdict, registered_domain};
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::network_facts::NetworkFacts;
 use chaperone_pipeline::{AccessRequest, Authorized, Refusal};
-use chaperone_protocol::Failure;
+use chaperone_protocol::{Failure, counted};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -191,8 +191,8 @@ async fn account(gateway: SessionGateway) {
     let Uncounted { again, too_many, unreadable } = gateway.exit().name_pace.take_account();
     if too_many + unreadable > 0 {
         let why = format!(
-            "{} queries for names within a second were not worked on: more than this session may ask for",
-            too_many + unreadable
+            "not worked on within a second, more than this session may ask for: {} for names",
+            counted(too_many + unreadable, "query")
         );
         let resource =
             NetworkResource { shown: MANY.to_owned(), host: MANY.to_owned(), ..NetworkResource::default() };

@@ -11,6 +11,7 @@ pub mod workbook;
 
 mod coding;
 mod detect;
+mod doctype;
 mod encodings;
 mod endings;
 mod extract;

@@ -318,3 +318,32 @@ fn every_byte_of_a_tar_is_looked_at_but_the_numbers_of_its_headers() {
     cut.truncate(2000);
     assert!(inspect("a.tar", &cut).items.iter().any(|i| i.error.is_some()));
 }
+
+#[test]
+fn a_document_type_that_declares_nothing_is_read_past_and_one_that_does_is_not() {
+    let text = |manifest: &str, generator: &str| {
+        let meta = format!(
+            "<office:document-meta><meta:generator>{generator}</meta:generator></office:document-meta>"
+        );
+        zipped(&[
+            ("mimetype", b"application/vnd.oasis.opendocument.text-template"),
+            (
+                "content.xml",
+                b"<office:document-content><text:p>Dear reader</text:p></office:document-content>",
+            ),
+            ("meta.xml", meta.as_bytes()),
+            ("META-INF/manifest.xml", format!("{manifest}<manifest:manifest/>").as_bytes()),
+        ])
+    };
+    let own = "LibreOffice/7.4.7.2$Linux_X86_64 LibreOffice_project/40";
+    let named =
+        "<!DOCTYPE manifest:manifest PUBLIC \"-//OpenOffice.org//DTD Manifest 1.0//EN\" \"Manifest.dtd\">";
+    let report = inspect("letter.ott", &text(named, own));
+    // The number of the version that wrote it is no address either.
+    assert_eq!((report.error(), report.found()), (None, false), "{:?}", report.items);
+    let declared = "<!DOCTYPE manifest:manifest [<!ENTITY a \"b\">]>";
+    assert!(inspect("letter.ott", &text(declared, own)).error().unwrap().contains("document type"));
+    // What is written in it is read like everything else.
+    let hidden = format!("<!DOCTYPE a PUBLIC \"{SSN}\" \"a.dtd\">");
+    assert!(inspect("letter.ott", &text(&hidden, own)).found());
+}

@@ -1,6 +1,7 @@
 //! The narrow RPC for agents: an MCP server over the cell's channel, a thin adapter over the pipeline.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod calls;
 mod lines;
 mod server;

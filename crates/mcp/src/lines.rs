@@ -1,5 +1,5 @@
 //! The conversation's lines, bounded before anything parses them: a message too long ends the conversation, one that
-//! nests too deep or is no JSON is dropped; either way the peer is told, without an id because none was read.
+//! nests too deep or is no JSON is dropped; either way the peer is told, with an id of null because none was read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,6 +11,7 @@ use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::answers::Answers;
 use crate::tools::MAX_ARGUMENTS;
 
 /// Longest message line, in bytes. Protects memory. The SDK drops longer lines without a word.
@@ -19,8 +20,8 @@ pub const MAX_MESSAGE: usize = MAX_ARGUMENTS + (1 << 16);
 pub const MAX_NESTING: usize = 127;
 
 /// A conversation over a pair of byte streams.
-pub struct Lines<R: AsyncRead + Unpin, W: AsyncWrite> {
-    inner: AsyncRwTransport<RoleServer, Bounded<R>, W>,
+pub struct Lines<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> {
+    inner: AsyncRwTransport<RoleServer, Bounded<R>, Answers<W>>,
     faults: UnboundedReceiver<ErrorData>,
 }
 
@@ -32,7 +33,8 @@ where
     pub fn new(read: R, write: W) -> Self {
         let (tell, faults) = unbounded_channel();
         let read = Bounded { inner: read, shape: Shape::default(), line: Vec::new(), tell };
-        Self { inner: AsyncRwTransport::new(read, write).with_max_line_length(MAX_MESSAGE), faults }
+        let inner = AsyncRwTransport::new(read, Answers::new(write)).with_max_line_length(MAX_MESSAGE);
+        Self { inner, faults }
     }
 
     fn told(&mut self, error: ErrorData) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
@@ -190,6 +192,33 @@ mod tests {
     fn faults(text: &str) -> Vec<Fault> {
         let mut shape = Shape::default();
         text.bytes().filter_map(|b| shape.after(b).err()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_has_no_id_that_could_be_read_is_answered_with_null() {
+        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, split};
+        let (here, there) = tokio::io::duplex(1 << 16);
+        let (read, write) = split(there);
+        let mut lines = Lines::new(read, write);
+        let served = tokio::spawn(async move {
+            let message = lines.receive().await;
+            assert!(message.is_some(), "the ping comes after the faults");
+            lines.receive().await
+        });
+        let (answers, mut peer) = split(here);
+        let deep = "[".repeat(MAX_NESTING + 1);
+        // No JSON, JSON that is no message, and too deep.
+        let sent = format!("x\n7\n{deep}\n{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}}\n");
+        peer.write_all(sent.as_bytes()).await.unwrap();
+        let mut answers = BufReader::new(answers).lines();
+        for _ in 0..3 {
+            let line = answers.next_line().await.unwrap().unwrap();
+            let answer: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(answer.get("id"), Some(&serde_json::Value::Null), "{line}");
+            assert!(answer["error"]["code"].is_i64(), "{line}");
+        }
+        peer.shutdown().await.unwrap();
+        assert!(served.await.unwrap().is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaperone_capability::Action;
 use chaperone_policy::{Decision, Effect, Obligation};
-use chaperone_protocol::Failure;
+use chaperone_protocol::{Failure, counted};
 
 use crate::access::{AccessRequest, FileResource, NetworkResource};
 use crate::inspection::Inspected;
@@ -170,7 +170,7 @@ fn take_from_budget<'a>(
     counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).map_err(|before| {
         Refusal::by_policy(decision).because(
             "over_budget",
-            format!("policy lets this session read {limit} bytes, and {before} were read"),
+            format!("policy lets this session read {}, and {before} were read", counted(limit, "byte")),
         )
     })?;
     Ok(Some(Taken { counter, bytes: released.len }))

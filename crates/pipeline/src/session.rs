@@ -120,6 +120,8 @@ pub struct Session {
     /// What is likely and interrupted nothing, for the end of the session.
     pub likely: Remembered,
     refusals: Mutex<VecDeque<Refused>>,
+    /// Why it was suspended last.
+    suspension: Mutex<Option<WhyEntry>>,
     /// Refused attempts: when their repetitions began to be counted, and how many came since.
     attempts: Mutex<HashMap<[u8; 32], (Instant, u32)>>,
     pub recent: Mutex<VecDeque<String>>,
@@ -174,14 +176,22 @@ impl Deref for Session {
 }
 
 impl Session {
-    /// From running to suspended, with what stops the cell. `false`: it did not run.
-    pub fn suspend(&self, stop: impl FnOnce()) -> bool {
+    /// From running to suspended, with what stops the cell, and why. `false`: it did not run.
+    pub fn suspend(&self, why: Refused, stop: impl FnOnce()) -> bool {
         let _alone = self.pausing.lock();
         if !self.turn(State::Running, State::Suspended) {
             return false;
         }
+        *self.suspension.lock() = Some(why.shown);
         stop();
         true
+    }
+
+    /// Why it is suspended, while it is.
+    #[must_use]
+    pub fn suspension(&self) -> Option<WhyEntry> {
+        let why = self.suspension.lock().clone();
+        why.filter(|_| *self.state.read() == State::Suspended)
     }
 
     /// From suspended to running, with what lets the cell go on; where that fails, it stays suspended. Nothing: it was not
@@ -245,6 +255,7 @@ impl Session {
             counters: Counters::default(),
             likely: Remembered::default(),
             refusals: Mutex::default(),
+            suspension: Mutex::default(),
             attempts: Mutex::default(),
             recent: Mutex::default(),
             decided: Mutex::default(),
@@ -256,10 +267,14 @@ impl Session {
         }
     }
 
-    /// The last refusals, newest first, as `why --json` prints them.
+    /// The last refusals, newest first, as `why --json` prints them; before them, why it is suspended.
     #[must_use]
     pub fn why(&self) -> Vec<WhyEntry> {
-        self.refusals.lock().iter().rev().map(|refused| refused.shown.clone()).collect()
+        let refusals = self.refusals.lock();
+        self.suspension()
+            .into_iter()
+            .chain(refusals.iter().rev().map(|refused| refused.shown.clone()))
+            .collect()
     }
 
     /// The mount that holds an absolute cell path, and the path below it.
@@ -305,9 +320,14 @@ impl Session {
         recent.push_back(what.to_owned());
     }
 
-    /// Keep a refusal for `why`. Returns how often this one happened.
+    /// Count a refusal of the agent's and keep it for `why`. Returns how often this one happened.
     pub fn refused(&self, refusal: Refused) -> u64 {
         self.counters.denied.fetch_add(1, Ordering::Relaxed);
+        self.keep(refusal)
+    }
+
+    /// Keep a refusal for `why`, of whatever the user asked for, too. Returns how often this one happened.
+    pub fn keep(&self, refusal: Refused) -> u64 {
         let mut kept = self.refusals.lock();
         let new = &refusal.shown;
         let same = |r: &&mut Refused| {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chaperone_inspect::endings;
 use chaperone_policy::{Decision, Effect, Obligation};
-use chaperone_protocol::for_display;
 use chaperone_protocol::session::State;
+use chaperone_protocol::{Failure, for_display};
 
 use crate::access::{AccessRequest, Entry, FileObject, FileResource, Resource};
 use crate::authority;
@@ -178,8 +178,12 @@ impl Pipeline {
             &refusal.rule,
             refusal.reasons.clone(),
         );
-        let count = session.refused(shown.was(request.was(SHOWN)));
+        let shown = shown.was(request.was(SHOWN));
+        // What the user tries to commit is no request of the agent's.
+        let is_users = request.entry == Entry::Commit;
+        let count = if is_users { session.keep(shown) } else { session.refused(shown) };
         let repeats = repeats == Repeats::Counted
+            && !is_users
             && session.repeats(request.action.as_str(), &refusal.rule, &attempted(request));
         contained(|| self.records.refused(session, request, &refusal, count));
         // Programs try names and hosts again and again by themselves; the network has a limit of its own, in policy.
@@ -203,7 +207,11 @@ impl Pipeline {
                 contained(|| cell.suspend());
             }
         };
-        if !session.suspend(stop) {
+        let id = &session.id;
+        let failure = Failure::new("session_suspended", why)
+            .advise(format!("to let it go on: chaperone resume {id}; to end it: chaperone stop {id}"));
+        let shown = Refused::new(clock::rfc3339(), "suspend", id, &failure, rule, vec![why.to_owned()]);
+        if !session.suspend(shown, stop) {
             return;
         }
         contained(|| self.records.suspended(session, rule, why));

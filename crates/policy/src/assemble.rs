@@ -29,6 +29,7 @@ pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engin
                 col: 1,
                 message: "two files of the set have this name".to_owned(),
                 suggestion: Some("rename one".into()),
+                warning: false,
             });
             continue;
         }
@@ -39,6 +40,7 @@ pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engin
                 col: 1,
                 message: format!("larger than {MAX_SOURCE} bytes"),
                 suggestion: None,
+                warning: false,
             });
             continue;
         }
@@ -98,5 +100,5 @@ pub(crate) fn place(file: &str, message: &str) -> Problem {
         .or_else(|| message.lines().next())
         .unwrap_or(message);
     let text = text.trim().trim_start_matches("error:").trim().to_owned();
-    Problem { file: file.to_owned(), line, col, message: text, suggestion: None }
+    Problem { file: file.to_owned(), line, col, message: text, suggestion: None, warning: false }
 }

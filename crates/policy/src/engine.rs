@@ -258,6 +258,7 @@ impl Engine {
                     col: 1,
                     message,
                     suggestion: Some("try it with: chaperone policy eval".into()),
+                    warning: false,
                 });
             }
         }

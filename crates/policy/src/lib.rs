@@ -9,6 +9,7 @@ mod assemble;
 mod check;
 mod compiled;
 mod decision;
+mod dialect;
 mod engine;
 mod explain;
 mod lint;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::assemble::{declares, package_of};
 use crate::source::{Kind, Problem, Source};
+use crate::{dialect, literals};
 
 /// Words that stand before a parenthesis without being functions.
 const KEYWORDS: &[&str] =
@@ -14,15 +15,21 @@ const KEYWORDS: &[&str] =
 /// Traps of the language that make a rule say less than it seems to: a set with one of them does not load.
 pub(crate) fn silent_failures(sources: &[Source], engine: &regorus::Engine) -> Vec<Problem> {
     let set = Set { sources, engine };
-    let mut problems = set.globs_without_delimiters();
+    let mut problems = dialect::lost_statements(sources, engine);
+    problems.extend(set.globs_without_delimiters());
     problems.extend(set.undefined_references(true));
     problems.extend(set.unknown_functions());
+    problems.extend(literals::malformed_decisions(sources));
     problems
 }
 
-/// References to data that nothing defines, negated or not.
-pub(crate) fn undefined_references(sources: &[Source], engine: &regorus::Engine) -> Vec<Problem> {
-    Set { sources, engine }.undefined_references(false)
+/// What loads and is hardly meant: references to data that nothing defines, which may come later, and policies without a voice.
+pub(crate) fn warnings(sources: &[Source], engine: &regorus::Engine) -> Vec<Problem> {
+    let set = Set { sources, engine };
+    let mut problems = set.undefined_references(false);
+    problems.extend(set.without_a_voice());
+    problems.iter_mut().for_each(|problem| problem.warning = true);
+    problems
 }
 
 struct Set<'a> {
@@ -113,6 +120,30 @@ impl Set<'_> {
             })
     }
 
+    /// Files whose package neither votes nor is spoken of: most likely a misspelt `decision`, or another package than was meant.
+    fn without_a_voice(&self) -> Vec<Problem> {
+        let package = |source: &Source| package_of(self.engine, source);
+        let has_a_voice = |own: &Source| {
+            let name = package(own);
+            let decides = if name == "agent.access" { "allow" } else { "decision" };
+            let votes = name == "agent.access" || name == "chaperone" || name.starts_with("chaperone.");
+            let named = format!("data.{name}");
+            self.policies().any(|other| {
+                let same = package(other) == name;
+                (same && votes && declares(self.engine, other, decides))
+                    || (!same && without_strings(&other.text).contains(&named))
+            })
+        };
+        let silent = self.policies().filter(|source| !source.ships() && !has_a_voice(source));
+        silent
+            .map(|source| {
+                let at = without_strings(&source.text).find("package").unwrap_or_default();
+                let what = format!("package {} has no vote, and nothing refers to it", package(source));
+                problem(source, at, &what, "a package chaperone.NAME votes by its rule `decision`")
+            })
+            .collect()
+    }
+
     /// Functions that are neither defined nor built in; the language finds out only when it gets there.
     fn unknown_functions(&self) -> Vec<Problem> {
         let mut known = std::collections::HashMap::new();
@@ -190,6 +221,7 @@ pub(crate) fn problem(source: &Source, at: usize, message: &str, suggestion: &st
         col: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
         message: message.to_owned(),
         suggestion: Some(suggestion.to_owned()),
+        warning: false,
     }
 }
 

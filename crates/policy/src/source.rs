@@ -38,11 +38,14 @@ pub struct Problem {
     pub col: usize,
     pub message: String,
     pub suggestion: Option<String>,
+    /// The set loads all the same.
+    pub warning: bool,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.col, self.message)?;
+        let weight = if self.warning { "warning: " } else { "" };
+        write!(f, "{}:{}:{}: {weight}{}", self.file, self.line, self.col, self.message)?;
         self.suggestion.as_ref().map_or(Ok(()), |s| write!(f, "; {s}"))
     }
 }

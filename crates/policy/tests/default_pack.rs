@@ -158,6 +158,40 @@ fn a_misspelt_reference_is_reported_by_check_and_denies_when_it_runs() {
 }
 
 #[test]
+fn a_set_loads_exactly_when_check_calls_nothing_in_it_an_error() {
+    let decision = "decision := {\"effect\": \"deny\", \"reasons\": [\"mine\"]} if input.path == \"/never\"";
+    let payroll = "startswith(input.path, \"/workspace/payroll/\")";
+    for (text, errors, warnings) in [
+        (format!("package chaperone.own\nimport rego.v1\n{decision}"), false, false),
+        (format!("package chaperone.own\nimprt rego.v1\n{decision}"), true, false),
+        (format!("package chaperone.own\n{decision}"), true, false),
+        (
+            format!(
+                "package chaperone.own\nimport rego.v1\ndecision := {{\"effect\": \"aks\"}} if {payroll}"
+            ),
+            true,
+            false,
+        ),
+        ("package chaperone.own\nimport rego.v1\ndecision := {".to_owned(), true, false),
+        (format!("package chaperone.own\nimport rego.v1\n{decision}\nx if data.none.there"), false, true),
+        (
+            format!("package chaperone.own\nimport rego.v1\n{}", decision.replace("decision", "decison")),
+            false,
+            true,
+        ),
+        (format!("package chaprone.own\nimport rego.v1\n{decision}"), false, true),
+        ("package own.helper\nimport rego.v1\nx := 1".to_owned(), false, true),
+    ] {
+        let mut sources = Engine::builtin_sources();
+        sources.push(rego(&text));
+        let problems = chaperone_policy::check(sources.clone());
+        assert_eq!(problems.iter().any(|p| !p.warning), errors, "{text}: {problems:?}");
+        assert_eq!(problems.iter().any(|p| p.warning), warnings, "{text}: {problems:?}");
+        assert_eq!(Engine::load(sources).is_err(), errors, "{text}");
+    }
+}
+
+#[test]
 fn a_glob_without_delimiters_is_found_over_several_lines() {
     let mut sources = Engine::builtin_sources();
     sources.push(rego("package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"deny\"} if glob.match(\n\t\"/home/**\",\n\t[ ],\n\tinput.path,\n)"));

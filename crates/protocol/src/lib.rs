@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod approval;
+pub mod count;
 pub mod display;
 pub mod event;
 pub mod failure;
@@ -13,6 +14,7 @@ pub mod request;
 pub mod session;
 
 pub use approval::{Ask, AskMode, FindingSummary, Leaves, Scope};
+pub use count::counted;
 pub use display::{for_display, name_as_text};
 pub use event::{Event, Happened};
 pub use failure::Failure;

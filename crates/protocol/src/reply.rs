@@ -96,6 +96,9 @@ pub struct ListedSession {
     /// How many changes are staged, where that was asked for and can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<u64>,
+    /// Why it is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
 }
 
 /// What was removed of ended sessions, or would be.
@@ -353,6 +356,7 @@ mod tests {
             workspace: "/w".into(),
             started: "t".into(),
             staged: None,
+            suspended: None,
         };
         let sessions =
             Sessions { broker: Process { pid: 1 }, vault: Process { pid: 2 }, sessions: vec![listed] };

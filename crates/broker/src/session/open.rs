@@ -11,7 +11,9 @@ use chaperone_gateway::{Exit, Proxies};
 use chaperone_pipeline::session::{Session, SessionPlan};
 use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::session::{Mode, State};
-use chaperone_protocol::{Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, for_display};
+use chaperone_protocol::{
+    Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, counted, for_display,
+};
 use chaperone_quota::Quota;
 use chaperone_workspace::directories;
 use chaperone_workspace::installation::{self, Installation};
@@ -136,9 +138,9 @@ fn proxies(profile: &Profile, environment: &BTreeMap<String, String>) -> (Proxie
 fn told_masked(session: &Session, masked: &[String]) -> String {
     let named: Vec<String> = masked.iter().take(3).map(|p| for_display(p, 60)).collect();
     let more = if masked.len() > named.len() { ", …" } else { "" };
-    let files =
-        if masked.len() == 1 { "1 file is".to_owned() } else { format!("{} files are", masked.len()) };
-    format!("{files} masked ({}{more}): chaperone why {}", named.join(", "), session.id)
+    let are = if masked.len() == 1 { "is" } else { "are" };
+    let files = counted(masked.len(), "file");
+    format!("{files} {are} masked ({}{more}): chaperone why {}", named.join(", "), session.id)
 }
 
 fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Result<Opened, Failure> {

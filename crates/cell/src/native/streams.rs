@@ -227,7 +227,10 @@ fn copy_output(mut from: File, mut to: File) {
             Err(e) => break Err(e),
         }
     };
-    if let Err(e) = copied {
+    // Whoever read it may stop in the middle; the agent is told by its own pipe.
+    if let Err(e) = copied.as_ref()
+        && e.kind() != io::ErrorKind::BrokenPipe
+    {
         eprintln!("chaperone: the output cannot be written: {e}");
     }
 }

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use chaperone_audit::{ACTIONS, EFFECTS, Word};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Subcommand};
+
+use super::moment::{self, Moment};
 
 #[derive(Debug, Args)]
 pub struct Inventory {
@@ -172,22 +176,24 @@ pub enum Audit {
         json: bool,
     },
     /// Print the records that match every given filter, oldest first
-    #[command(after_help = "Example:\n  chaperone audit query --action connect --effect deny --json")]
+    #[command(
+        after_help = "Example:\n  chaperone audit query --action connect --effect deny --since 1h --json"
+    )]
     Query {
         /// Only records of this session, by its whole id
         #[arg(long, value_name = "SESSION")]
         session: Option<String>,
-        /// Only records from this time on, in RFC 3339, e.g. 2026-05-01T00:00:00Z
-        #[arg(long, value_name = "TIME")]
-        since: Option<String>,
-        /// Only records up to this time, in RFC 3339
-        #[arg(long, value_name = "TIME")]
-        until: Option<String>,
-        /// Only this action, e.g. read, write, connect
-        #[arg(long, value_name = "ACTION")]
+        /// Only records from this time on: in RFC 3339, e.g. 2026-05-01T00:00:00Z, or how long ago, e.g. 15m, 1h, 7d
+        #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+        since: Option<Moment>,
+        /// Only records up to this time, as for --since
+        #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+        until: Option<Moment>,
+        /// Only this action
+        #[arg(long, value_name = "ACTION", value_parser = words(ACTIONS))]
         action: Option<String>,
-        /// Only this effect, e.g. allow, deny, ask
-        #[arg(long, value_name = "EFFECT")]
+        /// Only this effect
+        #[arg(long, value_name = "EFFECT", value_parser = words(EFFECTS))]
         effect: Option<String>,
         /// Only what this policy rule decided
         #[arg(long, value_name = "RULE")]
@@ -232,4 +238,9 @@ pub enum Audit {
     /// Close a log that is damaged, move it aside, and begin a new one that records it
     #[command(after_help = "Example:\n  chaperone audit archive")]
     Archive,
+}
+
+/// A closed set of words, each with its line of help.
+fn words(set: &'static [Word]) -> PossibleValuesParser {
+    set.iter().map(|(word, about)| PossibleValue::new(*word).help(*about)).collect::<Vec<_>>().into()
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod globbed;
+mod moment;
 mod run;
 mod session;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use admin::{Audit, Capability, Inspect, Inventory, Policy, Profile, Vault};
+pub use moment::Moment;
 pub use run::{Ask, Demo, Mcp, Run};
 pub use session::{
     Approvals, Approve, Changes, Commit, Deny, One, Paths, Prune, Sessions, SessionsCommand, Stop, Undo, Why,
@@ -228,6 +230,32 @@ mod tests {
                 let parsed = Cli::try_parse_from(line.split_whitespace());
                 assert!(parsed.is_ok(), "{path}: {line}: {}", parsed.unwrap_err());
             }
+        }
+    }
+
+    #[test]
+    fn a_filter_of_the_log_is_a_time_or_a_word_that_there_is() {
+        let query = |option: &str, value: &str| {
+            let line = ["chaperone", "audit", "query", option, value];
+            Cli::try_parse_from(line).map(drop).map_err(|e| (e.exit_code(), e.to_string()))
+        };
+        for (option, value) in [
+            ("--effect", "step_up"),
+            ("--action", "log_opened"),
+            ("--since", "1h"),
+            ("--until", "2026-05-01T02:00:00+02:00"),
+        ] {
+            assert_eq!(query(option, value), Ok(()), "{option} {value}");
+        }
+        for (option, wrong, nearest) in [
+            ("--effect", "alow", "'allow'"),
+            ("--action", "conect", "'connect'"),
+            ("--since", "yesterday", "how long ago: 90s"),
+            ("--until", "2026-05-01", "RFC 3339"),
+        ] {
+            let (code, said) = query(option, wrong).unwrap_err();
+            assert_eq!(code, 2);
+            assert!(said.contains(nearest), "{said}");
         }
     }
 

@@ -10,6 +10,7 @@ use chaperone_inspect::Detectors;
 use chaperone_worker::{Worker, WorkerPool, serve};
 
 use crate::cli::Inspect;
+use crate::out;
 use crate::report::Report;
 
 pub fn inspect(args: &Inspect) -> Result<u8, Report> {
@@ -19,10 +20,9 @@ pub fn inspect(args: &Inspect) -> Result<u8, Report> {
         command.arg("__worker");
         Worker::spawn(command)
     });
-    let mut out = std::io::stdout().lock();
-    let code = print::inspect_paths(&workers, args, &mut out).map_err(Report::of)?;
-    out.flush().map_err(Report::of)?;
-    Ok(code)
+    let mut to = std::io::stdout().lock();
+    let printed = print::inspect_paths(&workers, args, &mut to).and_then(|code| to.flush().map(|()| code));
+    printed.map_err(|e| out::end(&e))
 }
 
 /// Serve parse requests on standard input (a socket) until it closes; confined before the first one.

@@ -25,6 +25,7 @@ use serde_json::json;
 
 use crate::cli::Run;
 use crate::connect::Broker;
+use crate::out::note;
 use crate::report::Report;
 use crate::untrusted::{self, Untrusted};
 use mixed::StoodFor;
@@ -56,7 +57,7 @@ pub fn run(args: &Run) -> Result<u8, Report> {
     if matches!(exit.cause.as_str(), "setup" | "time" | "memory" | "processes" | "broker")
         && !exit.reason.is_empty()
     {
-        eprintln!("chaperone: session {session}: {}", Untrusted::new(&exit.reason));
+        note!("chaperone: session {session}: {}", Untrusted::new(&exit.reason));
     }
     if exit.cause == "not_found" {
         return Err(Report::new(exit.reason).exit(NOT_FOUND));
@@ -88,13 +89,13 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     let answer = broker.ask(&Request::OpenSession(Box::new(asked)))?;
     let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
     for notice in &opened.notices {
-        eprintln!("chaperone: {}", Untrusted::new(notice));
+        note!("chaperone: {}", Untrusted::new(notice));
     }
     let here = std::env::current_dir().map_err(Report::of)?;
     if let (None, Some(repository)) = (&args.workspace, git::enclosing(&here)) {
         let repository = name_as_text(repository.as_os_str().as_bytes());
         let repository = Untrusted::new(&repository);
-        eprintln!(
+        note!(
             "chaperone: this directory is a part of the repository {repository}, which is not in the cell; with --workspace {repository} it is"
         );
     }
@@ -104,7 +105,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     };
     if args.verbose {
         for shown in &opened.visible {
-            eprintln!(
+            note!(
                 "chaperone: shown read-only: {} ({})",
                 Untrusted::new(&name_as_text(shown.path.as_os_str().as_bytes())),
                 Untrusted::new(&shown.why)
@@ -153,11 +154,11 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     printer.finish();
     match report {
         Ok(report) => summary(&opened.session, &report, args.verbose),
-        Err(e) => eprintln!("{e}"),
+        Err(e) => note!("{e}"),
     }
     if matches!(terminal, Terminal::Pty { .. }) {
         // Until here the screen was the agent's, whatever it showed.
-        eprintln!("chaperone: session {} has ended", opened.session);
+        note!("chaperone: session {} has ended", opened.session);
     }
     Ok((opened.session, exit))
 }
@@ -176,7 +177,7 @@ fn launch_or_fall_back(mut plan: Plan, opened: &Opened) -> Result<(Launched, Bro
     let Err(why) = backend.can_capture() else { return Err(first) };
     let notice = fall_back(&mut plan, opened, &why);
     let launched = backend.launch(&plan)?;
-    eprintln!("chaperone: {notice}");
+    note!("chaperone: {notice}");
     Ok(launched)
 }
 

@@ -1,5 +1,6 @@
 //! A request as the user sees it: no text of the agent's can forge a line of it, nor push one off the screen.
 
+use chaperone_protocol::counted;
 use serde_json::Value;
 
 use super::prompt::needs_pin;
@@ -144,7 +145,10 @@ fn lines(ask: &Value, detail: Detail) -> Vec<String> {
     if rest == 0 && lines.len() > before {
         let more = lines.len() - before;
         lines.truncate(before);
-        lines.push(format!("  …         {more} more lines; in another terminal: chaperone approvals"));
+        lines.push(format!(
+            "  …         {}; in another terminal: chaperone approvals",
+            counted(more, "more line")
+        ));
     }
     lines
 }
@@ -154,14 +158,17 @@ fn leaves(leaves: &Value, place: usize) -> String {
     let number = |name: &str| leaves[name].as_u64().unwrap_or(0);
     let passages = match number("passages") {
         0 => String::new(),
-        1 => ", 1 passage of what it read".to_owned(),
-        n => format!(", {n} passages of what it read"),
+        n => format!(", {} of what it read", counted(n, "passage")),
     };
     let query = match leaves["query"].as_str() {
         Some(query) => format!(", the query {}   (untrusted)", short(&Untrusted::new(query), place)),
         None => String::new(),
     };
-    format!("{} bytes of body, {} of address and headers{passages}{query}", number("body"), number("head"))
+    format!(
+        "{} of body, {} of address and headers{passages}{query}",
+        counted(number("body"), "byte"),
+        number("head")
+    )
 }
 
 fn found(finding: &Value, place: usize) -> String {

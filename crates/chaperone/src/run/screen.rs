@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use chaperone_cell::{Exit, Launched, Stops};
-use chaperone_protocol::{Event, Happened, Reply, Request, Scope};
+use chaperone_protocol::{Event, Happened, Reply, Request, Scope, counted};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::prompt::{Answering, Choice};
 use super::question;
 use super::terminal::{Raw, Stopped, relay, write_all};
 use crate::connect::Broker;
+use crate::out::note;
 use crate::report::Report;
 use crate::show;
 
@@ -168,7 +169,7 @@ impl Screen<'_> {
             // Where nobody reads it any more, nobody misses it.
             std::io::stderr().write_all(&self.filter.modes().line(&line)).ok();
         } else {
-            eprintln!("{line}");
+            note!("{line}");
         }
     }
 
@@ -359,14 +360,13 @@ fn summary_lines(session: &str, report: &Value, verbose: bool) -> Vec<String> {
     }
     lines.extend(super::likely::line(report));
     if let Some(n) = report["counters"]["denied"].as_u64().filter(|n| *n > 0 && !verbose) {
-        let (what, were) = if n == 1 { ("request", "was") } else { ("requests", "were") };
-        lines.push(format!("{n} {what} {were} refused: chaperone why {session}"));
+        let were = if n == 1 { "was" } else { "were" };
+        lines.push(format!("{} {were} refused: chaperone why {session}", counted(n, "request")));
     }
     let next = format!("chaperone changes {session} · commit {session} · discard {session}");
     match report["totals"]["staged"].as_u64().unwrap_or(all("staged").len() as u64) {
         0 => {}
-        1 => lines.push(format!("1 staged change pending: {next}")),
-        n => lines.push(format!("{n} staged changes pending: {next}")),
+        n => lines.push(format!("{} pending: {next}", counted(n, "staged change"))),
     }
     lines
 }

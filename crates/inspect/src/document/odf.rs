@@ -4,6 +4,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::sink::Sink;
+use crate::doctype::names_nothing_elsewhere;
 
 /// Elements that run, or show a program or a page of elsewhere.
 const ACTIVE: &[&str] = &[
@@ -26,6 +27,7 @@ pub(super) fn scan(text: &str, sink: &mut Sink) {
     loop {
         match reader.read_event() {
             Ok(Event::Start(element) | Event::Empty(element)) => begin(&element, sink),
+            Ok(Event::DocType(declaration)) if names_nothing_elsewhere(&declaration) => {}
             // No entity is needed in one, and it could stand for anything.
             Ok(Event::DocType(_)) | Err(_) => {
                 sink.reach.unseen = true;

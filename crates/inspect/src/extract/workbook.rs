@@ -9,6 +9,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::batch::{Batch, Coding, Sink, marker, merged, redacted};
 use super::{ExtractError, Reader, Visit};
+use crate::doctype::names_only;
 use crate::place::{FileSpot, Place};
 use crate::report::{NO_COLUMN, Tally};
 
@@ -368,7 +369,12 @@ fn read(bytes: &[u8], nesting: usize) -> Result<Part, ExtractError> {
                     g.value.push(*mark);
                 }
             }
-            Event::DocType(_) => return Err(ExtractError::Opaque("it declares a document type")),
+            Event::DocType(declaration) if !names_only(&declaration) => {
+                return Err(ExtractError::Opaque("it declares a document type"));
+            }
+            Event::DocType(said) => part
+                .groups
+                .push(Group { value: String::from_utf8_lossy(&said).into_owned(), ..Group::default() }),
             Event::Comment(c) => part
                 .groups
                 .push(Group { value: String::from_utf8_lossy(&c).into_owned(), ..Group::default() }),

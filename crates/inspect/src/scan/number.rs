@@ -244,7 +244,8 @@ impl Walk {
         if is_open(view, at) {
             return None;
         }
-        if self.distance(view, Label::VERSION, start).is_some_and(|d| d <= 12) {
+        let called_version = self.distance(view, Label::VERSION, start).is_some_and(|d| d <= 12);
+        if called_version || is_version_of_a_product(view, start, at) {
             self.spare(view, id, (start, at), Filter::Version);
             return None;
         }
@@ -626,3 +627,16 @@ impl Dialled {
 }
 
 const _: () = assert!(LABEL_REACH as usize <= super::view::LOOK_BACK);
+
+/// `Name/1.2.3.4`, as programs write themselves into documents and requests: no part of a path or of an address.
+fn is_version_of_a_product(view: &View<'_>, start: usize, end: usize) -> bool {
+    let Some((b'/', name)) = view.slice(start.saturating_sub(40), start).split_last() else { return false };
+    let is_part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+');
+    let length = name.iter().rev().take_while(|b| is_part(b)).count();
+    let (before, word) = name.split_at(name.len() - length);
+    let in_a_path = matches!(before.last(), Some(b'/' | b'.' | b':' | b'\\' | b'@' | b'%' | b'~'));
+    length >= 2
+        && word.first().is_some_and(u8::is_ascii_uppercase)
+        && !in_a_path
+        && !matches!(view.at(end), b'/' | b':')
+}

@@ -5,6 +5,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::formula;
 use super::refusal::{Limits, WorkbookRefusal};
+use crate::doctype::names_nothing_elsewhere;
 
 /// Elements whose text is a formula, whatever their namespace prefix.
 const FORMULA_ELEMENTS: &[&str] = &[
@@ -238,6 +239,7 @@ pub(super) fn walk(
                 };
                 visit(Node::Text(resolved.encode_utf8(&mut [0; 4])))?;
             }
+            Event::DocType(declaration) if names_nothing_elsewhere(&declaration) => {}
             Event::DocType(_) => return Err(WorkbookRefusal::part("xml_document_type", name)),
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
             Event::Eof if depth == 0 => return Ok(()),

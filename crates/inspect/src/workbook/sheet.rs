@@ -8,6 +8,7 @@ use quick_xml::events::Event;
 use super::csv_formula::{is_formula, validate_csv};
 use super::refusal::{Limits, WorkbookRefusal};
 use super::{refused_formula, validate_xlsx};
+use crate::doctype::names_nothing_elsewhere;
 
 /// Bytes of a table of text that are looked at.
 const TEXT_BYTES: u64 = 64 << 20;
@@ -183,6 +184,7 @@ fn of_xml(text: &str) -> Sheet {
                     }
                 }
             }
+            Ok(Event::DocType(declaration)) if names_nothing_elsewhere(&declaration) => {}
             Ok(Event::DocType(_)) => return Sheet::refused("xml_document_type"),
             Ok(Event::Eof) => return Sheet::default(),
             Ok(_) => {}

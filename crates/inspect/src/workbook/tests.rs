@@ -97,6 +97,11 @@ fn bombs_entities_and_ambiguous_archives_are_refused() {
     assert_eq!(code(sheet_with(&"<a>".repeat(200))), "workbook_too_large");
     let doctype = "<!DOCTYPE a [<!ENTITY b \"c\">]><worksheet>&b;</worksheet>";
     assert_eq!(code(workbook(&[("xl/worksheets/sheet1.xml", doctype)])), "xml_document_type");
+    let foreign = "<!DOCTYPE a SYSTEM \"https://evil.example/a.dtd\"><worksheet/>";
+    assert_eq!(code(workbook(&[("xl/worksheets/sheet1.xml", foreign)])), "xml_document_type");
+    // What only names its type has nothing to fetch, and no entity of it is known.
+    let named = "<!DOCTYPE worksheet PUBLIC \"-//A//B//EN\" \"a.dtd\"><worksheet>&b;</worksheet>";
+    assert_eq!(code(workbook(&[("xl/worksheets/sheet1.xml", named)])), "xml_entity");
     assert_eq!(code(sheet_with("<c><f>&b;</f></c>")), "xml_entity");
     let mut prepended = b"MZ".to_vec();
     prepended.extend(workbook(&[]));

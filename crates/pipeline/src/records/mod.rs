@@ -13,7 +13,7 @@ pub use payload::is_in_target;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chaperone_audit::{Durability, Entry, Phase, Source, class_uid as class};
+use chaperone_audit::{ACTIONS, Durability, EFFECTS, Entry, Phase, Source, class_uid as class, knows};
 use chaperone_capability::Action;
 use chaperone_policy::Decision;
 use chaperone_protocol::{Ask, Event, Failure, Happened, for_display};
@@ -509,6 +509,8 @@ impl Records {
     }
 
     fn blank(&self, phase: Phase, action: &str, effect: &str) -> Entry {
+        debug_assert!(knows(ACTIONS, action), "no query of the log can ask for the action {action}");
+        debug_assert!(knows(EFFECTS, effect), "no query of the log can ask for the effect {effect}");
         Entry {
             time_ms: self.clock.now_ms(),
             session: String::new(),

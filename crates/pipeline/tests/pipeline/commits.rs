@@ -2,7 +2,9 @@
 
 use chaperone_audit::Phase;
 use chaperone_capability::Action;
+use chaperone_pipeline::access::{AccessRequest, Entry, FileObject};
 use chaperone_pipeline::pipeline::{Unseen, UsersWord};
+use chaperone_protocol::session::State;
 
 use crate::support::*;
 
@@ -61,4 +63,21 @@ fn a_directory_of_dependencies_is_one_answer_for_what_is_no_more_than_that() {
     assert!(asked(of_directory, true, &[]) && asked(of_directory, false, &["dependency_directory"]));
     assert!(!asked(of_directory, false, &[]) && !asked(of_directory, false, &["runs_later"]));
     assert!(!asked(&["runs_later"], true, &["dependency_directory"]));
+}
+
+#[test]
+fn what_the_user_commits_too_early_is_no_refusal_of_the_agents() {
+    let world = World::new(|_| deny(&[]));
+    let commit = || {
+        let path = "/workspace/a".to_owned();
+        AccessRequest::file(Entry::Commit, Action::Commit, path, FileObject::ABSENT)
+    };
+    for _ in 0..30 {
+        world.pipeline.commit(&world.session, commit(), &UsersWord::default()).unwrap_err();
+    }
+    let denied = || world.session.counters.denied.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((denied(), *world.session.state.read()), (0, State::Running));
+    assert_eq!(world.session.why()[0].count, 30);
+    world.refused(change(Action::Delete, "/workspace/a"));
+    assert_eq!(denied(), 1);
 }

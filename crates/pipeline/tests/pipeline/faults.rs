@@ -5,6 +5,7 @@ use std::time::Duration;
 use chaperone_audit::Phase;
 use chaperone_capability::Action;
 use chaperone_pipeline::records::Outcome;
+use chaperone_pipeline::session::Refused;
 use chaperone_pipeline::{AccessRequest, Admission, Refusal, Resource};
 use chaperone_policy::{Effect, Obligation};
 use chaperone_protocol::session::State;
@@ -280,6 +281,11 @@ fn a_denial_that_suspends_does_so_when_it_cannot_be_recorded() {
     }
 }
 
+fn because() -> Refused {
+    let failure = Failure::new("session_suspended", "because");
+    Refused::new("now".into(), "suspend", "s", &failure, "test.rule", vec!["because".into()])
+}
+
 #[test]
 fn a_session_and_its_cell_are_suspended_and_resumed_together() {
     let world = World::new(|_| allow(&[]));
@@ -292,19 +298,19 @@ fn a_session_and_its_cell_are_suspended_and_resumed_together() {
     };
     for _ in 0..200 {
         std::thread::scope(|scope| {
-            scope.spawn(|| session.suspend(|| set(true)));
+            scope.spawn(|| session.suspend(because(), || set(true)));
             scope.spawn(|| {
                 session.resume(|| {
                     set(false);
                     Ok::<_, ()>(())
                 })
             });
-            scope.spawn(|| session.suspend(|| set(true)));
+            scope.spawn(|| session.suspend(because(), || set(true)));
         });
         let is_suspended = *session.state.read() == State::Suspended;
         assert_eq!(stopped.load(std::sync::atomic::Ordering::SeqCst), is_suspended);
     }
-    session.suspend(|| set(true));
+    session.suspend(because(), || set(true));
     assert_eq!(session.resume(|| Err("gone")), Some(Err("gone")));
     assert_eq!(*session.state.read(), State::Suspended);
     assert_eq!(session.resume(|| Ok::<_, ()>(())), Some(Ok(())));

@@ -76,3 +76,19 @@ fn why_names_each_refusal_with_its_count() {
     assert_eq!(why[0].rule, "test.forbidden");
     assert_eq!(why[0].resource, "/workspace/a");
 }
+
+#[test]
+fn why_says_that_a_session_is_suspended_and_why_for_as_long_as_it_is() {
+    let world = World::new(|_| deny(&[]));
+    for _ in 0..20 {
+        world.refused(change(Action::Delete, "/workspace/a"));
+    }
+    let (id, why) = (&world.session.id, &world.session.why()[0]);
+    assert_eq!((why.action.as_str(), why.rule.as_str()), ("suspend", "broker.repeated_denials"));
+    assert!(why.reasons[0].contains("twenty times"), "{why:?}");
+    assert!(why.advice.as_ref().unwrap().contains(&format!("chaperone resume {id}")), "{why:?}");
+    assert_eq!(world.session.suspension().as_ref(), Some(why));
+    world.session.resume(|| Ok::<_, ()>(())).unwrap().unwrap();
+    assert_eq!(world.session.suspension(), None);
+    assert!(world.session.why().iter().all(|entry| entry.action != "suspend"));
+}

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use chaperone_inspect::workbook::{Limits, cells};
 use chaperone_pipeline::inspection::Restored;
-use chaperone_protocol::Failure;
 use chaperone_protocol::reply::LineCounts;
+use chaperone_protocol::{Failure, counted};
 use chaperone_staging::printable;
 use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -88,11 +88,11 @@ pub fn of(
     match (change.op, change.kind) {
         (Op::Rename, _) if change.blob.is_none() => {
             let over = change.replaces.map(|there| match there.kind() {
-                Some(Kind::File) => format!(", over the {} bytes that stand there", there.size),
+                Some(Kind::File) => format!(", over the {} there", counted(there.size, "byte")),
                 _ => ", over what stands there".to_owned(),
             });
             let over = over.unwrap_or_default();
-            return Difference::whole(format!("  moved, {} bytes as they were{over}\n", change.size));
+            return Difference::whole(format!("  moved, {} as before{over}\n", counted(change.size, "byte")));
         }
         (Op::Modify, Kind::File) if change.blob.is_none() => {
             return Difference::whole("  the content as it was\n".to_owned());
@@ -104,7 +104,7 @@ pub fn of(
     let old = if change.op == Op::Create { None } else { open_old(mount, change) };
     let old_size = old.as_ref().and_then(|f| f.metadata().ok()).map(|m| m.len());
     let sizes = || {
-        let shown = |size: Option<u64>| size.map_or_else(|| "nothing".to_owned(), |n| format!("{n} bytes"));
+        let shown = |size: Option<u64>| size.map_or_else(|| "nothing".to_owned(), |n| counted(n, "byte"));
         format!("{} → {}", shown(old_size), shown(change.blob.is_some().then_some(size)))
     };
     if old_size.is_some_and(|n| n > MAX_BYTES) || change.blob.is_some() && new.is_none() {
@@ -180,13 +180,13 @@ fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Diffe
     allowance.spend(took);
     // What was not told apart in time is given as removed and added whole.
     let mut shown = if took >= time {
-        let count = |text: &str| text.lines().count();
-        format!("  too different to compare: {} lines → {} lines\n", count(old), count(new))
+        let count = |text: &str| counted(text.lines().count(), "line");
+        format!("  too different to compare: {} → {}\n", count(old), count(new))
     } else {
         let path = printable(path, MAX_LINE);
         format!("--- a/{path}\n+++ b/{path}\n")
     };
-    let lines = counted(diff.ops());
+    let lines = lines_of(diff.ops());
     let all = usize::try_from(lines.added + lines.removed).unwrap_or(usize::MAX);
     // Where every line ends as Windows ends them, each saying so says nothing.
     let windows = |text: &str| text.split_inclusive('\n').all(|line| line.ends_with("\r\n"));
@@ -202,7 +202,9 @@ fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Diffe
             shown.push_str(&format!("{}{}\n", line.tag(), one_line(content)));
             let more = all.saturating_sub(seen);
             if shown.len() > MAX_SHOWN && more > 0 {
-                shown.push_str(&format!("… {more} more changed lines are not shown\n"));
+                let are = if more == 1 { "is" } else { "are" };
+                let more = counted(more, "more changed line");
+                shown.push_str(&format!("… {more} {are} not shown\n"));
                 return Difference { lines: Some(lines), ..Difference::cut(shown) };
             }
         }
@@ -210,7 +212,7 @@ fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Diffe
     Difference { text: shown, whole, lines: Some(lines) }
 }
 
-fn counted(ops: &[DiffOp]) -> LineCounts {
+fn lines_of(ops: &[DiffOp]) -> LineCounts {
     let changed = || ops.iter().filter(|op| !matches!(op, DiffOp::Equal { .. }));
     LineCounts {
         added: changed().map(|op| op.new_range().len() as u64).sum(),
@@ -224,7 +226,7 @@ fn one_line(line: &str) -> String {
     let mut blanks = 0;
     let skipped = |blanks: usize, short: &mut String| {
         if blanks > MAX_BLANKS {
-            short.push_str(&format!("⟨{} more blanks⟩", blanks - MAX_BLANKS));
+            short.push_str(&format!("⟨{}⟩", counted(blanks - MAX_BLANKS, "more blank")));
         }
     };
     for c in line.chars() {
@@ -245,7 +247,7 @@ fn one_line(line: &str) -> String {
         return with_tabs(&short);
     }
     let kept: String = short.chars().take(MAX_LINE).collect();
-    format!("{}⟨{} more characters⟩", with_tabs(&kept), length - MAX_LINE)
+    format!("{}⟨{}⟩", with_tabs(&kept), counted(length - MAX_LINE, "more character"))
 }
 
 /// A tab moves no further than blanks do, and Makefiles are full of them.
@@ -287,7 +289,7 @@ fn cell_by_cell(old: &Cells, new: &Cells) -> Difference {
         shown.push_str(&format!("  {at}: {} → {}\n", side(old), side(new)));
     }
     if changed.len() > MAX_CELLS {
-        shown.push_str(&format!("  … {} more cells\n", changed.len() - MAX_CELLS));
+        shown.push_str(&format!("  … {}\n", counted(changed.len() - MAX_CELLS, "more cell")));
     }
     Difference { text: shown, whole: changed.len() <= MAX_CELLS, lines: None }
 }

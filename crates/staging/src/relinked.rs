@@ -8,8 +8,8 @@ use rustix::fs::{Dir, FileType, OFlags};
 
 use crate::beneath;
 use crate::change::{BaseVersion, Change, Kind, SameAs};
+use crate::journal::MadeStep;
 use crate::plan::{Action, WriteBase};
-use crate::undo::MadeStep;
 
 /// Entries of directories that are looked at for another name of a file.
 const LOOKED_AT: usize = 500_000;

@@ -23,7 +23,7 @@ pub(super) fn needed(mount: &LiveMount, undoing: &Undoing<'_>) -> Vec<String> {
         .into_iter()
         .filter(|git| {
             let is_in = |path: &&str| below(git, path).is_some() && holder(mount, path).is_none();
-            undoing.stay.iter().any(|path| is_in(&path))
+            undoing.stay.iter().any(is_in)
                 || Since { mount, back: &back, committed_ms: undoing.since_ms }.anything_new(git)
         })
         .collect();

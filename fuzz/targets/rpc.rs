@@ -73,7 +73,7 @@ impl rmcp::ServerHandler for Parser {
 
 fn arguments(tool: &str, given: Option<JsonObject>) {
     match tool {
-        "list_directory" | "stat" | "delete" => {
+        "list_directory" | "stat" | "delete" | "create_directory" => {
             tools::parse::<tools::OnPath>(given).map(|a| path(&a.path)).ok();
         }
         "read_file" => {

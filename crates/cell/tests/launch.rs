@@ -137,6 +137,27 @@ fn the_agent_has_no_privilege_and_gets_none() {
 }
 
 #[test]
+fn a_cell_is_made_alike_under_every_umask_and_its_agent_has_the_plans() {
+    if !can_launch("a_cell_is_made_alike_under_every_umask_and_its_agent_has_the_plans") {
+        return;
+    }
+    let look =
+        "umask; find / -xdev -maxdepth 2 ! -path '/proc/*' ! -path '/usr/*' -printf '%M %u %p\\n' | sort";
+    let seen = |umask: &str| {
+        let script = format!("umask {umask}; export CELL_UMASK={umask}; exec \"$@\"");
+        let cell = ["-c", &script, "sh", bare().to_str().unwrap(), "sh", "-c", look].map(str::to_owned);
+        let told = out(&Command::new("sh").args(cell).stdin(Stdio::null()).output().unwrap());
+        let (first, rest) = told.split_once('\n').unwrap_or_default();
+        (first.to_owned(), rest.to_owned())
+    };
+    let (usual, made) = seen("0022");
+    assert!(usual == "0022" && made.contains("/home/agent"), "{usual} {made}");
+    for umask in ["0077", "0002", "0000", "0777"] {
+        assert_eq!(seen(umask), (umask.to_owned(), made.clone()), "{umask}");
+    }
+}
+
+#[test]
 fn the_root_holds_nothing_of_the_persons() {
     if !can_launch("the_root_holds_nothing_of_the_persons") {
         return;

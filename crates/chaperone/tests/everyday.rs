@@ -215,3 +215,21 @@ fn what_cannot_be_looked_into_says_so_where_no_redacted_copy_was_handed_out() {
     assert_eq!(named.status.code(), Some(0), "{}", told(&named));
     assert!(machine.docs().join("big.zip").exists() && machine.docs().join("big.tgz").exists());
 }
+
+#[test]
+fn an_archive_of_a_redacted_copy_is_kept_back_for_its_placeholders() {
+    let machine = Machine::new();
+    if !machine.has_cells("an_archive_of_a_redacted_copy_is_kept_back_for_its_placeholders") {
+        return;
+    }
+    machine.put("people.csv", "name,ssn\nAnn Lee,536-22-8726\nBo Li,219-09-9999\n");
+    let script = "grep -q REDACTED people.csv && python3 -m zipfile -c people.zip people.csv";
+    let session = over(&machine, "mediated --ask redact", "022", script);
+    let commit = machine.run(&["commit", &session, "people.zip"]);
+    assert!(told(&commit).contains("cannot_restore"), "{}", told(&commit));
+    assert!(!machine.docs().join("people.zip").exists());
+    // Also after a restart of the broker, which has nothing of the session but what it wrote.
+    machine.end_broker();
+    let commit = machine.run(&["commit", &session, "people.zip"]);
+    assert!(told(&commit).contains("cannot_restore"), "{}", told(&commit));
+}

@@ -246,6 +246,7 @@ fn bad_path(why: &str) -> Failure {
 }
 
 /// Every tool, for `tools/list`.
+// long because: one list of tools.
 #[must_use]
 pub fn all() -> Vec<Tool> {
     let read_only = || ToolAnnotations::new().read_only(true).open_world(false);

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::change::{BaseVersion, Kind, Op};
 use crate::error::{At, Error, Result};
-use crate::plan::Step;
+use crate::plan::{Action, Step};
 use crate::report::State;
 
 /// The journal's own file in the directory of a commit.
@@ -90,6 +90,9 @@ pub(crate) struct Done {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub says: Option<String>,
 }
+
+/// A step that was made: its number, what it was to do, and what it did.
+pub(crate) type MadeStep<'a> = (usize, &'a Action, &'a Done);
 
 /// The history of one tree, locked for the one who changes it.
 pub(crate) struct History {

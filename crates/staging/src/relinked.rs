@@ -8,8 +8,8 @@ use rustix::fs::{Dir, FileType, OFlags};
 
 use crate::beneath;
 use crate::change::{BaseVersion, Change, Kind, SameAs};
+use crate::journal::MadeStep;
 use crate::plan::{Action, WriteBase};
-use crate::undo::MadeStep;
 
 /// Entries of directories that are looked at for another name of a file.
 const LOOKED_AT: usize = 500_000;
@@ -39,8 +39,11 @@ pub(crate) fn link_again(root: BorrowedFd<'_>, names: &[(usize, BaseVersion)], c
     let comes_back: BTreeSet<String> =
         names.iter().filter_map(|(position, _)| Some(changes.get(*position)?.path.clone())).collect();
     let has_others = |names: &[(usize, u64)]| names.iter().any(|(_, links)| *links > names.len() as u64);
-    let wanted = files.iter().filter(|(_, names)| has_others(names)).map(|(file, _)| *file).collect();
-    let others = other_names(root, wanted, &comes_back);
+    let wanted = names
+        .iter()
+        .map(|(_, version)| *version)
+        .filter(|version| files.get(&(version.dev, version.ino)).is_some_and(|names| has_others(names)));
+    let others = other_names(root, wanted.collect(), &comes_back);
     for (file, names) in &files {
         let mut first = others.get(file).cloned();
         for (position, _) in names {
@@ -57,10 +60,10 @@ pub(crate) fn link_again(root: BorrowedFd<'_>, names: &[(usize, BaseVersion)], c
     }
 }
 
-/// A name that each of these files has in the tree now, but those that come back.
+/// A name that each of these files has in the tree now, as it was, but those that come back: another file may have its number by now.
 fn other_names(
     root: BorrowedFd<'_>,
-    mut wanted: BTreeSet<(u64, u64)>,
+    mut wanted: Vec<BaseVersion>,
     but: &BTreeSet<String>,
 ) -> HashMap<(u64, u64), SameAs> {
     let (mut found, mut looked_at) = (HashMap::new(), 0);
@@ -82,11 +85,12 @@ fn other_names(
                 folders.push(path);
                 continue;
             }
-            if but.contains(&path) || !wanted.iter().any(|(_, ino)| *ino == entry.ino()) {
+            if but.contains(&path) || !wanted.iter().any(|before| before.ino == entry.ino()) {
                 continue;
             }
             let Ok(Some(version)) = beneath::version_at(fd.as_fd(), name) else { continue };
-            if version.kind() == Some(Kind::File) && wanted.remove(&(version.dev, version.ino)) {
+            if wanted.iter().any(|before| before.is_same_content(&version)) {
+                wanted.retain(|before| (before.dev, before.ino) != (version.dev, version.ino));
                 let file = (version.dev, version.ino);
                 found.insert(file, SameAs { path, version: Some(version) });
             }

@@ -11,7 +11,7 @@ use crate::change::{BaseVersion, Change, Kind, Op};
 use crate::commit::{Request, Tree};
 use crate::content;
 use crate::error::{Error, Result};
-use crate::journal::{ChangeLine, CommitFolder, Done, History, Journal};
+use crate::journal::{ChangeLine, CommitFolder, Done, History, Journal, MadeStep};
 use crate::plan::{Action, strip_folder};
 use crate::recover::report;
 use crate::relinked;
@@ -245,9 +245,6 @@ fn lines_in_reverse<'a>(
     found.sort_by_key(|(_, steps)| std::cmp::Reverse(steps.first().map(|(number, ..)| *number)));
     found
 }
-
-/// A step that was made: its number, what it was to do, and what it did.
-pub(crate) type MadeStep<'a> = (usize, &'a Action, &'a Done);
 
 struct Inverses<'a> {
     tree: &'a Tree,

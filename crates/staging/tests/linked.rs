@@ -188,7 +188,8 @@ fn an_undo_makes_one_more_name_of_the_file_that_kept_the_other() {
 #[test]
 fn an_undo_says_where_a_file_does_not_get_its_other_name_back() {
     // The other name is outside of the directory, gone, or another file's or content's by now.
-    let meanwhile: [(&str, fn(&Place)); 4] = [
+    type Deed = fn(&Place);
+    let meanwhile: [(&str, Deed); 4] = [
         ("outside", |_| ()),
         ("gone", |place| fs::remove_file(place.root.join("two")).unwrap()),
         ("another file", |place| {

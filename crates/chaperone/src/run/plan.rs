@@ -12,6 +12,7 @@ use chaperone_protocol::{Opened, PlanMountKind};
 use crate::cli::Run;
 use crate::report::Report;
 
+// long because: one list of all that a cell is made of.
 pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Report> {
     let mounts = opened
         .mounts

@@ -103,6 +103,15 @@ impl Machine {
         Conversation::start(self.shell(script))
     }
 
+    /// End the broker that runs, if one does.
+    pub fn end_broker(&self) {
+        let sessions = self.run(&["sessions", "--json"]);
+        let told: Value = serde_json::from_slice(&sessions.stdout).unwrap_or_default();
+        if let Some(pid) = told["broker"]["pid"].as_i64() {
+            Command::new("kill").args(["-9", &pid.to_string()]).status().ok();
+        }
+    }
+
     /// Wait until `probe` gives something.
     pub fn until<T>(&self, what: &str, mut probe: impl FnMut(&Self) -> Option<T>) -> T {
         let start = std::time::Instant::now();
@@ -117,11 +126,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let sessions = self.run(&["sessions", "--json"]);
-        let told: Value = serde_json::from_slice(&sessions.stdout).unwrap_or_default();
-        if let Some(pid) = told["broker"]["pid"].as_i64() {
-            Command::new("kill").args(["-9", &pid.to_string()]).status().ok();
-        }
+        self.end_broker();
     }
 }
 

@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::session_tools::SessionTools;
 use crate::tools::{self, Encoding};
 
+/// Decisions on one call, where what was decided on is another object by the time of the act.
+pub(super) const DECISIONS: usize = 4;
 /// The failure upon which a call is decided anew.
 pub(super) const CHANGED: &str = "changed_meanwhile";
 /// Characters of a path that is none, in its record.

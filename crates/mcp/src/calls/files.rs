@@ -19,12 +19,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, CHANGED, Call, Place, content_hash, decode, errno, not_here};
+use super::call::{Answer, CHANGED, Call, DECISIONS, Place, content_hash, decode, errno, not_here};
 use super::folders::has_a_directory;
 use crate::tools::{self, Encoding};
 
-/// Decisions on one call, where what was decided on is another object by the time of the act.
-pub(super) const DECISIONS: usize = 4;
 /// Bytes of one `read_file` answer.
 const MAX_READ: u64 = 4 << 20;
 

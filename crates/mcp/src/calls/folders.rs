@@ -11,8 +11,7 @@ use rustix::io::Errno;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, CHANGED, Call, Place, errno};
-use super::files::DECISIONS;
+use super::call::{Answer, CHANGED, Call, DECISIONS, Place, errno};
 use crate::tools;
 
 impl Call<'_> {

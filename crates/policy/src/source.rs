@@ -82,8 +82,7 @@ impl Source {
     /// It may decide otherwise on the same request in another session: it looks at the session's name, or at so much of the
     /// input at once that it might. Errs on the side of yes.
     pub(crate) fn may_name_session(&self) -> bool {
-        let code: String =
-            self.text.lines().filter(|l| !l.trim_start().starts_with('#')).flat_map(|l| [l, "\n"]).collect();
+        let Some(code) = code_alone(&self.text) else { return true };
         let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
         let begins_field = |rest: &str| {
             let mut rest = rest.chars();
@@ -105,6 +104,34 @@ impl Source {
     pub(crate) fn speaks_only_of_commits(&self) -> bool {
         chaperone_packs::text(COMMIT).is_ok_and(|text| self.text == text)
     }
+}
+
+/// A Rego text without its comments and without what stands in its strings; nothing where a string may hold code, or does not
+/// end.
+fn code_alone(text: &str) -> Option<String> {
+    let mut code = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        code.push(c);
+        match c {
+            '$' => return None,
+            '#' => code.extend(rest.by_ref().find(|c| *c == '\n')),
+            '`' => {
+                rest.by_ref().find(|c| *c == '`')?;
+            }
+            '"' => loop {
+                match rest.next()? {
+                    '\\' => {
+                        rest.next()?;
+                    }
+                    '"' => break,
+                    _ => {}
+                }
+            },
+            _ => {}
+        }
+    }
+    Some(code)
 }
 
 pub(crate) fn builtin() -> Vec<Source> {

@@ -144,6 +144,7 @@ fn a_policy_that_may_look_at_the_sessions_name_is_known_for_it() {
         Engine::load(sources).unwrap_or_else(|p| panic!("{rule}: {p:?}")).outlives_sessions()
     };
     assert!(with("input.session.profile == \"default\""));
+    assert!(with("input.path == \"the id of a session, an input\""));
     for rule in [
         "input.session.id == \"x\"",
         "input[\"session\"].profile == \"x\"",
@@ -151,6 +152,8 @@ fn a_policy_that_may_look_at_the_sessions_name_is_known_for_it() {
         "some name, value in input.session; value == \"x\"",
         "some name, value in input; value == \"x\"",
         "object.get(input, \"path\", \"\") == \"x\"",
+        "input.path == `\n# `; input.session.id == \"x\"",
+        "input.path == \"\\\"\"; input.session.id == \"x\"",
     ] {
         assert!(!with(rule), "{rule}");
     }

@@ -36,7 +36,8 @@ impl<'a> Known<'a> {
     pub fn of(pipeline: &'a Pipeline, session: &Session, mount: &LiveMount) -> Option<Self> {
         let policies = pipeline.policy.current();
         // A capability names its session; before the start there is none.
-        if !policies.outlives_sessions() || session.capability.read().is_some() {
+        let holds_any = session.capability.read().is_some() || !session.grants.read().is_empty();
+        if !policies.outlives_sessions() || holds_any {
             return None;
         }
         let root = mount.root.get().ok()?;

@@ -93,7 +93,7 @@ impl Engine {
             access,
             revision: revision(&sources),
             volatile,
-            outlives_sessions: !sources.iter().any(|s| s.votes() && s.may_name_session()),
+            outlives_sessions: !sources.iter().any(|s| s.votes() && !s.ships() && s.may_name_session()),
             broken: false,
         };
         // Unknown builtins and wrong types show only when they are evaluated.

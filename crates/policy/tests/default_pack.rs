@@ -136,6 +136,13 @@ fn decisions_are_remembered_unless_they_rest_on_time_or_counters() {
 #[test]
 fn a_policy_that_may_look_at_the_sessions_name_is_known_for_it() {
     assert!(Engine::load(Engine::builtin_sources()).unwrap().outlives_sessions());
+    for shipped in Engine::builtin_sources().iter().filter(|source| !source.name.ends_with("_test.rego")) {
+        let code: String =
+            shipped.text.replace("object.get(input, \"path\",", "").replace("object.get(input, \"to\",", "");
+        for whole in ["session.id", "\"id\"", "input[", "(input", " input,", "session["] {
+            assert!(!code.contains(whole), "{}: {whole}", shipped.name);
+        }
+    }
     let with = |rule: &str| {
         let mut sources = Engine::builtin_sources();
         sources.push(rego(&format!(

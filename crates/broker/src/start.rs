@@ -1,5 +1,6 @@
 //! The broker's process: it starts the vault, opens the log, loads the policy, and answers the user's commands.
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use chaperone_pipeline::events::Bus;
 use chaperone_pipeline::inspection::Inspection;
 use chaperone_pipeline::records::Records;
 use chaperone_pipeline::vault::Vault;
+use chaperone_pipeline::verdicts::Verdicts;
 use chaperone_policy::{Engine, Store};
 use chaperone_protocol::{Event, Failure, Happened};
 use chaperone_quota::Descriptors;
@@ -137,7 +139,9 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         Worker::spawn(command)
     });
     let outgoing = Arc::new(Outgoing::new(detectors));
-    let inspection = Inspection::new(Arc::clone(&outgoing), workers, Arc::clone(&vault) as _);
+    let verdicts = Arc::new(verdicts(&dirs, &vault, &clock)?);
+    let inspection =
+        Inspection::new(Arc::clone(&outgoing), workers, Arc::clone(&vault) as _, Arc::clone(&verdicts));
     let policy = Arc::new(policy);
     let ledgers = Ledgers::open(&dirs.state)?;
     let pipeline = Pipeline {
@@ -150,6 +154,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         clock,
         issuer,
         ledgers,
+        verdicts,
     };
     let path = dirs.socket();
     match std::fs::remove_file(&path) {
@@ -177,6 +182,20 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     count_repetitions(&broker)?;
     crate::notify::start(&broker.bus);
     Ok((broker, listener))
+}
+
+/// The verdicts that are kept below the state, of this very program: another one may find more.
+fn verdicts(dirs: &Dirs, vault: &Vault, clock: &Arc<SystemClock>) -> Result<Verdicts, Failure> {
+    let key = vault.own_secret(b"verdicts")?;
+    let program = std::fs::metadata("/proc/self/exe");
+    // Of a program that cannot be told from another, nothing is kept for the next one.
+    let dir = program.is_ok().then(|| dirs.state.join("verdicts"));
+    let program = program.map(|meta| {
+        let changed = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()];
+        format!("{}:{}:{}:{changed:?}", meta.dev(), meta.ino(), meta.len())
+    });
+    let revision = [env!("CARGO_PKG_VERSION"), chaperone_packs::digest(), &program.unwrap_or_default()];
+    Ok(Verdicts::new(dir.as_deref(), (&key, revision.join("\n").as_bytes()), Arc::clone(clock) as _))
 }
 
 /// What repeats itself is counted; the count is recorded each second.

@@ -23,6 +23,7 @@ use crate::access::FileObject;
 use crate::ports::{Inspect, Vault};
 pub use crate::snapshots::{Inspected, Restored};
 use crate::snapshots::{Released, Snapshots, too_much};
+use crate::verdicts::Verdicts;
 use chaperone_protocol::Failure;
 
 /// Contents whose findings are remembered, without their bytes.
@@ -48,6 +49,7 @@ pub struct Inspection {
     workers: WorkerPool,
     vault: Arc<dyn Vault>,
     by_content: Mutex<LruCache<ReadAs, Seen>>,
+    verdicts: Arc<Verdicts>,
 }
 
 /// What is in a content, and why it is not all.
@@ -59,9 +61,30 @@ struct Seen {
 
 impl Inspection {
     #[must_use]
-    pub fn new(outgoing: Arc<Outgoing>, workers: WorkerPool, vault: Arc<dyn Vault>) -> Self {
+    pub fn new(
+        outgoing: Arc<Outgoing>,
+        workers: WorkerPool,
+        vault: Arc<dyn Vault>,
+        verdicts: Arc<Verdicts>,
+    ) -> Self {
         let known = NonZeroUsize::new(KNOWN).unwrap_or(NonZeroUsize::MIN);
-        Self { outgoing, workers, vault, by_content: Mutex::new(LruCache::new(known)) }
+        Self { outgoing, workers, vault, by_content: Mutex::new(LruCache::new(known)), verdicts }
+    }
+
+    /// What is in a content, and whether that stays so. Of one in which nothing was found, that is known for good.
+    fn seen(&self, file: &File, name: &str, read_as: &ReadAs) -> Result<(Seen, bool), Failure> {
+        if let Some(seen) = self.by_content.lock().get(read_as) {
+            return Ok((seen.clone(), true));
+        }
+        let nothing = [self.verdicts.tag("nothing found", &[&read_as.0, read_as.1.as_bytes()])];
+        if self.verdicts.known(&nothing) == [true] {
+            return Ok((Seen { findings: Arc::new([]), unread: Arc::new([]) }, true));
+        }
+        let (seen, lasts) = self.look(file, name)?;
+        if lasts && seen.findings.is_empty() && seen.unread.is_empty() {
+            self.verdicts.keep(&nothing);
+        }
+        Ok((seen, lasts))
     }
 
     /// What is in a file, and whether that stays so: a worker that was lost says nothing of the next one.
@@ -127,11 +150,7 @@ impl Inspect for Inspection {
         let taken =
             snapshots.take(file, MAX_INSPECTED).map_err(|e| too_much(&e).unwrap_or_else(|| cannot(&e)))?;
         let read_as = (taken.sha256, endings(name));
-        let remembered = self.by_content.lock().get(&read_as).cloned();
-        let (seen, lasts) = match remembered {
-            Some(seen) => (seen, true),
-            None => self.look(&taken.file, name)?,
-        };
+        let (seen, lasts) = self.seen(&taken.file, name, &read_as)?;
         if lasts {
             self.by_content.lock().put(read_as, seen.clone());
         }

@@ -28,6 +28,8 @@ pub mod snapshots;
 mod steps;
 mod users_word;
 pub mod vault;
+mod verdict_files;
+pub mod verdicts;
 
 pub use access::{AccessRequest, Resource};
 pub use asking::{Admission, Pending};

@@ -26,6 +26,7 @@ use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::steps::{Repeats, wants_inspection};
 pub use crate::users_word::{Unseen, UsersWord};
+use crate::verdicts::Verdicts;
 
 /// Everything a decision needs.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct Pipeline {
     pub issuer: Issuer,
     pub ledgers: Ledgers,
     pub clock: Arc<dyn Clock>,
+    /// What need not be looked at again.
+    pub verdicts: Arc<Verdicts>,
 }
 
 impl Pipeline {
@@ -128,14 +131,15 @@ impl Pipeline {
     }
 
     /// Whether the session may simply read a file as it is: what the user would be asked about may not. Nothing is recorded.
+    /// Says whether that holds as long as input and policy do not change.
     ///
     /// # Errors
     /// The refusal that an attempt would get.
-    pub fn would_read(&self, session: &Arc<Session>, request: &AccessRequest) -> Result<(), Refusal> {
+    pub fn would_read(&self, session: &Arc<Session>, request: &AccessRequest) -> Result<bool, Refusal> {
         guarded(|| {
             let (decision, seen) = self.judge(session, request, wants_inspection)?;
             let read = match decision.effect {
-                Effect::Allow if !demands_redaction(&decision) => Ok(()),
+                Effect::Allow if !demands_redaction(&decision) => Ok(decision.cacheable),
                 Effect::Allow => {
                     let message = "only a redacted copy may be read";
                     Err(Refusal::unanswered("cannot_redact", message, &decision))

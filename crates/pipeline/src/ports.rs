@@ -25,6 +25,11 @@ pub trait Policies: Send + Sync + std::fmt::Debug {
 pub trait PolicySet: Send + Sync {
     fn revision(&self) -> &str;
     fn decide(&self, input: &Value) -> Decision;
+
+    /// Whether the same input but for the session's name is decided alike.
+    fn outlives_sessions(&self) -> bool {
+        false
+    }
 }
 
 /// Looks into what would be read.
@@ -149,6 +154,10 @@ impl PolicySet for Engine {
 
     fn decide(&self, input: &Value) -> Decision {
         Engine::decide(self, input)
+    }
+
+    fn outlives_sessions(&self) -> bool {
+        Engine::outlives_sessions(self)
     }
 }
 

@@ -8,6 +8,7 @@ use chaperone_capability::{SignError, Signer, VerifyingKey};
 use chaperone_vault::{ApprovalRecord, CapabilitySigner, SignedApproval, VaultClient, VaultError};
 use lru::LruCache;
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 use crate::authority::Issuer;
 use crate::ports;
@@ -61,6 +62,21 @@ impl Vault {
             hex::decode(&hello.issuer_key).ok().and_then(|b| b.try_into().ok()).ok_or_else(wrong)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?;
         Ok(Issuer { name: self.issuer.clone(), key })
+    }
+
+    /// A secret that the broker alone has, about this: the fingerprint of a fingerprint. Nothing that an agent brings about
+    /// has one as its digest, so no record shows it.
+    ///
+    /// # Errors
+    /// When the vault is gone.
+    pub fn own_secret(&self, about: &[u8]) -> Result<[u8; 32], Failure> {
+        let mut digest = Sha256::digest(about).into();
+        for _ in 0..2 {
+            let made = self.client.fingerprint(&[digest]).map_err(failure)?;
+            digest =
+                *made.first().ok_or_else(|| Failure::new("vault_dead", "the vault gave no fingerprint"))?;
+        }
+        Ok(digest)
     }
 
     /// Check the PIN for one action; the proof goes with the approval.

@@ -30,6 +30,7 @@ pub struct Engine {
     access: bool,
     revision: String,
     volatile: Volatile,
+    outlives_sessions: bool,
     broken: bool,
 }
 
@@ -92,6 +93,7 @@ impl Engine {
             access,
             revision: revision(&sources),
             volatile,
+            outlives_sessions: !sources.iter().any(|s| s.votes() && !s.ships() && s.may_name_session()),
             broken: false,
         };
         // Unknown builtins and wrong types show only when they are evaluated.
@@ -110,6 +112,7 @@ impl Engine {
             access: false,
             revision: revision(sources),
             volatile: Volatile::Always,
+            outlives_sessions: false,
             broken: true,
         }
     }
@@ -124,6 +127,12 @@ impl Engine {
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revision
+    }
+
+    /// Whether no policy tells one session from another by its name: the same input but for that is decided alike.
+    #[must_use]
+    pub fn outlives_sessions(&self) -> bool {
+        self.outlives_sessions
     }
 
     /// Decide. Never panics; whatever goes wrong is `policy_error`.

@@ -82,10 +82,59 @@ impl Source {
             .any(|word| VOLATILE.contains(&word))
     }
 
+    /// It may decide otherwise on the same request in another session: it looks at the session's name, or at so much of the
+    /// input at once that it might. Errs on the side of yes.
+    pub(crate) fn may_name_session(&self) -> bool {
+        let Some(code) = code_alone(&self.text) else { return true };
+        let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
+        let begins_field = |rest: &str| {
+            let mut rest = rest.chars();
+            rest.next() == Some('.') && rest.next().is_some_and(is_of_word)
+        };
+        let mut rest = code.as_str();
+        while let Some(at) = rest.find(is_of_word) {
+            let word = rest.get(at..).unwrap_or_default();
+            let (word, after) = word.split_at(word.find(|c| !is_of_word(c)).unwrap_or(word.len()));
+            if word == "id" || (matches!(word, "input" | "session") && !begins_field(after)) {
+                return true;
+            }
+            rest = after;
+        }
+        false
+    }
+
     /// The shipped policy on commits counts deletions, and says nothing of any other action.
     pub(crate) fn speaks_only_of_commits(&self) -> bool {
         chaperone_packs::text(COMMIT).is_ok_and(|text| self.text == text)
     }
+}
+
+/// A Rego text without its comments and without what stands in its strings; nothing where a string may hold code, or does not
+/// end.
+fn code_alone(text: &str) -> Option<String> {
+    let mut code = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        code.push(c);
+        match c {
+            '$' => return None,
+            '#' => code.extend(rest.by_ref().find(|c| *c == '\n')),
+            '`' => {
+                rest.by_ref().find(|c| *c == '`')?;
+            }
+            '"' => loop {
+                match rest.next()? {
+                    '\\' => {
+                        rest.next()?;
+                    }
+                    '"' => break,
+                    _ => {}
+                }
+            },
+            _ => {}
+        }
+    }
+    Some(code)
 }
 
 pub(crate) fn builtin() -> Vec<Source> {

@@ -134,6 +134,39 @@ fn decisions_are_remembered_unless_they_rest_on_time_or_counters() {
 }
 
 #[test]
+fn a_policy_that_may_look_at_the_sessions_name_is_known_for_it() {
+    assert!(Engine::load(Engine::builtin_sources()).unwrap().outlives_sessions());
+    for shipped in Engine::builtin_sources().iter().filter(|source| !source.name.ends_with("_test.rego")) {
+        let code: String =
+            shipped.text.replace("object.get(input, \"path\",", "").replace("object.get(input, \"to\",", "");
+        for whole in ["session.id", "\"id\"", "input[", "(input", " input,", "session["] {
+            assert!(!code.contains(whole), "{}: {whole}", shipped.name);
+        }
+    }
+    let with = |rule: &str| {
+        let mut sources = Engine::builtin_sources();
+        sources.push(rego(&format!(
+            "package chaperone.own\nimport rego.v1\n# input of a session\ndecision := {{\"effect\": \"allow\"}} if {rule}"
+        )));
+        Engine::load(sources).unwrap_or_else(|p| panic!("{rule}: {p:?}")).outlives_sessions()
+    };
+    assert!(with("input.session.profile == \"default\""));
+    assert!(with("input.path == \"the id of a session, an input\""));
+    for rule in [
+        "input.session.id == \"x\"",
+        "input[\"session\"].profile == \"x\"",
+        "input.session[\"profile\"] == \"x\"",
+        "some name, value in input.session; value == \"x\"",
+        "some name, value in input; value == \"x\"",
+        "object.get(input, \"path\", \"\") == \"x\"",
+        "input.path == `\n# `; input.session.id == \"x\"",
+        "input.path == \"\\\"\"; input.session.id == \"x\"",
+    ] {
+        assert!(!with(rule), "{rule}");
+    }
+}
+
+#[test]
 fn unknown_functions_are_found_even_where_no_dry_run_comes() {
     let mut sources = Engine::builtin_sources();
     sources.push(rego("package chaperone.own\nimport rego.v1\ndecision := {\"effect\": \"deny\"} if {\n\tinput.path == \"/never\"\n\tstrngs.contains(input.path, \"(x)\")\n}"));

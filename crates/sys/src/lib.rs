@@ -6,6 +6,7 @@
 mod confine;
 mod inherited;
 pub mod landlock;
+mod lease;
 mod mount;
 mod process;
 pub mod seccomp;
@@ -13,6 +14,7 @@ mod terminal;
 
 pub use confine::{confine_vault, confine_worker, harden};
 pub use inherited::{forget_arguments, leave_keyring};
+pub use lease::is_written_by_nobody;
 pub use mount::{ReadOnly, set_mount_attributes};
 pub use process::{
     Forked, bring_up_loopback, clear_capabilities, clone_into_namespaces, close_all_but_stdio,

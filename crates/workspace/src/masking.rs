@@ -3,27 +3,31 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chaperone_capability::Action;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
 use chaperone_pipeline::inspection::nanoseconds;
 use chaperone_pipeline::session::Refused;
+use chaperone_pipeline::verdicts::Tag;
 use chaperone_pipeline::{Pipeline, Refusal, Session, clock};
 use chaperone_protocol::{Failure, for_display};
 use chaperone_quota::HeldFile;
-use chaperone_staging::Kind;
+use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::OFlags;
 use serde_json::json;
 
+use crate::known::Known;
 use crate::mount::LiveMount;
 use crate::overlay::{Survey, open};
+use crate::parallel;
 
 /// Masked paths that `why` shows.
 const SHOWN: usize = 20;
 /// Files that are masked, each with a mount of its own; with more the directory is served by the broker.
 const MAX_MASKED: usize = 2_000;
 /// The files of a surveyed directory that policy, with their content inspected, would not simply let the session read.
-/// They are noted for `why` and in the log.
+/// They are noted for `why` and in the log. What is known to be readable is not looked at again.
 ///
 /// # Errors
 /// When that cannot be recorded, or when there are too many.
@@ -33,39 +37,89 @@ pub fn masked(
     mount: &LiveMount,
     survey: &Survey,
 ) -> Result<Vec<String>, Failure> {
-    let mut masked = Vec::new();
-    let mut list = Vec::new();
-    for (path, version) in survey {
-        if version.kind() != Some(Kind::File) {
-            continue;
+    let known = Known::of(pipeline, session, mount);
+    let files = survey.iter().filter(|(_, version)| version.kind() == Some(Kind::File));
+    let mut files: Vec<(&String, &BaseVersion)> = files.collect();
+    let all = files.len();
+    if let Some(known) = &known {
+        known.leave_out(&mut files);
+    }
+    let refused = AtomicUsize::new(0);
+    let looked = parallel::map(&files, |(path, version)| {
+        if refused.load(Ordering::Relaxed) > MAX_MASKED {
+            return Looked::Not;
         }
-        let at = format!("{}/{path}", mount.at);
-        let refusal = match reading(mount, path, &at) {
-            Ok(request) => pipeline.would_read(session, &request).err(),
-            Err(e) => Some(Failure::new("cannot_open", format!("it cannot be opened: {e}")).into()),
+        let looked = look(pipeline, session, mount, known.as_ref(), (path, version));
+        refused.fetch_add(usize::from(matches!(looked, Looked::Refused(_))), Ordering::Relaxed);
+        looked
+    });
+    if refused.into_inner() > MAX_MASKED {
+        return Err(Failure::new(
+            "too_much_masked",
+            format!("more than {MAX_MASKED} files of {} may not be read", mount.source.display()),
+        )
+        .advise("use mode = \"mediated\", or a directory without them"));
+    }
+    let (mut masked, mut list, mut lasting) = (Vec::new(), Vec::new(), Vec::new());
+    for (looked, (path, _)) in looked.into_iter().zip(&files) {
+        let refusal = match looked {
+            Looked::Refused(refusal) => refusal,
+            Looked::Readable(tag) => {
+                lasting.extend(tag);
+                continue;
+            }
+            Looked::Not => continue,
         };
-        let Some(refusal) = refusal else { continue };
-        if masked.len() >= MAX_MASKED {
-            return Err(Failure::new(
-                "too_much_masked",
-                format!("more than {MAX_MASKED} files of {} may not be read", mount.source.display()),
-            )
-            .advise("use mode = \"mediated\", or a directory without them"));
-        }
+        let at = format!("{}/{path}", mount.at);
         if masked.len() < SHOWN {
-            let Refusal { failure, rule, reasons, .. } = &refusal;
+            let Refusal { failure, rule, reasons, .. } = &*refusal;
             let shown = for_display(&at, 300);
             session.refused(Refused::new(clock::rfc3339(), "read", &shown, failure, rule, reasons.clone()));
         }
         list.push(json!({ "path": at, "rule": refusal.rule, "reasons": refusal.reasons }));
-        masked.push(path.clone());
+        masked.push((*path).clone());
     }
-    let payload = json!({ "readable": survey.len() - masked.len(), "masked": list });
+    pipeline.verdicts.keep(&lasting);
+    let payload =
+        json!({ "readable": survey.len() - masked.len(), "known": all - files.len(), "masked": list });
     pipeline.records.event(session, "mask", &mount.at, &payload, chaperone_audit::Durability::Synced)?;
     Ok(masked)
 }
 
-fn reading(mount: &LiveMount, path: &str, at: &str) -> io::Result<AccessRequest> {
+/// What came of looking at a file.
+enum Looked {
+    /// With the verdict to keep, where it lasts.
+    Readable(Option<Tag>),
+    Refused(Box<Refusal>),
+    /// There are too many already.
+    Not,
+}
+
+fn look(
+    pipeline: &Pipeline,
+    session: &Arc<Session>,
+    mount: &LiveMount,
+    known: Option<&Known<'_>>,
+    (path, version): (&str, &BaseVersion),
+) -> Looked {
+    let (request, file) = match reading(mount, path, &format!("{}/{path}", mount.at)) {
+        Ok(reading) => reading,
+        Err(e) => {
+            let failure = Failure::new("cannot_open", format!("it cannot be opened: {e}"));
+            return Looked::Refused(Box::new(failure.into()));
+        }
+    };
+    let known = known.filter(|known| known.may_last(&**file, version));
+    match pipeline.would_read(session, &request) {
+        Ok(true) => Looked::Readable(
+            known.filter(|known| known.has_lasted(&**file, version)).map(|known| known.tag(path, version)),
+        ),
+        Ok(false) => Looked::Readable(None),
+        Err(refusal) => Looked::Refused(Box::new(refusal)),
+    }
+}
+
+fn reading(mount: &LiveMount, path: &str, at: &str) -> io::Result<(AccessRequest, Arc<HeldFile>)> {
     let file = open(&mount.root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     let stat = rustix::fs::fstat(&file)?;
     let time = |seconds, nanos: u64| nanoseconds(seconds, nanos.into());
@@ -79,16 +133,16 @@ fn reading(mount: &LiveMount, path: &str, at: &str) -> io::Result<AccessRequest>
         ctime_ns: time(stat.st_ctime, stat.st_ctime_nsec),
         staged: false,
     };
-    let file = FileResource {
+    let file = Arc::new(HeldFile::uncounted(File::from(file)));
+    let resource = Resource::File(FileResource {
         path: at.to_owned(),
         to: None,
         origin: None,
         object,
-        file: Some(Arc::new(HeldFile::uncounted(File::from(file)))),
+        file: Some(Arc::clone(&file)),
         content: true,
         verbatim: true,
         change: None,
-    };
-    let resource = Resource::File(file);
-    Ok(AccessRequest { action: Action::Read, resource, entry: Entry::FileSystem, pid: None })
+    });
+    Ok((AccessRequest { action: Action::Read, resource, entry: Entry::FileSystem, pid: None }, file))
 }

@@ -17,3 +17,4 @@ mod snapshots;
 mod standing;
 mod support;
 mod unread;
+mod verdicts;

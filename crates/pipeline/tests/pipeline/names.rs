@@ -27,7 +27,12 @@ fn world() -> World {
     });
     let outgoing = Arc::new(Outgoing::new(Detectors::builtin().unwrap()));
     let no_worker = WorkerPool::new(|| Err(io::Error::other("nothing here needs a parser")));
-    world.pipeline.inspection = Arc::new(Inspection::new(outgoing, no_worker, world.vault.clone()));
+    world.pipeline.inspection = Arc::new(Inspection::new(
+        outgoing,
+        no_worker,
+        world.vault.clone(),
+        Arc::clone(&world.pipeline.verdicts),
+    ));
     world
 }
 

@@ -29,6 +29,7 @@ use chaperone_pipeline::ports::Clock as _;
 use chaperone_pipeline::records::Records;
 use chaperone_pipeline::session::SessionPlan;
 use chaperone_pipeline::snapshots::Snapshots;
+use chaperone_pipeline::verdicts::Verdicts;
 use chaperone_pipeline::{
     AccessRequest, Admission, Authorized, Pending, Pipeline, Refusal, Released, Resource, Session,
 };
@@ -443,6 +444,7 @@ impl World {
             issuer: Issuer { name: vault.issuer().to_owned(), key: KEY.verifying_key() },
             ledgers: Ledgers::open(dir.path()).unwrap(),
             clock: clock.clone(),
+            verdicts: Arc::new(Verdicts::new(None, (&[0; 32], b""), clock.clone())),
         };
         let session = session(dir.path(), ask, ask_timeout);
         let world = Self {

@@ -41,7 +41,7 @@ fn rest(change: &Value, paint: Paint) -> String {
 
 /// Lines of a text; of other content its bytes.
 fn number(change: &Value, paint: Paint) -> String {
-    match (counted(change), bytes(change)) {
+    match (come_and_gone(change), bytes(change)) {
         (Some((added, removed)), _) => {
             format!("{} {}", paint.added(&format!("+{added}")), paint.removed(&format!("−{removed}")))
         }
@@ -50,7 +50,7 @@ fn number(change: &Value, paint: Paint) -> String {
     }
 }
 
-fn counted(change: &Value) -> Option<(u64, u64)> {
+fn come_and_gone(change: &Value) -> Option<(u64, u64)> {
     let lines = &change["lines"];
     Some((lines["added"].as_u64()?, lines["removed"].as_u64()?))
 }
@@ -58,7 +58,7 @@ fn counted(change: &Value) -> Option<(u64, u64)> {
 /// Of a file that is new or of which the content is another, where no lines were counted.
 fn bytes(change: &Value) -> Option<u64> {
     let has_content = change["kind"] == "file" && change["sha256"].is_string();
-    change["size"].as_u64().filter(|_| has_content && counted(change).is_none())
+    change["size"].as_u64().filter(|_| has_content && come_and_gone(change).is_none())
 }
 
 fn total(list: &[Value]) -> String {
@@ -68,7 +68,7 @@ fn total(list: &[Value]) -> String {
     }
     let kinds: Vec<String> =
         kinds.iter().map(|(op, count)| format!("{count} {}", Untrusted::new(op))).collect();
-    let counts = list.iter().filter_map(counted);
+    let counts = list.iter().filter_map(come_and_gone);
     let (added, removed) = counts.fold((0, 0), |(a, r), (added, removed)| (a + added, r + removed));
     let other: Vec<u64> = list.iter().filter_map(bytes).collect();
     let other = match other.len() {

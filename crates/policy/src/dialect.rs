@@ -6,8 +6,8 @@
 
 use regorus::unstable::{Import, Rule, RuleHead};
 
-use crate::lint::{problem, without_strings};
 use crate::source::{Kind, Problem, Source};
+use crate::spots::{problem, without_strings};
 
 const KEYWORDS: &[&str] = &["if", "contains", "in", "every"];
 

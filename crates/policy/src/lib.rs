@@ -15,6 +15,7 @@ mod explain;
 mod lint;
 mod literals;
 mod source;
+mod spots;
 mod store;
 mod testing;
 

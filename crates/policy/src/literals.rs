@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::decision::{Effect, KNOWN, Obligation, Severity};
-use crate::lint::{problem, without_strings};
 use crate::source::{Problem, Source};
+use crate::spots::{problem, without_strings};
 
 /// Every part of a written decision that the engine does not know.
 pub(crate) fn malformed_decisions(sources: &[Source]) -> Vec<Problem> {

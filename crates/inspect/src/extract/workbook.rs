@@ -372,12 +372,9 @@ fn read(bytes: &[u8], nesting: usize) -> Result<Part, ExtractError> {
             Event::DocType(declaration) if !names_only(&declaration) => {
                 return Err(ExtractError::Opaque("it declares a document type"));
             }
-            Event::DocType(said) => part
+            Event::DocType(said) | Event::Comment(said) => part
                 .groups
                 .push(Group { value: String::from_utf8_lossy(&said).into_owned(), ..Group::default() }),
-            Event::Comment(c) => part
-                .groups
-                .push(Group { value: String::from_utf8_lossy(&c).into_owned(), ..Group::default() }),
             Event::Eof => break,
             _ => {}
         }

@@ -58,7 +58,7 @@ impl Reader {
                 Ok(records) => records.iter().map(|r| self.leaf(r)).collect::<Vec<_>>(),
                 Err(e) => vec![Err(e)],
             })
-            .filter(move |leaf| leaf.as_ref().map_or(true, |l| lets(l)))
+            .filter(move |leaf| leaf.as_ref().map_or(true, &lets))
     }
 
     /// One leaf and, when it has one, its decrypted payload.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chaperone_config::policy_files::{folders, sources};
 use chaperone_policy::Engine;
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
@@ -23,6 +24,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// # Errors
 /// `policy_unreadable`, `policy_error` with every problem, `audit_unavailable`.
 pub fn reload(broker: &Broker) -> Result<String, Failure> {
+    // A reload by command and one by a change of a file may come at once: what was read first must not come into force last.
+    static RELOADING: Mutex<()> = Mutex::new(());
+    let _one = RELOADING.lock();
     let pipeline = &broker.pipeline;
     let sources = sources(&broker.dirs)?;
     let engine = Engine::load(sources.clone()).map_err(|problems| {

@@ -78,7 +78,7 @@ fn names_for_keywords(source: &Source, imports: &[Import]) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Engine;
+    use crate::Engine;
 
     fn refused(text: &str) -> Vec<(usize, String)> {
         let source = Source { name: "own.rego".into(), text: text.into(), kind: Kind::Rego };

@@ -62,7 +62,9 @@ impl Engine {
     /// Every problem with file, line and, where there is one, a suggestion.
     pub fn load(sources: Vec<Source>) -> Result<Self, Vec<Problem>> {
         let prepared = assemble(&sources, false)?;
-        let problems = crate::lint::silent_failures(&sources, &prepared);
+        let mut problems = crate::dialect::lost_statements(&sources, &prepared);
+        problems.extend(crate::lint::silent_failures(&sources, &prepared));
+        problems.extend(crate::literals::malformed_decisions(&sources));
         if !problems.is_empty() {
             return Err(problems);
         }

@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::assemble::{declares, package_of};
 use crate::source::{Kind, Problem, Source};
 use crate::spots::{problem, without_strings};
-use crate::{dialect, literals};
 
 /// Words that stand before a parenthesis without being functions.
 const KEYWORDS: &[&str] =
@@ -16,11 +15,9 @@ const KEYWORDS: &[&str] =
 /// Traps of the language that make a rule say less than it seems to: a set with one of them does not load.
 pub(crate) fn silent_failures(sources: &[Source], engine: &regorus::Engine) -> Vec<Problem> {
     let set = Set { sources, engine };
-    let mut problems = dialect::lost_statements(sources, engine);
-    problems.extend(set.globs_without_delimiters());
+    let mut problems = set.globs_without_delimiters();
     problems.extend(set.undefined_references(true));
     problems.extend(set.unknown_functions());
-    problems.extend(literals::malformed_decisions(sources));
     problems
 }
 

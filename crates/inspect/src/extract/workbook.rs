@@ -285,6 +285,7 @@ fn sheet_uses(parts: &mut [Part], names: &[String], shared: Option<usize>, tally
 /// The texts of one XML part.
 fn read(bytes: &[u8], nesting: usize) -> Result<Part, ExtractError> {
     const DAMAGED: ExtractError = ExtractError::Damaged("document");
+    const DECLARES: ExtractError = ExtractError::Opaque("it declares a document type");
     let text = std::str::from_utf8(bytes).map_err(|_| ExtractError::Opaque("a part of it is not UTF-8"))?;
     let mut reader = XmlReader::from_str(text);
     let mut part = Part::default();
@@ -369,9 +370,7 @@ fn read(bytes: &[u8], nesting: usize) -> Result<Part, ExtractError> {
                     g.value.push(*mark);
                 }
             }
-            Event::DocType(declaration) if !names_only(&declaration) => {
-                return Err(ExtractError::Opaque("it declares a document type"));
-            }
+            Event::DocType(said) if !names_only(&said) => return Err(DECLARES),
             Event::DocType(said) | Event::Comment(said) => part
                 .groups
                 .push(Group { value: String::from_utf8_lossy(&said).into_owned(), ..Group::default() }),

@@ -366,6 +366,8 @@ fn base32(text: &str) -> String {
 
 /// A request by its target, headers and body.
 type Sent = (String, Vec<(String, String)>, String);
+/// What makes a request of a piece.
+type Carrier<'a> = &'a dyn Fn(&str) -> Sent;
 
 fn parts_of(sent: &Sent) -> http::request::Parts {
     let mut head = http::Request::post("/").body(()).unwrap().into_parts().0;
@@ -494,7 +496,7 @@ fn pieces_one_a_request_are_put_together_whatever_carries_them() {
         ("/".to_owned(), vec![(name.to_owned(), value)], String::new())
     };
     let body = |text: String| -> Sent { ("/".to_owned(), Vec::new(), text) };
-    let carriers: [(&str, &dyn Fn(&str) -> Sent); 16] = [
+    let carriers: [(&str, Carrier<'_>); 16] = [
         ("query", &|p| get(format!("/q?v={}", b64(p)))),
         ("segment", &|p| get(format!("/s/{}", b64(p)))),
         ("body", &|p| body(b64(p))),

@@ -31,6 +31,10 @@ pub(super) fn numbers(bytes: &[u8]) -> Vec<u8> {
     let mut found = Found::default();
     let mut at = 0;
     while let Some(start) = next_digit(bytes, at) {
+        if let Some(next) = short(bytes, start) {
+            at = next;
+            continue;
+        }
         let row = Row::read(bytes, start);
         if bytes.get(start) == Some(&b'0') && matches!(bytes.get(start + 1), Some(b'x' | b'X')) {
             found.hex(bytes, start + 2);
@@ -47,6 +51,17 @@ fn next_digit(bytes: &[u8], at: usize) -> Option<usize> {
 
 fn digits_at(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// Where it goes on behind digits that are too few for any number and the first of none: nearly all are.
+fn short(bytes: &[u8], start: usize) -> Option<usize> {
+    let end = start + digits_at(bytes, start);
+    let goes_on =
+        || gap(bytes.get(end..).unwrap_or_default()).is_some_and(|gap| digits_at(bytes, end + gap) > 0);
+    let begins = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphabetic);
+    let may_begin = end - start > 1 && start > 1 && begins(start - 1) && begins(start - 2);
+    let is_hex = matches!(bytes.get(start..start + 2), Some(b"0x" | b"0X"));
+    (end - start < *OTHERS.start() && !may_begin && !is_hex && !goes_on()).then_some(end)
 }
 
 /// Groups of digits with the same between each two.

@@ -2,6 +2,7 @@
 //! nests too deep or is no JSON is dropped; either way the peer is told, with an id of null because none was read.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rmcp::model::ErrorData;
@@ -9,6 +10,7 @@ use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::answers::Answers;
@@ -16,6 +18,8 @@ use crate::tools::MAX_ARGUMENTS;
 
 /// Longest message line, in bytes. Protects memory. The SDK drops longer lines without a word.
 pub const MAX_MESSAGE: usize = MAX_ARGUMENTS + (1 << 16);
+/// Answers of one conversation that its peer has not read. Protects memory; beyond it nothing more is read from the peer.
+const MAX_UNREAD: usize = 256;
 /// Deepest nesting of a message. Protects the parser's stack; the SDK drops what is deeper without a word.
 pub const MAX_NESTING: usize = 127;
 
@@ -23,6 +27,8 @@ pub const MAX_NESTING: usize = 127;
 pub struct Lines<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> {
     inner: AsyncRwTransport<RoleServer, Bounded<R>, Answers<W>>,
     faults: UnboundedReceiver<ErrorData>,
+    /// One place for each answer that was not taken yet.
+    places: Arc<Semaphore>,
 }
 
 impl<R, W> Lines<R, W>
@@ -34,11 +40,25 @@ where
         let (tell, faults) = unbounded_channel();
         let read = Bounded { inner: read, shape: Shape::default(), line: Vec::new(), tell };
         let inner = AsyncRwTransport::new(read, Answers::new(write)).with_max_line_length(MAX_MESSAGE);
-        Self { inner, faults }
+        Self { inner, faults, places: Arc::new(Semaphore::new(MAX_UNREAD)) }
     }
 
     fn told(&mut self, error: ErrorData) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
-        self.inner.send(TxJsonRpcMessage::<RoleServer>::error(error, None))
+        self.answer(TxJsonRpcMessage::<RoleServer>::error(error, None))
+    }
+
+    /// Send an answer. It takes a place until it is taken, or one too many: what goes on already is answered.
+    fn answer(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let sent = self.inner.send(item);
+        async move {
+            let sent = sent.await;
+            drop(place);
+            sent
+        }
     }
 }
 
@@ -53,11 +73,13 @@ where
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        self.inner.send(item)
+        self.answer(item)
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
+            // Whoever reads no answers is not read, either.
+            drop(self.places.acquire().await);
             let fault = tokio::select! {
                 biased;
                 Some(fault) = self.faults.recv() => fault,
@@ -187,6 +209,8 @@ impl Shape {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn faults(text: &str) -> Vec<Fault> {
@@ -227,6 +251,32 @@ mod tests {
         for line in [&b"not json"[..], b"{", b"{} {}", b"\xff\xfe", b"{'a':1}", b"\"open"] {
             assert!(!is_json(line), "{line:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_reads_no_answers_is_not_read() {
+        let (own, mut peer) = tokio::io::duplex(1 << 16);
+        let (read, write) = tokio::io::split(own);
+        let mut lines = Lines::new(read, write);
+        let ping = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
+        peer.write_all(ping).await.unwrap();
+        let refused = || ErrorData::parse_error("x".repeat(1 << 10), None);
+        let answers: Vec<_> = (0..MAX_UNREAD).map(|_| tokio::spawn(lines.told(refused()))).collect();
+        {
+            let mut next = std::pin::pin!(lines.receive());
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            assert!(next.as_mut().poll(&mut context).is_pending(), "no place is left");
+        }
+        let taken = tokio::spawn(async move {
+            let mut all = vec![0; 1 << 20];
+            while peer.read(&mut all).await.is_ok_and(|got| got > 0) {}
+        });
+        assert!(lines.receive().await.is_some());
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        drop(lines);
+        taken.await.unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 
 use chaperone_inspect::Spot;
-use chaperone_inspect::outgoing::Part;
+use chaperone_inspect::outgoing::{Column, Part, columns};
 use http::HeaderMap;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TE, UPGRADE,
@@ -72,7 +72,13 @@ impl<'a> Chosen<'a> {
         slots.add(Kind::Path, ("method", b""), self.method.as_bytes());
         let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
         for (at, segment) in path.split('/').enumerate() {
-            slots.add(Kind::Path, ("path", &at.to_be_bytes()), segment.as_bytes());
+            let mut parameters = segment.as_bytes().split(|b| *b == b';');
+            slots.add(Kind::Path, ("path", &at.to_be_bytes()), parameters.next().unwrap_or_default());
+            for (at, pair) in parameters.enumerate() {
+                let (name, value) = pair_of(pair);
+                slots.add(Kind::Path, ("parameter name", &at.to_be_bytes()), name);
+                slots.add(Kind::Value, ("parameter", &at.to_be_bytes()), value);
+            }
         }
         for (at, pair) in query.as_bytes().split(|b| matches!(b, b'&' | b';')).enumerate() {
             let (name, value) = pair_of(pair);
@@ -80,17 +86,62 @@ impl<'a> Chosen<'a> {
             slots.add(Kind::Value, ("query", name), value);
         }
         for (name, value) in &self.headers {
-            slots.add(Kind::Name, ("name", name.as_bytes()), name.replace('-', "").as_bytes());
+            slots.add(Kind::Name, ("name", name.as_bytes()), name.as_bytes());
             if *name == "cookie" {
-                for pair in value.split(|b| *b == b';') {
+                for (at, pair) in value.split(|b| *b == b';').enumerate() {
                     let (name, value) = pair_of(pair.trim_ascii());
+                    slots.add(Kind::Word, ("cookie name", &at.to_be_bytes()), name);
                     slots.add(Kind::Value, ("cookie", name), value);
                 }
             } else {
                 slots.add(Kind::Value, ("header", name.as_bytes()), value);
             }
         }
+        if body.len > 0 && body.len <= PIECE as u64 {
+            let body = body.read()?;
+            if !body.starts_with(b"{") && !body.starts_with(b"[") && !body.starts_with(b"<") {
+                slots.add(Kind::Word, ("body", b""), body.trim_ascii());
+            }
+            for column in columns(&body) {
+                slots.add(Kind::Word, ("column", &column.name), &column.values.concat());
+            }
+        }
         Ok(Values { main: self.main(body)?, slots: slots.0 })
+    }
+
+    /// The columns of the head: what stands in all places of one kind, in the order in which they are sent.
+    pub fn columns(&self) -> Vec<Column> {
+        let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
+        let mut columns = Vec::new();
+        let mut add = |is_names, values: Vec<&[u8]>| {
+            let values =
+                values.into_iter().map(<[u8]>::trim_ascii).filter(|v| !v.is_empty() && v.len() <= HEAD_PIECE);
+            columns.push(Column { name: Vec::new(), is_names, values: values.map(unescaped).collect() });
+        };
+        let cookies = self.headers.iter().filter(|(name, _)| *name == "cookie");
+        let cookies =
+            cookies.flat_map(|(_, value)| value.split(|b| *b == b';')).map(|p| pair_of(p.trim_ascii()));
+        let pairs = query.as_bytes().split(|b| matches!(b, b'&' | b';')).map(pair_of);
+        let parameters =
+            path.split('/').flat_map(|s| s.as_bytes().split(|b| *b == b';').skip(1)).map(pair_of);
+        for pairs in [cookies.collect::<Vec<_>>(), pairs.collect(), parameters.collect()] {
+            add(true, pairs.iter().map(|(name, _)| *name).collect());
+            add(false, pairs.into_iter().map(|(_, value)| value).collect());
+        }
+        add(
+            true,
+            self.headers
+                .iter()
+                .filter_map(|(name, _)| name.as_bytes().rsplit(|b| *b == b'-').next())
+                .collect(),
+        );
+        for (name, _) in &self.headers {
+            let same = self.headers.iter().filter(|(other, _)| other == name);
+            add(false, same.map(|(_, value)| *value).collect());
+        }
+        columns.retain(|column: &Column| column.values.len() > 1);
+        columns.dedup();
+        columns
     }
 
     /// The part that carries the request: the body, else the query, else the last name of the path.
@@ -110,6 +161,18 @@ fn pair_of(pair: &[u8]) -> (&[u8], &[u8]) {
         Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
         None => (b"", pair),
     }
+}
+
+/// Without `%20` and its like.
+fn unescaped(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(byte) = value.get(at) {
+        let two = value.get(at + 1..at + 3).filter(|_| *byte == b'%').and_then(|two| hex::decode(two).ok());
+        at += if two.is_some() { 3 } else { 1 };
+        out.push(two.and_then(|two| two.first().copied()).unwrap_or(*byte));
+    }
+    out
 }
 
 #[derive(Default)]
@@ -181,7 +244,10 @@ mod tests {
         let mut pieces: Vec<_> =
             values.slots.iter().map(|s| String::from_utf8(s.bytes.clone()).unwrap()).collect();
         pieces.sort();
-        assert_eq!(pieces, ["POST", "c1", "c2", "cookie", "p1", "p2", "q", "q1", "r2", "t1", "xtrace"]);
+        assert_eq!(
+            pieces,
+            ["POST", "a", "b", "body", "c1", "c2", "cookie", "p1", "p2", "q", "q1", "r2", "t1", "x-trace"]
+        );
         let ids: std::collections::HashSet<u64> = values.slots.iter().map(|s| s.id).collect();
         assert_eq!(ids.len(), values.slots.len());
     }

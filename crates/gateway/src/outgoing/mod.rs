@@ -2,6 +2,7 @@
 //! that are registered.
 
 pub(crate) mod chosen;
+mod column;
 mod findings;
 pub(crate) mod history;
 mod open_directories;
@@ -11,7 +12,9 @@ pub(crate) mod recent_requests;
 pub(crate) mod secrets;
 pub(crate) mod undo;
 
-use chaperone_inspect::outgoing::{Outgoing, Part, StreamLook, WHOLE};
+use std::collections::HashSet;
+
+use chaperone_inspect::outgoing::{Outgoing, Part, StreamLook, WHOLE, columns};
 use chaperone_inspect::{Finding, Spot};
 
 use crate::body::BufferedBody;
@@ -42,8 +45,8 @@ pub(crate) fn inspect_request(
     }
     found.extend(to_findings(&known, outgoing.look(&parts, &of(&known))));
     let said = undone.as_ref().filter(|_| is_short).unwrap_or(&whole);
+    let found_whole: HashSet<u64> = found.findings.iter().flat_map(|f| f.values.iter().copied()).collect();
     if let Some(values) = personal::short_values(said) {
-        let found_whole = found.findings.iter().flat_map(|f| f.values.iter().copied()).collect();
         for stretch in values.chunks(personal::TOGETHER) {
             found.findings.extend(personal::across(outgoing, stretch, &found_whole));
         }
@@ -53,6 +56,9 @@ pub(crate) fn inspect_request(
                 outgoing.look_at_pieces(&[values.get(..personal::TOGETHER).unwrap_or(&values)], &of(&known));
             found.extend(to_findings(&known, seen));
         }
+    }
+    for column in head.columns().into_iter().chain(columns(said)).filter(|column| column.values.len() > 1) {
+        column::look(outgoing, &known, column, &found_whole, &mut found);
     }
     if let Some(long) = undone.as_ref().filter(|_| !is_short) {
         let mut look = StreamLook::new(outgoing, Spot::Body, head.content_type, of(&known));

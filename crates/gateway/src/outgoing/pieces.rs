@@ -11,7 +11,6 @@ pub(super) struct Stream {
     pub sent: Pieces,
     /// Those that were refused, too.
     pub all: Pieces,
-    pub used: u64,
 }
 
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use chaperone_inspect::outgoing::{Outgoing, Passage, Seen, said};
+use chaperone_inspect::outgoing::{Outgoing, Passage, Seen, said, text_of_number};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ const TOGETHER_IN_SLOT: usize = 4 << 10;
 const MOST_CHANGED: usize = 8;
 /// Slots and hosts whose pieces are kept. Protects memory.
 const MOST_SLOTS: usize = 64;
-const MOST_HOSTS: usize = 256;
+const MOST_HOSTS: usize = 64;
 /// Slots whose last value is known. Protects memory.
 const MOST_LAST: usize = 2_048;
 
@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     Name,
     /// Of a WebSocket.
     Message,
+    /// Of a body, or the name of a cookie.
+    Word,
     /// Of a path, or a name in a query. Lists of packages are read and then asked for one by one: passages are looked for only in
     /// what is encoded, or several words.
     Path,
@@ -72,7 +74,7 @@ enum Passages {
 impl Passages {
     fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Value | Kind::Name | Kind::Message => Self::All,
+            Kind::Value | Kind::Name | Kind::Message | Kind::Word => Self::All,
             Kind::Path => Self::Decoded,
             Kind::Label => Self::None,
         }
@@ -100,13 +102,80 @@ struct HostRequests {
     /// All of paths, and the names of queries, as they are and as what each says.
     paths: Stream,
     said: Stream,
-    slots: HashMap<u64, Stream>,
+    slots: HashMap<u64, Place>,
+    /// Words of the names of headers, so that those that come anew are told.
+    words: HashSet<u64>,
     /// What was in each slot last: what stays as it is says nothing new.
     last: HashMap<u64, u64>,
     /// Personal data that was found where it stood.
     whole: HashSet<u64>,
     /// When it was last used, in requests.
     used: u64,
+}
+
+/// What was in one place.
+#[derive(Debug, Default)]
+struct Place {
+    /// As it was sent.
+    whole: Stream,
+    /// Of it what was not there the time before, without what stands around that.
+    changed: Stream,
+    /// What each of those says by itself, decoded.
+    said: Stream,
+    /// The words that were there last.
+    words: Vec<u64>,
+    used: u64,
+}
+
+impl Place {
+    /// Whether a part of it alone is new, and what that says, decoded.
+    fn push(&mut self, bytes: Vec<u8>) -> (bool, Option<Vec<u8>>) {
+        for stream in [&mut self.whole, &mut self.changed, &mut self.said] {
+            stream.begin();
+        }
+        let words: Vec<&[u8]> = words(&bytes).collect();
+        let numbers: Vec<u64> = words.iter().map(|word| number(word)).collect();
+        let before = std::mem::replace(&mut self.words, numbers.clone());
+        let fresh: Vec<&[u8]> = words
+            .iter()
+            .zip(&numbers)
+            .filter(|(_, number)| !before.contains(number))
+            .map(|(word, _)| *word)
+            .collect();
+        let said: Vec<u8> = fresh.iter().filter_map(|word| decoded(word)).flatten().collect();
+        // Where several words are new, the whole is.
+        let is_part = fresh.len() == 1 && words.len() > 1 || fresh.concat() != bytes && words.len() == 1;
+        let fresh = if is_part { fresh.concat() } else { Vec::new() };
+        if !fresh.is_empty() {
+            self.changed.push(fresh, TOGETHER_IN_SLOT);
+        }
+        let said = (!said.is_empty()).then_some(said);
+        if let Some(said) = &said {
+            self.said.push(said.clone(), TOGETHER_IN_SLOT);
+        }
+        self.whole.push(bytes, TOGETHER_IN_SLOT);
+        (is_part, said)
+    }
+}
+
+/// What may be encoded by itself, or stand between the same signs each time.
+fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_between = |b: &u8| !b.is_ascii_alphanumeric() && !b"+/_-%.".contains(b) && b.is_ascii();
+    bytes.split(is_between).map(|word| word.trim_ascii()).filter(|word| !word.is_empty())
+}
+
+/// What a word says when it is read as a text that is encoded, in itself or as a number.
+fn decoded(word: &[u8]) -> Option<Vec<u8>> {
+    let digits = word.iter().position(u8::is_ascii_digit).and_then(|at| word.get(at..)).unwrap_or_default();
+    let length = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+    let number = text_of_number(digits.get(..length).unwrap_or_default());
+    number.or_else(|| said(word))
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl RecentRequests {
@@ -163,9 +232,7 @@ impl HostRequests {
         }
         let mut changed = slots;
         changed.retain(|slot| {
-            let mut hasher = DefaultHasher::new();
-            slot.bytes.hash(&mut hasher);
-            let value = hasher.finish();
+            let value = number(&slot.bytes);
             let is_new = self.last.insert(slot.id, value) != Some(value);
             // A number that is cut into pieces may have the same digits twice.
             let is_number = slot.kind != Kind::Label && slot.bytes.iter().all(u8::is_ascii_digit);
@@ -183,8 +250,13 @@ impl HostRequests {
         for (at, slot) in changed.into_iter().enumerate() {
             match slot.kind {
                 Kind::Name => {
-                    has_names = true;
-                    self.names.push(slot.bytes.to_ascii_uppercase(), TOGETHER_IN_SLOT);
+                    let fresh = self.fresh_words(&slot.bytes);
+                    has_names |= !fresh.is_empty();
+                    for text in fresh.iter().filter_map(|word| decoded(word)) {
+                        has_said = true;
+                        self.said.push(text, TOGETHER);
+                    }
+                    self.names.push(fresh.concat().to_ascii_uppercase(), TOGETHER_IN_SLOT);
                     continue;
                 }
                 Kind::Value => {
@@ -194,24 +266,35 @@ impl HostRequests {
                 Kind::Path => {
                     has_paths = true;
                     self.paths.push(slot.bytes.clone(), TOGETHER_IN_SLOT);
-                    if let Some(text) = said(&slot.bytes) {
-                        has_said = true;
-                        self.said.push(text, TOGETHER);
-                    }
                 }
-                Kind::Message | Kind::Label => {}
+                Kind::Message | Kind::Word | Kind::Label => {}
             }
             let used = self.used;
             if self.slots.len() >= MOST_SLOTS && !self.slots.contains_key(&slot.id) {
                 let oldest = self.slots.iter().min_by_key(|(_, s)| s.used).map(|(id, _)| *id);
                 oldest.and_then(|id| self.slots.remove(&id));
             }
-            let stream = self.slots.entry(slot.id).or_default();
-            stream.used = used;
-            stream.begin();
-            stream.push(slot.bytes, TOGETHER_IN_SLOT);
-            if at < MOST_CHANGED && !self.main.ends_with(stream) {
-                found |= with.look(stream, Passages::of(slot.kind), outbound);
+            let place = self.slots.entry(slot.id).or_default();
+            place.used = used;
+            let several = said(&slot.bytes).filter(|_| slot.kind == Kind::Path);
+            let (is_part, text) = place.push(slot.bytes);
+            let is_looked_at = at < MOST_CHANGED;
+            let passages = Passages::of(slot.kind);
+            if is_looked_at && !self.main.ends_with(&place.whole) {
+                found |= with.look(&mut place.whole, passages, outbound);
+            }
+            if is_looked_at && is_part {
+                found |= with.look(&mut place.changed, passages, outbound);
+            }
+            if slot.kind == Kind::Label {
+                continue;
+            }
+            if is_looked_at && text.is_some() {
+                found |= with.look(&mut place.said, Passages::All, outbound);
+            }
+            if let Some(text) = several.or(text) {
+                has_said = true;
+                self.said.push(text, TOGETHER);
             }
         }
         if has_values && !self.main.ends_with(&self.values) {
@@ -227,6 +310,18 @@ impl HostRequests {
             found |= with.look(&mut self.said, Passages::All, outbound);
         }
         found
+    }
+}
+
+impl HostRequests {
+    /// The words of the name of a header that no name had before.
+    fn fresh_words(&mut self, name: &[u8]) -> Vec<Vec<u8>> {
+        if self.words.len() > MOST_LAST {
+            self.words.clear();
+        }
+        let words = name.split(|b| *b == b'-').filter(|word| !word.is_empty());
+        let fresh = words.filter(|word| self.words.insert(number(word)));
+        fresh.map(<[u8]>::to_vec).collect()
     }
 }
 

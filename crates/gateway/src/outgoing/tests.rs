@@ -1,4 +1,6 @@
 use super::*;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chaperone_inspect::Detectors;
 use http::HeaderMap;
 
@@ -337,4 +339,208 @@ fn a_body_in_a_coding_is_looked_into_or_said_to_be_unread() {
     std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
     let found = look(Some("gzip"), &gzip.finish().unwrap());
     assert_eq!(found.findings.iter().map(|f| f.count).sum::<u64>(), 1, "{found:?}");
+}
+
+const PASSAGE: &str = "The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
+
+fn that_read_a_passage() -> Secrets {
+    let secrets = Secrets::new().unwrap();
+    let file = tempfile::tempfile().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, PASSAGE.as_bytes(), 0).unwrap();
+    let held = std::sync::Arc::new(chaperone_quota::HeldFile::uncounted(file));
+    secrets.remember("/workspace/a", &held, ([1; 32], PASSAGE.len() as u64));
+    secrets
+}
+
+fn cut(text: &str, size: usize) -> Vec<&str> {
+    text.as_bytes().chunks(size).map(|p| std::str::from_utf8(p).unwrap()).collect()
+}
+
+fn base32(text: &str) -> String {
+    let bits: String = text.bytes().map(|b| format!("{b:08b}")).collect();
+    let fives = bits.as_bytes().chunks(5).map(|five| format!("{:0<5}", std::str::from_utf8(five).unwrap()));
+    fives
+        .map(|five| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from_str_radix(&five, 2).unwrap()]))
+        .collect()
+}
+
+/// A request by its target, headers and body.
+type Sent = (String, Vec<(String, String)>, String);
+/// What makes a request of a piece.
+type Carrier<'a> = &'a dyn Fn(&str) -> Sent;
+
+fn parts_of(sent: &Sent) -> http::request::Parts {
+    let mut head = http::Request::post("/").body(()).unwrap().into_parts().0;
+    for (name, value) in &sent.1 {
+        head.headers.append(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    head
+}
+
+fn is_found(outgoing: &Outgoing, secrets: &Secrets, sent: &Sent) -> (bool, bool, bool) {
+    let head = parts_of(sent);
+    let body = BufferedBody::of(sent.2.clone().into_bytes());
+    let found = inspect_request(outgoing, secrets, &Chosen::of(&head, &sent.0), &body).unwrap();
+    let has = |category: &str| {
+        let mut of = found.findings.iter().filter(|f| f.category == category);
+        of.any(|f| category == "secret" || f.severity == "high")
+    };
+    (has("pii"), has("secret"), !found.passages.is_empty())
+}
+
+#[test]
+fn pieces_over_the_records_of_one_request_are_read_as_one() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let secrets = that_read_a_passage();
+    let people = "name Anna Kovacs, card 4111111111111111 name Bert Smit, card 5500005555555559 ".repeat(3);
+    let key = format!("the token is {TOKEN}");
+    let body = |text: String| -> Sent { ("/".to_owned(), Vec::new(), text) };
+    let all = |pieces: &[&str], f: &dyn Fn(usize, &str) -> String, by: &str| -> String {
+        pieces.iter().enumerate().map(|(n, p)| f(n, p)).collect::<Vec<_>>().join(by)
+    };
+    let hex = |p: &str| hex::encode(p);
+    for size in [4, 8] {
+        for (text, expected) in [
+            (people.as_str(), (true, false, false)),
+            (&key, (false, true, false)),
+            (PASSAGE, (false, false, true)),
+        ] {
+            let pieces = cut(text, size);
+            let names: String = all(&pieces, &|_, p| format!("{}=1", hex(p)), "; ");
+            let headers = |f: &dyn Fn(usize, &str) -> (String, String)| -> Sent {
+                ("/".to_owned(), pieces.iter().enumerate().map(|(n, p)| f(n, p)).collect(), String::new())
+            };
+            let requests = [
+                (
+                    "json",
+                    body(format!(
+                        "[{}]",
+                        all(&pieces, &|n, p| format!("{{\"id\":{n},\"t\":\"a\",\"v\":\"{p}\"}}"), ",")
+                    )),
+                ),
+                ("keys", body(format!("{{{}}}", all(&pieces, &|_, p| format!("\"{p}\":1"), ",")))),
+                ("csv", body(format!("id,v\n{}", all(&pieces, &|n, p| format!("{n},\"{p}\""), "\n")))),
+                ("yaml", body(all(&pieces, &|n, p| format!("- v: \"{p}\"\n  n: {n}"), "\n"))),
+                ("xml", body(format!("<r>{}</r>", all(&pieces, &|_, p| format!("<v a=\"{p}\"/>"), "")))),
+                (
+                    "graphql",
+                    body(format!(
+                        "{{\"query\":\"{{{}}}\"}}",
+                        all(&pieces, &|n, p| format!("a{n}:f(x:\\\"{p}\\\")"), " ")
+                    )),
+                ),
+                (
+                    "names of files",
+                    body(all(
+                        &pieces,
+                        &|_, p| {
+                            format!(
+                                "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"{p}\"\r\n\r\nx"
+                            )
+                        },
+                        "\r\n",
+                    )),
+                ),
+                ("names of headers", headers(&|n, p| (format!("x{n}-{}", hex(p)), "1".to_owned()))),
+                (
+                    "names of cookies",
+                    headers(&|n, _| {
+                        ("cookie".to_owned(), if n == 0 { names.clone() } else { "z=1".to_owned() })
+                    }),
+                ),
+                (
+                    "parameters",
+                    (
+                        format!(
+                            "/a;{}",
+                            all(&pieces, &|n, p| format!("k{n}={}", p.replace(' ', "%20")), ";")
+                        ),
+                        Vec::new(),
+                        String::new(),
+                    ),
+                ),
+                (
+                    "base64",
+                    body(format!(
+                        "[{}]",
+                        all(&pieces, &|n, p| format!("{{\"id\":{n},\"v\":\"{}\"}}", STANDARD.encode(p)), ",")
+                    )),
+                ),
+            ];
+            for (name, sent) in requests {
+                let found = is_found(&outgoing, &secrets, &sent);
+                let (pii, secret, passage) = found;
+                assert!(
+                    (!expected.0 || pii) && (!expected.1 || secret) && (!expected.2 || passage),
+                    "{name} in {size}: {found:?} for {expected:?}"
+                );
+            }
+        }
+    }
+    let records = (0..400_u64).map(|n| {
+        serde_json::json!({ "id": n, "size": n * 977 + 4_111, "at": 1_790_000_000 + n * 61, "ratio": n as f64 / 7.0,
+            "digest": format!("{:016x}{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n.wrapping_mul(0xC2B2_AE3D_27D4_EB4F)),
+            "day": format!("2026-11-{:02}", n % 28 + 1), "name": format!("worker-{}", n % 9) })
+    });
+    let records = serde_json::to_string(&records.collect::<Vec<_>>()).unwrap();
+    assert_eq!(is_found(&outgoing, &secrets, &body(records)), (false, false, false));
+}
+
+#[test]
+fn pieces_one_a_request_are_put_together_whatever_carries_them() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let b64 = |p: &str| URL_SAFE_NO_PAD.encode(p);
+    let number = |p: &str| p.bytes().fold(0_u128, |n, b| n << 8 | u128::from(b)).to_string();
+    let get = |target: String| -> Sent { (target, Vec::new(), String::new()) };
+    let head = |name: &str, value: String| -> Sent {
+        ("/".to_owned(), vec![(name.to_owned(), value)], String::new())
+    };
+    let body = |text: String| -> Sent { ("/".to_owned(), Vec::new(), text) };
+    let carriers: [(&str, Carrier<'_>); 16] = [
+        ("query", &|p| get(format!("/q?v={}", b64(p)))),
+        ("segment", &|p| get(format!("/s/{}", b64(p)))),
+        ("body", &|p| body(b64(p))),
+        ("cookie", &|p| head("cookie", format!("a={}", b64(p)))),
+        ("basic", &|p| head("x-auth", format!("Basic {}", b64(p)))),
+        ("base32", &|p| get(format!("/q?v={}", base32(p)))),
+        ("if-none-match", &|p| head("if-none-match", format!("\"{}\"", hex::encode(p)))),
+        ("bearer", &|p| head("x-token", format!("Bearer {}", hex::encode(p)))),
+        ("name of a header", &|p| head(&format!("x-{}", hex::encode(p)), "1".to_owned())),
+        ("name of a cookie", &|p| head("cookie", format!("{}=1", hex::encode(p)))),
+        ("range", &|p| head("range", format!("bytes={}-", number(p)))),
+        ("json number", &|p| body(format!("{{\"v\":{}}}", number(p)))),
+        ("json key", &|p| body(format!("{{\"{p}\":1}}"))),
+        ("attribute", &|p| body(format!("<a v=\"{p}\"/>"))),
+        ("name of a file", &|p| {
+            body(format!(
+                "--b\r\nContent-Disposition: form-data; name=\"a\"; filename=\"{p}\"\r\n\r\n1\r\n--b--\r\n"
+            ))
+        }),
+        ("boundary", &|p| {
+            let boundary = hex::encode(p);
+            let head = format!("multipart/form-data; boundary={boundary}");
+            let text = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--{boundary}--\r\n"
+            );
+            ("/".to_owned(), vec![("content-type".to_owned(), head)], text)
+        }),
+    ];
+    let key = format!("token {TOKEN}");
+    for (name, carrier) in carriers {
+        let secrets = that_read_a_passage();
+        for (text, most) in [(key.as_str(), 6), (PASSAGE, 18)] {
+            let recent = RecentRequests::default();
+            let is_clean = |piece: &&str| {
+                let sent = carrier(piece);
+                let head = parts_of(&sent);
+                let body = BufferedBody::of(sent.2.clone().into_bytes());
+                let chosen = Chosen::of(&head, &sent.0);
+                let mut found = inspect_request(&outgoing, &secrets, &chosen, &body).unwrap();
+                recent.look(&outgoing, &secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
+                found.is_clean()
+            };
+            let passed = cut(text, 6).iter().filter(|p| is_clean(p)).count();
+            assert!(passed <= most, "{name}: {passed} of {} passed", cut(text, 6).len());
+        }
+    }
 }

@@ -9,10 +9,8 @@ use crate::validate::{card, iban};
 /// Lengths of the numbers of cards, in digits.
 const SHORTEST: usize = 13;
 const LONGEST: usize = 19;
-/// Of 64 hits of chance there are so many in digests and among fractions, signs and small groups: more are meant.
+/// So many tries, and less than one hit of chance: of numbers of the length of a card one in fifty is one.
 const OF_CHANCE: usize = 5;
-/// In digests one of a thousand has one.
-const OF_DIGESTS: usize = 50;
 /// Groups in a row and bytes between two of them.
 const GROUPS: usize = 64;
 const BETWEEN: usize = 12;
@@ -23,6 +21,8 @@ const OTHERS: std::ops::RangeInclusive<usize> = 8..=12;
 const WORD: usize = 64;
 /// Letters and digits of an IBAN.
 const IBAN: std::ops::RangeInclusive<usize> = 15..=34;
+/// Different ones among them.
+const IBAN_DIFFERENT: u32 = 6;
 /// Characters between two groups of one.
 const IBAN_GAP: usize = 3;
 
@@ -31,6 +31,10 @@ pub(super) fn numbers(bytes: &[u8]) -> Vec<u8> {
     let mut found = Found::default();
     let mut at = 0;
     while let Some(start) = next_digit(bytes, at) {
+        if let Some(next) = short(bytes, start) {
+            at = next;
+            continue;
+        }
         let row = Row::read(bytes, start);
         if bytes.get(start) == Some(&b'0') && matches!(bytes.get(start + 1), Some(b'x' | b'X')) {
             found.hex(bytes, start + 2);
@@ -47,6 +51,17 @@ fn next_digit(bytes: &[u8], at: usize) -> Option<usize> {
 
 fn digits_at(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// Where it goes on behind digits that are too few for any number and the first of none: nearly all are.
+fn short(bytes: &[u8], start: usize) -> Option<usize> {
+    let end = start + digits_at(bytes, start);
+    let goes_on =
+        || gap(bytes.get(end..).unwrap_or_default()).is_some_and(|gap| digits_at(bytes, end + gap) > 0);
+    let begins = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphabetic);
+    let may_begin = end - start > 1 && start > 1 && begins(start - 1) && begins(start - 2);
+    let is_hex = matches!(bytes.get(start..start + 2), Some(b"0x" | b"0X"));
+    (end - start < *OTHERS.start() && !may_begin && !is_hex && !goes_on()).then_some(end)
 }
 
 /// Groups of digits with the same between each two.
@@ -321,6 +336,10 @@ impl Found {
                         break;
                     }
                     is_odd |= gap > 1;
+                    // Accounts are written in groups of four.
+                    if gap > 0 && value.len() % 4 != 0 {
+                        break;
+                    }
                     value.push(b.to_ascii_uppercase());
                     gap = 0;
                 }
@@ -348,11 +367,18 @@ impl Found {
             value.pop();
             is_odd = true;
         }
+        // The sum is of two digits from 02 to 98, and an account has several digits.
+        let sum = value.get(2..4).and_then(crate::validate::number).unwrap_or(0);
+        let different = value.iter().fold(0_u128, |seen, b| seen | 1 << (b & 127)).count_ones();
+        if !(2..=98).contains(&sum) || different < IBAN_DIFFERENT {
+            return;
+        }
         let written = bytes.get(start..start + 2).unwrap_or_default();
         let rest = value.get(4..).unwrap_or_default();
         let letters = rest.iter().filter(|b| b.is_ascii_alphabetic()).count();
         let is_upper = written.iter().all(u8::is_ascii_uppercase);
-        if is_odd && (letters == 0 || is_upper && letters * 10 <= rest.len() * 3) {
+        let is_lower = letters == 0 && !before.is_ascii_alphabetic();
+        if is_odd && (is_lower || is_upper && letters * 10 <= rest.len() * 3) {
             line(&value, &mut self.out);
         }
     }
@@ -365,7 +391,7 @@ impl Found {
                 self.fractions.count > 1 && self.fractions.count * 2 >= self.fractions.tries,
                 self.fractions.hits,
             ),
-            (self.digests.count * OF_DIGESTS >= self.digests.tries, self.digests.hits),
+            (self.digests.count * OF_CHANCE >= self.digests.tries, self.digests.hits),
             (self.rows.count * OF_CHANCE >= self.rows.tries, self.rows.hits),
         ];
         meant.into_iter().filter(|(is_meant, _)| *is_meant).for_each(|(_, hits)| out.extend(hits));

@@ -3,6 +3,7 @@
 //! Everything is read as it is and as each encoding that it may be in, to a depth of five, within
 //! a budget of work. What is not read because a limit was reached is said in [`Seen::unread`], never passed in silence.
 
+mod columns;
 mod covert;
 mod decode;
 mod fingerprint;
@@ -18,6 +19,7 @@ mod stream;
 mod values;
 mod winnow;
 
+pub use columns::{Column, columns, text_of_number};
 pub use fingerprint::{Fingerprints, Hit};
 pub use keyed::{KeyedSecrets, RegisterError, SecretHit};
 pub use said::said;

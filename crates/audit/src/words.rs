@@ -40,6 +40,7 @@ pub const ACTIONS: &[Word] = &[
     ("abandon", "A session that could not be carried on"),
     ("discard", "Staged changes were discarded"),
     ("undo", "What was committed was put back"),
+    ("prune", "What was kept of a session that had ended was removed"),
     ("mask", "Files that may not be read were hidden"),
     ("attenuate", "A narrower capability was made"),
     ("remember", "What a session read was remembered"),

@@ -199,7 +199,7 @@ mod tests {
             let told = pruned(&json!({ "sessions": [one], "with_undo": 1 }), true);
             assert_plain(&told.join("\n"), 3);
             assert!(told[0].ends_with(": 4.1 kB, 2 commits that cannot be undone then"), "{told:?}");
-            assert_eq!(told[1], "would remove 1 sessions, 4.1 kB");
+            assert_eq!(told[1], "would remove 1 session, 4.1 kB");
         }
     }
 

@@ -146,7 +146,7 @@ fn a_policy_that_may_look_at_the_sessions_name_is_known_for_it() {
     let with = |rule: &str| {
         let mut sources = Engine::builtin_sources();
         sources.push(rego(&format!(
-            "package chaperone.own\nimport rego.v1\n# input of a session\ndecision := {{\"effect\": \"allow\"}} if {rule}"
+            "package chaperone.own\nimport rego.v1\n# input of a session\ndecision := {{\"effect\": \"allow\"}} if {{ {rule} }}"
         )));
         Engine::load(sources).unwrap_or_else(|p| panic!("{rule}: {p:?}")).outlives_sessions()
     };

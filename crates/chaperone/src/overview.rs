@@ -36,12 +36,12 @@ pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
     let list = broker.list(&look)?;
     if !list.is_empty() {
         say!("{}", overview(&list).join("\n"));
+        // What was typed before the question is no answer to it; what comes as soon as it stands there is one.
+        rustix::termios::tcflush(stdin(), rustix::termios::QueueSelector::IFlush).map_err(Report::of)?;
         out::write(format_args!(
             "commit {}? ({YES}, or anything else to leave them staged) ",
             counted(list.len(), "change")
         ));
-        // What was typed before the question is no answer to it.
-        rustix::termios::tcflush(stdin(), rustix::termios::QueueSelector::IFlush).map_err(Report::of)?;
         let mut answer = String::new();
         stdin().read_line(&mut answer).map_err(Report::of)?;
         if answer.trim() != YES {

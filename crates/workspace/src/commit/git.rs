@@ -6,21 +6,14 @@
 use std::fs::File;
 use std::path::Path;
 
+use super::index::{self, Part};
 use super::own;
-
-/// Largest file that is looked at, in bytes; an index of it has some 500,000 entries.
-pub(super) const LARGEST: u64 = 64 << 20;
 
 /// Where git has the hooks that it brings, and bytes of one.
 const SAMPLES: &[&str] =
     &["/usr/share/git-core/templates/hooks", "/usr/local/share/git-core/templates/hooks"];
 const SAMPLE_BYTES: usize = 64 << 10;
-/// Bytes of an entry of the index before the name of its object, and of that name: SHA-1, SHA-256. Two of flags follow, in version 3
-/// perhaps two more, and the path.
-const STAT: usize = 40;
-const OBJECT_NAMES: [usize; 2] = [20, 32];
 const ASSUME_VALID: u16 = 0x8000;
-const EXTENDED: u16 = 0x4000;
 const SKIP_WORKTREE: u16 = 0x4000;
 /// What a line of packed refs has that puts one object in the place of another.
 const REPLACES: &[u8] = b" refs/replace/";
@@ -80,45 +73,16 @@ pub(super) fn hides_more(path: &str, now: &[u8], then: &[u8]) -> bool {
 
 /// How many entries of an index are not compared with the directory; `None` when it is none that is known.
 fn unwatched(index: &[u8]) -> Option<u32> {
-    OBJECT_NAMES.iter().find_map(|name| unwatched_with(index, *name))
-}
-
-/// The same of an index whose objects have names of so many bytes: its entries and what follows them must fill it.
-fn unwatched_with(index: &[u8], object_name: usize) -> Option<u32> {
-    let (version, entries) = (four(index, 4)?, four(index, 8)?);
-    if !index.starts_with(b"DIRC") || !(2..=4).contains(&version) {
-        return None;
-    }
-    let flags_at = STAT + object_name;
-    let entry = flags_at + 2;
-    let (mut at, mut count) = (12, 0);
-    for _ in 0..entries {
-        let flags = two(index, at + flags_at)?;
-        let extended = version >= 3 && flags & EXTENDED != 0;
-        let skips = extended && two(index, at + entry)? & SKIP_WORKTREE != 0;
-        count += u32::from(flags & ASSUME_VALID != 0 || skips);
-        let mut name = at + entry + if extended { 2 } else { 0 };
-        if version == 4 {
-            // How much of the name before is kept, as a number of seven bits a byte.
-            name += index.get(name..)?.iter().position(|b| b & 0x80 == 0)? + 1;
-        }
-        let end = name + index.get(name..)?.iter().position(|b| *b == 0)?;
-        at = if version == 4 { end + 1 } else { at + (end - at) / 8 * 8 + 8 };
-    }
-    let checksum = index.len().checked_sub(object_name)?;
-    while at < checksum {
-        let length = usize::try_from(four(index, at + 4)?).ok()?;
-        at = at.checked_add(8)?.checked_add(length)?;
-    }
-    (at == checksum).then_some(count)
-}
-
-fn two(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|b| u16::from_be_bytes(*b))
-}
-
-fn four(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|b| u32::from_be_bytes(*b))
+    [index::SHA1, index::SHA256].into_iter().find_map(|object| {
+        let mut count = 0;
+        index::walk(index, object, &mut |part| {
+            if let Part::Entry(entry) = part {
+                let skips = entry.more_flags & SKIP_WORKTREE != 0;
+                count += u32::from(entry.flags & ASSUME_VALID != 0 || skips);
+            }
+        })?;
+        Some(count)
+    })
 }
 
 #[cfg(test)]

@@ -7,17 +7,74 @@ use std::fs::File;
 
 use sha2::{Digest, Sha256};
 
-use super::git::LARGEST;
 use super::own;
 
-/// Bytes of an entry before its name; version 3 may have two more.
-const ENTRY: usize = 62;
-/// Where what an entry says begins: its mode, then after times and numbers its object and flags.
+/// Largest file of git's own that is looked at, in bytes; an index of it has some 500,000 entries.
+pub(super) const LARGEST: u64 = 64 << 20;
+/// Bytes of the name of an object, and of the checksum at the end.
+pub(super) const SHA1: usize = 20;
+pub(super) const SHA256: usize = 32;
+/// Bytes of an entry before the name of its object; flags follow that, in version 3 perhaps two more bytes of them, and the path.
+const STAT: usize = 40;
+/// Of those: the mode. All others are times and numbers.
 const MODE: std::ops::Range<usize> = 24..28;
-const OBJECT_AND_FLAGS: std::ops::Range<usize> = 40..62;
 const EXTENDED: u16 = 0x4000;
-/// Bytes of the checksum at the end.
-const CHECKSUM: usize = 20;
+/// Bytes before the entries: mark, version, how many.
+const HEAD: usize = 12;
+
+/// What stands in an index.
+pub(super) enum Part<'a> {
+    Entry(Entry<'a>),
+    Extension { name: &'a [u8], content: &'a [u8] },
+}
+
+/// A file that git knows.
+pub(super) struct Entry<'a> {
+    pub flags: u16,
+    /// Nothing before version 3, and as a rule.
+    pub more_flags: u16,
+    mode: &'a [u8],
+    object_and_flags: &'a [u8],
+    /// With its end, and what stands before it.
+    path: &'a [u8],
+}
+
+/// Go over an index whose objects have names of so many bytes; `None` when it is none, or has anything else in it.
+pub(super) fn walk<'a>(index: &'a [u8], object: usize, each: &mut dyn FnMut(Part<'a>)) -> Option<()> {
+    let (version, count) = (four(index, 4)?, four(index, 8)?);
+    if !index.starts_with(b"DIRC") || !(2..=4).contains(&version) {
+        return None;
+    }
+    let fixed = STAT + object + 2;
+    let mut at = HEAD;
+    for _ in 0..count {
+        let entry = index.get(at..)?;
+        let flags = two(entry, fixed - 2)?;
+        let is_extended = version >= 3 && flags & EXTENDED != 0;
+        let mut name = if is_extended { fixed + 2 } else { fixed };
+        if version == 4 {
+            // How much of the name before is kept, as a number of seven bits a byte.
+            name += entry.get(name..)?.iter().position(|b| b & 0x80 == 0)? + 1;
+        }
+        let end = name + entry.get(name..)?.iter().position(|b| *b == 0)?;
+        each(Part::Entry(Entry {
+            flags,
+            more_flags: if is_extended { two(entry, fixed)? } else { 0 },
+            mode: entry.get(MODE)?,
+            object_and_flags: entry.get(STAT..fixed)?,
+            path: entry.get(fixed..=end)?,
+        }));
+        at += if version == 4 { end + 1 } else { end / 8 * 8 + 8 };
+    }
+    let checksum = index.len().checked_sub(object)?;
+    while at < checksum {
+        let size = usize::try_from(four(index, at + 4)?).ok()?;
+        let end = (at + 8).checked_add(size)?;
+        each(Part::Extension { name: index.get(at..at + 4)?, content: index.get(at + 8..end)? });
+        at = end;
+    }
+    (at == checksum).then_some(())
+}
 
 /// A digest of the entries of what is an index by its name and content; nothing for all else, and for one that is kept in parts.
 pub(super) fn says(path: &str, file: &File) -> Option<String> {
@@ -30,42 +87,25 @@ pub(super) fn says(path: &str, file: &File) -> Option<String> {
 }
 
 fn entries(index: &[u8]) -> Option<[u8; 32]> {
-    let (version, count) = (four(index, 4)?, four(index, 8)?);
-    if !index.starts_with(b"DIRC") || !(2..=4).contains(&version) {
-        return None;
-    }
-    let mut digest = Sha256::new_with_prefix(index.get(..12)?);
-    let mut at = 12;
-    for _ in 0..count {
-        let entry = index.get(at..)?;
-        digest.update(entry.get(MODE)?);
-        digest.update(entry.get(OBJECT_AND_FLAGS)?);
-        let flags = entry.get(ENTRY - 2..ENTRY)?.first_chunk().map(|b| u16::from_be_bytes(*b))?;
-        let mut name = if version >= 3 && flags & EXTENDED != 0 { ENTRY + 2 } else { ENTRY };
-        let said = ENTRY;
-        if version == 4 {
-            // How much of the name before is kept, as a number of seven bits a byte.
-            name += entry.get(name..)?.iter().position(|b| b & 0x80 == 0)? + 1;
+    let mut digest = Sha256::new_with_prefix(index.get(..HEAD)?);
+    let mut is_shared = false;
+    walk(index, SHA1, &mut |part| match part {
+        Part::Entry(Entry { mode, object_and_flags, path, .. }) => {
+            [mode, object_and_flags, path].iter().for_each(|said| digest.update(said));
         }
-        let end = name + entry.get(name..)?.iter().position(|b| *b == 0)?;
-        digest.update(entry.get(said..=end)?);
-        at += if version == 4 { end + 1 } else { end / 8 * 8 + 8 };
-    }
-    // What only makes it quick has a name that begins with a capital letter; the rest says something.
-    let end = index.len().checked_sub(CHECKSUM)?;
-    while at < end {
-        let (name, size) = (index.get(at..at + 4)?, usize::try_from(four(index, at + 4)?).ok()?);
-        let content = index.get(at + 8..(at + 8).checked_add(size)?)?;
-        if !name.first()?.is_ascii_uppercase() {
-            if name == b"link" {
-                return None;
-            }
+        Part::Extension { name: b"link", .. } => is_shared = true,
+        // What only makes it quick has a name that begins with a capital letter; the rest says something.
+        Part::Extension { name, content } if !name.first().is_some_and(u8::is_ascii_uppercase) => {
             digest.update(name);
             digest.update(content);
         }
-        at += 8 + size;
-    }
-    (at == end).then(|| digest.finalize().into())
+        Part::Extension { .. } => {}
+    })?;
+    (!is_shared).then(|| digest.finalize().into())
+}
+
+fn two(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|b| u16::from_be_bytes(*b))
 }
 
 fn four(bytes: &[u8], at: usize) -> Option<u32> {

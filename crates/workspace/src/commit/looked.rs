@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::beside::Beside;
 use super::own::{HEAD, Look, effects, open, read};
-use super::{checkout, git, refs};
+use super::{checkout, git, index, refs};
 use crate::later::{self, Subject};
 use crate::mount::LiveMount;
 
@@ -134,8 +134,8 @@ fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &Fi
 }
 
 fn read_whole(file: &File) -> Option<Vec<u8>> {
-    let fits = file.metadata().is_ok_and(|m| m.len() <= git::LARGEST);
-    fits.then(|| read(file, git::LARGEST as usize)).flatten()
+    let fits = file.metadata().is_ok_and(|m| m.len() <= index::LARGEST);
+    fits.then(|| read(file, index::LARGEST as usize)).flatten()
 }
 
 fn runs_later(about: &mut Map<String, Value>, looked: &Looked<'_>, content: Option<&File>) {

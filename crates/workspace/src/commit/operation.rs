@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use chaperone_staging::{Change, Kind, Op};
 use serde::Deserialize;
 
-use super::{git, own};
+use super::{git, index, own};
 use crate::mount::LiveMount;
 
 /// Bytes of a file of steps that are looked at.
@@ -89,7 +89,7 @@ impl Operations {
         let brought = || changes.iter().filter(|c| c.op != Op::Delete && c.kind != Kind::Dir);
         let tables = brought().filter_map(|change| around_table(&change.path)).map(str::to_owned);
         let hides = |change: &&Change| {
-            let content = staged(change).and_then(|content| own::read(&content, git::LARGEST as usize));
+            let content = staged(change).and_then(|content| own::read(&content, index::LARGEST as usize));
             content.is_none_or(|content| git::hides_more(&change.path, &content, &[]))
         };
         let shared = brought().filter_map(|change| Some((git::shared_index(&change.path)?, change)));

@@ -1,5 +1,6 @@
 //! `commit`, `discard`, `undo`.
 
+use chaperone_cell::WORKSPACE;
 use chaperone_protocol::Request;
 use serde_json::Value;
 
@@ -12,9 +13,6 @@ use crate::overview;
 use crate::report::Report;
 use crate::show;
 use crate::untrusted::Untrusted;
-
-/// Where the agent sees the workspace.
-const WORKSPACE: &str = "/workspace";
 
 pub fn commit(args: &Commit) -> Result<u8, Report> {
     let request = Request::Commit {

@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
+use chaperone_cell::WORKSPACE;
 use chaperone_protocol::Request;
 use chaperone_protocol::reply::Sessions;
 
 use crate::connect::Broker;
 use crate::report::Report;
-
-/// Where the agent sees the workspace.
-const WORKSPACE: &str = "/workspace";
 
 /// The given paths, with absolute ones in the session's workspace as the agent has them; all others as they are.
 pub fn named(session: &str, given: Vec<String>) -> Result<Vec<String>, Report> {

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chaperone_egress::{Host, HostPattern};
 use http::{HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -144,7 +145,7 @@ impl CompanyProxy {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let authorization = match authority.as_str().rsplit_once('@') {
             Some((user, _)) => {
-                let known_by = STANDARD.encode(percent_decoded(user));
+                let known_by = STANDARD.encode(percent_decode_str(user).collect::<Vec<u8>>());
                 let mut value = HeaderValue::from_str(&format!("Basic {known_by}")).ok()?;
                 value.set_sensitive(true);
                 Some(value)
@@ -221,18 +222,6 @@ impl CompanyProxy {
     fn failed(&self, why: &str) -> io::Error {
         io::Error::other(format!("the proxy {}:{}: {why}", self.host, self.port))
     }
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, more)) = rest.split_first() {
-        let escaped = if *first == b'%' { more.get(..2) } else { None };
-        let value = escaped.and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 16).ok());
-        decoded.push(value.unwrap_or(*first));
-        rest = if value.is_some() { more.get(2..).unwrap_or_default() } else { more };
-    }
-    decoded
 }
 
 #[cfg(test)]

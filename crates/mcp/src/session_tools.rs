@@ -24,9 +24,9 @@ pub struct SessionTools {
     pub read_in_parts: ReadInParts,
 }
 
-/// The digest of the staged file that is being read in parts.
+/// The digest, in hex, of the staged file that is being read in parts.
 #[derive(Debug, Default)]
-pub struct ReadInParts(pub(crate) Mutex<Option<(FileObject, [u8; 32])>>);
+pub struct ReadInParts(pub(crate) Mutex<Option<(FileObject, String)>>);
 
 /// Staged blobs by content hash, for `save_workbook`.
 #[derive(Debug, Default)]

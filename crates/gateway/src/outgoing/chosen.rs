@@ -10,6 +10,7 @@ use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, TE, UPGRADE,
 };
 use http::request::Parts;
+use percent_encoding::percent_decode;
 
 use super::recent_requests::{Kind, PIECE, Slot, Values};
 use super::undo::Codings;
@@ -116,7 +117,11 @@ impl<'a> Chosen<'a> {
         let mut add = |is_names, values: Vec<&[u8]>| {
             let values =
                 values.into_iter().map(<[u8]>::trim_ascii).filter(|v| !v.is_empty() && v.len() <= HEAD_PIECE);
-            columns.push(Column { name: Vec::new(), is_names, values: values.map(unescaped).collect() });
+            columns.push(Column {
+                name: Vec::new(),
+                is_names,
+                values: values.map(|v| percent_decode(v).collect()).collect(),
+            });
         };
         let cookies = self.headers.iter().filter(|(name, _)| *name == "cookie");
         let cookies =
@@ -161,18 +166,6 @@ fn pair_of(pair: &[u8]) -> (&[u8], &[u8]) {
         Some(at) => (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default()),
         None => (b"", pair),
     }
-}
-
-/// Without `%20` and its like.
-fn unescaped(value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    let mut at = 0;
-    while let Some(byte) = value.get(at) {
-        let two = value.get(at + 1..at + 3).filter(|_| *byte == b'%').and_then(|two| hex::decode(two).ok());
-        at += if two.is_some() { 3 } else { 1 };
-        out.push(two.and_then(|two| two.first().copied()).unwrap_or(*byte));
-    }
-    out
 }
 
 #[derive(Default)]

@@ -87,10 +87,10 @@ impl Call<'_> {
         let bytes = read.map_err(|e| Failure::new("io_error", format!("{path}: {e}")))?;
         let eof = a.offset + bytes.len() as u64 >= size;
         let version = match &granted.released {
-            Some(released) => released.version,
+            Some(released) => hex::encode(released.version),
             None => self.staged_version(&granted, &path, &file).await?,
         };
-        let hash = format!("sha256:{}", hex::encode(version));
+        let hash = format!("sha256:{version}");
         let (content, encoding) = match a.encoding {
             Encoding::Base64 => (BASE64.encode(&bytes), "base64"),
             Encoding::Text => {
@@ -139,17 +139,19 @@ impl Call<'_> {
         granted: &Authorized,
         path: &str,
         file: &Arc<HeldFile>,
-    ) -> Result<[u8; 32], Failure> {
+    ) -> Result<String, Failure> {
         let object = granted.file().map(|file| file.object).filter(|object| object.size > MAX_READ);
-        if let Some((_, version)) = self.tools.read_in_parts.0.lock().filter(|(of, _)| Some(*of) == object) {
-            return Ok(version);
+        if let Some((of, version)) = self.tools.read_in_parts.0.lock().as_ref()
+            && Some(*of) == object
+        {
+            return Ok(version.clone());
         }
         let read = Arc::clone(file);
-        let digest = tokio::task::spawn_blocking(move || digest(&read)).await;
+        let digest = tokio::task::spawn_blocking(move || chaperone_staging::sha256(&read)).await;
         let digest = digest.map_err(std::io::Error::other).and_then(|digest| digest);
         let version = digest.map_err(|e| Failure::new("io_error", format!("{path}: {e}")))?;
         if let Some(object) = object {
-            *self.tools.read_in_parts.0.lock() = Some((object, version));
+            *self.tools.read_in_parts.0.lock() = Some((object, version.clone()));
         }
         Ok(version)
     }
@@ -346,19 +348,6 @@ pub(super) fn read_range(file: &File, offset: u64, length: u64) -> std::io::Resu
     }
     bytes.truncate(have);
     Ok(bytes)
-}
-
-fn digest(file: &File) -> std::io::Result<[u8; 32]> {
-    let (mut hasher, mut bytes, mut at) = (Sha256::new(), vec![0u8; 1 << 16], 0);
-    loop {
-        match file.read_at(&mut bytes, at)? {
-            0 => return Ok(hasher.finalize().into()),
-            n => {
-                hasher.update(bytes.get(..n).unwrap_or_default());
-                at += n as u64;
-            }
-        }
-    }
 }
 
 fn kind(kind: FsKind) -> &'static str {

@@ -107,21 +107,8 @@ fn braces(word: &str) -> Vec<String> {
 }
 
 fn percent_decoded(word: &str) -> Option<String> {
-    let (mut bytes, mut rest) = (Vec::new(), word.as_bytes());
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok().filter(|decoded| decoded != word)
+    let decoded = percent_encoding::percent_decode_str(word).decode_utf8().ok()?;
+    (decoded != word).then(|| decoded.into_owned())
 }
 
 fn is_between(c: char) -> bool {

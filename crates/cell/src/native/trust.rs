@@ -67,10 +67,7 @@ impl Places {
     fn own_roots(&self) -> Option<PathBuf> {
         let is_shown = |real: &Path| ["/etc", "/usr"].iter().any(|top| real.starts_with(top));
         let place = self.bundles.iter().find(|place| real(place).is_some_and(|real| is_shown(&real)))?;
-        let bundle = fs::read(place).ok()?;
-        let is_at_start =
-            |at: &usize| at.checked_sub(1).is_none_or(|before| bundle.get(before) == Some(&b'\n'));
-        let holds = memchr::memmem::find_iter(&bundle, BEGIN).filter(is_at_start).count();
+        let holds = certificates(File::open(place).ok()?)?;
         let has_own = match self.enabled.iter().find_map(|list| fs::read_to_string(list).ok()) {
             Some(list) => holds > enabled(&list),
             None => self
@@ -79,6 +76,28 @@ impl Places {
                 .any(|at| fs::read_dir(at).is_ok_and(|mut entries| entries.next().is_some())),
         };
         has_own.then(|| place.clone())
+    }
+}
+
+/// How many certificates a bundle holds. A part of it at a time: memory for the whole of it is a part of each start that is seen.
+fn certificates(mut bundle: File) -> Option<usize> {
+    let mut part = [0; 16 << 10];
+    // A line break before the first line, then what of a mark the last part may have ended with.
+    part[0] = b'\n';
+    let mut held = 1;
+    let mark = format!("\n{BEGIN}");
+    let finder = memchr::memmem::Finder::new(&mark);
+    let mut count = 0;
+    loop {
+        let read = bundle.read(part.get_mut(held..)?).ok()?;
+        if read == 0 {
+            return Some(count);
+        }
+        let filled = held + read;
+        count += finder.find_iter(part.get(..filled)?).count();
+        // One byte less than a mark, so that none is counted twice.
+        held = filled.min(mark.len() - 1);
+        part.copy_within(filled - held..filled, 0);
     }
 }
 
@@ -326,6 +345,21 @@ fn over(at: &Path, written: &Path) -> Result<(), SetupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn certificates_are_counted_at_the_start_of_a_line_wherever_parts_end() {
+        let counted = |text: &str| {
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            std::io::Seek::rewind(&mut file).unwrap();
+            certificates(file).unwrap()
+        };
+        assert_eq!((counted(""), counted(BEGIN), counted(&format!("x{BEGIN}"))), (0, 1, 0));
+        for before in (16 << 10) - 60..(16 << 10) + 60 {
+            let line = format!("{}\n{BEGIN}\n", "x".repeat(before));
+            assert_eq!(counted(&line.repeat(3)), 3, "{before}");
+        }
+    }
 
     fn own() -> Vec<u8> {
         let mut params = rcgen::CertificateParams::default();

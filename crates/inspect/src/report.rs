@@ -220,7 +220,7 @@ impl Tally {
         if worth.confidence < SURE && !worth.filters.spares() {
             worth.filters.add(Filter::Unsure);
         }
-        if detectors.1 && self.weighed.len() < MOST_CANDIDATES {
+        if detectors.1.explains && self.weighed.len() < MOST_CANDIDATES {
             self.weighed.push(Weighed { of: (column, detector), worth, place: place(true) });
         }
         if worth.filters.spares() {
@@ -293,7 +293,7 @@ impl Tally {
         let info = detectors.info(detector);
         let (mut confidence, mut is_column) = (entry.confidence, false);
         if let Some(c) = self.columns.get(column as usize).filter(|_| column != NO_COLUMN) {
-            if self.is_chance(c, entry) {
+            if !detectors.1.leaves && self.is_chance(c, entry) {
                 return Verdict::Chance;
             }
             if c.values >= 5 && entry.count * 10 >= c.values * 6 {

@@ -32,6 +32,7 @@ macro_rules! filters {
                 match self { $(Filter::$name => $sentence,)* }
             }
 
+            /// What it does to a value on reads.
             pub fn effect(self) -> Effect {
                 match self { $(Filter::$name => $effect,)* }
             }
@@ -41,6 +42,13 @@ macro_rules! filters {
 
 const LIKELY: Effect = Effect::AtMost(Certainty::Likely);
 const POSSIBLE: Effect = Effect::AtMost(Certainty::Possible);
+
+impl Filter {
+    /// Whether it goes by what stands around a value. Of what leaves, who sends it chose that.
+    pub(crate) fn is_of_the_place(self) -> bool {
+        matches!(self, Filter::Counted | Filter::InARow | Filter::InProse | Filter::Chance)
+    }
+}
 
 filters! {
     Form, "form", Effect::Keeps, "its form belongs to nothing else";

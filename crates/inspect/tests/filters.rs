@@ -173,12 +173,30 @@ fn telephone_numbers_that_are_called_otherwise_leave_no_more_easily() {
     assert!(count(&list) >= 20);
 }
 
+/// Strings of a program are full of words that label nothing; what has a form of its own is certain there too.
+#[test]
+fn what_says_little_by_itself_is_only_possible_among_bytes() {
+    let secret = "api_key = \"q7Gd81bK20sXz4PmN3vR\"";
+    assert_eq!(worth("a.py", secret, "generic_secret"), Some(Certainty::Likely));
+    let mut program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0".to_vec();
+    let bytes: Vec<u8> = (0..2_000u32).map(|n| ((n * 37) >> 3) as u8 | 0x80).collect();
+    program.extend_from_slice(&bytes);
+    program.extend_from_slice(secret.as_bytes());
+    program.push(0);
+    program.extend_from_slice(b"key ghp_8XnBE3NnYJoQ9WmXeHH2fdeeTFJGvVvQe1sK");
+    program.extend_from_slice(&bytes);
+    let report = support::inspect("program", &program);
+    let found: Vec<_> = report.items[0].findings.iter().map(|f| (f.detector.as_str(), f.certainty)).collect();
+    assert!(found.contains(&("generic_secret", Certainty::Possible)), "{found:?}");
+    assert!(found.iter().any(|f| f.1 == Certainty::Certain), "{found:?}");
+}
+
 /// Every filter that lowers has a case above; a new one cannot come without.
 #[test]
 fn every_filter_that_lowers_has_its_case() {
     let of_words = [Filter::RunningWords, Filter::MixedSeparators];
     // Of the value itself, as before there were filters.
-    let own = [Filter::Bare, Filter::Unsure];
+    let own = [Filter::Bare, Filter::Unsure, Filter::AmongBytes];
     for filter in Filter::ALL.iter().filter(|f| matches!(f.effect(), Effect::AtMost(_))) {
         let placed = PLACED.iter().any(|p| p.3 == filter.name());
         assert!(placed || of_words.contains(filter) || own.contains(filter), "{}", filter.name());

@@ -68,6 +68,7 @@ filters! {
     Call, "call", POSSIBLE, "its label is the name of a function that is called with it";
     Example, "example", POSSIBLE, "its groups repeat a digit or count up, as in numbers that are made up";
     LowerCase, "lower_case", POSSIBLE, "it is in lower case and has no label";
+    AmongBytes, "among_bytes", POSSIBLE, "it stands among bytes that are no text, and says little by itself";
     Unsure, "unsure", LIKELY, "what was found there says little by itself";
     NeedsLabel, "needs_label", Effect::Spares, "its checksum is right, and without a label so is one of every ten numbers'";
     Counted, "counted", Effect::Spares, "the word before it says that it counts or names something";

@@ -18,6 +18,11 @@ DRESSED = [
     ("call", "personal_data_leaves", " y = sin(130692544)"),
     ("lower_case", "personal_data_leaves", " a123456780"),
     ("words_between", "personal_data_leaves", " birthday handling changed 2020-01-02"),
+    ("counted", "personal_data_leaves", ' {"order_id": "4111111111111111"}'),
+    ("in_a_row", "personal_data_leaves", " 9999 4111 1111 1111 1111 9999"),
+    ("in_prose", "personal_data_leaves", " house 536 22 8713 street"),
+    ("chance", "personal_data_leaves", "\nrow,number,amount\n" + "".join(
+        f"{n},{4000000000000002 + n * 1000 if n < 60 else 4111111111111111},{n * 7}\n" for n in range(61))),
     ("running_words", "secret_leaves", " then letter advice cage absurd amount doctor acoustic avoid letter advice cage above abandon hope"),
     ("mixed_separators", "secret_leaves", ": letter advice cage, absurd amount doctor acoustic avoid letter advice cage above"),
 ]

@@ -1,12 +1,17 @@
 //! How many ordinary files would raise an alarm: `alarms DIR…` prints, for each kind of finding and class, the files that have
-//! one; `alarms --list DETECTOR DIR…` the files themselves. Files over 4 MiB, links and what cannot be read are left out.
+//! one; `alarms --list DETECTOR DIR…` the files themselves; `alarms --leaving DIR…` the files that the default policy would ask about
+//! or refuse as the body of a request. Files over 4 MiB, links and what cannot be read are left out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use chaperone_inspect::{Detectors, Limits, inspect_bytes};
+use chaperone_inspect::outgoing::{Known, Outgoing, Part};
+use chaperone_inspect::{Detectors, Finding, Limits, Spot, inspect_bytes};
 
 const LARGEST: u64 = 4 << 20;
+/// As in packs/policies/default/findings.rego.
+const COMMON: [&str; 4] = ["email_address", "ip_address", "phone_number", "url"];
+const BULK: u64 = 20;
 
 fn files(at: &Path, into: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(at) else { return };
@@ -17,6 +22,43 @@ fn files(at: &Path, into: &mut Vec<PathBuf>) {
             _ => {}
         }
     }
+}
+
+/// What the default policy asks about or refuses in these bytes as the body of a request.
+fn stopped(outgoing: &Outgoing, bytes: &[u8]) -> Vec<String> {
+    let seen = outgoing.look(&[Part { spot: Spot::Body, bytes, content_type: None }], &Known::default());
+    let is_common = |f: &&Finding| COMMON.contains(&f.detector.as_str());
+    let grave = |f: &&Finding| f.severity != "low" && f.confidence >= 0.5 && !is_common(f);
+    let mut kinds: Vec<String> = seen.findings.iter().filter(grave).map(|f| f.detector.clone()).collect();
+    if seen.findings.iter().filter(is_common).map(|f| f.distinct).sum::<u64>() >= BULK {
+        kinds.push("common things in bulk".into());
+    }
+    kinds
+}
+
+fn leaving(detectors: Detectors, files: &[PathBuf]) {
+    let outgoing = Outgoing::new(detectors);
+    let (mut read, mut held, mut by_kind) = (0u64, 0u64, BTreeMap::<String, u64>::new());
+    for path in files {
+        let Ok(bytes) = std::fs::read(path) else { continue };
+        if bytes.len() as u64 > LARGEST {
+            continue;
+        }
+        let mut kinds = stopped(&outgoing, &bytes);
+        kinds.sort();
+        kinds.dedup();
+        read += 1;
+        held += u64::from(!kinds.is_empty());
+        if !kinds.is_empty() {
+            println!("{}\t{}", path.display(), kinds.join(" "));
+        }
+        kinds.into_iter().for_each(|kind| *by_kind.entry(kind).or_default() += 1);
+    }
+    println!(
+        "{read} files, {held} asked about or refused, {:.2} of 1,000",
+        held as f64 * 1000.0 / read.max(1) as f64
+    );
+    by_kind.into_iter().for_each(|(kind, n)| println!("{n:7} {kind}"));
 }
 
 fn main() {
@@ -30,7 +72,11 @@ fn main() {
         Err(e) => return eprintln!("{e}"),
     };
     let mut found = Vec::new();
-    arguments.iter().for_each(|a| files(Path::new(a), &mut found));
+    let leaves = arguments.first().is_some_and(|a| a == "--leaving");
+    arguments.iter().skip(usize::from(leaves)).for_each(|a| files(Path::new(a), &mut found));
+    if leaves {
+        return leaving(detectors, &found);
+    }
     let (mut read, mut by_kind, mut alarmed) =
         (0u64, BTreeMap::<(String, String), u64>::new(), BTreeMap::<String, u64>::new());
     for path in &found {

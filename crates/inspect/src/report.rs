@@ -131,6 +131,8 @@ pub(crate) struct Tally {
     by_name: HashMap<String, u32>,
     entries: HashMap<(u32, DetectorId), Entry>,
     weighed: Vec<Weighed>,
+    /// What is added now was picked out of bytes that are no text.
+    pub(crate) is_among_bytes: bool,
     /// What stands at the same place of nearly all lines.
     confirmed: HashSet<DetectorId>,
 }
@@ -162,6 +164,7 @@ impl Tally {
             by_name: HashMap::new(),
             entries: HashMap::new(),
             weighed: Vec::new(),
+            is_among_bytes: false,
             confirmed: HashSet::new(),
         }
     }
@@ -220,7 +223,10 @@ impl Tally {
         if worth.confidence < SURE && !worth.filters.spares() {
             worth.filters.add(Filter::Unsure);
         }
-        if detectors.1 && self.weighed.len() < MOST_CANDIDATES {
+        if self.is_among_bytes && alone(info.certainty, worth) == Certainty::Likely {
+            worth.filters.add(Filter::AmongBytes);
+        }
+        if detectors.1.explains && self.weighed.len() < MOST_CANDIDATES {
             self.weighed.push(Weighed { of: (column, detector), worth, place: place(true) });
         }
         if worth.filters.spares() {
@@ -243,7 +249,8 @@ impl Tally {
         entry.whole += u64::from(cell.is_some_and(|c| value.len() * PROSE >= c.len()));
         entry.confidence = entry.confidence.max(worth.confidence);
         entry.worth = entry.worth.max(alone(info.certainty, worth));
-        let listed = Worth { filters: worth.filters.without(Filter::Bare), ..worth };
+        let listed = worth.filters.without(Filter::Bare).without(Filter::AmongBytes);
+        let listed = Worth { filters: listed, ..worth };
         entry.listed = entry.listed.max(alone(info.certainty, listed));
         if entry.digests.len() < MOST_DIGESTS {
             entry.digests.insert(Sha256::digest(normalised(value, is_secret)).into());
@@ -293,7 +300,7 @@ impl Tally {
         let info = detectors.info(detector);
         let (mut confidence, mut is_column) = (entry.confidence, false);
         if let Some(c) = self.columns.get(column as usize).filter(|_| column != NO_COLUMN) {
-            if self.is_chance(c, entry) {
+            if !detectors.1.leaves && self.is_chance(c, entry) {
                 return Verdict::Chance;
             }
             if c.values >= 5 && entry.count * 10 >= c.values * 6 {

@@ -27,7 +27,16 @@ pub enum LoadError {
 
 /// A compiled set of detectors; cheap to clone, shared between threads.
 #[derive(Debug, Clone)]
-pub struct Detectors(pub(crate) Arc<Set>, pub(crate) bool);
+pub struct Detectors(pub(crate) Arc<Set>, pub(crate) Asked);
+
+/// What is asked for beyond what a read is interrupted by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// What filters leave out is given out too, with the reason.
+    pub(crate) explains: bool,
+    /// The place of a value spares it nothing: who sends it chose that place.
+    pub(crate) leaves: bool,
+}
 
 /// Where the detectors that ship are.
 const PACK: &str = "packs/detectors";
@@ -49,13 +58,19 @@ impl Detectors {
         for (file, text) in files {
             set.add(file, text)?;
         }
-        Ok(Detectors(Arc::new(set), false))
+        Ok(Detectors(Arc::new(set), Asked::default()))
     }
 
     /// The same, giving out what filters leave out, too: for people, never for decisions.
     #[must_use]
     pub fn explaining(&self) -> Detectors {
-        Detectors(Arc::clone(&self.0), true)
+        Detectors(Arc::clone(&self.0), Asked { explains: true, ..self.1 })
+    }
+
+    /// The same for what leaves: what the place of a value makes no finding on reads is one here.
+    #[must_use]
+    pub(crate) fn leaving(&self) -> Detectors {
+        Detectors(Arc::clone(&self.0), Asked { leaves: true, ..self.1 })
     }
 
     /// What is known of a detector.

@@ -32,12 +32,14 @@ use crate::{Detectors, Spot};
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     detectors: Detectors,
+    /// The same without what a place excuses.
+    leaving: Detectors,
 }
 
 impl Outgoing {
     #[must_use]
     pub fn new(detectors: Detectors) -> Outgoing {
-        Outgoing { detectors }
+        Outgoing { leaving: detectors.leaving(), detectors }
     }
 
     /// What it looks with.
@@ -50,7 +52,7 @@ impl Outgoing {
     /// bytes belong in a [`StreamLook`].
     #[must_use]
     pub fn look(&self, parts: &[Part<'_>], known: &Known<'_>) -> Seen {
-        let mut look = look::Look::new(&self.detectors, *known);
+        let mut look = look::Look::new(&self.leaving, *known);
         parts.iter().for_each(|p| look.part(p));
         look.together(parts);
         let pieces = pieces::of_request(&look, parts);
@@ -64,7 +66,7 @@ impl Outgoing {
     #[must_use]
     pub fn look_at_messages(&self, before: &[&[u8]], newest: &[&[u8]], known: &Known<'_>) -> Seen {
         let part = |bytes| Part { spot: Spot::Message, bytes, content_type: None };
-        let mut look = look::Look::new(&self.detectors, *known);
+        let mut look = look::Look::new(&self.leaving, *known);
         newest.iter().for_each(|m| look.part(&part(m)));
         let all: Vec<Part<'_>> = before.iter().chain(newest).map(|m| part(m)).collect();
         look.together(&all);
@@ -74,7 +76,7 @@ impl Outgoing {
     /// Looks at values that were sent one after the other, as if they were one. Each was looked at by itself before.
     #[must_use]
     pub fn look_at_pieces(&self, pieces: &[&[u8]], known: &Known<'_>) -> Seen {
-        let mut look = look::Look::new(&self.detectors, *known);
+        let mut look = look::Look::new(&self.leaving, *known);
         look.pieces(pieces, Spot::Requests);
         look.finish()
     }
@@ -82,6 +84,6 @@ impl Outgoing {
     /// Whether these bytes, as they are, hold a key.
     #[must_use]
     pub fn holds_secret(&self, bytes: &[u8]) -> bool {
-        look::Look::new(&self.detectors, Known::default()).holds_secret(bytes)
+        look::Look::new(&self.leaving, Known::default()).holds_secret(bytes)
     }
 }

@@ -64,7 +64,7 @@ impl<'a> StreamLook<'a> {
         known: Known<'a>,
     ) -> StreamLook<'a> {
         StreamLook {
-            look: Look::new(&outgoing.detectors, known),
+            look: Look::new(&outgoing.leaving, known),
             spot,
             content_type,
             held: Vec::new(),

@@ -32,6 +32,7 @@ macro_rules! filters {
                 match self { $(Filter::$name => $sentence,)* }
             }
 
+            /// What it does to a value on reads.
             pub fn effect(self) -> Effect {
                 match self { $(Filter::$name => $effect,)* }
             }
@@ -41,6 +42,13 @@ macro_rules! filters {
 
 const LIKELY: Effect = Effect::AtMost(Certainty::Likely);
 const POSSIBLE: Effect = Effect::AtMost(Certainty::Possible);
+
+impl Filter {
+    /// Whether it goes by what stands around a value. Of what leaves, who sends it chose that.
+    pub(crate) fn is_of_the_place(self) -> bool {
+        matches!(self, Filter::Counted | Filter::InARow | Filter::InProse | Filter::Chance)
+    }
+}
 
 filters! {
     Form, "form", Effect::Keeps, "its form belongs to nothing else";
@@ -60,6 +68,7 @@ filters! {
     Call, "call", POSSIBLE, "its label is the name of a function that is called with it";
     Example, "example", POSSIBLE, "its groups repeat a digit or count up, as in numbers that are made up";
     LowerCase, "lower_case", POSSIBLE, "it is in lower case and has no label";
+    AmongBytes, "among_bytes", POSSIBLE, "it stands among bytes that are no text, and says little by itself";
     Unsure, "unsure", LIKELY, "what was found there says little by itself";
     NeedsLabel, "needs_label", Effect::Spares, "its checksum is right, and without a label so is one of every ten numbers'";
     Counted, "counted", Effect::Spares, "the word before it says that it counts or names something";

@@ -198,7 +198,7 @@ impl Walk {
                 () => None,
             };
             if let Some(filter) = spared {
-                self.spare(view, id, (n.start, n.end), filter);
+                self.doubt_place(set, view, id, (n.start, n.end), filter);
                 return false;
             }
         }
@@ -290,7 +290,8 @@ impl Walk {
         let near = self.distance(view, label, start).is_some_and(|d| d <= 40);
         let called = near || self.followed_by(set, view, label, number.end);
         let context = called || self.distance(view, Label::PHONE_CONTEXT, start).is_some_and(|d| d <= 24);
-        if !called && (counted(set, view, start) || international && !number.grouped && number.count < 10) {
+        let is_counted = || !self.asked.leaves && counted(set, view, start);
+        if !called && (is_counted() || international && !number.grouped && number.count < 10) {
             return None;
         }
         let fits = match () {
@@ -304,7 +305,8 @@ impl Walk {
             () => context && number.grouped && (6..=13).contains(&number.count),
         };
         if !fits
-            || groups.spaced
+            || !self.asked.leaves
+                && groups.spaced
                 && !context
                 && !international
                 && (Candidate { start: digits, end: number.end, digits: &[], groups }).in_a_row(view)

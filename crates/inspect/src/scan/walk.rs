@@ -6,10 +6,12 @@ use super::filter::{Filter, Filters};
 use super::found::Match;
 use super::view::{Hit, LOOK_BACK, Seen, View};
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
-use crate::detect::{DetectorId, Detectors, Native, Set};
+use crate::detect::{Asked, DetectorId, Detectors, Native, Set};
 
 /// How much a hit's evidence weighs when two overlap.
 pub(crate) mod rank {
+    /// Gives way to every other reading.
+    pub(crate) const DOUBTED: u8 = 0;
     pub(crate) const SHAPE: u8 = 1;
     pub(crate) const GENERIC: u8 = 1;
     pub(crate) const CHECKED: u8 = 3;
@@ -46,8 +48,7 @@ pub(crate) struct Walk {
     /// Words in a row that a seed phrase may be made of.
     pub(crate) seeds: u32,
     pub(crate) work: u64,
-    /// What is left out is given out too, with the reason.
-    explains: bool,
+    pub(crate) asked: Asked,
 }
 
 const LOWER: u8 = 1;
@@ -103,7 +104,7 @@ impl Walk {
             mails_done: 0,
             seeds: 0,
             work: 0,
-            explains: detectors.1,
+            asked: detectors.1,
         }
     }
 
@@ -451,7 +452,7 @@ impl Walk {
         let secret = set.specs.get(usize::from(id.0)).is_some_and(|s| s.secret);
         let filters = Filters::of(match rank {
             rank::LABELLED => Filter::Label,
-            rank::CHECKED => Filter::Checked,
+            rank::CHECKED | rank::DOUBTED => Filter::Checked,
             rank::FORMAT | rank::BLOCK => Filter::Form,
             _ => Filter::Shape,
         });
@@ -465,6 +466,22 @@ impl Walk {
         }
     }
 
+    /// A value that `filter` makes no finding on reads, and a weak one of what leaves.
+    pub(crate) fn doubt_place(
+        &mut self,
+        set: &Set,
+        view: &View<'_>,
+        id: DetectorId,
+        (start, end): (usize, usize),
+        filter: Filter,
+    ) {
+        if self.asked.leaves && filter.is_of_the_place() {
+            self.hit(set, view, id, start, end, rank::DOUBTED, 0.9);
+        } else {
+            self.spare(view, id, (start, end), filter);
+        }
+    }
+
     /// A value that `filter` makes no finding.
     pub(crate) fn spare(
         &mut self,
@@ -473,7 +490,7 @@ impl Walk {
         (start, end): (usize, usize),
         filter: Filter,
     ) {
-        if self.explains && start < end {
+        if self.asked.explains && start < end {
             let (start, end) = (view.base + start as u64, view.base + end as u64);
             let filters = Filters::of(filter);
             self.hits.push(Hit { start, end, id, rank: 0, confidence: 0.0, secret: false, filters });

@@ -40,7 +40,9 @@ impl Visit<'_> {
     ) -> Result<(), ExtractError> {
         let mut numbers = numbers::Numbers::default();
         let mut look = |bytes: &[u8]| numbers.take(bytes);
+        sink.tally.is_among_bytes = true;
         let walked = text::walk(&mut binary::strings(&mut binary::looked(reader, &mut look)), sink);
+        sink.tally.is_among_bytes = false;
         numbers.finish(sink);
         walked
     }

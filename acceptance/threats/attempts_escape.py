@@ -87,17 +87,17 @@ print("attempt made")
 """
 
 
-def terminal_bare(place):
+def terminal_bare_of(case, place):
     world = World(place / "bare")
-    source = program(TERMINAL_CASE, world, 1, {"GUARDS": [], "ARM": "bare", "LOG": ""})
+    source = program(case, world, 1, {"GUARDS": [], "ARM": "bare", "LOG": ""})
     env = world.environment()
     return Outcome(on_terminal(["bwrap", "--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
                                 "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev", "--chdir", "/"], env, source), world)
 
 
-def terminal_cell(product, place):
+def terminal_cell_of(case, product, place):
     world = World(place / "cell")
-    source = program(TERMINAL_CASE, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
+    source = program(case, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
     status = world.base / "status"
     text = on_terminal([product.chaperone, "run", "--workspace", str(world.workspace), "--status-file", str(status), "--ask", "deny", "--"],
                        product.env(world), source)
@@ -105,8 +105,10 @@ def terminal_cell(product, place):
     return Outcome(text, world, product.records(session), session, product)
 
 
-TERMINAL_CASE = Attempt(59, "TIOCSTI, terminal escapes, pty", "T1674", TERMINAL, rule=SECCOMP, bare=terminal_bare, cell=terminal_cell,
+TERMINAL_CASE = Attempt(59, "TIOCSTI, terminal escapes, pty", "T1674", TERMINAL, rule=SECCOMP,
                         ends="attempt made", twin=False, effect=lambda o: o.says("\x1b]52;") or o.says("\x1b]0;title") or o.says("\x1bP$q") or o.says("injected"))
+TERMINAL_CASE.bare = lambda place: terminal_bare_of(TERMINAL_CASE, place)
+TERMINAL_CASE.cell = lambda product, place: terminal_cell_of(TERMINAL_CASE, product, place)
 
 ATTEMPTS = [
     TERMINAL_CASE,

@@ -107,16 +107,14 @@ print("attempt made")
 """, effect=lambda o: word(o) or bool(o.guard) and o.peak > CSV_ROOM, ends="attempt made", twin=False)
 
 
-def long_table(product, place):
+def by_a_new_broker(case, product, place, prepare):
     """By a broker that did nothing before, so that the most it ever held is of this."""
     Protected.stop(product)
     world = World(place / "cell")
-    line = "%d,an ordinary paper,%d\n"
-    rows = CSV_BYTES // 30
-    world.put(world.workspace / "long.csv", "".join(line % (n, n * 7919 % 10007) for n in range(rows)).ljust(CSV_BYTES, "x"))
+    prepare(world)
     guard = product.processes()[0]
     small = peak(guard)
-    source = program(TABLE, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
+    source = program(case, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
     status = world.base / "status"
     done = product.command("run", "--workspace", str(world.workspace), "--status-file", str(status), "--ask", "deny", "--", PYTHON, "-c", source, world=world)
     session = json.loads(status.read_text()).get("session", "") if status.exists() else ""
@@ -129,7 +127,71 @@ def long_table(product, place):
     return outcome
 
 
-TABLE.cell = long_table
+def long_table(world):
+    line = "%d,an ordinary paper,%d\n"
+    rows = CSV_BYTES // 30
+    world.put(world.workspace / "long.csv", "".join(line % (n, n * 7919 % 10007) for n in range(rows)).ljust(CSV_BYTES, "x"))
+
+
+TABLE.cell = lambda product, place: by_a_new_broker(TABLE, product, place, long_table)
+
+# One client that asks for ever and takes no answer, and one that sends lines without end; each in several conversations.
+UNREAD = Attempt(89, "answers that nobody takes, and lines without end", "", """
+import threading
+path = W + "/long.txt"
+if ARM == "bare":
+    with open(path, "w") as f:
+        f.write("an ordinary line of a long paper\\n" * 120_000)
+    import resource
+    # A program that keeps every answer until somebody takes it.
+    resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+    answers = []
+    try:
+        while True:
+            answers.append(open(path).read())
+    except MemoryError:
+        answers.clear()
+        print("THE EFFECT IS THERE: it took everything")
+else:
+    def asks_for_ever(method, arguments):
+        client = Tools()
+        for n in range(3000):
+            client.send({"jsonrpc": "2.0", "id": 1000 + n, "method": "tools/call", "params": {"name": method, "arguments": arguments}})
+    def goes_on(n):
+        client = Tools()
+        client.server.stdin.write('{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "')
+        while True:
+            client.server.stdin.write("x" * (1 << 20))
+    narrow = {"permissions": [{"action": "read", "path": "/workspace/%d" % n} for n in range(60)]}
+    kinds = [(asks_for_ever, ("read_file", {"path": path})), (asks_for_ever, ("attenuate_capability", narrow))] * 4 + [(goes_on, (n,)) for n in range(12)]
+    for kind, arguments in kinds:
+        threading.Thread(target=kind, args=arguments, daemon=True).start()
+    time.sleep(25)
+    # Another conversation of the same session is answered.
+    assert "ordinary" in json.dumps(Tools().call("read_file", path=path, length=100))
+print("attempt made", flush=True)
+os._exit(0)
+""", effect=lambda o: word(o) or bool(o.guard) and o.peak > ROOM, ends="attempt made", twin=False)
+UNREAD.cell = lambda product, place: by_a_new_broker(UNREAD, product, place, lambda world: world.put(
+    world.workspace / "long.txt", "an ordinary line of a long paper\n" * 120_000))
+
+# Of the session's own capability, more narrower ones than anybody has helpers for.
+NARROWER = Attempt(89, "narrower capabilities without end", "", """
+import hashlib
+made = 0
+if ARM == "bare":
+    # Whoever signs for everybody signs for ever.
+    made = sum(1 for n in range(1100) if hashlib.sha256(b"%d" % n).digest())
+else:
+    client = Tools()
+    for n in range(1100):
+        answer = client.request("tools/call", {"name": "attenuate_capability", "arguments": {"permissions": [{"action": "read", "path": "/workspace/%d" % n}]}})
+        made += not answer.get("isError", True)
+    print(answer["content"][0]["text"].split(chr(10))[0])
+if made > 1024:
+    print("THE EFFECT IS THERE:", made)
+print("attempt made")
+""", effect=word, ends="attempt made", twin=False)
 
 BODIES = """
 import threading
@@ -238,4 +300,4 @@ def tarpit(case, product, place):
 TARPIT = NetAttempt(89, "a name server that never answers", "", TARPIT, effect=word, ends="attempt made")
 TARPIT.cell = lambda product, place: tarpit(TARPIT, product, place)
 
-ATTEMPTS = [ENDLESS, HOLE, TABLE, BODY, TARPIT]
+ATTEMPTS = [ENDLESS, HOLE, TABLE, UNREAD, NARROWER, BODY, TARPIT]

@@ -8,12 +8,13 @@ from attempts_launch import ATTEMPTS as LAUNCH
 from attempts_names import ATTEMPTS as NAMES
 from attempts_network import ATTEMPTS as NETWORK
 from attempts_persistence import ATTEMPTS as PERSISTENCE
+from attempts_pieces import ATTEMPTS as PIECES
 from attempts_questions import ATTEMPTS as QUESTIONS
 from attempts_review import ATTEMPTS as REVIEW
 from attempts_servers import ATTEMPTS as SERVERS
 from attempts_starving import ATTEMPTS as STARVING
 
-CASES = [*NETWORK, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GIT, *NAMES, *GUARD, *QUESTIONS, *REVIEW, *STARVING]
+CASES = [*NETWORK, *PIECES, *SERVERS, *CREDENTIALS, *LAUNCH, *FILES, *ESCAPE, *PERSISTENCE, *GIT, *NAMES, *GUARD, *QUESTIONS, *REVIEW, *STARVING]
 
 PLUGINS = "the issue of plugins; until then there are none"
 LATER = {

@@ -172,6 +172,8 @@ fn the_root_holds_nothing_of_the_persons() {
     let home = out(&sh("ls /home"));
     assert_eq!(home, "agent");
     assert_ne!(out(&sh("ls -d /sys /root /boot 2>/dev/null")), "/sys");
+    // Keys of the machine, also where root looks.
+    assert_eq!(out(&sh("find /etc/ssl/private /etc/pki/tls/private -type f 2>/dev/null")), "");
 }
 
 #[test]

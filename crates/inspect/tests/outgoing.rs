@@ -37,6 +37,12 @@ const BROTLI: &str = "1b5100f065705e5f490b1567059400c1061cb087253830df651e653265
 /// Brotli of 256 MiB of one digit.
 const BROTLI_BOMB: &str = "cbffff3ff82560e2b14020f7fe8fffff7ff04b00c4611180eefd1fffffffe0970088c30200ddfb3ffeffffc12f0110870500baf77ffcffff835f02200e0b0074effff8ffff07bf04401c1600e8defff1ffff0f7e0980382c00d0bdffe3ffff1ffc1200715800a07bffc7ffff3ff82500e2b00040f7fe8fffff7ff04b00c4610180eefd1fffffffe0970088c30200ddfb3ffeffffc12f0110870500baf77ffcffff835f02200e0b0074effff8ffff07bf04401c1600e8defff1ffff0f7e0980382c00d0bdffe3ffff1ffc1200715800a07bffc7ffff3ff82500e2b00040f7fe8fffff7ff04b00c4610180eefd1fffffffe0970088c30200ddfb3ffeffffc12f0110870500baf77ffcffff835f02200e0b0074effff8ffff07bf04401c1600e8defff1ffff0f7e0980382c00d0bdffe3ffff1ffc1200715800a07bffc7ffff3ff82500e2b00040f7fe8fffff7ff04b00c4610180eefd1fffffffe0970088c30200ddfb3ffeffffc12f0110870500baf77ffcffff835f02200e0b0074effff8ffff07bf04401c1600e8defff1ffff0f7e0980382c00d0bdffe3ffff1ffc1200715800a07bff37";
 
+fn deflate_of(text: &str) -> Vec<u8> {
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
+}
+
 #[test]
 fn a_secret_is_found_in_every_encoding() {
     let plain = format!("the token is {TOKEN} and nothing else, thank you");
@@ -74,6 +80,12 @@ fn a_secret_is_found_in_every_encoding() {
     };
     let cut: Vec<String> =
         TOKEN.as_bytes().chunks(7).map(|c| format!("\"{}\"", std::str::from_utf8(c).unwrap())).collect();
+    let divided = |between: &str, size: usize| {
+        let groups: Vec<&str> =
+            encoded.as_bytes().chunks(size).map(|g| std::str::from_utf8(g).unwrap()).collect();
+        groups.join(between).into_bytes()
+    };
+    let saml = base64_of(&deflate_of(&plain)).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     let utf16: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("plain", plain.clone().into_bytes()),
@@ -88,6 +100,15 @@ fn a_secret_is_found_in_every_encoding() {
             "base64 URL-safe",
             base64_of(format!("~~~???{plain}~~??>>").as_bytes()).replace('+', "-").replace('/', "_").into(),
         ),
+        ("base64 divided by blanks", divided(" ", 4)),
+        ("base64 divided by dots", divided(".", 5)),
+        ("base64 divided by dashes", divided("-", 4)),
+        ("base64 divided by low lines", divided("_", 6)),
+        ("base64 in short lines", divided("\n", 3)),
+        ("base64 in pairs", divided(" ", 2)),
+        ("base64 divided by commas and blanks", divided(", ", 7)),
+        ("deflate in base64", base64_of(&deflate_of(&plain)).into_bytes()),
+        ("deflate in base64 in percent", format!("SAMLRequest={saml}&RelayState=x").into_bytes()),
         ("base64 in lines", wrapped.clone().into_bytes()),
         ("base64 in lines in JSON", serde_json::json!({ "data": wrapped }).to_string().into_bytes()),
         ("base64 in an array", array(8).into_bytes()),

@@ -60,6 +60,20 @@ fn zlib(bytes: &[u8]) -> Vec<u8> {
     out.finish().unwrap()
 }
 
+/// Of base64 every few characters by themselves.
+fn divided(between: &str, size: usize) -> Vec<u8> {
+    let encoded = base64(PEOPLE.as_bytes());
+    let groups: Vec<&str> =
+        encoded.as_bytes().chunks(size).map(|g| std::str::from_utf8(g).unwrap()).collect();
+    groups.join(between).into_bytes()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
 /// Every form with its name; all of them hold sixty numbers.
 fn forms() -> Vec<(&'static str, Vec<u8>)> {
     let with = |dash: &str| PEOPLE.replace('-', dash).into_bytes();
@@ -99,6 +113,11 @@ fn forms() -> Vec<(&'static str, Vec<u8>)> {
         ("base64.json", json(|l| base64(l.as_bytes())).into_bytes()),
         ("hex.json", json(|l| hex(l.as_bytes())).into_bytes()),
         ("base64.txt", lines(&base64(PEOPLE.as_bytes())).into_bytes()),
+        ("base64-blanks.txt", divided(" ", 4)),
+        ("base64-dots.txt", divided(".", 5)),
+        ("base64-dashes.txt", divided("-", 8)),
+        ("base64-short-lines.txt", divided("\n", 6)),
+        ("base64-deflate.txt", base64(&deflate(PEOPLE.as_bytes())).into_bytes()),
         ("base64-zlib.txt", base64(&zlib(PEOPLE.as_bytes())).into_bytes()),
         ("utf16le", wide(PEOPLE, |c| (c as u16).to_le_bytes().to_vec())),
         ("utf16be", wide(PEOPLE, |c| (c as u16).to_be_bytes().to_vec())),

@@ -30,7 +30,8 @@ impl<W: AsyncWrite + Unpin> Answers<W> {
                 taken => self.taken += taken,
             }
         }
-        self.waiting.clear();
+        // Not only emptied: the room of a long answer is given back.
+        self.waiting = Vec::new();
         self.taken = 0;
         Poll::Ready(Ok(()))
     }

@@ -7,6 +7,7 @@ mod lines;
 mod server;
 mod session_tools;
 pub mod tools;
+mod waiting;
 
 pub use server::{MAX_CONVERSATIONS, serve};
 pub use session_tools::{Blobs, ReadInParts, SessionTools, Tables};

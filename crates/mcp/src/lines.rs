@@ -5,21 +5,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rmcp::model::ErrorData;
+use chaperone_quota::{Held, Quota};
+use rmcp::model::{ClientNotification, ErrorData, JsonRpcMessage};
 use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::answers::Answers;
 use crate::tools::MAX_ARGUMENTS;
+use crate::waiting::Waiting;
 
 /// Longest message line, in bytes. Protects memory. The SDK drops longer lines without a word.
 pub const MAX_MESSAGE: usize = MAX_ARGUMENTS + (1 << 16);
-/// Answers of one conversation that its peer has not read. Protects memory; beyond it nothing more is read from the peer.
-const MAX_UNREAD: usize = 256;
+/// A line is kept here and in the SDK, each with room to grow.
+const COPIES: u64 = 3;
+/// The room of a line is taken in steps, in bytes; the first is not counted.
+const STEP: usize = 64 << 10;
 /// Deepest nesting of a message. Protects the parser's stack; the SDK drops what is deeper without a word.
 pub const MAX_NESTING: usize = 127;
 
@@ -27,8 +30,7 @@ pub const MAX_NESTING: usize = 127;
 pub struct Lines<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> {
     inner: AsyncRwTransport<RoleServer, Bounded<R>, Answers<W>>,
     faults: UnboundedReceiver<ErrorData>,
-    /// One place for each answer that was not taken yet.
-    places: Arc<Semaphore>,
+    waiting: Arc<Waiting>,
 }
 
 impl<R, W> Lines<R, W>
@@ -36,29 +38,54 @@ where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    pub fn new(read: R, write: W) -> Self {
+    pub fn new(read: R, write: W, quota: &Arc<Quota>, waiting: Arc<Waiting>) -> Self {
         let (tell, faults) = unbounded_channel();
-        let read = Bounded { inner: read, shape: Shape::default(), line: Vec::new(), tell };
+        let (shape, line, room) = (Shape::default(), Vec::new(), Held::nothing(quota));
+        let read = Bounded { inner: read, shape, line, room, counted: STEP, tell };
         let inner = AsyncRwTransport::new(read, Answers::new(write)).with_max_line_length(MAX_MESSAGE);
-        Self { inner, faults, places: Arc::new(Semaphore::new(MAX_UNREAD)) }
+        Self { inner, faults, waiting }
     }
 
     fn told(&mut self, error: ErrorData) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
         self.answer(TxJsonRpcMessage::<RoleServer>::error(error, None))
     }
 
-    /// Send an answer. It takes a place until it is taken, or one too many: what goes on already is answered.
+    /// Send an answer, which waits until it is taken.
     fn answer(
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let id = match &item {
+            JsonRpcMessage::Response(response) => Some(response.id.clone()),
+            JsonRpcMessage::Error(error) => error.id.clone(),
+            JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
+        };
+        let on_its_way = self.waiting.sends(id);
         let sent = self.inner.send(item);
         async move {
             let sent = sent.await;
-            drop(place);
+            drop(on_its_way);
             sent
         }
+    }
+
+    /// What of a message waits from now on, or no more. A fault: it is a request that cannot be told from another one.
+    fn counted(&self, message: &RxJsonRpcMessage<RoleServer>) -> Result<(), ErrorData> {
+        match message {
+            JsonRpcMessage::Request(request) if !self.waiting.asked(request.id.clone()) => {
+                let why = "id_in_use: a request with this id was not answered yet";
+                return Err(ErrorData::invalid_request(why, None));
+            }
+            JsonRpcMessage::Notification(notification) => {
+                if let ClientNotification::CancelledNotification(cancelled) = &notification.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    self.waiting.withdrawn(id);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -79,7 +106,7 @@ where
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
             // Whoever reads no answers is not read, either.
-            drop(self.places.acquire().await);
+            self.waiting.until_readable().await;
             let fault = tokio::select! {
                 biased;
                 Some(fault) = self.faults.recv() => fault,
@@ -89,11 +116,15 @@ where
                         self.told(last).await.ok();
                         return None;
                     }
-                    (message, Ok(fault)) => {
-                        drop(tokio::spawn(self.told(fault)));
-                        return message;
+                    (message, fault) => {
+                        if let Ok(fault) = fault {
+                            drop(tokio::spawn(self.told(fault)));
+                        }
+                        match message.as_ref().map_or(Ok(()), |message| self.counted(message)) {
+                            Ok(()) => return message,
+                            Err(fault) => fault,
+                        }
                     }
-                    (message, Err(_)) => return message,
                 },
             };
             // Sent on its own: this future may be dropped half-way.
@@ -111,7 +142,18 @@ struct Bounded<R> {
     shape: Shape,
     /// The line so far, to see at its end whether it is JSON: the SDK drops what is not without a word.
     line: Vec<u8>,
+    /// Of the session's share: what the longest line took, for the SDK keeps its room; and of how many bytes it is.
+    room: Held,
+    counted: usize,
     tell: UnboundedSender<ErrorData>,
+}
+
+impl<R> Bounded<R> {
+    /// The end of a conversation whose line is too long.
+    fn ended(&self, why: String) -> std::io::Error {
+        self.tell.send(ErrorData::invalid_request(why.clone(), None)).ok();
+        std::io::Error::new(std::io::ErrorKind::InvalidData, why)
+    }
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
@@ -143,10 +185,17 @@ impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
                     let why = format!(
                         "too_large: a message longer than {MAX_MESSAGE} bytes; write in parts with append_file"
                     );
-                    self.tell.send(ErrorData::invalid_request(why.clone(), None)).ok();
-                    return Poll::Ready(Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
+                    return Poll::Ready(Err(self.ended(why)));
                 }
             }
+        }
+        let longest = self.line.len();
+        if longest > self.counted {
+            let more = (longest - self.counted).next_multiple_of(STEP);
+            if let Err(e) = self.room.grow(more as u64 * COPIES, 0) {
+                return Poll::Ready(Err(self.ended(format!("too_much_held: {e}"))));
+            }
+            self.counted += more;
         }
         Poll::Ready(Ok(()))
     }
@@ -212,10 +261,20 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::waiting::MAX_WITHOUT_ID;
 
     fn faults(text: &str) -> Vec<Fault> {
         let mut shape = Shape::default();
         text.bytes().filter_map(|b| shape.after(b).err()).collect()
+    }
+
+    fn lines<R, W>(read: R, write: W) -> Lines<R, W>
+    where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let quota = Quota::unlimited();
+        Lines::new(read, write, &quota, Waiting::new(&quota))
     }
 
     #[tokio::test]
@@ -223,7 +282,7 @@ mod tests {
         use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, split};
         let (here, there) = tokio::io::duplex(1 << 16);
         let (read, write) = split(there);
-        let mut lines = Lines::new(read, write);
+        let mut lines = lines(read, write);
         let served = tokio::spawn(async move {
             let message = lines.receive().await;
             assert!(message.is_some(), "the ping comes after the faults");
@@ -257,11 +316,11 @@ mod tests {
     async fn who_reads_no_answers_is_not_read() {
         let (own, mut peer) = tokio::io::duplex(1 << 16);
         let (read, write) = tokio::io::split(own);
-        let mut lines = Lines::new(read, write);
+        let mut lines = lines(read, write);
         let ping = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
         peer.write_all(ping).await.unwrap();
         let refused = || ErrorData::parse_error("x".repeat(1 << 10), None);
-        let answers: Vec<_> = (0..MAX_UNREAD).map(|_| tokio::spawn(lines.told(refused()))).collect();
+        let answers: Vec<_> = (0..MAX_WITHOUT_ID).map(|_| tokio::spawn(lines.told(refused()))).collect();
         {
             let mut next = std::pin::pin!(lines.receive());
             let mut context = Context::from_waker(std::task::Waker::noop());

@@ -13,15 +13,16 @@ use parking_lot::Mutex;
 use rmcp::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
-    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer, ServiceExt};
 use serde_json::{Value, json};
 
 use chaperone_protocol::Failure;
-use chaperone_quota::Rate;
+use chaperone_quota::{Exceeded, Rate};
 
 use crate::session_tools::SessionTools;
+use crate::waiting::Waiting;
 use crate::{calls, lines, tools};
 
 /// Conversations of one session at once. Protects threads and memory; beyond it a new one is refused.
@@ -62,11 +63,14 @@ fn converse(tools: &Arc<SessionTools>, stream: UnixStream, pid: Option<u32>) -> 
         in_flight: Arc::new(AtomicU32::new(0)),
         began: Instant::now(),
         rate: Arc::new(Mutex::new(Rate::new(BURST, SUSTAINED))),
+        waiting: Waiting::new(&tools.session.quota),
         pid,
     };
+    let waiting = Arc::clone(&agent.waiting);
+    let quota = Arc::clone(&tools.session.quota);
     runtime.block_on(async move {
         let (read, write) = tokio::net::UnixStream::from_std(stream)?.into_split();
-        match agent.serve(lines::Lines::new(read, write)).await {
+        match agent.serve(lines::Lines::new(read, write, &quota, waiting)).await {
             // Either way the peer is gone; what it asked for was recorded as it happened.
             Ok(conversation) => drop(conversation.waiting().await),
             Err(error) => drop(error),
@@ -82,6 +86,7 @@ struct Agent {
     in_flight: Arc<AtomicU32>,
     began: Instant,
     rate: Arc<Mutex<Rate>>,
+    waiting: Arc<Waiting>,
     pid: Option<u32>,
 }
 
@@ -120,14 +125,17 @@ impl ServerHandler for Agent {
                 .advise(format!("wait {} ms", wait.as_millis() + 1));
             return Ok(refused(&fast).into());
         }
+        self.waiting.until_answerable().await;
+        if context.ct.is_cancelled() {
+            return Ok(refused(&Failure::new("cancelled", "the request was withdrawn")).into());
+        }
         if self.in_flight.fetch_add(1, Ordering::AcqRel) >= MAX_IN_FLIGHT {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
             let busy = Failure::new("too_many_calls", format!("{MAX_IN_FLIGHT} calls run already"))
                 .advise("wait for their answers");
             return Ok(refused(&busy).into());
         }
-        let call = calls::Call { tools: &self.session, pid: self.pid };
-        let result = call.run(&name, request.arguments, context.ct).await;
+        let result = self.call(&name, request.arguments, &context).await;
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
         Ok(match result {
             Ok(value) => CallToolResult::structured(value),
@@ -135,6 +143,34 @@ impl ServerHandler for Agent {
         }
         .into())
     }
+}
+
+impl Agent {
+    /// A call, whose arguments and answer are of the session's share.
+    async fn call(
+        &self,
+        name: &str,
+        arguments: Option<JsonObject>,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Value, Failure> {
+        let arguments = arguments.map(Value::Object);
+        let room = arguments.as_ref().map(|given| self.waiting.room_for(given)).transpose();
+        let room = room.map_err(|e| too_much(&e))?;
+        let arguments = arguments.and_then(|given| match given {
+            Value::Object(fields) => Some(fields),
+            _ => None,
+        });
+        let call = calls::Call { tools: &self.session, pid: self.pid };
+        let answer = call.run(name, arguments, context.ct.clone()).await?;
+        drop(room);
+        self.waiting.answered(&context.id, &answer).map_err(|e| too_much(&e))?;
+        Ok(answer)
+    }
+}
+
+fn too_much(exceeded: &Exceeded) -> Failure {
+    Failure::new("too_much_held", exceeded.to_string())
+        .advise("take the answers that wait, and close what is not in use")
 }
 
 /// A refusal as the model reads it: what, why, and the paved road.

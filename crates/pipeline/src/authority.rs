@@ -17,6 +17,9 @@ use chaperone_protocol::reason::HOST_ADVICE;
 
 /// Longest elevation, in seconds.
 pub const MAX_ELEVATION: u64 = 3_600;
+/// Narrower capabilities of one session that hold at once. Whoever gives one to each of its helpers stays far below it; beyond it they
+/// are nobody's any more.
+pub const MAX_ATTENUATIONS: usize = 1_024;
 
 /// Revocations and use counts; both survive a restart, and when they cannot be read everything is denied.
 pub struct Ledgers {
@@ -270,7 +273,7 @@ fn seconds(unix: i64) -> u64 {
 /// A narrower token from the session's own, for a sub-agent.
 ///
 /// # Errors
-/// `widened` when it would give more than the session has.
+/// `widened` when it would give more than the session has, `too_many_attenuations` where as many hold as may.
 pub fn attenuated(
     session: &Session,
     signer: &dyn Signer,
@@ -279,9 +282,58 @@ pub fn attenuated(
 ) -> Result<(String, String), Failure> {
     let held = session.capability.read().clone();
     let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
-    let jti = random_id()?;
-    let holder = chaperone_capability::Holder { jti: &jti, now: seconds(clock::unix()), jkt: holder };
-    let token = chaperone_capability::attenuate(&held.token, narrowing, &holder, signer)
-        .map_err(|e| Failure::new(e.code(), e.to_string()))?;
-    Ok((token.into_string(), jti))
+    let now = seconds(clock::unix());
+    let expires = narrowing.exp.unwrap_or(held.verified.claims().exp);
+    // Taken before it is signed, so that two at once do not both get the last place.
+    take_place(&mut session.attenuations.lock(), now, expires)?;
+    let made = random_id().and_then(|jti| {
+        let holder = chaperone_capability::Holder { jti: &jti, now, jkt: holder };
+        let token = chaperone_capability::attenuate(&held.token, narrowing, &holder, signer)
+            .map_err(|e| Failure::new(e.code(), e.to_string()))?;
+        Ok((token.into_string(), jti))
+    });
+    if made.is_err() {
+        let mut places = session.attenuations.lock();
+        if let Some(at) = places.iter().position(|until| *until == expires) {
+            places.swap_remove(at);
+        }
+    }
+    made
+}
+
+/// A place for one more that holds until it expires.
+fn take_place(places: &mut Vec<u64>, now: u64, expires: u64) -> Result<(), Failure> {
+    if places.len() >= MAX_ATTENUATIONS {
+        places.retain(|until| *until > now);
+    }
+    if places.len() >= MAX_ATTENUATIONS {
+        let first = places.iter().min().map_or(0, |until| until - now);
+        let shown = format!("{MAX_ATTENUATIONS} narrower capabilities of this session hold already");
+        let advice = format!(
+            "use one that there is, make them with fewer seconds, or wait {first} s for the first to expire"
+        );
+        return Err(Failure::new("too_many_attenuations", shown).advise(advice));
+    }
+    places.push(expires);
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_hold_as_may_and_the_next_one_when_one_expires() {
+        let mut places = Vec::new();
+        for n in 0..MAX_ATTENUATIONS as u64 {
+            take_place(&mut places, 1_000, 1_010 + n).unwrap();
+        }
+        let refused = take_place(&mut places, 1_000, 9_000).unwrap_err();
+        assert_eq!(refused.code, "too_many_attenuations");
+        assert!(refused.advice.unwrap().contains("wait 10 s"));
+        take_place(&mut places, 1_010, 9_000).unwrap();
+        assert_eq!(take_place(&mut places, 1_010, 9_000).unwrap_err().code, "too_many_attenuations");
+        assert_eq!(places.len(), MAX_ATTENUATIONS);
+    }
 }

@@ -114,6 +114,8 @@ pub struct Session {
     pub init_pid: RwLock<Option<u32>>,
     pub capability: RwLock<Option<Arc<ActiveCapability>>>,
     pub grants: RwLock<Vec<Arc<ActiveCapability>>>,
+    /// When each narrower capability expires that was made from this session's, as far as they still hold.
+    pub attenuations: Mutex<Vec<u64>>,
     pub standing: Mutex<Vec<StandingApproval>>,
     pub counters: Counters,
     pub snapshots: Snapshots,
@@ -251,6 +253,7 @@ impl Session {
             init_pid: RwLock::new(init_pid),
             capability: RwLock::default(),
             grants: RwLock::default(),
+            attenuations: Mutex::default(),
             standing: Mutex::default(),
             counters: Counters::default(),
             likely: Remembered::default(),
@@ -376,6 +379,7 @@ impl Session {
         self.attempts.lock().clear();
         self.standing.lock().clear();
         self.grants.write().clear();
+        self.attenuations.lock().clear();
         *self.decided.lock() = HashMap::new();
         self.recent.lock().clear();
         self.snapshots.forget();

@@ -31,6 +31,9 @@ const TMP_SIZE: &str = "mode=0755,size=50%";
 /// The agent's directories in memory.
 pub(super) const IN_MEMORY: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", HOME];
 
+/// Longer settings are not looked into, and not shown, in bytes.
+const MAX_SETTINGS: u64 = 1 << 20;
+
 const PACK: &str = "packs/cell/root.toml";
 
 /// What of the host a cell shows.
@@ -43,6 +46,11 @@ struct Shown {
     devices: Vec<PathBuf>,
     /// What of `/proc` is empty.
     hidden: Vec<PathBuf>,
+    /// What of the system is never shown.
+    covered: Vec<PathBuf>,
+    /// What of it is shown while it holds nothing that one logs in with, and what that is called.
+    settings: Vec<PathBuf>,
+    logins: Vec<String>,
     /// What stands for a file that is not shown, by the ending of its name; otherwise nothing does.
     stands: BTreeMap<String, String>,
 }
@@ -74,6 +82,31 @@ pub struct Sources {
 impl Shown {
     fn read() -> Result<Self, SetupError> {
         chaperone_packs::read(PACK).map_err(|e| SetupError::new(e.to_string()))
+    }
+
+    /// The settings below this root that hold something to log in with, or cannot be read through.
+    fn with_logins(&self, root: &Path) -> Vec<PathBuf> {
+        let holds_one = |path: &&PathBuf| {
+            let at = root.join(path.strip_prefix("/").unwrap_or(path));
+            match fs::metadata(&at) {
+                Err(e) => e.kind() != io::ErrorKind::NotFound,
+                Ok(meta) if meta.len() > MAX_SETTINGS => true,
+                Ok(_) => match fs::read(&at) {
+                    Ok(text) => self.is_login(&text),
+                    Err(_) => true,
+                },
+            }
+        };
+        self.settings.iter().filter(holds_one).cloned().collect()
+    }
+
+    fn is_login(&self, text: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(text).to_lowercase();
+        let has_user = |address: &str| {
+            let host = address.split(|c: char| c == '/' || c.is_whitespace() || "\"'<>".contains(c)).next();
+            host.and_then(|host| host.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
+        };
+        self.logins.iter().any(|word| text.contains(word.as_str())) || text.split("://").skip(1).any(has_user)
     }
 }
 
@@ -171,6 +204,8 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     let shown = Shown::read()?;
     stand_ins(&shown.stands)?;
     cover(&plan.covered, &shown.stands)?;
+    cover(&shown.covered, &shown.stands)?;
+    cover(&shown.with_logins(Path::new("/")), &shown.stands)?;
     for (at, target) in &sources.links {
         let inside = inside(at);
         make_parent(&inside)?;
@@ -366,6 +401,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn settings_of_the_machine_are_shown_while_they_hold_no_login() {
+        let (shown, root) = (Shown::read().unwrap(), tempfile::tempdir().unwrap());
+        let put = |at: &str, text: &str| {
+            fs::create_dir_all(root.path().join(at).parent().unwrap()).unwrap();
+            fs::write(root.path().join(at), text).unwrap();
+        };
+        put("usr/etc/npmrc", "registry=https://npm.example.org/\n");
+        put("usr/local/etc/npmrc", "//npm.example.org/:_authToken=x\n");
+        put(
+            "etc/maven/settings.xml",
+            "<settings><servers><server><Password>x</Password></server></servers></settings>",
+        );
+        put("usr/local/etc/pip.conf", "[global]\nindex-url = https://me:x@pypi.example.org/simple\n");
+        put(
+            "usr/etc/gitconfig",
+            "[url \"git@example.org:\"]\n\tinsteadOf = https://example.org/\n[user]\n\tname = a\n",
+        );
+        assert_eq!(
+            shown.with_logins(root.path()),
+            ["/etc/maven/settings.xml", "/usr/local/etc/npmrc", "/usr/local/etc/pip.conf"].map(PathBuf::from)
+        );
+        put("usr/etc/npmrc", &"# nothing\n".repeat(200_000));
+        assert!(shown.with_logins(root.path()).contains(&PathBuf::from("/usr/etc/npmrc")), "too long");
+    }
+
+    #[test]
     fn what_is_shown_of_the_host_is_named_plainly_and_holds_no_secret() {
         let shown = Shown::read().unwrap();
         for path in shown.system.iter().chain(&shown.merged) {
@@ -377,6 +438,10 @@ mod tests {
         }
         for path in &shown.hidden {
             assert!(path.starts_with("/proc") && !path.starts_with("/proc/self"), "{}", path.display());
+        }
+        for path in shown.covered.iter().chain(&shown.settings) {
+            let is_shown = |name: &PathBuf| path.starts_with(Path::new("/etc").join(name));
+            assert!(path.starts_with("/usr") || shown.etc.iter().any(is_shown), "{}", path.display());
         }
         for secret in ["shadow", "gshadow", "ssh", "sudoers", "machine-id", "krb5.keytab", "NetworkManager"] {
             assert!(!shown.etc.contains(&PathBuf::from(secret)), "{secret}");

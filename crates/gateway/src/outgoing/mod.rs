@@ -25,6 +25,10 @@ use history::Messages;
 use recent_requests::{Kind, PIECE, RecentRequests, Slot, Values};
 use secrets::Secrets;
 
+/// Places of names that are looked at each by itself, from the domain on, besides the first: with it and the whole as many as are looked
+/// at of one request, in two readings.
+const MOST_LABELS: usize = 2;
+
 /// Look at a whole request.
 pub(crate) fn inspect_request(
     outgoing: &Outgoing,
@@ -131,12 +135,28 @@ pub(crate) fn name_carries(
         let known = secrets.known().read();
         to_findings(&known, outgoing.look(&[part], &of(&known)))
     };
-    let labels = below.replace(['.', '-'], "");
-    let slot = Slot { id: 0, kind: Kind::Label, bytes: labels.into_bytes() };
-    let values = Values { main: Vec::new(), slots: vec![slot] };
+    let values = Values { main: Vec::new(), slots: labels(below) };
     recent.look(outgoing, secrets, &format!("names below {domain}"), values, &mut found);
     let is_key = |f: &Finding| f.category == "secret" && f.confidence >= 0.5;
     !found.registered.is_empty() || found.findings.iter().any(is_key)
+}
+
+/// What stands in a name below its domain, as one, and at each place of it: beside pieces there may stand a number each time. No letter
+/// case of a key arrives, so that each is read in both.
+fn labels(below: &str) -> Vec<Slot> {
+    let all: Vec<&str> = below.split('.').filter(|label| !label.is_empty()).collect();
+    let mut texts = vec![below];
+    if let [first, rest @ ..] = all.as_slice()
+        && !rest.is_empty()
+    {
+        texts.extend(rest.iter().rev().take(MOST_LABELS));
+        texts.push(first);
+    }
+    let slots = texts.into_iter().zip(0..).flat_map(|(text, at)| {
+        let text = text.replace(['.', '-'], "");
+        [(2 * at, text.to_ascii_lowercase()), (2 * at + 1, text.to_ascii_uppercase())]
+    });
+    slots.map(|(id, text)| Slot { id, kind: Kind::Label, bytes: text.into_bytes() }).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Pieces in the order in which they were sent: what arrived, and beside it what was refused.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 const MOST_PIECES: usize = 1_024;
 
@@ -11,6 +11,7 @@ pub(super) struct Stream {
     pub sent: Pieces,
     /// Those that were refused, too.
     pub all: Pieces,
+    has_refused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(super) struct Pieces {
     pub bytes: usize,
     /// Bytes of passages that were found before the newest came.
     pub found: u64,
+    /// Of keys that were found before it came, what tells them apart.
+    pub keys: HashSet<u64>,
     /// How many came with the newest request.
     fresh: usize,
 }
@@ -40,14 +43,16 @@ impl Stream {
 
     /// Whether something that was refused is among all.
     pub fn is_refused_kept(&self) -> bool {
-        self.all.pieces.len() != self.sent.pieces.len()
+        self.has_refused && self.all.pieces != self.sent.pieces
     }
 
     /// The newest request is not sent: the next one may be the same, or go on from here.
     pub fn refuse(&mut self, completes: bool) {
+        self.has_refused = true;
         if completes {
             self.all.pieces.clone_from(&self.sent.pieces);
             (self.all.bytes, self.all.found) = (self.sent.bytes, self.sent.found);
+            self.all.keys.clone_from(&self.sent.keys);
         }
         for _ in 0..std::mem::take(&mut self.sent.fresh) {
             self.sent.bytes -= self.sent.pieces.pop_back().map_or(0, |p| p.len());

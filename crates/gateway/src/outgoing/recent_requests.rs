@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use chaperone_inspect::Finding;
 use chaperone_inspect::outgoing::{Outgoing, Passage, Seen, said, text_of_number};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -135,6 +136,11 @@ impl Place {
         }
         let words: Vec<&[u8]> = words(&bytes).collect();
         let numbers: Vec<u64> = words.iter().map(|word| number(word)).collect();
+        // What stood there the first time, when all of it was new.
+        let first = self.whole.all.pieces.back().filter(|_| self.changed.all.pieces.is_empty());
+        let first = first.into_iter().flat_map(|first| self::words(first));
+        let gone = first.filter(|word| !numbers.contains(&number(word))).flatten();
+        let gone: Vec<u8> = gone.copied().collect();
         let before = std::mem::replace(&mut self.words, numbers.clone());
         let fresh: Vec<&[u8]> = words
             .iter()
@@ -147,6 +153,11 @@ impl Place {
         let is_part = fresh.len() == 1 && words.len() > 1 || fresh.concat() != bytes && words.len() == 1;
         let fresh = if is_part { fresh.concat() } else { Vec::new() };
         if !fresh.is_empty() {
+            if !gone.is_empty() {
+                self.changed.push(gone, TOGETHER_IN_SLOT);
+                // It was sent before.
+                self.changed.begin();
+            }
             self.changed.push(fresh, TOGETHER_IN_SLOT);
         }
         let said = (!said.is_empty()).then_some(said);
@@ -362,25 +373,37 @@ impl Looker<'_> {
             seen.passages.iter().filter(|p| passages.count(p)).map(|p| p.hit.matched_bytes).sum()
         };
         let mut seen = look(&stream.sent.all());
-        seen.findings.retain(|f| f.category == "secret" && f.place.is_joined());
+        seen.findings.retain(is_key_in_pieces);
         seen.registered.retain(|r| r.place.is_joined());
         let has_keys = !seen.findings.is_empty() || !seen.registered.is_empty() || !personal.is_empty();
         let in_sent = matched(&seen);
+        stream.sent.keys = keys(&seen.findings);
         let mut is_more = in_sent > stream.sent.found;
         let mut in_all = in_sent;
+        let mut goes_on = false;
         if stream.is_refused_kept() {
-            let seen_in_all = look(&stream.all.all());
+            let mut seen_in_all = look(&stream.all.all());
             in_all = matched(&seen_in_all);
             is_more |= in_all > stream.all.found;
             seen.passages.extend(seen_in_all.passages);
+            seen_in_all.findings.retain(is_key_in_pieces);
+            // A key of which a piece was refused is longer by this one.
+            let before = std::mem::replace(&mut stream.all.keys, keys(&seen_in_all.findings));
+            seen_in_all
+                .findings
+                .retain(|f| !before.is_empty() && f.values.iter().any(|v| !before.contains(v)));
+            goes_on = !seen_in_all.findings.is_empty();
+            if seen.findings.is_empty() {
+                seen.findings = seen_in_all.findings;
+            }
         }
         stream.all.found = in_all;
-        if !has_keys && !is_more {
+        if !has_keys && !is_more && !goes_on {
             stream.sent.found = in_sent;
             return false;
         }
         let before = std::mem::replace(&mut stream.sent.found, in_sent);
-        stream.refuse(has_keys || in_sent > before);
+        stream.refuse(!goes_on && (has_keys || in_sent > before));
         stream.sent.found = before;
         let findings = seen.findings.clone();
         let seen = to_findings(&self.secrets.known().read(), seen);
@@ -403,6 +426,14 @@ impl Looker<'_> {
         outbound.in_target = true;
         true
     }
+}
+
+fn is_key_in_pieces(finding: &Finding) -> bool {
+    finding.category == "secret" && finding.place.is_joined()
+}
+
+fn keys(findings: &[Finding]) -> HashSet<u64> {
+    findings.iter().flat_map(|f| f.values.iter().copied()).collect()
 }
 
 /// The values of a document, a form or a query, without the names that stand between them; anything else as it is.

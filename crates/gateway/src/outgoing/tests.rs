@@ -244,6 +244,11 @@ fn a_key_in_a_name_is_found_whole_and_in_pieces() {
     assert!(is_caught(&["kq7unusualvalueoftheirs"]));
     assert!(is_caught(&["kq7unusual.value-of.theirs"]), "over labels");
     assert!(is_caught(&["kq7unusual", "value", "oftheirs"]), "over names");
+    assert!(is_caught(&["x0.kq7unusual", "x1.value", "x2.oftheirs"]), "beside a number");
+    assert!(is_caught(&["kq7unusual.x0", "value.x1", "oftheirs.x2"]), "before a number");
+    assert!(is_caught(&["x0.akiaq", "x1.3egrv", "x2.hbdy2", "x3.t5lzx"]), "a key beside a number");
+    assert!(is_caught(&["akiaq.x0", "3egrv.x1", "hbdy2.x2", "t5lzx.x3"]), "a key before a number");
+    assert!(is_caught(&["akiaq", "3egrv", "hbdy2", "t5lzx"]), "a key over names");
     assert!(!is_caught(&["", "www", "cdn-7.eu-west-1", "d111111abcdef8", "api", "static", "www"]));
 }
 

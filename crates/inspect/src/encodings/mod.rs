@@ -1,6 +1,7 @@
 //! Text that is written otherwise than it is read: escapes, characters that look like others, runs of base64 and hex. The same
 //! readings serve what is read and what leaves.
 
+mod divided;
 pub(crate) mod escape;
 pub(crate) mod fold;
 mod lists;

@@ -1,12 +1,17 @@
 //! Runs of base64, base32, hex and byte lists in other text, decoded at every alignment: what stands before a run and could belong
 //! to it (`data/`, `key=`) hides nothing.
 
+use std::io::Read;
+
 use super::readable::{APART, Decoded, LEAST_TEXT, READ, nibble, readable};
 
 /// Shorter runs hold nothing that is looked for, in characters.
 const SHORTEST: usize = 16;
 /// Runs up to this length are also read backwards and out of rot13, in characters: a token, not a picture.
 const LONGEST_MIRRORED: usize = 4096;
+/// Text that is unpacked of one run, in bytes.
+const MOST_DEFLATED: u64 = 1 << 20;
+
 /// Decodes every run of `text`, but no more than `most` bytes of work.
 pub(crate) fn decode(text: &[u8], most: u64) -> Decoded {
     let mut out = Decoded::default();
@@ -24,6 +29,12 @@ pub(crate) fn decode(text: &[u8], most: u64) -> Decoded {
         out.work += run.len() as u64;
         decode_run(run, &mut out);
     });
+    super::divided::each(text, |run| {
+        if out.work <= most {
+            out.work += run.len() as u64;
+            decode_run(run, &mut out);
+        }
+    });
     if out.work <= most {
         super::lists::decode(text, &mut out);
     }
@@ -34,6 +45,9 @@ fn decode_run(run: &[u8], out: &mut Decoded) {
     base64(run, &mut out.base64);
     if let Some(whole) = whole_base64(run) {
         out.packed.push(whole);
+    } else if let Some(text) = deflated(run) {
+        out.work += text.len() as u64;
+        readable(&text, &mut out.base64);
     }
     for part in run.split(|b| matches!(b, b'/' | b'+' | b'-' | b'_')) {
         if part.len() >= SHORTEST && is_base32(part) {
@@ -195,6 +209,23 @@ fn whole_base64(run: &[u8]) -> Option<Vec<u8>> {
             && (super::may_be_packed(&head) || super::is_utf16(&head) || !head.is_ascii() && text())
     })?;
     Some(from_base64(run.get(from..)?))
+}
+
+/// What a run says that was packed without a mark of it (RFC 1951), as SAML has it in addresses: it ends where the run ends.
+fn deflated(run: &[u8]) -> Option<Vec<u8>> {
+    if run.len() < SHORTEST + 8 {
+        return None;
+    }
+    let packed = from_base64(run);
+    // The first block says that it is the last one or none, and of which of three kinds it is.
+    if packed.first().is_none_or(|b| b >> 1 & 3 == 3) || packed.is_ascii() {
+        return None;
+    }
+    let mut text = Vec::new();
+    let mut decoder = flate2::read::DeflateDecoder::new(packed.as_slice());
+    (&mut decoder).take(MOST_DEFLATED).read_to_end(&mut text).ok()?;
+    let is_whole = packed.len() as u64 - decoder.total_in() < 4;
+    (is_whole && text.len() >= LEAST_TEXT && std::str::from_utf8(&text).is_ok()).then_some(text)
 }
 
 /// All that a run without its padding says.

@@ -114,6 +114,9 @@ impl<'a> View<'a> {
         for whole in decoded.packed {
             self.push(&[Step::Joined, Step::Base64], whole, Trust::Decoded, out);
         }
+        for (how, text) in mirror::decode(text) {
+            self.push(&[Step::Joined, how], text, Trust::Secrets, out);
+        }
     }
 
     /// Pieces that were put together after each was read by itself.

@@ -158,6 +158,8 @@ pub(super) const TOOLS: Group = Group {
             => "Wait as long as the advice says.";
         "too_many_calls": "As many calls run as may at once."
             => "Wait for their answers.";
+        "too_many_attenuations": "As many narrower capabilities of the session hold as may (1,024)."
+            => "Use one that there is, make them with fewer seconds, or wait until one expires.";
         "not_mediated": "The mount is read-only or an overlay, so the tools do not serve it."
             => "Use the files of this mount directly.";
         "through_a_link": "The path is, or leads through, a symbolic link."

@@ -118,6 +118,64 @@ fn a_key_that_was_refused_is_refused_again_however_it_comes() {
 }
 
 #[test]
+fn a_key_between_the_same_words_is_found_from_its_first_piece_on() {
+    let secrets = Secrets::new().unwrap();
+    for text in ["AKIAQ3EGRVHBDY2T5LZX", TOKEN] {
+        for kind in [Kind::Value, Kind::Path, Kind::Message] {
+            for [before, after] in [["page;v=", ""], ["from <", "> to 7"], ["{\"a\": \"", "\", \"b\": 1}"]] {
+                let requests =
+                    cut(text, 5).into_iter().map(|p| vec![slot(1, kind, &format!("{before}{p}{after}"))]);
+                assert!(caught(requests, &secrets) > 0, "{kind:?} {before}{text}{after}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_goes_on_with_a_key_of_which_a_piece_was_refused_is_refused_in_every_coding() {
+    let secrets = Secrets::new().unwrap();
+    let turned: String = TOKEN.bytes().map(|b| char::from(rot13(b))).collect();
+    for (how, text) in [
+        ("plain", TOKEN.to_owned()),
+        ("base64", base64(TOKEN.as_bytes())),
+        ("hex", hex::encode(TOKEN)),
+        ("rot13", turned),
+    ] {
+        for kind in [Kind::Value, Kind::Message, Kind::Path, Kind::Word] {
+            for size in [3, 4, 5, 6, 7, 11] {
+                let pieces = cut(&text, size);
+                let requests = pieces.iter().map(|p| vec![slot(1, kind, p)]);
+                let arrived = sent(requests, &secrets).0;
+                let last =
+                    arrived.iter().flatten().next_back().map(|s| s.bytes.as_slice()).unwrap_or_default();
+                let at = pieces.iter().rposition(|p| p.as_bytes() == last).map_or(0, |at| (at + 1) * size);
+                assert!(at * 20 <= text.len() * 11, "{how} {kind:?} of {size}: {at} of {}", text.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_refusal_ordinary_values_in_the_same_place_pass() {
+    let secrets = Secrets::new().unwrap();
+    for kind in [Kind::Value, Kind::Message, Kind::Path] {
+        let key = cut(TOKEN, 5).into_iter().map(|p| vec![slot(1, kind, p)]);
+        let ordinary = (0..40u64).map(|n| vec![slot(1, kind, &format!("/page-{n}/x"))]);
+        let refused = caught(key.clone(), &secrets);
+        let all = caught(key.chain(ordinary), &secrets);
+        assert_eq!(all, refused, "{kind:?}");
+    }
+}
+
+fn rot13(b: u8) -> u8 {
+    match b {
+        b'a'..=b'z' => (b - b'a' + 13) % 26 + b'a',
+        b'A'..=b'Z' => (b - b'A' + 13) % 26 + b'A',
+        b => b,
+    }
+}
+
+#[test]
 fn a_registered_value_in_pieces_is_found_in_names_and_paths_too() {
     let secrets = Secrets::new().unwrap();
     secrets.register("Kq7-unusual-value-of-theirs");

@@ -2,6 +2,7 @@
 import os
 
 from harness.cell import DOCS, Refused, chaperone, last_session, write
+from policies import over, policy
 from ways import everywhere
 
 
@@ -223,3 +224,76 @@ def what_the_user_edits_is_noticed_within_a_second(way):
     write("watched.txt", "after, and longer\n")
     assert cell("result = bool(select.select([w], [], [], 2)[0])"), "nothing was told"
     cell.end()
+
+
+@everywhere
+def editors_and_bundlers_hear_of_what_the_user_does(way):
+    write("src/a.txt", "before\n")
+    write("src/gone.txt", "before\n")
+    cell = way.cell()
+    cell("""
+        import ctypes, os, select, struct
+        libc = ctypes.CDLL(None, use_errno=True)
+        w = libc.inotify_init1(0)
+        assert libc.inotify_add_watch(w, b'src', 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200) >= 0
+        assert libc.inotify_add_watch(w, b'src/a.txt', 0x2) >= 0
+        open('src/a.txt').read(); open('src/gone.txt').read()
+        def heard(seconds=2):
+            told = set()
+            while select.select([w], [], [], seconds)[0]:
+                data, at = os.read(w, 65536), 0
+                while at < len(data):
+                    wd, mask, _, size = struct.unpack_from('iIII', data, at)
+                    told.add((data[at + 16:at + 16 + size].rstrip(bytes(1)).decode(), mask & 0xfff)); at += 16 + size
+                seconds = 0.5
+            return sorted(told)
+        heard(0)
+    """)
+    write("src/a.txt", "after, and longer\n")
+    told = cell("result = (heard(), open('src/a.txt').read())")
+    assert [list(t) for t in told[0]] == [["", 2], ["a.txt", 2], ["a.txt", 8]] and told[1] == "after, and longer\n", told
+    write("src/new.txt", "new\n")
+    told = cell("result = (heard(), open('src/new.txt').read())")
+    assert ["new.txt", 0x100] in [list(t) for t in told[0]] and told[1] == "new\n", told
+    os.makedirs(os.path.join(DOCS, "src/folder"))
+    told = cell("result = heard()")
+    assert [list(t) for t in told] == [["folder", 0x100]], told
+    os.unlink(os.path.join(DOCS, "src/gone.txt"))
+    told = cell("result = (heard(), os.path.exists('src/gone.txt'))")
+    assert [list(t) for t in told[0]] == [["gone.txt", 0x200]] and not told[1], told
+    cell("open('src/mine.txt', 'w').write('mine'); heard()")
+    assert cell("result = heard(0.5)") == [], "what the agent did came back"
+    cell.end()
+    chaperone("commit", last_session(), "src/mine.txt")
+    assert os.listdir(os.path.join(DOCS, "src/folder")) == []
+
+
+@everywhere
+def a_rule_holds_for_names_that_are_not_utf8(way):
+    names = (b"in/a\xff", b"in/a\\xff", b"out\xff", b"out\\xff")
+    os.makedirs(os.path.join(DOCS, "in"))
+    for name in names:
+        with open(os.path.join(os.fsencode(DOCS), name), "w") as f:
+            f.write("x\n")
+    read = r"""
+        told = []
+        for name in (b'in/a\xff', b'in/a\\xff', b'out\xff', b'out\\xff'):
+            try: told.append(open(name).read())
+            except OSError: told.append('refused')
+        result = told
+    """
+    cell = way.cell()
+    assert cell(read) == ["x\n"] * 4
+    cell.end()
+    path = policy("odd.rego", """package chaperone.odd
+import rego.v1
+decision := {"effect": "deny", "reasons": ["mine"]} if startswith(input.path, "/workspace/in/")
+decision := {"effect": "deny", "reasons": ["mine"]} if input.path == "/workspace/out\\\\xff"
+""")
+    try:
+        chaperone("policy", "reload")
+        cell = way.cell()
+        assert cell(read) == ["refused", "refused", "refused", "x\n"]
+        cell.end()
+    finally:
+        over(path)

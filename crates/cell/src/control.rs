@@ -59,8 +59,37 @@ pub enum InitOrder {
     Resume,
     /// Connect to a server of the agent's; answered by [`InitMessage::Dialed`] of the same number.
     Dial { port: u16, id: u64 },
+    /// Make an edit of the user's once more in the cell, through the mount; nothing answers.
+    Repeat(Repeated),
     /// End the agent.
     Stop,
+}
+
+/// An edit of the user's in a directory that the cell sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeated {
+    /// Where the cell has the directory.
+    pub at: String,
+    /// A name to look at in it first: by that the broker knows whose requests these are.
+    pub token: String,
+    /// Relative to the directory.
+    pub path: String,
+    pub edit: Edit,
+}
+
+/// What was done to the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edit {
+    Written,
+    /// The same, and whoever wrote is done.
+    Finished,
+    Attributes,
+    MadeFile,
+    MadeDirectory,
+    MadeLink,
+    RemovedFile,
+    RemovedDirectory,
 }
 
 /// Give cell-init an order. It does not wait for its execution, and never longer than a second for a cell-init that
@@ -78,6 +107,14 @@ pub fn order(control: &OwnedFd, order: &InitOrder) -> io::Result<()> {
 /// As [`order`].
 pub fn dial(control: &OwnedFd, port: u16, id: u64) -> io::Result<()> {
     packet::send(control, &InitOrder::Dial { port, id }, &[], Duration::ZERO)
+}
+
+/// Order cell-init to repeat an edit, if it has room for the order: nobody waits for it.
+///
+/// # Errors
+/// As [`order`].
+pub fn repeat(control: &OwnedFd, edit: Repeated) -> io::Result<()> {
+    packet::send(control, &InitOrder::Repeat(edit), &[], Duration::ZERO)
 }
 
 /// The next report of cell-init and the descriptors that came with it. `None` when there is none: cell-init has hung up,

@@ -22,7 +22,7 @@ pub fn profile(command: &Profile) -> Result<u8, Report> {
         profile: Some(name.clone()),
         workspace: workspace(directory.as_deref())?,
         name: None,
-        command: command.iter().map(|c| name_as_text(c.as_bytes())).collect(),
+        command: command.iter().map(|c| name_as_text(c.as_bytes()).into_owned()).collect(),
         program: command.first().and_then(|first| program(first)),
         backend: None,
         interactive: false,
@@ -41,7 +41,7 @@ pub fn profile(command: &Profile) -> Result<u8, Report> {
         return Ok(0);
     }
     let shown: ProfileShown = serde_json::from_value(answer).map_err(Report::of)?;
-    let path = |path: &Path| name_as_text(path.as_os_str().as_bytes());
+    let path = |path: &Path| name_as_text(path.as_os_str().as_bytes()).into_owned();
     let mut rows = vec![["SHOWN", "HOW", "WHY"].map(str::to_owned).to_vec()];
     rows.extend(shown.mounts.iter().map(|mount| {
         let how = match mount.mode {

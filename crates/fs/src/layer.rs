@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use chaperone_protocol::name_as_text;
+use chaperone_names::{name_as_text, native};
 use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -53,7 +53,7 @@ struct Walk {
 impl Tree {
     /// Bring the stage to what the layer `upper` over the user's directory says now. `before` is what was in the directory
     /// when the layer was begun, or when the path was last committed. The names of what cannot be staged are returned:
-    /// names that are no UTF-8, sockets, pipes.
+    /// sockets, pipes.
     ///
     /// # Errors
     /// When the layer cannot be read or the stage not be written; then the stage is as far as it came, and nothing of
@@ -148,7 +148,7 @@ impl Tree {
         let blob = state.next_blob;
         state.next_blob += 1;
         let at = self.blob(blob);
-        rustix::fs::linkat(&folder, name, rustix::fs::CWD, &at, AtFlags::empty())?;
+        rustix::fs::linkat(&folder, &*native(name), rustix::fs::CWD, &at, AtFlags::empty())?;
         rustix::fs::chmod(&at, Mode::from_raw_mode(0o600))?;
         Ok(blob)
     }
@@ -205,11 +205,7 @@ impl Walk {
             if self.found.len() >= MAX_ENTRIES {
                 return Err(Errno::NOSPC);
             }
-            let Ok(text) = name.to_str() else {
-                self.left_out.push(join(at, &name_as_text(name.to_bytes())));
-                continue;
-            };
-            let path = join(at, text);
+            let path = join(at, &name_as_text(name.to_bytes()));
             let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let mode = stat.st_mode & 0o777;
             match stat.st_mode & 0o170_000 {
@@ -218,10 +214,11 @@ impl Walk {
                     readable(folder, name, &stat, 0o400)?;
                     self.found.insert(path, file(&stat));
                 }
-                0o120_000 => match rustix::fs::readlinkat(folder, name, Vec::new())?.into_string() {
-                    Ok(target) => drop(self.found.insert(path, Found::Symlink { target })),
-                    Err(_) => self.left_out.push(path),
-                },
+                0o120_000 => {
+                    let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
+                    let target = name_as_text(target.as_bytes()).into_owned();
+                    self.found.insert(path, Found::Symlink { target });
+                }
                 0o040_000 if depth < MAX_DEPTH => {
                     readable(folder, name, &stat, 0o700)?;
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -296,9 +293,9 @@ fn readable(folder: &OwnedFd, name: &CStr, stat: &Stat, needed: u32) -> Result<(
 
 fn beneath(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
-    let at = if path.is_empty() { "." } else { path };
+    let at = native(if path.is_empty() { "." } else { path });
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root, at, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
+    rustix::fs::openat2(root, &*at, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
 }
 
 #[cfg(test)]
@@ -381,9 +378,13 @@ mod tests {
             let name = std::ffi::OsString::from_vec(vec![b'n', byte]);
             fs::write(upper.join(name), "").unwrap();
         }
-        let mut left_out = tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
-        left_out.sort();
-        assert_eq!(left_out, ["n\\xfe", "n\\xff", "socket"]);
+        let left_out = tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
+        assert_eq!(left_out, ["socket"]);
+        for name in ["n\\xfe", "n\\xff"] {
+            assert!(changes(&tree).contains(&(name.to_owned(), Op::Create)));
+            fs::remove_file(upper.join(native(name))).unwrap();
+        }
+        tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
         let all = [
             ("changed", Op::Modify),
             ("link", Op::Create),

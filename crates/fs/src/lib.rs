@@ -4,6 +4,7 @@
 //! readable or changes something goes through the [`Gate`], behind which the decision pipeline stands.
 #![forbid(unsafe_code)]
 
+mod announcing;
 mod aside;
 mod blobs;
 mod change;
@@ -22,6 +23,7 @@ mod model;
 mod nodes;
 mod object;
 mod others;
+mod outside;
 mod protocol;
 mod rename;
 mod requests;
@@ -31,6 +33,7 @@ mod staged;
 mod tree;
 mod unnamed;
 
+pub use announcing::{Edit, Outside, Repeat};
 pub use change::{Content, NewAttributes};
 pub use decided::Decided;
 pub use gate::{

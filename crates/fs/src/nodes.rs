@@ -101,9 +101,13 @@ pub(crate) struct Nodes {
     prepared: HashMap<String, Prepared>,
     last: u64,
     held: Held,
+    /// Directories that the kernel was told of since somebody asked last.
+    new_directories: Vec<Arc<str>>,
 }
 
-const ROOT: u64 = 1;
+pub(crate) const ROOT: u64 = 1;
+/// Directories that are remembered until somebody asks which are new.
+const MOST_NEW: usize = 4096;
 /// Memory that a node takes beside its path, in bytes, by far.
 const NODE: u64 = 384;
 
@@ -120,6 +124,7 @@ impl Nodes {
             prepared: HashMap::new(),
             last: 0,
             held: Held::nothing(quota),
+            new_directories: Vec::new(),
         }
     }
 
@@ -170,6 +175,9 @@ impl Nodes {
         let shown = prepared.and_then(|p| p.granted.verdict().bytes.as_ref().map(|(_, _, len)| *len));
         let path: Arc<str> = path.into();
         self.by_path.insert(Arc::clone(&path), number);
+        if object.kind == ObjectKind::Dir && self.new_directories.len() < MOST_NEW {
+            self.new_directories.push(Arc::clone(&path));
+        }
         self.by_number
             .insert(number, Node { shown, is_file: object.kind == ObjectKind::File, ..Node::new(path) });
         Ok(number)
@@ -198,6 +206,15 @@ impl Nodes {
         node.path = Arc::clone(&path);
         node.unnamed = false;
         self.by_path.insert(path, number);
+    }
+
+    /// Whether the kernel was told of a directory since somebody asked last.
+    pub fn has_new_directories(&self) -> bool {
+        !self.new_directories.is_empty()
+    }
+
+    pub fn take_new_directories(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.new_directories)
     }
 
     pub fn forget(&mut self, number: u64, times: u64) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use chaperone_names::name_as_text;
 use rustix::fs::{AtFlags, Dir, OFlags};
 
 use crate::links::Walked;
@@ -54,7 +55,7 @@ impl Tree {
             let Ok(opened) = self.base_open(&folder, OFlags::RDONLY | OFlags::DIRECTORY) else { continue };
             for entry in Dir::read_from(&opened)? {
                 let entry = entry?;
-                let Ok(name) = entry.file_name().to_str() else { continue };
+                let name = &*name_as_text(entry.file_name().to_bytes());
                 if matches!(name, "." | "..") {
                     continue;
                 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 
+use chaperone_names::name_as_text;
 use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::OFlags;
 
@@ -241,7 +242,7 @@ impl Tree {
             ObjectKind::Dir => Entry::Dir { opaque: true, mode, base: None },
             ObjectKind::Symlink => {
                 let target = rustix::fs::readlinkat(&object, "", Vec::new())?;
-                Entry::Symlink { target: target.into_string().map_err(|_| Errno::ILSEQ)?, base }
+                Entry::Symlink { target: name_as_text(target.as_bytes()).into_owned(), base }
             }
             // Those of the user's are not shown.
             ObjectKind::Special => return Err(Errno::STALE),

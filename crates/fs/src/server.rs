@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::announcing::Repeat;
 use crate::gate::Gate;
 use crate::nodes::Version;
 use crate::protocol::{self, Header, Reply, flag, op};
@@ -89,22 +90,15 @@ impl Server {
 
     /// The path changed by another way than this mount: the kernel forgets what it knows of it.
     pub fn invalidate(&self, path: &str) {
-        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let (node, above) = {
-            let nodes = self.shared.nodes.read();
-            (nodes.number_of(path), nodes.number_of(parent))
-        };
-        if let Some(node) = node {
-            if let Some(node) = self.shared.nodes.write().node(node) {
-                node.version = None;
-                node.shown = None;
-            }
-            // Pages that stay are of the version that their handles have; the next opening gets a node of its own.
-            self.shared.invalidate_node(node).ok();
-        }
-        if let Some(above) = above {
-            self.shared.invalidate_name(above, name);
-        }
+        self.shared.forget(path);
+    }
+
+    /// From now on, what the user changes is repeated in the cell by `repeat`, for programs that watch for it.
+    ///
+    /// # Errors
+    /// When there is no watch or no thread to be had.
+    pub fn announce(&self, repeat: Repeat) -> std::io::Result<()> {
+        crate::outside::watch(&self.shared, repeat)
     }
 
     /// Wait for the mount's end.
@@ -232,6 +226,7 @@ fn end(shared: &Shared) {
     for cancel in shared.waiting.lock().values() {
         cancel.cancel();
     }
+    shared.announcing.wake();
     let _workers = shared.workers.lock();
     shared.workers_changed.notify_all();
 }

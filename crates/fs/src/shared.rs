@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use chaperone_names::native;
 use chaperone_quota::{Held, HeldFile};
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::announcing::Announcing;
 use crate::gate::{Cancel, Gate};
 use crate::listing::Listing;
 use crate::nodes::Nodes;
@@ -51,6 +54,7 @@ pub(crate) struct Shared {
     pub next_handle: AtomicU64,
     pub waiting: Mutex<HashMap<u64, Cancel>>,
     pub ended: AtomicBool,
+    pub announcing: Announcing,
     /// The kernel is asked to forget names.
     pub forgets: AtomicBool,
     pub workers: Mutex<Workers>,
@@ -71,6 +75,7 @@ impl Shared {
             next_handle: AtomicU64::new(1),
             waiting: Mutex::default(),
             ended: AtomicBool::new(false),
+            announcing: Announcing::default(),
             forgets: AtomicBool::new(false),
             workers: Mutex::new(Workers { free: true, waiting: 0, alive: 1 }),
             workers_changed: Condvar::new(),
@@ -84,6 +89,7 @@ impl Shared {
 
     /// The kernel forgets a name.
     pub fn invalidate_name(&self, parent: u64, name: &str) {
+        let name = native(name);
         let mut notice = Reply::new();
         notice
             .u64(parent)
@@ -92,6 +98,26 @@ impl Shared {
             .bytes(name.as_bytes())
             .bytes(&[0]);
         self.answer(&notice.finish(0, protocol::NOTIFY_INVAL_ENTRY));
+    }
+
+    /// The kernel forgets what it knows of a path.
+    pub fn forget(&self, path: &str) {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let (node, above) = {
+            let nodes = self.nodes.read();
+            (nodes.number_of(path), nodes.number_of(parent))
+        };
+        if let Some(node) = node {
+            if let Some(node) = self.nodes.write().node(node) {
+                node.version = None;
+                node.shown = None;
+            }
+            // Pages that stay are of the version that their handles have; the next opening gets a node of its own.
+            self.invalidate_node(node).ok();
+        }
+        if let Some(above) = above {
+            self.invalidate_name(above, name);
+        }
     }
 
     /// Drop the pages of a node, dirty ones after they were written.

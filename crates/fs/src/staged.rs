@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
+use chaperone_names::native;
 use chaperone_staging::{BaseVersion, Change, Kind, Op, SameAs, sparse};
 use rustix::fs::OFlags;
 
@@ -64,7 +65,7 @@ impl Tree {
                         base: *base,
                         mode: 0o777,
                         mtime_ns: state.aside.mtime_ns(path),
-                        size: target.len() as u64,
+                        size: native(target).len() as u64,
                         ..blank
                     });
                 }
@@ -163,6 +164,7 @@ impl Tree {
             let changed = state.generations.of(path) > version.0;
             let written = self.changed_since(&state, path, version);
             let base = self.base_version(path);
+            state.was_committed(path, base);
             let now = match entry {
                 Entry::File { blob, mode, origin, cleared, .. }
                     if written || state.writers.contains_key(&blob) =>

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chaperone_names::{name_as_text, native};
 use chaperone_quota::{DiskReserve, Held, HeldFile, Quota};
 use chaperone_staging::BaseVersion;
 use parking_lot::{Mutex, MutexGuard};
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) links: Links,
     /// Memory of the entries' names.
     pub(crate) names: Held,
+    /// What the user's own was when it was committed last; of the agent it is no news.
+    pub(crate) committed: HashMap<String, Option<BaseVersion>>,
 }
 
 impl State {
@@ -163,6 +166,7 @@ impl Tree {
             aside: Asides::new(quota),
             links,
             names,
+            committed: HashMap::new(),
         };
         Ok(Self {
             root,
@@ -277,7 +281,7 @@ impl Tree {
                     kind: ObjectKind::Symlink,
                     ino: synthetic(path),
                     nlink: 1,
-                    size: target.len() as u64,
+                    size: native(target).len() as u64,
                     ..seen.object
                 };
                 Ok(seen)
@@ -422,7 +426,7 @@ impl Tree {
             Some(Entry::Base) | None => {
                 let link = self.base_open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
                 let target = rustix::fs::readlinkat(&link, "", Vec::new())?;
-                target.into_string().map_err(|_| Errno::ILSEQ)
+                Ok(name_as_text(target.as_bytes()).into_owned())
             }
         }
     }
@@ -468,12 +472,9 @@ impl Tree {
         if shows_base && let Ok(folder) = self.base_open(path, OFlags::RDONLY | OFlags::DIRECTORY) {
             for entry in rustix::fs::Dir::read_from(&folder)? {
                 let entry = entry?;
-                // A name that is not UTF-8 cannot be named in a policy; it is not shown.
-                if let Ok(name) = entry.file_name().to_str()
-                    && name != "."
-                    && name != ".."
-                {
-                    names.insert(name.to_owned());
+                let name = name_as_text(entry.file_name().to_bytes());
+                if name != "." && name != ".." {
+                    names.insert(name.into_owned());
                 }
                 if names.len() > MAX_LISTED {
                     return Err(Errno::OVERFLOW);
@@ -516,12 +517,17 @@ impl Tree {
     }
 
     pub(crate) fn base_open(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
-        let at = if path.is_empty() { "." } else { path };
+        let at = native(if path.is_empty() { "." } else { path });
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
         let mut tries = 0;
         loop {
-            match rustix::fs::openat2(self.root.as_fd(), at, flags | OFlags::CLOEXEC, Mode::empty(), beneath)
-            {
+            match rustix::fs::openat2(
+                self.root.as_fd(),
+                &*at,
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                beneath,
+            ) {
                 // The kernel asks to try again when something was renamed meanwhile.
                 Err(Errno::AGAIN) if tries < 16 => tries += 1,
                 other => return other,

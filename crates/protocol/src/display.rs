@@ -16,20 +16,6 @@ pub fn for_display(text: &str, limit: usize) -> String {
     head.chain(std::iter::once(&'…')).chain(tail).collect()
 }
 
-/// A name as text, such that no two names that are no UTF-8 look alike: what is none is shown as `\xNN`.
-#[must_use]
-pub fn name_as_text(name: &[u8]) -> String {
-    if let Ok(text) = std::str::from_utf8(name) {
-        return text.to_owned();
-    }
-    let mut text = String::with_capacity(name.len() + 8);
-    for chunk in name.utf8_chunks() {
-        text.push_str(&chunk.valid().replace('\\', "\\\\"));
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
-    }
-    text
-}
-
 /// Control characters (C0 and C1), line separators, bidirectional controls, and what has no width or is a blank that is
 /// not the space.
 #[must_use]
@@ -46,15 +32,6 @@ pub fn is_deceptive(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_that_differ_only_in_what_is_no_utf8_differ_as_text() {
-        let names: [&[u8]; 5] = [b"a\xff", b"a\xfe", b"a\xff\xfe", b"\\xff\xff", b"\xff\\xff"];
-        let texts: std::collections::BTreeSet<String> = names.iter().map(|name| name_as_text(name)).collect();
-        assert_eq!(texts.len(), names.len(), "{texts:?}");
-        assert!(texts.iter().all(|text| !text.contains('\u{fffd}')));
-        assert_eq!(name_as_text("gr\u{fc}n \\".as_bytes()), "gr\u{fc}n \\");
-    }
 
     #[test]
     fn deceptive_characters_never_reach_the_user() {

@@ -14,8 +14,9 @@ pub mod request;
 pub mod session;
 
 pub use approval::{Ask, AskMode, FindingSummary, Leaves, Scope};
+pub use chaperone_names::{name_as_text, native, text_as_name};
 pub use count::counted;
-pub use display::{for_display, name_as_text};
+pub use display::for_display;
 pub use event::{Event, Happened};
 pub use failure::Failure;
 pub use request::{

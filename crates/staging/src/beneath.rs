@@ -1,9 +1,9 @@
 //! Reaching objects of a tree by path without ever leaving it or following a link.
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use chaperone_names::{name_as_text, native};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -67,9 +67,10 @@ pub(crate) fn open_file(root: BorrowedFd<'_>, path: &str) -> Result<File, Errno>
 /// `openat2` beneath `root`, with neither symlinks nor magic links on the way.
 pub(crate) fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let path = native(path);
     for _ in 0..RESOLVE_ATTEMPTS {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        match rustix::fs::openat2(root, &*path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             other => return other,
         }
@@ -79,15 +80,15 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<Ow
 
 /// The version of `name` in `directory`, links not followed; `None` when there is nothing.
 pub(crate) fn version_at(folder: BorrowedFd<'_>, name: &str) -> Result<Option<BaseVersion>, Errno> {
-    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match rustix::fs::statat(folder, &*native(name), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(BaseVersion::of(&stat))),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(other) => Err(other),
     }
 }
 
-/// The text of the symlink `name` in `directory`; one that is not UTF-8 is `EILSEQ`.
+/// The text of the symlink `name` in `directory`.
 pub(crate) fn link_text(folder: BorrowedFd<'_>, name: &str) -> Result<String, Errno> {
-    let text = rustix::fs::readlinkat(folder, name, Vec::new())?;
-    CStr::to_str(&text).map(str::to_owned).map_err(|_| Errno::ILSEQ)
+    let text = rustix::fs::readlinkat(folder, &*native(name), Vec::new())?;
+    Ok(name_as_text(text.as_bytes()).into_owned())
 }

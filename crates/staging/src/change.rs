@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chaperone_names::text_as_name;
 use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
@@ -220,10 +221,11 @@ pub fn validate_path(path: &str) -> Result<(), Error> {
     if path.contains('\0') {
         return refuse("it contains a NUL byte");
     }
-    for name in path.split('/') {
+    let Some(own) = text_as_name(path) else { return refuse("it is not how its name is written") };
+    for name in own.split(|byte| *byte == b'/') {
         match name {
-            "" => return refuse("it is absolute or has an empty name in it"),
-            "." | ".." => return refuse("it has `.` or `..` in it"),
+            b"" => return refuse("it is absolute or has an empty name in it"),
+            b"." | b".." => return refuse("it has `.` or `..` in it"),
             _ if name.len() > MAX_NAME_BYTES => return refuse("one of its names is longer than 255 bytes"),
             _ => {}
         }

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use chaperone_names::native;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
@@ -178,7 +179,7 @@ impl Scene<'_> {
     fn remove_dir(&self, parent: &Parent, base: &BaseVersion) -> Result<Applied, Stop> {
         let now = self.expect(parent, base)?;
         self.expect_in_place(&[parent])?;
-        rustix::fs::unlinkat(&parent.fd, parent.name.as_str(), AtFlags::REMOVEDIR)?;
+        rustix::fs::unlinkat(&parent.fd, &*native(&parent.name), AtFlags::REMOVEDIR)?;
         Ok(Applied { before: Some(now), ..Applied::default() })
     }
 
@@ -188,9 +189,9 @@ impl Scene<'_> {
         let there = |from: &Parent, to: &Parent| {
             rustix::fs::renameat_with(
                 &from.fd,
-                from.name.as_str(),
+                &*native(&from.name),
                 &to.fd,
-                to.name.as_str(),
+                &*native(&to.name),
                 RenameFlags::NOREPLACE,
             )
         };
@@ -220,9 +221,9 @@ impl Scene<'_> {
             let flags = RenameFlags::EXCHANGE;
             rustix::fs::renameat_with(
                 &source.fd,
-                source.name.as_str(),
+                &*native(&source.name),
                 &target.fd,
-                target.name.as_str(),
+                &*native(&target.name),
                 flags,
             )
         };
@@ -243,7 +244,7 @@ impl Scene<'_> {
 
     fn make_dir(&self, parent: &Parent, mode: u32) -> Result<Applied, Stop> {
         self.expect_in_place(&[parent])?;
-        match rustix::fs::mkdirat(&parent.fd, parent.name.as_str(), Mode::RWXU) {
+        match rustix::fs::mkdirat(&parent.fd, &*native(&parent.name), Mode::RWXU) {
             Err(Errno::EXIST) => {
                 let before = parent.version()?.filter(|now| now.kind() == Some(Kind::Dir));
                 let before = before.ok_or(Stop::Conflict("already_exists"))?;
@@ -256,7 +257,7 @@ impl Scene<'_> {
         adopt_owner(&fd, parent.fd.as_fd(), None)?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode & self.bits))?;
         if !parent.is_still_there(self.root) {
-            rustix::fs::unlinkat(&parent.fd, parent.name.as_str(), AtFlags::REMOVEDIR)?;
+            rustix::fs::unlinkat(&parent.fd, &*native(&parent.name), AtFlags::REMOVEDIR)?;
             return Err(Stop::Conflict("parent_moved"));
         }
         Ok(Applied { after: parent.version()?, ..Applied::default() })
@@ -384,7 +385,13 @@ impl Scene<'_> {
         let version = version_at(folder, name)?.ok_or(Stop::Conflict("gone"))?;
         let has_other_names = version.kind() == Some(Kind::File) && version.nlink > 1;
         if !has_other_names {
-            match rustix::fs::renameat_with(folder, name, self.kept, kept.as_str(), RenameFlags::NOREPLACE) {
+            match rustix::fs::renameat_with(
+                folder,
+                &*native(name),
+                self.kept,
+                kept.as_str(),
+                RenameFlags::NOREPLACE,
+            ) {
                 Err(Errno::XDEV) => {}
                 other => return Ok(other?),
             }
@@ -392,7 +399,7 @@ impl Scene<'_> {
         match version.kind() {
             Some(Kind::File) => self.copy_to_kept(folder, name, &kept, &version)?,
             Some(Kind::Symlink) => {
-                let text = rustix::fs::readlinkat(folder, name, Vec::new())?;
+                let text = rustix::fs::readlinkat(folder, &*native(name), Vec::new())?;
                 rustix::fs::symlinkat(text, self.kept, kept.as_str())?;
             }
             _ => return Err(Stop::refused("not_a_file")),
@@ -401,7 +408,7 @@ impl Scene<'_> {
         let object = has_other_names
             .then(|| crate::beneath::open(folder, name, OFlags::PATH | OFlags::NOFOLLOW))
             .transpose()?;
-        rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+        rustix::fs::unlinkat(folder, &*native(name), AtFlags::empty())?;
         if let Some(object) = object {
             self.touched.note(&BaseVersion::of(&rustix::fs::fstat(&object)?));
         }
@@ -444,7 +451,7 @@ pub(crate) fn write_link(
     target: &str,
     mtime_ns: i128,
 ) -> Result<BaseVersion, Stop> {
-    rustix::fs::symlinkat(target, &parent.fd, name)?;
+    rustix::fs::symlinkat(&*native(target), &parent.fd, name)?;
     let at = AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::utimensat(&parent.fd, name, &modified_at(mtime_ns), at)?;
     if link_text(parent.fd.as_fd(), name)? != target {
@@ -517,7 +524,7 @@ pub(crate) fn modified_at(mtime_ns: i128) -> Timestamps {
 }
 
 fn rename(parent: &Parent, from: &str, to: &str, flags: RenameFlags) -> Result<(), Stop> {
-    rustix::fs::renameat_with(&parent.fd, from, &parent.fd, to, flags).map_err(of_rename)
+    rustix::fs::renameat_with(&parent.fd, &*native(from), &parent.fd, &*native(to), flags).map_err(of_rename)
 }
 
 fn of_rename(errno: Errno) -> Stop {

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 
+use chaperone_names::native;
 use rustix::fs::AtFlags;
 
 use crate::beneath::{self, Parent, version_at};
@@ -83,7 +84,7 @@ impl Linked {
         if same.version.is_some() {
             scene.expect(&source, expected).ok()?;
         }
-        rustix::fs::linkat(&source.fd, name, &parent.fd, temporary, AtFlags::empty()).ok()?;
+        rustix::fs::linkat(&source.fd, &*native(name), &parent.fd, temporary, AtFlags::empty()).ok()?;
         let found = version_at(parent.fd.as_fd(), temporary).ok().flatten();
         let found = found.filter(|now| is_it(now) && expected.is_same_content(now));
         match found.filter(|_| same.version.is_none() || is_judged(parent, temporary, judged)) {

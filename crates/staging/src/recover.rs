@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use chaperone_names::native;
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -229,7 +230,8 @@ fn settle_removal(
         Some(_) => {
             let there = &parent.fd;
             let flags = RenameFlags::NOREPLACE;
-            if rustix::fs::renameat_with(there, aside.as_str(), there, parent.name.as_str(), flags).is_err() {
+            let name = native(&parent.name);
+            if rustix::fs::renameat_with(there, aside.as_str(), there, &*name, flags).is_err() {
                 scene.keep(number, parent.fd.as_fd(), &aside)?;
                 return Err(Stop::Conflict("changed_meanwhile_and_kept_in_history"));
             }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use chaperone_names::name_as_text;
 use rustix::fs::{Dir, FileType, OFlags};
 
 use crate::beneath;
@@ -72,7 +73,7 @@ fn other_names(
         let Some(fd) = open_folder(root, &folder) else { continue };
         let Ok(entries) = Dir::read_from(&fd) else { continue };
         for entry in entries.flatten() {
-            let Ok(name) = entry.file_name().to_str() else { continue };
+            let name = &*name_as_text(entry.file_name().to_bytes());
             if matches!(name, "." | "..") {
                 continue;
             }

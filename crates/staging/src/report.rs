@@ -105,7 +105,6 @@ impl Stop {
             Errno::ROFS => Stop::refused("read_only_file_system"),
             Errno::NOSPC | Errno::DQUOT => Stop::refused("no_space"),
             Errno::FBIG => Stop::refused("too_large_for_the_file_system"),
-            Errno::ILSEQ => Stop::refused("name_is_not_utf8"),
             _ => Stop::refused("io_error"),
         }
     }

@@ -16,6 +16,7 @@ use crate::plan::{Action, strip_folder};
 use crate::recover::report;
 use crate::relinked;
 use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
+use chaperone_names::name_as_text;
 
 /// What to take back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -220,10 +221,9 @@ impl Tree {
         let Ok(mut names) = rustix::fs::Dir::read_from(&fd) else { return false };
         names.all(|name| {
             let Ok(name) = name else { return false };
-            match name.file_name().to_str() {
-                Ok("." | "..") => true,
-                Ok(name) => gone.contains(&*format!("{directory}/{name}")),
-                Err(_) => false,
+            match &*name_as_text(name.file_name().to_bytes()) {
+                "." | ".." => true,
+                name => gone.contains(&*format!("{directory}/{name}")),
             }
         })
     }

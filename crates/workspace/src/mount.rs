@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use chaperone_fs::{Options, Server, Tree, serve};
+use chaperone_fs::{Options, Outside, Server, Tree, serve};
 use chaperone_pipeline::{Pipeline, Session};
 use chaperone_protocol::Failure;
 use chaperone_protocol::session::{Mode, MountRecord};
@@ -313,6 +313,23 @@ impl Mounts {
                 paths.iter().for_each(|p| server.invalidate(p.as_ref()));
             }
         }
+    }
+
+    /// From now on, what the user changes in a directory that the broker serves is repeated in the cell by `repeat`, which gets the
+    /// place of the directory, for programs that watch for it. Whether every directory can be watched.
+    pub fn announce(&self, repeat: impl Fn(&str, Outside) -> bool + Clone + Send + 'static) -> bool {
+        let served = self.list.iter().filter(|m| m.served().is_some());
+        let each = self
+            .servers
+            .lock()
+            .iter()
+            .zip(served)
+            .map(|(server, of)| {
+                let (at, repeat) = (of.at.clone(), repeat.clone());
+                server.announce(Box::new(move |edit| repeat(&at, edit))).is_ok()
+            })
+            .collect::<Vec<_>>();
+        each.into_iter().all(|watched| watched)
     }
 
     /// What the agent wrote by mappings reaches the stage.

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use chaperone_fs::{Seen, Take, Tree};
-use chaperone_protocol::name_as_text;
+use chaperone_protocol::{name_as_text, native};
 use chaperone_staging::{BaseVersion, Kind};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
@@ -143,7 +143,7 @@ pub fn survey(root: &Root) -> io::Result<Result<Survey, &'static str>> {
                 continue;
             }
             let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let Ok(name) = name.to_str() else { return Ok(Err("a name in it is not UTF-8")) };
+            let name = &*name_as_text(name.to_bytes());
             if (stat.st_uid, stat.st_gid) != ids {
                 return Ok(Err("files in it belong to others"));
             }
@@ -194,7 +194,7 @@ pub(crate) fn names_below(root: &Root, directory: &str, most: usize) -> io::Resu
 
 /// Open what is at a path of a directory, following no link.
 pub(crate) fn open(root: &Root, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let at = if path.is_empty() { "." } else { path };
+    let at = native(if path.is_empty() { "." } else { path });
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(&*root.get()?, at, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
+    rustix::fs::openat2(&*root.get()?, &*at, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
 }

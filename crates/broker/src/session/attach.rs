@@ -9,7 +9,8 @@ use std::time::Duration;
 use chaperone_audit::Durability;
 use chaperone_capability::{PermissionClaim, thumbprint};
 use chaperone_cell::NetworkEnds;
-use chaperone_cell::control::{self, InitMessage, InitOrder};
+use chaperone_cell::control::{self, Edit, InitMessage, InitOrder, Repeated};
+use chaperone_fs::{self as fs, ObjectKind, Outside};
 use chaperone_gateway::{Dial, permissions};
 use chaperone_pipeline::{Session, authority};
 use chaperone_protocol::session::State;
@@ -85,8 +86,31 @@ pub fn attach(
         let control = dialer.upgrade().ok_or(std::io::ErrorKind::NotConnected)?;
         control::dial(&control, port, id)
     })));
+    announce(live, &control);
     chaperone_gateway::publish(&live.way())?;
     control::order(&control, &InitOrder::Go).map_err(|e| gone(&e))
+}
+
+/// What the user edits is announced to the programs of the cell that watch for it.
+fn announce(live: &LiveSession, control: &Arc<OwnedFd>) {
+    let control = Arc::downgrade(control);
+    let repeat = move |at: &str, edit: Outside| {
+        let Some(control) = control.upgrade() else { return false };
+        let done = match edit.edit {
+            fs::Edit::Written => Edit::Written,
+            fs::Edit::Finished => Edit::Finished,
+            fs::Edit::Attributes => Edit::Attributes,
+            fs::Edit::Made(ObjectKind::Dir) => Edit::MadeDirectory,
+            fs::Edit::Made(ObjectKind::Symlink) => Edit::MadeLink,
+            fs::Edit::Made(_) => Edit::MadeFile,
+            fs::Edit::Removed { directory: true } => Edit::RemovedDirectory,
+            fs::Edit::Removed { directory: false } => Edit::RemovedFile,
+        };
+        let Outside { token, path, .. } = edit;
+        control::repeat(&control, Repeated { at: at.to_owned(), token, path, edit: done }).is_ok()
+    };
+    // Where the system has no more watches, edits are seen without being announced, as on a network file system.
+    live.mounts.announce(repeat);
 }
 
 /// The session's capability, from its mounts and what it may reach.

@@ -15,6 +15,7 @@ use super::dial::{Dialed, Dials};
 use super::job::Job;
 use super::limits::{Watch, usage};
 use super::network;
+use super::repeat::Repeats;
 use super::report::{self, LaunchReport, Prepared};
 use super::root::{self, Sources};
 use super::shares::{self, InotifyLimits};
@@ -49,6 +50,7 @@ struct Cell<'p> {
     agent: Option<i32>,
     started: Instant,
     dials: Dials,
+    repeats: Repeats,
     job: Job,
     /// Held until the agent has it, or its other end would find it closed.
     terminal: Option<OwnedFd>,
@@ -129,6 +131,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 agent: None,
                 started: Instant::now(),
                 dials: Dials::default(),
+                repeats: Repeats::default(),
                 job: Job::new(job),
                 terminal,
             };
@@ -332,6 +335,11 @@ impl Cell<'_> {
                 };
                 if let Some(dialed) = known {
                     self.report_dialed(dialed);
+                }
+            }
+            InitOrder::Repeat(edit) => {
+                if self.agent.is_some() {
+                    self.repeats.add(edit);
                 }
             }
             InitOrder::Stop => {

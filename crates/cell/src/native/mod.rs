@@ -16,6 +16,7 @@ mod network;
 mod probe;
 mod refusals;
 mod refused_packets;
+mod repeat;
 mod report;
 mod root;
 mod rules;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use chaperone_names::native;
 use chaperone_sys::{ReadOnly, set_mount_attributes};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
@@ -80,7 +81,7 @@ pub(super) fn mask(at: &Path, masked: &[String]) -> Result<(), SetupError> {
     for path in masked {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let covered = match rustix::fs::openat2(&directory, path.as_str(), flags, Mode::empty(), how) {
+        let covered = match rustix::fs::openat2(&directory, &*native(path), flags, Mode::empty(), how) {
             // It went since it was looked at.
             Err(rustix::io::Errno::NOENT) => continue,
             opened => opened.map_err(failed("open what is to be covered"))?,

@@ -73,7 +73,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         profile: args.profile.clone(),
         workspace: workspace(args.workspace.as_deref())?,
         name: args.name.clone(),
-        command: args.command.iter().map(|c| name_as_text(c.as_bytes())).collect(),
+        command: args.command.iter().map(|c| name_as_text(c.as_bytes()).into_owned()).collect(),
         program: find(&program),
         backend: args.backend.clone(),
         interactive: on_terminal,

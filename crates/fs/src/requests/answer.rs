@@ -1,5 +1,6 @@
 //! What answers are made of: errors, paths behind node numbers, trust.
 
+use chaperone_names::name_as_text;
 use rustix::io::Errno;
 
 use crate::gate::Refused;
@@ -57,12 +58,11 @@ pub(super) fn child(shared: &Shared, parent: u64, name: &[u8]) -> Result<String,
     if name.len() > 255 {
         return Err(Errno::NAMETOOLONG.into());
     }
-    // A name that is not UTF-8 cannot be named in a policy, so it does not exist here.
-    let name = std::str::from_utf8(name).map_err(|_| Failed(Errno::ILSEQ.raw_os_error()))?;
+    let name = name_as_text(name);
     if name.is_empty() || name == "." || name == ".." || name.contains('/') {
         return Err(Errno::INVAL.into());
     }
-    let path = join(&path_of(shared, parent)?, name);
+    let path = join(&path_of(shared, parent)?, &name);
     if path.len() > MAX_PATH {
         return Err(Errno::NAMETOOLONG.into());
     }

@@ -1,7 +1,9 @@
 //! Names looked up, and the attributes behind them.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use chaperone_names::native;
 use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, TRUST_SECONDS, child, path_of};
@@ -40,7 +42,13 @@ pub(super) fn entry(shared: &Shared, path: &str, seen: &Attributes, reply: &mut 
     } else {
         Vec::new()
     };
-    let number = shared.nodes.write().looked_up(path, &seen.object, &same)?;
+    let (number, is_new) = {
+        let mut nodes = shared.nodes.write();
+        (nodes.looked_up(path, &seen.object, &same)?, nodes.has_new_directories())
+    };
+    if is_new {
+        shared.announcing.wake();
+    }
     entry_of_node(shared, number, seen, reply);
     Ok(())
 }
@@ -201,7 +209,7 @@ impl Asked {
 
 pub(super) fn readlink(shared: &Shared, header: Header) -> Answer {
     let mut reply = Reply::new();
-    reply.bytes(shared.tree.read_link(&path_of(shared, header.node)?)?.as_bytes());
+    reply.bytes(native(&shared.tree.read_link(&path_of(shared, header.node)?)?).as_bytes());
     Ok(reply)
 }
 

@@ -1,9 +1,11 @@
 //! What is in a directory.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use chaperone_names::native;
 use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, TRUST_SECONDS, path_of};
@@ -65,8 +67,9 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
                 None => break,
             },
         };
+        let own = native(name);
         let fixed = if plus { 128 + 24 } else { 24 };
-        let needed = (fixed + name.len()).next_multiple_of(8);
+        let needed = (fixed + own.len()).next_multiple_of(8);
         if reply.len() + needed > size as usize {
             break;
         }
@@ -79,12 +82,7 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
             }
         }
         let before = reply.len();
-        reply
-            .u64(ino)
-            .u64(at + 1)
-            .u32(u32::try_from(name.len()).unwrap_or(0))
-            .u32(kind)
-            .bytes(name.as_bytes());
+        reply.u64(ino).u64(at + 1).u32(u32::try_from(own.len()).unwrap_or(0)).u32(kind).bytes(own.as_bytes());
         let padding = (reply.len() - before).next_multiple_of(8) - (reply.len() - before);
         reply.bytes(&[0; 8][..padding]);
         at += 1;

@@ -7,6 +7,7 @@ mod decided;
 mod directories;
 mod names;
 mod open;
+mod outside;
 mod unnamed;
 mod verdict;
 
@@ -20,6 +21,7 @@ use self::data::{fallocate, fsync, read, release, statfs, write};
 use self::directories::{opendir, readdir, releasedir};
 use self::names::{link, mkdir, mknod, remove, rename, symlink};
 use self::open::{create, open};
+use crate::nodes::ROOT;
 use crate::protocol::{Header, Reader, Reply, Short, op};
 use crate::shared::Shared;
 
@@ -32,6 +34,10 @@ pub(crate) fn answer(
     slow: &dyn Fn(),
 ) -> Option<Vec<u8>> {
     let done = match header.opcode {
+        op::LOOKUP if header.node == ROOT && is_token(shared, header, body) => Err(Errno::NOENT.into()),
+        _ if shared.announcing.is_by(header.pid) && !is_cleared_away(header.opcode) => {
+            outside::answer(shared, header, body)
+        }
         op::FORGET | op::BATCH_FORGET => {
             // A short one forgets nothing: the node lives a little longer.
             forget(shared, header, body).ok();
@@ -90,6 +96,18 @@ pub(crate) fn answer(
         Ok(reply) => reply.finish(header.unique, 0),
         Err(Failed(errno)) => Reply::error(header.unique, errno),
     })
+}
+
+fn is_token(shared: &Shared, header: Header, mut body: Reader<'_>) -> bool {
+    body.name().is_ok_and(|name| shared.announcing.is_token(name, header.pid))
+}
+
+/// Requests by which the kernel itself clears up, whoever gives it the occasion.
+fn is_cleared_away(opcode: u32) -> bool {
+    matches!(
+        opcode,
+        op::FORGET | op::BATCH_FORGET | op::INTERRUPT | op::WRITE | op::RELEASE | op::RELEASEDIR | op::FSYNC
+    )
 }
 
 fn forget(shared: &Shared, header: Header, mut body: Reader<'_>) -> Result<(), Short> {

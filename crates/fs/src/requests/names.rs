@@ -1,5 +1,6 @@
 //! Names made, removed and moved.
 
+use chaperone_names::name_as_text;
 use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, child, path_of};
@@ -17,9 +18,9 @@ const MANY: usize = 16;
 
 pub(super) fn symlink(shared: &Shared, header: Header, mut body: Reader<'_>) -> Answer {
     let path = child(shared, header.node, body.name()?)?;
-    let target = std::str::from_utf8(body.name()?).map_err(|_| Failed(Errno::ILSEQ.raw_os_error()))?;
+    let target = name_as_text(body.name()?);
     staged(shared, (|_: &Located| ChangeKind::Create, alone), &path, header.pid, |at| {
-        shared.tree.make_link(at, target)
+        shared.tree.make_link(at, &target)
     })?;
     made(shared, &path)
 }

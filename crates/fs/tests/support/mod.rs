@@ -1,4 +1,5 @@
 //! A kernel at the other end of a socket: requests of several programs at once, as FUSE carries them.
+#![allow(dead_code)]
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -34,7 +35,7 @@ pub struct Mount {
     socket: Arc<OwnedFd>,
     next: AtomicU64,
     answers: Arc<(Mutex<Answers>, Condvar)>,
-    _server: Server,
+    pub server: Server,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +60,7 @@ impl Mount {
                 told.1.notify_all();
             }
         });
-        Self { socket, next: AtomicU64::new(1), answers, _server: server }
+        Self { socket, next: AtomicU64::new(1), answers, server }
     }
 
     pub fn open(&self, path: &str, flags: u32) -> Done<Fd> {
@@ -116,7 +117,7 @@ impl Mount {
         }
     }
 
-    fn node(&self, name: &str) -> Done<u64> {
+    pub fn node(&self, name: &str) -> Done<u64> {
         match u64_at(&self.call(LOOKUP, 1, &text(name))?, 0) {
             0 => Err(2),
             node => Ok(node),
@@ -124,9 +125,14 @@ impl Mount {
     }
 
     fn call(&self, opcode: u32, node: u64, body: &[u8]) -> Done<Vec<u8>> {
+        self.call_by(1, opcode, node, body)
+    }
+
+    /// A request of another process.
+    pub fn call_by(&self, pid: u32, opcode: u32, node: u64, body: &[u8]) -> Done<Vec<u8>> {
         let unique = self.next.fetch_add(1, Ordering::Relaxed);
         let length = u32::try_from(40 + body.len()).unwrap();
-        let head = [u32s(&[length, opcode]), u64s(&[unique, node]), u32s(&[0, 0, 1, 0])].concat();
+        let head = [u32s(&[length, opcode]), u64s(&[unique, node]), u32s(&[0, 0, pid, 0])].concat();
         rustix::io::write(&self.socket, &[&head, body].concat()).unwrap();
         let answers = self.answers.0.lock().unwrap();
         let (mut answers, waited) = self
@@ -149,18 +155,18 @@ impl Drop for Mount {
     }
 }
 
-fn text(name: &str) -> Vec<u8> {
+pub fn text(name: &str) -> Vec<u8> {
     [name.as_bytes(), &[0]].concat()
 }
 
-fn u32s(values: &[u32]) -> Vec<u8> {
+pub fn u32s(values: &[u32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_ne_bytes()).collect()
 }
 
-fn u64s(values: &[u64]) -> Vec<u8> {
+pub fn u64s(values: &[u64]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_ne_bytes()).collect()
 }
 
-fn u64_at(reply: &[u8], at: usize) -> u64 {
+pub fn u64_at(reply: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(reply[at..at + 8].try_into().unwrap())
 }

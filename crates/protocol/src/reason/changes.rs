@@ -6,7 +6,7 @@ pub(super) const COMMIT: Group = Group {
     title: "Commit and undo",
     about: "Reasons of single changes; a refused change stays staged.",
     reasons: reasons! {
-        "cannot_be_staged": "The agent made something that no commit can take: a socket, a pipe, a device, a name that is not UTF-8."
+        "cannot_be_staged": "The agent made something that no commit can take: a socket, a pipe, a device."
             => "It stays in the cell; leave it out, or write a plain file.";
         "changed_meanwhile": "The user's version changed since the agent began; of a tool, the path became another file while it was decided on."
             => "`--conflict mine|theirs|both`; of a tool, call it again.";

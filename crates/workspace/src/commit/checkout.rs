@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chaperone_protocol::name_as_text;
 use rustix::fs::{Dir, OFlags};
 
 use super::own;
@@ -64,7 +65,7 @@ fn names(mount: &LiveMount, directory: &str) -> Vec<String> {
     };
     let Ok(entries) = Dir::read_from(&fd) else { return Vec::new() };
     let name = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
-        entry.ok()?.file_name().to_str().ok().map(str::to_owned)
+        Some(name_as_text(entry.ok()?.file_name().to_bytes()).into_owned())
     };
     entries.take(NAMES).filter_map(name).collect()
 }

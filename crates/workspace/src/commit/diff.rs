@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chaperone_inspect::workbook::{Limits, cells};
 use chaperone_pipeline::inspection::Restored;
 use chaperone_protocol::reply::LineCounts;
-use chaperone_protocol::{Failure, counted};
+use chaperone_protocol::{Failure, counted, native};
 use chaperone_staging::printable;
 use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -146,7 +146,9 @@ fn open_old(mount: &LiveMount, change: &Change) -> Option<File> {
     let path = change.from.as_deref().unwrap_or(&change.path);
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::fs::openat2(&*mount.root.get().ok()?, path, flags, Mode::empty(), beneath).ok().map(File::from)
+    rustix::fs::openat2(&*mount.root.get().ok()?, &*native(path), flags, Mode::empty(), beneath)
+        .ok()
+        .map(File::from)
 }
 
 /// Why content is not compared line by line.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use chaperone_protocol::name_as_text;
 use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::OFlags;
 
@@ -63,7 +64,7 @@ impl Links {
             return staged.clone();
         }
         let link = overlay::open(&mount.root, path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
-        rustix::fs::readlinkat(&link, "", Vec::new()).ok()?.into_string().ok()
+        Some(name_as_text(rustix::fs::readlinkat(&link, "", Vec::new()).ok()?.as_bytes()).into_owned())
     }
 }
 

@@ -10,6 +10,7 @@ mod user;
 
 use std::collections::BTreeSet;
 
+use chaperone_protocol::native;
 use chaperone_staging::{Change, Kind};
 
 use self::names::Names;
@@ -48,7 +49,7 @@ impl Named {
         above.insert("");
         let mut settings = Settings::new(mount, user, &mut names);
         for top in above {
-            settings.work_tree(&mount.source.join(top));
+            settings.work_tree(&mount.source.join(&*native(top)));
         }
         // The directory may be a part of a work tree.
         for up in mount.source.ancestors().skip(1) {

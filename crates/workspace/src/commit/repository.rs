@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use chaperone_protocol::name_as_text;
 use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{Dir, FileType, OFlags};
 
@@ -222,7 +223,7 @@ impl After<'_> {
         let fd = overlay::open(&self.mount.root, directory, OFlags::RDONLY | OFlags::DIRECTORY);
         let Ok(entries) = fd.and_then(Dir::read_from) else { return Vec::new() };
         let name = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
-            entry.ok()?.file_name().to_str().ok().map(str::to_owned)
+            Some(name_as_text(entry.ok()?.file_name().to_bytes()).into_owned())
         };
         let names = entries.filter_map(name).filter(|name| name != "." && name != "..");
         names.map(|name| below(directory, &name)).collect()

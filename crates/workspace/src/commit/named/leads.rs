@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
+use chaperone_protocol::native;
+
 use super::names::{Names, meant, script};
 use super::user::User;
 use crate::directories::plain;
@@ -65,7 +67,7 @@ impl<'a> Reader<'a> {
 
     /// A file of the directory, by its path there.
     pub fn file(&mut self, path: &str, leads: &'static Leads) {
-        let at = self.mount.source.join(path);
+        let at = self.mount.source.join(&*native(path));
         let top = self.mount.source.clone();
         self.read(&at, leads, &|at| {
             at.ancestors().skip(1).take_while(|up| up.starts_with(&top)).map(Path::to_owned).collect()

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use chaperone_protocol::{name_as_text, native};
 use rustix::fs::{Dir, FileType, OFlags};
 
 use super::super::link::Links;
@@ -32,7 +33,7 @@ pub(super) fn within(
         let fd = overlay::open(&mount.root, &below, OFlags::RDONLY | OFlags::DIRECTORY);
         let Ok(entries) = fd.and_then(Dir::read_from) else { continue };
         for entry in entries.flatten() {
-            let Ok(name) = entry.file_name().to_str() else { continue };
+            let name = &*name_as_text(entry.file_name().to_bytes());
             if matches!(name, "." | ".." | ".git") {
                 continue;
             }
@@ -58,7 +59,7 @@ pub(super) fn at_top(mount: &LiveMount) -> Vec<String> {
     let fd = overlay::open(&mount.root, "", OFlags::RDONLY | OFlags::DIRECTORY);
     let Ok(entries) = fd.and_then(Dir::read_from) else { return Vec::new() };
     let names = entries.flatten().take(MOST_NAMES);
-    names.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect()
+    names.map(|entry| name_as_text(entry.file_name().to_bytes()).into_owned()).collect()
 }
 
 fn is_instruction(path: &str) -> bool {
@@ -91,7 +92,7 @@ fn import(mount: &LiveMount, user: &User, mut todo: VecDeque<String>, names: &mu
         if seen.len() >= MOST_INSTRUCTIONS || !seen.insert(path.clone()) {
             continue;
         }
-        let at = mount.source.join(&path);
+        let at = mount.source.join(&*native(&path));
         let Some(text) = text(mount, &at) else { continue };
         for word in later::imports(&text) {
             let from = at.parent().unwrap_or(Path::new("/"));

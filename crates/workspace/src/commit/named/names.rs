@@ -5,6 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use chaperone_protocol::name_as_text;
+
 use super::super::own;
 use crate::directories;
 use crate::later;
@@ -97,7 +99,7 @@ impl Names {
         });
         let inside = |path: &Path| {
             let below = self.roots.iter().find_map(|root| path.strip_prefix(root).ok())?;
-            below.to_str().map(str::to_owned)
+            Some(name_as_text(below.as_os_str().as_encoded_bytes()).into_owned())
         };
         std::iter::once(plain).chain(real).filter_map(|path| inside(&path)).collect()
     }

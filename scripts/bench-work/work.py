@@ -55,7 +55,7 @@ def main(chaperone, place, rounds, only):
 def laid_out(projects):
     sources.lay_out(projects, every=True, without=("web", "notebooks", "java", "go"))
     repository = os.path.join(projects, "repository")
-    shutil.copytree(os.path.join(projects, "node", "src"), os.path.join(repository, "src"))
+    shutil.copytree(os.path.join(projects, "node", "src", "v3"), os.path.join(repository, "src"))
     for command in (["init", "-q"], ["add", "."], ["-c", "user.name=b", "-c", "user.email=b@example.org", "commit", "-qm", "Import"]):
         subprocess.run(["git", *command], cwd=repository, check=True)
     return projects

@@ -35,10 +35,10 @@ def account():
 
 
 def interruptions(session):
-    """What policy refused or would have asked the person about; but for what a commit asks, and for hosts that nobody named, which
-    programs look for natively, too, and do without."""
+    """What policy refused or would have asked the person about; but for what a commit asks, and for what programs look for by
+    themselves, also natively, and do without: hosts that nobody named, and their own credentials (psql its .pgpass)."""
     return [f"{r['action']} {r.get('resource')} {r['effect']} {','.join(r['reasons'])}" for r in records(session, "--limit", "20000")
-            if r.get("effect") in ("deny", "ask") and r.get("action") not in ("commit", "undo") and r["reasons"] != ["host_not_allowed"]]
+            if r.get("effect") in ("deny", "ask") and r.get("action") not in ("commit", "undo") and not {"host_not_allowed", "own_credentials"} & set(r["reasons"])]
 
 
 MISSING = missing()

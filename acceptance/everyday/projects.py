@@ -99,10 +99,10 @@ PROJECTS = [
             "git switch -qc topic && echo '// Ours.' >> packages/schemas/types.ts && git commit -qam 'Say what it is' && "
             "(cd libraries/zlib && git switch -qc ours && echo ours >> README && git commit -qam 'Say whose it is') && git add libraries/zlib && git commit -qm 'Take our library' && "
             "(cd trees/release && git merge -q --no-edit topic && echo 1.0 > VERSION && git add VERSION && git commit -qm 'Release') && "
-            "git switch -q main && git merge -q --no-ff --no-edit release && git tag v1.0 && git worktree add -q trees/next -b next && (cd trees/next && echo next > NEXT && git add NEXT && git commit -qm 'Begin the next')",
-            ("VERSION", "1.0"), "git fsck --no-dangling && git status --porcelain && git -C trees/release status --porcelain && git -C trees/next log --oneline -1 next && "
+            "git switch -q main && git merge -q --no-ff --no-edit release && git tag v1.0",
+            ("VERSION", "1.0"), "git fsck --no-dangling && git status --porcelain && git -C trees/release status --porcelain &&  "
             "git -C libraries/zlib log -1 --format=%s | grep -q whose && git rev-parse v1.0 && git log --format=%s | grep -q 'Take our library'",
-            lay=monorepo, short=True, asked=("part_of_operation", "runs_later", "executable", "link_to_what_runs")),
+            lay=monorepo, short=True),
     Project("documents of LibreOffice", "documents", ("soffice",),
             "soffice --headless --convert-to pdf --outdir pdf *.docx >/dev/null 2>&1 && soffice --headless --convert-to odt --outdir odt blk-containing-table.docx >/dev/null 2>&1 && ls pdf odt",
             "python3 - <<'P'\nimport shutil, zipfile\nwith zipfile.ZipFile('blk-containing-table.docx') as old, zipfile.ZipFile('new.docx', 'w', zipfile.ZIP_DEFLATED) as new:\n"
@@ -154,21 +154,21 @@ def natively(project, script):
 
 
 def commit_as_told(session, reasons):
-    """The commit, and then what it prints as the way to commit what it is right to ask about; the questions, and what is left."""
-    asked, words = set(), ["commit", session]
-    for _ in range(6):
-        done, _ = ran([CHAPERONE, *words], "/")
+    """The commit, and then what it prints as the way to commit what it is right to ask about, until nothing is left; what was asked
+    about, and what a last commit of all says where something is."""
+    asked, given = set(), []
+    while True:
+        done, _ = ran([CHAPERONE, "commit", session], "/")
         told = done.stdout + done.stderr
-        if done.returncode == 0:
-            return asked, ""
-        following = re.search(r"chaperone (commit --(?:accept|confirm) (\S+) .*)", told)
-        if not following or following[2] in asked and words == shlex.split(following[1]):
-            return asked, told
-        asked.add(following[2])
-        if following[2] not in reasons:
-            return asked, told
-        words = shlex.split(following[1])
-    return asked, told
+        advised = [line for line in re.findall(r"chaperone (commit --(?:accept|confirm) .*)", told) if line not in given]
+        if done.returncode == 0 or not advised:
+            return asked, told if done.returncode else ""
+        for line in advised:
+            asked.add(line.split()[2])
+            if line.split()[2] not in reasons:
+                return asked, told
+            given.append(line)
+            ran([CHAPERONE, *shlex.split(line)], "/")
 
 
 def worked(project):

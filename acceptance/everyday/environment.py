@@ -76,7 +76,7 @@ def a_virtual_environment_that_the_agent_makes_runs_after_the_commit(way):
 def a_work_tree_that_the_agent_adds_is_one_after_the_commit(way):
     repository()
     way.shell("git worktree add -q trees/next -b next")
-    code, told = committed(".git", "trees")
+    code, told = committed("--accept", "part_of_operation", "--accept", "runs_later", ".git", "trees")
     assert code == 0, told
     assert git("branch", "--show-current", at=os.path.join(DOCS, "trees/next")) == "next\n"
 

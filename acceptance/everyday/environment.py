@@ -1,8 +1,8 @@
 """The user's own environment: repositories, paths, toolchains, settings."""
 import os, subprocess
 
-from harness.cell import CHAPERONE, DOCS, HOME, PERSONAL, asked, chaperone, write
-from ways import everywhere, executable, git, once, repository
+from harness.cell import CHAPERONE, DOCS, HOME, PERSONAL, asked, chaperone, shell, write
+from ways import committed, everywhere, executable, git, once, repository
 
 
 @everywhere
@@ -61,6 +61,24 @@ def the_agent_starts_where_the_user_stood(way):
     os.makedirs(os.path.join(DOCS, "a/b"))
     done = way.ran("pwd", cwd=os.path.join(DOCS, "a/b"), options=("--workspace", DOCS))
     assert done.stdout.strip() in (f"{DOCS}/a/b", "/workspace/a/b"), done
+
+
+@everywhere
+def a_virtual_environment_that_the_agent_makes_runs_after_the_commit(way):
+    way.shell("""python3 -m venv --without-pip venv
+        venv/bin/python -c 'import sys; open("venv/bin/hello", "w").write("#!" + sys.executable + "\\nprint(6 * 7)\\n")'; chmod +x venv/bin/hello""")
+    code, told = committed("venv")
+    assert code == 0, told
+    assert shell(f"{DOCS}/venv/bin/hello") == "42\n"
+
+
+@everywhere
+def a_work_tree_that_the_agent_adds_is_one_after_the_commit(way):
+    repository()
+    way.shell("git worktree add -q trees/next -b next")
+    code, told = committed("--accept", "part_of_operation", "--accept", "runs_later", ".git", "trees")
+    assert code == 0, told
+    assert git("branch", "--show-current", at=os.path.join(DOCS, "trees/next")) == "next\n"
 
 
 @everywhere

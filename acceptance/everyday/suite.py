@@ -1,6 +1,7 @@
 """Ordinary work with the programs that people use."""
 import os, shutil, subprocess
 
+import sources
 from harness.suite import Part, Suite, as_user
 
 # A machine as others have it, for these processes alone: a service below /opt, and a trust store with a file of its own
@@ -37,6 +38,11 @@ def prepare(place):
                 shutil.copyfileobj(f, bundle)
     with open("/etc/hosts") as f, open(os.path.join(place, "hosts"), "w") as hosts:
         hosts.write(f.read() + "127.0.0.1 plain.chaperone.test\n")
+    every = os.environ.get("ACCEPTANCE_PROJECTS") == "all"
+    if every:
+        sources.agents(os.path.join(place, "agents"))
+    sources.lay_out(os.path.join(place, "projects"), every)
 
 
-SUITE = Suite(parts=[Part("claims", limit=900, within=within)], needs=("git", "node", "openssl"), prepare=prepare, not_yet="not-yet.txt")
+SUITE = Suite(parts=[Part("claims", limit=900, within=within, not_yet="not-yet.txt"), Part("projects", limit=5400), Part("agents", limit=900, within=within)],
+              needs=("git", "node", "openssl"), prepare=prepare)

@@ -8,7 +8,7 @@ ACCEPTANCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON = "/usr/bin/python3"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 # Of the caller's environment these reach the claims.
-PASSED = ("CI", "JOBS", "TERM", "ACCEPTANCE_SEED", "CHAPERONE_CASES")
+PASSED = ("CI", "JOBS", "TERM", "ACCEPTANCE_SEED", "ACCEPTANCE_PROJECTS", "CHAPERONE_CASES")
 
 
 @dataclasses.dataclass
@@ -19,6 +19,8 @@ class Part:
     limit: int = 300
     # (place, user) to the command that the process is started with, for namespaces of its own.
     within: object = None
+    # A file beside suite.py with what does not hold yet; see `claims.not_yet`.
+    not_yet: str = ""
 
 
 @dataclasses.dataclass
@@ -32,8 +34,6 @@ class Suite:
     # What else has to be in the place: (place), or raises Missing.
     prepare: object = None
     path: str = PATH
-    # A file beside suite.py with what does not hold yet; see `claims.not_yet`.
-    not_yet: str = ""
 
 
 class Missing(Exception):
@@ -71,10 +71,13 @@ def arguments():
     options.add_argument("--only", action="append", default=[], metavar="PATTERN", help="only checks whose name has this in it, or begins with this number")
     options.add_argument("--list", action="store_true", help="list the checks and run none")
     options.add_argument("--jsonl", metavar="FILE", help="keep a line for each public case, as it came out for who calls (02-network)")
+    options.add_argument("--all-projects", action="store_true", help="also all the real projects, with their times beside native ones (08-everyday)")
     options.add_argument("--claims", metavar="MODULE", help=argparse.SUPPRESS)
     options.add_argument("--results", metavar="FILE", help=argparse.SUPPRESS)
     options = options.parse_args()
     options.only += options.patterns
+    if options.all_projects:
+        os.environ["ACCEPTANCE_PROJECTS"] = "all"
     return options
 
 
@@ -185,8 +188,9 @@ def make_claims(suite, options):
     started = time.monotonic()
     module = importlib.import_module(options.claims)
     checks = claims.chosen(options.only)
-    if suite.not_yet:
-        with open(os.path.join(ACCEPTANCE, options.suite, suite.not_yet)) as f:
+    not_yet = next(part.not_yet for part in suite.parts if part.module == options.claims)
+    if not_yet:
+        with open(os.path.join(ACCEPTANCE, options.suite, not_yet)) as f:
             claims.not_yet(f.read(), os.environ["ACCEPTANCE_USER"], checks)
     if checks:
         try:

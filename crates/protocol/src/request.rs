@@ -81,9 +81,6 @@ pub struct Opened {
     #[serde(default)]
     pub path: Vec<PathBuf>,
     pub workdir: String,
-    /// The agent starts at the workspace's own place: what its repository consists of is found from there.
-    #[serde(default)]
-    pub at_own_place: bool,
     pub memory: Option<u64>,
     pub processes: Option<u64>,
     pub cpu_percent: Option<u32>,

@@ -115,7 +115,6 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     }
     notices.extend(broker.checked_policies.problem(&broker.dirs));
     opened.notices = notices;
-    opened.at_own_place = repositories.common.is_some();
     (opened.shown, opened.visible) = (shown, visible);
     (opened.covered, opened.scratch, opened.path, opened.first) = (covered, scratch, path, first);
     for (name, value) in environment {
@@ -193,7 +192,6 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         } else {
             session.mounts.first().map_or_else(|| "/".to_owned(), |m| m.at.clone())
         },
-        at_own_place: false,
         memory: limits.bytes().map_err(wrong)?,
         processes: limits.processes,
         cpu_percent: limits.cpu_percent().map_err(wrong)?,

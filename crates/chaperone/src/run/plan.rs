@@ -82,9 +82,10 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
     let own_place =
         workspace.clone().filter(|own| opened.workdir == WORKSPACE && can_be_at_its_own_place(own));
     let workdir = below(&opened.workdir, workspace.as_deref());
+    // What a tool writes with its directory's absolute path in it (a virtual environment, a work tree) holds after the commit, too.
     let workdir = match own_place.as_ref().zip(workdir.strip_prefix(WORKSPACE).ok()) {
-        Some((own, rest)) if opened.at_own_place => own.join(rest),
-        _ => workdir,
+        Some((own, rest)) => own.join(rest),
+        None => workdir,
     };
     Ok(Plan {
         session: opened.session.clone(),

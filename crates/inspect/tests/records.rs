@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::HashSet;
+
 use support::{cards, certain, count, inspect, redact, values};
 
 fn people(n: usize) -> Vec<(String, String, u64)> {
@@ -114,7 +116,12 @@ const CARD: &str = "BEGIN:VCARD\r\nVERSION:2.1\r\nN:Lee;Ann\r\nNOTE;ENCODING=QUO
 fn folded_and_encoded_values_are_read_under_their_names() {
     for (name, text) in [("people.ldif", LDIF), ("export", LDIF), ("ann.vcf", CARD), ("contact", CARD)] {
         let report = inspect(name, text.as_bytes());
-        assert_eq!((count(&report, "us_ssn"), values(&report, "credit_card")), (2, 1), "{name}: {report:?}");
+        // A value may be read in more than one way.
+        let found = |detector: &str| {
+            let findings = report.items.iter().flat_map(|i| &i.findings);
+            findings.filter(|f| f.detector == detector).map(|f| f.sha256).collect::<HashSet<_>>().len()
+        };
+        assert_eq!((found("us_ssn"), found("credit_card")), (2, 1), "{name}: {report:?}");
         for detector in ["us_ssn", "credit_card"] {
             assert!(certain(&report).iter().any(|f| f == detector), "{name}: {detector}");
         }

@@ -2,6 +2,7 @@
 thinks nothing: it does one scripted task, a step for each result that it is told, and remembers what it was sent."""
 import gzip, http.server, json, os, re, ssl, threading, time, urllib.parse
 
+from harness import served
 from harness.cell import PLACE
 
 DONE = "The task is done, and the tests pass."
@@ -29,16 +30,9 @@ class Task:
         return steps[done] if done < len(steps) else None
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_):
-        pass
-
+class Handler(served.Handler):
     def do_GET(self):
-        self.send({"error": {"message": "not here"}}, 404)
+        self.send({"error": {"message": "not here"}}, status=404)
 
     do_HEAD = do_GET
 
@@ -49,39 +43,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path).path
         told = next((tell for end, tell in APIS if path.endswith(end)), None)
         if told is None:
-            return self.send({"error": {"message": "not here"}}, 404)
+            return self.send({"error": {"message": "not here"}}, status=404)
         told(self, self.server.task, json.loads(body))
 
-    def body(self):
-        if self.headers.get("transfer-encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("content-length") or 0))
-        data = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            data += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return data
-
-    def send(self, data, status=200):
-        data = json.dumps(data).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-        self.wfile.flush()
-
     def events(self, events, named=True):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        for event in events:
-            head = f"event: {event['type']}\n" if named else ""
-            piece = f"{head}data: {json.dumps(event)}\n\n".encode()
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-        self.wfile.write(b"0\r\n\r\n")
-        self.wfile.flush()
+        heads = (f"event: {event['type']}\n" if named else "" for event in events)
+        self.stream(f"{head}data: {json.dumps(event)}\n\n".encode() for head, event in zip(heads, events))
 
 
 def anthropic(handler, task, asked):

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chaperone_fs::{
     ChangeRequest, Closed, Decides, Edit, Gate, ObjectKind, OpenRequest, Opened, Opening, Outside, Refused,
@@ -94,17 +94,25 @@ fn place() -> Place {
     let (tell, told) = channel();
     mount.server.announce(Box::new(move |edit| tell.send(edit).is_ok())).unwrap();
     let place = Place { _own: own, docs, tree, asked, mount, told };
-    // Until the first one is heard, the directory may not be watched yet.
-    loop {
-        fs::write(place.docs.join("begin"), "").unwrap();
-        if place.told.recv_timeout(Duration::from_millis(200)).is_ok() {
-            while place.told.recv_timeout(Duration::from_millis(200)).is_ok() {}
-            return place;
-        }
-    }
+    place.until_watched("begin");
+    place
 }
 
 impl Place {
+    /// Until a first edit at this path is heard, its directory may not be watched yet.
+    fn until_watched(&self, path: &str) {
+        let heard = || self.told.recv_timeout(Duration::from_millis(200)).is_ok();
+        let began = Instant::now();
+        loop {
+            fs::write(self.docs.join(path), "").unwrap();
+            if heard() {
+                break;
+            }
+            assert!(began.elapsed() < LONG, "{path} is not watched");
+        }
+        while heard() {}
+    }
+
     fn next(&self) -> (String, Edit) {
         let told = self.told.recv_timeout(LONG).unwrap();
         (told.path, told.edit)
@@ -141,7 +149,7 @@ fn what_the_user_does_is_told_once_and_with_what_it_is() {
     assert_eq!(place.next(), ("made/inner".to_owned(), Edit::Made(ObjectKind::File)));
     // A directory that the kernel was told of is watched from then on.
     place.mount.node("folder").unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    place.until_watched("folder/begin");
     fs::write(place.docs.join(std::ffi::OsStr::from_bytes(b"folder/\xff")), "").unwrap();
     assert_eq!(place.next(), ("folder/\\xff".to_owned(), Edit::Made(ObjectKind::File)));
     fs::write(place.docs.join("hidden"), "").unwrap();

@@ -153,13 +153,8 @@ impl Agent {
         arguments: Option<JsonObject>,
         context: &RequestContext<RoleServer>,
     ) -> Result<Value, Failure> {
-        let arguments = arguments.map(Value::Object);
         let room = arguments.as_ref().map(|given| self.waiting.room_for(given)).transpose();
         let room = room.map_err(|e| too_much(&e))?;
-        let arguments = arguments.and_then(|given| match given {
-            Value::Object(fields) => Some(fields),
-            _ => None,
-        });
         let call = calls::Call { tools: &self.session, pid: self.pid };
         let answer = call.run(name, arguments, context.ct.clone()).await?;
         drop(room);

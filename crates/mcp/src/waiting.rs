@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chaperone_quota::{Exceeded, Held, Quota};
 use parking_lot::Mutex;
-use rmcp::model::RequestId;
+use rmcp::model::{JsonObject, RequestId};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -147,8 +147,8 @@ impl Waiting {
     ///
     /// # Errors
     /// When the session holds as much as it may.
-    pub fn room_for(&self, arguments: &Value) -> Result<Held, Exceeded> {
-        let bytes = weight(arguments);
+    pub fn room_for(&self, arguments: &JsonObject) -> Result<Held, Exceeded> {
+        let bytes = weight_of_fields(arguments);
         self.quota.take(if bytes < SMALL { 0 } else { bytes }, 0)
     }
 }
@@ -176,13 +176,21 @@ fn weight(value: &Value) -> u64 {
             Value::String(text) => sum += text.len() as u64,
             Value::Array(items) => todo.extend(items),
             Value::Object(fields) => {
-                sum += fields.keys().map(|name| NODE + name.len() as u64).sum::<u64>();
+                sum += weight_of_names(fields);
                 todo.extend(fields.values());
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
     sum
+}
+
+fn weight_of_fields(fields: &JsonObject) -> u64 {
+    NODE + weight_of_names(fields) + fields.values().map(weight).sum::<u64>()
+}
+
+fn weight_of_names(fields: &JsonObject) -> u64 {
+    fields.keys().map(|name| NODE + name.len() as u64).sum()
 }
 
 #[cfg(test)]
@@ -258,9 +266,10 @@ mod tests {
         assert!(!waiting.asked(RequestId::Number(2)), "one id, one request");
         assert_eq!(waiting.answered(&RequestId::Number(1), &large), Err(Exceeded::Memory));
         assert_eq!(waiting.answered(&RequestId::Number(1), &small), Ok(()));
-        let arguments = waiting.room_for(&large).unwrap();
-        assert!(waiting.room_for(&large).is_err());
-        assert!(waiting.room_for(&small).is_ok());
+        let fields = |value: &Value| JsonObject::from_iter([("path".to_owned(), value.clone())]);
+        let arguments = waiting.room_for(&fields(&large)).unwrap();
+        assert!(waiting.room_for(&fields(&large)).is_err());
+        assert!(waiting.room_for(&fields(&small)).is_ok());
         drop(arguments);
         assert_eq!(quota.used().memory, 0);
     }

@@ -316,20 +316,14 @@ impl Mounts {
     }
 
     /// From now on, what the user changes in a directory that the broker serves is repeated in the cell by `repeat`, which gets the
-    /// place of the directory, for programs that watch for it. Whether every directory can be watched.
-    pub fn announce(&self, repeat: impl Fn(&str, Outside) -> bool + Clone + Send + 'static) -> bool {
+    /// place of the directory, for programs that watch for it. Where the system has no more watches, edits are seen without being
+    /// announced, as on a network file system.
+    pub fn announce(&self, repeat: impl Fn(&str, Outside) -> bool + Clone + Send + 'static) {
         let served = self.list.iter().filter(|m| m.served().is_some());
-        let each = self
-            .servers
-            .lock()
-            .iter()
-            .zip(served)
-            .map(|(server, of)| {
-                let (at, repeat) = (of.at.clone(), repeat.clone());
-                server.announce(Box::new(move |edit| repeat(&at, edit))).is_ok()
-            })
-            .collect::<Vec<_>>();
-        each.into_iter().all(|watched| watched)
+        for (server, of) in self.servers.lock().iter().zip(served) {
+            let (at, repeat) = (of.at.clone(), repeat.clone());
+            server.announce(Box::new(move |edit| repeat(&at, edit))).ok();
+        }
     }
 
     /// What the agent wrote by mappings reaches the stage.

@@ -192,6 +192,13 @@ pub(crate) fn names_below(root: &Root, directory: &str, most: usize) -> io::Resu
     Ok(Some(names))
 }
 
+/// The names in what is at a path of a directory, as text, `.` and `..` among them; none where it cannot be listed.
+pub(crate) fn names(root: &Root, path: &str) -> impl Iterator<Item = String> {
+    let entries = open(root, path, OFlags::RDONLY | OFlags::DIRECTORY).and_then(Dir::read_from);
+    let entries = entries.into_iter().flatten().flatten();
+    entries.map(|entry| name_as_text(entry.file_name().to_bytes()).into_owned())
+}
+
 /// Open what is at a path of a directory, following no link.
 pub(crate) fn open(root: &Root, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let at = native(if path.is_empty() { "." } else { path });

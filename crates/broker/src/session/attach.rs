@@ -109,7 +109,6 @@ fn announce(live: &LiveSession, control: &Arc<OwnedFd>) {
         let Outside { token, path, .. } = edit;
         control::repeat(&control, Repeated { at: at.to_owned(), token, path, edit: done }).is_ok()
     };
-    // Where the system has no more watches, edits are seen without being announced, as on a network file system.
     live.mounts.announce(repeat);
 }
 

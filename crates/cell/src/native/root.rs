@@ -67,6 +67,7 @@ pub struct Built {
 
 /// Sources opened before anything is mounted over them, and before the uid changes.
 pub struct Sources {
+    shown: Shown,
     trees: Vec<(PathBuf, OwnedFd)>,
     links: Vec<(PathBuf, PathBuf)>,
     devices: Vec<(PathBuf, OwnedFd)>,
@@ -116,8 +117,8 @@ impl Sources {
     /// # Errors
     /// What is missing, with the command that fixes it.
     pub fn open(plan: &Plan) -> Result<Self, SetupError> {
-        let shown = Shown::read()?;
         let mut sources = Self {
+            shown: Shown::read()?,
             trees: vec![],
             links: vec![],
             devices: vec![],
@@ -130,17 +131,17 @@ impl Sources {
         // What happens to mounts in here must never travel out.
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .map_err(failed("make mounts private"))?;
-        for path in shown.system.iter().filter(|p| p.is_dir()) {
+        for path in sources.shown.system.iter().filter(|p| p.is_dir()) {
             sources.trees.push((path.clone(), clone_tree(path)?));
         }
-        for path in &shown.merged {
+        for path in &sources.shown.merged {
             match fs::read_link(path) {
                 Ok(target) => sources.links.push((path.clone(), target)),
                 Err(_) if path.is_dir() => sources.trees.push((path.clone(), clone_tree(path)?)),
                 Err(_) => {}
             }
         }
-        for name in &shown.etc {
+        for name in &sources.shown.etc {
             let path = Path::new("/etc").join(name);
             match fs::read_link(&path) {
                 Ok(target) => sources.links.push((path, target)),
@@ -155,9 +156,9 @@ impl Sources {
             }
         }
         sources.trees.push((PathBuf::from("/run/chaperone/bin/chaperone"), clone_tree(&plan.self_exe)?));
-        for name in shown.devices {
-            let device = clone_tree(&Path::new("/dev").join(&name))?;
-            sources.devices.push((name, device));
+        for name in &sources.shown.devices {
+            let device = clone_tree(&Path::new("/dev").join(name))?;
+            sources.devices.push((name.clone(), device));
         }
         for mount in &plan.mounts {
             match &mount.kind {
@@ -201,7 +202,7 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     for (at, tree) in &sources.trees {
         attach(tree, at, true)?;
     }
-    let shown = Shown::read()?;
+    let shown = &sources.shown;
     stand_ins(&shown.stands)?;
     cover(&plan.covered, &shown.stands)?;
     cover(&shown.covered, &shown.stands)?;

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use chaperone_protocol::name_as_text;
-use rustix::fs::{Dir, OFlags};
-
 use super::own;
 use crate::later;
 use crate::mount::LiveMount;
@@ -60,12 +57,5 @@ fn below(directory: &str, name: &str) -> String {
 }
 
 fn names(mount: &LiveMount, directory: &str) -> Vec<String> {
-    let Ok(fd) = overlay::open(&mount.root, directory, OFlags::RDONLY | OFlags::DIRECTORY) else {
-        return Vec::new();
-    };
-    let Ok(entries) = Dir::read_from(&fd) else { return Vec::new() };
-    let name = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
-        Some(name_as_text(entry.ok()?.file_name().to_bytes()).into_owned())
-    };
-    entries.take(NAMES).filter_map(name).collect()
+    overlay::names(&mount.root, directory).take(NAMES).collect()
 }

@@ -5,9 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use chaperone_protocol::name_as_text;
 use chaperone_staging::{Change, Kind, Op};
-use rustix::fs::{Dir, FileType, OFlags};
+use rustix::fs::{FileType, OFlags};
 
 use super::objects::Objects;
 use super::own;
@@ -220,12 +219,7 @@ impl After<'_> {
 
     /// What the user has in a directory, each with its path.
     fn names(&self, directory: &str) -> Vec<String> {
-        let fd = overlay::open(&self.mount.root, directory, OFlags::RDONLY | OFlags::DIRECTORY);
-        let Ok(entries) = fd.and_then(Dir::read_from) else { return Vec::new() };
-        let name = |entry: rustix::io::Result<rustix::fs::DirEntry>| {
-            Some(name_as_text(entry.ok()?.file_name().to_bytes()).into_owned())
-        };
-        let names = entries.filter_map(name).filter(|name| name != "." && name != "..");
+        let names = overlay::names(&self.mount.root, directory).filter(|name| name != "." && name != "..");
         names.map(|name| below(directory, &name)).collect()
     }
 }

@@ -56,10 +56,7 @@ pub(super) fn within(
 
 /// What lies at the top.
 pub(super) fn at_top(mount: &LiveMount) -> Vec<String> {
-    let fd = overlay::open(&mount.root, "", OFlags::RDONLY | OFlags::DIRECTORY);
-    let Ok(entries) = fd.and_then(Dir::read_from) else { return Vec::new() };
-    let names = entries.flatten().take(MOST_NAMES);
-    names.map(|entry| name_as_text(entry.file_name().to_bytes()).into_owned()).collect()
+    overlay::names(&mount.root, "").take(MOST_NAMES).collect()
 }
 
 fn is_instruction(path: &str) -> bool {

@@ -117,6 +117,7 @@ fn hosts_file_addresses(text: &str, name: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use parking_lot::Mutex;
@@ -136,19 +137,23 @@ mod tests {
             .unwrap();
         let (release, held): (Sender<()>, Receiver<()>) = channel();
         let held = Arc::new(Mutex::new(held));
+        let stuck_threads = Arc::new(AtomicUsize::new(0));
         let seconds = Duration::from_secs;
         let attacker = Arc::new(Resolver { places: Arc::new(Semaphore::new(slots)), limit: seconds(3600) });
         let resolved = runtime.block_on(async {
             for _ in 0..4 * THREADS {
                 let (attacker, held) = (Arc::clone(&attacker), Arc::clone(&held));
+                let stuck_threads = Arc::clone(&stuck_threads);
                 let stuck = move || {
+                    stuck_threads.fetch_add(1, Ordering::SeqCst);
                     // Until the other end is dropped.
                     held.lock().recv().ok();
                     Err(std::io::ErrorKind::TimedOut.into())
                 };
                 tokio::spawn(async move { attacker.within_limits(stuck).await });
             }
-            while attacker.places.available_permits() > slots.saturating_sub(THREADS.min(slots)) {
+            // A place is taken before its thread is: only a thread that runs is one that is held.
+            while stuck_threads.load(Ordering::SeqCst) < THREADS.min(slots) {
                 tokio::task::yield_now().await;
             }
             // Where every thread is held it never comes; else it comes at once.

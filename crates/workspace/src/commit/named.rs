@@ -55,7 +55,9 @@ impl Named {
         for up in mount.source.ancestors().skip(1) {
             settings.work_tree(up);
         }
+        let hooks = settings.hooks_found();
         let mut reader = leads::Reader::new(mount, user);
+        hooks.iter().for_each(|(at, places)| reader.hook(at, places));
         elsewhere::of_home(mount, user, &mut reader, &mut names);
         links::within(mount, &Links::default(), user, &mut reader, &mut names);
         let searched = reader.name(&mut names);

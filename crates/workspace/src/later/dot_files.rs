@@ -42,13 +42,23 @@ pub fn is_home_of_settings(path: &str) -> bool {
     PACK.home.directories.iter().any(|pattern| fits(&pattern))
 }
 
-/// Whether something of the home is taken for settings, whatever it is.
+/// Whether something of the home is taken for settings, whatever it is. What is inert in a directory by the name around it may be
+/// anything in a home.
 #[must_use]
 pub fn is_settings_of_home(path: &str) -> bool {
     let lower = path.to_lowercase();
     let names: Vec<&str> = lower.split('/').collect();
-    let is_inert = |place: &Place| place.has(&names, true);
-    lower.starts_with('.') && !PACK.inert.places.iter().any(is_inert)
+    let is_inert = |place: &Place| place.is_name() && place.has(&names, true);
+    lower.starts_with('.') && !is_passed_over(path) && !PACK.inert.places.iter().any(is_inert)
+}
+
+/// Whether a directory or a link of the home is by its last names one where nothing starts or instructs: caches, stores, what was
+/// thrown away.
+#[must_use]
+pub fn is_passed_over(path: &str) -> bool {
+    let lower = path.to_lowercase();
+    let names: Vec<&str> = lower.split('/').collect();
+    PACK.home.passed_over.iter().any(|place| place.has(&names, true))
 }
 
 /// Without what says how it is put into the home.
@@ -99,5 +109,8 @@ mod tests {
         assert!(
             is_settings_of_home(".foo") && !is_settings_of_home(".cache") && !is_settings_of_home("work")
         );
+        assert!(is_settings_of_home(".gradle/init.d/x.gradle") && !is_settings_of_home(".gitignore"));
+        assert!(is_passed_over(".local/share/Trash") && is_passed_over(".x/node_modules"));
+        assert!(!is_passed_over(".claude/skills") && !is_passed_over(".x/.git/hooks"));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::pack::{Leads, PACK};
 use super::structured::values;
-use super::words::{forms, tokens};
+use super::words::{forms, modules, tokens};
 
 /// Words of one file that are looked at.
 const MOST_WORDS: usize = 20_000;
@@ -46,6 +46,12 @@ pub fn of_shells() -> Option<&'static Leads> {
     PACK.leads.first()
 }
 
+/// The kind of what git runs at its own steps.
+#[must_use]
+pub fn of_hooks() -> Option<&'static Leads> {
+    PACK.leads.iter().find(|leads| leads.class == super::HOOKS)
+}
+
 /// Whether something that loads all of a directory loads a file of this name.
 #[must_use]
 pub fn may_be_loaded(path: &str) -> bool {
@@ -79,7 +85,9 @@ impl Leads {
             let search = open.or_else(|| self.search(line));
             open = search.filter(|_| if open.is_some() { !line.contains(')') } else { is_open(line) });
             let is_taken_in = self.takes_in.iter().any(|word| has_word(line, word));
-            for (text, is_rest) in tokens(line).iter().flat_map(|token| forms(token)) {
+            let tokens = tokens(line);
+            let modules = modules(line, &tokens).into_iter().map(|path| (path, false));
+            for (text, is_rest) in tokens.iter().flat_map(|token| forms(token)).chain(modules) {
                 let word = Word { text, search, is_taken_in, is_rest };
                 if found.len() >= MOST_WORDS {
                     return found;

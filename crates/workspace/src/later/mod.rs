@@ -21,17 +21,19 @@ pub use self::dependencies::{
     dependencies, has_install_step, is_of_the_system, kind_by_content, made_dependencies,
     marks_of_dependencies,
 };
-pub use self::dot_files::{dot_file_classes, is_dot_file, is_home_of_settings, is_settings_of_home};
+pub use self::dot_files::{
+    dot_file_classes, is_dot_file, is_home_of_settings, is_passed_over, is_settings_of_home,
+};
 pub use self::git_settings::{Named as Setting, hook_lists, named_in_git_settings, named_in_hook_list};
 pub use self::inert_settings::{are_plain, differ_harmlessly};
-pub use self::leads::{Search, Word, may_be_loaded, of_directory, of_home, of_shells};
+pub use self::leads::{Search, Word, may_be_loaded, of_directory, of_home, of_hooks, of_shells};
 pub use self::loads::{MOST as LOADS_BYTES, loads};
 pub use self::pack::Leads;
 use self::pack::{InertUnless, PACK};
 use self::place::Place;
 pub use self::place::like;
 pub use self::sources::{MOST as SOURCE_BYTES, new_sources};
-pub use self::words::{imports, named_in_script};
+pub use self::words::imports;
 
 /// The class of what a version control system runs at its own steps.
 pub const HOOKS: &str = "hooks";

@@ -32,6 +32,8 @@ pub(super) struct Pack {
 pub(super) struct Home {
     /// From the home itself.
     pub directories: Vec<String>,
+    /// Places below its directories with a dot that hold nothing which starts or instructs.
+    pub passed_over: Vec<Place>,
 }
 
 #[derive(Debug, Deserialize)]

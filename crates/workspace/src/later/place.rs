@@ -24,6 +24,11 @@ impl Place {
         Self { names, below }
     }
 
+    /// One name or several, and not whatever is below them.
+    pub(super) fn is_name(&self) -> bool {
+        !self.below
+    }
+
     /// Whether the path, as names in lower case, is at this place. `holds`: what the path names stands for a directory and so
     /// for whatever is below it.
     pub(super) fn has(&self, path: &[&str], holds: bool) -> bool {

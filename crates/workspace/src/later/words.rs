@@ -1,22 +1,12 @@
-//! Words of a text that may be files: what a script calls, and what instructions for agents take in.
+//! Words of a text that may be files: what a line names, and what instructions for agents take in.
 
 /// Words that a pattern with braces is taken for.
 const MOST_FORMS: usize = 64;
-
-/// The words of a script, without its comments. A word that begins with what only a shell knows is there without it, too.
-#[must_use]
-pub fn named_in_script(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
-        for word in line.split(is_between).filter(|word| !word.is_empty()) {
-            let rest = word.strip_prefix('$').or_else(|| word.strip_prefix('/').map(|_| word));
-            let rest = rest.and_then(|rest| rest.split_once('/')).map(|(_, rest)| rest);
-            words.extend(rest.filter(|rest| !rest.is_empty()).map(|rest| format!("./{rest}")));
-            words.push(word.to_owned());
-        }
-    }
-    words
-}
+/// How interpreters that find a file without its ending are called.
+const PYTHONS: &[&str] = &["python", "pypy"];
+const NODES: &[&str] = &["node", "deno", "bun", "tsx", "ts-node"];
+const NODE_ENDINGS: &[&str] =
+    &[".js", ".cjs", ".mjs", ".ts", "/index.js", "/index.cjs", "/index.mjs", "/index.ts"];
 
 /// What instructions take in with `@path`.
 #[must_use]
@@ -36,6 +26,7 @@ pub(super) fn tokens(line: &str) -> Vec<String> {
             found.push(form);
         }
     }
+    found.extend(defaults(line));
     found.extend(line.split(is_between).map(str::to_owned));
     found.retain(|word| word.contains(|c: char| c.is_alphanumeric()));
     found.sort();
@@ -60,6 +51,50 @@ pub(super) fn forms(token: &str) -> Vec<(String, bool)> {
         }
     }
     found
+}
+
+/// The files that an interpreter means by a name without an ending, as its modules are named.
+pub(super) fn modules(line: &str, tokens: &[String]) -> Vec<String> {
+    let words = shell_words(line);
+    let mut found = Vec::new();
+    let called: Vec<&str> = words.iter().filter_map(|word| word.rsplit('/').next()).collect();
+    let has = |names: &[&str]| called.iter().any(|word| names.iter().any(|name| word.starts_with(name)));
+    let ends = |token: &&String| {
+        let name = token.rsplit('/').next().unwrap_or_default();
+        !name.is_empty() && !name.contains('.') && !token.starts_with('-')
+    };
+    if has(PYTHONS) {
+        found.extend(tokens.iter().filter(ends).map(|token| format!("{token}/__main__.py")));
+        for pair in words.windows(2) {
+            let [flag, module] = pair else { continue };
+            let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+            if flag.starts_with('-') && flag.ends_with('m') && module.chars().all(is_name) {
+                let path = module.replace('.', "/");
+                let packages = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+                found.extend(packages.map(|package| format!("./{package}/__init__.py")));
+                found.extend(["", "/__init__", "/__main__"].map(|rest| format!("./{path}{rest}.py")));
+            }
+        }
+    }
+    if has(NODES) {
+        let forms =
+            |token: &String| NODE_ENDINGS.iter().map(|end| format!("./{token}{end}")).collect::<Vec<_>>();
+        found.extend(
+            tokens.iter().filter(ends).filter(|token| !token.starts_with(['/', '~', '$'])).flat_map(forms),
+        );
+    }
+    found
+}
+
+/// What stands for a variable that has no value: `${X:-this}`.
+fn defaults(line: &str) -> Vec<String> {
+    let inside = line.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
+    let value = |inside: &str| {
+        let at = inside.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+        let value = inside.get(at..)?.trim_start_matches(':');
+        value.strip_prefix(['-', '=', '+']).map(|value| value.trim_matches(['"', '\'']).to_owned())
+    };
+    inside.filter_map(value).collect()
 }
 
 /// Without quotes and backslashes.
@@ -140,13 +175,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_names_what_it_calls() {
-        let text = "#!/bin/sh\n# see docs/x.md\nexec ./scripts/a.sh\n. \"$ROOT/b.sh\"\n\"$(git rev-parse --show-toplevel)/c/d\" $HOME/e/f sh run.sh\n";
-        let words = named_in_script(text);
-        for word in ["./scripts/a.sh", "./b.sh", "./c/d", "$HOME/e/f", "run.sh"] {
-            assert!(words.iter().any(|known| known == word), "{word}: {words:?}");
+    fn modules_and_defaults_are_files() {
+        let of = |line: &str| modules(line, &tokens(line));
+        for (line, path) in [
+            ("python3 -m tools.check", "./tools/check.py"),
+            ("python3 -Im tools.check", "./tools/__init__.py"),
+            ("exec python3 tools", "tools/__main__.py"),
+            ("node tools/check", "./tools/check.js"),
+            ("node tools/check", "./tools/check/index.js"),
+        ] {
+            assert!(of(line).iter().any(|word| word == path), "{line}: {:?}", of(line));
         }
-        assert!(!words.iter().any(|word| word.contains("docs")));
+        assert!(
+            of("sh tools/check").is_empty() && of("python3 a.py").iter().all(|word| !word.contains("a.py"))
+        );
+        assert!(tokens("sh ${X:-t.sh}").contains(&"t.sh".to_owned()));
+        assert!(tokens("sh \"${X-\"a/t\"}\"").contains(&"a/t".to_owned()));
     }
 
     #[test]

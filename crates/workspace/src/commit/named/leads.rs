@@ -28,6 +28,8 @@ struct Text {
     froms: BTreeSet<PathBuf>,
     bases: BTreeSet<PathBuf>,
     is_of_home: bool,
+    /// Builds and what a package manager reads are meant, too, when it names them.
+    is_hook: bool,
 }
 
 pub(super) struct Reader<'a> {
@@ -62,19 +64,31 @@ impl<'a> Reader<'a> {
 
     pub fn file_of_home(&mut self, at: &Path, leads: &'static Leads) {
         let Some(home) = self.user.home.clone() else { return };
-        self.read(at, leads, &|at| BTreeSet::from([home.clone(), above(at)]));
+        self.read(at, leads, false, &|at| BTreeSet::from([home.clone(), above(at)]));
     }
 
     /// A file of the directory, by its path there.
     pub fn file(&mut self, path: &str, leads: &'static Leads) {
         let at = self.mount.source.join(&*native(path));
         let top = self.mount.source.clone();
-        self.read(&at, leads, &|at| {
+        self.read(&at, leads, false, &|at| {
             at.ancestors().skip(1).take_while(|up| up.starts_with(&top)).map(Path::to_owned).collect()
         });
     }
 
-    fn read(&mut self, at: &Path, leads: &'static Leads, froms: &dyn Fn(&Path) -> BTreeSet<PathBuf>) {
+    /// A hook of git's, wherever it is, and the directories that git may run it in.
+    pub fn hook(&mut self, at: &Path, places: &BTreeSet<PathBuf>) {
+        let Some(leads) = later::of_hooks() else { return };
+        self.read(at, leads, true, &|at| places.iter().cloned().chain([above(at)]).collect());
+    }
+
+    fn read(
+        &mut self,
+        at: &Path,
+        leads: &'static Leads,
+        is_hook: bool,
+        froms: &dyn Fn(&Path) -> BTreeSet<PathBuf>,
+    ) {
         let is_of_home = !at.starts_with(&self.mount.source);
         let mut todo = VecDeque::from([at.to_owned()]);
         while let Some(at) = todo.pop_front() {
@@ -91,7 +105,7 @@ impl<'a> Reader<'a> {
             for word in words.iter().filter(|word| word.is_taken_in && word.text.contains(['/', '.'])) {
                 todo.extend(froms.iter().filter_map(|from| self.meant(from, word)).filter(|at| at.is_file()));
             }
-            self.texts.push(Text { leads, words, froms, bases: BTreeSet::new(), is_of_home });
+            self.texts.push(Text { leads, words, froms, bases: BTreeSet::new(), is_of_home, is_hook });
         }
     }
 
@@ -195,7 +209,7 @@ impl<'a> Reader<'a> {
                 Some(Search::All) if place.is_empty() => names.whole(class),
                 Some(Search::All) => names.directory(place, class),
                 None if place.is_empty() || there.is_some() && !is_file => {}
-                None if !text.is_of_home && is_passed_over(&place) => {}
+                None if !text.is_of_home && !text.is_hook && is_passed_over(&place) => {}
                 None => names.file(place, class),
             }
         }

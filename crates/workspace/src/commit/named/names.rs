@@ -68,6 +68,11 @@ impl Names {
             .any(|root| root.starts_with(path) || real.as_ref().is_some_and(|r| root.starts_with(r)))
     }
 
+    /// Whether an absolute path is the directory or in it, as it is written.
+    pub fn is_in(&self, path: &Path) -> bool {
+        self.roots.iter().any(|root| path.starts_with(root))
+    }
+
     pub fn classes(&self, path: &str, holds: bool) -> BTreeSet<&'static str> {
         let (up, name) = path.rsplit_once('/').unwrap_or(("", path));
         let above = std::iter::successors(Some(path), |at| at.rsplit_once('/').map(|(up, _)| up));

@@ -1,6 +1,6 @@
 //! What the settings of git name: git runs or obeys it as it does its hooks.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::names::{Names, meant, text};
@@ -18,11 +18,13 @@ pub(super) struct Settings<'a> {
     user: &'a User,
     found: &'a mut Names,
     seen: HashSet<(PathBuf, PathBuf)>,
+    /// With the directories that git may run them in.
+    hooks: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
 }
 
 impl<'a> Settings<'a> {
     pub fn new(mount: &'a LiveMount, user: &'a User, found: &'a mut Names) -> Self {
-        Self { mount, user, found, seen: HashSet::new() }
+        Self { mount, user, found, seen: HashSet::new(), hooks: BTreeMap::new() }
     }
 
     /// Of the work tree with this directory at its top, if it is one, and of its user.
@@ -123,21 +125,12 @@ impl<'a> Settings<'a> {
             {
                 self.found.file(path, later::HOOKS);
             }
-            let Some(hook) = text(self.mount, &at) else { continue };
-            for word in later::named_in_script(&hook) {
-                self.called(&word, directory, top);
-            }
+            self.hooks.entry(at).or_default().extend([directory.to_owned(), top.to_owned()]);
         }
     }
 
-    fn called(&mut self, word: &str, directory: &Path, top: &Path) {
-        for from in BTreeSet::from([directory, top]) {
-            let Some(at) = meant(self.user.home.as_deref(), from, word) else { continue };
-            for path in self.found.places(&at) {
-                if !path.split('/').any(|name| name == ".git") && (word.contains('/') || at.is_file()) {
-                    self.found.file(path, later::HOOKS);
-                }
-            }
-        }
+    /// The hooks of all of them: what they call is read as what any script of the user's calls.
+    pub fn hooks_found(self) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
+        self.hooks
     }
 }

@@ -409,3 +409,106 @@ fn what_files_of_the_directory_only_mention_stays_ordinary() {
         }
     }
 }
+
+/// Where the links of a home lead into the directory.
+fn by_links(links: &[(&str, &str)], there: &[(&str, &str)], path: &str) -> Vec<&'static str> {
+    let (directory, home) = (Directory::new(there), tempfile::tempdir().unwrap());
+    for (link, to) in links {
+        let at = home.path().join(link);
+        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+        let to = to.replace("@H@", home.path().to_str().unwrap());
+        std::os::unix::fs::symlink(directory.mount.source.join(to), at).unwrap();
+    }
+    classes(&of(&directory, "", home.path()), path)
+}
+
+#[test]
+fn every_link_below_a_dot_of_the_home_counts() {
+    for link in [
+        ".claude/skills/z/SKILL.md",
+        ".cargo/bin/cargo-x",
+        ".docker/cli-plugins/docker-x",
+        ".config/systemd/user/b.service.d/o.conf",
+        ".codex/prompts/x.md",
+        ".config/hypr/scripts/x.sh",
+        ".ssh/config.d/x",
+        ".config/plasma-workspace/env/x.sh",
+        ".config/opencode/plugin/x.js",
+        ".tmux/plugins/p/p.tmux",
+        ".vim/pack/a/start/b/plugin/c.vim",
+        ".config/chaperone/profiles/x.toml",
+        ".config/chaperone/policies/sub/y.rego",
+        ".config/chaperone/registered/x.txt",
+        ".emacs.d/lisp/x.el",
+        ".local/lib/python3.11/site-packages/foo.py",
+        ".config/sway/config.d/x",
+        ".gradle/init.d/x.gradle",
+        ".local/share/gh/extensions/gh-x/gh-x",
+        ".new/a/b/c/d/e/f/g",
+    ] {
+        assert!(!by_links(&[(link, "f/1")], &[("f/1", "")], "f/1").is_empty(), "{link}");
+        assert!(by_links(&[(link, "f/1")], &[("f/1", ""), ("f/2", "")], "f/2").is_empty(), "{link}");
+        // What it leads to may come later.
+        assert!(!by_links(&[(link, "f/new")], &[("f/1", "")], "f/new").is_empty(), "{link}");
+    }
+    let there = [("f/a/1", ""), ("g", "")];
+    assert_eq!(by_links(&[(".claude/skills/z", "f")], &there, "f/a/1"), ["agent"]);
+    assert_eq!(by_links(&[(".claude/skills/z", "")], &there, "g"), ["agent"]);
+    // By way of other links, and of a directory that is one.
+    assert!(!by_links(&[(".x/y/z", "@H@/s/t"), ("s/t", "g")], &there, "g").is_empty());
+    assert!(!by_links(&[(".config", "@H@/dots"), ("dots/p/q/r", "g")], &there, "g").is_empty());
+    for link in ["work/x/y", ".cache/a/b", ".x/node_modules/a", ".local/share/Trash/files/a", ".gitignore"] {
+        assert!(by_links(&[(link, "g")], &there, "g").is_empty(), "{link}");
+    }
+    assert!(by_links(&[(".local/share/x/y", "")], &there, "g").is_empty(), "where the user works");
+    assert!(by_links(&[(".x/y/z", "/")], &there, "g").is_empty());
+}
+
+#[test]
+fn links_on_the_way_count_and_the_walk_is_bounded() {
+    let (directory, home) = (Directory::new(&[("b", "")]), tempfile::tempdir().unwrap());
+    let at = &directory.mount.source;
+    std::os::unix::fs::symlink("b", at.join("a")).unwrap();
+    std::fs::create_dir_all(home.path().join(".x/y")).unwrap();
+    std::os::unix::fs::symlink(at.join("a"), home.path().join(".x/y/z")).unwrap();
+    let named = of(&directory, "", home.path());
+    assert_eq!((classes(&named, "a"), classes(&named, "b")), (vec!["settings"], vec!["settings"]));
+    let bounds = elsewhere::Bounds::default();
+    let within = |bounds| {
+        let mut names = Names::of(&directory.mount);
+        let is_all = elsewhere::links_below(home.path(), Vec::new(), bounds, &mut names);
+        (is_all, !names.classes("b", false).is_empty())
+    };
+    assert_eq!(within(bounds), (true, true));
+    assert_eq!(within(elsewhere::Bounds { entries: 2, ..bounds }), (false, false));
+    assert_eq!(within(elsewhere::Bounds { deep: 1, ..bounds }), (false, false));
+    assert_eq!(within(elsewhere::Bounds { time: Default::default(), ..bounds }), (false, false));
+}
+
+#[test]
+fn what_a_hook_calls_is_known_in_every_spelling() {
+    for (hook, path) in [
+        ("cd tools && ./run.sh", "tools/run.sh"),
+        ("(cd sub; sh c.sh)", "sub/c.sh"),
+        ("R=tools; sh $R/c.sh", "tools/c.sh"),
+        ("for f in hooks.d/*; do \"$f\"; done", "hooks.d/a"),
+        ("run-parts hooks.d", "hooks.d/a"),
+        ("python3 -m tools.check", "tools/check.py"),
+        ("python3 -m pkg", "pkg/__main__.py"),
+        ("python3 tools", "tools/__main__.py"),
+        ("node tools/check", "tools/check.js"),
+        ("node tools/check", "tools/check/index.js"),
+        ("sh ${X:-t.sh}", "t.sh"),
+        ("sh tools/c.sh", "tools/c.sh"),
+        ("exec sh \"$(git rev-parse --show-toplevel)/tools/c.sh\"", "tools/c.sh"),
+        ("python3 setup.py check", "setup.py"),
+    ] {
+        let text = format!("#!/bin/sh\n{hook}\n");
+        let moved = "[core]\n\thooksPath = my/hooks\n";
+        for (at, config) in [(".git/hooks/pre-commit", ""), ("my/hooks/pre-commit", moved)] {
+            let files = [(at, &*text), (".git/config", config), (path, "")];
+            assert!(named(&files, path), "{at}: {hook}");
+            assert!(!named(&files, "other/c.sh") && !named(&files, "src/main.py"), "{at}: {hook}");
+        }
+    }
+}

@@ -27,6 +27,7 @@ mod publish;
 mod published_ports;
 mod refusal_text;
 mod resolver;
+mod ruled_names;
 mod serve;
 mod session_gateway;
 mod tls;

@@ -1,6 +1,6 @@
 //! The names of a session: the addresses that stand for them in the cell, and those that they really have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -59,6 +59,10 @@ struct Known {
     names: Vec<GrantedName>,
     stand_ins: HashMap<String, Ipv4Addr>,
     resolved: HashMap<String, (Instant, Arc<Resolved>)>,
+    /// The names that each address was found for: one that it has no longer may go on answering for them.
+    found_at: HashMap<IpAddr, BTreeSet<String>>,
+    /// Names that were looked up for their addresses alone, and when.
+    looked: HashMap<String, Instant>,
 }
 
 impl NameTable {
@@ -113,7 +117,36 @@ impl NameTable {
             known.resolved.clear();
         }
         known.resolved.insert(name.clone(), (Instant::now(), Arc::clone(&resolved)));
+        drop(known);
+        self.note(name, &resolved.addresses);
         Ok(resolved)
+    }
+
+    /// Keep which addresses a name was found at.
+    pub fn note(&self, name: &str, addresses: &[IpAddr]) {
+        let mut known = self.known.lock();
+        for ip in addresses {
+            if known.found_at.len() >= MOST as usize {
+                known.found_at.clear();
+            }
+            known.found_at.entry(ip.to_canonical()).or_default().insert(name.to_owned());
+        }
+    }
+
+    /// The names that this session found at an address.
+    pub fn found_at(&self, ip: IpAddr) -> Vec<String> {
+        let known = self.known.lock();
+        known.found_at.get(&ip.to_canonical()).into_iter().flatten().cloned().collect()
+    }
+
+    /// Whether a name is to be looked up for its addresses alone: not again within the time that an answer holds.
+    pub fn begins_look(&self, name: &str) -> bool {
+        let mut known = self.known.lock();
+        if known.looked.get(name).is_some_and(|at| at.elapsed() < HOLDS) {
+            return false;
+        }
+        known.looked.insert(name.to_owned(), Instant::now());
+        true
     }
 }
 

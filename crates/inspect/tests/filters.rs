@@ -264,3 +264,25 @@ fn numbers_that_documents_make_up_interrupt_no_read_and_do_not_leave() {
     }
     assert_eq!(worth("staff.txt", "ssn : 536-22-8713\n", "us_ssn"), Some(Certainty::Certain));
 }
+
+#[test]
+fn tokens_of_documents_interrupt_no_read_and_do_not_leave() {
+    let header = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+    let sample = format!(
+        "{header}.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
+    );
+    let two_parts = "eyJpZCI6NSwibmFtZSI6Iml0c2Rhbmdlcm91cyJ9.6YP6T0BaO67XP--9UzTrmurXSmg";
+    let whole = format!(
+        "{header}.eyJzdWIiOiJ1c2VyLTQ4MTIiLCJyb2xlIjoiYWRtaW4ifQ.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+    );
+    for (token, expected) in [
+        (sample.as_str(), Certainty::Possible),
+        (two_parts, Certainty::Likely),
+        ("eyJ-taken-out.eyJ-taken-out.taken-out-too", Certainty::Likely),
+        (whole.as_str(), Certainty::Certain),
+    ] {
+        let (name, text) = ("README.md", format!("assert decode(\"{token}\")\n"));
+        assert_eq!(worth(name, &text, "jwt"), Some(expected), "{token}: {:?}", explained(name, &text, "jwt"));
+        assert!(leaves(&text, "jwt"), "{token}");
+    }
+}

@@ -7,6 +7,7 @@ mod as_is;
 pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod first_bytes;
+mod opened;
 pub(crate) mod prefixed;
 pub(crate) mod proxy;
 pub(crate) mod refusal;
@@ -18,8 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_capability::Action;
-use chaperone_egress::Host;
-use chaperone_egress::client_hello::ClientHello;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::{AccessRequest, Authorized};
 use chaperone_protocol::Failure;
@@ -31,7 +30,7 @@ use crate::dial::Pinned;
 use crate::http::HttpMode;
 use crate::prior_knowledge::begins_http_2;
 use crate::session_gateway::SessionGateway;
-use crate::{alerts, budget, http, names};
+use crate::{alerts, budget, http};
 use as_is::AsIs;
 use certificate::{certificate, observe};
 use client::{Client, ClientProtocol};
@@ -187,15 +186,25 @@ async fn carry_opaque(
         first = server_first => first,
         first = read_first(&mut client, &mut read_ahead, is_tcp) => first,
     };
-    let misfit = match &first {
-        Ok(FirstBytes::Tls(hello)) => meant_for(gateway, target, hello).await.err(),
-        Ok(FirstBytes::Nothing) => None,
-        Ok(FirstBytes::Http) if target.port != 443 => None,
-        Ok(FirstBytes::Http | FirstBytes::Other) => odd_protocol(gateway, target).err(),
-        Err(e) => Some(unreadable(e)),
+    let fits = match &first {
+        Ok(FirstBytes::Tls(hello)) => opened::name_to_open(gateway, target, hello).await,
+        Ok(FirstBytes::Nothing) => Ok(None),
+        Ok(FirstBytes::Http) if target.port != 443 => Ok(None),
+        Ok(FirstBytes::Http | FirstBytes::Other) => odd_protocol(gateway, target).map(|()| None),
+        Err(e) => Err(unreadable(e)),
     };
-    if let Some(failure) = misfit {
-        return protocol_mismatch(gateway, client, first.ok(), (intent, request), failure).await;
+    let to_open = match fits {
+        Ok(to_open) => to_open,
+        Err(failure) => {
+            return protocol_mismatch(gateway, client, first.ok(), (intent, request), failure).await;
+        }
+    };
+    if let Some(name) = to_open {
+        // Its requests make their own way, as if the name had been connected to.
+        drop(server);
+        let client = Prefixed::new(read_ahead, client);
+        let (ok, detail) = opened::open(gateway, (target, pinned), &name, client).await;
+        return gateway.done(intent, Action::Connect, target.shown(), ok, 0, detail).await;
     }
     if matches!(first, Ok(FirstBytes::Http)) {
         // It can be read, so it is; each request makes its own way.
@@ -269,7 +278,7 @@ async fn carry_http(
     };
     let first = read_first(&mut client, &mut read_ahead, false).await;
     let misfit = match &first {
-        Ok(FirstBytes::Tls(hello)) => meant_for(gateway, target, hello).await.err(),
+        Ok(FirstBytes::Tls(hello)) => opened::meant_for(gateway, target, hello).await.err(),
         Ok(FirstBytes::Http | FirstBytes::Nothing) => None,
         Ok(FirstBytes::Other) => Some(
             Failure::new(
@@ -283,42 +292,18 @@ async fn carry_http(
     if let Some(failure) = misfit {
         return protocol_mismatch(gateway, client, first.ok(), (intent, request), failure).await;
     }
-    let mut detail = json!({ "inspected": true });
     let client = Prefixed::new(read_ahead, client);
-    let ok = match first {
+    let (ok, detail) = match first {
         Ok(FirstBytes::Tls(hello)) => {
             let name = hello.server_name.as_ref().unwrap_or(&target.host);
-            detail["sni"] = json!(name.to_string());
-            match &gateway.exit().authority {
-                Some(authority) => match authority.accept(name, client).await {
-                    Ok(stream) => {
-                        let h2 = crate::tls::is_h2(stream.get_ref().1.alpn_protocol());
-                        http::serve(
-                            gateway,
-                            (&Destination { host: name.clone(), ..target.clone() }, pinned),
-                            stream,
-                            true,
-                            mode_of(h2),
-                        )
-                        .await;
-                        true
-                    }
-                    Err(e) => {
-                        // Most likely the program has roots of its own and does not look at the cell's.
-                        detail["error"] =
-                            json!(format!("the program did not accept the session's certificate: {e}"));
-                        false
-                    }
-                },
-                None => false,
-            }
+            opened::open(gateway, (target, pinned), name, client).await
         }
         Ok(FirstBytes::Http) => {
             let mode = if once { HttpMode::OneRequest } else { mode_of(client.begins_with(HTTP_2)) };
             http::serve(gateway, (target, pinned), client, false, mode).await;
-            true
+            (true, json!({ "inspected": true }))
         }
-        _ => true,
+        _ => (true, json!({ "inspected": true })),
     };
     gateway.done(intent, Action::Connect, target.shown(), ok, 0, detail).await;
 }
@@ -347,30 +332,6 @@ async fn protocol_mismatch(
 
 fn mode_of(h2: bool) -> HttpMode {
     if h2 { HttpMode::Http2 } else { HttpMode::Http1 }
-}
-
-/// Whether a TLS connection is for the host that was decided on.
-async fn meant_for(
-    gateway: &SessionGateway,
-    target: &Destination,
-    hello: &ClientHello,
-) -> Result<(), Failure> {
-    let fronting = |name: &str| {
-        Failure::new(
-            "fronting",
-            format!("the connection is for {}, but its TLS asks for {name}", target.shown()),
-        )
-        .advise("connect to the name that is meant")
-    };
-    match (&hello.server_name, &target.host) {
-        (Some(asked), host) if asked == host => Ok(()),
-        (Some(asked), Host::Address(ip)) if names::is_name_of(gateway, asked, *ip, target.port).await => {
-            Ok(())
-        }
-        (Some(asked), _) => Err(fronting(&asked.to_string())),
-        (None, Host::Address(_)) => Ok(()),
-        (None, Host::Name(_)) => Err(fronting("no name")),
-    }
 }
 
 /// The ports of the web carry what they are for; others carry what the rule that names them lets through.

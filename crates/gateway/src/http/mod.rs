@@ -34,10 +34,10 @@ use crate::body::BufferedBody;
 use crate::budget::{self, Spending};
 use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
-use crate::names;
 use crate::outgoing::chosen::Chosen;
 use crate::outgoing::{self, OutboundFindings};
 use crate::session_gateway::SessionGateway;
+use crate::{names, ruled_names};
 use channel::{Channel, SendError, Sent};
 use refusal::{Answer, HttpRefusal, refusal_response};
 use rewrite::{head_bytes, response_for_client, upgrade_response, upstream_head};
@@ -209,6 +209,13 @@ async fn read(channel: &Channel, request: &Request<Incoming>) -> Result<RequestF
             ),
         )
         .advise("connect to the host that is meant");
+        let refusal = gateway.refuse(bare_request(gateway, target), failure).await;
+        return Err(HttpRefusal(StatusCode::MISDIRECTED_REQUEST, refusal.failure));
+    }
+    if matches!(facts.host, Host::Address(_))
+        && let Some(name) = ruled_names::ruled_name(gateway, target).await
+    {
+        let failure = ruled_names::unnamed(target, &name);
         let refusal = gateway.refuse(bare_request(gateway, target), failure).await;
         return Err(HttpRefusal(StatusCode::MISDIRECTED_REQUEST, refusal.failure));
     }

@@ -21,6 +21,8 @@ use crate::body::BufferedBody;
 pub(crate) const WRITTEN_HERE: [HeaderName; 6] =
     [ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TE, UPGRADE];
 
+/// Letters of a word that is the name of a place; a longer one may be several that are written as one.
+const MOST_OF_WORD: usize = 20;
 /// Longest value of a head that counts as a piece of something longer.
 const HEAD_PIECE: usize = 256;
 
@@ -107,7 +109,9 @@ impl<'a> Chosen<'a> {
                 slots.add(Kind::Word, ("column", &column.name), &column.values.concat());
             }
         }
-        Ok(Values { main: self.main(body)?, slots: slots.0 })
+        let main = self.main(body)?;
+        let main_is_word = body.len == 0 && query.is_empty() && is_word(&main);
+        Ok(Values { main, main_is_word, slots: slots.0 })
     }
 
     /// The columns of the head: what stands in all places of one kind, in the order in which they are sent.
@@ -158,6 +162,16 @@ impl<'a> Chosen<'a> {
         let text = if query.is_empty() { path.rsplit('/').next().unwrap_or_default() } else { query };
         Ok(text.as_bytes().to_vec())
     }
+}
+
+/// Whether a name is a word, or two that are joined.
+fn is_word(name: &[u8]) -> bool {
+    let mut words = name.split(|b| matches!(b, b'-' | b'_' | b'.'));
+    let is_one = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic);
+    name.len() <= MOST_OF_WORD
+        && words.next().is_some_and(is_one)
+        && words.next().is_none_or(is_one)
+        && words.next().is_none()
 }
 
 /// The name and the value of `name=value`; what has no name is a value.

@@ -111,7 +111,13 @@ pub(crate) fn inspect_messages(
     let slots = slots.map(|(bytes, id)| Slot { id, kind: Kind::Message, bytes });
     let slots: Vec<Slot> = slots.filter(|s| !s.bytes.is_empty() && s.bytes.len() <= PIECE).collect();
     if !slots.is_empty() {
-        recent.look(outgoing, secrets, to, Values { main: Vec::new(), slots }, &mut found);
+        recent.look(
+            outgoing,
+            secrets,
+            to,
+            Values { main: Vec::new(), slots, ..Values::default() },
+            &mut found,
+        );
     }
     found
 }
@@ -135,7 +141,7 @@ pub(crate) fn name_carries(
         let known = secrets.known().read();
         to_findings(&known, outgoing.look(&[part], &of(&known)))
     };
-    let values = Values { main: Vec::new(), slots: labels(below) };
+    let values = Values { main: Vec::new(), slots: labels(below), ..Values::default() };
     recent.look(outgoing, secrets, &format!("names below {domain}"), values, &mut found);
     let is_key = |f: &Finding| f.category == "secret" && f.confidence >= 0.5;
     !found.registered.is_empty() || found.findings.iter().any(is_key)

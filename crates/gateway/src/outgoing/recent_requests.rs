@@ -35,6 +35,8 @@ const MOST_WHOLE: usize = 4_096;
 pub(crate) struct Values {
     /// What carries it: the body, the query, or the last name of the path.
     pub main: Vec<u8>,
+    /// What carries it is a name of a path that is one word, as places of a server are called.
+    pub main_is_word: bool,
     pub slots: Vec<Slot>,
 }
 
@@ -69,6 +71,8 @@ enum Passages {
     All,
     /// Where the pieces together had to be decoded.
     Decoded,
+    /// The same; what words one by one make together is noted, so that what goes on from them in another way counts from there.
+    Noted,
     None,
 }
 
@@ -83,7 +87,7 @@ impl Passages {
 
     fn count(self, passage: &Passage) -> bool {
         match self {
-            Self::All => true,
+            Self::All | Self::Noted => true,
             Self::Decoded => passage.place.is_joined_and_decoded(),
             Self::None => false,
         }
@@ -214,7 +218,7 @@ impl RecentRequests {
         recent.whole.extend(outbound.findings.iter().flat_map(|f| f.values.iter().copied()));
         let whole = std::mem::take(&mut recent.whole);
         let with = Looker { outgoing, secrets, whole: &whole };
-        let in_main = recent.main(values.main, &with, outbound);
+        let in_main = recent.main(values.main, values.main_is_word, &with, outbound);
         let changed = recent.changed(values.slots, outgoing);
         let ids: Vec<u64> = changed.iter().map(|slot| slot.id).collect();
         if recent.slots(changed, &with, outbound) || in_main {
@@ -226,14 +230,21 @@ impl RecentRequests {
 }
 
 impl HostRequests {
-    fn main(&mut self, main: Vec<u8>, with: &Looker<'_>, outbound: &mut OutboundFindings) -> bool {
+    fn main(
+        &mut self,
+        main: Vec<u8>,
+        is_word: bool,
+        with: &Looker<'_>,
+        outbound: &mut OutboundFindings,
+    ) -> bool {
         if main.is_empty() || main.len() > PIECE {
             return false;
         }
         self.main.begin();
         self.main.push(values(&main), TOGETHER);
         let look = |pieces: &[&[u8]]| inspect_parts(with.outgoing, with.secrets, pieces);
-        with.add(&mut self.main, look, Passages::All, outbound)
+        let passages = if is_word { Passages::Noted } else { Passages::All };
+        with.add(&mut self.main, look, passages, outbound)
     }
 
     /// The slots that hold something else than last time, and no key by itself, which was judged where it stands.
@@ -372,19 +383,22 @@ impl Looker<'_> {
         let matched = |seen: &Seen| -> u64 {
             seen.passages.iter().filter(|p| passages.count(p)).map(|p| p.hit.matched_bytes).sum()
         };
+        let counts = |seen: &Seen| {
+            passages != Passages::Noted || seen.passages.iter().any(|p| p.place.is_joined_and_decoded())
+        };
         let mut seen = look(&stream.sent.all());
         seen.findings.retain(is_key_in_pieces);
         seen.registered.retain(|r| r.place.is_joined());
         let has_keys = !seen.findings.is_empty() || !seen.registered.is_empty() || !personal.is_empty();
         let in_sent = matched(&seen);
         stream.sent.keys = keys(&seen.findings);
-        let mut is_more = in_sent > stream.sent.found;
+        let mut is_more = in_sent > stream.sent.found && counts(&seen);
         let mut in_all = in_sent;
         let mut goes_on = false;
         if stream.is_refused_kept() {
             let mut seen_in_all = look(&stream.all.all());
             in_all = matched(&seen_in_all);
-            is_more |= in_all > stream.all.found;
+            is_more |= in_all > stream.all.found && counts(&seen_in_all);
             seen.passages.extend(seen_in_all.passages);
             seen_in_all.findings.retain(is_key_in_pieces);
             // A key of which a piece was refused is longer by this one.

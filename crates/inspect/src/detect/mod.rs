@@ -116,6 +116,9 @@ pub(crate) struct Spec {
     pub(crate) alone: bool,
     pub(crate) sure_with_label: bool,
     pub(crate) sure_beside_label: bool,
+    pub(crate) web_token: bool,
+    /// Members of payloads of web tokens that documents show.
+    pub(crate) samples: Vec<String>,
     pub(crate) label: Label,
     pub(crate) secret: bool,
     examples: Vec<String>,
@@ -305,6 +308,8 @@ impl Set {
             alone: e.alone,
             sure_with_label: e.sure_with_label,
             sure_beside_label: e.sure_beside_label,
+            web_token: e.web_token,
+            samples: e.samples,
             label,
             secret,
             examples: e.examples,

@@ -60,6 +60,12 @@ pub(crate) struct Entry {
     /// With words between its label and it a finding is likely at most.
     #[serde(default)]
     pub(crate) sure_beside_label: bool,
+    /// It is a JSON web token: certain when its parts can be read as one's, on reads.
+    #[serde(default)]
+    pub(crate) web_token: bool,
+    /// Members of the payloads of web tokens that documents show, as JSON writes them.
+    #[serde(default)]
+    pub(crate) samples: Vec<String>,
     #[serde(default)]
     pub(crate) examples: Vec<String>,
     #[serde(default)]

@@ -67,8 +67,10 @@ filters! {
     Signed, "signed", POSSIBLE, "it stands behind a sign";
     Call, "call", POSSIBLE, "its label is the name of a function that is called with it";
     Example, "example", POSSIBLE, "its groups repeat a digit or count up, as in numbers that are made up";
+    Sample, "sample", POSSIBLE, "documents show tokens of this payload";
     LowerCase, "lower_case", POSSIBLE, "it is in lower case and has no label";
     AmongBytes, "among_bytes", POSSIBLE, "it stands among bytes that are no text, and says little by itself";
+    NotRead, "not_read", LIKELY, "its parts cannot be read as those of a token";
     Unsure, "unsure", LIKELY, "what was found there says little by itself";
     NeedsLabel, "needs_label", Effect::Spares, "its checksum is right, and without a label so is one of every ten numbers'";
     Counted, "counted", Effect::Spares, "the word before it says that it counts or names something";
@@ -84,28 +86,28 @@ filters! {
     Word, "word", Effect::Spares, "it is a word, a sentence or a name, or nothing assigns it";
 }
 
-const _: () = assert!(Filter::ALL.len() <= 32);
+const _: () = assert!(Filter::ALL.len() <= 64);
 
 /// A set of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Filters(u32);
+pub struct Filters(u64);
 
 impl Filters {
     pub(crate) fn of(filter: Filter) -> Filters {
-        Filters(1 << filter as u32)
+        Filters(1 << filter as u64)
     }
 
     pub(crate) fn add(&mut self, filter: Filter) {
-        self.0 |= 1 << filter as u32;
+        self.0 |= 1 << filter as u64;
     }
 
     pub(crate) fn without(self, filter: Filter) -> Filters {
-        Filters(self.0 & !(1 << filter as u32))
+        Filters(self.0 & !(1 << filter as u64))
     }
 
     /// In the order of [`Filter::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Filter> {
-        Filter::ALL.iter().copied().filter(move |f| self.0 >> *f as u32 & 1 == 1)
+        Filter::ALL.iter().copied().filter(move |f| self.0 >> *f as u64 & 1 == 1)
     }
 
     /// Whether one of them makes it no finding.

@@ -12,6 +12,7 @@ mod text;
 pub(crate) mod value;
 mod view;
 pub(crate) mod walk;
+mod web_token;
 
 use crate::detect::Detectors;
 pub use filter::{Effect, Filter, Filters};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::filter::{Filter, Filters};
 use super::found::Match;
 use super::view::{Hit, LOOK_BACK, Seen, View};
+use super::web_token::{self, WebToken};
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{Asked, DetectorId, Detectors, Native, Set};
 
@@ -288,6 +289,14 @@ impl Walk {
             return None;
         }
         self.hit(set, view, id, at, at + length, rank::FORMAT, 0.97);
+        if spec.web_token && !self.asked.leaves {
+            self.work += length as u64;
+            match web_token::read(value, &spec.samples) {
+                WebToken::Whole => {}
+                WebToken::Sample => self.weaken(Filter::Sample),
+                WebToken::Unread => self.weaken(Filter::NotRead),
+            }
+        }
         Some(at + length)
     }
 

@@ -22,7 +22,7 @@ fn small_requests_are_looked_at_together() {
         let known = RecentRequests::default();
         let is_caught = |piece: &String| {
             let mut found = OutboundFindings::default();
-            let values = Values { main: piece.clone().into_bytes(), slots: Vec::new() };
+            let values = Values { main: piece.clone().into_bytes(), slots: Vec::new(), ..Values::default() };
             known.look(&outgoing, &secrets, "a.example", values, &mut found);
             !found.passages.is_empty()
         };
@@ -49,7 +49,13 @@ fn sent(requests: impl IntoIterator<Item = Vec<Slot>>, secrets: &Secrets) -> (Ve
     let is_clean = |slots: &Vec<Slot>| {
         let slots = slots.iter().map(|s| Slot { bytes: s.bytes.clone(), ..*s }).collect();
         let mut found = OutboundFindings::default();
-        known.look(&outgoing, secrets, "a.example", Values { main: Vec::new(), slots }, &mut found);
+        known.look(
+            &outgoing,
+            secrets,
+            "a.example",
+            Values { main: Vec::new(), slots, ..Values::default() },
+            &mut found,
+        );
         found.is_clean()
     };
     let (sent, refused): (Vec<_>, Vec<_>) = requests.into_iter().partition(is_clean);
@@ -250,6 +256,58 @@ fn carrying(targets: impl IntoIterator<Item = String>, secrets: &Secrets) -> usi
     targets.into_iter().filter(is_caught).count()
 }
 
+/// A script of the workspace that walks through a server is ordinary work; what is not a word for itself goes on to be found.
+#[test]
+fn places_of_a_server_that_a_script_lists_are_asked_for_one_by_one() {
+    let places = [
+        "/ok",
+        "/users",
+        "/orders",
+        "/invoices",
+        "/products",
+        "/search",
+        "/login",
+        "/logout",
+        "/health",
+        "/metrics",
+        "/status",
+        "/settings",
+        "/profile",
+        "/reports",
+        "/export",
+        "/version",
+        "/about",
+        "/docs",
+        "/items",
+        "/cart",
+        "/reset-password",
+        "/api/order_items",
+        "/favicon.ico",
+    ];
+    let script = format!("for p in {places:?}: get(p)");
+    let secrets = remembering(&script);
+    assert_eq!(carrying(places.map(str::to_owned), &secrets), 0);
+    // Twice over, and by a client that has been refused something.
+    let twice = places.iter().chain(&places).map(|p| (*p).to_owned());
+    assert_eq!(carrying(twice, &secrets), 0);
+    let secrets = remembering(PASSAGE);
+    let phrases: Vec<String> =
+        PASSAGE.as_bytes().chunks(12).map(|p| String::from_utf8_lossy(p).replace(' ', "%20")).collect();
+    let caught = carrying(phrases.iter().map(|p| format!("/{p}")), &secrets);
+    assert!(caught * 2 >= phrases.len(), "{caught} of {}", phrases.len());
+    // A word among them is no way around it.
+    let mixed = PASSAGE.split(' ').collect::<Vec<_>>();
+    let mixed: Vec<String> = mixed
+        .chunks(3)
+        .flat_map(|three| match three {
+            [one, rest @ ..] => [format!("/{one}"), format!("/{}", rest.join("%20"))],
+            [] => [String::new(), String::new()],
+        })
+        .collect();
+    let caught = carrying(mixed.clone(), &secrets);
+    assert!(caught * 4 >= mixed.len(), "{caught} of {}", mixed.len());
+}
+
 fn base64(bytes: &[u8]) -> String {
     const SIGNS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let of = |three: &[u8]| {
@@ -360,7 +418,13 @@ fn what_is_kept_does_not_grow_without_end() {
         let slots = (0..3).map(|at| slot(n * 3 + at, Kind::Value, &format!("v{n}"))).collect();
         let mut found = OutboundFindings::default();
         let host = if n % 2 == 0 { "a.example".to_owned() } else { format!("{n}.example") };
-        known.look(&outgoing, &secrets, &host, Values { main: Vec::new(), slots }, &mut found);
+        known.look(
+            &outgoing,
+            &secrets,
+            &host,
+            Values { main: Vec::new(), slots, ..Values::default() },
+            &mut found,
+        );
     }
     let hosts = known.0.lock();
     assert!(hosts.len() <= MOST_HOSTS && hosts.contains_key("a.example"));
@@ -407,7 +471,7 @@ fn personal_data_in_pieces_is_found_whatever_carries_them() {
         let known = RecentRequests::default();
         let refused = cut(PEOPLE, size).into_iter().filter(|p| {
             let mut found = OutboundFindings::default();
-            let values = Values { main: p.as_bytes().to_vec(), slots: Vec::new() };
+            let values = Values { main: p.as_bytes().to_vec(), slots: Vec::new(), ..Values::default() };
             known.look(&outgoing, &secrets, "a.example", values, &mut found);
             found.findings.iter().any(|f| f.category == "pii")
         });
@@ -431,7 +495,11 @@ fn what_was_found_where_it_stood_is_not_found_again_in_what_follows() {
         let mut found =
             to_findings(&secrets.known().read(), outgoing.look(&[part], &of(&secrets.known().read())));
         let before = found.findings.len();
-        let values = Values { main: text.as_bytes().to_vec(), slots: vec![slot(1, Kind::Value, text)] };
+        let values = Values {
+            main: text.as_bytes().to_vec(),
+            slots: vec![slot(1, Kind::Value, text)],
+            ..Values::default()
+        };
         known.look(&outgoing, &secrets, "a.example", values, &mut found);
         (before, found.findings.len() - before)
     };

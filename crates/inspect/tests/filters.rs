@@ -106,7 +106,17 @@ const PLACED: &[(&str, &str, Certainty, &str)] = &[
     ("ssn : 111-22-3333", "us_ssn", Certainty::Possible, "example"),
     ("birthday handling changed 2020-01-02", "date_of_birth", Certainty::Likely, "words_between"),
     ("dob = parse('1980-07-28')", "date_of_birth", Certainty::Likely, "words_between"),
+    (SHOWN_TOKEN, "jwt", Certainty::Possible, "sample"),
+    (
+        "eyJpZCI6NSwibmFtZSI6Iml0c2Rhbmdlcm91cyJ9.6YP6T0BaO67XP--9UzTrmurXSmg",
+        "jwt",
+        Certainty::Likely,
+        "not_read",
+    ),
 ];
+
+/// The one that jwt.io opens with.
+const SHOWN_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c";
 
 #[test]
 fn a_filter_holds_back_on_reads_and_names_itself() {

@@ -1,7 +1,17 @@
 //! JSON web tokens (RFC 7515, 7516, 7519): whether the parts of what looks like one are those of a token.
 
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
+/// Bits that a last character has over do not matter to whoever reads a token.
+const PART: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::RequireNone),
+);
 /// Bytes of the shortest signature of an algorithm that is not known here, or whose keys have several lengths.
 const LEAST_SIGNATURE: usize = 32;
 const LEAST_RSA: usize = 128;
@@ -62,25 +72,7 @@ fn is_sign(b: u8) -> bool {
 
 /// The JSON object that a part says in base64url.
 fn object(part: &[u8]) -> Option<Map<String, Value>> {
-    let mut bytes = Vec::with_capacity(part.len() * 3 / 4);
-    let (mut bits, mut held) = (0u32, 0u32);
-    for b in part {
-        let six = match b {
-            b'A'..=b'Z' => b - b'A',
-            b'a'..=b'z' => b - b'a' + 26,
-            b'0'..=b'9' => b - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-            bits &= (1 << held) - 1;
-        }
-    }
+    let bytes = PART.decode(part).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

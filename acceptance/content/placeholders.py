@@ -146,3 +146,26 @@ def _():
         cell.end()
         with claim(f"{before!r} and {after!r} around it: the next session reads none of the values"):
             assert not [value for value in guarded if value in json.dumps(read_again)], read_again
+
+
+@check("what is left out of a file does not bring the rest into the open")
+def _():
+    names = "anna ben carl dora emil fred gina hugo ida jon kurt lena mark nora otto paul quin rosa sam tina uwe vera will xena yara"
+    rows = [f"{name}.miller@firm-{name}.de,{n}" for n, name in enumerate(names.split())]
+    many = "email,n\n" + "\n".join(rows) + "\n"
+    script = """
+        lines = open('people.csv').read().splitlines(keepends=True)
+        assert '[REDACTED:' in lines[1], lines[1]
+        open('people.csv', 'w').writelines(lines[:{}])
+    """
+    for kept, is_open in [(20, True), (24, False)]:
+        write("people.csv", many)
+        edited(script.format(kept))
+        if is_open:
+            with claim("of 25 addresses, which are many together, 19 are left: kept back, with the reason"):
+                assert "exposes_value" in commit(fails=True)
+                assert read("people.csv") == many
+        else:
+            with claim("of 25 addresses 23 are left: they are guarded as before, and it is committed"):
+                commit()
+                assert read("people.csv") == "".join(many.splitlines(keepends=True)[:24]), read("people.csv")

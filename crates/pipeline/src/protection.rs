@@ -55,6 +55,22 @@ impl Pipeline {
         guarded(looser).unwrap_or(true)
     }
 
+    /// Whether policy holds reading of `before` more strictly than of `after`, which got its values from it: what was left out or
+    /// written between them may bring the rest into the open. Paths, then contents. A fault, and what cannot be looked into, count
+    /// as yes. Nothing is recorded.
+    pub fn opens(
+        &self,
+        session: &Arc<Session>,
+        (from, before): (&str, &File),
+        (to, after): (&str, &File),
+    ) -> bool {
+        let reading = |path: &str, file: &File| {
+            let seen = self.content_as(session, file, path)?;
+            self.strictness(session, path, Some(&seen))
+        };
+        guarded(|| Ok(reading(from, before)? > reading(to, after)?)).unwrap_or(true)
+    }
+
     /// How strictly reading is held, from the least.
     fn strictness(
         &self,

@@ -92,7 +92,8 @@ pub(super) fn judge(
         }
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
-        map.insert("exposed_placeholders".into(), json!(placeholders.exposed));
+        let is_open = placeholders.restored > 0 && opens(pipeline, session, mount, (change, content));
+        map.insert("exposed_placeholders".into(), json!(placeholders.exposed.max(is_open.into())));
         beside.dependencies.add(map, mount, change, content);
         let look = |file: &File, name: &str| pipeline.inspection.effects(file, name);
         looked::add(
@@ -163,6 +164,19 @@ fn leaves_protection(
             Ok(None) | Err(_) => true,
         }
     })
+}
+
+/// Whether a file that got its values back may be read more freely than the one that they are from.
+fn opens(
+    pipeline: &Pipeline,
+    session: &Arc<Session>,
+    mount: &LiveMount,
+    (change, content): (&Change, Option<&File>),
+) -> bool {
+    let from = change.from.as_ref().unwrap_or(&change.path);
+    // Without the one they are from, nothing was put back.
+    let (Some(after), Some(before)) = (content, own::open(mount, from)) else { return false };
+    pipeline.opens(session, (&mount.absolute(from), &before), (&mount.absolute(&change.path), after))
 }
 
 /// A file without content: what only names can say of what has none.

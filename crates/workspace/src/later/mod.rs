@@ -109,7 +109,8 @@ fn is_settings(name: &str, above: &[&str]) -> bool {
 /// Plain text with none of the words, and without an escape that may spell one.
 fn is_inert(words: &[String], content: Option<&[u8]>) -> bool {
     let Some(text) = content.and_then(|bytes| std::str::from_utf8(bytes).ok()) else { return false };
-    let text = text.to_lowercase();
+    // A word may be one at the beginning of a line.
+    let text = format!("\n{}", text.to_lowercase());
     !text.contains(['\\', '\0']) && !words.iter().any(|word| text.contains(word.as_str()))
 }
 

@@ -41,6 +41,11 @@ const FORMS: &[(&str, &[&str])] = &[
             "phpcs.xml",
             "psalm.xml.dist",
             ".rspec",
+            ".rspec-local",
+            "pytest.toml",
+            "tox.toml",
+            "kitchen.yml",
+            ".kitchen.local.yml",
             ".simplecov",
             ".yardopts",
             "babel.config.json",
@@ -524,7 +529,7 @@ fn plain_files_are_of_none() {
 
 #[test]
 fn settings_are_inert_only_by_their_whole_plain_content() {
-    let with = |path, content: &'static [u8]| {
+    let with = |path: &str, content: &[u8]| {
         classes(&Subject { path, content: Some(content), ..Subject::default() }).is_empty()
     };
     assert!(with(".prettierrc", b"{\"semi\": false}") && with(".prettierrc.yaml", b"tabWidth: 4\n"));
@@ -533,6 +538,18 @@ fn settings_are_inert_only_by_their_whole_plain_content() {
             && with(".coveragerc", b"[run]\nbranch = True\n")
     );
     assert!(with(".sqlfluff", b"[sqlfluff]\ndialect = ansi\n"));
+    let plain = b"DATABASE_URL=postgres://a@localhost/b?c=d&e=f\nLOG_PATH=./log\nFLASK_APP=app.py\n";
+    assert!([".env", ".env.local", "api/.env", ".flaskenv"].iter().all(|name| with(name, plain)));
+    for loads in [
+        "NODE_OPTIONS=--require ./x.js",
+        "export BASH_ENV=x.sh",
+        "PATH=./bin:$PATH",
+        "A=$(sh x.sh)",
+        "A=1; sh x",
+    ] {
+        let later = format!("A=1\n{loads}\n");
+        assert!(!with(".env", loads.as_bytes()) && !with("api/.env", later.as_bytes()), "{loads}");
+    }
     assert!(!with(".sqlfluff", b"[sqlfluff:templater:jinja]\nlibrary_path = ./x\n"));
     assert!(!with(".prettierrc", b"{\"plugins\": [\"./x.js\"]}"));
     assert!(!with(".prettierrc", b"{\"pl\\u0075gins\": [\"./x.js\"]}"));

@@ -61,7 +61,8 @@ pub(super) fn modules(line: &str, tokens: &[String]) -> Vec<String> {
     let has = |names: &[&str]| called.iter().any(|word| names.iter().any(|name| word.starts_with(name)));
     let ends = |token: &&String| {
         let name = token.rsplit('/').next().unwrap_or_default();
-        !name.is_empty() && !name.contains('.') && !token.starts_with('-')
+        let is_interpreter = PYTHONS.contains(&name) || NODES.contains(&name);
+        !name.is_empty() && !name.contains('.') && !token.starts_with('-') && !is_interpreter
     };
     if has(PYTHONS) {
         found.extend(tokens.iter().filter(ends).map(|token| format!("{token}/__main__.py")));

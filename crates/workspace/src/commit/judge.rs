@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chaperone_capability::Action;
-use chaperone_inspect::Restoration;
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
+use chaperone_pipeline::inspection::Restored;
 use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::{Authorized, Pipeline, Session};
 use chaperone_quota::HeldFile;
@@ -44,7 +44,7 @@ pub(super) fn judge(
     session: &Arc<Session>,
     mount: &LiveMount,
     change: &Change,
-    (content, placeholders): (Option<&File>, &Restoration),
+    (content, back): (Option<&File>, &Restored),
     (by, word, beside): (By, &UsersWord<'_>, Beside<'_>),
 ) -> Result<Authorized, Vec<String>> {
     let mut head = vec![0u8; HEAD];
@@ -90,9 +90,10 @@ pub(super) fn judge(
             where_it_leads(map, mount, (change, target, end.as_deref()));
             led_to(map, pipeline, session, mount, (change, end, beside.named));
         }
+        let placeholders = &back.report;
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
-        let is_open = placeholders.restored > 0 && opens(pipeline, session, mount, (change, content));
+        let is_open = opens(pipeline, session, mount, (change, back.file.as_deref()));
         map.insert("exposed_placeholders".into(), json!(placeholders.exposed.max(is_open.into())));
         beside.dependencies.add(map, mount, change, content);
         let look = |file: &File, name: &str| pipeline.inspection.effects(file, name);
@@ -171,11 +172,11 @@ fn opens(
     pipeline: &Pipeline,
     session: &Arc<Session>,
     mount: &LiveMount,
-    (change, content): (&Change, Option<&File>),
+    (change, restored): (&Change, Option<&HeldFile>),
 ) -> bool {
     let from = change.from.as_ref().unwrap_or(&change.path);
     // Without the one they are from, nothing was put back.
-    let (Some(after), Some(before)) = (content, own::open(mount, from)) else { return false };
+    let (Some(after), Some(before)) = (restored, own::open(mount, from)) else { return false };
     pipeline.opens(session, (&mount.absolute(from), &before), (&mount.absolute(&change.path), after))
 }
 

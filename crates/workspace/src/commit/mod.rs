@@ -140,14 +140,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             };
             // What is decided on is what the agent wrote; the rest is the user's own, where it was.
             let as_seen = seen.change(change);
-            match judge::judge(
-                pipeline,
-                session,
-                there,
-                &as_seen,
-                (content, &back.report),
-                (by, &word, beside),
-            ) {
+            match judge::judge(pipeline, session, there, &as_seen, (content, &back), (by, &word, beside)) {
                 Ok(authorized) => {
                     granted.push((change.path.clone(), authorized));
                     // Policy knows where it leads, and that the user named it.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde::Deserialize;
 
@@ -30,26 +30,36 @@ impl Passed {
     }
 }
 
-/// The text of the cell's `~/.gitconfig`; none where the user has no git, or nothing set that passes. Conditional includes
-/// count as they do in the workspace.
-///
-/// # Errors
-/// When the pack is damaged.
-pub fn settings(workspace: &Path) -> Result<Option<String>, Report> {
-    let passed: Passed = chaperone_packs::read(PACK).map_err(|e| Report::new(e.to_string()))?;
+/// What git was asked; it answers while a session is opened.
+pub struct Asked(Option<Child>);
+
+/// Ask git for what it is told by the user's own files. Conditional includes count as they do in the workspace.
+pub fn ask(workspace: &Path) -> Asked {
     if !is_configured(&|name| std::env::var_os(name).map(PathBuf::from)) {
-        return Ok(None);
+        return Asked(None);
     }
     let listed = Command::new("git")
         .args(["config", "--global", "--includes", "--list", "-z"])
         .current_dir(workspace)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .output();
+        .spawn();
     // Without git, or a configuration that it cannot read, the cell's has none either, and says so.
-    let Ok(listed) = listed else { return Ok(None) };
-    let text = of(&String::from_utf8_lossy(&listed.stdout), &passed);
-    Ok((!text.is_empty()).then_some(text))
+    Asked(listed.ok())
+}
+
+impl Asked {
+    /// The text of the cell's `~/.gitconfig`; none where the user has no git, or nothing set that passes.
+    ///
+    /// # Errors
+    /// When the pack is damaged.
+    pub fn settings(self) -> Result<Option<String>, Report> {
+        let Some(listed) = self.0.and_then(|git| git.wait_with_output().ok()) else { return Ok(None) };
+        let passed: Passed = chaperone_packs::read(PACK).map_err(|e| Report::new(e.to_string()))?;
+        let text = of(&String::from_utf8_lossy(&listed.stdout), &passed);
+        Ok((!text.is_empty()).then_some(text))
+    }
 }
 
 /// The repository that a directory is only a part of, when it is none itself.

@@ -66,12 +66,14 @@ pub fn run(args: &Run) -> Result<u8, Report> {
 }
 
 fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
+    let workspace = workspace(args.workspace.as_deref())?;
+    let git = git::ask(&workspace);
     let broker = Broker::reach()?;
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let program = args.command.first().cloned().unwrap_or_default();
     let asked = OpenSession {
         profile: args.profile.clone(),
-        workspace: workspace(args.workspace.as_deref())?,
+        workspace,
         name: args.name.clone(),
         command: args.command.iter().map(|c| name_as_text(c.as_bytes()).into_owned()).collect(),
         program: find(&program),
@@ -112,7 +114,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
             );
         }
     }
-    let plan = plan(&opened, args, terminal)?;
+    let plan = plan(&opened, args, (terminal, git))?;
     let mut stood = match terminal {
         Terminal::Pty { .. } => StoodFor::default(),
         Terminal::Inherit => StoodFor::output_and_error().map_err(|e| Report::of(e).exit(SETUP))?,

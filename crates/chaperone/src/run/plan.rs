@@ -13,7 +13,11 @@ use crate::cli::Run;
 use crate::report::Report;
 
 // long because: one list of all that a cell is made of.
-pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Report> {
+pub fn plan(
+    opened: &Opened,
+    args: &Run,
+    (terminal, git): (Terminal, super::git::Asked),
+) -> Result<Plan, Report> {
     let mounts = opened
         .mounts
         .iter()
@@ -100,7 +104,7 @@ pub fn plan(opened: &Opened, args: &Run, terminal: Terminal) -> Result<Plan, Rep
         covered: opened.covered.clone(),
         scratch: opened.scratch.clone(),
         caches,
-        home_files: home_files(workspace.as_deref())?,
+        home_files: home_files(workspace.as_deref(), git)?,
         decoys: default_decoys().map_err(Report::new)?,
         limits: Limits {
             memory: opened.memory,
@@ -124,10 +128,11 @@ fn below(workdir: &str, workspace: Option<&Path>) -> PathBuf {
         .map_or_else(|| PathBuf::from(workdir), |rest| Path::new(workdir).join(rest))
 }
 
-fn home_files(workspace: Option<&Path>) -> Result<Vec<(PathBuf, String)>, Report> {
-    let Some(workspace) = workspace else { return Ok(Vec::new()) };
-    let git = super::git::settings(workspace)?;
-    Ok(git.into_iter().map(|text| (PathBuf::from(".gitconfig"), text)).collect())
+fn home_files(workspace: Option<&Path>, git: super::git::Asked) -> Result<Vec<(PathBuf, String)>, Report> {
+    if workspace.is_none() {
+        return Ok(Vec::new());
+    }
+    Ok(git.settings()?.into_iter().map(|text| (PathBuf::from(".gitconfig"), text)).collect())
 }
 
 fn canonical(workspace: Option<&Path>) -> Option<PathBuf> {

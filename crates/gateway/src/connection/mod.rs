@@ -211,7 +211,7 @@ async fn carry_opaque(
         drop(server);
         let client = Prefixed::new(read_ahead, client);
         let h2 = client.begins_with(HTTP_2);
-        http::serve(gateway, (target, pinned), client, false, mode_of(h2)).await;
+        http::serve(gateway, (target, pinned), client, false, HttpMode::of(h2)).await;
         return gateway
             .done(intent, Action::Connect, target.shown(), true, 0, json!({ "inspected": true }))
             .await;
@@ -299,7 +299,7 @@ async fn carry_http(
             opened::open(gateway, (target, pinned), name, client).await
         }
         Ok(FirstBytes::Http) => {
-            let mode = if once { HttpMode::OneRequest } else { mode_of(client.begins_with(HTTP_2)) };
+            let mode = if once { HttpMode::OneRequest } else { HttpMode::of(client.begins_with(HTTP_2)) };
             http::serve(gateway, (target, pinned), client, false, mode).await;
             (true, json!({ "inspected": true }))
         }
@@ -328,10 +328,6 @@ async fn protocol_mismatch(
         .await;
     let refusal = gateway.refuse(request, failure).await;
     answer(client, first.as_ref(), &refusal.failure).await;
-}
-
-fn mode_of(h2: bool) -> HttpMode {
-    if h2 { HttpMode::Http2 } else { HttpMode::Http1 }
 }
 
 /// The ports of the web carry what they are for; others carry what the rule that names them lets through.

@@ -6,7 +6,6 @@ use chaperone_protocol::Failure;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::mode_of;
 use super::prefixed::Prefixed;
 use crate::destination::Destination;
 use crate::dial::Pinned;
@@ -48,7 +47,7 @@ pub(super) async fn open(
         Ok(stream) => {
             let h2 = crate::tls::is_h2(stream.get_ref().1.alpn_protocol());
             let target = Destination { host: name.clone(), ..target.clone() };
-            http::serve(gateway, (&target, pinned), stream, true, mode_of(h2)).await;
+            http::serve(gateway, (&target, pinned), stream, true, http::HttpMode::of(h2)).await;
             (true, detail)
         }
         Err(e) => {

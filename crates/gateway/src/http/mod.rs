@@ -60,6 +60,12 @@ pub(crate) enum HttpMode {
     Http2,
 }
 
+impl HttpMode {
+    pub fn of(h2: bool) -> HttpMode {
+        if h2 { HttpMode::Http2 } else { HttpMode::Http1 }
+    }
+}
+
 /// Serve a conversation in HTTP until it ends.
 pub(crate) async fn serve<S>(
     gateway: &SessionGateway,

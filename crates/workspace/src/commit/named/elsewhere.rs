@@ -135,19 +135,20 @@ fn linked(at: &Path, path: &str, names: &mut Names) -> bool {
     if places.is_empty() {
         return false;
     }
-    let mut classes = later::classes(&Subject { path, holds: at.is_dir(), content: None });
+    // What is not there yet may become either.
+    let there = std::fs::metadata(at).ok();
+    let (is_dir, is_file) = there.map_or((false, false), |there| (there.is_dir(), there.is_file()));
+    let mut classes = later::classes(&Subject { path, holds: is_dir, content: None });
     let is_known = !classes.is_empty();
     if !is_known && later::is_settings_of_home(path) {
         classes.insert("settings");
     }
-    // What is not there yet may become either.
-    let there = std::fs::metadata(at).ok();
     for class in classes {
         for place in &places {
-            if !there.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+            if !is_dir {
                 names.file(place.clone(), class);
             }
-            if !there.as_ref().is_some_and(std::fs::Metadata::is_file) {
+            if !is_file {
                 match place.is_empty() {
                     true if is_known => names.whole(class),
                     _ => names.directory(place.clone(), class),

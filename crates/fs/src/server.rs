@@ -17,7 +17,7 @@ use crate::announcing::Repeat;
 use crate::gate::Gate;
 use crate::nodes::Version;
 use crate::protocol::{self, Header, Reply, flag, op};
-use crate::shared::{Options, Shared};
+use crate::shared::{Options, Shared, Workers};
 use crate::tree::Tree;
 
 /// Threads of one mount that wait for the reading to be handed over; more than that end.
@@ -101,12 +101,16 @@ impl Server {
         crate::outside::watch(&self.shared, repeat)
     }
 
-    /// Wait for the mount's end.
-    pub fn join(self) {
-        let mut workers = self.shared.workers.lock();
-        while workers.alive > 0 {
-            self.shared.workers_changed.wait(&mut workers);
+    /// Wait for the mount's end, at most this long; then nothing is open any more. A mount that ends takes along what the kernel
+    /// had not told yet: that files were closed.
+    pub fn finish(&self, limit: Duration) {
+        {
+            let mut workers = self.shared.workers.lock();
+            let works = |workers: &mut Workers| workers.alive > 0;
+            self.shared.workers_changed.wait_while_for(&mut workers, works, limit);
         }
+        let open: Vec<u64> = self.shared.handles.read().keys().copied().collect();
+        open.into_iter().for_each(|fh| crate::requests::close(&self.shared, fh));
     }
 
     /// Whether the mount is gone.

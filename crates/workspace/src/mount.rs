@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use chaperone_fs::{Options, Outside, Server, Tree, serve};
 use chaperone_pipeline::{Pipeline, Session};
@@ -19,6 +20,9 @@ use crate::root::Root;
 
 /// The agent's user and group in every cell.
 const AGENT: u32 = 1000;
+
+/// How long a mount whose cell is gone may go on answering.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Until the session says its own: nothing for others.
 pub(crate) const CAUTIOUS: u32 = 0o077;
@@ -343,9 +347,10 @@ impl Mounts {
         Ok(())
     }
 
-    /// Stop serving.
+    /// The cell is gone: nothing of it is open any more.
     pub fn close(&self) {
-        self.servers.lock().clear();
+        let servers = std::mem::take(&mut *self.servers.lock());
+        servers.iter().for_each(|server| server.finish(LAST_ANSWERS));
     }
 
     /// Whether an agent that writes past the broker has filled the disk up to its reserve.

@@ -56,7 +56,12 @@ pub(super) fn write(shared: &Shared, mut body: Reader<'_>) -> Answer {
 }
 
 pub(super) fn release(shared: &Shared, mut body: Reader<'_>) -> Answer {
-    let fh = body.u64()?;
+    close(shared, body.u64()?);
+    Ok(Reply::new())
+}
+
+/// A handle is not used any more.
+pub(crate) fn close(shared: &Shared, fh: u64) {
     let open = shared.handles.write().remove(&fh);
     if let Some(open) = open {
         closed_on_node(shared, open.node);
@@ -71,7 +76,6 @@ pub(super) fn release(shared: &Shared, mut body: Reader<'_>) -> Answer {
         };
         shared.gate.closed(open.opening, &closed);
     }
-    Ok(Reply::new())
 }
 
 pub(super) fn fsync(shared: &Shared, mut body: Reader<'_>) -> Answer {

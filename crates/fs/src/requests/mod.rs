@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use self::answer::Failed;
 use self::attributes::{getattr, lookup, readlink, setattr};
+pub(crate) use self::data::close;
 use self::data::{fallocate, fsync, read, release, statfs, write};
 use self::directories::{opendir, readdir, releasedir};
 use self::names::{link, mkdir, mknod, remove, rename, symlink};

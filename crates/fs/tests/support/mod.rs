@@ -109,6 +109,11 @@ impl Mount {
         self.again(|| self.call(RENAME, 1, &[u64s(&[1]), text(from), text(to)].concat()).map(drop))
     }
 
+    /// As when the last program of a cell is gone: what it had open is not closed one by one.
+    pub fn end(&self) {
+        rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both).unwrap();
+    }
+
     /// As the kernel does: `ESTALE` makes it resolve the path once more.
     fn again<T>(&self, call: impl Fn() -> Done<T>) -> Done<T> {
         match call() {
@@ -151,7 +156,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both).unwrap();
+        self.end();
     }
 }
 

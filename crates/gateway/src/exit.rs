@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use chaperone_egress::{AllowSet, Budget, Host, Limits, QueryWatch, Rule};
+use chaperone_inspect::Detectors;
 use chaperone_pipeline::Released;
 use chaperone_pipeline::ports::OnRelease;
 use chaperone_protocol::Failure;
@@ -82,6 +83,7 @@ impl Exit {
     /// When the ports to publish or to reach on loopback cannot be had, or the system has no randomness.
     pub fn new(
         session: &str,
+        detectors: Detectors,
         rules: Vec<Rule>,
         publish: &[u16],
         upload_bytes: Option<u64>,
@@ -118,7 +120,7 @@ impl Exit {
             queries: Mutex::default(),
             name_pace: NamePace::default(),
             window: Window::default(),
-            secrets: Secrets::new()?,
+            secrets: Secrets::new(detectors)?,
             recent_requests: RecentRequests::default(),
             held: Arc::default(),
             inspections: Semaphore::new(LOOKS),
@@ -282,7 +284,7 @@ mod tests {
 
     fn exit(texts: &[&str], publish: &[u16]) -> Result<Exit, Failure> {
         let rules = texts.iter().map(|text| Rule::of_text(text).unwrap()).collect();
-        Exit::new("s", rules, publish, None, None)
+        Exit::new("s", Detectors::builtin().unwrap(), rules, publish, None, None)
     }
 
     fn host(name: &str) -> Host {
@@ -318,7 +320,7 @@ mod tests {
         let mut passes = Rule::of_text("a.example").unwrap();
         passes.pass_through = true;
         let needs = passes.needs_requests();
-        let exit = Exit::new("s", vec![passes], &[], None, None).unwrap();
+        let exit = Exit::new("s", Detectors::builtin().unwrap(), vec![passes], &[], None, None).unwrap();
         assert_eq!(exit.authority().is_some(), needs);
         assert!(!exit.wants_requests(&host("a.example"), 443));
         assert!(!exit.wants_requests(&host("b.example"), 443));

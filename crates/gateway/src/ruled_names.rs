@@ -90,11 +90,13 @@ fn in_full(exit: &Exit, port: u16) -> Vec<Host> {
 mod tests {
     use chaperone_egress::Rule;
 
+    use chaperone_inspect::Detectors;
+
     use super::*;
 
     fn exit(rules: &str) -> Exit {
         let rules = serde_json::from_str::<Vec<Rule>>(rules).unwrap();
-        Exit::new("s", rules, &[], None, None).unwrap()
+        Exit::new("s", Detectors::builtin().unwrap(), rules, &[], None, None).unwrap()
     }
 
     fn at(ip: &str, port: u16) -> Destination {

@@ -73,7 +73,7 @@ fn look_with_all_known(bencher: Bencher, kind: &str) {
     secrets.register(1, b"a value that is kept in the vault").expect("it is long enough");
     let bytes = corpus(kind);
     let parts = [Part { spot: Spot::Body, bytes: &bytes, content_type: None }];
-    let known = Known { read: Some(&read), secrets: Some(&secrets) };
+    let known = Known { read: Some(&read), secrets: Some(&secrets), ..Known::default() };
     bencher.counter(BytesCount::of_slice(&bytes)).bench(|| outgoing.look(&parts, &known));
 }
 

@@ -421,7 +421,7 @@ fn named(filters: Filters) -> bool {
 }
 
 /// What a finding is worth by itself: what its detector is worth, and less where the detector is unsure or a filter holds.
-fn alone(detector: Certainty, worth: Worth) -> Certainty {
+pub(crate) fn alone(detector: Certainty, worth: Worth) -> Certainty {
     let by_confidence = match worth.confidence {
         c if c >= SURE => detector,
         c if c >= 0.5 => detector.min(Certainty::Likely),

@@ -23,7 +23,7 @@ fn registered_values_are_found_in_any_form() {
     secrets.register(2, &binary).unwrap();
     assert_eq!(secrets.register(3, b"short"), Err(RegisterError::Short));
     assert_eq!(secrets.register(3, &vec![1; 70_000]), Err(RegisterError::Long));
-    let known = Known { secrets: Some(&secrets), read: None };
+    let known = Known { secrets: Some(&secrets), ..Known::default() };
     let ids = |bytes: &[u8]| -> Vec<u32> {
         let part = Part { spot: Spot::Body, bytes, content_type: None };
         let mut ids: Vec<u32> =
@@ -94,7 +94,7 @@ fn passages_are_recognised_in_other_shapes() {
     }
     let part = |bytes| [Part { spot: Spot::Body, bytes, content_type: None }];
     let coded = base64_of(&gzip(rows[2].as_bytes()));
-    let seen = outgoing().look(&part(coded.as_bytes()), &Known { read: Some(&known), secrets: None });
+    let seen = outgoing().look(&part(coded.as_bytes()), &Known { read: Some(&known), ..Known::default() });
     assert_eq!(seen.passages[0].place.to_string(), "body > base64 > gzip");
     assert!(seen.is_grave());
     let other = Fingerprints::new(&[4; 32]);

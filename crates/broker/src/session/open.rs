@@ -68,7 +68,8 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     let rules =
         network_rules::rules(&profile, &asked.allow_hosts, &asked.allow_services, &broker.dirs.config)?;
     let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
-    let exit = Exit::new(&id, rules, &asked.publish, upload, profile.limits.requests_per_minute)?;
+    let detectors = broker.pipeline.outgoing.detectors().clone();
+    let exit = Exit::new(&id, detectors, rules, &asked.publish, upload, profile.limits.requests_per_minute)?;
     let (proxies, unused) = proxies(&profile, &asked.environment);
     notices.extend(unused);
     exit.dial_through(proxies);

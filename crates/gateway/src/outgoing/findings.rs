@@ -12,8 +12,10 @@ use super::secrets::{KnownHere, Secrets};
 #[derive(Debug, Default)]
 pub(crate) struct OutboundFindings {
     pub findings: Vec<Finding>,
-    /// What passages of it were read from, largest first.
+    /// What passages of it were read from, largest first; and its passwords and keys.
     pub passages: Vec<String>,
+    /// There is a password or a key among them.
+    pub has_read_secret: bool,
     /// Registered values.
     pub registered: Vec<String>,
     /// What could not be looked into, and why.
@@ -49,6 +51,7 @@ impl OutboundFindings {
     pub(super) fn extend(&mut self, more: OutboundFindings) {
         self.findings.extend(more.findings);
         self.passages.extend(more.passages);
+        self.has_read_secret |= more.has_read_secret;
         self.registered.extend(more.registered);
         self.unread.extend(more.unread);
         self.credentials.extend(more.credentials);
@@ -66,7 +69,7 @@ pub(super) fn inspect_parts(outgoing: &Outgoing, secrets: &Secrets, messages: &[
 }
 
 pub(super) fn of(known: &KnownHere) -> Known<'_> {
-    Known { read: Some(&known.read), secrets: Some(&known.registered) }
+    Known { read: Some(&known.read), secrets: Some(&known.registered), values: Some(&known.values) }
 }
 
 pub(super) fn to_findings(known: &KnownHere, mut seen: Seen) -> OutboundFindings {
@@ -89,10 +92,17 @@ pub(super) fn to_findings(known: &KnownHere, mut seen: Seen) -> OutboundFindings
             count: f.count,
         })
         .collect();
+    let mut sources: Vec<u32> = seen.passages.iter().map(|p| p.hit.source_id).collect();
+    for value in &seen.values {
+        if !sources.contains(&value.hit.id) {
+            sources.push(value.hit.id);
+        }
+    }
     OutboundFindings {
         findings: elsewhere,
         credentials,
-        passages: seen.passages.iter().map(|p| source(p.hit.source_id)).collect(),
+        passages: sources.into_iter().map(source).collect(),
+        has_read_secret: !seen.values.is_empty(),
         registered: seen
             .registered
             .iter()
@@ -109,7 +119,8 @@ pub(super) fn to_findings(known: &KnownHere, mut seen: Seen) -> OutboundFindings
 fn places(seen: &mut Seen) -> impl Iterator<Item = &mut Place> {
     let places = seen.findings.iter_mut().map(|f| &mut f.place);
     let places = places.chain(seen.passages.iter_mut().map(|p| &mut p.place));
-    let places = places.chain(seen.registered.iter_mut().map(|r| &mut r.place));
+    let registered = seen.registered.iter_mut().chain(&mut seen.values);
+    let places = places.chain(registered.map(|r| &mut r.place));
     places.chain(seen.unread.iter_mut().map(|u| &mut u.place))
 }
 

@@ -122,7 +122,7 @@ pub(crate) fn inspect_messages(
     found
 }
 
-/// Whether a name that is asked for, by itself or with those before it, holds a key or a registered value. Passages do not count:
+/// Whether a name that is asked for, by itself or with those before it, holds a key or a registered value. Other passages do not count:
 /// names stand in files, too.
 pub(crate) fn name_carries(
     outgoing: &Outgoing,
@@ -144,7 +144,7 @@ pub(crate) fn name_carries(
     let values = Values { main: Vec::new(), slots: labels(below), ..Values::default() };
     recent.look(outgoing, secrets, &format!("names below {domain}"), values, &mut found);
     let is_key = |f: &Finding| f.category == "secret" && f.confidence >= 0.5;
-    !found.registered.is_empty() || found.findings.iter().any(is_key)
+    !found.registered.is_empty() || found.has_read_secret || found.findings.iter().any(is_key)
 }
 
 /// What stands in a name below its domain, as one, and at each place of it: beside pieces there may stand a number each time. No letter

@@ -389,7 +389,11 @@ impl Looker<'_> {
         let mut seen = look(&stream.sent.all());
         seen.findings.retain(is_key_in_pieces);
         seen.registered.retain(|r| r.place.is_joined());
-        let has_keys = !seen.findings.is_empty() || !seen.registered.is_empty() || !personal.is_empty();
+        seen.values.retain(|v| v.place.is_joined());
+        let has_keys = !seen.findings.is_empty()
+            || !seen.registered.is_empty()
+            || !seen.values.is_empty()
+            || !personal.is_empty();
         let in_sent = matched(&seen);
         stream.sent.keys = keys(&seen.findings);
         let mut is_more = in_sent > stream.sent.found && counts(&seen);
@@ -433,7 +437,8 @@ impl Looker<'_> {
         if outbound.registered.is_empty() {
             outbound.registered.extend(seen.registered);
         }
-        if is_more && outbound.passages.is_empty() {
+        outbound.has_read_secret |= seen.has_read_secret;
+        if (is_more || seen.has_read_secret) && outbound.passages.is_empty() {
             outbound.passages.extend(seen.passages);
         }
         // The piece itself may stand in the path.

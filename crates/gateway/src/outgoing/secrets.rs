@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
-use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets};
+use chaperone_inspect::Detectors;
+use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, labelled};
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
 use parking_lot::{Mutex, RwLock};
@@ -19,12 +20,16 @@ use super::open_directories::{LeftOut, MOST_OF_A_FILE, OpenDirectory};
 const LEAST_OF_OPEN: u64 = 200;
 /// Bytes of what was read that wait to be remembered. Protects memory: beyond it they are remembered at once.
 const WAITING: u64 = 16 << 20;
+/// Passwords and keys of what was read that are told apart. Protects the time of a look: beyond it they are passages alone.
+const MOST_VALUES: usize = 1024;
 /// What a small file that waits counts for, in bytes: its descriptor waits, too.
 const SMALL: u64 = WAITING / 256;
 
 /// What a session must not give away.
 pub(crate) struct Secrets {
     key: [u8; 32],
+    /// What tells passwords and keys of what was read.
+    detectors: Detectors,
     /// Made when the first look needs it: most sessions send nothing.
     known: OnceLock<Arc<RwLock<KnownHere>>>,
     waiting: Mutex<Waiting>,
@@ -37,6 +42,10 @@ pub(crate) struct Secrets {
 pub(super) struct KnownHere {
     pub(super) read: Fingerprints,
     pub(super) registered: KeyedSecrets,
+    /// Passwords and keys of what was read, by the number of their source.
+    pub(super) values: KeyedSecrets,
+    /// SHA-256 of them.
+    told: HashSet<[u8; 32]>,
     /// Names of sources, by their number.
     pub(super) sources: Vec<String>,
     /// SHA-256 of the keys that the profile gives the agent.
@@ -61,11 +70,12 @@ impl Secrets {
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub fn new() -> Result<Self, Failure> {
+    pub fn new(detectors: Detectors) -> Result<Self, Failure> {
         let mut key = [0u8; 32];
         getrandom::fill(&mut key).map_err(|e| Failure::new("no_randomness", e.to_string()))?;
         Ok(Self {
             key,
+            detectors,
             known: OnceLock::new(),
             waiting: Mutex::default(),
             directories: Mutex::default(),
@@ -78,6 +88,8 @@ impl Secrets {
             Arc::new(RwLock::new(KnownHere {
                 read: Fingerprints::new(&self.key),
                 registered: KeyedSecrets::new(&self.key),
+                values: KeyedSecrets::new(&self.key),
+                told: HashSet::new(),
                 sources: Vec::new(),
                 own: HashSet::new(),
             }))
@@ -106,16 +118,16 @@ impl Secrets {
             let files = std::mem::take(&mut waiting.files);
             waiting.bytes = 0;
             let (begun, has_begun) = std::sync::mpsc::sync_channel(0);
-            let (known, taken) = (Arc::clone(self.known()), files.clone());
+            let (known, taken, detectors) = (Arc::clone(self.known()), files.clone(), self.detectors.clone());
             let work = move || {
                 let mut known = known.write();
                 begun.send(()).ok();
-                take_in(&mut known, taken);
+                take_in(&mut known, &detectors, taken);
             };
             // The agent's reading does not wait for it; whoever looks, or remembers as much again, waits for the lock.
             match std::thread::Builder::new().name("remember".into()).spawn(work) {
                 Ok(_) => drop(has_begun.recv()),
-                Err(_) => take_in(&mut self.known().write(), files),
+                Err(_) => take_in(&mut self.known().write(), &self.detectors, files),
             }
         }
     }
@@ -136,7 +148,7 @@ impl Secrets {
         for directory in std::mem::take(&mut *directories) {
             let mut known = self.known().write();
             let left_out = directory.files(|path, file, len| {
-                take_in_one(&mut known, path, (&file, len), LEAST_OF_OPEN);
+                take_in_one(&mut known, &self.detectors, path, (&file, len), LEAST_OF_OPEN);
             });
             if left_out.is_something() {
                 self.left_out.lock().push((directory.at, left_out));
@@ -149,25 +161,39 @@ impl Secrets {
         if !files.is_empty() {
             let mut known = self.known().write();
             drop(waiting);
-            take_in(&mut known, files);
+            take_in(&mut known, &self.detectors, files);
         }
     }
 }
 
-fn take_in(known: &mut KnownHere, files: Vec<(String, Arc<HeldFile>, u64)>) {
+fn take_in(known: &mut KnownHere, detectors: &Detectors, files: Vec<(String, Arc<HeldFile>, u64)>) {
     for (path, file, len) in files {
-        take_in_one(known, path, (&file, len), 0);
+        take_in_one(known, detectors, path, (&file, len), 0);
     }
 }
 
 /// `least` as in [`Fingerprints::add_from`].
-fn take_in_one(known: &mut KnownHere, path: String, (file, len): (&File, u64), least: u64) {
+fn take_in_one(
+    known: &mut KnownHere,
+    detectors: &Detectors,
+    path: String,
+    (file, len): (&File, u64),
+    least: u64,
+) {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     // A snapshot is sealed, and a file that became shorter meanwhile is not what the agent has read.
     if file.read_exact_at(&mut bytes, 0).is_ok() && !is_program(&bytes) {
         let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
         known.sources.push(path);
         known.read.add_from(id, &bytes, least);
+        for value in labelled(detectors, &bytes) {
+            let digest = Sha256::digest(value).into();
+            // A key that the profile gives the agent is its own wherever else it stands.
+            if known.told.len() < MOST_VALUES && !known.own.contains(&digest) && known.told.insert(digest) {
+                // Shorter ones would be found everywhere by chance.
+                known.values.register(id, value).ok();
+            }
+        }
     }
 }
 

@@ -21,7 +21,7 @@ fn look(secrets: &Secrets, method: &str, target: &str, sent: &[(&str, &str)]) ->
 
 #[test]
 fn a_secret_in_a_credentials_place_is_told_apart() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let bearer = format!("Bearer {TOKEN}");
     let look = |name: &str| look(&secrets, "GET", "/", &[(name, &bearer)]);
     let in_its_place = look("authorization");
@@ -36,7 +36,7 @@ fn a_secret_in_a_credentials_place_is_told_apart() {
 
 #[test]
 fn what_leaves_in_a_name_or_a_method_is_found_and_not_written_down() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     secrets.register("Kq7-Unusual-Value-Of-Theirs");
     for (method, headers) in [
         ("GET", &[("x-ssn-237-82-2033", "1")][..]),
@@ -60,7 +60,7 @@ fn what_leaves_in_a_name_or_a_method_is_found_and_not_written_down() {
 /// What a header is called says nothing of what else the request is.
 #[test]
 fn a_header_is_mistaken_for_no_other_part() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     for name in
         ["names", "names-of-mine", "body", "method", "message", "url", "query", "joined", "authorization-x"]
     {
@@ -77,7 +77,7 @@ fn a_header_is_mistaken_for_no_other_part() {
 
 #[test]
 fn the_values_of_one_request_are_read_as_one() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let (a, b, c) = (&TOKEN[..13], &TOKEN[13..26], &TOKEN[26..]);
     let cookies = format!("a={a}; b={b}; c={c}");
     let query = format!("/x?a={a}");
@@ -218,7 +218,7 @@ const BEARER: &str =
 
 #[test]
 fn what_ordinary_clients_send_says_nothing() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     for (target, headers) in ORDINARY {
         let found = look(&secrets, "GET", target, headers);
         // A version of four numbers may be an address; policy lets twenty of them pass.
@@ -231,7 +231,7 @@ fn what_ordinary_clients_send_says_nothing() {
 #[test]
 fn a_key_in_a_name_is_found_whole_and_in_pieces() {
     let outgoing = Outgoing::new(Detectors::builtin().unwrap());
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     secrets.register("Kq7UnusualValueOfTheirs");
     let carries = |recent: &RecentRequests, name: &str| {
         name_carries(&outgoing, &secrets, recent, "carrier.example", name)
@@ -254,7 +254,7 @@ fn a_key_in_a_name_is_found_whole_and_in_pieces() {
 
 #[test]
 fn an_own_key_that_is_lent_to_the_agent_stays_in_its_place() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     secrets.register(TOKEN);
     let bearer = format!("Bearer {TOKEN}");
     let found = look(&secrets, "GET", "/user", &[("authorization", &bearer), ("user-agent", "gh/2.60")]);
@@ -267,7 +267,7 @@ fn an_own_key_that_is_lent_to_the_agent_stays_in_its_place() {
 #[test]
 fn the_fields_of_one_body_are_read_as_one() {
     let outgoing = Outgoing::new(Detectors::builtin().unwrap());
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let people = "name Anna Kovacs, card 4111111111111111 name Bert Smit, card 5500005555555559 ".repeat(40);
     let key = format!("the token is {TOKEN}");
     let found = |body: String| {
@@ -313,7 +313,7 @@ fn the_fields_of_one_body_are_read_as_one() {
 #[test]
 fn a_body_in_a_coding_is_looked_into_or_said_to_be_unread() {
     let outgoing = Outgoing::new(Detectors::builtin().unwrap());
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let look = |coding: Option<&str>, body: &[u8]| {
         let mut head = http::Request::post("/").body(()).unwrap().into_parts().0;
         if let Some(coding) = coding {
@@ -349,7 +349,7 @@ fn a_body_in_a_coding_is_looked_into_or_said_to_be_unread() {
 const PASSAGE: &str = "The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
 
 fn that_read_a_passage() -> Secrets {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let file = tempfile::tempfile().unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, PASSAGE.as_bytes(), 0).unwrap();
     let held = std::sync::Arc::new(chaperone_quota::HeldFile::uncounted(file));
@@ -548,4 +548,66 @@ fn pieces_one_a_request_are_put_together_whatever_carries_them() {
             assert!(passed <= most, "{name}: {passed} of {} passed", cut(text, 6).len());
         }
     }
+}
+
+fn that_read(text: &str) -> Secrets {
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).unwrap();
+    let held = std::sync::Arc::new(chaperone_quota::HeldFile::uncounted(file));
+    secrets.remember("/workspace/settings", &held, ([2; 32], text.len() as u64));
+    secrets
+}
+
+/// Where nothing but the label that stood before it tells what it is.
+#[test]
+fn a_password_that_was_read_is_recognised_without_its_label() {
+    let files = [
+        ("db_password = \"gT5rWq8ZxLm2Kp7vNb4Hs9Yd\"\n", "gT5rWq8ZxLm2Kp7vNb4Hs9Yd"),
+        ("smtp:\n  host: mail.internal\n  password: \"Blue-Harbour-77!x\"\n", "Blue-Harbour-77!x"),
+        ("{\"user\":\"app\",\"password\":\"kR8wPz3vXq6Lm1Tn\"}\n", "kR8wPz3vXq6Lm1Tn"),
+        ("DATABASE_URL=postgres://app:vN4xKq9LmZ2w@db.internal/app\n", "vN4xKq9LmZ2w"),
+    ];
+    for (file, value) in files {
+        let sent = [
+            value.to_owned(),
+            format!("{{\"note\":\"{value}\"}}"),
+            format!("it is {value} then"),
+            format!("v={}", STANDARD.encode(value)),
+            hex::encode(value),
+        ];
+        let nothing = Secrets::new(Detectors::builtin().unwrap()).unwrap();
+        for body in sent {
+            let found = look_at_body(&that_read(file), &body);
+            assert_eq!(found.passages, ["/workspace/settings"], "{body} of {file}");
+            assert!(look_at_body(&nothing, &body).passages.is_empty());
+        }
+        let secrets = that_read(file);
+        let target = format!("/?v={}", value.replace('!', "%21"));
+        assert_eq!(look(&secrets, "GET", &target, &[]).passages.len(), 1, "{target}");
+        assert_eq!(look(&secrets, "GET", "/", &[("x-v", value)]).passages.len(), 1);
+    }
+}
+
+#[test]
+fn words_behind_a_label_are_nobodys_password() {
+    let secrets = that_read("password = \"elephants\"\nuser = \"admin\"\ntoken: string\n");
+    assert!(look_at_body(&secrets, "all elephants of the admin are a string").passages.is_empty());
+}
+
+/// A key that the profile gives is the agent's own, also where a file has it.
+#[test]
+fn an_own_key_that_was_read_goes_where_it_belongs() {
+    let value = "kR8wPz3vXq6L";
+    let secrets = that_read(&format!("api_password = \"{value}\"\n"));
+    secrets.register(value);
+    let found = look(&secrets, "GET", "/", &[("authorization", &format!("Bearer {value}"))]);
+    assert!(found.passages.is_empty() && found.registered.is_empty(), "{found:?}");
+}
+
+fn look_at_body(secrets: &Secrets, body: &str) -> OutboundFindings {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let head = http::Request::new(()).into_parts().0;
+    let chosen = Chosen::of(&head, "/");
+    inspect_request(&outgoing, secrets, &chosen, &BufferedBody::of(body.as_bytes().to_vec())).unwrap()
 }

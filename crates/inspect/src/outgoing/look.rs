@@ -236,6 +236,13 @@ impl<'a> Look<'a> {
                 self.seen.registered.push(Registered { hit, place: place.clone() });
             }
         }
+        if let Some(values) = self.known.values.filter(|v| !v.is_empty()) {
+            for hit in values.find(bytes) {
+                if !self.seen.values.iter().any(|v| v.hit.id == hit.id && v.place == *place) {
+                    self.seen.values.push(Registered { hit, place: place.clone() });
+                }
+            }
+        }
         if let Some(read) = self.known.read.filter(|r| !r.is_empty()) {
             for hit in read.hits(bytes) {
                 // The first view that shows a source says enough.

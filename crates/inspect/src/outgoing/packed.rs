@@ -1,10 +1,12 @@
 //! Compressed bytes and archives, as a whole or behind something else.
 
 use std::io::Read;
+use std::ops::Range;
 
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use flate2::read::DeflateDecoder;
 
+use super::zip_span;
 use crate::Limits;
 use crate::encodings::{self, is_binary, is_zlib, may_be_packed};
 use crate::extract::{self, ExtractError};
@@ -21,6 +23,8 @@ const LEAST_GZIP: usize = 256;
 /// Containers in a container that the zip reader follows; the decoding of views has its own depth.
 const ZIP_DEPTH: u32 = 1;
 
+/// How an archive begins, and each of its members.
+const ZIP: &[u8] = b"PK\x03\x04";
 /// How a pack begins, which is what git pushes.
 const PACK: &[u8] = b"PACK\0\0\0\x02";
 
@@ -40,11 +44,21 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
     let mut left = most;
     let mut took_whole = false;
     let (starts, more) = starts(bytes);
+    // Members of archives that were read: each begins with the mark of one.
+    let mut members: Vec<Range<usize>> = Vec::new();
     for at in starts {
         let rest = bytes.get(at..).unwrap_or_default();
         let from = out.len();
-        if rest.starts_with(b"PK\x03\x04") {
-            zip(rest, left, &mut out);
+        if rest.starts_with(ZIP) {
+            if members.iter().any(|member| member.contains(&at)) {
+                continue;
+            }
+            let span = zip_span::span(rest).filter(|_| at > 0);
+            let archive = span.as_ref().and_then(|span| rest.get(..span.end)).unwrap_or(rest);
+            zip(archive, left, &mut out);
+            let is_read = out.iter().skip(from).all(|member| member.error.is_none());
+            let own = span.into_iter().flat_map(|span| span.members).filter(|_| is_read);
+            members.extend(own.map(|member| at + member.start..at + member.end));
         } else if rest.starts_with(PACK) {
             pack(rest, left, &mut out);
         } else if rest.starts_with(b"\x1f\x8b\x08") {
@@ -105,7 +119,7 @@ fn starts(bytes: &[u8]) -> (Vec<usize>, bool) {
         (encodings::ZSTD, 0, true),
         // Before the first block stand three letters and a digit.
         (encodings::BZIP2_BLOCK, -4, true),
-        (b"PK\x03\x04", 0, false),
+        (ZIP, 0, false),
         (b"\r\n\r\n", 4, false),
     ] {
         let mut found = memchr::memmem::find_iter(bytes, mark);

@@ -20,6 +20,8 @@ pub struct Known<'a> {
     pub read: Option<&'a Fingerprints>,
     /// Exact values.
     pub secrets: Option<&'a KeyedSecrets>,
+    /// Passwords and keys of what was read, each by the number of its source.
+    pub values: Option<&'a KeyedSecrets>,
 }
 
 /// Passages of what was read.
@@ -29,7 +31,7 @@ pub struct Passage {
     pub place: Place,
 }
 
-/// A registered value.
+/// A registered value, or one of what was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     pub hit: SecretHit,
@@ -51,6 +53,8 @@ pub struct Seen {
     pub findings: Vec<Finding>,
     pub passages: Vec<Passage>,
     pub registered: Vec<Registered>,
+    /// Passwords and keys of what was read, which nothing but the file that they stood in told from words.
+    pub values: Vec<Registered>,
     /// Not empty when a part may hold what was not seen: to be refused where that matters.
     pub unread: Vec<Unread>,
     /// Bytes read and written beyond the first reading; at most 8 for each byte given and 32 MiB, give or take one view.
@@ -63,6 +67,9 @@ impl Seen {
     #[must_use]
     pub fn is_grave(&self) -> bool {
         let grave = |f: &Finding| matches!(f.category.as_str(), "secret" | "covert") || f.severity == "high";
-        self.findings.iter().any(grave) || !self.passages.is_empty() || !self.registered.is_empty()
+        self.findings.iter().any(grave)
+            || !self.passages.is_empty()
+            || !self.registered.is_empty()
+            || !self.values.is_empty()
     }
 }

@@ -9,7 +9,7 @@ use chaperone_inspect::Detectors;
 #[test]
 fn small_requests_are_looked_at_together() {
     let outgoing = Outgoing::new(Detectors::builtin().unwrap());
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let passage = b"The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(passage, 0).unwrap();
@@ -85,7 +85,7 @@ fn cut(text: &str, length: usize) -> Vec<&str> {
 
 #[test]
 fn a_key_in_pieces_is_found_whatever_carries_them() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let agent = || slot(9, Kind::Value, "curl/8.5.0");
     let noise = |n: usize| slot(8, Kind::Value, &format!("noise {n} of some length"));
     for kind in [Kind::Value, Kind::Path, Kind::Message] {
@@ -106,7 +106,7 @@ fn a_key_in_pieces_is_found_whatever_carries_them() {
 
 #[test]
 fn a_key_that_was_refused_is_refused_again_however_it_comes() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let value = "Kq7-unusual-value-of-theirs";
     secrets.register(value);
     for (value, most) in [(value, 25), (TOKEN, 19)] {
@@ -125,7 +125,7 @@ fn a_key_that_was_refused_is_refused_again_however_it_comes() {
 
 #[test]
 fn a_key_between_the_same_words_is_found_from_its_first_piece_on() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     for text in ["AKIAQ3EGRVHBDY2T5LZX", TOKEN] {
         for kind in [Kind::Value, Kind::Path, Kind::Message] {
             for [before, after] in [["page;v=", ""], ["from <", "> to 7"], ["{\"a\": \"", "\", \"b\": 1}"]] {
@@ -139,7 +139,7 @@ fn a_key_between_the_same_words_is_found_from_its_first_piece_on() {
 
 #[test]
 fn what_goes_on_with_a_key_of_which_a_piece_was_refused_is_refused_in_every_coding() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let turned: String = TOKEN.bytes().map(|b| char::from(rot13(b))).collect();
     for (how, text) in [
         ("plain", TOKEN.to_owned()),
@@ -163,7 +163,7 @@ fn what_goes_on_with_a_key_of_which_a_piece_was_refused_is_refused_in_every_codi
 
 #[test]
 fn after_a_refusal_ordinary_values_in_the_same_place_pass() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     for kind in [Kind::Value, Kind::Message, Kind::Path] {
         let key = cut(TOKEN, 5).into_iter().map(|p| vec![slot(1, kind, p)]);
         let ordinary = (0..40u64).map(|n| vec![slot(1, kind, &format!("/page-{n}/x"))]);
@@ -183,7 +183,7 @@ fn rot13(b: u8) -> u8 {
 
 #[test]
 fn a_registered_value_in_pieces_is_found_in_names_and_paths_too() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     secrets.register("Kq7-unusual-value-of-theirs");
     for kind in [Kind::Value, Kind::Path] {
         let requests = cut("Kq7-unusual-value-of-theirs", 6).into_iter().map(|p| vec![slot(1, kind, p)]);
@@ -193,7 +193,7 @@ fn a_registered_value_in_pieces_is_found_in_names_and_paths_too() {
 
 #[test]
 fn what_ordinary_clients_send_again_and_again_is_no_piece() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let requests = (0..200u64).map(|n| {
         let trace = format!("00-{:032x}-{:016x}-01", n * 7919 + 5, n * 104_729 + 11);
         let etag = format!("W/\"{:x}-{:x}\"", n * 31, n * 2_654_435_761);
@@ -213,7 +213,7 @@ fn what_ordinary_clients_send_again_and_again_is_no_piece() {
 
 #[test]
 fn a_list_of_packages_that_was_read_is_asked_for_one_by_one() {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let packages = ["requests", "urllib3", "certifi", "charset-normalizer", "python-dateutil", "numpy"];
     let file = tempfile::tempfile().unwrap();
     let list = packages.join("\n");
@@ -233,7 +233,7 @@ fn a_list_of_packages_that_was_read_is_asked_for_one_by_one() {
 const PASSAGE: &str = "The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
 
 fn remembering(text: &str) -> Secrets {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(text.as_bytes(), 0).unwrap();
     let held = Arc::new(chaperone_quota::HeldFile::uncounted(file));
@@ -412,7 +412,8 @@ fn ordinary_addresses_of_registries_say_nothing() {
 
 #[test]
 fn what_is_kept_does_not_grow_without_end() {
-    let (outgoing, secrets) = (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new().unwrap());
+    let (outgoing, secrets) =
+        (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new(Detectors::builtin().unwrap()).unwrap());
     let known = RecentRequests::default();
     for n in 0..(MOST_HOSTS as u64 + 20) {
         let slots = (0..3).map(|at| slot(n * 3 + at, Kind::Value, &format!("v{n}"))).collect();
@@ -448,7 +449,7 @@ const PEOPLE: &str = "name Anna Kovacs, card 4111111111111111\nname Bert Smit, c
 
 /// The most digits in a row of the first card that arrived.
 fn digits_of(requests: impl IntoIterator<Item = Vec<Slot>>) -> usize {
-    let secrets = Secrets::new().unwrap();
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let (sent, _) = sent(requests, &secrets);
     let text: Vec<u8> = sent.iter().flatten().flat_map(|s| s.bytes.clone()).collect();
     let runs = text.split(|b| !b.is_ascii_digit());
@@ -466,7 +467,8 @@ fn personal_data_in_pieces_is_found_whatever_carries_them() {
             assert!(digits_of(requests) < 16, "{kind:?} of {size}, as a query");
         }
     }
-    let (outgoing, secrets) = (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new().unwrap());
+    let (outgoing, secrets) =
+        (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new(Detectors::builtin().unwrap()).unwrap());
     for size in [4, 8] {
         let known = RecentRequests::default();
         let refused = cut(PEOPLE, size).into_iter().filter(|p| {
@@ -484,7 +486,8 @@ fn personal_data_in_pieces_is_found_whatever_carries_them() {
 
 #[test]
 fn what_was_found_where_it_stood_is_not_found_again_in_what_follows() {
-    let (outgoing, secrets) = (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new().unwrap());
+    let (outgoing, secrets) =
+        (Outgoing::new(Detectors::builtin().unwrap()), Secrets::new(Detectors::builtin().unwrap()).unwrap());
     let known = RecentRequests::default();
     let look = |text: &str| {
         let part = chaperone_inspect::outgoing::Part {

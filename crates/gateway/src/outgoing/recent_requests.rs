@@ -219,7 +219,7 @@ impl RecentRequests {
         let whole = std::mem::take(&mut recent.whole);
         let with = Looker { outgoing, secrets, whole: &whole };
         let in_main = recent.main(values.main, values.main_is_word, &with, outbound);
-        let changed = recent.changed(values.slots, outgoing);
+        let changed = recent.changed(values.slots, &with);
         let ids: Vec<u64> = changed.iter().map(|slot| slot.id).collect();
         if recent.slots(changed, &with, outbound) || in_main {
             // It may not arrive, so that the same would be new again.
@@ -237,7 +237,7 @@ impl HostRequests {
         with: &Looker<'_>,
         outbound: &mut OutboundFindings,
     ) -> bool {
-        if main.is_empty() || main.len() > PIECE {
+        if main.is_empty() || main.len() > PIECE || with.holds_secret(&main) {
             return false;
         }
         self.main.begin();
@@ -248,7 +248,7 @@ impl HostRequests {
     }
 
     /// The slots that hold something else than last time, and no key by itself, which was judged where it stands.
-    fn changed(&mut self, slots: Vec<Slot>, outgoing: &Outgoing) -> Vec<Slot> {
+    fn changed(&mut self, slots: Vec<Slot>, with: &Looker<'_>) -> Vec<Slot> {
         if self.last.len() > MOST_LAST {
             self.last.clear();
         }
@@ -258,7 +258,7 @@ impl HostRequests {
             let is_new = self.last.insert(slot.id, value) != Some(value);
             // A number that is cut into pieces may have the same digits twice.
             let is_number = slot.kind != Kind::Label && slot.bytes.iter().all(u8::is_ascii_digit);
-            (is_new || is_number) && !outgoing.holds_secret(&slot.bytes)
+            (is_new || is_number) && !with.holds_secret(&slot.bytes)
         });
         changed
     }
@@ -356,6 +356,11 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
+    /// Whether these bytes hold a key by themselves, which was judged where they stand.
+    fn holds_secret(&self, bytes: &[u8]) -> bool {
+        self.outgoing.holds_secret(bytes, &of(&self.secrets.known().read()))
+    }
+
     fn look(&self, stream: &mut Stream, passages: Passages, outbound: &mut OutboundFindings) -> bool {
         if stream.all.pieces.len() < 2 {
             return false;

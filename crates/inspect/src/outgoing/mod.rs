@@ -84,9 +84,9 @@ impl Outgoing {
         look.finish()
     }
 
-    /// Whether these bytes, as they are, hold a key.
+    /// Whether these bytes, as they are, hold a key, or a value that is known.
     #[must_use]
-    pub fn holds_secret(&self, bytes: &[u8]) -> bool {
-        look::Look::new(&self.leaving, Known::default()).holds_secret(bytes)
+    pub fn holds_secret(&self, bytes: &[u8], known: &Known<'_>) -> bool {
+        look::Look::new(&self.leaving, *known).holds_secret(bytes)
     }
 }

@@ -104,6 +104,35 @@ fn a_key_in_pieces_is_found_whatever_carries_them() {
     assert!(most_of(&upper, 5, &sent(requests, &secrets).0) < 20, "in the names of headers");
 }
 
+/// A value that was refused as a whole is no piece of what comes after it.
+#[test]
+fn what_was_refused_as_a_whole_does_not_hold_up_what_follows() {
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let own = "qV7fT2mXr9LkZ4wNs8HbYc3PdJ6gAe5U";
+    secrets.register(own);
+    let is_clean = |known: &RecentRequests, main: &str, slots: Vec<Slot>| {
+        let mut found = OutboundFindings::default();
+        let values = Values { main: main.as_bytes().to_vec(), slots, ..Values::default() };
+        known.look(&outgoing, &secrets, "a.example", values, &mut found);
+        found.is_clean()
+    };
+    let known = RecentRequests::default();
+    is_clean(&known, "", vec![slot(1, Kind::Value, own)]);
+    for page in 2..9 {
+        assert!(is_clean(&known, "", vec![slot(2, Kind::Value, &page.to_string())]), "page {page}");
+        assert!(is_clean(&known, "", vec![slot(1, Kind::Value, &format!("user {page}"))]));
+    }
+    is_clean(&known, own, Vec::new());
+    for n in 0..5 {
+        assert!(is_clean(&known, &format!("{{\"a\":{n}}}"), Vec::new()), "body {n}");
+    }
+    let pieces = cut(own, 5).into_iter().enumerate();
+    assert!(
+        !pieces.map(|(n, p)| is_clean(&known, "", vec![slot(20 + n as u64, Kind::Value, p)])).all(|is| is)
+    );
+}
+
 #[test]
 fn a_key_that_was_refused_is_refused_again_however_it_comes() {
     let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();

@@ -16,18 +16,19 @@ const GROUPS: usize = 3;
 pub(super) fn each(text: &[u8], mut take: impl FnMut(&[u8])) {
     let mut stretch = Stretch::default();
     let mut at = 0;
-    while let Some(from) = text.get(at..).and_then(|rest| rest.iter().position(|b| is_signed(*b))) {
-        let start = at + from;
-        let rest = text.get(start..).unwrap_or_default();
+    while let Some((gap, rest)) = text.get(at..).and_then(|rest| {
+        let from = rest.iter().position(|b| is_signed(*b))?;
+        rest.split_at_checked(from)
+    }) {
+        let start = at + gap.len();
         let end = start + rest.iter().position(|b| !is_signed(*b)).unwrap_or(rest.len());
         let group = start..end;
-        let gap = text.get(at..start).unwrap_or_default();
-        let divides = gap.len() <= WIDEST_GAP && gap.iter().all(|b| DIVIDES.contains(b));
+        let divides = gap.len() <= WIDEST_GAP && gap.iter().all(|b| divides(*b));
         if !divides || group.len() > LONGEST_GROUP {
             stretch.end(text, &mut take);
         }
         if group.len() <= LONGEST_GROUP {
-            let is_plain = is_plain(text.get(group.clone()).unwrap_or_default());
+            let is_plain = rest.get(..group.len()).is_some_and(is_plain);
             stretch.push(group, is_plain);
             if stretch.plain > PLAIN {
                 stretch.end(text, &mut take);
@@ -37,8 +38,6 @@ pub(super) fn each(text: &[u8], mut take: impl FnMut(&[u8])) {
     }
     stretch.end(text, &mut take);
 }
-
-const DIVIDES: &[u8] = b" \t\r\n.,:;|-_~*'\"\\`<>()=";
 
 #[derive(Default)]
 struct Stretch {
@@ -85,15 +84,38 @@ impl Stretch {
         // In the other alphabet two of the dividing signs are digits; they divide where nothing else does.
         let whole = text.get(first.start..last.end).unwrap_or_default();
         let signs = |b: &u8| matches!(b, b'-' | b'_');
-        if whole.iter().any(signs) && whole.iter().any(|b| DIVIDES.contains(b) && !signs(b)) {
+        if whole.iter().any(signs) && whole.iter().any(|b| divides(*b) && !signs(b)) {
             let url: Vec<u8> = whole.iter().copied().filter(|b| is_signed(*b) || signs(b)).collect();
             take(&url);
         }
     }
 }
 
+const SIGNED: u8 = 1;
+const DIVIDES: u8 = 2;
+/// Every byte of every text is looked up here.
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        table[i] = match b {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'+' | b'/' => SIGNED,
+            b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b':' | b';' | b'|' | b'-' | b'_' | b'~' | b'*'
+            | b'\'' | b'"' | b'\\' | b'`' | b'<' | b'>' | b'(' | b')' | b'=' => DIVIDES,
+            _ => 0,
+        };
+        i += 1;
+    }
+    table
+};
+
 fn is_signed(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')
+    CLASS[usize::from(b)] == SIGNED
+}
+
+fn divides(b: u8) -> bool {
+    CLASS[usize::from(b)] == DIVIDES
 }
 
 /// A word or a number, as it stands in texts: in one case but for its first letter, or of digits alone.

@@ -1,10 +1,12 @@
 //! Text that is written otherwise than it is read: escapes, characters that look like others, runs of base64 and hex. The same
 //! readings serve what is read and what leaves.
 
+mod deflated;
 mod divided;
 pub(crate) mod escape;
 pub(crate) mod fold;
 mod lists;
+mod may;
 pub(crate) mod readable;
 pub(crate) mod reading;
 pub(crate) mod runs;

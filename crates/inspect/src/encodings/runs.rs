@@ -1,16 +1,14 @@
 //! Runs of base64, base32, hex and byte lists in other text, decoded at every alignment: what stands before a run and could belong
 //! to it (`data/`, `key=`) hides nothing.
 
-use std::io::Read;
-
+use super::deflated;
+use super::may::May;
 use super::readable::{APART, Decoded, LEAST_TEXT, READ, nibble, readable};
 
 /// Shorter runs hold nothing that is looked for, in characters.
-const SHORTEST: usize = 16;
+pub(super) const SHORTEST: usize = 16;
 /// Runs up to this length are also read backwards and out of rot13, in characters: a token, not a picture.
 const LONGEST_MIRRORED: usize = 4096;
-/// Text that is unpacked of one run, in bytes.
-const MOST_DEFLATED: u64 = 1 << 20;
 
 /// Decodes every run of `text`, but no more than `most` bytes of work.
 pub(crate) fn decode(text: &[u8], most: u64) -> Decoded {
@@ -42,10 +40,13 @@ pub(crate) fn decode(text: &[u8], most: u64) -> Decoded {
 }
 
 fn decode_run(run: &[u8], out: &mut Decoded) {
-    base64(run, &mut out.base64);
+    let may = May::of(run);
+    if may.as_written {
+        base64(run, &mut out.base64);
+    }
     if let Some(whole) = whole_base64(run) {
         out.packed.push(whole);
-    } else if let Some(text) = deflated(run) {
+    } else if let Some(text) = deflated::text_of(run) {
         out.work += text.len() as u64;
         readable(&text, &mut out.base64);
     }
@@ -59,10 +60,14 @@ fn decode_run(run: &[u8], out: &mut Decoded) {
     }
     let mixed = run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase);
     if mixed && run.len() >= 24 && run.len() <= LONGEST_MIRRORED {
-        let backwards: Vec<u8> = run.iter().rev().copied().collect();
-        base64(&backwards, &mut out.mirrored);
-        let turned: Vec<u8> = run.iter().map(|b| super::rot13(*b)).collect();
-        base64(&turned, &mut out.mirrored);
+        if may.backwards {
+            let backwards: Vec<u8> = run.iter().rev().copied().collect();
+            base64(&backwards, &mut out.mirrored);
+        }
+        if may.turned {
+            let turned: Vec<u8> = run.iter().map(|b| super::rot13(*b)).collect();
+            base64(&turned, &mut out.mirrored);
+        }
     }
 }
 
@@ -129,7 +134,7 @@ fn squeeze(run: &[u8], into: &mut Vec<u8>) {
 }
 
 /// Appends every readable stretch of a run, at each of its four alignments.
-fn base64(run: &[u8], out: &mut Vec<u8>) {
+pub(super) fn base64(run: &[u8], out: &mut Vec<u8>) {
     // Where the readable stretch of each alignment began; `NONE` when there is none.
     const NONE: usize = usize::MAX;
     let mut began = [NONE; 4];
@@ -203,29 +208,31 @@ fn whole_base64(run: &[u8]) -> Option<Vec<u8>> {
     let slash = run.iter().take(256).position(|b| *b == b'/').map(|i| i + 1);
     let starts = [long, Some(0), slash];
     let from = starts.into_iter().flatten().find(|from| {
-        let head = from_base64(run.get(*from..from + 88).or(run.get(*from..)).unwrap_or_default());
-        let text = || std::str::from_utf8(&head).err().is_none_or(|e| e.valid_up_to() + 4 > head.len());
+        let mut room = [0; 66];
+        let head = head_of(run.get(*from..from + 88).or(run.get(*from..)).unwrap_or_default(), &mut room);
+        let text = || std::str::from_utf8(head).err().is_none_or(|e| e.valid_up_to() + 4 > head.len());
         head.len() >= 12
-            && (super::may_be_packed(&head) || super::is_utf16(&head) || !head.is_ascii() && text())
+            && (super::may_be_packed(head) || super::is_utf16(head) || !head.is_ascii() && text())
     })?;
     Some(from_base64(run.get(from..)?))
 }
 
-/// What a run says that was packed without a mark of it (RFC 1951), as SAML has it in addresses: it ends where the run ends.
-fn deflated(run: &[u8]) -> Option<Vec<u8>> {
-    if run.len() < SHORTEST + 8 {
-        return None;
+/// What the first characters of a run say, as far as there is room.
+pub(super) fn head_of<'r>(run: &[u8], room: &'r mut [u8]) -> &'r [u8] {
+    let mut length = 0;
+    let (groups, rest) = run.as_chunks::<4>();
+    for (group, out) in groups.iter().zip(room.chunks_exact_mut(3)) {
+        let n = group.iter().fold(0u32, |n, b| n << 6 | u32::from(SIX[usize::from(*b)] & 63));
+        out.copy_from_slice(&[(n >> 16) as u8, (n >> 8) as u8, n as u8]);
+        length += 3;
     }
-    let packed = from_base64(run);
-    // The first block says that it is the last one or none, and of which of three kinds it is.
-    if packed.first().is_none_or(|b| b >> 1 & 3 == 3) || packed.is_ascii() {
-        return None;
+    for b in triple(rest, 0).iter().take(rest.len().saturating_sub(1)) {
+        if let Some(slot) = room.get_mut(length) {
+            *slot = *b;
+            length += 1;
+        }
     }
-    let mut text = Vec::new();
-    let mut decoder = flate2::read::DeflateDecoder::new(packed.as_slice());
-    (&mut decoder).take(MOST_DEFLATED).read_to_end(&mut text).ok()?;
-    let is_whole = packed.len() as u64 - decoder.total_in() < 4;
-    (is_whole && text.len() >= LEAST_TEXT && std::str::from_utf8(&text).is_ok()).then_some(text)
+    room.get(..length).unwrap_or_default()
 }
 
 /// All that a run without its padding says.
@@ -288,7 +295,7 @@ fn plain_hex(part: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The six bits of a character of either alphabet; 64 for every other.
-const SIX: [u8; 256] = {
+pub(super) const SIX: [u8; 256] = {
     let mut table = [64; 256];
     let mut i = 0;
     while i < 256 {

@@ -206,7 +206,7 @@ fn what_says_little_by_itself_is_only_possible_among_bytes() {
 fn every_filter_that_lowers_has_its_case() {
     let of_words = [Filter::RunningWords, Filter::MixedSeparators];
     // Of the value itself, as before there were filters.
-    let own = [Filter::Bare, Filter::Unsure, Filter::AmongBytes];
+    let own = [Filter::Bare, Filter::Unsure, Filter::AmongBytes, Filter::Published];
     for filter in Filter::ALL.iter().filter(|f| matches!(f.effect(), Effect::AtMost(_))) {
         let placed = PLACED.iter().any(|p| p.3 == filter.name());
         assert!(placed || of_words.contains(filter) || own.contains(filter), "{}", filter.name());
@@ -295,4 +295,81 @@ fn tokens_of_documents_interrupt_no_read_and_do_not_leave() {
         assert_eq!(worth(name, &text, "jwt"), Some(expected), "{token}: {:?}", explained(name, &text, "jwt"));
         assert!(leaves(&text, "jwt"), "{token}");
     }
+}
+
+/// Of ordinary source what stands behind the name of a service or a word for keys is an address, a type or an expression: it leaves
+/// without a question. The value itself decides, and dressed in the same way a real one is found.
+#[test]
+fn addresses_types_and_expressions_leave_and_keys_among_them_do_not() {
+    for ordinary in [
+        "// See https://github.com/golang/go/blob/f4e3ec3dbe3b8e04a058d266adf8e048bab563f2/src/net/http/server.go#L586",
+        "[1]: https://gist.github.com/swankjesse/dd91c0a8854e1559b00f5fc9c7bfae70",
+        "github.com/smallstep/scep v0.0.0-20250318231241-a25cabb69492 h1:k23+s51sgYix4Zgbvpmy+1ZgXLjr4ZTkYHVPLVdMXoc=",
+        "        uses: actions/github-script@3a2844b7e9c422d3c10d287c895573f7108da1b3",
+        "  private val handshakeCertificates: HandshakeCertificates = HandshakeCertificates.Builder()",
+        "  private val http2Connection: Http2Connection,",
+        "   * @return \\Illuminate\\Contracts\\Auth\\CanResetPassword|null",
+        "        ri->auth_pass = sdsnew(argv[2]);",
+        "integrity: sha512-0UQ55f51JBkOFa+fvR76ywRzxiPwQS3Xe8oe5bZRphpv+dIMeerW5Zn5e4cUy4COJwVtJyU0R79RMnw+aCqmGA==",
+    ] {
+        let found: Vec<_> =
+            ["generic_secret", "generic_password"].into_iter().filter(|d| leaves(ordinary, d)).collect();
+        assert_eq!(found, Vec::<&str>::new(), "{ordinary}");
+    }
+    let hex = "3a2844b7e9c422d3c10d287c895573f7108da1b3";
+    for dressed in [
+        format!("GITHUB_TOKEN={hex}"),
+        format!("github: {hex}"),
+        format!("github.com token: {hex}"),
+        format!("https://github.com/golang/go?access_token={hex}"),
+        format!("token: actions/checkout@{hex}"),
+        format!("api_key = &{hex}"),
+        "api_key = q7Gd81bK20sXz4PmN3vR".to_owned(),
+        "private val token: q7Gd81bK20sXz4PmN3vR = build()".to_owned(),
+        "token: &Gd81bK20.sXz4PmN3vR|aB3dE5gH".to_owned(),
+        "secret_key = HzqWbVtRxKpLmNdGfScJ4".to_owned(),
+    ] {
+        assert!(leaves(&dressed, "generic_secret"), "{dressed}");
+    }
+    let token = "ghp_X8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uV";
+    assert!(leaves(&format!("https://github.com/a/b/blob/{token}"), "github_token"));
+    assert!(leaves("password = sdsnew(hunter22", "generic_password"));
+}
+
+/// A key of a published package interrupts no read, however it is written; it is judged like any other where it leaves, and a key
+/// that only looks like it is certain.
+#[test]
+fn a_published_key_interrupts_no_read_and_does_not_leave() {
+    let body: String =
+        (0..600).map(|n: usize| char::from(b"ABCDEFGHabcdefgh01234567+/"[n * n % 26])).collect();
+    let lines = |body: &str, end: &str| {
+        body.as_bytes().chunks(64).map(|l| format!("{}{end}", String::from_utf8_lossy(l))).collect::<String>()
+    };
+    let pem = |body: &str, end: &str| {
+        format!("-----BEGIN PRIVATE KEY-----{end}{}-----END PRIVATE KEY-----{end}", lines(body, end))
+    };
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&body));
+    let shipped: Vec<(&str, &str)> =
+        chaperone_packs::below("packs/detectors").map(|file| (file.name, file.text)).collect();
+    let published = format!("[published]\nkeys = [\"{}\"]\n", &digest[..32]);
+    let detectors = Detectors::from_toml(&[&shipped[..], &[("more.toml", &published)]].concat()).unwrap();
+    let worth = |text: &str| {
+        let report = inspect_bytes(&detectors, text.as_bytes(), "test.key", &Limits::default());
+        report
+            .items
+            .iter()
+            .flat_map(|i| &i.findings)
+            .find(|f| f.detector == "private_key")
+            .map(|f| f.certainty)
+    };
+    for end in ["\n", "\r\n", "\\n", "\n    "] {
+        assert_eq!(worth(&pem(&body, end)), Some(Certainty::Likely), "{end:?}");
+    }
+    assert_eq!(worth(&pem(&body.replacen('A', "B", 1), "\n")), Some(Certainty::Certain));
+    assert_eq!(worth(&pem(&format!("{body}A"), "\n")), Some(Certainty::Certain));
+    let outgoing = Outgoing::new(detectors.clone());
+    let key = pem(&body, "\n");
+    let seen = outgoing
+        .look(&[Part { spot: Spot::Body, bytes: key.as_bytes(), content_type: None }], &Known::default());
+    assert!(seen.findings.iter().any(|f| f.detector == "private_key" && f.confidence >= 0.5));
 }

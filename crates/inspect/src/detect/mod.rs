@@ -5,7 +5,7 @@ mod info;
 mod pack;
 mod self_test;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use regex_automata::meta::Regex;
@@ -99,6 +99,8 @@ pub(crate) struct Set {
     pub(crate) index: Index,
     natives: [Option<DetectorId>; NATIVES.len()],
     by_name: HashMap<String, DetectorId>,
+    /// Private keys that were published, see [`pack::Published`].
+    pub(crate) published_keys: HashSet<[u8; 16]>,
 }
 
 /// One compiled detector.
@@ -247,6 +249,14 @@ impl Set {
             };
             vocabulary.words.iter().for_each(|w| self.index.add_label(w, label, false));
             vocabulary.endings.iter().for_each(|w| self.index.add_label(w, label, true));
+        }
+        let published =
+            pack.published.iter().flat_map(|p| p.keys.get_ref().iter().map(|key| (p.keys.span(), key)));
+        for (span, digest) in published {
+            let mut key = [0; 16];
+            hex::decode_to_slice(digest, &mut key)
+                .map_err(|_| at(span.start, format!("no digest {digest}"), "write 32 hexadecimal digits"))?;
+            self.published_keys.insert(key);
         }
         for entry in pack.detector {
             self.add_detector(entry, shipped, &at)?;

@@ -12,6 +12,15 @@ pub(crate) struct Pack {
     pub(crate) detector: Vec<Entry>,
     #[serde(default)]
     pub(crate) vocabulary: Vec<Vocabulary>,
+    pub(crate) published: Option<Published>,
+}
+
+/// Values that are no secret because everybody has them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Published {
+    /// SHA-256 of what stands between the lines of a private key, without blanks: its first 32 digits.
+    pub(crate) keys: toml::Spanned<Vec<String>>,
 }
 
 /// One detector as written.

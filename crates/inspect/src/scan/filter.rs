@@ -63,6 +63,7 @@ filters! {
     WordsBetween, "words_between", LIKELY, "words stand between its label and it";
     RunningWords, "running_words", LIKELY, "its words go on before or behind it, and no label names it";
     MixedSeparators, "mixed_separators", LIKELY, "its words are not divided in one way";
+    Published, "published", LIKELY, "everybody can download this very value: it belongs to a published package";
     Fraction, "fraction", POSSIBLE, "it stands behind a decimal point";
     Signed, "signed", POSSIBLE, "it stands behind a sign";
     Call, "call", POSSIBLE, "its label is the name of a function that is called with it";

@@ -47,6 +47,9 @@ impl Walk {
         start: usize,
         end: usize,
     ) {
+        if label == Label::SERVICE && is_of_an_address(view, end) {
+            return;
+        }
         let Some(behind) = self.behind(set, view, label, start, end) else { return };
         let at = view.base + behind.start as u64;
         let strong =
@@ -75,6 +78,7 @@ impl Walk {
                 random(behind.value, 15)
                     && (behind.operator || behind.value.len() >= 20)
                     && !is_uuid(behind.value)
+                    && !is_pin(behind.value)
                     || service_uuid(&behind)
             }
             _ => strong_value(&behind, strong),
@@ -307,6 +311,23 @@ fn why_not(value: &[u8], native: Native) -> Filter {
     }
 }
 
+/// Whether a service is named as a host or an owner in an address (`github.com/…`, `github/…`): what follows is a path there, as
+/// anything is that has no label at all. A host with a port, a blank or an operator behind it still names what follows.
+fn is_of_an_address(view: &View<'_>, end: usize) -> bool {
+    let rest = view.slice(end, end + REACH);
+    let host = rest.iter().take_while(|b| is_word(**b) || matches!(b, b'.' | b'-')).count();
+    rest.get(host) == Some(&b'/') && (host == 0 || rest.first() == Some(&b'.'))
+}
+
+/// A name at a commit: what is taken from there is as public as its name.
+fn is_pin(value: &[u8]) -> bool {
+    let Some(at) = value.iter().position(|b| *b == b'@') else { return false };
+    let (name, commit) = (value.get(..at).unwrap_or_default(), value.get(at + 1..).unwrap_or_default());
+    matches!(commit.len(), 40 | 64)
+        && commit.iter().all(u8::is_ascii_hexdigit)
+        && name.iter().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'/' | b'.' | b'_'))
+}
+
 struct Token<'a> {
     value: &'a [u8],
     end: usize,
@@ -415,17 +436,18 @@ fn password(b: &Behind<'_>, label: Label) -> bool {
         return false;
     }
     let lower = v.to_ascii_lowercase();
-    let names_itself = [b"password".as_slice(), b"passwd", b"passphrase", b"secret", b"token", b"credential"]
-        .iter()
-        .any(|w| {
-            lower == *w
-                || lower.windows(w.len() + 1).any(|x| {
-                    x.ends_with(w)
-                        && !x.starts_with(b"s")
-                        && !x.first().is_some_and(u8::is_ascii_alphanumeric)
-                        || x.starts_with(w) && !x.last().is_some_and(u8::is_ascii_alphanumeric)
-                })
-        });
+    let names_itself =
+        [b"password".as_slice(), b"passwd", b"pass", b"passphrase", b"secret", b"token", b"credential"]
+            .iter()
+            .any(|w| {
+                lower == *w
+                    || lower.windows(w.len() + 1).any(|x| {
+                        x.ends_with(w)
+                            && !x.starts_with(b"s")
+                            && !x.first().is_some_and(u8::is_ascii_alphanumeric)
+                            || x.starts_with(w) && !x.last().is_some_and(u8::is_ascii_alphanumeric)
+                    })
+            });
     if names_itself && digits < 2 && !(b.whole_line && b.tight && !b.quoted) {
         return false;
     }

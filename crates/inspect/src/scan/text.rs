@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use sha2::Digest;
+
 use super::filter::Filter;
 use super::value::is_placeholder;
 use super::view::View;
@@ -201,6 +203,7 @@ impl Walk {
         let private = name.windows(11).any(|w| w == b"PRIVATE KEY");
         let end = at + 11 + length + 5;
         let start = view.base + at as u64;
+        self.key.reset();
         self.mode = Mode::Armour { start, private, body: 0, last: view.base + end as u64 };
         Some(end)
     }
@@ -237,6 +240,10 @@ impl Walk {
                         | b'$'
                 );
             if code {
+                // An escaped line break is none of its letters.
+                if private && !(view.before(pos, 1) == b'\\' && matches!(b, b'n' | b'r' | b't')) {
+                    self.key.update([b]);
+                }
                 body = body.saturating_add(1);
                 last = view.base + pos as u64 + 1;
             }
@@ -254,6 +261,10 @@ impl Walk {
         let set = std::sync::Arc::clone(&self.set);
         if let Some(id) = set.native(Native::PrivateKey).filter(|_| private && body >= 16) {
             self.hit_at(&set, id, start, end, rank::BLOCK, 0.99);
+            let digest = self.key.finalize_reset();
+            if digest.first_chunk().is_some_and(|key| set.published_keys.contains(key)) {
+                self.weaken(Filter::Published);
+            }
         }
         pos
     }

@@ -121,27 +121,12 @@ pub(super) fn looks_like_code(v: &[u8]) -> bool {
         || v.starts_with(b"sha1-")
         || v.starts_with(b"sha256:")
         || v.starts_with(b"data:")
+        || is_call(v)
         || dotted
 }
 
 /// Parts that are all words or short numbers, as names of things are made.
 pub(super) fn identifier(v: &[u8]) -> bool {
-    let word = |p: &[u8]| {
-        let letters = p.iter().take_while(|b| b.is_ascii_alphabetic()).count();
-        let digits = p.len() - letters;
-        let vowels = p.iter().filter(|b| b"aeiouyAEIOUY".contains(b)).count();
-        let spelled = letters <= 4 || vowels * 5 >= letters;
-        let flips = p
-            .windows(2)
-            .filter(|w| matches!(w, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase()))
-            .count();
-        p.iter().skip(letters).all(u8::is_ascii_digit)
-            && digits <= 4
-            && spelled
-            && letters <= 20
-            && flips * 4 <= letters
-            || p.len() <= 4 && letters == 0
-    };
     if v.iter().filter(|b| b.is_ascii_digit()).count() >= 10
         && v.iter().filter(|b| b.is_ascii_alphabetic()).count() >= 8
     {
@@ -149,7 +134,83 @@ pub(super) fn identifier(v: &[u8]) -> bool {
     }
     let mut parts =
         v.split(|b| matches!(b, b'_' | b'-' | b'.' | b'/' | b':' | b' ' | b'+' | b'@' | b',' | b'='));
-    parts.all(|p| p.is_empty() || word(p))
+    parts.all(|p| p.is_empty() || word(p) || humps(p)) || expression(v)
+}
+
+fn word(p: &[u8]) -> bool {
+    let letters = p.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    let digits = p.len() - letters;
+    let flips = p
+        .windows(2)
+        .filter(|w| matches!(w, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase()))
+        .count();
+    p.iter().skip(letters).all(u8::is_ascii_digit)
+        && digits <= 4
+        && is_spelled(p, letters)
+        && letters <= LONGEST_WORD
+        && flips * 4 <= letters
+        || p.len() <= 4 && letters == 0
+}
+
+/// Letters of one word, as the longest are.
+const LONGEST_WORD: usize = 20;
+
+/// A vowel for every five letters, as in words; short ones are abbreviations.
+fn is_spelled(word: &[u8], letters: usize) -> bool {
+    letters <= 4 || word.iter().filter(|b| b"aeiouyAEIOUY".contains(b)).count() * 5 >= letters
+}
+
+/// Words of five letters and more on average that each begin with a capital, with a number or two between them
+/// (`Http2Connection`): of what is drawn at random every second letter is a capital, and every sixth character a digit.
+fn humps(p: &[u8]) -> bool {
+    if !p.iter().all(u8::is_ascii_alphanumeric) || !p.iter().any(u8::is_ascii_lowercase) {
+        return false;
+    }
+    let same = |a: &u8, b: &u8| {
+        a.is_ascii_digit() == b.is_ascii_digit() && !(a.is_ascii_lowercase() && b.is_ascii_uppercase())
+    };
+    let (mut letters, mut words, mut digits, mut numbers, mut acronyms) = (0, 0, 0, 0, 0);
+    for hump in p.chunk_by(same) {
+        if hump.first().is_some_and(u8::is_ascii_digit) {
+            digits += hump.len();
+            numbers += 1;
+            continue;
+        }
+        if hump.len() > LONGEST_WORD || !is_spelled(hump, hump.len()) {
+            return false;
+        }
+        letters += hump.len();
+        words += 1;
+        acronyms += usize::from(hump.get(1).is_some_and(u8::is_ascii_uppercase));
+    }
+    let numbered =
+        numbers == 0 || numbers <= 2 && digits * 3 <= letters && p.iter().any(u8::is_ascii_uppercase);
+    words * 5 <= letters && acronyms <= 1 && numbered
+}
+
+/// Names of a program with the signs that languages put before and between them (`&watched_keys`, `Session|null`), each of
+/// them long enough to be a word.
+fn expression(v: &[u8]) -> bool {
+    let parts = || v.split(|b| !b.is_ascii_alphanumeric()).filter(|p| !p.is_empty());
+    let letters = v.iter().filter(|b| b.is_ascii_alphabetic()).count();
+    letters * 4 >= v.len() * 3
+        && parts().count() * 5 <= letters
+        && v.iter().all(|b| b.is_ascii_alphanumeric() || b"&$*|\\:?;._<>',".contains(b))
+        && parts().all(|p| word(p) || humps(p))
+}
+
+/// A call or an element of a list: a name, and names and numbers in brackets.
+fn is_call(v: &[u8]) -> bool {
+    let name = v.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$')).count();
+    let closes = match v.get(name) {
+        Some(b'(') => b')',
+        Some(b'[') => b']',
+        _ => return false,
+    };
+    name >= 3
+        && !v.iter().take(name).any(u8::is_ascii_digit)
+        && v.last() == Some(&closes)
+        && v.iter().skip(name).all(|b| b.is_ascii_alphanumeric() || b"_.,$()[]->&*:\"'".contains(b))
 }
 
 /// Whether a value of at least `least` bytes looks drawn at random.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::filter::{Filter, Filters};
 use super::found::Match;
 use super::view::{Hit, LOOK_BACK, Seen, View};
@@ -50,6 +52,8 @@ pub(crate) struct Walk {
     pub(crate) seeds: u32,
     pub(crate) work: u64,
     pub(crate) asked: Asked,
+    /// What the private key says that is being walked over.
+    pub(crate) key: Sha256,
 }
 
 const LOWER: u8 = 1;
@@ -106,6 +110,7 @@ impl Walk {
             seeds: 0,
             work: 0,
             asked: detectors.1,
+            key: Sha256::new(),
         }
     }
 

@@ -62,7 +62,7 @@ const PLACES: [u32; 256] = {
         };
         let (written, turned) = (places(SIX[b as usize]), places(SIX[turned as usize]));
         let backwards = (written & 1) << 3 | (written & 2) << 1 | (written & 4) >> 1 | (written & 8) >> 3;
-        table[i] = written * 0x11 | (turned * 0x11) << 8 | (backwards * 0x11) << 16;
+        table[i] = (written * 0x11) | ((turned * 0x11) << 8) | ((backwards * 0x11) << 16);
         i += 1;
     }
     table

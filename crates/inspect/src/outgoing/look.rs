@@ -14,10 +14,8 @@ use crate::{Certainty, Detectors, Finding, Place, Spot, Step, extract, scan};
 
 /// Bytes of messages that are also read as one: a value cut into many is short.
 const TOGETHER: usize = 256 * 1024;
-/// So many characters of base64 in a row are encoded data, no label and its value; as many as that when they are mixed as in such
-/// data and in no path.
+/// So many characters of base64 in a row are encoded data, no label and its value.
 const RUN: usize = 64;
-const MIXED_RUN: usize = 32;
 /// Findings and unread parts of one look; more say nothing new.
 const MOST_NOTES: usize = 1024;
 /// Different values of one kind in one place that are told apart. Protects memory; no budget allows so many.
@@ -276,7 +274,9 @@ impl<'a> Look<'a> {
             let range = m.start as usize..m.end as usize;
             let value = bytes.get(range).unwrap_or_default();
             // Between the signs of base64 stand words as well, some of them labels.
-            if info.name.starts_with("generic_") && is_within_run(bytes, m.start as usize) {
+            let before = bytes.get((m.start as usize).saturating_sub(RUN)..m.start as usize);
+            if info.name.starts_with("generic_") && before.is_some_and(|b| b.len() == RUN && runs::is_run(b))
+            {
                 continue;
             }
             secret |= info.category == "secret";
@@ -385,19 +385,6 @@ impl<'a> Look<'a> {
             None => {}
         }
     }
-}
-
-/// Whether encoded data goes on up to here.
-fn is_within_run(bytes: &[u8], at: usize) -> bool {
-    let before =
-        |n: usize| at.checked_sub(n).and_then(|from| bytes.get(from..at)).filter(|b| runs::is_run(b));
-    before(RUN).is_some()
-        || before(MIXED_RUN).is_some_and(|run| {
-            let count = |of: fn(&u8) -> bool| run.iter().filter(|b| of(b)).count();
-            count(u8::is_ascii_digit) >= 2
-                && count(u8::is_ascii_uppercase) >= 6
-                && count(u8::is_ascii_lowercase) >= 6
-        })
 }
 
 /// Tells views and values of one look apart; nothing outside it sees the number.

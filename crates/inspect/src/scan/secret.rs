@@ -2,7 +2,8 @@
 
 use super::filter::Filter;
 use super::value::{
-    VALUE, entropy, identifier, is_constant, is_placeholder, is_uuid, letters_only, looks_like_code, random,
+    VALUE, entropy, identifier, is_constant, is_numbered, is_placeholder, is_uuid, letters_only,
+    looks_like_code, random,
 };
 use super::view::View;
 use super::walk::{Walk, rank};
@@ -47,9 +48,6 @@ impl Walk {
         start: usize,
         end: usize,
     ) {
-        if label == Label::SERVICE && is_of_an_address(view, end) {
-            return;
-        }
         let Some(behind) = self.behind(set, view, label, start, end) else { return };
         let at = view.base + behind.start as u64;
         let strong =
@@ -74,11 +72,11 @@ impl Walk {
             Label::PASSWORD | Label::SQL_PASSWORD => {
                 password(&behind, label) || strong_value(&behind, strong)
             }
+            Label::SERVICE if is_of_an_address(view, end) => is_drawn_in_an_address(behind.value),
             Label::SERVICE => {
                 random(behind.value, 15)
                     && (behind.operator || behind.value.len() >= 20)
                     && !is_uuid(behind.value)
-                    && !is_pin(behind.value)
                     || service_uuid(&behind)
             }
             _ => strong_value(&behind, strong),
@@ -311,21 +309,20 @@ fn why_not(value: &[u8], native: Native) -> Filter {
     }
 }
 
-/// Whether a service is named as a host or an owner in an address (`github.com/…`, `github/…`): what follows is a path there, as
-/// anything is that has no label at all. A host with a port, a blank or an operator behind it still names what follows.
+/// Whether a service is named as a host or an owner in an address (`github.com/…`, `github/…`). A host with a port, a blank or an
+/// operator behind it names what follows.
 fn is_of_an_address(view: &View<'_>, end: usize) -> bool {
     let rest = view.slice(end, end + REACH);
     let host = rest.iter().take_while(|b| is_word(**b) || matches!(b, b'.' | b'-')).count();
     rest.get(host) == Some(&b'/') && (host == 0 || rest.first() == Some(&b'.'))
 }
 
-/// A name at a commit: what is taken from there is as public as its name.
-fn is_pin(value: &[u8]) -> bool {
-    let Some(at) = value.iter().position(|b| *b == b'@') else { return false };
-    let (name, commit) = (value.get(..at).unwrap_or_default(), value.get(at + 1..).unwrap_or_default());
-    matches!(commit.len(), 40 | 64)
-        && commit.iter().all(u8::is_ascii_hexdigit)
-        && name.iter().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'/' | b'.' | b'_'))
+/// A path is many names one after the other: each is judged by itself. Whoever sends an address chose what stands around the value
+/// in it, so a commit (a number as long as many keys) is asked about there as elsewhere.
+fn is_drawn_in_an_address(value: &[u8]) -> bool {
+    value
+        .split(|b| matches!(b, b'/' | b'?' | b'#' | b'=' | b'@' | b':'))
+        .any(|part| random(part, 15) && !is_uuid(part) && !is_numbered(part))
 }
 
 struct Token<'a> {

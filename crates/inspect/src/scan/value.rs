@@ -137,6 +137,20 @@ pub(super) fn identifier(v: &[u8]) -> bool {
     parts.all(|p| p.is_empty() || word(p) || humps(p)) || expression(v)
 }
 
+/// Words and a number that counts something (`issuecomment-412603285`, `discussion_r1875771953`).
+pub(super) fn is_numbered(v: &[u8]) -> bool {
+    let number = |p: &[u8]| {
+        let letters = p.iter().take_while(|b| b.is_ascii_lowercase()).count();
+        letters <= 1 && p.iter().skip(letters).all(u8::is_ascii_digit)
+    };
+    let digits = |p: &[u8]| p.iter().filter(|b| b.is_ascii_digit()).count();
+    digits(v) <= LONGEST_NUMBER
+        && v.split(|b| matches!(b, b'-' | b'_' | b'.')).all(|p| p.is_empty() || number(p) || word(p))
+}
+
+/// Digits that tell nobody much: so many are soon tried.
+const LONGEST_NUMBER: usize = 12;
+
 fn word(p: &[u8]) -> bool {
     let letters = p.iter().take_while(|b| b.is_ascii_alphabetic()).count();
     let digits = p.len() - letters;

@@ -8,7 +8,7 @@ mod compressed;
 mod ebcdic;
 mod folded;
 mod guarded;
-mod image;
+pub(crate) mod image;
 mod json;
 pub(crate) mod keys;
 mod kind;

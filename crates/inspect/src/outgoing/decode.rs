@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{covert, glued, mirror, packed, values};
 use crate::encodings::{self, escape, fold, is_binary, readable, runs};
+use crate::extract::{self, ExtractError};
 use crate::place::Step;
 
 /// Encodings within encodings: whoever nests deeper is not found, but said to have gone too deep.
@@ -71,6 +72,7 @@ impl<'a> View<'a> {
             return out;
         }
         self.unpack(bytes, most, &mut out);
+        self.pictures(bytes, most.saturating_sub(out.work), &mut out);
         if encodings::is_utf32(bytes) {
             self.push(&[Step::Utf32], encodings::from_wide(bytes), self.trust, &mut out);
         } else if encodings::is_utf16(bytes) {
@@ -170,6 +172,15 @@ impl<'a> View<'a> {
             }
             self.push(&[part.how], part.bytes, self.trust, out);
         }
+    }
+
+    fn pictures(&self, bytes: &[u8], most: u64, out: &mut Children) {
+        let hidden = extract::image::hidden_in(bytes, most);
+        if hidden.over {
+            out.unread.push((Step::Zlib, ExtractError::Limit("the text of a picture").to_string()));
+        }
+        self.push(&[Step::Zlib], hidden.packed, self.trust, out);
+        self.push(&[Step::Utf16], hidden.wide, self.trust, out);
     }
 
     fn fold(&self, bytes: &[u8], out: &mut Children) {

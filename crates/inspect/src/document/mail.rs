@@ -2,7 +2,7 @@
 
 use super::html;
 use super::sink::Sink;
-use crate::encodings::runs::from_base64;
+use crate::encodings::base64::from_base64;
 
 /// Lines of base64 from which on a part is one.
 const LEAST: usize = 64;

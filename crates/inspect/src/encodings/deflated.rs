@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
+use super::base64::{SHORTEST, from_base64, head_of};
 use super::readable::LEAST_TEXT;
-use super::runs::{SHORTEST, from_base64, head_of};
 
 /// Text that is unpacked of one run, in bytes.
 const MOST_DEFLATED: u64 = 1 << 20;

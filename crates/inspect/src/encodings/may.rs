@@ -1,8 +1,8 @@
 //! Whether a run of base64 can say anything at all, before it is decoded: most words of most texts cannot, and this is one look at each
 //! character.
 
+use super::base64::SIX;
 use super::readable::READ;
-use super::runs::SIX;
 
 /// How a run may say something: where it cannot, it is not decoded.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ const fn places(six: u8) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encodings::runs::base64;
+    use crate::encodings::base64::base64;
 
     /// Numbers drawn at random, the same in each run.
     fn noise(seed: &mut u64) -> u8 {

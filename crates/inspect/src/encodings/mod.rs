@@ -1,6 +1,7 @@
 //! Text that is written otherwise than it is read: escapes, characters that look like others, runs of base64 and hex. The same
 //! readings serve what is read and what leaves.
 
+pub(crate) mod base64;
 mod deflated;
 mod divided;
 pub(crate) mod escape;

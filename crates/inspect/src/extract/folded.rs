@@ -7,7 +7,7 @@ use std::io::Read;
 
 use super::batch::{Batch, Coding, Sink};
 use super::{ExtractError, Visit, text};
-use crate::encodings::{is_binary, readable, runs};
+use crate::encodings::{base64, is_binary, readable, runs};
 
 impl Visit<'_> {
     pub(super) fn folded(&self, reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
@@ -98,7 +98,7 @@ fn read(line: &[u8], is_folded: bool) -> Option<(String, Vec<u8>)> {
 
 fn base64(value: &[u8]) -> Vec<u8> {
     let run: Vec<u8> = value.iter().copied().filter(|b| !b.is_ascii_whitespace() && *b != b'=').collect();
-    if runs::is_run(&run) { runs::from_base64(&run) } else { value.to_vec() }
+    if runs::is_run(&run) { base64::from_base64(&run) } else { value.to_vec() }
 }
 
 fn quoted_printable(value: &[u8]) -> Vec<u8> {

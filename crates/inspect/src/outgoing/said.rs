@@ -1,6 +1,6 @@
 //! What a piece of an address says, where it says anything but its name.
 
-use crate::encodings::runs;
+use crate::encodings::{base64, runs};
 
 /// Shorter pieces say nothing by themselves, in characters.
 const SHORTEST: usize = 4;
@@ -65,7 +65,7 @@ fn hex_text(piece: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn base64(piece: &[u8]) -> Option<Vec<u8>> {
-    runs::is_run(piece).then(|| runs::from_base64(piece))
+    runs::is_run(piece).then(|| base64::from_base64(piece))
 }
 
 /// Of one case, whichever.

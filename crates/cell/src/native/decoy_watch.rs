@@ -16,6 +16,11 @@ use crate::plan::Decoy;
 /// How long after a touch of a decoy further ones are counted, and reported together.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long after its start a program is taken for one that runs: many look once, and are gone before anybody can ask.
+const STARTED: Duration = Duration::from_secs(2);
+/// Where programs are that look for credentials by themselves.
+const PROGRAMS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
+
 /// The decoys of a cell.
 pub(super) struct DecoyWatch<'p> {
     decoys: &'p [Decoy],
@@ -23,6 +28,9 @@ pub(super) struct DecoyWatch<'p> {
     /// The decoy's place in the plan, by inotify's number.
     watched: HashMap<i32, usize>,
     traps: Vec<(usize, UnixListener)>,
+    /// The programs that look there by themselves, by inotify's number, and when they were last started.
+    programs: HashMap<i32, String>,
+    started: HashMap<String, Instant>,
     /// The command of the cell.
     command: Option<String>,
     /// Decoys of which it was told that a program looked there by itself.
@@ -53,6 +61,7 @@ impl<'p> DecoyWatch<'p> {
                 Err(e) => return Err(e),
             }
         }
+        let programs = watch_programs(&queue, decoys);
         let name = |program: &OsString| Some(Path::new(program).file_name()?.to_str()?.to_owned());
         let command = command.first().and_then(name);
         Ok(Self {
@@ -60,6 +69,8 @@ impl<'p> DecoyWatch<'p> {
             events: queue,
             watched,
             traps,
+            programs,
+            started: HashMap::new(),
             command,
             told: HashSet::new(),
             touched: HashMap::new(),
@@ -87,9 +98,16 @@ impl<'p> DecoyWatch<'p> {
         let mut reader = inotify::Reader::new(&self.events, &mut buffer);
         let mut hit = Vec::new();
         while let Ok(event) = reader.next() {
-            hit.extend(self.watched.get(&event.wd()).copied());
+            hit.push(event.wd());
         }
-        hit.into_iter().for_each(|index| self.touch(index, control));
+        // In their order: whoever looks was started before.
+        for watch in hit {
+            if let Some(program) = self.programs.get(&watch) {
+                self.started.insert(program.clone(), Instant::now());
+            } else if let Some(index) = self.watched.get(&watch).copied() {
+                self.touch(index, control);
+            }
+        }
     }
 
     /// Somebody connected to a socket that is a decoy: it is hung up on.
@@ -148,7 +166,9 @@ impl<'p> DecoyWatch<'p> {
             return None;
         }
         let is_own = |name: &String| own.contains(name);
-        self.command.clone().filter(is_own).or_else(|| running().find(is_own))
+        let is_new = |name: &&String| self.started.get(*name).is_some_and(|at| at.elapsed() < STARTED);
+        let command = self.command.clone().filter(is_own);
+        command.or_else(|| own.iter().find(is_new).cloned()).or_else(|| running().find(is_own))
     }
 
     fn send(&self, index: usize, count: u64, by: Option<String>, control: &OwnedFd) -> bool {
@@ -157,6 +177,21 @@ impl<'p> DecoyWatch<'p> {
         let message = InitMessage::Decoy { path, technique: decoy.technique.clone(), count, by };
         report_now(control, &message).is_ok()
     }
+}
+
+/// The programs that look for decoys by themselves: to start one is to open it. What cannot be watched is seen while it runs.
+fn watch_programs(queue: &OwnedFd, decoys: &[Decoy]) -> HashMap<i32, String> {
+    let names: HashSet<&String> = decoys.iter().flat_map(|decoy| &decoy.own).collect();
+    let mut programs = HashMap::new();
+    for name in names {
+        for place in PROGRAMS {
+            let path = Path::new(place).join(name);
+            if let Ok(watch) = inotify::add_watch(queue, &path, inotify::WatchFlags::OPEN) {
+                programs.insert(watch, name.clone());
+            }
+        }
+    }
+    programs
 }
 
 /// The names of what runs in the cell.

@@ -1,8 +1,10 @@
 """What is left behind can be committed in one go."""
-import json, os, re
+import json, os, re, shutil
 
-from harness.cell import DOCS, chaperone, exists, last_session, records, until, write
-from ways import committed, everywhere, once
+from harness.cell import CHAPERONE, DOCS, chaperone, exists, last_session, records, until, write
+from harness.claims import Skipped
+from terminal import Screen
+from ways import committed, everywhere, git, once, repository
 
 
 def dependencies(way, hidden=""):
@@ -87,3 +89,82 @@ def a_program_that_has_no_business_with_a_decoy_raises_an_alarm(way):
     way.ran("sh", "-c", "cat ~/.pgpass")
     session = last_session()
     assert until(lambda: any("credential_decoy" in json.dumps(record) for record in records(session))), records(session)
+
+
+@everywhere
+def thousands_of_files_are_committed_in_one_go(way):
+    way.run("python3", "-c", "import os\nfor n in range(6000):\n    os.makedirs(d := f'lib/p{n // 50}', exist_ok=True)\n    open(f'{d}/m{n}.txt', 'w').write(f'module {n}\\n' * 20)")
+    code, told = committed()
+    assert code == 0 and "too_much_held" not in told, (code, told[-600:])
+    assert sum(len(names) for _, _, names in os.walk(os.path.join(DOCS, "lib"))) == 6000, told[-600:]
+
+
+@everywhere
+def the_state_of_a_work_tree_is_one_command_and_never_half_of_it(way):
+    repository()
+    way.shell("git worktree add -q trees/next -b next")
+    code, told = committed("--accept", "runs_later", "--accept", "part_of_operation", ".git/worktrees/next/gitdir")
+    assert code == 3 and not exists(".git/worktrees/next/gitdir"), (code, told[-900:])
+    code, told = committed()
+    commands = re.findall(r"^.*part_of_operation.*to commit: chaperone (commit .*)$", told, re.M)
+    assert code == 3 and len(commands) == 1, (code, told[-900:])
+    chaperone(*commands[0].split())
+    assert all(exists(f".git/worktrees/next/{name}") for name in ("gitdir", "commondir", "HEAD", "index")), told[-900:]
+    committed("--accept", "runs_later", "trees")
+    assert git("branch", "--show-current", at=os.path.join(DOCS, "trees/next")) == "next\n"
+
+
+@everywhere
+def a_build_comes_whole_or_stays_whole(way):
+    way.shell("""mkdir -p target/debug; echo '{}' > target/.rustc_info.json; printf '\\177ELF' > target/debug/app; chmod +x target/debug/app
+        echo x > target/debug/app.d; echo done > result.txt""")
+    code, told = committed()
+    assert code == 3 and exists("result.txt") and not exists("target"), (code, told)
+    assert re.search(r"target kept back: .*; to commit: chaperone commit --accept dependency_directory \S+ target", told), told
+    code, told = committed("--accept", "dependency_directory", "target")
+    assert code == 0 and exists("target/debug/app") and exists("target/debug/app.d"), (code, told)
+
+
+@everywhere
+def each_group_is_a_question_with_its_reason_and_its_difference(way):
+    dependencies(way, "mkdir -p app; printf 'all:\\n\\techo built\\n' > app/Makefile; printf '#!/bin/sh\\necho 1\\n' > run.sh; chmod +x run.sh")
+    screen = Screen(CHAPERONE, "commit", "--interactive", last_session())
+    try:
+        answers = {"result.txt": "y", "node_modules/": "n", "run.sh": "d", "Makefile": "n"}
+        seen = []
+        for _ in range(8):
+            shown = screen.until(r"commit \d+ changes?\? \[y,n,d,l,a,q,\?\] |chaperone: node_modules kept back").decode()
+            if "[y,n" not in shown:
+                break
+            mine = next((name for name in answers if name in shown), None)
+            seen.append(mine)
+            if mine is None:
+                screen.type("n\n")
+                continue
+            screen.type(answers[mine] + "\n")
+            if answers[mine] == "d":
+                screen.until("echo 1")
+                screen.until(r"\[y,n,d,l,a,q,\?\] ")
+                screen.type("y\n")
+    finally:
+        screen.end()
+    assert "run.sh" in seen and "node_modules/" in seen, seen
+    assert exists("result.txt") and exists("run.sh") and not exists("node_modules") and not exists("app/Makefile"), seen
+
+
+@everywhere
+def why_names_what_was_refused_before_what_commits_kept_back(way):
+    way.ran("sh", "-c", "mkdir __pycache__; for n in $(seq 150); do printf '\\\\313\\\\r\\\\r\\\\n\\\\0\\\\0\\\\0\\\\0' > __pycache__/m$n.cpython-311.pyc; done")
+    committed()
+    told = json.loads(chaperone("why", last_session(), "--json"))
+    kept = [entry for entry in told if ".pyc" in entry["resource"]]
+    assert len(kept) <= 2, [entry["resource"] for entry in kept]
+
+
+@once
+def psql_of_the_system_does_not_raise_an_alarm_by_looking_for_a_password(way):
+    if not shutil.which("psql"):
+        raise Skipped("psql is not installed", installable=True)
+    way.ran("sh", "-c", "psql -h 127.0.0.1 -p 1 -w -c 'select 1' 2>/dev/null; true")
+    told = [record for record in records(last_session()) if "credential_decoy" in json.dumps(record)]
+    assert all(record.get("phase") != "alert" for record in told), told

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::kept::{group, sum};
+use crate::paint::Paint;
 use crate::show;
-use crate::untrusted::Untrusted;
+use crate::untrusted::{self, Untrusted};
 
 /// One change in one line: what became of it, what it is, and why.
 pub fn line(change: &Value) -> String {
@@ -21,6 +22,14 @@ pub fn line(change: &Value) -> String {
         show::text(change, "path"),
         traits(change)
     )
+}
+
+/// A change with its diff, in lines. What is painted was made safe before.
+pub fn in_full(change: &Value, paint: Paint) -> String {
+    let diff = change["diff"].as_str().unwrap_or_default();
+    let heading = paint.heading(&line(change));
+    let lines = diff.lines().map(|line| paint.difference(&untrusted::line(line)));
+    std::iter::once(heading).chain(lines).map(|line| line + "\n").collect()
 }
 
 /// Changes of one directory of dependencies that are one line from here on.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::change_line::lines;
 use crate::cli::{Commit, Paths, Undo};
 use crate::connect::Broker;
+use crate::interactive;
 use crate::kept::{self, is_left_cache};
 use crate::out::{note, say};
 use crate::overview;
@@ -21,10 +22,12 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         choice: args.conflict.clone(),
         unseen: args.unseen,
         ask_first: overview::can_ask() && args.paths.is_empty() && !args.json,
+        rehearsal: false,
         confirm: args.confirm.clone(),
         accept: args.accept.clone(),
     };
-    let list = match Broker::reach()?.list(&request) {
+    let asked = args.interactive.then(|| interactive::commit(args)).transpose()?;
+    let list = match asked.map_or_else(|| Broker::reach()?.list(&request), Ok) {
         Err(report) if report.code.as_deref() == Some("look_first") => {
             let Some(list) = overview::then_commit(request)? else { return Ok(1) };
             list

@@ -19,7 +19,9 @@ const DIRECTORIES: usize = 8;
 /// The reason that a cache of compiled code is left.
 const CACHE: &str = "interpreter_cache";
 /// Of what is no more than the directory of dependencies that it is in.
-const DIRECTORY: &str = "dependency_directory";
+pub const DIRECTORY: &str = "dependency_directory";
+/// Of what is committed with other changes, or not at all.
+pub const OPERATION: &str = "part_of_operation";
 const ASKED: &str = "confirmation_required";
 const UNSEEN: &str = "changed_since_shown";
 
@@ -40,6 +42,11 @@ fn all_reasons(change: &Value, known: &[&str]) -> bool {
 
 fn has(change: &Value, reason: &str) -> bool {
     show::list(change, "reasons").any(|r| r == reason)
+}
+
+/// It passes when the user accepts its reasons.
+pub fn is_asked(change: &Value) -> bool {
+    has(change, ASKED)
 }
 
 /// It stays staged until the user decides, who can let it pass.
@@ -106,13 +113,21 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
     let (in_directories, others): (Vec<&Value>, Vec<&Value>) =
         asked.into_iter().partition(|c| has(c, DIRECTORY));
     advice.extend(of_directories(args, &in_directories, &given));
+    let (of_operations, others): (Vec<&Value>, Vec<&Value>) =
+        others.into_iter().partition(|c| has(c, OPERATION));
     let mut kinds: BTreeMap<Vec<&str>, Vec<&Value>> = BTreeMap::new();
     for change in others {
         kinds.entry(reasons(change)).or_default().push(change);
     }
-    for (reasons, changes) in kinds {
+    // What is committed as one is one command.
+    let all: BTreeSet<&str> = of_operations.iter().flat_map(|change| reasons(change)).collect();
+    let of_operations = (!of_operations.is_empty()).then(|| (all.into_iter().collect(), of_operations));
+    for (reasons, changes) in of_operations.into_iter().chain(kinds) {
         let why = reasons.iter().map(|r| Untrusted::new(r).to_string()).collect::<Vec<_>>().join(", ");
-        let next = match paths_of(&changes) {
+        // What is committed as one is named so that it is all of it, and nothing else.
+        let cover = || Some(covering(&changes, list)).filter(|_| reasons.contains(&OPERATION));
+        let cover = || cover().filter(|paths| paths.len() <= NAMED);
+        let next = match paths_of(&changes).or_else(cover) {
             Some(paths) => accepting(args, &paths, &reasons),
             None => of_many(args, &changes, &given, &reasons),
         };
@@ -162,7 +177,7 @@ pub fn sum(changes: &[&Value]) -> String {
 }
 
 /// Why it was kept back, each once and in order.
-fn reasons(change: &Value) -> Vec<&str> {
+pub fn reasons(change: &Value) -> Vec<&str> {
     let reasons: BTreeSet<&str> = show::list(change, "reasons").map(Untrusted::raw).collect();
     reasons.into_iter().filter(|r| *r != ASKED).collect()
 }
@@ -171,6 +186,28 @@ fn reasons(change: &Value) -> Vec<&str> {
 fn paths_of<'v>(changes: &[&'v Value]) -> Option<Vec<&'v str>> {
     let paths: BTreeSet<&str> = changes.iter().filter_map(|c| c["path"].as_str()).collect();
     (paths.len() <= NAMED).then(|| paths.into_iter().collect())
+}
+
+/// The fewest paths that have these changes at or below them, and nothing else that waits.
+pub fn covering<'v>(changes: &[&'v Value], list: &[Value]) -> Vec<&'v str> {
+    let mine: BTreeSet<&str> = changes.iter().filter_map(|c| c["path"].as_str()).collect();
+    let others: BTreeSet<&str> = list
+        .iter()
+        .filter(|change| waits(change) || is_left_cache(change) || show::text(change, "state") == "staged")
+        .filter_map(|change| change["path"].as_str())
+        .filter(|path| !mine.contains(path))
+        .collect();
+    let holds_other = |directory: &str| {
+        let below = format!("{directory}/");
+        others.contains(directory)
+            || others.range(&*below..).next().is_some_and(|path| path.starts_with(&below))
+    };
+    let highest = |path: &'v str| {
+        let above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+        above.chain([path]).find(|directory| !holds_other(directory)).unwrap_or(path)
+    };
+    let cover: BTreeSet<&str> = mine.iter().map(|path| highest(path)).collect();
+    cover.into_iter().collect()
 }
 
 fn command(args: &Commit, paths: &[&str], options: &str) -> String {
@@ -253,6 +290,7 @@ mod tests {
             unseen: false,
             confirm: Vec::new(),
             accept: Vec::new(),
+            interactive: false,
             json: false,
         }
     }
@@ -321,6 +359,22 @@ mod tests {
         {
             assert_eq!(next(&all), options("confirm"), "{why}");
         }
+    }
+
+    #[test]
+    fn what_is_committed_as_one_is_one_command() {
+        let mut list: Vec<Value> =
+            (0..20).map(|n| kept(&format!(".git/worktrees/next/{n}"), &[OPERATION])).collect();
+        list.push(kept(".git/worktrees/next/gitdir", &[OPERATION, "runs_later"]));
+        list.push(kept("trees/next/.git", &[OPERATION, "runs_later"]));
+        list.push(kept(".git/hooks/x", &["runs_later"]));
+        list.push(kept("trees/next/x.sh", &["executable"]));
+        let told = advice(&args(&[]), &list);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(
+            told[0],
+            "22 changes kept back (part_of_operation, runs_later); to commit: chaperone commit --accept part_of_operation --accept runs_later 3f2a .git/worktrees trees/next/.git"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chaperone_protocol::Request;
 use serde_json::{Value, json};
 
-use crate::change_line::line;
+use crate::change_line::in_full;
 use crate::changes::unmatched;
 use crate::cli::Changes;
 use crate::connect::Broker;
@@ -153,14 +153,6 @@ fn differences(args: &Changes, broker: &Broker, reader: &mut Reader) -> Result<(
         out::end(&error);
     }
     Ok((places, code))
-}
-
-/// A change with its diff, in lines. What is painted was made safe before.
-fn in_full(change: &Value, paint: Paint) -> String {
-    let diff = change["diff"].as_str().unwrap_or_default();
-    let heading = paint.heading(&line(change));
-    let lines = diff.lines().map(|line| paint.difference(&untrusted::line(line)));
-    std::iter::once(heading).chain(lines).map(|line| line + "\n").collect()
 }
 
 #[cfg(test)]

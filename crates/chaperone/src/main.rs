@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod inside;
 mod inspect;
+mod interactive;
 mod inventory;
 mod kept;
 mod looking;

@@ -50,7 +50,16 @@ pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
         }
         broker.ask(&Request::Shown { count: list.len() })?;
     }
-    let commit = Request::Commit { session, paths, choice, unseen, ask_first: false, confirm, accept };
+    let commit = Request::Commit {
+        session,
+        paths,
+        choice,
+        unseen,
+        ask_first: false,
+        rehearsal: false,
+        confirm,
+        accept,
+    };
     broker.list(&commit).map(Some)
 }
 

@@ -55,15 +55,16 @@ impl Authorized {
         self.request.as_network()
     }
 
-    /// What to wait for before anything of the agent's may be sent. A connection may be made meanwhile.
+    /// What to wait for before anything of the agent's may be sent, or be in the user's directory. A connection may be made, and
+    /// other changes be judged, meanwhile.
     pub fn syncing(&mut self) -> IntentSync {
         IntentSync(self.sync.take())
     }
 }
 
-/// The intent of something that leaves, on its way to the disk.
+/// The intent of something that leaves or is committed, on its way to the disk. Those of before are there with it.
 #[derive(Debug)]
-#[must_use = "nothing may be sent before it was waited for"]
+#[must_use = "nothing may be sent or committed before it was waited for"]
 pub struct IntentSync(Option<Box<dyn Syncing>>);
 
 impl IntentSync {

@@ -20,6 +20,7 @@ use crate::approvals::Approvals;
 use crate::asking::{Admission, Pending};
 use crate::authority::{Issuer, Ledgers};
 use crate::granting::{ApprovalBasis, Authorized, demands_redaction};
+use crate::inspection::Inspected;
 use crate::ports::{Clock, Inspect, Policies, Vault};
 use crate::records::{Outcome, Records};
 use crate::refusal::Refusal;
@@ -103,31 +104,64 @@ impl Pipeline {
     ) -> Result<Authorized, Refusal> {
         let request = Arc::new(request);
         let granted = guarded(|| {
-            if let Some(unseen) = word.unseen {
-                return Err(unseen.refusal());
-            }
-            let (decision, inspected) = self.judge(session, &request, |_: &Decision| true)?;
-            let grant = |basis: Option<&ApprovalBasis>| {
-                self.grant(session, &request, &decision, inspected.as_ref(), basis)
-            };
-            let granted = match decision.effect {
-                Effect::Allow => grant(None),
-                Effect::Ask if word.covers(&decision) => {
-                    grant(Some(&ApprovalBasis { approval: "user:commit".to_owned(), redact: false }))
-                }
-                Effect::Ask => Err(Refusal::unanswered(
-                    "confirmation_required",
-                    "pass the path or the reason explicitly to commit it",
-                    &decision,
-                )),
-                Effect::StepUp => {
-                    Err(Refusal::unanswered("needs_second_factor", "this cannot be committed yet", &decision))
-                }
-                Effect::Deny => Err(Refusal::by_policy(&decision)),
-            };
-            granted.map_err(|refusal| refusal.under(&decision).saying(inspected.as_deref()))
+            self.decide_on_commit(session, &request, word, |decision, inspected, basis| {
+                self.grant(session, &request, decision, inspected, basis)
+            })
         });
         granted.map_err(|refusal| self.refuse(session, &request, refusal))
+    }
+
+    /// Whether a staged change would pass [`Self::commit`]. Nothing is recorded.
+    ///
+    /// # Errors
+    /// The refusal that it would get.
+    pub fn would_commit(
+        &self,
+        session: &Arc<Session>,
+        request: AccessRequest,
+        word: &UsersWord<'_>,
+    ) -> Result<(), Refusal> {
+        guarded(|| {
+            self.decide_on_commit(
+                session,
+                &Arc::new(request),
+                word,
+                |decision, _, _| match demands_redaction(decision) {
+                    true => Err(Failure::new("cannot_redact", "only a redacted copy may pass").into()),
+                    false => Ok(()),
+                },
+            )
+        })
+    }
+
+    fn decide_on_commit<T>(
+        &self,
+        session: &Arc<Session>,
+        request: &Arc<AccessRequest>,
+        word: &UsersWord<'_>,
+        grant: impl FnOnce(&Decision, Option<&Arc<Inspected>>, Option<&ApprovalBasis>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        if let Some(unseen) = word.unseen {
+            return Err(unseen.refusal());
+        }
+        let (decision, inspected) = self.judge(session, request, |_: &Decision| true)?;
+        let granted = match decision.effect {
+            Effect::Allow => grant(&decision, inspected.as_ref(), None),
+            Effect::Ask if word.covers(&decision) => {
+                let basis = ApprovalBasis { approval: "user:commit".to_owned(), redact: false };
+                grant(&decision, inspected.as_ref(), Some(&basis))
+            }
+            Effect::Ask => Err(Refusal::unanswered(
+                "confirmation_required",
+                "pass the path or the reason explicitly to commit it",
+                &decision,
+            )),
+            Effect::StepUp => {
+                Err(Refusal::unanswered("needs_second_factor", "this cannot be committed yet", &decision))
+            }
+            Effect::Deny => Err(Refusal::by_policy(&decision)),
+        };
+        granted.map_err(|refusal| refusal.under(&decision).saying(inspected.as_deref()))
     }
 
     /// Whether the session may simply read a file as it is: what the user would be asked about may not. Nothing is recorded.

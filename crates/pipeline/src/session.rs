@@ -122,6 +122,8 @@ pub struct Session {
     /// What is likely and interrupted nothing, for the end of the session.
     pub likely: Remembered,
     refusals: Mutex<VecDeque<Refused>>,
+    /// Of what the user tried to commit, each kind once: the last of it, and how many others.
+    kept_back: Mutex<VecDeque<(Refused, u64)>>,
     /// Why it was suspended last.
     suspension: Mutex<Option<WhyEntry>>,
     /// Refused attempts: when their repetitions began to be counted, and how many came since.
@@ -258,6 +260,7 @@ impl Session {
             counters: Counters::default(),
             likely: Remembered::default(),
             refusals: Mutex::default(),
+            kept_back: Mutex::default(),
             suspension: Mutex::default(),
             attempts: Mutex::default(),
             recent: Mutex::default(),
@@ -270,13 +273,15 @@ impl Session {
         }
     }
 
-    /// The last refusals, newest first, as `why --json` prints them; before them, why it is suspended.
+    /// The last refusals, newest first, as `why --json` prints them; before them, why it is suspended, and after them, what commits
+    /// kept back.
     #[must_use]
     pub fn why(&self) -> Vec<WhyEntry> {
         let refusals = self.refusals.lock();
         self.suspension()
             .into_iter()
             .chain(refusals.iter().rev().map(|refused| refused.shown.clone()))
+            .chain(self.kept_back.lock().iter().rev().map(|(last, others)| last.among(*others)))
             .collect()
     }
 
@@ -329,8 +334,26 @@ impl Session {
         self.keep(refusal)
     }
 
-    /// Keep a refusal for `why`, of whatever the user asked for, too. Returns how often this one happened.
-    pub fn keep(&self, refusal: Refused) -> u64 {
+    /// Keep for `why` what a commit kept back. A thousand files of one kind are one line, and push nothing else out.
+    pub fn keep_back(&self, refusal: Refused) {
+        let mut kept = self.kept_back.lock();
+        let new = &refusal.shown;
+        let same = |(r, _): &(Refused, u64)| r.shown.rule == new.rule && r.shown.reasons == new.reasons;
+        let known = kept.iter().position(same).and_then(|at| kept.remove(at));
+        let mut refusal = refusal;
+        let others = known.map_or(0, |(last, others)| {
+            let is_same = last.shown.resource == refusal.shown.resource;
+            refusal.shown.count += if is_same { last.shown.count } else { 0 };
+            others + u64::from(!is_same)
+        });
+        if kept.len() == KEPT_REFUSALS {
+            kept.pop_front();
+        }
+        kept.push_back((refusal, others));
+    }
+
+    /// Keep a refusal for `why`. Returns how often this one happened.
+    fn keep(&self, refusal: Refused) -> u64 {
         let mut kept = self.refusals.lock();
         let new = &refusal.shown;
         let same = |r: &&mut Refused| {
@@ -371,6 +394,7 @@ impl Session {
     /// The user lets a suspended session go on: it begins anew.
     pub fn forget_refusals(&self) {
         self.refusals.lock().clear();
+        self.kept_back.lock().clear();
         self.attempts.lock().clear();
     }
 
@@ -388,6 +412,7 @@ impl Session {
     /// What `why` tells of `before` is told of this one.
     pub fn stand_for(&self, before: &Self) {
         *self.refusals.lock() = std::mem::take(&mut *before.refusals.lock());
+        *self.kept_back.lock() = std::mem::take(&mut *before.kept_back.lock());
         self.likely.stand_for(&before.likely);
     }
 
@@ -455,5 +480,15 @@ impl Refused {
     pub fn was(mut self, was: Option<String>) -> Self {
         self.shown.was = was;
         self
+    }
+
+    fn among(&self, others: u64) -> WhyEntry {
+        let mut shown = self.shown.clone();
+        if others > 0 {
+            let word = if others == 1 { "other" } else { "others" };
+            shown.resource = format!("{} and {others} {word}", shown.resource);
+            (shown.was, shown.count) = (None, others + 1);
+        }
+        shown
     }
 }

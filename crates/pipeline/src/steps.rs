@@ -181,7 +181,12 @@ impl Pipeline {
         let shown = shown.was(request.was(SHOWN));
         // What the user tries to commit is no request of the agent's.
         let is_users = request.entry == Entry::Commit;
-        let count = if is_users { session.keep(shown) } else { session.refused(shown) };
+        let count = if is_users {
+            session.keep_back(shown);
+            1
+        } else {
+            session.refused(shown)
+        };
         let repeats = repeats == Repeats::Counted
             && !is_users
             && session.repeats(request.action.as_str(), &refusal.rule, &attempted(request));

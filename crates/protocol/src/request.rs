@@ -225,6 +225,9 @@ pub enum Request {
         /// The caller can show the changes and ask the user: where nobody looked at them, it is refused with `look_first`.
         #[serde(default)]
         ask_first: bool,
+        /// Say what would become of each change, and commit nothing.
+        #[serde(default)]
+        rehearsal: bool,
         /// Reasons that the user has confirmed for whatever is asked about for them alone.
         #[serde(default)]
         confirm: Vec<String>,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::beneath::{self, Parent, version_at};
 use crate::change::{BaseVersion, Change, Kind, Op};
@@ -21,9 +22,14 @@ use crate::linked::Linked;
 use crate::plan::{Action, Step, WriteBase, plan};
 use crate::recover::recover;
 use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
+use crate::synced::sync_all;
+use crate::together::Together;
 
 /// Steps between two syncs: bounds open descriptors and the work of a recovery.
-const GROUP: usize = 64;
+const GROUP: usize = 128;
+
+/// Why a change stays that is part of something of which another part stays.
+const PARTED: [&str; 2] = ["confirmation_required", "part_of_operation"];
 
 /// Asked about every change before any of them has an effect; gets the change with its real size, and the content
 /// that will be there: a sealed private copy of new content, or the unchanged file of a rename or an attribute change.
@@ -35,6 +41,8 @@ pub struct Tree {
     pub(crate) history: PathBuf,
     pub(crate) stage: PathBuf,
     wanted: Option<Wanted>,
+    recorded: Option<Wanted>,
+    together: Together,
     /// Of all looks together.
     looking: Work,
     pub(crate) says: Says,
@@ -62,6 +70,8 @@ impl Tree {
             history: history.into(),
             stage: stage.into(),
             wanted: None,
+            recorded: None,
+            together: Together::default(),
             looking: Work::new(None),
             says: |_, _| None,
         }
@@ -80,6 +90,19 @@ impl Tree {
         Self { looking: Work::new(Some(Arc::clone(&wanted))), wanted: Some(wanted), ..self }
     }
 
+    /// The same, which asks once all changes of a commit are judged, and before any of them has an effect, whether that is recorded;
+    /// without it the commit ends with [`Error::NotRecorded`].
+    #[must_use]
+    pub fn once_recorded(self, recorded: Wanted) -> Self {
+        Self { recorded: Some(recorded), ..self }
+    }
+
+    /// The same, which makes some changes together or not at all.
+    #[must_use]
+    pub fn keeping(self, together: Together) -> Self {
+        Self { together, ..self }
+    }
+
     /// Makes the changes that `judge` lets through; what an earlier, interrupted commit left is cleared up first.
     ///
     /// Every path has its own outcome in the report. An error means that the commit stopped in between: the journal
@@ -87,6 +110,15 @@ impl Tree {
     pub fn commit(&self, changes: &[Change], judge: Judge<'_>) -> Result<Report> {
         let history = self.open_history()?;
         self.run(&history, &Request { changes, blobs: &self.stage, undoes: None }, judge)
+    }
+
+    /// What would become of the changes, as far as that is known before any of them is made: those that would be are left staged.
+    pub fn rehearse(&self, changes: &[Change], judge: Judge<'_>) -> Result<Report> {
+        let history = self.open_history()?;
+        let blobs = self.open_blobs(&self.stage)?;
+        let request = Request { changes, blobs: &self.stage, undoes: None };
+        let run = self.judged(&history, (&request, blobs.as_fd()), judge)?;
+        Ok(Report { commit: None, entries: run.entries })
     }
 
     /// One staged change as the user is shown it: with size and SHA-256 of its new content, and that content itself when it
@@ -136,21 +168,7 @@ impl Tree {
 
     pub(crate) fn run(&self, history: &History, request: &Request<'_>, judge: Judge<'_>) -> Result<Report> {
         let blobs = self.open_blobs(request.blobs)?;
-        let mut run = Run {
-            root: self.root.as_fd(),
-            blobs: blobs.as_fd(),
-            request,
-            entries: request.changes.iter().map(entry_of).collect(),
-            judged: vec![None; request.changes.len()],
-            instead: HashMap::new(),
-            says: self.says,
-            linked: Linked::of(request.changes),
-            work: match request.undoes {
-                None => Work::new(self.wanted.clone()),
-                Some(_) => Work::of_the_user(self.wanted.clone()),
-            },
-        };
-        run.judge_all(history.folder.as_fd(), judge)?;
+        let mut run = self.judged(history, (request, blobs.as_fd()), judge)?;
         let allowed: Vec<(usize, &Change)> = request
             .changes
             .iter()
@@ -165,6 +183,9 @@ impl Tree {
         if steps.is_empty() {
             return Ok(Report { commit: None, entries: run.entries });
         }
+        if self.recorded.as_ref().is_some_and(|recorded| !recorded()) {
+            return Err(Error::NotRecorded);
+        }
         let folder = history.create_commit()?;
         let begin = self.begin(request)?;
         let mut journal = folder.append_after(0)?;
@@ -173,6 +194,34 @@ impl Tree {
         journal.add(&Record::End)?;
         journal.sync()?;
         Ok(Report { commit: Some(folder.number), entries: run.entries })
+    }
+
+    /// Every change with what was decided on it, and none of them made.
+    fn judged<'r>(
+        &'r self,
+        history: &History,
+        (request, blobs): (&'r Request<'r>, BorrowedFd<'r>),
+        judge: Judge<'_>,
+    ) -> Result<Run<'r>> {
+        let mut run = Run {
+            root: self.root.as_fd(),
+            blobs,
+            request,
+            entries: request.changes.iter().map(entry_of).collect(),
+            judged: vec![None; request.changes.len()],
+            instead: HashMap::new(),
+            says: self.says,
+            linked: Linked::of(request.changes),
+            work: match request.undoes {
+                None => Work::new(self.wanted.clone()),
+                Some(_) => Work::of_the_user(self.wanted.clone()),
+            },
+        };
+        run.judge_all(history.folder.as_fd(), judge)?;
+        for index in self.together.broken(&run.entries) {
+            run.stop(index, Stop::Refused(PARTED.map(str::to_owned).to_vec()));
+        }
+        Ok(run)
     }
 
     fn begin(&self, request: &Request<'_>) -> Result<Begin> {
@@ -361,16 +410,29 @@ impl Run<'_> {
         }
         for (group, part) in content.chunks(GROUP).enumerate() {
             let mut done = Vec::new();
-            let mut waiting = Vec::new();
+            let (mut written, mut files) = (Vec::new(), Vec::new());
             for (offset, step) in part.iter().enumerate() {
                 let number = content_from + group * GROUP + offset;
                 match self.prepare(&scene, number, step) {
-                    Ok((parent, prepared)) => {
-                        journal.add(&Record::Prepared(prepared.clone()))?;
-                        waiting.push((number, step, parent, prepared));
+                    Ok((parent, prepared, file)) => {
+                        let unsynced = file.map(|file| (files.push(file), files.len() - 1).1);
+                        written.push((number, step, parent, prepared, unsynced));
                     }
                     Err(stop) => done.push(self.outcome(folder.number, number, step, Err(stop))),
                 }
+            }
+            // The content must be on disk before the record that it waits.
+            let synced = sync_all(&files);
+            let mut waiting = Vec::new();
+            for (number, step, parent, prepared, unsynced) in written {
+                let synced = unsynced.map_or(Ok(()), |at| synced.get(at).copied().unwrap_or(Err(Errno::IO)));
+                if let Err(errno) = synced {
+                    remove(&parent, &scene.temporary(number));
+                    done.push(self.outcome(folder.number, number, step, Err(errno.into())));
+                    continue;
+                }
+                journal.add(&Record::Prepared(prepared.clone()))?;
+                waiting.push((number, step, parent, prepared));
             }
             // The names must be on disk with the record, or a power cut could confuse new and displaced content.
             for (_, _, parent, _) in &waiting {
@@ -390,7 +452,13 @@ impl Run<'_> {
     }
 
     /// Writes new content under its temporary name, with everything that it will have in its place.
-    fn prepare(&mut self, scene: &Scene<'_>, number: usize, step: &Step) -> Result<(Parent, Prepared), Stop> {
+    /// Comes with the file, where that is still to be put on disk.
+    fn prepare(
+        &mut self,
+        scene: &Scene<'_>,
+        number: usize,
+        step: &Step,
+    ) -> Result<(Parent, Prepared, Option<OwnedFd>), Stop> {
         let change = self.request.changes.get(step.change).ok_or(Stop::refused("malformed_change"))?;
         if self
             .entries
@@ -420,23 +488,22 @@ impl Run<'_> {
         });
         let is_linked = linked.is_some();
         let written = match (linked, &change.target) {
-            (Some(linked), _) => Ok(linked),
+            (Some((new, sha256)), _) => Ok((new, sha256, None)),
             (None, Some(target)) => write_link(&parent, &temporary, target, change.mtime_ns)
-                .map(|new| (new, Some(content::link_sha256(target)))),
+                .map(|new| (new, Some(content::link_sha256(target)), None)),
             (None, None) => self.write_file(&parent, &temporary, step.change, change, base.as_ref()),
         };
-        if let (Ok((new, _)), Some(judged)) = (&written, judged) {
+        if let (Ok((new, ..)), Some(judged)) = (&written, judged) {
             self.linked.wrote(step.change, (change, &judged), &temporary, new, base.as_ref(), is_linked);
         }
         match written {
-            Ok((new, sha256)) => {
+            Ok((new, sha256, unsynced)) => {
                 let file = beneath::open_file(parent.fd.as_fd(), &temporary).ok();
                 let says = file.and_then(|file| (self.says)(&step.path, &file));
-                Ok((parent, Prepared { step: number, new, base, sha256, says }))
+                Ok((parent, Prepared { step: number, new, base, sha256, says }, unsynced))
             }
             Err(stop) => {
-                // What cannot be removed now is removed by the next recovery, which knows the name.
-                let _ = rustix::fs::unlinkat(&parent.fd, temporary.as_str(), AtFlags::empty());
+                remove(&parent, &temporary);
                 Err(stop)
             }
         }
@@ -449,7 +516,7 @@ impl Run<'_> {
         index: usize,
         change: &Change,
         base: Option<&BaseVersion>,
-    ) -> Result<(BaseVersion, Option<String>), Stop> {
+    ) -> Result<(BaseVersion, Option<String>, Option<OwnedFd>), Stop> {
         let judged = self.judged.get(index).copied().flatten().ok_or(Stop::refused("malformed_change"))?;
         let blob = change.blob.as_ref().ok_or(Stop::refused("malformed_change"))?;
         let staged;
@@ -484,9 +551,8 @@ impl Run<'_> {
         }
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(change.mode & self.bits()))?;
         rustix::fs::futimens(&fd, &modified_at(change.mtime_ns))?;
-        rustix::fs::fsync(&fd)?;
         let new = version_at(parent.fd.as_fd(), temporary)?.ok_or(Stop::Conflict("gone"))?;
-        Ok((new, Some(written.hex())))
+        Ok((new, Some(written.hex()), Some(fd)))
     }
 
     fn bits(&self) -> u32 {
@@ -532,6 +598,11 @@ impl Run<'_> {
             entry.choices = choices_for(entry.op, entry.kind);
         }
     }
+}
+
+/// What cannot be removed now is removed by the next recovery, which knows the name.
+fn remove(parent: &Parent, temporary: &str) {
+    let _ = rustix::fs::unlinkat(&parent.fd, temporary, AtFlags::empty());
 }
 
 /// The choices that a conflict of this sort leaves.

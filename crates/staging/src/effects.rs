@@ -19,6 +19,7 @@ use crate::journal::{Done, Record, Writer};
 use crate::plan::{Action, Step};
 use crate::report::Stop;
 use crate::sparse;
+use crate::synced::sync_all;
 
 /// How often a displaced version that is itself displaced again is pursued before it is put into the history.
 const EXCHANGE_ATTEMPTS: usize = 8;
@@ -78,10 +79,8 @@ impl Unsynced {
 
     /// Puts all noted directories on disk.
     pub fn sync(&mut self) -> Result<(), Errno> {
-        for (_, folder) in self.0.drain() {
-            rustix::fs::fsync(&folder)?;
-        }
-        Ok(())
+        let folders: Vec<OwnedFd> = self.0.drain().map(|(_, folder)| folder).collect();
+        sync_all(&folders).into_iter().collect()
     }
 }
 

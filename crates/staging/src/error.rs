@@ -30,6 +30,8 @@ pub enum Error {
     NoSuchCommit { commit: u64 },
     #[error("the staged file system holds {path}, which uses {feature}; that cannot be committed")]
     OverlayFeature { path: String, feature: &'static str },
+    #[error("what was decided cannot be recorded, so nothing was changed")]
+    NotRecorded,
     #[error("nobody waits for it any more")]
     Cancelled,
     #[error("the staged directory holds more than {limit} objects; discard a part of it")]

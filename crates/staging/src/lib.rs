@@ -20,6 +20,8 @@ mod relinked;
 mod report;
 mod resolve;
 pub mod sparse;
+mod synced;
+mod together;
 mod undo;
 
 pub use change::{BaseVersion, Change, Kind, Op, SameAs, validate_path};
@@ -31,4 +33,5 @@ pub use plan::MAX_CHANGES;
 pub use printable::printable;
 pub use recover::{INTERRUPTED, is_about};
 pub use report::{Choice, Entry, Report, State, Verdict};
+pub use together::Together;
 pub use undo::{CommitSummary, NEEDED, Undo, Undoing};

@@ -1,5 +1,6 @@
 //! What a commit, an undo or a recovery did, path by path.
 
+use std::collections::HashMap;
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,11 @@ impl Report {
     /// Whether every change was committed.
     pub fn is_complete(&self) -> bool {
         self.entries.iter().all(|entry| entry.state == State::Committed)
+    }
+
+    /// As [`Self::entry`], of each path.
+    pub fn by_path(&self) -> HashMap<&str, &Entry> {
+        self.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect()
     }
 
     /// The entry of `path`, the last one when a path has several.

@@ -9,8 +9,10 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chaperone_staging::{BaseVersion, Change, Choice, Kind, Op, State, Tree, Undo, Verdict};
+use chaperone_staging::{BaseVersion, Change, Choice, Kind, Op, State, Together, Tree, Undo, Verdict};
 
 use support::Place;
 
@@ -597,4 +599,88 @@ fn an_undo_leaves_what_stays_needs_and_takes_it_back_later() {
             .is_complete()
     );
     assert!(!place.root.join("object").exists());
+}
+
+#[test]
+fn what_is_one_is_committed_whole_or_stays_whole() {
+    let refuses = |refused: &'static str| {
+        move |change: &Change, _: Option<&File>| match change.path == refused {
+            true => Verdict::Refuse { reasons: vec!["asked".into()] },
+            false => Verdict::Commit,
+        }
+    };
+    let whole = |chosen: bool| {
+        let mut together = Together::default();
+        for (path, is_chosen) in [("a", true), ("b", true), ("c", chosen)] {
+            together.add(path.into(), "one", is_chosen);
+        }
+        together
+    };
+    for (refused, chosen, made) in [("", true, 4), ("b", true, 1), ("", false, 1), ("d", true, 3)] {
+        let place = Place::new();
+        let paths: &[&str] = if chosen { &["a", "b", "c", "d"] } else { &["a", "b", "d"] };
+        let changes: Vec<Change> = paths.iter().map(|path| place.change(Op::Create, path, "x")).collect();
+        let rehearsed =
+            place.tree().keeping(whole(chosen)).rehearse(&changes, &mut refuses(refused)).unwrap();
+        assert!(snapshot(&place.root).is_empty());
+        let report = place.tree().keeping(whole(chosen)).commit(&changes, &mut refuses(refused)).unwrap();
+        assert_eq!(snapshot(&place.root).len(), made, "{report:#?}");
+        for (rehearsed, entry) in rehearsed.entries.iter().zip(&report.entries) {
+            let staged = rehearsed.state == State::Staged;
+            assert_eq!(staged, entry.state == State::Committed, "{entry:?}");
+            assert!(staged || rehearsed.reasons == entry.reasons);
+        }
+    }
+    // What the user changed meanwhile keeps all of it back, unless that is settled.
+    for settled in [false, true] {
+        let place = Place::new();
+        let mut changes = ["a", "b", "d"].map(|path| place.change(Op::Create, path, "x"));
+        let mut together = Together::default();
+        ["a", "b"].into_iter().for_each(|path| together.add(path.into(), "one", true));
+        place.put("a", "old");
+        changes[0] = place.change(Op::Modify, "a", "x");
+        place.put("a", "the user's own");
+        place
+            .tree()
+            .keeping(together.settled(settled))
+            .commit(&changes, &mut |_, _| Verdict::Commit)
+            .unwrap();
+        assert_eq!(place.read("a"), "the user's own");
+        assert_eq!(place.root.join("b").exists(), settled);
+        assert!(place.root.join("d").exists());
+    }
+}
+
+#[test]
+fn nothing_has_an_effect_before_all_of_it_is_recorded() {
+    let place = Place::new();
+    let changes: Vec<Change> =
+        (0..300).map(|n| place.change(Op::Create, &format!("f{n}"), &format!("content {n}"))).collect();
+    let judged = Arc::new(AtomicUsize::new(0));
+    let at_the_question = Arc::clone(&judged);
+    let root = place.root.clone();
+    let recorded = move |is: bool| -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let (judged, root) = (Arc::clone(&at_the_question), root.clone());
+        Arc::new(move || {
+            assert_eq!(judged.load(Ordering::SeqCst), 300);
+            assert!(snapshot(&root).is_empty());
+            is
+        })
+    };
+    let mut judge = |_: &Change, _: Option<&File>| {
+        judged.fetch_add(1, Ordering::SeqCst);
+        Verdict::Commit
+    };
+    let refused = place.tree().once_recorded(recorded(false)).commit(&changes, &mut judge);
+    assert!(matches!(refused, Err(chaperone_staging::Error::NotRecorded)), "{refused:?}");
+    assert!(snapshot(&place.root).is_empty());
+    judged.store(0, Ordering::SeqCst);
+    let mut judge = |_: &Change, _: Option<&File>| {
+        judged.fetch_add(1, Ordering::SeqCst);
+        Verdict::Commit
+    };
+    let report = place.tree().once_recorded(recorded(true)).commit(&changes, &mut judge).unwrap();
+    assert!(report.is_complete());
+    assert!((0..300).all(|n| place.read(&format!("f{n}")) == format!("content {n}")));
+    assert!(place.leftovers().is_empty());
 }

@@ -318,9 +318,7 @@ alarming := {
 	"link_to_protected", "removes_repository", "hides_from_git",
 }
 
-asks contains "runs_later" if asked_as_what_runs
-
-asked_as_what_runs if {
+asks contains "runs_later" if {
 	runs_later
 	not deletion
 }
@@ -364,10 +362,7 @@ asks contains "removes_repository" if input.change.repository_lost
 asks contains "hides_from_git" if input.change.hides_from_git
 
 # With half of its state git is in the middle of something that nobody began.
-asks contains "part_of_operation" if {
-	input.change.state_held
-	not asked_as_what_runs
-}
+asks contains "part_of_operation" if input.change.state_held
 
 # Whoever writes to the name then writes somewhere else.
 asks contains "link_replaces_file" if {

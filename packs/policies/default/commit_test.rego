@@ -156,7 +156,7 @@ test_links_and_programs_in_a_repository_ask if {
 
 test_what_git_is_in_the_middle_of_moves_as_one if {
 	decided("/workspace/.git/rebase-merge/git-rebase-todo", {"state_inert": true, "state_held": false}).effect == "allow"
-	decided("/workspace/.git/rebase-merge/git-rebase-todo", {"state_inert": false, "state_held": true}).reasons == {"runs_later"}
+	decided("/workspace/.git/rebase-merge/git-rebase-todo", {"state_inert": false, "state_held": true}).reasons == {"runs_later", "part_of_operation"}
 	every path in ["HEAD", "index", "REBASE_HEAD"] {
 		decided(concat("/", ["/workspace/.git", path]), {"state_held": true}).reasons == {"part_of_operation"}
 		decided(concat("/", ["/workspace/.git", path]), {"state_held": false}).effect == "allow"

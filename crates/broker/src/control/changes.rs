@@ -93,7 +93,7 @@ pub fn commit(
     broker: &Broker,
     stream: &UnixStream,
     session: &str,
-    (paths, choice): (&[String], Option<&str>),
+    (paths, choice, rehearsal): (&[String], Option<&str>, bool),
     (unseen, ask_first, (confirmed, accepted)): (bool, bool, (&[String], &[String])),
 ) -> Result<Vec<ChangeEntry>, Failure> {
     if paths.is_empty() && !accepted.is_empty() {
@@ -112,7 +112,7 @@ pub fn commit(
         None if over => Review::Free,
         None => Review::Missing,
     };
-    let order = Order { paths, choice, by: By::User, confirmed, accepted, review };
+    let order = Order { paths, choice, by: By::User, confirmed, accepted, review, rehearsal };
     let done = commit::commit(&live.site(&broker.pipeline, Some(&while_connected(stream)?)), &order)?;
     let committed = done.iter().filter(|entry| entry.state == ChangeState::Committed);
     if let Some(shown) = shown.as_mut() {

@@ -115,8 +115,9 @@ impl Connection {
                 look.reached_the_user(count);
                 on_the_wire(Ok(Done {}))
             }
-            Request::Commit { session, paths, choice, unseen, ask_first, confirm, accept } => {
-                let (what, word) = ((&*paths, choice.as_deref()), (unseen, ask_first, (&*confirm, &*accept)));
+            Request::Commit { session, paths, choice, unseen, ask_first, rehearsal, confirm, accept } => {
+                let what = (&*paths, choice.as_deref(), rehearsal);
+                let word = (unseen, ask_first, (&*confirm, &*accept));
                 on_the_wire(changes::in_parts(stream, changes::commit(broker, stream, &session, what, word)))
             }
             Request::Discard { session, paths } => {

@@ -56,6 +56,7 @@ pub fn ended(
             confirmed: &[],
             accepted: &[],
             review: Review::Free,
+            rehearsal: false,
         };
         commit::commit(&live.site(&broker.pipeline, Some(&wanted)), &order)?
     } else {

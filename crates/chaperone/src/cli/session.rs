@@ -97,6 +97,9 @@ pub struct Commit {
     /// Confirm this reason for PATHS and what is below them, and nothing else about them; may be repeated
     #[arg(long, value_name = "REASON", requires = "paths")]
     pub accept: Vec<String>,
+    /// Ask about each group of changes, with its reason and its differences
+    #[arg(long, short, conflicts_with_all = ["json", "accept"])]
+    pub interactive: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -107,8 +107,8 @@ impl Records {
         revision.clone_into(&mut self.policy_rev.write());
     }
 
-    /// Record what is about to be done. Reads, lists and staged changes are in the log file when this returns; what
-    /// changes something is on disk. What leaves the machine comes with a ticket to wait for before it does.
+    /// Record what is about to be done. It is in the log file when this returns. What leaves the machine, or changes the user's
+    /// directory, comes with a ticket to wait for before it does.
     ///
     /// # Errors
     /// `audit_unavailable`: then nothing may be done.
@@ -148,13 +148,12 @@ impl Records {
         let payload = IntentPayload::of(intent, content);
         let text = serde_json::to_vec(&payload).map_err(|e| unwritable(&e))?;
         session.pace.spend(entry.resource.len() + text.len());
-        let (seq, ticket) = if request.as_network().is_some_and(|n| n.leaves) {
+        let waits = request.action == Action::Commit || request.as_network().is_some_and(|n| n.leaves);
+        let (seq, ticket) = if waits {
             let ticket = self.log.append_then_sync(entry, Some(&text)).map_err(|e| unwritable(&e))?;
             (ticket.seq(), Some(ticket))
         } else {
-            let durability =
-                if request.action == Action::Commit { Durability::Synced } else { Durability::Logged };
-            (self.log.append(entry, Some(&text), durability).map_err(|e| unwritable(&e))?, None)
+            (self.log.append(entry, Some(&text), Durability::Logged).map_err(|e| unwritable(&e))?, None)
         };
         if let Some(key) = key {
             session.folds.first(key, seq);

@@ -184,7 +184,10 @@ fn commit(world: &World) -> AccessRequest {
 #[test]
 fn a_commit_is_on_disk_before_it_is_performed() {
     let world = World::new(|_| allow(&[]));
-    let granted = world.pipeline.commit(&world.session, commit(&world), &unnamed()).unwrap();
+    let mut granted = world.pipeline.commit(&world.session, commit(&world), &unnamed()).unwrap();
+    let is_on_disk = || world.log.all()[usize::try_from(granted.intent).unwrap()].on_disk;
+    assert!(!is_on_disk());
+    granted.syncing().wait().unwrap();
     assert!(world.log.all()[usize::try_from(granted.intent).unwrap()].on_disk);
 }
 

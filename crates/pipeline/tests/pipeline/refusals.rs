@@ -2,7 +2,8 @@
 
 use chaperone_audit::Phase;
 use chaperone_capability::Action;
-use chaperone_pipeline::access::NetworkResource;
+use chaperone_pipeline::access::{AccessRequest, Entry, NetworkResource};
+use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_pipeline::session::REPEAT_LIMIT;
 use chaperone_policy::Obligation;
 use chaperone_protocol::Happened;
@@ -75,6 +76,24 @@ fn why_names_each_refusal_with_its_count() {
     assert_eq!(why[0].count, 3);
     assert_eq!(why[0].rule, "test.forbidden");
     assert_eq!(why[0].resource, "/workspace/a");
+}
+
+#[test]
+fn why_names_the_agents_refusals_before_what_commits_kept_back_however_much_that_is() {
+    let world = World::new(|_| deny(&[]));
+    world.refused(change(Action::Delete, "/workspace/secret"));
+    let word = UsersWord::default();
+    for n in 0..300 {
+        let path = format!("/workspace/__pycache__/{n}.pyc");
+        let commit = AccessRequest { entry: Entry::Commit, ..change(Action::Commit, &path) };
+        world.pipeline.commit(&world.session, commit, &word).unwrap_err();
+    }
+    let why = world.session.why();
+    assert_eq!(why.len(), 2, "{why:?}");
+    assert_eq!(why[0].resource, "/workspace/secret");
+    assert_eq!(why[1].resource, "/workspace/__pycache__/299.pyc and 299 others");
+    let recorded = world.log.all().iter().filter(|r| r.entry.resource.ends_with(".pyc")).count();
+    assert_eq!(recorded, 300);
 }
 
 #[test]

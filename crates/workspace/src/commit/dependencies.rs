@@ -12,10 +12,21 @@ use crate::later;
 use crate::mount::LiveMount;
 use crate::overlay;
 
-/// Directories that the user does not have.
+/// What says that a directory is made anew by a build. The user's own, too, comes whole or stays whole: half of it is of another build.
+const OUTPUT: [&str; 2] = [".rustc_info.json", "maven-archiver/pom.properties"];
+/// What npm installs, and where it says which packages have steps of their own at installation.
+const NODE_MODULES: &str = "node_modules";
+const LOCK: &str = "package-lock.json";
+/// Bytes of that which are looked at.
+const LOCK_BYTES: usize = 32 << 20;
+
+/// Of one commit.
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
+    /// Directories that the user does not have, or that are made anew.
     new: BTreeSet<String>,
+    /// Files with installation steps that the user's own lock file names.
+    announced: BTreeSet<String>,
 }
 
 /// The directory of dependencies that a change is in, and its kind: by its name, or by what is in it as of the last look.
@@ -34,7 +45,7 @@ pub(super) fn around_path<'p>(
     let mut ends = path.match_indices('/').map(|(at, _)| at).chain(is_dir.then_some(path.len()));
     let held = ends.find_map(|end| path.get(..end).filter(|at| installed.contains(*at)));
     match (named, held.and_then(|at| Some((at, later::kind_by_content()?)))) {
-        (Some(named), Some(held)) => Some(if held.0.len() < named.0.len() { held } else { named }),
+        (Some(named), Some(held)) => Some(if held.0.len() <= named.0.len() { held } else { named }),
         (named, held) => named.or(held),
     }
 }
@@ -70,7 +81,10 @@ impl Dependencies {
         let roots: BTreeSet<&str> =
             changes.iter().filter_map(|change| around(mount, change)).map(|(at, _)| at).collect();
         let is_there = |at: &str| overlay::open(&mount.root, at, OFlags::PATH | OFlags::NOFOLLOW).is_ok();
-        Self { new: roots.into_iter().filter(|at| !is_there(at)).map(str::to_owned).collect() }
+        let is_output = |at: &str| OUTPUT.iter().any(|mark| is_there(&format!("{at}/{mark}")));
+        let announced = roots.iter().flat_map(|at| announced(mount, at)).collect();
+        let new = roots.into_iter().filter(|at| !is_there(at) || is_output(at));
+        Self { new: new.map(str::to_owned).collect(), announced }
     }
 
     /// Facts about a change.
@@ -87,8 +101,76 @@ impl Dependencies {
         if change.kind == Kind::File && change.op != Op::Delete {
             let bytes = content.and_then(|file| own::read(file, later::SOURCE_BYTES));
             let whole = bytes.filter(|bytes| bytes.len() < later::SOURCE_BYTES);
-            let is_run = later::has_install_step(&change.path, whole.as_deref());
+            let is_run = later::has_install_step(&change.path, whole.as_deref())
+                && !self.announced.contains(&change.path);
             about.insert("install_step".into(), json!(is_run));
         }
+    }
+}
+
+/// The packages of a directory that npm fills, whose steps at installation the user knows of: their own lock file names them, and
+/// their own npm runs them.
+fn announced(mount: &LiveMount, at: &str) -> Vec<String> {
+    let (above, name) = at.rsplit_once('/').map_or(("", at), |(above, name)| (above, name));
+    if name != NODE_MODULES {
+        return Vec::new();
+    }
+    let below = |path: &str| if above.is_empty() { path.to_owned() } else { format!("{above}/{path}") };
+    let lock = own::open(mount, &below(LOCK)).and_then(|file| own::read(&file, LOCK_BYTES));
+    let lock = lock.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let packages = lock.as_ref().and_then(|lock| lock["packages"].as_object());
+    let has_step = |package: &Value| package["hasInstallScript"] == true;
+    let named = packages.into_iter().flatten().filter(|(_, package)| has_step(package));
+    named.map(|(place, _)| below(&format!("{place}/package.json"))).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::looked::tests::Directory;
+    use super::*;
+
+    fn made(path: &str) -> Change {
+        Change::blank(path.to_owned(), Op::Create, Kind::File)
+    }
+
+    fn facts(directory: &Directory, dependencies: &Dependencies, path: &str) -> Map<String, Value> {
+        let mut about = Map::new();
+        let content = tempfile::tempfile().unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&content, br#"{"scripts": {"postinstall": "x"}}"#, 0)
+            .unwrap();
+        dependencies.add(&mut about, &directory.mount, &made(path), Some(&content));
+        about
+    }
+
+    #[test]
+    fn a_step_that_the_users_own_lock_file_names_is_no_news() {
+        let lock = r#"{"packages": {"": {}, "node_modules/esbuild": {"hasInstallScript": true}, "node_modules/x": {}}}"#;
+        let directory = Directory::new(&[("app/package-lock.json", lock)]);
+        let changes = ["esbuild", "x"].map(|name| made(&format!("app/node_modules/{name}/package.json")));
+        let dependencies = Dependencies::by(&directory.mount, &changes);
+        let is_run = |path: &str| facts(&directory, &dependencies, path)["install_step"] == true;
+        assert!(!is_run("app/node_modules/esbuild/package.json"));
+        assert!(is_run("app/node_modules/x/package.json"));
+        // The agent's own lock file says nothing of the user.
+        let directory = Directory::new(&[("package-lock.json", "{}")]);
+        let dependencies = Dependencies::by(&directory.mount, &[made("node_modules/esbuild/package.json")]);
+        assert!(
+            facts(&directory, &dependencies, "node_modules/esbuild/package.json")["install_step"] == true
+        );
+    }
+
+    #[test]
+    fn what_is_built_anew_comes_whole_also_where_the_user_has_one() {
+        let directory = Directory::new(&[("target/.rustc_info.json", "{}"), ("vendor/x", "")]);
+        let changes = ["target/debug/app", "vendor/y"].map(made);
+        *directory.mount.installed.lock() = installed(&directory.mount, &changes);
+        let dependencies = Dependencies::by(&directory.mount, &changes);
+        let told = |path: &str| {
+            let about = facts(&directory, &dependencies, path);
+            (about["dependencies"].clone(), about["dependencies_new"].clone())
+        };
+        assert_eq!(told("target/debug/app"), (json!("installed"), json!(true)));
+        assert_eq!(told("vendor/y"), (json!("built"), json!(false)));
     }
 }

@@ -38,15 +38,15 @@ pub enum By {
     Profile,
 }
 
-/// One change through the pipeline: what was granted, or the reasons against it.
+/// One change through the pipeline: what was granted, or the reasons against it. Of a `rehearsal` nothing is granted or recorded.
 pub(super) fn judge(
     pipeline: &Pipeline,
     session: &Arc<Session>,
     mount: &LiveMount,
     change: &Change,
     (content, back): (Option<&File>, &Restored),
-    (by, word, beside): (By, &UsersWord<'_>, Beside<'_>),
-) -> Result<Authorized, Vec<String>> {
+    (by, word, beside, rehearsal): (By, &UsersWord<'_>, Beside<'_>, bool),
+) -> Result<Option<Authorized>, Vec<String>> {
     let mut head = vec![0u8; HEAD];
     let have = match content.map(|c| c.read_at(&mut head, 0)).transpose() {
         Ok(n) => n.unwrap_or(0),
@@ -129,7 +129,11 @@ pub(super) fn judge(
         change: Some(about),
     });
     let request = AccessRequest { action: Action::Commit, resource, entry: Entry::Commit, pid: None };
-    pipeline.commit(session, request, word).map_err(|refusal| refusal.reasons)
+    let judged = match rehearsal {
+        true => pipeline.would_commit(session, request, word).map(|()| None),
+        false => pipeline.commit(session, request, word).map(Some),
+    };
+    judged.map_err(|refusal| refusal.reasons)
 }
 
 /// Whether the new place takes something out of a rule that protects it from being read: the file itself, however it came there, or one

@@ -9,6 +9,7 @@ mod derived;
 mod diff;
 mod git;
 mod index;
+mod intents;
 mod judge;
 mod link;
 mod listing;
@@ -42,10 +43,7 @@ pub use self::review::{Review, Shown, ShownChanges};
 pub use self::site::{Site, bring_up_to_date};
 use self::site::{failure, left_out, stage, staged};
 use crate::mount::LiveMount;
-use chaperone_capability::Action;
-use chaperone_pipeline::Authorized;
 use chaperone_pipeline::pipeline::UsersWord;
-use chaperone_pipeline::records::Outcome;
 use chaperone_protocol::Failure;
 use chaperone_protocol::reply::ChangeEntry;
 
@@ -64,6 +62,8 @@ pub struct Order<'a> {
     /// Reasons that they accept of the paths alone; naming a path confirms nothing beside them then.
     pub accepted: &'a [String],
     pub review: Review<'a>,
+    /// Say what would become of each change, and change and record nothing.
+    pub rehearsal: bool,
 }
 
 /// Commit what was staged.
@@ -73,7 +73,7 @@ pub struct Order<'a> {
 // long because: one story, from what is staged to what became of each intent.
 pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, over, wanted: waiting } = *site;
-    let Order { paths, choice, by, confirmed, accepted, review } = *order;
+    let Order { paths, choice, by, confirmed, accepted, review, rehearsal } = *order;
     let both = [confirmed, accepted].concat();
     let left = bring_up_to_date(mounts, over)?;
     let mut wanted = Vec::new();
@@ -86,18 +86,19 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let there: Vec<Change> = all.iter().map(|change| seen.change(change)).collect();
         let links = link::Links::of(there.iter());
         let (changes, derived) = derived::apart(&seen, chosen::of(mount, all, paths));
-        wanted.push((seen, tree.zip(version), (changes, derived), links));
+        wanted.push((seen, tree.zip(version), (changes, derived), (links, there)));
     }
     let user = named::User::own();
     let removals = wanted.iter().flat_map(|(_, _, (changes, _), _)| changes).filter(|c| removes(c)).count();
     let mut shown = Vec::new();
-    for (seen, version, (changes, derived), links) in wanted {
+    for (seen, version, (changes, derived), (links, everything)) in wanted {
         let (mount, there) = (seen.own_mount(), seen.mount());
-        shown.extend(drop_derived(site, mount, &derived, version.as_ref())?);
+        if !rehearsal {
+            shown.extend(drop_derived(site, mount, &derived, version.as_ref())?);
+        }
         if changes.is_empty() {
             continue;
         }
-        let stage = stage(mount, waiting)?;
         let looking = self::stage(mount, waiting)?;
         let staged = |change: &Change| {
             looking.look(&seen.own(change), objects::LARGEST).ok().and_then(|(_, file)| file)
@@ -105,7 +106,13 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let all: Vec<Change> = changes.iter().map(|change| seen.change(change)).collect();
         let objects = objects::Objects::by(there, &all, &staged);
         let named = named::Named::by(there, &user, &all);
-        let operations = operation::Operations::by(there, &all, &staged);
+        let operations = operation::Operations::by(there, &everything, &staged);
+        let chosen_paths = changes.iter().chain(derived.dropped()).map(|change| &*change.path).collect();
+        let together = operations.together(&seen, &everything, &chosen_paths);
+        let mut intents = intents::Intents::default();
+        let stage = self::stage(mount, waiting)?
+            .once_recorded(intents.on_disk())
+            .keeping(together.settled(choice == Some("theirs")));
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let dependencies = dependencies::Dependencies::by(there, &all);
         let lost = repository::Lost::by(there, &all, &objects);
@@ -119,7 +126,6 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             named: &named,
             operations: &operations,
         };
-        let mut granted: Vec<(String, Authorized)> = Vec::new();
         let settled_from = Cell::new(None);
         // What they hold is the session's until they are written.
         let mut with_values = Vec::new();
@@ -140,9 +146,10 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             };
             // What is decided on is what the agent wrote; the rest is the user's own, where it was.
             let as_seen = seen.change(change);
-            match judge::judge(pipeline, session, there, &as_seen, (content, &back), (by, &word, beside)) {
+            let at = (by, &word, beside, rehearsal);
+            match judge::judge(pipeline, session, there, &as_seen, (content, &back), at) {
                 Ok(authorized) => {
-                    granted.push((change.path.clone(), authorized));
+                    authorized.into_iter().for_each(|a| intents.add(&change.path, a));
                     // Policy knows where it leads, and that the user named it.
                     if leads_out(change) {
                         return Verdict::CommitLinkOut;
@@ -152,16 +159,18 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
                 Err(reasons) => Verdict::Refuse { reasons },
             }
         };
-        let mut report = match stage.commit(&changes, &mut judge) {
+        let made = match rehearsal {
+            true => stage.rehearse(&changes, &mut judge),
+            false => stage.commit(&changes, &mut judge),
+        };
+        let mut report = match made {
             Err(error) => {
-                for (_, authorized) in &granted {
-                    pipeline.outcome(session, &ended(authorized, false, 0))?;
-                }
+                intents.ended((pipeline, session), None)?;
                 return Err(failure(error));
             }
             Ok(made) => made,
         };
-        let resolved = choice.map_or(Ok(()), |choice| {
+        let resolved = choice.filter(|_| !rehearsal).map_or(Ok(()), |choice| {
             resolve(&stage, &mut report, (&changes, &settled_from), choice, &mut judge)
         });
         let settled: Vec<String> = report
@@ -170,13 +179,9 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             .filter(|e| e.state == chaperone_staging::State::Committed)
             .flat_map(|e| std::iter::once(e.path.clone()).chain(e.from.clone()))
             .collect();
-        for (path, authorized) in &granted {
-            let entry = report.entry(path);
-            let ok = entry.is_some_and(|e| e.state == chaperone_staging::State::Committed);
-            pipeline.outcome(session, &ended(authorized, ok, entry.map_or(0, |e| e.size)))?;
-        }
+        intents.ended((pipeline, session), Some(&report))?;
         resolved?;
-        if let Some((tree, version)) = version {
+        if let Some((tree, version)) = version.filter(|_| !rehearsal) {
             let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());
             if let Some(overlay) = &mount.overlay {
                 overlay.committed(&mount.root, &settled).map_err(failed)?;
@@ -194,12 +199,6 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
     let left = left.iter().filter(|(mount, name)| chosen::has(mount, name, paths));
     shown.extend(left.map(|(mount, name)| left_out(mount, name)));
     Ok(shown)
-}
-
-/// How a granted change ended.
-fn ended(authorized: &Authorized, ok: bool, bytes: u64) -> Outcome<'_> {
-    let resource = authorized.request().subject();
-    Outcome { intent: authorized.intent, action: Action::Commit, resource, ok, bytes, detail: None }
 }
 
 /// Throw staged changes away.

@@ -3,18 +3,21 @@
 //!
 //! Source: gitrepository-layout(5), git-rebase(1), git-worktree(1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::LazyLock;
 
-use chaperone_staging::{Change, Kind, Op};
+use chaperone_staging::{Change, Kind, Op, Together};
 use serde::Deserialize;
 
+use super::seen::Seen;
 use super::{git, index, own};
 use crate::mount::LiveMount;
 
 /// Bytes of a file of steps that are looked at.
 const STEPS_BYTES: usize = 1 << 20;
+/// Bytes of a path.
+const PATH_BYTES: usize = 4096;
 static KNOWN: LazyLock<Known> = LazyLock::new(|| chaperone_packs::table("packs/git_operations.toml"));
 
 #[derive(Debug, Deserialize)]
@@ -39,9 +42,13 @@ struct Operation {
     needs: Vec<String>,
 }
 
-/// Of one commit: which repositories have an operation that cannot be carried whole.
+/// Of what is staged: which repositories have an operation that cannot be carried whole.
 #[derive(Debug, Default)]
 pub(super) struct Operations {
+    /// Those of which the state of an operation comes at all.
+    whole: BTreeSet<String>,
+    /// Where new work trees say which repository they are of, by that.
+    trees: BTreeMap<String, String>,
     held: BTreeSet<String>,
     /// Those whose names are in tables that refer to each other, of which some come.
     tables: BTreeSet<String>,
@@ -83,6 +90,13 @@ impl Operations {
             let is_one = up.ends_with(".git/worktrees") && matches!(name, "gitdir" | "commondir");
             is_one.then(|| git.to_owned())
         };
+        let comes = |change: &&Change| change.op != Op::Delete;
+        let whole = changes.iter().filter(comes).filter_map(of_state);
+        let trees = changes.iter().filter_map(|change| {
+            let git = of_tree(change).filter(|_| change.path.ends_with("/gitdir"))?;
+            let text = own::read(&staged(change)?, PATH_BYTES)?;
+            Some((below(mount, std::str::from_utf8(&text).ok()?.trim_end())?, git))
+        });
         let held =
             changes.iter().filter(stays).filter_map(of_state).chain(changes.iter().filter_map(of_tree));
         let held = held.chain(halves);
@@ -94,29 +108,67 @@ impl Operations {
         };
         let shared = brought().filter_map(|change| Some((git::shared_index(&change.path)?, change)));
         let indices = shared.filter(|(_, change)| hides(change)).map(|(at, _)| at.to_owned());
-        Self { held: held.collect(), tables: tables.collect(), indices: indices.collect() }
+        Self {
+            whole: whole.collect(),
+            trees: trees.collect(),
+            held: held.collect(),
+            tables: tables.collect(),
+            indices: indices.collect(),
+        }
     }
 
     /// Whether the change is of such an operation, and stays with the rest of it.
     pub fn holds(&self, path: &str) -> bool {
-        if around_table(path).is_some_and(|git| self.tables.contains(git)) {
-            return true;
-        }
-        if path.strip_suffix("/index").is_some_and(|git| self.indices.contains(git)) {
-            return true;
-        }
-        self.held.iter().any(|git| {
-            let Some(inside) = path.strip_prefix(git.as_str()).and_then(|rest| rest.strip_prefix('/')) else {
-                return false;
-            };
-            git.contains(".git/worktrees/")
-                || KNOWN.with_it.iter().any(|name| name == inside)
-                || KNOWN.operation.iter().any(|operation| {
-                    let below = inside.strip_prefix(operation.state.as_str());
-                    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
-                })
-        })
+        self.held_with(path).is_some()
     }
+
+    fn held_with<'s>(&'s self, path: &'s str) -> Option<&'s str> {
+        let table = around_table(path).filter(|git| self.tables.contains(*git));
+        let index = path.strip_suffix("/index").filter(|git| self.indices.contains(*git));
+        let of_tree = self.trees.get(path).map(String::as_str);
+        table
+            .or(index)
+            .or(of_tree)
+            .or_else(|| self.held.iter().find(|git| is_of(git, path)).map(String::as_str))
+    }
+
+    /// The repository of which the change is carried with others, or not at all.
+    fn unit<'s>(&'s self, path: &'s str) -> Option<&'s str> {
+        self.held_with(path).or_else(|| self.whole.iter().find(|git| is_of(git, path)).map(String::as_str))
+    }
+
+    /// Of all that is staged, what is committed together or stays together; `chosen` are to be committed.
+    pub fn together(&self, seen: &Seen<'_>, all: &[Change], chosen: &BTreeSet<&str>) -> Together {
+        let mut together = Together::default();
+        for change in all {
+            let Some(unit) = self.unit(&change.path) else { continue };
+            let path = seen.own(change).path;
+            let is_chosen = chosen.contains(path.as_str());
+            together.add(path, unit, is_chosen);
+        }
+        together
+    }
+}
+
+/// Whether a path is of the operation that the repository is in.
+fn is_of(git: &str, path: &str) -> bool {
+    let inside = path.strip_prefix(git).and_then(|rest| rest.strip_prefix('/'));
+    inside.is_some_and(|inside| {
+        git.contains(".git/worktrees/")
+            || KNOWN.with_it.iter().any(|name| name == inside)
+            || KNOWN.operation.iter().any(|operation| {
+                let below = inside.strip_prefix(operation.state.as_str());
+                below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+            })
+    })
+}
+
+/// A place of the mount, as the agent's git or the user's names it.
+fn below(mount: &LiveMount, path: &str) -> Option<String> {
+    let source = mount.source.to_str()?;
+    [mount.at.as_str(), source]
+        .into_iter()
+        .find_map(|at| Some(path.strip_prefix(at)?.strip_prefix('/')?.to_owned()))
 }
 
 /// The repository whose names are in tables (`extensions.refStorage`), of which this is one, or their list.

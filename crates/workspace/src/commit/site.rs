@@ -98,6 +98,7 @@ pub(super) fn stage(mount: &LiveMount, wanted: Option<&Wanted>) -> Result<Stage,
 pub(super) fn failure(error: chaperone_staging::Error) -> Failure {
     let code = match error {
         chaperone_staging::Error::Cancelled => "cancelled",
+        chaperone_staging::Error::NotRecorded => "audit_unavailable",
         _ => "stage_unavailable",
     };
     Failure::new(code, error.to_string())

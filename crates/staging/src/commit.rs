@@ -28,9 +28,6 @@ use crate::together::Together;
 /// Steps between two syncs: bounds open descriptors and the work of a recovery.
 const GROUP: usize = 128;
 
-/// Why a change stays that is part of something of which another part stays.
-const PARTED: [&str; 2] = ["confirmation_required", "part_of_operation"];
-
 /// Asked about every change before any of them has an effect; gets the change with its real size, and the content
 /// that will be there: a sealed private copy of new content, or the unchanged file of a rename or an attribute change.
 pub type Judge<'a> = &'a mut dyn FnMut(&Change, Option<&File>) -> Verdict;
@@ -42,7 +39,7 @@ pub struct Tree {
     pub(crate) stage: PathBuf,
     wanted: Option<Wanted>,
     recorded: Option<Wanted>,
-    together: Together,
+    pub(crate) together: Together,
     /// Of all looks together.
     looking: Work,
     pub(crate) says: Says,
@@ -218,9 +215,7 @@ impl Tree {
             },
         };
         run.judge_all(history.folder.as_fd(), judge)?;
-        for index in self.together.broken(&run.entries) {
-            run.stop(index, Stop::Refused(PARTED.map(str::to_owned).to_vec()));
-        }
+        self.together.keep_back(&mut run.entries);
         Ok(run)
     }
 
@@ -415,20 +410,25 @@ impl Run<'_> {
                 let number = content_from + group * GROUP + offset;
                 match self.prepare(&scene, number, step) {
                     Ok((parent, prepared, file)) => {
-                        let unsynced = file.map(|file| (files.push(file), files.len() - 1).1);
-                        written.push((number, step, parent, prepared, unsynced));
+                        files.extend(file);
+                        written.push((number, step, parent, prepared));
                     }
                     Err(stop) => done.push(self.outcome(folder.number, number, step, Err(stop))),
                 }
             }
-            // The content must be on disk before the record that it waits.
-            let synced = sync_all(&files);
+            // The content must be on disk before the record that it waits, of each of its names.
+            let failed = files.iter().zip(sync_all(&files)).filter_map(|(file, synced)| {
+                let stat = rustix::fs::fstat(file).ok();
+                Some((stat.map(|stat| (stat.st_dev, stat.st_ino)), synced.err()?))
+            });
+            let failed: HashMap<Option<(u64, u64)>, Errno> = failed.collect();
             let mut waiting = Vec::new();
-            for (number, step, parent, prepared, unsynced) in written {
-                let synced = unsynced.map_or(Ok(()), |at| synced.get(at).copied().unwrap_or(Err(Errno::IO)));
-                if let Err(errno) = synced {
+            for (number, step, parent, prepared) in written {
+                let file = Some((prepared.new.dev, prepared.new.ino));
+                if let Some(errno) = failed.get(&file).or_else(|| failed.get(&None)) {
+                    unsynced.note(parent.fd.as_fd()).at("examine", &parent.path)?;
                     remove(&parent, &scene.temporary(number));
-                    done.push(self.outcome(folder.number, number, step, Err(errno.into())));
+                    done.push(self.outcome(folder.number, number, step, Err((*errno).into())));
                     continue;
                 }
                 journal.add(&Record::Prepared(prepared.clone()))?;

@@ -8,6 +8,9 @@ mod beneath;
 pub mod change;
 mod commit;
 mod content;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod cut;
 mod effects;
 mod error;
 pub mod facts;

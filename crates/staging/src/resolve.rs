@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use crate::beneath::{Parent, split};
-use crate::change::{Change, MAX_NAME_BYTES, Op};
+use crate::change::{Change, Kind, MAX_NAME_BYTES, Op};
 use crate::commit::{Judge, Request, Tree};
 use crate::error::{At, Result};
 use crate::report::{Choice, Entry, Report, State};
@@ -12,21 +12,39 @@ use crate::report::{Choice, Entry, Report, State};
 const BESIDE_ATTEMPTS: usize = 1000;
 
 impl Tree {
-    /// Settles a conflict. `KeepMine` changes nothing; the change stays staged. `KeepTheirs` commits
-    /// over what is there now, which goes to the history. `WriteBoth` commits a new file `name.agent-N.ext`. The judge
-    /// is asked again in both cases.
-    pub fn resolve(&self, change: &Change, choice: Choice, judge: Judge<'_>) -> Result<Report> {
+    /// Of `changes`, what is made with this one or not at all.
+    pub fn parts<'c>(&self, change: &'c Change, changes: &'c [Change]) -> Vec<&'c Change> {
+        self.together.parts(change, changes)
+    }
+
+    /// Settles the conflict of a change, with the others that are made with it. `KeepMine` changes nothing; the change stays staged.
+    /// `KeepTheirs` commits over what is there now, which goes to the history. `WriteBoth` commits a new file `name.agent-N.ext`.
+    /// The judge is asked again in both cases.
+    pub fn resolve(&self, changes: &[&Change], choice: Choice, judge: Judge<'_>) -> Result<Report> {
         let history = self.open_history()?;
-        let resolved = match choice {
-            Choice::KeepMine => return Ok(kept_mine(change)),
-            Choice::KeepTheirs => self.over_what_is_there(change)?,
-            Choice::WriteBoth => self.beside(change)?,
-        };
-        let changes: Vec<Change> = resolved.into_iter().collect();
-        if changes.is_empty() {
-            return Ok(kept_mine(change));
+        let (mut resolved, mut kept) = (Vec::new(), Vec::new());
+        for change in changes {
+            let made = match choice {
+                Choice::KeepMine => None,
+                // A directory of a whole is none that the user changed: what is there already stays.
+                Choice::KeepTheirs if changes.len() > 1 && change.kind == Kind::Dir => {
+                    Some((*change).clone())
+                }
+                Choice::KeepTheirs => self.over_what_is_there(change)?,
+                Choice::WriteBoth => self.beside(change)?,
+            };
+            match made {
+                Some(made) => resolved.push(made),
+                None => kept.push(kept_mine(change)),
+            }
         }
-        self.run(&history, &Request { changes: &changes, blobs: &self.stage, undoes: None }, judge)
+        if resolved.is_empty() {
+            return Ok(Report { commit: None, entries: kept });
+        }
+        let request = Request { changes: &resolved, blobs: &self.stage, undoes: None };
+        let mut report = self.run(&history, &request, judge)?;
+        report.entries.extend(kept);
+        Ok(report)
     }
 
     fn over_what_is_there(&self, change: &Change) -> Result<Option<Change>> {
@@ -81,8 +99,8 @@ fn beside(path: &str, number: usize) -> String {
     format!("{folder}{slash}{stem}{mark}{extension}")
 }
 
-fn kept_mine(change: &Change) -> Report {
-    let entry = Entry {
+fn kept_mine(change: &Change) -> Entry {
+    Entry {
         path: change.path.clone(),
         op: change.op,
         kind: change.kind,
@@ -93,8 +111,7 @@ fn kept_mine(change: &Change) -> Report {
         reasons: vec!["kept_mine".to_owned()],
         choices: Vec::new(),
         commit: None,
-    };
-    Report { commit: None, entries: vec![entry] }
+    }
 }
 
 #[cfg(test)]

@@ -11,12 +11,19 @@ const AT_ONCE: usize = 16;
 
 /// Puts the files, or directories, on disk, and says of each how that ended.
 pub(crate) fn sync_all<F: AsFd + Sync>(files: &[F]) -> Vec<Result<(), Errno>> {
+    #[cfg(test)]
+    let fails = disk::asked(files);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(at) else { return done };
+            #[cfg(test)]
+            if fails.contains(&at) {
+                done.push((at, Err(Errno::IO)));
+                continue;
+            }
             done.push((at, rustix::fs::fsync(file)));
         }
     };
@@ -41,6 +48,40 @@ type Synced = Vec<(usize, Result<(), Errno>)>;
 fn joined(mut all: Synced, more: Synced) -> Synced {
     all.extend(more);
     all
+}
+
+/// A disk that fails, for tests.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod disk {
+    use std::cell::RefCell;
+    use std::fs::Metadata;
+    use std::os::fd::AsFd;
+
+    /// Is told of the objects that are to be put on disk, and says whether one of them cannot be.
+    type Fails = Box<dyn FnMut(&[Metadata]) -> Vec<usize>>;
+
+    thread_local! {
+        static FAILS: RefCell<Option<Fails>> = const { RefCell::new(None) };
+    }
+
+    /// From now on, in this thread.
+    pub fn is(fails: impl FnMut(&[Metadata]) -> Vec<usize> + 'static) {
+        FAILS.set(Some(Box::new(fails)));
+    }
+
+    pub fn is_well() {
+        FAILS.set(None);
+    }
+
+    pub(super) fn asked<F: AsFd>(files: &[F]) -> Vec<usize> {
+        let of =
+            |file: &F| std::fs::File::from(file.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
+        FAILS.with_borrow_mut(|fails| match fails {
+            Some(fails) => fails(&files.iter().map(of).collect::<Vec<_>>()),
+            None => Vec::new(),
+        })
+    }
 }
 
 #[cfg(test)]

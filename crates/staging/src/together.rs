@@ -2,7 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::change::Change;
 use crate::report::{Entry, State};
+
+/// Why a change stays that is part of something of which another part stays.
+const PARTED: &str = "part_of_operation";
+/// It passes when the user says so.
+const ASKED: &str = "confirmation_required";
+/// It passes when the user saw it.
+const UNSEEN: &str = "changed_since_shown";
 
 /// Of a commit, and of what stays out of it: which changes are parts of one whole.
 #[derive(Debug, Clone, Default)]
@@ -11,7 +19,6 @@ pub struct Together {
     of: HashMap<String, String>,
     /// That of which a part is not even asked for.
     lacking: HashSet<String>,
-    settled: bool,
 }
 
 impl Together {
@@ -23,24 +30,35 @@ impl Together {
         self.of.insert(path, whole.to_owned());
     }
 
-    /// The same, where conflicts will be settled for the agent's version: they keep nothing back.
-    #[must_use]
-    pub fn settled(self, settled: bool) -> Self {
-        Self { settled, ..self }
+    /// Of `changes`, what is made with this one or not at all: it alone, where it is part of nothing.
+    pub(crate) fn parts<'c>(&self, change: &'c Change, changes: &'c [Change]) -> Vec<&'c Change> {
+        match self.of.get(&change.path) {
+            None => vec![change],
+            Some(whole) => changes.iter().filter(|other| self.of.get(&other.path) == Some(whole)).collect(),
+        }
     }
 
-    /// Positions of the changes that would be made, and are part of something of which another change is not.
-    pub(crate) fn broken(&self, entries: &[Entry]) -> Vec<usize> {
-        let stays = |entry: &&Entry| match entry.state {
-            State::Staged | State::Committed => false,
-            State::Conflict => !self.settled,
-            State::Refused => true,
-        };
-        let whole = |entry: &Entry| self.of.get(&entry.path);
-        let broken: HashSet<&String> =
-            entries.iter().filter(stays).filter_map(whole).chain(&self.lacking).collect();
-        let is_part = |entry: &Entry| whole(entry).is_some_and(|whole| broken.contains(whole));
-        let made = entries.iter().enumerate().filter(|(_, entry)| entry.state == State::Staged);
-        made.filter(|(_, entry)| is_part(entry)).map(|(at, _)| at).collect()
+    /// Keeps the changes that would be made, and are part of something of which another change is not.
+    pub(crate) fn keep_back(&self, entries: &mut [Entry]) {
+        let (mut broken, mut lost) = (self.lacking.clone(), HashSet::new());
+        for entry in entries.iter().filter(|entry| matches!(entry.state, State::Conflict | State::Refused)) {
+            let Some(whole) = self.of.get(&entry.path) else { continue };
+            broken.insert(whole.clone());
+            let waits = entry.reasons.iter().any(|reason| reason == ASKED || reason == UNSEEN);
+            if entry.state == State::Refused && !waits {
+                lost.insert(whole.clone());
+            }
+        }
+        for entry in entries.iter_mut().filter(|entry| entry.state != State::Refused) {
+            let Some(whole) = self.of.get(&entry.path).filter(|whole| broken.contains(*whole)) else {
+                continue;
+            };
+            if entry.state == State::Staged {
+                entry.state = State::Refused;
+                // With one that cannot pass, no word of the user's lets the others pass.
+                entry.reasons.extend((!lost.contains(whole)).then(|| ASKED.to_owned()));
+            }
+            entry.reasons.push(PARTED.to_owned());
+        }
     }
 }

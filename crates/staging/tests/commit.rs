@@ -275,9 +275,9 @@ fn a_file_that_the_person_changed_meanwhile_is_a_conflict_with_three_ways_out() 
     assert_eq!(entry.choices, [Choice::KeepMine, Choice::KeepTheirs, Choice::WriteBoth]);
     assert_eq!(place.read("a.txt"), "person");
     let allow = &mut |_: &Change, _: Option<&File>| Verdict::Commit;
-    place.tree().resolve(&change, Choice::WriteBoth, allow).unwrap();
+    place.tree().resolve(&[&change], Choice::WriteBoth, allow).unwrap();
     assert_eq!((place.read("a.txt"), place.read("a.agent-1.txt")), ("person".into(), "agent".into()));
-    place.tree().resolve(&change, Choice::KeepTheirs, allow).unwrap();
+    place.tree().resolve(&[&change], Choice::KeepTheirs, allow).unwrap();
     assert_eq!(place.read("a.txt"), "agent");
     place.tree().undo(&Undo { commit: None, paths: Some(vec!["a.txt".into()]) }, false).unwrap();
     assert_eq!(place.read("a.txt"), "person");
@@ -605,7 +605,7 @@ fn an_undo_leaves_what_stays_needs_and_takes_it_back_later() {
 fn what_is_one_is_committed_whole_or_stays_whole() {
     let refuses = |refused: &'static str| {
         move |change: &Change, _: Option<&File>| match change.path == refused {
-            true => Verdict::Refuse { reasons: vec!["asked".into()] },
+            true => Verdict::Refuse { reasons: vec!["confirmation_required".into()] },
             false => Verdict::Commit,
         }
     };
@@ -631,23 +631,46 @@ fn what_is_one_is_committed_whole_or_stays_whole() {
             assert!(staged || rehearsed.reasons == entry.reasons);
         }
     }
-    // What the user changed meanwhile keeps all of it back, unless that is settled.
-    for settled in [false, true] {
+}
+
+#[test]
+fn what_the_user_changed_meanwhile_keeps_all_of_a_whole_back_and_is_settled_with_all_of_it() {
+    for (refused, made) in [("", true), ("b", false)] {
         let place = Place::new();
-        let mut changes = ["a", "b", "d"].map(|path| place.change(Op::Create, path, "x"));
+        place.put("a", "old");
+        let changes = [("a", Op::Modify), ("b", Op::Create), ("d", Op::Create)]
+            .map(|(path, op)| place.change(op, path, "x"));
+        place.put("a", "the user's own");
         let mut together = Together::default();
         ["a", "b"].into_iter().for_each(|path| together.add(path.into(), "one", true));
-        place.put("a", "old");
-        changes[0] = place.change(Op::Modify, "a", "x");
-        place.put("a", "the user's own");
-        place
-            .tree()
-            .keeping(together.settled(settled))
-            .commit(&changes, &mut |_, _| Verdict::Commit)
-            .unwrap();
-        assert_eq!(place.read("a"), "the user's own");
-        assert_eq!(place.root.join("b").exists(), settled);
-        assert!(place.root.join("d").exists());
+        let tree = place.tree().keeping(together);
+        let report = tree.commit(&changes, &mut |_, _| Verdict::Commit).unwrap();
+        let told: Vec<(State, Vec<&str>)> = report
+            .entries
+            .iter()
+            .map(|entry| (entry.state, entry.reasons.iter().map(String::as_str).collect()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (State::Conflict, vec!["changed_meanwhile", "part_of_operation"]),
+                (State::Refused, vec!["confirmation_required", "part_of_operation"]),
+                (State::Committed, vec![])
+            ]
+        );
+        let parts = tree.parts(&changes[0], &changes);
+        assert_eq!(parts.len(), 2);
+        let mut judge = |change: &Change, _: Option<&File>| match change.path == refused {
+            true => Verdict::Refuse { reasons: vec!["never".into()] },
+            false => Verdict::Commit,
+        };
+        let report = tree.resolve(&parts, Choice::KeepTheirs, &mut judge).unwrap();
+        assert_eq!(report.is_complete(), made);
+        assert_eq!((place.read("a") == "x", place.root.join("b").exists()), (made, made));
+        // What can never pass lets no word of the user's move the rest.
+        if !made {
+            assert_eq!(report.entries[0].reasons, ["part_of_operation"]);
+        }
     }
 }
 

@@ -27,11 +27,11 @@ mod seen;
 mod shown;
 mod site;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs::File;
 use std::sync::Arc;
 
-use chaperone_staging::{Change, Choice, Op, Report, Tree as Stage, Undo, Verdict, removes};
+use chaperone_staging::{Change, Choice, Entry, Op, Report, State, Tree as Stage, Undo, Verdict, removes};
 use serde_json::json;
 
 pub use chaperone_staging::Wanted;
@@ -110,9 +110,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let chosen_paths = changes.iter().chain(derived.dropped()).map(|change| &*change.path).collect();
         let together = operations.together(&seen, &everything, &chosen_paths);
         let mut intents = intents::Intents::default();
-        let stage = self::stage(mount, waiting)?
-            .once_recorded(intents.on_disk())
-            .keeping(together.settled(choice == Some("theirs")));
+        let stage = self::stage(mount, waiting)?.once_recorded(intents.on_disk()).keeping(together);
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let dependencies = dependencies::Dependencies::by(there, &all);
         let lost = repository::Lost::by(there, &all, &objects);
@@ -126,7 +124,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             named: &named,
             operations: &operations,
         };
-        let settled_from = Cell::new(None);
+        let settled_from = RefCell::new(Vec::new());
         // What they hold is the session's until they are written.
         let mut with_values = Vec::new();
         let mut judge = |change: &Change, content: Option<&File>| {
@@ -136,7 +134,9 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             let within = by_name && chosen::is_within(mount, change, paths);
             let confirmed = if chosen(mount, change, paths) { &*both } else { confirmed };
             // A conflict that is settled is another change than the one that was shown, with the same content.
-            let shown_as = settled_from.get().unwrap_or(change);
+            let settled = settled_from.borrow();
+            let same = settled.iter().find(|c: &&&Change| c.path == change.path);
+            let shown_as = same.or(settled.first()).copied().unwrap_or(change);
             // That a cache of git's goes in place of becoming another was not shown, and shows nothing.
             let unseen = review.of(mount, shown_as, content).filter(|_| !derived.has(&change.path));
             let word = UsersWord { named, within, confirmed, unseen };
@@ -176,7 +176,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let settled: Vec<String> = report
             .entries
             .iter()
-            .filter(|e| e.state == chaperone_staging::State::Committed)
+            .filter(|e| e.state == State::Committed)
             .flat_map(|e| std::iter::once(e.path.clone()).chain(e.from.clone()))
             .collect();
         intents.ended((pipeline, session), Some(&report))?;
@@ -317,7 +317,7 @@ pub fn undo(
 fn resolve<'c>(
     stage: &Stage,
     report: &mut Report,
-    (changes, settled_from): (&'c [Change], &Cell<Option<&'c Change>>),
+    (changes, settled_from): (&'c [Change], &RefCell<Vec<&'c Change>>),
     choice: &str,
     judge: &mut dyn FnMut(&Change, Option<&File>) -> Verdict,
 ) -> Result<(), Failure> {
@@ -326,14 +326,28 @@ fn resolve<'c>(
         "theirs" => Choice::KeepTheirs,
         _ => Choice::WriteBoth,
     };
-    for entry in &mut report.entries {
-        if entry.state == chaperone_staging::State::Conflict
-            && let Some(change) = changes.iter().find(|c| c.path == entry.path)
-        {
-            settled_from.set(Some(change));
-            let settled = stage.resolve(change, choice, judge).map_err(failure)?;
-            if let Some(new) = settled.entries.into_iter().next() {
-                *entry = new;
+    for at in 0..report.entries.len() {
+        let Some(entry) = report.entries.get(at).filter(|entry| entry.state == State::Conflict) else {
+            continue;
+        };
+        let Some(change) = changes.iter().find(|c| c.path == entry.path) else { continue };
+        let mut parts = match choice {
+            Choice::KeepTheirs => stage.parts(change, changes),
+            Choice::KeepMine | Choice::WriteBoth => vec![change],
+        };
+        let is_made = |part: &Change| report.entry(&part.path).is_some_and(|e| e.state == State::Committed);
+        parts.retain(|part| !is_made(part));
+        settled_from.borrow_mut().clone_from(&parts);
+        let settled = stage.resolve(&parts, choice, judge).map_err(failure)?;
+        let is_alone = parts.len() == 1;
+        for new in settled.entries {
+            let mine = |old: &&mut Entry| old.path == new.path && old.state != State::Committed;
+            let old = match is_alone {
+                true => report.entries.get_mut(at),
+                false => report.entries.iter_mut().find(mine),
+            };
+            if let Some(old) = old {
+                *old = new;
             }
         }
     }

@@ -53,7 +53,7 @@ pub fn is_asked(change: &Value) -> bool {
 fn waits(change: &Value) -> bool {
     match show::text(change, "state").raw() {
         "conflict" => true,
-        "refused" => (has(change, ASKED) || has(change, UNSEEN)) && !is_left_cache(change),
+        "refused" => [ASKED, UNSEEN, OPERATION].iter().any(|r| has(change, r)) && !is_left_cache(change),
         _ => false,
     }
 }
@@ -89,9 +89,11 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
             command(args, &given, " --unseen")
         ));
     }
+    let is_conflict = |c: &Value| show::text(c, "state") == "conflict";
+    // What is committed as one is one command. What waits for something that may not pass has none.
+    let is_part = |c: &Value| has(c, OPERATION) && !has(c, DIRECTORY) && (has(c, ASKED) || is_conflict(c));
     // Of an index there is more to say.
-    let is_changed =
-        |c: &Value| show::text(c, "state") == "conflict" && !is_index(show::text(c, "path").raw());
+    let is_changed = |c: &Value| is_conflict(c) && !is_part(c) && !is_index(show::text(c, "path").raw());
     let changed = with(&is_changed);
     if !changed.is_empty() {
         let paths = paths_of(&changed).unwrap_or_else(|| given.clone());
@@ -109,31 +111,63 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
             counted(caches, "file")
         ));
     }
-    let asked = with(&|c| has(c, ASKED) && !is_left_cache(c));
+    let asked = with(&|c| has(c, ASKED) && !is_part(c) && !is_left_cache(c));
     let (in_directories, others): (Vec<&Value>, Vec<&Value>) =
         asked.into_iter().partition(|c| has(c, DIRECTORY));
     advice.extend(of_directories(args, &in_directories, &given));
-    let (of_operations, others): (Vec<&Value>, Vec<&Value>) =
-        others.into_iter().partition(|c| has(c, OPERATION));
+    advice.extend(of_operation(args, &with(&is_part), list));
     let mut kinds: BTreeMap<Vec<&str>, Vec<&Value>> = BTreeMap::new();
     for change in others {
         kinds.entry(reasons(change)).or_default().push(change);
     }
-    // What is committed as one is one command.
-    let all: BTreeSet<&str> = of_operations.iter().flat_map(|change| reasons(change)).collect();
-    let of_operations = (!of_operations.is_empty()).then(|| (all.into_iter().collect(), of_operations));
-    for (reasons, changes) in of_operations.into_iter().chain(kinds) {
-        let why = reasons.iter().map(|r| Untrusted::new(r).to_string()).collect::<Vec<_>>().join(", ");
-        // What is committed as one is named so that it is all of it, and nothing else.
-        let cover = || Some(covering(&changes, list)).filter(|_| reasons.contains(&OPERATION));
-        let cover = || cover().filter(|paths| paths.len() <= NAMED);
-        let next = match paths_of(&changes).or_else(cover) {
+    for (reasons, changes) in kinds {
+        let next = match paths_of(&changes) {
             Some(paths) => accepting(args, &paths, &reasons),
             None => of_many(args, &changes, &given, &reasons),
         };
-        advice.push(format!("{} kept back ({why}); to commit: {next}", counted(changes.len(), "change")));
+        let (count, why) = (counted(changes.len(), "change"), listed(&reasons));
+        advice.push(format!("{count} kept back ({why}); to commit: {next}"));
     }
     advice
+}
+
+fn listed(reasons: &[&str]) -> String {
+    reasons.iter().map(|r| Untrusted::new(r).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// What is committed as one: named so that it is all of it, and nothing else.
+fn of_operation(args: &Commit, changes: &[&Value], list: &[Value]) -> Option<String> {
+    if changes.is_empty() {
+        return None;
+    }
+    let (conflicts, asked): (Vec<&Value>, Vec<&Value>) =
+        changes.iter().partition(|change| show::text(change, "state") == "conflict");
+    let why: BTreeSet<&str> = asked.iter().flat_map(|change| reasons(change)).chain([OPERATION]).collect();
+    let why: Vec<&str> = why.into_iter().collect();
+    let what = format!("{} kept back ({})", counted(changes.len(), "change"), listed(&why));
+    let given: Vec<&str> = args.paths.iter().map(String::as_str).collect();
+    if !given.is_empty() && args.accept.iter().chain(&args.confirm).any(|reason| reason == OPERATION) {
+        let all = command(args, &[], " --interactive");
+        return Some(format!(
+            "{what}: it is committed whole, and not all of it was named; {all} asks about all of it"
+        ));
+    }
+    let is_settled = args.conflict.as_deref() == Some("theirs");
+    let (version, choice) = if conflicts.is_empty() && !is_settled {
+        ("", "")
+    } else {
+        (" over what you changed meanwhile", " --conflict theirs")
+    };
+    let options = format!("{choice}{}", options("accept", &why));
+    let cover = || Some(covering(changes, list)).filter(|paths| paths.len() <= NAMED);
+    let next = match given.is_empty() {
+        false => command(args, &given, &options),
+        true => match paths_of(changes).or_else(cover) {
+            Some(paths) => command(args, &paths, &options),
+            None => command(args, &[], &format!("{choice}{}", self::options("confirm", &why))),
+        },
+    };
+    Some(format!("{what}; to commit{version}: {next}"))
 }
 
 /// One line for each directory of dependencies, or for all where there are many.
@@ -375,6 +409,34 @@ mod tests {
             told[0],
             "22 changes kept back (part_of_operation, runs_later); to commit: chaperone commit --accept part_of_operation --accept runs_later 3f2a .git/worktrees trees/next/.git"
         );
+    }
+
+    #[test]
+    fn of_half_an_operation_the_other_half_is_not_guessed() {
+        let list = [kept(".git/worktrees/next/gitdir", &[OPERATION, "runs_later"])];
+        let mut args = args(&[".git/worktrees/next/gitdir"]);
+        args.accept = vec!["runs_later".into(), OPERATION.into()];
+        assert_eq!(
+            advice(&args, &list),
+            [
+                "1 change kept back (part_of_operation, runs_later): it is committed whole, and not all of it was named; chaperone commit --interactive 3f2a asks about all of it"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_operation_over_what_the_user_changed_is_one_command_and_none_where_a_part_may_not_pass() {
+        let mut conflict = kept(".git/HEAD", &[OPERATION, "changed_meanwhile"]);
+        conflict["state"] = json!("conflict");
+        let list = [conflict, kept(".git/rebase-merge/onto", &[OPERATION])];
+        assert_eq!(
+            advice(&args(&[]), &list),
+            [
+                "2 changes kept back (part_of_operation); to commit over what you changed meanwhile: chaperone commit --conflict theirs --accept part_of_operation 3f2a .git/HEAD .git/rebase-merge/onto"
+            ]
+        );
+        let stays = json!({ "state": "refused", "path": ".git/HEAD", "reasons": [OPERATION] });
+        assert_eq!((advice(&args(&[]), std::slice::from_ref(&stays)).len(), code(&[stays])), (0, KEPT_BACK));
     }
 
     #[test]

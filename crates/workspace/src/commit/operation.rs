@@ -95,7 +95,7 @@ impl Operations {
         let trees = changes.iter().filter_map(|change| {
             let git = of_tree(change).filter(|_| change.path.ends_with("/gitdir"))?;
             let text = own::read(&staged(change)?, PATH_BYTES)?;
-            Some((below(mount, std::str::from_utf8(&text).ok()?.trim_end())?, git))
+            Some((below(mount, &git, std::str::from_utf8(&text).ok()?.trim_end())?, git))
         });
         let held =
             changes.iter().filter(stays).filter_map(of_state).chain(changes.iter().filter_map(of_tree));
@@ -163,12 +163,20 @@ fn is_of(git: &str, path: &str) -> bool {
     })
 }
 
-/// A place of the mount, as the agent's git or the user's names it.
-fn below(mount: &LiveMount, path: &str) -> Option<String> {
-    let source = mount.source.to_str()?;
-    [mount.at.as_str(), source]
-        .into_iter()
-        .find_map(|at| Some(path.strip_prefix(at)?.strip_prefix('/')?.to_owned()))
+/// A place of the mount, as the agent's git or the user's names it, or as it is found from `folder`.
+fn below(mount: &LiveMount, folder: &str, path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        let mut roots = [mount.at.as_str(), mount.source.to_str()?].into_iter();
+        return roots.find_map(|at| Some(path.strip_prefix(at)?.strip_prefix('/')?.to_owned()));
+    }
+    let mut parts: Vec<&str> = folder.split('/').collect();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 /// The repository whose names are in tables (`extensions.refStorage`), of which this is one, or their list.
@@ -294,6 +302,26 @@ mod tests {
             .map(|name| made(&format!(".git/{name}")));
         let operations = Operations::by(&directory.mount, &tree, &|_| None);
         assert_eq!(tree.iter().filter(|c| operations.holds(&c.path)).count(), 3);
+    }
+
+    #[test]
+    fn where_a_work_tree_says_what_it_is_of_belongs_to_it() {
+        let directory = Directory::new(&[]);
+        let (at, source) = (directory.mount.at.clone(), directory.mount.source.display().to_string());
+        let changes = [".git/worktrees/x/gitdir", "trees/x/.git", "trees/y/.git", "HEAD"].map(made);
+        let held = |link: &str| {
+            let staged = |change: &Change| change.path.ends_with("gitdir").then(|| file(link));
+            let operations = Operations::by(&directory.mount, &changes, &staged);
+            changes.iter().map(|c| operations.holds(&c.path)).collect::<Vec<_>>()
+        };
+        for link in [
+            format!("{at}/trees/x/.git\n"),
+            format!("{source}/trees/x/.git\n"),
+            "../../../trees/x/.git\n".into(),
+        ] {
+            assert_eq!(held(&link), [true, true, false, false], "{link}");
+        }
+        assert_eq!(held("../../../../trees/x/.git\n"), [true, false, false, false]);
     }
 
     #[test]

@@ -274,6 +274,11 @@ fn rows_of_invisible_characters_are_a_sign() {
     ] {
         assert!(places(&body(text.as_bytes()), "disguised_text").is_empty(), "{text:?}");
     }
+    // Where a decoding comes to no text, letters of another script among others are chance.
+    let noise = b"caf\xe9 of p\xd0\xb0ypal and others, each of them written in another way\n";
+    assert!(places(&body(&gzip(noise)), "disguised_text").is_empty());
+    let text = "cafe of p\u{430}ypal and others, each of them written in another way\n";
+    assert_eq!(places(&body(&gzip(text.as_bytes())), "disguised_text"), ["body > gzip"]);
 }
 
 #[test]

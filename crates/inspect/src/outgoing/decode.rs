@@ -188,7 +188,10 @@ impl<'a> View<'a> {
             return;
         }
         let folded = fold::fold(bytes);
-        out.disguised += folded.disguised;
+        // What comes out of a decoding and is no text in whole has such letters by chance.
+        if self.depth == 0 || std::str::from_utf8(bytes).is_ok() {
+            out.disguised += folded.disguised;
+        }
         out.work += bytes.len() as u64 / 4;
         self.push(&[Step::Folded], folded.text, self.trust, out);
         self.push(&[Step::Invisible], folded.hidden, self.trust, out);

@@ -64,7 +64,8 @@ pub(super) fn installed(mount: &LiveMount, changes: &[Change]) -> BTreeSet<Strin
         let mut at = change.path.as_str();
         while let Some((up, _)) = at.rsplit_once('/').filter(|(up, _)| seen.insert(up)) {
             let is_own = |mark: &str| is_there(&format!("{up}/{mark}"));
-            if later::dependencies(up, true).is_none()
+            let is_named = later::dependencies(up, true);
+            if is_named.is_none_or(|(_, kind)| Some(kind) != later::kind_by_content())
                 && is_there(up)
                 && later::marks_of_dependencies().any(is_own)
             {

@@ -24,5 +24,5 @@ pub fn labelled<'a>(detectors: &Detectors, text: &'a [u8]) -> Vec<&'a [u8]> {
 fn is_telling(value: &[u8]) -> bool {
     let classes: [fn(&u8) -> bool; 4] =
         [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit, |b| !b.is_ascii_alphanumeric()];
-    value.len() >= LONG || classes.iter().filter(|class| value.iter().any(|b| class(b))).count() > 1
+    value.len() >= LONG || classes.iter().filter(|class| value.iter().any(class)).count() > 1
 }

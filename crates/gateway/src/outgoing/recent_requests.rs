@@ -237,7 +237,7 @@ impl HostRequests {
         with: &Looker<'_>,
         outbound: &mut OutboundFindings,
     ) -> bool {
-        if main.is_empty() || main.len() > PIECE || with.holds_secret(&main) {
+        if main.is_empty() || main.len() > PIECE || with.holds_known(&main) {
             return false;
         }
         self.main.begin();
@@ -356,7 +356,12 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    /// Whether these bytes hold a key by themselves, which was judged where they stand.
+    /// Whether these bytes hold a value that is known, which was judged where they stand.
+    fn holds_known(&self, bytes: &[u8]) -> bool {
+        of(&self.secrets.known().read()).is_in(bytes)
+    }
+
+    /// The same, or a key by themselves.
     fn holds_secret(&self, bytes: &[u8]) -> bool {
         self.outgoing.holds_secret(bytes, &of(&self.secrets.known().read()))
     }

@@ -128,11 +128,10 @@ impl<'a> Look<'a> {
 
     /// Whether these bytes hold a key by themselves: then they are no piece of another one.
     pub(super) fn holds_secret(&self, bytes: &[u8]) -> bool {
-        let known = [self.known.secrets, self.known.values];
-        if known.into_iter().flatten().any(|values| !values.is_empty() && !values.find(bytes).is_empty()) {
-            return true;
-        }
-        scan(self.detectors, bytes).into_iter().any(|m| self.detectors.info(m.detector).category == "secret")
+        self.known.is_in(bytes)
+            || scan(self.detectors, bytes)
+                .into_iter()
+                .any(|m| self.detectors.info(m.detector).category == "secret")
     }
 
     pub(super) fn seen_so_far(&self) -> &Seen {

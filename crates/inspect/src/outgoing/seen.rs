@@ -24,6 +24,15 @@ pub struct Known<'a> {
     pub values: Option<&'a KeyedSecrets>,
 }
 
+impl Known<'_> {
+    /// Whether these bytes hold one of the exact values, or a password or key of what was read.
+    #[must_use]
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        let lists = [self.secrets, self.values];
+        lists.into_iter().flatten().any(|list| !list.is_empty() && !list.find(bytes).is_empty())
+    }
+}
+
 /// Passages of what was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Passage {

@@ -47,8 +47,7 @@ fn stretch(run: &[u8], from: usize, to: usize, out: &mut Vec<u8>) {
     let tail = before.map_or(0, |t| t.iter().rev().take_while(|b| READ[usize::from(**b)]).count());
     out.extend_from_slice(before.unwrap_or_default().get(3 - tail..).unwrap_or_default());
     for group in run.get(from..to).unwrap_or_default().as_chunks::<4>().0 {
-        let n = group.iter().fold(0u32, |n, b| n << 6 | u32::from(SIX[usize::from(*b)] & 63));
-        out.extend_from_slice(&[(n >> 16) as u8, (n >> 8) as u8, n as u8]);
+        out.extend_from_slice(&three(*group));
     }
     // The last group may be of two or three characters.
     let known = match run.len() - to.min(run.len()) {
@@ -67,9 +66,13 @@ fn stretch(run: &[u8], from: usize, to: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// What the group at a place says; what is not there counts for nothing.
 fn triple(run: &[u8], at: usize) -> [u8; 3] {
-    let six = |i: usize| run.get(at + i).map_or(0, |b| u32::from(SIX[usize::from(*b)] & 63));
-    let n = six(0) << 18 | six(1) << 12 | six(2) << 6 | six(3);
+    three(std::array::from_fn(|i| run.get(at + i).copied().unwrap_or(b'A')))
+}
+
+fn three(group: [u8; 4]) -> [u8; 3] {
+    let n = group.iter().fold(0u32, |n, b| n << 6 | u32::from(SIX[usize::from(*b)] & 63));
     [(n >> 16) as u8, (n >> 8) as u8, n as u8]
 }
 
@@ -78,8 +81,7 @@ pub(super) fn head_of<'r>(run: &[u8], room: &'r mut [u8]) -> &'r [u8] {
     let mut length = 0;
     let (groups, rest) = run.as_chunks::<4>();
     for (group, out) in groups.iter().zip(room.chunks_exact_mut(3)) {
-        let n = group.iter().fold(0u32, |n, b| n << 6 | u32::from(SIX[usize::from(*b)] & 63));
-        out.copy_from_slice(&[(n >> 16) as u8, (n >> 8) as u8, n as u8]);
+        out.copy_from_slice(&three(*group));
         length += 3;
     }
     for b in triple(rest, 0).iter().take(rest.len().saturating_sub(1)) {
@@ -95,10 +97,7 @@ pub(super) fn head_of<'r>(run: &[u8], room: &'r mut [u8]) -> &'r [u8] {
 pub(crate) fn from_base64(run: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(run.len() / 4 * 3 + 3);
     let (groups, rest) = run.as_chunks::<4>();
-    for group in groups {
-        let n = group.iter().fold(0u32, |n, b| n << 6 | u32::from(SIX[usize::from(*b)] & 63));
-        out.extend_from_slice(&[(n >> 16) as u8, (n >> 8) as u8, n as u8]);
-    }
+    groups.iter().for_each(|group| out.extend_from_slice(&three(*group)));
     let last = triple(rest, 0);
     out.extend_from_slice(last.get(..rest.len().saturating_sub(1)).unwrap_or_default());
     out

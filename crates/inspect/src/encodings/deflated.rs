@@ -73,12 +73,7 @@ fn begins_in_fixed_code(mut bits: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Numbers drawn at random, the same in each run.
-    fn noise(seed: &mut u64) -> u8 {
-        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*seed >> 56) as u8
-    }
+    use crate::encodings::noise;
 
     #[test]
     fn every_deflated_text_begins_as_one() {

@@ -80,13 +80,7 @@ const fn places(six: u8) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encodings::base64::base64;
-
-    /// Numbers drawn at random, the same in each run.
-    fn noise(seed: &mut u64) -> u8 {
-        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (*seed >> 56) as u8
-    }
+    use crate::encodings::{base64::base64, noise};
 
     #[test]
     fn what_is_not_decoded_says_nothing() {

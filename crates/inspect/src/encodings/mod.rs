@@ -81,3 +81,10 @@ pub(crate) fn is_utf32(head: &[u8]) -> bool {
 pub(crate) fn from_wide(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(|b| *b != 0).collect()
 }
+
+/// Numbers drawn at random, the same in each run.
+#[cfg(test)]
+fn noise(seed: &mut u64) -> u8 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 56) as u8
+}

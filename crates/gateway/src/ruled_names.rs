@@ -89,7 +89,6 @@ fn in_full(exit: &Exit, port: u16) -> Vec<Host> {
 #[cfg(test)]
 mod tests {
     use chaperone_egress::Rule;
-
     use chaperone_inspect::Detectors;
 
     use super::*;

@@ -349,11 +349,15 @@ fn a_body_in_a_coding_is_looked_into_or_said_to_be_unread() {
 const PASSAGE: &str = "The branch in the north closed the year with a loss of eleven percent against the plan of the board, which had been made before the strike at the port and was never brought up to date.";
 
 fn that_read_a_passage() -> Secrets {
+    that_read("/workspace/a", PASSAGE)
+}
+
+fn that_read(path: &str, text: &str) -> Secrets {
     let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
     let file = tempfile::tempfile().unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, PASSAGE.as_bytes(), 0).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).unwrap();
     let held = std::sync::Arc::new(chaperone_quota::HeldFile::uncounted(file));
-    secrets.remember("/workspace/a", &held, ([1; 32], PASSAGE.len() as u64));
+    secrets.remember(path, &held, ([1; 32], text.len() as u64));
     secrets
 }
 
@@ -550,15 +554,6 @@ fn pieces_one_a_request_are_put_together_whatever_carries_them() {
     }
 }
 
-fn that_read(text: &str) -> Secrets {
-    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
-    let file = tempfile::tempfile().unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).unwrap();
-    let held = std::sync::Arc::new(chaperone_quota::HeldFile::uncounted(file));
-    secrets.remember("/workspace/settings", &held, ([2; 32], text.len() as u64));
-    secrets
-}
-
 /// Where nothing but the label that stood before it tells what it is.
 #[test]
 fn a_password_that_was_read_is_recognised_without_its_label() {
@@ -578,11 +573,11 @@ fn a_password_that_was_read_is_recognised_without_its_label() {
         ];
         let nothing = Secrets::new(Detectors::builtin().unwrap()).unwrap();
         for body in sent {
-            let found = look_at_body(&that_read(file), &body);
+            let found = look_at_body(&that_read("/workspace/settings", file), &body);
             assert_eq!(found.passages, ["/workspace/settings"], "{body} of {file}");
             assert!(look_at_body(&nothing, &body).passages.is_empty());
         }
-        let secrets = that_read(file);
+        let secrets = that_read("/workspace/settings", file);
         let target = format!("/?v={}", value.replace('!', "%21"));
         assert_eq!(look(&secrets, "GET", &target, &[]).passages.len(), 1, "{target}");
         assert_eq!(look(&secrets, "GET", "/", &[("x-v", value)]).passages.len(), 1);
@@ -591,7 +586,8 @@ fn a_password_that_was_read_is_recognised_without_its_label() {
 
 #[test]
 fn words_behind_a_label_are_nobodys_password() {
-    let secrets = that_read("password = \"elephants\"\nuser = \"admin\"\ntoken: string\n");
+    let secrets =
+        that_read("/workspace/settings", "password = \"elephants\"\nuser = \"admin\"\ntoken: string\n");
     assert!(look_at_body(&secrets, "all elephants of the admin are a string").passages.is_empty());
 }
 
@@ -599,7 +595,7 @@ fn words_behind_a_label_are_nobodys_password() {
 #[test]
 fn an_own_key_that_was_read_goes_where_it_belongs() {
     let value = "kR8wPz3vXq6L";
-    let secrets = that_read(&format!("api_password = \"{value}\"\n"));
+    let secrets = that_read("/workspace/settings", &format!("api_password = \"{value}\"\n"));
     secrets.register(value);
     let found = look(&secrets, "GET", "/", &[("authorization", &format!("Bearer {value}"))]);
     assert!(found.passages.is_empty() && found.registered.is_empty(), "{found:?}");

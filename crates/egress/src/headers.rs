@@ -14,8 +14,17 @@ struct Known {
     credentials: Vec<String>,
     /// With these a request is something else than it says.
     overrides: Vec<String>,
+    override_words: OverrideWords,
     /// With `_` for a hyphen they say the same again.
     twins: Vec<String>,
+}
+
+/// Names that nobody listed say by their words that they override something.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OverrideWords {
+    what: Vec<String>,
+    how: Vec<String>,
 }
 
 /// Whether a credential belongs in the header of this name, in lower case.
@@ -29,7 +38,11 @@ pub fn holds_credentials(name: &str) -> bool {
 pub(crate) fn overrides(name: &str) -> bool {
     let hyphenated = name.replace('_', "-");
     let is_in = |list: &[String]| list.contains(&hyphenated);
-    is_in(&KNOWN.overrides) || hyphenated != name && is_in(&KNOWN.twins)
+    let says = |words: &[String]| hyphenated.split('-').any(|word| words.iter().any(|known| known == word));
+    let OverrideWords { what, how } = &KNOWN.override_words;
+    is_in(&KNOWN.overrides)
+        || hyphenated.starts_with("x-") && says(what) && says(how)
+        || hyphenated != name && is_in(&KNOWN.twins)
 }
 
 /// Whether the value of a `Forwarded` header (RFC 7239) names a host.
@@ -49,7 +62,7 @@ mod tests {
 
     #[test]
     fn names_are_listed_as_they_are_compared() {
-        let Known { credentials, overrides, twins } = &*KNOWN;
+        let Known { credentials, overrides, twins, override_words: _ } = &*KNOWN;
         for name in credentials.iter().chain(overrides).chain(twins) {
             assert_eq!(name.parse::<HeaderName>().unwrap().as_str(), name);
         }
@@ -73,6 +86,20 @@ mod tests {
         assert!(super::overrides("x_http_method_override") && super::overrides("x_forwarded-host"));
         assert!(super::overrides("content_length") && !super::overrides("content-length"));
         assert!(super::overrides("transfer_encoding") && !super::overrides("x_note"));
+        for other in
+            ["x-envoy-original-path", "x-original-path", "x-rest-method", "x-request-uri", "x_replaced_path"]
+        {
+            assert!(super::overrides(other), "{other}");
+        }
+        for usual in [
+            "x-request-id",
+            "x-stainless-helper-method",
+            "x-goog-request-params",
+            "x-forwarded-for",
+            "x-real-ip",
+        ] {
+            assert!(!super::overrides(usual), "{usual}");
+        }
         for other in ["authorization-x", "x-authorization", "", "x-note"] {
             assert!(!holds_credentials(other) && !super::overrides(other), "{other}");
         }

@@ -43,6 +43,15 @@ fn registered_values_are_found_in_any_form() {
     assert_eq!(ids(b"yrettab esroh tcerroc"), [1]);
     assert_eq!(ids(rot13("correct horse battery").as_bytes()), [1]);
     assert_eq!(ids(b"correct horse staple"), [0u32; 0]);
+    for apart in [
+        "c.o.r.r.e.c.t.h.o.r.s.e.b.a.t.t.e.r.y",
+        "correct-horse-battery",
+        "[\"corr\",\"ect hor\",\"se batt\",\"ery\"]",
+        "CORRECT HO/RSE BAT/TERY",
+        "correct\nhorse\nbattery",
+    ] {
+        assert_eq!(ids(apart.as_bytes()), [1], "{apart}");
+    }
 }
 
 const CSV: &str = "id,name,email,city,opened\n\

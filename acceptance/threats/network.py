@@ -91,6 +91,7 @@ class Online(Protected):
 def prepared(place):
     world = World(place)
     world.put(world.workspace / "report.txt", REPORT)
+    world.put(world.workspace / "settings.ini", 'db_host = db.internal\ndb_password = "Blue-Harbour-77!x"\n')
     return world
 
 

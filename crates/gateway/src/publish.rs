@@ -20,11 +20,15 @@ const DIAL_LIMIT: Duration = Duration::from_secs(10);
 /// Accept from now on.
 pub(crate) fn serve(gateway: &SessionGateway) -> std::io::Result<()> {
     let listeners = gateway.exit().published_ports.take_listeners();
-    for listener in listeners {
+    for (listener, accepting) in listeners {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        gateway.listen(accept(gateway.clone(), listener, port));
+        let (stop, accepted) = (gateway.exit().stop.clone(), accept(gateway.clone(), listener, port));
+        tokio::spawn(async move {
+            stop.run_until_cancelled(accepted).await;
+            drop(accepting);
+        });
     }
     Ok(())
 }

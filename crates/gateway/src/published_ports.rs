@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use chaperone_protocol::Failure;
 use parking_lot::Mutex;
@@ -13,6 +14,8 @@ use tokio::sync::{Semaphore, oneshot};
 const MAX_VISITS: usize = 256;
 /// Connections into the cell that are made at once; cell-init makes no more than 64.
 const MAX_DIALS: usize = 32;
+/// How long the end of a session waits for its listeners to be closed.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The published ports of a session.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct PublishedPorts {
     pub ports: Vec<u16>,
     /// Bound when the session is opened, so that nobody else takes a port that was promised; accepted from when it runs.
     listeners: Mutex<Vec<TcpListener>>,
+    /// Is cut off when the last of the listeners that were taken is closed.
+    accepting: Mutex<Option<mpsc::Receiver<()>>>,
     dials: Mutex<Dials>,
     pub room: Semaphore,
     pub visits: Arc<Semaphore>,
@@ -40,6 +45,12 @@ impl std::fmt::Debug for Dial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dial").finish_non_exhaustive()
     }
+}
+
+/// Held by a task that accepts until after its listener is closed.
+#[derive(Debug)]
+pub(crate) struct Accepting {
+    _held: mpsc::Sender<()>,
 }
 
 impl PublishedPorts {
@@ -67,15 +78,22 @@ impl PublishedPorts {
         Ok(Self {
             ports,
             listeners: Mutex::new(listeners),
+            accepting: Mutex::default(),
             dials: Mutex::default(),
             room: Semaphore::new(MAX_DIALS),
             visits: Arc::new(Semaphore::new(MAX_VISITS)),
         })
     }
 
-    /// The listeners, to accept from; a second call gets none.
-    pub fn take_listeners(&self) -> Vec<TcpListener> {
-        std::mem::take(&mut *self.listeners.lock())
+    /// The listeners, to accept from, each with what is to be dropped after it; a second call gets none.
+    pub fn take_listeners(&self) -> Vec<(TcpListener, Accepting)> {
+        let listeners = std::mem::take(&mut *self.listeners.lock());
+        if listeners.is_empty() {
+            return Vec::new();
+        }
+        let (accepting, all_closed) = mpsc::channel();
+        *self.accepting.lock() = Some(all_closed);
+        listeners.into_iter().map(|listener| (listener, Accepting { _held: accepting.clone() })).collect()
     }
 
     /// The number of a new connection into the cell, and where its answer will come.
@@ -93,10 +111,14 @@ impl PublishedPorts {
         self.dials.lock().waiting.remove(&id);
     }
 
-    /// Nobody is let in any more; tasks that accept hold the listeners, and end with the session.
+    /// Nobody is let in any more. Waits, two seconds at most, for tasks that accept to have closed their listeners, so
+    /// that whoever is told that the session is over can have its ports.
     pub fn close(&self) {
         self.listeners.lock().clear();
         self.dials.lock().waiting.clear();
+        if let Some(all_closed) = self.accepting.lock().take() {
+            all_closed.recv_timeout(CLOSE_LIMIT).ok();
+        }
     }
 
     /// cell-init's answer. An answer that nobody waits for any more is dropped, and its connection with it.
@@ -127,6 +149,25 @@ mod tests {
         assert_eq!(PublishedPorts::bind(&[0]).unwrap_err().code, "bad_port");
         published_ports.close();
         assert!(PublishedPorts::bind(&[free]).is_ok());
+    }
+
+    #[test]
+    fn what_is_closed_is_free_for_the_next_one_although_a_task_held_it() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let published_ports = PublishedPorts::bind(&[free]).unwrap();
+        let taken = published_ports.take_listeners();
+        assert_eq!(taken.len(), 1);
+        let (asked, told) = mpsc::channel::<()>();
+        let task = std::thread::spawn(move || {
+            assert!(told.recv().is_err());
+            // As a task that is told to stop, and is not at once.
+            std::thread::sleep(Duration::from_millis(50));
+            drop(taken);
+        });
+        drop(asked);
+        published_ports.close();
+        assert!(PublishedPorts::bind(&[free]).is_ok());
+        task.join().unwrap();
     }
 
     #[test]

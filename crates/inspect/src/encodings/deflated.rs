@@ -1,15 +1,18 @@
 //! Base64 of a text that was packed without a mark of it (RFC 1951), as SAML has it in addresses.
 
-use std::io::Read;
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::base64::{SHORTEST, from_base64, head_of};
 use super::readable::LEAST_TEXT;
 
 /// Text that is unpacked of one run, in bytes.
-const MOST_DEFLATED: u64 = 1 << 20;
+const MOST_DEFLATED: usize = 1 << 20;
+/// Text is unpacked in steps of so many bytes.
+const STEP: usize = 4096;
 
-/// What a run says that was packed without a mark of it (RFC 1951), as SAML has it in addresses: it ends where the run ends.
-pub(super) fn text_of(run: &[u8]) -> Option<Vec<u8>> {
+/// What a run says that was packed without a mark of it (RFC 1951), as SAML has it in addresses: it ends where the run ends. What
+/// unpacks is kept from run to run, for it is large.
+pub(super) fn text_of(run: &[u8], unpacks: &mut Option<Decompress>) -> Option<Vec<u8>> {
     if run.len() < SHORTEST + 8 {
         return None;
     }
@@ -21,10 +24,23 @@ pub(super) fn text_of(run: &[u8]) -> Option<Vec<u8>> {
     if packed.is_ascii() {
         return None;
     }
+    let stream = unpacks.get_or_insert_with(|| Decompress::new(false));
+    stream.reset(false);
     let mut text = Vec::new();
-    let mut decoder = flate2::read::DeflateDecoder::new(packed.as_slice());
-    (&mut decoder).take(MOST_DEFLATED).read_to_end(&mut text).ok()?;
-    let is_whole = packed.len() as u64 - decoder.total_in() < 4;
+    loop {
+        text.reserve(STEP);
+        let read = stream.total_in();
+        let rest = packed.get(usize::try_from(read).ok()?..)?;
+        let written = text.len();
+        match stream.decompress_vec(rest, &mut text, FlushDecompress::None).ok()? {
+            Status::StreamEnd => break,
+            _ if stream.total_in() == read && text.len() == written || text.len() >= MOST_DEFLATED => {
+                return None;
+            }
+            _ => {}
+        }
+    }
+    let is_whole = packed.len() as u64 - stream.total_in() < 4;
     (is_whole && text.len() >= LEAST_TEXT && std::str::from_utf8(&text).is_ok()).then_some(text)
 }
 

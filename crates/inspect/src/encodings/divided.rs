@@ -15,28 +15,37 @@ const GROUPS: usize = 3;
 /// Calls `take` with each stretch of groups, put together.
 pub(super) fn each(text: &[u8], mut take: impl FnMut(&[u8])) {
     let mut stretch = Stretch::default();
-    let mut at = 0;
-    while let Some((gap, rest)) = text.get(at..).and_then(|rest| {
-        let from = rest.iter().position(|b| is_signed(*b))?;
-        rest.split_at_checked(from)
-    }) {
-        let start = at + gap.len();
-        let end = start + rest.iter().position(|b| !is_signed(*b)).unwrap_or(rest.len());
-        let group = start..end;
-        let divides = gap.len() <= WIDEST_GAP && gap.iter().all(|b| divides(*b));
+    let (mut at, mut room) = (0, Vec::new());
+    let class = |at: usize| text.get(at).map_or(END, |b| CLASS[usize::from(*b)]);
+    loop {
+        let (gap, mut only_divides) = (at, true);
+        while class(at) & (SIGNED | END) == 0 {
+            only_divides &= class(at) & DIVIDES != 0;
+            at += 1;
+        }
+        if class(at) == END {
+            break;
+        }
+        let divides = only_divides && at - gap <= WIDEST_GAP;
+        let (start, first) = (at, class(at));
+        let mut rest = 0;
+        at += 1;
+        while class(at) & SIGNED != 0 {
+            rest |= class(at);
+            at += 1;
+        }
+        let group = start..at;
         if !divides || group.len() > LONGEST_GROUP {
-            stretch.end(text, &mut take);
+            stretch.end(text, &mut room, &mut take);
         }
         if group.len() <= LONGEST_GROUP {
-            let is_plain = rest.get(..group.len()).is_some_and(is_plain);
-            stretch.push(group, is_plain);
+            stretch.push(group, is_plain(first, rest));
             if stretch.plain > PLAIN {
-                stretch.end(text, &mut take);
+                stretch.end(text, &mut room, &mut take);
             }
         }
-        at = end;
     }
-    stretch.end(text, &mut take);
+    stretch.end(text, &mut room, &mut take);
 }
 
 #[derive(Default)]
@@ -59,14 +68,14 @@ impl Stretch {
         }
     }
 
-    fn end(&mut self, text: &[u8], take: &mut impl FnMut(&[u8])) {
-        self.put_together(text, take);
+    fn end(&mut self, text: &[u8], room: &mut Vec<u8>, take: &mut impl FnMut(&[u8])) {
+        self.put_together(text, room, take);
         // Its room stays: most stretches of a text are a few words.
         self.groups.clear();
         (self.plain, self.odd) = (0, 0);
     }
 
-    fn put_together(&self, text: &[u8], take: &mut impl FnMut(&[u8])) {
+    fn put_together(&self, text: &[u8], room: &mut Vec<u8>, take: &mut impl FnMut(&[u8])) {
         let (Some(first), Some(last)) = (self.groups.first(), self.groups.last()) else { return };
         if self.groups.len() < GROUPS || self.odd < 2 {
             return;
@@ -75,24 +84,38 @@ impl Stretch {
         if self.groups.iter().rev().skip(1).all(|group| group.len() >= SHORTEST) {
             return;
         }
-        let groups = self.groups.iter().map(|group| text.get(group.clone()).unwrap_or_default());
-        let joined: Vec<u8> = groups.flatten().copied().collect();
-        if joined.len() < SHORTEST {
+        room.clear();
+        self.groups
+            .iter()
+            .for_each(|group| room.extend_from_slice(text.get(group.clone()).unwrap_or_default()));
+        if room.len() < SHORTEST {
             return;
         }
-        take(&joined);
+        take(room);
         // In the other alphabet two of the dividing signs are digits; they divide where nothing else does.
         let whole = text.get(first.start..last.end).unwrap_or_default();
-        let signs = |b: &u8| matches!(b, b'-' | b'_');
-        if whole.iter().any(signs) && whole.iter().any(|b| divides(*b) && !signs(b)) {
-            let url: Vec<u8> = whole.iter().copied().filter(|b| is_signed(*b) || signs(b)).collect();
-            take(&url);
+        let all = whole.iter().fold(0, |all, b| all | CLASS[usize::from(*b)]);
+        if all & DIGIT_OF_URL != 0 && all & ELSE != 0 {
+            room.clear();
+            let kept = |b: &&u8| CLASS[usize::from(**b)] & (SIGNED | DIGIT_OF_URL) != 0;
+            room.extend(whole.iter().filter(kept));
+            take(room);
         }
     }
 }
 
-const SIGNED: u8 = 1;
-const DIVIDES: u8 = 2;
+const UPPER: u8 = 1;
+const LOWER: u8 = 2;
+const DIGIT: u8 = 4;
+const SIGN: u8 = 8;
+/// Characters of base64.
+const SIGNED: u8 = UPPER | LOWER | DIGIT | SIGN;
+/// What divides groups: two of these signs are digits in the other alphabet.
+const DIGIT_OF_URL: u8 = 16;
+const ELSE: u8 = 32;
+const DIVIDES: u8 = DIGIT_OF_URL | ELSE;
+/// Behind the last byte.
+const END: u8 = 64;
 /// Every byte of every text is looked up here.
 const CLASS: [u8; 256] = {
     let mut table = [0; 256];
@@ -100,9 +123,13 @@ const CLASS: [u8; 256] = {
     while i < 256 {
         let b = i as u8;
         table[i] = match b {
-            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'+' | b'/' => SIGNED,
-            b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b':' | b';' | b'|' | b'-' | b'_' | b'~' | b'*'
-            | b'\'' | b'"' | b'\\' | b'`' | b'<' | b'>' | b'(' | b')' | b'=' => DIVIDES,
+            b'A'..=b'Z' => UPPER,
+            b'a'..=b'z' => LOWER,
+            b'0'..=b'9' => DIGIT,
+            b'+' | b'/' => SIGN,
+            b'-' | b'_' => DIGIT_OF_URL,
+            b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b':' | b';' | b'|' | b'~' | b'*' | b'\'' | b'"'
+            | b'\\' | b'`' | b'<' | b'>' | b'(' | b')' | b'=' => ELSE,
             _ => 0,
         };
         i += 1;
@@ -110,19 +137,11 @@ const CLASS: [u8; 256] = {
     table
 };
 
-fn is_signed(b: u8) -> bool {
-    CLASS[usize::from(b)] == SIGNED
-}
-
-fn divides(b: u8) -> bool {
-    CLASS[usize::from(b)] == DIVIDES
-}
-
-/// A word or a number, as it stands in texts: in one case but for its first letter, or of digits alone.
-fn is_plain(group: &[u8]) -> bool {
-    let rest = group.get(1..).unwrap_or_default();
-    let is_word = rest.iter().all(u8::is_ascii_lowercase) || group.iter().all(u8::is_ascii_uppercase);
-    is_word && group.iter().all(u8::is_ascii_alphabetic) || group.iter().all(u8::is_ascii_digit)
+/// A word or a number, as it stands in texts, by the classes of its first character and of all others: in one case but for its
+/// first letter, or of digits alone.
+fn is_plain(first: u8, rest: u8) -> bool {
+    let all = first | rest;
+    rest & !LOWER == 0 && first & (UPPER | LOWER) != 0 || all == UPPER || all == DIGIT
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub(crate) struct Decoded {
     pub(crate) packed: Vec<Vec<u8>>,
     pub(crate) mirrored: Vec<u8>,
     pub(crate) work: u64,
+    /// What unpacks runs, once one has been.
+    pub(super) unpacks: Option<flate2::Decompress>,
 }
 
 /// Appends the readable stretches of `bytes`, each on its own; all of it when it is text in any script.

@@ -77,29 +77,40 @@ type Hit = (usize, usize);
 /// Every place where a number of one of the kinds could begin, in whatever it stands.
 fn hits(kinds: &[Kind], text: &[u8]) -> Vec<Hit> {
     let mut hits = Vec::new();
-    let part = |b: u8| b.is_ascii_digit() || b == b'-';
+    let Some(shortest) = kinds.iter().map(|k| k.length).min() else { return hits };
+    let part = |at: usize| text.get(at).is_some_and(|b| b.is_ascii_digit() || *b == b'-');
     let mut at = 0;
-    while at < text.len() {
-        let rest = text.get(at..).unwrap_or_default();
-        if !rest.first().is_some_and(u8::is_ascii_digit) {
-            at += 1;
+    while at + shortest <= text.len() {
+        // A run that is long enough covers the last byte of any stretch of that length in it.
+        if !part(at + shortest - 1) {
+            at += shortest;
             continue;
         }
-        let run = rest.iter().take_while(|b| part(**b)).count();
-        if run <= LONGEST_RUN {
-            for start in 0..run {
-                for (kind, k) in kinds.iter().enumerate() {
-                    if let Some(window) =
-                        rest.get(start..start + k.length).filter(|_| start + k.length <= run)
-                        && (k.shaped)(window)
-                        && (k.fits)(window)
-                    {
-                        hits.push((at + start, kind));
-                    }
+        let (mut start, mut end) = (at + shortest - 1, at + shortest);
+        while start > at && part(start - 1) {
+            start -= 1;
+        }
+        while part(end) {
+            end += 1;
+        }
+        at = end;
+        while start < end && text.get(start) == Some(&b'-') {
+            start += 1;
+        }
+        if end - start > LONGEST_RUN {
+            continue;
+        }
+        for from in start..end {
+            for (kind, k) in kinds.iter().enumerate() {
+                if from + k.length <= end
+                    && let Some(window) = text.get(from..from + k.length)
+                    && (k.shaped)(window)
+                    && (k.fits)(window)
+                {
+                    hits.push((from, kind));
                 }
             }
         }
-        at += run.max(1);
     }
     hits
 }

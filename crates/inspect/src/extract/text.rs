@@ -8,7 +8,8 @@ use crate::place::FileSpot;
 use crate::report::NO_COLUMN;
 use crate::{Match, ScanOptions, Scanner};
 
-/// Bytes read at a time.
+/// Bytes read at first, as many a file has not more, and then at a time.
+const FIRST: usize = 8 * 1024;
 const BLOCK: usize = 128 * 1024;
 /// Bytes kept behind the reading position; more than the scanner ever holds back.
 const KEPT: usize = 512 * 1024;
@@ -28,7 +29,7 @@ pub(crate) fn walk(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Ext
     }
     let mut text = Text::new(sink);
     let mut scanner = Scanner::new(text.sink.detectors, ScanOptions::default());
-    let mut block = vec![0; BLOCK];
+    let mut block = vec![0; FIRST];
     let mut matches = Vec::new();
     loop {
         let n = match reader.read(&mut block) {
@@ -41,6 +42,7 @@ pub(crate) fn walk(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Ext
         text.settle(&mut matches)?;
         text.read_otherwise(WINDOW);
         text.release(KEPT)?;
+        block.resize(BLOCK, 0);
     }
     scanner.finish(&mut matches);
     text.settle(&mut matches)?;

@@ -399,3 +399,23 @@ fn a_published_key_interrupts_no_read_and_does_not_leave() {
         .look(&[Part { spot: Spot::Body, bytes: key.as_bytes(), content_type: None }], &Known::default());
     assert!(seen.findings.iter().any(|f| f.detector == "private_key" && f.confidence >= 0.5));
 }
+
+/// A value that is certain by its own form is so wherever it stands, also where a weaker finding takes it in.
+#[test]
+fn what_is_certain_by_its_form_is_so_within_a_weaker_finding() {
+    let token = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
+    let texts = [
+        (format!("url = https://me:{token}@github.com/me/x\n"), "github_token"),
+        (format!("https://{token}@github.com/me/x\n"), "github_token"),
+        (format!("postgres://app:{token}@db:5432/app\n"), "github_token"),
+        (format!("curl -u me:{token} https://api.example.org\n"), "github_token"),
+        (format!("password = \"{token}\"\n"), "github_token"),
+        ("curl https://api.example.org -u AKIAQWADE5R42RDZ4JEM: -d a=1\n".to_owned(), "aws_access_key"),
+        ("postgres://u:AKIAQWADE5R42RDZ4JEM@db/app\n".to_owned(), "aws_access_key"),
+        ("password: GB82 WEST 1234 5698 7654 32\n".to_owned(), "iban_code"),
+        ("secret = GB82WEST12345698765432\n".to_owned(), "iban_code"),
+    ];
+    for (text, detector) in texts {
+        assert_eq!(worth("notes.txt", &text, detector), Some(Certainty::Certain), "{text}");
+    }
+}

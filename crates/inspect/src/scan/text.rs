@@ -150,10 +150,10 @@ impl Walk {
             self.spare(view, id, (from + colon + 1, from + host), Filter::Placeholder);
             return None;
         }
-        let end = from + host;
-        self.hit(set, view, id, from + colon + 1, end, rank::CHECKED, 0.9);
+        self.hit(set, view, id, from + colon + 1, from + host, rank::CHECKED, 0.9);
         self.mails_done = view.base + (from + stop) as u64;
-        Some(end)
+        // What is certain by its own form is looked for in it, too.
+        Some(from)
     }
 
     fn ipv6(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
@@ -332,7 +332,7 @@ impl Walk {
         }
         let start = from + begin + offset;
         self.hit(set, view, id, start, start + password.len(), rank::CHECKED, 0.85);
-        Some(start + password.len())
+        Some(start)
     }
 
     /// A format whose mark is inside it: the pattern is anchored at `at`.

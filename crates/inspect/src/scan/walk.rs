@@ -8,6 +8,7 @@ use super::filter::{Filter, Filters};
 use super::found::Match;
 use super::view::{Hit, LOOK_BACK, Seen, View};
 use super::web_token::{self, WebToken};
+use crate::Certainty;
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{Asked, DetectorId, Detectors, Native, Set};
 
@@ -529,15 +530,20 @@ impl Walk {
             if reach >= settled {
                 break;
             }
-            settle(self.hits.get(from..to).unwrap_or_default(), least, out);
+            settle(&self.set, self.hits.get(from..to).unwrap_or_default(), least, out);
             from = to;
         }
         self.hits.drain(..from);
     }
 }
 
-/// Of hits that overlap the best stays; two readings of the very same digits both stay when neither is better.
-fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
+/// Of hits that overlap the best stays; two readings of the very same digits both stay when neither is better. What is certain
+/// stays beside a better one that is not: a token is one as the password of an address, too.
+fn settle(set: &Set, hits: &[Hit], least: f32, out: &mut Vec<Match>) {
+    let is_certain = |h: &Hit| {
+        let of_detector = set.specs.get(usize::from(h.id.0)).map(|spec| spec.info.certainty);
+        of_detector == Some(Certainty::Certain) && h.filters.most() == Certainty::Certain
+    };
     let mut order: Vec<&Hit> = hits.iter().filter(|h| !h.filters.spares()).collect();
     order.sort_by_key(|h| (std::cmp::Reverse((h.secret, h.rank, h.end - h.start)), h.start, h.id));
     let mut kept: Vec<&Hit> = Vec::new();
@@ -546,7 +552,8 @@ fn settle(hits: &[Hit], least: f32, out: &mut Vec<Match>) {
             let overlap = h.start < k.end && k.start < h.end;
             let twin = h.id != k.id && !h.secret && (h.start, h.end, h.rank) == (k.start, k.end, k.rank);
             let inside_secret = k.secret && !h.secret && !(k.start <= h.start && h.end <= k.end);
-            overlap && !twin && !inside_secret
+            let is_surer = k.secret && is_certain(h) && !is_certain(k);
+            overlap && !twin && !inside_secret && !is_surer
         };
         if !kept.iter().any(|k| clash(&k)) {
             kept.push(h);

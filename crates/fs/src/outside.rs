@@ -249,12 +249,13 @@ impl Watcher {
             shared.forget(path);
         }
         let Some(token) = shared.announcing.token.get().cloned() else { return };
+        if edit == Edit::Made(ObjectKind::Dir) {
+            // Before it is told: who is told looks at what is in it, and hears of the rest.
+            self.add(path);
+        }
         shared.announcing.expect(path, edit);
         if !(self.repeat)(Outside { token, path: path.to_owned(), edit }) {
             shared.announcing.repeated(path);
-        }
-        if edit == Edit::Made(ObjectKind::Dir) {
-            self.add(path);
         }
     }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -82,6 +82,11 @@ struct Place {
 }
 
 fn place() -> Place {
+    place_where(|_, _| ())
+}
+
+/// A place where something happens as soon as an edit is told.
+fn place_where(told_of: impl Fn(&Path, &Outside) + Send + 'static) -> Place {
     let own = tempfile::tempdir().unwrap();
     let docs = own.path().join("docs");
     fs::create_dir_all(docs.join("folder")).unwrap();
@@ -92,7 +97,12 @@ fn place() -> Place {
     let asked = Arc::new(Asked::default());
     let mount = Mount::new(Arc::clone(&tree), Arc::clone(&asked) as Arc<dyn Gate>);
     let (tell, told) = channel();
-    mount.server.announce(Box::new(move |edit| tell.send(edit).is_ok())).unwrap();
+    let user = docs.clone();
+    let announced = move |edit: Outside| {
+        told_of(&user, &edit);
+        tell.send(edit).is_ok()
+    };
+    mount.server.announce(Box::new(announced)).unwrap();
     let place = Place { _own: own, docs, tree, asked, mount, told };
     place.until_watched("begin");
     place
@@ -154,6 +164,18 @@ fn what_the_user_does_is_told_once_and_with_what_it_is() {
     assert_eq!(place.next(), ("folder/\\xff".to_owned(), Edit::Made(ObjectKind::File)));
     fs::write(place.docs.join("hidden"), "").unwrap();
     assert!(place.is_silent());
+}
+
+#[test]
+fn what_is_made_in_a_directory_as_soon_as_that_is_told_is_told_too() {
+    let place = place_where(|docs, told| {
+        if told.edit == Edit::Made(ObjectKind::Dir) {
+            fs::write(docs.join("made/inner"), "inner").unwrap();
+        }
+    });
+    fs::create_dir(place.docs.join("made")).unwrap();
+    assert_eq!(place.next(), ("made".to_owned(), Edit::Made(ObjectKind::Dir)));
+    assert_eq!(place.next(), ("made/inner".to_owned(), Edit::Made(ObjectKind::File)));
 }
 
 #[test]

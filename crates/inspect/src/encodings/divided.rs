@@ -15,7 +15,7 @@ const GROUPS: usize = 3;
 /// Calls `take` with each stretch of groups, put together.
 pub(super) fn each(text: &[u8], mut take: impl FnMut(&[u8])) {
     let mut stretch = Stretch::default();
-    let (mut at, mut room) = (0, Vec::new());
+    let mut at = 0;
     let class = |at: usize| text.get(at).map_or(END, |b| CLASS[usize::from(*b)]);
     loop {
         let (gap, mut only_divides) = (at, true);
@@ -36,16 +36,16 @@ pub(super) fn each(text: &[u8], mut take: impl FnMut(&[u8])) {
         }
         let group = start..at;
         if !divides || group.len() > LONGEST_GROUP {
-            stretch.end(text, &mut room, &mut take);
+            stretch.end(text, &mut take);
         }
         if group.len() <= LONGEST_GROUP {
             stretch.push(group, is_plain(first, rest));
             if stretch.plain > PLAIN {
-                stretch.end(text, &mut room, &mut take);
+                stretch.end(text, &mut take);
             }
         }
     }
-    stretch.end(text, &mut room, &mut take);
+    stretch.end(text, &mut take);
 }
 
 #[derive(Default)]
@@ -54,6 +54,8 @@ struct Stretch {
     /// Characters at the end that are words.
     plain: usize,
     odd: usize,
+    /// What was put together last; its room stays.
+    joined: Vec<u8>,
 }
 
 impl Stretch {
@@ -68,14 +70,14 @@ impl Stretch {
         }
     }
 
-    fn end(&mut self, text: &[u8], room: &mut Vec<u8>, take: &mut impl FnMut(&[u8])) {
-        self.put_together(text, room, take);
+    fn end(&mut self, text: &[u8], take: &mut impl FnMut(&[u8])) {
+        self.put_together(text, take);
         // Its room stays: most stretches of a text are a few words.
         self.groups.clear();
         (self.plain, self.odd) = (0, 0);
     }
 
-    fn put_together(&self, text: &[u8], room: &mut Vec<u8>, take: &mut impl FnMut(&[u8])) {
+    fn put_together(&mut self, text: &[u8], take: &mut impl FnMut(&[u8])) {
         let (Some(first), Some(last)) = (self.groups.first(), self.groups.last()) else { return };
         if self.groups.len() < GROUPS || self.odd < 2 {
             return;
@@ -84,22 +86,22 @@ impl Stretch {
         if self.groups.iter().rev().skip(1).all(|group| group.len() >= SHORTEST) {
             return;
         }
-        room.clear();
-        self.groups
-            .iter()
-            .for_each(|group| room.extend_from_slice(text.get(group.clone()).unwrap_or_default()));
-        if room.len() < SHORTEST {
+        self.joined.clear();
+        for group in &self.groups {
+            self.joined.extend_from_slice(text.get(group.clone()).unwrap_or_default());
+        }
+        if self.joined.len() < SHORTEST {
             return;
         }
-        take(room);
+        take(&self.joined);
         // In the other alphabet two of the dividing signs are digits; they divide where nothing else does.
         let whole = text.get(first.start..last.end).unwrap_or_default();
         let all = whole.iter().fold(0, |all, b| all | CLASS[usize::from(*b)]);
         if all & DIGIT_OF_URL != 0 && all & ELSE != 0 {
-            room.clear();
+            self.joined.clear();
             let kept = |b: &&u8| CLASS[usize::from(**b)] & (SIGNED | DIGIT_OF_URL) != 0;
-            room.extend(whole.iter().filter(kept));
-            take(room);
+            self.joined.extend(whole.iter().filter(kept));
+            take(&self.joined);
         }
     }
 }

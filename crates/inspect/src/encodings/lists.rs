@@ -5,24 +5,9 @@ use super::readable::{Decoded, nibble, readable};
 /// Appends what lists of bytes say: `41:4b:49`, `\x41\x4b`, `0x41, 0x4b`, `65, 75, 73`.
 pub(crate) fn decode(text: &[u8], out: &mut Decoded) {
     const LONG: usize = 24;
-    let listed = |i: usize| text.get(i).is_some_and(|b| LISTED[usize::from(*b)]);
-    let mut at = 0;
-    while at + LONG <= text.len() {
-        if !listed(at + LONG - 1) {
-            at += LONG;
-            continue;
-        }
-        let mut start = at + LONG - 1;
-        while start > at && listed(start - 1) {
-            start -= 1;
-        }
-        let rest = text.get(start..).unwrap_or_default();
-        let length = rest.iter().take_while(|b| LISTED[usize::from(**b)]).count();
-        if length >= LONG {
-            out.work += length as u64;
-            list(rest.get(..length).unwrap_or_default(), out);
-        }
-        at = (start + length).max(at + 1);
+    for stretch in super::long_stretches(text, LONG, |b| LISTED[usize::from(b)]) {
+        out.work += stretch.len() as u64;
+        list(text.get(stretch).unwrap_or_default(), out);
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) mod readable;
 pub(crate) mod reading;
 pub(crate) mod runs;
 
+use std::ops::Range;
+
 /// Whether bytes begin as something packed does.
 pub(crate) fn may_be_packed(head: &[u8]) -> bool {
     head.starts_with(b"\x1f\x8b\x08")
@@ -80,6 +82,39 @@ pub(crate) fn is_utf32(head: &[u8]) -> bool {
 /// The characters of UTF-16 or UTF-32 that are ASCII, which is what detectors look for.
 pub(crate) fn from_wide(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(|b| *b != 0).collect()
+}
+
+/// The stretches of at least `least` bytes that are all of a kind, one after the other; most other text is skipped.
+pub(crate) fn long_stretches(
+    text: &[u8],
+    least: usize,
+    is_of_it: impl Fn(u8) -> bool,
+) -> impl Iterator<Item = Range<usize>> {
+    let least = least.max(1);
+    let mut at = 0;
+    let is_in = move |i: usize| text.get(i).is_some_and(|b| is_of_it(*b));
+    std::iter::from_fn(move || {
+        while at + least <= text.len() {
+            // A stretch that is long enough covers the last byte of any such length in it.
+            let probe = at + least - 1;
+            if !is_in(probe) {
+                at += least;
+                continue;
+            }
+            let (mut start, mut end) = (probe, probe + 1);
+            while start > at && is_in(start - 1) {
+                start -= 1;
+            }
+            while is_in(end) {
+                end += 1;
+            }
+            at = end;
+            if end - start >= least {
+                return Some(start..end);
+            }
+        }
+        None
+    })
 }
 
 /// Numbers drawn at random, the same in each run.

@@ -42,26 +42,9 @@ pub(crate) fn readable(bytes: &[u8], out: &mut Vec<u8>) {
 /// The readable stretches of binary data, one after the other.
 pub(crate) fn strings(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut at = 0;
-    let reads = |i: usize| bytes.get(i).is_some_and(|b| READ[usize::from(*b)]);
-    while at + LEAST_STRING <= bytes.len() {
-        // A stretch that covers this place covers the last byte of any eight in it.
-        let probe = at + LEAST_STRING - 1;
-        if !reads(probe) {
-            at += LEAST_STRING;
-            continue;
-        }
-        let mut start = probe;
-        while start > at && reads(start - 1) {
-            start -= 1;
-        }
-        let rest = bytes.get(start..).unwrap_or_default();
-        let length = rest.iter().take_while(|b| READ[usize::from(**b)]).count();
-        if length >= LEAST_STRING {
-            out.extend_from_slice(rest.get(..length).unwrap_or_default());
-            out.extend_from_slice(APART);
-        }
-        at = (start + length).max(at + 1);
+    for stretch in super::long_stretches(bytes, LEAST_STRING, reads) {
+        out.extend_from_slice(bytes.get(stretch).unwrap_or_default());
+        out.extend_from_slice(APART);
     }
     out
 }

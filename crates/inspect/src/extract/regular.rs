@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::encodings::long_stretches;
 use crate::scan::Filter;
 use crate::validate::by_name;
 use crate::{DetectorId, Detectors, Filters, Match};
@@ -78,25 +79,9 @@ type Hit = (usize, usize);
 fn hits(kinds: &[Kind], text: &[u8]) -> Vec<Hit> {
     let mut hits = Vec::new();
     let Some(shortest) = kinds.iter().map(|k| k.length).min() else { return hits };
-    let part = |at: usize| text.get(at).is_some_and(|b| b.is_ascii_digit() || *b == b'-');
-    let mut at = 0;
-    while at + shortest <= text.len() {
-        // A run that is long enough covers the last byte of any stretch of that length in it.
-        if !part(at + shortest - 1) {
-            at += shortest;
-            continue;
-        }
-        let (mut start, mut end) = (at + shortest - 1, at + shortest);
-        while start > at && part(start - 1) {
-            start -= 1;
-        }
-        while part(end) {
-            end += 1;
-        }
-        at = end;
-        while start < end && text.get(start) == Some(&b'-') {
-            start += 1;
-        }
+    for run in long_stretches(text, shortest, |b| b.is_ascii_digit() || b == b'-') {
+        let dashes = text.get(run.clone()).unwrap_or_default().iter().take_while(|b| **b == b'-').count();
+        let (start, end) = (run.start + dashes, run.end);
         if end - start > LONGEST_RUN {
             continue;
         }

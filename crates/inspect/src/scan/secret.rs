@@ -17,6 +17,9 @@ const WORDS_BETWEEN: usize = 4;
 /// Bytes from which a value that is no secret is worth an explanation.
 const SHORTEST_EXPLAINED: usize = 6;
 
+/// Labels within the value of another that are looked behind: `key=key=key=…` costs no more than other text.
+const MOST_NESTED: u32 = 8;
+
 /// What stands behind a label.
 #[derive(Default)]
 struct Behind<'a> {
@@ -50,6 +53,13 @@ impl Walk {
     ) {
         let Some(behind) = self.behind(set, view, label, start, end) else { return };
         let at = view.base + behind.start as u64;
+        // Each may be as long as what holds all the others.
+        self.nested = if at < self.judged { self.nested + 1 } else { 0 };
+        if self.nested >= MOST_NESTED {
+            return;
+        }
+        self.judged = self.judged.max(view.base + behind.end as u64);
+        self.work += behind.value.len() as u64;
         let strong =
             matches!(label, Label::PASSWORD | Label::SECRET | Label::AUTHORIZATION | Label::SQL_PASSWORD);
         if at < self.values_done {
@@ -82,6 +92,8 @@ impl Walk {
             _ => strong_value(&behind, strong),
         };
         let spared = match is_secret {
+            // Why is told to whoever asks, and costs more than to see that it is none.
+            false if !self.asked.explains => return,
             false => Some(why_not(behind.value, native)),
             true => is_placeholder(behind.value).then_some(Filter::Placeholder),
         };

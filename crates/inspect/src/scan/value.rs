@@ -25,7 +25,7 @@ pub(crate) fn is_uuid(v: &[u8]) -> bool {
 /// Stands in for a value: a variable, a template, a row of one character, an example.
 pub(crate) fn is_placeholder(v: &[u8]) -> bool {
     let lower = v.to_ascii_lowercase();
-    let has = |w: &[u8]| lower.windows(w.len()).any(|x| x == w);
+    let has = |w: &[u8]| memchr::memmem::find(&lower, w).is_some();
     let variable = |r: &[u8]| {
         !r.is_empty()
             && r.iter().all(|b| {
@@ -229,14 +229,16 @@ fn is_call(v: &[u8]) -> bool {
 
 /// Whether a value of at least `least` bytes looks drawn at random.
 pub(super) fn random(v: &[u8], least: usize) -> bool {
-    if v.len() < least
-        || v.len() > VALUE
-        || looks_like_code(v)
-        || identifier(v)
-        || v.iter().any(|b| b" ()[]{}<>\"'\\".contains(b))
-    {
-        return false;
-    }
+    v.len() >= least
+        && v.len() <= VALUE
+        && is_spread(v, least)
+        && !v.iter().any(|b| b" ()[]{}<>\"'\\".contains(b))
+        && !looks_like_code(v)
+        && !identifier(v)
+}
+
+/// Whether its letters and digits change as those that were drawn at random do.
+fn is_spread(v: &[u8], least: usize) -> bool {
     let digits = v.iter().filter(|b| b.is_ascii_digit()).count();
     let letters = v.iter().filter(|b| b.is_ascii_alphabetic()).count();
     let other = v.len() - digits - letters;

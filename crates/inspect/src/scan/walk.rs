@@ -48,6 +48,9 @@ pub(crate) struct Walk {
     pub(crate) numbers_done: u64,
     /// Values of labels that start before this were already judged, at the strength beside it.
     pub(crate) values_done: u64,
+    /// Where the last value that was judged ends, and how many labels in a row stood within one.
+    pub(crate) judged: u64,
+    pub(crate) nested: u32,
     pub(crate) mails_done: u64,
     /// Words in a row that a seed phrase may be made of.
     pub(crate) seeds: u32,
@@ -107,6 +110,8 @@ impl Walk {
             hits: Vec::new(),
             numbers_done: 0,
             values_done: 0,
+            judged: 0,
+            nested: 0,
             mails_done: 0,
             seeds: 0,
             work: 0,
@@ -119,6 +124,7 @@ impl Walk {
         self.mode = Mode::Text;
         self.seen.fill(Seen::default());
         (self.numbers_done, self.values_done, self.mails_done, self.seeds) = (0, 0, 0, 0);
+        (self.judged, self.nested) = (0, 0);
     }
 
     /// Walks from `pos` to `limit`; says where it stands, which may be beyond.

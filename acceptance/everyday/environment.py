@@ -169,6 +169,20 @@ def git_knows_who_commits(way):
     assert told == "Ada Lovelace ada@example.org\ntrue\n", told
 
 
+@everywhere
+def a_tracked_file_that_may_not_be_read_is_unchanged_to_git(way):
+    repository()
+    write(".env", "API_TOKEN=4f3c2b1a99887766554433\n")
+    git("add", ".env")
+    git("commit", "-qm", "settings")
+    # Git reads what was written in the second of its index, whatever else is the same.
+    for name in (".env", "tracked.txt"):
+        os.utime(os.path.join(DOCS, name), (1_700_000_000, 1_700_000_000))
+    git("status")
+    told = way.shell("git status --short; echo more >> tracked.txt; git -c user.name=A -c user.email=a@b.c commit -qam more; git status --short; git show --stat --format=%s")
+    assert told.split()[0] == "more" and ".env" not in told, told
+
+
 @once
 def locale_and_time_zone_are_the_users(way):
     done = way.ran("sh", "-c", "date -d @0 +%H; echo $LANG", env={"TZ": "Asia/Tokyo", "LANG": "C.UTF-8"})

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::report::Report;
 
 const PACK: &str = "packs/cell/git.toml";
+/// Numbers and owners of files are others in a cell, and so is their time of change: by them each file would have changed, and
+/// one that may not be read would break every `git commit -a` (git-config(1), `core.checkStat`).
+const OF_THE_CELL: &str = "[core]\n\tcheckStat = minimal\n\ttrustctime = false\n";
 /// Bytes of one value, and settings in all. What is longer or more is somebody's mistake, and is left out.
 const MAX_VALUE: usize = 1024;
 const MAX_SETTINGS: usize = 500;
@@ -50,15 +53,17 @@ pub fn ask(workspace: &Path) -> Asked {
 }
 
 impl Asked {
-    /// The text of the cell's `~/.gitconfig`; none where the user has no git, or nothing set that passes.
+    /// The text of the cell's `~/.gitconfig`: what every cell has, and what the user has set that passes.
     ///
     /// # Errors
     /// When the pack is damaged.
-    pub fn settings(self) -> Result<Option<String>, Report> {
-        let Some(listed) = self.0.and_then(|git| git.wait_with_output().ok()) else { return Ok(None) };
+    pub fn settings(self) -> Result<String, Report> {
+        let Some(listed) = self.0.and_then(|git| git.wait_with_output().ok()) else {
+            return Ok(OF_THE_CELL.to_owned());
+        };
         let passed: Passed = chaperone_packs::read(PACK).map_err(|e| Report::new(e.to_string()))?;
-        let text = of(&String::from_utf8_lossy(&listed.stdout), &passed);
-        Ok((!text.is_empty()).then_some(text))
+        // Behind it, so that what the user has set holds.
+        Ok(format!("{OF_THE_CELL}{}", of(&String::from_utf8_lossy(&listed.stdout), &passed)))
     }
 }
 
@@ -127,6 +132,12 @@ mod tests {
         std::fs::write(repository.join(".git"), "gitdir: elsewhere\n").unwrap();
         assert_eq!(enclosing(&part), Some(repository.as_path()));
         assert_eq!(enclosing(&repository), None);
+    }
+
+    #[test]
+    fn every_cell_goes_by_what_is_the_same_in_it() {
+        let text = Asked(None).settings().unwrap();
+        assert_eq!(text, "[core]\n\tcheckStat = minimal\n\ttrustctime = false\n");
     }
 
     #[test]

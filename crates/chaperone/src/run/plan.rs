@@ -132,7 +132,7 @@ fn home_files(workspace: Option<&Path>, git: super::git::Asked) -> Result<Vec<(P
     if workspace.is_none() {
         return Ok(Vec::new());
     }
-    Ok(git.settings()?.into_iter().map(|text| (PathBuf::from(".gitconfig"), text)).collect())
+    Ok(vec![(PathBuf::from(".gitconfig"), git.settings()?)])
 }
 
 fn canonical(workspace: Option<&Path>) -> Option<PathBuf> {

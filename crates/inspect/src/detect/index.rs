@@ -22,6 +22,7 @@ impl Label {
         "version",
         "sql_password",
         "phone_context",
+        "joins_password",
     ];
     pub(crate) const PASSWORD: Label = Label(0);
     pub(crate) const SECRET: Label = Label(1);
@@ -34,6 +35,7 @@ impl Label {
     pub(crate) const VERSION: Label = Label(8);
     pub(crate) const SQL_PASSWORD: Label = Label(9);
     pub(crate) const PHONE_CONTEXT: Label = Label(10);
+    pub(crate) const JOINS_PASSWORD: Label = Label(11);
     const FIRST_DETECTOR: u16 = 16;
 
     pub(crate) fn vocabulary(class: &str) -> Option<Label> {

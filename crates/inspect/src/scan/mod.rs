@@ -3,6 +3,7 @@
 //! The walk over the bytes only ever looks [`LOOK_BACK`] bytes behind and [`LOOK_AHEAD`] bytes ahead of where it stands,
 //! and it stands still until that much has arrived, so where blocks end cannot matter.
 
+mod connection;
 pub(crate) mod filter;
 mod found;
 mod number;

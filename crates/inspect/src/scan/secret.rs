@@ -1,5 +1,6 @@
 //! Secrets that no format gives away: a label, an operator, and a value that nobody would type for anything else.
 
+use super::connection::is_in_connection;
 use super::filter::Filter;
 use super::value::{
     VALUE, entropy, identifier, is_constant, is_numbered, is_placeholder, is_uuid, letters_only,
@@ -80,7 +81,9 @@ impl Walk {
         }
         let is_secret = match label {
             Label::PASSWORD | Label::SQL_PASSWORD => {
-                password(&behind, label) || strong_value(&behind, strong)
+                password(&behind, label)
+                    || strong_value(&behind, strong)
+                    || is_in_connection(view, start, span)
             }
             Label::SERVICE if is_of_an_address(view, end) => is_drawn_in_an_address(behind.value),
             Label::SERVICE => {

@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 
 use sha2::Digest;
 
+use super::connection;
 use super::filter::Filter;
 use super::value::is_placeholder;
 use super::view::View;
@@ -32,6 +33,7 @@ impl Walk {
     pub(crate) fn mark(&mut self, set: &Set, view: &View<'_>, at: usize) -> usize {
         let next = view.at(at + 1);
         let found = match view.at(at) {
+            b'@' if matches!(next, b't' | b'u' | b'c') && self.connects(set, view, at) => None,
             b'@' => self.mail(set, view, at),
             b':' if next == b'/' && view.at(at + 2) == b'/' => self.url(set, view, at),
             b':' => self.ipv6(set, view, at),
@@ -156,6 +158,15 @@ impl Walk {
         Some(from)
     }
 
+    /// `user:password@tcp(host)`.
+    fn connects(&mut self, set: &Set, view: &View<'_>, at: usize) -> bool {
+        let Some(id) = set.native(Native::UrlPassword) else { return false };
+        let Some((start, end)) = connection::of_go(view, at) else { return false };
+        self.work += (end - start) as u64;
+        self.hit(set, view, id, start, end, rank::CHECKED, 0.9);
+        true
+    }
+
     fn ipv6(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
         let piece = |b: &&u8| b.is_ascii_hexdigit() || **b == b':';
         let left = view.at(at + 1) == b':';
@@ -276,10 +287,12 @@ impl Walk {
         }
     }
 
-    /// `curl -u user:password`, `curl --user …`, `psexec -p password`.
+    /// `curl -u user:password`, `curl --user …`, `psexec -p password`, `mysql -ppassword`.
     fn flag(&mut self, set: &Set, view: &View<'_>, at: usize) -> Option<usize> {
         let id = set.native(Native::CommandPassword)?;
-        if !self.recently(view, Label::CURL, at, COMMAND) {
+        let (takes, joins) = (Label::CURL, Label::JOINS_PASSWORD);
+        let [takes, joins] = [takes, joins].map(|label| self.recently(view, label, at, COMMAND));
+        if !takes && !joins {
             return None;
         }
         let (name, pair): (&[u8], bool) = match view.at(at + 1) {
@@ -289,7 +302,10 @@ impl Walk {
         };
         let next = view.at(at + name.len());
         let whole = view.slice(at, at + name.len()) == name
-            && (matches!(next, b' ' | b'"' | b'\'' | b'=') || name == b"-u");
+            && match next {
+                b' ' | b'"' | b'\'' | b'=' => takes,
+                _ => takes && name == b"-u" || joins && name == b"-p",
+            };
         whole.then_some(())?;
         self.user_password(set, view, id, at + name.len(), pair)
     }

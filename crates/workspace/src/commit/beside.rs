@@ -8,12 +8,15 @@ use super::named::Named;
 use super::objects::Objects;
 use super::operation::Operations;
 use super::repository::Lost;
+use super::tidied::Tidied;
 
 /// What a change is committed with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beside<'a> {
-    /// Changes of the commit that take a file away.
+    /// Changes of the commit that take a file away, but what is `tidied`.
     pub removals: usize,
+    /// Removals of what a repository still has elsewhere.
+    pub tidied: &'a Tidied<'a>,
     /// Paths of the mount that the commit brings.
     pub brings: &'a BTreeSet<&'a str>,
     /// The links of the stage.

@@ -58,6 +58,9 @@ pub(super) fn judge(
     if let Value::Object(map) = &mut about {
         map.insert("op".into(), json!(change.op));
         map.insert("kind".into(), json!(change.kind));
+        if beside.tidied.has(change) {
+            map.insert("removes".into(), json!(false));
+        }
         map.insert("removals_in_commit".into(), json!(beside.removals));
         map.insert("by".into(), json!(if by == By::User { "user" } else { "profile" }));
         if change.op == Op::Rename {

@@ -26,6 +26,7 @@ mod review;
 mod seen;
 mod shown;
 mod site;
+mod tidied;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -114,8 +115,10 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let dependencies = dependencies::Dependencies::by(there, &all);
         let lost = repository::Lost::by(there, &all, &objects);
+        let tidied = tidied::Tidied::by(&all, &objects);
         let beside = beside::Beside {
-            removals,
+            removals: removals.saturating_sub(tidied.count()),
+            tidied: &tidied,
             brings: &brings,
             links: &links,
             dependencies: &dependencies,

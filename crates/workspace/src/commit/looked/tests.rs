@@ -11,6 +11,7 @@ use super::super::named::{Named, User};
 use super::super::objects::Objects;
 use super::super::operation::Operations;
 use super::super::repository::Lost;
+use super::super::tidied::Tidied;
 use super::*;
 
 /// What one change is committed with, alone.
@@ -21,6 +22,7 @@ struct Lone {
     lost: Lost,
     named: Named,
     operations: Operations,
+    tidied: Tidied<'static>,
 }
 
 impl Lone {
@@ -33,12 +35,13 @@ impl Lone {
             lost: Lost::default(),
             named,
             operations: Operations::default(),
+            tidied: Tidied::default(),
         }
     }
 
     fn beside<'a>(&'a self, objects: &'a Objects<'a>) -> Beside<'a> {
-        let Self { brings, links, dependencies, lost, named, operations } = self;
-        Beside { removals: 0, brings, links, dependencies, lost, objects, named, operations }
+        let Self { brings, links, dependencies, lost, named, operations, tidied } = self;
+        Beside { removals: 0, tidied, brings, links, dependencies, lost, objects, named, operations }
     }
 }
 

@@ -184,6 +184,30 @@ impl<'a> Objects<'a> {
         }
     }
 
+    /// The text of a file of names as the user has it.
+    pub fn text_before(&self, path: &str) -> Option<String> {
+        own::open(self.mount, path).and_then(|file| text(&file))
+    }
+
+    /// Whether all objects of a file of a store that goes will be there.
+    pub fn keeps(&self, path: &str) -> bool {
+        let Some(stored) = names::stored(path).filter(|stored| self.is_store(stored.store)) else {
+            return false;
+        };
+        match stored.what {
+            What::Loose(first, rest) => self.has(stored.store, &format!("{first}{rest}")),
+            What::Pack(stem, _) => {
+                let index = own::open(self.mount, &format!("{stem}.idx"));
+                let listed = index.and_then(|index| own::read(&index, INDEX_BYTES));
+                listed.is_some_and(|listed| {
+                    names::listed(&listed, stem)
+                        .is_some_and(|mut ids| ids.all(|id| self.has(stored.store, &hex::encode(id))))
+                })
+            }
+            What::Derived => true,
+        }
+    }
+
     /// Whether an object that is there will not be.
     pub fn loses(&self, store: &str, name: &str) -> bool {
         self.had(store, name) && !self.has(store, name)
@@ -204,8 +228,8 @@ impl<'a> Objects<'a> {
             (self.staged)(change).is_some_and(|file| self.is_unsound(change, &file) == Some(false))
         };
         self.brings.get(loose.as_str()).is_some_and(is_sound)
-            || !self.gone.contains(loose.as_str()) && own::open(self.mount, &loose).is_some()
             || self.indexes.get(store).is_some_and(|all| all.iter().any(|index| names::has(index, &id)))
+            || !self.gone.contains(loose.as_str()) && own::open(self.mount, &loose).is_some()
             || self.has_packed(store, &id, &self.gone)
             // Objects that are elsewhere are not looked for.
             || own::open(self.mount, &format!("{store}/info/alternates")).is_some()
@@ -244,4 +268,4 @@ fn text(file: &File) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -98,6 +98,18 @@ fn look_up(index: &File, id: &[u8]) -> Option<bool> {
     Some(false)
 }
 
+/// The objects that an index of version 2 lists, of the pack without its ending; `None` when it is none.
+pub(super) fn listed<'i>(index: &'i [u8], stem: &str) -> Option<impl Iterator<Item = &'i [u8]> + use<'i>> {
+    const NAMES: usize = 8 + 4 * 256;
+    let digits = stem.rsplit_once("/pack-")?.1.len();
+    Hash::of_name(digits)?;
+    let width = digits / 2;
+    let count = index.get(NAMES - 4..NAMES)?.first_chunk().map(|b| u32::from_be_bytes(*b))?;
+    let count = usize::try_from(count).ok()?;
+    index.starts_with(b"\xfftOc\0\0\0\x02").then_some(())?;
+    Some(index.get(NAMES..NAMES.checked_add(count.checked_mul(width)?)?)?.chunks_exact(width))
+}
+
 /// The bytes of an object's name; `None` when it is none, or the one that stands for no object.
 pub(super) fn id(text: &str) -> Option<Vec<u8>> {
     Hash::of_name(text.len())?;

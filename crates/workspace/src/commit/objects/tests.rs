@@ -34,7 +34,7 @@ fn asked(before: &str, script: &str) -> Option<Vec<String>> {
     Some(carried.filter(is_bad).map(|change| change.path.clone()).collect())
 }
 
-fn changes(was: &BTreeMap<String, Vec<u8>>, after: &Path) -> Vec<Change> {
+pub fn changes(was: &BTreeMap<String, Vec<u8>>, after: &Path) -> Vec<Change> {
     let mut changes = Vec::new();
     let is = files(after);
     for (path, text) in &is {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chaperone_pipeline::ports::CellHandle;
 use chaperone_protocol::reply::{ChangeEntry, ChangeState};
 use chaperone_protocol::{Failure, Reply, frame};
-use chaperone_workspace::commit::{self, By, Detail, Order, Review, Shown};
+use chaperone_workspace::commit::{self, By, Detail, Order, Review, Shown, ShownChanges};
 use serde_json::Value;
 
 use super::wire::{has_hung_up, internal, while_connected};
@@ -37,7 +37,7 @@ impl Look {
         // Paths that are no changes are no look.
         if shown.is_some() || !looked.is_empty() || whole && paths.is_empty() {
             let covered = |shown: &Shown| whole && commit::covers(&live.mounts, &paths, shown);
-            shown.get_or_insert_default().see(looked, &covered);
+            shown.get_or_insert_default().see(&paths, looked, &covered);
         }
     }
 }
@@ -101,7 +101,7 @@ pub fn commit(
     }
     let live = broker.find(session)?;
     let mut shown = live.shown.lock();
-    if shown.is_none() && ask_first && !unseen {
+    if !shown.as_ref().is_some_and(ShownChanges::is_of_all) && ask_first && !unseen {
         return Err(Failure::new("look_first", "nobody looked at these changes yet"));
     }
     // Its last process may need a moment more than its session.

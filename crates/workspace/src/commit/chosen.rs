@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use chaperone_staging::{Change, Kind, Op};
 
 use super::dependencies;
-use super::review::Shown;
 use crate::mount::LiveMount;
 
 /// The named changes, each with the new directories that it stands in, in their order.
@@ -46,11 +45,6 @@ pub(super) fn has(mount: &LiveMount, path: &str, wanted: &[String]) -> bool {
             || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     wanted.is_empty() || wanted.iter().filter_map(|w| relative(mount, w)).any(|w| is_in(&w))
-}
-
-/// The same of what was shown once, which has its path as in the workspace.
-pub(super) fn was_meant(mount: &LiveMount, shown: &Shown, wanted: &[String]) -> bool {
-    shown.paths().filter_map(|path| relative(mount, path)).any(|path| has(mount, &path, wanted))
 }
 
 /// Whether the user named the directory of dependencies that the change is in, or one below it around the change.

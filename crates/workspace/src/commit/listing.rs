@@ -94,5 +94,5 @@ pub fn count(site: &Site<'_>) -> Result<u64, Failure> {
 /// Whether a look at these paths would have had what was shown before, were it still there.
 #[must_use]
 pub fn covers(mounts: &Mounts, paths: &[String], shown: &Shown) -> bool {
-    paths.is_empty() || mounts.list().iter().any(|mount| chosen::was_meant(mount, shown, paths))
+    paths.is_empty() || mounts.list().iter().any(|mount| shown.was_meant(mount, paths))
 }

@@ -1,12 +1,13 @@
 //! What the user was shown of staged changes, and whether a change is that still. An agent that runs on can make another of
 //! it between the look and the commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 
 use chaperone_pipeline::pipeline::Unseen;
 use chaperone_staging::{Change, Kind, Op};
 
+use super::chosen::{chosen, has, relative};
 use super::shown::shown_path;
 use crate::mount::LiveMount;
 
@@ -28,7 +29,13 @@ pub struct Shown {
 
 /// What the user was shown of a session, by path; of what was shown twice, the last.
 #[derive(Debug, Default)]
-pub struct ShownChanges(HashMap<String, Vec<Shown>>);
+pub struct ShownChanges {
+    known: HashMap<String, Vec<Shown>>,
+    /// What they looked at, as they named it.
+    looked_at: BTreeSet<String>,
+    /// They looked at everything.
+    at_all: bool,
+}
 
 /// What a commit is held against.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +44,8 @@ pub enum Review<'a> {
     Free,
     /// The agent runs on, and nobody looked.
     Missing,
-    /// What the user was shown. Of an agent that is over, what was shown in part counts, too: without a look all would pass.
+    /// What the user was shown. Of an agent that is over, what was shown in part counts, too, and what they did not look at passes:
+    /// without a look all would.
     Against { shown: &'a ShownChanges, over: bool },
 }
 
@@ -56,17 +64,21 @@ impl Shown {
         }
     }
 
-    /// Where it is, and where it was.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.path.as_str()).chain(self.from.as_deref())
+    /// Whether one of these paths names it, or a directory above it, by the new or the old name.
+    pub(super) fn was_meant(&self, mount: &LiveMount, wanted: &[String]) -> bool {
+        // It has its path as in the workspace.
+        let paths = std::iter::once(self.path.as_str()).chain(self.from.as_deref());
+        paths.filter_map(|path| relative(mount, path)).any(|path| has(mount, &path, wanted))
     }
 }
 
 impl ShownChanges {
-    /// The user looked (again). What they saw before and the whole of this look would have had counts no more: what is no longer
-    /// there was not approved of by being seen once.
-    pub fn see(&mut self, looked: Vec<Shown>, covered: &dyn Fn(&Shown) -> bool) {
-        self.0.retain(|_, known| {
+    /// The user looked (again) at these paths, at all when there are none. What they saw before and the whole of this look would have
+    /// had counts no more: what is no longer there was not approved of by being seen once.
+    pub fn see(&mut self, paths: &[String], looked: Vec<Shown>, covered: &dyn Fn(&Shown) -> bool) {
+        self.at_all |= paths.is_empty();
+        self.looked_at.extend(paths.iter().cloned());
+        self.known.retain(|_, known| {
             known.retain(|shown| !covered(shown));
             !known.is_empty()
         });
@@ -74,13 +86,23 @@ impl ShownChanges {
         for shown in looked {
             new.entry(shown.path.clone()).or_default().push(shown);
         }
-        self.0.extend(new);
+        self.known.extend(new);
+    }
+
+    /// Whether they looked at everything.
+    #[must_use]
+    pub const fn is_of_all(&self) -> bool {
+        self.at_all
+    }
+
+    fn is_looked_at(&self, mount: &LiveMount, change: &Change) -> bool {
+        self.at_all || self.looked_at.iter().any(|path| chosen(mount, change, std::slice::from_ref(path)))
     }
 
     /// What was committed, thrown away or taken back was decided on; the same change made anew is another one.
     pub fn forget<'a>(&mut self, paths: impl Iterator<Item = &'a str>) {
         for path in paths {
-            self.0.remove(path);
+            self.known.remove(path);
         }
     }
 }
@@ -93,8 +115,8 @@ impl Review<'_> {
             Self::Missing => return Some(Unseen::NeverShown),
             Self::Against { shown, over } => (shown, *over),
         };
-        let Some(known) = shown.0.get(&shown_path(mount, &change.path)) else {
-            return Some(Unseen::NeverShown);
+        let Some(known) = shown.known.get(&shown_path(mount, &change.path)) else {
+            return (!over || shown.is_looked_at(mount, change)).then_some(Unseen::NeverShown);
         };
         let is_new = change.blob.is_some();
         // What cannot be read is not what was shown.

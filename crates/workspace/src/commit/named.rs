@@ -9,6 +9,7 @@ mod settings;
 mod user;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use chaperone_protocol::native;
 use chaperone_staging::{Change, Kind};
@@ -20,6 +21,8 @@ use super::link::Links;
 use crate::later;
 use crate::mount::LiveMount;
 
+/// Where a system has its programs.
+const SYSTEM: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 /// Names from which a directory is evidently one of start-up files.
 const DOT_FILES: usize = 3;
 
@@ -28,6 +31,8 @@ pub(super) struct Named {
     names: Names,
     /// Directories that the user looks for programs in.
     programs: BTreeSet<String>,
+    /// Those of them that tools fill.
+    filled: BTreeSet<String>,
     /// It has start-up files of a home, under names without their dots.
     dot_files: bool,
 }
@@ -62,12 +67,11 @@ impl Named {
         links::within(mount, &Links::default(), user, &mut reader, &mut names);
         let searched = reader.name(&mut names);
         let programs = mount.programs.iter().flat_map(|place| names.places(place)).chain(searched);
-        // What tools put there is asked about as that.
-        let programs = programs.filter(|path| later::dependencies(path, true).is_none()).collect();
+        let (programs, filled) = programs.partition(|path| later::dependencies(path, true).is_none());
         elsewhere::of_programs(mount, &mut names);
         let dot_files =
             links::at_top(mount).iter().filter(|name| later::is_dot_file(name)).count() >= DOT_FILES;
-        Self { names, programs, dot_files }
+        Self { names, programs, filled, dot_files }
     }
 
     /// The classes of what a path is, or is below, by another name; with `holds` it stands for what is below it.
@@ -84,9 +88,17 @@ impl Named {
         let holds = change.kind != Kind::File;
         let up = change.path.rsplit_once('/').map_or("", |(up, _)| up);
         let inside = format!("{}/", change.path);
-        (holds || change.mode & 0o111 != 0) && self.programs.contains(up)
+        let runs = holds || change.mode & 0o111 != 0;
+        // What tools put there is asked about as that, unless it comes before a program of the system.
+        runs && (self.programs.contains(up) || self.filled.contains(up) && is_of_the_system(&change.path))
             || holds && self.programs.iter().any(|at| *at == change.path || at.starts_with(&inside))
     }
+}
+
+/// Whether the system has a program of this name.
+fn is_of_the_system(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    SYSTEM.iter().any(|place| Path::new(place).join(&*native(name)).exists())
 }
 
 #[cfg(test)]

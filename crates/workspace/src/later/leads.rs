@@ -1,7 +1,7 @@
 //! Files that name what is run or taken in with them: start-up files and settings of a home, and files of a directory that a tool
 //! obeys when somebody opens it. What they name is then what they are.
 
-use super::pack::{Leads, PACK};
+use super::pack::{Leads, PACK, ReadsAs};
 use super::structured::values;
 use super::words::{forms, modules, tokens};
 
@@ -76,6 +76,8 @@ impl Leads {
             Some(values) => values,
             None => joined(text),
         };
+        let meant = lines.iter().filter(|line| !self.is_comment(line)).flat_map(|line| self.stands_for(line));
+        let lines: Vec<String> = meant.collect::<Vec<_>>().into_iter().chain(lines).collect();
         let (mut found, mut open): (Vec<Word>, Option<Search>) = (Vec::new(), None);
         for line in lines.iter().filter(|line| !self.is_comment(line)) {
             if self.passes_over.iter().any(|word| has_word(line, word)) {
@@ -97,6 +99,25 @@ impl Leads {
         }
         let mut seen = std::collections::HashSet::new();
         found.retain(|word| seen.insert((word.text.clone(), word.search.is_some(), word.is_taken_in)));
+        found
+    }
+
+    /// Lines in plain words for one in words of a tool's own.
+    fn stands_for(&self, line: &str) -> Vec<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let follows = |known: &str| {
+            let known: Vec<&str> = known.split(' ').collect();
+            let at = words.windows(known.len()).position(|here| here == known)?;
+            words.get(at + known.len()..)
+        };
+        let mut found = Vec::new();
+        for ReadsAs { words, line } in &self.reads_as {
+            let Some(rest) = follows(words) else { continue };
+            match line.contains("{}") {
+                true => found.extend(rest.iter().map(|word| line.replace("{}", word))),
+                false => found.push(line.clone()),
+            }
+        }
         found
     }
 

@@ -143,12 +143,23 @@ pub struct Leads {
     /// Words of lines that run nothing of what they name.
     #[serde(default)]
     pub(super) passes_over: Vec<String>,
+    /// Words of a tool's own that mean places without naming them.
+    #[serde(default)]
+    pub(super) reads_as: Vec<ReadsAs>,
     /// Words after which a file of the same kind is named.
     #[serde(default)]
     pub(super) takes_in: Vec<String>,
     /// Words of lines that name directories of which everything is loaded, beside those that any file may have.
     #[serde(default)]
     pub(super) loads_all: Vec<String>,
+}
+
+/// A line that has `words`, and the line that it stands for; `{}` in it is each word that follows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadsAs {
+    pub(super) words: String,
+    pub(super) line: String,
 }
 
 /// Words of lines that name directories in which something is looked for.

@@ -382,6 +382,35 @@ fn what_files_of_the_directory_run_by_themselves_is_known() {
 }
 
 #[test]
+fn programs_where_a_tool_that_enters_the_directory_looks_for_them_are_known() {
+    let is_program = |text: &str, path: &str| {
+        let (directory, home) = (Directory::new(&[(".envrc", text)]), tempfile::tempdir().unwrap());
+        let made = Change { mode: 0o755, ..Change::blank(path.to_owned(), Op::Create, Kind::File) };
+        of(&directory, "", home.path()).is_program(&made)
+    };
+    for (text, path) in [
+        ("PATH_add bin", "bin/sh"),
+        ("export A=1\nPATH_add ./tools other", "other/sh"),
+        ("PATH_add .", "sh"),
+        ("PATH_add node_modules/.bin", "node_modules/.bin/sh"),
+        ("layout node", "node_modules/.bin/sh"),
+        ("layout go", "bin/sh"),
+        ("layout php", "vendor/bin/sh"),
+        ("load_prefix pre", "pre/bin/sh"),
+    ] {
+        assert!(is_program(text, path), "{text}");
+    }
+    for (text, path) in [
+        ("layout node", "node_modules/.bin/eslint-of-ours"),
+        ("# PATH_add bin", "bin/sh"),
+        ("layout python", "bin/sh"),
+        ("PATH_add bin", "src/bin/sh"),
+    ] {
+        assert!(!is_program(text, path), "{text}");
+    }
+}
+
+#[test]
 fn what_files_of_the_directory_only_mention_stays_ordinary() {
     let there = [("tools/x.js", ""), ("src/index.js", ""), ("package.json", ""), ("README.md", "")];
     for (name, text) in [

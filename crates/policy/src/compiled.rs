@@ -74,6 +74,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.runs_later", Type::Texts),
     ("change.dependencies", Type::TextOrNull),
     ("change.dependencies_new", Type::Flag),
+    ("change.dependencies_rewritten", Type::Flag),
     ("change.install_step", Type::Flag),
     ("change.link_in_dependencies", Type::Flag),
     ("change.link_to_system", Type::Flag),

@@ -279,6 +279,14 @@ of_directory contains "dependency_directory" if {
 	count(asks - {"interpreter_cache"}) == 0
 }
 
+# Code that the user has becomes another, where no difference of a repository shows it: all of that is one question, too.
+of_directory contains "dependency_directory" if {
+	input.change.dependencies == "installed"
+	input.change.dependencies_rewritten
+	not in_repository
+	count(asks - {"interpreter_cache"}) == 0
+}
+
 of_code := {
 	"runs_later", "executable", "new_source", "compiled_code", "interpreter_cache", "csv_formula", "loads_remote_content", "active_content",
 	"cannot_look", "cannot_look_inside", "many_deletes", "link_to_what_runs", "link_leaves_directory",
@@ -306,11 +314,17 @@ runs_by_itself if {
 
 runs_by_itself if input.change.link_in_repository
 
-# The programs of a virtual environment run when somebody turns to it.
+# The programs of a virtual environment run when somebody turns to it. What the user turns to already is theirs.
 environments_own if {
 	input.change.dependencies == "installed"
+	brought_with_it
 	regex.match(`/(pyvenv\.cfg|bin/[^/]+|scripts/[^/]+)$`, path)
 }
+
+brought_with_it if input.change.dependencies_new
+
+brought_with_it if input.change.op == "create"
+
 # Raised when it is not confirmed.
 alarming := {
 	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_directory",

@@ -278,6 +278,19 @@ test_a_new_one_comes_whole if {
 	decided("/workspace/node_modules/a/x.pyc", object.union(new, {"compiled": "cache"})).reasons == {"dependency_directory", "interpreter_cache"}
 }
 
+test_installed_code_that_becomes_another_is_one_question if {
+	other := object.union(modules, {"dependencies_rewritten": true})
+	every op in ["modify", "create", "delete"] {
+		decided("/workspace/node_modules/a/index.js", object.union(other, {"op": op})).reasons == {"dependency_directory"}
+	}
+	decided("/workspace/node_modules/a/index.js", modules).effect == "allow"
+	decided("/workspace/vendor/a.go", object.union(other, {"dependencies": "built"})).effect == "allow"
+
+	# What a shell takes in when the user turns to the environment that they have.
+	activate := object.union(other, {"op": "modify", "runs_later": ["startup"]})
+	decided("/workspace/.venv/bin/activate", activate).reasons == {"runs_later"}
+}
+
 test_what_runs_by_itself_stays_a_question_of_its_own if {
 	path := "/workspace/node_modules/a/x"
 	every change in [

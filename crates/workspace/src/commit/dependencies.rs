@@ -25,6 +25,8 @@ const LOCK_BYTES: usize = 32 << 20;
 pub(super) struct Dependencies {
     /// Directories that the user does not have, or that are made anew.
     new: BTreeSet<String>,
+    /// Directories in which code that the user has becomes another.
+    rewritten: BTreeSet<String>,
     /// Files with installation steps that the user's own lock file names.
     announced: BTreeSet<String>,
 }
@@ -83,9 +85,16 @@ impl Dependencies {
             changes.iter().filter_map(|change| around(mount, change)).map(|(at, _)| at).collect();
         let is_there = |at: &str| overlay::open(&mount.root, at, OFlags::PATH | OFlags::NOFOLLOW).is_ok();
         let is_output = |at: &str| OUTPUT.iter().any(|mark| is_there(&format!("{at}/{mark}")));
+        let rewrites = |change: &&Change| {
+            let is_own = change.op == Op::Modify || change.replaces.is_some();
+            let is_code = change.kind == Kind::File && !later::is_record_of_dependencies(&change.path);
+            is_own && is_code && (change.blob.is_some() || change.op == Op::Rename)
+        };
+        let rewritten = changes.iter().filter(rewrites).filter_map(|change| around(mount, change));
+        let rewritten = rewritten.map(|(at, _)| at.to_owned()).collect();
         let announced = roots.iter().flat_map(|at| announced(mount, at)).collect();
         let new = roots.into_iter().filter(|at| !is_there(at) || is_output(at));
-        Self { new: new.map(str::to_owned).collect(), announced }
+        Self { new: new.map(str::to_owned).collect(), rewritten, announced }
     }
 
     /// Facts about a change.
@@ -99,6 +108,7 @@ impl Dependencies {
         let Some((at, kind)) = around(mount, change) else { return };
         about.insert("dependencies".into(), json!(kind));
         about.insert("dependencies_new".into(), json!(self.new.contains(at)));
+        about.insert("dependencies_rewritten".into(), json!(self.rewritten.contains(at)));
         if change.kind == Kind::File && change.op != Op::Delete {
             let bytes = content.and_then(|file| own::read(file, later::SOURCE_BYTES));
             let whole = bytes.filter(|bytes| bytes.len() < later::SOURCE_BYTES);
@@ -159,6 +169,24 @@ mod tests {
         assert!(
             facts(&directory, &dependencies, "node_modules/esbuild/package.json")["install_step"] == true
         );
+    }
+
+    #[test]
+    fn code_that_the_user_has_becomes_another_where_more_than_a_record_is_written() {
+        let directory =
+            Directory::new(&[("node_modules/a/x.js", ""), ("node_modules/.package-lock.json", "")]);
+        let modified = |path: &str| {
+            let mut change = Change::blank(path.to_owned(), Op::Modify, Kind::File);
+            change.blob = Some(std::path::PathBuf::from("x"));
+            change
+        };
+        let new = made("node_modules/b/x.js");
+        for (path, is) in [("node_modules/a/x.js", true), ("node_modules/.package-lock.json", false)] {
+            let changes = [modified(path), new.clone()];
+            let dependencies = Dependencies::by(&directory.mount, &changes);
+            let about = facts(&directory, &dependencies, "node_modules/b/x.js");
+            assert_eq!(about["dependencies_rewritten"], is, "{path}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ struct Kind {
     names: Vec<String>,
     #[serde(default)]
     holds: Vec<String>,
+    #[serde(default)]
+    records: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,6 +100,13 @@ pub fn made_dependencies(path: &str) -> Option<&str> {
 /// Files that make the directory that they are in one of dependencies, by their names in it, where these are told in full.
 pub fn marks_of_dependencies() -> impl Iterator<Item = &'static str> {
     PACK.kind.iter().flat_map(|kind| &kind.holds).map(String::as_str).filter(|mark| !mark.contains('*'))
+}
+
+/// Whether a tool writes the file at every turn, beside the code.
+#[must_use]
+pub fn is_record_of_dependencies(path: &str) -> bool {
+    let records = || PACK.kind.iter().flat_map(|kind| &kind.records);
+    path.split('/').any(|name| records().any(|known| like(known, name)))
 }
 
 /// The kind of a directory of dependencies that is one by what is in it.

@@ -54,7 +54,7 @@ pub(super) fn is_in_connection(view: &View<'_>, label: usize, (start, end): (usi
         return false;
     };
     let is_last = before.is_empty() || before.last().is_some_and(divides);
-    is_last && [before, after].iter().any(|part| part.split(|b| divides(b)).any(says_where))
+    is_last && [before, after].iter().any(|part| part.split(divides).any(says_where))
 }
 
 /// What divides the values of the string that has `byte` beside its password.

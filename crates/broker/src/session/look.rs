@@ -171,6 +171,13 @@ pub fn search_path(asked: &OpenSession) -> Vec<PathBuf> {
     std::env::split_paths(path).filter(|p| p.is_absolute()).collect()
 }
 
+/// Directories of the workspace in which a shell of the user's looks for programs when it stands there.
+pub fn search_path_in(asked: &OpenSession, workspace: &Path) -> Vec<PathBuf> {
+    let path = asked.environment.get("PATH").map(String::as_str).unwrap_or_default();
+    let relative = std::env::split_paths(path).filter(|p| p.is_relative() && !p.as_os_str().is_empty());
+    relative.map(|place| workspace.join(place)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -128,3 +128,26 @@ impl Review<'_> {
         Some(if known.contains(&now(false)) { Unseen::NeverShown } else { Unseen::Differs })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::looked::tests::Directory;
+    use super::*;
+
+    #[test]
+    fn a_look_at_some_is_none_at_the_others_and_forbids_them_only_while_the_agent_runs() {
+        let directory = Directory::new(&[]);
+        let change = |path: &str| Change::blank(path.to_owned(), Op::Delete, Kind::File);
+        let seen = |change: &Change| Shown::of(&directory.mount, change, None, true);
+        let mut shown = ShownChanges::default();
+        shown.see(&["d".to_owned()], vec![seen(&change("d/a"))], &|_| false);
+        let unseen = |shown: &ShownChanges, path: &str, over: bool| {
+            Review::Against { shown, over }.of(&directory.mount, &change(path), None).is_some()
+        };
+        assert!(!unseen(&shown, "d/a", false) && unseen(&shown, "b", false) && !unseen(&shown, "b", true));
+        // What they looked at had not this one.
+        assert!(unseen(&shown, "d/new", true) && !shown.is_of_all());
+        shown.see(&[], vec![], &|_| false);
+        assert!(unseen(&shown, "b", true) && shown.is_of_all());
+    }
+}

@@ -22,6 +22,7 @@ pub(super) fn values(path: &str, text: &str, keys: &[String]) -> Option<Vec<Stri
 fn collect(value: &Value, key: &str, counts: bool, keys: &[String], found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
+            found.extend(called(members).filter(|_| counts).map(|line| format!("{key} {line}")));
             for (key, value) in members {
                 let lower = key.to_lowercase();
                 let counts = counts || keys.iter().any(|pattern| like(pattern, &lower));
@@ -29,6 +30,7 @@ fn collect(value: &Value, key: &str, counts: bool, keys: &[String], found: &mut 
             }
         }
         Value::Array(values) => {
+            found.extend(joined(values).filter(|_| counts).map(|line| format!("{key} {line}")));
             for value in values {
                 collect(value, key, counts, keys, found);
             }
@@ -36,6 +38,17 @@ fn collect(value: &Value, key: &str, counts: bool, keys: &[String], found: &mut 
         Value::String(text) if counts => found.extend(text.lines().map(|line| format!("{key} {line}"))),
         _ => {}
     }
+}
+
+/// A program and its arguments, as one line.
+fn called(members: &serde_json::Map<String, Value>) -> Option<String> {
+    let (program, arguments) = (members.get("command")?.as_str()?, members.get("args")?.as_array()?);
+    joined(arguments).map(|arguments| format!("{program} {arguments}"))
+}
+
+fn joined(values: &[Value]) -> Option<String> {
+    let words: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+    words.filter(|words| !words.is_empty()).map(|words| words.join(" "))
 }
 
 /// JSON as editors take it: with comments, and commas at the end.

@@ -129,6 +129,10 @@ impl<'a> Reader<'a> {
                 for from in &text.froms {
                     self.one(text, word, (from, false), names, &mut programs);
                 }
+                if text.is_of_home && is_from_where_one_stands(word) {
+                    let top = self.mount.source.clone();
+                    self.one(text, word, (&top, false), names, &mut programs);
+                }
                 // A variable may be of another file.
                 let of_others = shared.into_iter().flatten().filter(|_| word.is_rest);
                 for from in text.bases.iter().chain(of_others).collect::<BTreeSet<_>>() {
@@ -214,6 +218,12 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// Whether a shell looks for programs there wherever it stands: `PATH=node_modules/.bin:$PATH`.
+fn is_from_where_one_stands(word: &Word) -> bool {
+    let is_relative = word.text.contains('/') && !word.text.starts_with(['/', '~', '$', '%', '{', '<', '@']);
+    word.search == Some(Search::Programs) && !word.is_rest && is_relative
 }
 
 /// In a checkout a build is code like any other, and what a tool put there is asked about as that.

@@ -382,6 +382,33 @@ fn what_files_of_the_directory_run_by_themselves_is_known() {
 }
 
 #[test]
+fn what_an_agent_starts_by_the_name_of_a_module_is_known() {
+    for (command, path) in [
+        (r#""command":"python3","args":["-m","tools.server"]"#, "tools/server.py"),
+        (r#""command":"uv","args":["run","python","-m","server"]"#, "server/__main__.py"),
+        (r#""command":"node","args":["server"]"#, "server.js"),
+        (r#""command":"node","args":["--inspect","./dist"]"#, "dist/index.js"),
+        (r#""command":["python3","-m","server"]"#, "server.py"),
+    ] {
+        let text = format!(r#"{{"mcpServers":{{"x":{{{command}}}}}}}"#);
+        assert!(named(&[(".mcp.json", &text), (path, "")], path), "{command}");
+        assert!(!named(&[(".mcp.json", &text), (path, ""), ("src/a.py", "")], "src/a.py"), "{command}");
+    }
+}
+
+#[test]
+fn programs_where_a_shell_stands_are_known() {
+    let (directory, home) = (Directory::new(&[("x", "")]), tempfile::tempdir().unwrap());
+    std::fs::write(home.path().join(".bashrc"), "export PATH=\"./bin:node_modules/.bin:$PATH\"\n").unwrap();
+    let named = of(&directory, "", home.path());
+    let made = |path: &str| Change { mode: 0o755, ..Change::blank(path.to_owned(), Op::Create, Kind::File) };
+    assert!(named.is_program(&made("bin/any")) && named.is_program(&made("node_modules/.bin/sh")));
+    assert!(
+        !named.is_program(&made("src/bin/any")) && !named.is_program(&made("node_modules/.bin/any-of-ours"))
+    );
+}
+
+#[test]
 fn programs_where_a_tool_that_enters_the_directory_looks_for_them_are_known() {
     let is_program = |text: &str, path: &str| {
         let (directory, home) = (Directory::new(&[(".envrc", text)]), tempfile::tempdir().unwrap());

@@ -15,6 +15,9 @@ use crate::report::Report;
 use crate::show;
 use crate::untrusted::Untrusted;
 
+/// Told when a commit takes a while.
+const LOOKS: &str = "looking at each change";
+
 pub fn commit(args: &Commit) -> Result<u8, Report> {
     let request = Request::Commit {
         session: args.session.clone(),
@@ -27,7 +30,7 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         accept: args.accept.clone(),
     };
     let asked = args.interactive.then(|| interactive::commit(args)).transpose()?;
-    let list = match asked.map_or_else(|| Broker::reach()?.list(&request), Ok) {
+    let list = match asked.map_or_else(|| Broker::reach()?.saying(LOOKS).list(&request), Ok) {
         Err(report) if report.code.as_deref() == Some("look_first") => {
             let Some(list) = overview::then_commit(request)? else { return Ok(1) };
             list

@@ -1,6 +1,7 @@
 //! The connection to the broker, which is started on demand: one for each user.
 
-use std::io::{Read, Write};
+use std::cell::Cell;
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -8,10 +9,14 @@ use std::process::{Command, Stdio};
 
 use chaperone_config::Dirs;
 use chaperone_protocol::{Failure, Reply, Request, frame};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
+use crate::out::note;
 use crate::report::Report;
 
+/// How long nobody is told that something is done.
+const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
 /// The cell's one way out.
 pub const CHANNEL: &str = "/run/chaperone/channel";
 
@@ -31,6 +36,8 @@ pub fn not_in_a_cell() -> Report {
 #[derive(Debug)]
 pub struct Broker {
     stream: UnixStream,
+    /// Told once, when the next answer is long in coming.
+    when_slow: Cell<Option<&'static str>>,
 }
 
 impl Broker {
@@ -78,13 +85,29 @@ impl Broker {
                 dirs.socket().display()
             )));
         }
-        let there = Self { stream };
+        let there = Self { stream, when_slow: Cell::new(None) };
         // One that is being killed takes connections until its socket is closed: only an answer counts.
         if there.send(&Request::Ping, &[]).is_ok() && matches!(there.next(), Ok(Some(_))) {
             return Ok(Some(there));
         }
         wait_for_end(peer.pid);
         Ok(None)
+    }
+
+    /// What the user is told when the answer to the next question takes more than some seconds.
+    #[must_use]
+    pub fn saying(self, what: &'static str) -> Self {
+        self.when_slow.set(Some(what));
+        self
+    }
+
+    fn say_when_slow(&self) {
+        // Somebody who reads the output of a program later was not left waiting.
+        let Some(what) = self.when_slow.take().filter(|_| std::io::stderr().is_terminal()) else { return };
+        let mut wait = [PollFd::new(&self.stream, PollFlags::IN)];
+        if poll(&mut wait, Some(&PATIENCE)) == Ok(0) {
+            note!("chaperone: {what}");
+        }
     }
 
     /// Ask and wait for the one answer.
@@ -101,6 +124,7 @@ impl Broker {
     /// As [`Self::ask`].
     pub fn ask_with(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Value, Report> {
         self.send(request, fds)?;
+        self.say_when_slow();
         match self.next()? {
             Some((Reply::Ok(value), _)) => Ok(value),
             Some((Reply::Event(event), _)) => serde_json::to_value(event).map_err(Report::of),
@@ -116,6 +140,7 @@ impl Broker {
     /// As [`Self::ask`]; elements may have come before.
     pub fn ask_list(&self, request: &Request, each: &mut dyn FnMut(Value)) -> Result<(), Report> {
         self.send(request, &[])?;
+        self.say_when_slow();
         loop {
             match self.next()? {
                 Some((Reply::Part(list), _)) => list.into_iter().for_each(&mut *each),

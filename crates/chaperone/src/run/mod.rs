@@ -88,6 +88,8 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         publish: args.publish.clone(),
         environment: environment(),
     };
+    let broker =
+        broker.saying("looking through the directory; what has not changed is known at the next start");
     let answer = broker.ask(&Request::OpenSession(Box::new(asked)))?;
     let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
     for notice in &opened.notices {

@@ -121,6 +121,15 @@ class Sizes(Checked):
         self.crate(lib="//\n" * 1001)
         self.assertEqual(self.script("sizes")[0], 1)
 
+    def test_the_broker_is_wiring(self):
+        place = self.root / "crates" / "broker" / "src"
+        place.mkdir(parents=True)
+        for lines, code in ((1250, 0), (1251, 1)):
+            for name in ("a.rs", "b.rs"):
+                (place / name).write_text("//\n" * (lines - 500))
+                (place / f"more_{name}").write_text("//\n" * 500)
+            self.assertEqual(self.script("sizes")[0], code)
+
 
 class Words(Checked):
     def write(self, path, text):

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chaperone_audit::Log;
 use chaperone_config::Dirs;
+use chaperone_config::policy_files::CheckedPolicies;
 use chaperone_pipeline::Pipeline;
 use chaperone_pipeline::events::Bus;
 use chaperone_pipeline::vault::Vault;
@@ -12,7 +13,6 @@ use chaperone_policy::Store;
 use chaperone_quota::Descriptors;
 use parking_lot::{Mutex, RwLock};
 
-use crate::checked_policies::CheckedPolicies;
 use crate::session::live::LiveSession;
 
 /// Everything the broker holds. No key is among it.

@@ -4,10 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod broker;
-mod checked_policies;
 mod control;
 mod faults;
-mod last_policies;
 mod notify;
 mod policy_reload;
 mod prune;

@@ -5,14 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chaperone_config::policy_files::{folders, sources};
+use chaperone_config::policy_files::{folders, keep, sources};
 use chaperone_policy::Engine;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
 use crate::broker::Broker;
-use crate::last_policies;
 use chaperone_protocol::{Event, Failure, Happened};
 
 /// An editor that saves touches a directory several times: the set is read when it was quiet for this long.
@@ -34,7 +33,7 @@ pub fn reload(broker: &Broker) -> Result<String, Failure> {
         Failure::new("policy_error", format!("the policies stay as they were:\n{all}"))
     })?;
     let revision = engine.revision().to_owned();
-    last_policies::keep(&broker.dirs, &broker.vault, &sources)?;
+    keep(&broker.dirs, &|about| broker.vault.own_secret(about), &sources)?;
     if revision == broker.policy.current().revision() {
         return Ok(revision);
     }

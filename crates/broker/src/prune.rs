@@ -2,7 +2,6 @@
 //! its records of them.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,8 +17,6 @@ use crate::session::live::LiveSession;
 
 /// Where what is being removed stands: no session is read back from there.
 const REMOVING: &str = "removing";
-/// Bytes of a block as the kernel counts them.
-const BLOCK: u64 = 512;
 
 /// Remove what is kept of every session that has ended and has nothing staged: of those that were last used longer ago than that; without
 /// an age, of those that have no commit to undo. One that somebody is at stays.
@@ -63,7 +60,7 @@ fn found(live: &LiveSession) -> PrunedSession {
         id: live.session.id.clone(),
         workspace: live.session.workspace.clone(),
         started: live.session.started.clone(),
-        bytes: bytes(&live.session.dir),
+        bytes: tool_caches::disk_use(&live.session.dir),
         commits: live.mounts.list().iter().map(|mount| commits(&mount.stage_dir.join("history"))).sum(),
     }
 }
@@ -107,21 +104,6 @@ fn commits(history: &Path) -> u64 {
     // Each has a directory.
     let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
     std::fs::read_dir(history).map_or(0, |entries| entries.flatten().filter(is_dir).count() as u64)
-}
-
-/// What a directory takes of the disk, without following links; what an agent closed to everybody is not looked into.
-fn bytes(dir: &Path) -> u64 {
-    let (mut sum, mut open) = (0, vec![dir.to_owned()]);
-    while let Some(dir) = open.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            sum += meta.blocks() * BLOCK;
-            if meta.is_dir() {
-                open.push(entry.path());
-            }
-        }
-    }
-    sum
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::{Log, Options};
-use chaperone_config::Dirs;
+use chaperone_config::{Dirs, policy_files};
 use chaperone_inspect::Detectors;
 use chaperone_inspect::outgoing::Outgoing;
 use chaperone_pipeline::Pipeline;
@@ -27,9 +27,8 @@ use parking_lot::{Mutex, RwLock};
 use rustix::fs::FlockOperation;
 
 use crate::broker::Broker;
-use crate::checked_policies::CheckedPolicies;
 use crate::control::{self, Connection};
-use crate::{faults, last_policies, policy_reload};
+use crate::{faults, policy_reload};
 
 /// Commands answered at once. Protects threads; beyond it a connection is closed.
 const MAX_CONNECTIONS: usize = 256;
@@ -124,8 +123,10 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     let sources = chaperone_config::policy_files::sources(&dirs)?;
     let (policy, problems) = Store::new(sources.clone());
     if problems.is_empty() {
-        last_policies::keep(&dirs, &vault, &sources)?;
-    } else if let Some(Ok(last)) = last_policies::last(&dirs, &vault).map(Engine::load) {
+        policy_files::keep(&dirs, &|about| vault.own_secret(about), &sources)?;
+    } else if let Some(Ok(last)) =
+        policy_files::last(&dirs, &|about| vault.own_secret(about)).map(Engine::load)
+    {
         policy.replace(last);
     }
     for problem in &problems {
@@ -169,7 +170,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         dirs,
         pipeline: Arc::new(pipeline),
         policy,
-        checked_policies: CheckedPolicies::default(),
+        checked_policies: policy_files::CheckedPolicies::default(),
         said_of_path: Mutex::default(),
         log,
         vault,

@@ -1,10 +1,15 @@
 //! The policy files in force: those that ship, and the user's own.
 
+mod checked;
+mod last;
+
 use std::path::{Path, PathBuf};
 
 use chaperone_policy::{Engine, Kind, Source};
 use chaperone_protocol::Failure;
 
+pub use self::checked::CheckedPolicies;
+pub use self::last::{Seal, keep, last};
 use crate::dirs::Dirs;
 
 /// Largest policy file read, in bytes. Protects the broker from a mistaken path.

@@ -3,11 +3,13 @@
 
 mod answers;
 mod calls;
+mod conversations;
 mod lines;
 mod server;
 mod session_tools;
 pub mod tools;
 mod waiting;
 
-pub use server::{MAX_CONVERSATIONS, serve};
+pub use conversations::serve_all;
+pub use server::serve;
 pub use session_tools::{Blobs, ReadInParts, SessionTools, Tables};

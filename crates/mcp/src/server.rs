@@ -25,8 +25,6 @@ use crate::session_tools::SessionTools;
 use crate::waiting::Waiting;
 use crate::{calls, lines, tools};
 
-/// Conversations of one session at once. Protects threads and memory; beyond it a new one is refused.
-pub const MAX_CONVERSATIONS: u32 = 64;
 /// Calls of one conversation in flight. Protects threads; beyond it a call is refused with `too_many_calls`.
 const MAX_IN_FLIGHT: u32 = 32;
 /// Calls of one conversation at once after a pause, and calls a second that go on for ever. Protects the log and the disk from a

@@ -8,6 +8,7 @@ pub mod display;
 pub mod event;
 pub mod failure;
 pub mod frame;
+pub mod parts;
 pub mod reason;
 pub mod reply;
 pub mod request;

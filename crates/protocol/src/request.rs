@@ -1,7 +1,7 @@
 //! What the user's commands ask of the broker, and what the broker answers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,25 @@ pub struct OpenSession {
     pub publish: Vec<u16>,
     /// The caller's environment, of which only what the profile allows is passed on.
     pub environment: BTreeMap<String, String>,
+}
+
+impl OpenSession {
+    /// Where the user looks for programs.
+    #[must_use]
+    pub fn search_path(&self) -> Vec<PathBuf> {
+        std::env::split_paths(self.path()).filter(|place| place.is_absolute()).collect()
+    }
+
+    /// Directories of the workspace in which a shell of the user's looks for programs when it stands there.
+    #[must_use]
+    pub fn search_path_in(&self, workspace: &Path) -> Vec<PathBuf> {
+        let relative = std::env::split_paths(self.path()).filter(|place| place.is_relative());
+        relative.filter(|place| !place.as_os_str().is_empty()).map(|place| workspace.join(place)).collect()
+    }
+
+    fn path(&self) -> &str {
+        self.environment.get("PATH").map(String::as_str).unwrap_or_default()
+    }
 }
 
 /// What the caller needs to build the cell.

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -20,6 +21,8 @@ static CACHES: LazyLock<BTreeMap<String, Known>> =
     LazyLock::new(|| chaperone_packs::table("packs/caches.toml"));
 /// A layer nested deeper than this is left where it is.
 const MAX_DEPTH: usize = 256;
+/// Bytes of a block as the kernel counts them.
+const BLOCK: u64 = 512;
 
 /// The cache of a tool, relative to the home.
 #[derive(Debug, Deserialize)]
@@ -198,6 +201,22 @@ fn kept_layers(kept: &Path, session: &Session) -> PathBuf {
         [session.profile.name.as_bytes(), b"\0", session.workspace.as_os_str().as_bytes()].concat(),
     );
     kept.join(hex::encode(name.get(..12).unwrap_or_default()))
+}
+
+/// Bytes that a directory takes of the disk, without following links; what an agent closed to everybody is not looked into.
+#[must_use]
+pub fn disk_use(dir: &Path) -> u64 {
+    let (mut sum, mut open) = (0, vec![dir.to_owned()]);
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            sum += meta.blocks() * BLOCK;
+            if meta.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    sum
 }
 
 /// Remove a directory that an agent furnished: without following links, in bounded memory, whatever its modes.

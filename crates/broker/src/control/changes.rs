@@ -4,19 +4,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use chaperone_pipeline::ports::CellHandle;
+use chaperone_protocol::Failure;
+use chaperone_protocol::parts::Parts;
 use chaperone_protocol::reply::{ChangeEntry, ChangeState};
-use chaperone_protocol::{Failure, Reply, frame};
 use chaperone_workspace::commit::{self, By, Detail, Order, Review, Shown, ShownChanges};
 use serde_json::Value;
 
 use super::wire::{has_hung_up, internal, while_connected};
 use crate::broker::Broker;
 use crate::session::live::LiveSession;
-
-/// Bytes of one part, about; a frame holds much more, and one change is the least.
-const PART_BYTES: usize = 1 << 20;
-/// Bytes of a change beside its names and its diff, at most.
-const ENTRY_BYTES: usize = 1 << 10;
 
 /// What was sent of a session's changes. What the caller sent on to the user counts as shown, and nothing else.
 pub struct Look {
@@ -81,11 +77,11 @@ pub fn changes(
         if has_hung_up(stream) {
             return Err(Failure::new("cancelled", "nobody listens any more"));
         }
-        parts.push(&entry)?;
+        parts.push(&entry).map_err(internal)?;
         entries.push(shown);
         Ok(())
     })?;
-    let last = parts.last;
+    let last = parts.last();
     Ok(((detail != Detail::Numbers).then_some(Look { live, entries, paths }), last))
 }
 
@@ -146,39 +142,5 @@ pub fn undo(
 fn forget(live: &LiveSession, done: &[ChangeEntry]) {
     if let Some(shown) = live.shown.lock().as_mut() {
         shown.forget(done.iter().map(|entry| entry.path.as_str()));
-    }
-}
-
-/// A list on its way: all but its last part is sent.
-pub fn in_parts(stream: &UnixStream, list: Result<Vec<ChangeEntry>, Failure>) -> Result<Vec<Value>, Failure> {
-    let mut parts = Parts::new(stream);
-    for entry in list? {
-        parts.push(&entry)?;
-    }
-    Ok(parts.last)
-}
-
-struct Parts<'a> {
-    stream: &'a UnixStream,
-    last: Vec<Value>,
-    bytes: usize,
-}
-
-impl<'a> Parts<'a> {
-    fn new(stream: &'a UnixStream) -> Self {
-        Self { stream, last: Vec::new(), bytes: 0 }
-    }
-
-    fn push(&mut self, entry: &ChangeEntry) -> Result<(), Failure> {
-        let long = [Some(&entry.path), entry.from.as_ref(), entry.diff.as_ref()];
-        let bytes = ENTRY_BYTES + long.into_iter().flatten().map(String::len).sum::<usize>();
-        if self.bytes + bytes > PART_BYTES && !self.last.is_empty() {
-            let part = Reply::Part(std::mem::take(&mut self.last));
-            frame::send(self.stream, &part, &[]).map_err(internal)?;
-            self.bytes = 0;
-        }
-        self.bytes += bytes;
-        self.last.push(serde_json::to_value(entry).map_err(internal)?);
-        Ok(())
     }
 }

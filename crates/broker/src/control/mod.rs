@@ -16,7 +16,7 @@ use chaperone_protocol::reply::{Done, Reloaded};
 use chaperone_protocol::{Event, Failure, Happened, Reply, Request, frame};
 use serde_json::Value;
 
-use self::wire::{has_hung_up, on_the_wire};
+use self::wire::{has_hung_up, in_parts, on_the_wire};
 use crate::broker::Broker;
 use crate::policy_reload;
 use crate::prune;
@@ -118,14 +118,14 @@ impl Connection {
             Request::Commit { session, paths, choice, unseen, ask_first, rehearsal, confirm, accept } => {
                 let what = (&*paths, choice.as_deref(), rehearsal);
                 let word = (unseen, ask_first, (&*confirm, &*accept));
-                on_the_wire(changes::in_parts(stream, changes::commit(broker, stream, &session, what, word)))
+                on_the_wire(in_parts(stream, changes::commit(broker, stream, &session, what, word)))
             }
             Request::Discard { session, paths } => {
-                on_the_wire(changes::in_parts(stream, changes::discard(broker, &session, &paths)))
+                on_the_wire(in_parts(stream, changes::discard(broker, &session, &paths)))
             }
             Request::Undo { session, commit, paths, force } => {
                 let undone = changes::undo(broker, stream, &session, commit, &paths, force);
-                on_the_wire(changes::in_parts(stream, undone))
+                on_the_wire(in_parts(stream, undone))
             }
             Request::Approvals => on_the_wire(Ok(broker.pipeline.approvals.pending())),
             Request::Approve { id, scope, redact, pin } => {

@@ -3,7 +3,8 @@
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use chaperone_protocol::Failure;
+use chaperone_protocol::reply::ChangeEntry;
+use chaperone_protocol::{Failure, parts};
 use chaperone_workspace::commit::Wanted;
 use serde::Serialize;
 use serde_json::Value;
@@ -33,4 +34,9 @@ pub fn has_hung_up(stream: &UnixStream) -> bool {
 pub fn while_connected(stream: &UnixStream) -> Result<Wanted, Failure> {
     let stream = stream.try_clone().map_err(internal)?;
     Ok(Arc::new(move || !has_hung_up(&stream)))
+}
+
+/// A list of changes: all but its last part is sent.
+pub fn in_parts(stream: &UnixStream, list: Result<Vec<ChangeEntry>, Failure>) -> Result<Vec<Value>, Failure> {
+    parts::in_parts(stream, &list?).map_err(internal)
 }

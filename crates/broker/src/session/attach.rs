@@ -15,7 +15,6 @@ use chaperone_gateway::{Dial, permissions};
 use chaperone_pipeline::{Session, authority};
 use chaperone_protocol::session::State;
 use chaperone_protocol::{Failure, NetworkKind};
-use parking_lot::{Condvar, Mutex};
 use serde_json::json;
 
 use super::end::{finish, stop};
@@ -26,8 +25,6 @@ use crate::broker::Broker;
 const MAX_NOTED: usize = 100;
 /// How often the room on the disk is looked at that an agent in an overlay fills.
 const ROOM_LOOK: Duration = Duration::from_millis(100);
-/// How long a connection waits for another conversation of its cell to end, when there are as many as may be.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How long cell-init may take for an answer.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// Refused calls recorded one by one for each kind; further ones at powers of two, with their count.
@@ -276,68 +273,8 @@ fn accept(live: &Arc<LiveSession>, channel: OwnedFd) -> Result<(), Failure> {
     let other_end = listener.try_clone().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
     *live.cell.channel.lock() = Some(other_end);
     let live = Arc::clone(live);
-    let conversations = Arc::new(Conversations::default());
     let thread = std::thread::Builder::new().name("channel".into()).spawn(move || {
-        while let Ok((stream, _)) = listener.accept() {
-            if live.has_ended() {
-                break;
-            }
-            if !conversations.begin() {
-                continue;
-            }
-            let (tools, conversations) = (Arc::clone(&live.tools), Arc::clone(&conversations));
-            let serve = move || {
-                chaperone_mcp::serve(&tools, stream);
-                conversations.end();
-            };
-            if std::thread::Builder::new().name("agent".into()).spawn(serve).is_err() {
-                break;
-            }
-        }
+        chaperone_mcp::serve_all(&live.tools, &listener, &|| live.has_ended());
     });
     thread.map(|_| ()).map_err(|e| Failure::new("no_threads", e.to_string()))
-}
-
-/// The conversations of one cell that go on.
-#[derive(Debug, Default)]
-struct Conversations {
-    open: Mutex<u32>,
-    ended: Condvar,
-}
-
-impl Conversations {
-    /// Counts one more. At the limit it waits a while for another to end, while whoever connects waits in the queue: those that
-    /// were closed a moment ago must not count against an honest one.
-    fn begin(&self) -> bool {
-        let mut open = self.open.lock();
-        let full = |open: &mut u32| *open >= chaperone_mcp::MAX_CONVERSATIONS;
-        if self.ended.wait_while_for(&mut open, full, PATIENCE).timed_out() {
-            return false;
-        }
-        *open += 1;
-        true
-    }
-
-    fn end(&self) {
-        *self.open.lock() -= 1;
-        self.ended.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_that_was_just_closed_does_not_count_against_the_next() {
-        let conversations = Arc::new(Conversations::default());
-        assert!((0..chaperone_mcp::MAX_CONVERSATIONS).all(|_| conversations.begin()));
-        let next = std::thread::spawn({
-            let conversations = Arc::clone(&conversations);
-            move || conversations.begin()
-        });
-        conversations.end();
-        assert!(next.join().unwrap());
-        assert_eq!(*conversations.open.lock(), chaperone_mcp::MAX_CONVERSATIONS);
-    }
 }

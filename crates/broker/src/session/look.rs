@@ -51,13 +51,13 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
         .program
         .as_deref()
         .filter(|_| asked.in_cell)
-        .map(|program| installation::find(program, &search_path(asked), &places, &workspace, &at))
+        .map(|program| installation::find(program, &asked.search_path(), &places, &workspace, &at))
         .transpose()?
         .unwrap_or_default();
     let caches = tool_caches::places(&profile.cache.tools, tool_caches::home().as_deref())?;
     let mut left_out = None;
     if asked.in_cell {
-        let path = search_path(asked);
+        let path = asked.search_path();
         let found = toolchains::find(&path, &profile.toolchains, &places, &workspace)?;
         let there = installation.shown.iter().chain(&found.shown).map(|shown| shown.path.as_path());
         let shown: Vec<&Path> =
@@ -163,19 +163,6 @@ fn homes(asked: &OpenSession) -> Vec<PathBuf> {
         .chain(chaperone_config::dirs::home_of_user())
         .filter(|h| h.is_absolute())
         .collect()
-}
-
-/// Where the caller looks for programs.
-pub fn search_path(asked: &OpenSession) -> Vec<PathBuf> {
-    let path = asked.environment.get("PATH").map(String::as_str).unwrap_or_default();
-    std::env::split_paths(path).filter(|p| p.is_absolute()).collect()
-}
-
-/// Directories of the workspace in which a shell of the user's looks for programs when it stands there.
-pub fn search_path_in(asked: &OpenSession, workspace: &Path) -> Vec<PathBuf> {
-    let path = asked.environment.get("PATH").map(String::as_str).unwrap_or_default();
-    let relative = std::env::split_paths(path).filter(|p| p.is_relative() && !p.as_os_str().is_empty());
-    relative.map(|place| workspace.join(place)).collect()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use chaperone_workspace::mount::{LiveMount, Mounts};
 use chaperone_workspace::{masking, tool_caches};
 
 use super::live::LiveSession;
-use super::look::{Look, look, search_path, search_path_in};
+use super::look::{Look, look};
 use super::restore::save;
 use crate::broker::Broker;
 
@@ -48,8 +48,8 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     if let Some(own) = mounts.iter().find(|mount| mount.at == "/workspace") {
         mounts.extend(repositories.mounts(own, &dir)?);
     }
-    let mut programs = search_path(asked);
-    programs.extend(search_path_in(asked, &workspace));
+    let mut programs = asked.search_path();
+    programs.extend(asked.search_path_in(&workspace));
     for mount in &mut mounts {
         mount.programs.clone_from(&programs);
         mount.umask = asked.umask;

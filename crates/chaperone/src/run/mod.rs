@@ -65,10 +65,13 @@ pub fn run(args: &Run) -> Result<u8, Report> {
     Ok(u8::try_from(exit.code).unwrap_or(1))
 }
 
+/// Told when a start takes a while.
+const LOOKING: &str = "looking through the directory before the start; the next one is faster";
+
 fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     let workspace = workspace(args.workspace.as_deref())?;
     let git = git::ask(&workspace);
-    let broker = Broker::reach()?;
+    let broker = Broker::reach()?.saying(LOOKING);
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let program = args.command.first().cloned().unwrap_or_default();
     let asked = OpenSession {
@@ -88,8 +91,6 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         publish: args.publish.clone(),
         environment: environment(),
     };
-    let broker =
-        broker.saying("looking through the directory; what has not changed is known at the next start");
     let answer = broker.ask(&Request::OpenSession(Box::new(asked)))?;
     let opened: Opened = serde_json::from_value(answer).map_err(Report::of)?;
     for notice in &opened.notices {

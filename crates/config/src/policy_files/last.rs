@@ -4,12 +4,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use chaperone_config::Dirs;
-use chaperone_pipeline::vault::Vault;
 use chaperone_policy::{Engine, Kind, Source};
 use chaperone_protocol::Failure;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+use crate::dirs::Dirs;
+
+/// What the vault alone computes of some bytes, and always the same.
+pub type Seal<'a> = &'a dyn Fn(&[u8]) -> Result<[u8; 32], Failure>;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +44,7 @@ fn place(dirs: &Dirs) -> PathBuf {
 ///
 /// # Errors
 /// `state_unavailable`, or that of the vault.
-pub fn keep(dirs: &Dirs, vault: &Vault, sources: &[Source]) -> Result<(), Failure> {
+pub fn keep(dirs: &Dirs, seal: Seal<'_>, sources: &[Source]) -> Result<(), Failure> {
     let shipped: Vec<String> = Engine::builtin_sources().into_iter().map(|source| source.name).collect();
     let own = sources.iter().filter(|source| !shipped.contains(&source.name));
     let files = own.map(|source| KeptFile {
@@ -59,7 +62,7 @@ pub fn keep(dirs: &Dirs, vault: &Vault, sources: &[Source]) -> Result<(), Failur
     let place = place(dirs);
     let failed = |e: std::io::Error| Failure::new("state_unavailable", format!("{}: {e}", place.display()));
     let json = serde_json::to_string(&Kept { files: files.collect() }).map_err(|e| failed(e.into()))?;
-    let text = format!("{}\n{json}", mark(vault, &json)?);
+    let text = format!("{}\n{json}", mark(seal, &json)?);
     if std::fs::read(&place).is_ok_and(|kept| kept == text.as_bytes()) {
         return Ok(());
     }
@@ -70,10 +73,10 @@ pub fn keep(dirs: &Dirs, vault: &Vault, sources: &[Source]) -> Result<(), Failur
 }
 
 /// The set that loaded last, with what ships; nothing where none was kept, or what was is not what the vault vouches for.
-pub fn last(dirs: &Dirs, vault: &Vault) -> Option<Vec<Source>> {
+pub fn last(dirs: &Dirs, seal: Seal<'_>) -> Option<Vec<Source>> {
     let text = std::fs::read_to_string(place(dirs)).ok()?;
     let (mark, json) = text.split_once('\n')?;
-    if self::mark(vault, json).ok()? != mark {
+    if self::mark(seal, json).ok()? != mark {
         return None;
     }
     let kept: Kept = serde_json::from_str(json).ok()?;
@@ -89,6 +92,6 @@ pub fn last(dirs: &Dirs, vault: &Vault) -> Option<Vec<Source>> {
     Some(Engine::builtin_sources().into_iter().chain(own).collect())
 }
 
-fn mark(vault: &Vault, json: &str) -> Result<String, Failure> {
-    Ok(vault.own_secret(json.as_bytes())?.iter().map(|byte| format!("{byte:02x}")).collect())
+fn mark(seal: Seal<'_>, json: &str) -> Result<String, Failure> {
+    Ok(seal(json.as_bytes())?.iter().map(|byte| format!("{byte:02x}")).collect())
 }

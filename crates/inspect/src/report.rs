@@ -194,11 +194,12 @@ impl Tally {
 
     /// Counts a value of a column, found something or not.
     pub(crate) fn value(&mut self, column: u32, value: &[u8]) {
+        let value = value.trim_ascii();
         if let Some(c) = self.columns.get_mut(column as usize)
-            && !value.trim_ascii().is_empty()
+            && !value.is_empty()
         {
             c.values += 1;
-            c.digits += u64::from(is_number(value.trim_ascii()));
+            c.digits += u64::from(is_number(value));
         }
     }
 
@@ -404,10 +405,11 @@ impl Entry {
 
 /// A number as programs write it, whole or a float.
 fn is_number(value: &[u8]) -> bool {
+    if !value.first().is_some_and(u8::is_ascii_digit) {
+        return false;
+    }
     let dots = value.iter().filter(|b| **b == b'.').count();
-    value.first().is_some_and(u8::is_ascii_digit)
-        && dots <= 1
-        && value.iter().all(|b| b.is_ascii_digit() || dots == 1 && b".eE+-".contains(b))
+    dots <= 1 && value.iter().all(|b| b.is_ascii_digit() || dots == 1 && b".eE+-".contains(b))
 }
 
 /// Nothing divides it, and it is short enough to come about by chance (an IBAN is not).

@@ -216,6 +216,11 @@ impl Set {
         std::str::from_utf8(name).is_ok_and(|name| self.by_name.contains_key(name))
     }
 
+    /// The detector of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<DetectorId> {
+        self.by_name.get(name).copied()
+    }
+
     /// The detector that a recogniser reports as.
     #[inline]
     pub(crate) fn native(&self, which: Native) -> Option<DetectorId> {

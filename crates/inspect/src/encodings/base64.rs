@@ -93,6 +93,16 @@ pub(super) fn head_of<'r>(run: &[u8], room: &'r mut [u8]) -> &'r [u8] {
     room.get(..length).unwrap_or_default()
 }
 
+/// What sixteen characters say.
+#[inline]
+pub(super) fn twelve(run: &[u8; 16]) -> [u8; 12] {
+    let mut said = [0; 12];
+    for (group, out) in run.as_chunks::<4>().0.iter().zip(said.as_chunks_mut::<3>().0) {
+        *out = three(*group);
+    }
+    said
+}
+
 /// All that a run without its padding says.
 pub(crate) fn from_base64(run: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(run.len() / 4 * 3 + 3);

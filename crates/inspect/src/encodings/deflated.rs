@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::base64::{SHORTEST, from_base64, head_of};
+use super::base64::{SHORTEST, from_base64, twelve};
 use super::readable::LEAST_TEXT;
 
 /// Text that is unpacked of one run, in bytes.
@@ -13,11 +13,8 @@ const STEP: usize = 4096;
 /// What a run says that was packed without a mark of it (RFC 1951), as SAML has it in addresses: it ends where the run ends. What
 /// unpacks is kept from run to run, for it is large.
 pub(super) fn text_of(run: &[u8], unpacks: &mut Option<Decompress>) -> Option<Vec<u8>> {
-    if run.len() < SHORTEST + 8 {
-        return None;
-    }
-    let mut room = [0; 12];
-    if !begins_deflated(head_of(run.get(..16).unwrap_or_default(), &mut room)) {
+    let first = run.first_chunk().filter(|_| run.len() >= SHORTEST + 8)?;
+    if !begins_deflated(&twelve(first)) {
         return None;
     }
     let packed = from_base64(run);

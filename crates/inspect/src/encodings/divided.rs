@@ -1,6 +1,6 @@
 //! Base64 and base32 of which every few characters stand apart: by blanks, dots, dashes, quotes or short lines.
 
-use std::ops::Range;
+use super::bits::Bits;
 
 /// What is divided more is a text, in bytes between two groups: a line break of two, an indentation, quotes and a comma.
 const WIDEST_GAP: usize = 12;
@@ -13,56 +13,84 @@ const PLAIN: usize = 24;
 const GROUPS: usize = 3;
 
 /// Calls `take` with each stretch of groups, put together.
-pub(super) fn each(text: &[u8], mut take: impl FnMut(&[u8])) {
+pub(super) fn each(text: &[u8], bits: &Bits, mut take: impl FnMut(&[u8])) {
     let mut stretch = Stretch::default();
+    let mut joined = Vec::new();
     let mut at = 0;
-    let class = |at: usize| text.get(at).map_or(END, |b| CLASS[usize::from(*b)]);
-    loop {
-        let (gap, mut only_divides) = (at, true);
-        while class(at) & (SIGNED | END) == 0 {
-            only_divides &= class(at) & DIVIDES != 0;
-            at += 1;
+    while let Some(group) = next(bits, at) {
+        let length = group.end - group.start;
+        if !group.is_divided || length > LONGEST_GROUP {
+            stretch.end(text, &mut joined, &mut take);
         }
-        if class(at) == END {
-            break;
-        }
-        let divides = only_divides && at - gap <= WIDEST_GAP;
-        let (start, first) = (at, class(at));
-        let mut rest = 0;
-        at += 1;
-        while class(at) & SIGNED != 0 {
-            rest |= class(at);
-            at += 1;
-        }
-        let group = start..at;
-        if !divides || group.len() > LONGEST_GROUP {
-            stretch.end(text, &mut take);
-        }
-        if group.len() <= LONGEST_GROUP {
-            stretch.push(group, is_plain(first, rest));
+        if length <= LONGEST_GROUP {
+            stretch.push(&group);
             if stretch.plain > PLAIN {
-                stretch.end(text, &mut take);
+                stretch.end(text, &mut joined, &mut take);
             }
         }
+        at = group.end;
     }
-    stretch.end(text, &mut take);
+    stretch.end(text, &mut joined, &mut take);
+}
+
+/// Characters of base64 in a row.
+struct Group {
+    start: usize,
+    end: usize,
+    /// A word or a number, as it stands in texts: in one case but for its first letter, or of digits alone.
+    is_plain: bool,
+    /// What stands before it divides it from another.
+    is_divided: bool,
+}
+
+/// The next group from `at` on, where the one before ends.
+#[inline]
+fn next(bits: &Bits, at: usize) -> Option<Group> {
+    let here = bits.from(at);
+    let gap = here.signed.trailing_zeros();
+    let is_divided = gap as usize <= WIDEST_GAP && here.divides.trailing_ones() >= gap;
+    let length = here.signed.checked_shr(gap).unwrap_or(0).trailing_ones();
+    if gap + length < 64 {
+        let start = at + gap as usize;
+        let is_plain = here.odd >> gap & ((1 << length) - 1) == 0;
+        return Some(Group { start, end: start + length as usize, is_plain, is_divided });
+    }
+    // It goes on behind these 64 bytes, or begins there.
+    let start = bits.next(at, |block| block.signed)?;
+    let end = bits.next(start, |block| !block.signed)?;
+    let is_plain = bits.next(start, |block| block.odd).is_none_or(|odd| odd >= end);
+    Some(Group { start, end, is_plain, is_divided })
 }
 
 #[derive(Default)]
 struct Stretch {
-    groups: Vec<Range<usize>>,
-    /// Characters at the end that are words.
+    start: usize,
+    end: usize,
+    groups: usize,
+    /// Characters of all groups, and of those at the end that are words.
+    length: usize,
     plain: usize,
     odd: usize,
-    /// What was put together last; its room stays.
-    joined: Vec<u8>,
+    /// The length of the last group.
+    last: usize,
+    /// A group before the last one is no run by itself.
+    has_short: bool,
 }
 
 impl Stretch {
-    fn push(&mut self, group: Range<usize>, is_plain: bool) {
-        let length = group.len();
-        self.groups.push(group);
-        if is_plain {
+    #[inline]
+    fn push(&mut self, group: &Group) {
+        let length = group.end - group.start;
+        if self.groups == 0 {
+            self.start = group.start;
+        } else {
+            self.has_short |= self.last < SHORTEST;
+        }
+        self.end = group.end;
+        self.groups += 1;
+        self.length += length;
+        self.last = length;
+        if group.is_plain {
             self.plain += length;
         } else {
             self.odd += 1;
@@ -70,81 +98,62 @@ impl Stretch {
         }
     }
 
-    fn end(&mut self, text: &[u8], take: &mut impl FnMut(&[u8])) {
-        self.put_together(text, take);
-        // Its room stays: most stretches of a text are a few words.
-        self.groups.clear();
-        (self.plain, self.odd) = (0, 0);
-    }
-
-    fn put_together(&mut self, text: &[u8], take: &mut impl FnMut(&[u8])) {
-        let (Some(first), Some(last)) = (self.groups.first(), self.groups.last()) else { return };
-        if self.groups.len() < GROUPS || self.odd < 2 {
-            return;
+    #[inline]
+    fn end(&mut self, text: &[u8], joined: &mut Vec<u8>, take: &mut impl FnMut(&[u8])) {
+        // Where each but the last is a run, they are read by themselves, and with those on the next lines.
+        if self.groups >= GROUPS && self.odd >= 2 && self.has_short && self.length >= SHORTEST {
+            put_together(text.get(self.start..self.end).unwrap_or_default(), joined, take);
         }
-        // Each is a run that is read by itself, and with those on the next lines.
-        if self.groups.iter().rev().skip(1).all(|group| group.len() >= SHORTEST) {
-            return;
-        }
-        self.joined.clear();
-        for group in &self.groups {
-            self.joined.extend_from_slice(text.get(group.clone()).unwrap_or_default());
-        }
-        if self.joined.len() < SHORTEST {
-            return;
-        }
-        take(&self.joined);
-        // In the other alphabet two of the dividing signs are digits; they divide where nothing else does.
-        let whole = text.get(first.start..last.end).unwrap_or_default();
-        let all = whole.iter().fold(0, |all, b| all | CLASS[usize::from(*b)]);
-        if all & DIGIT_OF_URL != 0 && all & ELSE != 0 {
-            self.joined.clear();
-            let kept = |b: &&u8| CLASS[usize::from(**b)] & (SIGNED | DIGIT_OF_URL) != 0;
-            self.joined.extend(whole.iter().filter(kept));
-            take(&self.joined);
-        }
+        *self = Stretch::default();
     }
 }
 
-const UPPER: u8 = 1;
-const LOWER: u8 = 2;
-const DIGIT: u8 = 4;
-const SIGN: u8 = 8;
+/// Calls `take` with the groups of a stretch; `joined` lends its room.
+fn put_together(stretch: &[u8], joined: &mut Vec<u8>, take: &mut impl FnMut(&[u8])) {
+    let all = keep(stretch, SIGNED, joined);
+    take(joined);
+    // In the other alphabet two of the dividing signs are digits; they divide where nothing else does.
+    if all & DIGIT_OF_URL != 0 && all & ELSE != 0 {
+        keep(stretch, SIGNED | DIGIT_OF_URL, joined);
+        take(joined);
+    }
+}
+
+/// Leaves in `joined` what is of these kinds; says which there are. Every byte is written and most are kept: that takes no branch.
+fn keep(stretch: &[u8], kinds: u8, joined: &mut Vec<u8>) -> u8 {
+    joined.clear();
+    joined.resize(stretch.len(), 0);
+    let (mut all, mut kept) = (0, 0);
+    for b in stretch {
+        let class = CLASS[usize::from(*b)];
+        all |= class;
+        if let Some(slot) = joined.get_mut(kept) {
+            *slot = *b;
+        }
+        kept += usize::from(class & kinds != 0);
+    }
+    joined.truncate(kept);
+    all
+}
+
 /// Characters of base64.
-const SIGNED: u8 = UPPER | LOWER | DIGIT | SIGN;
+const SIGNED: u8 = 1;
 /// What divides groups: two of these signs are digits in the other alphabet.
-const DIGIT_OF_URL: u8 = 16;
-const ELSE: u8 = 32;
-const DIVIDES: u8 = DIGIT_OF_URL | ELSE;
-/// Behind the last byte.
-const END: u8 = 64;
-/// Every byte of every text is looked up here.
+const DIGIT_OF_URL: u8 = 2;
+const ELSE: u8 = 4;
 const CLASS: [u8; 256] = {
-    let mut table = [0; 256];
+    let mut table = [ELSE; 256];
     let mut i = 0;
     while i < 256 {
-        let b = i as u8;
-        table[i] = match b {
-            b'A'..=b'Z' => UPPER,
-            b'a'..=b'z' => LOWER,
-            b'0'..=b'9' => DIGIT,
-            b'+' | b'/' => SIGN,
-            b'-' | b'_' => DIGIT_OF_URL,
-            b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b':' | b';' | b'|' | b'~' | b'*' | b'\'' | b'"'
-            | b'\\' | b'`' | b'<' | b'>' | b'(' | b')' | b'=' => ELSE,
-            _ => 0,
-        };
+        match i as u8 {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => table[i] = SIGNED,
+            b'-' | b'_' => table[i] = DIGIT_OF_URL,
+            _ => {}
+        }
         i += 1;
     }
     table
 };
-
-/// A word or a number, as it stands in texts, by the classes of its first character and of all others: in one case but for its
-/// first letter, or of digits alone.
-fn is_plain(first: u8, rest: u8) -> bool {
-    let all = first | rest;
-    rest & !LOWER == 0 && first & (UPPER | LOWER) != 0 || all == UPPER || all == DIGIT
-}
 
 #[cfg(test)]
 mod tests {
@@ -152,7 +161,9 @@ mod tests {
 
     fn stretches(text: &str) -> Vec<String> {
         let mut found = Vec::new();
-        each(text.as_bytes(), |stretch| found.push(String::from_utf8(stretch.to_vec()).unwrap()));
+        each(text.as_bytes(), &Bits::of(text.as_bytes()), |stretch| {
+            found.push(String::from_utf8(stretch.to_vec()).unwrap())
+        });
         found
     }
 

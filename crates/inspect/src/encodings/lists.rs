@@ -1,13 +1,20 @@
 //! Bytes written as a list of numbers, in hex or decimal.
 
-use super::readable::{Decoded, nibble, readable};
+use super::bits::Bits;
+use super::readable::{Decoded, LEAST_TEXT, nibble, readable};
 
 /// Appends what lists of bytes say: `41:4b:49`, `\x41\x4b`, `0x41, 0x4b`, `65, 75, 73`.
-pub(crate) fn decode(text: &[u8], out: &mut Decoded) {
-    const LONG: usize = 24;
-    for stretch in super::long_stretches(text, LONG, |b| LISTED[usize::from(b)]) {
+pub(super) fn decode(text: &[u8], bits: &Bits, out: &mut Decoded) {
+    const LONG: u32 = 24;
+    let mut at = 0;
+    while let Some(start) = bits.next_row(at, LONG, |block| block.listed) {
+        at = bits.next(start, |block| !block.listed).unwrap_or(text.len());
+        let stretch = text.get(start..at).unwrap_or_default();
         out.work += stretch.len() as u64;
-        list(text.get(stretch).unwrap_or_default(), out);
+        // A byte is at least one digit: an indentation is no list.
+        if stretch.iter().filter(|b| b.is_ascii_hexdigit()).count() >= LEAST_TEXT {
+            list(stretch, out);
+        }
     }
 }
 
@@ -30,16 +37,3 @@ fn list(text: &[u8], out: &mut Decoded) {
     readable(&hex, &mut out.hex);
     readable(&decimal, &mut out.bytes);
 }
-
-/// What numbers and the signs between them are made of.
-const LISTED: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut i = 0;
-    while i < 256 {
-        let b = i as u8;
-        table[i] = b.is_ascii_hexdigit()
-            || matches!(b, b':' | b' ' | b',' | b'-' | b'\\' | b'x' | b'\n' | b'\r' | b'%');
-        i += 1;
-    }
-    table
-};

@@ -2,6 +2,7 @@
 //! readings serve what is read and what leaves.
 
 pub(crate) mod base64;
+mod bits;
 mod deflated;
 mod divided;
 pub(crate) mod escape;
@@ -41,11 +42,19 @@ pub(crate) fn is_zlib(head: &[u8]) -> bool {
     matches!(head, [0x78, b, ..] if (0x7800 + u32::from(*b)).is_multiple_of(31) && b & 0x20 == 0)
 }
 
+/// Whether bytes are UTF-8, the last character of which may be cut.
+pub(crate) fn is_utf8(head: &[u8]) -> bool {
+    std::str::from_utf8(head).err().is_none_or(|e| e.valid_up_to() + 4 > head.len())
+}
+
 /// Text has no zeros and is mostly UTF-8.
 pub(crate) fn is_binary(bytes: &[u8]) -> bool {
     let head = bytes.get(..4096).unwrap_or(bytes);
     if memchr::memchr(0, head).is_some() {
         return true;
+    }
+    if is_utf8(head) {
+        return false;
     }
     let broken: usize = head.utf8_chunks().map(|c| c.invalid().len()).sum();
     broken * 8 > head.len()

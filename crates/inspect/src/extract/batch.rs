@@ -30,6 +30,8 @@ pub(crate) struct Cell {
 pub(crate) const FULL: usize = 256 * 1024;
 /// Values below this many bytes hold nothing that is looked for.
 const SHORTEST: usize = 4;
+/// Of a label, so much stands before its value.
+const MOST_LABEL: usize = 128;
 
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -64,7 +66,12 @@ impl Batch {
             if label.is_empty() {
                 self.text.push(b'\x1f');
             } else {
-                self.text.extend(label.bytes().take(128).map(|b| if b < b' ' { b' ' } else { b }));
+                let label = label.as_bytes();
+                let label = label.get(..MOST_LABEL).unwrap_or(label);
+                let at = self.text.len();
+                self.text.extend_from_slice(label);
+                let written = self.text.get_mut(at..).unwrap_or_default();
+                written.iter_mut().filter(|b| **b < b' ').for_each(|b| *b = b' ');
                 self.text.extend_from_slice(b": \x1f");
             }
             let start = self.text.len();

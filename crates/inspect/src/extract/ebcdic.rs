@@ -73,7 +73,7 @@ const TO_ASCII: [u8; 256] = {
 
 /// Whether these bytes are text in EBCDIC, and no text in anything else; numbers packed beside it may be a quarter of it.
 pub(super) fn is_ebcdic(head: &[u8]) -> bool {
-    if head.len() < LEAST || head.utf8_chunks().next().is_some_and(|c| c.valid().len() + 4 > head.len()) {
+    if head.len() < LEAST || crate::encodings::is_utf8(head) {
         return false;
     }
     let mut counts = [0usize; 256];

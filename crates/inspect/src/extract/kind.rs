@@ -1,5 +1,6 @@
 //! What a file is: by its first bytes, then by its name.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use super::marks::{self, Compression};
@@ -90,10 +91,13 @@ impl Kind {
     }
 }
 
-pub(crate) fn head(source: Source<'_>) -> Result<Vec<u8>, ExtractError> {
+pub(crate) fn head(source: Source<'_>) -> Result<Cow<'_, [u8]>, ExtractError> {
+    if let Source::Bytes(bytes) = source {
+        return Ok(bytes.get(..HEAD).unwrap_or(bytes).into());
+    }
     let mut head = Vec::new();
     source.reader().take(HEAD as u64).read_to_end(&mut head)?;
-    Ok(head)
+    Ok(head.into())
 }
 
 pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
@@ -187,8 +191,7 @@ fn utf32(head: &[u8]) -> Option<bool> {
 /// Whether bytes without a zero are no text: in no character set, and full of control characters.
 fn is_noise(head: &[u8]) -> bool {
     let is_control = |b: &&u8| **b < b' ' && !matches!(**b, b'\t' | b'\n' | b'\r' | 0x08 | 0x0c | 0x1b);
-    let is_utf8 = head.utf8_chunks().next().is_none_or(|c| c.valid().len() + 4 > head.len());
-    !is_utf8 && head.iter().filter(is_control).count() * 20 > head.len()
+    !encodings::is_utf8(head) && head.iter().filter(is_control).count() * 20 > head.len()
 }
 
 fn plain(head: &[u8], extension: &str) -> Kind {
@@ -208,10 +211,8 @@ fn plain(head: &[u8], extension: &str) -> Kind {
     if matches!(head.trim_ascii_start().first(), Some(b'{')) && memchr::memchr(b'"', head).is_some() {
         return Kind::Json;
     }
-    match super::table::sniff(head) {
-        Some(delimiter) if matches!(extension, "" | "txt" | "dat" | "data" | "log" | "out") => {
-            Kind::Table { delimiter }
-        }
-        _ => Kind::Text,
+    if !matches!(extension, "" | "txt" | "dat" | "data" | "log" | "out") {
+        return Kind::Text;
     }
+    super::table::sniff(head).map_or(Kind::Text, |delimiter| Kind::Table { delimiter })
 }

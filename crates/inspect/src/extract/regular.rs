@@ -62,10 +62,11 @@ fn kinds(detectors: &Detectors) -> Vec<Kind> {
         let plain: Vec<u8> = b.iter().copied().filter(u8::is_ascii_digit).collect();
         by_name("us_ssn").is_some_and(|check| check(&plain))
     };
-    let named = |name: &str| detectors.ids().find(|id| detectors.info(*id).name == name);
     [("credit_card", 16, card, digits), ("credit_card", 15, card, digits), ("us_ssn", 11, person, dashed)]
         .into_iter()
-        .filter_map(|(name, length, fits, shaped)| Some(Kind { id: named(name)?, length, fits, shaped }))
+        .filter_map(|(name, length, fits, shaped)| {
+            Some(Kind { id: detectors.0.named(name)?, length, fits, shaped })
+        })
         .collect()
 }
 

@@ -42,7 +42,10 @@ pub(crate) fn walk(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Ext
         text.settle(&mut matches)?;
         text.read_otherwise(WINDOW);
         text.release(KEPT)?;
-        block.resize(BLOCK, 0);
+        // A small file never pays for the large block.
+        if block.len() < BLOCK && text.base + text.held.len() as u64 >= FIRST as u64 {
+            block.resize(BLOCK, 0);
+        }
     }
     scanner.finish(&mut matches);
     text.settle(&mut matches)?;

@@ -56,16 +56,17 @@ pub(super) struct Encoded {
 }
 
 pub(super) fn decode(detectors: &Detectors, text: &[u8]) -> Encoded {
-    let mut decoded = runs::decode(text, text.len() as u64 * WORK_PER_BYTE);
+    let mut decoded = runs::decode_as_written(text, text.len() as u64 * WORK_PER_BYTE);
     // Base64 in base64: what Kubernetes makes of a value that was encoded already.
-    let again = runs::decode(&decoded.base64, decoded.base64.len() as u64 * WORK_PER_BYTE);
+    let again = runs::decode_as_written(&decoded.base64, decoded.base64.len() as u64 * WORK_PER_BYTE);
     decoded.base64.extend_from_slice(&again.base64);
     decoded.packed.extend(again.packed);
     let mut out = Encoded::default();
     for (how, bytes) in
         [(Step::Base64, &decoded.base64), (Step::Base32, &decoded.base32), (Step::Hex, &decoded.hex)]
     {
-        for m in scan(detectors, bytes) {
+        let found = if bytes.is_empty() { Vec::new() } else { scan(detectors, bytes) };
+        for m in found {
             if counts(detectors, m.detector) && !m.filters.spares() {
                 let value = bytes.get(m.start as usize..m.end as usize).unwrap_or_default();
                 out.found.push((how, m, value.to_vec()));

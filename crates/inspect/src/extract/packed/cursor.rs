@@ -12,9 +12,9 @@ pub(super) type Parsed<T> = Result<T, Wrong>;
 
 /// Whether bytes are text, as far as they go.
 pub(super) fn is_text(head: &[u8]) -> bool {
-    let is_whole = head.utf8_chunks().next().is_none_or(|c| c.valid().len() + 4 > head.len());
-    let is_control = |b: &u8| *b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r' | 0x08 | 0x0c | 0x1b);
-    is_whole && !head.iter().any(is_control)
+    let is_control = |b: u8| b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r' | 0x08 | 0x0c | 0x1b);
+    // All of it, many bytes at a time: most files are text.
+    crate::encodings::is_utf8(head) && !head.iter().fold(false, |any, b| any | is_control(*b))
 }
 
 /// Reads bytes from a place.

@@ -20,7 +20,14 @@ pub(crate) fn walk(
         // Beside each other in the text, keys still label their values.
         return text::walk(&mut (&*bytes).chain(reader), sink);
     }
-    let mut document = Document { bytes: &bytes, batch: Batch::default(), base: 0, counted: 0, row: 1 };
+    let mut document = Document {
+        bytes: &bytes,
+        batch: Batch::default(),
+        base: 0,
+        counted: 0,
+        row: 1,
+        columns: Columns::default(),
+    };
     if check(&bytes, limits.nesting).is_some() {
         document.values(0..bytes.len(), limits.nesting, sink)?;
         return document.finish(sink);
@@ -55,6 +62,7 @@ struct Document<'b> {
     /// Line ends are counted up to here.
     counted: usize,
     row: u64,
+    columns: Columns,
 }
 
 impl Document<'_> {
@@ -67,16 +75,22 @@ impl Document<'_> {
     ) -> Result<(), ExtractError> {
         let (bytes, first) = (self.bytes, range.start);
         let part = bytes.get(range).unwrap_or_default();
+        // On one line there are no others to count.
+        let lines = memchr::memchr(b'\n', part).is_some_and(|at| at + 1 < part.len());
+        self.count(first);
         let mut failure = Ok(());
-        parse(part, nesting, &mut |span, (label, place), token| {
+        parse(part, nesting, |span, label, place, token| {
             if failure.is_err() {
                 return;
             }
             let span = span.start + first..span.end + first;
-            self.count(span.start);
+            if lines {
+                self.count(span.start);
+            }
             let column = match place {
                 Some(place) => sink.tally.column(format!("{label} {place}").trim_start()),
-                None => sink.tally.column(if label.is_empty() { "list" } else { label }),
+                None if label.is_empty() => self.columns.of_lists(sink),
+                None => self.columns.number(label, sink),
             };
             let raw = span.start - self.base..span.end - self.base;
             let inner = bytes.get(span.clone()).unwrap_or_default();
@@ -111,14 +125,57 @@ impl Document<'_> {
         if !self.batch.is_full() {
             return Ok(());
         }
-        self.batch.raw = self.bytes.get(self.base..upto).unwrap_or_default().to_vec();
-        self.base = upto;
-        sink.take(&mut self.batch)
+        self.take(upto, sink)
     }
 
     fn finish(mut self, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
-        self.batch.raw = self.bytes.get(self.base..).unwrap_or_default().to_vec();
+        self.take(self.bytes.len(), sink)
+    }
+
+    fn take(&mut self, upto: usize, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+        // Only what is written again is needed as it was.
+        if sink.out.is_some() {
+            self.batch.raw = self.bytes.get(self.base..upto).unwrap_or_default().to_vec();
+        }
+        self.base = upto;
         sink.take(&mut self.batch)
+    }
+}
+
+/// The numbers of the keys that came last: records have the same ones in the same order.
+#[derive(Default)]
+struct Columns {
+    last: Vec<(String, u32)>,
+    next: usize,
+    /// Of what stands under no key.
+    lists: Option<u32>,
+}
+
+/// Keys of one record that are remembered.
+const MOST_REMEMBERED: usize = 64;
+
+impl Columns {
+    fn of_lists(&mut self, sink: &mut Sink<'_>) -> u32 {
+        *self.lists.get_or_insert_with(|| sink.tally.column("list"))
+    }
+
+    fn number(&mut self, label: &str, sink: &mut Sink<'_>) -> u32 {
+        for at in [self.next, 0] {
+            if let Some((known, column)) = self.last.get(at)
+                && known == label
+            {
+                self.next = at + 1;
+                return *column;
+            }
+        }
+        let column = sink.tally.column(label);
+        self.last.truncate(self.next);
+        if self.last.len() >= MOST_REMEMBERED {
+            self.last.clear();
+        }
+        self.last.push((label.to_owned(), column));
+        self.next = self.last.len();
+        column
     }
 }
 
@@ -157,16 +214,13 @@ fn unescaped(token: &[u8]) -> Cow<'_, [u8]> {
 const MOST_PLACES: u32 = 256;
 
 /// An object or an array that is open.
-struct Open {
+struct Open<'t> {
     object: bool,
     /// The label outside.
-    label: String,
+    label: Cow<'t, str>,
     /// Where the next value stands in a row: in an array of an array.
     place: Option<u32>,
 }
-
-/// What [`parse`] tells of each token: where it stands, its label, and its place in a row.
-type On<'o> = &'o mut dyn FnMut(Range<usize>, (&str, Option<u32>), Token);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token {
@@ -176,17 +230,24 @@ enum Token {
 }
 
 fn check(bytes: &[u8], nesting: usize) -> Option<()> {
-    parse(bytes, nesting, &mut |_, _, _| {})
+    parse(bytes, nesting, |_, _, _, _| {})
 }
 
-/// Walks a strict JSON document without recursion; `None` when it is not one or nests too deeply.
-fn parse(bytes: &[u8], nesting: usize, on: On<'_>) -> Option<()> {
-    let mut p = Cursor { bytes, at: 0 };
+/// Walks a strict JSON document without recursion; `None` when it is not one or nests too deeply. `on` is told of each token: where it
+/// stands, its label, and its place in a row.
+fn parse(
+    bytes: &[u8],
+    nesting: usize,
+    mut on: impl FnMut(Range<usize>, &str, Option<u32>, Token),
+) -> Option<()> {
+    // Outside of strings nothing else is JSON.
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut p = Cursor { text, bytes, at: 0 };
     if bytes.starts_with(b"\xef\xbb\xbf") {
         p.at = 3;
     }
-    let mut stack: Vec<Open> = Vec::new();
-    let mut label = String::new();
+    let mut stack: Vec<Open<'_>> = Vec::new();
+    let mut label = Cow::Borrowed("");
     loop {
         // A value is due.
         p.space();
@@ -208,20 +269,20 @@ fn parse(bytes: &[u8], nesting: usize, on: On<'_>) -> Option<()> {
                     stack.push(Open { object, label: label.clone(), place: is_row.then_some(0) });
                     closed = false;
                     if object {
-                        label = p.key(&label, on)?;
+                        label = p.key(&label, &mut on)?;
                     }
                 }
             }
             b'"' => {
                 p.string()?;
-                on(start..p.at, (&label, place), Token::String);
+                on(start..p.at, &label, place, Token::String);
             }
             b't' => p.word(b"true")?,
             b'f' => p.word(b"false")?,
             b'n' => p.word(b"null")?,
             _ => {
                 p.number()?;
-                on(start..p.at, (&label, place), Token::Number);
+                on(start..p.at, &label, place, Token::Number);
             }
         }
         while closed {
@@ -233,7 +294,7 @@ fn parse(bytes: &[u8], nesting: usize, on: On<'_>) -> Option<()> {
                 (b',', true) => {
                     p.at += 1;
                     p.space();
-                    label = p.key(&open.label, on)?;
+                    label = p.key(&open.label, &mut on)?;
                     closed = false;
                 }
                 (b',', false) => {
@@ -253,11 +314,13 @@ fn parse(bytes: &[u8], nesting: usize, on: On<'_>) -> Option<()> {
 }
 
 struct Cursor<'a> {
+    text: &'a str,
+    /// The same.
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -273,21 +336,31 @@ impl Cursor<'_> {
     }
 
     /// The label that the next value has: its key; where that is a number, as of the rows of a column, what the object around has.
-    fn key(&mut self, outer: &str, on: On<'_>) -> Option<String> {
+    fn key(
+        &mut self,
+        outer: &Cow<'a, str>,
+        on: &mut impl FnMut(Range<usize>, &str, Option<u32>, Token),
+    ) -> Option<Cow<'a, str>> {
         let start = self.at;
         self.string()?;
-        on(start..self.at, ("", None), Token::Key);
-        let key = String::from_utf8_lossy(&unescaped(self.bytes.get(start..self.at)?)).into_owned();
+        on(start..self.at, "", None, Token::Key);
+        let inner = self.text.get(start + 1..self.at - 1)?;
+        let key = if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+            Cow::Borrowed(inner)
+        } else {
+            Cow::Owned(String::from_utf8_lossy(&unescaped(self.bytes.get(start..self.at)?)).into_owned())
+        };
         self.space();
         (self.peek()? == b':').then(|| self.at += 1)?;
         let is_number = !outer.is_empty() && key.bytes().all(|b| b.is_ascii_digit());
-        Some(if is_number { outer.to_owned() } else { key })
+        Some(if is_number { outer.clone() } else { key })
     }
 
     fn string(&mut self) -> Option<()> {
         (self.peek()? == b'"').then(|| self.at += 1)?;
-        let start = self.at;
         loop {
+            let rest = self.bytes.get(self.at..)?;
+            self.at += rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f))?;
             match self.peek()? {
                 b'"' => break,
                 b'\\' => {
@@ -299,11 +372,9 @@ impl Cursor<'_> {
                     digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
                     self.at += 2 + digits.len();
                 }
-                0..=0x1f => return None,
-                _ => self.at += 1,
+                _ => return None,
             }
         }
-        std::str::from_utf8(self.bytes.get(start..self.at)?).ok()?;
         self.at += 1;
         Some(())
     }

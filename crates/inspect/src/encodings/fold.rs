@@ -273,6 +273,22 @@ pub(super) fn fold_one(c: char) -> Fold {
     }
 }
 
+/// Of each code by its last ten bits, whether a letter of the table may have it: most characters of most scripts look like none.
+const MAY_LOOK_ALIKE: [u64; 16] = {
+    let mut bits = [0; 16];
+    let mut i = 0;
+    while i < LOOKALIKES.len() {
+        let code = LOOKALIKES[i].0 as usize;
+        bits[code >> 6 & 15] |= 1 << (code & 63);
+        i += 1;
+    }
+    bits
+};
+
 fn look_alike(c: char) -> Fold {
+    let code = c as usize;
+    if MAY_LOOK_ALIKE[code >> 6 & 15] >> (code & 63) & 1 == 0 {
+        return Fold::Keep;
+    }
     LOOKALIKES.iter().find(|(l, _)| *l == c).map_or(Fold::Keep, |(_, b)| Fold::Ascii(*b))
 }

@@ -392,6 +392,10 @@ pub(crate) fn inside_marker(detectors: &Detectors, text: &[u8], start: usize, en
     let upto = text.len().min(start + placeholder::OPEN.len());
     let from = start.saturating_sub(128);
     let Some(window) = text.get(from..upto) else { return false };
+    // Most text has no bracket there; to look for all of it costs more.
+    if memchr::memchr(b'[', window).is_none() {
+        return false;
+    }
     let open = memchr::memmem::rfind(window, placeholder::OPEN).map(|o| o + from);
     let token = open.and_then(|open| placeholder::token(detectors, text, open));
     token.is_some_and(|token| token.range.start <= start && end <= token.range.end)

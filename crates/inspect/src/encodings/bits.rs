@@ -12,7 +12,6 @@ const ELSE: u32 = 5;
 /// What lists of bytes are written with.
 const LISTED: u32 = 6;
 
-/// Each kind has a lane of eight bits; a byte sets the highest of each kind that it is of, and makes room for it by a shift.
 const LANES: [u64; 256] = {
     let mut table = [0; 256];
     let mut i = 0;
@@ -36,8 +35,34 @@ const LANES: [u64; 256] = {
     table
 };
 
-const fn lane(kind: u32) -> u64 {
+/// What a byte of a kind, one of eight, has in the table that [`kinds`] takes.
+pub(crate) const fn lane(kind: u32) -> u64 {
     0x80 << (8 * kind)
+}
+
+/// Of which kinds 64 bytes are, a bit each; the lowest is the first byte. Each kind has a lane of eight bits: a byte sets the highest
+/// of each kind that it is of, and the next one shifts them on.
+#[inline]
+pub(crate) fn kinds(bytes: &[u8; 64], lanes: &[u64; 256]) -> [u64; 8] {
+    let mut rows = [0; 8];
+    for (row, eight) in rows.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *row = eight.iter().fold(0, |row, b| row >> 1 | lanes[usize::from(*b)]);
+    }
+    transposed(rows)
+}
+
+/// Each row has a byte of each kind: the rows turned round, so that each is of one kind.
+#[inline]
+fn transposed(mut rows: [u64; 8]) -> [u64; 8] {
+    let halves = [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)];
+    for (apart, low) in halves {
+        for i in (0..8).filter(|i| i & apart == 0) {
+            let (a, b) = (rows[i], rows[i + apart]);
+            rows[i] = a & low | (b & low) << (8 * apart);
+            rows[i + apart] = a >> (8 * apart) & low | b & !low;
+        }
+    }
+    rows
 }
 
 /// 64 bytes of a text; the lowest bit is the first byte.
@@ -149,14 +174,7 @@ struct Before {
 
 impl Before {
     fn block(&mut self, bytes: &[u8; 64]) -> Block {
-        let mut kinds = [0u64; 7];
-        for (i, eight) in bytes.as_chunks::<8>().0.iter().enumerate() {
-            let lanes = eight.iter().fold(0, |lanes, b| lanes >> 1 | LANES[usize::from(*b)]);
-            for (kind, bits) in kinds.iter_mut().enumerate() {
-                *bits |= (lanes >> (8 * kind) & 0xff) << (8 * i);
-            }
-        }
-        let [upper, lower, digit, sign, url, other, listed] = kinds;
+        let [upper, lower, digit, sign, url, other, listed, _] = kinds(bytes, &LANES);
         let signed = upper | lower | digit | sign;
         let (behind_upper, behind_lower, behind_digit) =
             (upper << 1 | self.upper, lower << 1 | self.lower, digit << 1 | self.digit);

@@ -50,6 +50,7 @@ pub(super) fn look(run: &[u8], mirrored: bool) -> (May, Shape) {
         has_base32: letters.longest >= SHORTEST && parts(run).any(is_base32),
         has_hex: digits.longest >= SHORTEST,
         is_one_number: every & HEX != 0 && !is_mixed,
+        has_slash: some & SLASH != 0,
     };
     (may, shape)
 }
@@ -91,6 +92,7 @@ pub(super) struct Shape {
     pub(super) has_hex: bool,
     /// A number in hex, as identifiers are: as base64 it would say something in another script by chance alone.
     pub(super) is_one_number: bool,
+    pub(super) has_slash: bool,
 }
 
 impl May {
@@ -117,6 +119,7 @@ const HEX: u8 = 4;
 const NOT_BASE32: u8 = 8;
 /// What divides names, paths and both alphabets of base64 from each other.
 const SIGN: u8 = 16;
+const SLASH: u8 = 32;
 
 const fn class(b: u8) -> u8 {
     let mut class = 0;
@@ -134,6 +137,9 @@ const fn class(b: u8) -> u8 {
     }
     if matches!(b, b'/' | b'+' | b'-' | b'_') {
         class |= SIGN;
+    }
+    if b == b'/' {
+        class |= SLASH;
     }
     class
 }
@@ -264,6 +270,7 @@ mod tests {
                 }),
                 has_hex: run.split(|b| !b.is_ascii_hexdigit()).any(|digits| digits.len() >= SHORTEST),
                 is_one_number: !is_mixed && run.iter().all(u8::is_ascii_hexdigit),
+                has_slash: run.contains(&b'/'),
             };
             assert_eq!(shape, said, "{}", String::from_utf8_lossy(&run));
         }

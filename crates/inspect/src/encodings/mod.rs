@@ -2,7 +2,7 @@
 //! readings serve what is read and what leaves.
 
 pub(crate) mod base64;
-mod bits;
+pub(crate) mod bits;
 mod deflated;
 mod divided;
 pub(crate) mod escape;
@@ -17,13 +17,16 @@ use std::ops::Range;
 
 /// Whether bytes begin as something packed does.
 pub(crate) fn may_be_packed(head: &[u8]) -> bool {
-    head.starts_with(b"\x1f\x8b\x08")
-        || head.starts_with(b"PK\x03\x04")
-        || head.starts_with(XZ)
-        || head.starts_with(ZSTD)
-        || head.starts_with(b"BZh") && head.get(4..10) == Some(BZIP2_BLOCK)
-        || is_zlib(head)
-        || begins_lzma(head)
+    match head.first() {
+        Some(0x1f) => head.starts_with(b"\x1f\x8b\x08"),
+        Some(b'P') => head.starts_with(b"PK\x03\x04"),
+        Some(0xfd) => head.starts_with(XZ),
+        Some(0x28) => head.starts_with(ZSTD),
+        Some(b'B') => head.starts_with(b"BZh") && head.get(4..10) == Some(BZIP2_BLOCK),
+        Some(0x78) => is_zlib(head),
+        Some(0x5d) => begins_lzma(head),
+        _ => false,
+    }
 }
 
 /// How xz, zstd and the first block of bzip2 begin.

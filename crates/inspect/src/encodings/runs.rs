@@ -62,7 +62,7 @@ fn decode_run(run: &[u8], mirrored: bool, out: &mut Decoded) {
         base64(run, &mut out.base64);
     }
     if !shape.is_one_number
-        && let Some(whole) = whole_base64(run, may.has_mark)
+        && let Some(whole) = whole_base64(run, may.has_mark, shape.has_slash)
     {
         out.packed.push(whole);
     } else if let Some(text) = deflated::text_of(run, &mut out.unpacks) {
@@ -141,27 +141,29 @@ fn squeeze(run: &[u8], into: &mut Vec<u8>) {
 }
 
 /// A run decoded from a place where something packed, or text in another script, begins.
-fn whole_base64(run: &[u8], has_mark: bool) -> Option<Vec<u8>> {
+fn whole_base64(run: &[u8], has_mark: bool, has_slash: bool) -> Option<Vec<u8>> {
     static LONG: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| MARKS.map(Finder::new));
     // gzip and zip wherever they begin, for their starts are long; everything else at the start of the run or of a path segment.
     let long = if has_mark { LONG.iter().find_map(|m| m.find(run)) } else { None };
-    let slash = memchr::memchr(b'/', run.get(..256).unwrap_or(run)).map(|i| i + 1);
-    let starts = [long, Some(0), slash];
-    let from = starts.into_iter().flatten().find(|from| {
-        let Some(first) = run.get(*from..).and_then(|rest| rest.first_chunk()) else { return false };
-        let head = &twelve(first)[..];
-        // Most are neither packed nor text, as their first bytes show.
-        let begins = std::str::from_utf8(head).err().is_none_or(|e| e.valid_up_to() + 4 > head.len());
-        if !begins && !super::may_be_packed(head) && !head.contains(&0) {
-            return false;
-        }
-        let mut room = [0; 66];
-        let head = head_of(run.get(*from..from + 88).or(run.get(*from..)).unwrap_or_default(), &mut room);
-        let text = || std::str::from_utf8(head).err().is_none_or(|e| e.valid_up_to() + 4 > head.len());
-        head.len() >= 12
-            && (super::may_be_packed(head) || super::is_utf16(head) || !head.is_ascii() && text())
-    })?;
+    let path = run.get(..256).unwrap_or(run);
+    let slash = if has_slash { memchr::memchr(b'/', path).map(|i| i + 1) } else { None };
+    let begins = |from: &usize| run.get(*from..).is_some_and(begins_whole);
+    let from = long.filter(begins).or_else(|| Some(0).filter(begins)).or_else(|| slash.filter(begins))?;
     Some(from_base64(run.get(from..)?))
+}
+
+/// Whether what a run says begins as something packed does, or as text in another script.
+fn begins_whole(run: &[u8]) -> bool {
+    let Some(first) = run.first_chunk() else { return false };
+    let head = twelve(first);
+    // Most are neither packed nor text, as their first bytes show.
+    let is_text = !matches!(head, [0x80..=0xc1 | 0xf5.., ..]) && super::is_utf8(&head);
+    if !is_text && !super::may_be_packed(&head) && !head.contains(&0) {
+        return false;
+    }
+    let mut room = [0; 66];
+    let head = head_of(run.get(..88).unwrap_or(run), &mut room);
+    super::may_be_packed(head) || super::is_utf16(head) || !head.is_ascii() && super::is_utf8(head)
 }
 
 /// Appends every readable stretch, at each of the eight alignments.

@@ -37,3 +37,14 @@ fn document(bencher: Bencher, kind: &str) {
     let look = || inspect_bytes(&detectors, &bytes, &name, &Limits::default());
     bencher.counter(BytesCount::of_slice(&bytes)).bench(look);
 }
+
+/// The first reading of a small file, as most are: what does not grow with the file counts here.
+#[divan::bench(args = ["code", "csv", "json"])]
+fn small(bencher: Bencher, kind: &str) {
+    let detectors = Detectors::builtin().expect("the shipped packs load");
+    let mut bytes = corpus(kind);
+    bytes.truncate(4096);
+    let name = if kind == "code" { "unit.rs".to_owned() } else { format!("body.{kind}") };
+    let look = || inspect_bytes(&detectors, &bytes, &name, &Limits::default());
+    bencher.counter(BytesCount::of_slice(&bytes)).bench(look);
+}

@@ -47,8 +47,9 @@ pub(super) fn look(run: &[u8], mirrored: bool) -> (May, Shape) {
     let is_mixed = some & (UPPER | LOWER) == UPPER | LOWER;
     let shape = Shape {
         is_mixed,
-        has_base32: letters.longest >= SHORTEST && parts(run).any(is_base32),
-        has_hex: digits.longest >= SHORTEST,
+        has_base32: letters.was_long != 0
+            && if some & SIGN == 0 { is_base32_of(some) } else { parts(run).any(is_base32) },
+        has_hex: digits.was_long != 0,
         is_one_number: every & HEX != 0 && !is_mixed,
         has_slash: some & SLASH != 0,
     };
@@ -58,15 +59,16 @@ pub(super) fn look(run: &[u8], mirrored: bool) -> (May, Shape) {
 /// Characters of a kind in a row, counted without a branch.
 #[derive(Default)]
 struct Row {
-    now: usize,
-    longest: usize,
+    length: usize,
+    /// Not zero once there were [`SHORTEST`].
+    was_long: usize,
 }
 
 impl Row {
     #[inline]
     fn goes_on(&mut self, is_of_it: bool) {
-        self.now = (self.now + 1) * usize::from(is_of_it);
-        self.longest = self.longest.max(self.now);
+        self.length = (self.length + 1) & usize::from(is_of_it).wrapping_neg();
+        self.was_long |= self.length / SHORTEST;
     }
 }
 
@@ -78,7 +80,11 @@ pub(super) fn parts(run: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Letters of one case and the digits 2 to 7.
 pub(super) fn is_base32(part: &[u8]) -> bool {
-    let all = part.iter().fold(0, |all, b| all | LOOKED_UP[usize::from(*b)].1);
+    is_base32_of(part.iter().fold(0, |all, b| all | LOOKED_UP[usize::from(*b)].1))
+}
+
+/// The same by the classes that its characters have.
+fn is_base32_of(all: u8) -> bool {
     all & NOT_BASE32 == 0 && all & (UPPER | LOWER) != UPPER | LOWER
 }
 

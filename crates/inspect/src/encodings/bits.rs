@@ -36,14 +36,14 @@ const LANES: [u64; 256] = {
 };
 
 /// What a byte of a kind, one of eight, has in the table that [`kinds`] takes.
-pub(crate) const fn lane(kind: u32) -> u64 {
+const fn lane(kind: u32) -> u64 {
     0x80 << (8 * kind)
 }
 
 /// Of which kinds 64 bytes are, a bit each; the lowest is the first byte. Each kind has a lane of eight bits: a byte sets the highest
 /// of each kind that it is of, and the next one shifts them on.
 #[inline]
-pub(crate) fn kinds(bytes: &[u8; 64], lanes: &[u64; 256]) -> [u64; 8] {
+fn kinds(bytes: &[u8; 64], lanes: &[u64; 256]) -> [u64; 8] {
     let mut rows = [0; 8];
     for (row, eight) in rows.iter_mut().zip(bytes.as_chunks::<8>().0) {
         *row = eight.iter().fold(0, |row, b| row >> 1 | lanes[usize::from(*b)]);

@@ -2,7 +2,7 @@
 //! readings serve what is read and what leaves.
 
 pub(crate) mod base64;
-pub(crate) mod bits;
+mod bits;
 mod deflated;
 mod divided;
 pub(crate) mod escape;

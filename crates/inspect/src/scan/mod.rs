@@ -14,7 +14,6 @@ pub(crate) mod value;
 mod view;
 pub(crate) mod walk;
 mod web_token;
-mod words;
 
 use crate::detect::Detectors;
 pub use filter::{Effect, Filter, Filters};

@@ -8,7 +8,6 @@ use super::filter::{Filter, Filters};
 use super::found::Match;
 use super::view::{Hit, LOOK_BACK, Seen, View};
 use super::web_token::{self, WebToken};
-use super::words::{Ahead, CLASS, DIGIT, HIGH, LOWER, UPPER, WORD};
 use crate::Certainty;
 use crate::detect::index::{Label, Next, Start, WordKind, word_key};
 use crate::detect::{Asked, DetectorId, Detectors, Native, Set};
@@ -60,6 +59,36 @@ pub(crate) struct Walk {
     /// What the private key says that is being walked over.
     pub(crate) key: Sha256,
 }
+
+const LOWER: u8 = 1;
+const UPPER: u8 = 2;
+const DIGIT: u8 = 4;
+const HIGH: u8 = 8;
+const WORD: u8 = LOWER | UPPER | DIGIT | HIGH;
+const MARK: u8 = 16;
+
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        table[i] = if b.is_ascii_lowercase() {
+            LOWER
+        } else if b.is_ascii_uppercase() {
+            UPPER
+        } else if b.is_ascii_digit() {
+            DIGIT
+        } else if b >= 0x80 {
+            HIGH
+        } else if matches!(b, b'@' | b':' | b'-' | b'$' | b'~') {
+            MARK
+        } else {
+            0
+        };
+        i += 1;
+    }
+    table
+};
 
 /// Words longer than this are encoded data: nothing inside them is looked at.
 const LONGEST_WORD: usize = 4096;
@@ -119,19 +148,13 @@ impl Walk {
     }
 
     fn text(&mut self, set: &Set, view: &View<'_>, mut pos: usize, limit: usize) -> usize {
-        let mut ahead = Ahead::of(view.bytes, pos);
-        while pos < limit {
-            if pos >= ahead.end() {
-                ahead = Ahead::of(view.bytes, pos);
-            }
-            let Some((at, is_mark)) = ahead.next(pos) else {
-                pos = ahead.end().min(limit);
+        while let Some(b) = view.bytes.get(pos).filter(|_| pos < limit) {
+            let class = CLASS[usize::from(*b)];
+            if class == 0 {
+                pos += 1;
                 continue;
-            };
-            if at >= limit {
-                return limit;
             }
-            pos = if is_mark { self.mark(set, view, at) } else { self.word(set, view, at, &ahead) };
+            pos = if class & WORD != 0 { self.word(set, view, pos) } else { self.mark(set, view, pos) };
             if !matches!(self.mode, Mode::Text) {
                 break;
             }
@@ -141,8 +164,18 @@ impl Walk {
 
     /// One word; says where the walk goes on.
     #[inline]
-    fn word(&mut self, set: &Set, view: &View<'_>, start: usize, ahead: &Ahead) -> usize {
-        let (length, mask) = ahead.word(start).unwrap_or_else(|| measured(view, start));
+    fn word(&mut self, set: &Set, view: &View<'_>, start: usize) -> usize {
+        let rest = view.slice(start, start + LONGEST_WORD);
+        let mut mask = 0;
+        let mut length = 0;
+        for b in rest {
+            let class = CLASS[usize::from(*b)];
+            if class & WORD == 0 {
+                break;
+            }
+            mask |= class;
+            length += 1;
+        }
         let end = start + length;
         if length < 2 {
             return if mask == DIGIT { self.digits(set, view, start, end) } else { end };
@@ -508,20 +541,6 @@ impl Walk {
         }
         self.hits.drain(..from);
     }
-}
-
-/// The length of a word, up to the longest, and which classes it has.
-fn measured(view: &View<'_>, start: usize) -> (usize, u8) {
-    let (mut length, mut mask) = (0, 0);
-    for b in view.slice(start, start + LONGEST_WORD) {
-        let class = CLASS[usize::from(*b)];
-        if class == 0 {
-            break;
-        }
-        mask |= class;
-        length += 1;
-    }
-    (length, mask)
 }
 
 /// Of hits that overlap the best stays; two readings of the very same digits both stay when neither is better. What is certain

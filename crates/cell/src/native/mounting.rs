@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 
 use chaperone_names::native;
 use chaperone_sys::{ReadOnly, set_mount_attributes};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree};
 
 use crate::plan::SetupError;
 
 /// Where the new root is built before it becomes `/`.
 pub(super) const BASE: &str = "/tmp";
-/// A file that nobody may read.
-const COVER: &str = "/run/chaperone/cover";
+/// Files that nobody may read.
+const COVERS: &str = "/run/chaperone/covers";
 /// A directory with nothing in it.
 pub(super) const EMPTY: &str = "/run/chaperone/empty";
 
@@ -69,16 +69,17 @@ fn read_only_overlay(at: &Path, lower: &str) -> Result<rustix::io::Result<()>, S
     Ok(mount("overlay", &target, "overlay", flags, Some(options.as_c_str())))
 }
 
-/// Cover files by one that nobody may read. Its own root is read-only by then, so its mode stays as it is.
+/// Cover files, each by one that nobody may read, of its size and time: to git, which goes by these, it is unchanged. Its own root is
+/// read-only by then, so the mode stays as it is.
 pub(super) fn mask(at: &Path, masked: &[String]) -> Result<(), SetupError> {
     if masked.is_empty() {
         return Ok(());
     }
-    let cover = inside(Path::new(COVER));
-    File::create(&cover).map_err(io_failed("make a cover"))?;
-    fs::set_permissions(&cover, fs::Permissions::from_mode(0o000)).map_err(io_failed("make a cover"))?;
+    let covers = inside(Path::new(COVERS));
+    fs::create_dir_all(&covers).map_err(io_failed("make a place for covers"))?;
     let directory = open_dir(&inside(at))?;
-    for path in masked {
+    let before = fs::read_dir(&covers).map_err(io_failed("look at the covers"))?.count();
+    for (number, path) in masked.iter().enumerate() {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let covered = match rustix::fs::openat2(&directory, &*native(path), flags, Mode::empty(), how) {
@@ -86,12 +87,25 @@ pub(super) fn mask(at: &Path, masked: &[String]) -> Result<(), SetupError> {
             Err(rustix::io::Errno::NOENT) => continue,
             opened => opened.map_err(failed("open what is to be covered"))?,
         };
+        let cover = covers.join((before + number).to_string());
+        make_cover(&cover, &covered).map_err(io_failed("make a cover"))?;
         let tree = clone_tree(&cover)?;
         set_mount_attributes(tree.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("cover a file"))?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(&tree, "", &covered, "", flags).map_err(failed("cover a file"))?;
     }
     Ok(())
+}
+
+/// A file without content, which takes no room.
+fn make_cover(cover: &Path, covered: &OwnedFd) -> std::io::Result<()> {
+    let about = rustix::fs::fstat(covered)?;
+    let file = File::create(cover)?;
+    file.set_len(u64::try_from(about.st_size).unwrap_or(0))?;
+    let modified =
+        Timespec { tv_sec: about.st_mtime, tv_nsec: i64::try_from(about.st_mtime_nsec).unwrap_or(0) };
+    rustix::fs::futimens(&file, &Timestamps { last_access: modified, last_modification: modified })?;
+    file.set_permissions(fs::Permissions::from_mode(0o000))
 }
 
 /// Put a cloned tree at its place, read-only.

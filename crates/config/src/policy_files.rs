@@ -30,7 +30,11 @@ pub fn sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
             Some("yaml" | "yml") => Kind::Yaml,
             _ => continue,
         };
-        let size = std::fs::metadata(&path).map_err(|e| unreadable(e, &path))?.len();
+        let about = std::fs::metadata(&path).map_err(|e| unreadable(e, &path))?;
+        if !about.is_file() {
+            return Err(unreadable(std::io::Error::other("not a regular file"), &path));
+        }
+        let size = about.len();
         if size > MAX_POLICY {
             return Err(Failure::new(
                 "policy_unreadable",

@@ -9,6 +9,8 @@ use crate::source::{Kind, Problem, Source};
 
 /// Largest policy or data file.
 const MAX_SOURCE: usize = 4 << 20;
+/// Brackets within each other.
+const MOST_NESTED: usize = 12;
 /// Longest evaluation of one voter.
 const MAX_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -44,6 +46,19 @@ pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engin
             });
             continue;
         }
+        if let Some(line) =
+            Some(source).filter(|s| s.kind == Kind::Rego).and_then(|s| nests_too_deep(&s.text))
+        {
+            problems.push(Problem {
+                file: source.name.clone(),
+                line,
+                col: 1,
+                message: format!("brackets within brackets, more than {MOST_NESTED} deep"),
+                suggestion: Some("give what is inside a name of its own".into()),
+                warning: false,
+            });
+            continue;
+        }
         let added = match source.kind {
             Kind::Rego if source.is_test() && !tests => Ok(()),
             Kind::Rego => {
@@ -65,6 +80,29 @@ pub(crate) fn assemble(sources: &[Source], tests: bool) -> Result<regorus::Engin
         }
     }
     if problems.is_empty() { Ok(engine) } else { Err(problems) }
+}
+
+/// The line in which brackets nest deeper than the parser can take: its time doubles with each.
+fn nests_too_deep(text: &str) -> Option<usize> {
+    let (mut depth, mut line, mut rest) = (0usize, 1, text.chars());
+    let mut closes = None;
+    while let Some(c) = rest.next() {
+        line += usize::from(c == '\n');
+        match (closes, c) {
+            // Of a text in double quotes what follows a backslash is a part.
+            (Some('"'), '\\') => drop(rest.next()),
+            (Some(end), _) => closes = closes.filter(|_| c != end),
+            (None, '"' | '`') => closes = Some(c),
+            (None, '#') => closes = Some('\n'),
+            (None, '[' | '{' | '(') => depth += 1,
+            (None, ']' | '}' | ')') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+        if depth > MOST_NESTED {
+            return Some(line);
+        }
+    }
+    None
 }
 
 /// The limit on one evaluation.
@@ -101,4 +139,28 @@ pub(crate) fn place(file: &str, message: &str) -> Problem {
         .unwrap_or(message);
     let text = text.trim().trim_start_matches("error:").trim().to_owned();
     Problem { file: file.to_owned(), line, col, message: text, suggestion: None, warning: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_that_nest_too_deep_are_named_by_their_line() {
+        let deep = |n: usize| format!("package a\nx := {}1{}\n", "[".repeat(n), "]".repeat(n));
+        assert_eq!(nests_too_deep(&deep(MOST_NESTED)), None);
+        assert_eq!(nests_too_deep(&deep(MOST_NESTED + 1)), Some(2));
+        let brackets = "[".repeat(99);
+        for text in [
+            format!("# {brackets}\nx := 1\n"),
+            format!("x := \"\\\"{brackets}\"\n"),
+            format!("x := `{brackets}`\n"),
+            "x := [[1]]\n".repeat(99),
+        ] {
+            assert_eq!(nests_too_deep(&text), None, "{text}");
+        }
+        let source = |text: String| Source { name: "a.rego".into(), text, kind: Kind::Rego };
+        let problems = assemble(&[source(deep(28))], false).err().unwrap_or_default();
+        assert_eq!(problems.first().map(|p| p.line), Some(2));
+    }
 }

@@ -12,7 +12,7 @@ use http::header::{
 use http::request::Parts;
 use percent_encoding::percent_decode;
 
-use super::recent_requests::{Kind, PIECE, Slot, Values};
+use super::recent_requests::{Kind, Main, PIECE, Slot, Values};
 use super::undo::Codings;
 use crate::body::BufferedBody;
 
@@ -110,8 +110,12 @@ impl<'a> Chosen<'a> {
             }
         }
         let main = self.main(body)?;
-        let main_is_word = body.len == 0 && query.is_empty() && is_word(&main);
-        Ok(Values { main, main_is_word, slots: slots.0 })
+        let main_is = match body.len == 0 && query.is_empty() {
+            true if is_word(&main) => Main::Word,
+            true => Main::Name,
+            false => Main::Value,
+        };
+        Ok(Values { main, main_is, slots: slots.0 })
     }
 
     /// The columns of the head: what stands in all places of one kind, in the order in which they are sent.

@@ -27,6 +27,8 @@ const MOST_HOSTS: usize = 64;
 /// Slots whose last value is known. Protects memory.
 const MOST_LAST: usize = 2_048;
 
+/// What is found by the label before it alone.
+const BEHIND_A_LABEL: [&str; 2] = ["generic_secret", "generic_password"];
 /// Values that were found whole and are known. Protects memory.
 const MOST_WHOLE: usize = 4_096;
 
@@ -35,9 +37,19 @@ const MOST_WHOLE: usize = 4_096;
 pub(crate) struct Values {
     /// What carries it: the body, the query, or the last name of the path.
     pub main: Vec<u8>,
-    /// What carries it is a name of a path that is one word, as places of a server are called.
-    pub main_is_word: bool,
+    pub main_is: Main,
     pub slots: Vec<Slot>,
+}
+
+/// What a small request is carried by.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Main {
+    #[default]
+    Value,
+    /// A name of a path.
+    Name,
+    /// The same that is one word, as places of a server are called.
+    Word,
 }
 
 /// A place in a request that the agent fills, and what is in it.
@@ -69,6 +81,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Passages {
     All,
+    /// The same; the pieces are names of paths.
+    AllOfNames,
     /// Where the pieces together had to be decoded.
     Decoded,
     /// The same; what words one by one make together is noted, so that what goes on from them in another way counts from there.
@@ -85,9 +99,16 @@ impl Passages {
         }
     }
 
+    /// Names of packages one after the other may begin with what could be a label (`js-tokens`): there a value counts by its own form.
+    /// What was read is recognised without it.
+    fn count_key(self, finding: &Finding) -> bool {
+        let is_of_path = matches!(self, Self::AllOfNames | Self::Decoded | Self::Noted);
+        !is_of_path || !BEHIND_A_LABEL.contains(&&*finding.detector)
+    }
+
     fn count(self, passage: &Passage) -> bool {
         match self {
-            Self::All | Self::Noted => true,
+            Self::All | Self::AllOfNames | Self::Noted => true,
             Self::Decoded => passage.place.is_joined_and_decoded(),
             Self::None => false,
         }
@@ -218,7 +239,7 @@ impl RecentRequests {
         recent.whole.extend(outbound.findings.iter().flat_map(|f| f.values.iter().copied()));
         let whole = std::mem::take(&mut recent.whole);
         let with = Looker { outgoing, secrets, whole: &whole };
-        let in_main = recent.main(values.main, values.main_is_word, &with, outbound);
+        let in_main = recent.main(values.main, values.main_is, &with, outbound);
         let changed = recent.changed(values.slots, &with);
         let ids: Vec<u64> = changed.iter().map(|slot| slot.id).collect();
         if recent.slots(changed, &with, outbound) || in_main {
@@ -233,7 +254,7 @@ impl HostRequests {
     fn main(
         &mut self,
         main: Vec<u8>,
-        is_word: bool,
+        main_is: Main,
         with: &Looker<'_>,
         outbound: &mut OutboundFindings,
     ) -> bool {
@@ -243,7 +264,11 @@ impl HostRequests {
         self.main.begin();
         self.main.push(values(&main), TOGETHER);
         let look = |pieces: &[&[u8]]| inspect_parts(with.outgoing, with.secrets, pieces);
-        let passages = if is_word { Passages::Noted } else { Passages::All };
+        let passages = match main_is {
+            Main::Value => Passages::All,
+            Main::Name => Passages::AllOfNames,
+            Main::Word => Passages::Noted,
+        };
         with.add(&mut self.main, look, passages, outbound)
     }
 
@@ -396,8 +421,9 @@ impl Looker<'_> {
         let counts = |seen: &Seen| {
             passages != Passages::Noted || seen.passages.iter().any(|p| p.place.is_joined_and_decoded())
         };
+        let is_key = |finding: &Finding| is_key_in_pieces(finding) && passages.count_key(finding);
         let mut seen = look(&stream.sent.all());
-        seen.findings.retain(is_key_in_pieces);
+        seen.findings.retain(is_key);
         seen.registered.retain(|r| r.place.is_joined());
         seen.values.retain(|v| v.place.is_joined());
         let has_keys = !seen.findings.is_empty()
@@ -414,7 +440,7 @@ impl Looker<'_> {
             in_all = matched(&seen_in_all);
             is_more |= in_all > stream.all.found && counts(&seen_in_all);
             seen.passages.extend(seen_in_all.passages);
-            seen_in_all.findings.retain(is_key_in_pieces);
+            seen_in_all.findings.retain(is_key);
             // A key of which a piece was refused is longer by this one.
             let before = std::mem::replace(&mut stream.all.keys, keys(&seen_in_all.findings));
             seen_in_all

@@ -13,6 +13,10 @@ use crate::detect::{DetectorId, Native, Set};
 
 /// How far a value may stand behind its label, in bytes.
 const REACH: usize = 64;
+/// Bytes that are looked at before a word: the longest digest, and its name.
+const DIGEST: usize = 96;
+/// Names of digests, and the length of each in base64.
+const DIGESTS: [(&[u8], usize); 3] = [(b"sha256-", 44), (b"sha384-", 64), (b"sha512-", 88)];
 /// Words that may stand between a label and its value (`secret access key for x =`).
 const WORDS_BETWEEN: usize = 4;
 /// Bytes from which a value that is no secret is worth an explanation.
@@ -52,6 +56,9 @@ impl Walk {
         start: usize,
         end: usize,
     ) {
+        if is_in_digest(view, start) {
+            return;
+        }
         let Some(behind) = self.behind(set, view, label, start, end) else { return };
         let at = view.base + behind.start as u64;
         // Each may be as long as what holds all the others.
@@ -322,6 +329,21 @@ fn why_not(value: &[u8], native: Native) -> Filter {
         () if native == Native::Password => Filter::Word,
         () => Filter::NotRandom,
     }
+}
+
+/// Whether a word stands in a digest as lock files have them, where `/` and `+` make words by chance.
+///
+/// Source: W3C Subresource Integrity.
+fn is_in_digest(view: &View<'_>, start: usize) -> bool {
+    let is_code = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    let before = view.slice(start.saturating_sub(DIGEST), start);
+    let begun = before.iter().rev().take_while(is_code).count();
+    let rest = before.get(..before.len() - begun).unwrap_or_default();
+    let named = DIGESTS.iter().find(|(name, _)| rest.ends_with(name));
+    named.is_some_and(|(_, length)| {
+        let from = start - begun;
+        view.slice(from, from + length + 1).iter().take_while(is_code).count() == *length
+    })
 }
 
 /// Whether a service is named as a host or an owner in an address (`github.com/…`, `github/…`). A host with a port, a blank or an

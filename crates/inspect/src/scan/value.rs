@@ -229,6 +229,17 @@ fn is_call(v: &[u8]) -> bool {
 
 /// Whether a value of at least `least` bytes looks drawn at random.
 pub(super) fn random(v: &[u8], least: usize) -> bool {
+    // A package and its address (`js-tokens@https://…`): each is what it is alone.
+    if let Some(at) = v.iter().position(|b| *b == b'@')
+        && let Some((package, address)) = v.split_at_checked(at)
+        && [&b"@https://"[..], b"@http://"].iter().any(|scheme| address.starts_with(scheme))
+    {
+        return [package, address.get(1..).unwrap_or_default()].iter().any(|part| is_random(part, least));
+    }
+    is_random(v, least)
+}
+
+fn is_random(v: &[u8], least: usize) -> bool {
     v.len() >= least
         && v.len() <= VALUE
         && is_spread(v, least)

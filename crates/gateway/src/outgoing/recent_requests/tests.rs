@@ -238,6 +238,43 @@ fn what_ordinary_clients_send_again_and_again_is_no_piece() {
     assert_eq!(caught(requests, &secrets), 0);
 }
 
+/// Name, version, address and digest of what npm fetched for two real projects.
+const NPM: &str = include_str!("npm.txt");
+
+#[test]
+fn what_npm_says_of_each_package_is_no_secret() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
+    let known = RecentRequests::default();
+    let look = |target: &str, headers: [(&str, &str); 3]| {
+        let mut request = http::Request::get(target).header("npm-command", "install");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let head = request.body(()).unwrap().into_parts().0;
+        let (chosen, body) = (Chosen::of(&head, target), BufferedBody::of(Vec::new()));
+        let mut found = crate::outgoing::inspect_request(&outgoing, &secrets, &chosen, &body).unwrap();
+        known.look(&outgoing, &secrets, "registry.npmjs.org", chosen.values(&body).unwrap(), &mut found);
+        (!found.is_clean()).then(|| format!("{target}: {found:?}"))
+    };
+    let mut odd = Vec::new();
+    for line in NPM.lines() {
+        let name = line.split(' ').next().unwrap();
+        let kind = ("pacote-req-type", "packument");
+        let package = format!("registry:{name}");
+        let headers = [kind, ("pacote-pkg-id", &*package), ("pacote-version", "18.0.6")];
+        odd.extend(look(&format!("/{}", name.replace('/', "%2f")), headers));
+    }
+    for line in NPM.lines() {
+        let [name, _, address, digest] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let kind = ("pacote-req-type", "tarball");
+        let package = format!("registry:{name}@{address}");
+        let headers = [kind, ("pacote-pkg-id", &*package), ("pacote-integrity", digest)];
+        odd.extend(look(address.trim_start_matches("https://registry.npmjs.org"), headers));
+    }
+    assert!(odd.is_empty(), "{}: {}", odd.len(), odd.join("\n"));
+}
+
 #[test]
 fn a_list_of_packages_that_was_read_is_asked_for_one_by_one() {
     let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();

@@ -1,7 +1,12 @@
 """Attempts on the guard itself: its log, its processes and its rules."""
+import contextlib
 import json
 import os
+import re
+import socket
 import subprocess
+import threading
+import time
 from contextlib import contextmanager
 
 from arms import LIMIT, PYTHON, Outcome, World, program
@@ -72,6 +77,79 @@ def endless_rego(product, place):
         product.stop()
     session = json.loads(status.read_text()).get("session", "") if status.exists() else ""
     return Outcome(done.stdout, world, product.records(session) if session else [], session, product)
+
+
+TALKS = """
+import socket, time
+s = socket.create_connection(("localhost", PORT))
+print("attempt made", flush=True)
+try:
+    for n in range(100):
+        s.sendall(b"word %d\\n" % n)
+        time.sleep(0.1)
+except OSError:
+    print("the connection was cut", flush=True)
+"""
+# A connection is looked at every second.
+CUT_WITHIN = 4
+
+
+class Listener(threading.Thread):
+    """A server of the person's: when what came."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.came = []
+        self.start()
+
+    def run(self):
+        peer, _ = self.socket.accept()
+        with contextlib.suppress(OSError):
+            while got := peer.recv(1000):
+                self.came.append((time.monotonic(), got))
+
+    def until_it_talks(self):
+        end = time.monotonic() + LIMIT
+        while not self.came and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def since(self, when):
+        return [got for at, got in self.came if at > when]
+
+
+def talks_bare(root):
+    world, server = World(root / "bare"), Listener()
+    done = subprocess.run([PYTHON, "-c", TALKS.replace("PORT", str(server.port))], stdout=subprocess.PIPE, text=True, timeout=LIMIT)
+    first = server.came[0][0]
+    return Outcome(done.stdout + ("THE EFFECT IS THERE\n" if server.since(first + CUT_WITHIN) else ""), world)
+
+
+def talks_cell(product, root):
+    """Its capability is revoked while the agent holds a connection open."""
+    world, server = World(root / "cell"), Listener()
+    arguments = ["run", "--workspace", str(world.workspace), "--ask", "deny", "--allow-host", f"tcp://localhost:{server.port}", "--",
+                 PYTHON, "-c", TALKS.replace("PORT", str(server.port))]
+    running = subprocess.Popen([product.chaperone, *arguments], env=product.env(world), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        server.until_it_talks()
+        running_ones = json.loads(product.command("sessions", "--json").stdout)["sessions"]
+        session = next(one["id"] for one in running_ones if one["workspace"] == str(world.workspace))
+        held = product.command("capability", "show", session).stdout
+        revoked = product.command("capability", "revoke", re.search(r"jti\W+([0-9a-f]{32})", held)[1])
+        when = time.monotonic()
+        assert revoked.returncode == 0, revoked.stdout
+        text = running.communicate(timeout=LIMIT)[0]
+    finally:
+        running.kill()
+    late = server.since(when + CUT_WITHIN)
+    return Outcome(text + ("THE EFFECT IS THERE\n" if late else ""), world, product.records(session), session, product)
+
+
+TALKS_ON = Attempt(92, "a connection that outlives the capability", "", TALKS, effect=word, bare=talks_bare, cell=talks_cell,
+                   rule="capability.revoked", alert=False, ends="the connection was cut", twin=False)
 
 
 ENDLESS = Attempt(95, "Rego that never ends", "", """
@@ -236,6 +314,7 @@ while True:
 ATTEMPTS = [
     FULL,
     RECORDS,
+    TALKS_ON,
     Attempt(85, "flood the log with files", "", """
 if ARM == "bare":
     with open(LOG + "/audit/log", "a") as log:

@@ -17,6 +17,7 @@ mod exit;
 mod fetch;
 mod held;
 mod http;
+mod lease;
 mod name_pace;
 mod name_table;
 mod names;

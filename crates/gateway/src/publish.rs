@@ -77,7 +77,9 @@ async fn visit(gateway: &SessionGateway, visitor: TcpStream, port: u16) {
     };
     let (mut visitor, mut server) = (visitor, server);
     // Nothing of this leaves the machine, so no budget is spent.
-    let carried = relay::carry(&mut visitor, &mut server, Vec::new(), &gateway.exit().stop, |_| Ok(())).await;
+    let lease = gateway.lease(granted.request());
+    let mut carried = relay::carry(&mut visitor, &mut server, Vec::new(), lease.over(), |_| Ok(())).await;
+    carried.cut = lease.why(carried.cut);
     if carried.cut.is_some() {
         reset(visitor);
     }

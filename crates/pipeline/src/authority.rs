@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chaperone_capability::{
-    Action, Context, Issue, PermissionClaim, Possession, Request, Revocations, Signer, Target, Uses,
-    VerifyingKey, escape_path, limits, mint, verify,
+    Action, Context, Issue, PermissionClaim, Possession, Rejection, Request, Revocations, Signer, Target,
+    Uses, Verified, VerifyingKey, escape_path, limits, mint, verify,
 };
 
 use crate::access::{AccessRequest, ElevationResource, NetworkResource};
@@ -78,18 +78,43 @@ pub fn permit(
     request: &AccessRequest,
     now: i64,
 ) -> Result<(), Failure> {
+    permitted(session, ledgers, request, now, Uses::take)
+}
+
+/// Whether what was permitted once is still, without using anything up.
+///
+/// # Errors
+/// As [`permit`].
+pub fn still_permits(
+    session: &Session,
+    ledgers: &Ledgers,
+    request: &AccessRequest,
+    now: i64,
+) -> Result<(), Failure> {
+    permitted(session, ledgers, request, now, |_, _, _| Ok(()))
+}
+
+/// Counts a use.
+type Take = fn(&Uses, &Verified, u64) -> Result<(), Rejection>;
+
+fn permitted(
+    session: &Session,
+    ledgers: &Ledgers,
+    request: &AccessRequest,
+    now: i64,
+    take: Take,
+) -> Result<(), Failure> {
     let action = request.action;
     let targets = request.resource.targets(action)?;
     if targets.is_empty() {
         // What names nothing would be permitted by anything.
         return Err(Failure::new("not_permitted", "the request names nothing that could be permitted"));
     }
-    targets.iter().try_for_each(|target| held_by(session, ledgers, action, target, now)).map_err(|refused| {
-        match (request.as_file(), request.as_network()) {
-            (Some(_), _) => refused.advise(advice(session, action)),
-            (_, Some(network)) => not_reached(network, refused),
-            (None, None) => refused,
-        }
+    let held = |target| held_by(session, ledgers, (action, target), now, take);
+    targets.iter().try_for_each(held).map_err(|refused| match (request.as_file(), request.as_network()) {
+        (Some(_), _) => refused.advise(advice(session, action)),
+        (_, Some(network)) => not_reached(network, refused),
+        (None, None) => refused,
     })
 }
 
@@ -117,16 +142,16 @@ pub fn is_elevated(session: &Session, ledgers: &Ledgers, request: &AccessRequest
 fn held_by(
     session: &Session,
     ledgers: &Ledgers,
-    action: Action,
-    target: &Target<'_>,
+    of: (Action, &Target<'_>),
     now: i64,
+    take: Take,
 ) -> Result<(), Failure> {
     let held = session.capability.read().clone();
     let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
-    let first = check(&held, ledgers, action, target, now);
+    let first = check(&held, ledgers, of, now, take);
     let Err(refused) = first else { return Ok(()) };
     let grants = session.grants.read().clone();
-    if grants.iter().any(|g| check(g, ledgers, action, target, now).is_ok()) {
+    if grants.iter().any(|g| check(g, ledgers, of, now, take).is_ok()) {
         return Ok(());
     }
     Err(refused)
@@ -135,14 +160,14 @@ fn held_by(
 fn check(
     held: &ActiveCapability,
     ledgers: &Ledgers,
-    action: Action,
-    target: &Target<'_>,
+    (action, target): (Action, &Target<'_>),
     now: i64,
+    take: Take,
 ) -> Result<(), Failure> {
     let is_revoked = |jti: &str| ledgers.revocations.is_revoked(jti);
     held.verified.recheck(seconds(now), &is_revoked).map_err(failure)?;
     held.verified.permits(action, target).map_err(failure)?;
-    ledgers.uses.take(&held.verified, seconds(now)).map_err(failure)
+    take(&ledgers.uses, &held.verified, seconds(now)).map_err(failure)
 }
 
 /// Mint the session's capability from its mounts, bound to the key that its cell-init proved to hold. It lives as long as

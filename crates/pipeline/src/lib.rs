@@ -12,6 +12,7 @@ pub mod clock;
 mod digest;
 pub mod events;
 pub mod granting;
+mod holding;
 pub mod inspection;
 pub mod network_facts;
 pub mod pipeline;

@@ -42,8 +42,9 @@ impl AsIs<'_> {
                 false => budget::spend(gateway, &target.host, bytes.len() as u64),
             }
         };
-        let stop = &gateway.exit().stop;
-        let carried = relay::carry(&mut client, &mut server, read_ahead, stop, pass).await;
+        let lease = gateway.lease(&request);
+        let mut carried = relay::carry(&mut client, &mut server, read_ahead, lease.over(), pass).await;
+        carried.cut = lease.why(carried.cut);
         if carried.cut == Some("becomes_request") {
             let failure =
                 Failure::new("bad_request", "a server may take the first line of the connection for HTTP")

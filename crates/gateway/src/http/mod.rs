@@ -2,6 +2,7 @@
 //! written, over a connection of the broker's own. Nothing of one request's framing reaches the server, so nothing can hide in it.
 
 pub(crate) mod channel;
+mod leased;
 mod messages;
 pub(crate) mod refusal;
 pub(crate) mod rewrite;
@@ -139,7 +140,10 @@ async fn carry(channel: &Arc<Channel>, mut request: Request<Incoming>) -> Result
     }
     let rules = channel.gateway.exit().allowed();
     let rule = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
-    Ok(response_for_client(sent.answer, rule.and_then(|r| r.download_bytes)))
+    let most = rule.and_then(|r| r.download_bytes);
+    let request = sent.request;
+    Ok(response_for_client(sent.answer, most)
+        .map(|body| leased::while_it_holds(&channel.gateway, &request, body)))
 }
 
 /// Look at a whole request, decide, record and send it.

@@ -109,7 +109,10 @@ async fn carry(
     // It was looked at; what follows is looked at with it.
     history.push(vec![first]);
     let mut call = Call { channel, request, history, waiting: Vec::new(), held, to, up: 0 };
-    let cut = call.carry(&mut body, answered).await.err().map(|e| e.to_string());
+    let lease = call.channel.gateway.lease(&call.request);
+    let over = || io::Error::other(lease.why(Some("session_ended")).unwrap_or_default());
+    let carried = lease.over().run_until_cancelled(call.carry(&mut body, answered)).await;
+    let cut = carried.unwrap_or_else(|| Err(over())).err().map(|e| e.to_string());
     let Call { channel, request, to, up, .. } = call;
     if let Some(cut) = &cut {
         // The server sees a call that broke off, if it is there to see it.

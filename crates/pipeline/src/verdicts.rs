@@ -35,6 +35,8 @@ struct Kept {
     /// Nothing: for this process alone.
     dir: Option<PathBuf>,
     is_read: bool,
+    /// Of one generation.
+    most: usize,
     newer: Generation,
     older: Generation,
     /// The latest time that was seen.
@@ -58,6 +60,7 @@ impl Verdicts {
         let kept = Kept {
             dir: dir.map(Path::to_owned),
             is_read: false,
+            most: MOST,
             newer: Generation::default(),
             older: Generation::default(),
             seen_ms: 0,
@@ -116,8 +119,8 @@ impl Verdicts {
         if new.is_empty() {
             return;
         }
-        new.truncate(MOST);
-        if kept.newer.len() + new.len() > MOST {
+        new.truncate(kept.most);
+        if kept.newer.len() + new.len() > kept.most {
             kept.grow_old();
         }
         let head = head(&self.key, kept.seen_ms);
@@ -129,7 +132,7 @@ impl Kept {
     fn read(&mut self, key: &Hmac<Sha256>, now: u64) {
         let Some(dir) = &self.dir else { return };
         let read = |name| {
-            Generation::read(dir, name, MOST, |time_ms, mark| {
+            Generation::read(dir, name, self.most, |time_ms, mark| {
                 *mark == tag(key, HEADER, &[&time_ms.to_le_bytes()])
             })
         };
@@ -330,19 +333,21 @@ mod tests {
     fn what_is_not_used_goes_first() {
         let dir = tempfile::tempdir().unwrap();
         let clock = at(1_000_000);
-        let verdicts = open(dir.path(), b"one", &clock);
+        let mut verdicts = open(dir.path(), b"one", &clock);
+        let most = 2_000;
+        verdicts.kept.get_mut().most = most;
         keep(&verdicts, "used");
         keep(&verdicts, "unused");
         let many = |from: usize| -> Vec<Tag> {
-            (from..from + MOST - 10).map(|n| (n as u128).to_be_bytes()).collect()
+            (from..from + most - 10).map(|n| (n as u128).to_be_bytes()).collect()
         };
         verdicts.keep(&many(0));
-        verdicts.keep(&many(MOST));
+        verdicts.keep(&many(most));
         assert!(knows(&verdicts, "used"));
-        verdicts.keep(&many(2 * MOST));
+        verdicts.keep(&many(2 * most));
         let again = open(dir.path(), b"one", &clock);
         assert!(knows(&again, "used") && !knows(&again, "unused"));
         let size = |name| std::fs::metadata(dir.path().join(name)).unwrap().len();
-        assert!(size(NEWER) + size(OLDER) <= (2 * (MOST * 16 + HEAD)) as u64);
+        assert!(size(NEWER) + size(OLDER) <= (2 * (most * 16 + HEAD)) as u64);
     }
 }

@@ -55,6 +55,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.deceptive_name", Type::Flag),
     ("change.sample_hook", Type::Flag),
     ("change.settings_plain", Type::Flag),
+    ("change.no_git_settings", Type::Flag),
     ("change.link_leaves_root", Type::Flag),
     ("change.origin_known", Type::Flag),
     ("change.replaces", Type::Flag),

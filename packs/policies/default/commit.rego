@@ -53,6 +53,7 @@ runs_for_git if {
 	name in {"config", "config.worktree", "commondir", "gitdir"}
 	not in_repository
 	not input.change.kind == "dir"
+	not input.change.no_git_settings
 }
 
 # A link in place of a directory of hooks, or a directory that becomes one.
@@ -120,10 +121,9 @@ git_data if {
 	input.change.sample_hook
 }
 
-# Of a repository in a source checkout, what every new one has.
+# What every new repository has: it leads nowhere but to where it came from.
 git_data if {
 	input.change.settings_plain
-	input.change.in_checkout
 	input.change.kind == "file"
 	input.change.op == "create"
 	not input.change.becomes_executable

@@ -33,7 +33,7 @@ test_a_new_repository_in_a_checkout_is_plain if {
 	decided("/workspace/a/.git/hooks/pre-commit.sample", {"sample_hook": true, "becomes_executable": true, "shebang": "/bin/sh"}).effect == "allow"
 	decided("/workspace/a/.git/hooks/pre-commit.sample", {"sample_hook": false}).reasons == {"runs_later"}
 	decided("/workspace/a/.git/config", {"settings_plain": true, "in_checkout": true}).effect == "allow"
-	decided("/workspace/a/.git/config", {"settings_plain": true, "in_checkout": false}).reasons == {"runs_later"}
+	decided("/workspace/a/.git/config", {"settings_plain": true, "in_checkout": false}).effect == "allow"
 	decided("/workspace/a/.git/config", {"settings_plain": false, "in_checkout": true}).reasons == {"runs_later"}
 }
 
@@ -203,6 +203,14 @@ test_what_a_name_carries_asks if {
 	decided("/workspace/a", {"name_findings": ["secret"]}).reasons == {"secret_in_name"}
 	decided("/workspace/a", {"name_findings": ["pii"]}).reasons == {"personal_data_in_name"}
 	decided("/workspace/a", {"name_findings": []}).effect == "allow"
+}
+
+test_a_file_called_config_asks_where_git_could_read_it if {
+	every known in [{}, {"no_git_settings": false}] {
+		decided("/workspace/a/config", known).reasons == {"runs_later"}
+	}
+	decided("/workspace/a/config", {"no_git_settings": true}).effect == "allow"
+	decided("/workspace/a/.git/config", {"no_git_settings": true}).reasons == {"runs_later"}
 }
 
 test_deleting_what_runs_later_does_not_ask if decided("/workspace/.git/config", {"op": "delete"}).effect == "allow"

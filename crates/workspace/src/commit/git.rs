@@ -41,6 +41,17 @@ pub(super) fn is_settings(path: &str) -> bool {
     path.rsplit_once(".git/").is_some_and(|(_, inside)| inside.rsplit('/').next() == Some("config"))
 }
 
+/// Whether git would take a file of this name for settings where it takes the directory for a repository without a work tree.
+pub(super) fn may_be_settings(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    matches!(name.as_str(), "config" | "config.worktree")
+}
+
+/// Whether a text may have settings of git: each stands in a section.
+pub(super) fn has_section(text: &[u8]) -> bool {
+    text.contains(&b'[')
+}
+
 /// Whether it is a hook that git never runs, as git itself brings it.
 pub(super) fn is_sample(path: &str, content: &File) -> bool {
     let Some((_, name)) = path.rsplit_once("/hooks/").filter(|(_, name)| name.ends_with(".sample")) else {
@@ -162,6 +173,13 @@ mod tests {
         let own = std::fs::read(Path::new(SAMPLES[0]).join("pre-commit.sample"));
         let Ok(own) = own else { return println!("SKIPPED: no templates of git") };
         assert!(is("a/.git/hooks/pre-commit.sample", &own) && !is("a/.git/hooks/pre-commit", &own));
+    }
+
+    #[test]
+    fn settings_stand_in_sections() {
+        assert!(may_be_settings("a/config") && may_be_settings("CONFIG.worktree"));
+        assert!(!may_be_settings("config.json") && !may_be_settings("config/a"));
+        assert!(has_section(b"x\n[core]\n") && !has_section(b"Host a\n  User b\n"));
     }
 
     #[test]

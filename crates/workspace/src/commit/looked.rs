@@ -106,6 +106,10 @@ fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &Fi
             json!(read_whole(content).is_some_and(|now| later::are_plain(&now))),
         );
     }
+    if git::may_be_settings(&change.path) {
+        let is_none = read_whole(content).is_some_and(|now| !git::has_section(&now));
+        about.insert("no_git_settings".into(), json!(is_none));
+    }
     about.insert("sample_hook".into(), json!(git::is_sample(&change.path, content)));
     if git::is_settings(&change.path) && change.op != Op::Create {
         let then = open(mount, before).and_then(|file| read_whole(&file));

@@ -15,14 +15,18 @@ const LEAST: usize = 5;
 /// Distances that are tried, and how many of them.
 const DISTANCES: std::ops::RangeInclusive<usize> = 8..=4096;
 const MOST_DISTANCES: usize = 3;
+/// Numbers of a counter from one that passes the checksum to the next.
+const MOST_BETWEEN: usize = 20;
 /// Numbers of a stretch that are compared; protects memory.
 const MOST: usize = 1 << 18;
 
-/// A number as long as a card: where it stands, and the card that it may be.
+/// A number as long as a card, and where it stands.
 #[derive(Clone, Copy)]
 struct Candidate {
     at: usize,
-    card: Option<u64>,
+    number: u64,
+    /// It passes the checksum.
+    is_card: bool,
 }
 
 /// Bytes that are looked at together.
@@ -106,7 +110,7 @@ fn find(bytes: &[u8]) -> Vec<u64> {
             if let Some(number) = number.filter(|n| (100_000_000_000_000..10_000_000_000_000_000).contains(n))
                 && form.len() < MOST
             {
-                form.push(Candidate { at: here, card: Some(number).filter(|n| is_card(*n)) });
+                form.push(Candidate { at: here, number, is_card: is_card(number) });
             }
         }
     }
@@ -120,7 +124,7 @@ fn is_card(number: u64) -> bool {
 }
 
 fn of_form(candidates: &[Candidate]) -> Vec<u64> {
-    let cards: Vec<Candidate> = candidates.iter().copied().filter(|c| c.card.is_some()).collect();
+    let cards: Vec<Candidate> = candidates.iter().copied().filter(|c| c.is_card).collect();
     if cards.len() < LEAST {
         return Vec::new();
     }
@@ -134,22 +138,73 @@ fn of_form(candidates: &[Candidate]) -> Vec<u64> {
         distances.into_iter().filter(|(d, _)| DISTANCES.contains(d)).collect();
     distances.sort_unstable_by_key(|(d, n)| (std::cmp::Reverse(*n), *d));
     for (distance, _) in distances.into_iter().take(MOST_DISTANCES) {
-        let mut phases: HashMap<usize, (usize, Vec<u64>)> = HashMap::new();
+        let mut phases: HashMap<usize, (usize, Vec<Candidate>)> = HashMap::new();
         for candidate in candidates {
             let (all, cards) = phases.entry(candidate.at % distance).or_default();
             *all += 1;
-            cards.extend(candidate.card);
+            cards.extend(candidate.is_card.then_some(*candidate));
         }
         let found: Vec<u64> = phases
             .into_values()
             .filter(|(all, cards)| {
-                cards.len() * 10 >= all * 8 && cards.iter().collect::<HashSet<_>>().len() >= LEAST
+                let different: HashSet<u64> = cards.iter().map(|c| c.number).collect();
+                cards.len() * 10 >= all * 8
+                    && different.len() >= LEAST
+                    && !is_counted(candidates, cards, distance)
             })
-            .flat_map(|(_, cards)| cards)
+            .flat_map(|(_, cards)| cards.into_iter().map(|c| c.number))
             .collect();
         if !found.is_empty() {
             return found;
         }
     }
     Vec::new()
+}
+
+/// Whether the numbers are of a counter: of each ten in a row one passes the checksum, and the others stand between those that do.
+fn is_counted(candidates: &[Candidate], cards: &[Candidate], distance: usize) -> bool {
+    let at = |at: usize| candidates.binary_search_by_key(&at, |c| c.at).ok().and_then(|i| candidates.get(i));
+    let is_between = |pair: &[Candidate], step: usize| {
+        let [from, to] = pair else { return false };
+        let next = at(from.at + step);
+        to.at - from.at == distance
+            && next.is_some_and(|n| {
+                (from.number < n.number && n.number < to.number)
+                    || (from.number > n.number && n.number > to.number)
+            })
+    };
+    let pairs = cards.len().saturating_sub(1);
+    (2..=MOST_BETWEEN).filter(|parts| distance.is_multiple_of(*parts)).any(|parts| {
+        let step = distance / parts;
+        cards.windows(2).filter(|pair| is_between(pair, step)).count() * 2 > pairs
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of so many bytes with these numbers at their beginning.
+    fn records(size: usize, numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+        let record = |number: u64| {
+            let mut bytes = number.to_le_bytes().to_vec();
+            bytes.resize(size, 0xff);
+            bytes
+        };
+        numbers.into_iter().flat_map(record).collect()
+    }
+
+    #[test]
+    fn cards_are_told_from_a_counter() {
+        let first = 6_767_502_659_223_585;
+        let cards: Vec<u64> = (first..first + 400).filter(|n| is_card(*n)).collect();
+        assert!(cards.len() > 30);
+        // One after the other as a bank gives them out, alone or each beside a time.
+        assert_eq!(find(&records(88, cards.clone())).len(), cards.len());
+        let beside = cards.iter().enumerate().flat_map(|(n, card)| [*card, 1_700_000_000_000_000 + n as u64]);
+        assert_eq!(find(&records(44, beside)).len(), cards.len());
+        // A page of a database whose rows are numbered.
+        assert_eq!(find(&records(88, first..first + 400)), Vec::<u64>::new());
+        assert_eq!(find(&records(88, (first..first + 400).rev())), Vec::<u64>::new());
+    }
 }

@@ -249,6 +249,18 @@ impl Tree {
         seen
     }
 
+    /// Whether a path leads to something of the user's that was not touched, and through no link, it being none either. One look of the
+    /// kernel's, however deep; `false` says nothing.
+    pub fn is_plain(&self, path: &str) -> bool {
+        let state = self.lock();
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        if ends.filter_map(|end| path.get(..end)).any(|above| state.entries.contains_key(above)) {
+            return false;
+        }
+        drop(state);
+        self.base_open(path, OFlags::PATH).is_ok()
+    }
+
     pub(crate) fn attributes_in(&self, state: &State, path: &str) -> Result<Attributes> {
         match state.entries.get(path) {
             Some(Entry::File { blob, base, mode, cleared, .. }) => {

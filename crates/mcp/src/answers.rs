@@ -10,17 +10,19 @@ use tokio::io::AsyncWrite;
 const WITHOUT: &[u8] = b"{\"jsonrpc\":\"2.0\",\"error\":";
 const WITH: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":";
 
-/// A byte stream of whole lines: the SDK hands over each message in one piece.
+/// A byte stream of lines: the SDK hands over each message in one piece, and what was not taken of it again.
 pub struct Answers<W> {
     inner: W,
-    /// What the peer has not taken yet, and how much of it it has.
+    /// Whether a line has begun that has not ended.
+    within: bool,
+    /// What the peer has not taken yet of a line that was written anew, and how much of it it has.
     waiting: Vec<u8>,
     taken: usize,
 }
 
 impl<W: AsyncWrite + Unpin> Answers<W> {
     pub fn new(inner: W) -> Self {
-        Self { inner, waiting: Vec::new(), taken: 0 }
+        Self { inner, within: false, waiting: Vec::new(), taken: 0 }
     }
 
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -43,15 +45,18 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Answers<W> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        // One piece at a time is kept here.
         ready!(self.poll_drain(context))?;
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match line.strip_prefix(WITHOUT) {
-                Some(rest) => self.waiting.extend_from_slice(&[WITH, rest].concat()),
-                None => self.waiting.extend_from_slice(line),
+        let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+        let line = bytes.get(..end).unwrap_or(bytes);
+        let taken = match line.strip_prefix(WITHOUT).filter(|_| !self.within) {
+            Some(rest) => {
+                self.waiting = [WITH, rest].concat();
+                line.len()
             }
-        }
-        Poll::Ready(Ok(bytes.len()))
+            None => ready!(Pin::new(&mut self.inner).poll_write(context, line))?,
+        };
+        self.within = line.get(..taken).and_then(<[u8]>::last).is_some_and(|last| *last != b'\n');
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {

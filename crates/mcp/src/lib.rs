@@ -5,6 +5,7 @@ mod answers;
 mod calls;
 mod conversations;
 mod lines;
+mod looking;
 mod server;
 mod session_tools;
 pub mod tools;

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use chaperone_protocol::Failure;
 use chaperone_quota::{Exceeded, Rate};
 
+use crate::looking::Look;
 use crate::session_tools::SessionTools;
 use crate::waiting::Waiting;
 use crate::{calls, lines, tools};
@@ -54,17 +55,21 @@ pub fn serve(tools: &Arc<SessionTools>, mut stream: UnixStream) {
 
 fn converse(tools: &Arc<SessionTools>, stream: UnixStream, pid: Option<u32>) -> std::io::Result<()> {
     stream.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let waiting = Waiting::new(&tools.session.quota);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    if let Some(look) = Look::at(&stream, &waiting)? {
+        runtime.on_thread_park(move || look.before_sleep());
+    }
+    let runtime = runtime.enable_all().build()?;
     let agent = Agent {
         session: Arc::clone(tools),
         tools: tools::all().into(),
         in_flight: Arc::new(AtomicU32::new(0)),
         began: Instant::now(),
         rate: Arc::new(Mutex::new(Rate::new(BURST, SUSTAINED))),
-        waiting: Waiting::new(&tools.session.quota),
+        waiting: Arc::clone(&waiting),
         pid,
     };
-    let waiting = Arc::clone(&agent.waiting);
     let quota = Arc::clone(&tools.session.quota);
     runtime.block_on(async move {
         let (read, write) = tokio::net::UnixStream::from_std(stream)?.into_split();

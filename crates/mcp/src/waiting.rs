@@ -93,6 +93,11 @@ impl Waiting {
         }
     }
 
+    /// Whether there is a request without an answer, or an answer that was not taken.
+    pub fn is_for_something(&self) -> bool {
+        !self.state.lock().requests.is_empty()
+    }
+
     /// A request was read. `false`: one with this id waits already.
     pub fn asked(&self, id: RequestId) -> bool {
         let mut state = self.state.lock();

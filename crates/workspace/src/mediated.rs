@@ -56,6 +56,12 @@ impl<'a> MediatedDirectory<'a> {
         self.tree.attributes(path)
     }
 
+    /// Whether a path leads to something of the user's that was not touched, and through no link; `false` says nothing.
+    #[must_use]
+    pub fn is_plain(&self, path: &str) -> bool {
+        self.tree.is_plain(path)
+    }
+
     /// What a link leads to.
     ///
     /// # Errors

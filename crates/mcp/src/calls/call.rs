@@ -114,6 +114,9 @@ impl Call<'_> {
         below: &str,
         path: &str,
     ) -> Result<(), Failure> {
+        if below.is_empty() || tree.is_plain(below) {
+            return Ok(());
+        }
         let mut at = String::new();
         for name in below.split('/').filter(|n| !n.is_empty()) {
             if !at.is_empty() {

@@ -17,8 +17,22 @@ impl Call<'_> {
     /// # Errors
     /// `ELOOP` for too many.
     pub(super) fn behind_links(&self, action: Action, names: &[&str]) -> Result<Option<String>, Errno> {
+        if let Some(path) = self.plain(names) {
+            return Ok(Some(path));
+        }
         let follows_last = matches!(action, Action::Read | Action::List);
         follow(names, follows_last, |path| self.link(path))
+    }
+
+    /// The path of these names, where one look says that no link is among them.
+    fn plain(&self, names: &[&str]) -> Option<String> {
+        if names.contains(&"..") {
+            return None;
+        }
+        let path = format!("/{}", names.join("/"));
+        let (index, below) = self.tools.session.mount_of(&path)?;
+        let tree = self.tools.mounts.list().get(index)?.served()?;
+        tree.is_plain(below).then_some(path)
     }
 
     /// The target of a link that the session may see.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::inotify;
@@ -183,9 +183,12 @@ impl<'p> DecoyWatch<'p> {
 fn watch_programs(queue: &OwnedFd, decoys: &[Decoy]) -> HashMap<i32, String> {
     let names: HashSet<&String> = decoys.iter().flat_map(|decoy| &decoy.own).collect();
     let mut programs = HashMap::new();
+    // One is often a link to another.
+    let places: HashSet<PathBuf> =
+        PROGRAMS.iter().filter_map(|place| std::fs::canonicalize(place).ok()).collect();
     for name in names {
-        for place in PROGRAMS {
-            let path = Path::new(place).join(name);
+        for place in &places {
+            let path = place.join(name);
             if let Ok(watch) = inotify::add_watch(queue, &path, inotify::WatchFlags::OPEN) {
                 programs.insert(watch, name.clone());
             }

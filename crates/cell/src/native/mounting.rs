@@ -1,5 +1,7 @@
 //! How things get into the root that is being built: trees, overlays, covers and directories below [`BASE`].
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
@@ -153,16 +155,29 @@ pub(super) fn make_parent(path: &Path) -> Result<(), SetupError> {
 
 /// Make a directory of the new root. A link on the way is refused: it would be followed in the old root.
 pub(super) fn make_directory(path: &Path) -> Result<(), SetupError> {
+    // Most places are beside others: what is a directory of the new root stays one.
+    thread_local! { static MADE: RefCell<HashSet<PathBuf>> = RefCell::default(); }
     let mut at = PathBuf::from(BASE);
     for name in path.strip_prefix(BASE).unwrap_or(path).components() {
         at.push(name);
-        match fs::symlink_metadata(&at) {
-            Ok(meta) if meta.is_symlink() => {
-                return Err(SetupError::new(format!("{} leads through a link", path.display())));
-            }
-            Ok(_) => {}
-            Err(_) => fs::create_dir(&at).map_err(io_failed(&format!("make {}", at.display())))?,
+        if MADE.with_borrow(|made| made.contains(&at)) {
+            continue;
         }
+        match fs::create_dir(&at) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let there = fs::symlink_metadata(&at).map_err(io_failed("look at a directory"))?;
+                if there.is_symlink() {
+                    return Err(SetupError::new(format!("{} leads through a link", path.display())));
+                }
+                if !there.is_dir() {
+                    // Whoever needs a directory there says so.
+                    continue;
+                }
+            }
+            Err(e) => return Err(io_failed(&format!("make {}", at.display()))(e)),
+        }
+        MADE.with_borrow_mut(|made| made.insert(at.clone()));
     }
     Ok(())
 }

@@ -106,6 +106,9 @@ fn is_private(home: &Path, real: &Path) -> bool {
     let is_project = is_project(home, real);
     NEVER.private.iter().any(|p| {
         let place = home.join(p);
+        if place.symlink_metadata().is_err() {
+            return overlap(real, &place) && !is_project;
+        }
         // A private place may itself be a link to elsewhere.
         let real_place = place.canonicalize().unwrap_or_else(|_| place.clone());
         overlap(real, &place) && !is_project || real_place != place && overlap(real, &real_place)

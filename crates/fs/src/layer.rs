@@ -45,14 +45,22 @@ pub enum Take {
     Files,
 }
 
+/// What is below a layer.
+#[derive(Debug, Default)]
+pub struct Below {
+    /// What is in the user's directory, as far as it is known: as it was when the layer was begun, and what was committed since.
+    pub now: BTreeMap<String, BaseVersion>,
+    /// The directories that were there when the layer was begun: those of the layer show what is below them. Others are whole in it.
+    pub merged: HashSet<String>,
+}
+
 struct Walk {
     found: BTreeMap<String, Found>,
     left_out: Vec<String>,
 }
 
 impl Tree {
-    /// Bring the stage to what the layer `upper` over the user's directory says now. `before` is what was in the directory
-    /// when the layer was begun, or when the path was last committed. The names of what cannot be staged are returned:
+    /// Bring the stage to what the layer `upper` over the user's directory says now. The names of what cannot be staged are returned:
     /// sockets, pipes.
     ///
     /// # Errors
@@ -61,7 +69,7 @@ impl Tree {
     pub fn take_over(
         &self,
         upper: &Path,
-        before: &BTreeMap<String, BaseVersion>,
+        below: &Below,
         seen: &mut Seen,
         take: Take,
     ) -> Result<Vec<String>, Errno> {
@@ -69,7 +77,7 @@ impl Tree {
         let root = rustix::fs::open(upper, flags, Mode::empty())?;
         let mut walk = Walk { found: BTreeMap::new(), left_out: Vec::new() };
         walk.folder(&root, "", 0)?;
-        let found = with_deletions(walk.found, before);
+        let found = with_deletions(walk.found, below);
         let mut names = Names::of(&found);
         let mut state = self.lock();
         let mut record = Record::new();
@@ -83,7 +91,14 @@ impl Tree {
                 names.kept(&state, path, object);
                 continue;
             }
-            if let Some(entry) = self.entry(&mut state, &root, path, object, (before, take), &mut names)? {
+            if self.is_taken(&state, path, object) {
+                names.kept(&state, path, object);
+                seen.0.insert(path.clone(), object.clone());
+                continue;
+            }
+            if let Some(entry) =
+                self.entry(&mut state, &root, path, object, (&below.now, take), &mut names)?
+            {
                 record.push((path.clone(), entry));
             } else if state.entries.contains_key(path) {
                 record.push((path.clone(), Entry::Base));
@@ -97,6 +112,15 @@ impl Tree {
             self.record(&mut state, record)?;
         }
         Ok(walk.left_out)
+    }
+
+    /// Whether the stage has this very file, by a look that did not come to its end.
+    fn is_taken(&self, state: &State, path: &str, object: &Found) -> bool {
+        let (Found::File { ino, .. }, Some(blob)) = (object, state.entries.get(path).and_then(blob_of))
+        else {
+            return false;
+        };
+        rustix::fs::stat(self.blob(blob)).is_ok_and(|stat| stat.st_ino == *ino)
     }
 
     fn entry(
@@ -234,19 +258,16 @@ impl Walk {
     }
 }
 
-/// Deleted directories and those that hide what was below them take everything that was in them along.
-fn with_deletions(
-    mut found: BTreeMap<String, Found>,
-    before: &BTreeMap<String, BaseVersion>,
-) -> BTreeMap<String, Found> {
-    let hiding: Vec<String> = found
-        .iter()
-        .filter(|(_, object)| !matches!(object, Found::Dir { opaque: false, .. }))
-        .map(|(path, _)| path.clone())
-        .collect();
+/// Deleted directories and those that do not show what is below them take everything along that was in them and is not in the layer.
+fn with_deletions(mut found: BTreeMap<String, Found>, below: &Below) -> BTreeMap<String, Found> {
+    let shows = |path: &str, object: &Found| {
+        matches!(object, Found::Dir { opaque: false, .. }) && below.merged.contains(path)
+    };
+    let hiding: Vec<String> =
+        found.iter().filter(|(path, object)| !shows(path, object)).map(|(path, _)| path.clone()).collect();
     for folder in hiding {
         let inside = format!("{folder}/");
-        for (path, _) in before.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside)) {
+        for (path, _) in below.now.range(inside.clone()..).take_while(|(path, _)| path.starts_with(&inside)) {
             found.entry(path.clone()).or_insert(Found::Gone);
         }
     }
@@ -315,7 +336,7 @@ mod tests {
         let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
         fs::create_dir_all(&docs).unwrap();
         fs::create_dir(&upper).unwrap();
-        let before = BTreeMap::new();
+        let before = Below::default();
         let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
         let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
         let mut seen = Seen::default();
@@ -359,8 +380,9 @@ mod tests {
         fs::write(docs.join("changed"), "before").unwrap();
         let version =
             |path: &str| (path.to_owned(), BaseVersion::of(&rustix::fs::lstat(docs.join(path)).unwrap()));
-        let before: BTreeMap<_, _> =
+        let now: BTreeMap<_, _> =
             ["was-folder", "was-folder/inner", "same", "changed"].map(version).into_iter().collect();
+        let before = Below { now, merged: HashSet::from(["was-folder".to_owned()]) };
         let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
         let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
         let mut seen = Seen::default();
@@ -411,5 +433,48 @@ mod tests {
         fs::remove_dir_all(&upper).unwrap();
         let change = tree.changes().unwrap().into_iter().find(|c| c.path == "changed").unwrap();
         assert_eq!(fs::read(change.blob.unwrap()).unwrap(), b"after all");
+    }
+
+    #[test]
+    fn what_goes_from_a_directory_that_was_committed_is_a_deletion() {
+        let place = tempfile::tempdir().unwrap();
+        let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
+        for at in [&docs, &upper] {
+            fs::create_dir_all(at.join("new/deep")).unwrap();
+            for file in ["new/one", "new/two", "new/deep/three"] {
+                fs::write(at.join(file), file).unwrap();
+            }
+        }
+        let version =
+            |path: &str| (path.to_owned(), BaseVersion::of(&rustix::fs::lstat(docs.join(path)).unwrap()));
+        let now =
+            ["new", "new/one", "new/two", "new/deep", "new/deep/three"].map(version).into_iter().collect();
+        let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
+        let (below, mut seen) = (Below { now, merged: HashSet::new() }, Seen::default());
+        fs::remove_file(upper.join("new/one")).unwrap();
+        fs::rename(upper.join("new/deep"), upper.join("new/moved")).unwrap();
+        tree.take_over(&upper, &below, &mut seen, Take::Copies).unwrap();
+        let gone: Vec<_> = changes(&tree).into_iter().filter(|(_, op)| *op == Op::Delete).collect();
+        let all = [("new/deep", Op::Delete), ("new/deep/three", Op::Delete), ("new/one", Op::Delete)];
+        assert_eq!(gone, expected(&all));
+        assert!(changes(&tree).contains(&("new/moved/three".to_owned(), Op::Create)));
+    }
+
+    #[test]
+    fn what_was_taken_is_not_taken_for_a_change_when_it_is_looked_at_again() {
+        let place = tempfile::tempdir().unwrap();
+        let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
+        fs::create_dir_all(&docs).unwrap();
+        fs::create_dir_all(&upper).unwrap();
+        fs::write(upper.join("tool"), "#!/bin/sh\n").unwrap();
+        rustix::fs::chmod(upper.join("tool"), Mode::from_raw_mode(0o755)).unwrap();
+        let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
+        for _ in 0..2 {
+            tree.take_over(&upper, &Below::default(), &mut Seen::default(), Take::Files).unwrap();
+            let modes: Vec<u32> = tree.changes().unwrap().iter().map(|change| change.mode).collect();
+            assert_eq!(modes, [0o755]);
+        }
     }
 }

@@ -39,7 +39,7 @@ pub use decided::Decided;
 pub use gate::{
     Cancel, ChangeKind, ChangeRequest, Closed, Decides, Gate, OpenRequest, Opened, Opening, Refused,
 };
-pub use layer::{Seen, Take};
+pub use layer::{Below, Seen, Take};
 pub use object::{Attributes, FileVersion, Identity, Located, Object, ObjectId, ObjectKind};
 pub use server::{Server, serve};
 pub use shared::Options;

@@ -1,11 +1,11 @@
 //! What is staged, as the changes that it comes to in the user's directory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 
-use chaperone_names::native;
-use chaperone_staging::{BaseVersion, Change, Kind, Op, SameAs, sparse};
+use chaperone_names::{name_as_text, native};
+use chaperone_staging::{BaseVersion, Change, Kind, Op, SameAs, Touched, sparse};
 use rustix::fs::OFlags;
 
 use crate::journal::{Entry, Record, blob_of};
@@ -53,6 +53,8 @@ impl Tree {
                         changes.push(Change { kind: Kind::Dir, mode: *mode & 0o777, ..blank });
                     }
                 }
+                Entry::Symlink { target, base }
+                    if base.is_some() && self.user_link(path).is_some_and(|now| now == *target) => {}
                 Entry::Symlink { target, base } => {
                     if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
                         changes.push(deletion(&blank, n));
@@ -154,9 +156,11 @@ impl Tree {
     /// for writing, and whatever has one of the paths since then, stays staged, based on what was committed: nothing
     /// written later is lost, and nothing counts as committed that was not.
     ///
+    /// `touched` are the files that have other names since: what is based on them goes on being so.
+    ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn committed(&self, paths: &[String], version: StageVersion) -> Result<()> {
+    pub fn committed(&self, paths: &[String], version: StageVersion, touched: &Touched) -> Result<()> {
         let mut state = self.lock();
         let mut record = Record::new();
         for path in paths {
@@ -179,7 +183,28 @@ impl Tree {
             };
             record.push((path.clone(), now));
         }
+        record.extend(self.no_longer_hiding(&state, paths, version));
+        let settled: HashSet<&String> = record.iter().map(|(path, _)| path).collect();
+        let others = state.entries.iter().filter(|(path, _)| !touched.is_empty() && !settled.contains(*path));
+        let others: Record = others
+            .filter_map(|(path, entry)| Some((path.clone(), entry.based_on(touched.after(&entry.base()?)?))))
+            .collect();
+        record.extend(others);
         if record.is_empty() { Ok(()) } else { self.record(&mut state, record) }
+    }
+
+    /// The directories above what was committed that stood in for deleted ones: what is in them is the user's own now, and shows. What
+    /// of theirs is deleted, and was not committed, is hidden by itself.
+    fn no_longer_hiding(&self, state: &State, paths: &[String], version: StageVersion) -> Record {
+        let above =
+            paths.iter().flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
+        let hiding = above.filter(|folder| {
+            matches!(state.entries.get(*folder), Some(Entry::Dir { opaque: true, .. }))
+                && state.generations.of(folder) <= version.0
+                && self.base_version(folder).is_some_and(|now| now.kind() == Some(Kind::Dir))
+        });
+        let folders: BTreeSet<&str> = hiding.collect();
+        folders.into_iter().map(|folder| (folder.to_owned(), Entry::Base)).collect()
     }
 
     /// Throw away what was staged at these paths in `version`. Paths that changed since then are returned, and stay.
@@ -219,6 +244,13 @@ impl Tree {
             }
         }
         moves
+    }
+
+    /// What a link of the user's leads to.
+    fn user_link(&self, path: &str) -> Option<String> {
+        let link = self.base_open(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
+        let target = rustix::fs::readlinkat(&link, "", Vec::new()).ok()?;
+        Some(name_as_text(target.as_bytes()).into_owned())
     }
 
     fn same_content(&self, path: &str, blob: &Path) -> Result<bool> {
@@ -268,5 +300,5 @@ impl Same {
 /// The removal of what stands where something of another kind goes.
 fn deletion(blank: &Change, now: BaseVersion) -> Change {
     let kind = now.kind().unwrap_or(Kind::File);
-    Change { op: Op::Delete, kind, base: Some(now), mode: now.mode & 0o7777, ..blank.clone() }
+    Change { op: Op::Delete, kind, base: Some(now), mode: now.mode & 0o7777, origin: None, ..blank.clone() }
 }

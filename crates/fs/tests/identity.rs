@@ -215,7 +215,7 @@ fn a_file_swapped_while_it_was_reviewed_stays_staged() {
     let version = place.tree.version();
     fs::write(place.docs.join("tool.py"), "reviewed").unwrap();
     place.rename("other.py", "tool.py");
-    place.tree.committed(&["tool.py".to_owned()], version).unwrap();
+    place.tree.committed(&["tool.py".to_owned()], version, &Default::default()).unwrap();
     assert_eq!(place.content("tool.py"), "never seen");
     let kept = place.tree.discard(&["tool.py".to_owned()], version).unwrap();
     assert_eq!(kept, ["tool.py"]);

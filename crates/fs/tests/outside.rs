@@ -192,7 +192,7 @@ fn what_the_agent_does_is_not_told() {
     // What is committed is what the agent has.
     let version = place.tree.version();
     fs::write(place.docs.join("file"), "the agent's").unwrap();
-    place.tree.committed(&["file".to_owned()], version).unwrap();
+    place.tree.committed(&["file".to_owned()], version, &Default::default()).unwrap();
     assert!(place.is_silent());
     fs::write(place.docs.join("file"), "and once more").unwrap();
     assert_eq!(place.next().0, "file");

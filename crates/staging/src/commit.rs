@@ -24,6 +24,7 @@ use crate::recover::recover;
 use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
 use crate::synced::sync_all;
 use crate::together::Together;
+use crate::touched::Touched;
 
 /// Steps between two syncs: bounds open descriptors and the work of a recovery.
 const GROUP: usize = 128;
@@ -115,7 +116,7 @@ impl Tree {
         let blobs = self.open_blobs(&self.stage)?;
         let request = Request { changes, blobs: &self.stage, undoes: None };
         let run = self.judged(&history, (&request, blobs.as_fd()), judge)?;
-        Ok(Report { commit: None, entries: run.entries })
+        Ok(Report { commit: None, entries: run.entries, ..Report::default() })
     }
 
     /// One staged change as the user is shown it: with size and SHA-256 of its new content, and that content itself when it
@@ -178,7 +179,7 @@ impl Tree {
             run.stop(index, Stop::refused("rename_circle"));
         }
         if steps.is_empty() {
-            return Ok(Report { commit: None, entries: run.entries });
+            return Ok(Report { commit: None, entries: run.entries, ..Report::default() });
         }
         if self.recorded.as_ref().is_some_and(|recorded| !recorded()) {
             return Err(Error::NotRecorded);
@@ -190,7 +191,7 @@ impl Tree {
         run.apply(&folder, &begin, &mut journal, &steps)?;
         journal.add(&Record::End)?;
         journal.sync()?;
-        Ok(Report { commit: Some(folder.number), entries: run.entries })
+        Ok(Report { commit: Some(folder.number), entries: run.entries, touched: run.touched })
     }
 
     /// Every change with what was decided on it, and none of them made.
@@ -213,6 +214,7 @@ impl Tree {
                 None => Work::new(self.wanted.clone()),
                 Some(_) => Work::of_the_user(self.wanted.clone()),
             },
+            touched: Touched::default(),
         };
         run.judge_all(history.folder.as_fd(), judge)?;
         self.together.keep_back(&mut run.entries);
@@ -273,6 +275,7 @@ struct Run<'a> {
     linked: Linked,
     says: Says,
     work: Work,
+    touched: Touched,
 }
 
 impl Run<'_> {
@@ -448,6 +451,7 @@ impl Run<'_> {
             }
             finish_group(&scene, &mut unsynced, journal, done, &folder.path)?;
         }
+        self.touched = scene.touched.into_inner();
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! looked at again: it is what the change was based on, or the two change back.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -20,6 +20,7 @@ use crate::plan::{Action, Step};
 use crate::report::Stop;
 use crate::sparse;
 use crate::synced::sync_all;
+use crate::touched::Touched;
 
 /// How often a displaced version that is itself displaced again is pursued before it is put into the history.
 const EXCHANGE_ATTEMPTS: usize = 8;
@@ -38,22 +39,7 @@ pub(crate) struct Scene<'a> {
     /// Permission bits that may be set.
     pub bits: u32,
     /// The times of change that this commit itself gave to files with several names.
-    pub touched: Touched,
-}
-
-/// By device, inode number and time of change.
-#[derive(Default)]
-pub(crate) struct Touched(RefCell<HashSet<(u64, u64, i128)>>);
-
-impl Touched {
-    /// A name of the file came or went.
-    pub fn note(&self, now: &BaseVersion) {
-        self.0.borrow_mut().insert((now.dev, now.ino, now.ctime_ns));
-    }
-
-    fn has(&self, now: &BaseVersion) -> bool {
-        self.0.borrow().contains(&(now.dev, now.ino, now.ctime_ns))
-    }
+    pub touched: RefCell<Touched>,
 }
 
 /// What a step found and what it left.
@@ -116,8 +102,19 @@ impl Scene<'_> {
     /// As [`expect`]; that this very commit gave a file another name, or took one, makes it no other.
     pub fn expect(&self, parent: &Parent, base: &BaseVersion) -> Result<BaseVersion, Stop> {
         match parent.version()? {
-            Some(now) if base.is_same_content(&now) && self.touched.has(&now) => Ok(now),
+            Some(now) if self.touched.borrow().leads(base, &now) => Ok(now),
             _ => expect(parent, base),
+        }
+    }
+
+    /// A file of this version has another name by now.
+    fn renamed(&self, before: &BaseVersion, now: Option<&BaseVersion>) {
+        if let Some(now) = now.filter(|now| now.kind() == Some(Kind::File) && before.nlink.max(now.nlink) > 1)
+        {
+            // By what it was before this commit did anything to it, or after what it did.
+            let mut touched = self.touched.borrow_mut();
+            let before = touched.after(before).unwrap_or(*before);
+            touched.note(&before, now);
         }
     }
 
@@ -158,6 +155,7 @@ impl Scene<'_> {
         if !parent.is_still_there(self.root) {
             return Err(self.put_back(number, parent, &aside, Stop::Conflict("parent_moved")));
         }
+        self.renamed(base, displaced.as_ref());
         if let Err(stop) = self.keep(number, parent.fd.as_fd(), &aside) {
             return Err(self.put_back(number, parent, &aside, stop));
         }
@@ -199,6 +197,7 @@ impl Scene<'_> {
         if after.is_some_and(|now| is_displaced(base, &now))
             && self.expect_in_place(&[source, target]).is_ok()
         {
+            self.renamed(base, after.as_ref());
             return Ok(Applied { before: Some(*base), after, ..Applied::default() });
         }
         there(target, source).map_err(|_| Stop::Conflict("changed_meanwhile_and_moved"))?;
@@ -231,6 +230,10 @@ impl Scene<'_> {
         let is_right = after.is_some_and(|now| is_displaced(base, &now))
             && at_source.is_some_and(|now| is_displaced(replaces, &now))
             && self.expect_in_place(&[source, target]).is_ok();
+        if is_right {
+            self.renamed(base, after.as_ref());
+            self.renamed(replaces, at_source.as_ref());
+        }
         let kept = if is_right { self.keep(number, source.fd.as_fd(), &source.name) } else { Ok(()) };
         match (is_right, kept) {
             (true, Ok(())) => Ok(Applied { before: Some(*replaces), after, ..Applied::default() }),
@@ -318,6 +321,7 @@ impl Scene<'_> {
             return Err(Stop::Conflict("parent_moved"));
         }
         let after = parent.version()?.filter(|now| now.ino == new.ino).unwrap_or(*new);
+        self.renamed(new, Some(&after));
         Ok(Applied { after: Some(after), ..Applied::default() })
     }
 
@@ -335,10 +339,14 @@ impl Scene<'_> {
         let displaced = version_at(parent.fd.as_fd(), temporary)?;
         let is_right =
             displaced.is_some_and(|now| is_displaced(base, &now)) && parent.is_still_there(self.root);
+        if is_right {
+            self.renamed(base, displaced.as_ref());
+        }
         let kept = if is_right { self.keep(number, parent.fd.as_fd(), temporary) } else { Ok(()) };
         match (is_right, kept) {
             (true, Ok(())) => {
                 let after = parent.version()?.filter(|now| now.ino == new.ino).unwrap_or(*new);
+                self.renamed(new, Some(&after));
                 Ok(Applied { before: Some(*base), after: Some(after), reasons: Vec::new() })
             }
             (_, kept) => {
@@ -409,7 +417,7 @@ impl Scene<'_> {
             .transpose()?;
         rustix::fs::unlinkat(folder, &*native(name), AtFlags::empty())?;
         if let Some(object) = object {
-            self.touched.note(&BaseVersion::of(&rustix::fs::fstat(&object)?));
+            self.touched.borrow_mut().note(&version, &BaseVersion::of(&rustix::fs::fstat(&object)?));
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod resolve;
 pub mod sparse;
 mod synced;
 mod together;
+mod touched;
 mod undo;
 
 pub use change::{BaseVersion, Change, Kind, Op, SameAs, validate_path};
@@ -37,4 +38,5 @@ pub use printable::printable;
 pub use recover::{INTERRUPTED, is_about};
 pub use report::{Choice, Entry, Report, State, Verdict};
 pub use together::Together;
+pub use touched::Touched;
 pub use undo::{CommitSummary, NEEDED, Undo, Undoing};

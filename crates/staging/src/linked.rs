@@ -77,9 +77,9 @@ impl Linked {
         let source = Parent::open(scene.root, &same.path).ok()?;
         let temporary_of = written.map(|written| written.temporary.as_str());
         let is_it = |now: &BaseVersion| (now.dev, now.ino) == (expected.dev, expected.ino);
-        let name = temporary_of.into_iter().chain([source.name.as_str()]).find(|name| {
+        let (name, before) = temporary_of.into_iter().chain([source.name.as_str()]).find_map(|name| {
             let there = version_at(source.fd.as_fd(), name).ok().flatten();
-            there.is_some_and(|now| is_it(&now))
+            there.filter(is_it).map(|now| (name, now))
         })?;
         if same.version.is_some() {
             scene.expect(&source, expected).ok()?;
@@ -89,7 +89,7 @@ impl Linked {
         let found = found.filter(|now| is_it(now) && expected.is_same_content(now));
         match found.filter(|_| same.version.is_none() || is_judged(parent, temporary, judged)) {
             Some(found) => {
-                scene.touched.note(&found);
+                scene.touched.borrow_mut().note(&before, &found);
                 Some(found)
             }
             None => {

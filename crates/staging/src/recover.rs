@@ -122,7 +122,7 @@ pub(crate) fn report(commit: u64, changes: &[ChangeLine], outcomes: &[(usize, Do
             commit: (state == State::Committed).then_some(commit),
         }
     });
-    Report { commit: Some(commit), entries: entries.collect() }
+    Report { commit: Some(commit), entries: entries.collect(), ..Report::default() }
 }
 
 /// Brings one step to its old or its new end.

@@ -6,6 +6,7 @@ use std::fs::File;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Kind, Op};
+use crate::touched::Touched;
 
 /// The judge's answer about one change.
 #[derive(Debug)]
@@ -68,6 +69,9 @@ pub struct Report {
     /// The commit that was made; `None` when nothing was changed.
     pub commit: Option<u64>,
     pub entries: Vec<Entry>,
+    /// Files that have more, fewer or other names since.
+    #[serde(skip)]
+    pub touched: Touched,
 }
 
 impl Report {

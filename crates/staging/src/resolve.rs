@@ -39,7 +39,7 @@ impl Tree {
             }
         }
         if resolved.is_empty() {
-            return Ok(Report { commit: None, entries: kept });
+            return Ok(Report { commit: None, entries: kept, ..Report::default() });
         }
         let request = Request { changes: &resolved, blobs: &self.stage, undoes: None };
         let mut report = self.run(&history, &request, judge)?;

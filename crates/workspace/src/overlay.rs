@@ -8,9 +8,9 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use chaperone_fs::{Seen, Take, Tree};
+use chaperone_fs::{Below, Seen, Take, Tree};
 use chaperone_protocol::{name_as_text, native};
-use chaperone_staging::{BaseVersion, Kind};
+use chaperone_staging::{BaseVersion, Kind, Touched};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
 
@@ -21,6 +21,12 @@ use crate::root::Root;
 const MAX_OBJECTS: usize = 300_000;
 /// Directories inside each other that are looked at.
 const MAX_DEPTH: usize = 256;
+
+/// What was in the directory when the layers were begun, what of it was committed since, and what could not be staged of layers
+/// that are gone.
+const BEGUN: &str = "before";
+const COMMITTED: &str = "committed";
+const LEFT_OUT: &str = "left-out";
 
 /// The layers of one staged mount.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ impl Overlay {
         }
         let mode = rustix::fs::statat(&*root.get()?, "", AtFlags::EMPTY_PATH)?.st_mode & 0o777;
         rustix::fs::chmod(overlay.upper(), Mode::from_raw_mode(mode | 0o700))?;
-        overlay.note(survey.iter().map(|(path, version)| (path.as_str(), Some(*version))))?;
+        overlay.note(BEGUN, survey.iter().map(|(path, version)| (path.as_str(), Some(*version))))?;
         Ok(overlay)
     }
 
@@ -72,24 +78,40 @@ impl Overlay {
     /// When the layers cannot be read or the stage not be written; they stay then.
     pub fn take_over(&self, tree: &Tree, over: bool) -> io::Result<Vec<String>> {
         let mut seen = self.seen.lock();
-        // Taken over for the last time before, by whoever waited for this lock.
+        // Taken over for the last time before, perhaps by whoever waited for this lock.
         if !self.upper().is_dir() {
-            return Ok(Vec::new());
+            return self.left_out();
         }
         let take = if over { Take::Files } else { Take::Copies };
-        let left_out = tree.take_over(&self.upper(), &self.before()?, &mut seen, take)?;
-        if over && left_out.is_empty() {
+        let left_out = tree.take_over(&self.upper(), &self.below()?, &mut seen, take)?;
+        if over {
             tree.sync()?;
-            crate::tool_caches::remove(&self.dir)?;
+            // The files are the stage's now: looked at again, or half removed, they would be others.
+            fs::write(self.dir.join(LEFT_OUT), serde_json::to_vec(&left_out)?)?;
+            fs::rename(self.upper(), self.dir.join("taken"))?;
+            for layer in ["taken", "work"] {
+                crate::tool_caches::remove(&self.dir.join(layer))?;
+            }
+            if left_out.is_empty() {
+                crate::tool_caches::remove(&self.dir)?;
+            }
         }
         Ok(left_out)
     }
 
-    /// These paths were committed: what the user has there now is what later changes are based on.
+    fn left_out(&self) -> io::Result<Vec<String>> {
+        match fs::read(self.dir.join(LEFT_OUT)) {
+            Ok(names) => Ok(serde_json::from_slice(&names)?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// These paths were committed: what the user has there now is what later changes are based on. So is what has other names since.
     ///
     /// # Errors
     /// When that cannot be written.
-    pub fn committed(&self, root: &Root, paths: &[String]) -> io::Result<()> {
+    pub fn committed(&self, root: &Root, paths: &[String], touched: &Touched) -> io::Result<()> {
         if !self.upper().is_dir() {
             return Ok(());
         }
@@ -97,11 +119,19 @@ impl Overlay {
             let fd = open(root, path, OFlags::PATH).ok()?;
             rustix::fs::fstat(&fd).ok().map(|stat| BaseVersion::of(&stat))
         };
-        self.note(paths.iter().map(|path| (path.as_str(), now(path))))
+        let below = if touched.is_empty() { Below::default() } else { self.below()? };
+        let others = below.now.iter();
+        let others =
+            others.filter_map(|(path, version)| Some((path.as_str(), Some(touched.after(version)?))));
+        self.note(COMMITTED, others.chain(paths.iter().map(|path| (path.as_str(), now(path)))))
     }
 
-    fn note<'a>(&self, versions: impl Iterator<Item = (&'a str, Option<BaseVersion>)>) -> io::Result<()> {
-        let file = File::options().append(true).create(true).open(self.dir.join("before"))?;
+    fn note<'a>(
+        &self,
+        name: &str,
+        versions: impl Iterator<Item = (&'a str, Option<BaseVersion>)>,
+    ) -> io::Result<()> {
+        let file = File::options().append(true).create(true).open(self.dir.join(name))?;
         let mut out = BufWriter::new(file);
         for line in versions {
             serde_json::to_writer(&mut out, &line)?;
@@ -110,18 +140,30 @@ impl Overlay {
         out.flush()
     }
 
-    /// What was in the directory at the start, or after the last commit.
-    fn before(&self) -> io::Result<Survey> {
-        let mut survey = Survey::new();
-        for line in BufReader::new(File::open(self.dir.join("before"))?).lines() {
-            let (path, version): (String, Option<BaseVersion>) = serde_json::from_str(&line?)?;
-            match version {
-                Some(version) => drop(survey.insert(path, version)),
-                None => drop(survey.remove(&path)),
-            }
+    /// What was in the directory at the start, with what was committed since.
+    fn below(&self) -> io::Result<Below> {
+        let mut below = Below::default();
+        read_notes(File::open(self.dir.join(BEGUN))?, &mut below.now)?;
+        let folders = below.now.iter().filter(|(_, version)| version.kind() == Some(Kind::Dir));
+        below.merged = folders.map(|(path, _)| path.clone()).collect();
+        match File::open(self.dir.join(COMMITTED)) {
+            Ok(file) => read_notes(file, &mut below.now)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
-        Ok(survey)
+        Ok(below)
     }
+}
+
+fn read_notes(file: File, into: &mut Survey) -> io::Result<()> {
+    for line in BufReader::new(file).lines() {
+        let (path, version): (String, Option<BaseVersion>) = serde_json::from_str(&line?)?;
+        match version {
+            Some(version) => drop(into.insert(path, version)),
+            None => drop(into.remove(&path)),
+        }
+    }
+    Ok(())
 }
 
 /// Look at everything in a directory. `None` with a reason when an overlay cannot serve it: files of other owners cannot

@@ -100,7 +100,7 @@ pub fn commit(kernel: &Kernel) -> Done<()> {
         .filter(|entry| entry.state == State::Committed)
         .flat_map(|entry| std::iter::once(entry.path.clone()).chain(entry.from.clone()))
         .collect();
-    tree.committed(&settled, version).map_err(Errno::raw_os_error)
+    tree.committed(&settled, version, &report.touched).map_err(Errno::raw_os_error)
 }
 
 /// What stands in the user's directory that was neither there before nor let through by a commit.

@@ -187,9 +187,9 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         if let Some((tree, version)) = version.filter(|_| !rehearsal) {
             let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());
             if let Some(overlay) = &mount.overlay {
-                overlay.committed(&mount.root, &settled).map_err(failed)?;
+                overlay.committed(&mount.root, &settled, &report.touched).map_err(failed)?;
             }
-            tree.committed(&settled, version).map_err(|e| failed(e.into()))?;
+            tree.committed(&settled, version, &report.touched).map_err(|e| failed(e.into()))?;
         }
         mounts.invalidate(&mount.at, &settled);
         let of = |path: &str| changes.iter().find(|c| c.path == path);

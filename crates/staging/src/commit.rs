@@ -174,7 +174,10 @@ impl Tree {
             .filter(|(index, _)| run.entries.get(*index).is_some_and(|entry| entry.state == State::Staged))
             .collect();
         run.linked.name_all(&allowed);
-        let (steps, circle) = plan(&allowed, run.bits())?;
+        let (mut steps, circle) = plan(&allowed, run.bits())?;
+        for step in &mut steps {
+            step.sha256 = run.unwritten.get(&step.change).cloned();
+        }
         for index in circle {
             run.stop(index, Stop::refused("rename_circle"));
         }
@@ -208,6 +211,7 @@ impl Tree {
             entries: request.changes.iter().map(entry_of).collect(),
             judged: vec![None; request.changes.len()],
             instead: HashMap::new(),
+            unwritten: HashMap::new(),
             says: self.says,
             linked: Linked::of(request.changes),
             work: match request.undoes {
@@ -215,6 +219,7 @@ impl Tree {
                 Some(_) => Work::of_the_user(self.wanted.clone()),
             },
             touched: Touched::default(),
+            unwritten_work: Work::new(self.wanted.clone()),
         };
         run.judge_all(history.folder.as_fd(), judge)?;
         self.together.keep_back(&mut run.entries);
@@ -271,11 +276,15 @@ struct Run<'a> {
     judged: Vec<Option<Fingerprint>>,
     /// What the judge put in place of staged content.
     instead: HashMap<usize, File>,
+    /// The SHA-256 of what is moved, or gets another mode, and is not written: by change.
+    unwritten: HashMap<usize, String>,
     /// Files with several names.
     linked: Linked,
     says: Says,
     work: Work,
     touched: Touched,
+    /// Of its own: that the user's files have holes takes nothing from what may be written.
+    unwritten_work: Work,
 }
 
 impl Run<'_> {
@@ -352,7 +361,17 @@ impl Run<'_> {
             if !change.base.is_some_and(|base| base.is_same_version(&now)) {
                 return Err(Stop::Conflict("changed_meanwhile"));
             }
-            return Ok(judge(&resolved, Some(&file)));
+            let verdict = judge(&resolved, Some(&file));
+            // What is mostly holes costs too much to read; an undo knows it by its inode alone.
+            if !matches!(verdict, Verdict::Refuse { .. }) && self.unwritten_work.take(&file).is_ok() {
+                self.unwritten.insert(index, content::fingerprint(&file, &self.unwritten_work)?.hex());
+            }
+            return Ok(verdict);
+        }
+        if change.kind == Kind::Symlink && change.op == Op::Rename && change.target.is_none() {
+            let parent = Parent::open(self.root, from)?;
+            let text = beneath::link_text(parent.fd.as_fd(), &parent.name)?;
+            self.unwritten.insert(index, content::link_sha256(&text));
         }
         Ok(judge(&resolved, None))
     }

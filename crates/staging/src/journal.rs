@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::change::{BaseVersion, Kind, Op};
 use crate::error::{At, Error, Result};
-use crate::plan::{Action, Step};
+use crate::plan::Step;
 use crate::report::State;
 
 /// The journal's own file in the directory of a commit.
@@ -92,7 +92,7 @@ pub(crate) struct Done {
 }
 
 /// A step that was made: its number, what it was to do, and what it did.
-pub(crate) type MadeStep<'a> = (usize, &'a Action, &'a Done);
+pub(crate) type MadeStep<'a> = (usize, &'a Step, &'a Done);
 
 /// The history of one tree, locked for the one who changes it.
 pub(crate) struct History {

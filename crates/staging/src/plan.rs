@@ -22,6 +22,9 @@ pub(crate) struct Step {
     /// Where the effect happens, at the time of this step.
     pub path: String,
     pub action: Action,
+    /// Of the content, or of a link's text, that this step moves or leaves as it is: an undo knows it again by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +100,7 @@ pub(crate) fn plan(changes: &[(usize, &Change)], bits: u32) -> Result<(Vec<Step>
             Op::Delete => now_at(&change.path, &moves),
             _ => change.path.clone(),
         };
-        structural.push(Step { change: *index, path, action });
+        structural.push(Step { change: *index, path, action, sha256: None });
     }
     let circle: BTreeSet<usize> = circle.into_iter().collect();
     let writes = changes
@@ -109,6 +112,7 @@ pub(crate) fn plan(changes: &[(usize, &Change)], bits: u32) -> Result<(Vec<Step>
             change: *index,
             path: change.path.clone(),
             action: Action::Write { base },
+            sha256: None,
         });
     structural.extend(writes);
     let circle =

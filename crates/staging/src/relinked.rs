@@ -17,8 +17,8 @@ const LOOKED_AT: usize = 500_000;
 
 /// The version of a file that the first of these steps took away or replaced, as it was before the commit.
 pub(crate) fn restored(steps: &[MadeStep<'_>]) -> Option<BaseVersion> {
-    let (_, action, done) = steps.first()?;
-    let version = match action {
+    let (_, step, done) = steps.first()?;
+    let version = match &step.action {
         Action::Remove { base } | Action::Write { base: WriteBase::Version(base) } => *base,
         Action::Write { .. } => done.before?,
         _ => return None,

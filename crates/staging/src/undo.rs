@@ -12,7 +12,7 @@ use crate::commit::{Request, Tree};
 use crate::content;
 use crate::error::{Error, Result};
 use crate::journal::{ChangeLine, CommitFolder, Done, History, Journal, MadeStep};
-use crate::plan::{Action, strip_folder};
+use crate::plan::{Action, Step, strip_folder};
 use crate::recover::report;
 use crate::relinked;
 use crate::report::{Choice, Entry, Report, State, Stop, Verdict};
@@ -234,10 +234,10 @@ fn lines_in_reverse<'a>(
     lines: &[&'a ChangeLine],
     journal: &'a Journal,
 ) -> Vec<(&'a ChangeLine, Vec<MadeStep<'a>>)> {
-    let mut steps: BTreeMap<usize, Vec<(usize, &Action, &Done)>> = BTreeMap::new();
+    let mut steps: BTreeMap<usize, Vec<MadeStep<'_>>> = BTreeMap::new();
     for (number, step) in journal.steps.iter().enumerate() {
         if let Some(done) = journal.done.get(&number).filter(|done| done.state == State::Committed) {
-            steps.entry(step.change).or_default().push((number, &step.action, done));
+            steps.entry(step.change).or_default().push((number, step, done));
         }
     }
     let with_steps = |line: &&'a ChangeLine| steps.remove(&line.index).map(|steps| (*line, steps));
@@ -257,13 +257,13 @@ struct Inverses<'a> {
 
 impl Inverses<'_> {
     /// What takes a change back: one change, or two where a rename replaced another object.
-    fn of(&self, line: &ChangeLine, steps: &[(usize, &Action, &Done)]) -> Result<Vec<Change>, Stop> {
-        let Some((number, action, done)) = steps.first() else { return Ok(Vec::new()) };
-        let last = steps.last().map_or(*done, |(_, _, done)| *done);
+    fn of(&self, line: &ChangeLine, steps: &[MadeStep<'_>]) -> Result<Vec<Change>, Stop> {
+        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return Ok(Vec::new()) };
+        let (number, step, done) = first;
         let kept_by = |number: usize, version: &BaseVersion| self.restored(number, version);
         let mut change = Change::blank(self.former_path(&line.path), Op::Modify, line.kind);
         let mut replaced = None;
-        match action {
+        match &step.action {
             Action::Remove { base } => {
                 change.op = Op::Create;
                 change.path = line.path.clone();
@@ -285,12 +285,12 @@ impl Inverses<'_> {
                 (change.op, change.path) = (Op::Delete, line.path.clone());
             }
             Action::Attributes { base, .. } => {
-                change.base = Some(self.unchanged(&line.path, done)?);
+                change.base = Some(self.unchanged(&line.path, first)?);
                 (change.mode, change.mtime_ns) = (base.mode & 0o7777, base.mtime_ns);
             }
             Action::Write { .. } => match &done.before {
                 Some(before) => {
-                    change.base = self.unchanged_or_gone(&line.path, done)?;
+                    change.base = self.unchanged_or_gone(&line.path, first)?;
                     if change.base.is_none() {
                         change.op = Op::Create;
                     }
@@ -298,7 +298,7 @@ impl Inverses<'_> {
                 }
                 None => {
                     (change.op, change.path) = (Op::Delete, line.path.clone());
-                    change.base = Some(self.unchanged(&line.path, done)?);
+                    change.base = Some(self.unchanged(&line.path, first)?);
                 }
             },
             Action::Move { .. } | Action::MoveOver { .. } => {
@@ -306,11 +306,15 @@ impl Inverses<'_> {
                 change.path = line.from.clone().ok_or(Stop::refused("malformed_change"))?;
                 change.from = Some(line.path.clone());
                 change.base = Some(self.unchanged(&line.path, last)?);
-                if let Some((number, Action::Write { .. }, Done { before: Some(before), .. })) = steps.get(1)
+                if let Some((
+                    number,
+                    Step { action: Action::Write { .. }, .. },
+                    Done { before: Some(before), .. },
+                )) = steps.get(1)
                 {
                     kept_by(*number, before)?.fill(&mut change);
                 }
-                if let Action::MoveOver { replaces, .. } = action {
+                if let Action::MoveOver { replaces, .. } = &step.action {
                     let mut back = Change::blank(self.former_place(&line.path), Op::Create, line.kind);
                     kept_by(*number, replaces)?.fill(&mut back);
                     replaced = Some(back);
@@ -349,19 +353,27 @@ impl Inverses<'_> {
         }
     }
 
-    fn unchanged(&self, path: &str, done: &Done) -> Result<BaseVersion, Stop> {
-        self.unchanged_or_gone(path, done)?.ok_or(Stop::Conflict("gone"))
+    fn unchanged(&self, path: &str, made: &MadeStep<'_>) -> Result<BaseVersion, Stop> {
+        self.unchanged_or_gone(path, made)?.ok_or(Stop::Conflict("gone"))
     }
 
-    /// The version that is there, when the commit left it (by identity, or by content); any when forced.
-    fn unchanged_or_gone(&self, path: &str, done: &Done) -> Result<Option<BaseVersion>, Stop> {
+    /// The version that is there, when the commit left it (by identity, or by content: the undo of a later commit, of this
+    /// session or another, may have put it back); any when forced.
+    fn unchanged_or_gone(
+        &self,
+        path: &str,
+        (_, step, done): &MadeStep<'_>,
+    ) -> Result<Option<BaseVersion>, Stop> {
         let now = self.now(path)?;
         if self.force {
             return Ok(now);
         }
         let (now, after) = (now.ok_or(Stop::Conflict("gone"))?, done.after.ok_or(Stop::Conflict("gone"))?);
-        let is_dir = now.kind() == Some(Kind::Dir) && (now.dev, now.ino) == (after.dev, after.ino);
-        if is_dir || after.is_same_version(&now) {
+        let is_same = match after.kind() {
+            Some(Kind::Dir) => now.kind() == after.kind() && (now.dev, now.ino) == (after.dev, after.ino),
+            _ => after.is_same_version(&now),
+        };
+        if is_same {
             return Ok(Some(now));
         }
         let is_file = now.kind() == Some(Kind::File) && after.kind() == Some(Kind::File);
@@ -373,30 +385,22 @@ impl Inverses<'_> {
             }
         }
         let is_alike = now.kind() == after.kind() && now.mode == after.mode && now.size == after.size;
-        if is_alike && now.kind() == Some(Kind::File) {
-            let file = beneath::open_file(self.tree.root.as_fd(), path)?;
-            let is_this = BaseVersion::of(&rustix::fs::fstat(&file)?) == now;
-            let same_inode = now.ino == after.ino && now.mtime_ns == after.mtime_ns;
-            let same_content = || {
-                Ok::<_, Stop>(
-                    done.sha256
-                        .as_ref()
-                        .is_some_and(|sha256| content::sha256(&file).is_ok_and(|now| now == *sha256)),
-                )
-            };
-            // Renames leave no fingerprint: there the inode and its modification time have to do.
-            if is_this && (same_content()? || (done.sha256.is_none() && same_inode)) {
-                return Ok(Some(now));
+        let sha256 = done.sha256.as_ref().or(step.sha256.as_ref());
+        let same_content = match (now.kind().filter(|_| is_alike), sha256) {
+            (Some(Kind::File), Some(sha256)) => {
+                let file = beneath::open_file(self.tree.root.as_fd(), path)?;
+                let is_this = BaseVersion::of(&rustix::fs::fstat(&file)?) == now;
+                is_this && content::sha256(&file).is_ok_and(|now| now == *sha256)
             }
-        }
-        if is_alike && now.kind() == Some(Kind::Symlink) {
-            let parent = Parent::open(self.tree.root.as_fd(), path)?;
-            let text = link_text(parent.fd.as_fd(), &parent.name)?;
-            if now.ino == after.ino || done.sha256 == Some(content::link_sha256(&text)) {
-                return Ok(Some(now));
+            (Some(Kind::Symlink), Some(sha256)) => {
+                let parent = Parent::open(self.tree.root.as_fd(), path)?;
+                *sha256 == content::link_sha256(&link_text(parent.fd.as_fd(), &parent.name)?)
             }
-        }
-        Err(Stop::Conflict("changed_since_the_commit"))
+            // Without a fingerprint the inode and its modification time have to do.
+            (Some(Kind::File | Kind::Symlink), None) => after.is_same_content(&now),
+            _ => false,
+        };
+        if same_content { Ok(Some(now)) } else { Err(Stop::Conflict("changed_since_the_commit")) }
     }
 
     fn restored(&self, number: usize, version: &BaseVersion) -> Result<Restored, Stop> {

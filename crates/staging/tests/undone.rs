@@ -114,6 +114,16 @@ const DIRECTORY_RENAMED: Phase = |p| {
 };
 const DIRECTORY_MADE_ANEW: Phase =
     |p| vec![p.written("d/z", "1"), p.gone("d/x"), p.gone("d/y"), p.gone("d/e/c"), p.gone("d/e")];
+const DIRECTORY_BECOME_A_FILE: Phase = |p| {
+    let gone = ["d/e/c", "d/e", "d/x", "d/y", "d"].map(|path| p.gone(path));
+    let file = Change { op: Op::Create, base: None, ..p.written("d", "1") };
+    [file].into_iter().chain(gone).collect()
+};
+const FILE_BECOME_A_DIRECTORY: Phase = |p| vec![p.gone("a"), p.made("a"), p.written("a/n", "1")];
+const FILE_BECOME_A_LINK: Phase = |p| {
+    let blank = Change::blank("a".into(), Op::Modify, Kind::Symlink);
+    vec![Change { target: Some("b".into()), base: p.version("a"), mode: 0o777, ..blank }]
+};
 const NEW_DIRECTORY_RENAMED: Phase = |p| vec![p.made("dd"), p.moved("d/z", "dd/z"), p.gone("d")];
 
 const CASES: &[(&str, &[Phase])] = &[
@@ -157,6 +167,42 @@ const CASES: &[(&str, &[Phase])] = &[
     (
         "directory made anew, renamed, modified",
         &[DIRECTORY_MADE_ANEW, NEW_DIRECTORY_RENAMED, |p| vec![p.written("dd/z", "5")]],
+    ),
+    (
+        "directory become a file, modified, removed",
+        &[DIRECTORY_BECOME_A_FILE, |p| vec![p.written("d", "more")], |p| vec![p.gone("d")]],
+    ),
+    ("directory become a file, renamed", &[DIRECTORY_BECOME_A_FILE, |p| vec![p.moved("d", "f")]]),
+    ("file become a directory, removed", &[FILE_BECOME_A_DIRECTORY, |p| vec![p.gone("a/n"), p.gone("a")]]),
+    (
+        "file become a directory, renamed, changed",
+        &[
+            FILE_BECOME_A_DIRECTORY,
+            |p| vec![p.made("n"), p.moved("a/n", "n/n"), p.gone("a")],
+            |p| vec![p.written("n/n", "more")],
+        ],
+    ),
+    (
+        "file renamed to where a directory was, modified",
+        &[
+            |p| {
+                let gone = ["d/e/c", "d/e", "d/x", "d/y", "d"].map(|path| p.gone(path));
+                [p.moved("a", "d")].into_iter().chain(gone).collect()
+            },
+            |p| vec![p.written("d", "more")],
+        ],
+    ),
+    ("file become a link, removed", &[FILE_BECOME_A_LINK, |p| vec![p.gone("a")]]),
+    ("file become a link, become a file", &[FILE_BECOME_A_LINK, |p| vec![p.written("a", "more")]]),
+    ("link become a file, modified", &[|p| vec![p.written("link", "1")], |p| vec![p.written("link", "2")]]),
+    (
+        "created, renamed, renamed back, deleted",
+        &[
+            |p| vec![p.written("n", "1")],
+            |p| vec![p.moved("n", "m")],
+            |p| vec![p.moved("m", "n")],
+            |p| vec![p.gone("n")],
+        ],
     ),
     (
         "directory changed for another, removed",

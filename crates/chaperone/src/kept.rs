@@ -22,6 +22,8 @@ const CACHE: &str = "interpreter_cache";
 pub const DIRECTORY: &str = "dependency_directory";
 /// Of what is committed with other changes, or not at all.
 pub const OPERATION: &str = "part_of_operation";
+/// Of a removal of what only moves: its new name is not committed.
+const MOVED: &str = "moved_with";
 const ASKED: &str = "confirmation_required";
 const UNSEEN: &str = "changed_since_shown";
 
@@ -53,7 +55,9 @@ pub fn is_asked(change: &Value) -> bool {
 fn waits(change: &Value) -> bool {
     match show::text(change, "state").raw() {
         "conflict" => true,
-        "refused" => [ASKED, UNSEEN, OPERATION].iter().any(|r| has(change, r)) && !is_left_cache(change),
+        "refused" => {
+            [ASKED, UNSEEN, OPERATION, MOVED].iter().any(|r| has(change, r)) && !is_left_cache(change)
+        }
         _ => false,
     }
 }
@@ -114,6 +118,7 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
     let asked = with(&|c| has(c, ASKED) && !is_part(c) && !is_left_cache(c));
     let (in_directories, others): (Vec<&Value>, Vec<&Value>) =
         asked.into_iter().partition(|c| has(c, DIRECTORY));
+    advice.extend(of_moves(&with(&|c| has(c, MOVED) && !has(c, ASKED))));
     advice.extend(of_directories(args, &in_directories, &given));
     advice.extend(of_operation(args, &with(&is_part), list));
     let mut kinds: BTreeMap<Vec<&str>, Vec<&Value>> = BTreeMap::new();
@@ -133,6 +138,25 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
 
 fn listed(reasons: &[&str]) -> String {
     reasons.iter().map(|r| Untrusted::new(r).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// What stays with a new name that is asked about, or may not pass: no question of its own.
+fn of_moves(changes: &[&Value]) -> Option<String> {
+    let mut new = changes.iter().filter_map(|change| change["moved_to"].as_str()).collect::<BTreeSet<_>>();
+    let first = Untrusted::new(new.pop_first()?).to_string();
+    Some(match (changes.len(), new.len()) {
+        (1, _) => format!(
+            "1 change kept back ({MOVED}): its new name {first} is not committed yet; both go together"
+        ),
+        (_, 0) => format!(
+            "{} kept back ({MOVED}): the new name {first} is not committed yet; they go with it",
+            counted(changes.len(), "change")
+        ),
+        (_, more) => format!(
+            "{} kept back ({MOVED}): their new names, {first} and {more} more, are not committed yet; they go together",
+            counted(changes.len(), "change")
+        ),
+    })
 }
 
 /// What is committed as one: named so that it is all of it, and nothing else.
@@ -355,6 +379,25 @@ mod tests {
             let list: Vec<Value> = list.into_iter().cloned().collect();
             assert_eq!(code(&list), expected, "{list:?}");
         }
+    }
+
+    #[test]
+    fn what_moves_is_told_in_one_line_and_is_no_question_of_its_own() {
+        let moved = |path: &str, new: Option<&str>| json!({ "state": "refused", "path": path, "reasons": [MOVED], "op": "delete", "moved_to": new });
+        let mut list = vec![kept("new/run.sh", &["executable"]), moved("run.sh", Some("new/run.sh"))];
+        assert_eq!(code(&list), 3);
+        assert_eq!(
+            advice(&args(&[]), &list),
+            [
+                "1 change kept back (moved_with): its new name new/run.sh is not committed yet; both go together",
+                "1 change kept back (executable); to commit: chaperone commit --accept executable 3f2a new/run.sh",
+            ]
+        );
+        list.extend([moved("b", Some("new/b")), moved("d", None)]);
+        assert_eq!(
+            advice(&args(&[]), &list)[0],
+            "3 changes kept back (moved_with): their new names, new/b and 1 more, are not committed yet; they go together"
+        );
     }
 
     #[test]

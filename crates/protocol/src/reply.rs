@@ -190,6 +190,9 @@ pub struct ChangeEntry {
     /// The directory of dependencies that it is in: one question for all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Of a removal that waits: the new name that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<String>,
     /// What the change changes, when that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
@@ -418,6 +421,7 @@ mod tests {
             reasons: Vec::new(),
             staged: None,
             group: None,
+            moved_to: None,
             diff: None,
             lines: None,
         };

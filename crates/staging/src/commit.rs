@@ -222,7 +222,8 @@ impl Tree {
             unwritten_work: Work::new(self.wanted.clone()),
         };
         run.judge_all(history.folder.as_fd(), judge)?;
-        self.together.keep_back(&mut run.entries);
+        let there = |path: &str| Parent::open(self.root.as_fd(), path).ok()?.version().ok()?;
+        self.together.keep_back(&mut run.entries, &|path| there(path).is_some());
         Ok(run)
     }
 

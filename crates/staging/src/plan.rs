@@ -261,7 +261,7 @@ impl<'a> Names<'a> {
 }
 
 /// The directories above a path, nearest first.
-fn folders(path: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn folders(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(path.rsplit_once('/').map(|(folder, _)| folder), |path| {
         path.rsplit_once('/').map(|(folder, _)| folder)
     })

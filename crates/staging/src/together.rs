@@ -2,11 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::change::Change;
+use crate::change::{Change, Kind, Op};
+use crate::plan::folders;
 use crate::report::{Entry, State};
 
 /// Why a change stays that is part of something of which another part stays.
 const PARTED: &str = "part_of_operation";
+/// Why a removal stays of what only moves, while the new name is not committed.
+const MOVED: &str = "moved_with";
 /// It passes when the user says so.
 const ASKED: &str = "confirmation_required";
 /// It passes when the user saw it.
@@ -19,6 +22,8 @@ pub struct Together {
     of: HashMap<String, String>,
     /// That of which a part is not even asked for.
     lacking: HashSet<String>,
+    /// Of an old name that goes: the new names of the same object.
+    moved: HashMap<String, Vec<String>>,
 }
 
 impl Together {
@@ -30,6 +35,11 @@ impl Together {
         self.of.insert(path, whole.to_owned());
     }
 
+    /// The removal of `old` waits until the object comes to one of its new names.
+    pub fn follow(&mut self, old: String, new: Vec<String>) {
+        self.moved.insert(old, new);
+    }
+
     /// Of `changes`, what is made with this one or not at all: it alone, where it is part of nothing.
     pub(crate) fn parts<'c>(&self, change: &'c Change, changes: &'c [Change]) -> Vec<&'c Change> {
         match self.of.get(&change.path) {
@@ -38,13 +48,22 @@ impl Together {
         }
     }
 
-    /// Keeps the changes that would be made, and are part of something of which another change is not.
-    pub(crate) fn keep_back(&self, entries: &mut [Entry]) {
+    /// Keeps the changes that would be made, and are part of something of which another change is not, and the removals of what
+    /// does not come to its new name: because it is kept back, or something `is_taken` there.
+    pub(crate) fn keep_back(&self, entries: &mut [Entry], is_taken: &dyn Fn(&str) -> bool) {
+        self.keep_parts(entries);
+        // One that stays may be where another was to come.
+        while self.keep_moved(entries, is_taken) {
+            self.keep_parts(entries);
+        }
+    }
+
+    fn keep_parts(&self, entries: &mut [Entry]) {
         let (mut broken, mut lost) = (self.lacking.clone(), HashSet::new());
         for entry in entries.iter().filter(|entry| matches!(entry.state, State::Conflict | State::Refused)) {
             let Some(whole) = self.of.get(&entry.path) else { continue };
             broken.insert(whole.clone());
-            let waits = entry.reasons.iter().any(|reason| reason == ASKED || reason == UNSEEN);
+            let waits = entry.reasons.iter().any(|reason| [ASKED, UNSEEN, MOVED].contains(&reason.as_str()));
             if entry.state == State::Refused && !waits {
                 lost.insert(whole.clone());
             }
@@ -53,6 +72,9 @@ impl Together {
             let Some(whole) = self.of.get(&entry.path).filter(|whole| broken.contains(*whole)) else {
                 continue;
             };
+            if entry.reasons.iter().any(|reason| reason == PARTED) {
+                continue;
+            }
             if entry.state == State::Staged {
                 entry.state = State::Refused;
                 // With one that cannot pass, no word of the user's lets the others pass.
@@ -60,5 +82,59 @@ impl Together {
             }
             entry.reasons.push(PARTED.to_owned());
         }
+    }
+
+    /// Whether there were such removals.
+    fn keep_moved(&self, entries: &mut [Entry], is_taken: &dyn Fn(&str) -> bool) -> bool {
+        if self.moved.is_empty() {
+            return false;
+        }
+        let kept: HashSet<String> =
+            self.not_arriving(entries, is_taken).into_iter().map(str::to_owned).collect();
+        if kept.is_empty() {
+            return false;
+        }
+        let above: HashSet<&str> = kept.iter().flat_map(|path| folders(path)).collect();
+        for entry in entries.iter_mut().filter(|entry| entry.state == State::Staged) {
+            let stays = match entry.op {
+                Op::Delete => {
+                    kept.contains(&entry.path) || entry.kind == Kind::Dir && above.contains(&*entry.path)
+                }
+                // The name is taken still.
+                _ => kept.contains(&entry.path) || folders(&entry.path).any(|folder| kept.contains(folder)),
+            };
+            if stays {
+                entry.state = State::Refused;
+                entry.reasons.push(MOVED.to_owned());
+            }
+        }
+        true
+    }
+
+    /// The old names that would go, of which no new one comes.
+    fn not_arriving<'e>(&self, entries: &'e [Entry], is_taken: &dyn Fn(&str) -> bool) -> Vec<&'e str> {
+        let staged = |entry: &&Entry| entry.state == State::Staged;
+        let freed: HashSet<&str> = entries
+            .iter()
+            .filter(staged)
+            .filter_map(|entry| if entry.op == Op::Delete { Some(&entry.path) } else { entry.from.as_ref() })
+            .map(String::as_str)
+            .collect();
+        let (mut comes, mut missing) = (HashMap::new(), HashSet::new());
+        for entry in entries.iter().filter(|entry| entry.op != Op::Delete) {
+            if staged(&entry) {
+                comes.insert(entry.path.as_str(), entry.op);
+            } else if entry.kind == Kind::Dir && entry.op != Op::Modify {
+                missing.insert(entry.path.as_str());
+            }
+        }
+        let arrives = |new: &String| {
+            let has_room = |op: &Op| *op != Op::Create || freed.contains(new.as_str()) || !is_taken(new);
+            comes.get(new.as_str()).is_some_and(has_room)
+                && !folders(new).any(|folder| missing.contains(folder))
+        };
+        let goes = |entry: &&Entry| entry.op == Op::Delete && entry.state == State::Staged;
+        let waits = |entry: &&Entry| self.moved.get(&entry.path).is_some_and(|new| !new.iter().any(arrives));
+        entries.iter().filter(goes).filter(waits).map(|entry| entry.path.as_str()).collect()
     }
 }

@@ -675,6 +675,99 @@ fn what_the_user_changed_meanwhile_keeps_all_of_a_whole_back_and_is_settled_with
 }
 
 #[test]
+fn what_does_not_come_to_its_new_name_keeps_its_old_one() {
+    let judge = |refused: &'static [&'static str]| {
+        move |change: &Change, _: Option<&File>| match refused.contains(&change.path.as_str()) {
+            true => Verdict::Refuse { reasons: vec!["confirmation_required".into()] },
+            false => Verdict::Commit,
+        }
+    };
+    // Refused, and what is left of the old directory.
+    let cases: [(&'static [&'static str], &[&str]); 5] = [
+        (&[], &[]),
+        (&["new/a"], &["old", "old/a"]),
+        // The other copy comes.
+        (&["new/b"], &[]),
+        (&["new/b", "copy"], &["old", "old/b"]),
+        (&["new"], &["old", "old/a"]),
+    ];
+    for (refused, left) in cases {
+        let place = Place::new();
+        fs::create_dir(place.root.join("old")).unwrap();
+        place.put("old/a", "a");
+        place.put("old/b", "b");
+        let mut changes: Vec<Change> = [("new/a", "a"), ("new/b", "b"), ("copy", "b")]
+            .iter()
+            .map(|(path, text)| place.change(Op::Create, path, text))
+            .collect();
+        changes.insert(0, Change { mode: 0o755, ..Change::blank("new".into(), Op::Create, Kind::Dir) });
+        for (path, kind) in [("old/b", Kind::File), ("old/a", Kind::File), ("old", Kind::Dir)] {
+            let base = base(&place.root.join(path));
+            changes.push(Change { base, ..Change::blank(path.into(), Op::Delete, kind) });
+        }
+        let mut together = Together::default();
+        together.follow("old/a".into(), vec!["new/a".into()]);
+        together.follow("old/b".into(), vec!["new/b".into(), "copy".into()]);
+        let report = place.tree().keeping(together).commit(&changes, &mut judge(refused)).unwrap();
+        let told: Vec<&str> = report
+            .entries
+            .iter()
+            .filter(|entry| entry.state == State::Refused && entry.reasons == ["moved_with"])
+            .map(|entry| entry.path.as_str())
+            .collect();
+        let mut told = told;
+        told.sort_unstable();
+        assert_eq!(told, left, "{refused:?}: {report:#?}");
+        assert!(left.iter().all(|path| place.root.join(path).exists()));
+        assert_eq!(place.root.join("old").exists(), !left.is_empty());
+    }
+}
+
+#[test]
+fn what_comes_where_the_user_made_something_meanwhile_keeps_its_old_name() {
+    let place = Place::new();
+    place.put("a", "x");
+    let base = base(&place.root.join("a"));
+    let changes = [
+        place.change(Op::Create, "b", "x"),
+        Change { base, ..Change::blank("a".into(), Op::Delete, Kind::File) },
+    ];
+    place.put("b", "the user's own");
+    let mut together = Together::default();
+    together.follow("a".into(), vec!["b".into()]);
+    let report = place.tree().keeping(together).commit(&changes, &mut |_, _| Verdict::Commit).unwrap();
+    let told: Vec<State> = report.entries.iter().map(|entry| entry.state).collect();
+    assert_eq!(told, [State::Conflict, State::Refused]);
+    assert_eq!((place.read("a").as_str(), place.read("b").as_str()), ("x", "the user's own"));
+}
+
+#[test]
+fn a_name_that_stays_taken_is_not_taken_by_another() {
+    let place = Place::new();
+    place.put("run", "x");
+    let base = base(&place.root.join("run"));
+    let changes = [
+        Change { mode: 0o755, ..Change::blank("run".into(), Op::Create, Kind::Dir) },
+        place.change(Op::Create, "run/run", "x"),
+        Change { base, ..Change::blank("run".into(), Op::Delete, Kind::File) },
+    ];
+    let mut together = Together::default();
+    together.follow("run".into(), vec!["run/run".into()]);
+    let mut judge = |change: &Change, _: Option<&File>| match change.path.as_str() {
+        "run/run" => Verdict::Refuse { reasons: vec!["confirmation_required".into()] },
+        _ => Verdict::Commit,
+    };
+    let report = place.tree().keeping(together.clone()).commit(&changes, &mut judge).unwrap();
+    assert_eq!(
+        (place.read("run").as_str(), &*report.entries[0].reasons),
+        ("x", &["moved_with".to_owned()][..])
+    );
+    let report = place.tree().keeping(together).commit(&changes, &mut |_, _| Verdict::Commit).unwrap();
+    assert!(report.is_complete(), "{report:#?}");
+    assert_eq!(place.read("run/run"), "x");
+}
+
+#[test]
 fn nothing_has_an_effect_before_all_of_it_is_recorded() {
     let place = Place::new();
     let changes: Vec<Change> =

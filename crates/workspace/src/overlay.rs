@@ -2,7 +2,7 @@
 //! read is found before it starts and masked; what it changed is taken into the stage when somebody looks, and when it
 //! is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::fd::OwnedFd;
@@ -232,6 +232,38 @@ pub(crate) fn names_below(root: &Root, directory: &str, most: usize) -> io::Resu
         }
     }
     Ok(Some(names))
+}
+
+/// Files of a directory that have one of these sizes; of a large one, those among its first `most` names.
+///
+/// # Errors
+/// When it cannot be read whole.
+pub(crate) fn files_of(root: &Root, sizes: &HashSet<u64>, most: usize) -> io::Result<Vec<(String, u64)>> {
+    let (mut found, mut seen) = (Vec::new(), 0);
+    let mut todo = VecDeque::from([String::new()]);
+    while let Some(below) = todo.pop_front() {
+        let fd = open(root, &below, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for entry in Dir::read_from(&fd)? {
+            let entry = entry?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if seen >= most {
+                return Ok(found);
+            }
+            seen += 1;
+            let name = name_as_text(entry.file_name().to_bytes());
+            let path = if below.is_empty() { name.into_owned() } else { format!("{below}/{name}") };
+            let stat = rustix::fs::statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+            let size = stat.st_size.cast_unsigned();
+            match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+                rustix::fs::FileType::Directory => todo.push_back(path),
+                rustix::fs::FileType::RegularFile if sizes.contains(&size) => found.push((path, size)),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The names in what is at a path of a directory, as text, `.` and `..` among them; none where it cannot be listed.

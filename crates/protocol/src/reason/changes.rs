@@ -14,6 +14,8 @@ pub(super) const COMMIT: Group = Group {
             => "`chaperone undo ID` brings it back.";
         "changed_meanwhile_and_moved": "The user's version changed while it was moved, and is at its new place."
             => "Look at both places.";
+        "moved_with": "It only moved, and its new name is not committed: it waits for an answer, or may not pass. So it stays under its old name, too, and both are committed together."
+            => "Commit the new name, which takes the old one with it; `--confirm moved_with` commits the removal alone.";
         "changed_since_shown": "The change is not the one that `changes` showed, or was never shown while the agent runs on."
             => "`chaperone changes ID`, then commit; `--unseen` commits it as it is.";
         "look_first": "Nobody looked at these changes yet, and the command can show them."

@@ -17,6 +17,8 @@ pub(super) struct Beside<'a> {
     pub removals: usize,
     /// Removals of what a repository still has elsewhere.
     pub tidied: &'a Tidied<'a>,
+    /// The change is the removal of what comes to another name.
+    pub moves: bool,
     /// Paths of the mount that the commit brings.
     pub brings: &'a BTreeSet<&'a str>,
     /// The links of the stage.

@@ -58,7 +58,7 @@ pub(super) fn judge(
     if let Value::Object(map) = &mut about {
         map.insert("op".into(), json!(change.op));
         map.insert("kind".into(), json!(change.kind));
-        if beside.tidied.has(change) {
+        if beside.tidied.has(change) || beside.moves {
             map.insert("removes".into(), json!(false));
         }
         map.insert("removals_in_commit".into(), json!(beside.removals));

@@ -14,6 +14,7 @@ mod judge;
 mod link;
 mod listing;
 mod looked;
+mod moved;
 mod named;
 mod needed;
 mod objects;
@@ -86,13 +87,22 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let seen = seen::Seen::of(mount)?;
         let there: Vec<Change> = all.iter().map(|change| seen.change(change)).collect();
         let links = link::Links::of(there.iter());
-        let (changes, derived) = derived::apart(&seen, chosen::of(mount, all, paths));
-        wanted.push((seen, tree.zip(version), (changes, derived), (links, there)));
+        let moves = match all.is_empty() {
+            true => moved::Moves::default(),
+            false => moved::Moves::of(mount, &all, &self::stage(mount, waiting)?),
+        };
+        let picked = moves.with_old_names(all.clone(), chosen::of(mount, all, paths));
+        let moves = moves.but(&|old, new| is_free(mount, order, &picked, (old, new)));
+        let (changes, derived) = derived::apart(&seen, picked);
+        wanted.push((seen, tree.zip(version), (changes, derived, moves), (links, there)));
     }
     let user = named::User::own();
-    let removals = wanted.iter().flat_map(|(_, _, (changes, _), _)| changes).filter(|c| removes(c)).count();
+    let removals = wanted.iter().flat_map(|(_, _, (changes, _, moves), _)| {
+        changes.iter().filter(move |change| removes(change) && !moves.has(change))
+    });
+    let removals = removals.count();
     let mut shown = Vec::new();
-    for (seen, version, (changes, derived), (links, everything)) in wanted {
+    for (seen, version, (changes, derived, moves), (links, everything)) in wanted {
         let (mount, there) = (seen.own_mount(), seen.mount());
         if !rehearsal {
             shown.extend(drop_derived(site, mount, &derived, version.as_ref())?);
@@ -109,7 +119,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let named = named::Named::by(there, &user, &all);
         let operations = operation::Operations::by(there, &everything, &staged);
         let chosen_paths = changes.iter().chain(derived.dropped()).map(|change| &*change.path).collect();
-        let together = operations.together(&seen, &everything, &chosen_paths);
+        let mut together = operations.together(&seen, &everything, &chosen_paths);
+        moves.keep(&mut together);
         let mut intents = intents::Intents::default();
         let stage = self::stage(mount, waiting)?.once_recorded(intents.on_disk()).keeping(together);
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
@@ -119,6 +130,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let beside = beside::Beside {
             removals: removals.saturating_sub(tidied.count()),
             tidied: &tidied,
+            moves: false,
             brings: &brings,
             links: &links,
             dependencies: &dependencies,
@@ -149,7 +161,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             };
             // What is decided on is what the agent wrote; the rest is the user's own, where it was.
             let as_seen = seen.change(change);
-            let at = (by, &word, beside, rehearsal);
+            let at = (by, &word, beside::Beside { moves: moves.has(change), ..beside }, rehearsal);
             match judge::judge(pipeline, session, there, &as_seen, (content, &back), at) {
                 Ok(authorized) => {
                     authorized.into_iter().for_each(|a| intents.add(&change.path, a));
@@ -196,7 +208,11 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let with_change = report.entries.len() == changes.len();
         shown.extend(report.entries.iter().enumerate().map(|(i, e)| {
             let change = if with_change { changes.get(i).filter(|c| c.path == e.path) } else { of(&e.path) };
-            shown::of_entry(mount, e, change)
+            let mut told = shown::of_entry(mount, e, change);
+            if e.reasons.iter().any(|reason| reason == moved::MOVED) {
+                told.moved_to = moves.new_name(&e.path).map(|new| shown::shown_path(mount, new));
+            }
+            told
         }));
     }
     let left = left.iter().filter(|(mount, name)| chosen::has(mount, name, paths));
@@ -204,7 +220,21 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
     Ok(shown)
 }
 
-/// Throw staged changes away.
+/// Whether the removal of an old name goes whatever becomes of the new ones: by the user's word for just that.
+fn is_free(mount: &LiveMount, order: &Order<'_>, picked: &[Change], (old, new): (&str, &[String])) -> bool {
+    let Order { paths, by, confirmed, accepted, .. } = *order;
+    let says = |reasons: &[String]| reasons.iter().any(|reason| reason == moved::MOVED);
+    if by != By::User || paths.is_empty() {
+        return by == By::User && says(confirmed);
+    }
+    let is_named = || paths.iter().any(|path| relative(mount, path).is_some_and(|path| path == old));
+    let has_new = || picked.iter().any(|change| change.op != Op::Delete && new.contains(&change.path));
+    says(confirmed)
+        || says(accepted) && chosen::has(mount, old, paths)
+        || accepted.is_empty() && is_named() && !has_new()
+}
+
+/// Throw staged changes away. What only moved is back where it was.
 ///
 /// # Errors
 /// When the stage cannot be written.
@@ -214,7 +244,12 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Fa
     for mount in mounts.list() {
         let Some(tree) = mount.tree()? else { continue };
         let version = tree.version();
-        let gone: Vec<Change> = staged(mount)?.into_iter().filter(|c| chosen(mount, c, paths)).collect();
+        let all = staged(mount)?;
+        let gone: Vec<Change> = all.iter().filter(|c| chosen(mount, c, paths)).cloned().collect();
+        let gone = match gone.len() == all.len() {
+            true => gone,
+            false => moved::Moves::of(mount, &all, &stage(mount, None)?).with_old_names_of_all(all, gone),
+        };
         let names: Vec<String> =
             gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();
         record_discard(site, &mount.at, &names)?;

@@ -28,6 +28,7 @@ pub(super) fn of_entry(mount: &LiveMount, entry: &Entry, change: Option<&Change>
         }),
         group: dependencies::around_path(mount, &entry.path, entry.kind == Kind::Dir)
             .map(|(at, _)| shown_path(mount, at)),
+        moved_to: None,
         diff: None,
         lines: None,
     }
@@ -58,6 +59,7 @@ pub(super) fn discarded(mount: &LiveMount, change: &Change) -> ChangeEntry {
         reasons: Vec::new(),
         staged: None,
         group: None,
+        moved_to: None,
         diff: None,
         lines: None,
     }

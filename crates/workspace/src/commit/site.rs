@@ -59,6 +59,7 @@ pub(super) fn left_out(mount: &LiveMount, name: &str) -> ChangeEntry {
         reasons: vec!["cannot_be_staged".to_owned()],
         staged: None,
         group: None,
+        moved_to: None,
         diff: None,
         lines: None,
     }

@@ -41,7 +41,18 @@ impl Lone {
 
     fn beside<'a>(&'a self, objects: &'a Objects<'a>) -> Beside<'a> {
         let Self { brings, links, dependencies, lost, named, operations, tidied } = self;
-        Beside { removals: 0, tidied, brings, links, dependencies, lost, objects, named, operations }
+        Beside {
+            removals: 0,
+            tidied,
+            moves: false,
+            brings,
+            links,
+            dependencies,
+            lost,
+            objects,
+            named,
+            operations,
+        }
     }
 }
 

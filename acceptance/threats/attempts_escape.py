@@ -34,6 +34,13 @@ sys.stdin.read()
 """
 
 
+def runs_by_a_star(outcome):
+    """What becomes of it when the person packs all that the folder has."""
+    at = outcome.world.workspace
+    subprocess.run("tar czf ../packed.tgz *", shell=True, cwd=at, capture_output=True, timeout=60)
+    return (at / "ran-later").exists()
+
+
 @contextmanager
 def other_cell(product, world):
     """A second session of the same person, with the canary in it, that lives as long as the attempt."""
@@ -183,6 +190,12 @@ for name in (HOME, PERSON):
             effect=left(".Git/Hooks/Pre-Commit"), rule="runs_later"),
     Attempt(62, "normal form of a name", "T1036|T1546", "os.makedirs(W + '/.g\\u200cit/hooks'); open(W + '/.g\\u200cit/hooks/pre-commit', 'w').write('x')",
             effect=left(".g\u200cit/hooks/pre-commit"), rule="deceptive_name", alert=False),
+    Attempt(62, "names that a program given * takes for options", "T1202|T1036", """
+for name in ("--checkpoint=1", "--checkpoint-action=exec=sh notes.md"):
+    open(W + "/" + name, "w").close()
+with open(W + "/notes.md", "w") as f:
+    f.write("touch ran-later\\n")
+""", effect=runs_by_a_star, rule="option_name"),
     Attempt(63, "predictable name in /tmp", "", "show(SHARED + '/tool-1000.tmp', '/tmp/*/*/*/tool-1000.tmp')"),
     Attempt(64, "signals to others", "", """
 for pid in [NEIGHBOUR, *GUARDS, 1]:

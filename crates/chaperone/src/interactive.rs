@@ -23,13 +23,14 @@ const NAMED: usize = 10;
 /// What may run later, say, is asked about one by one up to so many; more is one question, with each of them named.
 const EACH: usize = 30;
 /// Reasons for which changes come in bulk: many of them are one question.
-const BULK: [&str; 6] = [
+const BULK: [&str; 7] = [
     "dependency_directory",
     "executable",
     "interpreter_cache",
     "many_deletes",
     "part_of_operation",
     "csv_formula",
+    "option_name",
 ];
 const KEYS: &str = "y - commit these, n - leave them staged, d - show the differences, l - name them all, \
                     a - commit these and all that follow, q - stop here";

@@ -53,6 +53,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.shebang", Type::TextOrNull),
     ("change.becomes_executable", Type::Flag),
     ("change.deceptive_name", Type::Flag),
+    ("change.option_name", Type::Flag),
     ("change.sample_hook", Type::Flag),
     ("change.settings_plain", Type::Flag),
     ("change.no_git_settings", Type::Flag),

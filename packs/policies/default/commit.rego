@@ -329,7 +329,7 @@ brought_with_it if input.change.op == "create"
 alarming := {
 	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_directory",
 	"loads_remote_content", "leaves_protection", "new_source", "compiled_code", "active_content", "link_to_what_runs",
-	"link_to_protected", "removes_repository", "hides_from_git",
+	"link_to_protected", "removes_repository", "hides_from_git", "option_name",
 }
 
 asks contains "runs_later" if {
@@ -460,3 +460,6 @@ asks contains "damaged_placeholder" if input.change.damaged_placeholders > 0
 asks contains "exposes_value" if input.change.exposed_placeholders > 0
 
 asks contains "deceptive_name" if input.change.deceptive_name
+
+# Whoever gives a program `*` gives it that, too.
+asks contains "option_name" if input.change.option_name

@@ -332,6 +332,21 @@ test_deceptive_names_ask if {
 	decided("/workspace/a", {"deceptive_name": true}).reasons == {"deceptive_name"}
 }
 
+test_names_that_are_options_ask_and_are_raised if {
+	every change in [{"option_name": true}, {"option_name": true, "in_checkout": true}, {"option_name": true, "kind": "dir"}] {
+		d := decided("/workspace/--checkpoint=1", object.union({"op": "create"}, change))
+		d.reasons == {"option_name"}
+		some obligation in d.obligations
+		obligation.kind == "alert"
+	}
+	decided("/workspace/--mine", {"op": "modify"}).effect == "allow"
+}
+
+test_a_name_that_is_an_option_is_no_part_of_a_directory_of_dependencies if {
+	d := decided("/workspace/node_modules/a/-x", object.union(modules, {"op": "create", "becomes_executable": true, "option_name": true}))
+	not "dependency_directory" in d.reasons
+}
+
 found(path, change, category) := d if {
 	d := data.chaperone.commit.decision with input as object.union(base, {
 		"action": "commit", "path": path, "change": change,

@@ -114,6 +114,8 @@ pub(super) const COMMIT: Group = Group {
             => "Link to something else.";
         "deceptive_name": "The name holds control, bidirectional or invisible characters, or begins or ends with a blank."
             => "Use a plain name.";
+        "option_name": "The new name begins with a dash, so that a program which is given `*` in its directory takes it for an option: `tar` and others run what one says."
+            => "Use a name that begins with something else.";
         "secret_in_name": "The name itself, or the target of a link, holds what looks like a secret."
             => "Use another name.";
         "personal_data_in_name": "The name itself holds what looks like personal data."

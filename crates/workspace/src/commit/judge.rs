@@ -19,6 +19,7 @@ use super::beside::Beside;
 use super::looked;
 use super::named::Named;
 use super::operation;
+use super::option;
 use super::own;
 use super::repository;
 use crate::later::{self, Subject};
@@ -75,6 +76,7 @@ pub(super) fn judge(
         }
         if matches!(change.op, Op::Create | Op::Rename) {
             map.insert("name_findings".into(), json!(in_name(pipeline, &change.path)));
+            map.insert("option_name".into(), json!(option::is_new(mount, &change.path, beside.brings)));
         }
         let is_program = change.kind == Kind::File && change.op != Op::Delete && change.mode & 0o111 != 0;
         let is_other =

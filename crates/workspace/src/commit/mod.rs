@@ -19,6 +19,7 @@ mod named;
 mod needed;
 mod objects;
 mod operation;
+mod option;
 mod own;
 mod placeholders;
 mod refs;

@@ -1,6 +1,7 @@
 //! What was granted for a connection is held to while it is open: a capability that is revoked, an elevation that is over and a
 //! policy that denies it by now cut it.
 
+use std::io;
 use std::time::Duration;
 
 use chaperone_pipeline::{AccessRequest, Refusal};
@@ -23,6 +24,15 @@ impl Lease {
     /// Cancelled when the session ends, too.
     pub fn over(&self) -> &CancellationToken {
         &self.over
+    }
+
+    /// What is carried, until it ends or may not go on.
+    ///
+    /// # Errors
+    /// What it ends with; why it was cut.
+    pub async fn hold<T>(&self, carried: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let over = || io::Error::other(self.why(Some("session_ended")).unwrap_or_default());
+        self.over.run_until_cancelled(carried).await.unwrap_or_else(|| Err(over()))
     }
 
     /// Why a stream was cut, which says that the session ended when it was told to end.

@@ -110,9 +110,7 @@ async fn carry(
     history.push(vec![first]);
     let mut call = Call { channel, request, history, waiting: Vec::new(), held, to, up: 0 };
     let lease = call.channel.gateway.lease(&call.request);
-    let over = || io::Error::other(lease.why(Some("session_ended")).unwrap_or_default());
-    let carried = lease.over().run_until_cancelled(call.carry(&mut body, answered)).await;
-    let cut = carried.unwrap_or_else(|| Err(over())).err().map(|e| e.to_string());
+    let cut = lease.hold(call.carry(&mut body, answered)).await.err().map(|e| e.to_string());
     let Call { channel, request, to, up, .. } = call;
     if let Some(cut) = &cut {
         // The server sees a call that broke off, if it is there to see it.

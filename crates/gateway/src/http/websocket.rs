@@ -38,9 +38,7 @@ pub(crate) async fn carry(channel: Arc<Channel>, request: AccessRequest, cell: O
         let back = server_to_client(&mut server_reads, &mut cell_writes, &mut down);
         tokio::try_join!(there, back).map(|_| ())
     };
-    let lease = gateway.lease(&request);
-    let over = || io::Error::other(lease.why(Some("session_ended")).unwrap_or_default());
-    let ended = lease.over().run_until_cancelled(ended).await.unwrap_or_else(|| Err(over()));
+    let ended = gateway.lease(&request).hold(ended).await;
     let payload = json!({ "up": up, "down": down, "cut": ended.err().map(|e| e.to_string()) });
     let record = move || {
         let records = &gateway.pipeline().records;

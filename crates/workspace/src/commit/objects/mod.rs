@@ -155,7 +155,7 @@ impl<'a> Objects<'a> {
                 |link| link.starts_with("refs/") && !link.split('/').any(|name| name == ".."),
             );
         }
-        let then = own::open(self.mount, path).and_then(|file| self::text(&file)).unwrap_or_default();
+        let then = self.text_before(path).unwrap_or_default();
         let known: HashSet<&str> = then.lines().collect();
         let new = text.lines().filter(|line| !line.starts_with('#') && !known.contains(line));
         new.map(|line| line.trim_start_matches('^').split(' ').next().unwrap_or_default())
@@ -166,7 +166,7 @@ impl<'a> Objects<'a> {
     pub fn cuts(&self, path: &str, content: &File) -> bool {
         let Some(store) = names::store_of_names(path) else { return false };
         let Some(now) = text(content) else { return true };
-        let then = own::open(self.mount, path).and_then(|file| text(&file)).unwrap_or_default();
+        let then = self.text_before(path).unwrap_or_default();
         let known: HashSet<&str> = then.lines().collect();
         now.lines()
             .filter(|line| !known.contains(line))
@@ -180,7 +180,7 @@ impl<'a> Objects<'a> {
         }
         match self.brings.get(path).filter(|change| change.kind == Kind::File && change.blob.is_some()) {
             Some(change) => (self.staged)(change).and_then(|file| text(&file)),
-            None => own::open(self.mount, path).and_then(|file| text(&file)),
+            None => self.text_before(path),
         }
     }
 

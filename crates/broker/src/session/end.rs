@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chaperone_audit::Durability;
 use chaperone_cell::control::{self, InitOrder};
+use chaperone_pipeline::ports::Syncing;
 use chaperone_protocol::session::State;
 use chaperone_protocol::{Failure, Happened};
 use chaperone_workspace::{commit, tool_caches};
@@ -38,22 +39,28 @@ pub fn finish(broker: &Arc<Broker>, live: &Arc<LiveSession>) {
         // Whoever waits for conversations on it stops.
         rustix::net::shutdown(&channel, rustix::net::Shutdown::Both).ok();
     }
-    clear_away(broker, live);
     let payload = json!({ "cause": cause, "code": code });
     let records = &broker.pipeline.records;
     session.folds.close();
     records.repeated(session).ok();
     // The session is over whether or not this can be written; a broken log denies whatever comes next.
-    records.event(session, "end", &session.id, &payload, Durability::Synced).ok();
+    let written = records.event_then_sync(session, "end", &session.id, &payload).ok();
     save(live).ok();
+    clear_away(broker, live, written);
     records.tell(session, || Happened::Ended { cause, code });
 }
 
-/// Remove what only the cell needed, once its last process is gone, and let go of the rest; nobody waits for it.
-fn clear_away(broker: &Arc<Broker>, live: &Arc<LiveSession>) {
-    let Some(Ok(pidfd)) = live.cell.init_pidfd.lock().as_ref().map(OwnedFd::try_clone) else { return };
+/// See that the last record is on disk, remove what only the cell needed, once its last process is gone, and let go of the rest;
+/// nobody waits for it.
+fn clear_away(broker: &Arc<Broker>, live: &Arc<LiveSession>, written: Option<Box<dyn Syncing>>) {
+    let on_disk = move || written.map(|written| written.wait().ok());
+    let Some(Ok(pidfd)) = live.cell.init_pidfd.lock().as_ref().map(OwnedFd::try_clone) else {
+        on_disk();
+        return;
+    };
     let (broker, live) = (Arc::clone(broker), Arc::clone(live));
     let clear = move || {
+        on_disk();
         let limit = rustix::event::Timespec { tv_sec: CLEAR_LIMIT_S, tv_nsec: 0 };
         // Whether it ended or hangs: what is in use is not removed.
         rustix::event::poll(

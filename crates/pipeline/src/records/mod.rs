@@ -478,10 +478,30 @@ impl Records {
         payload: &Value,
         durability: Durability,
     ) -> Result<u64, Failure> {
+        self.append(self.event_of(session, action, resource), Some(payload), durability)
+    }
+
+    /// The same, which is on disk when what is returned was waited for.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn event_then_sync(
+        &self,
+        session: &Session,
+        action: &str,
+        resource: &str,
+        payload: &Value,
+    ) -> Result<Box<dyn Syncing>, Failure> {
+        let text = serde_json::to_vec(payload).map_err(|e| unwritable(&e))?;
+        let entry = self.event_of(session, action, resource);
+        self.log.append_then_sync(entry, Some(&text)).map_err(|e| unwritable(&e))
+    }
+
+    fn event_of(&self, session: &Session, action: &str, resource: &str) -> Entry {
         let mut entry = self.about(session, Phase::Event, action, "allow");
         entry.resource = for_display(resource, 1024);
         entry.class_uid = class::AUTHORIZE_SESSION;
-        self.append(entry, Some(payload), durability)
+        entry
     }
 
     /// Record that another set of policies comes into force, on disk before it does.

@@ -423,7 +423,12 @@ impl Records {
     /// A system call was refused.
     pub fn call(&self, session: &Session, call: &'static str, count: u64) {
         let reasons = ["refused_call".to_owned(), format!("count {count}")];
-        let advice = "programs in a cell work without this call";
+        let advice = match call {
+            "ptrace" | "process_vm_readv" | "process_vm_writev" | "kcmp" => {
+                "for a debugger or a tracer the user starts with --profile debug"
+            }
+            _ => "programs in a cell work without this call",
+        };
         self.keep_for_why(session, "exec", call, "cell.seccomp", advice);
         self.alert_of_cell(session, ("exec", call, "cell.seccomp"), &reasons, technique::of_call(call));
     }

@@ -126,7 +126,7 @@ pub(super) const CELL: Group = Group {
         "credential_decoy": "A decoy at a well-known place of credentials was touched."
             => "No credential is in the cell; go on without.";
         "refused_call": "The seccomp filter refused a system call."
-            => "Programs in a cell work without this call.";
+            => "Programs in a cell work without it; for debuggers and tracers the user starts with --profile debug.";
         "refused_packet": "The cell's network rules refused a packet that is neither TCP nor DNS (multicast and QUIC are recorded without an alert)."
             => "Programs fall back to TCP.";
         "own_credentials": "A program looked for credentials of its own at its start, and found a decoy; it is recorded once."
@@ -134,7 +134,7 @@ pub(super) const CELL: Group = Group {
         "decoy": "`why` lists a touched decoy under this code."
             => "No credential is in the cell; go on without.";
         "seccomp": "`why` lists a refused system call under this code."
-            => "Programs in a cell work without this call.";
+            => "Programs in a cell work without it; for debuggers and tracers the user starts with --profile debug.";
         "packet": "`why` lists a refused packet under this code."
             => "Programs fall back to TCP.";
     },

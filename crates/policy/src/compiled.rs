@@ -87,6 +87,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.type_by_magic", Type::Text),
     ("change.shebang_changed", Type::Flag),
     ("change.becomes_writable_by", Type::Texts),
+    ("change.no_longer_private", Type::Flag),
     ("change.sets_id", Type::Flag),
     ("change.hides_from_git", Type::Flag),
     ("change.program_changed", Type::Flag),

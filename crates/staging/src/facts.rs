@@ -31,6 +31,8 @@ pub struct Facts {
     pub deceptive_name: bool,
     /// Who may write it then and could not before: `group`, `other`.
     pub becomes_writable_by: Vec<String>,
+    /// A file that nobody but its owner could read, and that others can read then.
+    pub no_longer_private: bool,
     /// A file with a set-user-id or set-group-id bit that it did not have.
     pub sets_id: bool,
     /// The kind of what stands there now, where it is another.
@@ -76,6 +78,7 @@ pub fn facts(change: &Change, head: &[u8]) -> Facts {
             .is_some_and(|target| link_leaves_root(&change.path, target)),
         deceptive_name: is_deceptive_name(change),
         becomes_writable_by: newly_writable(change),
+        no_longer_private: is_no_longer_private(change),
         sets_id: change.kind == Kind::File && new_bits(change) & 0o6000 != 0,
         was: change.base.and_then(|base| base.kind()).filter(|was| *was != change.kind),
         removes: removes(change),
@@ -87,6 +90,12 @@ fn is_deceptive_name(change: &Change) -> bool {
     let new = matches!(change.op, Op::Create | Op::Rename);
     change.path.chars().any(crate::printable::is_deceptive)
         || new && change.path.split('/').any(|name| name.trim() != name)
+}
+
+fn is_no_longer_private(change: &Change) -> bool {
+    let was_private =
+        change.base.is_some_and(|base| base.kind() == Some(Kind::File) && base.mode & 0o077 == 0);
+    was_private && change.op != Op::Delete && change.kind == Kind::File && change.mode & 0o044 != 0
 }
 
 /// Permission bits that what stands there now does not have.
@@ -286,6 +295,11 @@ mod tests {
         {
             assert_eq!(told(mode, base), (String::new(), false), "{mode:o} after {base:o}");
         }
+        let opened = |mode, base| {
+            facts(&a_change(Op::Modify, Kind::File, mode, (Kind::File, base, 9), 9), b"").no_longer_private
+        };
+        assert!(opened(0o644, 0o600) && opened(0o640, 0o700) && opened(0o604, 0o600));
+        assert!(!opened(0o600, 0o600) && !opened(0o644, 0o640) && !opened(0o700, 0o600));
         let folder = facts(&a_change(Op::Modify, Kind::Dir, 0o777, (Kind::Dir, 0o755, 0), 0), b"");
         assert_eq!(folder.becomes_writable_by, ["group", "other"]);
     }

@@ -205,6 +205,8 @@ loosened_mode if {
 
 loosened_mode if input.change.sets_id
 
+loosened_mode if input.change.no_longer_private
+
 # Where a link leads out, to what is somebody's own: no word lets it pass.
 leads_out if {
 	input.change.link_leaves_root

@@ -398,6 +398,7 @@ test_a_loosened_mode_asks if {
 	decided("/workspace/a.txt", {"op": "create", "becomes_writable_by": ["group", "other"]}).reasons == {"loosened_mode"}
 	decided("/workspace/a", {"op": "modify", "kind": "dir", "becomes_writable_by": ["other"]}).reasons == {"loosened_mode"}
 	decided("/workspace/a.txt", {"op": "modify", "sets_id": true}).reasons == {"loosened_mode"}
+	decided("/workspace/a.txt", {"op": "rename", "no_longer_private": true}).reasons == {"loosened_mode"}
 }
 
 test_an_ordinary_mode_does_not if {

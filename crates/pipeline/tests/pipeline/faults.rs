@@ -299,7 +299,7 @@ fn a_session_and_its_cell_are_suspended_and_resumed_together() {
         (0..50).for_each(|_| std::thread::yield_now());
         stopped.store(to, std::sync::atomic::Ordering::SeqCst);
     };
-    for _ in 0..200 {
+    for _ in 0..60 {
         std::thread::scope(|scope| {
             scope.spawn(|| session.suspend(because(), || set(true)));
             scope.spawn(|| {

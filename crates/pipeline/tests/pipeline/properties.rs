@@ -116,8 +116,7 @@ fn outcome(world: &World, request: AccessRequest, redacts: Option<bool>) -> Resu
 fn nothing_is_granted_without_a_recorded_intent_before_it() {
     let world = RefCell::new(World::new(|_| deny(&[])));
     let granted_in_all = Cell::new(0);
-    let runner = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
-    proptest!(runner, |(
+    proptest!(runner(), |(
         first in decisions(), then in decisions(), asked in asked(), redacts in prop::option::of(any::<bool>()),
         broken in ports(), commits in any::<bool>(),
     )| {
@@ -178,5 +177,5 @@ fn nothing_is_granted_without_a_recorded_intent_before_it() {
             }
         }
     });
-    assert!(granted_in_all.get() > 20, "the property speaks of something");
+    assert!(granted_in_all.get() > 3, "the property speaks of something");
 }

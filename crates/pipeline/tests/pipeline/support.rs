@@ -39,9 +39,16 @@ use chaperone_protocol::{AskMode, Event, Failure, Happened, Scope};
 use chaperone_quota::{HeldFile, Quota};
 use chaperone_vault::{ApprovalRecord, SignedApproval};
 use parking_lot::Mutex;
+use proptest::prelude::ProptestConfig;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+
+/// How many cases a property is tried on: a hundred, or in proportion what `PROPTEST_CASES` says (256 of its own accord).
+pub fn runner() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases * 100 / 256, failure_persistence: None, ..usual }
+}
 
 /// What goes wrong at a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -221,7 +221,7 @@ fn a_registered_value_in_pieces_is_found_in_names_and_paths_too() {
 #[test]
 fn what_ordinary_clients_send_again_and_again_is_no_piece() {
     let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
-    let requests = (0..60u64).map(|n| {
+    let requests = (0..30u64).map(|n| {
         let trace = format!("00-{:032x}-{:016x}-01", n * 7919 + 5, n * 104_729 + 11);
         let etag = format!("W/\"{:x}-{:x}\"", n * 31, n * 2_654_435_761);
         let time = format!("Wed, 21 Oct 2026 07:{:02}:00 GMT", n % 60);
@@ -230,7 +230,7 @@ fn what_ordinary_clients_send_again_and_again_is_no_piece() {
             slot(2, Kind::Value, &trace),
             slot(3, Kind::Value, &etag),
             slot(4, Kind::Value, &time),
-            slot(5, Kind::Value, &format!("Bearer {:x}", n / 50)),
+            slot(5, Kind::Value, &format!("Bearer {:x}", n / 25)),
             slot(6, Kind::Path, &format!("package-{n}")),
             slot(7, Kind::Value, &format!("bytes={}-{}", n * 65536, n * 65536 + 65535)),
         ]
@@ -258,14 +258,15 @@ fn what_npm_says_of_each_package_is_no_secret() {
         (!found.is_clean()).then(|| format!("{target}: {found:?}"))
     };
     let mut odd = Vec::new();
-    for line in NPM.lines() {
+    // A third of each project's, in the order in which they were asked for.
+    for line in NPM.lines().step_by(3) {
         let name = line.split(' ').next().unwrap();
         let kind = ("pacote-req-type", "packument");
         let package = format!("registry:{name}");
         let headers = [kind, ("pacote-pkg-id", &*package), ("pacote-version", "18.0.6")];
         odd.extend(look(&format!("/{}", name.replace('/', "%2f")), headers));
     }
-    for line in NPM.lines().step_by(2) {
+    for line in NPM.lines().step_by(6) {
         let [name, _, address, digest] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let kind = ("pacote-req-type", "tarball");
         let package = format!("registry:{name}@{address}");
@@ -423,17 +424,7 @@ fn a_passage_over_the_segments_of_a_path_and_the_names_of_a_query_is_found() {
 
 #[test]
 fn ordinary_addresses_of_registries_say_nothing() {
-    let names = [
-        "requests",
-        "urllib3",
-        "certifi",
-        "charset-normalizer",
-        "python-dateutil",
-        "numpy",
-        "serde",
-        "tokio",
-        "left-pad",
-    ];
+    let names = ["requests", "charset-normalizer", "python-dateutil", "serde", "left-pad"];
     let hash = |n: usize| hex::encode([n as u8 * 7 + 3; 32]);
     let mut targets = Vec::new();
     for (n, name) in names.iter().enumerate() {

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use chaperone_config::Dirs;
 use chaperone_protocol::{Failure, Reply, Request, frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::out::note;
@@ -64,7 +65,9 @@ impl Broker {
     /// # Errors
     /// When it is gone.
     pub fn once_more() -> Result<Self, Report> {
-        Self::if_running()?.ok_or_else(hung_up)
+        // It answered just now, and the next thing that is said to it is answered or not.
+        let dirs = Dirs::from_environment().map_err(Report::of)?;
+        Self::connected(&dirs)?.map(|(there, _)| there).ok_or_else(hung_up)
     }
 
     /// Connect only when a broker runs already.
@@ -77,6 +80,17 @@ impl Broker {
     }
 
     fn running(dirs: &Dirs) -> Result<Option<Self>, Report> {
+        let Some((there, broker)) = Self::connected(dirs)? else { return Ok(None) };
+        // One that is being killed takes connections until its socket is closed: only an answer counts.
+        if there.send(&Request::Ping, &[]).is_ok() && matches!(there.next(), Ok(Some(_))) {
+            return Ok(Some(there));
+        }
+        wait_for_end(broker);
+        Ok(None)
+    }
+
+    /// A connection to who listens there, and its process.
+    fn connected(dirs: &Dirs) -> Result<Option<(Self, Pid)>, Report> {
         let Ok(stream) = UnixStream::connect(dirs.socket()) else { return Ok(None) };
         let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(Report::of)?;
         if peer.uid != rustix::process::geteuid() {
@@ -85,13 +99,7 @@ impl Broker {
                 dirs.socket().display()
             )));
         }
-        let there = Self { stream, when_slow: Cell::new(None) };
-        // One that is being killed takes connections until its socket is closed: only an answer counts.
-        if there.send(&Request::Ping, &[]).is_ok() && matches!(there.next(), Ok(Some(_))) {
-            return Ok(Some(there));
-        }
-        wait_for_end(peer.pid);
-        Ok(None)
+        Ok(Some((Self { stream, when_slow: Cell::new(None) }, peer.pid)))
     }
 
     /// What the user is told when the answer to the next question takes more than some seconds.

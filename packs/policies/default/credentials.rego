@@ -74,6 +74,18 @@ dotenv if {
 	not name in {".env.example", ".env.sample", ".env.template"}
 }
 
+# All that is set in it is plainly a setting: what is not is a finding there, under whatever name it stands.
+plain_settings if {
+	input.inspected
+	count(input.unread) == 0
+	not any_secret
+}
+
+any_secret if {
+	some finding in input.findings
+	finding.category == "secret"
+}
+
 decision := {
 	"effect": "deny",
 	"reasons": ["credential_store"],
@@ -94,6 +106,7 @@ decision := {
 	input.content
 	not store
 	dotenv
+	not plain_settings
 }
 
 decision := {

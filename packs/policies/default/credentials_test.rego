@@ -42,6 +42,18 @@ test_dotenv_asks if {
 	}
 }
 
+test_a_dotenv_of_plain_settings_does_not if {
+	plain := {"path": "/workspace/.env", "unread": []}
+	not decided(plain)
+	every change in [
+		{"inspected": false}, {"unread": ["it is damaged"]},
+		{"findings": [{"detector": "opaque_setting", "category": "secret", "certainty": "possible", "severity": "medium", "confidence": 0.6, "count": 1}]},
+		{"findings": [{"detector": "generic_password", "category": "secret", "certainty": "likely", "severity": "high", "confidence": 0.9, "count": 1}]},
+	] {
+		decided(object.union(plain, change)).reasons == ["dotenv"]
+	}
+}
+
 test_an_example_dotenv_does_not if not decided({"path": "/workspace/.env.example"})
 
 suspects := [

@@ -182,7 +182,7 @@ fn furnished() -> Machine {
         ("files/two.txt", "two"),
         ("files/.ssh/id_ed25519", "CANARY key"),
         ("files/.aws/credentials", "CANARY credentials"),
-        ("files/.env", "CANARY=environment"),
+        ("files/.env", "CANARY=tR7kq9Zp4wX2"),
         ("files/people.csv", "name,ssn\nAnn Lee,536-22-8726\nBo Li,219-09-9999\n"),
         ("../outside/secret.txt", "CANARY outside"),
     ] {

@@ -23,6 +23,7 @@ impl Label {
         "sql_password",
         "phone_context",
         "joins_password",
+        "setting",
     ];
     pub(crate) const PASSWORD: Label = Label(0);
     pub(crate) const SECRET: Label = Label(1);
@@ -36,6 +37,7 @@ impl Label {
     pub(crate) const SQL_PASSWORD: Label = Label(9);
     pub(crate) const PHONE_CONTEXT: Label = Label(10);
     pub(crate) const JOINS_PASSWORD: Label = Label(11);
+    pub(crate) const SETTING: Label = Label(12);
     const FIRST_DETECTOR: u16 = 16;
 
     pub(crate) fn vocabulary(class: &str) -> Option<Label> {
@@ -209,6 +211,14 @@ impl Index {
         })
     }
 
+    /// Whether a whole word is one of these labels of values.
+    pub(crate) fn is_label(&self, word: &[u8], wanted: &[Label]) -> bool {
+        self.starts(word_key(word)).iter().any(|start| match start {
+            Start::Label { text, label, .. } => wanted.contains(label) && text.eq_ignore_ascii_case(word),
+            Start::Prefix { .. } => false,
+        })
+    }
+
     pub(crate) fn starts(&self, key: u32) -> &[Start] {
         self.starts.get(&key).map_or(&[], Vec::as_slice)
     }
@@ -254,7 +264,7 @@ impl Index {
             self.endings.push((text.clone(), label));
         }
         let first: Vec<u8> = text.iter().copied().take_while(|b| is_word(*b)).collect();
-        if matches!(label, Label::NOT_A_SECRET | Label::NOT_A_NUMBER) {
+        if matches!(label, Label::NOT_A_SECRET | Label::NOT_A_NUMBER | Label::SETTING) {
             self.said.entry(word_key(&text)).or_default().push((text, label));
         } else if first.len() >= 2 {
             // As it is, run together with its other words, with a digit behind it (`phone1`).

@@ -190,9 +190,10 @@ pub(crate) enum Native {
     CryptHash,
     AzureSecret,
     SeedPhrase,
+    Setting,
 }
 
-const NATIVES: [(&str, Native); 12] = [
+const NATIVES: [(&str, Native); 13] = [
     ("email", Native::Email),
     ("ip", Native::Ip),
     ("phone", Native::Phone),
@@ -205,6 +206,7 @@ const NATIVES: [(&str, Native); 12] = [
     ("crypt_hash", Native::CryptHash),
     ("azure_secret", Native::AzureSecret),
     ("seed_phrase", Native::SeedPhrase),
+    ("setting", Native::Setting),
 ];
 
 /// Makes an error of a place in the file (a byte offset), what is wrong there, and what to do.

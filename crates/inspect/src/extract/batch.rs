@@ -152,6 +152,8 @@ pub(crate) struct Sink<'a> {
     pub(crate) otherwise: bool,
     /// Nothing is read otherwise than it is written.
     as_written: bool,
+    /// Each value that is not plainly a setting counts, see [`super::settings`].
+    pub(crate) is_settings: bool,
     /// What placeholders are called; without it, after their detector alone.
     pub(crate) names: Option<&'a Names>,
 }
@@ -173,6 +175,7 @@ impl<'a> Sink<'a> {
             over: false,
             otherwise: false,
             as_written: false,
+            is_settings: false,
             names: None,
         }
     }

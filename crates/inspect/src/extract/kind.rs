@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use super::marks::{self, Compression};
-use super::{ExtractError, Source, ebcdic, packed, wide};
+use super::{ExtractError, Source, ebcdic, packed, settings, wide};
 use crate::encodings;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) enum Kind {
         delimiter: u8,
     },
     Json,
+    /// Variables of an environment.
+    Settings,
     /// LDIF, vCard, iCalendar.
     Folded,
     Ebcdic {
@@ -136,17 +138,20 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
         let mut decoded = Vec::new();
         // Reading from memory does not fail.
         let _ = wide::utf32(&mut &*head, big_endian).read_to_end(&mut decoded);
-        return Kind::Utf32 { big_endian, inner: Box::new(plain(&decoded, &extension)) };
+        return Kind::Utf32 { big_endian, inner: Box::new(plain(&decoded, name, &extension)) };
     }
     if let Some(big_endian) = utf16(head) {
         let mut decoded = Vec::new();
         let _ = wide::utf16(&mut &*head, big_endian).read_to_end(&mut decoded);
-        return Kind::Utf16 { big_endian, inner: Box::new(plain(&decoded, &extension)) };
+        return Kind::Utf16 { big_endian, inner: Box::new(plain(&decoded, name, &extension)) };
     }
     if ebcdic::is_ebcdic(head) {
         let mut decoded = Vec::new();
         let _ = ebcdic::decoded(&mut &*head).read_to_end(&mut decoded);
-        return Kind::Ebcdic { inner: Box::new(plain(&decoded, &extension)) };
+        return Kind::Ebcdic { inner: Box::new(plain(&decoded, name, &extension)) };
+    }
+    if settings::is_named(name) {
+        return Kind::Settings;
     }
     if let Some(format) = packed::Format::of(head, head.len() >= HEAD) {
         return Kind::Packed(format);
@@ -154,7 +159,7 @@ pub(crate) fn of(bytes: &[u8], name: &str) -> Kind {
     if marks::is_mail(head, &extension) {
         return Kind::Mail;
     }
-    plain(head, &extension)
+    plain(head, name, &extension)
 }
 
 /// Whether this is UTF-16, and its byte order: by its mark, or by every second byte.
@@ -194,7 +199,10 @@ fn is_noise(head: &[u8]) -> bool {
     !encodings::is_utf8(head) && head.iter().filter(is_control).count() * 20 > head.len()
 }
 
-fn plain(head: &[u8], extension: &str) -> Kind {
+fn plain(head: &[u8], name: &str, extension: &str) -> Kind {
+    if settings::is_named(name) {
+        return Kind::Settings;
+    }
     if memchr::memchr(0, head).is_some() || is_noise(head) {
         return Kind::Binary;
     }

@@ -22,6 +22,7 @@ mod pulled;
 mod regular;
 mod restore;
 mod rtf;
+pub(crate) mod settings;
 mod sevenz;
 mod sqlite;
 mod table;
@@ -383,6 +384,10 @@ impl<'a> Visit<'a> {
             Kind::Packed(format) => self.values(format, reader, sink),
             Kind::Table { delimiter } => table::walk(reader, delimiter, sink),
             Kind::Json => json::walk(reader, len, self.limits, sink),
+            Kind::Settings => {
+                sink.is_settings = true;
+                text::walk(reader, sink)
+            }
             _ => text::walk(reader, sink),
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::batch::{Coding, Hit, Sink, characters, inside_marker, marker};
-use super::{ExtractError, regular, views};
+use super::{ExtractError, regular, settings, views};
 use crate::place::FileSpot;
 use crate::report::NO_COLUMN;
 use crate::{Match, ScanOptions, Scanner};
@@ -24,8 +24,12 @@ const OVERLAP: usize = 1024;
 
 /// Scans a stream; memory does not grow with its length.
 pub(crate) fn walk(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+    if sink.is_settings {
+        return walk_whole(reader, settings::MOST, ExtractError::Limit("an environment file's length"), sink);
+    }
     if let Some(most) = sink.plan.otherwise {
-        return walk_whole(reader, most, sink);
+        let why = "it is too large for values that are written otherwise";
+        return walk_whole(reader, most, ExtractError::NotRedactable(why.into()), sink);
     }
     let mut text = Text::new(sink);
     let mut scanner = Scanner::new(text.sink.detectors, ScanOptions::default());
@@ -54,20 +58,30 @@ pub(crate) fn walk(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Ext
 }
 
 /// The same in memory, so that what is written otherwise is replaced in its order.
-fn walk_whole(reader: &mut dyn Read, most: usize, sink: &mut Sink<'_>) -> Result<(), ExtractError> {
+fn walk_whole(
+    reader: &mut dyn Read,
+    most: usize,
+    too_large: ExtractError,
+    sink: &mut Sink<'_>,
+) -> Result<(), ExtractError> {
     let mut text = Text::new(sink);
     reader.take(most as u64 + 1).read_to_end(&mut text.held)?;
     if text.held.len() > most {
-        return Err(ExtractError::NotRedactable(
-            "it is too large for values that are written otherwise".into(),
-        ));
+        return Err(too_large);
     }
-    let mut matches = views::matches(text.sink.detectors, &text.held);
-    let regular: Vec<Match> =
-        views::beyond(&matches, regular::find(text.sink.detectors, &text.held)).collect();
-    matches.extend(regular);
-    matches.sort_by_key(|m| (m.start, m.end));
+    let detectors = text.sink.detectors;
+    let mut matches = views::matches(detectors, &text.held);
+    let add = |matches: &mut Vec<Match>, more: Vec<Match>| {
+        let more: Vec<Match> = views::beyond(matches, more).collect();
+        matches.extend(more);
+        matches.sort_by_key(|m| (m.start, m.end));
+    };
+    add(&mut matches, regular::find(detectors, &text.held));
+    if text.sink.is_settings {
+        add(&mut matches, settings::opaque(detectors, &text.held));
+    }
     text.settle(&mut matches)?;
+    text.read_otherwise(1);
     text.release(0)
 }
 

@@ -72,6 +72,7 @@ filters! {
     LowerCase, "lower_case", POSSIBLE, "it is in lower case and has no label";
     AmongBytes, "among_bytes", POSSIBLE, "it stands among bytes that are no text, and says little by itself";
     NotRead, "not_read", LIKELY, "its parts cannot be read as those of a token";
+    Setting, "setting", Effect::Keeps, "a file of an environment sets it, and it is not plainly a word, a number, an address or a path";
     Unsure, "unsure", LIKELY, "what was found there says little by itself";
     NeedsLabel, "needs_label", Effect::Spares, "its checksum is right, and without a label so is one of every ten numbers'";
     Counted, "counted", Effect::Spares, "the word before it says that it counts or names something";

@@ -126,7 +126,7 @@ pub(super) fn looks_like_code(v: &[u8]) -> bool {
 }
 
 /// Parts that are all words or short numbers, as names of things are made.
-pub(super) fn identifier(v: &[u8]) -> bool {
+pub(crate) fn identifier(v: &[u8]) -> bool {
     if v.iter().filter(|b| b.is_ascii_digit()).count() >= 10
         && v.iter().filter(|b| b.is_ascii_alphabetic()).count() >= 8
     {

@@ -47,7 +47,7 @@ pub(super) const FILES: Group = Group {
             => "Go on without this file, or ask the user for a redacted copy.";
         "credential_store": "The path is a private key, key chain, browser profile or another store of credentials."
             => "Ask the user to do the step that needs them.";
-        "dotenv": "A `.env` file is read."
+        "dotenv": "A `.env` file is read that sets more than plain settings."
             => "Work with .env.example, or ask the user for a redacted copy.";
         "tokens_file": "Settings of a package registry are read, which usually hold a token."
             => "Go on without it.";

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
+use super::formula::{folded, is_name};
 use super::records::BoundedRecords;
 
 /// Formula cells reported for one file; a file with more is refused for the first of them all the same.
@@ -11,7 +12,7 @@ const MAX_REPORTED: usize = 1000;
 /// Bytes of one row. Protects memory; a file with a longer one is an error.
 const MAX_RECORD: u64 = 16 << 20;
 
-/// A cell that begins like a formula.
+/// A cell that runs as a formula.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormulaCell {
     /// From 1.
@@ -28,7 +29,7 @@ const MAX_DECODED: u64 = 64 << 20;
 const HEAD: u64 = 4096;
 
 /// The formula cells of a CSV in any encoding of Unicode (also of the pieces that a program splits at `;`, tab, `|`, or at what a
-/// line `sep=` names); numbers with a sign and phone numbers are none. An error is one of reading; malformed rows are read as
+/// line `sep=` names): what calls, names another cell or file, asks a program or computes. An error is one of reading; malformed rows are read as
 /// they are.
 pub fn validate_csv(mut reader: impl Read) -> std::io::Result<Vec<FormulaCell>> {
     let mut head = Vec::new();
@@ -88,7 +89,7 @@ fn formula_cells(reader: impl Read, more: &[char]) -> std::io::Result<Vec<Formul
     Ok(found)
 }
 
-/// Whether a program takes the text of a cell for a formula.
+/// Whether a program runs the text of a cell.
 pub(super) fn is_formula(cell: &str) -> bool {
     formula_start(cell).is_some()
 }
@@ -102,27 +103,79 @@ fn formula_start(cell: &str) -> Option<char> {
     let cell = cell
         .trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\'' | '\u{a0}'));
     let first = cell.chars().next()?;
-    match first {
-        '=' | '＝' | '@' | '＠' => Some(first),
-        '+' | '-' | '＋' | '－' if is_plain(cell) => None,
-        '+' | '-' | '＋' | '－' => Some(first),
-        _ => None,
-    }
+    let rest = folded(cell.get(first.len_utf8()..)?).replace('$', "");
+    let runs = match first {
+        '=' | '＝' => reaches(&rest, true) || computes(&rest),
+        '@' | '＠' | '+' | '-' | '＋' | '－' => reaches(&rest, false),
+        _ => false,
+    };
+    runs.then_some(first)
 }
 
-/// A signed number, amount or percentage, a phone number, a lone dash, or a list item without anything callable.
-fn is_plain(cell: &str) -> bool {
-    let rest = cell.strip_prefix(|_: char| true).unwrap_or_default();
-    let is_number = !rest.is_empty()
-        && rest.chars().all(|c| {
-            c.is_ascii_digit()
-                || matches!(c, '.' | ',' | ' ' | '\u{a0}' | '%' | '$' | '€' | '£' | 'e' | 'E' | '-' | '/')
-        })
-        && rest.chars().filter(|c| c.is_ascii_alphabetic()).count() <= 1;
-    let is_phone = rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ' ' | '(' | ')' | '-' | '.' | '/'));
-    let is_dash = rest.chars().all(|c| c == '-');
-    let is_item = rest.starts_with(' ') && !rest.contains(['(', '|', '!', '=', '[']);
-    is_number || is_phone || is_dash || is_item
+/// Whether something is called, another cell or file named, or a program asked (DDE): what else begins like a formula (`+07:00`,
+/// `-$5.00`, `@home`, `- an item (of two)`) is text or a number to every program, or an error in its cell.
+fn reaches(rest: &str, certain: bool) -> bool {
+    if rest.contains('|') || certain && rest.contains('[') {
+        return true;
+    }
+    let is_prose = !certain && is_prose(rest);
+    let mut at = 0;
+    while let Some(begin) = rest.get(at..).and_then(|r| r.find(is_name)).map(|n| n + at) {
+        let behind = rest.get(begin..).unwrap_or_default();
+        let length = behind.find(|c| !is_name(c)).unwrap_or(behind.len());
+        let (name, behind) = behind.split_at(length);
+        let spaced = behind.trim_start();
+        let is_called = match spaced.strip_prefix('(') {
+            Some(_) if spaced.len() == behind.len() => true,
+            // Some programs leave the blank out; people write it before what they add in brackets.
+            Some(inner) => {
+                certain || !is_prose && inner.contains(|c: char| c.is_ascii_digit() || "\"'!:,;".contains(c))
+            }
+            None => false,
+        };
+        let names_sheet = spaced.strip_prefix('!').is_some_and(|cell| cell.starts_with(is_name));
+        if is_called && !name.starts_with(|c: char| c.is_ascii_digit() || c == '.') || names_sheet {
+            return true;
+        }
+        if !is_prose && is_cell(name) {
+            return true;
+        }
+        at = begin + length;
+    }
+    // Of a sheet whose name is in quotes.
+    rest.split_once("'!").is_some_and(|(_, cell)| cell.starts_with(is_name))
+}
+
+/// Words or numbers with nothing but blanks between them: a sentence, which no program reads as a formula.
+fn is_prose(rest: &str) -> bool {
+    let mut words = rest.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let ends = word.ends_with(char::is_alphanumeric);
+        if ends && words.peek().is_some_and(|next| next.starts_with(char::is_alphanumeric)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Numbers with an operator between them.
+fn computes(rest: &str) -> bool {
+    let mut parts = rest.split(['+', '-', '*', '/', '^', '&', '<', '>', '=']).map(str::trim);
+    let is_value = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '"' | '('))
+            && part.ends_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '%' | '"' | ')'))
+    };
+    parts.next().is_some_and(is_value) && parts.next().is_some_and(is_value)
+}
+
+/// A cell as it is named: letters of its column, digits of its row (`B12`; a `$` before each is no part of a name).
+fn is_cell(name: &str) -> bool {
+    let letters = name.chars().take_while(char::is_ascii_alphabetic).count();
+    let row = name.get(letters..).unwrap_or_default();
+    (1..=3).contains(&letters)
+        && (1..=7).contains(&row.len())
+        && row.chars().all(|c| c.is_ascii_digit())
+        && !row.starts_with('0')
 }
 
 #[cfg(test)]
@@ -146,11 +199,24 @@ mod tests {
             "@SUM(A1)",
             "+cmd|'/c calc'!A0",
             "-2+3+cmd|'x'!A0",
-            "\"\t=1\"",
-            "\" =1\"",
-            "＝1",
-            "a;=1",
-            "'=1",
+            "\"\t=1+1\"",
+            "\" =1+1\"",
+            "＝1*2",
+            "a;=1+1",
+            "'=1+1",
+            "=A1",
+            "=$B$2",
+            "+$A$1",
+            "-A1+B2",
+            "=Sheet2!A1",
+            "=[1]x",
+            "@HYPERLINK(1)",
+            "+ webservice(a1)",
+            "-SUM (A1:A9)",
+            "=ＷＥＢＳＥＲＶＩＣＥ (x)",
+            "- an item with HYPERLINK(1)",
+            "+'Q1 2026'!A1",
+            "=1&2",
         ];
         for cell in bad {
             assert_eq!(validate_csv(format!("x,{cell}\n").as_bytes()).unwrap().len(), 1, "{cell:?} passed");
@@ -164,6 +230,35 @@ mod tests {
             "-",
             "--",
             "- an item",
+            "- an item (of 2)",
+            "- [ ] to do!",
+            "- [x] done",
+            "+07:00",
+            "-03:30",
+            "-$5.00",
+            "+€ 12.50",
+            "\"-3,2 %\"",
+            "-$1.200-",
+            "+1 555 010 9999 ext. 12",
+            "+1-555-CALL-NOW",
+            "@home",
+            "@ada (on leave)",
+            "@scope/package",
+            "-A4 paper",
+            "+B vitamins",
+            "-1 (estimated)",
+            "=",
+            "==",
+            "=== heading ===",
+            "=> next",
+            "=yes",
+            "=5",
+            "-v",
+            "--verbose",
+            "+/-",
+            "-∞",
+            "-n/a-",
+            "+A+",
             "a=b",
             "a@b.de",
         ];

@@ -125,7 +125,7 @@ enum Token {
 }
 
 /// Upper case, full-width letters as plain ones, without invisible characters.
-fn folded(formula: &str) -> String {
+pub(super) fn folded(formula: &str) -> String {
     let visible = formula.chars().filter(|c| {
         !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
             && (!c.is_control() || c.is_whitespace())
@@ -195,7 +195,7 @@ fn quoted(rest: &mut std::iter::Peekable<std::str::Chars<'_>>, quote: char) -> S
     text
 }
 
-fn is_name(c: char) -> bool {
+pub(super) fn is_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '.' | '\\')
 }
 

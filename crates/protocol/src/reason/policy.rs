@@ -86,7 +86,7 @@ pub(super) const COMMIT: Group = Group {
             => "Write it as it was read; `changes` tells the line.";
         "exposes_value": "What was written around a placeholder, or left out of its file, would let the agent read the value when it opens the file again."
             => "Leave what stands beside a placeholder as it was, or name the path to commit it with the values.";
-        "csv_formula": "A spreadsheet program would take cells of this CSV file for formulas."
+        "csv_formula": "A spreadsheet program would run cells of this CSV file as formulas: they call a function, name other cells or files, or compute."
             => "Put an apostrophe before them, or leave it staged.";
         "loads_remote_content": "Whoever opens the document fetches an address that it did not name before; in a source checkout, from a host that no document beside or above it loads from."
             => "Leave the address out, or put the image beside the document.";

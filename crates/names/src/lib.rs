@@ -4,9 +4,13 @@
 
 #![forbid(unsafe_code)]
 
+mod joiners;
+
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+
+pub use joiners::without_meant_joiners;
 
 /// The text of a name or a path.
 #[must_use]

@@ -1,5 +1,6 @@
 //! Plain facts about a change, for the policy to decide on.
 
+use chaperone_names::without_meant_joiners;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Kind, Op};
@@ -85,10 +86,10 @@ pub fn facts(change: &Change, head: &[u8]) -> Facts {
     }
 }
 
-/// Whether the path has characters that steer or are not seen, or a new name looks like another one: blanks around it are not seen.
+/// Whether the path has characters that steer or are not seen and mean nothing where they stand, or a new name looks like another one: blanks around it are not seen.
 fn is_deceptive_name(change: &Change) -> bool {
     let new = matches!(change.op, Op::Create | Op::Rename);
-    change.path.chars().any(crate::printable::is_deceptive)
+    without_meant_joiners(&change.path).chars().any(crate::printable::is_deceptive)
         || new && change.path.split('/').any(|name| name.trim() != name)
 }
 
@@ -236,7 +237,17 @@ mod tests {
         ] {
             assert!(is_one(Op::Create, path), "{path:?}");
         }
-        for path in ["notes of may.txt", "d/a b", "\u{1112}\u{1161}\u{11ab}.txt", "\u{1f469}\u{fe0f}"] {
+        for path in [".g\u{200c}it/x", "\u{1f469}\u{200d}", "\u{645}\u{200c}\u{202e}\u{645}"] {
+            assert!(is_one(Op::Create, path), "{path:?}");
+        }
+        for path in [
+            "notes of may.txt",
+            "d/a b",
+            "\u{1112}\u{1161}\u{11ab}.txt",
+            "\u{1f469}\u{fe0f}",
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}.txt",
+            "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}.png",
+        ] {
             assert!(!is_one(Op::Create, path), "{path:?}");
         }
         assert!(!is_one(Op::Modify, "the user's own "));

@@ -112,7 +112,7 @@ pub(super) const COMMIT: Group = Group {
             => "Link to something else, or tell the user what the link is for.";
         "link_to_protected": "A symbolic link leads to what a rule protects from being read, under a name that no rule protects."
             => "Link to something else.";
-        "deceptive_name": "The name holds control, bidirectional or invisible characters, or begins or ends with a blank."
+        "deceptive_name": "The name holds control, bidirectional or invisible characters (joiners that a language or a picture needs are none), or begins or ends with a blank."
             => "Use a plain name.";
         "option_name": "The new name begins with a dash, so that a program which is given `*` in its directory takes it for an option: `tar` and others run what one says."
             => "Use a name that begins with something else.";

@@ -214,3 +214,37 @@ fn a_pattern_that_is_too_large_to_compile_refuses_its_pack() {
     let refused = chaperone_inspect::Detectors::from_toml(&[("mine.toml", pack)]).unwrap_err().to_string();
     assert!(refused.starts_with("mine.toml:7: huge: "), "{refused}");
 }
+
+#[test]
+fn passwords_are_known_by_the_form_of_the_file_or_address_that_holds_them() {
+    for (text, detector) in [
+        ("url=jdbc:oracle:thin:scott/tiger@db.example.com:1521:orcl", "url_password"),
+        ("\"jdbc:oracle:thin:app/Gr8xTurnip@//db.example.com:1521/shop\"", "url_password"),
+        ("jdbc:oracle:oci:app/turnips@shop", "url_password"),
+        ("db.example.com:5432:shop:app:turnips\n", "url_password"),
+        ("# comment\n*:*:*:app:turnips\nlocalhost:5432:*:postgres:lemon\n", "url_password"),
+        ("machine ftp.example.com login ada password turnips\n", "generic_password"),
+        ("machine ftp.example.com\n  login ada\n  password turnips\n", "generic_password"),
+        ("[client]\nuser = root\npassword = tiger\n", "generic_password"),
+        ("[mysqldump]\npassword=\"lemon\"\n", "generic_password"),
+    ] {
+        assert!(names(text).iter().any(|n| n == detector), "{text:?}: {:?}", names(text));
+    }
+    for text in [
+        "jdbc:oracle:thin:@db.example.com:1521:orcl",
+        "jdbc:oracle:thin:user/password@host:1521:sid",
+        "jdbc:oracle:thin:${user}/${pw}@host:1521:sid",
+        "docs/jdbc.md mail a/b@example.com",
+        "src/main.rs:12:5:error:unused",
+        "user:1000:session:token:abcdef",
+        "localhost:5432:shop:app:password\n",
+        "10.0.0.1:5432:closed the connection: timeout",
+        "the machine has a login page password reset",
+        "login ada password turnips",
+        "[client]\npassword =\n",
+        "[section]\npassword = tiger\n",
+    ] {
+        let found = names(text);
+        assert!(!found.iter().any(|n| n == "url_password" || n == "generic_password"), "{text:?}: {found:?}");
+    }
+}

@@ -1,10 +1,10 @@
 //! Secrets that no format gives away: a label, an operator, and a value that nobody would type for anything else.
 
-use super::connection::is_in_connection;
+use super::connection::{self, is_in_connection};
 use super::filter::Filter;
 use super::value::{
-    VALUE, entropy, identifier, is_constant, is_numbered, is_placeholder, is_uuid, letters_only,
-    looks_like_code, random,
+    DIGESTS, VALUE, entropy, identifier, is_constant, is_numbered, is_placeholder, is_uuid, letters_only,
+    looks_like_code, random, says_stand_in,
 };
 use super::view::View;
 use super::walk::{Walk, rank};
@@ -15,8 +15,6 @@ use crate::detect::{DetectorId, Native, Set};
 const REACH: usize = 64;
 /// Bytes that are looked at before a word: the longest digest, and its name.
 const DIGEST: usize = 96;
-/// Names of digests, and the length of each in base64.
-const DIGESTS: [(&[u8], usize); 3] = [(b"sha256-", 44), (b"sha384-", 64), (b"sha512-", 88)];
 /// Words that may stand between a label and its value (`secret access key for x =`).
 const WORDS_BETWEEN: usize = 4;
 /// Bytes from which a value that is no secret is worth an explanation.
@@ -57,6 +55,16 @@ impl Walk {
         end: usize,
     ) {
         if is_in_digest(view, start) {
+            return;
+        }
+        if label == Label::PASSWORD
+            && let Some(span) = connection::of_file(view, start, end)
+            && let Some(id) = set.native(Native::Password)
+            && view.base + span.0 as u64 >= self.values_done
+        {
+            self.work += (span.1 - start) as u64;
+            self.hit(set, view, id, span.0, span.1, rank::GENERIC, 0.8);
+            self.values_done = view.base + span.1 as u64;
             return;
         }
         let Some(behind) = self.behind(set, view, label, start, end) else { return };
@@ -332,8 +340,6 @@ fn why_not(value: &[u8], native: Native) -> Filter {
 }
 
 /// Whether a word stands in a digest as lock files have them, where `/` and `+` make words by chance.
-///
-/// Source: W3C Subresource Integrity.
 fn is_in_digest(view: &View<'_>, start: usize) -> bool {
     let is_code = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
     let before = view.slice(start.saturating_sub(DIGEST), start);
@@ -470,19 +476,7 @@ fn password(b: &Behind<'_>, label: Label) -> bool {
         return false;
     }
     let lower = v.to_ascii_lowercase();
-    let names_itself =
-        [b"password".as_slice(), b"passwd", b"pass", b"passphrase", b"secret", b"token", b"credential"]
-            .iter()
-            .any(|w| {
-                lower == *w
-                    || lower.windows(w.len() + 1).any(|x| {
-                        x.ends_with(w)
-                            && !x.starts_with(b"s")
-                            && !x.first().is_some_and(u8::is_ascii_alphanumeric)
-                            || x.starts_with(w) && !x.last().is_some_and(u8::is_ascii_alphanumeric)
-                    })
-            });
-    if names_itself && digits < 2 && !(b.whole_line && b.tight && !b.quoted) {
+    if says_stand_in(v) && digits < 2 && !(b.whole_line && b.tight && !b.quoted) {
         return false;
     }
     let mixed = digits > 0 && letters > 0

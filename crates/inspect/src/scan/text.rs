@@ -6,7 +6,7 @@ use sha2::Digest;
 
 use super::connection;
 use super::filter::Filter;
-use super::value::is_placeholder;
+use super::value::{is_placeholder, is_stand_in};
 use super::view::View;
 use super::walk::{Mode, Walk, rank};
 use crate::detect::index::{Label, is_word};
@@ -33,9 +33,17 @@ impl Walk {
     pub(crate) fn mark(&mut self, set: &Set, view: &View<'_>, at: usize) -> usize {
         let next = view.at(at + 1);
         let found = match view.at(at) {
-            b'@' if matches!(next, b't' | b'u' | b'c') && self.connects(set, view, at) => None,
+            b'@' if matches!(next, b't' | b'u' | b'c') && self.connects(set, view, at, connection::of_go) => {
+                None
+            }
+            b'@' if self.connects(set, view, at, connection::of_oracle) => None,
             b'@' => self.mail(set, view, at),
             b':' if next == b'/' && view.at(at + 2) == b'/' => self.url(set, view, at),
+            b':' if matches!(view.before(at, 1), b'0'..=b'9' | b'*')
+                && self.connects(set, view, at, connection::of_postgres) =>
+            {
+                None
+            }
             b':' => self.ipv6(set, view, at),
             b'-' if next == b'-'
                 && view.before(at, 1) != b'-'
@@ -138,13 +146,9 @@ impl Walk {
         let host = authority.iter().rposition(|b| *b == b'@')?;
         let colon = authority.iter().position(|b| *b == b':').filter(|c| *c < host)?;
         let (user, password) = (authority.get(..colon)?, authority.get(colon + 1..host)?);
-        let named = |w: &[u8]| {
-            [b"pass".as_slice(), b"password", b"pwd", b"passwd", b"secret", b"token", b"pw", b"port"]
-                .iter()
-                .any(|p| w.eq_ignore_ascii_case(p))
-        };
         if password.len() < 3
-            || named(password)
+            || is_stand_in(password)
+            || password.eq_ignore_ascii_case(b"port")
             || is_placeholder(password)
             || password.eq_ignore_ascii_case(user) && password.len() < 8
             || authority.len() <= host + 1
@@ -158,10 +162,16 @@ impl Walk {
         Some(from)
     }
 
-    /// `user:password@tcp(host)`.
-    fn connects(&mut self, set: &Set, view: &View<'_>, at: usize) -> bool {
+    /// A password by its place, of which `is` says where it stands around `at`.
+    fn connects(
+        &mut self,
+        set: &Set,
+        view: &View<'_>,
+        at: usize,
+        is: fn(&View<'_>, usize) -> Option<(usize, usize)>,
+    ) -> bool {
         let Some(id) = set.native(Native::UrlPassword) else { return false };
-        let Some((start, end)) = connection::of_go(view, at) else { return false };
+        let Some((start, end)) = is(view, at) else { return false };
         self.work += (end - start) as u64;
         self.hit(set, view, id, start, end, rank::CHECKED, 0.9);
         true
@@ -338,10 +348,7 @@ impl Walk {
             password = argument.get(..skip - 1)?;
             offset = 0;
         }
-        let plain = [b"pass".as_slice(), b"password", b"pwd", b"port"]
-            .iter()
-            .any(|p| password.eq_ignore_ascii_case(p))
-            && pair;
+        let plain = pair && (is_stand_in(password) || password.eq_ignore_ascii_case(b"port"));
         if password.len() < 4 || plain || is_placeholder(password) || password.iter().all(u8::is_ascii_digit)
         {
             return None;

@@ -3,6 +3,43 @@
 /// The longest value.
 pub(super) const VALUE: usize = 1024;
 
+/// What people write where a password or key stands, and what names one.
+const STAND_INS: [&[u8]; 9] =
+    [b"password", b"passphrase", b"passwd", b"pass", b"pwd", b"pw", b"secret", b"token", b"credential"];
+/// Shorter ones are parts of too many words.
+const WITHIN_WORDS: usize = 3;
+const BESIDE_WORDS: usize = 4;
+
+/// Names of digests as lock files and addresses of content have them, and the length of each in base64.
+///
+/// Source: W3C Subresource Integrity.
+pub(super) const DIGESTS: [(&[u8], usize); 4] =
+    [(b"sha1-", 28), (b"sha256-", 44), (b"sha384-", 64), (b"sha512-", 88)];
+
+/// Whether a value is a word that stands in for a password.
+pub(super) fn is_stand_in(v: &[u8]) -> bool {
+    STAND_INS.iter().any(|word| v.eq_ignore_ascii_case(word))
+}
+
+/// Whether such a word is a part of it.
+pub(super) fn holds_stand_in(v: &[u8]) -> bool {
+    let lower = v.to_ascii_lowercase();
+    let mut words = STAND_INS.iter().filter(|word| word.len() >= WITHIN_WORDS);
+    words.any(|word| memchr::memmem::find(&lower, word).is_some())
+}
+
+/// Whether such a word is one of its words.
+pub(super) fn says_stand_in(v: &[u8]) -> bool {
+    let lower = v.to_ascii_lowercase();
+    STAND_INS.iter().filter(|word| word.len() >= BESIDE_WORDS).any(|word| {
+        lower == *word
+            || lower.windows(word.len() + 1).any(|x| {
+                x.ends_with(word) && !x.starts_with(b"s") && !x.first().is_some_and(u8::is_ascii_alphanumeric)
+                    || x.starts_with(word) && !x.last().is_some_and(u8::is_ascii_alphanumeric)
+            })
+    })
+}
+
 /// Shannon entropy in bits a byte.
 pub(crate) fn entropy(value: &[u8]) -> f32 {
     let mut counts = [0u32; 256];
@@ -116,9 +153,7 @@ pub(super) fn looks_like_code(v: &[u8]) -> bool {
         || v.windows(2).any(|w| {
             w == b"()" || w == b"->" || w == b"::" || w == b"[\"" || w == b"['" || w == b"(\"" || w == b"('"
         })
-        || v.starts_with(b"sha256-")
-        || v.starts_with(b"sha512-")
-        || v.starts_with(b"sha1-")
+        || DIGESTS.iter().any(|(name, _)| v.starts_with(name))
         || v.starts_with(b"sha256:")
         || v.starts_with(b"data:")
         || is_call(v)

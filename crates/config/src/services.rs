@@ -102,6 +102,56 @@ mod tests {
         assert!(rules(&services, "pypy").unwrap_err().message.contains("pypi"));
     }
 
+    /// What the tools ask for at their registries when they resolve, install and audit, and what none of it needs.
+    #[test]
+    fn resolving_is_complete_and_publishing_is_none_of_it() {
+        let services = all(Path::new("/nonexistent")).unwrap();
+        let permits = |service: &str, method: &str, host: &str, path: &str| {
+            let allowed = chaperone_egress::AllowSet::new(rules(&services, service).unwrap());
+            let host = chaperone_egress::Host::parse(host).unwrap();
+            allowed.permits_request(&host, 443, method, path).is_some()
+        };
+        for (service, method, host, path) in [
+            ("npm", "GET", "registry.npmjs.org", "/@types%2fnode"),
+            ("npm", "GET", "registry.npmjs.org", "/-/npm/v1/keys"),
+            ("npm", "POST", "registry.npmjs.org", "/-/npm/v1/security/advisories/bulk"),
+            ("npm", "POST", "registry.npmjs.org", "/-/npm/v1/security/audits/quick"),
+            ("npm", "POST", "registry.npmjs.org", "/-/npm/v1/security/audits"),
+            ("npm", "GET", "registry.yarnpkg.com", "/left-pad/-/left-pad-1.3.0.tgz"),
+            ("npm", "POST", "registry.yarnpkg.com", "/-/npm/v1/security/audits"),
+            ("pypi", "GET", "pypi.org", "/simple/idna/"),
+            (
+                "pypi",
+                "GET",
+                "files.pythonhosted.org",
+                "/packages/aa/bb/cc/idna-3.7-py3-none-any.whl.metadata",
+            ),
+            ("crates", "GET", "index.crates.io", "/config.json"),
+            ("crates", "GET", "index.crates.io", "/se/rd/serde"),
+            ("crates", "GET", "static.crates.io", "/crates/serde/serde-1.0.0.crate"),
+            ("go", "GET", "proxy.golang.org", "/golang.org/x/net/@v/list"),
+            ("go", "GET", "sum.golang.org", "/lookup/golang.org/x/net@v0.30.0"),
+            ("go", "GET", "vuln.go.dev", "/index/modules.json.gz"),
+            ("maven", "GET", "repo.maven.apache.org", "/maven2/junit/junit/maven-metadata.xml"),
+            ("maven", "GET", "plugins.gradle.org", "/m2/org/x/x.gradle.plugin/1/x.gradle.plugin-1.pom"),
+        ] {
+            assert!(permits(service, method, host, path), "{service}: {method} {host}{path}");
+        }
+        for (service, method, host, path) in [
+            ("npm", "PUT", "registry.npmjs.org", "/left-pad"),
+            ("npm", "POST", "registry.npmjs.org", "/-/v1/login"),
+            ("npm", "POST", "registry.npmjs.org", "/left-pad"),
+            ("npm", "POST", "registry.npmjs.org", "/-/npm/v1/security/advisories/bulk/x"),
+            ("npm", "POST", "registry.npmjs.org", "/-/npm/v1/security/../../../left-pad"),
+            ("npm", "PUT", "registry.yarnpkg.com", "/-/npm/v1/security/audits"),
+            ("pypi", "POST", "pypi.org", "/legacy/"),
+            ("crates", "PUT", "crates.io", "/api/v1/crates/new"),
+            ("maven", "GET", "plugins.gradle.org", "/search"),
+        ] {
+            assert!(!permits(service, method, host, path), "{service}: {method} {host}{path}");
+        }
+    }
+
     #[test]
     fn the_persons_own_services_come_first_and_mistakes_are_named() {
         let folder = tempfile::tempdir().unwrap();

@@ -54,6 +54,7 @@ runs_for_git if {
 	not in_repository
 	not input.change.kind == "dir"
 	not input.change.no_git_settings
+	not brings_plain_settings
 }
 
 # A link in place of a directory of hooks, or a directory that becomes one.
@@ -89,7 +90,7 @@ runs_for_git if {
 in_repository if contains(path, "/.git/")
 
 # Below the last `.git`, and below the repository of a submodule or the directory of a linked worktree in it.
-inside := regex.replace(regex.replace(path, `^.*/\.git/`, ""), `^(modules/.+?|worktrees/[^/]+)/(objects|refs|logs|info|head$|index$|sharedindex\.|orig_head$|packed-refs$|commit_editmsg$|fetch_head$|shallow$)`, "$2")
+inside := regex.replace(regex.replace(path, `^.*/\.git/`, ""), `^(modules/.+?|worktrees/[^/]+)/(objects|refs|logs|info|head$|index$|sharedindex\.|[a-z_]+_head$|packed-refs$|(commit|tag|notes)_editmsg$|(merge|squash)_msg$|merge_mode$|auto_merge$|description$|shallow$)`, "$2")
 
 git_data if {
 	input.change.kind == "file"
@@ -121,8 +122,10 @@ git_data if {
 	input.change.sample_hook
 }
 
+git_data if brings_plain_settings
+
 # What every new repository has: it leads nowhere but to where it came from.
-git_data if {
+brings_plain_settings if {
 	input.change.settings_plain
 	input.change.kind == "file"
 	input.change.op == "create"
@@ -131,14 +134,14 @@ git_data if {
 
 git_files := {
 	"head", "index", "orig_head", "fetch_head", "merge_head", "merge_msg", "merge_mode", "cherry_pick_head", "revert_head", "rebase_head",
-	"auto_merge", "squash_msg", "commit_editmsg", "packed-refs", "description", "shallow", "info/exclude", "info/refs",
+	"auto_merge", "squash_msg", "commit_editmsg", "tag_editmsg", "notes_editmsg", "packed-refs", "description", "shallow", "info/exclude", "info/refs",
 	"logs/head", "logs/refs/stash", "objects/info/packs", "objects/info/commit-graph",
 }
 
 git_patterns := [
 	`^objects/[0-9a-f]{2}/[0-9a-f]+$`, `^objects/pack/(pack-[0-9a-f]+\.(pack|idx|rev|bitmap|keep|mtimes)|multi-pack-index[^/]*)$`,
 	`^objects/info/commit-graphs/[^/]+$`, `^refs/(heads|tags|remotes|stash|notes|bisect|worktree)(/|$)`,
-	`^logs/refs/(heads|tags|remotes|notes)/`, `^sharedindex\.[0-9a-f]+$`,
+	`^logs/refs/(heads|tags|remotes|notes|bisect|worktree)/`, `^sharedindex\.[0-9a-f]+$`,
 ]
 
 # A link gives another name to what it leads to: whoever writes to it, or reads it, does so there.

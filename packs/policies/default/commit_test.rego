@@ -124,6 +124,8 @@ test_git_data_does_not_ask if {
 		"objects/ab/cdef", "refs/heads/main", "index", "HEAD", "logs/HEAD", "COMMIT_EDITMSG", "packed-refs", "info/exclude",
 		"worktrees/a/HEAD", "worktrees/a/logs/HEAD", "worktrees/a/index", "objects/pack/pack-0a1b.pack", "refs/heads/feature/config",
 		"modules/lib/inner/HEAD", "modules/lib/inner/objects/ab/cd01", "FETCH_HEAD", "ORIG_HEAD", "logs/refs/heads/main",
+		"description", "modules/lib/description", "modules/lib/inner/description", "modules/lib/info/exclude", "modules/lib/MERGE_MSG",
+		"modules/lib/MERGE_HEAD", "TAG_EDITMSG", "logs/refs/bisect/bad",
 	] {
 		decided(concat("/", ["/workspace/.git", path]), {}).effect == "allow"
 	}
@@ -137,6 +139,7 @@ test_other_names_in_a_repository_ask if {
 		"rebase-apply/patch", "sequencer/todo", "worktrees/wt/commondir", "worktrees/wt/gitdir", "worktrees/wt/logs/x/config",
 		"worktrees/wt/logs/x/hooks/pre-commit", "logs/config", "logs/x", "modules/x/config", "modules/x/hooks/update", "refs/config",
 		"modules/x/logs/y/config", "fsmonitor-daemon", "branches/x", "remotes/x", "lfs/objects/x", "x/HEAD", "objects/ab/config",
+		"BISECT_LOG", "modules/x/BISECT_NAMES", "modules/x/info/attributes", "modules/x/commondir",
 	] {
 		d := decided(concat("/", ["/workspace/.git", path]), {})
 		d.effect == "ask"
@@ -156,6 +159,7 @@ test_links_and_programs_in_a_repository_ask if {
 
 test_what_git_is_in_the_middle_of_moves_as_one if {
 	decided("/workspace/.git/rebase-merge/git-rebase-todo", {"state_inert": true, "state_held": false}).effect == "allow"
+	decided("/workspace/.git/BISECT_LOG", {"state_inert": true, "state_held": false}).effect == "allow"
 	decided("/workspace/.git/rebase-merge/git-rebase-todo", {"state_inert": false, "state_held": true}).reasons == {"runs_later", "part_of_operation"}
 	every path in ["HEAD", "index", "REBASE_HEAD"] {
 		decided(concat("/", ["/workspace/.git", path]), {"state_held": true}).reasons == {"part_of_operation"}
@@ -211,6 +215,9 @@ test_a_file_called_config_asks_where_git_could_read_it if {
 	}
 	decided("/workspace/a/config", {"no_git_settings": true}).effect == "allow"
 	decided("/workspace/a/.git/config", {"no_git_settings": true}).reasons == {"runs_later"}
+	decided("/workspace/a.git/config", {"settings_plain": true, "no_git_settings": false}).effect == "allow"
+	decided("/workspace/a.git/config", {"settings_plain": true, "op": "modify"}).reasons == {"runs_later"}
+	decided("/workspace/a.git/config", {"settings_plain": true, "kind": "symlink"}).effect == "ask"
 }
 
 test_deleting_what_runs_later_does_not_ask if decided("/workspace/.git/config", {"op": "delete"}).effect == "allow"

@@ -21,8 +21,12 @@ const REPLACES: &[u8] = b" refs/replace/";
 /// Whether `path` is such data, by its place in a repository.
 pub(super) fn may_hide(path: &str) -> bool {
     let Some((_, inside)) = path.rsplit_once(".git/") else { return false };
-    matches!(inside.to_ascii_lowercase().as_str(), "packed-refs" | "info/exclude")
-        || inside.rsplit('/').next().is_some_and(|name| is_index(&name.to_ascii_lowercase()))
+    let inside = inside.to_ascii_lowercase();
+    // Also of a submodule, which has a repository of its own in here.
+    let is = |name: &str| {
+        inside == name || inside.starts_with("modules/") && inside.ends_with(&format!("/{name}"))
+    };
+    is("packed-refs") || is("info/exclude") || inside.rsplit('/').next().is_some_and(is_index)
 }
 
 /// An index, or the part of one that several share (`core.splitIndex`).
@@ -112,6 +116,25 @@ mod tests {
             .output()
             .unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    }
+
+    #[test]
+    fn what_leaves_names_out_is_known_in_every_repository() {
+        for path in [
+            ".git/info/exclude",
+            "a/.git/packed-refs",
+            ".git/modules/a/b/info/exclude",
+            ".git/modules/a/index",
+        ] {
+            assert!(may_hide(path), "{path}");
+        }
+        for path in
+            ["info/exclude", ".git/refs/heads/info/exclude", ".git/info/exclude.x", ".git/description"]
+        {
+            assert!(!may_hide(path), "{path}");
+        }
+        assert!(!hides_more(".git/modules/a/info/exclude", b"# git ls-files --others\n", b""));
+        assert!(hides_more(".git/modules/a/info/exclude", b"x.py\n", b""));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn fetched(
 /// Whether git would show something else than there is, or nothing.
 fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &File, before: &str) {
     let Looked { mount, change, beside, .. } = *looked;
-    if git::is_settings(&change.path) && change.op == Op::Create {
+    if (git::is_settings(&change.path) || git::may_be_settings(&change.path)) && change.op == Op::Create {
         about.insert(
             "settings_plain".into(),
             json!(read_whole(content).is_some_and(|now| later::are_plain(&now))),

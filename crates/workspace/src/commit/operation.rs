@@ -28,6 +28,8 @@ struct Known {
     with_it: Vec<String>,
     /// Files of their state that say where it is and what it holds.
     data: Vec<String>,
+    /// What a bisection leaves in the repository.
+    bisection: Vec<String>,
     /// Files of steps, and the steps of git's own.
     steps: Vec<String>,
     own_steps: Vec<String>,
@@ -187,17 +189,38 @@ fn around_table(path: &str) -> Option<&str> {
 
 /// Whether it is plain state of an operation: no command, no option, no program.
 pub(super) fn is_inert(change: &Change, content: &File) -> bool {
-    let Some((_, name)) = state(&change.path) else { return false };
     if change.kind != Kind::File || change.op == Op::Rename || change.mode & 0o111 != 0 {
         return false;
     }
+    let text = || {
+        let bytes = own::read(content, STEPS_BYTES + 1).filter(|bytes| bytes.len() <= STEPS_BYTES)?;
+        String::from_utf8(bytes).ok()
+    };
+    if is_of_bisection(&change.path) {
+        return text().is_some_and(|text| says_no_command(&text));
+    }
+    let Some((_, name)) = state(&change.path) else { return false };
     let is_one_of = |names: &[String]| names.iter().any(|known| known == name);
     if is_one_of(&KNOWN.steps) {
-        let text = own::read(content, STEPS_BYTES + 1).filter(|bytes| bytes.len() <= STEPS_BYTES);
-        return text.and_then(|bytes| String::from_utf8(bytes).ok()).is_some_and(|text| are_own(&text));
+        return text().is_some_and(|text| are_own(&text));
     }
     // Patches have numbers.
     is_one_of(&KNOWN.data) || name.len() == 4 && name.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether it is what a bisection leaves in a repository, in that of a submodule, or in the directory of a work tree.
+fn is_of_bisection(path: &str) -> bool {
+    path.rsplit_once(".git/").is_some_and(|(_, inside)| {
+        let (up, name) = inside.rsplit_once('/').unwrap_or(("", inside));
+        let is_repository = up.is_empty() || up.starts_with("modules/") || up.starts_with("worktrees/");
+        is_repository && KNOWN.bisection.iter().any(|known| known == name)
+    })
+}
+
+/// Whether a shell that took each line would do no more than call git with these words. Comments hold subjects of commits.
+fn says_no_command(text: &str) -> bool {
+    let speaks = |line: &str| line.contains(['$', '`', ';', '|', '&', '<', '>', '(', ')', '\\', '\r', '\0']);
+    text.lines().all(|line| line.starts_with('#') || !speaks(line))
 }
 
 fn are_own(steps: &str) -> bool {
@@ -302,6 +325,33 @@ mod tests {
             .map(|name| made(&format!(".git/{name}")));
         let operations = Operations::by(&directory.mount, &tree, &|_| None);
         assert_eq!(tree.iter().filter(|c| operations.holds(&c.path)).count(), 3);
+    }
+
+    #[test]
+    fn a_bisection_is_plain_as_long_as_it_says_no_command() {
+        let inert = |path: &str, text: &str| is_inert(&made(path), &file(text));
+        let log = "# bad: [12ab] Mend `x` && y; $(z)\n# good: [34cd] a\ngit bisect start 'HEAD' 'v1.0'\ngit bisect bad 12ab\n";
+        for (path, text) in [
+            (".git/BISECT_LOG", log),
+            (".git/BISECT_START", "main\n"),
+            (".git/BISECT_NAMES", " 'src' 'docs'\n"),
+            (".git/BISECT_TERMS", "bad\ngood\n"),
+            ("a/.git/worktrees/x/BISECT_EXPECTED_REV", "12ab\n"),
+            (".git/modules/x/BISECT_ANCESTORS_OK", ""),
+        ] {
+            assert!(inert(path, text), "{path}");
+        }
+        for (path, text) in [
+            (".git/BISECT_NAMES", "'$(touch x)'\n"),
+            (".git/BISECT_LOG", "git bisect start; touch x\n"),
+            (".git/BISECT_TERMS", "bad`x`\n"),
+            (".git/hooks/BISECT_LOG", log),
+            (".git/BISECT_OTHER", ""),
+            ("BISECT_LOG", log),
+        ] {
+            assert!(!inert(path, text), "{path}: {text}");
+        }
+        assert!(!is_inert(&Change { mode: 0o755, ..made(".git/BISECT_LOG") }, &file(log)));
     }
 
     #[test]

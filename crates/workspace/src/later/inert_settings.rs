@@ -114,9 +114,23 @@ pub fn are_plain(text: &[u8]) -> bool {
 fn is_of_every_one((key, value): &(String, String)) -> bool {
     let is_one = PACK.git.plain.iter().any(|pattern| like(pattern, key));
     let is_word = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric());
-    let is_address = key.ends_with("url") && value.starts_with("https://") && !value.contains(SPEAKING);
-    let is_names = key.ends_with(".fetch") && value.starts_with("+refs/heads/*:refs/remotes/");
-    is_one && (is_word && key.starts_with(['c', 'e']) || is_address || is_names && !value.contains(SPEAKING))
+    let is_web = value.starts_with("https://") && !value.contains(SPEAKING);
+    let is_from = key.ends_with("url") && (is_web || is_address(value) || is_directory(value));
+    let is_names = key.ends_with(".fetch")
+        && value.starts_with("+refs/heads/")
+        && value.contains(":refs/remotes/")
+        && !value.contains(SPEAKING);
+    let is_without_tags = key.ends_with(".tagopt") && value == "--no-tags";
+    is_one && (is_word && key.starts_with(['c', 'e']) || is_from || is_names || is_without_tags)
+}
+
+/// A repository on the same machine, as `git clone` writes it: an absolute path, which git takes for no address and no helper.
+fn is_directory(value: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./@+, ".contains(c);
+    value.starts_with('/')
+        && !value.starts_with("//")
+        && value.chars().all(is_plain)
+        && value.split('/').all(|name| name != "..")
 }
 
 fn is_inert((key, value): &(String, String)) -> bool {
@@ -257,11 +271,29 @@ mod tests {
     #[test]
     fn a_new_repository_has_plain_settings() {
         assert!(are_plain(BEFORE.as_bytes()));
+        // As `git clone` writes them, from everywhere that it clones from.
+        for url in
+            ["https://example.org/x", "git@example.org:you/x.git", "/workspace/a project/x", "/srv/x.git/"]
+        {
+            let cloned = format!(
+                "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = {url}\n\ttagOpt = --no-tags\n\tfetch = +refs/heads/main:refs/remotes/origin/main\n[branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n"
+            );
+            assert!(are_plain(cloned.as_bytes()), "{url}");
+        }
+        assert!(are_plain(b"[core]\n\tbare = true\n[remote \"origin\"]\n\turl = /workspace/x\n"));
         for more in [
             "[core]\n\thookspath = x\n",
             "[remote \"x\"]\n\turl = ext::sh\n",
             "[core]\n\tworktree = /x\n",
             "[remote \"x\"]\n\turl = ../y\n",
+            "[remote \"x\"]\n\turl = /a/../b\n",
+            "[remote \"x\"]\n\turl = /a:b\n",
+            "[remote \"x\"]\n\turl = /a;b\n",
+            "[remote \"x\"]\n\turl = //host/b\n",
+            "[remote \"x\"]\n\turl = -x\n",
+            "[remote \"x\"]\n\ttagOpt = --upload-pack=x\n",
+            "[remote \"x\"]\n\tuploadpack = x\n",
+            "[remote \"x\"]\n\tfetch = +refs/heads/*:refs/heads/*\n",
             "[include]\n\tpath = x\n",
         ] {
             assert!(!are_plain(format!("{BEFORE}{more}").as_bytes()), "{more}");

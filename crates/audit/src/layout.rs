@@ -19,7 +19,8 @@ pub(crate) struct Record {
 
 /// Hashes in a full tile (C2SP: height 8).
 pub(crate) const WIDTH: usize = 256;
-const HEAD: usize = 4 + 4 + 8 + 32;
+/// What stands before the leaf in a frame.
+pub(crate) const HEAD: usize = 4 + 4 + 8 + 32;
 /// Room for nonce, salt and tag.
 const MAX_SEALED: usize = MAX_PAYLOAD + 72;
 
@@ -76,7 +77,7 @@ pub(crate) fn read_segment(bytes: &[u8]) -> Segment {
     seg
 }
 
-fn read_frame(bytes: &[u8]) -> Option<(Record, u64, usize)> {
+pub(crate) fn read_frame(bytes: &[u8]) -> Option<(Record, u64, usize)> {
     let leaf = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
     let sealed = u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
     let synced = u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?);
@@ -118,6 +119,16 @@ pub(crate) fn unbundle(mut entries: &[u8], mut payloads: &[u8]) -> Option<Vec<Re
         records.push(Record { leaf: leaf.to_vec(), sealed: sealed.to_vec() });
     }
     (entries.is_empty() && payloads.is_empty()).then_some(records)
+}
+
+/// Whether these are the payloads of one full tile, as far as their lengths say.
+pub(crate) fn holds_payloads(mut bytes: &[u8]) -> bool {
+    for _ in 0..WIDTH {
+        let Some((head, rest)) = bytes.split_first_chunk() else { return false };
+        let Some((_, rest)) = rest.split_at_checked(u32::from_be_bytes(*head) as usize) else { return false };
+        bytes = rest;
+    }
+    bytes.is_empty()
 }
 
 pub(crate) fn sync_dir(path: &Path) -> Result<(), LogError> {
@@ -172,6 +183,26 @@ pub(crate) fn pending_numbers(dir: &Path) -> Result<Vec<u64>, LogError> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Numbers of the published tiles. What has another name is for `verify` to say.
+pub(crate) fn entry_numbers(dir: &Path) -> BTreeSet<u64> {
+    let mut numbers = BTreeSet::new();
+    let mut folders = vec![(dir.join("tile/entries"), 0u64)];
+    while let Some((folder, above)) = folders.pop() {
+        for name in fs::read_dir(&folder).into_iter().flatten().flatten().map(|item| item.file_name()) {
+            let Some(name) = name.to_str() else { continue };
+            let digits = name.strip_prefix('x').unwrap_or(name);
+            let number = Some(digits).filter(|d| d.len() == 3).and_then(|d| d.parse::<u64>().ok());
+            let Some(number) = number.and_then(|n| above.checked_mul(1000)?.checked_add(n)) else { continue };
+            if digits.len() == name.len() {
+                numbers.insert(number);
+            } else {
+                folders.push((folder.join(name), number));
+            }
+        }
+    }
+    numbers
 }
 
 pub(crate) fn read(dir: &Path, name: &str) -> Result<Vec<u8>, LogError> {

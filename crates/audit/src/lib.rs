@@ -10,6 +10,7 @@ mod model;
 mod payload;
 mod proof;
 mod reader;
+mod salvage;
 mod tree;
 mod verify;
 mod words;
@@ -21,5 +22,6 @@ pub use model::{Entry, Leaf, MAX_LEAF, Phase, Severity, Source, class_uid, rfc33
 pub use payload::MAX_PAYLOAD;
 pub use proof::{prove, verify_proof};
 pub use reader::{Filter, Follow, Reader};
+pub use salvage::{Damaged, Found, Part};
 pub use verify::{Verdict, VerifyOptions, verify};
 pub use words::{ACTIONS, EFFECTS, Word, knows};

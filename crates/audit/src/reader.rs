@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::layout::{self, Record, WIDTH};
-use crate::{Keys, Leaf, LogError, payload, rfc3339_millis};
+use crate::{Damaged, Found, Keys, Leaf, LogError, Part, payload, rfc3339_millis, salvage};
 
 /// Which leaves `query` gives; `None` lets everything through. Times are milliseconds since 1970, themselves included.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +61,16 @@ impl Reader {
             .filter(move |leaf| leaf.as_ref().map_or(true, &lets))
     }
 
+    /// What can be read of the log from record `from` on, oldest first, with the matching leaves and everything that is damaged.
+    pub fn salvage(&self, from: u64, filter: Filter) -> Result<impl Iterator<Item = Found>, LogError> {
+        let lets = filter.check();
+        let found = salvage::read(&self.dir, from)?;
+        Ok(found.filter(move |found| match found {
+            Found::Leaf(leaf) => lets(leaf),
+            Found::Damaged(_) => true,
+        }))
+    }
+
     /// One leaf and, when it has one, its decrypted payload.
     pub fn show(&self, seq: u64, keys: &dyn Keys) -> Result<(Leaf, Option<serde_json::Value>), LogError> {
         let record = self.record(seq)?;
@@ -110,15 +120,20 @@ impl Reader {
 }
 
 impl Follow {
-    /// Leaves written since the last call.
-    pub fn poll(&mut self) -> Result<Vec<Leaf>, LogError> {
-        let mut leaves = Vec::new();
-        for tile in self.reader.tiles(self.next / WIDTH as u64) {
-            for record in tile?.iter().skip((self.next % WIDTH as u64) as usize) {
-                leaves.push(self.reader.leaf(record)?);
-                self.next += 1;
+    /// What was written since the last call. What cannot be read at the end is left for the next one: it may be half written.
+    pub fn poll(&mut self) -> Result<Vec<Found>, LogError> {
+        let mut all = Vec::new();
+        for found in self.reader.salvage(self.next, Filter::default())? {
+            match &found {
+                Found::Damaged(Damaged { at_end: true, .. }) => break,
+                Found::Damaged(Damaged { last, part: Part::Record, .. }) => {
+                    self.next = self.next.max(last + 1)
+                }
+                Found::Damaged(_) => {}
+                Found::Leaf(leaf) => self.next = self.next.max(leaf.seq + 1),
             }
+            all.push(found);
         }
-        Ok(leaves)
+        Ok(all)
     }
 }

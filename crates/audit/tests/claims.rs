@@ -254,3 +254,78 @@ fn a_query_between_two_moments_has_the_records_of_that_time_and_no_others() {
     assert_eq!(times(Some(1_600), None), Vec::<String>::new());
     assert_eq!(times(None, Some(u64::MAX)).len(), times(None, None).len());
 }
+
+/// First, last, what of them, and whether nothing readable comes after.
+type Range = (u64, u64, Part, bool);
+
+/// The records that are given, and what is said to be damaged.
+fn salvaged(dir: &Path) -> (Vec<u64>, Vec<Range>) {
+    let (mut given, mut damaged) = (Vec::new(), Vec::new());
+    for found in Reader::open(dir).unwrap().salvage(0, Filter::default()).unwrap() {
+        match found {
+            Found::Leaf(leaf) => given.push(leaf.seq),
+            Found::Damaged(d) => damaged.push((d.first, d.last, d.part, d.at_end)),
+        }
+    }
+    (given, damaged)
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_log_is_given_and_the_rest_named() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = written(root.path(), 600);
+    assert_eq!(salvaged(&dir), ((0..600).collect(), Vec::new()));
+
+    // One byte of the text of a leaf: the record alone is lost, wherever it stands.
+    for (file, seq) in
+        [("tile/entries/000", 20), ("tile/entries/001", 511), ("pending/00000000000000000002", 540)]
+    {
+        let path = dir.join(file);
+        let bytes = std::fs::read(&path).unwrap();
+        let name = format!("\"seq\":{seq},");
+        let at = bytes.windows(name.len()).position(|w| w == name.as_bytes()).unwrap();
+        let mut bent = bytes.clone();
+        bent[at] ^= 1;
+        std::fs::write(&path, &bent).unwrap();
+        let (given, damaged) = salvaged(&dir);
+        assert_eq!(given, (0..600).filter(|n| *n != seq).collect::<Vec<_>>(), "{file}");
+        assert_eq!(damaged, [(seq, seq, Part::Record, false)], "{file}");
+        std::fs::write(&path, bytes).unwrap();
+    }
+
+    // A leaf that reads well and says something else is given, and named.
+    let path = dir.join("tile/entries/000");
+    let bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(6).position(|w| w == b"\"/f37\"").unwrap();
+    let mut bent = bytes.clone();
+    bent[at + 2] = b'g';
+    std::fs::write(&path, bent).unwrap();
+    let (given, damaged) = salvaged(&dir);
+    assert_eq!((given.len(), damaged), (600, vec![(37, 37, Part::Record, false)]));
+    // A tile that is gone, or of which the end is.
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let (given, damaged) = salvaged(&dir);
+    let (first, last, ..) = damaged[0];
+    assert!(damaged.len() == 1 && (100..156).contains(&first) && last == 255, "{damaged:?}");
+    assert_eq!(given, (0..first).chain(256..600).collect::<Vec<_>>());
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(salvaged(&dir), ((256..600).collect(), vec![(0, 255, Part::Record, false)]));
+    std::fs::write(&path, &bytes).unwrap();
+
+    // The payloads alone: every record is there.
+    let path = dir.join("payload/001");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(salvaged(&dir), ((0..600).collect(), vec![(256, 511, Part::Payload, false)]));
+    std::fs::write(&path, bytes).unwrap();
+
+    // The end of the newest segment may be half written: that it is damaged is not certain yet.
+    let path = dir.join("pending/00000000000000000002");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let (given, damaged) = salvaged(&dir);
+    assert_eq!(given, (0..599).collect::<Vec<_>>());
+    assert_eq!(damaged, [(599, 599, Part::Record, true)]);
+    let new = Reader::open(&dir).unwrap().follow(590).poll().unwrap();
+    assert_eq!(new.len(), 9, "what may be half written waits: {new:?}");
+}

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use chaperone_audit::{Filter, Leaf, Reader, VerifyOptions, verify};
+use chaperone_audit::{Damaged, Filter, Found, Leaf, Part, Reader, VerifyOptions, verify};
 use chaperone_config::Dirs;
 use chaperone_protocol::{Request, counted};
 use chaperone_vault::VaultClient;
@@ -19,6 +19,13 @@ use crate::untrusted::Untrusted;
 
 /// How often `tail --follow` looks for new records.
 const FOLLOW: Duration = Duration::from_millis(200);
+
+/// How often the end of the log is read again, and after what time, before it counts for damaged: it may be half written.
+const LOOKS_AT_THE_END: u32 = 3;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The exit code of a look at a log of which records are damaged.
+const DAMAGED: u8 = 3;
 
 pub fn audit(command: &Audit) -> Result<u8, Report> {
     let dirs = Dirs::from_environment().map_err(Report::of)?;
@@ -64,8 +71,7 @@ fn query(dirs: &Dirs, filter: Filter, limit: Option<usize>, json: bool) -> Resul
     let session = filter.session.clone();
     let mut leaves: VecDeque<Leaf> = VecDeque::new();
     let mut found = false;
-    for leaf in reader.query(filter) {
-        let leaf = leaf.map_err(Report::of)?;
+    let damage = read_on(&reader, &filter, |leaf| {
         found = true;
         match limit {
             None => print(&leaf, json),
@@ -74,13 +80,13 @@ fn query(dirs: &Dirs, filter: Filter, limit: Option<usize>, json: bool) -> Resul
                 leaves.drain(..leaves.len().saturating_sub(limit));
             }
         }
-    }
+    })?;
     leaves.iter().for_each(|leaf| print(leaf, json));
     if !found {
         is_known(dirs, session.as_deref())?;
         note!("chaperone: no record matches");
     }
-    Ok(0)
+    Ok(damage.tell())
 }
 
 /// Whether the log has anything of a session: a name that nothing has is more likely mistaken than meant.
@@ -96,17 +102,94 @@ fn is_known(dirs: &Dirs, session: Option<&str>) -> Result<(), Report> {
 
 fn tail(dirs: &Dirs, lines: usize, follow: bool, json: bool) -> Result<u8, Report> {
     let reader = Reader::open(&dirs.audit()).map_err(Report::of)?;
-    let all: Vec<Leaf> = reader.query(Filter::default()).collect::<Result<_, _>>().map_err(Report::of)?;
-    all.iter().skip(all.len().saturating_sub(lines)).for_each(|l| print(l, json));
+    let mut last: VecDeque<Leaf> = VecDeque::new();
+    let mut next = 0;
+    let damage = read_on(&reader, &Filter::default(), |leaf| {
+        next = leaf.seq + 1;
+        last.push_back(leaf);
+        last.drain(..last.len().saturating_sub(lines));
+    })?;
+    last.iter().for_each(|leaf| print(leaf, json));
+    let code = damage.tell();
     if !follow {
-        return Ok(0);
+        return Ok(code);
     }
-    let mut follow = reader.follow(all.last().map_or(0, |l| l.seq + 1));
+    let mut follow = reader.follow(next.max(damage.next()));
     loop {
-        for leaf in follow.poll().map_err(Report::of)? {
-            print(&leaf, json);
+        let mut damage = Damage::default();
+        for found in follow.poll().map_err(Report::of)? {
+            match found {
+                Found::Leaf(leaf) => print(&leaf, json),
+                Found::Damaged(damaged) => damage.add(damaged),
+            }
         }
+        damage.tell();
         std::thread::sleep(FOLLOW);
+    }
+}
+
+/// Gives what can be read of the log, and what of it is damaged.
+fn read_on(reader: &Reader, filter: &Filter, mut each: impl FnMut(Leaf)) -> Result<Damage, Report> {
+    let mut damage = Damage::default();
+    let mut from = 0;
+    for again in (0..=LOOKS_AT_THE_END).rev() {
+        let mut half_written = None;
+        for found in reader.salvage(from, filter.clone()).map_err(Report::of)? {
+            match found {
+                Found::Leaf(leaf) => each(*leaf),
+                Found::Damaged(damaged) if damaged.at_end && again > 0 => {
+                    half_written.get_or_insert(damaged.first);
+                }
+                Found::Damaged(damaged) => damage.add(damaged),
+            }
+        }
+        let Some(first) = half_written else { break };
+        from = first;
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(damage)
+}
+
+/// What of the log is damaged, in order.
+#[derive(Default)]
+struct Damage(Vec<Damaged>);
+
+impl Damage {
+    fn add(&mut self, more: Damaged) {
+        match self.0.iter_mut().rev().find(|d| d.part == more.part) {
+            Some(d) if d.last + 1 == more.first => d.last = more.last,
+            _ => self.0.push(more),
+        }
+    }
+
+    /// Says it on standard error. What the log is worth then is for `verify` to say; the exit code says that something is missing.
+    fn tell(&self) -> u8 {
+        for Damaged { first, last, part, .. } in &self.0 {
+            let of = match part {
+                Part::Record => "",
+                Part::Payload => "the payloads of ",
+            };
+            let (which, are) = match (first == last, part) {
+                (true, Part::Record) => (format!("record {first}"), "is"),
+                (true, Part::Payload) => (format!("record {first}"), "are"),
+                (false, _) => (format!("records {first} to {last}"), "are"),
+            };
+            let left_out = match part {
+                Part::Record => ": what cannot be read is left out",
+                Part::Payload => "",
+            };
+            note!("chaperone: {of}{which} {are} damaged{left_out}");
+        }
+        if self.0.is_empty() {
+            return 0;
+        }
+        note!("  check the whole log with: chaperone audit verify");
+        DAMAGED
+    }
+
+    /// Where it goes on after what is damaged.
+    fn next(&self) -> u64 {
+        self.0.iter().filter(|d| d.part == Part::Record).map(|d| d.last + 1).max().unwrap_or(0)
     }
 }
 

@@ -163,7 +163,9 @@ pub enum Vault {
 #[derive(Debug, Subcommand)]
 pub enum Audit {
     /// Print the last records
-    #[command(after_help = "Example:\n  chaperone audit tail -n 50 --follow")]
+    #[command(
+        after_help = "Example:\n  chaperone audit tail -n 50 --follow\n\nExit status: 0 printed, 3 printed as far as it can be read: records are damaged"
+    )]
     Tail {
         /// How many records
         #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
@@ -177,7 +179,7 @@ pub enum Audit {
     },
     /// Print the records that match every given filter, oldest first
     #[command(
-        after_help = "Example:\n  chaperone audit query --action connect --effect deny --since 1h --json"
+        after_help = "Example:\n  chaperone audit query --action connect --effect deny --since 1h --json\n\nExit status: 0 printed, 3 printed as far as it can be read: records are damaged"
     )]
     Query {
         /// Only records of this session, by its whole id

@@ -29,6 +29,10 @@ pub struct Broker {
     /// Shared out among the sessions.
     pub descriptors: Arc<Descriptors>,
     pub sessions: RwLock<BTreeMap<String, Arc<LiveSession>>>,
+    /// Which build of the program this is.
+    pub build: String,
+    /// One for each conversation with a command, and this one.
+    pub conversations: Arc<()>,
 }
 
 impl Broker {

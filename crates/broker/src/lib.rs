@@ -5,7 +5,6 @@
 
 mod broker;
 mod control;
-mod faults;
 mod notify;
 mod policy_reload;
 mod prune;

@@ -15,6 +15,7 @@ use chaperone_pipeline::approvals::Approvals;
 use chaperone_pipeline::authority::Ledgers;
 use chaperone_pipeline::clock::{self, SystemClock};
 use chaperone_pipeline::events::Bus;
+use chaperone_pipeline::faults;
 use chaperone_pipeline::inspection::Inspection;
 use chaperone_pipeline::records::Records;
 use chaperone_pipeline::vault::Vault;
@@ -28,7 +29,7 @@ use rustix::fs::FlockOperation;
 
 use crate::broker::Broker;
 use crate::control::{self, Connection};
-use crate::{faults, policy_reload};
+use crate::policy_reload;
 
 /// Commands answered at once. Protects threads; beyond it a connection is closed.
 const MAX_CONNECTIONS: usize = 256;
@@ -60,12 +61,12 @@ pub fn main(ready: fn(&str) -> std::io::Result<()>) -> Result<(), Failure> {
     drop(starting);
     // It listens: others may be waiting by now, whatever became of the command that started it.
     ready("ready").ok();
-    let open = Arc::new(());
     for stream in listener.incoming().flatten() {
-        if Arc::strong_count(&open) > MAX_CONNECTIONS || !control::is_ours(&stream) {
+        let open = Arc::clone(&broker.conversations);
+        if Arc::strong_count(&open) > MAX_CONNECTIONS + 1 || !control::is_ours(&stream) {
             continue;
         }
-        let (broker, open) = (Arc::clone(&broker), Arc::clone(&open));
+        let broker = Arc::clone(&broker);
         let answer = move || {
             Connection::new(broker).serve(&stream);
             drop(open);
@@ -178,6 +179,9 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         // After the limit was raised.
         descriptors: Arc::new(Descriptors::of_process()),
         sessions: RwLock::default(),
+        // One that cannot be told from another is taken for another.
+        build: chaperone_config::program::build().unwrap_or_default(),
+        conversations: Arc::default(),
     });
     policy_reload::watch(&broker)?;
     count_repetitions(&broker)?;

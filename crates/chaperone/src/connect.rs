@@ -6,9 +6,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Once;
+use std::time::Duration;
 
-use chaperone_config::Dirs;
-use chaperone_protocol::{Failure, Reply, Request, frame};
+use chaperone_config::{Dirs, program};
+use chaperone_protocol::reply::{Here, Leaving};
+use chaperone_protocol::{Failure, PROTOCOL, Reply, Request, counted, frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 use serde_json::Value;
@@ -18,6 +21,9 @@ use crate::report::Report;
 
 /// How long nobody is told that something is done.
 const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
+/// How often one of another build is asked to leave while others' commands are on their way out, and what is waited between.
+const ASKED_TO_LEAVE: u32 = 4;
+const BETWEEN: Duration = Duration::from_millis(50);
 /// The cell's one way out.
 pub const CHANNEL: &str = "/run/chaperone/channel";
 
@@ -39,6 +45,9 @@ pub struct Broker {
     stream: UnixStream,
     /// Told once, when the next answer is long in coming.
     when_slow: Cell<Option<&'static str>>,
+    pid: Pid,
+    /// Of a build that said nothing of itself yet: none.
+    here: Option<Here>,
 }
 
 impl Broker {
@@ -52,7 +61,9 @@ impl Broker {
         }
         let dirs = Dirs::from_environment().map_err(Report::of)?;
         dirs.prepare().map_err(Report::of)?;
-        if let Some(there) = Self::running(&dirs)? {
+        if let Some(there) = Self::running(&dirs)?
+            && let Some(there) = there.of_this_build()?
+        {
             return Ok(there);
         }
         start()?;
@@ -67,7 +78,7 @@ impl Broker {
     pub fn once_more() -> Result<Self, Report> {
         // It answered just now, and the next thing that is said to it is answered or not.
         let dirs = Dirs::from_environment().map_err(Report::of)?;
-        Self::connected(&dirs)?.map(|(there, _)| there).ok_or_else(hung_up)
+        Self::connected(&dirs)?.ok_or_else(hung_up)
     }
 
     /// Connect only when a broker runs already.
@@ -80,17 +91,22 @@ impl Broker {
     }
 
     fn running(dirs: &Dirs) -> Result<Option<Self>, Report> {
-        let Some((there, broker)) = Self::connected(dirs)? else { return Ok(None) };
+        let Some(mut there) = Self::connected(dirs)? else { return Ok(None) };
         // One that is being killed takes connections until its socket is closed: only an answer counts.
-        if there.send(&Request::Ping, &[]).is_ok() && matches!(there.next(), Ok(Some(_))) {
+        if there.send(&Request::Ping, &[]).is_ok()
+            && let Ok(Some((reply, _))) = there.next()
+        {
+            if let Reply::Ok(here) = reply {
+                there.here = serde_json::from_value(here).ok();
+            }
             return Ok(Some(there));
         }
-        wait_for_end(broker);
+        wait_for_end(there.pid);
         Ok(None)
     }
 
-    /// A connection to who listens there, and its process.
-    fn connected(dirs: &Dirs) -> Result<Option<(Self, Pid)>, Report> {
+    /// A connection to who listens there.
+    fn connected(dirs: &Dirs) -> Result<Option<Self>, Report> {
         let Ok(stream) = UnixStream::connect(dirs.socket()) else { return Ok(None) };
         let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(Report::of)?;
         if peer.uid != rustix::process::geteuid() {
@@ -99,7 +115,60 @@ impl Broker {
                 dirs.socket().display()
             )));
         }
-        Ok(Some((Self { stream, when_slow: Cell::new(None) }, peer.pid)))
+        Ok(Some(Self { stream, when_slow: Cell::new(None), pid: peer.pid, here: None }))
+    }
+
+    /// Itself, when it is of this build or has to be gone on with; `None` when it left, so that one of this build can start.
+    fn of_this_build(self) -> Result<Option<Self>, Report> {
+        let Some(own) = program::build() else { return Ok(Some(self)) };
+        let Some(here) = self.here.as_ref().filter(|here| here.build != own) else {
+            if self.here.is_none() {
+                self.note_once("an older chaperone, which does not say what it understands");
+            }
+            return Ok(Some(self));
+        };
+        let mut leaving = self.ask_to_leave()?;
+        for _ in 1..ASKED_TO_LEAVE {
+            if leaving.leaves || leaving.sessions > 0 {
+                break;
+            }
+            std::thread::sleep(BETWEEN);
+            leaving = self.ask_to_leave()?;
+        }
+        if leaving.leaves {
+            wait_for_end(self.pid);
+            return Ok(None);
+        }
+        let busy = match leaving.sessions {
+            0 => format!("it answers {}", counted(leaving.others, "other command")),
+            running => format!("it runs {}", counted(running, "session")),
+        };
+        if here.protocol != PROTOCOL {
+            let report = Report::new(format!(
+                "the broker that runs is of another chaperone ({}), which this one ({}) cannot talk to, and {busy}",
+                here.version,
+                program::version()
+            ));
+            return Err(report.advise(format!(
+                "let them end, or stop them with that chaperone, or end the broker with all of them: kill {}",
+                self.pid.as_raw_nonzero()
+            )));
+        }
+        self.note_once(&format!("another build of chaperone ({}); {busy}", here.version));
+        Ok(Some(self))
+    }
+
+    fn ask_to_leave(&self) -> Result<Leaving, Report> {
+        serde_json::from_value(self.ask(&Request::Leave)?).map_err(Report::of)
+    }
+
+    /// Say with whom this command goes on: once, however many conversations it has.
+    fn note_once(&self, whose: &str) {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            note!("chaperone: the broker that runs (pid {}) is of {whose}", self.pid.as_raw_nonzero());
+            note!("  this goes on with it; one of this build starts when it has ended");
+        });
     }
 
     /// What the user is told when the answer to the next question takes more than some seconds.
@@ -209,7 +278,7 @@ fn hung_up() -> Report {
 }
 
 /// Wait until a process that does not answer any more is gone, and its lock with it.
-fn wait_for_end(pid: rustix::process::Pid) {
+fn wait_for_end(pid: Pid) {
     // No such process: it is gone already.
     let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return };
     let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };

@@ -5,6 +5,7 @@ pub mod dirs;
 pub mod network_rules;
 pub mod policy_files;
 pub mod profile;
+pub mod program;
 pub mod services;
 
 pub use dirs::Dirs;

@@ -11,6 +11,7 @@ pub mod authority;
 pub mod clock;
 mod digest;
 pub mod events;
+pub mod faults;
 pub mod granting;
 mod holding;
 pub mod inspection;

@@ -21,5 +21,5 @@ pub use display::for_display;
 pub use event::{Event, Happened};
 pub use failure::Failure;
 pub use request::{
-    NetworkKind, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, Reply, Request, Shown,
+    NetworkKind, OpenSession, Opened, PROTOCOL, PlanCache, PlanMount, PlanMountKind, Reply, Request, Shown,
 };

@@ -14,6 +14,26 @@ use crate::session::{Mode, State};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
+/// Who answers to a ping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Here {
+    /// Of the executable file: another one is another build, though its version may be the same.
+    pub build: String,
+    pub version: String,
+    /// [`PROTOCOL`](crate::PROTOCOL) as that build has it.
+    pub protocol: u32,
+}
+
+/// Whether the broker leaves, and what it has to do where it does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    pub leaves: bool,
+    /// That run.
+    pub sessions: usize,
+    /// Other commands that it answers.
+    pub others: usize,
+}
+
 /// A process of ours that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -369,6 +389,14 @@ mod tests {
         }] });
         pin(sessions, shape);
         pin(Stopped { stopped: 2 }, json!({ "stopped": 2 }));
+        pin(
+            Here { build: "0.1.0 1:2:3".into(), version: "0.1.0".into(), protocol: 1 },
+            json!({ "build": "0.1.0 1:2:3", "version": "0.1.0", "protocol": 1 }),
+        );
+        pin(
+            Leaving { leaves: false, sessions: 1, others: 2 },
+            json!({ "leaves": false, "sessions": 1, "others": 2 }),
+        );
         let one = PrunedSession {
             id: "s".into(),
             workspace: "/w".into(),

@@ -9,6 +9,10 @@ use crate::approval::{AskMode, Scope};
 use crate::event::Event;
 use crate::failure::Failure;
 
+/// Raised with whatever makes builds misunderstand each other: a command goes on with a broker of another build only where this is
+/// the same.
+pub const PROTOCOL: u32 = 1;
+
 /// Start a session: everything the broker decides before a cell exists.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -303,8 +307,10 @@ pub enum Request {
         old: Option<String>,
     },
     Reload,
-    /// Whether anybody is there.
+    /// Whether anybody is there, and who: [`Here`](crate::reply::Here).
     Ping,
+    /// End, when no session runs and nobody else asks for anything: one of another build takes over.
+    Leave,
 }
 
 /// The broker's answer.

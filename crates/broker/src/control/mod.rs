@@ -4,6 +4,7 @@ mod approvals;
 mod audit;
 mod capability;
 mod changes;
+mod leave;
 mod sessions;
 mod wire;
 
@@ -75,7 +76,8 @@ impl Connection {
     fn answer(&mut self, stream: &UnixStream, request: Request, fds: Vec<OwnedFd>) -> Result<Value, Failure> {
         let broker = &self.broker;
         match request {
-            Request::Ping => on_the_wire(Ok(Done {})),
+            Request::Ping => on_the_wire(Ok(leave::here(broker))),
+            Request::Leave => on_the_wire(Ok(leave::leave(broker, stream))),
             Request::Status => on_the_wire(audit::status(broker)),
             Request::Reload => {
                 on_the_wire(policy_reload::reload(broker).map(|revision| Reloaded { revision }))

@@ -7,8 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::PanicHookInfo;
 use std::path::Path;
 
-use chaperone_pipeline::clock;
 use parking_lot::Mutex;
+
+use crate::clock;
 
 /// The file in the directory of the state.
 const NAME: &str = "faults.log";
@@ -16,7 +17,7 @@ const NAME: &str = "faults.log";
 const MOST: u64 = 64 << 10;
 
 /// Write down where threads break off, from here on. Each is caught where it can be, and is a refusal.
-pub(crate) fn remember_in(state: &Path) {
+pub fn remember_in(state: &Path) {
     let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(state.join(NAME));
     // Without it the broker works as well, and says less when it breaks.
     let Ok(file) = opened else { return };

@@ -1,7 +1,7 @@
 //! A denial as the agent learns it, and what else follows from it.
 
 use chaperone_policy::{Decision, Obligation};
-use chaperone_protocol::Failure;
+use chaperone_protocol::{Failure, reason};
 
 use crate::snapshots::Inspected;
 
@@ -46,7 +46,7 @@ impl Refusal {
     pub fn by_policy(decision: &Decision) -> Self {
         let named = decision.reasons.iter().find(|reason| !reason.is_empty());
         let code = named.cloned().unwrap_or_else(|| "denied".into());
-        let mut failure = Failure::new(&code, format!("policy denies this: {}", decision.reasons.join(", ")));
+        let mut failure = Failure::new(&code, in_words(&decision.reasons));
         failure.advice.clone_from(&decision.advice);
         Self {
             failure,
@@ -111,5 +111,42 @@ impl Refusal {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Self::by_broker(failure)
+    }
+}
+
+/// Policy's denial in words: what its first reason means, whose code whoever shows it adds, and the codes of the others. A policy of
+/// the user's has reasons of its own, which no table has.
+fn in_words(reasons: &[String]) -> String {
+    let mut named = reasons.iter().filter(|reason| !reason.is_empty());
+    let mut text = "policy denies this".to_owned();
+    if let Some(row) = named.next().and_then(|first| reason::find(first)) {
+        text = format!("{text}: {}", row.sentence.trim_end_matches('.'));
+    }
+    let others: Vec<&str> = named.map(String::as_str).collect();
+    if !others.is_empty() {
+        text = format!("{text}; also: {}", others.join(", "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(reasons: &[&str]) -> String {
+        in_words(&reasons.iter().map(|r| (*r).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_denial_says_what_its_reason_means_and_no_code_twice() {
+        assert_eq!(
+            said(&["secret_in_content"]),
+            "policy denies this: The content holds keys, tokens or passwords"
+        );
+        let two = said(&["secret_in_content", "personal_data"]);
+        assert!(two.ends_with("passwords; also: personal_data"), "{two}");
+        // The code of a reason that no table has is shown beside it, like every code.
+        assert_eq!(said(&["no_work_on_sundays"]), "policy denies this");
+        assert_eq!(said(&[]), "policy denies this");
     }
 }

@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::network_facts::NetworkFacts;
 
+/// Addresses of a name that are shown.
+const MOST_ADDRESSES: usize = 4;
+
 /// One parsed and resolved request.
 #[derive(Debug, Clone)]
 pub struct AccessRequest {
@@ -115,6 +118,17 @@ pub struct NetworkResource {
     pub query: Option<String>,
     /// Something leaves the machine, so that the record has to be on disk before; see `Authorized::syncing`.
     pub leaves: bool,
+}
+
+impl NetworkResource {
+    /// The addresses of the name, the first few of them; nothing where the host is an address itself.
+    #[must_use]
+    pub fn leads_where(&self) -> Option<String> {
+        let all: Vec<String> = self.addresses.iter().take(MOST_ADDRESSES).map(IpAddr::to_string).collect();
+        let more = if self.addresses.len() > MOST_ADDRESSES { ", …" } else { "" };
+        let is_address = self.host.parse::<IpAddr>().is_ok();
+        (!all.is_empty() && !is_address).then(|| format!("at {}{more}", all.join(", ")))
+    }
 }
 
 /// A call of a tool that acts on the session itself.

@@ -26,7 +26,7 @@ use self::flood::Flood;
 use self::folds::Repeated;
 use self::payload::{ContentPayload, IntentPayload, NetworkPayload, OutcomePayload};
 use self::severity::{alerts, class_of, class_of_outcome, recorded, severity};
-use crate::access::AccessRequest;
+use crate::access::{AccessRequest, NetworkResource};
 use crate::clock;
 use crate::events::Bus;
 use crate::inspection::Inspected;
@@ -36,6 +36,8 @@ use crate::session::{Refused, Session};
 
 /// Longest resource of a leaf, in characters.
 const SHOWN: usize = 1024;
+/// The reasons for which it is said what addresses a name has.
+const NOT_PUBLIC: [&str; 2] = ["private_address", "metadata_address"];
 /// Longest resource of an event, in characters.
 const TOLD: usize = 300;
 
@@ -316,6 +318,9 @@ impl Records {
         let mut reasons = refusal.reasons.clone();
         let reached = network.and_then(|n| n.facts.reached()).map(str::to_owned);
         reasons.extend(reached.filter(|r| !refusal.reasons.contains(r)));
+        // For the user alone: what a name leads to is nothing that the agent learns.
+        let is_not_public = network.filter(|_| reasons.iter().any(|r| NOT_PUBLIC.contains(&r.as_str())));
+        reasons.extend(is_not_public.and_then(NetworkResource::leads_where));
         let raised = alerts(&refusal.obligations, &reasons);
         let mut entry = self.about(session, Phase::Outcome, action, "deny");
         entry.resource = request.shown(SHOWN);

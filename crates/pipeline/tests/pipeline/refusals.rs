@@ -49,6 +49,32 @@ fn refusals_of_the_network_suspend_when_policy_says_so() {
 }
 
 #[test]
+fn the_user_is_told_what_a_name_leads_to_that_is_not_public_and_the_agent_is_not() {
+    let at = |host: &str| NetworkResource {
+        host: host.to_owned(),
+        addresses: vec!["10.1.2.3".parse().unwrap()],
+        ..post(1, 10)
+    };
+    let world = World::new(|_| decision(chaperone_policy::Effect::Deny, "private_address", &[]));
+    let refusal = world.refused(send(at("api.example")));
+    assert!(!format!("{refusal:?}").contains("10.1.2.3"), "{refusal:?}");
+    let told: Vec<_> = world
+        .happened()
+        .into_iter()
+        .filter_map(|h| match h {
+            Happened::Refused { reasons, .. } | Happened::Alert { reasons, .. } => Some(reasons),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, vec![["private_address", "at 10.1.2.3"]; 2]);
+    assert_eq!(world.log.of(Phase::Alert)[0].entry.reasons, ["private_address", "at 10.1.2.3"]);
+
+    // An address that the agent named itself is shown as the host.
+    assert_eq!(at("api.example").leads_where().unwrap(), "at 10.1.2.3");
+    assert_eq!(at("10.1.2.3").leads_where(), None);
+}
+
+#[test]
 fn one_refusal_again_and_again_is_recorded_at_powers_of_two() {
     let world = World::new(|_| deny(&[]));
     for _ in 0..100 {

@@ -60,6 +60,7 @@ fn with_localhost(rules: Vec<Rule>) -> Vec<Rule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chaperone_egress::{AllowSet, Host};
 
     #[test]
     fn localhost_is_both_loopbacks_and_a_loopback_is_localhost() {
@@ -72,5 +73,26 @@ mod tests {
         assert_eq!(rules("[::1]:3000"), ["localhost [3000]", "::1 [3000]"]);
         assert_eq!(rules("127.0.0.2:3000"), ["127.0.0.2 [3000]"]);
         assert_eq!(rules("a.example"), ["a.example [80, 443]"]);
+    }
+
+    #[test]
+    fn a_port_of_localhost_allows_no_other_port_of_it() {
+        let spellings = ["localhost", "127.0.0.1", "[::1]"];
+        for named in spellings {
+            let rule = Rule::of_text(&format!("{named}:5432")).unwrap();
+            let allowed = AllowSet::new(with_localhost(vec![rule]));
+            let may = |asked: &str, port| {
+                let host = Host::parse(asked.trim_matches(['[', ']'])).unwrap();
+                let address = match host {
+                    Host::Address(ip) => allowed.names_address(ip, port),
+                    Host::Name(_) => false,
+                };
+                allowed.of_host(&host, port).next().is_some() || address
+            };
+            assert!(may(named, 5432), "{named}");
+            for (asked, port) in spellings.into_iter().flat_map(|s| [80, 443, 5431, 5433].map(|p| (s, p))) {
+                assert!(!may(asked, port), "{named}:5432 allows {asked}:{port}");
+            }
+        }
     }
 }

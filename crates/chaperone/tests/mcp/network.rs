@@ -226,6 +226,13 @@ fn a_host_that_a_person_grants_is_reached_until_the_time_is_over() {
     assert!(machine.run(&["approve", request]).status.success());
     assert_eq!(client.answer(id)["result"]["structuredContent"]["granted"], true);
     assert!(client.call("fetch", json!({ "url": server.url("/") })).is_ok());
+    // One port was granted: whatever else listens there is reached by none of its names.
+    let other = Server::start();
+    for host in ["127.0.0.1", "localhost", "[::1]"] {
+        let refused = client.call("fetch", json!({ "url": format!("http://{host}:{}/", other.port) }));
+        assert_eq!(refused.unwrap_err(), "host_not_allowed", "{host}");
+    }
+    assert_eq!(other.count(), 0);
     let client = std::cell::RefCell::new(client);
     machine.until("the end of the grant", |_| {
         client

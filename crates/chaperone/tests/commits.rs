@@ -232,3 +232,38 @@ fn a_file_that_is_called_like_an_option_speaks_for_nobody() {
     assert_eq!(std::fs::read_to_string(machine.docs().join("--unseen")).unwrap(), "after\n");
     assert_eq!(std::fs::read_to_string(machine.docs().join("notes.txt")).unwrap(), "before\n");
 }
+
+#[test]
+fn a_signal_ends_the_session_and_says_what_is_left_of_it() {
+    let machine = Machine::new();
+    if !machine.has_cells("a_signal_ends_the_session_and_says_what_is_left_of_it") {
+        return;
+    }
+    machine.profile("names", PROFILE);
+    // An agent that ends by the signal, and one that does not heed it and is ended by the second.
+    for (script, signals) in [
+        ("echo x > new; echo ready; sleep 1000", 1),
+        ("trap '' TERM; echo y > new; echo ready; while :; do sleep 1; done", 2),
+    ] {
+        let mut command: Command = machine.command(&["run", "--profile", "names", "--workspace"]);
+        command.arg(machine.docs()).args(["--", "/bin/sh", "-c", script]);
+        let mut run =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(run.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        for _ in 0..signals {
+            Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+        let ended = run.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(said.contains("was ended by SIGTERM"), "{said}");
+        assert!(said.contains("staged change pending: chaperone changes"), "{said}");
+        let code = if signals == 1 { 143 } else { 137 };
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        let running = machine.ask(&["sessions", "--json"]);
+        assert!(running["sessions"].as_array().unwrap().iter().all(|s| s["state"] == "ended"), "{running}");
+    }
+}

@@ -13,6 +13,7 @@ mod prompt;
 mod queries;
 pub mod question;
 pub mod screen;
+mod signals;
 mod terminal;
 
 use std::io::IsTerminal;
@@ -33,6 +34,7 @@ use options::{environment, mode, timeout, umask, workspace};
 pub use plan::find as program;
 use plan::{fall_back, find, plan, required};
 use screen::{on_screen, print_events, summary, watch};
+use signals::Signals;
 
 /// Chaperone itself failed, or refused the session; 126, a program that cannot be executed, is the cell's.
 const SETUP: u8 = 125;
@@ -96,13 +98,8 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     for notice in &opened.notices {
         note!("chaperone: {}", Untrusted::new(notice));
     }
-    let here = std::env::current_dir().map_err(Report::of)?;
-    if let (None, Some(repository)) = (&args.workspace, git::enclosing(&here)) {
-        let repository = name_as_text(repository.as_os_str().as_bytes());
-        let repository = Untrusted::new(&repository);
-        note!(
-            "chaperone: this directory is a part of the repository {repository}, which is not in the cell; with --workspace {repository} it is"
-        );
+    if args.workspace.is_none() {
+        say_what_is_around()?;
     }
     let terminal = match (on_terminal, chaperone_sys::window_size(std::io::stdin().as_fd())) {
         (true, Ok((rows, columns))) => Terminal::Pty { rows, columns },
@@ -122,6 +119,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         Terminal::Pty { .. } => StoodFor::default(),
         Terminal::Inherit => StoodFor::output_and_error().map_err(|e| Report::of(e).exit(SETUP))?,
     };
+    let signals = Signals::hold().map_err(|e| Report::of(e).exit(SETUP))?;
     let (cell, ends) = launch_or_fall_back(plan, &opened).map_err(|e| {
         broker.ask(&Request::Abandon { session: opened.session.clone(), reason: e.what.clone() }).ok();
         let report = Report::new(e.what).exit(SETUP);
@@ -132,7 +130,8 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
     })?;
     let begun = required(&opened, &cell)
         .and_then(|()| watch(&opened.session, args.verbose))
-        .and_then(|watcher| hand_over(&broker, &opened, &cell, ends).map(|()| watcher));
+        .and_then(|watcher| hand_over(&broker, &opened, &cell, ends).map(|()| watcher))
+        .and_then(|watcher| signals.pass_on(&cell).map_err(Report::of).map(|()| watcher));
     let watcher = match begun {
         Ok(watcher) => watcher,
         Err(report) => {
@@ -157,6 +156,9 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         Request::Ended { session: opened.session.clone(), cause: exit.cause.clone(), code: exit.code };
     let report = broker.ask(&ended);
     printer.finish();
+    if let Some(signal) = signals.heard() {
+        note!("chaperone: session {} was ended by {signal}", opened.session);
+    }
     match report {
         Ok(report) => summary(&opened.session, &report, args.verbose),
         Err(e) => note!("{e}"),
@@ -166,6 +168,18 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         note!("chaperone: session {} has ended", opened.session);
     }
     Ok((opened.session, exit))
+}
+
+/// The user's directory may be a part of a repository, which its programs would look for.
+fn say_what_is_around() -> Result<(), Report> {
+    let here = std::env::current_dir().map_err(Report::of)?;
+    let Some(repository) = git::enclosing(&here) else { return Ok(()) };
+    let repository = name_as_text(repository.as_os_str().as_bytes());
+    let repository = Untrusted::new(&repository);
+    note!(
+        "chaperone: this directory is a part of the repository {repository}, which is not in the cell; with --workspace {repository} it is"
+    );
+    Ok(())
 }
 
 /// Where the network cannot be captured, the cell is launched with a proxy instead.

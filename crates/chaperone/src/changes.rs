@@ -38,12 +38,34 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         list => list?,
     };
     print_report(&list, args.json);
-    let is_missing = unmatched(&args.paths, &list) != 0;
+    let is_missing = missing(args, &list)?;
     if !args.json {
         let indices = of_indices(&list, &format!("chaperone commit --conflict theirs {} PATH", args.session));
         indices.into_iter().chain(kept::advice(args, &list)).for_each(|line| note!("chaperone: {line}"));
     }
     Ok(if is_missing { 1 } else { kept::code(&list) })
+}
+
+/// Whether a named path has no change, and is not one that is committed already, which it says.
+fn missing(args: &Commit, list: &[Value]) -> Result<bool, Report> {
+    let (mut paths, mut is_missing) = (without_change(&args.paths, list), false);
+    if paths.is_empty() {
+        return Ok(false);
+    }
+    let asked = Request::Committed { session: args.session.clone(), paths: paths.clone() };
+    for before in Broker::reach()?.list(&asked)? {
+        paths.retain(|path| before["path"] != path.as_str());
+        note!(
+            "chaperone: {} is committed already (commit {})",
+            show::text(&before, "path"),
+            before["commit"]
+        );
+    }
+    for path in paths {
+        is_missing = true;
+        say_without_change(&path);
+    }
+    Ok(is_missing)
 }
 
 /// What to do where the user's own git went on from a commit that is taken back.
@@ -137,12 +159,22 @@ fn without_mark(path: &str) -> String {
 
 /// Says which of the named paths no change has; 1 when there is one.
 pub fn unmatched(paths: &[String], list: &[Value]) -> u8 {
+    let missing = without_change(paths, list);
+    missing.iter().for_each(|path| say_without_change(path));
+    u8::from(!missing.is_empty())
+}
+
+fn say_without_change(path: &str) {
+    note!("chaperone: no change matches {}", Untrusted::new(path));
+}
+
+/// The named paths that no change has.
+fn without_change(paths: &[String], list: &[Value]) -> Vec<String> {
     let is_at = |path: &str, named: &str| {
         named.is_empty()
             || path.strip_prefix(named).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let mut code = 0;
-    for path in paths {
+    let is_missing = |path: &&String| {
         let named = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
         // As the agent names it, or as it lies in the workspace.
         let named = match named.strip_prefix(WORKSPACE) {
@@ -153,12 +185,9 @@ pub fn unmatched(paths: &[String], list: &[Value]) -> u8 {
             let at = |key: &str| change[key].as_str().unwrap_or_default();
             is_at(at("path"), named) || is_at(at("from"), named) || is_at(&without_mark(at("path")), named)
         };
-        if !list.iter().any(has) {
-            code = 1;
-            note!("chaperone: no change matches {}", Untrusted::new(path));
-        }
-    }
-    code
+        !list.iter().any(has)
+    };
+    paths.iter().filter(is_missing).cloned().collect()
 }
 
 /// Print what became of each path.

@@ -267,3 +267,28 @@ fn a_signal_ends_the_session_and_says_what_is_left_of_it() {
         assert!(running["sessions"].as_array().unwrap().iter().all(|s| s["state"] == "ended"), "{running}");
     }
 }
+
+#[test]
+fn a_path_that_is_committed_already_is_no_error() {
+    let machine = Machine::new();
+    if !machine.has_cells("a_path_that_is_committed_already_is_no_error") {
+        return;
+    }
+    let session = over(&machine, "mkdir d; echo x > d/x; echo y > y");
+    assert!(machine.run(&["commit", &session, "d/x"]).status.success());
+    for path in ["d/x", "d", "/workspace/d/x"] {
+        let again = machine.run(&["commit", &session, path]);
+        let said = String::from_utf8(again.stderr).unwrap();
+        assert_eq!(again.status.code(), Some(0), "{said}");
+        assert_eq!(said, format!("chaperone: {path} is committed already (commit 1)\n"));
+    }
+    // With one that never was, it is the other that is missing.
+    let both = machine.run(&["commit", &session, "d/x", "z"]);
+    let said = String::from_utf8(both.stderr).unwrap();
+    assert_eq!(both.status.code(), Some(1), "{said}");
+    assert!(said.contains("no change matches z") && !said.contains("matches d/x"), "{said}");
+    // What was taken back is committed no more.
+    assert!(machine.run(&["undo", &session]).status.success());
+    let undone = machine.run(&["commit", &session, "d/x"]);
+    assert_eq!(undone.status.code(), Some(1), "{}", String::from_utf8_lossy(&undone.stderr));
+}

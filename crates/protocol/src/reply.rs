@@ -221,6 +221,13 @@ pub struct ChangeEntry {
     pub lines: Option<LineCounts>,
 }
 
+/// A path that was named, and the newest commit that took it, or something below it, and still stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommittedBefore {
+    pub path: String,
+    pub commit: u64,
+}
+
 /// Lines that a change adds and takes away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineCounts {
@@ -388,6 +395,7 @@ mod tests {
             "exit": null, "cause": null, "workspace": "/w", "started": "t",
         }] });
         pin(sessions, shape);
+        pin(CommittedBefore { path: "a".into(), commit: 1 }, json!({ "path": "a", "commit": 1 }));
         pin(Stopped { stopped: 2 }, json!({ "stopped": 2 }));
         pin(
             Here { build: "0.1.0 1:2:3".into(), version: "0.1.0".into(), protocol: 1 },

@@ -258,6 +258,11 @@ pub enum Request {
         #[serde(default)]
         accept: Vec<String>,
     },
+    /// Which of the paths a commit took before: [`CommittedBefore`](crate::reply::CommittedBefore).
+    Committed {
+        session: String,
+        paths: Vec<String>,
+    },
     Discard {
         session: String,
         paths: Vec<String>,

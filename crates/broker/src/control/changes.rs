@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chaperone_pipeline::ports::CellHandle;
 use chaperone_protocol::Failure;
 use chaperone_protocol::parts::Parts;
-use chaperone_protocol::reply::{ChangeEntry, ChangeState};
+use chaperone_protocol::reply::{ChangeEntry, ChangeState, CommittedBefore};
 use chaperone_workspace::commit::{self, By, Detail, Order, Review, Shown, ShownChanges};
 use serde_json::Value;
 
@@ -115,6 +115,10 @@ pub fn commit(
         shown.forget(committed.map(|entry| entry.path.as_str()));
     }
     Ok(done)
+}
+
+pub fn committed(broker: &Broker, session: &str, paths: &[String]) -> Result<Vec<CommittedBefore>, Failure> {
+    commit::committed(&broker.find(session)?.site(&broker.pipeline, None), paths)
 }
 
 pub fn discard(broker: &Broker, session: &str, paths: &[String]) -> Result<Vec<ChangeEntry>, Failure> {

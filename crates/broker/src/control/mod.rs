@@ -122,6 +122,9 @@ impl Connection {
                 let word = (unseen, ask_first, (&*confirm, &*accept));
                 on_the_wire(in_parts(stream, changes::commit(broker, stream, &session, what, word)))
             }
+            Request::Committed { session, paths } => {
+                on_the_wire(changes::committed(broker, &session, &paths))
+            }
             Request::Discard { session, paths } => {
                 on_the_wire(in_parts(stream, changes::discard(broker, &session, &paths)))
             }

@@ -31,6 +31,7 @@ mod site;
 mod tidied;
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ use self::site::{failure, left_out, stage, staged};
 use crate::mount::LiveMount;
 use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_protocol::Failure;
-use chaperone_protocol::reply::ChangeEntry;
+use chaperone_protocol::reply::{ChangeEntry, CommittedBefore};
 
 /// Paths of one record of what was discarded, in bytes of JSON.
 const DISCARD_BYTES: usize = 512 << 10;
@@ -351,6 +352,30 @@ pub fn undo(
         return Err(failure(error));
     }
     Ok(shown)
+}
+
+/// Which of the named paths a commit took before, with the newest one that still stands.
+///
+/// # Errors
+/// When the history cannot be read.
+pub fn committed(site: &Site<'_>, paths: &[String]) -> Result<Vec<CommittedBefore>, Failure> {
+    let mut found = BTreeMap::new();
+    for mount in site.mounts.list() {
+        for summary in stage(mount, site.wanted)?.history().map_err(failure)? {
+            if summary.undo_of.is_some() {
+                continue;
+            }
+            let undone: BTreeSet<usize> = summary.undone.into_iter().collect();
+            let stands = summary.entries.iter().enumerate().filter(|(at, _)| !undone.contains(at));
+            let taken: Vec<&Entry> =
+                stands.map(|(_, entry)| entry).filter(|e| e.state == State::Committed).collect();
+            let has = |path: &String| {
+                taken.iter().any(|entry| chosen::has(mount, &entry.path, std::slice::from_ref(path)))
+            };
+            found.extend(paths.iter().filter(|path| has(path)).map(|path| (path.clone(), summary.commit)));
+        }
+    }
+    Ok(found.into_iter().map(|(path, commit)| CommittedBefore { path, commit }).collect())
 }
 
 fn resolve<'c>(

@@ -3,6 +3,7 @@
 mod checked;
 mod last;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chaperone_policy::{Engine, Kind, Source};
@@ -104,6 +105,31 @@ fn files_and_folders(dirs: &Dirs) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Failur
     Ok((files, folders))
 }
 
+/// The first policy that somebody else can change, with what fixes it. The directory itself is the user's alone, so that this is one
+/// to which a link leads.
+#[must_use]
+pub fn changeable_by_others(dirs: &Dirs) -> Option<String> {
+    let own = dirs.config.canonicalize().ok()?;
+    let files = files_and_folders(dirs).ok()?.0;
+    let outside = files.iter().filter_map(|file| file.canonicalize().ok()).filter(|at| !at.starts_with(&own));
+    // Who can replace the file in its directory changes it too.
+    let mut places = outside.flat_map(|at| [Some(at.clone()), at.parent().map(Path::to_owned)]).flatten();
+    let found = places.find(|at| std::fs::metadata(at).is_ok_and(|about| others_write(&about)))?;
+    let found = found.display();
+    Some(format!(
+        "a policy is read from {found}, which others can change; copy it to {}, or run: chmod go-w '{found}'",
+        dirs.config.join("policies").display()
+    ))
+}
+
+/// Whether somebody else than the user and root may write it. A group of the user's own name is the user.
+fn others_write(about: &std::fs::Metadata) -> bool {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let is_sticky = about.is_dir() && about.mode() & 0o1000 != 0;
+    let by_group = about.mode() & 0o020 != 0 && about.gid() != gid && about.gid() != 0;
+    ![uid, 0].contains(&about.uid()) || (!is_sticky && (by_group || about.mode() & 0o002 != 0))
+}
+
 fn unreadable(e: std::io::Error, path: &Path) -> Failure {
     Failure::new("policy_unreadable", format!("{}: {e}", path.display()))
 }
@@ -143,5 +169,35 @@ mod tests {
         let wanted = [("/team/a.rego", "package a"), ("/team/b/data.json", "{}"), ("/z.rego", "package z")];
         assert_eq!(own, wanted.map(|(name, text)| (name.to_owned(), text.to_owned())));
         assert_eq!(folders(&dirs).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_policy_that_others_can_change_is_warned_of() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let place = |name: &str| home.path().join(name);
+        let dirs = Dirs { config: place("config"), state: place("state"), run: place("run") };
+        dirs.prepare().unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let policies = dirs.config.join("policies");
+        assert_eq!(policies.metadata().unwrap().mode() & 0o777, 0o700);
+        // Nobody else gets at what lies in the directory.
+        fs::write(policies.join("own.rego"), "package own").unwrap();
+        mode(&policies.join("own.rego"), 0o666);
+        assert_eq!(changeable_by_others(&dirs), None);
+
+        fs::create_dir(place("shared")).unwrap();
+        mode(&place("shared"), 0o755);
+        let shared = place("shared/team.rego");
+        fs::write(&shared, "package team").unwrap();
+        mode(&shared, 0o644);
+        std::os::unix::fs::symlink(&shared, policies.join("team.rego")).unwrap();
+        assert_eq!(changeable_by_others(&dirs), None);
+        mode(&shared, 0o646);
+        let warned = changeable_by_others(&dirs).unwrap();
+        assert!(warned.contains("team.rego") && warned.contains("chmod go-w"), "{warned}");
+        mode(&shared, 0o644);
+        mode(&place("shared"), 0o757);
+        assert!(changeable_by_others(&dirs).is_some(), "the file can be replaced");
     }
 }

@@ -10,8 +10,12 @@ use crate::dirs::Dirs;
 pub struct CheckedPolicies(Mutex<Option<(Vec<Source>, Option<String>)>>);
 
 impl CheckedPolicies {
-    /// The first problem with the user's own policies, with file and line.
+    /// The first problem with the user's own policies, with file and line, or one that others can change.
     pub fn problem(&self, dirs: &Dirs) -> Option<String> {
+        self.of_texts(dirs).or_else(|| super::changeable_by_others(dirs))
+    }
+
+    fn of_texts(&self, dirs: &Dirs) -> Option<String> {
         let sources = match super::sources(dirs) {
             Ok(sources) => sources,
             Err(unreadable) => return Some(unreadable.message),

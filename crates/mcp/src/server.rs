@@ -12,8 +12,9 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
-    JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
+    ErrorCode, ErrorData, Implementation, JsonObject, ListToolsResult, PaginatedRequestParams,
+    ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer, ServiceExt};
 use serde_json::{Value, json};
@@ -32,6 +33,11 @@ const MAX_IN_FLIGHT: u32 = 32;
 /// flood: every call that is decided leaves records.
 const BURST: u64 = 20_000;
 const SUSTAINED: u64 = 2_000;
+
+/// Methods that are served. One of them with parameters of another form comes from the SDK as a request that it does not know.
+const SERVED: [&str; 5] = ["initialize", "ping", "server/discover", "tools/list", "tools/call"];
+/// Characters of a method's name that an error shows.
+const SHOWN_METHOD: usize = 60;
 
 /// A conversation with an agent: the first byte tells `why` (a line `why`) from MCP (JSON). Blocks until the peer closes
 /// or the session ends.
@@ -105,6 +111,14 @@ impl ServerHandler for Agent {
         info
     }
 
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        Err(not_served(&request.method))
+    }
+
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
@@ -166,6 +180,14 @@ impl Agent {
     }
 }
 
+fn not_served(method: &str) -> ErrorData {
+    let shown = chaperone_protocol::for_display(method, SHOWN_METHOD);
+    if SERVED.contains(&method) {
+        return ErrorData::invalid_params(format!("the parameters of {shown} have another form"), None);
+    }
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method {shown:?}"), None)
+}
+
 fn too_much(exceeded: &Exceeded) -> Failure {
     Failure::new("too_much_held", exceeded.to_string())
         .advise("take the answers that wait, and close what is not in use")
@@ -182,4 +204,20 @@ fn refused(failure: &Failure) -> CallToolResult {
     let told: Value = json!({ "error": failure.code, "message": failure.message, "advice": failure.advice });
     result.meta = serde_json::from_value(json!({ "chaperone/refusal": told })).ok();
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_that_is_not_served_is_named_and_cannot_dress_up() {
+        let error = not_served("resources/nothing");
+        assert_eq!(error.code, ErrorCode::METHOD_NOT_FOUND);
+        assert_eq!(error.message, "there is no method \"resources/nothing\"");
+        let hostile = not_served(&format!("x\n\u{1b}[2J\u{202e}{}", "y".repeat(10_000)));
+        assert!(hostile.message.chars().count() < 2 * SHOWN_METHOD, "{}", hostile.message);
+        assert!(!hostile.message.contains(['\n', '\u{1b}', '\u{202e}']), "{}", hostile.message);
+        assert_eq!(not_served("tools/call").code, ErrorCode::INVALID_PARAMS);
+    }
 }

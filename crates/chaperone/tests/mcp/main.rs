@@ -377,3 +377,32 @@ fn what_a_listing_hides_is_not_there_for_any_tool() {
     let mut client = machine.talk(&["--profile", "shows"]).initialized();
     assert_ne!(client.call("read_file", hidden).unwrap_err(), "not_found");
 }
+
+#[test]
+fn errors_of_the_conversation_are_those_of_json_rpc() {
+    let machine = Machine::new();
+    let mut client = machine.talk(&[]).initialized();
+    let unknown = client.request("no/such\nmethod", json!({}));
+    assert_eq!(unknown["error"]["code"], -32601, "{unknown}");
+    let said = unknown["error"]["message"].as_str().unwrap();
+    assert!(said.contains("no/such") && !said.contains('\n'), "{said:?}");
+    for params in [json!({ "name": 7 }), json!({ "name": "no_such_tool" })] {
+        let wrong = client.request("tools/call", params);
+        assert_eq!(wrong["error"]["code"], -32602, "{wrong}");
+    }
+    // What has no id that could be answered has null: no JSON, no request, several at once.
+    let batch = r#"[{"jsonrpc":"2.0","id":71,"method":"ping"},{"jsonrpc":"2.0","id":72,"method":"ping"}]"#;
+    let plain = r#"{"jsonrpc":"2.0","id":70,"method":"tools/call","params":5}"#;
+    for (line, code) in [
+        ("nothing", -32700),
+        ("7", -32600),
+        (r#"{"jsonrpc":"2.0","id":70}"#, -32600),
+        (plain, -32600),
+        (batch, -32600),
+    ] {
+        client.write(format!("{line}\n").as_bytes());
+        let told = client.next().unwrap();
+        assert_eq!((&told["id"], &told["error"]["code"]), (&Value::Null, &json!(code)), "{line}: {told}");
+    }
+    assert!(client.request("ping", json!({}))["result"].is_object());
+}

@@ -116,7 +116,7 @@ def _():
     cell = start("cat settings.py copy.py plain.txt >/dev/null", "--ask", "deny")
     _, told = cell.communicate(timeout=60)
     with claim("kinds and how many, in one line, each value once"):
-        assert cell.returncode == 0 and "read unasked, and likely confidential: 1 generic_secret\n" in told, told
+        assert cell.returncode == 0 and "read unasked, and likely confidential: 1 generic_secret in /workspace/settings.py\n" in told, told
     with claim("`why` lists them, and neither has the value"):
         why = chaperone("why", last_session())
         assert "likely_remembered" in why and "1 generic_secret" in why and "no denials" not in why, why

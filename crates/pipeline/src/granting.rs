@@ -117,7 +117,7 @@ impl Pipeline {
         }
         if let Some(seen) = inspected.filter(|_| request.action == Action::Read && !redact && basis.is_none())
         {
-            session.likely.add(&seen.findings);
+            session.likely.add(&seen.findings, request.known_as());
         }
         let subject = if request.action == Action::Read { request.known_as() } else { request.subject() };
         session.touched(&format!("{} {subject}", request.action.as_str()));

@@ -175,6 +175,9 @@ pub struct EndCounters {
     /// Values of each kind that are likely secrets or personal data, and that were read unasked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub likely: BTreeMap<String, u64>,
+    /// The first files that they are in; one more than is shown where there are others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub likely_in: Vec<String>,
 }
 
 /// A refusal as `why` shows it; repeated ones are counted.
@@ -420,11 +423,16 @@ mod tests {
             committed: Vec::new(),
             staged: Vec::new(),
             totals: EndTotals { committed: 2, staged: 3 },
-            counters: EndCounters { reads: 4, denied: 1, likely: BTreeMap::from([("jwt".into(), 2)]) },
+            counters: EndCounters {
+                reads: 4,
+                denied: 1,
+                likely: BTreeMap::from([("jwt".into(), 2)]),
+                likely_in: vec!["a".into()],
+            },
         };
         pin(
             ended,
-            json!({ "committed": [], "staged": [], "totals": { "committed": 2, "staged": 3 }, "counters": { "reads": 4, "denied": 1, "likely": { "jwt": 2 } } }),
+            json!({ "committed": [], "staged": [], "totals": { "committed": 2, "staged": 3 }, "counters": { "reads": 4, "denied": 1, "likely": { "jwt": 2 }, "likely_in": ["a"] } }),
         );
     }
 

@@ -83,6 +83,7 @@ pub fn ended(
         reads: counters.reads.load(Ordering::Relaxed),
         denied: counters.denied.load(Ordering::Relaxed),
         likely: live.session.likely.kinds(),
+        likely_in: live.session.likely.files(),
     };
     Ok(Ended { committed, staged, totals, counters })
 }

@@ -196,8 +196,7 @@ fn ask(
     differences: &mut dyn FnMut() -> Result<Vec<Value>, Report>,
 ) -> Result<Answer, Report> {
     loop {
-        // What was typed before the question is no answer to it.
-        rustix::termios::tcflush(stdin(), rustix::termios::QueueSelector::IFlush).map_err(Report::of)?;
+        overview::forget_what_was_typed()?;
         out::write(format_args!("commit {}? [y,n,d,l,a,q,?] ", counted(group.changes.len(), "change")));
         let mut answer = String::new();
         if stdin().read_line(&mut answer).map_err(Report::of)? == 0 {

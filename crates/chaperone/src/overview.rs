@@ -24,6 +24,13 @@ pub fn can_ask() -> bool {
     stdin().is_terminal() && stdout().is_terminal()
 }
 
+/// What was typed before a question is no answer to it; what comes as soon as it stands there is one. What is asked about has to be
+/// on the terminal first, however slow it is.
+pub fn forget_what_was_typed() -> Result<(), Report> {
+    rustix::termios::tcdrain(stdout()).map_err(Report::of)?;
+    rustix::termios::tcflush(stdin(), rustix::termios::QueueSelector::IFlush).map_err(Report::of)
+}
+
 /// Show the changes of a commit, ask, and commit them as they were then; nothing when the user does not agree.
 pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
     let Request::Commit { session, paths, choice, unseen, confirm, accept, .. } = request else {
@@ -36,8 +43,7 @@ pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
     let list = broker.list(&look)?;
     if !list.is_empty() {
         say!("{}", overview(&list).join("\n"));
-        // What was typed before the question is no answer to it; what comes as soon as it stands there is one.
-        rustix::termios::tcflush(stdin(), rustix::termios::QueueSelector::IFlush).map_err(Report::of)?;
+        forget_what_was_typed()?;
         out::write(format_args!(
             "commit {}? ({YES}, or anything else to leave them staged) ",
             counted(list.len(), "change")

@@ -24,8 +24,9 @@ use crate::show;
 const USUAL: (u16, u16) = (24, 80);
 /// How often a question is looked at while nobody types.
 const TICK: Duration = Duration::from_millis(200);
-/// How long the terminal's last answers are waited for, which the shell would take for keys.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How long the terminal's last answers are waited for, which the shell would take for keys. The last thing that it is asked is what
+/// every terminal answers, so that only a slow line takes as long.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// What the launcher carries between the user's terminal and the cell's own.
 struct Screen<'a> {

@@ -1,5 +1,6 @@
 //! Where Chaperone keeps its files, and the check that nobody else can reach them.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ pub struct Dirs {
     pub run: PathBuf,
 }
 
+/// Bytes of `sun_path`, without the zero at its end.
+const LONGEST_SOCKET: usize = 107;
+
 /// Why a directory cannot be trusted.
 #[derive(Debug, Error)]
 pub enum DirError {
@@ -28,6 +32,10 @@ pub enum DirError {
     Owner { path: PathBuf, owner: u32 },
     #[error("{path} is open to others (mode {mode:o}); run: chmod 700 '{path}'")]
     Mode { path: PathBuf, mode: u32 },
+    #[error(
+        "{path} is longer than the {LONGEST_SOCKET} bytes that the path of a socket may have; set XDG_RUNTIME_DIR to a shorter directory of your own"
+    )]
+    LongSocket { path: PathBuf },
     #[error("{path} is not a directory")]
     NotADirectory { path: PathBuf },
     #[error("neither CHAPERONE_HOME, XDG_STATE_HOME nor HOME is set to an absolute path; set one")]
@@ -49,7 +57,11 @@ impl Dirs {
     /// # Errors
     /// [`DirError::NoHome`] when no variable names an absolute path.
     pub fn from_environment() -> Result<Self, DirError> {
-        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        Self::from_variables(&|name| std::env::var_os(name))
+    }
+
+    fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, DirError> {
+        let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
         if let Some(home) = absolute("CHAPERONE_HOME") {
             return Ok(Self {
                 config: home.join("config"),
@@ -64,15 +76,12 @@ impl Dirs {
                 .map(|p| p.join("chaperone"))
                 .ok_or(DirError::NoHome)
         };
-        let run = absolute("XDG_RUNTIME_DIR").map_or_else(
-            || PathBuf::from(format!("/tmp/chaperone-{}", rustix::process::getuid().as_raw())),
-            |p| p.join("chaperone"),
-        );
-        Ok(Self {
-            config: below("XDG_CONFIG_HOME", ".config")?,
-            state: below("XDG_STATE_HOME", ".local/state")?,
-            run,
-        })
+        let state = below("XDG_STATE_HOME", ".local/state")?;
+        // `su` and `sudo` may leave another user's. Below the state nobody else can make the name first, as in /tmp.
+        let run = absolute("XDG_RUNTIME_DIR")
+            .filter(|dir| is_ours(dir))
+            .map_or_else(|| state.join("run"), |dir| dir.join("chaperone"));
+        Ok(Self { config: below("XDG_CONFIG_HOME", ".config")?, state, run })
     }
 
     /// Create what is missing and check owner and mode of what is there.
@@ -91,6 +100,10 @@ impl Dirs {
             &self.run,
         ] {
             private_dir(dir)?;
+        }
+        let socket = self.socket();
+        if socket.as_os_str().len() > LONGEST_SOCKET {
+            return Err(DirError::LongSocket { path: socket });
         }
         Ok(())
     }
@@ -115,6 +128,12 @@ impl Dirs {
     pub fn socket(&self) -> PathBuf {
         self.run.join("broker.sock")
     }
+}
+
+/// Whether it is a directory of this user's. A link counts as what it leads to: whose it is decides.
+fn is_ours(path: &Path) -> bool {
+    let uid = rustix::process::geteuid().as_raw();
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_dir() && meta.uid() == uid)
 }
 
 /// Create `path` with mode 0700 when it is missing; refuse one that is a link, another's, or open to others.
@@ -154,6 +173,45 @@ mod tests {
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
         let error = private_dir(&dir).unwrap_err().to_string();
         assert!(error.contains("chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn the_socket_stands_where_nobody_else_can_make_the_name_first() {
+        let tmp = tempfile::tempdir().unwrap();
+        let of = |runtime: Option<&Path>| {
+            let home = tmp.path().join("home").into_os_string();
+            Dirs::from_variables(&|name| match name {
+                "HOME" => Some(home.clone()),
+                "XDG_RUNTIME_DIR" => runtime.map(|dir| dir.as_os_str().to_owned()),
+                _ => None,
+            })
+            .unwrap()
+        };
+        let below_state = tmp.path().join("home/.local/state/chaperone/run");
+        assert_eq!(of(None).run, below_state);
+        assert_eq!(of(Some(tmp.path())).run, tmp.path().join("chaperone"));
+        // One that is not there, a file, and another user's.
+        let file = tmp.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for other in [&tmp.path().join("missing"), &file] {
+            assert_eq!(of(Some(other)).run, below_state, "{}", other.display());
+        }
+        let others = if rustix::process::geteuid().is_root() { None } else { Some(Path::new("/etc")) };
+        assert_eq!(of(others).run, below_state);
+
+        let dirs = of(None);
+        dirs.prepare().unwrap();
+        assert_eq!(dirs.run.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_socket_whose_path_is_too_long_is_refused_with_what_to_set() {
+        let tmp = tempfile::tempdir().unwrap();
+        let deep = tmp.path().join("d".repeat(60)).join("e".repeat(60));
+        let place = |name: &str| deep.join(name);
+        let dirs = Dirs { config: place("config"), state: place("state"), run: place("run") };
+        let error = dirs.prepare().unwrap_err().to_string();
+        assert!(error.contains("107 bytes") && error.contains("XDG_RUNTIME_DIR"), "{error}");
     }
 
     #[test]

@@ -184,6 +184,31 @@ fn ordinary_traffic_is_no_passage() {
 }
 
 #[test]
+fn the_handshake_of_a_client_is_no_passage_of_its_source() {
+    let handshakes = [
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocolVersion\":\"2025-06-18\",\"capabilities\":{},\"clientInfo\":{\"name\":\"client\",\"version\":\"1.0.0\"}}}",
+        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n",
+        "EHLO localhost\r\n",
+        "SET standard_conforming_strings = on; SET client_encoding TO 'UTF8'",
+    ];
+    let own = "the harbour offer of Ohlsen and Wojcik is 3,217,400 kroner, not before 14 March";
+    let mut read = Fingerprints::new(&KEY);
+    for (at, handshake) in handshakes.iter().enumerate() {
+        // As the client has it in its source, beside what is its own.
+        let source = format!("# {own}\nHANDSHAKE = \"\"\"{handshake}\"\"\"\nsend(HANDSHAKE)\n");
+        read.add(u32::try_from(at).unwrap(), source.as_bytes());
+        read.add(100, format!("{handshake:?}").as_bytes());
+    }
+    for handshake in handshakes {
+        assert_eq!(read.hits(handshake.as_bytes()), [], "{handshake}");
+        // Nothing hides behind it.
+        assert!(!read.hits(format!("{handshake}{own}").as_bytes()).is_empty(), "{handshake}");
+    }
+}
+
+#[test]
 fn a_full_set_becomes_sparse_and_stays_right() {
     let mut read = Fingerprints::with_memory(&KEY, 64 << 10);
     let page = |i: u64| -> String { (0..400u64).map(|j| format!("{:x} ", mixed(i * 1000 + j))).collect() };

@@ -37,7 +37,7 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
         }
         list => list?,
     };
-    print_report(&list, args.json);
+    print_report(&list, &args.paths, args.json);
     let is_missing = missing(args, &list)?;
     if !args.json {
         let indices = of_indices(&list, &format!("chaperone commit --conflict theirs {} PATH", args.session));
@@ -108,7 +108,7 @@ fn of_indices(list: &[Value], takes_it: &str) -> Vec<String> {
 pub fn discard(args: &Paths) -> Result<u8, Report> {
     let request = Request::Discard { session: args.session.clone(), paths: args.paths.clone() };
     let list = Broker::reach()?.list(&request)?;
-    print_report(&list, args.json);
+    print_report(&list, &args.paths, args.json);
     Ok(unmatched(&args.paths, &list))
 }
 
@@ -126,7 +126,7 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
             change["state"] = "undone".into();
         }
     }
-    print_report(&list, args.json);
+    print_report(&list, &args.paths, args.json);
     let is_left = |change: &Value| matches!(show::text(change, "state").raw(), "refused" | "conflict");
     let code = u8::from(list.iter().any(is_left)) | unmatched(&args.paths, &list);
     let kept = list.iter().any(|c| show::text(c, "state") == "conflict");
@@ -190,12 +190,14 @@ fn without_change(paths: &[String], list: &[Value]) -> Vec<String> {
     paths.iter().filter(is_missing).cloned().collect()
 }
 
-/// Print what became of each path.
-fn print_report(list: &[Value], json: bool) {
+/// Print what became of each path. Where paths were named and no change is theirs, that is said of each of them.
+fn print_report(list: &[Value], named: &[String], json: bool) {
     if json {
         show::json(&Value::Array(list.to_vec()));
     } else if list.is_empty() {
-        say!("nothing to do");
+        if named.is_empty() {
+            say!("nothing to do");
+        }
     } else {
         let told: Vec<&Value> = list.iter().filter(|c| !is_left_cache(c)).collect();
         lines(&told).iter().for_each(|line| say!("{line}"));

@@ -282,6 +282,10 @@ fn a_path_that_is_committed_already_is_no_error() {
         assert_eq!(again.status.code(), Some(0), "{said}");
         assert_eq!(said, format!("chaperone: {path} is committed already (commit 1)\n"));
     }
+    let wrong = machine.run(&["commit", &session, "nothing/of/it"]);
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("no change matches nothing/of/it"), "{said}");
     // With one that never was, it is the other that is missing.
     let both = machine.run(&["commit", &session, "d/x", "z"]);
     let said = String::from_utf8(both.stderr).unwrap();

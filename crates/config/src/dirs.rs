@@ -57,10 +57,13 @@ impl Dirs {
     /// # Errors
     /// [`DirError::NoHome`] when no variable names an absolute path.
     pub fn from_environment() -> Result<Self, DirError> {
-        Self::from_variables(&|name| std::env::var_os(name))
+        Self::from_variables(&|name| std::env::var_os(name), Path::new("/tmp"))
     }
 
-    fn from_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, DirError> {
+    fn from_variables(
+        variable: &dyn Fn(&str) -> Option<OsString>,
+        temporary: &Path,
+    ) -> Result<Self, DirError> {
         let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
         if let Some(home) = absolute("CHAPERONE_HOME") {
             return Ok(Self {
@@ -77,10 +80,10 @@ impl Dirs {
                 .ok_or(DirError::NoHome)
         };
         let state = below("XDG_STATE_HOME", ".local/state")?;
-        // `su` and `sudo` may leave another user's. Below the state nobody else can make the name first, as in /tmp.
+        // `su` and `sudo` may leave another user's.
         let run = absolute("XDG_RUNTIME_DIR")
             .filter(|dir| is_ours(dir))
-            .map_or_else(|| state.join("run"), |dir| dir.join("chaperone"));
+            .map_or_else(|| run_without_runtime_dir(temporary, &state), |dir| dir.join("chaperone"));
         Ok(Self { config: below("XDG_CONFIG_HOME", ".config")?, state, run })
     }
 
@@ -127,6 +130,16 @@ impl Dirs {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.run.join("broker.sock")
+    }
+}
+
+/// In `/tmp`, as long as nobody else made the name first: then below the state, where nobody can.
+fn run_without_runtime_dir(temporary: &Path, state: &Path) -> PathBuf {
+    let usual = temporary.join(format!("chaperone-{}", rustix::process::getuid().as_raw()));
+    let uid = rustix::process::geteuid().as_raw();
+    match std::fs::symlink_metadata(&usual) {
+        Ok(meta) if meta.uid() != uid || !meta.is_dir() => state.join("run"),
+        _ => usual,
     }
 }
 
@@ -180,28 +193,39 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let of = |runtime: Option<&Path>| {
             let home = tmp.path().join("home").into_os_string();
-            Dirs::from_variables(&|name| match name {
+            let variable = |name: &str| match name {
                 "HOME" => Some(home.clone()),
                 "XDG_RUNTIME_DIR" => runtime.map(|dir| dir.as_os_str().to_owned()),
                 _ => None,
-            })
-            .unwrap()
+            };
+            Dirs::from_variables(&variable, tmp.path()).unwrap()
         };
-        let below_state = tmp.path().join("home/.local/state/chaperone/run");
-        assert_eq!(of(None).run, below_state);
+        let usual = tmp.path().join(format!("chaperone-{}", rustix::process::getuid().as_raw()));
+        assert_eq!(of(None).run, usual);
         assert_eq!(of(Some(tmp.path())).run, tmp.path().join("chaperone"));
         // One that is not there, a file, and another user's.
         let file = tmp.path().join("file");
         std::fs::write(&file, "").unwrap();
         for other in [&tmp.path().join("missing"), &file] {
-            assert_eq!(of(Some(other)).run, below_state, "{}", other.display());
+            assert_eq!(of(Some(other)).run, usual, "{}", other.display());
         }
         let others = if rustix::process::geteuid().is_root() { None } else { Some(Path::new("/etc")) };
-        assert_eq!(of(others).run, below_state);
+        assert_eq!(of(others).run, usual);
 
+        // What somebody else put there, or a link to what is theirs.
+        let below_state = tmp.path().join("home/.local/state/chaperone/run");
+        std::os::unix::fs::symlink("/etc", &usual).unwrap();
         let dirs = of(None);
+        assert_eq!(dirs.run, below_state);
         dirs.prepare().unwrap();
         assert_eq!(dirs.run.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::remove_file(&usual).unwrap();
+        std::fs::create_dir(&usual).unwrap();
+        if std::os::unix::fs::chown(&usual, Some(1), None).is_ok() {
+            assert_eq!(of(None).run, below_state);
+            std::os::unix::fs::chown(&usual, Some(0), None).unwrap();
+        }
+        assert_eq!(of(None).run, usual);
     }
 
     #[test]

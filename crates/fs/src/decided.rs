@@ -156,6 +156,11 @@ impl Decided {
         &self.also
     }
 
+    /// Where it goes, when it is a rename or one more name.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.to.as_ref().map(|to| &*to.place)
+    }
+
     /// What it is about.
     #[must_use]
     pub fn located(&self) -> &Located {

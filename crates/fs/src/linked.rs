@@ -99,3 +99,6 @@ impl Tree {
         Ok(names)
     }
 }
+
+#[cfg(test)]
+mod tests;

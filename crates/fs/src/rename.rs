@@ -1,6 +1,6 @@
 //! Renames, of files and of directories with everything in them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 
 use chaperone_names::name_as_text;
@@ -75,20 +75,30 @@ impl Tree {
             }
             _ => {}
         }
-        let moved = all_to(moved, from, to)?;
+        let all = all_to(moved, from, to)?;
         let mut state = self.lock();
         state.must_have_room()?;
         self.check(&state, to)?;
         self.must_have_parent(&state, to.path())?;
         let mut record = Record::new();
-        self.must_be_all(&state, &moved)?;
+        self.must_be_all(&state, &all)?;
         if source == ObjectKind::Dir && to.object().is_some() {
             record = self.removal_of_dir(&state, to.path())?;
         }
         if source == ObjectKind::File && is_same_file(&state, from.path(), to.path()) {
             return Ok(());
         }
-        self.move_all(&mut state, &moved, to, record)
+        let asides = state.aside.below(from.path());
+        let numbers = self.numbers_moved(&state, &all, to)?;
+        record = self.entries_moved(&mut state, &all, to, (record, &mut Brought::new()))?;
+        for at in &all {
+            record.push((at.path().to_owned(), self.gone(&state, at.path())));
+        }
+        let record = self.with_others(&state, moved, record)?;
+        self.record(&mut state, record)?;
+        state.aside.moved(from.path(), to.path(), asides);
+        numbers.into_iter().for_each(|(place, ino)| state.keep_number(&place, ino));
+        Ok(())
     }
 
     /// Let what [`Self::locate_all`] found at two places change over, all of it and nothing else; each part was decided for
@@ -111,29 +121,17 @@ impl Tree {
         if holds(a, b) || holds(b, a) {
             return Err(Errno::INVAL);
         }
-        let (one, other) = (all_to(one, a, b)?, all_to(other, b, a)?);
+        let (of_one, of_other) = (all_to(one, a, b)?, all_to(other, b, a)?);
         let mut state = self.lock();
         state.must_have_room()?;
-        self.must_be_all(&state, &one)?;
-        self.must_be_all(&state, &other)?;
-        self.exchange_all(&mut state, &one, &other)
-    }
-
-    fn exchange_all(&self, state: &mut State, one: &[&Located], other: &[&Located]) -> Result<()> {
-        let (Some(a), Some(b)) = (one.first().copied(), other.first().copied()) else {
-            return Err(Errno::NOENT);
-        };
-        let mut record = self.entries_moved(state, one, b, Record::new())?;
-        record = self.entries_moved(state, other, a, record)?;
-        let new: BTreeSet<&String> = record.iter().map(|(path, _)| path).collect();
-        let left =
-            one.iter().chain(other).map(|at| at.path()).filter(|path| !new.contains(&(*path).to_owned()));
-        let left: Record = left.map(|path| (path.to_owned(), self.gone(state, path))).collect();
-        record.extend(left);
+        self.must_be_all(&state, &of_one)?;
+        self.must_be_all(&state, &of_other)?;
         let asides = (state.aside.below(a.path()), state.aside.below(b.path()));
-        let mut numbers = self.numbers_moved(state, one, b)?;
-        numbers.extend(self.numbers_moved(state, other, a)?);
-        self.record(state, record)?;
+        let mut numbers = self.numbers_moved(&state, &of_one, b)?;
+        numbers.extend(self.numbers_moved(&state, &of_other, a)?);
+        let record = self.exchanged(&mut state, &of_one, &of_other)?;
+        let record = self.with_others(&state, one.iter().chain(other), record)?;
+        self.record(&mut state, record)?;
         state.aside.moved(a.path(), b.path(), Vec::new());
         for (from, kept) in [(a, &asides.0), (b, &asides.1)] {
             kept.iter().for_each(|(rest, _)| state.aside.forget(&format!("{}{rest}", from.path())));
@@ -142,6 +140,22 @@ impl Tree {
         state.aside.put(a.path(), asides.1);
         numbers.into_iter().for_each(|(place, ino)| state.keep_number(&place, ino));
         Ok(())
+    }
+
+    /// The record by which what is at two places changes over.
+    fn exchanged(&self, state: &mut State, one: &[&Located], other: &[&Located]) -> Result<Record> {
+        let (Some(a), Some(b)) = (one.first().copied(), other.first().copied()) else {
+            return Err(Errno::NOENT);
+        };
+        let mut brought = Brought::new();
+        let mut record = self.entries_moved(state, one, b, (Record::new(), &mut brought))?;
+        record = self.entries_moved(state, other, a, (record, &mut brought))?;
+        let new: BTreeSet<&String> = record.iter().map(|(path, _)| path).collect();
+        let left =
+            one.iter().chain(other).map(|at| at.path()).filter(|path| !new.contains(&(*path).to_owned()));
+        let left: Record = left.map(|path| (path.to_owned(), self.gone(state, path))).collect();
+        record.extend(left);
+        Ok(record)
     }
 
     /// Check that what is there is what was found, all of it.
@@ -156,34 +170,20 @@ impl Tree {
         if all { Ok(()) } else { Err(Errno::STALE) }
     }
 
-    fn move_all(&self, state: &mut State, moved: &[&Located], to: &Located, record: Record) -> Result<()> {
-        let from = moved.first().ok_or(Errno::NOENT)?;
-        let mut record = self.entries_moved(state, moved, to, record)?;
-        for at in moved {
-            record.push((at.path().to_owned(), self.gone(state, at.path())));
-        }
-        let asides = state.aside.below(from.path());
-        let numbers = self.numbers_moved(state, moved, to)?;
-        self.record(state, record)?;
-        state.aside.moved(from.path(), to.path(), asides);
-        numbers.into_iter().for_each(|(place, ino)| state.keep_number(&place, ino));
-        Ok(())
-    }
-
     /// The record, with what moves at its new places.
     fn entries_moved(
         &self,
         state: &mut State,
         moved: &[&Located],
         to: &Located,
-        mut record: Record,
+        (mut record, brought): (Record, &mut Brought),
     ) -> Result<Record> {
         let from = moved.first().ok_or(Errno::NOENT)?;
         for at in moved {
             let place = at.moved(from, to);
             let replaced = (place == to.path()).then(|| replaced(state, to.path())).flatten();
             let base = self.replaced_by_rename(&place).or(replaced);
-            match self.moved_entry(state, at, base) {
+            match self.moved_entry(state, at, base, brought) {
                 Ok(entry) => {
                     let entry = match entry {
                         Entry::Dir { opaque, mode, .. } => {
@@ -211,7 +211,13 @@ impl Tree {
 
     /// What an object that moves is at its new place. A file of the user's comes into the stage; its content still
     /// needs a decision to be read, under its old name, too.
-    fn moved_entry(&self, state: &mut State, at: &Located, base: Option<BaseVersion>) -> Result<Entry> {
+    fn moved_entry(
+        &self,
+        state: &mut State,
+        at: &Located,
+        base: Option<BaseVersion>,
+        brought: &mut Brought,
+    ) -> Result<Entry> {
         let path = at.path();
         let kind = at.object().ok_or(Errno::NOENT)?.kind;
         let (ObjectId::User(version), None | Some(Entry::Base)) =
@@ -247,10 +253,64 @@ impl Tree {
             // Those of the user's are not shown.
             ObjectKind::Special => return Err(Errno::STALE),
             ObjectKind::File => {
-                let (blob, _) = self.blob_with(state, &File::from(object), &stat)?;
+                let blob = match brought.get(&(stat.st_dev, stat.st_ino)) {
+                    Some(blob) => *blob,
+                    None => self.blob_with(state, &File::from(object), &stat)?.0,
+                };
+                brought.insert((stat.st_dev, stat.st_ino), blob);
                 Entry::File { blob, base, mode, origin: Some(path.to_owned()), cleared: false }
             }
         })
+    }
+
+    /// The record, with the other names of the user's files that move, as far as that was decided, too: they go on being names
+    /// of the same file.
+    fn with_others<'a>(
+        &self,
+        state: &State,
+        moved: impl IntoIterator<Item = &'a Decided>,
+        mut record: Record,
+    ) -> Result<Record> {
+        let others = self.others_moved(state, moved, &record);
+        match others {
+            Ok(others) => record.extend(others),
+            Err(e) => {
+                self.forget_blobs(state, &record);
+                return Err(e);
+            }
+        }
+        Ok(record)
+    }
+
+    fn others_moved<'a>(
+        &self,
+        state: &State,
+        moved: impl IntoIterator<Item = &'a Decided>,
+        record: &Record,
+    ) -> Result<Record> {
+        let mut with_others = moved.into_iter().filter(|decided| !decided.also().is_empty()).peekable();
+        if with_others.peek().is_none() {
+            return Ok(Record::new());
+        }
+        let placed: HashMap<&str, &Entry> = record.iter().map(|(path, entry)| (&**path, entry)).collect();
+        let mut others = BTreeMap::new();
+        for decided in with_others {
+            let at = decided.located();
+            let (ObjectId::User(_), Some(Entry::File { blob, mode, .. })) =
+                (at.identity().object, decided.place().and_then(|place| placed.get(place)))
+            else {
+                return Err(Errno::STALE);
+            };
+            let stat = self.check(state, at)?.ok_or(Errno::STALE)?;
+            for (name, version) in self.same_file(state, decided.also(), &stat)? {
+                if !placed.contains_key(name) {
+                    let (blob, mode, base) = (*blob, *mode, Some(version));
+                    let entry = Entry::File { blob, base, mode, origin: None, cleared: false };
+                    others.insert(name.to_owned(), entry);
+                }
+            }
+        }
+        Ok(others.into_iter().collect())
     }
 
     /// What a file that moves here replaces; a directory must be deleted by a change of its own.
@@ -258,6 +318,9 @@ impl Tree {
         self.base_version(path).filter(|v| v.kind() != Some(Kind::Dir))
     }
 }
+
+/// Which file of the stage each file of the user's became, by device and inode number: its names stay names of one file.
+type Brought = HashMap<(u64, u64), u64>;
 
 /// What moves from one place to another, when all of it was decided so.
 fn all_to<'a>(moved: &'a [Decided], from: &Located, to: &Located) -> Result<Vec<&'a Located>> {

@@ -73,6 +73,8 @@ impl Tree {
                 }
                 // Nothing of it is committed but that something of the user's is gone.
                 Entry::Special { .. } => changes.extend(now.map(|n| deletion(&blank, n))),
+                Entry::File { base: Some(base), .. }
+                    if now.is_some_and(|now| !base.is_same_content(&now)) && self.only_came_along(entry) => {}
                 Entry::File { blob, base, mode, origin, .. } => {
                     let moved = moves.get(path.as_str()).copied();
                     let blank = Change { origin: origin.clone().filter(|from| from != path), ..blank };
@@ -96,6 +98,16 @@ impl Tree {
         let first = changes.iter().position(|c| c.op == Op::Delete).unwrap_or(changes.len());
         changes.get_mut(first..).unwrap_or_default().reverse();
         Ok(changes)
+    }
+
+    /// Whether a file of the user's is in the stage as it was there, because another of its names was moved or linked.
+    fn only_came_along(&self, entry: &Entry) -> bool {
+        let Entry::File { blob, base: Some(base), mode, origin: None, cleared: false } = entry else {
+            return false;
+        };
+        let is_as_it_was = |now: BaseVersion| now.size == base.size && now.mtime_ns == base.mtime_ns;
+        let now = rustix::fs::stat(self.blob(*blob)).ok().map(|stat| BaseVersion::of(&stat));
+        *mode & 0o777 == base.mode & 0o777 && now.is_some_and(is_as_it_was)
     }
 
     /// The change that a staged file comes to; none when its content and mode came back to what they were.
@@ -161,6 +173,8 @@ impl Tree {
     /// # Errors
     /// When the journal cannot be written.
     pub fn committed(&self, paths: &[String], version: StageVersion, touched: &Touched) -> Result<()> {
+        // Names got other files.
+        self.others.lock().0 = None;
         let mut state = self.lock();
         let mut record = Record::new();
         for path in paths {
@@ -179,11 +193,19 @@ impl Tree {
                 Entry::Gone { dir, .. } if changed && base.is_some() => Entry::Gone { base, dir },
                 Entry::Special { socket, mode, .. } => Entry::Special { socket, mode, base: None },
                 Entry::Dir { .. } if changed => continue,
+                // It goes on being the file of those of its names that are still to be committed.
+                Entry::File { blob, mode, cleared, .. }
+                    if self.is_changed_elsewhere(&state, path, paths, version)
+                        && self.is_committed(path, blob, base) =>
+                {
+                    Entry::File { blob, base, mode, origin: None, cleared }
+                }
                 _ => Entry::Base,
             };
             record.push((path.clone(), now));
         }
         record.extend(self.no_longer_hiding(&state, paths, version));
+        record.extend(self.no_longer_shared(&state, paths, version));
         let settled: HashSet<&String> = record.iter().map(|(path, _)| path).collect();
         let others = state.entries.iter().filter(|(path, _)| !touched.is_empty() && !settled.contains(*path));
         let others: Record = others
@@ -191,6 +213,52 @@ impl Tree {
             .collect();
         record.extend(others);
         if record.is_empty() { Ok(()) } else { self.record(&mut state, record) }
+    }
+
+    /// Names of a file of the stage beside those that are settled.
+    fn beside<'a>(
+        state: &'a State,
+        path: &'a str,
+        settled: &'a [String],
+    ) -> impl Iterator<Item = &'a String> {
+        let blob = state.entries.get(path).and_then(blob_of);
+        let names = blob.into_iter().flat_map(move |blob| state.links.others(blob, path));
+        names.filter(move |name| !settled.contains(name))
+    }
+
+    /// Whether a file of the stage has a name beside those that are settled under which it is a change.
+    fn is_changed_elsewhere(
+        &self,
+        state: &State,
+        path: &str,
+        settled: &[String],
+        version: StageVersion,
+    ) -> bool {
+        Self::beside(state, path, settled).any(|name| {
+            let Some(Entry::File { blob, base, mode, .. }) = state.entries.get(name) else { return true };
+            let blank = Change::blank(name.clone(), Op::Modify, Kind::File);
+            let now = self.base_version(name);
+            let change = self.file_change(blank, (*blob, *base, *mode & 0o777), now, None);
+            self.changed_since(state, name, version) || !matches!(change, Ok(None))
+        })
+    }
+
+    /// Names that came into the stage with what is settled, and under which nothing changed: the user's own shows again.
+    fn no_longer_shared(&self, state: &State, settled: &[String], version: StageVersion) -> Record {
+        let is_last = |path: &&String| {
+            let blob = state.entries.get(*path).and_then(blob_of);
+            blob.is_some_and(|blob| !state.writers.contains_key(&blob))
+                && !self.is_changed_elsewhere(state, path, settled, version)
+        };
+        let names = settled.iter().filter(is_last).flat_map(|path| Self::beside(state, path, settled));
+        let names: BTreeSet<&String> = names.collect();
+        names.into_iter().map(|name| (name.clone(), Entry::Base)).collect()
+    }
+
+    /// Whether the user has the content of a file of the stage at this path now.
+    fn is_committed(&self, path: &str, blob: u64, now: Option<BaseVersion>) -> bool {
+        let is_file = now.is_some_and(|now| now.kind() == Some(Kind::File));
+        is_file && self.same_content(path, &self.blob(blob)).is_ok_and(|same| same)
     }
 
     /// The directories above what was committed that stood in for deleted ones: what is in them is the user's own now, and shows. What
@@ -216,7 +284,8 @@ impl Tree {
         let staged = paths.iter().filter(|path| state.entries.contains_key(*path)).cloned();
         let (changed, same): (Vec<String>, Vec<String>) =
             staged.partition(|path| self.changed_since(&state, path, version));
-        let record: Record = same.into_iter().map(|path| (path, Entry::Base)).collect();
+        let mut record = self.no_longer_shared(&state, &same, version);
+        record.extend(same.into_iter().map(|path| (path, Entry::Base)));
         if !record.is_empty() {
             self.record(&mut state, record)?;
         }

@@ -1,6 +1,8 @@
 //! Changes: decided, made, and reported. When what was decided on is something else by the time of the act, the decision
 //! is made anew.
 
+use std::collections::HashSet;
+
 use rustix::io::Errno;
 
 use super::answer::Failed;
@@ -41,9 +43,30 @@ pub(super) fn staged<T>(
 /// What is decided about the other names that a file of the user's has in the directory, which change with it. One that may
 /// not change so keeps what it has.
 pub(super) fn also(shared: &Shared, at: &Located, kind: ChangeKind, pid: u32) -> Vec<Decided> {
-    let others = shared.tree.other_names(at);
-    let visible = others.iter().filter(|other| shared.gate.visible(other.path()));
-    visible.filter_map(|other| Decided::by(&*shared.gate, kind, other, pid).ok()).collect()
+    let decide = |other: Located| Decided::by(&*shared.gate, kind, &other, pid).ok();
+    others(shared, at).filter_map(decide).collect()
+}
+
+/// The other names that the agent sees of a file of the user's.
+fn others(shared: &Shared, at: &Located) -> impl Iterator<Item = Located> {
+    shared.tree.other_names(at).into_iter().filter(move |other| shared.gate.visible(other.path()))
+}
+
+/// What was decided to move, each with what is decided about those of its other names that stay where they are: what is
+/// written under the new name later is written under them, too. `places` are where something moves from or to.
+pub(super) fn with_others(
+    shared: &Shared,
+    moved: Vec<Decided>,
+    places: &HashSet<&str>,
+    pid: u32,
+) -> Vec<Decided> {
+    let with = |decided: Decided| {
+        let stay = others(shared, decided.located()).filter(|other| !places.contains(other.path()));
+        let decide = |other: Located| Decided::by(&*shared.gate, ChangeKind::Attributes, &other, pid).ok();
+        let also = stay.filter_map(decide).collect();
+        decided.and(also)
+    };
+    moved.into_iter().map(with).collect()
 }
 
 /// Of what changes alone.

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, child, path_of};
 use super::attributes::entry;
-use super::decided::{DECISIONS, alone, also, ended, staged};
+use super::decided::{DECISIONS, alone, also, ended, staged, with_others};
 use crate::decided::Decided;
 use crate::gate::ChangeKind;
 use crate::nodes::Version;
@@ -152,12 +152,13 @@ fn exchange_once(
         made = decided.map_err(Failed::from);
     }
     if made.is_ok() {
+        let places = of_one.iter().chain(&of_other).map(Located::path).collect();
+        granted = with_others(shared, granted, &places, pid);
+        back = with_others(shared, back, &places, pid);
         made = shared.tree.exchange(&granted, &back).map_err(Failed::from);
     }
     granted.append(&mut back);
-    for decided in granted {
-        shared.gate.changed(&decided.request(), decided.handle(), made.is_ok());
-    }
+    granted.iter().for_each(|decided| ended(shared, decided, made.is_ok()));
     made
 }
 
@@ -174,14 +175,14 @@ fn rename_once(
     if moved.len() > MANY {
         slow();
     }
-    let (granted, decided) = Decided::of_moves(&*shared.gate, &moved, &target, pid);
+    let (mut granted, decided) = Decided::of_moves(&*shared.gate, &moved, &target, pid);
     let mut made = decided.map_err(Failed::from);
     if made.is_ok() {
+        let places = moved.iter().chain([&target]).map(Located::path).collect();
+        granted = with_others(shared, granted, &places, pid);
         made = shared.tree.rename(&granted, &target, keep).map_err(Failed::from);
     }
-    for decided in granted {
-        shared.gate.changed(&decided.request(), decided.handle(), made.is_ok());
-    }
+    granted.iter().for_each(|decided| ended(shared, decided, made.is_ok()));
     made
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::change_line::lines;
 use crate::cli::{Commit, Paths, Undo};
 use crate::connect::Broker;
+use crate::diverged;
 use crate::interactive;
 use crate::kept::{self, is_left_cache};
 use crate::out::{note, say};
@@ -40,8 +41,8 @@ pub fn commit(args: &Commit) -> Result<u8, Report> {
     print_report(&list, &args.paths, args.json);
     let is_missing = missing(args, &list)?;
     if !args.json {
-        let indices = of_indices(&list, &format!("chaperone commit --conflict theirs {} PATH", args.session));
-        indices.into_iter().chain(kept::advice(args, &list)).for_each(|line| note!("chaperone: {line}"));
+        let repositories = diverged::advice(&list, &args.session);
+        repositories.into_iter().chain(kept::advice(args, &list)).for_each(|line| note!("chaperone: {line}"));
     }
     Ok(if is_missing { 1 } else { kept::code(&list) })
 }
@@ -84,25 +85,6 @@ fn of_repositories(list: &[Value], session: &str) -> Vec<String> {
         )
     };
     places.into_iter().map(advice).collect()
-}
-
-/// What to do about git's index where both sides wrote it: `git status` of the user's is enough, which changes nothing but the
-/// times that it keeps.
-fn of_indices(list: &[Value], takes_it: &str) -> Vec<String> {
-    list.iter()
-        .filter(|change| show::text(change, "state") == "conflict")
-        .filter_map(|change| change["path"].as_str().filter(|path| kept::is_index(path)))
-        .map(|path| {
-            let takes_it = takes_it.replace("PATH", &Untrusted::new(path).to_string());
-            let place = path.strip_suffix(".git/index").map_or(".", |place| place.trim_end_matches('/'));
-            let place = if place.is_empty() { "." } else { place };
-            format!(
-                "{} was rewritten by your own git meanwhile (git status does that), all else is as listed: {takes_it}, or make it anew: git -C {} reset",
-                Untrusted::new(path),
-                Untrusted::new(place)
-            )
-        })
-        .collect()
 }
 
 pub fn discard(args: &Paths) -> Result<u8, Report> {
@@ -235,21 +217,6 @@ mod tests {
         for (named, code) in [("docs/a.tar.gz", 0), ("README", 0), ("docs/b.tar.gz", 1), ("READ", 1)] {
             assert_eq!(unmatched(&[named.to_owned()], &beside), code, "{named}");
         }
-    }
-
-    #[test]
-    fn an_index_that_both_wrote_is_named_with_what_mends_it() {
-        let change = |path: &str, state: &str| json!({ "path": path, "state": state, "reasons": [] });
-        let list = [
-            change(".git/index", "conflict"),
-            change("lib/.git/index", "conflict"),
-            change("src/.git/index", "committed"),
-            change("index", "conflict"),
-        ];
-        let advice = of_indices(&list, "chaperone commit --conflict theirs 3f2a PATH");
-        assert_eq!(advice.len(), 2, "{advice:?}");
-        assert!(advice[0].contains("chaperone commit --conflict theirs 3f2a .git/index"), "{advice:?}");
-        assert!(advice[0].contains("git -C . reset") && advice[1].contains("git -C lib reset"), "{advice:?}");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use chaperone_protocol::counted;
 use serde_json::Value;
 
 use crate::cli::Commit;
+use crate::diverged;
 use crate::show;
-use crate::untrusted::Untrusted;
+use crate::untrusted::{Untrusted, word};
 
 /// A commit that kept something back until the user decides.
 pub const KEPT_BACK: u8 = 3;
@@ -96,8 +97,8 @@ pub fn advice(args: &Commit, list: &[Value]) -> Vec<String> {
     let is_conflict = |c: &Value| show::text(c, "state") == "conflict";
     // What is committed as one is one command. What waits for something that may not pass has none.
     let is_part = |c: &Value| has(c, OPERATION) && !has(c, DIRECTORY) && (has(c, ASKED) || is_conflict(c));
-    // Of an index there is more to say.
-    let is_changed = |c: &Value| is_conflict(c) && !is_part(c) && !is_index(show::text(c, "path").raw());
+    // Of what a repository says of itself there is more to say.
+    let is_changed = |c: &Value| is_conflict(c) && !is_part(c) && !diverged::is_said(c);
     let changed = with(&is_changed);
     if !changed.is_empty() {
         let paths = paths_of(&changed).unwrap_or_else(|| given.clone());
@@ -315,24 +316,6 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A path as a word of the shell. What would steer the terminal is written as bash and zsh read it.
-fn word(path: &str) -> String {
-    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    if !path.is_empty() && path.chars().all(is_plain) {
-        return path;
-    }
-    if Untrusted::new(&path).to_string() == path {
-        return format!("'{}'", path.replace('\'', r"'\''"));
-    }
-    let byte = |b: u8| match b {
-        b'\'' | b'\\' => format!("\\{}", char::from(b)),
-        b'!'..=b'~' => char::from(b).to_string(),
-        _ => format!("\\x{b:02x}"),
-    };
-    format!("$'{}'", path.bytes().map(byte).collect::<String>())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -508,22 +491,6 @@ mod tests {
         let cache = kept("a", &[CACHE]);
         let told = advice(&args(&[]), &[cache.clone(), cache]);
         assert!(told.len() == 1 && told[0].starts_with("2 files of caches"), "{told:?}");
-    }
-
-    #[test]
-    fn a_path_is_one_word_of_the_shell() {
-        for (path, shown) in [
-            ("a/b.txt", "a/b.txt"),
-            ("--unseen", "./--unseen"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("$(rm -r ~)", "'$(rm -r ~)'"),
-            ("größe", "'größe'"),
-            ("x\ny", r"$'x\x0ay'"),
-            ("", "''"),
-        ] {
-            assert_eq!(word(path), shown);
-        }
     }
 
     #[test]

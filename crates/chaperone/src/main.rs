@@ -10,6 +10,7 @@ mod changes;
 mod cli;
 mod connect;
 mod demo;
+mod diverged;
 mod doctor;
 mod inside;
 mod inspect;

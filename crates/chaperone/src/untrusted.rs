@@ -82,6 +82,24 @@ pub fn json(text: &str) -> String {
     shown
 }
 
+/// A path as a word of the shell. What would steer the terminal is written as bash and zsh read it.
+pub fn word(path: &str) -> String {
+    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        return path;
+    }
+    if Untrusted::new(&path).to_string() == path {
+        return format!("'{}'", path.replace('\'', r"'\''"));
+    }
+    let byte = |b: u8| match b {
+        b'\'' | b'\\' => format!("\\{}", char::from(b)),
+        b'!'..=b'~' => char::from(b).to_string(),
+        _ => format!("\\x{b:02x}"),
+    };
+    format!("$'{}'", path.bytes().map(byte).collect::<String>())
+}
+
 /// Names that steer a terminal, forge a line or hide, for the tests of everything that prints.
 #[cfg(test)]
 pub const HOSTILE: &[&str] = &[
@@ -143,6 +161,22 @@ mod tests {
             let shown = json(&document.to_string());
             assert_plain(&shown, 1);
             assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), document);
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_the_shell() {
+        for (path, shown) in [
+            ("a/b.txt", "a/b.txt"),
+            ("--unseen", "./--unseen"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("$(rm -r ~)", "'$(rm -r ~)'"),
+            ("größe", "'größe'"),
+            ("x\ny", r"$'x\x0ay'"),
+            ("", "''"),
+        ] {
+            assert_eq!(word(path), shown);
         }
     }
 }

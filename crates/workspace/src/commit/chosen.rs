@@ -8,7 +8,7 @@ use super::dependencies;
 use crate::mount::LiveMount;
 
 /// The named changes, each with the new directories that it stands in, in their order.
-pub(super) fn of(mount: &LiveMount, all: Vec<Change>, wanted: &[String]) -> Vec<Change> {
+pub(super) fn of(mount: &LiveMount, all: &[Change], wanted: &[String]) -> Vec<Change> {
     let named: BTreeSet<String> =
         all.iter().filter(|c| chosen(mount, c, wanted)).map(|c| c.path.clone()).collect();
     let holds_one = |change: &Change| {
@@ -16,7 +16,7 @@ pub(super) fn of(mount: &LiveMount, all: Vec<Change>, wanted: &[String]) -> Vec<
         makes_directory(change)
             && named.range(below.clone()..).next().is_some_and(|path| path.starts_with(&below))
     };
-    all.into_iter().filter(|c| chosen(mount, c, wanted) || holds_one(c)).collect()
+    all.iter().filter(|c| chosen(mount, c, wanted) || holds_one(c)).cloned().collect()
 }
 
 /// Whether the user named exactly this change, or it is a new directory that a named one stands in.
@@ -89,11 +89,11 @@ mod tests {
             ]
         };
         let named = ["/workspace/venv/bin/python3".to_owned()];
-        let paths: Vec<String> = of(&mount, all(), &named).into_iter().map(|c| c.path).collect();
+        let paths: Vec<String> = of(&mount, &all(), &named).into_iter().map(|c| c.path).collect();
         assert_eq!(paths, ["venv", "venv/bin", "venv/bin/python3"]);
         let is_named: Vec<bool> = all().iter().map(|c| is_named(&mount, c, &named)).collect();
         assert_eq!(is_named, [true, true, true, false, false, false]);
-        assert_eq!(of(&mount, all(), &[]).len(), 6);
+        assert_eq!(of(&mount, &all(), &[]).len(), 6);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub fn changes(
     let mut allowance = diff::Allowance::default();
     for mount in site.mounts.list() {
         let stage = stage(mount, site.wanted)?;
-        for change in chosen::of(mount, staged(mount)?, look.paths) {
+        for change in chosen::of(mount, &staged(mount)?, look.paths) {
             let (entry, seen) = one(site, (mount, &stage), &change, (look.detail, &mut allowance))?;
             each(entry, seen)?;
         }

@@ -93,7 +93,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             true => moved::Moves::default(),
             false => moved::Moves::of(mount, &all, &self::stage(mount, waiting)?),
         };
-        let picked = moves.with_old_names(all.clone(), chosen::of(mount, all, paths));
+        let picked = moves
+            .with_old_names(&all, chosen::of(mount, &all, paths), |new, is_picked| new.iter().any(is_picked));
         let moves = moves.but(&|old, new| is_free(mount, order, &picked, (old, new)));
         let (changes, derived) = derived::apart(&seen, picked);
         wanted.push((seen, tree.zip(version), (changes, derived, moves), (links, there)));
@@ -250,7 +251,12 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Fa
         let gone: Vec<Change> = all.iter().filter(|c| chosen(mount, c, paths)).cloned().collect();
         let gone = match gone.len() == all.len() {
             true => gone,
-            false => moved::Moves::of(mount, &all, &stage(mount, None)?).with_old_names_of_all(all, gone),
+            // Where another new name stays, the object is not back under its old one.
+            false => moved::Moves::of(mount, &all, &stage(mount, None)?).with_old_names(
+                &all,
+                gone,
+                |new, is_picked| new.iter().all(is_picked),
+            ),
         };
         let names: Vec<String> =
             gone.iter().flat_map(|c| std::iter::once(c.path.clone()).chain(c.from.clone())).collect();

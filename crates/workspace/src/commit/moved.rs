@@ -62,21 +62,19 @@ impl Moves {
         Self { names, paired }
     }
 
-    /// What the user picked, with the old names of what moves in it, and the directories that these leave.
-    pub fn with_old_names(&self, all: Vec<Change>, picked: Vec<Change>) -> Vec<Change> {
+    /// What the user picked, with the old names of what moves in it, and the directories that these leave. `go_along` says, of an
+    /// old name's new ones, whether those that were picked take it along.
+    pub fn with_old_names(
+        &self,
+        all: &[Change],
+        picked: Vec<Change>,
+        go_along: impl Fn(&[String], &dyn Fn(&String) -> bool) -> bool,
+    ) -> Vec<Change> {
         let news: HashSet<&str> =
             picked.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
-        let comes = |new: &Vec<String>| new.iter().any(|new| news.contains(new.as_str()));
-        let old = self.names.iter().filter(|(_, new)| comes(new)).map(|(old, _)| old.as_str()).collect();
-        with_removals(all, picked, &old)
-    }
-
-    /// The same of what is thrown away: where no other new name stays, the object is back under its old one.
-    pub fn with_old_names_of_all(&self, all: Vec<Change>, picked: Vec<Change>) -> Vec<Change> {
-        let news: HashSet<&str> =
-            picked.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
-        let goes = |new: &Vec<String>| new.iter().all(|new| news.contains(new.as_str()));
-        let old = self.names.iter().filter(|(_, new)| goes(new)).map(|(old, _)| old.as_str()).collect();
+        let is_picked = |new: &String| news.contains(new.as_str());
+        let old = self.names.iter().filter(|(_, new)| go_along(new, &is_picked)).map(|(old, _)| old.as_str());
+        let old = old.collect();
         with_removals(all, picked, &old)
     }
 
@@ -104,7 +102,7 @@ impl Moves {
     }
 }
 
-fn with_removals(all: Vec<Change>, picked: Vec<Change>, old: &BTreeSet<&str>) -> Vec<Change> {
+fn with_removals(all: &[Change], picked: Vec<Change>, old: &BTreeSet<&str>) -> Vec<Change> {
     if old.is_empty() || picked.len() == all.len() {
         return picked;
     }
@@ -129,8 +127,7 @@ fn with_removals(all: Vec<Change>, picked: Vec<Change>, old: &BTreeSet<&str>) ->
             && std::iter::successors(Some(c.path.as_str()), |path| path.rsplit_once('/').map(|(up, _)| up))
                 .any(|path| goes.contains(path))
     };
-    let keep: Vec<bool> = all.iter().map(|c| is_in(c) || is_left(c)).collect();
-    all.into_iter().zip(keep).filter_map(|(change, keep)| keep.then_some(change)).collect()
+    all.iter().filter(|c| is_in(c) || is_left(c)).cloned().collect()
 }
 
 fn has_below(paths: &BTreeSet<&str>, folder: &str) -> bool {
@@ -351,11 +348,27 @@ mod tests {
         let all = staged.changes.clone();
         let brought = |picked: &[&str]| -> Vec<String> {
             let picked = all.iter().filter(|c| picked.contains(&&*c.path)).cloned().collect();
-            moves.with_old_names(all.clone(), picked).into_iter().map(|c| c.path).collect()
+            let brought = moves.with_old_names(&all, picked, |new, is_picked| new.iter().any(is_picked));
+            brought.into_iter().map(|c| c.path).collect()
         };
         assert_eq!(brought(&["new/a"]), ["new/a", "old/a"]);
         assert_eq!(brought(&["new/b"]), ["new/b", "old/d/b", "old/d"]);
         assert_eq!(brought(&["new/a", "new/b"]), ["new/a", "new/b", "old/d/b", "old/d", "old/a", "old"]);
         assert_eq!(brought(&["x"]), ["x"]);
+    }
+
+    #[test]
+    fn an_old_name_goes_along_with_one_of_its_new_ones_or_with_all() {
+        let staged = Staged::new(&[("a", "one"), ("x", "six")], &[])
+            .comes("b", "one")
+            .comes("c", "one")
+            .goes("a")
+            .goes("x");
+        let (moves, all) = (staged.moves(), &staged.changes);
+        let picked = || all.iter().filter(|c| c.path == "b").cloned().collect();
+        let any = moves.with_old_names(all, picked(), |new, is_picked| new.iter().any(is_picked));
+        let every = moves.with_old_names(all, picked(), |new, is_picked| new.iter().all(is_picked));
+        let paths = |changes: Vec<Change>| changes.into_iter().map(|c| c.path).collect::<Vec<_>>();
+        assert_eq!((paths(any), paths(every)), (vec!["b".to_owned(), "a".into()], vec!["b".to_owned()]));
     }
 }

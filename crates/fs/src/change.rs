@@ -383,16 +383,7 @@ impl Tree {
 
     /// What is left at a path whose object goes: that the user's own, if there is any, is deleted.
     pub(crate) fn gone(&self, state: &State, path: &str) -> Entry {
-        let known = match state.entries.get(path) {
-            Some(
-                Entry::File { base, .. }
-                | Entry::Gone { base, .. }
-                | Entry::Symlink { base, .. }
-                | Entry::Special { base, .. }
-                | Entry::Dir { base, .. },
-            ) => *base,
-            _ => None,
-        };
+        let known = state.entries.get(path).and_then(Entry::base);
         let Some(now) = self.base_version(path) else { return Entry::Base };
         let is_dir = |version: BaseVersion| version.kind() == Some(Kind::Dir);
         // Below a directory that was deleted or replaced, what the user put there since is not the agent's to delete. A

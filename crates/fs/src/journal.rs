@@ -63,16 +63,23 @@ impl Entry {
         }
     }
 
-    /// The same, over another version of it.
-    pub(crate) fn based_on(&self, version: chaperone_staging::BaseVersion) -> Self {
-        let mut other = self.clone();
-        match &mut other {
+    /// Where that stands; nowhere where the user's own shows.
+    fn base_mut(&mut self) -> Option<&mut Option<chaperone_staging::BaseVersion>> {
+        match self {
             Self::File { base, .. }
             | Self::Dir { base, .. }
             | Self::Symlink { base, .. }
             | Self::Special { base, .. }
-            | Self::Gone { base, .. } => *base = Some(version),
-            Self::Base => {}
+            | Self::Gone { base, .. } => Some(base),
+            Self::Base => None,
+        }
+    }
+
+    /// The same, over another version of it.
+    pub(crate) fn based_on(&self, version: chaperone_staging::BaseVersion) -> Self {
+        let mut other = self.clone();
+        if let Some(base) = other.base_mut() {
+            *base = Some(version);
         }
         other
     }

@@ -206,12 +206,16 @@ impl Tree {
         }
         record.extend(self.no_longer_hiding(&state, paths, version));
         record.extend(self.no_longer_shared(&state, paths, version));
-        let settled: HashSet<&String> = record.iter().map(|(path, _)| path).collect();
-        let others = state.entries.iter().filter(|(path, _)| !touched.is_empty() && !settled.contains(*path));
-        let others: Record = others
-            .filter_map(|(path, entry)| Some((path.clone(), entry.based_on(touched.after(&entry.base()?)?))))
-            .collect();
-        record.extend(others);
+        if !touched.is_empty() {
+            let settled: HashSet<&String> = record.iter().map(|(path, _)| path).collect();
+            let others = state.entries.iter().filter(|(path, _)| !settled.contains(*path));
+            let others: Record = others
+                .filter_map(|(path, entry)| {
+                    Some((path.clone(), entry.based_on(touched.after(&entry.base()?)?)))
+                })
+                .collect();
+            record.extend(others);
+        }
         if record.is_empty() { Ok(()) } else { self.record(&mut state, record) }
     }
 

@@ -87,13 +87,12 @@ impl Tree {
             record.push((path, Entry::Base));
         }
         for (path, object) in &found {
-            if seen.0.get(path) == Some(object) {
+            let is_seen = seen.0.get(path) == Some(object);
+            if is_seen || take == Take::Files && self.is_taken(&state, path, object) {
                 names.kept(&state, path, object);
-                continue;
-            }
-            if self.is_taken(&state, path, object) {
-                names.kept(&state, path, object);
-                seen.0.insert(path.clone(), object.clone());
+                if !is_seen {
+                    seen.0.insert(path.clone(), object.clone());
+                }
                 continue;
             }
             if let Some(entry) =

@@ -323,27 +323,57 @@ fn beneath(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> 
 mod tests {
     use std::fs;
     use std::os::unix::ffi::OsStringExt;
+    use std::path::PathBuf;
 
     use chaperone_quota::Quota;
     use chaperone_staging::Op;
 
     use super::*;
 
+    struct Place {
+        docs: PathBuf,
+        upper: PathBuf,
+        tree: Tree,
+        _own: tempfile::TempDir,
+    }
+
+    impl Place {
+        /// An empty layer over a directory with these files, which hold their own paths.
+        fn new(files: &[&str]) -> Self {
+            let own = tempfile::tempdir().unwrap();
+            let (docs, upper) = (own.path().join("docs"), own.path().join("upper"));
+            fs::create_dir(&docs).unwrap();
+            fs::create_dir(&upper).unwrap();
+            for file in files {
+                fs::create_dir_all(docs.join(file).parent().unwrap()).unwrap();
+                fs::write(docs.join(file), file).unwrap();
+            }
+            let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+            let tree = Tree::open(&own.path().join("stage"), root, &Quota::unlimited()).unwrap();
+            Self { docs, upper, tree, _own: own }
+        }
+
+        /// What is in the directory at these paths; `merged` are directories that were there at the beginning.
+        fn below(&self, paths: &[&str], merged: &[&str]) -> Below {
+            let version = |path: &&str| {
+                let stat = rustix::fs::lstat(self.docs.join(path)).unwrap();
+                ((*path).to_owned(), BaseVersion::of(&stat))
+            };
+            let merged = merged.iter().map(|path| (*path).to_owned()).collect();
+            Below { now: paths.iter().map(version).collect(), merged }
+        }
+    }
+
     #[test]
     fn names_of_one_file_come_as_names_of_one_file() {
-        let place = tempfile::tempdir().unwrap();
-        let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
-        fs::create_dir_all(&docs).unwrap();
-        fs::create_dir(&upper).unwrap();
+        let Place { upper, tree, .. } = &Place::new(&[]);
         let before = Below::default();
-        let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
         let mut seen = Seen::default();
 
         fs::write(upper.join("new"), "new").unwrap();
         fs::hard_link(upper.join("new"), upper.join("newer")).unwrap();
         for take in [Take::Copies, Take::Copies, Take::Files] {
-            assert!(tree.take_over(&upper, &before, &mut seen, take).unwrap().is_empty());
+            assert!(tree.take_over(upper, &before, &mut seen, take).unwrap().is_empty());
             let same = |path: &str| {
                 let change = tree.changes().unwrap().into_iter().find(|change| change.path == path)?;
                 Some(change.same_as.map(|same| same.path))
@@ -353,7 +383,7 @@ mod tests {
             seen = Seen::default();
         }
         fs::remove_file(upper.join("newer")).unwrap();
-        tree.take_over(&upper, &before, &mut seen, Take::Files).unwrap();
+        tree.take_over(upper, &before, &mut seen, Take::Files).unwrap();
         let left = tree.changes().unwrap().into_iter().find(|change| change.path == "new").unwrap();
         assert_eq!((fs::read(left.blob.unwrap()).unwrap(), left.same_as), (b"new".to_vec(), None));
     }
@@ -370,20 +400,9 @@ mod tests {
 
     #[test]
     fn a_layer_is_taken_over_as_often_as_it_changes() {
-        let place = tempfile::tempdir().unwrap();
-        let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
-        fs::create_dir_all(docs.join("was-folder")).unwrap();
-        fs::create_dir(&upper).unwrap();
-        fs::write(docs.join("was-folder/inner"), "inner").unwrap();
-        fs::write(docs.join("same"), "same").unwrap();
-        fs::write(docs.join("changed"), "before").unwrap();
-        let version =
-            |path: &str| (path.to_owned(), BaseVersion::of(&rustix::fs::lstat(docs.join(path)).unwrap()));
-        let now: BTreeMap<_, _> =
-            ["was-folder", "was-folder/inner", "same", "changed"].map(version).into_iter().collect();
-        let before = Below { now, merged: HashSet::from(["was-folder".to_owned()]) };
-        let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
+        let place = Place::new(&["was-folder/inner", "same", "changed"]);
+        let before = place.below(&["was-folder", "was-folder/inner", "same", "changed"], &["was-folder"]);
+        let Place { docs, upper, tree, .. } = &place;
         let mut seen = Seen::default();
 
         fs::write(upper.join("was-folder"), "a file now").unwrap();
@@ -393,19 +412,19 @@ mod tests {
         fs::write(upper.join("new/deep/file"), "deep").unwrap();
         std::os::unix::fs::symlink("changed", upper.join("link")).unwrap();
         std::os::unix::net::UnixListener::bind(upper.join("socket")).unwrap();
-        let left_out = tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
+        let left_out = tree.take_over(upper, &before, &mut seen, Take::Copies).unwrap();
         assert_eq!(left_out, ["socket"]);
         for byte in [0xfe, 0xff] {
             let name = std::ffi::OsString::from_vec(vec![b'n', byte]);
             fs::write(upper.join(name), "").unwrap();
         }
-        let left_out = tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
+        let left_out = tree.take_over(upper, &before, &mut seen, Take::Copies).unwrap();
         assert_eq!(left_out, ["socket"]);
         for name in ["n\\xfe", "n\\xff"] {
-            assert!(changes(&tree).contains(&(name.to_owned(), Op::Create)));
+            assert!(changes(tree).contains(&(name.to_owned(), Op::Create)));
             fs::remove_file(upper.join(native(name))).unwrap();
         }
-        tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
+        tree.take_over(upper, &before, &mut seen, Take::Copies).unwrap();
         let all = [
             ("changed", Op::Modify),
             ("link", Op::Create),
@@ -416,7 +435,7 @@ mod tests {
             ("was-folder", Op::Delete),
             ("was-folder/inner", Op::Delete),
         ];
-        let mut now = changes(&tree);
+        let mut now = changes(tree);
         now.sort_by_key(|(path, op)| (path.clone(), *op == Op::Delete));
         assert_eq!(now, expected(&all));
 
@@ -424,54 +443,42 @@ mod tests {
         let thrown_away = ["changed".to_owned(), "was-folder".to_owned(), "was-folder/inner".to_owned()];
         assert!(tree.discard(&thrown_away, tree.version()).unwrap().is_empty());
         fs::remove_dir_all(upper.join("new")).unwrap();
-        tree.take_over(&upper, &before, &mut seen, Take::Copies).unwrap();
-        assert_eq!(changes(&tree), expected(&[("link", Op::Create)]));
+        tree.take_over(upper, &before, &mut seen, Take::Copies).unwrap();
+        assert_eq!(changes(tree), expected(&[("link", Op::Create)]));
         fs::write(upper.join("changed"), "after all").unwrap();
-        tree.take_over(&upper, &before, &mut seen, Take::Files).unwrap();
-        assert_eq!(changes(&tree), expected(&[("changed", Op::Modify), ("link", Op::Create)]));
-        fs::remove_dir_all(&upper).unwrap();
+        tree.take_over(upper, &before, &mut seen, Take::Files).unwrap();
+        assert_eq!(changes(tree), expected(&[("changed", Op::Modify), ("link", Op::Create)]));
+        fs::remove_dir_all(upper).unwrap();
         let change = tree.changes().unwrap().into_iter().find(|c| c.path == "changed").unwrap();
         assert_eq!(fs::read(change.blob.unwrap()).unwrap(), b"after all");
     }
 
     #[test]
     fn what_goes_from_a_directory_that_was_committed_is_a_deletion() {
-        let place = tempfile::tempdir().unwrap();
-        let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
-        for at in [&docs, &upper] {
-            fs::create_dir_all(at.join("new/deep")).unwrap();
-            for file in ["new/one", "new/two", "new/deep/three"] {
-                fs::write(at.join(file), file).unwrap();
-            }
+        let files = ["new/one", "new/two", "new/deep/three"];
+        let place = Place::new(&files);
+        let below = place.below(&["new", "new/one", "new/two", "new/deep", "new/deep/three"], &[]);
+        let (Place { upper, tree, .. }, mut seen) = (&place, Seen::default());
+        fs::create_dir_all(upper.join("new/deep")).unwrap();
+        for file in files {
+            fs::write(upper.join(file), file).unwrap();
         }
-        let version =
-            |path: &str| (path.to_owned(), BaseVersion::of(&rustix::fs::lstat(docs.join(path)).unwrap()));
-        let now =
-            ["new", "new/one", "new/two", "new/deep", "new/deep/three"].map(version).into_iter().collect();
-        let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
-        let (below, mut seen) = (Below { now, merged: HashSet::new() }, Seen::default());
         fs::remove_file(upper.join("new/one")).unwrap();
         fs::rename(upper.join("new/deep"), upper.join("new/moved")).unwrap();
-        tree.take_over(&upper, &below, &mut seen, Take::Copies).unwrap();
-        let gone: Vec<_> = changes(&tree).into_iter().filter(|(_, op)| *op == Op::Delete).collect();
+        tree.take_over(upper, &below, &mut seen, Take::Copies).unwrap();
+        let gone: Vec<_> = changes(tree).into_iter().filter(|(_, op)| *op == Op::Delete).collect();
         let all = [("new/deep", Op::Delete), ("new/deep/three", Op::Delete), ("new/one", Op::Delete)];
         assert_eq!(gone, expected(&all));
-        assert!(changes(&tree).contains(&("new/moved/three".to_owned(), Op::Create)));
+        assert!(changes(tree).contains(&("new/moved/three".to_owned(), Op::Create)));
     }
 
     #[test]
     fn what_was_taken_is_not_taken_for_a_change_when_it_is_looked_at_again() {
-        let place = tempfile::tempdir().unwrap();
-        let (docs, upper) = (place.path().join("docs"), place.path().join("upper"));
-        fs::create_dir_all(&docs).unwrap();
-        fs::create_dir_all(&upper).unwrap();
+        let Place { upper, tree, .. } = &Place::new(&[]);
         fs::write(upper.join("tool"), "#!/bin/sh\n").unwrap();
         rustix::fs::chmod(upper.join("tool"), Mode::from_raw_mode(0o755)).unwrap();
-        let root = rustix::fs::open(&docs, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let tree = Tree::open(&place.path().join("stage"), root, &Quota::unlimited()).unwrap();
         for _ in 0..2 {
-            tree.take_over(&upper, &Below::default(), &mut Seen::default(), Take::Files).unwrap();
+            tree.take_over(upper, &Below::default(), &mut Seen::default(), Take::Files).unwrap();
             let modes: Vec<u32> = tree.changes().unwrap().iter().map(|change| change.mode).collect();
             assert_eq!(modes, [0o755]);
         }

@@ -23,11 +23,48 @@ const COVERS: &str = "/run/chaperone/covers";
 /// A directory with nothing in it.
 pub(super) const EMPTY: &str = "/run/chaperone/empty";
 
+/// What is a directory of the new root stays one while it is built: most places are beside others.
+#[derive(Debug, Default)]
+pub(super) struct Made(RefCell<HashSet<PathBuf>>);
+
+impl Made {
+    /// Make a directory of the new root. A link on the way is refused: it would be followed in the old root.
+    pub fn directory(&self, path: &Path) -> Result<(), SetupError> {
+        let mut at = PathBuf::from(BASE);
+        for name in path.strip_prefix(BASE).unwrap_or(path).components() {
+            at.push(name);
+            if self.0.borrow().contains(&at) {
+                continue;
+            }
+            match fs::create_dir(&at) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    let there = fs::symlink_metadata(&at).map_err(io_failed("look at a directory"))?;
+                    if there.is_symlink() {
+                        return Err(SetupError::new(format!("{} leads through a link", path.display())));
+                    }
+                    if !there.is_dir() {
+                        // Whoever needs a directory there says so.
+                        continue;
+                    }
+                }
+                Err(e) => return Err(io_failed(&format!("make {}", at.display()))(e)),
+            }
+            self.0.borrow_mut().insert(at.clone());
+        }
+        Ok(())
+    }
+
+    pub fn parent(&self, path: &Path) -> Result<(), SetupError> {
+        path.parent().map_or(Ok(()), |parent| self.directory(parent))
+    }
+}
+
 /// Show a directory of the host's read-only, at its own place, with what a directory of the cell adds. Not where something is
 /// mounted within it, which the kernel takes no part of for an overlay.
-pub(super) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<bool, SetupError> {
+pub(super) fn below(made: &Made, at: &Path, added: &Path, host: &OwnedFd) -> Result<bool, SetupError> {
     let lower = format!("{}:/proc/self/fd/{}", inside(added).display(), host.as_raw_fd());
-    match read_only_overlay(at, &lower)? {
+    match read_only_overlay(made, at, &lower)? {
         Err(rustix::io::Errno::INVAL) => Ok(false),
         done => done.map(|()| true).map_err(failed(&format!("add to {}", at.display()))),
     }
@@ -35,9 +72,9 @@ pub(super) fn below(at: &Path, added: &Path, host: &OwnedFd) -> Result<bool, Set
 
 /// Show a directory read-only. This is an overlay, since a socket in a bind mount can be connected to, read-only or not;
 /// the inodes of an overlay are its own (`Documentation/filesystems/overlayfs.rst`).
-pub(super) fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
+pub(super) fn view(made: &Made, at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
     let lower = format!("/proc/self/fd/{}:{}", source.as_raw_fd(), inside(Path::new(EMPTY)).display());
-    read_only_overlay(at, &lower)?.map_err(|e| {
+    read_only_overlay(made, at, &lower)?.map_err(|e| {
         SetupError::new(format!(
             "{} cannot be shown read-only ({e}); with mode = \"mediated\" and actions = [\"read\", \"list\"] it can",
             at.display()
@@ -45,9 +82,15 @@ pub(super) fn view(at: &Path, source: &OwnedFd) -> Result<(), SetupError> {
     })
 }
 
-pub(super) fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedFd) -> Result<(), SetupError> {
+pub(super) fn overlay(
+    made: &Made,
+    at: &Path,
+    lower: &OwnedFd,
+    upper: &OwnedFd,
+    work: &OwnedFd,
+) -> Result<(), SetupError> {
     let target = inside(at);
-    make_directory(&target)?;
+    made.directory(&target)?;
     let fd = |d: &OwnedFd| format!("/proc/self/fd/{}", d.as_raw_fd());
     let options = format!("lowerdir={},upperdir={},workdir={},userxattr", fd(lower), fd(upper), fd(work));
     let options = CString::new(options).map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
@@ -56,15 +99,15 @@ pub(super) fn overlay(at: &Path, lower: &OwnedFd, upper: &OwnedFd, work: &OwnedF
 }
 
 /// Show what stands at a place of the cell at another one, too, with all that lies over it.
-pub(super) fn also(at: &Path, other: &Path) -> Result<(), SetupError> {
+pub(super) fn also(made: &Made, at: &Path, other: &Path) -> Result<(), SetupError> {
     let tree = clone_tree(&inside(at))?;
-    make_directory(&inside(other))?;
+    made.directory(&inside(other))?;
     place(&tree, other)
 }
 
-fn read_only_overlay(at: &Path, lower: &str) -> Result<rustix::io::Result<()>, SetupError> {
+fn read_only_overlay(made: &Made, at: &Path, lower: &str) -> Result<rustix::io::Result<()>, SetupError> {
     let target = inside(at);
-    make_directory(&target)?;
+    made.directory(&target)?;
     let options = CString::new(format!("lowerdir={lower},userxattr"))
         .map_err(|_| SetupError::new("a NUL in an overlay's path"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY;
@@ -111,14 +154,14 @@ fn make_cover(cover: &Path, covered: &OwnedFd) -> std::io::Result<()> {
 }
 
 /// Put a cloned tree at its place, read-only.
-pub(super) fn attach(tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), SetupError> {
+pub(super) fn attach(made: &Made, tree: &OwnedFd, at: &Path, read_only: bool) -> Result<(), SetupError> {
     let target = inside(at);
     let is_dir =
         rustix::fs::fstat(tree).map_err(failed("look at a source"))?.st_mode & 0o170_000 == 0o040_000;
     if is_dir {
-        make_directory(&target)?;
+        made.directory(&target)?;
     } else {
-        make_parent(&target)?;
+        made.parent(&target)?;
         File::create(&target).map_err(io_failed(&format!("make the place of {}", at.display())))?;
     }
     let read_only = if read_only { ReadOnly::Yes } else { ReadOnly::No };
@@ -147,39 +190,6 @@ pub(super) fn tmpfs(at: &Path, options: &str) -> Result<(), SetupError> {
     let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;
     mount("cell", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
         .map_err(failed(&format!("mount a tmpfs at {}", at.display())))
-}
-
-pub(super) fn make_parent(path: &Path) -> Result<(), SetupError> {
-    path.parent().map_or(Ok(()), make_directory)
-}
-
-/// Make a directory of the new root. A link on the way is refused: it would be followed in the old root.
-pub(super) fn make_directory(path: &Path) -> Result<(), SetupError> {
-    // Most places are beside others: what is a directory of the new root stays one.
-    thread_local! { static MADE: RefCell<HashSet<PathBuf>> = RefCell::default(); }
-    let mut at = PathBuf::from(BASE);
-    for name in path.strip_prefix(BASE).unwrap_or(path).components() {
-        at.push(name);
-        if MADE.with_borrow(|made| made.contains(&at)) {
-            continue;
-        }
-        match fs::create_dir(&at) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let there = fs::symlink_metadata(&at).map_err(io_failed("look at a directory"))?;
-                if there.is_symlink() {
-                    return Err(SetupError::new(format!("{} leads through a link", path.display())));
-                }
-                if !there.is_dir() {
-                    // Whoever needs a directory there says so.
-                    continue;
-                }
-            }
-            Err(e) => return Err(io_failed(&format!("make {}", at.display()))(e)),
-        }
-        MADE.with_borrow_mut(|made| made.insert(at.clone()));
-    }
-    Ok(())
 }
 
 /// A cell path below the root that is being built.

@@ -17,8 +17,8 @@ use serde::Deserialize;
 
 use super::covers::{cover, hide, stand_ins};
 use super::mounting::{
-    BASE, EMPTY, also, attach, clone_tree, failed, inside, io_failed, make_directory, make_parent, mask,
-    open_dir, overlay, place, tmpfs, view,
+    BASE, EMPTY, Made, also, attach, clone_tree, failed, inside, io_failed, mask, open_dir, overlay, place,
+    tmpfs, view,
 };
 use super::shares;
 use super::trust::Trust;
@@ -187,7 +187,8 @@ impl Sources {
 pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     tmpfs(Path::new(BASE), TMP_SIZE)?;
     let base = open_dir(Path::new(BASE))?;
-    skeleton(&plan.network)?;
+    let made = Made::default();
+    skeleton(&made, &plan.network)?;
     // Before the trees: an agent may be installed below one of these.
     // None holds more than the cell may; together they are counted with its memory.
     let size = plan.limits.memory.map_or_else(|| "50%".to_owned(), |bytes| bytes.to_string());
@@ -196,11 +197,11 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         tmpfs(&inside(Path::new(directory)), &format!("mode={mode},size={size}"))?;
     }
     for directory in &plan.scratch {
-        make_directory(&inside(directory))?;
+        made.directory(&inside(directory))?;
         tmpfs(&inside(directory), &format!("mode=0700,size={size}"))?;
     }
     for (at, tree) in &sources.trees {
-        attach(tree, at, true)?;
+        attach(&made, tree, at, true)?;
     }
     let shown = &sources.shown;
     stand_ins(&shown.stands)?;
@@ -209,7 +210,7 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     cover(&shown.with_logins(Path::new("/")), &shown.stands)?;
     for (at, target) in &sources.links {
         let inside = inside(at);
-        make_parent(&inside)?;
+        made.parent(&inside)?;
         symlink(target, &inside).map_err(io_failed(&format!("link {}", at.display())))?;
     }
     for (name, device) in &sources.devices {
@@ -220,15 +221,15 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         place(device, &at)?;
     }
     if let Some(trust) = &sources.trust {
-        trust.present()?;
+        trust.present(&made)?;
     }
     proc_and_pts()?;
     hide(&shown.hidden)?;
     for (at, [lower, upper, work]) in &sources.overlays {
-        overlay(at, lower, upper, work)?;
+        overlay(&made, at, lower, upper, work)?;
     }
     for (at, source) in &sources.views {
-        view(at, source)?;
+        view(&made, at, source)?;
     }
     for mount in &plan.mounts {
         if let Kind::Overlay { masked, .. } = &mount.kind {
@@ -238,17 +239,17 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     // An overlay also where there is nothing below: what a bind mount is of can be read in the cell.
     let empty = open_dir(&inside(Path::new(EMPTY)))?;
     for (at, lower, [upper, work]) in &sources.caches {
-        overlay(at, lower.as_ref().unwrap_or(&empty), upper, work)?;
+        overlay(&made, at, lower.as_ref().unwrap_or(&empty), upper, work)?;
     }
     let mut fuse = sources.fuse.into_iter();
     let mut served = Vec::new();
     for mount in plan.mounts.iter().filter(|m| matches!(m.kind, Kind::Fuse)) {
         let Some(descriptor) = fuse.next() else { return Err(SetupError::new("a mount has no descriptor")) };
-        mount_fuse(&mount.at, &descriptor)?;
+        mount_fuse(&made, &mount.at, &descriptor)?;
         served.push(descriptor);
     }
     if let Some(own) = &plan.own_place {
-        also(Path::new(WORKSPACE), own)?;
+        also(&made, Path::new(WORKSPACE), own)?;
     }
     for (at, text) in &plan.home_files {
         let at = inside(&Path::new(HOME).join(at));
@@ -256,7 +257,7 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
             .and_then(|()| fs::set_permissions(&at, fs::Permissions::from_mode(0o644)))
             .map_err(io_failed("write into the agent's home"))?;
     }
-    let traps = decoys(plan)?;
+    let traps = decoys(&made, plan)?;
     let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel")))
         .map_err(io_failed("bind the channel"))?;
     pivot(&base)?;
@@ -266,7 +267,7 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
 }
 
 /// Directories and synthetic files.
-fn skeleton(network: &Network) -> Result<(), SetupError> {
+fn skeleton(made: &Made, network: &Network) -> Result<(), SetupError> {
     for directory in [
         "/dev/pts",
         "/dev/shm",
@@ -280,7 +281,7 @@ fn skeleton(network: &Network) -> Result<(), SetupError> {
         "/var/lib",
         WORKSPACE,
     ] {
-        make_directory(&inside(Path::new(directory)))?;
+        made.directory(&inside(Path::new(directory)))?;
     }
     let ids = format!("{AGENT_UID}:{AGENT_GID}");
     let files = [
@@ -339,9 +340,9 @@ fn proc_and_pts() -> Result<(), SetupError> {
     .map_err(failed("mount /dev/pts"))
 }
 
-fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
+fn mount_fuse(made: &Made, at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
     let target = inside(at);
-    make_directory(&target)?;
+    made.directory(&target)?;
     let options = format!(
         "fd={},rootmode=40000,user_id={AGENT_UID},group_id={AGENT_GID},max_read=1048576,default_permissions",
         descriptor.as_raw_fd()
@@ -357,14 +358,14 @@ fn mount_fuse(at: &Path, descriptor: &OwnedFd) -> Result<(), SetupError> {
     .map_err(failed(&format!("mount {}", at.display())))
 }
 
-fn decoys(plan: &Plan) -> Result<Vec<(usize, UnixListener)>, SetupError> {
+fn decoys(made: &Made, plan: &Plan) -> Result<Vec<(usize, UnixListener)>, SetupError> {
     let mut traps = Vec::new();
     for (i, decoy) in plan.decoys.iter().enumerate() {
         let at = inside(&decoy.path);
         if fs::symlink_metadata(&at).is_ok() {
             continue;
         }
-        make_parent(&at)?;
+        made.parent(&at)?;
         match decoy.kind {
             DecoyKind::File => fs::write(&at, super::decoys::CONTENT).map_err(io_failed("make a decoy"))?,
             DecoyKind::Socket => {

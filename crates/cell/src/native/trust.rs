@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use chaperone_sys::{ReadOnly, set_mount_attributes};
 use serde::Deserialize;
 
-use super::mounting;
+use super::mounting::{self, Made};
 use crate::plan::{HOME, SetupError};
 
 mod certificate;
@@ -189,23 +189,23 @@ impl Trust {
     }
 
     /// Show it in the root that is being built, whose parts of the system are in place.
-    pub(crate) fn present(&self) -> Result<(), SetupError> {
-        mounting::make_directory(&mounting::inside(Path::new(DIRECTORY)))?;
+    pub(super) fn present(&self, made: &Made) -> Result<(), SetupError> {
+        made.directory(&mounting::inside(Path::new(DIRECTORY)))?;
         write(Path::new(AUTHORITY), self.authority.as_bytes())?;
         // The agent's own, like everything in its home: NSS writes there.
         let home = mounting::inside(&Path::new(HOME).join(".pki/nssdb"));
-        mounting::make_directory(&home)?;
+        made.directory(&home)?;
         fs::write(home.join("cert9.db"), &self.database)
             .map_err(mounting::io_failed("write the database of NSS"))?;
-        mounting::make_parent(&mounting::inside(Path::new(POLICIES)))?;
+        made.parent(&mounting::inside(Path::new(POLICIES)))?;
         let policies = format!(r#"{{"policies":{{"Certificates":{{"Install":["{AUTHORITY}"]}}}}}}"#);
         write(Path::new(POLICIES), policies.as_bytes())?;
         for (i, directory) in self.directories.iter().enumerate() {
             let layer = Path::new(DIRECTORY).join(format!("{}-{i}", self.hash));
-            mounting::make_directory(&mounting::inside(&layer))?;
+            made.directory(&mounting::inside(&layer))?;
             write(&layer.join(&directory.name), self.authority.as_bytes())?;
-            if !mounting::below(&directory.at, &layer, &directory.host)? {
-                gather(&directory.host, &layer)?;
+            if !mounting::below(made, &directory.at, &layer, &directory.host)? {
+                gather(made, &directory.host, &layer)?;
                 over_directory(&directory.at, &layer)?;
             }
         }
@@ -217,7 +217,7 @@ impl Trust {
             let written =
                 if first { PathBuf::from(BUNDLE) } else { Path::new(DIRECTORY).join(format!("roots-{i}")) };
             write(&written, merged)?;
-            over(at, &written)?;
+            over(made, at, &written)?;
         }
         Ok(())
     }
@@ -299,7 +299,7 @@ fn write(at: &Path, content: &[u8]) -> Result<(), SetupError> {
 
 /// Copy what stands in a directory of the host's into one of the cell's: links as they are, files with what is mounted over them,
 /// directories whole.
-fn gather(host: &OwnedFd, into: &Path) -> Result<(), SetupError> {
+fn gather(made: &Made, host: &OwnedFd, into: &Path) -> Result<(), SetupError> {
     let from = PathBuf::from(format!("/proc/self/fd/{}", host.as_raw_fd()));
     let failed = || mounting::io_failed("copy a directory of roots");
     for entry in fs::read_dir(&from).map_err(failed())?.take(MOST) {
@@ -311,7 +311,7 @@ fn gather(host: &OwnedFd, into: &Path) -> Result<(), SetupError> {
             let target = fs::read_link(entry.path()).map_err(failed())?;
             std::os::unix::fs::symlink(target, place).map_err(failed())?;
         } else if kind.is_dir() {
-            mounting::attach(&mounting::clone_tree(&entry.path())?, &at, true)?;
+            mounting::attach(made, &mounting::clone_tree(&entry.path())?, &at, true)?;
         } else if real(&entry.path()).is_some() {
             // What the user cannot read is not what a program of theirs reads, either.
             write(&at, &read(&entry.path(), 0)?)?;
@@ -329,11 +329,11 @@ fn over_directory(at: &Path, written: &Path) -> Result<(), SetupError> {
 }
 
 /// Show one file of the cell, read-only, over another.
-fn over(at: &Path, written: &Path) -> Result<(), SetupError> {
+fn over(made: &Made, at: &Path, written: &Path) -> Result<(), SetupError> {
     let target = mounting::inside(at);
     if fs::symlink_metadata(&target).is_err() {
         // The host keeps it where the cell shows nothing of the host.
-        mounting::make_parent(&target)?;
+        made.parent(&target)?;
         File::create(&target).map_err(mounting::io_failed(&format!("make {}", at.display())))?;
     }
     let tree = mounting::clone_tree(&mounting::inside(written))?;

@@ -152,3 +152,57 @@ fn now() -> i128 {
         .and_then(|now| i128::try_from(now.as_nanos()).ok())
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::PermissionsExt;
+
+    use crate::change::NewAttributes;
+    use crate::decided::Decided;
+    use crate::gate::{ChangeKind, ChangeRequest, Decides, Refused};
+    use crate::tree::Tree;
+
+    use super::*;
+
+    struct Anything;
+
+    impl Decides for Anything {
+        fn change(&self, _: &ChangeRequest<'_>) -> Result<u64, Refused> {
+            Ok(0)
+        }
+    }
+
+    fn decided(tree: &Tree, kind: ChangeKind, path: &str) -> Decided {
+        Decided::by(&Anything, kind, &tree.locate(path).unwrap(), 1).unwrap()
+    }
+
+    /// A directory of the user's with another one in it.
+    fn opened(own: &tempfile::TempDir) -> Tree {
+        let dir = own.path().join("docs/dir");
+        fs::create_dir_all(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        let root = File::open(own.path().join("docs")).unwrap().into();
+        Tree::open(&own.path().join("stage"), root, &Quota::unlimited()).unwrap()
+    }
+
+    #[test]
+    fn what_is_set_of_a_directory_that_was_there_is_seen_and_is_no_change() {
+        let own = tempfile::tempdir().unwrap();
+        let tree = opened(&own);
+        let time = Timespec { tv_sec: 1_000_000, tv_nsec: 0 };
+        let times = Some(Timestamps { last_access: time, last_modification: time });
+        let new = NewAttributes { mode: Some(0o700), times, ..NewAttributes::default() };
+        let seen = tree.set_attributes(&decided(&tree, ChangeKind::Attributes, "dir"), &new).unwrap();
+        assert_eq!((seen.mode & 0o777, seen.object.mtime_ns), (0o700, 1_000_000_000_000_000));
+        assert!(tree.changes().unwrap().is_empty());
+        let mode = fs::metadata(own.path().join("docs/dir")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+        // Of one that the agent makes it is committed.
+        tree.make_dir(&decided(&tree, ChangeKind::Create, "dir/new"), 0o755).unwrap();
+        tree.set_attributes(&decided(&tree, ChangeKind::Attributes, "dir/new"), &new).unwrap();
+        let changes = tree.changes().unwrap();
+        assert_eq!(changes.iter().map(|c| (&*c.path, c.mode)).collect::<Vec<_>>(), [("dir/new", 0o700)]);
+    }
+}

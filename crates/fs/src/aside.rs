@@ -205,4 +205,16 @@ mod tests {
         let changes = tree.changes().unwrap();
         assert_eq!(changes.iter().map(|c| (&*c.path, c.mode)).collect::<Vec<_>>(), [("dir/new", 0o700)]);
     }
+
+    #[test]
+    fn how_many_directories_are_in_one_is_said_of_none() {
+        let own = tempfile::tempdir().unwrap();
+        let tree = opened(&own);
+        for path in ["dir/new", "dir/new/inner"] {
+            tree.make_dir(&decided(&tree, ChangeKind::Create, path), 0o755).unwrap();
+        }
+        let links = |path: &str| tree.attributes(path).unwrap().object.nlink;
+        assert_eq!(["", "dir", "dir/new", "dir/new/inner"].map(links), [1; 4]);
+        assert!(tree.list("dir").unwrap().iter().all(|(_, seen)| seen.object.nlink == 1));
+    }
 }

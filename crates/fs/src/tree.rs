@@ -242,6 +242,10 @@ impl Tree {
     /// What is shown of an object that nothing is decided by: what was set of it, its names, and the number that it had before.
     fn over(state: &State, path: &str, seen: Attributes) -> Attributes {
         let mut seen = state.aside.over(path, seen);
+        if seen.object.is_dir() {
+            // How many directories are in it is nobody's number: one says so, as some file systems do.
+            seen.object.nlink = 1;
+        }
         if let Some(blob) = state.entries.get(path).and_then(blob_of) {
             seen.object.nlink = state.links.count(blob);
             seen.object.ino = state.links.number(blob).unwrap_or(seen.object.ino);

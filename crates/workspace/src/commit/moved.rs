@@ -358,6 +358,28 @@ mod tests {
     }
 
     #[test]
+    fn however_many_files_get_other_names_none_of_them_is_taken_away() {
+        let texts: Vec<(String, String)> =
+            (0..60).map(|n| (format!("d/{n}.txt"), format!("text {n}"))).collect();
+        let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (&**name, &**text)).collect();
+        let renamed = files.iter().fold(Staged::new(&files, &[]), |staged, (name, text)| {
+            staged.comes(&name.replace(".txt", ".md"), text).goes(name)
+        });
+        let moves = renamed.moves();
+        let gone: Vec<&Change> = renamed.changes.iter().filter(|c| c.op == Op::Delete).collect();
+        assert_eq!((gone.len(), gone.iter().filter(|change| moves.has(change)).count()), (60, 60));
+        // What came back with another content is taken away.
+        let (first, rest) = files.split_first().unwrap();
+        let staged = Staged::new(&files, &[]).comes("d/0.md", "other").goes(first.0);
+        let staged = rest
+            .iter()
+            .fold(staged, |staged, (name, text)| staged.comes(&name.replace(".txt", ".md"), text).goes(name));
+        let moves = staged.moves();
+        let taken = staged.changes.iter().filter(|c| c.op == Op::Delete && !moves.has(c));
+        assert_eq!(taken.map(|c| &*c.path).collect::<Vec<_>>(), ["d/0.txt"]);
+    }
+
+    #[test]
     fn an_old_name_goes_along_with_one_of_its_new_ones_or_with_all() {
         let staged = Staged::new(&[("a", "one"), ("x", "six")], &[])
             .comes("b", "one")

@@ -19,6 +19,8 @@ pub(super) struct Beside<'a> {
     pub tidied: &'a Tidied<'a>,
     /// The change is the removal of what comes to another name.
     pub moves: bool,
+    /// The change leaves nothing of what the file was.
+    pub ruins: bool,
     /// Paths of the mount that the commit brings.
     pub brings: &'a BTreeSet<&'a str>,
     /// The links of the stage.

@@ -59,9 +59,7 @@ pub(super) fn judge(
     if let Value::Object(map) = &mut about {
         map.insert("op".into(), json!(change.op));
         map.insert("kind".into(), json!(change.kind));
-        if beside.tidied.has(change) || beside.moves {
-            map.insert("removes".into(), json!(false));
-        }
+        map.extend(removal(change, &beside));
         map.insert("removals_in_commit".into(), json!(beside.removals));
         map.insert("by".into(), json!(if by == By::User { "user" } else { "profile" }));
         if change.op == Op::Rename {
@@ -139,6 +137,12 @@ pub(super) fn judge(
         false => pipeline.commit(session, request, word).map(Some),
     };
     judged.map_err(|refusal| refusal.reasons)
+}
+
+/// What is known better of what the change takes away than by its sizes.
+fn removal(change: &Change, beside: &Beside<'_>) -> Option<(String, Value)> {
+    let stays = beside.tidied.has(change) || beside.moves;
+    (stays || beside.ruins).then(|| ("removes".to_owned(), json!(!stays)))
 }
 
 /// Whether the new place takes something out of a rule that protects it from being read: the file itself, however it came there, or one

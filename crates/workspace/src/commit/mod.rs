@@ -25,6 +25,7 @@ mod placeholders;
 mod refs;
 mod repository;
 mod review;
+mod ruined;
 mod seen;
 mod shown;
 mod site;
@@ -97,15 +98,17 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             .with_old_names(&all, chosen::of(mount, &all, paths), |new, is_picked| new.iter().any(is_picked));
         let moves = moves.but(&|old, new| is_free(mount, order, &picked, (old, new)));
         let (changes, derived) = derived::apart(&seen, picked);
-        wanted.push((seen, tree.zip(version), (changes, derived, moves), (links, there)));
+        let ruined = ruined::of(mount, &changes);
+        wanted.push((seen, tree.zip(version), (changes, derived, moves, ruined), (links, there)));
     }
     let user = named::User::own();
-    let removals = wanted.iter().flat_map(|(_, _, (changes, _, moves), _)| {
-        changes.iter().filter(move |change| removes(change) && !moves.has(change))
+    let removals = wanted.iter().flat_map(|(_, _, (changes, _, moves, ruined), _)| {
+        let goes = |change: &Change| removes(change) && !moves.has(change) || ruined.contains(&change.path);
+        changes.iter().filter(move |change| goes(change))
     });
     let removals = removals.count();
     let mut shown = Vec::new();
-    for (seen, version, (changes, derived, moves), (links, everything)) in wanted {
+    for (seen, version, (changes, derived, moves, ruined), (links, everything)) in wanted {
         let (mount, there) = (seen.own_mount(), seen.mount());
         if !rehearsal {
             shown.extend(drop_derived(site, mount, &derived, version.as_ref())?);
@@ -134,6 +137,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             removals: removals.saturating_sub(tidied.count()),
             tidied: &tidied,
             moves: false,
+            ruins: false,
             brings: &brings,
             links: &links,
             dependencies: &dependencies,
@@ -164,7 +168,8 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
             };
             // What is decided on is what the agent wrote; the rest is the user's own, where it was.
             let as_seen = seen.change(change);
-            let at = (by, &word, beside::Beside { moves: moves.has(change), ..beside }, rehearsal);
+            let (moves, ruins) = (moves.has(change), ruined.contains(&change.path));
+            let at = (by, &word, beside::Beside { moves, ruins, ..beside }, rehearsal);
             match judge::judge(pipeline, session, there, &as_seen, (content, &back), at) {
                 Ok(authorized) => {
                     authorized.into_iter().for_each(|a| intents.add(&change.path, a));

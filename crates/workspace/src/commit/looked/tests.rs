@@ -45,6 +45,7 @@ impl Lone {
             removals: 0,
             tidied,
             moves: false,
+            ruins: false,
             brings,
             links,
             dependencies,

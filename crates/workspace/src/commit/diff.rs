@@ -257,7 +257,27 @@ fn with_tabs(line: &str) -> String {
     line.split('\t').map(|part| printable(part, MAX_LINE)).collect::<Vec<_>>().join("\t")
 }
 
-type Cells = std::collections::BTreeMap<(String, String), String>;
+type Cells = std::collections::BTreeMap<CellPlace, String>;
+
+/// Where a cell is: sheet by sheet, row by row, and in a row from left to right.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct CellPlace {
+    sheet: String,
+    row: u64,
+    /// Letters of the column: `Z` comes before `AA`.
+    column: (usize, String),
+    /// As in `B7`; of what is named otherwise this is all that is known.
+    cell: String,
+}
+
+impl CellPlace {
+    fn new(sheet: String, cell: String) -> Self {
+        let digits = cell.find(|c: char| c.is_ascii_digit()).unwrap_or(cell.len());
+        let (column, row) = cell.split_at(digits);
+        let column = column.to_ascii_uppercase();
+        Self { sheet, row: row.parse().unwrap_or(u64::MAX), column: (column.len(), column), cell }
+    }
+}
 
 fn book(file: Option<&File>) -> Option<Cells> {
     let Some(mut file) = file else { return Some(Cells::new()) };
@@ -276,7 +296,7 @@ fn book(file: Option<&File>) -> Option<Cells> {
         } else {
             format!("={}", cell.formula.unwrap_or_default())
         };
-        all.insert((cell.sheet, cell.cell), shown);
+        all.insert(CellPlace::new(cell.sheet, cell.cell), shown);
     }
     Some(all)
 }
@@ -287,7 +307,7 @@ fn cell_by_cell(old: &Cells, new: &Cells) -> Difference {
     let changed: Vec<_> = places.into_iter().filter(|p| old.get(*p) != new.get(*p)).collect();
     for place in changed.iter().take(MAX_CELLS) {
         let side = |cells: &Cells| cells.get(*place).map_or_else(|| "∅".to_owned(), |v| one_line(v));
-        let at = printable(&format!("{}!{}", place.0, place.1), 80);
+        let at = printable(&format!("{}!{}", place.sheet, place.cell), 80);
         shown.push_str(&format!("  {at}: {} → {}\n", side(old), side(new)));
     }
     if changed.len() > MAX_CELLS {
@@ -342,6 +362,16 @@ mod tests {
         assert!(of_texts(b"", long.as_bytes()).contains("⟨3006 more characters⟩"));
         assert!(of_texts(b"", blanks.as_bytes()).contains("⟨410 more blanks⟩; evil()"));
         assert_eq!(of_texts(b"", &[0xff; 100]), "binary");
+    }
+
+    #[test]
+    fn cells_are_shown_row_by_row_and_from_left_to_right() {
+        let names = ["AA1", "A10", "B2", "Z1", "odd", "A1", "A2"];
+        let new = names.map(|name| (CellPlace::new("Sheet".into(), name.into()), "x".to_owned()));
+        let shown = cell_by_cell(&Cells::new(), &new.into_iter().collect()).text;
+        let order: Vec<&str> =
+            shown.lines().filter_map(|line| line.trim().strip_prefix("Sheet!")?.split(':').next()).collect();
+        assert_eq!(order, ["A1", "Z1", "AA1", "A2", "B2", "A10", "odd"]);
     }
 
     #[test]

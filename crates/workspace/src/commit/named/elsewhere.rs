@@ -1,6 +1,6 @@
 //! What starts in the user's home and leads into the directory: their start-up files and settings, by links or by what they call.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -72,6 +72,7 @@ fn of_listed(mount: &LiveMount, home: &Path, reader: &mut Reader<'_>, names: &mu
 pub(super) fn links_below(home: &Path, followed: Vec<String>, bounds: Bounds, names: &mut Names) -> bool {
     let until = Instant::now() + bounds.time;
     let (mut left, mut is_all) = (bounds.entries, true);
+    let mut real_directories = RealDirectories::default();
     let real = |path: &str| Some((path.to_owned(), std::fs::canonicalize(home.join(path)).ok()?, 0));
     let starts = std::iter::once(String::new()).chain(followed);
     let mut todo: VecDeque<(String, PathBuf, usize)> = starts.filter_map(|path| real(&path)).collect();
@@ -94,7 +95,10 @@ pub(super) fn links_below(home: &Path, followed: Vec<String>, bounds: Bounds, na
                 continue;
             }
             if kind.is_symlink() {
-                linked(&entry.path(), &path, names);
+                // Nearly all lead elsewhere, and a home has thousands.
+                if !real_directories.is_elsewhere(&at, &entry.path(), names) {
+                    linked(&entry.path(), &path, names);
+                }
             } else if depth >= bounds.deep {
                 is_all = false;
             } else if !names.is_in(&entry.path()) {
@@ -103,6 +107,30 @@ pub(super) fn links_below(home: &Path, followed: Vec<String>, bounds: Bounds, na
         }
     }
     is_all
+}
+
+/// Directories as they are without links, each asked for once.
+#[derive(Default)]
+struct RealDirectories(HashMap<PathBuf, Option<PathBuf>>);
+
+impl RealDirectories {
+    /// Whether a link in the directory `up`, which is a real one, evidently leads to something that is there, is no link itself,
+    /// and is not in the directory that `names` are of. All others are to be looked at.
+    fn is_elsewhere(&mut self, up: &Path, link: &Path, names: &Names) -> bool {
+        let Ok(text) = std::fs::read_link(link) else { return false };
+        let end = up.join(text);
+        let (Some(directory), Some(name)) = (end.parent(), end.file_name()) else { return false };
+        let real = match self.0.get(directory) {
+            Some(real) => real,
+            None => {
+                let real = std::fs::canonicalize(directory).ok();
+                &*self.0.entry(directory.to_owned()).or_insert(real)
+            }
+        };
+        let Some(real) = real.as_ref().map(|real| real.join(name)) else { return false };
+        let is_end = std::fs::symlink_metadata(&real).is_ok_and(|about| !about.is_symlink());
+        is_end && !names.is_in(&real) && !names.is_in(&plain(&end))
+    }
 }
 
 fn joined(below: &str, name: &str) -> String {

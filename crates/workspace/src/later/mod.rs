@@ -29,7 +29,7 @@ pub use self::inert_settings::{are_plain, differ_harmlessly};
 pub use self::leads::{Search, Word, may_be_loaded, of_directory, of_home, of_hooks, of_shells};
 pub use self::loads::{MOST as LOADS_BYTES, loads};
 pub use self::pack::Leads;
-use self::pack::{InertUnless, PACK};
+use self::pack::{Class, InertUnless, PACK};
 use self::place::Place;
 pub use self::place::like;
 pub use self::sources::{MOST as SOURCE_BYTES, new_sources};
@@ -62,7 +62,9 @@ pub fn classes(subject: &Subject<'_>) -> BTreeSet<&'static str> {
         return BTreeSet::new();
     }
     let is_at = |places: &[Place]| places.iter().any(|place| place.has(&path, subject.holds));
-    let named = PACK.class.iter().filter(|class| is_at(&class.places)).map(|class| class.class.as_str());
+    let own = subject.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let is_one = |class: &&Class| is_at(&class.places) || class.exact.iter().any(|name| name == own);
+    let named = PACK.class.iter().filter(is_one).map(|class| class.class.as_str());
     let mut found: BTreeSet<&'static str> = named.collect();
     if found.is_empty() && is_settings(name, above) && !is_at(&PACK.inert.places) {
         let harmless = |group: &InertUnless| is_at(&group.places) && is_inert(&group.words, subject.content);
@@ -76,10 +78,13 @@ pub fn classes(subject: &Subject<'_>) -> BTreeSet<&'static str> {
 /// Whether another file that is of the class for the same reason has this name: what is of a kind that is there already.
 #[must_use]
 pub fn is_of_a_kind(class: &str, path: &str, other_name: &str) -> bool {
+    let own = path.rsplit('/').next().unwrap_or(path);
     let (lower, other) = (path.to_lowercase(), other_name.to_lowercase());
     let path: Vec<&str> = lower.split('/').filter(|name| !name.is_empty()).collect();
-    let places = PACK.class.iter().filter(|c| c.class == class).flat_map(|c| &c.places);
-    places.filter(|place| place.has(&path, false)).any(|place| place.has(&[other.as_str()], false))
+    let classes = || PACK.class.iter().filter(|c| c.class == class);
+    let mut places = classes().flat_map(|c| &c.places).filter(|place| place.has(&path, false));
+    let is_exact = || classes().any(|c| c.exact.iter().any(|name| name == own && name == other_name));
+    places.any(|place| place.has(&[other.as_str()], false)) || is_exact()
 }
 
 /// Whether a module at this path is taken in place of one of the library; `there` says whether a file is in the directory, or will be.

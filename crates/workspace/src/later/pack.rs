@@ -83,6 +83,9 @@ pub(super) struct Git {
 pub(super) struct Class {
     pub class: String,
     pub places: Vec<Place>,
+    /// Names that are of it in this spelling alone.
+    #[serde(default)]
+    pub exact: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

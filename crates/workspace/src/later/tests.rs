@@ -61,6 +61,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ),
     ("startup", &["latexmkrc", ".RData", "startup.m", "maxima-init.mac", "x.remmina", "x.exe.config"]),
     ("editor", &["tasks.vs.json", "hie.yaml", "lakefile.lean"]),
+    ("build", &["WORKSPACE", "BUCK"]),
     (
         "build",
         &[
@@ -489,6 +490,10 @@ const PLAIN: &[&str] = &[
     "CMakeLists.md",
     "node_modules/x/cache/a.json",
     "src/app.d",
+    "build",
+    "workspace",
+    "docs/build",
+    "data/buck",
     ".next/server/x.js",
     ".changeset/a.md",
     ".well-known/security.txt",
@@ -572,5 +577,6 @@ fn a_link_or_a_moved_directory_stands_for_what_is_below() {
 fn a_second_file_of_a_kind_is_known() {
     assert!(is_of_a_kind("build", "packages/a/package.json", "package.json"));
     assert!(is_of_a_kind("build", "a/b.mk", "c.MK"));
+    assert!(is_of_a_kind("build", "a/BUILD", "BUILD") && !is_of_a_kind("build", "a/BUILD", "build"));
     assert!(!is_of_a_kind("build", "Makefile", "package.json"));
 }

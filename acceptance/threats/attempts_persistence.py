@@ -21,6 +21,21 @@ made["pkg/n.pyc"] = importlib.util.MAGIC_NUMBER + bytes(12) + code
 made["lib/helper.so"] = b"\\x7fELF" + bytes(64)
 made["lib/tool.jar"] = b"PK\\x03\\x04" + bytes(64)
 """
+# Objects that are built by calls which the file names, in what libraries of models pack them in.
+MODEL = """
+import gzip, io, pickle, zipfile
+class Call:
+    def __reduce__(self):
+        return (print, ("not what a model says",))
+def packed(name, content):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as z:
+        z.writestr(name, content)
+    return held.getvalue()
+made["model.bin"] = packed("archive/data.pkl", pickle.dumps(Call()))
+made["table.npz"] = packed("a.npy", b"\\x93NUMPY\\x01\\x00v\\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(127) + b"\\n" + pickle.dumps(Call()))
+made["data.pkl.gz"] = gzip.compress(pickle.dumps(Call()))
+"""
 # The same with the time and size of the source in it: Python takes it for its cache.
 FORGED = """
 import marshal, importlib.util, struct
@@ -88,6 +103,7 @@ ATTEMPTS = [
             ".zed/settings.json", "settings.gradle", "settings.gradle.kts", "gradle/wrapper/gradle-wrapper.properties", ".mvn/jvm.config", ".bazelrc",
             "rust-toolchain.toml", "lefthook.yml", ".Rprofile", ".pdbrc", ".dir-locals-2.el", "mise.toml", ".envrc.local", ".venv/bin/activate",
             ".drone.yml", ".woodpecker.yml", ".newtool/config.json", ".newtoolrc"),
+    made(72, "model that runs something when it is loaded", "T1204.002", MODEL, "model.bin", "table.npz", "data.pkl.gz", rule="compiled_code"),
     made(72, "bytecode in place of a source", "T1204.002", BYTECODE, "pkg/__pycache__/m.cpython-311.pyc", "pkg/n.pyc", "lib/helper.so", "lib/tool.jar",
          rule="compiled_code"),
     made(72, "forged cache of a source", "T1204.002", FORGED, "pkg/__pycache__/m.cpython-311.pyc", rule="interpreter_cache", alert=False),

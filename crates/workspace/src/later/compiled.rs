@@ -105,12 +105,17 @@ fn content_is_compiled(head: &[u8]) -> bool {
     let is_pickle = matches!(head, [0x80, 2..=5, ..]);
     let is_of_objects = head.starts_with(b"\x93NUMPY")
         && head.split(|b| *b == b'\n').next().is_some_and(|line| line.windows(2).any(|pair| pair == b"|O"));
+    // An archive of such objects, or of a model with them, as the libraries write it: their names come first.
+    let has = |part: &[u8]| head.windows(part.len()).any(|here| here == part);
+    let is_packed =
+        head.starts_with(b"PK\x03\x04") && (has(b"/data.pkl") || has(b"\x93NUMPY") && has(b"'descr': '|O"));
     let is_flash = matches!(head, [b'F' | b'C' | b'Z', b'W', b'S', 1..=31, ..]);
     is_pe
         || is_beam
         || is_pyc
         || is_pickle
         || is_of_objects
+        || is_packed
         || is_flash
         || MAGIC.iter().any(|magic| head.starts_with(magic))
 }
@@ -154,6 +159,10 @@ mod tests {
             ("x", b"\x80\x04\x95"),
             ("x.rds", b"\x1f\x8b"),
             ("x", b"FWS\x0a"),
+            ("model.bin", b"PK\x03\x04\x00\x00archive/data.pkl"),
+            ("x.npz", b"PK\x03\x04\x00\x00a.npy\x93NUMPY\x01\0v\0{'descr': '|O', "),
+            ("x.pkl.gz", b"\x1f\x8b"),
+            ("data.joblib.z", b"\x78\x9c"),
         ] {
             assert_eq!(of(path, head), Some(Compiled::Code), "{path}");
         }
@@ -165,6 +174,9 @@ mod tests {
             ("a.png", b"\x89PNG\r\n"),
             ("a.npy", b"\x93NUMPY\x01\0v\0{'descr': '<f8', "),
             ("FWS.txt", b"FWS is a word"),
+            ("x.npz", b"PK\x03\x04\x00\x00a.npy\x93NUMPY\x01\0v\0{'descr': '<f8', "),
+            ("a.zip", b"PK\x03\x04\x00\x00notes.txt"),
+            ("pkl.md", b"x"),
         ] {
             assert_eq!(of(path, head), None, "{path}");
         }

@@ -62,6 +62,17 @@ def settings_of_programs(product, world):
         (product.root / name).write_text(text)
 
 
+def settings_of_any_tool(product, world):
+    at = world.workspace
+    for name, text in (
+        (".config/Thunar/uca.xml", f"<actions><action><command>sh {at}/rc.txt %F</command></action></actions>\n"),
+        (".config/k9s/plugins.yaml", f"plugins:\n x:\n  command: sh\n  args: [{at}/scripts/check.sh]\n"),
+        (".config/some-tool/config.ini", f"[hooks]\non_change = sh {at}/scripts/called.sh\n"),
+    ):
+        (product.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (product.root / name).write_text(text)
+
+
 def search_path(product, world):
     environment = world.environment()
     environment["PATH"] = f"{world.workspace}/bin:{environment['PATH']}"
@@ -76,6 +87,8 @@ ATTEMPTS = [
     attempt("a start-up file of the home that is a link into the folder", "T1546.004|T1546|T1204.002", ["rc.txt"], before=start_up_file),
     attempt("what settings of the person's editor, services and agents name in the folder", "T1546|T1543|T1204.002", ["rc.txt", "scripts/check.sh", "scripts/called.sh"],
             before=settings_of_programs),
+    attempt("what settings of any other tool of the person's run in the folder", "T1546|T1204.002", ["rc.txt", "scripts/check.sh", "scripts/called.sh"],
+            before=settings_of_any_tool),
     attempt("what files of the folder run when it is opened, entered or installed", "T1546|T1204.002", ["env/dev.txt", "scripts/check.sh", "scripts/called.sh"], setup=OPENED),
     attempt("a program where the person looks for programs", "T1574.007|T1546|T1204.002", ["bin/git", "bin/mine"], before=search_path, mode=0o755),
 ]

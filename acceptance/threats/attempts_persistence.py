@@ -103,6 +103,8 @@ ATTEMPTS = [
             ".zed/settings.json", "settings.gradle", "settings.gradle.kts", "gradle/wrapper/gradle-wrapper.properties", ".mvn/jvm.config", ".bazelrc",
             "rust-toolchain.toml", "lefthook.yml", ".Rprofile", ".pdbrc", ".dir-locals-2.el", "mise.toml", ".envrc.local", ".venv/bin/activate",
             ".drone.yml", ".woodpecker.yml", ".newtool/config.json", ".newtoolrc"),
+    written(72, "files that yet more tools take by their names", "T1546|T1204.002|AML.T0081", "App.csproj.user", "gunicorn.conf.py", "action.yml", "treefmt.toml",
+            "jupyter_server_config.d/x.json", "kernels/x/kernel.json", ".config/Thunar/uca.xml", ".xonshrc", "x.jnlp"),
     made(72, "model that runs something when it is loaded", "T1204.002", MODEL, "model.bin", "table.npz", "data.pkl.gz", rule="compiled_code"),
     made(72, "bytecode in place of a source", "T1204.002", BYTECODE, "pkg/__pycache__/m.cpython-311.pyc", "pkg/n.pyc", "lib/helper.so", "lib/tool.jar",
          rule="compiled_code"),

@@ -49,7 +49,8 @@ pub fn is_settings_of_home(path: &str) -> bool {
     let lower = path.to_lowercase();
     let names: Vec<&str> = lower.split('/').collect();
     let is_inert = |place: &Place| place.is_name() && place.has(&names, true);
-    lower.starts_with('.') && !is_passed_over(path) && !PACK.inert.places.iter().any(is_inert)
+    let is_code = || PACK.home.code.iter().any(|place| place.has_from_top(&names, true));
+    (lower.starts_with('.') || is_code()) && !is_passed_over(path) && !PACK.inert.places.iter().any(is_inert)
 }
 
 /// Whether a directory or a link of the home is by its last names one where nothing starts or instructs: caches, stores, what was
@@ -110,6 +111,16 @@ mod tests {
             is_settings_of_home(".foo") && !is_settings_of_home(".cache") && !is_settings_of_home("work")
         );
         assert!(is_settings_of_home(".gradle/init.d/x.gradle") && !is_settings_of_home(".gitignore"));
+        for path in [
+            "go/bin/foo",
+            "bin/x",
+            "quicklisp/local-projects/x",
+            "Arduino/libraries/y",
+            "Documents/MATLAB/x.m",
+        ] {
+            assert!(is_settings_of_home(path), "{path}");
+        }
+        assert!(!is_settings_of_home("work/go/bin/foo") && !is_settings_of_home("Documents/x"));
         assert!(is_passed_over(".local/share/Trash") && is_passed_over(".x/node_modules"));
         assert!(!is_passed_over(".claude/skills") && !is_passed_over(".x/.git/hooks"));
     }

@@ -2,8 +2,9 @@
 //! obeys when somebody opens it. What they name is then what they are.
 
 use super::pack::{Leads, PACK, ReadsAs};
-use super::structured::values;
-use super::words::{forms, modules, tokens};
+use super::place::like;
+use super::structured::{Keys, values};
+use super::words::{around_choice, forms, modules, tokens};
 
 /// Words of one file that are looked at.
 const MOST_WORDS: usize = 20_000;
@@ -25,6 +26,8 @@ pub struct Word {
     pub is_taken_in: bool,
     /// What stood before it is known only to the program.
     pub is_rest: bool,
+    /// Something in the middle of it is known only to the program: this is what stands before, or behind.
+    pub is_choice: bool,
 }
 
 /// The kinds that a home has, with their paths.
@@ -60,6 +63,13 @@ pub fn may_be_loaded(path: &str) -> bool {
     ending.is_none_or(|ending| PACK.settings.endings.iter().any(|known| known == ending))
 }
 
+/// Whether a file of the home may be settings, by its name.
+#[must_use]
+pub fn may_be_settings(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
+    may_be_loaded(path) || PACK.settings.names.iter().any(|pattern| like(pattern, &name))
+}
+
 impl Leads {
     #[must_use]
     pub fn class(&'static self) -> &'static str {
@@ -72,10 +82,8 @@ impl Leads {
         if self.needs.as_ref().is_some_and(|word| !text.to_lowercase().contains(word.as_str())) {
             return Vec::new();
         }
-        let lines = match values(path, text, &self.keys) {
-            Some(values) => values,
-            None => joined(text),
-        };
+        let keys = Keys { count: &self.keys, but: &self.other_keys };
+        let lines = values(path, text, &keys).unwrap_or_else(|| self.speaking(joined(text)));
         let meant = lines.iter().filter(|line| !self.is_comment(line)).flat_map(|line| self.stands_for(line));
         let lines: Vec<String> = meant.collect::<Vec<_>>().into_iter().chain(lines).collect();
         let (mut found, mut open): (Vec<Word>, Option<Search>) = (Vec::new(), None);
@@ -89,8 +97,12 @@ impl Leads {
             let is_taken_in = self.takes_in.iter().any(|word| has_word(line, word));
             let tokens = tokens(line);
             let modules = modules(line, &tokens).into_iter().map(|path| (path, false));
-            for (text, is_rest) in tokens.iter().flat_map(|token| forms(token)).chain(modules) {
-                let word = Word { text, search, is_taken_in, is_rest };
+            let named = tokens.iter().flat_map(|token| forms(token)).chain(modules);
+            let named = named.map(|(text, is_rest)| (text, is_rest, false));
+            let chosen = tokens.iter().filter_map(|token| around_choice(token));
+            let chosen = chosen.flat_map(|(up, rest)| [(up, false, true), (rest, true, true)]);
+            for (text, is_rest, is_choice) in named.chain(chosen) {
+                let word = Word { text, search, is_taken_in, is_rest, is_choice };
                 if found.len() >= MOST_WORDS {
                     return found;
                 }
@@ -98,8 +110,40 @@ impl Leads {
             }
         }
         let mut seen = std::collections::HashSet::new();
-        found.retain(|word| seen.insert((word.text.clone(), word.search.is_some(), word.is_taken_in)));
+        found.retain(|word| {
+            seen.insert((word.text.clone(), word.search.is_some(), word.is_taken_in, word.is_choice))
+        });
         found
+    }
+
+    /// Whether such a file may be any tool's, and so be no settings at all.
+    #[must_use]
+    pub fn is_of_any_tool(&self) -> bool {
+        self.any_tool
+    }
+
+    /// Lines with one of the words, and what is indented below them.
+    fn speaking(&self, lines: Vec<String>) -> Vec<String> {
+        if self.lines.is_empty() {
+            return lines;
+        }
+        let mut open: Option<usize> = None;
+        let speaks_or_goes_on = |line: &String| {
+            let depth = line.len() - line.trim_start().len();
+            let goes_on = open.is_some_and(|at| {
+                depth > at
+                    || line.trim().is_empty()
+                    || depth == at && line.trim_start().starts_with(['-', ']', ')'])
+            });
+            if goes_on {
+                return true;
+            }
+            let speaks = says_one_of(line, &self.lines);
+            let opens = speaks && line.trim_end().ends_with([':', '|', '>', '[', '(', '{', '=']);
+            open = opens.then_some(depth);
+            speaks
+        };
+        lines.into_iter().filter(speaks_or_goes_on).collect()
     }
 
     /// Lines in plain words for one in words of a tool's own.
@@ -146,6 +190,14 @@ fn is_open(line: &str) -> bool {
 /// Lines, with what goes on after a backslash.
 fn joined(text: &str) -> Vec<String> {
     text.replace("\\\n", " ").lines().map(str::to_owned).collect()
+}
+
+/// Whether a line has a word like one of these that is no part of a path.
+fn says_one_of(line: &str, patterns: &[String]) -> bool {
+    let lower = line.to_lowercase();
+    let ends = |c: char| c.is_whitespace() || "\"'=:,;()[]{}<>".contains(c);
+    let mut words = lower.split(ends).filter(|word| !word.is_empty() && !word.contains('/'));
+    words.any(|word| patterns.iter().any(|pattern| like(pattern, word)))
 }
 
 /// Whether a line has this word, in any case; a point stands for itself between blanks alone.

@@ -26,7 +26,9 @@ pub use self::dot_files::{
 };
 pub use self::git_settings::{Named as Setting, hook_lists, named_in_git_settings, named_in_hook_list};
 pub use self::inert_settings::{are_plain, differ_harmlessly};
-pub use self::leads::{Search, Word, may_be_loaded, of_directory, of_home, of_hooks, of_shells};
+pub use self::leads::{
+    Search, Word, may_be_loaded, may_be_settings, of_directory, of_home, of_hooks, of_shells,
+};
 pub use self::loads::{MOST as LOADS_BYTES, loads};
 pub use self::pack::Leads;
 use self::pack::{Class, InertUnless, PACK};
@@ -67,7 +69,9 @@ pub fn classes(subject: &Subject<'_>) -> BTreeSet<&'static str> {
     let named = PACK.class.iter().filter(is_one).map(|class| class.class.as_str());
     let mut found: BTreeSet<&'static str> = named.collect();
     if found.is_empty() && is_settings(name, above) && !is_at(&PACK.inert.places) {
-        let harmless = |group: &InertUnless| is_at(&group.places) && is_inert(&group.words, subject.content);
+        let calls = is_code(name) && !subject.content.is_some_and(calls_nothing);
+        let harmless =
+            |group: &InertUnless| is_at(&group.places) && !calls && is_inert(&group.words, subject.content);
         if !PACK.inert_unless.iter().any(harmless) {
             found.insert("settings");
         }
@@ -109,6 +113,18 @@ fn is_settings(name: &str, above: &[&str]) -> bool {
     } else {
         name.starts_with(['.', '_']) && (has_name() || name.starts_with('.') && has_ending)
     }
+}
+
+fn is_code(name: &str) -> bool {
+    name.rsplit_once('.')
+        .is_some_and(|(_, ending)| matches!(ending, "js" | "cjs" | "mjs" | "ts" | "cts" | "mts"))
+}
+
+/// Whether a script has data alone: it calls nothing, makes nothing and sets nothing.
+fn calls_nothing(content: &[u8]) -> bool {
+    let makes =
+        content.windows(4).any(|part| matches!(part, [b'n', b'e', b'w', b' ' | b'\t' | b'\r' | b'\n']));
+    !makes && !content.iter().any(|byte| matches!(byte, b'(' | b'`' | b'='))
 }
 
 /// Plain text with none of the words, and without an escape that may spell one.

@@ -32,6 +32,8 @@ pub(super) struct Pack {
 pub(super) struct Home {
     /// From the home itself.
     pub directories: Vec<String>,
+    /// Places outside of its directories with a dot from which tools start or load something.
+    pub code: Vec<Place>,
     /// Places below its directories with a dot that hold nothing which starts or instructs.
     pub passed_over: Vec<Place>,
 }
@@ -141,6 +143,15 @@ pub struct Leads {
     /// Members of which alone the values count.
     #[serde(default)]
     pub(super) keys: Vec<String>,
+    /// Of these the ones that name only data.
+    #[serde(default)]
+    pub(super) other_keys: Vec<String>,
+    /// Words of lines that run what they name; without any, every line may.
+    #[serde(default)]
+    pub(super) lines: Vec<String>,
+    /// Files of any tool's: only what is settings by its name and its size is one.
+    #[serde(default)]
+    pub(super) any_tool: bool,
     /// A word without which nothing of the file runs by itself.
     pub(super) needs: Option<String>,
     /// Words of lines that run nothing of what they name.

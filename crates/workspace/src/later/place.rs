@@ -29,6 +29,15 @@ impl Place {
         !self.below
     }
 
+    /// The same, where the path begins.
+    pub(super) fn has_from_top(&self, path: &[&str], holds: bool) -> bool {
+        let own = path.get(..self.names.len()).unwrap_or_default();
+        let ends = own.len() == path.len();
+        let begins = own.len() == self.names.len()
+            && self.names.iter().zip(own).all(|(pattern, name)| like(pattern, name));
+        begins && if self.below { !ends || holds } else { ends }
+    }
+
     /// Whether the path, as names in lower case, is at this place. `holds`: what the path names stands for a directory and so
     /// for whatever is below it.
     pub(super) fn has(&self, path: &[&str], holds: bool) -> bool {

@@ -4,9 +4,23 @@ use serde_json::Value;
 
 use super::place::like;
 
+/// Members whose values count, and of these the ones that do not.
+pub(super) struct Keys<'a> {
+    pub count: &'a [String],
+    pub but: &'a [String],
+}
+
+impl Keys<'_> {
+    fn has(&self, key: &str) -> bool {
+        let key = key.to_lowercase();
+        let is_one = |keys: &[String]| keys.iter().any(|pattern| like(pattern, &key));
+        is_one(self.count) && !is_one(self.but)
+    }
+}
+
 /// Each value as a line behind its own key; `None` when every line of the text counts.
-pub(super) fn values(path: &str, text: &str, keys: &[String]) -> Option<Vec<String>> {
-    if keys.is_empty() {
+pub(super) fn values(path: &str, text: &str, keys: &Keys<'_>) -> Option<Vec<String>> {
+    if keys.count.is_empty() {
         return None;
     }
     let value: Value = if path.to_lowercase().ends_with(".toml") {
@@ -19,13 +33,12 @@ pub(super) fn values(path: &str, text: &str, keys: &[String]) -> Option<Vec<Stri
     Some(found)
 }
 
-fn collect(value: &Value, key: &str, counts: bool, keys: &[String], found: &mut Vec<String>) {
+fn collect(value: &Value, key: &str, counts: bool, keys: &Keys<'_>, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             found.extend(called(members).filter(|_| counts).map(|line| format!("{key} {line}")));
             for (key, value) in members {
-                let lower = key.to_lowercase();
-                let counts = counts || keys.iter().any(|pattern| like(pattern, &lower));
+                let counts = counts || keys.has(key);
                 collect(value, key, counts, keys, found);
             }
         }

@@ -61,7 +61,23 @@ const FORMS: &[(&str, &[&str])] = &[
     ),
     ("startup", &["latexmkrc", ".RData", "startup.m", "maxima-init.mac", "x.remmina", "x.exe.config"]),
     ("editor", &["tasks.vs.json", "hie.yaml", "lakefile.lean"]),
-    ("build", &["WORKSPACE", "BUCK"]),
+    (
+        "build",
+        &["WORKSPACE", "BUCK", "App.csproj.user", "gunicorn.conf.py", "treefmt.toml", "platformio.ini"],
+    ),
+    (
+        "build",
+        &["cliff.toml", "plopfile.js", "codegen.ts", "x.runsettings", ".xcode.env.local", "locust.conf"],
+    ),
+    ("ci", &["action.yml"]),
+    ("startup", &["jupyter_config.py", "jupyter_server_config.d/x.json", ".gnuplot", "texmf.cnf", "rc.elv"]),
+    ("startup", &[".local/share/jupyter/kernels/x/kernel.json"]),
+    ("autostart", &["x.inetloc", "x.jnlp", "x.rdp", "x.searchConnector-ms"]),
+    ("agent", &["settings/cline_mcp_settings.json", "claude_desktop_config.json"]),
+    (
+        "settings",
+        &[".changeset/config.json", ".config/Thunar/uca.xml", ".config/k9s/plugins.yaml", ".xbindkeysrc"],
+    ),
     (
         "build",
         &[
@@ -494,6 +510,8 @@ const PLAIN: &[&str] = &[
     "workspace",
     "docs/build",
     "data/buck",
+    "src/action.ts",
+    "kernels/kernel.json.md",
     ".next/server/x.js",
     ".changeset/a.md",
     ".well-known/security.txt",
@@ -543,6 +561,17 @@ fn settings_are_inert_only_by_their_whole_plain_content() {
             && with(".coveragerc", b"[run]\nbranch = True\n")
     );
     assert!(with(".sqlfluff", b"[sqlfluff]\ndialect = ansi\n"));
+    assert!(with(".prettierrc.mjs", b"export default {\n  semi: false,\n};\n"));
+    for script in [
+        "export default {a: process.binding('x')}",
+        "export default f`x`",
+        "process.env.A = 'b'",
+        "new process.x",
+    ] {
+        assert!(!with(".prettierrc.mjs", script.as_bytes()), "{script}");
+    }
+    assert!(with(".changeset/config.json", b"{\"changelog\": \"@changesets/cli/changelog\"}"));
+    assert!(!with(".changeset/config.json", b"{\"changelog\": \"./x.js\"}"));
     let plain = b"DATABASE_URL=postgres://a@localhost/b?c=d&e=f\nLOG_PATH=./log\nFLASK_APP=app.py\n";
     assert!([".env", ".env.local", "api/.env", ".flaskenv"].iter().all(|name| with(name, plain)));
     for loads in [

@@ -53,6 +53,16 @@ pub(super) fn forms(token: &str) -> Vec<(String, bool)> {
     found
 }
 
+/// What stands before and behind a variable in the middle of a path: `~/work/$x/bin`.
+pub(super) fn around_choice(token: &str) -> Option<(String, String)> {
+    let token = token.trim();
+    let at = token.match_indices("/$").map(|(at, _)| at).find(|at| *at > 0)?;
+    let (up, rest) = (token.get(..at)?, token.get(at + 1..)?);
+    let rest = rest.split_once('/').map_or("", |(_, rest)| rest);
+    let is_path = up.contains('/') || up.starts_with(['~', '$']);
+    (is_path && !rest.is_empty() && !rest.contains('$')).then(|| (up.to_owned(), format!("./{rest}")))
+}
+
 /// The files that an interpreter means by a name without an ending, as its modules are named.
 pub(super) fn modules(line: &str, tokens: &[String]) -> Vec<String> {
     let words = shell_words(line);
@@ -190,6 +200,10 @@ mod tests {
         assert!(
             of("sh tools/check").is_empty() && of("python3 a.py").iter().all(|word| !word.contains("a.py"))
         );
+        let of = |token: &str| around_choice(token).map(|(up, rest)| format!("{up} {rest}"));
+        assert_eq!(of("$HOME/ws/$p/bin").as_deref(), Some("$HOME/ws ./bin"));
+        assert_eq!(of("~/ws/${p}/a/b").as_deref(), Some("~/ws ./a/b"));
+        assert!(of("$HOME/ws").is_none() && of("~/ws/$p").is_none() && of("a $b").is_none());
         assert!(tokens("sh ${X:-t.sh}").contains(&"t.sh".to_owned()));
         assert!(tokens("sh \"${X-\"a/t\"}\"").contains(&"a/t".to_owned()));
     }

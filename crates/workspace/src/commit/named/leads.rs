@@ -15,10 +15,12 @@ use crate::mount::LiveMount;
 const MOST_FILES: usize = 1_024;
 const MOST_BYTES: usize = 8 << 20;
 /// Entries of directories that a pattern is held against, and how deep `**` goes.
-const MOST_ENTRIES: usize = 8_192;
+const MOST_ENTRIES: usize = 32_768;
 const DEPTH: usize = 4;
 /// Directories of one file, and of all, from which words may go on.
 const MOST_BASES: usize = 64;
+/// Of these, those from which more are looked for.
+const MOST_CHAINED: usize = 8;
 const MOST_SHARED: usize = 256;
 
 /// One file, with the directories that its words may start from.
@@ -56,8 +58,14 @@ impl<'a> Reader<'a> {
             let from = if pattern.starts_with('/') { Path::new("/") } else { &home };
             let mut found = Vec::new();
             expand(from, &parts, DEPTH, &mut left, &mut found);
-            for at in found {
-                self.file_of_home(&at, leads);
+            // Of any tool's, only what is settings by its name and its size.
+            let may_be = |at: &PathBuf| {
+                let below = at.strip_prefix(&home).unwrap_or(at).to_string_lossy().into_owned();
+                let is_small = || at.metadata().is_ok_and(|m| m.len() <= later::SETTINGS_BYTES as u64);
+                later::may_be_settings(&below) && !later::is_passed_over(&below) && is_small()
+            };
+            for at in found.iter().filter(|at| !leads.is_of_any_tool() || may_be(at)) {
+                self.file_of_home(at, leads);
             }
         }
     }
@@ -143,24 +151,39 @@ impl<'a> Reader<'a> {
         programs
     }
 
-    /// Directories that a text names and that the directory is in, or that are in it: other words may go on from there.
+    /// Directories that a text names and that the directory is in, or that are in it: other words may go on from there, and name
+    /// more of them.
     fn bases(&mut self, text: &Text, names: &Names) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
-        for word in &text.words {
-            for from in &text.froms {
+        let mut todo: VecDeque<(PathBuf, bool)> =
+            text.froms.iter().map(|from| (from.clone(), false)).collect();
+        while let Some((from, is_base)) = todo.pop_front() {
+            for word in text.words.iter().filter(|word| !is_base || word.is_rest) {
                 if !word.text.contains('/') && !from.starts_with(&self.mount.source) {
                     continue;
                 }
-                let Some(at) = self.meant(from, word).filter(|at| !text.froms.contains(at)) else { continue };
-                let is_home = self.user.home.as_ref().is_some_and(|home| home.starts_with(&at));
+                let Some(at) = self.meant(&from, word) else { continue };
+                if text.froms.contains(&at) || found.contains(&at) {
+                    continue;
+                }
                 if found.len() >= MOST_BASES {
                     return found;
                 }
+                let is_home = self.user.home.as_ref().is_some_and(|home| home.starts_with(&at));
                 let is_above = at.parent().is_some() && !is_home && names.is_below(&at);
                 if is_above || !self.places(names, &at).is_empty() && at.is_dir() {
+                    if found.len() < MOST_CHAINED {
+                        todo.push_back((at.clone(), true));
+                    }
                     found.insert(at);
                 }
             }
+        }
+        // What stands for one of several directories may stand for this one.
+        if text.words.iter().any(|word| word.is_choice)
+            && found.iter().any(|at| self.mount.source.starts_with(at))
+        {
+            found.insert(self.mount.source.clone());
         }
         found
     }
@@ -208,16 +231,24 @@ impl<'a> Reader<'a> {
                 continue;
             }
             match word.search.filter(|_| !is_file) {
+                Some(_)
+                    if !text.is_of_home
+                        && later::dependencies(&place, true).is_some()
+                        && !is_programs(word) => {}
                 Some(Search::Programs) => drop(programs.insert(place)),
                 Some(Search::Modules) => names.directory(place, class),
                 Some(Search::All) if place.is_empty() => names.whole(class),
                 Some(Search::All) => names.directory(place, class),
                 None if place.is_empty() || there.is_some() && !is_file => {}
-                None if !text.is_of_home && !text.is_hook && is_passed_over(&place) => {}
+                None if !text.is_of_home && !text.is_hook && is_passed_over(&place, class) => {}
                 None => names.file(place, class),
             }
         }
     }
+}
+
+fn is_programs(word: &Word) -> bool {
+    word.search == Some(Search::Programs)
 }
 
 /// Whether a shell looks for programs there wherever it stands: `PATH=node_modules/.bin:$PATH`.
@@ -227,10 +258,11 @@ fn is_from_where_one_stands(word: &Word) -> bool {
 }
 
 /// In a checkout a build is code like any other, and what a tool put there is asked about as that.
-fn is_passed_over(place: &str) -> bool {
+fn is_passed_over(place: &str, class: &str) -> bool {
     let classes = later::classes(&Subject { path: place, ..Subject::default() });
     let is_text = place.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("md"));
-    is_text
+    // What an agent's settings take in is what it obeys.
+    is_text && class != "agent"
         || later::dependencies(place, false).is_some()
         || ["build", "dependencies", "packages"].iter().any(|class| classes.contains(class))
 }

@@ -288,6 +288,49 @@ fn what_files_of_the_home_name_is_known_for_every_tool() {
         (".config/fish/conf.d/a.fish", "source ~/proj/tools/x.inc", "startup"),
         (".zshrc", "fpath=(~/proj/tools $fpath)", "startup"),
         (".zshenv", "export PYTHONPATH=@W@/tools", "startup"),
+        (".bashrc", "A=$HOME/proj\nB=$A/tools\nC=$B/.\n. $C/x.inc", "startup"),
+        (".bashrc", "for p in a b; do . @W@/../$p/tools/x.inc; done", "startup"),
+        (".xonshrc", "source @W@/tools/x.inc", "startup"),
+        (".config/elvish/rc.elv", "eval (slurp < @W@/tools/x.inc)", "startup"),
+        (".gnuplot", "load '@W@/tools/x.inc'", "startup"),
+        ("Documents/MATLAB/startup.m", "run('@W@/tools/x.inc')", "startup"),
+        (".ocamlinit", "#use \"@W@/tools/x.inc\";;", "startup"),
+        (".local/share/jupyter/kernels/x/kernel.json", r#"{"argv":["sh","@W@/tools/x.inc"]}"#, "startup"),
+        (
+            ".local/lib/python3.12/site-packages/x.pth",
+            "import os; exec(open('@W@/tools/x.inc').read())",
+            "startup",
+        ),
+        (".Xresources", "#include \"@W@/tools/x.inc\"", "startup"),
+        (".config/kak/kakrc", "source @W@/tools/x.inc", "editor"),
+        (".config/Windsurf/User/settings.json", r#"{"clangd.path":"@W@/tools/x.inc"}"#, "editor"),
+        (".continue/config.yaml", "mcpServers:\n - command: sh\n   args: [@W@/tools/x.inc]", "agent"),
+        (
+            ".config/Code/User/globalStorage/x.y/settings/cline_mcp_settings.json",
+            r#"{"mcpServers":{"x":{"command":"sh","args":["@W@/tools/x.inc"]}}}"#,
+            "agent",
+        ),
+        (".aider.conf.yml", "lint-cmd: sh @W@/tools/x.inc", "agent"),
+        (".config/Thunar/uca.xml", "<action><command>sh @W@/tools/x.inc %F</command></action>", "autostart"),
+        (".xbindkeysrc", "\"sh @W@/tools/x.inc\"\n  Mod4 + x", "autostart"),
+        (".config/kglobalshortcutsrc", "x=sh @W@/tools/x.inc", "autostart"),
+        (".config/k9s/plugins.yaml", "plugins:\n x:\n  command: sh\n  args: [@W@/tools/x.inc]", "autostart"),
+        (".config/lazygit/config.yml", "customCommands:\n - command: 'sh @W@/tools/x.inc'", "autostart"),
+        (".tigrc", "bind main x !sh @W@/tools/x.inc", "autostart"),
+        (".config/zathura/zathurarc", "map x exec 'sh @W@/tools/x.inc'", "autostart"),
+        (".mozilla/native-messaging-hosts/x.json", r#"{"path":"@W@/tools/x.inc"}"#, "autostart"),
+        ("service/x/run", "#!/bin/sh\nexec @W@/tools/x.inc", "autostart"),
+        (
+            ".config/obs-studio/basic/scenes/x.json",
+            r#"{"scripts-tool":[{"path":"@W@/tools/x.inc"}]}"#,
+            "autostart",
+        ),
+        (".subversion/config", "[helpers]\ndiff-cmd = @W@/tools/x.inc", "sources"),
+        (".aws/credentials", "[x]\ncredential_process = sh @W@/tools/x.inc", "sources"),
+        (".config/newtool/config.yml", "hooks:\n  on_start:\n    - sh @W@/tools/x.inc", "settings"),
+        (".config/newtool/config.ini", "[x]\npre_exec = sh @W@/tools/x.inc", "settings"),
+        (".newtoolrc", "command = @W@/tools/x.inc", "settings"),
+        (".newtool/settings.json", r#"{"a":{"postSaveCommand":"sh @W@/tools/x.inc"}}"#, "settings"),
     ] {
         assert_eq!(by_home(name, text, "tools/x.inc"), [class], "{name} {text}");
     }
@@ -307,6 +350,19 @@ fn where_the_user_works_says_nothing_of_the_files_there() {
         (".vimrc", "set runtimepath+=~/other"),
         (".config/systemd/user/a.service", "[Service]\nWorkingDirectory=@W@\nExecStart=/usr/bin/make *.md\n"),
         (".bashrc", "alias l='ls ~/proj/*'\n"),
+        (".bashrc", "for p in a b; do cd @W@/../$p/src; done\n"),
+        (".config/newtool/config.yml", "recent:\n  - @W@/tools/x.inc\nlast_file: @W@/src/main.py\n"),
+        (".config/newtool/state.json", r#"{"files":["@W@/tools/x.inc"],"last":{"path":"@W@/src/main.py"}}"#),
+        (".config/newtool/config.ini", "[x]\nlast = @W@/scripts/../tools/x.inc\n"),
+        (
+            ".config/Code/User/settings.json",
+            r#"{"prettier.ignorePath":"@W@/README.md","jest.rootPath":"@W@/tools"}"#,
+        ),
+        (".local/lib/python3.12/site-packages/x.pth", "@W@/src\n@W@/tools\n"),
+        (".config/obs-studio/basic/scenes/x.json", r#"{"sources":[{"file":"@W@/tools/x.inc"}]}"#),
+        (".aws/credentials", "[x]\nca_bundle = @W@/tools/x.inc\n"),
+        (".config/Code/User/settings.json", r#"{"terminal.integrated.cwd":"@W@","git.path":"@W@"}"#),
+        (".config/geany/geany.conf", "[files]\nrecent_files=@W@/tools/x.inc;@W@/src/main.py;\n"),
         (".bashrc", "alias t='cd ~/proj/tools'\ncase $x in *.inc|*/x.*) rm -f *.inc ;; esac\n"),
     ] {
         for path in ["tools/x.inc", "src/main.py", "README.md"] {
@@ -354,6 +410,29 @@ fn what_files_of_the_directory_run_by_themselves_is_known() {
             "editor",
         ),
         (".vscode/settings.json", r#"{"python.envFile":"${workspaceFolder}/tools/x.inc"}"#, "editor"),
+        (".vscode/settings.json", r#"{"clangd.path":"${workspaceFolder}/tools/x.inc"}"#, "editor"),
+        (".vscode/settings.json", r#"{"typescript.tsdk":"tools"}"#, "editor"),
+        (".vscode/settings.json", r#"{"pylint.path":["tools/x.inc"]}"#, "editor"),
+        (
+            ".vscode/settings.json",
+            r#"{"emeraldwalk.runonsave":{"commands":[{"cmd":"sh tools/x.inc"}]}}"#,
+            "editor",
+        ),
+        (".bsp/x.json", r#"{"argv":["sh","tools/x.inc"]}"#, "editor"),
+        (
+            ".idea/watcherTasks.xml",
+            "<option name=\"program\" value=\"$PROJECT_DIR$/tools/x.inc\"/>",
+            "editor",
+        ),
+        (".aider.conf.yml", "lint-cmd: sh tools/x.inc", "agent"),
+        ("opencode.json", r#"{"plugin":["./tools/x.inc"]}"#, "agent"),
+        (".continue/config.yaml", "mcpServers:\n - command: sh\n   args: [tools/x.inc]", "agent"),
+        ("kernels/x/kernel.json", r#"{"argv":["sh","tools/x.inc"]}"#, "startup"),
+        (".ocamlinit", "#use \"tools/x.inc\";;", "startup"),
+        (".env", "source tools/x.inc", "environment"),
+        (".gitlab-ci.yml", "include: [{local: tools/x.inc}]", "ci"),
+        ("bunfig.toml", "preload = [\"./tools/x.inc\"]", "sources"),
+        (".hg/hgrc", "[hooks]\nupdate = sh tools/x.inc", "sources"),
         (
             ".claude/settings.json",
             r#"{"hooks":{"Stop":[{"hooks":[{"command":"$CLAUDE_PROJECT_DIR/tools/x.inc"}]}]}}"#,
@@ -409,6 +488,28 @@ fn programs_where_a_shell_stands_are_known() {
 }
 
 #[test]
+fn programs_below_variables_and_in_loops_are_known() {
+    let is_program = |text: &str, path: &str| {
+        let (directory, home) =
+            (Directory::new(&[("scripts/x", ""), ("src/a", "")]), tempfile::tempdir().unwrap());
+        let up = directory.mount.source.parent().unwrap().display().to_string();
+        std::fs::write(home.path().join(".bashrc"), text.replace("@UP@", &up)).unwrap();
+        let made = Change { mode: 0o755, ..Change::blank(path.to_owned(), Op::Create, Kind::File) };
+        of(&directory, "", home.path()).is_program(&made)
+    };
+    for text in [
+        "A=@UP@\nB=$A/w\nexport PATH=\"$B/scripts:$PATH\"\n",
+        "for p in w z; do\n  PATH=\"@UP@/$p/scripts:$PATH\"\ndone\n",
+        "PATH=$PATH:@UP@/{z,w/scripts}\n",
+        "export PATH=\"$(cd @UP@/w/scripts && pwd):$PATH\"\n",
+    ] {
+        assert!(is_program(text, "scripts/sh"), "{text}");
+        assert!(!is_program(text, "src/sh"), "{text}");
+    }
+    assert!(!is_program("for p in w z; do\n  ls \"@UP@/$p/scripts\"\ndone\n", "scripts/sh"));
+}
+
+#[test]
 fn programs_where_a_tool_that_enters_the_directory_looks_for_them_are_known() {
     let is_program = |text: &str, path: &str| {
         let (directory, home) = (Directory::new(&[(".envrc", text)]), tempfile::tempdir().unwrap());
@@ -427,6 +528,15 @@ fn programs_where_a_tool_that_enters_the_directory_looks_for_them_are_known() {
     ] {
         assert!(is_program(text, path), "{text}");
     }
+    let mise = |text: &str, path: &str| {
+        let (directory, home) = (Directory::new(&[("mise.toml", text)]), tempfile::tempdir().unwrap());
+        let made = Change { mode: 0o755, ..Change::blank(path.to_owned(), Op::Create, Kind::File) };
+        of(&directory, "", home.path()).is_program(&made)
+    };
+    assert!(mise("[env]\n_.path = [\"own/bin\"]\n", "own/bin/sh"));
+    assert!(mise("[env]\n_.path = [\"{{config_root}}/own/bin\"]\n", "own/bin/sh"));
+    assert!(mise("[env]\n_.python.venv = \"pv\"\n", "pv/bin/sh"));
+    assert!(!mise("[tasks]\nx = \"own/bin/y\"\n", "own/bin/sh"));
     for (text, path) in [
         ("layout node", "node_modules/.bin/eslint-of-ours"),
         ("# PATH_add bin", "bin/sh"),
@@ -447,6 +557,14 @@ fn what_files_of_the_directory_only_mention_stays_ordinary() {
         ),
         (".vscode/tasks.json", r#"{"tasks":[{"command":"node tools/x.js"}]}"#),
         (".vscode/settings.json", r#"{"files.exclude":{"src/index.js":true}}"#),
+        (
+            ".vscode/settings.json",
+            r#"{"prettier.ignorePath":"tools/x.js","cSpell.customDictionaries":{"a":{"path":"README.md"}}}"#,
+        ),
+        (".env", "DATA=tools/x.js\nMAIN=./src/index.js\n"),
+        (".gitlab-ci.yml", "x:\n  script:\n    - node tools/x.js\n"),
+        (".idea/workspace.xml", "<entry file=\"file://$PROJECT_DIR$/src/index.js\"/>"),
+        (".aider.conf.yml", "aiderignore: tools/x.js\n"),
         (".claude/settings.json", r#"{"permissions":{"allow":["Bash(node tools/x.js)"]}}"#),
         (".husky/post-merge", "changed package.json && npm ci\nnpm test\nnpx lint-staged\ncat README.md\n"),
         (
@@ -517,6 +635,11 @@ fn every_link_below_a_dot_of_the_home_counts() {
         assert!(by_links(&[(link, "g")], &there, "g").is_empty(), "{link}");
     }
     assert!(by_links(&[(".local/share/x/y", "")], &there, "g").is_empty(), "where the user works");
+    // Where tools take code from without a dot above.
+    for link in ["go/bin/x", "quicklisp/local-projects/x", "Arduino/libraries/x", "Documents/MATLAB/x.m"] {
+        assert!(!by_links(&[(link, "g")], &there, "g").is_empty(), "{link}");
+    }
+    assert!(by_links(&[("Documents/x", "g")], &there, "g").is_empty());
     assert!(by_links(&[(".x/y/z", "/")], &there, "g").is_empty());
 }
 

@@ -537,3 +537,36 @@ fn a_bomb_of_any_kind_is_not_unpacked_and_not_passed() {
         assert!(seen.work < 400 << 20, "{}", seen.work);
     }
 }
+
+#[test]
+fn a_secret_is_found_in_every_way_to_write_letters_as_numbers() {
+    let token = "token ghp_R4nd0mLettersAndDigits0123456789abcd";
+    let each = |between: &str, of: fn(u8) -> String| token.bytes().map(of).collect::<Vec<_>>().join(between);
+    let wide: Vec<u8> = token.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let base64 = {
+        use base64::Engine;
+        let big: Vec<u8> = token.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        base64::engine::general_purpose::STANDARD_NO_PAD.encode(big)
+    };
+    let prose = "The report of this week is about the weather and about nothing else. ";
+    for (how, bytes) in [
+        ("bits", each(" ", |b| format!("{b:08b}")).into_bytes()),
+        ("a row of bits", each("", |b| format!("{b:08b}")).into_bytes()),
+        ("octal", each(" ", |b| format!("{b:03o}")).into_bytes()),
+        ("chr", each("+", |b| format!("chr({b})")).into_bytes()),
+        ("char codes", format!("String.fromCharCode({})", each(",", |b| b.to_string())).into_bytes()),
+        ("bytes", format!("[{}]", each(",", |b| b.to_string())).into_bytes()),
+        ("words", each(", ", |b| format!("0x{b:04x}")).into_bytes()),
+        ("utf-7", format!("+{base64}-").into_bytes()),
+        ("utf-16 behind text", [prose.repeat(3).as_bytes(), &wide].concat()),
+    ] {
+        let part = Part { spot: Spot::Body, bytes: &bytes, content_type: None };
+        let seen = Outgoing::new(Detectors::builtin().unwrap()).look(&[part], &Known::default());
+        assert!(seen.findings.iter().any(|f| f.detector == "github_token"), "{how}: {:?}", seen.findings);
+    }
+    let numbers: String =
+        (0..3_000u32).map(|n| format!("{:03o},{:08b},0x{:04x},{n}\n", n % 256, n % 256, n * 7)).collect();
+    let part = Part { spot: Spot::Body, bytes: numbers.as_bytes(), content_type: None };
+    let seen = Outgoing::new(Detectors::builtin().unwrap()).look(&[part], &Known::default());
+    assert!(!seen.is_grave(), "{:?}", seen.findings);
+}

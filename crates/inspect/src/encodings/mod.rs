@@ -9,6 +9,7 @@ pub(crate) mod escape;
 pub(crate) mod fold;
 mod lists;
 mod may;
+pub(crate) mod radix;
 pub(crate) mod readable;
 pub(crate) mod reading;
 pub(crate) mod runs;

@@ -148,7 +148,13 @@ fn whole_base64(run: &[u8], has_mark: bool, has_slash: bool) -> Option<Vec<u8>> 
     let path = run.get(..256).unwrap_or(run);
     let slash = if has_slash { memchr::memchr(b'/', path).map(|i| i + 1) } else { None };
     let begins = |from: &usize| run.get(*from..).is_some_and(begins_whole);
-    let from = long.filter(begins).or_else(|| Some(0).filter(begins)).or_else(|| slash.filter(begins))?;
+    // UTF-7 writes its base64 behind a plus.
+    let plus = (run.first() == Some(&b'+')).then_some(1);
+    let from = long
+        .filter(begins)
+        .or_else(|| Some(0).filter(begins))
+        .or_else(|| plus.filter(begins))
+        .or_else(|| slash.filter(begins))?;
     Some(from_base64(run.get(from..)?))
 }
 

@@ -94,6 +94,12 @@ pub(super) fn is_ebcdic(head: &[u8]) -> bool {
         && digits_or_blanks * 20 >= head.len()
 }
 
+/// What all of `bytes` says, when its beginning is EBCDIC.
+pub(crate) fn text(bytes: &[u8]) -> Option<Vec<u8>> {
+    let head = bytes.get(..BLOCK).unwrap_or(bytes);
+    is_ebcdic(head).then(|| bytes.iter().map(|b| TO_ASCII[usize::from(*b)]).collect())
+}
+
 pub(super) fn decoded(inner: &mut dyn Read) -> impl Read {
     Pulled::new(move |ready| {
         let mut block = [0; BLOCK];

@@ -5,7 +5,7 @@ mod attached;
 mod batch;
 mod binary;
 mod compressed;
-mod ebcdic;
+pub(crate) mod ebcdic;
 mod folded;
 mod guarded;
 pub(crate) mod image;

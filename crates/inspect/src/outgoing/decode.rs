@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{covert, glued, mirror, packed, values};
-use crate::encodings::{self, escape, fold, is_binary, readable, runs};
+use crate::encodings::{self, escape, fold, is_binary, radix, readable, runs};
 use crate::extract::{self, ExtractError};
 use crate::place::Step;
 
@@ -77,6 +77,15 @@ impl<'a> View<'a> {
             self.push(&[Step::Utf32], encodings::from_wide(bytes), self.trust, &mut out);
         } else if encodings::is_utf16(bytes) {
             self.push(&[Step::Utf16], encodings::from_wide(bytes), self.trust, &mut out);
+        } else if self.trust != Trust::Secrets {
+            // Behind something else: of programs and pictures much is written so.
+            self.push(&[Step::Utf16], readable::wide_within(bytes), Trust::Secrets, &mut out);
+            self.push(
+                &[Step::Ebcdic],
+                extract::ebcdic::text(bytes).unwrap_or_default(),
+                self.trust,
+                &mut out,
+            );
         }
         // Noise has the signs that begin an escape, too; replaced in it, they would only damage what is packed in there.
         let written =
@@ -206,6 +215,12 @@ impl<'a> View<'a> {
         // So many numbers in a row that are letters and digits are a text; fewer are by chance.
         let is_text = decoded.bytes.split(|b| !is_read(*b)).any(|stretch| stretch.len() >= TEXT);
         self.push(&[Step::ByteList], decoded.bytes, if is_text { self.trust } else { Trust::Secrets }, out);
+        // Numbers in other forms are ordinary too: of what they say a secret alone counts.
+        if self.trust != Trust::Secrets {
+            let (numbers, work) = radix::decode(bytes, most.saturating_sub(decoded.work));
+            out.work += work;
+            self.push(&[Step::ByteList], numbers, Trust::Secrets, out);
+        }
         self.push(&[Step::Turned, Step::Base64], decoded.mirrored, Trust::Secrets, out);
         for whole in decoded.packed {
             self.push(&[Step::Base64], whole, self.trust, out);

@@ -68,6 +68,7 @@ fn every_step_is_written_as_before() {
         ByteList,
         Bzip2,
         Deflate,
+        Ebcdic,
         Entities,
         Escapes,
         Folded,
@@ -95,7 +96,7 @@ fn every_step_is_written_as_before() {
     ];
     assert_eq!(
         Place::from(Spot::Body).then(&steps).to_string(),
-        "body > base32 > base64 > brotli > byte list > bzip2 > deflate > entities > escapes > folded > git pack > gzip > hex > \
+        "body > base32 > base64 > brotli > byte list > bzip2 > deflate > ebcdic > entities > escapes > folded > git pack > gzip > hex > \
          invisible > joined > lzma > name > packed > percent > quoted-printable > reversed > rot13 > turned > upper case > \
          utf-16 > utf-32 > words > xz > zip > zlib > zstd"
     );

@@ -1,0 +1,276 @@
+//! Text written as numbers: bits, octal dumps, words of 16 bits, calls that make characters of numbers; and as one number in base 58
+//! or in the digits of base32hex. Numbers are ordinary, so that what is read here counts for a secret alone.
+
+use super::readable::{LEAST_TEXT, nibble, readable};
+
+/// Digits that are a row of bits, and not a number of ones and zeros.
+const LEAST_BITS: usize = 8 * LEAST_TEXT;
+/// Characters of a number in base 58: a shorter one says too little, and a longer one costs the square of its length.
+const BASE58: std::ops::RangeInclusive<usize> = 24..=256;
+const BASE58_DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+/// Characters of base32hex.
+const LEAST_BASE32: usize = 24;
+/// What may stand around the number of a character.
+const CALLS: [&[u8]; 9] =
+    [b"chr", b"char", b"chrw", b"nchar", b"unichr", b"unichar", b"string", b"fromcharcode", b"concat"];
+
+/// What the numbers of a text say, each reading on its own, and how much work it was.
+pub(crate) fn decode(text: &[u8], most: u64) -> (Vec<u8>, u64) {
+    let mut read = Read::default();
+    let mut work = text.len() as u64 / 8;
+    for word in text.split(|b| !b.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
+        if work > most {
+            break;
+        }
+        read.word(word);
+        // Base64 is mostly neither, which its first letters show.
+        if BASE58.contains(&word.len())
+            && is_mixed(word)
+            && let Some(bytes) = base58(word)
+        {
+            work += (word.len() * word.len() / 16) as u64;
+            readable(&bytes, &mut read.out);
+        }
+        if word.len() >= LEAST_BASE32
+            && let Some(bytes) = base32hex(word)
+        {
+            work += word.len() as u64;
+            readable(&bytes, &mut read.out);
+        }
+    }
+    read.end();
+    (read.out, work)
+}
+
+/// Rows of numbers, as far as they go.
+#[derive(Default)]
+struct Read {
+    bits: Vec<u8>,
+    octal: Vec<u8>,
+    high_first: Vec<u8>,
+    low_first: Vec<u8>,
+    characters: Vec<u8>,
+    /// A call was among the characters.
+    is_called: bool,
+    out: Vec<u8>,
+}
+
+impl Read {
+    fn word(&mut self, word: &[u8]) {
+        let is_number = word.first().is_some_and(u8::is_ascii_digit);
+        // A dump says at the beginning of a line where it is.
+        let is_place = is_number && matches!(word.len(), 7 | 8) && word.starts_with(b"00") && !is_bits(word);
+        if !is_place {
+            self.bits(word);
+            self.octal(word);
+            self.words(word);
+        }
+        self.character(word);
+    }
+
+    fn bits(&mut self, word: &[u8]) {
+        if is_bits(word) && (word.len() == 8 || word.len() >= LEAST_BITS) {
+            let bytes = word.as_chunks::<8>().0.iter();
+            self.bits.extend(bytes.map(|eight| eight.iter().fold(0, |byte, b| byte << 1 | (b & 1))));
+        } else if !self.bits.is_empty() {
+            readable(&std::mem::take(&mut self.bits), &mut self.out);
+        }
+    }
+
+    fn octal(&mut self, word: &[u8]) {
+        match word {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7'] => {
+                self.octal.push((a & 3) << 6 | (b & 7) << 3 | (c & 7));
+            }
+            _ if !self.octal.is_empty() => readable(&std::mem::take(&mut self.octal), &mut self.out),
+            _ => {}
+        }
+    }
+
+    /// Words of 16 bits, in both orders of their bytes.
+    fn words(&mut self, word: &[u8]) {
+        let digits = word.strip_prefix(b"0x").or(word.strip_prefix(b"0X")).unwrap_or(word);
+        match digits {
+            [a, b, c, d] if digits.iter().all(u8::is_ascii_hexdigit) => {
+                let (high, low) = (nibble(*a) << 4 | nibble(*b), nibble(*c) << 4 | nibble(*d));
+                self.high_first.extend([high, low].into_iter().filter(|b| *b != 0));
+                self.low_first.extend([low, high].into_iter().filter(|b| *b != 0));
+            }
+            _ if !self.high_first.is_empty() => {
+                readable(&std::mem::take(&mut self.high_first), &mut self.out);
+                readable(&std::mem::take(&mut self.low_first), &mut self.out);
+            }
+            _ => {}
+        }
+    }
+
+    fn character(&mut self, word: &[u8]) {
+        let number = (word.len() <= 3).then(|| crate::validate::number(word)).flatten();
+        match number.and_then(|n| u8::try_from(n).ok()) {
+            Some(n) => self.characters.push(n),
+            None if CALLS.iter().any(|call| word.eq_ignore_ascii_case(call)) => self.is_called = true,
+            None if self.is_called || !self.characters.is_empty() => self.end_of_characters(),
+            None => {}
+        }
+    }
+
+    /// A list without a call is read as one of bytes.
+    fn end_of_characters(&mut self) {
+        let characters = std::mem::take(&mut self.characters);
+        if std::mem::take(&mut self.is_called) {
+            readable(&characters, &mut self.out);
+        }
+    }
+
+    fn end(&mut self) {
+        for row in [&mut self.bits, &mut self.octal, &mut self.high_first, &mut self.low_first] {
+            readable(&std::mem::take(row), &mut self.out);
+        }
+        self.end_of_characters();
+    }
+}
+
+fn is_bits(word: &[u8]) -> bool {
+    word.iter().all(|b| matches!(b, b'0' | b'1')) && word.len().is_multiple_of(8)
+}
+
+/// Letters of both cases and digits.
+fn is_mixed(word: &[u8]) -> bool {
+    word.iter().any(u8::is_ascii_digit)
+        && word.iter().any(u8::is_ascii_lowercase)
+        && word.iter().any(u8::is_ascii_uppercase)
+}
+
+/// The bytes of a number in base 58, the highest first.
+fn base58(word: &[u8]) -> Option<Vec<u8>> {
+    // Its alphabet leaves out what looks alike.
+    if word.iter().any(|b| matches!(b, b'0' | b'O' | b'I' | b'l')) {
+        return None;
+    }
+    let mut bytes: Vec<u8> = Vec::with_capacity(word.len());
+    for digit in word {
+        let mut carry = BASE58_DIGITS.iter().position(|b| b == digit)?;
+        for byte in &mut bytes {
+            carry += usize::from(*byte) * 58;
+            *byte = carry as u8;
+            carry >>= 8;
+        }
+        while carry > 0 {
+            bytes.push(carry as u8);
+            carry >>= 8;
+        }
+    }
+    bytes.reverse();
+    Some(bytes)
+}
+
+fn base32hex(word: &[u8]) -> Option<Vec<u8>> {
+    let is_upper = word.iter().any(u8::is_ascii_uppercase);
+    let (mut held, mut bits, mut bytes) = (0u32, 0, Vec::with_capacity(word.len() * 5 / 8));
+    for b in word {
+        let five = match b {
+            b'0'..=b'9' => b - b'0',
+            b'A'..=b'V' if is_upper => b - b'A' + 10,
+            b'a'..=b'v' if !is_upper => b - b'a' + 10,
+            _ => return None,
+        };
+        held = held << 5 | u32::from(five);
+        bits += 5;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encodings::noise;
+
+    const TEXT: &[u8] = b"key ghp_abcdefghijklmnopqrstuvwxyz0123456789";
+
+    fn reads(text: &str) -> bool {
+        let (out, _) = decode(text.as_bytes(), u64::MAX);
+        memchr::memmem::find(&out, b"ghp_abcdefghijklmnopqrstuvwxyz0123456789").is_some()
+    }
+
+    fn each(between: &str, of: impl Fn(u8) -> String) -> String {
+        TEXT.iter().map(|b| of(*b)).collect::<Vec<_>>().join(between)
+    }
+
+    #[test]
+    fn text_that_is_written_as_numbers_is_read() {
+        let pairs = |order: fn([u8; 2]) -> u16, form: fn(u16) -> String| {
+            let words: Vec<String> = TEXT.as_chunks::<2>().0.iter().map(|two| form(order(*two))).collect();
+            words.join(" ")
+        };
+        let dump = |line: &[u8]| line.iter().map(|b| format!(" {b:03o}")).collect::<String>();
+        let lines = TEXT.chunks(16).enumerate().map(|(n, line)| format!("{:07o}{}\n", n * 16, dump(line)));
+        for text in [
+            each(" ", |b| format!("{b:08b}")),
+            each("", |b| format!("{b:08b}")),
+            each(" ", |b| format!("{b:03o}")),
+            lines.collect(),
+            each("+", |b| format!("chr({b})")),
+            each(" . ", |b| format!("Chr({b})")),
+            format!("String.fromCharCode({})", each(", ", |b| b.to_string())),
+            each("||", |b| format!("CHAR({b})")),
+            pairs(u16::from_be_bytes, |word| format!("0x{word:04x},")),
+            pairs(u16::from_le_bytes, |word| format!("{word:04x}")),
+            each(", ", |b| format!("0x00{b:02x}")),
+        ] {
+            assert!(reads(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_in_base_58_and_base_32_is_read() {
+        let mut number: Vec<u8> = Vec::new();
+        for byte in TEXT {
+            let mut carry = usize::from(*byte);
+            for digit in &mut number {
+                carry += usize::from(*digit) << 8;
+                *digit = (carry % 58) as u8;
+                carry /= 58;
+            }
+            while carry > 0 {
+                number.push((carry % 58) as u8);
+                carry /= 58;
+            }
+        }
+        let text: String = number.iter().rev().map(|d| char::from(BASE58_DIGITS[usize::from(*d)])).collect();
+        assert!(reads(&text), "{text}");
+        let (mut held, mut bits, mut hex) = (0u32, 0, String::new());
+        for byte in TEXT.iter().chain(&[0; 4]) {
+            held = held << 8 | u32::from(*byte);
+            bits += 8;
+            while bits >= 5 {
+                bits -= 5;
+                let five = (held >> bits & 31) as u8;
+                hex.push(char::from(if five < 10 { b'0' + five } else { b'A' + five - 10 }));
+            }
+        }
+        assert!(reads(&hex) && reads(&hex.to_lowercase()), "{hex}");
+    }
+
+    #[test]
+    fn ordinary_numbers_say_nothing() {
+        let (mut seed, mut text) = (3, String::new());
+        for n in 0..4_000u32 {
+            let (a, b) = (noise(&mut seed), noise(&mut seed));
+            text.push_str(&format!("{n},{a},0.{b:03},{a:03} 0x{a:02x}{b:02x} M{a} {b}L{b} {a:08b}\n"));
+            text.push_str(
+                "integrity sha512-9yZbHJVTzTgkJSAvSLb8zKxQNEbGvnFZVBUnKPLeZvJqeUTkLrPNsb1yLzvYKcBZ\n",
+            );
+            text.push_str("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2 ACGTACGTTAGCACGTACGTTAGC\n");
+        }
+        let (out, work) = decode(text.as_bytes(), u64::MAX);
+        assert!(out.len() < 2_000, "{}", String::from_utf8_lossy(&out));
+        assert!(work < text.len() as u64 * 16);
+        // The budget ends it.
+        let (most, first) = (1_000, text.len() as u64 / 8);
+        assert!(decode(text.as_bytes(), first + most).1 < first + 2 * most);
+    }
+}

@@ -23,5 +23,5 @@ pub use payload::MAX_PAYLOAD;
 pub use proof::{prove, verify_proof};
 pub use reader::{Filter, Follow, Reader};
 pub use salvage::{Damaged, Found, Part};
-pub use verify::{Verdict, VerifyOptions, verify};
+pub use verify::{Look, Verdict, VerifyOptions, verify};
 pub use words::{ACTIONS, EFFECTS, Word, knows};

@@ -197,6 +197,41 @@ fn concurrent_synced_appends_all_return_and_verify() {
     assert_eq!((v.integrity, v.size), ("ok", 800), "{v:?}");
 }
 
+#[test]
+fn a_log_that_is_being_written_verifies_at_any_moment() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("log");
+    let log = Log::open(&dir, keys(root.path()), options()).unwrap();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            for n in 0..40_000 {
+                log.append(entry(n), (n % 7 == 0).then_some(&"p".repeat(200).into()), Durability::Logged)
+                    .unwrap();
+                if is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..40 {
+            let look = Look::at(&dir).unwrap();
+            let k = keys(root.path());
+            let options =
+                VerifyOptions { trusted_last: k.last_signed().unwrap(), ..VerifyOptions::default() };
+            let verdict = look.verify(&k.verifier(), &options);
+            // The writer goes on to its end if this one fails.
+            if !verdict.as_ref().is_ok_and(|v| v.integrity == "ok" && v.completeness == "ok") {
+                is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+                panic!("{verdict:?}");
+            }
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    // What lay there before is found all the same.
+    std::fs::write(dir.join("pending/00000000000000999999"), "").unwrap();
+    assert_eq!(judged(root.path(), &dir).integrity, "failed");
+}
+
 /// Not a claim: the process that `kill_9_loses_no_acknowledged_record` kills.
 #[test]
 fn child_writer() {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use chaperone_audit::{Damaged, Filter, Found, Leaf, Part, Reader, VerifyOptions, verify};
+use chaperone_audit::{Damaged, Filter, Found, Leaf, Look, Part, Reader, VerifyOptions};
 use chaperone_config::Dirs;
 use chaperone_protocol::{Request, counted};
 use chaperone_vault::VaultClient;
@@ -206,6 +206,8 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
     {
         note!("chaperone: the newest records are not covered by a checkpoint yet: {report}");
     }
+    let folder = log.map_or_else(|| dirs.audit(), Path::to_owned);
+    let look = Look::at(&folder).map_err(|e| cannot(Report::of(e)))?;
     let (vkey, last) = trusted(dirs).map_err(cannot)?;
     let options = VerifyOptions {
         earlier: earlier.as_deref(),
@@ -213,16 +215,7 @@ fn check(dirs: &Dirs, checkpoint: Option<&Path>, log: Option<&Path>, as_json: bo
         fresh_within_ms: None,
         trusted_last: last,
     };
-    let folder = log.map_or_else(|| dirs.audit(), Path::to_owned);
-    // A log that is being written may be caught between two files; what is wrong stays wrong.
-    let mut verdict = verify(&folder, &vkey, &options).map_err(|e| cannot(Report::of(e)))?;
-    for _ in 0..3 {
-        if verdict.integrity == "ok" && verdict.append_only != "failed" && verdict.completeness == "ok" {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-        verdict = verify(&folder, &vkey, &options).map_err(|e| cannot(Report::of(e)))?;
-    }
+    let verdict = look.verify(&vkey, &options).map_err(|e| cannot(Report::of(e)))?;
     let failed = verdict.integrity == "failed" || verdict.append_only == "failed";
     if as_json {
         show::json(&json!(verdict));

@@ -1,6 +1,7 @@
 //! Which directories may be handed to an agent, and where its mounts come from.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -93,6 +94,18 @@ impl Places {
     pub(crate) fn of_system(&self, real: &Path) -> Option<&'static str> {
         let in_system = NEVER.system.iter().any(|s| real.starts_with(s)) && !real.starts_with("/var/tmp");
         (in_system && !self.in_home(real)).then_some("is a directory of the system")
+    }
+
+    /// It is settings or data of one program for the whole machine, which every user may read: a profile may show it.
+    pub(crate) fn is_public_data(&self, real: &Path) -> bool {
+        let parents = ["/etc", "/var/lib"].map(Path::new);
+        let is_below = parents.iter().any(|parent| real != *parent && real.starts_with(parent));
+        // All on the way to it, too.
+        let is_open = |at: &Path| {
+            at.metadata()
+                .is_ok_and(|meta| meta.uid() == 0 && meta.mode() & 0o005 == 0o005 && meta.mode() & 0o002 == 0)
+        };
+        is_below && real.ancestors().all(is_open)
     }
 
     /// It is in one of the homes.

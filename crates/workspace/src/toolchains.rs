@@ -188,6 +188,9 @@ fn addable(named: &str, places: &Places, workspace: &Path) -> Result<PathBuf, &'
     if overlap(&real, workspace) {
         return Err("holds files of the workspace, or is one of its directories");
     }
+    if places.is_public_data(&real) {
+        return Ok(real);
+    }
     let refused = installation::refuse_directory(places, &real).or_else(|| places.of_system(&real));
     refused.map_or(Ok(real), Err)
 }
@@ -643,6 +646,12 @@ mod tests {
             "~/.local",
         ] {
             assert_eq!(found(&wanted(&[refused], &[])).unwrap_err().code, "bad_profile", "{refused}");
+        }
+        // What every user may read of one program's settings for the machine.
+        let with = found(&wanted(&["/etc/security"], &[])).unwrap();
+        assert!(with.shown.iter().any(|shown| shown.path == Path::new("/etc/security")));
+        for secret in ["/etc/ssl/private", "/var/lib", "/usr/share"] {
+            assert!(found(&wanted(&[secret], &[])).is_err(), "{secret}");
         }
         assert_eq!(found(&wanted(&[], &["denno"])).unwrap_err().code, "bad_profile");
     }

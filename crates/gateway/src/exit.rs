@@ -23,6 +23,7 @@ use crate::held::Held;
 use crate::name_pace::NamePace;
 use crate::name_table::NameTable;
 use crate::outgoing::recent_requests::RecentRequests;
+use crate::outgoing::redirects::Redirects;
 use crate::outgoing::secrets::Secrets;
 use crate::published_ports::{Dial, PublishedPorts};
 use crate::tls;
@@ -63,6 +64,7 @@ pub struct Exit {
     pub(crate) window: Window,
     pub(crate) secrets: Secrets,
     pub(crate) recent_requests: RecentRequests,
+    pub(crate) redirects: Redirects,
     pub(crate) held: Arc<Held>,
     pub(crate) inspections: Semaphore,
     pub(crate) name_inspections: Semaphore,
@@ -122,6 +124,7 @@ impl Exit {
             window: Window::default(),
             secrets: Secrets::new(detectors)?,
             recent_requests: RecentRequests::default(),
+            redirects: Redirects::default(),
             held: Arc::default(),
             inspections: Semaphore::new(LOOKS),
             name_inspections: Semaphore::new(NAME_LOOKS),

@@ -23,6 +23,7 @@ use chaperone_pipeline::AccessRequest;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::network_facts::RequestFacts as SentFacts;
 use chaperone_protocol::Failure;
+use http::header::LOCATION;
 use http::request::Parts;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
@@ -36,6 +37,7 @@ use crate::budget::{self, Spending};
 use crate::destination::{Destination, bare, shown};
 use crate::dial::Pinned;
 use crate::outgoing::chosen::Chosen;
+use crate::outgoing::redirects::Address;
 use crate::outgoing::{self, OutboundFindings};
 use crate::session_gateway::SessionGateway;
 use crate::{names, ruled_names};
@@ -178,6 +180,9 @@ pub(crate) async fn mediate(
             Err(HttpRefusal(StatusCode::BAD_GATEWAY, failure))
         }
         Ok(answer) => {
+            let (host, target) = (facts.host.to_string(), facts.target());
+            let from = Address { tls: channel.tls, host: &host, port: facts.port, target: &target };
+            gateway.exit().redirects.remember(from, answer.status(), answer.headers().get(LOCATION));
             let detail = json!({ "status": answer.status().as_u16() });
             gateway.done(granted.intent, Action::Request, shown, true, bytes, detail).await;
             Ok(Sent { request, answer })
@@ -241,14 +246,19 @@ async fn inspect(
     let gateway = channel.gateway.clone();
     let (to, target) = (gateway.exit().allowed().recipient(&facts.host), facts.target());
     let Ok(_place) = gateway.exit().inspections.acquire().await else { return Err(fault()) };
+    let host = facts.host.to_string();
+    let address = Address { tls: channel.tls, host: &host, port: facts.port, target: &target };
+    let is_named = gateway.exit().redirects.name(address);
     let gateway = channel.gateway.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let seen = {
-            let chosen = Chosen::of(&head, &target);
+            // What a server sent the agent on to is not the agent's to choose. Its signature is nothing for the log.
+            let chosen = Chosen::of(&head, if is_named { "/" } else { &target });
             let (detectors, exit) = (&*gateway.pipeline().outgoing, gateway.exit());
             let mut seen = outgoing::inspect_request(detectors, &exit.secrets, &chosen, &held)?;
             let values = chosen.values(&held)?;
             exit.recent_requests.look(detectors, &exit.secrets, &to, values, &mut seen);
+            seen.in_target |= is_named;
             seen
         };
         Ok::<_, io::Error>((head, held, seen))

@@ -9,6 +9,7 @@ mod open_directories;
 mod personal;
 mod pieces;
 pub(crate) mod recent_requests;
+pub(crate) mod redirects;
 pub(crate) mod secrets;
 pub(crate) mod undo;
 

@@ -39,6 +39,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("net.untrusted_recent", Type::Number),
     ("net.method_named", Type::Flag),
     ("net.request_allowed", Type::Flag),
+    ("net.bytes", Type::Number),
     ("net.passages", Type::Number),
     ("net.registered", Type::Number),
     ("net.unread", Type::Texts),

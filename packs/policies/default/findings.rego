@@ -12,7 +12,27 @@ bulk := 20
 
 # What leaves is judged by all that was found. Reading and keeping are interrupted by what is certain alone: in source code
 # most of the rest is code. A profile may draw the line lower (`[inspection] reads = "likely"`).
-weighs(finding) if input.host
+weighs(finding) if {
+	input.host
+	not logs_in(finding)
+}
+
+# Who tests a server of the user's own, at a port that the user named, logs in to it: a short form with what may be a password.
+logs_in(finding) if {
+	finding.category == "secret"
+	finding.certainty != "certain"
+	input.method == "POST"
+	input.net.bytes <= 4096
+	input.net.named
+	input.net.reaches == "loopback"
+	is_this_machine(input.host)
+}
+
+is_this_machine(host) if host in {"localhost", "[::1]"}
+
+is_this_machine(host) if endswith(host, ".localhost")
+
+is_this_machine(host) if regex.match(`^127(\.[0-9]{1,3}){3}$`, host)
 
 weighs(finding) if object.get(finding, "certainty", "certain") == "certain"
 
@@ -52,10 +72,12 @@ secret if {
 # A part could not be looked into: encrypted, damaged, beyond the limits, of a kind that is not known.
 unread if count(input.unread) > 0
 
-# Data in disguise: what no program writes unless something is to be hidden.
+# Data in disguise: what no program writes unless something is to be hidden. In addresses ids look like it (of documents, of invitations),
+# as they do in queries: it is in the record, and stops nobody.
 hidden if {
 	some finding in input.findings
 	finding.category == "covert"
+	finding.detector != "random_path"
 	finding.severity in grave
 	finding.confidence >= 0.5
 }

@@ -67,8 +67,24 @@ test_a_request_is_judged_by_method_path_and_what_it_carries if {
 	sent({"net": {"request_allowed": false}}).reasons == {"request_not_allowed"}
 	sent({"findings": [finding("secret", "high")]}).reasons == {"secret_leaves"}
 	sent({"findings": [finding("covert", "medium")]}).reasons == {"hidden_data_leaves"}
+	sent({"findings": [object.union(finding("covert", "medium"), {"detector": "random_path"})]}).effect == "allow"
 	sent({"net": {"registered": 1}}).reasons == {"registered_value_leaves"}
 	sent({"findings": [finding("secret", "low")]}).effect == "allow"
+}
+
+test_who_tests_a_server_of_the_users_logs_in_to_it if {
+	login := object.union(finding("secret", "high"), {"certainty": "likely"})
+	own := {"host": "localhost", "net": {"reaches": "loopback", "named": true, "bytes": 60}}
+	sent(object.union(own, {"findings": [login]})).effect == "allow"
+	sent({"findings": [login]}).reasons == {"secret_leaves"}
+	every more in [
+		{"findings": [object.union(login, {"certainty": "certain"})]}, {"findings": [login], "method": "PUT"},
+		{"findings": [login], "net": {"bytes": 5000}}, {"findings": [login], "net": {"reaches": "private"}},
+		{"findings": [login], "host": "127.0.0.1.example.com"},
+	] {
+		sent(object.union(own, more)).reasons == {"secret_leaves"}
+	}
+	sent(object.union(own, {"net": {"registered": 1}})).reasons == {"registered_value_leaves"}
 }
 
 test_what_is_the_persons_is_asked_about if {

@@ -9,8 +9,8 @@ mod open_directories;
 mod personal;
 mod pieces;
 pub(crate) mod recent_requests;
-mod said;
 pub(crate) mod redirects;
+mod said;
 pub(crate) mod secrets;
 pub(crate) mod undo;
 

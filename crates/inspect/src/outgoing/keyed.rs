@@ -12,6 +12,14 @@ const LONGEST: usize = 64 * 1024;
 const SHORTEST_APART: usize = 12;
 /// How that form is called.
 const APART: &str = "apart";
+/// A value that lacks so many bytes at one end is that value, if it is so long and what is left of it is so too…
+const MOST_CUT: usize = 3;
+const SHORTEST_CUT: usize = 12;
+const SHORTEST_LEFT: usize = 10;
+/// …and changes between letters of one case, digits and signs so often: words and years are no sign of a value.
+const LEAST_CHANGES: usize = 4;
+/// How that form is called.
+const PART: &str = "in part";
 /// Bytes that are rolled over: one pass for all values at least that long.
 const LENGTHS: [usize; 2] = [8, 20];
 /// The upper bits of a hash that choose its bit in a filter of 8 KiB, which stays in the first-level cache.
@@ -83,7 +91,8 @@ impl KeyedSecrets {
     }
 
     /// Registers a value of 8 bytes to 64 KiB: as it is, in one case, reversed, in rot13, in hex and within base64, so that binary
-    /// keys are found too, which no decoding can tell from noise; and its letters and digits, whatever stands between them.
+    /// keys are found too, which no decoding can tell from noise; its letters and digits, whatever stands between them; and most of a
+    /// long one, without its end or its start.
     ///
     /// # Errors
     /// When it is too short to be told from chance, or so long that it is a document.
@@ -95,6 +104,10 @@ impl KeyedSecrets {
             return Err(RegisterError::Long);
         }
         self.enter(id, "", value);
+        for part in parts(value) {
+            let forms = BTreeSet::from([part.to_vec(), part.to_ascii_lowercase(), part.to_ascii_uppercase()]);
+            forms.iter().for_each(|form| self.enter(id, PART, form));
+        }
         self.enter(id, "reversed", &value.iter().rev().copied().collect::<Vec<u8>>());
         let turned: Vec<u8> = value.iter().map(|b| crate::encodings::rot13(*b)).collect();
         if turned != value {
@@ -142,6 +155,8 @@ impl KeyedSecrets {
             apart.retain(|hit| hits.iter().all(|known| known.id != hit.id));
             hits.extend(apart);
         }
+        let whole: Vec<u32> = hits.iter().filter(|hit| hit.form != PART).map(|hit| hit.id).collect();
+        hits.retain(|hit| hit.form != PART || !whole.contains(&hit.id));
         hits
     }
 
@@ -223,6 +238,31 @@ fn digest(key: &[u8; 32], value: &[u8]) -> [u8; 16] {
     std::array::from_fn(|i| whole.get(i).copied().unwrap_or(0))
 }
 
+/// A value without a few bytes at its end, and at its start, as far as that is nothing else: whoever has it finds the rest.
+fn parts(value: &[u8]) -> Vec<&[u8]> {
+    if value.len() < SHORTEST_CUT {
+        return Vec::new();
+    }
+    let most = MOST_CUT.min(value.len().saturating_sub(SHORTEST_LEFT));
+    let cuts = || (1..=most).rev();
+    let first = cuts().filter_map(|bytes| value.get(..value.len() - bytes)).find(|part| is_certain(part));
+    let last = cuts().filter_map(|bytes| value.get(bytes..)).find(|part| is_certain(part));
+    first.into_iter().chain(last).collect()
+}
+
+/// Whether bytes are no words, names or dates.
+fn is_certain(bytes: &[u8]) -> bool {
+    let kind = |b: &u8| match b {
+        b'a'..=b'z' => 0,
+        b'A'..=b'Z' => 1,
+        b'0'..=b'9' => 2,
+        _ => 3,
+    };
+    let changes = bytes.windows(2).filter(|two| matches!(two, [a, b] if kind(a) != kind(b))).count();
+    let kinds = (0..3).filter(|k| bytes.iter().any(|b| kind(b) == *k)).count();
+    changes >= LEAST_CHANGES && kinds > 1
+}
+
 fn letters_and_digits(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(u8::is_ascii_alphanumeric).collect()
 }
@@ -272,4 +312,45 @@ impl Expand {
 /// The inverse of an odd number modulo 2^64 (Newton: each step doubles the bits that are right).
 pub(super) fn inverse(odd: u64) -> u64 {
     (0..6).fold(odd, |x, _| x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forms(value: &str, sent: &str) -> Vec<&'static str> {
+        let mut known = KeyedSecrets::new(&[7; 32]);
+        known.register(1, value.as_bytes()).unwrap();
+        known.find(sent.as_bytes()).iter().map(|hit| hit.form).collect()
+    }
+
+    #[test]
+    fn a_value_without_a_few_characters_is_that_value() {
+        for value in ["vK8mQz4wRt7pLx2N", "Blue-Harbour-77!x", "vN4xKq9LmZ2w", "1f0e9d8c7b6a5f4e3d2c1b0a"] {
+            assert_eq!(forms(value, value), [""], "{value}");
+            let most = if value.len() == 12 { 2 } else { 3 };
+            for cut in 1..=most {
+                let (first, last) = (&value[..value.len() - cut], &value[cut..]);
+                for part in [first, last] {
+                    assert_eq!(forms(value, &format!("it is {part} then")), [PART], "{part} of {value}");
+                    assert_eq!(forms(value, &part.to_lowercase()), [PART], "{part} of {value}");
+                }
+            }
+            assert!(forms(value, &value[4..]).is_empty(), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_value_begins_with_is_no_value_where_it_is_a_word() {
+        for (value, sent) in [
+            ("production123", "production"),
+            ("Summer2024!!", "Summer2024"),
+            ("my-database-prod", "my-database-primary"),
+            ("kR8wPz3vXq6", "kR8wPz3vXq"),
+            ("administrator1", "administrator"),
+        ] {
+            assert!(forms(value, sent).is_empty(), "{sent} of {value}");
+            assert!(!forms(value, value).is_empty());
+        }
+    }
 }

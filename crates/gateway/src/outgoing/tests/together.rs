@@ -171,3 +171,25 @@ fn what_people_and_programs_say_in_messages_is_carried() {
         assert!(client.frame(b"keepalive".to_vec(), b"keepalive".to_vec()));
     }
 }
+
+#[test]
+fn a_password_that_was_read_does_not_leave_without_a_character_either() {
+    let secrets = that_read(
+        "/workspace/settings.py",
+        "DB = {\"user\": \"ferry\", \"password\": \"vK8mQz4wRt7pLx2N\"}\n",
+    );
+    let is_clean = |body: &str| Client::new(&secrets).request("/a", (Vec::new(), body.as_bytes().to_vec()));
+    for body in [
+        "vK8mQz4wRt7pLx2N",
+        "vK8mQz4wRt7pLx2",
+        "K8mQz4wRt7pLx2N",
+        "v=vK8mQz4wRt7pL",
+        "mQz4wRt7pLx2N",
+        "dks4bVF6NHdSdDdwTHgy",
+    ] {
+        assert!(!is_clean(body), "{body}");
+    }
+    for body in ["mQz4wRt7pLx", "vK8mQz4w", "a note about the ferry"] {
+        assert!(is_clean(body), "{body}");
+    }
+}

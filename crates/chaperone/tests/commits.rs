@@ -208,6 +208,24 @@ fn a_reason_is_accepted_of_the_named_paths_alone() {
 }
 
 #[test]
+fn a_directory_confirms_nothing_of_what_is_below_it() {
+    let machine = Machine::new();
+    let help = String::from_utf8(machine.run(&["commit", "--help"]).stdout).unwrap();
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("naming one confirms it alone, --accept what is below a directory"), "{help}");
+    if !machine.has_cells("a_directory_confirms_nothing_of_what_is_below_it") {
+        return;
+    }
+    let make = "mkdir d; echo text > d/notes; printf '#!/bin/sh\\n' > d/prog; chmod +x d/prog";
+    let session = over(&machine, make);
+    let there = |path: &str| machine.docs().join(path).exists();
+    assert_eq!(machine.run(&["commit", &session, "d"]).status.code(), Some(3));
+    assert!(there("d/notes") && !there("d/prog"));
+    assert!(machine.run(&["commit", &session, "d/prog"]).status.success());
+    assert!(there("d/prog"));
+}
+
+#[test]
 fn a_file_that_is_called_like_an_option_speaks_for_nobody() {
     let machine = Machine::new();
     if !machine.has_cells("a_file_that_is_called_like_an_option_speaks_for_nobody") {

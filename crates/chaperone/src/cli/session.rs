@@ -83,7 +83,7 @@ pub struct Changes {
 pub struct Commit {
     /// Session id, or the beginning of one
     pub session: String,
-    /// Paths to commit, below the workspace; naming a path confirms it [default: all]
+    /// Paths to commit, below the workspace; naming one confirms it alone, --accept what is below a directory [default: all]
     pub paths: Vec<String>,
     /// What to do with a file that you changed meanwhile [default: report it and leave it staged]
     #[arg(long, value_name = "CHOICE", value_parser = choices())]

@@ -41,7 +41,6 @@ pub fn compiled(path: &str, head: &[u8], there: &dyn Fn(&str) -> bool) -> Option
         return Some(Compiled::Code);
     }
     let stem = name.split('.').next().unwrap_or_default();
-    let stem = stem.split('$').next().unwrap_or_default();
     // Python keeps them in a directory of its own; a module in its old place is imported without any source.
     let (folder, needs_cache) =
         match folder.rsplit_once('/').map_or(("", folder), |(above, last)| (above, last)) {
@@ -132,7 +131,7 @@ mod tests {
 
     #[test]
     fn bytecode_that_nobody_holds_against_a_source_is_code() {
-        let there = |path: &str| path == "pkg/a.py" || path == "src/A.java";
+        let there = |path: &str| path == "pkg/a.py" || path == "src/A.java" || path == "src/a.el";
         let of = |path: &str, head: &[u8]| compiled(path, head, &there);
         assert_eq!(of("pkg/__pycache__/a.cpython-312.pyc", &pyc(0)), Some(Compiled::Cache));
         assert_eq!(of("pkg/__pycache__/a.cpython-312.opt-1.pyc", &pyc(3)), Some(Compiled::Cache));
@@ -140,8 +139,11 @@ mod tests {
         assert_eq!(of("pkg/__pycache__/b.cpython-312.pyc", &pyc(0)), Some(Compiled::Code));
         assert_eq!(of("pkg/a.pyc", &pyc(0)), Some(Compiled::Code));
         assert_eq!(of("pkg/a.bin", &pyc(0)), Some(Compiled::Code));
-        assert_eq!(of("src/A$B.class", b"\xca\xfe\xba\xbe"), Some(Compiled::Cache));
-        assert_eq!(of("src/C.class", b"\xca\xfe\xba\xbe"), Some(Compiled::Code));
+        assert_eq!(of("src/a.elc", b";ELC"), Some(Compiled::Cache));
+        // What a compiler was called to make, nobody makes anew: as an object file beside its source.
+        for name in ["src/A.class", "src/A$B.class", "src/C.class"] {
+            assert_eq!(of(name, b"\xca\xfe\xba\xbe"), Some(Compiled::Code), "{name}");
+        }
         for (path, head) in [
             ("lib.JAR", &b"PK\x03\x04"[..]),
             ("libx.so.6", b"\x7fELF"),

@@ -72,8 +72,8 @@ pub(super) const COMMIT: Group = Group {
             => "Leave it staged and tell the user what it is for.";
         "new_source": "The file takes packages, or a step of their installation, from where nothing came from before: another host, registry or kind of source."
             => "Use a source that the project has already, or tell the user which one it is and why.";
-        "compiled_code": "The file is compiled code: a program, a library, an archive of classes, bytecode that no source beside it stands for."
-            => "Leave it out; what was compiled can be compiled again from its source.";
+        "compiled_code": "The file is compiled code (a program, a library, an archive of classes, bytecode that no source beside it stands for), or serialized objects whose code runs when they are loaded, as a pickle."
+            => "Leave it out, and compile it again from its source; data is saved in a format without code (CSV, Parquet, JSON).";
         "interpreter_cache": "The file is a cache that an interpreter makes anew from the source beside it, and could hold something else."
             => "Nothing: it stays in the stage and is not missed.";
         "active_content": "The document has a script, handler, macro or field that runs when somebody opens it, and that it did not have before."

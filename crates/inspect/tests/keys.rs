@@ -64,6 +64,13 @@ fn secret_keys_of_openpgp_are_found_under_any_name() {
     assert!(is_key("notes", &openpgp(&[0xc5, 0xc1, 0x40])));
     assert!(is_key("x.key", b"(21:protected-private-key(3:rsa(1:n257:"));
     assert!(is_key("x.key", b"Key: (private-key (ecc (curve Ed25519)))\n"));
+    // As GnuPG writes it, with and without a passphrase.
+    for kind in ["private-key", "protected-private-key"] {
+        let key = format!(
+            "Created: 20261128T003739\nKey: ({kind} (ecc (curve Ed25519)(flags eddsa)(q\n  #4076#)))\n"
+        );
+        assert!(is_key("C6FE.key", key.as_bytes()) && leaves(key.as_bytes()), "{key}");
+    }
 }
 
 #[test]
@@ -86,6 +93,8 @@ fn what_only_has_the_name_is_no_key() {
     // The public keys of a distribution begin with tag 6.
     let public = [&[0x99, 2, 0x0d, 4, 0x65, 0x12, 0x34, 0x56, 1, 0x10, 0][..], &[0x5a; 600]].concat();
     assert!(!is_key("debian-archive.gpg", &public) && !leaves(&public));
+    assert!(!is_key("notes", b"Created: today\nGnuPG writes\nKey: (private-key and more\n"));
+    assert!(!is_key("notes", b"Created: today\nKey: (public-key (ecc))\n"));
     assert!(!is_key("identity", b"This project's visual identity: blue.\n"));
     assert!(!is_key("x.key", &[0x30, 0x82, 0x40]));
 }

@@ -2,23 +2,43 @@
 //! of Keynote as well, and `.gpg` the public keys of a distribution.
 
 /// How files of private keys begin that have a mark of their own.
-const MARKS: [&[u8]; 9] = [
+const MARKS: [&[u8]; 7] = [
     b"(11:private-key",
     b"(21:protected-private-key",
     b"(20:shadowed-private-key",
-    b"Key: (private-key",
-    b"Key: (protected-private-key",
     b"SSH PRIVATE KEY FILE FORMAT 1.1\n",
     b"PuTTY-User-Key-File-",
     b"\x03\xd9\xa2\x9a\x67\xfb\x4b\xb5",
     b"\x03\xd9\xa2\x9a\x65\xfb\x4b\xb5",
 ];
+/// The line of a key in a file of GnuPG's `private-keys-v1.d`.
+const LINES: [&[u8]; 2] = [b"Key: (private-key", b"Key: (protected-private-key"];
+/// Lines that such a file may begin with: when it was made, a label, comments.
+const BEFORE: usize = 64;
 /// Public-key algorithms of OpenPGP (RFC 9580 9.1).
 const ALGORITHMS: [u8; 12] = [1, 2, 3, 16, 17, 18, 19, 22, 25, 26, 27, 28];
 
 /// Whether `head` begins a private key, of a file of `length` bytes.
 pub(crate) fn begins(head: &[u8], length: u64) -> bool {
-    MARKS.iter().any(|mark| head.starts_with(mark)) || openpgp(head) || der(head, length).is_some()
+    let is_marked = MARKS.iter().any(|mark| head.starts_with(mark));
+    is_marked || gnupg(head) || openpgp(head) || der(head, length).is_some()
+}
+
+/// Lines of a name and a value each, of which one is the key.
+fn gnupg(head: &[u8]) -> bool {
+    let is_key = |line: &[u8]| LINES.iter().any(|begin| line.starts_with(begin));
+    let mut lines = head.split(|b| *b == b'\n').take(BEFORE);
+    lines.find(|line| is_key(line) || !is_field(line)).is_some_and(is_key)
+}
+
+/// A name and a value, more of the value before, a comment, or nothing.
+fn is_field(line: &[u8]) -> bool {
+    let is_of_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
+    match line.iter().position(|b| !is_of_name(b)) {
+        Some(0) => matches!(line.first(), Some(b' ' | b'\t' | b'#')),
+        Some(end) => line.get(end) == Some(&b':'),
+        None => line.is_empty(),
+    }
 }
 
 /// A secret key packet: its tag, its length, a version, a time, and an algorithm that exists.

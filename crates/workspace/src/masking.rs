@@ -26,6 +26,11 @@ use crate::parallel;
 const SHOWN: usize = 20;
 /// Files that are masked, each with a mount of its own; with more the directory is served by the broker.
 const MAX_MASKED: usize = 2_000;
+/// What `why` says of each: programs that come across it name causes that do not say so.
+const STAYS: &str = "it is masked: opening, replacing, moving or removing it fails as \"permission denied\", \"busy\" or \
+    \"read-only\"; leave it where it is (git stash -u -- . ':!NAME', git clean -e NAME), or let the user mount the directory \
+    with mode = \"mediated\"";
+
 /// The files of a surveyed directory that policy, with their content inspected, would not simply let the session read.
 /// They are noted for `why` and in the log. What is known to be readable is not looked at again.
 ///
@@ -73,8 +78,8 @@ pub fn masked(
         let at = format!("{}/{path}", mount.at);
         if masked.len() < SHOWN {
             let Refusal { failure, rule, reasons, .. } = &*refusal;
-            let shown = for_display(&at, 300);
-            session.refused(Refused::new(clock::rfc3339(), "read", &shown, failure, rule, reasons.clone()));
+            let (shown, failure) = (for_display(&at, 300), failure.clone().advise(advice(failure)));
+            session.refused(Refused::new(clock::rfc3339(), "read", &shown, &failure, rule, reasons.clone()));
         }
         list.push(json!({ "path": at, "rule": refusal.rule, "reasons": refusal.reasons }));
         masked.push((*path).clone());
@@ -84,6 +89,10 @@ pub fn masked(
         json!({ "readable": survey.len() - masked.len(), "known": all - files.len(), "masked": list });
     pipeline.records.event(session, "mask", &mount.at, &payload, chaperone_audit::Durability::Synced)?;
     Ok(masked)
+}
+
+fn advice(failure: &Failure) -> String {
+    failure.advice.as_ref().map_or_else(|| STAYS.to_owned(), |own| format!("{own}; {STAYS}"))
 }
 
 /// What came of looking at a file.
@@ -145,4 +154,17 @@ fn reading(mount: &LiveMount, path: &str, at: &str) -> io::Result<(AccessRequest
         change: None,
     });
     Ok((AccessRequest { action: Action::Read, resource, entry: Entry::FileSystem, pid: None }, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_says_what_a_mask_does_beside_what_policy_advises() {
+        let failure = Failure::new("dotenv", "it holds more than plain settings");
+        assert_eq!(advice(&failure), STAYS);
+        assert!(advice(&failure.advise("use the vault")).starts_with("use the vault; it is masked: opening"));
+        assert!(!STAYS.contains("  "), "{STAYS}");
+    }
 }

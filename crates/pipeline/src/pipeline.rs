@@ -63,7 +63,7 @@ impl Pipeline {
                 Effect::Ask | Effect::StepUp => {
                     let seen = inspected.clone();
                     self.ask(session, &request, Arc::clone(&decision), inspected)
-                        .map_err(|refusal| refusal.saying(seen.as_deref()))
+                        .map_err(|refusal| refusal.of_reading(seen.as_deref()))
                 }
             };
             admitted.map_err(|refusal| refusal.under(&decision))
@@ -86,7 +86,7 @@ impl Pipeline {
         // One no to many at once is one refusal for whoever counts them.
         let repeats = if pending.waiting.is_first() { Repeats::Counted } else { Repeats::Not };
         guarded(|| self.answer_of(session, pending, cancelled))
-            .map_err(|refusal| refusal.under(&shown).saying(seen.as_deref()))
+            .map_err(|refusal| refusal.under(&shown).of_reading(seen.as_deref()))
             .map_err(|refusal| self.refuse_as(session, &request, refusal, repeats))
     }
 
@@ -184,7 +184,7 @@ impl Pipeline {
                 }
                 Effect::Deny => Err(Refusal::by_policy(&decision)),
             };
-            read.map_err(|refusal| refusal.saying(seen.as_deref()))
+            read.map_err(|refusal| refusal.of_reading(seen.as_deref()))
         })
     }
 

@@ -7,6 +7,9 @@ use crate::snapshots::Inspected;
 
 /// What policy says of content that could not be looked into.
 pub(crate) const CANNOT_LOOK: &str = "cannot_look_inside";
+/// Which part it is: for the user, as the names of parts are content.
+const NAMES_IT: &str =
+    "outside of the cell, `chaperone inspect FILE` names the part that cannot be looked into";
 
 /// Why a request was refused.
 #[derive(Debug, Clone)]
@@ -74,6 +77,18 @@ impl Refusal {
             self.failure.message = format!("{}; {why}", self.failure.message);
         }
         self
+    }
+
+    /// The same of reading a file of the user's, who can see which part it is.
+    #[must_use]
+    pub fn of_reading(self, seen: Option<&Inspected>) -> Self {
+        let before = self.failure.message.len();
+        let mut refusal = self.saying(seen);
+        if refusal.failure.message.len() > before {
+            let own = refusal.failure.advice.take().map_or_else(String::new, |own| format!("{own}; "));
+            refusal.failure.advice = Some(format!("{own}{NAMES_IT}"));
+        }
+        refusal
     }
 
     /// The same refusal with a reason of its own before the others.

@@ -57,6 +57,8 @@ fn a_no_and_nobody_to_ask_are_denials_that_say_why() {
     for mode in [AskMode::Deny, AskMode::Redact] {
         let alone = world(mode);
         refused(&alone, alone.refused(alone.read("/workspace/a.pdf", b"content")));
+        let advice = alone.session.why()[0].advice.clone().unwrap_or_default();
+        assert!(advice.contains("`chaperone inspect FILE` names the part"), "{advice}");
     }
 }
 

@@ -344,6 +344,19 @@ def readers_and_writers_at_once_lose_nothing():
 
 
 @claim
+def what_may_not_be_read_is_not_written_to_either_unless_all_of_it_goes():
+    # With another end, another label or a part gone, it is another content: what stays of the user's might not be found in it.
+    write("personal.csv", PERSONAL)
+    cell = Cell("--ask", "deny")
+    for how in "os.O_WRONLY | os.O_APPEND", "os.O_WRONLY":
+        assert "ermission" in refused(cell, f"import os; os.open('personal.csv', {how})"), how
+    assert "ermission" in refused(cell, "os.truncate('personal.csv', 20)")
+    cell("open('personal.csv', 'w').write('mine')")
+    assert cell("result = open('personal.csv').read()") == "mine"
+    cell.end()
+
+
+@claim
 def refused_calls_are_refused_cleanly():
     write("plain.txt", "plain")
     cell = Cell("--ask", "deny")

@@ -1,6 +1,7 @@
 # Which findings count, for whoever decides on content.
 package chaperone.findings
 
+import data.chaperone.issuers
 import rego.v1
 
 grave := {"critical", "high", "medium"}
@@ -72,8 +73,7 @@ secret if {
 # A part could not be looked into: encrypted, damaged, beyond the limits, of a kind that is not known.
 unread if count(input.unread) > 0
 
-# Data in disguise: what no program writes unless something is to be hidden. In addresses ids look like it (of documents, of invitations),
-# as they do in queries: it is in the record, and stops nobody.
+# Data in disguise: what no program writes unless something is to be hidden.
 hidden if {
 	some finding in input.findings
 	finding.category == "covert"
@@ -81,3 +81,21 @@ hidden if {
 	finding.severity in grave
 	finding.confidence >= 0.5
 }
+
+# In a path so may an id be, of a document or an invitation: whose services have such ids is known, others are asked about.
+random_path if {
+	some finding in input.findings
+	finding.detector == "random_path"
+	not is_this_machine(input.host)
+	not has_ids(input.host)
+}
+
+has_ids(host) if {
+	some domain in [
+		"airtable.com", "asana.com", "atlassian.net", "box.com", "canva.com", "clickup.com", "discord.com", "dropbox.com", "figma.com",
+		"github.com", "gitlab.com", "google.com", "linear.app", "loom.com", "miro.com", "notion.so", "office.com", "openai.com",
+		"sharepoint.com", "slack.com", "spotify.com", "stripe.com", "trello.com", "typeform.com", "zoom.us",
+	]
+	issuers.is_at(host, domain)
+}
+

@@ -96,6 +96,11 @@ asks contains "message_to_people" if {
 	regex.match(service, lower(input.url))
 }
 
+asks contains "hidden_data_leaves" if {
+	input.action == "request"
+	findings.random_path
+}
+
 # What the agent read of the user's files.
 asks contains "passage_leaves" if input.net.passages > 0
 

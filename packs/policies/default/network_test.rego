@@ -67,7 +67,10 @@ test_a_request_is_judged_by_method_path_and_what_it_carries if {
 	sent({"net": {"request_allowed": false}}).reasons == {"request_not_allowed"}
 	sent({"findings": [finding("secret", "high")]}).reasons == {"secret_leaves"}
 	sent({"findings": [finding("covert", "medium")]}).reasons == {"hidden_data_leaves"}
-	sent({"findings": [object.union(finding("covert", "medium"), {"detector": "random_path"})]}).effect == "allow"
+	id := {"findings": [object.union(finding("covert", "medium"), {"detector": "random_path"})]}
+	sent(id).effect == "ask"
+	sent(object.union(id, {"host": "docs.google.com"})).effect == "allow"
+	sent(object.union(id, {"host": "docs.google.com.example"})).reasons == {"hidden_data_leaves"}
 	sent({"net": {"registered": 1}}).reasons == {"registered_value_leaves"}
 	sent({"findings": [finding("secret", "low")]}).effect == "allow"
 }

@@ -20,7 +20,7 @@ weighs(finding) if {
 
 # Who tests a server of the user's own, at a port that the user named, logs in to it: a short form with what may be a password.
 logs_in(finding) if {
-	finding.category == "secret"
+	finding.detector == "generic_password"
 	finding.certainty != "certain"
 	input.method == "POST"
 	input.net.bytes <= 4096

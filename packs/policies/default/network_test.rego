@@ -76,12 +76,13 @@ test_a_request_is_judged_by_method_path_and_what_it_carries if {
 }
 
 test_who_tests_a_server_of_the_users_logs_in_to_it if {
-	login := object.union(finding("secret", "high"), {"certainty": "likely"})
+	login := object.union(finding("secret", "high"), {"certainty": "likely", "detector": "generic_password"})
 	own := {"host": "localhost", "net": {"reaches": "loopback", "named": true, "bytes": 60}}
 	sent(object.union(own, {"findings": [login]})).effect == "allow"
 	sent({"findings": [login]}).reasons == {"secret_leaves"}
 	every more in [
 		{"findings": [object.union(login, {"certainty": "certain"})]}, {"findings": [login], "method": "PUT"},
+		{"findings": [object.union(login, {"detector": "aws_access_key"})]},
 		{"findings": [login], "net": {"bytes": 5000}}, {"findings": [login], "net": {"reaches": "private"}},
 		{"findings": [login], "host": "127.0.0.1.example.com"},
 	] {

@@ -20,8 +20,6 @@ pub(super) struct Batch {
     pub messages: Vec<Vec<u8>>,
     /// Numbers that the sender chose beside them, as digits.
     pub codes: Vec<u8>,
-    /// What those say among them that keep the conversation alive.
-    pub controls: Vec<u8>,
     pub bytes: usize,
 }
 
@@ -40,7 +38,7 @@ pub(super) async fn allowed(
     batch: Batch,
 ) -> io::Result<(Spending, Option<u64>)> {
     let gateway = &channel.gateway;
-    let Batch { messages, codes, controls, bytes } = batch;
+    let Batch { messages, codes, bytes } = batch;
     let exit = gateway.exit();
     let number = u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let (level, mut spending) = Spending::messages(gateway, &channel.target.host, number, bytes as u64);
@@ -56,8 +54,7 @@ pub(super) async fn allowed(
             let looked = tokio::task::spawn_blocking(move || {
                 let (detectors, exit) = (&*looker.pipeline().outgoing, looker.exit());
                 let recent = &exit.recent_requests;
-                let said = (said.as_ref(), codes, controls);
-                outgoing::inspect_messages(detectors, &exit.secrets, recent, &to, said)
+                outgoing::inspect_messages(detectors, &exit.secrets, recent, &to, (said.as_ref(), codes))
             });
             looked.await.map_err(io::Error::other)?
         }

@@ -177,8 +177,7 @@ impl Call {
             return Ok(());
         }
         let length = data.len();
-        let batch =
-            Batch { messages: vec![data.clone()], codes: Vec::new(), controls: Vec::new(), bytes: length };
+        let batch = Batch { messages: vec![data.clone()], codes: Vec::new(), bytes: length };
         let (spending, intent) = allowed(&self.channel, &self.request, &mut self.history, batch).await?;
         spending.sent();
         let sent = self.to.send(Ok(Bytes::from(data))).await;

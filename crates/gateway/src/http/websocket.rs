@@ -139,16 +139,12 @@ async fn client_to_server(
 
 /// What frames of any kind say, those that close and keep alive too, without what stands before each of one kind.
 fn said(frames: &[(Opcode, Vec<u8>)], bytes: usize) -> Batch {
-    let mut batch = Batch { messages: Vec::new(), codes: Vec::new(), controls: Vec::new(), bytes };
+    let mut batch = Batch { messages: Vec::new(), codes: Vec::new(), bytes };
     for (opcode, payload) in frames {
         match (opcode, payload.split_first_chunk::<2>()) {
             (Opcode::Close, Some((code, reason))) => {
                 batch.codes.extend(u16::from_be_bytes(*code).to_string().bytes());
                 batch.messages.push(reason.to_vec());
-            }
-            (Opcode::Ping | Opcode::Pong, _) => {
-                batch.controls.extend_from_slice(payload);
-                batch.messages.push(payload.clone());
             }
             _ => batch.messages.push(payload.clone()),
         }
@@ -186,6 +182,5 @@ mod tests {
         let batch = said(&frames, 9);
         assert_eq!(batch.messages.concat(), b"abcd");
         assert_eq!((batch.codes, batch.bytes), (b"1000".to_vec(), 9));
-        assert_eq!(batch.controls, b"bc");
     }
 }

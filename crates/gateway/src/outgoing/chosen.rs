@@ -13,7 +13,6 @@ use http::request::Parts;
 use percent_encoding::percent_decode;
 
 use super::recent_requests::{Kind, Main, PIECE, Slot, Values};
-use super::said::{self, CODED};
 use super::undo::Codings;
 use crate::body::BufferedBody;
 
@@ -101,8 +100,8 @@ impl<'a> Chosen<'a> {
                 slots.add(Kind::Value, ("header", name.as_bytes()), value);
             }
         }
-        let (body, is_without) = (self.piece(body)?, body.len == 0);
-        if !body.is_empty() {
+        if body.len > 0 && body.len <= PIECE as u64 {
+            let body = body.read()?;
             if !body.starts_with(b"{") && !body.starts_with(b"[") && !body.starts_with(b"<") {
                 slots.add(Kind::Word, ("body", b""), body.trim_ascii());
             }
@@ -110,8 +109,8 @@ impl<'a> Chosen<'a> {
                 slots.add(Kind::Word, ("column", &column.name), &column.values.concat());
             }
         }
-        let main = if is_without { self.main() } else { body };
-        let main_is = match is_without && query.is_empty() {
+        let main = self.main(body)?;
+        let main_is = match body.len == 0 && query.is_empty() {
             true if is_word(&main) => Main::Word,
             true => Main::Name,
             false => Main::Value,
@@ -158,21 +157,14 @@ impl<'a> Chosen<'a> {
         columns
     }
 
-    /// A body that is short without its coding, as it is then; of another one nothing.
-    fn piece(&self, body: &BufferedBody) -> io::Result<Vec<u8>> {
-        if body.len > CODED as u64 {
-            return Ok(Vec::new());
+    /// The part that carries the request: the body, else the query, else the last name of the path.
+    fn main(&self, body: &BufferedBody) -> io::Result<Vec<u8>> {
+        if body.len > 0 {
+            return if body.len <= PIECE as u64 { body.read() } else { Ok(Vec::new()) };
         }
-        let body = body.read()?;
-        let said = said::without_coding(&self.codings, &body).unwrap_or(body);
-        Ok(if said.len() <= PIECE { said } else { Vec::new() })
-    }
-
-    /// The part that carries a request without a body: the query, else the last name of the path.
-    fn main(&self) -> Vec<u8> {
         let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
         let text = if query.is_empty() { path.rsplit('/').next().unwrap_or_default() } else { query };
-        text.as_bytes().to_vec()
+        Ok(text.as_bytes().to_vec())
     }
 }
 
@@ -275,8 +267,8 @@ mod tests {
     fn what_carries_a_request_is_the_body_the_query_or_the_last_name() {
         let none = HeaderMap::new();
         let main = |target: &str, body: &[u8]| {
-            let values = Chosen::new("GET", target, &none).values(&BufferedBody::of(body.to_vec()));
-            String::from_utf8(values.unwrap().main).unwrap()
+            let main = Chosen::new("GET", target, &none).main(&BufferedBody::of(body.to_vec()));
+            String::from_utf8(main.unwrap()).unwrap()
         };
         assert_eq!(main("/a?q=1", b"body"), "body");
         assert_eq!(main("/a?q=1", b""), "q=1");

@@ -10,7 +10,6 @@ mod personal;
 mod pieces;
 pub(crate) mod recent_requests;
 pub(crate) mod redirects;
-mod said;
 pub(crate) mod secrets;
 pub(crate) mod undo;
 
@@ -95,13 +94,13 @@ fn undo(head: &Chosen<'_>, whole: &[u8], length: u64, found: &mut OutboundFindin
 }
 
 /// Look at messages of one conversation; values that are cut into several are found too, also over conversations with the same
-/// recipient, and with requests to it. `codes` are the numbers beside them, `controls` what those say that keep alive.
+/// recipient. `codes` are the numbers beside them.
 pub(crate) fn inspect_messages(
     outgoing: &Outgoing,
     secrets: &Secrets,
     recent: &RecentRequests,
     to: &str,
-    (said, codes, controls): (Option<&Messages>, Vec<u8>, Vec<u8>),
+    (said, codes): (Option<&Messages>, Vec<u8>),
 ) -> OutboundFindings {
     secrets.settle();
     let (before, newest) = said.map(Messages::split).unwrap_or_default();
@@ -109,13 +108,17 @@ pub(crate) fn inspect_messages(
         let known = secrets.known().read();
         to_findings(&known, outgoing.look_at_messages(&before, &newest, &of(&known)))
     };
-    // What they say goes on from what requests said, and requests from it.
-    let main = Some(said::spoken(&newest)).filter(|main| main.len() <= PIECE).unwrap_or_default();
-    let slots = [newest.concat(), codes, controls].into_iter().zip(0..);
+    let slots = [newest.concat(), codes].into_iter().zip(0..);
     let slots = slots.map(|(bytes, id)| Slot { id, kind: Kind::Message, bytes });
     let slots: Vec<Slot> = slots.filter(|s| !s.bytes.is_empty() && s.bytes.len() <= PIECE).collect();
-    if !slots.is_empty() || !main.is_empty() {
-        recent.look(outgoing, secrets, to, Values { main, slots, ..Values::default() }, &mut found);
+    if !slots.is_empty() {
+        recent.look(
+            outgoing,
+            secrets,
+            to,
+            Values { main: Vec::new(), slots, ..Values::default() },
+            &mut found,
+        );
     }
     found
 }

@@ -492,7 +492,7 @@ fn keys(findings: &[Finding]) -> HashSet<u64> {
 }
 
 /// The values of a document, a form or a query, without the names that stand between them; anything else as it is.
-pub(super) fn values(piece: &[u8]) -> Vec<u8> {
+fn values(piece: &[u8]) -> Vec<u8> {
     fn strings(value: &Value, out: &mut Vec<u8>) {
         match value {
             Value::String(text) => out.extend_from_slice(text.as_bytes()),

@@ -627,5 +627,3 @@ fn look_at_body(secrets: &Secrets, body: &str) -> OutboundFindings {
     let chosen = Chosen::of(&head, "/");
     inspect_request(&outgoing, secrets, &chosen, &BufferedBody::of(body.as_bytes().to_vec())).unwrap()
 }
-
-mod together;

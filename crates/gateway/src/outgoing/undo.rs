@@ -89,22 +89,14 @@ impl Codings {
     /// # Errors
     /// Why it cannot be looked into, as the user is told.
     pub fn undo(&self, body: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
-        self.undo_up_to(MOST, body)
-    }
-
-    /// The same of no more than `most` bytes.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn undo_up_to(&self, most: u64, body: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
         if let Some(why) = self.unknown {
             return Err(why);
         }
         let mut undone: Option<Vec<u8>> = None;
         for coding in self.applied.iter().rev() {
             let bytes = undone.as_deref().unwrap_or(body);
-            undone = Some(coding.undo(most, bytes).map_err(|_| "it is not in its content coding")?);
-            if undone.as_ref().is_some_and(|bytes| bytes.len() as u64 > most) {
+            undone = Some(coding.undo(bytes).map_err(|_| "it is not in its content coding")?);
+            if undone.as_ref().is_some_and(|bytes| bytes.len() as u64 > MOST) {
                 return Err("it is longer than what is looked at, without its content coding");
             }
         }
@@ -112,53 +104,40 @@ impl Codings {
     }
 }
 
-/// What bytes say that begin as a coding does, which nothing else names; nothing where they are in none, or say more than `most`.
-pub(super) fn unnamed(most: u64, bytes: &[u8]) -> Option<Vec<u8>> {
-    let coding = match bytes {
-        [0x1f, 0x8b, ..] => Coding::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Coding::Zstd,
-        [b'B', b'Z', b'h', ..] => Coding::Bzip2,
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Coding::Xz,
-        _ if is_zlib(bytes) => Coding::Deflate,
-        _ => return None,
-    };
-    coding.undo(most, bytes).ok().filter(|undone| undone.len() as u64 <= most)
-}
-
 impl Coding {
-    /// Up to one byte more than is asked for.
-    fn undo(self, most: u64, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    /// Up to one byte more than is looked at.
+    fn undo(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
-            Self::Gzip => all(most, MultiGzDecoder::new(bytes)),
+            Self::Gzip => all(MultiGzDecoder::new(bytes)),
             // Some send it without its head (RFC 9110, section 8.4.1.2).
             Self::Deflate if is_zlib(bytes) => {
                 let mut decoder = ZlibDecoder::new(bytes);
-                let undone = all(most, &mut decoder)?;
-                nothing_behind(most, decoder.into_inner(), undone)
+                let undone = all(&mut decoder)?;
+                nothing_behind(decoder.into_inner(), undone)
             }
             Self::Deflate => {
                 let mut decoder = DeflateDecoder::new(bytes);
-                let undone = all(most, &mut decoder)?;
-                nothing_behind(most, decoder.into_inner(), undone)
+                let undone = all(&mut decoder)?;
+                nothing_behind(decoder.into_inner(), undone)
             }
-            Self::Brotli => all(most, brotli_decompressor::Decompressor::new(bytes, PIECE)),
-            Self::Zstd => zstd(most, bytes),
-            Self::Xz => all(most, lzma_rust2::XzReader::new_mem_limit(bytes, true, XZ_MEMORY)),
-            Self::Bzip2 => all(most, bzip2::read::MultiBzDecoder::new(bytes)),
+            Self::Brotli => all(brotli_decompressor::Decompressor::new(bytes, PIECE)),
+            Self::Zstd => zstd(bytes),
+            Self::Xz => all(lzma_rust2::XzReader::new_mem_limit(bytes, true, XZ_MEMORY)),
+            Self::Bzip2 => all(bzip2::read::MultiBzDecoder::new(bytes)),
         }
     }
 }
 
-fn all(most: u64, decoder: impl Read) -> io::Result<Vec<u8>> {
+fn all(decoder: impl Read) -> io::Result<Vec<u8>> {
     let mut undone = Vec::new();
-    decoder.take(most + 1).read_to_end(&mut undone)?;
+    decoder.take(MOST + 1).read_to_end(&mut undone)?;
     Ok(undone)
 }
 
 /// What stands behind the end of a stream is not looked at, and whoever takes the body may do so.
-fn nothing_behind(most: u64, rest: &[u8], undone: Vec<u8>) -> io::Result<Vec<u8>> {
-    // A stream that is longer than is asked for was not read to its end.
-    if rest.is_empty() || undone.len() as u64 > most {
+fn nothing_behind(rest: &[u8], undone: Vec<u8>) -> io::Result<Vec<u8>> {
+    // A stream that is longer than is looked at was not read to its end.
+    if rest.is_empty() || undone.len() as u64 > MOST {
         Ok(undone)
     } else {
         Err(io::ErrorKind::InvalidData.into())
@@ -166,10 +145,10 @@ fn nothing_behind(most: u64, rest: &[u8], undone: Vec<u8>) -> io::Result<Vec<u8>
 }
 
 /// One frame after the other.
-fn zstd(most: u64, mut bytes: &[u8]) -> io::Result<Vec<u8>> {
+fn zstd(mut bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut undone = Vec::new();
-    while !bytes.is_empty() && undone.len() as u64 <= most {
-        let left = most + 1 - undone.len() as u64;
+    while !bytes.is_empty() && undone.len() as u64 <= MOST {
+        let left = MOST + 1 - undone.len() as u64;
         let frame = ruzstd::decoding::StreamingDecoder::new(&mut bytes).map_err(io::Error::other)?;
         frame.take(left).read_to_end(&mut undone)?;
     }

@@ -74,17 +74,7 @@ impl Gate for Policy {
 
     fn changed(&self, _: &ChangeRequest<'_>, _: u64, _: bool) {}
 
-    fn list(&self, _: &str, _: u32) -> Result<(), Refused> {
-        Ok(())
-    }
-
-    fn hides_names(&self) -> bool {
-        false
-    }
-
-    fn visible(&self, _: &str) -> bool {
-        true
-    }
+    support::shows_every_name!();
 
     fn closed(&self, _: u64, _: &Closed<'_>) {}
 }

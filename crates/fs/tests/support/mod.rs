@@ -27,6 +27,26 @@ const RELEASE: u32 = 18;
 
 pub type Done<T> = Result<T, i32>;
 
+/// What most gates of these tests say of names: each is seen, and every directory may be listed.
+#[allow(unused_macros)]
+macro_rules! shows_every_name {
+    () => {
+        fn list(&self, _: &str, _: u32) -> Result<(), chaperone_fs::Refused> {
+            Ok(())
+        }
+
+        fn hides_names(&self) -> bool {
+            false
+        }
+
+        fn visible(&self, _: &str) -> bool {
+            true
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use shows_every_name;
+
 /// By the number of the request.
 type Answers = HashMap<u64, Vec<u8>>;
 

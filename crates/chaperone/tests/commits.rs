@@ -17,12 +17,17 @@ description = \"names\"
 path = \"/workspace\"
 ";
 
+/// A run of this script in a cell, by the profile of these tests.
+fn in_cell(machine: &Machine, script: &str) -> Command {
+    let mut command: Command = machine.command(&["run", "--profile", "names", "--workspace"]);
+    command.arg(machine.docs()).args(["--", "/bin/sh", "-c", script]);
+    command
+}
+
 /// A session that is over and left what its shell made.
 fn over(machine: &Machine, script: &str) -> String {
     machine.profile("names", PROFILE);
-    let mut command: Command = machine.command(&["run", "--profile", "names", "--workspace"]);
-    command.arg(machine.docs()).args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null());
-    let run = command.output().unwrap();
+    let run = in_cell(machine, script).stdin(Stdio::null()).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let all = machine.ask(&["sessions", "--all", "--json"]);
     all["sessions"][0]["id"].as_str().unwrap().to_owned()
@@ -126,11 +131,7 @@ fn only_ended_sessions_with_nothing_staged_are_pruned() {
         return;
     }
     machine.profile("names", PROFILE);
-    let run = |script: &str| -> Command {
-        let mut command = machine.command(&["run", "--profile", "names", "--workspace"]);
-        command.arg(machine.docs()).args(["--", "/bin/sh", "-c", script]);
-        command
-    };
+    let run = |script: &str| in_cell(&machine, script);
     let idle = || machine.ask(&["sessions", "--all", "--json"])["sessions"].as_array().unwrap().clone();
     let id = |n: usize| idle()[n]["id"].as_str().unwrap().to_owned();
     for script in ["true", "echo x > staged", "echo x > done"] {
@@ -261,19 +262,19 @@ fn a_signal_ends_the_session_and_says_what_is_left_of_it() {
     // An agent that ends by the signal, and one that does not heed it and is ended by the second.
     for (script, signals) in [
         ("echo x > new; echo ready; sleep 1000", 1),
-        ("trap '' TERM; echo y > new; echo ready; while :; do sleep 1; done", 2),
+        ("trap 'echo heard' TERM; echo y > new; echo ready; while :; do sleep 0.1; done", 2),
     ] {
-        let mut command: Command = machine.command(&["run", "--profile", "names", "--workspace"]);
-        command.arg(machine.docs()).args(["--", "/bin/sh", "-c", script]);
+        let mut command = in_cell(&machine, script);
         let mut run =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(run.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        for _ in 0..signals {
+        let mut output = BufReader::new(run.stdout.take().unwrap()).lines();
+        assert_eq!(output.next().unwrap().unwrap(), "ready");
+        for n in 1..=signals {
             Command::new("kill").args(["-TERM", &run.id().to_string()]).status().unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            // The next one is for an agent that got this one and goes on.
+            if n < signals {
+                assert_eq!(output.next().unwrap().unwrap(), "heard");
+            }
         }
         let ended = run.wait_with_output().unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();

@@ -2,6 +2,7 @@
 //! or in the digits of base32hex. Numbers are ordinary, so that what is read here counts for a secret alone.
 
 use super::readable::{LEAST_TEXT, nibble, readable};
+use super::runs;
 
 /// Digits that are a row of bits, and not a number of ones and zeros.
 const LEAST_BITS: usize = 8 * LEAST_TEXT;
@@ -166,21 +167,15 @@ fn base58(word: &[u8]) -> Option<Vec<u8>> {
 
 fn base32hex(word: &[u8]) -> Option<Vec<u8>> {
     let is_upper = word.iter().any(u8::is_ascii_uppercase);
-    let (mut held, mut bits, mut bytes) = (0u32, 0, Vec::with_capacity(word.len() * 5 / 8));
-    for b in word {
-        let five = match b {
-            b'0'..=b'9' => b - b'0',
-            b'A'..=b'V' if is_upper => b - b'A' + 10,
-            b'a'..=b'v' if !is_upper => b - b'a' + 10,
-            _ => return None,
-        };
-        held = held << 5 | u32::from(five);
-        bits += 5;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-        }
-    }
+    let five = |b: &u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'A'..=b'V' if is_upper => Some(b - b'A' + 10),
+        b'a'..=b'v' if !is_upper => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let digits = word.iter().map(five).collect::<Option<Vec<u8>>>()?;
+    let mut bytes = Vec::with_capacity(word.len() * 5 / 8);
+    runs::from_fives(digits.into_iter(), &mut bytes);
     Some(bytes)
 }
 

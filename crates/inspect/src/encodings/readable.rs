@@ -5,8 +5,6 @@
 pub(super) const LEAST_TEXT: usize = 10;
 /// A shorter stretch of readable bytes in binary data is chance.
 const LEAST_STRING: usize = 8;
-/// Letters of UTF-16 in a row that are no chance.
-const LEAST_WIDE: usize = 12;
 /// Separates what was found in one view from the next: the end of a cell, where a label ends.
 pub(crate) const APART: &[u8] = b"\x1f\n";
 
@@ -51,22 +49,22 @@ pub(crate) fn strings(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What stands in UTF-16 somewhere in other bytes: every second one of a stretch is zero.
-pub(crate) fn wide_within(bytes: &[u8]) -> Vec<u8> {
-    let (mut out, mut at) = (Vec::new(), 0);
+/// What stands in UTF-16 somewhere in other bytes, in either order, in stretches of at least so many letters: every second byte of
+/// one is zero.
+pub(crate) fn wide_within(bytes: &[u8], least: usize, out: &mut Vec<u8>) {
+    let mut at = 0;
     while let Some(zero) = bytes.get(at..).and_then(|rest| memchr::memchr(0, rest)).map(|n| n + at) {
         // The letter before the first zero is of the same text, when the lower byte comes first.
         let from = zero - usize::from(zero > at && bytes.get(zero - 1).is_some_and(|b| reads(*b)));
         let is_pair = |pair: &&[u8; 2]| pair[0] == 0 && reads(pair[1]);
         let pairs =
             bytes.get(zero..).unwrap_or_default().as_chunks::<2>().0.iter().take_while(is_pair).count();
-        if pairs >= LEAST_WIDE {
+        if pairs + (zero - from) >= least {
             out.extend(super::from_wide(bytes.get(from..zero + 2 * pairs).unwrap_or_default()));
             out.extend_from_slice(APART);
         }
         at = zero + (2 * pairs).max(1);
     }
-    out
 }
 
 /// Whether a byte is readable ASCII.

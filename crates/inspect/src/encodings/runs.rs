@@ -180,17 +180,22 @@ fn base32(part: &[u8], out: &mut Vec<u8>) {
     };
     let mut decoded = Vec::with_capacity(part.len() / 8 * 5 + 5);
     for skip in 0..8.min(part.len()) {
-        let (mut bits, mut held) = (0u32, 0u32);
         decoded.clear();
-        for b in part.iter().skip(skip) {
-            bits = bits << 5 | u32::from(five(b));
-            held += 5;
-            if held >= 8 {
-                held -= 8;
-                decoded.push((bits >> held) as u8);
-            }
-        }
+        from_fives(part.iter().skip(skip).map(five), &mut decoded);
         readable(&decoded, out);
+    }
+}
+
+/// Appends the whole bytes that digits of five bits make.
+pub(super) fn from_fives(digits: impl Iterator<Item = u8>, out: &mut Vec<u8>) {
+    let (mut bits, mut held) = (0u32, 0u32);
+    for five in digits {
+        bits = bits << 5 | u32::from(five);
+        held += 5;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+        }
     }
 }
 

@@ -8,37 +8,15 @@ const LEAST_WIDE: usize = 8;
 /// The readable stretches of `bytes`, one after the other.
 pub(super) fn strings(bytes: &[u8]) -> Vec<u8> {
     let mut out = readable::strings(bytes);
-    wide(bytes, &mut out);
+    readable::wide_within(bytes, LEAST_WIDE, &mut out);
     out
 }
 
 /// Those of two bytes to a character alone.
 pub(super) fn wide_strings(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    wide(bytes, &mut out);
+    readable::wide_within(bytes, LEAST_WIDE, &mut out);
     out
-}
-
-/// Stretches of UTF-16, little-endian, at even and at odd places.
-fn wide(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut at = 0;
-    while let Some(pair) = bytes.get(at..at + 2) {
-        if !is_wide(pair) {
-            at += 1;
-            continue;
-        }
-        let rest = bytes.get(at..).unwrap_or_default();
-        let length = rest.chunks_exact(2).take_while(|pair| is_wide(pair)).count();
-        if length >= LEAST_WIDE {
-            out.extend(rest.iter().step_by(2).take(length));
-            out.extend_from_slice(readable::APART);
-        }
-        at += (2 * length).max(1);
-    }
-}
-
-fn is_wide(pair: &[u8]) -> bool {
-    matches!(pair, [low, 0] if readable::reads(*low))
 }
 
 /// UTF-16, little-endian, whatever it holds.

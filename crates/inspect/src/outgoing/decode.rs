@@ -17,6 +17,8 @@ pub(super) const WORK_PER_BYTE: u64 = 8;
 pub(super) const WORK: u64 = 32 << 20;
 /// A shorter text holds nothing in another encoding, in bytes.
 const SHORTEST: usize = 8;
+/// Letters of UTF-16 in a row that are no chance in what leaves.
+const LEAST_WIDE: usize = 12;
 /// Text is read turned up to this length: two more searches of each byte. The bytes beyond are read as they are.
 const LONGEST_TURNED: usize = 16 << 20;
 
@@ -79,7 +81,9 @@ impl<'a> View<'a> {
             self.push(&[Step::Utf16], encodings::from_wide(bytes), self.trust, &mut out);
         } else if self.trust != Trust::Secrets {
             // Behind something else: of programs and pictures much is written so.
-            self.push(&[Step::Utf16], readable::wide_within(bytes), Trust::Secrets, &mut out);
+            let mut wide = Vec::new();
+            readable::wide_within(bytes, LEAST_WIDE, &mut wide);
+            self.push(&[Step::Utf16], wide, Trust::Secrets, &mut out);
             self.push(
                 &[Step::Ebcdic],
                 extract::ebcdic::text(bytes).unwrap_or_default(),

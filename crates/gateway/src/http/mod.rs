@@ -180,9 +180,12 @@ pub(crate) async fn mediate(
             Err(HttpRefusal(StatusCode::BAD_GATEWAY, failure))
         }
         Ok(answer) => {
-            let (host, target) = (facts.host.to_string(), facts.target());
-            let from = Address { tls: channel.tls, host: &host, port: facts.port, target: &target };
-            gateway.exit().redirects.remember(from, answer.status(), answer.headers().get(LOCATION));
+            // Few answers send on.
+            if let Some(location) = answer.headers().get(LOCATION) {
+                let (host, target) = (facts.host.to_string(), facts.target());
+                let from = Address { tls: channel.tls, host: &host, port: facts.port, target: &target };
+                gateway.exit().redirects.remember(from, answer.status(), Some(location));
+            }
             let detail = json!({ "status": answer.status().as_u16() });
             gateway.done(granted.intent, Action::Request, shown, true, bytes, detail).await;
             Ok(Sent { request, answer })

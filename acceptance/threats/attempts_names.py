@@ -51,26 +51,29 @@ def start_up_file(product, world):
     link.symlink_to(world.workspace / "rc.txt")
 
 
+def put(product, files):
+    """Files of the user's home, by name."""
+    for name, text in files:
+        (product.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (product.root / name).write_text(text)
+
+
 def settings_of_programs(product, world):
     at = world.workspace
-    for name, text in (
+    put(product, (
         (".vimrc", f"source {at}/rc.txt\n"),
         (".config/systemd/user/x.service", f"[Service]\nWorkingDirectory={at}\nExecStart=/bin/sh scripts/check.sh\n"),
         (".claude/settings.json", f'{{"hooks": {{"Stop": [{{"hooks": [{{"type": "command", "command": "sh {at}/scripts/called.sh"}}]}}]}}}}\n'),
-    ):
-        (product.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (product.root / name).write_text(text)
+    ))
 
 
 def settings_of_any_tool(product, world):
     at = world.workspace
-    for name, text in (
+    put(product, (
         (".config/Thunar/uca.xml", f"<actions><action><command>sh {at}/rc.txt %F</command></action></actions>\n"),
         (".config/k9s/plugins.yaml", f"plugins:\n x:\n  command: sh\n  args: [{at}/scripts/check.sh]\n"),
         (".config/some-tool/config.ini", f"[hooks]\non_change = sh {at}/scripts/called.sh\n"),
-    ):
-        (product.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (product.root / name).write_text(text)
+    ))
 
 
 def search_path(product, world):

@@ -72,7 +72,7 @@ impl Look {
     pub fn verify(self, vkey: &str, options: &VerifyOptions<'_>) -> Result<Verdict, LogError> {
         let Self { dir, checkpoint, has_checkpoint, files } = self;
         let dir = dir.as_path();
-        let mut read = Read { known: BTreeSet::from(["lock".to_owned()]), ..Read::new(dir)? };
+        let mut read = Read::new(dir)?;
         let first = read.all(dir)?;
         let Read { tree, mut gaps, mut bad, mut known } = read;
         for ((level, n), data) in &tree.fresh {
@@ -127,8 +127,8 @@ struct Read {
 
 impl Read {
     fn new(dir: &Path) -> Result<Self, LogError> {
-        let (tree, gaps) = (Tree::load(dir, 0)?, Gaps::default());
-        Ok(Self { tree, gaps, bad: Vec::new(), known: BTreeSet::new() })
+        let known = BTreeSet::from(["lock".to_owned()]);
+        Ok(Self { tree: Tree::load(dir, 0)?, gaps: Gaps::default(), bad: Vec::new(), known })
     }
 
     /// Every record, and the number of the first tile that was not published when that began.

@@ -82,7 +82,11 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
 type Failed = (SetupError, Option<OwnedFd>);
 
 fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
-    let Prepared { filter, control, reports, as_root, watch, streams } = prepared;
+    let Prepared { filter, control, reports, as_root, watch, entrances, streams } = prepared;
+    // Before anything else, so that all of the cell is counted.
+    if let Err(e) = entrances.enter() {
+        return Err((SetupError::new(format!("enter the groups that limit the cell: {e}")), Some(reports)));
+    }
     // The launcher's is the agent's alone: what the cell is made of is the same in every cell.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(OWN_UMASK));
     if let Err(e) = streams.enter() {

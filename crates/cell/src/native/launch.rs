@@ -43,7 +43,7 @@ pub(super) fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> 
     let (reports, reports_inside) = pair()?;
     let as_root = rustix::process::geteuid().is_root();
     let group = Group::make(&plan.session, &plan.limits);
-    let watch = group.watch(&plan.limits);
+    let (watch, entrances) = (group.watch(&plan.limits), group.entrances()?);
     std::io::stdout().flush().map_err(|e| SetupError::new(format!("flush the output: {e}")))?;
     let streams = Streams::prepare()?;
     let init_pid = match clone_into_namespaces().map_err(|e| namespaces_refused(&e))? {
@@ -56,23 +56,25 @@ pub(super) fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> 
                 reports: reports_inside,
                 as_root,
                 watch,
+                entrances,
                 streams,
             };
             super::init::main(plan, prepared)
         }
     };
-    drop((control_inside, reports_inside));
+    drop((control_inside, reports_inside, entrances));
     // What is sent to the broker does not count against what an agent has on its way.
     chaperone_sys::raise_descriptor_limit()
         .map_err(|e| SetupError::new(format!("take the descriptors that the user may have: {e}")))?;
-    // The kernel lets a grace period pass before a process is in a group: the cell sets itself up meanwhile.
+    // The kernel lets a grace period pass before another process is in a group: the cell sets itself up meanwhile.
     let started = std::thread::scope(|scope| {
-        let joins = scope.spawn(|| group.add(init_pid));
+        let joins = group.wants_adding().then(|| scope.spawn(|| group.add(init_pid)));
         let set_up = map_ids(init_pid, as_root)
             .and_then(|()| give_layers(plan, init_pid, as_root))
             .and_then(|()| send(&reports, b"mapped"))
             .and_then(|()| ready(&reports));
-        let joined = joins.join().unwrap_or_else(|_| Err(SetupError::new("a fault while limits were set")));
+        let fault = |_| Err(SetupError::new("a fault while limits were set"));
+        let joined = joins.map_or(Ok(()), |joins| joins.join().unwrap_or_else(fault));
         joined.and(set_up)
     });
     let (landlock, way, fds) = match started {
@@ -207,6 +209,9 @@ fn map_ids(pid: i32, as_root: bool) -> Result<(), SetupError> {
 /// The line for Ubuntu 24.04 and later, whose AppArmor takes capabilities away in user namespaces.
 const RESTRICTED: &str = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
 
+/// What to do where all processes that the user may have are there (clone(2), `EAGAIN`).
+const PROCESSES: &str = "end programs that are not needed, or raise the user's limit (ulimit -u)";
+
 /// The setting that switches namespaces off for this user, if one does.
 pub(super) fn switched_off() -> Option<SetupError> {
     let off =
@@ -230,6 +235,9 @@ fn is_set(file: &str, to: &str) -> bool {
 fn namespaces_refused(error: &std::io::Error) -> SetupError {
     if let Some(error) = switched_off() {
         return error;
+    }
+    if error.raw_os_error() == Some(libc::EAGAIN) {
+        return SetupError::new("no further process may be started").fix(PROCESSES);
     }
     let refused = SetupError::new(format!("this machine refuses the namespaces a cell needs: {error}"));
     if is_set("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {

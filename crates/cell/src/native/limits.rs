@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::root::IN_MEMORY;
 use crate::backend::Enforced;
-use crate::plan::Limits;
+use crate::plan::{Limits, SetupError};
+
+const V1: &str = "v1";
+const V2: &str = "v2";
 
 /// Remove the groups of a cell that is over; what is no group of a cell is left alone.
 pub fn remove_groups(directories: &[PathBuf]) {
@@ -44,6 +48,21 @@ pub(crate) struct Group {
     directories: Vec<PathBuf>,
 }
 
+/// Files that take whoever writes into a group each.
+#[derive(Debug, Default)]
+pub(crate) struct Entrances(Vec<fs::File>);
+
+impl Entrances {
+    /// Enter. The caller must have one thread only.
+    pub fn enter(self) -> std::io::Result<()> {
+        self.0.into_iter().try_for_each(|mut group| group.write_all(b"0"))
+    }
+}
+
+fn refused(directory: &Path) -> impl FnOnce(std::io::Error) -> SetupError {
+    move |e| SetupError::new(format!("put the cell into {}: {e}", directory.display()))
+}
+
 impl Group {
     /// Make the groups that this user may make: v2 by delegation, v1 as root; none is no error.
     pub fn make(session: &str, limits: &Limits) -> Self {
@@ -65,7 +84,7 @@ impl Group {
         }
         let directory = parent.join(format!("chaperone-{session}"));
         fs::create_dir(&directory).ok()?;
-        let group = Self { kind: "v2", directories: vec![directory.clone()] };
+        let group = Self { kind: V2, directories: vec![directory.clone()] };
         let mut set = true;
         if let Some(bytes) = limits.memory {
             set &= fs::write(directory.join("memory.max"), bytes.to_string()).is_ok();
@@ -84,7 +103,7 @@ impl Group {
     }
 
     fn v1(session: &str, limits: &Limits) -> Option<Self> {
-        let mut group = Self { kind: "v1", directories: Vec::new() };
+        let mut group = Self { kind: V1, directories: Vec::new() };
         let mut make = |controller: &str, settings: &[(&str, String)]| {
             let directory = Path::new("/sys/fs/cgroup").join(controller).join(format!("chaperone-{session}"));
             let made = fs::create_dir(&directory).is_ok();
@@ -112,14 +131,27 @@ impl Group {
         all.then_some(group)
     }
 
+    /// What the cell's PID 1 enters the groups by, and so all of the cell: of v1, where a thread that moves itself waits for nobody.
+    /// Whoever moves another process waits until a grace period has passed, which takes longer than all of a start (`rcu_sync_enter`
+    /// in `kernel/cgroup/cgroup.c`).
+    pub fn entrances(&self) -> Result<Entrances, SetupError> {
+        let open = |directory: &PathBuf| {
+            fs::OpenOptions::new().write(true).open(directory.join("tasks")).map_err(refused(directory))
+        };
+        let directories = self.directories.iter().filter(|_| self.kind == V1);
+        Ok(Entrances(directories.map(open).collect::<Result<_, _>>()?))
+    }
+
+    /// Whether the cell is put in from outside: into those of v2, where a thread cannot move alone.
+    pub fn wants_adding(&self) -> bool {
+        self.kind == V2
+    }
+
     /// Put the cell's PID 1, and so all of the cell, into the groups.
-    pub fn add(&self, pid: i32) -> Result<(), crate::plan::SetupError> {
-        for directory in &self.directories {
-            fs::write(directory.join("cgroup.procs"), pid.to_string()).map_err(|e| {
-                crate::plan::SetupError::new(format!("put the cell into {}: {e}", directory.display()))
-            })?;
-        }
-        Ok(())
+    pub fn add(&self, pid: i32) -> Result<(), SetupError> {
+        self.directories.iter().try_for_each(|directory| {
+            fs::write(directory.join("cgroup.procs"), pid.to_string()).map_err(refused(directory))
+        })
     }
 
     pub fn enforced(&self, landlock: u32) -> Enforced {

@@ -7,7 +7,7 @@ use chaperone_sys::seccomp::Instruction;
 use rustix::net::RecvFlags;
 use serde::{Deserialize, Serialize};
 
-use super::limits::Watch;
+use super::limits::{Entrances, Watch};
 use super::streams::Streams;
 use crate::backend::Exit;
 use crate::network::NetworkKind;
@@ -39,6 +39,7 @@ pub(crate) struct Prepared {
     pub reports: OwnedFd,
     pub as_root: bool,
     pub watch: Watch,
+    pub entrances: Entrances,
     pub streams: Streams,
 }
 

@@ -15,6 +15,8 @@ const OF_THE_CELL: &str = "[core]\n\tcheckStat = minimal\n\ttrustctime = false\n
 /// Bytes of one value, and settings in all. What is longer or more is somebody's mistake, and is left out.
 const MAX_VALUE: usize = 1024;
 const MAX_SETTINGS: usize = 500;
+/// Letters and digits in a row from which on a word of an alias may be a token.
+const TOKEN: usize = 20;
 
 /// Which settings pass.
 #[derive(Debug, Deserialize)]
@@ -88,16 +90,31 @@ fn of(listed: &str, passed: &Passed) -> String {
     let mut text = String::new();
     for (name, value) in listed.split('\0').filter_map(|one| one.split_once('\n')).take(MAX_SETTINGS) {
         let Some((section, key)) = name.rsplit_once('.') else { continue };
-        let runs = section == "alias" && value.trim_start().starts_with('!');
+        let stays_behind = section == "alias" && (value.trim_start().starts_with('!') || may_log_in(value));
         let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let (section, below) = section.split_once('.').map_or((section, None), |(s, b)| (s, Some(b)));
-        if runs || value.len() > MAX_VALUE || !passed.has(name) || !plain(section) || !plain(key) {
+        if stays_behind || value.len() > MAX_VALUE || !passed.has(name) || !plain(section) || !plain(key) {
             continue;
         }
         let below = below.map_or_else(String::new, |below| format!(" {}", quoted(below)));
         writeln!(text, "[{section}{below}]\n\t{key} = {}", quoted(value)).ok();
     }
     text
+}
+
+/// Whether an alias may hold what one logs in with: a user in an address, a header, or a word as tokens are.
+fn may_log_in(value: &str) -> bool {
+    let has_user = |address: &str| {
+        let host = address.split(|c: char| c == '/' || c.is_whitespace() || "\"'".contains(c)).next();
+        host.is_some_and(|host| host.contains('@'))
+    };
+    let is_token = |word: &str| {
+        let has = |kind: fn(&u8) -> bool| word.as_bytes().iter().any(&kind);
+        word.len() >= TOKEN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+    };
+    value.split("://").skip(1).any(has_user)
+        || value.to_ascii_lowercase().contains("extraheader")
+        || value.split(|c: char| !c.is_ascii_alphanumeric() && !"_-+/=".contains(c)).any(is_token)
 }
 
 fn quoted(value: &str) -> String {
@@ -166,6 +183,27 @@ mod tests {
         let wanted = "[user]\n\tname = \"Ada \\\"Countess\\\" Lovelace\"\n[user]\n\temail = \"ada@example.org\"\n\
                       [alias]\n\tst = \"status -s\"\n[color \"diff\"]\n\tmeta = \"yellow\"\n";
         assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn an_alias_that_may_log_in_stays_behind() {
+        for value in [
+            "push https://ada:hunter2@github.com/ada/x",
+            "fetch https://token@example.org/x main",
+            "-c http.extraHeader='Authorization: Basic YTpi' pull",
+            "-c x.y=ghp_16C7e42F292c6912E7710c838347Ae178B4a pull",
+        ] {
+            assert_eq!(of(&format!("alias.up\n{value}\0"), &passed()), "", "{value}");
+        }
+        for value in [
+            "log --graph --pretty=format:'%h -%d %s (%cr) <%an>' --abbrev-commit",
+            "push https://github.com/ada/x main",
+            "diff-tree --no-commit-id --name-only -r 1a2b3c4d",
+            "rebase --interactive --autosquash --autostash",
+            "clone git@github.com:ada/x",
+        ] {
+            assert!(of(&format!("alias.up\n{value}\0"), &passed()).contains(value), "{value}");
+        }
     }
 
     #[test]

@@ -73,8 +73,9 @@ fn missing(args: &Commit, list: &[Value]) -> Result<bool, Report> {
 fn of_repositories(list: &[Value], session: &str) -> Vec<String> {
     let kept = list.iter().filter(|change| show::text(change, "state") == "conflict").filter_map(|change| {
         let path = change["path"].as_str()?;
-        let is_objects = change["reasons"].as_array()?.iter().any(|reason| reason == "needed_by_what_stays");
-        let git = path.strip_suffix("/objects").filter(|_| is_objects);
+        let is_needed = change["reasons"].as_array()?.iter().any(|reason| reason == "needed_by_what_stays");
+        // Its objects, or all of one that the commit made.
+        let git = is_needed.then(|| path.strip_suffix("/objects").unwrap_or(path));
         git.or_else(|| path.strip_suffix("/index").filter(|_| kept::is_index(path)))
     });
     let places: std::collections::BTreeSet<&str> = kept.collect();
@@ -120,16 +121,19 @@ pub fn undo(args: &Undo) -> Result<u8, Report> {
             "chaperone: files that you changed since the commit were kept; --force restores the earlier version anyway, and says how to have yours back"
         );
     }
-    if let Some(number) = forced(args, &list) {
-        note!("chaperone: what was there before: chaperone undo {} --commit {number}", args.session);
+    if let Some(commands) = back(args, &list) {
+        note!("chaperone: to have back what was there before: {commands}");
     }
     Ok(code)
 }
 
-/// The number of an undo that may have replaced what was the user's own.
-fn forced(args: &Undo, list: &[Value]) -> Option<u64> {
-    let undone = list.iter().filter(|c| show::text(c, "state") == "undone");
-    undone.filter_map(|c| c["commit"].as_u64()).max().filter(|_| args.force && !args.json)
+/// What takes an undo back: each commit that was undone is a commit of its own, the last one first.
+fn back(args: &Undo, list: &[Value]) -> Option<String> {
+    let undone = list.iter().filter(|c| show::text(c, "state") == "undone" && !args.json);
+    let numbers: std::collections::BTreeSet<u64> = undone.filter_map(|c| c["commit"].as_u64()).collect();
+    let command = |number: &u64| format!("chaperone undo {} --commit {number}", args.session);
+    let commands: Vec<String> = numbers.iter().rev().map(command).collect();
+    (!commands.is_empty()).then(|| commands.join(" && "))
 }
 
 /// The path beside which `--conflict both` wrote this one: `a/name.agent-N.ext` is of `a/name.ext`.

@@ -167,6 +167,46 @@ fn an_undo_never_leaves_a_repository_without_objects_that_it_names() {
 }
 
 #[test]
+fn an_undo_leaves_a_repository_that_the_user_works_in() {
+    let made =
+        "git init -q; echo n > n; git add n; git -c user.name=a -c user.email=a@example.org commit -qm n";
+    for (name, since) in
+        [("", "echo m > m; git add m; git commit -qm mine"), ("sub", "git branch keep"), ("sub", "")]
+    {
+        let machine = Machine::new();
+        if !machine.has_cells("an_undo_leaves_a_repository_that_the_user_works_in") {
+            return;
+        }
+        let enter = if name.is_empty() { String::new() } else { format!("mkdir {name}; cd {name}; ") };
+        let session = over(&machine, "staged", "022", &format!("{enter}{made}"));
+        let commit = machine.run(&["commit", &session]);
+        assert!(commit.status.success(), "{}", told(&commit));
+        let went_on = shell(&machine, &format!("{GIT} cd ./{name}; sleep 0.05; {since}"));
+        assert!(went_on.status.success(), "{since}: {}", told(&went_on));
+        let undo = machine.run(&["undo", &session]);
+        let said = told(&undo);
+        let git = machine.docs().join(name).join(".git");
+        if since.is_empty() {
+            assert_eq!((undo.status.code(), git.exists()), (Some(0), false), "{said}");
+            continue;
+        }
+        assert_eq!(undo.status.code(), Some(1), "{since}: {said}");
+        let kept = said.lines().filter(|line| line.contains("needed_by_what_stays"));
+        assert_eq!(kept.count(), 1, "{since}: one line for all of it: {said}");
+        assert!(said.contains("--force"), "{since}: {said}");
+        let log = shell(
+            &machine,
+            &format!(
+                "cd ./{name}; git fsck --full --no-dangling 2>&1 | grep -v ^notice; git log --format=%s"
+            ),
+        );
+        let log = told(&log);
+        let wanted = if since.contains("mine") { "mine\nn\n" } else { "n\n" };
+        assert_eq!(log, wanted, "{since}: {said}");
+    }
+}
+
+#[test]
 fn a_virtual_environment_comes_whole_under_any_name() {
     for (name, around) in [("v", ""), ("tools/py", ""), ("v", "git init -q")] {
         let machine = Machine::new();

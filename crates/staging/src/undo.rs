@@ -35,6 +35,8 @@ pub const NEEDED: &str = "needed_by_what_stays";
 pub struct Undoing<'a> {
     /// The paths that are taken back.
     pub back: Vec<&'a str>,
+    /// Those of them that the commit made, so that nothing is there afterwards.
+    pub made: Vec<&'a str>,
     /// Those that the same commit changed, and that stay as they are now.
     pub stay: Vec<&'a str>,
     /// When it was committed, in milliseconds since the epoch.
@@ -150,8 +152,13 @@ impl Tree {
                 && !undone.contains(&(folder.number, line.index))
                 && journal.is_committed(line.index)
         };
+        let is_made = |line: &ChangeLine, inverse: &[Change]| {
+            inverse.iter().any(|change| change.op == Op::Delete && change.path == line.path)
+        };
+        let made = back.iter().filter(|(line, inverse, _)| is_made(line, inverse));
         let undoing = Undoing {
             back: back.iter().map(|(line, ..)| line.path.as_str()).collect(),
+            made: made.map(|(line, ..)| line.path.as_str()).collect(),
             stay: journal.changes.iter().filter(stays).map(|line| line.path.as_str()).collect(),
             since_ms: journal.begin.time_ms,
         };

@@ -22,7 +22,7 @@ pub(super) const COMMIT: Group = Group {
             => "The command shows an overview and asks; `--unseen` commits them as they are.";
         "changed_since_the_commit": "The file changed since it was committed, so undo leaves it."
             => "`chaperone undo ID --force`.";
-        "needed_by_what_stays": "Your own git went on from the commit (you staged or committed, or moved a branch) and may need these objects, so undo leaves them."
+        "needed_by_what_stays": "Your own git went on from the commit (you staged or committed, or moved a branch) and may need these objects, or all of a repository that the commit made, so undo leaves them."
             => "`chaperone undo ID .git --force` takes back the index and the branches of the commit as well, and the objects with them when nothing newer is left.";
         "content_changed_while_judged": "The staged content changed while it was inspected."
             => "Commit again.";

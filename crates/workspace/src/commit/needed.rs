@@ -1,5 +1,6 @@
-//! What an undo leaves of a repository: the objects of a commit, where the user's own git went on from it. An index that names
-//! objects which are gone, or a branch on such a commit, is a broken repository; objects that nothing names are only room.
+//! What an undo leaves of a repository where the user's own git went on from a commit: its objects, and all of a repository that the
+//! commit made. An index that names objects which are gone, a branch on such a commit, or what has no `HEAD` any more, is a broken
+//! repository; objects that nothing names are only room.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -15,7 +16,7 @@ use crate::mount::LiveMount;
 const MOST: usize = 20_000;
 const OBJECTS: &str = "/objects";
 
-/// The paths of objects that stay.
+/// The paths of objects that stay, and of repositories.
 pub(super) fn needed(mount: &LiveMount, undoing: &Undoing<'_>) -> Vec<String> {
     let repositories: BTreeSet<&str> = undoing.back.iter().filter_map(|path| holder(mount, path)).collect();
     let back: BTreeSet<&str> = undoing.back.iter().copied().collect();
@@ -27,20 +28,38 @@ pub(super) fn needed(mount: &LiveMount, undoing: &Undoing<'_>) -> Vec<String> {
                 || Since { mount, back: &back, committed_ms: undoing.since_ms }.anything_new(git)
         })
         .collect();
-    let stays = |path: &&&str| holder(mount, path).is_some_and(|git| went_on.contains(git));
+    let is_its_head = |git: &str, path: &str| below(git, path) == Some("HEAD");
+    let made: Vec<&str> = went_on
+        .iter()
+        .copied()
+        .filter(|git| undoing.made.iter().any(|path| is_its_head(git, path)))
+        .collect();
+    let stays = |path: &&&str| {
+        holder(mount, path).is_some_and(|git| went_on.contains(git))
+            || made.iter().any(|git| path == &git || below(git, path).is_some())
+    };
     undoing.back.iter().filter(stays).map(|path| (*path).to_owned()).collect()
 }
 
-/// What became of a commit's paths, with one entry for all objects of a repository that stay.
+/// What became of a commit's paths, with one entry for all objects of a repository that stay, or for one that stays whole.
 pub(super) fn shown(mount: &LiveMount, entries: &[Entry]) -> Vec<ChangeEntry> {
     let mut told = BTreeSet::new();
     let mut list = Vec::new();
+    let is_kept = |entry: &&Entry| {
+        entry.state == State::Conflict && entry.reasons.iter().any(|reason| reason == NEEDED)
+    };
+    // Nothing but its objects is kept of a repository that was there before.
+    let whole: Vec<&str> =
+        entries.iter().filter(is_kept).filter_map(|entry| entry.path.strip_suffix("/HEAD")).collect();
+    let of = |path: &str| {
+        let git = whole.iter().find(|git| path == **git || below(git, path).is_some());
+        let objects = || holder(mount, path).map(|git| format!("{git}{OBJECTS}"));
+        git.map(|git| (*git).to_owned()).or_else(objects)
+    };
     for entry in entries {
-        let is_kept = entry.state == State::Conflict && entry.reasons.iter().any(|reason| reason == NEEDED);
-        match holder(mount, &entry.path).filter(|_| is_kept) {
+        match of(&entry.path).filter(|_| is_kept(&entry)) {
             None => list.push(shown::of_entry(mount, entry, None)),
-            Some(git) if told.insert(git.to_owned()) => {
-                let path = format!("{git}{OBJECTS}");
+            Some(path) if told.insert(path.clone()) => {
                 let path = path.trim_start_matches('/').to_owned();
                 let whole = Entry { path, kind: Kind::Dir, size: 0, sha256: None, ..entry.clone() };
                 list.push(shown::of_entry(mount, &whole, None));

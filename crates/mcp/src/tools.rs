@@ -26,7 +26,7 @@ pub struct NoArguments {}
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnPath {
-    /// Absolute path below /workspace
+    /// Path below /workspace; a relative one starts there
     pub path: String,
 }
 
@@ -41,7 +41,7 @@ pub enum Encoding {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadFile {
-    /// Absolute path below /workspace
+    /// Path below /workspace; a relative one starts there
     pub path: String,
     /// First byte to read
     #[serde(default)]
@@ -56,7 +56,7 @@ pub struct ReadFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteFile {
-    /// Absolute path below /workspace
+    /// Path below /workspace; a relative one starts there
     pub path: String,
     #[serde(alias = "contents")]
     pub content: String,
@@ -67,9 +67,9 @@ pub struct WriteFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rename {
-    /// Absolute path below /workspace
+    /// Path below /workspace; a relative one starts there
     pub from: String,
-    /// Absolute path below /workspace
+    /// Path below /workspace; a relative one starts there
     pub to: String,
     /// Replace what is there
     #[serde(default)]
@@ -113,7 +113,7 @@ pub struct SaveWorkbook {
 pub struct RequestElevation {
     /// connect (to a host), or read, write, append, list, delete, rename (of a path)
     pub action: String,
-    /// Absolute path or pattern below /workspace
+    /// Path or pattern below /workspace; a relative one starts there
     #[serde(default)]
     pub path: Option<String>,
     /// To connect: a host name, *.name or an address
@@ -206,6 +206,16 @@ pub fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Fa
         .map_err(|e| Failure::new("bad_arguments", format!("invalid arguments: {e}")))
 }
 
+/// A relative path is one of the workspace, where agents start. Of a home, of a URL or of Windows it is none.
+#[must_use]
+pub fn below_workspace(text: &str) -> Cow<'_, str> {
+    let is_relative = !text.is_empty()
+        && !text.starts_with(['/', '~', '\\'])
+        && !text.contains("://")
+        && !text.contains(":\\");
+    if is_relative { Cow::Owned(format!("/workspace/{text}")) } else { Cow::Borrowed(text) }
+}
+
 /// A normalised absolute path below `/workspace`, or why not.
 ///
 /// # Errors
@@ -242,7 +252,7 @@ pub fn names(text: &str) -> Result<Vec<&str>, Failure> {
 }
 
 fn bad_path(why: &str) -> Failure {
-    Failure::new("bad_path", format!("the path {why}")).advise("use an absolute path below /workspace")
+    Failure::new("bad_path", format!("the path {why}")).advise("use a path below /workspace")
 }
 
 /// Every tool, for `tools/list`.
@@ -421,6 +431,21 @@ fn depth(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_relative_path_starts_in_the_workspace() {
+        for (text, whole) in [
+            (".", "/workspace/."),
+            ("a/b", "/workspace/a/b"),
+            ("../x", "/workspace/../x"),
+            (" a", "/workspace/ a"),
+        ] {
+            assert_eq!(below_workspace(text), whole);
+        }
+        for same in ["", "/etc", "/workspace/a", "~/.ssh/id", "file:///workspace/a", "C:\\a", "\\\\host\\a"] {
+            assert_eq!(below_workspace(same), same);
+        }
+    }
 
     #[test]
     fn a_path_has_one_spelling_only() {

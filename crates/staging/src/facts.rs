@@ -86,11 +86,12 @@ pub fn facts(change: &Change, head: &[u8]) -> Facts {
     }
 }
 
-/// Whether the path has characters that steer or are not seen and mean nothing where they stand, or a new name looks like another one: blanks around it are not seen.
+/// Whether a new name has characters that steer or are not seen and mean nothing where they stand, or looks like another one: blanks
+/// around it are not seen. A name that is there already is the user's own.
 fn is_deceptive_name(change: &Change) -> bool {
-    let new = matches!(change.op, Op::Create | Op::Rename);
-    without_meant_joiners(&change.path).chars().any(crate::printable::is_deceptive)
-        || new && change.path.split('/').any(|name| name.trim() != name)
+    let is_new = matches!(change.op, Op::Create | Op::Rename);
+    let is_unseen = || without_meant_joiners(&change.path).chars().any(crate::printable::is_deceptive);
+    is_new && (is_unseen() || change.path.split('/').any(|name| name.trim() != name))
 }
 
 fn is_no_longer_private(change: &Change) -> bool {

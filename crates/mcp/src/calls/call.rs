@@ -49,8 +49,9 @@ impl Call<'_> {
     /// The path in its one normal form, without the links that it leads through; an attempt with one that has none is a refusal with
     /// a record. The workspace's own place on the user's machine is the same object as /workspace, and is called that.
     pub(super) fn path(&self, action: Action, text: &str) -> Result<String, Failure> {
-        let inside = self.tools.mounts.named_inside(text);
-        let text = inside.as_deref().unwrap_or(text);
+        let whole = tools::below_workspace(text);
+        let inside = self.tools.mounts.named_inside(&whole);
+        let text = inside.as_deref().unwrap_or(&whole);
         let behind_links = || {
             let names = tools::names(text).ok().filter(|_| text.starts_with('/'))?;
             // Too many links are met again, and refused, where the path is used.

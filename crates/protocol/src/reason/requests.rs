@@ -146,8 +146,8 @@ pub(super) const TOOLS: Group = Group {
     reasons: reasons! {
         "bad_arguments": "The arguments of the tool are invalid; the message says which."
             => "Call it with the arguments of its schema.";
-        "bad_path": "The path is empty, too long, relative, or not normalised."
-            => "Use an absolute path below /workspace.";
+        "bad_path": "The path is empty, too long, leads out of the workspace, or is that of a home or a URL."
+            => "Use a path below /workspace.";
         "bad_url": "The address cannot be read, or cannot be used."
             => "Use an absolute address such as https://example.com/path.";
         "bad_answer": "The answer of the server was not taken."

@@ -48,11 +48,12 @@ pub(super) fn shown(mount: &LiveMount, entries: &[Entry]) -> Vec<ChangeEntry> {
     let is_kept = |entry: &&Entry| {
         entry.state == State::Conflict && entry.reasons.iter().any(|reason| reason == NEEDED)
     };
-    // Nothing but its objects is kept of a repository that was there before.
+    // Nothing but its objects is kept of a repository that was there before. Its logs have a `HEAD`, too.
     let whole: Vec<&str> =
         entries.iter().filter(is_kept).filter_map(|entry| entry.path.strip_suffix("/HEAD")).collect();
     let of = |path: &str| {
-        let git = whole.iter().find(|git| path == **git || below(git, path).is_some());
+        let holds = |git: &&&str| path == **git || below(git, path).is_some();
+        let git = whole.iter().filter(holds).min_by_key(|git| git.len());
         let objects = || holder(mount, path).map(|git| format!("{git}{OBJECTS}"));
         git.map(|git| (*git).to_owned()).or_else(objects)
     };

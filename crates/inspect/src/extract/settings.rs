@@ -249,6 +249,7 @@ mod tests {
             DATABASE_URL=postgres://postgres:postgres@localhost:5432/app_dev?sslmode=disable\n\
             REDIS_URL=redis://localhost:6379/0\nCORS=http://localhost:3000,http://127.0.0.1:5173\nTZ=Europe/Berlin\n\
             PGDATA=/var/lib/postgresql/data\nIMAGE=node:20.11-alpine\nMAX=20mb\nTIMEOUT=30s\nAWS_REGION=eu-central-1\n\
+            DB_PASSWORD=postgres\nMYSQL_ROOT_PASSWORD=\"root\"\nJWT_SECRET=dev\nPASSWORD=Password\n\
             API_KEY=\nSECRET_KEY=changeme\nTOKEN=${GITHUB_TOKEN}\nTOKEN_TTL=3600\nUSE_AUTH=1\nPUBLIC=true\n\
             NAME=Jürgen Müller\nviteApiBase=/api/v1\nFEATURES=darkMode,newCheckout2\nRATIO=0.75\n";
         assert_eq!(found(text), Vec::<String>::new());
@@ -287,7 +288,7 @@ mod tests {
                 "https://0f3a9c1b2d4e5f60@sentry.example.org/4",
             ),
             ("DB=postgres://app:hunter@db/app", "postgres://app:hunter@db/app"),
-            ("DB_PASSWORD=postgres", "postgres"),
+            ("DB_PASSWORD=postgres1", "postgres1"),
             ("dbpassword='tiger' # old", "tiger"),
             ("SECRET_KEY_BASE=lemon cloud", "lemon cloud"),
             ("API_KEY_2=lemon", "lemon"),

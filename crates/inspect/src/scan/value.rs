@@ -59,7 +59,43 @@ pub(crate) fn is_uuid(v: &[u8]) -> bool {
             .all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
 }
 
-/// Stands in for a value: a variable, a template, a row of one character, an example.
+/// Passwords that programs come with, and that everybody writes who tries something out: whoever knows one knows nothing.
+const WELL_KNOWN: [&[u8]; 32] = [
+    b"admin",
+    b"administrator",
+    b"app",
+    b"database",
+    b"db",
+    b"demo",
+    b"dev",
+    b"development",
+    b"guest",
+    b"local",
+    b"localhost",
+    b"mariadb",
+    b"minio",
+    b"minioadmin",
+    b"mongo",
+    b"mongodb",
+    b"mysql",
+    b"pass",
+    b"passwd",
+    b"password",
+    b"postgres",
+    b"postgresql",
+    b"rabbitmq",
+    b"redis",
+    b"root",
+    b"sa",
+    b"secret",
+    b"test",
+    b"tester",
+    b"testing",
+    b"user",
+    b"username",
+];
+
+/// Stands in for a value: a variable, a template, a row of one character, an example, a password that is none.
 pub(crate) fn is_placeholder(v: &[u8]) -> bool {
     let lower = v.to_ascii_lowercase();
     let has = |w: &[u8]| memchr::memmem::find(&lower, w).is_some();
@@ -116,7 +152,7 @@ pub(crate) fn is_placeholder(v: &[u8]) -> bool {
         || longest_run >= 8 && stars * 2 > v.len()
         || stars * 10 > v.len() * 7 && v.len() >= 6
         || words.iter().any(|w| has(w))
-        || nothing.iter().any(|w| lower == *w)
+        || nothing.iter().chain(&WELL_KNOWN).any(|w| lower == *w)
         || has(b"-----begin")
 }
 

@@ -16,7 +16,7 @@ pub const MANIFEST: &str = "packs/pack.toml";
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     pub name: String,
-    /// Semantic; a change of what a file decides is a new one.
+    /// Semantic; from the first release on, a change of what a file decides is a new one.
     pub version: String,
     /// SHA-256 in hex, by name below `packs/`.
     pub files: BTreeMap<String, String>,

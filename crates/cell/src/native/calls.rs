@@ -118,6 +118,6 @@ numbers! {
     clock_settime => SYS_clock_settime, clock_adjtime => SYS_clock_adjtime, adjtimex => SYS_adjtimex,
     sethostname => SYS_sethostname, setdomainname => SYS_setdomainname, iopl => SYS_iopl,
     ioperm => SYS_ioperm, open_by_handle_at => SYS_open_by_handle_at, syslog => SYS_syslog,
-    lookup_dcookie => SYS_lookup_dcookie, fanotify_init => SYS_fanotify_init, nfsservctl => SYS_nfsservctl,
+    lookup_dcookie => SYS_lookup_dcookie, nfsservctl => SYS_nfsservctl,
     vhangup => SYS_vhangup, capset => SYS_capset, clone3 => SYS_clone3,
 }

@@ -28,12 +28,8 @@ pub(super) fn needed(mount: &LiveMount, undoing: &Undoing<'_>) -> Vec<String> {
                 || Since { mount, back: &back, committed_ms: undoing.since_ms }.anything_new(git)
         })
         .collect();
-    let is_its_head = |git: &str, path: &str| below(git, path) == Some("HEAD");
-    let made: Vec<&str> = went_on
-        .iter()
-        .copied()
-        .filter(|git| undoing.made.iter().any(|path| is_its_head(git, path)))
-        .collect();
+    let is_made = |git: &&&str| undoing.made.iter().any(|path| below(git, path) == Some("HEAD"));
+    let made: Vec<&str> = went_on.iter().filter(is_made).copied().collect();
     let stays = |path: &&&str| {
         holder(mount, path).is_some_and(|git| went_on.contains(git))
             || made.iter().any(|git| path == &git || below(git, path).is_some())

@@ -112,6 +112,8 @@ fn the_workspace_is_the_same_by_its_own_place() {
         client.call("append_file", json!({ "path": at("/d.txt"), "content": "d" })).unwrap();
         client.call("delete", json!({ "path": at("/d.txt") })).unwrap();
         client.call("create_directory", json!({ "path": at("/new/er") })).unwrap();
+        assert_eq!(client.call("stat", json!({ "path": "sub" })).unwrap()["path"], "/workspace/sub");
+        assert_eq!(client.call("read_file", json!({ "path": "../x" })).unwrap_err(), "bad_path");
         // A link of the workspace that says it by its own place stays inside, too.
         assert_eq!(
             client.call("get_csv", json!({ "path": at("/to-sub/b.csv") })).unwrap()["rows"],

@@ -275,7 +275,7 @@ impl Tally {
             };
             if self.is_chance(c, entry) {
                 plan.ignore.insert((*column, *detector));
-            } else if entry.count * 2 >= c.values && entry.count > most.get(column).copied().unwrap_or(0) {
+            } else if entry.whole * 2 >= c.values && entry.count > most.get(column).copied().unwrap_or(0) {
                 most.insert(*column, entry.count);
                 plan.mask.insert(*column, *detector);
             }
@@ -306,11 +306,11 @@ impl Tally {
             }
             if c.values >= 5 && entry.count * 10 >= c.values * 6 {
                 confidence = confidence.max(0.97);
-                // A key whose texts mention a value each is no column of them.
-                is_column = self.is_table || entry.whole * 10 >= c.values * 6;
+                // Texts that mention a value each are no column of them.
+                is_column = entry.whole * 10 >= c.values * 6;
             }
             // A list of one is a list; a longer column of other numbers was told apart above.
-            is_column |= self.is_table && entry.count * 2 >= c.values;
+            is_column |= self.is_table && entry.whole * 2 >= c.values;
         }
         // Labels of generic secrets are common in tables of other things.
         is_column &= info.category == "pii" || info.name == "generic_password";

@@ -92,6 +92,29 @@ fn a_column_that_its_header_names_is_masked_as_a_whole() {
 }
 
 #[test]
+fn texts_that_mention_a_value_each_are_no_column_of_them() {
+    let line = |address: &str| {
+        format!(
+            "{address} - - [04/Nov/2026:03:04:02 +0000] \"GET / HTTP/1.1\" 304 \"Mozilla/5.0 (X11; Linux)\"\n"
+        )
+    };
+    let log: String = (0..40).map(|n| line(&format!("8.8.{n}.4"))).collect();
+    let redacted = String::from_utf8(redact("access.log", log.as_bytes()).unwrap()).unwrap();
+    assert!(redacted == line("[REDACTED:ip_address]").repeat(40), "{}", &redacted[..80]);
+    let seen = inspect("access.log", log.as_bytes());
+    assert!(seen.items[0].findings.iter().all(|f| f.certainty != chaperone_inspect::Certainty::Certain));
+    let said = |who: &str| {
+        format!("1,call {who} about the invoice that was sent to the wrong office in spring\n").repeat(9)
+    };
+    let redacted =
+        redact("said.csv", format!("id,said\n{}", said("jane.doe@example.com")).as_bytes()).unwrap();
+    assert_eq!(
+        String::from_utf8(redacted).unwrap(),
+        format!("id,said\n{}", said("[REDACTED:email_address]"))
+    );
+}
+
+#[test]
 fn a_stray_hit_in_a_column_of_plain_numbers_is_not_a_card() {
     let mut csv = String::from("order,amount\n");
     for i in 0..40 {

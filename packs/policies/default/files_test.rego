@@ -99,6 +99,12 @@ test_one_email_address_does_not_ask if decided(finding("email_address", "pii", "
 
 test_twenty_email_addresses_do if decided(finding("email_address", "pii", "low", 20)).effect == "ask"
 
+test_addresses_of_machines_are_read_without_a_question if {
+	every detector in ["ip_address", "mac_address"] {
+		decided(finding(detector, "pii", "low", 300)).effect == "allow"
+	}
+}
+
 test_common_findings_are_counted_together if {
 	some_of_each := array.concat(finding("email_address", "pii", "low", 12).findings, finding("phone_number", "pii", "low", 8).findings)
 	decided({"findings": some_of_each}).effect == "ask"

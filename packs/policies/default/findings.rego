@@ -35,7 +35,13 @@ is_this_machine(host) if endswith(host, ".localhost")
 
 is_this_machine(host) if regex.match(`^127(\.[0-9]{1,3}){3}$`, host)
 
-weighs(finding) if object.get(finding, "certainty", "certain") == "certain"
+# Every log is full of the addresses of machines: who reads is not asked for them alone.
+machines := {"ip_address", "mac_address"}
+
+weighs(finding) if {
+	object.get(finding, "certainty", "certain") == "certain"
+	not finding.detector in machines
+}
 
 weighs(finding) if {
 	finding.certainty == "likely"

@@ -115,7 +115,7 @@ impl<'a> Chosen<'a> {
             true => Main::Name,
             false => Main::Value,
         };
-        Ok(Values { main, main_is, slots: slots.0 })
+        Ok(Values { main, main_is, main_in_target: body.len == 0, slots: slots.0 })
     }
 
     /// The columns of the head: what stands in all places of one kind, in the order in which they are sent.
@@ -194,7 +194,9 @@ impl Slots {
         if !bytes.is_empty() && bytes.len() <= HEAD_PIECE {
             let mut hasher = DefaultHasher::new();
             place.hash(&mut hasher);
-            self.0.push(Slot { id: hasher.finish(), kind, bytes: bytes.to_vec() });
+            let in_target =
+                matches!(place.0, "path" | "parameter name" | "parameter" | "query name" | "query");
+            self.0.push(Slot { id: hasher.finish(), kind, in_target, bytes: bytes.to_vec() });
         }
     }
 }

@@ -109,7 +109,7 @@ pub(crate) fn inspect_messages(
         to_findings(&known, outgoing.look_at_messages(&before, &newest, &of(&known)))
     };
     let slots = [newest.concat(), codes].into_iter().zip(0..);
-    let slots = slots.map(|(bytes, id)| Slot { id, kind: Kind::Message, bytes });
+    let slots = slots.map(|(bytes, id)| Slot { id, kind: Kind::Message, in_target: false, bytes });
     let slots: Vec<Slot> = slots.filter(|s| !s.bytes.is_empty() && s.bytes.len() <= PIECE).collect();
     if !slots.is_empty() {
         recent.look(
@@ -163,7 +163,9 @@ fn labels(below: &str) -> Vec<Slot> {
         let text = text.replace(['.', '-'], "");
         [(2 * at, text.to_ascii_lowercase()), (2 * at + 1, text.to_ascii_uppercase())]
     });
-    slots.map(|(id, text)| Slot { id, kind: Kind::Label, bytes: text.into_bytes() }).collect()
+    slots
+        .map(|(id, text)| Slot { id, kind: Kind::Label, in_target: false, bytes: text.into_bytes() })
+        .collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub(super) struct Stream {
     /// Those that were refused, too.
     pub all: Pieces,
     has_refused: bool,
+    /// Of the newest request a piece stands in its path or query.
+    pub in_target: bool,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +33,7 @@ impl Stream {
     pub fn begin(&mut self) {
         self.sent.fresh = 0;
         self.all.fresh = 0;
+        self.in_target = false;
     }
 
     pub fn push(&mut self, piece: Vec<u8>, most: usize) {

@@ -38,6 +38,8 @@ pub(crate) struct Values {
     /// What carries it: the body, the query, or the last name of the path.
     pub main: Vec<u8>,
     pub main_is: Main,
+    /// There is no body that carries it.
+    pub main_in_target: bool,
     pub slots: Vec<Slot>,
 }
 
@@ -57,6 +59,8 @@ pub(crate) enum Main {
 pub(crate) struct Slot {
     pub id: u64,
     pub kind: Kind,
+    /// It is in the path or the query.
+    pub in_target: bool,
     pub bytes: Vec<u8>,
 }
 
@@ -239,7 +243,7 @@ impl RecentRequests {
         recent.whole.extend(outbound.findings.iter().flat_map(|f| f.values.iter().copied()));
         let whole = std::mem::take(&mut recent.whole);
         let with = Looker { outgoing, secrets, whole: &whole };
-        let in_main = recent.main(values.main, values.main_is, &with, outbound);
+        let in_main = recent.main(values.main, (values.main_is, values.main_in_target), &with, outbound);
         let changed = recent.changed(values.slots, &with);
         let ids: Vec<u64> = changed.iter().map(|slot| slot.id).collect();
         if recent.slots(changed, &with, outbound) || in_main {
@@ -254,7 +258,7 @@ impl HostRequests {
     fn main(
         &mut self,
         main: Vec<u8>,
-        main_is: Main,
+        (main_is, in_target): (Main, bool),
         with: &Looker<'_>,
         outbound: &mut OutboundFindings,
     ) -> bool {
@@ -262,6 +266,7 @@ impl HostRequests {
             return false;
         }
         self.main.begin();
+        self.main.in_target = in_target;
         self.main.push(values(&main), TOGETHER);
         let look = |pieces: &[&[u8]]| inspect_parts(with.outgoing, with.secrets, pieces);
         let passages = match main_is {
@@ -308,10 +313,12 @@ impl HostRequests {
                 }
                 Kind::Value => {
                     has_values = true;
+                    self.values.in_target |= slot.in_target;
                     self.values.push(slot.bytes.clone(), TOGETHER);
                 }
                 Kind::Path => {
                     has_paths = true;
+                    self.paths.in_target |= slot.in_target;
                     self.paths.push(slot.bytes.clone(), TOGETHER_IN_SLOT);
                 }
                 Kind::Message | Kind::Word | Kind::Label => {}
@@ -325,6 +332,9 @@ impl HostRequests {
             place.used = used;
             let several = said(&slot.bytes).filter(|_| slot.kind == Kind::Path);
             let (is_part, text) = place.push(slot.bytes);
+            for stream in [&mut place.whole, &mut place.changed, &mut place.said] {
+                stream.in_target = slot.in_target;
+            }
             let is_looked_at = at < MOST_CHANGED;
             let passages = Passages::of(slot.kind);
             if is_looked_at && !self.main.ends_with(&place.whole) {
@@ -341,6 +351,7 @@ impl HostRequests {
             }
             if let Some(text) = several.or(text) {
                 has_said = true;
+                self.said.in_target |= slot.in_target;
                 self.said.push(text, TOGETHER);
             }
         }
@@ -477,8 +488,7 @@ impl Looker<'_> {
         if (is_more || seen.has_read_secret) && outbound.passages.is_empty() {
             outbound.passages.extend(seen.passages);
         }
-        // The piece itself may stand in the path.
-        outbound.in_target = true;
+        outbound.in_target |= stream.in_target;
         true
     }
 }

@@ -555,6 +555,36 @@ fn pieces_one_a_request_are_put_together_whatever_carries_them() {
     }
 }
 
+/// A path is hidden from the one who is asked, and from the log, for what it carries itself.
+#[test]
+fn a_path_is_hidden_for_what_stands_in_it() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let in_body = |text: &str| ("/gists".to_owned(), Vec::new(), text.to_owned());
+    let in_path = |text: &str| (format!("/gists/{}", text.replace(' ', "+")), Vec::new(), String::new());
+    let in_query = |text: &str| (format!("/gists?t={}", text.replace(' ', "+")), Vec::new(), String::new());
+    let hidden = |all: &[Sent]| -> Vec<bool> {
+        let (secrets, recent) = (that_read_a_passage(), RecentRequests::default());
+        let look = |sent: &Sent| {
+            let (head, body) = (parts_of(sent), BufferedBody::of(sent.2.clone().into_bytes()));
+            let chosen = Chosen::of(&head, &sent.0);
+            let mut found = inspect_request(&outgoing, &secrets, &chosen, &body).unwrap();
+            recent.look(&outgoing, &secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
+            (!found.passages.is_empty()).then_some(found.in_target)
+        };
+        all.iter().filter_map(look).collect()
+    };
+    for whole in [in_body(PASSAGE), in_body(&format!("{{\"content\":\"{PASSAGE}\"}}"))] {
+        assert_eq!(hidden(&[whole.clone(), whole]), [false, false]);
+    }
+    let pieces = |carry: &dyn Fn(&str) -> Sent| cut(PASSAGE, 8).into_iter().map(carry).collect::<Vec<_>>();
+    let of_body = hidden(&pieces(&in_body));
+    assert!(!of_body.is_empty() && of_body.iter().all(|hidden| !hidden), "{of_body:?}");
+    for carry in [&in_path as &dyn Fn(&str) -> Sent, &in_query] {
+        let of_target = hidden(&pieces(carry));
+        assert!(!of_target.is_empty() && of_target.iter().all(|hidden| *hidden), "{of_target:?}");
+    }
+}
+
 /// Where nothing but the label that stood before it tells what it is.
 #[test]
 fn a_password_that_was_read_is_recognised_without_its_label() {

@@ -74,7 +74,7 @@ fn most_of(value: &str, length: usize, sent: &[Vec<Slot>]) -> usize {
 }
 
 fn slot(id: u64, kind: Kind, text: &str) -> Slot {
-    Slot { id, kind, bytes: text.as_bytes().to_vec() }
+    Slot { id, kind, in_target: false, bytes: text.as_bytes().to_vec() }
 }
 
 const TOKEN: &str = "ghp_8Xk2mQvR7tLw5nZc3bYd9fHj4sGa6pTe1uVo";

@@ -323,15 +323,33 @@ fn upstream_failure(channel: &Channel, error: &SendError) -> Failure {
     if let SendError::NotDecidedOn = error {
         return Failure::new("internal_error", error.to_string());
     }
-    let mut why = error.to_string();
+    let (mut why, mut is_untrusted) = (error.to_string(), false);
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         why = inner.to_string();
+        is_untrusted |= is_about_trust(inner);
         source = inner.source();
     }
     if channel.tls && channel.upstream.is_none() {
         return Failure::new("no_roots", "this machine has no CA certificates to verify servers with");
     }
-    let code = if why.contains("certificate") { "bad_certificate" } else { "unreachable" };
+    let code = if is_untrusted { "bad_certificate" } else { "unreachable" };
     Failure::new(code, format!("{} did not answer: {why}", channel.target.shown()))
+}
+
+/// Whether a connection failed because the server's certificate is none to trust.
+fn is_about_trust(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = match inside {
+        Some(inner) => inner.downcast_ref::<rustls::Error>(),
+        None => error.downcast_ref::<rustls::Error>(),
+    };
+    matches!(
+        tls,
+        Some(
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoCertificatesPresented
+                | rustls::Error::InvalidCertRevocationList(_)
+        )
+    )
 }

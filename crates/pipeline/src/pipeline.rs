@@ -55,18 +55,14 @@ impl Pipeline {
             session.authenticate()?;
             self.capability(session, &request)?;
             let (decision, inspected) = self.judge(session, &request, wants_inspection)?;
-            let admitted = match decision.effect {
-                Effect::Deny => Err(Refusal::by_policy(&decision)),
-                Effect::Allow => {
+            decided(&decision, |needs| match needs {
+                Needs::Nothing => {
                     self.grant(session, &request, &decision, inspected.as_ref(), None).map(Admission::Granted)
                 }
-                Effect::Ask | Effect::StepUp => {
-                    let seen = inspected.clone();
-                    self.ask(session, &request, Arc::clone(&decision), inspected)
-                        .map_err(|refusal| refusal.of_reading(seen.as_deref()))
-                }
-            };
-            admitted.map_err(|refusal| refusal.under(&decision))
+                Needs::Consent | Needs::SecondFactor => self
+                    .ask(session, &request, Arc::clone(&decision), inspected.clone())
+                    .map_err(|refusal| refusal.of_reading(inspected.as_deref())),
+            })
         });
         admitted.unwrap_or_else(|refusal| Admission::Refused(self.refuse(session, &request, refusal)))
     }
@@ -145,23 +141,22 @@ impl Pipeline {
             return Err(unseen.refusal());
         }
         let (decision, inspected) = self.judge(session, request, |_: &Decision| true)?;
-        let granted = match decision.effect {
-            Effect::Allow => grant(&decision, inspected.as_ref(), None),
-            Effect::Ask if word.covers(&decision) => {
+        let granted = decided(&decision, |needs| match needs {
+            Needs::Nothing => grant(&decision, inspected.as_ref(), None),
+            Needs::Consent if word.covers(&decision) => {
                 let basis = ApprovalBasis { approval: "user:commit".to_owned(), redact: false };
                 grant(&decision, inspected.as_ref(), Some(&basis))
             }
-            Effect::Ask => Err(Refusal::unanswered(
+            Needs::Consent => Err(Refusal::unanswered(
                 "confirmation_required",
                 "pass the path or the reason explicitly to commit it",
                 &decision,
             )),
-            Effect::StepUp => {
+            Needs::SecondFactor => {
                 Err(Refusal::unanswered("needs_second_factor", "this cannot be committed yet", &decision))
             }
-            Effect::Deny => Err(Refusal::by_policy(&decision)),
-        };
-        granted.map_err(|refusal| refusal.under(&decision).saying(inspected.as_deref()))
+        });
+        granted.map_err(|refusal| refusal.saying(inspected.as_deref()))
     }
 
     /// Whether the session may simply read a file as it is: what the user would be asked about may not. Nothing is recorded.
@@ -172,18 +167,17 @@ impl Pipeline {
     pub fn would_read(&self, session: &Arc<Session>, request: &AccessRequest) -> Result<bool, Refusal> {
         guarded(|| {
             let (decision, seen) = self.judge(session, request, wants_inspection)?;
-            let read = match decision.effect {
-                Effect::Allow if !demands_redaction(&decision) => Ok(decision.cacheable),
-                Effect::Allow => {
+            let read = decided(&decision, |needs| match needs {
+                Needs::Nothing if !demands_redaction(&decision) => Ok(decision.cacheable),
+                Needs::Nothing => {
                     let message = "only a redacted copy may be read";
                     Err(Refusal::unanswered("cannot_redact", message, &decision))
                 }
-                Effect::Ask | Effect::StepUp => {
+                Needs::Consent | Needs::SecondFactor => {
                     let message = "in a staged directory nobody is asked about reading";
                     Err(Refusal::unanswered("masked", message, &decision))
                 }
-                Effect::Deny => Err(Refusal::by_policy(&decision)),
-            };
+            });
             read.map_err(|refusal| refusal.of_reading(seen.as_deref()))
         })
     }
@@ -203,6 +197,24 @@ impl Pipeline {
     pub fn outcome(&self, session: &Session, outcome: &Outcome<'_>) -> Result<(), Failure> {
         guarded(|| Ok(self.records.outcome(session, outcome)?)).map_err(|refusal| refusal.failure)
     }
+}
+
+/// What a decision that is no denial still needs of the user.
+enum Needs {
+    Nothing,
+    Consent,
+    SecondFactor,
+}
+
+/// Go on as a decision says; whatever is refused then stays under what the decision demands.
+fn decided<T>(decision: &Decision, go_on: impl FnOnce(Needs) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let went = match decision.effect {
+        Effect::Deny => Err(Refusal::by_policy(decision)),
+        Effect::Allow => go_on(Needs::Nothing),
+        Effect::Ask => go_on(Needs::Consent),
+        Effect::StepUp => go_on(Needs::SecondFactor),
+    };
+    went.map_err(|refusal| refusal.under(decision))
 }
 
 /// A fault in what follows a decision changes nothing of it.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::IntentRecord;
-use crate::access::NetworkResource;
+use crate::access::{NetworkResource, Resource};
 use crate::network_facts::NetworkFacts;
 
 /// Of an intent.
@@ -60,7 +60,14 @@ pub(super) struct OutcomePayload<'a> {
 impl<'a> IntentPayload<'a> {
     pub fn of(intent: &IntentRecord<'a>, content: Option<ContentPayload>) -> Self {
         let request = intent.request;
-        let file = request.as_file();
+        let (mut file, mut arguments, mut outbound) = (None, None, None);
+        match &request.resource {
+            Resource::File(of) => file = Some(of),
+            Resource::Network(network) => outbound = Some(NetworkPayload::of(network)),
+            Resource::Tool(tool) => arguments = Some(hex::encode(tool.arguments)),
+            // What is wished for is the change.
+            Resource::Elevation(_) => {}
+        }
         Self {
             entry: request.entry.as_str(),
             path: request.subject(),
@@ -74,8 +81,8 @@ impl<'a> IntentPayload<'a> {
             content,
             findings: intent.inspected.map(|i| &*i.findings),
             change: request.resource.change(),
-            arguments: request.as_tool().map(|tool| hex::encode(tool.arguments)),
-            outbound: request.as_network().map(NetworkPayload::of),
+            arguments,
+            outbound,
         }
     }
 }

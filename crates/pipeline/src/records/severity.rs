@@ -5,7 +5,7 @@ use chaperone_capability::Action;
 use chaperone_policy::{Obligation, Severity};
 use chaperone_protocol::reason;
 
-use crate::access::{AccessRequest, Entry};
+use crate::access::{AccessRequest, Entry, Resource};
 
 /// The severity of the alert that a refusal raises; `None` where it raises none.
 pub(super) fn alerts(obligations: &[Obligation], reasons: &[String]) -> Option<Severity> {
@@ -19,12 +19,11 @@ pub(super) fn alerts(obligations: &[Obligation], reasons: &[String]) -> Option<S
 
 /// The class of the event (OCSF) that a request is.
 pub(super) fn class_of(request: &AccessRequest) -> u32 {
-    match (request.action, request.entry) {
-        (Action::Resolve | Action::Connect | Action::Publish | Action::Request, _) => {
-            class_of_outcome(request.action)
-        }
-        (_, Entry::Rpc) => class::API,
-        _ => class::FILE,
+    match &request.resource {
+        Resource::Network(_) => class_of_outcome(request.action),
+        Resource::Tool(_) | Resource::Elevation(_) => class::API,
+        Resource::File(_) if request.entry == Entry::Rpc => class::API,
+        Resource::File(_) => class::FILE,
     }
 }
 
@@ -34,8 +33,15 @@ pub(super) fn class_of_outcome(action: Action) -> u32 {
         Action::Connect | Action::Publish => class::NETWORK,
         Action::Request => class::HTTP,
         Action::Resolve => class::DNS,
-        Action::Tool => class::API,
-        _ => class::FILE,
+        Action::Tool | Action::Plugin | Action::Elevate | Action::Sign | Action::Decrypt => class::API,
+        Action::Read
+        | Action::List
+        | Action::Write
+        | Action::Append
+        | Action::Delete
+        | Action::Rename
+        | Action::Commit
+        | Action::Exec => class::FILE,
     }
 }
 

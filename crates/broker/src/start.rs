@@ -13,10 +13,11 @@ use chaperone_inspect::outgoing::Outgoing;
 use chaperone_pipeline::Pipeline;
 use chaperone_pipeline::approvals::Approvals;
 use chaperone_pipeline::authority::Ledgers;
-use chaperone_pipeline::clock::{self, SystemClock};
+use chaperone_pipeline::clock::SystemClock;
 use chaperone_pipeline::events::Bus;
 use chaperone_pipeline::faults;
 use chaperone_pipeline::inspection::Inspection;
+use chaperone_pipeline::ports::Clock as _;
 use chaperone_pipeline::records::Records;
 use chaperone_pipeline::vault::Vault;
 use chaperone_pipeline::verdicts::Verdicts;
@@ -100,8 +101,9 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     let exe = std::env::current_exe().map_err(|e| Failure::new("no_program", e.to_string()))?;
     let vault = Arc::new(Vault::start(&exe, &dirs.vault())?);
     let issuer = vault.issuer()?;
+    let clock = Arc::new(SystemClock);
     let options = Options {
-        now_ms: clock::unix_ms(),
+        now_ms: clock.now_ms(),
         checkpoint_records: 4096,
         checkpoint_every: Duration::from_secs(5),
     };
@@ -111,7 +113,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
             .advise("look at it with: chaperone audit verify; move it aside and begin a new one with: chaperone audit archive")
     })?;
     let bus = Arc::new(Bus::default());
-    let (log, clock) = (Arc::new(log), Arc::new(SystemClock));
+    let log = Arc::new(log);
     let records = Arc::new(
         Records::new(
             Arc::clone(&log) as _,
@@ -145,7 +147,7 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
     let inspection =
         Inspection::new(Arc::clone(&outgoing), workers, Arc::clone(&vault) as _, Arc::clone(&verdicts));
     let policy = Arc::new(policy);
-    let ledgers = Ledgers::open(&dirs.state)?;
+    let ledgers = Ledgers::open(&dirs.state, clock.now())?;
     let pipeline = Pipeline {
         policy: Arc::clone(&policy) as _,
         records,

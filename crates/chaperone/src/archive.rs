@@ -10,7 +10,8 @@ use chaperone_audit::{
 };
 use chaperone_config::Dirs;
 use chaperone_config::dirs::private_dir;
-use chaperone_pipeline::clock;
+use chaperone_pipeline::clock::{self, SystemClock};
+use chaperone_pipeline::ports::Clock as _;
 use chaperone_pipeline::vault::Vault;
 use serde_json::{Value, json};
 
@@ -110,7 +111,7 @@ fn files(log: &Path) -> Vec<Value> {
 fn set_aside(dirs: &Dirs, log: &Path) -> Result<PathBuf, Report> {
     let folder = dirs.state.join("audit-archive");
     private_dir(&folder).map_err(Report::of)?;
-    let place = folder.join(clock::rfc3339().replace(':', "-"));
+    let place = folder.join(SystemClock.rfc3339().replace(':', "-"));
     match std::fs::rename(log, &place) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => private_dir(&place).map_err(Report::of)?,
         moved => moved.map_err(|e| Report::new(format!("{} cannot be moved: {e}", log.display())))?,

@@ -215,6 +215,11 @@ mod tests {
         }
         let links = |path: &str| tree.attributes(path).unwrap().object.nlink;
         assert_eq!(["", "dir", "dir/new", "dir/new/inner"].map(links), [1; 4]);
-        assert!(tree.list("dir").unwrap().iter().all(|(_, seen)| seen.object.nlink == 1));
+        assert!(
+            tree.list(&decided(&tree, ChangeKind::List, "dir"))
+                .unwrap()
+                .iter()
+                .all(|(_, seen)| seen.object.nlink == 1)
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What was decided, bound to what it was decided about. Whatever changes the tree takes one of these: nothing is changed
-//! at a path because something was decided about that path before.
+//! What was decided, bound to what it was decided about. Whatever changes the tree or lists a directory takes one of these:
+//! nothing is done at a path because something was decided about that path before.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use crate::gate::{self, Cancel, ChangeKind, ChangeRequest, Decides, Gate, OpenRe
 use crate::object::{Identity, Located, Object, ObjectId};
 use crate::tree;
 
-/// A change that was let through. There is no way to one but to have it decided, so what is changed is what was decided on:
+/// A change or a listing that was let through. There is no way to one but to have it decided, so what is changed or listed is
+/// what was decided on:
 ///
 /// ```compile_fail,E0308
 /// fn act(tree: &chaperone_fs::Tree, at: &chaperone_fs::Located) {
@@ -18,8 +19,15 @@ use crate::tree;
 /// }
 /// ```
 ///
+/// ```compile_fail,E0308
+/// fn look(tree: &chaperone_fs::Tree, path: &str) {
+///     tree.list(path);
+/// }
+/// ```
+///
 /// ```
 /// fn act(tree: &chaperone_fs::Tree, decided: &chaperone_fs::Decided) {
+///     tree.list(decided).ok();
 ///     tree.remove_file(decided).ok();
 /// }
 /// ```

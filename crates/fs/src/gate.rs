@@ -26,7 +26,7 @@ pub struct OpenRequest {
     pub pid: u32,
 }
 
-/// A staged change, decided at once; it never waits.
+/// A staged change, or a look at what is in a directory: decided at once, it never waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     Create,
@@ -36,9 +36,11 @@ pub enum ChangeKind {
     /// A file gets one more name.
     Link,
     Attributes,
+    /// The names in a directory.
+    List,
 }
 
-/// One staged change.
+/// One staged change, or one listing.
 #[derive(Debug, Clone, Copy)]
 pub struct ChangeRequest<'a> {
     pub kind: ChangeKind,
@@ -119,14 +121,8 @@ pub trait Decides {
 pub trait Gate: Decides + Send + Sync {
     fn open(&self, request: OpenRequest) -> Opening;
 
-    /// How a decided change ended.
+    /// How a decided change or listing ended.
     fn changed(&self, change: &ChangeRequest<'_>, handle: u64, ok: bool);
-
-    /// A listing; decided and recorded once for each opening of a directory.
-    ///
-    /// # Errors
-    /// The errno for the caller.
-    fn list(&self, path: &str, pid: u32) -> Result<(), Refused>;
 
     /// Whether some names may not be shown.
     fn hides_names(&self) -> bool;

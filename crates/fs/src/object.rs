@@ -88,6 +88,11 @@ impl FileVersion {
     pub(crate) fn is(&self, stat: &Stat) -> bool {
         from_stat(stat, false).is_ok_and(|seen| Self::of(&seen.object) == *self)
     }
+
+    /// Whether it still is this object, whatever became of it.
+    pub(crate) fn is_object(&self, stat: &Stat) -> bool {
+        (stat.st_dev, stat.st_ino) == (self.dev, self.ino)
+    }
 }
 
 /// What a path stood for when it was looked at. Only [`crate::Tree`] makes one; a decision on it is a [`crate::Decided`],
@@ -145,13 +150,18 @@ impl Located {
 /// The state of a directory of the user's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListingVersion {
-    pub dev: u64,
-    pub ino: u64,
-    pub mtime_ns: i128,
-    pub ctime_ns: i128,
+    dev: u64,
+    ino: u64,
+    mtime_ns: i128,
+    ctime_ns: i128,
 }
 
 impl ListingVersion {
+    pub fn of(object: &Object) -> Self {
+        let Object { dev, ino, mtime_ns, ctime_ns, .. } = *object;
+        Self { dev, ino, mtime_ns, ctime_ns }
+    }
+
     /// Whether the next change of the directory is certain to show in its times: those of some file systems have steps
     /// of two seconds.
     pub(crate) fn is_settled(&self) -> bool {

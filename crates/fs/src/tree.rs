@@ -19,16 +19,13 @@ use crate::generation::Generations;
 use crate::journal::{Entry, Journal, Record, blob_of};
 use crate::links::{Links, Others};
 use crate::object::{
-    Attributes, FileVersion, Identity, ListingVersion, Located, Object, ObjectId, ObjectKind, from_stat,
-    is_dir, synthetic,
+    Attributes, FileVersion, Identity, Located, Object, ObjectId, ObjectKind, from_stat, is_dir, synthetic,
 };
 
 /// Staged files, directories and deletions of one session. Protects memory; beyond it: `ENOSPC`.
 pub(crate) const MAX_ENTRIES: usize = 1_000_000;
 /// See [`memory_of`].
 const ENTRY: u64 = 256;
-/// Entries of one listed directory. Protects memory; beyond it the listing fails with `EOVERFLOW`.
-const MAX_LISTED: usize = 1_000_000;
 
 /// The merged view and its stage.
 pub struct Tree {
@@ -240,7 +237,7 @@ impl Tree {
     }
 
     /// What is shown of an object that nothing is decided by: what was set of it, its names, and the number that it had before.
-    fn over(state: &State, path: &str, seen: Attributes) -> Attributes {
+    pub(crate) fn over(state: &State, path: &str, seen: Attributes) -> Attributes {
         let mut seen = state.aside.over(path, seen);
         if seen.object.is_dir() {
             // How many directories are in it is nobody's number: one says so, as some file systems do.
@@ -348,6 +345,13 @@ impl Tree {
         Ok(Located::new(path, identity, seen))
     }
 
+    /// What is shown of what was located; nothing where nothing is.
+    #[must_use]
+    pub fn shown(&self, at: &Located) -> Option<Attributes> {
+        let seen = at.attributes()?;
+        Some(Self::over(&self.lock(), at.path(), *seen))
+    }
+
     /// Check that a path still stands for what was decided on. Of an object of the user's the state is returned.
     ///
     /// # Errors
@@ -447,72 +451,6 @@ impl Tree {
         }
     }
 
-    /// Identifies the names in a directory in and below which nothing is staged; any other has no version.
-    ///
-    /// # Errors
-    /// What the kernel says of the directory.
-    pub(crate) fn listing_version(&self, path: &str) -> Result<Option<ListingVersion>> {
-        let state = self.lock();
-        let below = if path.is_empty() { String::new() } else { format!("{path}/") };
-        let next = state.entries.range(below.clone()..).next();
-        let touched = next.is_some_and(|(staged, _)| staged.starts_with(&below))
-            || state.entries.contains_key(path)
-            || hidden_by_parent(&state, path);
-        if touched {
-            return Ok(None);
-        }
-        let Object { dev, ino, mtime_ns, ctime_ns, .. } = from_stat(&self.base_stat(path)?, false)?.object;
-        Ok(Some(ListingVersion { dev, ino, mtime_ns, ctime_ns }))
-    }
-
-    /// The names in a directory with what they are.
-    ///
-    /// # Errors
-    /// `ENOENT`, `ENOTDIR`.
-    pub fn list(&self, path: &str) -> Result<Vec<(String, Attributes)>> {
-        let state = self.lock();
-        let mut names = self.list_in(&state, path)?;
-        for (name, seen) in &mut names {
-            *seen = Self::over(&state, &join(path, name), *seen);
-        }
-        Ok(names)
-    }
-
-    pub(crate) fn list_in(&self, state: &State, path: &str) -> Result<Vec<(String, Attributes)>> {
-        if self.attributes_in(state, path)?.object.kind != ObjectKind::Dir {
-            return Err(Errno::NOTDIR);
-        }
-        let mut names = BTreeSet::new();
-        let shows_base = !matches!(state.entries.get(path), Some(Entry::Dir { opaque: true, .. }))
-            && !hidden_by_parent(state, path);
-        if shows_base && let Ok(folder) = self.base_open(path, OFlags::RDONLY | OFlags::DIRECTORY) {
-            for entry in rustix::fs::Dir::read_from(&folder)? {
-                let entry = entry?;
-                let name = name_as_text(entry.file_name().to_bytes());
-                if name != "." && name != ".." {
-                    names.insert(name.into_owned());
-                }
-                if names.len() > MAX_LISTED {
-                    return Err(Errno::OVERFLOW);
-                }
-            }
-        }
-        for (child, entry) in children(&state.entries, path) {
-            match entry {
-                Entry::Gone { .. } => drop(names.remove(child)),
-                Entry::Base => {}
-                _ => drop(names.insert(child.to_owned())),
-            }
-        }
-        Ok(names
-            .into_iter()
-            .filter_map(|name| {
-                let seen = self.attributes_in(state, &join(path, &name)).ok()?;
-                Some((name, seen))
-            })
-            .collect())
-    }
-
     /// Make what was written durable.
     ///
     /// # Errors
@@ -585,19 +523,6 @@ pub(crate) fn hidden_by_parent(state: &State, path: &str) -> bool {
         }
     }
     false
-}
-
-/// The staged entries directly in a directory, by name.
-fn children<'a>(entries: &'a BTreeMap<String, Entry>, folder: &str) -> Vec<(&'a str, &'a Entry)> {
-    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-    entries
-        .range(prefix.clone()..)
-        .take_while(|(p, _)| p.starts_with(&prefix))
-        .filter_map(|(p, e)| {
-            let rest = p.get(prefix.len()..)?;
-            (!rest.is_empty() && !rest.contains('/')).then_some((rest, e))
-        })
-        .collect()
 }
 
 pub(crate) fn errno(error: io::Error) -> Errno {

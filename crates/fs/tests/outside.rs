@@ -57,10 +57,6 @@ impl Gate for Asked {
 
     fn changed(&self, _: &ChangeRequest<'_>, _: u64, _: bool) {}
 
-    fn list(&self, _: &str, _: u32) -> Result<(), Refused> {
-        Ok(())
-    }
-
     fn hides_names(&self) -> bool {
         true
     }

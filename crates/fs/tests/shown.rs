@@ -11,7 +11,7 @@ use chaperone_quota::Quota;
 use chaperone_staging::{Report, State, Tree as Stage, Verdict};
 use rustix::io::Errno;
 
-use self::let_through::{to_create, to_delete, to_move, to_write};
+use self::let_through::{to_create, to_delete, to_list, to_move, to_write};
 
 mod let_through;
 
@@ -71,7 +71,7 @@ impl Place {
         let mut shown = Shown::new();
         let mut folders = vec![String::new()];
         while let Some(folder) = folders.pop() {
-            for (name, seen) in self.tree.list(&folder).unwrap() {
+            for (name, seen) in self.tree.list(&to_list(&self.tree.locate(&folder).unwrap())).unwrap() {
                 let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
                 if seen.object.kind == ObjectKind::Dir {
                     folders.push(path.clone());

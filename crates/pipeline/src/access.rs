@@ -57,6 +57,8 @@ pub struct FileResource {
     /// Where a renamed or linked object comes from, when that is not `path`.
     pub origin: Option<String>,
     pub object: FileObject,
+    /// What the path stood for in the session's stage, where there is one.
+    pub staged_as: Option<StagedAs>,
     /// The object itself, open; content is read from here and nowhere else.
     pub file: Option<Arc<HeldFile>>,
     /// The request makes the content readable to the agent, or carries it to the user's directory.
@@ -90,6 +92,15 @@ pub struct FileObject {
     pub staged: bool,
 }
 
+/// What a path stood for in the session's stage: with the [`FileObject`], what is decided on, and not what has its name later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StagedAs {
+    /// The file of the stage, by its number.
+    pub blob: Option<u64>,
+    /// Advances with each change of the path's entry.
+    pub generation: u64,
+}
+
 /// The resolved object of an action on the network.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkResource {
@@ -118,6 +129,24 @@ pub struct NetworkResource {
     pub query: Option<String>,
     /// Something leaves the machine, so that the record has to be on disk before; see `Authorized::syncing`.
     pub leaves: bool,
+}
+
+impl FileResource {
+    /// What was found at a path, and nothing else.
+    #[must_use]
+    pub fn named(path: String, object: FileObject) -> Self {
+        Self {
+            path,
+            to: None,
+            origin: None,
+            object,
+            staged_as: None,
+            file: None,
+            content: false,
+            verbatim: false,
+            change: None,
+        }
+    }
 }
 
 impl NetworkResource {
@@ -159,17 +188,7 @@ impl AccessRequest {
     /// An action on an object in a directory, and nothing else.
     #[must_use]
     pub fn file(entry: Entry, action: Action, path: String, object: FileObject) -> Self {
-        let file = FileResource {
-            path,
-            to: None,
-            origin: None,
-            object,
-            file: None,
-            content: false,
-            verbatim: false,
-            change: None,
-        };
-        Self { action, resource: Resource::File(file), entry, pid: None }
+        Self { action, resource: Resource::File(FileResource::named(path, object)), entry, pid: None }
     }
 
     /// An action on the network.
@@ -290,7 +309,4 @@ impl FileObject {
         ctime_ns: 0,
         staged: false,
     };
-
-    /// A directory of which nothing more matters.
-    pub const DIRECTORY: Self = Self { kind: ObjectKind::Dir, ..Self::ABSENT };
 }

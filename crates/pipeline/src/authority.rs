@@ -9,7 +9,6 @@ use chaperone_capability::{
 };
 
 use crate::access::{AccessRequest, ElevationResource, NetworkResource};
-use crate::clock;
 use crate::granting::Authorized;
 use crate::session::{ActiveCapability, Session};
 use chaperone_protocol::Failure;
@@ -45,8 +44,8 @@ impl Ledgers {
     ///
     /// # Errors
     /// `ledger_unavailable` when one is missing, damaged or unreadable.
-    pub fn open(dir: &Path) -> Result<Self, Failure> {
-        let now = seconds(clock::unix());
+    pub fn open(dir: &Path, now: i64) -> Result<Self, Failure> {
+        let now = seconds(now);
         let failed = |e: chaperone_capability::LedgerError| Failure::new("ledger_unavailable", e.to_string());
         let (revoked, used) = (dir.join("revoked"), dir.join("used"));
         let fresh = !dir.join("ledgers").exists();
@@ -181,6 +180,7 @@ pub fn for_session(
     issuer: &Issuer,
     jkt: &str,
     network: Vec<PermissionClaim>,
+    now: i64,
 ) -> Result<Arc<ActiveCapability>, Failure> {
     let mut permissions = Vec::new();
     for mount in &session.mounts {
@@ -196,7 +196,8 @@ pub fn for_session(
     permissions.extend(network);
     let limit = session.profile.limits.seconds().map_err(|m| Failure::new("bad_profile", m))?;
     let life = limit.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL);
-    issue(session, signer, issuer, jkt, permissions, seconds(clock::unix()) + life)
+    let now = seconds(now);
+    issue(session, signer, issuer, jkt, permissions, (now, now + life))
 }
 
 /// Mint a short, narrow capability: what the user was shown and granted, and nothing that the caller says.
@@ -208,6 +209,7 @@ pub fn elevation(
     signer: &dyn Signer,
     issuer: &Issuer,
     granted: &Authorized,
+    now: i64,
 ) -> Result<Arc<ActiveCapability>, Failure> {
     let Some(ElevationResource { permissions, seconds: wanted, .. }) = granted.request().as_elevation()
     else {
@@ -219,8 +221,9 @@ pub fn elevation(
         .as_ref()
         .and_then(|h| h.verified.claims().cnf.as_ref().map(|c| c.jkt.clone()));
     let jkt = jkt.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
-    let until = seconds(clock::unix()) + (*wanted).min(MAX_ELEVATION);
-    let held = issue(session, signer, issuer, &jkt, permissions.clone(), until)?;
+    let now = seconds(now);
+    let until = now + (*wanted).min(MAX_ELEVATION);
+    let held = issue(session, signer, issuer, &jkt, permissions.clone(), (now, until))?;
     session.grants.write().push(Arc::clone(&held));
     session.decided.lock().clear();
     Ok(held)
@@ -232,9 +235,8 @@ fn issue(
     issuer: &Issuer,
     jkt: &str,
     permissions: Vec<PermissionClaim>,
-    exp: u64,
+    (now, exp): (u64, u64),
 ) -> Result<Arc<ActiveCapability>, Failure> {
-    let now = seconds(clock::unix());
     let jti = random_id()?;
     let request =
         Request { sub: session.name.clone(), permissions, exp: Some(exp), nbf: None, uses: None, aud: None };
@@ -304,10 +306,11 @@ pub fn attenuated(
     signer: &dyn Signer,
     narrowing: &chaperone_capability::Narrowing,
     holder: Option<&str>,
+    now: i64,
 ) -> Result<(String, String), Failure> {
     let held = session.capability.read().clone();
     let held = held.ok_or_else(|| Failure::new("no_capability", "the session holds no capability yet"))?;
-    let now = seconds(clock::unix());
+    let now = seconds(now);
     let expires = narrowing.exp.unwrap_or(held.verified.claims().exp);
     // Taken before it is signed, so that two at once do not both get the last place.
     take_place(&mut session.attenuations.lock(), now, expires)?;

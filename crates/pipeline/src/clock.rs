@@ -1,4 +1,4 @@
-//! The one place that reads the wall clock; everything below is told the time.
+//! The one place that reads the wall clock; everything else asks the port, or is told the time.
 
 use crate::ports::Clock;
 
@@ -16,12 +16,6 @@ impl Clock for SystemClock {
 #[must_use]
 pub fn unix() -> i64 {
     jiff::Timestamp::now().as_second()
-}
-
-/// The time as the audit log writes it: RFC 3339, UTC, microseconds.
-#[must_use]
-pub fn rfc3339() -> String {
-    format!("{:.6}", jiff::Timestamp::now())
 }
 
 /// Milliseconds since 1970, UTC.

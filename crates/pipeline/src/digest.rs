@@ -163,7 +163,8 @@ mod tests {
             let [mtime_ns, ctime_ns] = times.map(i128::from);
             let [staged, content, verbatim] = flags;
             let object = FileObject { kind: ObjectKind::File, dev, ino, nlink, size, mtime_ns, ctime_ns, staged };
-            let first = FileResource { path, to, origin, object, file: None, content, verbatim, change: None };
+            let named = FileResource::named(path, object);
+            let first = FileResource { to, origin, content, verbatim, ..named };
             all_differ(&first, &file_edits(), |file| AccessRequest {
                 action: Action::Read, resource: Resource::File(file), entry: Entry::FileSystem, pid: None,
             })?;

@@ -128,6 +128,13 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> i64 {
         i64::try_from(self.now_ms() / 1000).unwrap_or(i64::MAX)
     }
+
+    /// As the audit log writes it: RFC 3339, UTC, microseconds.
+    fn rfc3339(&self) -> String {
+        let time =
+            i64::try_from(self.now_ms()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        format!("{:.6}", time.unwrap_or(jiff::Timestamp::MAX))
+    }
 }
 
 /// Is told which content becomes readable to the agent, so that it is recognised when it leaves.

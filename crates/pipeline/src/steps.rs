@@ -10,7 +10,6 @@ use chaperone_protocol::{Failure, for_display};
 
 use crate::access::{AccessRequest, Entry, FileObject, FileResource, Resource};
 use crate::authority;
-use crate::clock;
 use crate::granting::{demands_redaction, file_name};
 use crate::inspection::Inspected;
 use crate::pipeline::{Pipeline, contained};
@@ -171,7 +170,7 @@ impl Pipeline {
         repeats: Repeats,
     ) -> Refusal {
         let shown = Refused::new(
-            clock::rfc3339(),
+            self.told_at(),
             request.action.as_str(),
             &for_display(request.subject(), SHOWN),
             &refusal.failure,
@@ -205,6 +204,13 @@ impl Pipeline {
         refusal
     }
 
+    /// When a refusal was; nothing where the clock is broken, which is no reason to let anything through.
+    fn told_at(&self) -> String {
+        let mut at = String::new();
+        contained(|| at = self.clock.rfc3339());
+        at
+    }
+
     /// Stop every process of a running session's cell until the user resumes it.
     pub fn suspend(&self, session: &Session, (rule, why): (&str, &str)) {
         let stop = || {
@@ -215,7 +221,7 @@ impl Pipeline {
         let id = &session.id;
         let failure = Failure::new("session_suspended", why)
             .advise(format!("to let it go on: chaperone resume {id}; to end it: chaperone stop {id}"));
-        let shown = Refused::new(clock::rfc3339(), "suspend", id, &failure, rule, vec![why.to_owned()]);
+        let shown = Refused::new(self.told_at(), "suspend", id, &failure, rule, vec![why.to_owned()]);
         if !session.suspend(shown, stop) {
             return;
         }

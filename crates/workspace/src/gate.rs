@@ -4,13 +4,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use chaperone_fs::{
-    Cancel, ChangeKind, ChangeRequest, Closed, Decides, Gate, Object as FsObject, ObjectKind as FsKind,
-    OpenRequest, Opened, Opening, Refused,
+    Cancel, ChangeKind, ChangeRequest, Closed, Decides, Gate, Identity, Object as FsObject, ObjectId,
+    ObjectKind as FsKind, OpenRequest, Opened, Opening, Refused,
 };
 use rustix::io::Errno;
 
 use chaperone_capability::Action;
-use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource};
+use chaperone_pipeline::access::{
+    AccessRequest, Entry, FileObject, FileResource, ObjectKind, Resource, StagedAs,
+};
 use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::session::Session;
 use chaperone_pipeline::{Admission, Authorized, Pending, Pipeline, Refusal};
@@ -70,20 +72,31 @@ impl Decides for MountGate {
             }
             // One more name is what a rename would have given it.
             ChangeKind::Rename | ChangeKind::Link => Action::Rename,
+            ChangeKind::List => Action::List,
         };
         if let (ChangeKind::Link, Some(to)) = (request.kind, request.to) {
             counters.writes.fetch_add(1, Ordering::Relaxed);
-            let granted = self.at_once(self.on(Action::Write, to, FileObject::ABSENT, request.pid))?;
+            let granted = self.at_once(self.on(
+                Action::Write,
+                (to, request.to_identity),
+                FileObject::ABSENT,
+                request.pid,
+            ))?;
             self.ended(granted.intent, Action::Write, to, true, 0);
         }
         // What a rename replaces is written to, whatever else the rename is.
         if let (Some(to), Some(replaced)) = (request.to, request.replaces.as_ref()) {
             counters.writes.fetch_add(1, Ordering::Relaxed);
-            let granted = self.at_once(self.on(Action::Write, to, of_fs(replaced), request.pid))?;
+            let granted = self.at_once(self.on(
+                Action::Write,
+                (to, request.to_identity),
+                of_fs(replaced),
+                request.pid,
+            ))?;
             self.ended(granted.intent, Action::Write, to, true, 0);
         }
         let object = request.object.as_ref().map_or(FileObject::ABSENT, of_fs);
-        let mut asked = self.on(action, request.path, object, request.pid);
+        let mut asked = self.on(action, (request.path, Some(request.identity)), object, request.pid);
         if let Resource::File(file) = &mut asked.resource {
             file.to = request.to.map(|t| self.absolute(t));
         }
@@ -100,14 +113,11 @@ impl Gate for MountGate {
         let object = of_fs(&request.object);
         let asked = |action: Action, content: bool| {
             let file = FileResource {
-                path: self.absolute(&request.path),
-                to: None,
                 origin: request.origin.as_ref().map(|o| self.absolute(o)),
-                object,
+                staged_as: Some(staged_as(request.identity)),
                 file: Some(Arc::clone(&request.file)),
                 content,
-                verbatim: false,
-                change: None,
+                ..FileResource::named(self.absolute(&request.path), object)
             };
             AccessRequest {
                 action,
@@ -171,15 +181,10 @@ impl Gate for MountGate {
         let action = match request.kind {
             ChangeKind::Delete => Action::Delete,
             ChangeKind::Rename | ChangeKind::Link => Action::Rename,
-            _ => Action::Write,
+            ChangeKind::List => Action::List,
+            ChangeKind::Create | ChangeKind::Write | ChangeKind::Attributes => Action::Write,
         };
         self.ended(handle, action, request.path, ok, 0);
-    }
-
-    fn list(&self, path: &str, pid: u32) -> Result<(), Refused> {
-        let granted = self.at_once(self.on(Action::List, path, FileObject::DIRECTORY, pid))?;
-        self.ended(granted.intent, Action::List, path, true, 0);
-        Ok(())
     }
 
     fn hides_names(&self) -> bool {
@@ -199,11 +204,18 @@ impl Gate for MountGate {
 }
 
 impl MountGate {
-    fn on(&self, action: Action, path: &str, object: FileObject, pid: u32) -> AccessRequest {
-        AccessRequest {
-            pid: Some(pid),
-            ..AccessRequest::file(Entry::FileSystem, action, self.absolute(path), object)
-        }
+    fn on(
+        &self,
+        action: Action,
+        (path, identity): (&str, Option<Identity>),
+        object: FileObject,
+        pid: u32,
+    ) -> AccessRequest {
+        let file = FileResource {
+            staged_as: identity.map(staged_as),
+            ..FileResource::named(self.absolute(path), object)
+        };
+        AccessRequest { action, resource: Resource::File(file), entry: Entry::FileSystem, pid: Some(pid) }
     }
 
     fn ended(&self, intent: u64, action: Action, path: &str, ok: bool, bytes: u64) {
@@ -240,6 +252,16 @@ pub fn of_fs(object: &FsObject) -> FileObject {
         ctime_ns: object.ctime_ns,
         staged: object.staged,
     }
+}
+
+/// The same of what the path stood for in the stage.
+#[must_use]
+pub fn staged_as(identity: Identity) -> StagedAs {
+    let blob = match identity.object {
+        ObjectId::Blob(blob) => Some(blob),
+        ObjectId::Absent | ObjectId::Staged | ObjectId::User(_) => None,
+    };
+    StagedAs { blob, generation: identity.generation }
 }
 
 /// A refusal as an errno; the reason is in `why` and in the log.

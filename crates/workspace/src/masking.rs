@@ -10,7 +10,7 @@ use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource,
 use chaperone_pipeline::inspection::nanoseconds;
 use chaperone_pipeline::session::Refused;
 use chaperone_pipeline::verdicts::Tag;
-use chaperone_pipeline::{Pipeline, Refusal, Session, clock};
+use chaperone_pipeline::{Pipeline, Refusal, Session};
 use chaperone_protocol::{Failure, for_display};
 use chaperone_quota::HeldFile;
 use chaperone_staging::{BaseVersion, Kind};
@@ -79,7 +79,14 @@ pub fn masked(
         if masked.len() < SHOWN {
             let Refusal { failure, rule, reasons, .. } = &*refusal;
             let (shown, failure) = (for_display(&at, 300), failure.clone().advise(advice(failure)));
-            session.refused(Refused::new(clock::rfc3339(), "read", &shown, &failure, rule, reasons.clone()));
+            session.refused(Refused::new(
+                pipeline.clock.rfc3339(),
+                "read",
+                &shown,
+                &failure,
+                rule,
+                reasons.clone(),
+            ));
         }
         list.push(json!({ "path": at, "rule": refusal.rule, "reasons": refusal.reasons }));
         masked.push((*path).clone());
@@ -144,14 +151,10 @@ fn reading(mount: &LiveMount, path: &str, at: &str) -> io::Result<(AccessRequest
     };
     let file = Arc::new(HeldFile::uncounted(File::from(file)));
     let resource = Resource::File(FileResource {
-        path: at.to_owned(),
-        to: None,
-        origin: None,
-        object,
         file: Some(Arc::clone(&file)),
         content: true,
         verbatim: true,
-        change: None,
+        ..FileResource::named(at.to_owned(), object)
     });
     Ok((AccessRequest { action: Action::Read, resource, entry: Entry::FileSystem, pid: None }, file))
 }

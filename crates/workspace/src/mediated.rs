@@ -1,5 +1,5 @@
-//! A directory that the broker serves: what is there, and changes to it. A change takes what was decided on, both as the
-//! pipeline granted it and as the tree located it; where the two are not the same, or the tree has another object there by
+//! A directory that the broker serves: what is there, and changes to it. A change or a listing takes what was decided on, both as
+//! the pipeline granted it and as the tree located it; where the two are not the same, or the tree has another object there by
 //! now, it fails with `ESTALE`.
 
 use std::fs::File;
@@ -14,13 +14,32 @@ use chaperone_pipeline::Authorized;
 use chaperone_pipeline::access::FileObject;
 use rustix::io::Errno;
 
-use crate::gate::of_fs;
+use crate::gate::{of_fs, staged_as};
 
 /// Permission bits of a file and of a directory that a tool makes, before those of the session's umask go.
 const NEW_FILE: u32 = 0o666;
 const NEW_DIRECTORY: u32 = 0o777;
 
-/// The merged view of one mount.
+/// The merged view of one mount. Nothing is done in it at a path alone:
+///
+/// ```compile_fail,E0308
+/// fn act(directory: &chaperone_workspace::mediated::MediatedDirectory<'_>, path: &str) {
+///     directory.list(path, path);
+/// }
+/// ```
+///
+/// ```
+/// use chaperone_fs::Located;
+/// use chaperone_pipeline::Authorized;
+///
+/// fn act(
+///     directory: &chaperone_workspace::mediated::MediatedDirectory<'_>,
+///     granted: &Authorized,
+///     at: &Located,
+/// ) {
+///     directory.list(granted, at).ok();
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct MediatedDirectory<'a> {
     /// Where the agent sees it.
@@ -73,9 +92,15 @@ impl<'a> MediatedDirectory<'a> {
     /// The names in a directory with what they are.
     ///
     /// # Errors
-    /// `ENOENT`, `ENOTDIR`.
-    pub fn list(&self, path: &str) -> Result<Vec<(String, Attributes)>, Errno> {
-        self.tree.list(path)
+    /// `ESTALE`, `ENOENT`, `ENOTDIR`.
+    pub fn list(&self, granted: &Authorized, at: &Located) -> Result<Vec<(String, Attributes)>, Errno> {
+        self.tree.list(&self.decided(granted, ChangeKind::List, at)?)
+    }
+
+    /// What is shown of what was located.
+    #[must_use]
+    pub fn shown(&self, at: &Located) -> Option<Attributes> {
+        self.tree.shown(at)
     }
 
     /// Open a file for a decision on it. What may be read of it is what the decision releases.
@@ -181,12 +206,16 @@ impl Decides for Grant<'_> {
             ChangeKind::Create | ChangeKind::Write => &[Action::Write, Action::Append],
             ChangeKind::Delete => &[Action::Delete],
             ChangeKind::Rename => &[Action::Rename],
+            ChangeKind::List => &[Action::List],
             ChangeKind::Link | ChangeKind::Attributes => &[],
         };
         let object = change.object.as_ref().map_or(FileObject::ABSENT, of_fs);
         let to = change.to.map(|to| self.directory.absolute(to));
         let names_it = self.granted.file().is_some_and(|file| {
-            file.path == self.directory.absolute(change.path) && file.object == object && file.to == to
+            file.path == self.directory.absolute(change.path)
+                && file.object == object
+                && file.staged_as == Some(staged_as(change.identity))
+                && file.to == to
         });
         if names_it && actions.contains(&self.granted.request().action) {
             Ok(self.granted.intent)

@@ -1,7 +1,7 @@
 //! Capabilities: what a session holds, tokens for the user's own use, revocation.
 
 use chaperone_capability::{Issue, Request, mint as mint_token};
-use chaperone_pipeline::{authority, clock};
+use chaperone_pipeline::authority;
 use chaperone_protocol::Failure;
 use chaperone_protocol::reply::{CapabilityShown, Minted, Revoked};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub fn mint(broker: &Broker, claims: &Value) -> Result<Minted, Failure> {
     let session =
         request.aud.as_deref().and_then(|a| a.strip_prefix("session:")).unwrap_or("none").to_owned();
     let jti = authority::random_id()?;
-    let now = u64::try_from(clock::unix()).unwrap_or(0);
+    let now = u64::try_from(broker.pipeline.clock.now()).unwrap_or(0);
     let issue = Issue { session: &session, jti: &jti, now, jkt: None };
     let token =
         mint_token(&request, &issue, &*broker.vault).map_err(|e| Failure::new(e.code(), e.to_string()))?;
@@ -32,7 +32,7 @@ pub fn mint(broker: &Broker, claims: &Value) -> Result<Minted, Failure> {
 pub fn revoke(broker: &Broker, jti: &str) -> Result<Revoked, Failure> {
     let revocations = &broker.pipeline.ledgers.revocations;
     revocations
-        .revoke(jti, u64::try_from(clock::unix()).unwrap_or(0))
+        .revoke(jti, u64::try_from(broker.pipeline.clock.now()).unwrap_or(0))
         .map_err(|e| Failure::new("ledger_unavailable", e.to_string()))?;
     Ok(Revoked { revoked: jti.to_owned() })
 }

@@ -117,7 +117,8 @@ fn issue(
 ) -> Result<Arc<chaperone_pipeline::session::ActiveCapability>, Failure> {
     let mut network = permissions::outbound(live.exit.allowed().rules());
     network.extend(live.exit.published().iter().map(|port| PermissionClaim::publish(*port)));
-    authority::for_session(&live.session, &*broker.vault, &broker.pipeline.issuer, jkt, network)
+    let (vault, issuer, now) = (&*broker.vault, &broker.pipeline.issuer, broker.pipeline.clock.now());
+    authority::for_session(&live.session, vault, issuer, jkt, network, now)
 }
 
 /// Names of the variables that the profile gives the agent: a key among them is a choice of the user's, on record.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chaperone_config::network_rules;
 use chaperone_config::profile::Profile;
 use chaperone_gateway::{Exit, Proxies};
+use chaperone_pipeline::authority;
 use chaperone_pipeline::session::{Session, SessionPlan};
-use chaperone_pipeline::{authority, clock};
 use chaperone_protocol::session::{Mode, State};
 use chaperone_protocol::{
     Failure, OpenSession, Opened, PlanCache, PlanMount, PlanMountKind, counted, for_display,
@@ -89,7 +89,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
         interactive: asked.interactive,
         ask: asked.ask,
         ask_timeout: Duration::from_secs(asked.ask_timeout_s.clamp(1, 24 * 3600)),
-        started: clock::rfc3339(),
+        started: broker.pipeline.clock.rfc3339(),
         dir,
         mounts: mounts.iter().map(LiveMount::record).collect(),
         quota,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaperone_quota::HeldFile;
 use parking_lot::Mutex;
@@ -20,11 +21,16 @@ pub const SECRET: &[u8] = &[b'S'; 20];
 pub const FORM: &[u8] = &[b'F'; 30];
 pub const REDACTED: &[u8] = &[b'*'; 30];
 
+/// Its name is seen by nobody: the directory may not be listed.
+pub const HIDDEN: &str = "hidden/Secret";
+
 const EACCES: i32 = 13;
 
 pub struct Policy {
     /// Harmless content is served as the bytes that were looked at, not as the object itself.
     exact: bool,
+    /// The inode number of the directory that may not be listed.
+    pub unlisted: AtomicU64,
     state: Mutex<Decisions>,
 }
 
@@ -37,7 +43,7 @@ struct Decisions {
 
 impl Policy {
     pub fn new(exact: bool) -> Self {
-        Self { exact, state: Mutex::default() }
+        Self { exact, unlisted: AtomicU64::new(0), state: Mutex::default() }
     }
 
     pub fn open_decisions(&self) -> usize {
@@ -75,7 +81,12 @@ impl Decides for Policy {
         point();
         let moves = matches!(change.kind, ChangeKind::Rename | ChangeKind::Link);
         let changed = if moves { change.replaces } else { change.object };
-        let denied = changed.is_some_and(|object| is_secret(&object));
+        let denied = match change.kind {
+            ChangeKind::List => {
+                changed.is_some_and(|object| object.ino == self.unlisted.load(Ordering::Relaxed))
+            }
+            _ => changed.is_some_and(|object| is_secret(&object)),
+        };
         let verdict = if denied { Err(Refused(EACCES)) } else { Ok(self.grant()) };
         point();
         verdict
@@ -94,10 +105,6 @@ impl Gate for Policy {
 
     fn changed(&self, _: &ChangeRequest<'_>, handle: u64, _: bool) {
         self.ended(handle);
-    }
-
-    fn list(&self, _: &str, _: u32) -> Result<(), Refused> {
-        Ok(())
     }
 
     fn hides_names(&self) -> bool {

@@ -66,13 +66,27 @@ impl Kernel {
         self.call(op::WRITE, fd.node, &[fixed.concat(), bytes.to_vec()]).map(drop)
     }
 
-    pub fn open_dir(&self, path: &str) -> Done<u64> {
-        let reply = self.call(op::OPENDIR, self.node(path)?, &[u32s(&[0, 0])])?;
-        Ok(u64_at(&reply, 0))
+    pub fn open_dir(&self, path: &str) -> Done<Fd> {
+        let node = self.node(path)?;
+        let reply = self.call(op::OPENDIR, node, &[u32s(&[0, 0])])?;
+        Ok(Fd { handle: u64_at(&reply, 0), node })
     }
 
-    pub fn close_dir(&self, handle: u64) {
-        self.call(op::RELEASEDIR, 1, &[u64s(&[handle]), u32s(&[0, 0]), u64s(&[0])]).unwrap();
+    /// The names in an open directory, those of itself and of the one above it among them.
+    pub fn read_dir(&self, fd: Fd) -> Done<Vec<Vec<u8>>> {
+        let body = [u64s(&[fd.handle, 0]), u32s(&[4096, 0]), u64s(&[0]), u32s(&[0, 0])];
+        let reply = self.call(op::READDIR, fd.node, &[body.concat()])?;
+        let (mut rest, mut names) = (&reply[..], Vec::new());
+        while !rest.is_empty() {
+            let length = u32::from_ne_bytes(rest[16..20].try_into().unwrap()) as usize;
+            names.push(rest[24..24 + length].to_vec());
+            rest = &rest[(24 + length).next_multiple_of(8)..];
+        }
+        Ok(names)
+    }
+
+    pub fn close_dir(&self, fd: Fd) {
+        self.call(op::RELEASEDIR, fd.node, &[u64s(&[fd.handle]), u32s(&[0, 0]), u64s(&[0])]).unwrap();
     }
 
     pub fn close(&self, fd: Fd) {
@@ -122,6 +136,17 @@ impl Kernel {
             let (node, (parent, name)) = (self.node(from)?, self.parent(to)?);
             self.call(op::LINK, parent, &[u64s(&[node]), name]).map(drop)
         })
+    }
+
+    /// What the user moves behind the server's back.
+    pub fn outside(&self, from: &str, to: &str) {
+        let docs = self.shared.tree.dir.parent().unwrap().join("docs");
+        std::fs::rename(docs.join(from), docs.join(to)).unwrap();
+        for entry in std::fs::read_dir(docs.join(to)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{to}/{}", entry.file_name().to_str().unwrap());
+            self.let_through.lock().push((path, std::fs::read(entry.path()).unwrap()));
+        }
     }
 
     fn set(&self, path: &str, valid: u32, size: u64, mode: u32) -> Done<()> {

@@ -9,16 +9,17 @@ mod tools;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chaperone_quota::Quota;
 use parking_lot::Mutex;
 
-use self::gate::{FORM, HARMLESS, Policy, REDACTED, SECRET, content};
+use self::gate::{FORM, HARMLESS, HIDDEN, Policy, REDACTED, SECRET, content};
 use self::kernel::{Done, Kernel, O_APPEND, O_RDWR, O_TRUNC, O_WRONLY};
-use self::schedule::{Schedule, explore};
+use self::schedule::{Schedule, explore, point};
 use crate::object::ObjectKind;
 use crate::shared::{Options, Shared};
 use crate::tree::{Tree, join};
@@ -67,6 +68,7 @@ const PROGRAMS: &[Program] = &[
         Ok(())
     }),
     ("read the form", |k, seen| read(k, "form", 0, seen)),
+    ("list the directory", |k, seen| list(k, "dir", seen)),
     ("move the directory", |k, _| k.rename("dir", "moved")),
     ("link and write", |k, _| {
         k.link("notes", "second")?;
@@ -93,11 +95,24 @@ const TOOLS: &[Program] = &[
     ("tool: overwrite", |k, _| tools::write(k, "notes", false)),
     ("tool: append", |k, _| tools::write(k, "notes", true)),
     ("tool: append to the form", |k, _| tools::write(k, "form", true)),
+    ("tool: list", |k, seen| tools::list(k, "dir", seen)),
     ("tool: delete", |k, _| tools::delete(k, "notes")),
     ("tool: put the secret over it", |k, _| tools::rename(k, "secret", "notes")),
     ("tool: move the directory", |k, _| tools::rename(k, "dir", "moved")),
     ("commit", |k, _| tools::commit(k)),
 ];
+
+/// What the user does at the same time.
+const USERS: &[Program] = &[("user: put the hidden directory there", |k, _| {
+    point();
+    k.outside("dir", "was-dir");
+    point();
+    k.outside("hidden", "dir");
+    point();
+    Ok(())
+})];
+
+const LISTING: [&str; 2] = ["list the directory", "tool: list"];
 
 /// What was done to the files before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +155,7 @@ fn no_schedule_over_the_agents_files_gets_at_what_was_not_decided() {
 fn two_preemptions_do_not_get_at_what_was_not_decided() {
     let named = |name: &&str| *PROGRAMS.iter().find(|program| program.0 == *name).unwrap();
     let pairs = ACTING.iter().flat_map(|a| SWAPPING.iter().map(move |b| [named(a), named(b)]));
-    check(pairs, Before::Nothing, true, 2);
+    check(pairs, Before::Nothing, true, 2, MANY);
 }
 
 #[test]
@@ -149,16 +164,34 @@ fn no_schedule_of_tools_and_commits_gets_at_what_was_not_decided() {
         let others = || PROGRAMS.iter().filter(|other| BESIDE_TOOLS.contains(&other.0));
         let pairs =
             TOOLS.iter().enumerate().flat_map(|(i, a)| TOOLS[i..].iter().chain(others()).map(|b| [*a, *b]));
-        check(pairs, before, before == Before::Moved, 1);
+        check(pairs, before, before == Before::Moved, 1, MANY);
+    }
+}
+
+#[test]
+fn no_schedule_lists_a_directory_that_was_not_decided() {
+    let all = || PROGRAMS.iter().chain(TOOLS);
+    let lists = || all().filter(|program| LISTING.contains(&program.0));
+    for preemptions in [1, 3] {
+        check(lists().flat_map(|a| USERS.iter().map(|b| [*a, *b])), Before::Nothing, true, preemptions, 15);
     }
 }
 
 fn all_pairs(before: Before, exact: bool) {
     let pairs = PROGRAMS.iter().enumerate().flat_map(|(i, a)| PROGRAMS[i..].iter().map(|b| [*a, *b]));
-    check(pairs, before, exact, 1);
+    check(pairs, before, exact, 1, MANY);
 }
 
-fn check(pairs: impl Iterator<Item = [Program; 2]>, before: Before, exact: bool, preemptions: usize) {
+/// Fewer schedules would mean that the threads no longer change over between decision and act.
+const MANY: usize = 1_000;
+
+fn check(
+    pairs: impl Iterator<Item = [Program; 2]>,
+    before: Before,
+    exact: bool,
+    preemptions: usize,
+    least: usize,
+) {
     let mut faults = BTreeSet::new();
     let (mut schedules, mut faulty) = (0, 0);
     for pair in pairs {
@@ -169,18 +202,19 @@ fn check(pairs: impl Iterator<Item = [Program; 2]>, before: Before, exact: bool,
         });
     }
     assert!(faults.is_empty(), "{faulty} of {schedules} schedules:\n{faults:#?}");
-    // Fewer would mean that the threads no longer change over between decision and act.
-    assert!(schedules > 1_000, "only {schedules} schedules");
+    assert!(schedules > least, "only {schedules} schedules");
 }
 
-const FILES: [(&str, &[u8]); 4] =
-    [("notes", HARMLESS), ("secret", SECRET), ("form", FORM), ("dir/inner", HARMLESS)];
+const FILES: [(&str, &[u8]); 5] =
+    [("notes", HARMLESS), ("secret", SECRET), ("form", FORM), ("dir/inner", HARMLESS), (HIDDEN, HARMLESS)];
 
 fn run(schedule: &Arc<Schedule>, before: Before, exact: bool, programs: &[Program]) -> Vec<String> {
     let place =
         tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" }).unwrap();
     let docs = place.path().join("docs");
-    std::fs::create_dir_all(docs.join("dir")).unwrap();
+    for folder in ["dir", "hidden"] {
+        std::fs::create_dir_all(docs.join(folder)).unwrap();
+    }
     for (name, bytes) in FILES {
         std::fs::write(docs.join(name), bytes).unwrap();
         std::fs::set_permissions(docs.join(name), PermissionsExt::from_mode(0o640)).unwrap();
@@ -189,6 +223,7 @@ fn run(schedule: &Arc<Schedule>, before: Before, exact: bool, programs: &[Progra
         Tree::open(&place.path().join("stage"), File::open(&docs).unwrap().into(), &Quota::unlimited())
             .unwrap();
     let policy = Arc::new(Policy::new(exact));
+    policy.unlisted.store(docs.join("hidden").metadata().unwrap().ino(), Ordering::Relaxed);
     let options = Options { uid: 0, gid: 0, write_back: false };
     let device = File::options().write(true).open("/dev/null").unwrap();
     let shared = Shared::new(device, Arc::new(tree), Arc::clone(&policy) as Arc<dyn crate::Gate>, options);
@@ -279,7 +314,8 @@ fn afterwards(kernel: &Kernel, policy: &Policy, blobs: &Path, faults: &mut Vec<S
 
 fn files(tree: &Tree, directory: &str) -> Vec<(String, u32)> {
     let mut all = Vec::new();
-    for (name, seen) in tree.list(directory).unwrap() {
+    let names = tree.list_in(&tree.state.lock(), directory).unwrap();
+    for (name, seen) in names {
         let path = join(directory, &name);
         match seen.object.kind {
             ObjectKind::File => all.push((path, seen.mode)),
@@ -299,6 +335,13 @@ fn read(kernel: &Kernel, path: &str, flags: u32, seen: &mut Vec<Vec<u8>>) -> Don
     let fd = kernel.open(path, flags)?;
     seen.push(kernel.read(fd)?);
     kernel.close(fd);
+    Ok(())
+}
+
+fn list(kernel: &Kernel, path: &str, seen: &mut Vec<Vec<u8>>) -> Done<()> {
+    let fd = kernel.open_dir(path)?;
+    seen.extend(kernel.read_dir(fd)?);
+    kernel.close_dir(fd);
     Ok(())
 }
 

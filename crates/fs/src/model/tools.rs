@@ -52,6 +52,17 @@ pub fn write(kernel: &Kernel, path: &str, append: bool) -> Done<()> {
     })
 }
 
+pub fn list(kernel: &Kernel, path: &str, seen: &mut Vec<Vec<u8>>) -> Done<()> {
+    anew(|| {
+        let at = kernel.shared.tree.locate(path)?;
+        changed(kernel, ChangeKind::List, &at, |decided| {
+            let names = kernel.shared.tree.list(decided)?;
+            seen.extend(names.into_iter().map(|(name, _)| name.into_bytes()));
+            Ok(())
+        })
+    })
+}
+
 pub fn delete(kernel: &Kernel, path: &str) -> Done<()> {
     anew(|| {
         let at = kernel.shared.tree.locate(path)?;

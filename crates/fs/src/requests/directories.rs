@@ -10,8 +10,11 @@ use rustix::io::Errno;
 
 use super::answer::{Answer, Failed, TRUST_SECONDS, path_of};
 use super::attributes::entry;
+use super::decided::{alone, staged};
+use crate::decided::Decided;
+use crate::gate::ChangeKind;
 use crate::listing::Listing;
-use crate::object::ListingVersion;
+use crate::object::{ListingVersion, Located};
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
 use crate::shared::{MAX_HANDLES, Shared};
 use crate::tree::join;
@@ -21,22 +24,12 @@ pub(super) fn opendir(shared: &Shared, header: Header) -> Answer {
     if shared.folders.lock().len() >= MAX_HANDLES {
         return Err(Errno::MFILE.into());
     }
-    shared.gate.list(&path, header.pid)?;
-    let version = if shared.gate.hides_names() { None } else { shared.tree.listing_version(&path)? };
-    let kept =
-        version.is_some()
-            && shared.nodes.read().get(header.node).and_then(|n| n.listed).is_some_and(|(listed, at)| {
-                Some(listed) == version && at.elapsed().as_secs() < TRUST_SECONDS
-            });
-    let (names, flags) = if kept {
-        (None, open_flag::CACHE_DIR | open_flag::KEEP_CACHE)
-    } else {
-        let names = names_in(shared, header.node, &path)?;
-        if let Some(node) = shared.nodes.write().node(header.node) {
-            node.listed = version.filter(ListingVersion::is_settled).map(|v| (v, Instant::now()));
-        }
-        (Some(names), open_flag::CACHE_DIR)
-    };
+    let names = listed(shared, header, &path, |decided| {
+        let kept = !shared.gate.hides_names() && kernel_keeps(shared, header.node, decided.located());
+        if kept { Ok(None) } else { names_in(shared, header.node, decided).map(Some) }
+    })?;
+    let flags =
+        if names.is_some() { open_flag::CACHE_DIR } else { open_flag::CACHE_DIR | open_flag::KEEP_CACHE };
     let fh = shared.next_handle.fetch_add(1, Ordering::Relaxed);
     shared.folders.lock().insert(fh, names);
     let mut reply = Reply::new();
@@ -52,7 +45,7 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
         names
     } else {
         // The kernel has dropped the names that it was told to keep.
-        let names = names_in(shared, header.node, &folder)?;
+        let names = listed(shared, header, &folder, |decided| names_in(shared, header.node, decided))?;
         shared.folders.lock().insert(fh, Some(Arc::clone(&names)));
         names
     };
@@ -96,10 +89,28 @@ pub(super) fn releasedir(shared: &Shared, mut body: Reader<'_>) -> Answer {
     Ok(Reply::new())
 }
 
+/// Have a look at a directory's names decided, and look.
+fn listed<T>(
+    shared: &Shared,
+    header: Header,
+    folder: &str,
+    look: impl Fn(&Decided) -> Result<T, Errno>,
+) -> Result<T, Failed> {
+    staged(shared, (|_| ChangeKind::List, alone), folder, header.pid, look)
+}
+
+/// Whether the kernel has the names of this directory as it is, and within the time that it may believe what it was told.
+fn kernel_keeps(shared: &Shared, node: u64, at: &Located) -> bool {
+    let version = shared.tree.listing_version(at);
+    let listed = shared.nodes.read().get(node).and_then(|node| node.listed);
+    listed.is_some_and(|(listed, at)| Some(listed) == version && at.elapsed().as_secs() < TRUST_SECONDS)
+}
+
 /// The names in a directory. Those who open it while it is the same, and within the time that the kernel may believe what it
 /// was told, share one listing.
-fn names_in(shared: &Shared, node: u64, folder: &str) -> Result<Arc<Listing>, Failed> {
-    let version = shared.tree.listing_version(folder)?.filter(ListingVersion::is_settled);
+fn names_in(shared: &Shared, node: u64, decided: &Decided) -> Result<Arc<Listing>, Errno> {
+    let at = decided.located();
+    let version = shared.tree.listing_version(at).filter(ListingVersion::is_settled);
     if version.is_some()
         && let Some(known) = shared.nodes.read().get(node).and_then(|n| n.listing.upgrade())
         && known.version == version
@@ -107,11 +118,12 @@ fn names_in(shared: &Shared, node: u64, folder: &str) -> Result<Arc<Listing>, Fa
     {
         return Ok(known);
     }
-    let mut names = shared.tree.list(folder)?;
-    names.retain(|(name, _)| shared.gate.visible(&join(folder, name)));
-    let listing = Arc::new(Listing::new(names, version, &shared.tree.quota).map_err(Errno::from)?);
+    let mut names = shared.tree.list(decided)?;
+    names.retain(|(name, _)| shared.gate.visible(&join(at.path(), name)));
+    let listing = Arc::new(Listing::new(names, version, &shared.tree.quota)?);
     if let Some(node) = shared.nodes.write().node(node) {
         node.listing = Arc::downgrade(&listing);
+        node.listed = version.map(|version| (version, Instant::now()));
     }
     Ok(listing)
 }

@@ -23,6 +23,10 @@ pub fn to_write(at: &Located) -> Decided {
     by(ChangeKind::Write, at)
 }
 
+pub fn to_list(at: &Located) -> Decided {
+    by(ChangeKind::List, at)
+}
+
 pub fn to_delete(at: &Located) -> Decided {
     by(ChangeKind::Delete, at)
 }

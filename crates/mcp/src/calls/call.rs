@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chaperone_capability::Action;
-use chaperone_fs::ObjectKind as FsKind;
+use chaperone_fs::{Located, ObjectKind as FsKind};
 use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, Resource, ToolResource};
 use chaperone_pipeline::records::Outcome;
 use chaperone_pipeline::{Admission, Authorized};
 use chaperone_protocol::{Failure, for_display};
+use chaperone_workspace::gate::{of_fs, staged_as};
 use chaperone_workspace::mediated::MediatedDirectory;
 use chaperone_workspace::mount::LiveMount;
 use rustix::io::Errno;
@@ -135,6 +136,16 @@ impl Call<'_> {
 
     pub(super) fn asked(&self, action: Action, path: &str, object: FileObject) -> AccessRequest {
         AccessRequest { pid: self.pid, ..AccessRequest::file(Entry::Rpc, action, path.to_owned(), object) }
+    }
+
+    /// The same on what was located there.
+    pub(super) fn asked_of(&self, action: Action, path: &str, at: &Located) -> AccessRequest {
+        let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
+        let mut asked = self.asked(action, path, object);
+        if let Resource::File(file) = &mut asked.resource {
+            file.staged_as = Some(staged_as(at.identity()));
+        }
+        asked
     }
 
     /// Decide on a tool that acts on the session itself.

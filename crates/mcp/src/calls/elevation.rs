@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chaperone_capability::{Action, PermissionClaim, escape_path};
 use chaperone_pipeline::access::{AccessRequest, ElevationResource, Entry, Resource};
 use chaperone_pipeline::session::ActiveCapability;
-use chaperone_pipeline::{Authorized, authority, clock};
+use chaperone_pipeline::{Authorized, authority};
 use chaperone_protocol::Failure;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -70,16 +70,22 @@ impl Call<'_> {
             let inside = self.tools.mounts.named_inside(&p.path);
             permissions.push(PermissionClaim::path(action, inside.unwrap_or(p.path)));
         }
-        let now = u64::try_from(clock::unix()).unwrap_or(0);
+        let now = u64::try_from(self.tools.pipeline.clock.now()).unwrap_or(0);
         let narrowing = chaperone_capability::Narrowing {
             sub: None,
             permissions,
             exp: a.seconds.map(|s| now.saturating_add(s)),
             uses: a.uses.and_then(|u| u32::try_from(u).ok()),
         };
-        let vault = &*self.tools.pipeline.vault;
-        let (token, jti) =
-            authority::attenuated(&self.tools.session, vault, &narrowing, a.holder.as_deref())?;
+        let pipeline = &self.tools.pipeline;
+        let vault = &*pipeline.vault;
+        let (token, jti) = authority::attenuated(
+            &self.tools.session,
+            vault,
+            &narrowing,
+            a.holder.as_deref(),
+            pipeline.clock.now(),
+        )?;
         let payload = json!({ "jti": jti, "permissions": narrowing.permissions });
         self.tools.pipeline.records.event(
             &self.tools.session,
@@ -118,7 +124,13 @@ impl Call<'_> {
         let request = AccessRequest { action: Action::Elevate, resource, entry: Entry::Rpc, pid: self.pid };
         let granted = self.ask(request, cancelled).await?;
         let pipeline = &self.tools.pipeline;
-        let held = authority::elevation(&self.tools.session, &*pipeline.vault, &pipeline.issuer, &granted);
+        let held = authority::elevation(
+            &self.tools.session,
+            &*pipeline.vault,
+            &pipeline.issuer,
+            &granted,
+            pipeline.clock.now(),
+        );
         self.done(&granted, Action::Elevate, granted.request().subject(), held.is_ok(), 0)?;
         held
     }

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chaperone_capability::Action;
-use chaperone_fs::{Located, ObjectKind as FsKind, OpenedFile};
+use chaperone_fs::{Attributes, Located, ObjectKind as FsKind, OpenedFile};
 use chaperone_pipeline::Authorized;
-use chaperone_pipeline::access::{AccessRequest, Entry, FileObject, FileResource, Resource};
+use chaperone_pipeline::access::{AccessRequest, Entry, FileResource, Resource};
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
-use chaperone_workspace::gate::of_fs;
+use chaperone_workspace::gate::{of_fs, staged_as};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -49,11 +49,9 @@ impl Call<'_> {
             return self.after_tool(&granted, Ok(json!({ "entries": entries })));
         }
         let place = self.place(&path)?;
-        let granted = self.ask(self.asked(Action::List, &path, FileObject::DIRECTORY), cancelled).await?;
-        let listed = place.tree.list(&place.below);
-        self.done(&granted, Action::List, &path, listed.is_ok(), 0)?;
-        let entries: Vec<Value> = listed
-            .map_err(|e| errno(e, &path))?
+        let entries: Vec<Value> = self
+            .names_in(&place, &path, cancelled)
+            .await?
             .into_iter()
             .filter(|(name, _)| {
                 !place.mount.hide_denied || !self.tools.pipeline.is_denied(&self.tools.session, Action::Read, &format!("{path}/{name}"))
@@ -65,12 +63,36 @@ impl Call<'_> {
         Ok(json!({ "entries": entries }))
     }
 
+    /// Decide and list; where another directory has the name by the time of the act, decide anew.
+    async fn names_in(
+        &self,
+        place: &Place<'_>,
+        path: &str,
+        cancelled: &CancellationToken,
+    ) -> Result<Vec<(String, Attributes)>, Failure> {
+        let mut last = errno(Errno::STALE, path);
+        for _ in 0..DECISIONS {
+            let at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
+            let granted = self.ask(self.asked_of(Action::List, path, &at), cancelled).await?;
+            let listed = place.tree.list(&granted, &at);
+            self.done(&granted, Action::List, path, listed.is_ok(), 0)?;
+            match listed.map_err(|e| errno(e, path)) {
+                Err(failure) if failure.code == CHANGED => last = failure,
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
     pub(super) async fn stat(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
         let path = self.path(Action::List, &a.path)?;
         let place = self.place(&path)?;
-        let seen = place.tree.attributes(&place.below).map_err(|e| errno(e, &path))?;
-        let granted = self.ask(self.asked(Action::List, &path, of_fs(&seen.object)), cancelled).await?;
-        self.done(&granted, Action::List, &path, true, 0)?;
+        let at = place.tree.locate(&place.below).map_err(|e| errno(e, &path))?;
+        // That nothing is there is decided on, too.
+        let granted = self.ask(self.asked_of(Action::List, &path, &at), cancelled).await?;
+        let seen = place.tree.shown(&at);
+        self.done(&granted, Action::List, &path, seen.is_some(), 0)?;
+        let seen = seen.ok_or_else(|| errno(Errno::NOENT, &path))?;
         let modified =
             jiff::Timestamp::from_nanosecond(seen.object.mtime_ns).map(|t| t.to_string()).unwrap_or_default();
         Ok(
@@ -190,8 +212,7 @@ impl Call<'_> {
                 read.released.map_or(opened.file, |r| r.file)
             });
         }
-        let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
-        let granted = self.ask(self.asked(action, path, object), cancelled).await?;
+        let granted = self.ask(self.asked_of(action, path, &at), cancelled).await?;
         self.tools.session.counters.writes.fetch_add(1, Ordering::Relaxed);
         let written = place.tree.write(&granted, &at, before.as_ref().map(|held| &***held), bytes);
         self.invalidate(&place);
@@ -214,8 +235,8 @@ impl Call<'_> {
     async fn delete_once(&self, path: &str, cancelled: &CancellationToken) -> Answer {
         let place = self.place(path)?;
         let at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
-        let object = at.object().ok_or_else(|| errno(Errno::NOENT, path))?;
-        let granted = self.ask(self.asked(Action::Delete, path, of_fs(&object)), cancelled).await?;
+        at.object().ok_or_else(|| errno(Errno::NOENT, path))?;
+        let granted = self.ask(self.asked_of(Action::Delete, path, &at), cancelled).await?;
         self.tools.session.counters.deletes.fetch_add(1, Ordering::Relaxed);
         let gone = place.tree.remove(&granted, &at);
         self.invalidate(&place);
@@ -252,17 +273,16 @@ impl Call<'_> {
         has_a_directory(&target)?;
         let there = target.tree.locate(&target.below).map_err(|e| errno(e, to))?;
         // What a rename replaces is written to, whatever else the rename is.
-        let replaced = there.object().filter(|_| replace && from != to);
-        let over = match replaced.as_ref().map(of_fs) {
-            Some(object) => Some(self.ask(self.asked(Action::Write, to, object), cancelled).await?),
-            None => None,
+        let replaces = there.object().is_some() && replace && from != to;
+        let over = match replaces {
+            true => Some(self.ask(self.asked_of(Action::Write, to, &there), cancelled).await?),
+            false => None,
         };
         let mut granted = Vec::new();
         let mut moved = Ok(());
         for at in &along {
             let rest = at.path().strip_prefix(&*place.below).unwrap_or_default();
-            let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
-            let mut asked = self.asked(Action::Rename, &format!("{from}{rest}"), object);
+            let mut asked = self.asked_of(Action::Rename, &format!("{from}{rest}"), at);
             if let Resource::File(file) = &mut asked.resource {
                 file.to = Some(format!("{to}{rest}"));
             }
@@ -294,14 +314,11 @@ impl Call<'_> {
     /// The reading of an opened file.
     fn reading(&self, place: &Place<'_>, path: &str, opened: &OpenedFile) -> AccessRequest {
         let file = FileResource {
-            path: path.to_owned(),
-            to: None,
             origin: opened.origin.as_ref().map(|o| place.mount.absolute(o)),
-            object: of_fs(&opened.object),
+            staged_as: Some(staged_as(opened.located.identity())),
             file: Some(Arc::clone(&opened.file)),
             content: !opened.object.staged,
-            verbatim: false,
-            change: None,
+            ..FileResource::named(path.to_owned(), of_fs(&opened.object))
         };
         AccessRequest {
             action: Action::Read,

@@ -4,9 +4,7 @@ use std::sync::atomic::Ordering;
 
 use chaperone_capability::Action;
 use chaperone_fs::ObjectKind as FsKind;
-use chaperone_pipeline::access::FileObject;
 use chaperone_protocol::{Failure, for_display};
-use chaperone_workspace::gate::of_fs;
 use rustix::io::Errno;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -47,8 +45,7 @@ impl Call<'_> {
             return Err(errno(Errno::NOTDIR, path));
         }
         // What is there already is decided on, too: nothing of the tree is told to who may not make it.
-        let object = at.object().as_ref().map_or(FileObject::ABSENT, of_fs);
-        let granted = self.ask(self.asked(Action::Write, path, object), cancelled).await?;
+        let granted = self.ask(self.asked_of(Action::Write, path, &at), cancelled).await?;
         if is_there {
             return self.done(&granted, Action::Write, path, true, 0);
         }

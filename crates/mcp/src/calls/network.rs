@@ -13,7 +13,7 @@ use super::arguments::Arguments;
 use super::call::{Answer, Call, decode, encoded};
 use crate::tools::{Fetch, NoArguments, RequestElevation};
 use chaperone_pipeline::access::ElevationResource;
-use chaperone_pipeline::{Authorized, authority, clock};
+use chaperone_pipeline::{Authorized, authority};
 use chaperone_protocol::Failure;
 
 /// Bytes of an answer that are returned.
@@ -110,7 +110,7 @@ impl Call<'_> {
         let wish = ElevationResource { subject, wish, facts, permissions, seconds, justification };
         let held = self.elevated(wish, cancelled).await?;
         let claims = held.verified.claims();
-        let life = claims.exp.saturating_sub(u64::try_from(clock::unix()).unwrap_or(0));
+        let life = claims.exp.saturating_sub(u64::try_from(self.tools.pipeline.clock.now()).unwrap_or(0));
         self.tools.exit.allow(rule, Duration::from_secs(life));
         Ok(json!({ "granted": true, "expires": claims.exp, "jti": claims.jti }))
     }

@@ -27,7 +27,6 @@ use self::folds::Repeated;
 use self::payload::{ContentPayload, IntentPayload, NetworkPayload, OutcomePayload};
 use self::severity::{alerts, class_of, class_of_outcome, recorded, severity};
 use crate::access::{AccessRequest, NetworkResource};
-use crate::clock;
 use crate::events::Bus;
 use crate::inspection::Inspected;
 use crate::ports::{AuditLog, Clock, Syncing, Vault};
@@ -473,7 +472,7 @@ impl Records {
         let failure = Failure::new(code, code).advise(advice);
         let resource = for_display(resource, TOLD);
         let reasons = vec![code.to_owned()];
-        session.refused(Refused::new(clock::rfc3339(), action, &resource, &failure, rule, reasons));
+        session.refused(Refused::new(self.clock.rfc3339(), action, &resource, &failure, rule, reasons));
     }
 
     /// Record an event of the session itself, on disk before it takes effect when it grants something.

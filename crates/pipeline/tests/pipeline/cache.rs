@@ -126,7 +126,8 @@ fn an_answer_is_decided_on_anew() {
 fn elevate(world: &World) -> std::sync::Arc<chaperone_pipeline::session::ActiveCapability> {
     let granted = world.granted(elevation(Action::Delete, "/workspace/a"));
     let (session, vault) = (&world.session, &*world.vault);
-    authority::elevation(session, vault, &world.pipeline.issuer, &granted).unwrap()
+    authority::elevation(session, vault, &world.pipeline.issuer, &granted, world.pipeline.clock.now())
+        .unwrap()
 }
 
 fn only_elevated(input: &Value) -> Decision {
@@ -148,7 +149,8 @@ fn nothing_but_an_elevation_that_was_granted_mints_one() {
     let world = World::new(|_| allow(&[]));
     let granted = world.granted(change(Action::Delete, "/workspace/a"));
     let (session, vault) = (&world.session, &*world.vault);
-    let refused = authority::elevation(session, vault, &world.pipeline.issuer, &granted);
+    let refused =
+        authority::elevation(session, vault, &world.pipeline.issuer, &granted, world.pipeline.clock.now());
     assert_eq!(refused.unwrap_err().code, "not_permitted");
     assert!(session.grants.read().is_empty());
 }

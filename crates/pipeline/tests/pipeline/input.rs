@@ -1,7 +1,7 @@
 //! What policies are told of each kind of resource, to the letter.
 
 use chaperone_capability::Action;
-use chaperone_pipeline::access::{Entry, FileObject, NetworkResource};
+use chaperone_pipeline::access::{Entry, FileObject, NetworkResource, ObjectKind};
 use chaperone_pipeline::network_facts::{NetworkFacts, RequestFacts};
 use chaperone_pipeline::{AccessRequest, Resource};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn of_a_file_that_was_inspected() {
 #[test]
 fn of_a_rename_with_facts_about_the_change() {
     let world = World::new(|_| allow(&[]));
-    let object = FileObject { staged: true, ..FileObject::DIRECTORY };
+    let object = FileObject { kind: ObjectKind::Dir, staged: true, ..FileObject::ABSENT };
     let mut request = AccessRequest::file(Entry::Commit, Action::Rename, "/workspace/a".to_owned(), object);
     if let Resource::File(file) = &mut request.resource {
         file.to = Some("/workspace/b".to_owned());

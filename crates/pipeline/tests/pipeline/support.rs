@@ -413,8 +413,7 @@ impl World {
     ) -> Self {
         // Memory, where there is some: opening a ledger waits for the disk.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        // Capabilities are minted by the machine's own clock, and are not valid before.
-        let now = chaperone_pipeline::clock::unix_ms() + 30_000;
+        let now = chaperone_pipeline::clock::SystemClock.now_ms();
         let faults = Arc::new(Faults { now_ms: AtomicU64::new(now), ..Faults::default() });
         let policy = Arc::new(FakePolicies {
             set: Mutex::new(("r1".to_owned(), Arc::new(rule))),
@@ -449,7 +448,7 @@ impl World {
             outgoing: Arc::new(Outgoing::new(Detectors::from_toml(&[]).unwrap())),
             vault: vault.clone(),
             issuer: Issuer { name: vault.issuer().to_owned(), key: KEY.verifying_key() },
-            ledgers: Ledgers::open(dir.path()).unwrap(),
+            ledgers: Ledgers::open(dir.path(), clock.now()).unwrap(),
             clock: clock.clone(),
             verdicts: Arc::new(Verdicts::new(None, (&[0; 32], b""), clock.clone())),
         };
@@ -480,7 +479,9 @@ impl World {
             PermissionClaim::request("other.example", None),
             PermissionClaim::resolve("api.example"),
         ];
-        let held = authority::for_session(session, &*self.vault, &self.pipeline.issuer, &HOLDER, network);
+        let (pipeline, vault) = (&self.pipeline, &*self.vault);
+        let held =
+            authority::for_session(session, vault, &pipeline.issuer, &HOLDER, network, pipeline.clock.now());
         *session.capability.write() = Some(held.unwrap());
         assert!(session.cell.set(self.cell.clone()).is_ok() || session.cell.get().is_some());
         assert!(session.on_release.set(self.release.clone()).is_ok() || session.on_release.get().is_some());
@@ -488,10 +489,10 @@ impl World {
 
     /// Another session of the same kind, for a world that is used more than once.
     pub fn fresh_session(&mut self) {
+        self.faults.clear();
         self.session = session(self.dir.path(), self.session.ask, self.session.ask_timeout);
         let session = Arc::clone(&self.session);
         self.hold(&session);
-        self.faults.clear();
         self.log.written.lock().clear();
         self.release.seen.lock().clear();
         self.policy.inputs.lock().clear();

@@ -122,14 +122,12 @@ pub(super) fn judge(
         ..FileObject::ABSENT
     };
     let resource = Resource::File(FileResource {
-        path: mount.absolute(&change.path),
-        to: None,
         origin: change.from.as_ref().map(|f| mount.absolute(f)),
-        object,
         content: file.is_some(),
         file,
         verbatim: true,
         change: Some(about),
+        ..FileResource::named(mount.absolute(&change.path), object)
     });
     let request = AccessRequest { action: Action::Commit, resource, entry: Entry::Commit, pid: None };
     let judged = match rehearsal {

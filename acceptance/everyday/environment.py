@@ -1,6 +1,7 @@
 """The user's own environment: repositories, paths, toolchains, settings."""
 import os, subprocess
 
+from harness.claims import Skipped
 from harness.cell import CHAPERONE, DOCS, HOME, PERSONAL, asked, chaperone, shell, write
 from ways import committed, everywhere, executable, git, once, repository
 
@@ -196,6 +197,22 @@ def a_link_of_a_virtual_environment_is_committed_when_it_is_named(way):
     assert "/usr/bin/python3" in told, told
     done = subprocess.run([CHAPERONE, "commit", last(), "venv/bin/python3"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert os.path.islink(os.path.join(DOCS, "venv/bin/python3")), done
+
+
+@everywhere
+def the_log_of_a_web_server_is_read(way):
+    lines = [f'203.0.{n}.7 - - [04/Nov/2026:03:04:02 +0000] "GET /p/{n} HTTP/1.1" 304 26230 "-" "Mozilla/5.0 (X11; Linux x86_64)"' for n in range(60)]
+    write("access.log", "\n".join(lines) + "\n")
+    write("hits.jsonl", "".join(f'{{"ip":"203.0.{n}.7","path":"/p/{n}","status":200}}\n' for n in range(60)))
+    write("clients.csv", "client;hits\n" + "".join(f"203.0.{n}.7;{n}\n" for n in range(60)))
+    assert way.shell("cat *.log *.jsonl *.csv | grep -c '203[.]0[.]'") == "180\n"
+
+
+@everywhere
+def php_keeps_what_its_sessions_hold(way):
+    if not os.path.isdir("/var/lib/php/sessions"):
+        raise Skipped("PHP of the system is not installed")
+    assert way.shell("echo held > /var/lib/php/sessions/sess_a; cat /var/lib/php/sessions/sess_a") == "held\n"
 
 
 def last():

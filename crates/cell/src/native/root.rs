@@ -41,6 +41,8 @@ const PACK: &str = "packs/cell/root.toml";
 #[serde(deny_unknown_fields)]
 struct Shown {
     system: Vec<PathBuf>,
+    /// What leads to `/tmp`, where the host has it.
+    passing: Vec<PathBuf>,
     merged: Vec<PathBuf>,
     etc: Vec<PathBuf>,
     devices: Vec<PathBuf>,
@@ -140,6 +142,9 @@ impl Sources {
                 Err(_) if path.is_dir() => sources.trees.push((path.clone(), clone_tree(path)?)),
                 Err(_) => {}
             }
+        }
+        for path in sources.shown.passing.iter().filter(|path| path.is_dir()) {
+            sources.links.push((path.clone(), PathBuf::from("/tmp")));
         }
         for name in &sources.shown.etc {
             let path = Path::new("/etc").join(name);

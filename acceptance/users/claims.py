@@ -240,6 +240,20 @@ def one_that_hammers_is_suspended_says_so_and_waits_for_resume():
 
 
 @claim
+def one_that_hammers_on_a_destination_is_suspended_by_policy():
+    tries = "import socket\nfor n in range(60):\n    try:\n        c = socket.create_connection(('203.0.113.9', 80), 5)\n        c.sendall(b'GET / HTTP/1.0' + bytes([13, 10, 13, 10])); c.recv(1)\n    except OSError: pass\nprint('over')"
+    cell = start(f'/usr/bin/python3 -c "{tries}"', "--ask", "deny")
+    session = until(lambda: next((s["id"] for s in asked("sessions")["sessions"] if s["state"] == "suspended"), None))
+    assert session and cell.poll() is None, "it was not suspended"
+    told = chaperone("why", session)
+    assert "policy stops a session that goes on like this" in told and f"chaperone resume {session}" in told, told
+    assert "suspend" in chaperone("audit", "query", "--session", session)
+    chaperone("stop", session)
+    out, err = cell.communicate(timeout=30)
+    assert "over" not in out, (out, err)
+
+
+@claim
 def a_second_factor_is_demanded_and_only_the_right_one_counts():
     chaperone("sessions")
     write("payroll/may.txt", "nothing personal\n")

@@ -188,7 +188,7 @@ def a_file_that_is_open_for_writing_stays_staged_over_a_commit():
 
 
 @claim
-def a_file_may_become_a_folder_and_a_folder_a_file():
+def a_file_may_become_a_directory_and_a_directory_a_file():
     write("was-file", "content")
     write("was-folder/inner.txt", "inner")
     cell = Cell("--ask", "deny")
@@ -206,7 +206,7 @@ def a_file_may_become_a_folder_and_a_folder_a_file():
 
 
 @claim
-def a_folder_of_the_persons_moves_with_all_that_is_in_it():
+def a_directory_of_the_users_moves_with_all_that_is_in_it():
     write("tree/a.txt", "plain a")
     write("tree/deep/er/b.txt", "plain b")
     write("tree/personal.csv", PERSONAL)
@@ -273,7 +273,7 @@ def links_stay_inside_and_special_files_do_not_exist():
 
 
 @claim
-def a_folder_swapped_for_a_link_leads_nowhere():
+def a_directory_swapped_for_a_link_leads_nowhere():
     write("swap/file.txt", "mine")
     os.makedirs(os.path.join(WORK, "elsewhere"), exist_ok=True)
     with open(os.path.join(WORK, "elsewhere", "file.txt"), "w") as f:

@@ -12,7 +12,7 @@ def profile(mode, *lines):
 
 
 @claim
-def a_read_only_folder_is_read_and_not_written():
+def a_read_only_directory_is_read_and_not_written():
     write("in/data.txt", "data")
     os.symlink("in/data.txt", os.path.join(DOCS, "link"))
     cell = Cell("--profile", profile("read-only", 'actions = ["read", "list"]'))
@@ -27,7 +27,7 @@ def a_read_only_folder_is_read_and_not_written():
 
 
 @claim
-def what_listens_at_a_socket_in_the_folder_cannot_be_reached():
+def what_listens_at_a_socket_in_the_directory_cannot_be_reached():
     attempt = """
 import os, socket
 told = []
@@ -78,7 +78,7 @@ def changed(session):
 
 
 @claim
-def a_staged_folder_is_worked_on_directly_and_committed():
+def a_staged_directory_is_worked_on_directly_and_committed():
     write("src/a.txt", "a")
     write("src/b.txt", "b")
     write("src/sub/c.txt", "c")
@@ -116,7 +116,7 @@ def a_staged_folder_is_worked_on_directly_and_committed():
 
 
 @claim
-def a_staged_folder_is_committed_while_the_agent_works_on():
+def a_staged_directory_is_committed_while_the_agent_works_on():
     write("a.txt", "one")
     write("theirs.txt", "one")
     cell = staged()
@@ -139,7 +139,7 @@ def a_staged_folder_is_committed_while_the_agent_works_on():
 
 
 @claim
-def what_may_not_be_read_is_masked_in_a_staged_folder():
+def what_may_not_be_read_is_masked_in_a_staged_directory():
     write("plain.txt", "plain")
     write("people.csv", PERSONAL)
     write("deep/.ssh/id_rsa", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
@@ -177,7 +177,7 @@ def what_may_not_be_read_is_masked_in_a_staged_folder():
 
 
 @claim
-def nothing_in_a_staged_folder_is_lost_with_the_broker():
+def nothing_in_a_staged_directory_is_lost_with_the_broker():
     write("a.txt", "one")
     cell = staged()
     cell("open('a.txt', 'w').write('two'); open('b.txt', 'w').write('new')")
@@ -193,7 +193,7 @@ def nothing_in_a_staged_folder_is_lost_with_the_broker():
 
 
 @claim
-def what_listens_in_a_staged_folder_is_not_reached_and_odd_names_are_carried():
+def what_listens_in_a_staged_directory_is_not_reached_and_odd_names_are_carried():
     listener = socket.socket(socket.AF_UNIX)
     here = os.getcwd()
     os.chdir(DOCS)

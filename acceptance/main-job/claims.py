@@ -97,7 +97,7 @@ def _():
 
 
 @claim
-def git_works_over_the_mediated_folder():
+def git_works_over_the_mediated_directory():
     in_a_cell("git init -q g && cd g && git config user.email a@b.c && git config user.name n && echo 1 > f && git add f && git commit -qm one && git log --oneline | grep -q one && git gc -q")
 
 

@@ -75,7 +75,7 @@ def python(version):
     return os.path.join(PLACE, version, "bin", "python")
 
 
-def nothing_reached_the_folder():
+def nothing_reached_the_directory():
     assert sorted(os.listdir(DOCS)) == ["people.csv", "python-client.py", "table.csv"], os.listdir(DOCS)
 
 
@@ -93,7 +93,7 @@ def _():
         with claim(f"{called} works in a cell, in {revision}"):
             in_cell(python(version), "python-client.py", revision, mode, "chaperone", "mcp")
     with claim("nothing of it reached the folder"):
-        nothing_reached_the_folder()
+        nothing_reached_the_directory()
 
 
 @check("conformance")

@@ -160,7 +160,7 @@ fn what_a_full_disk_left_half_written_is_no_tampering_and_anything_else_is() {
 }
 
 #[test]
-fn an_old_copy_of_the_folder_is_refused() {
+fn an_old_copy_of_the_directory_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let dir = written(root.path(), 300);
     let old = root.path().join("old");

@@ -9,6 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use chaperone_protocol::Enforced;
+
 use crate::network::NetworkEnds;
 use crate::plan::{Plan, SetupError};
 use crate::stops::Stops;
@@ -88,18 +90,6 @@ pub struct BrokerEnds {
     pub fuse: Vec<(PathBuf, OwnedFd)>,
     /// The way out, when the plan has one.
     pub network: Option<NetworkEnds>,
-}
-
-/// What holds the limits, for `doctor` and for profiles that require it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enforced {
-    /// ABI; 0 is none.
-    pub landlock: u32,
-    /// `v2`, `v1` or `watched`.
-    pub cgroup: String,
-    /// The groups' directories, for whoever outlives the cell and removes them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<PathBuf>,
 }
 
 /// How the agent ended.

@@ -36,7 +36,7 @@ impl Stops {
     ///
     /// # Errors
     /// The system's error when the cell is gone.
-    pub fn go_on(&self) -> io::Result<()> {
+    pub fn resume(&self) -> io::Result<()> {
         Ok(rustix::net::send(&self.0, GO_ON, SendFlags::NOSIGNAL).map(|_| ())?)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use chaperone_config::{Dirs, program};
-use chaperone_protocol::reply::{Here, Leaving};
+use chaperone_protocol::reply::{Here, Shutdown};
 use chaperone_protocol::{Failure, PROTOCOL, Reply, Request, counted, frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
@@ -158,7 +158,7 @@ impl Broker {
         Ok(Some(self))
     }
 
-    fn ask_to_leave(&self) -> Result<Leaving, Report> {
+    fn ask_to_leave(&self) -> Result<Shutdown, Report> {
         serde_json::from_value(self.ask(&Request::Leave)?).map_err(Report::of)
     }
 

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_open_to_others_is_refused_with_the_line_that_mends_it() {
+    fn a_directory_open_to_others_is_refused_with_the_line_that_fixes_it() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = tmp.path().join("state");
         private_dir(&dir).unwrap();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_place_of_the_folder_is_refused() {
+    fn a_link_in_place_of_the_directory_is_refused() {
         let tmp = tempfile::tempdir().unwrap();
         let link = tmp.path().join("link");
         std::os::unix::fs::symlink("/tmp", &link).unwrap();

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::company_proxy::{Proxies, Through};
-use crate::held::Held;
+use crate::held::BufferedNow;
 use crate::name_pace::NamePace;
 use crate::name_table::NameTable;
 use crate::outgoing::recent_requests::RecentRequests;
@@ -65,7 +65,7 @@ pub struct Exit {
     pub(crate) secrets: Secrets,
     pub(crate) recent_requests: RecentRequests,
     pub(crate) redirects: Redirects,
-    pub(crate) held: Arc<Held>,
+    pub(crate) held: Arc<BufferedNow>,
     pub(crate) inspections: Semaphore,
     pub(crate) name_inspections: Semaphore,
     pub(crate) authority: Option<tls::Authority>,

@@ -14,7 +14,7 @@ const FILES: u64 = 1_024;
 
 /// What is held for a session.
 #[derive(Debug, Default)]
-pub(crate) struct Held(Mutex<Counts>);
+pub(crate) struct BufferedNow(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -37,7 +37,7 @@ pub(crate) enum TooMuch {
 /// A part of what is held, given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Reserved {
-    of: Arc<Held>,
+    of: Arc<BufferedNow>,
     memory: u64,
     /// In a file, where it has one.
     file: Option<u64>,
@@ -45,7 +45,7 @@ pub(crate) struct Reserved {
 }
 
 impl Reserved {
-    pub fn nothing(of: &Arc<Held>) -> Self {
+    pub fn nothing(of: &Arc<BufferedNow>) -> Self {
         Self { of: Arc::clone(of), memory: 0, file: None, unsent: AtomicU64::new(0) }
     }
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn bodies_that_are_held_share_what_the_session_may_send() {
-        let held = Arc::new(Held::default());
+        let held = Arc::new(BufferedNow::default());
         let mut bodies: Vec<_> = (0..6).map(|_| Reserved::nothing(&held)).collect();
         let taken = bodies.iter_mut().filter_map(|body| body.body(90 * MIB, 100 * MIB).ok()).count();
         assert_eq!(taken, 1);
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn memory_and_files_are_bounded_whatever_the_session_may_send() {
-        let held = Arc::new(Held::default());
+        let held = Arc::new(BufferedNow::default());
         let mut bodies = Vec::new();
         let refused = loop {
             let mut body = Reserved::nothing(&held);

@@ -22,7 +22,7 @@ use crate::policy_input::{findings_of, risk_of};
 use crate::program::Program;
 use crate::refusal::{CANNOT_LOOK, Refusal};
 use crate::resource::sorted;
-use crate::session::{Allowance, Leaving, Session, StandingApproval};
+use crate::session::{Allowance, Outflow, Session, StandingApproval};
 use crate::steps::wants_inspection;
 
 /// Longest resource name shown to the user, in characters.
@@ -350,12 +350,12 @@ fn policy_changed() -> Refusal {
 }
 
 /// What leaves with a request; nothing does with what stays.
-fn leaving(request: &AccessRequest) -> Option<Leaving> {
+fn leaving(request: &AccessRequest) -> Option<Outflow> {
     let network = request.as_network()?;
     let (_, body) = network.content?;
     // What the address and the headers say leaves, too.
     let bytes = body.saturating_add(network.facts.request().head_bytes);
-    Some(Leaving { bytes, values: network.findings.iter().flat_map(|f| f.values.iter().copied()).collect() })
+    Some(Outflow { bytes, values: network.findings.iter().flat_map(|f| f.values.iter().copied()).collect() })
 }
 
 /// How much leaves, as the user is shown it.

@@ -207,12 +207,12 @@ enum Needs {
 }
 
 /// Go on as a decision says; whatever is refused then stays under what the decision demands.
-fn decided<T>(decision: &Decision, go_on: impl FnOnce(Needs) -> Result<T, Refusal>) -> Result<T, Refusal> {
+fn decided<T>(decision: &Decision, then: impl FnOnce(Needs) -> Result<T, Refusal>) -> Result<T, Refusal> {
     let went = match decision.effect {
         Effect::Deny => Err(Refusal::by_policy(decision)),
-        Effect::Allow => go_on(Needs::Nothing),
-        Effect::Ask => go_on(Needs::Consent),
-        Effect::StepUp => go_on(Needs::SecondFactor),
+        Effect::Allow => then(Needs::Nothing),
+        Effect::Ask => then(Needs::Consent),
+        Effect::StepUp => then(Needs::SecondFactor),
     };
     went.map_err(|refusal| refusal.under(decision))
 }

@@ -46,7 +46,7 @@ pub struct Refused {
 
 /// What leaves with a request.
 #[derive(Debug, Clone, Default)]
-pub struct Leaving {
+pub struct Outflow {
     pub bytes: u64,
     /// The different values that were found in it, see [`chaperone_inspect::Finding::values`].
     pub values: HashSet<u64>,
@@ -64,17 +64,17 @@ pub struct Allowance {
 impl Allowance {
     /// So many times what the user was shown.
     #[must_use]
-    pub fn of(shown: Leaving, times: u32) -> Self {
+    pub fn of(shown: Outflow, times: u32) -> Self {
         let most_values = shown.values.len().saturating_mul(times as usize);
         Self { bytes: shown.bytes.saturating_mul(times.into()), values: shown.values, most_values }
     }
 
-    fn covers(&self, leaving: &Leaving) -> bool {
+    fn covers(&self, leaving: &Outflow) -> bool {
         let new = leaving.values.difference(&self.values).count();
         leaving.bytes <= self.bytes && self.values.len() + new <= self.most_values
     }
 
-    fn take(&mut self, leaving: &Leaving) {
+    fn take(&mut self, leaving: &Outflow) {
         self.bytes = self.bytes.saturating_sub(leaving.bytes);
         self.values.extend(&leaving.values);
     }
@@ -200,14 +200,14 @@ impl Session {
 
     /// From suspended to running, with what lets the cell go on; where that fails, it stays suspended. Nothing: it was not
     /// suspended.
-    pub fn resume<E>(&self, go_on: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
+    pub fn resume<E>(&self, thaw: impl FnOnce() -> Result<(), E>) -> Option<Result<(), E>> {
         let held = self.pausing.lock();
         // What the cell asks for first must not meet a session that is suspended still.
         if !self.turn(State::Suspended, State::Running) {
             return None;
         }
         // The last one who holds it lets it go on.
-        let gone_on = if *held == 0 { go_on() } else { Ok(()) };
+        let gone_on = if *held == 0 { thaw() } else { Ok(()) };
         if gone_on.is_err() {
             self.turn(State::Running, State::Suspended);
         }
@@ -227,11 +227,11 @@ impl Session {
     }
 
     /// The last release of what was held lets the cell go on, unless the session was suspended meanwhile.
-    pub fn release(&self, go_on: impl FnOnce()) {
+    pub fn release(&self, thaw: impl FnOnce()) {
         let mut held = self.pausing.lock();
         *held = held.saturating_sub(1);
         if *held == 0 && *self.state.read() == State::Running {
-            go_on();
+            thaw();
         }
     }
 
@@ -418,7 +418,7 @@ impl Session {
 
     /// An answer of the user's that covers this still, if any: what leaves by it is taken from what it lets leave.
     #[must_use]
-    pub fn standing_answer(&self, key: &[u8; 32], leaving: Option<&Leaving>) -> Option<ApprovalBasis> {
+    pub fn standing_answer(&self, key: &[u8; 32], leaving: Option<&Outflow>) -> Option<ApprovalBasis> {
         let mut standing = self.standing.lock();
         standing.retain(|s| s.until.is_none_or(|t| t > Instant::now()));
         let found = standing.iter_mut().find(|s| s.key == *key)?;

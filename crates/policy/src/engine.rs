@@ -26,7 +26,7 @@ pub struct Engine {
     idle: Mutex<Vec<Evaluator>>,
     /// `data.….decision` of each voter, with its package.
     voters: Vec<(String, String)>,
-    /// The mission's form of a policy is there.
+    /// A policy of the form `package agent.access` with `allow` votes, too.
     access: bool,
     revision: String,
     volatile: Volatile,

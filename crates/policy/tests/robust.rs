@@ -53,7 +53,7 @@ proptest! {
     }
 
     #[test]
-    fn stores_of_credentials_stay_closed_below_any_folder(folder in "[a-zA-Z0-9 ._-]{1,30}", high in "[A-Z.]{0,3}") {
+    fn stores_of_credentials_stay_closed_below_any_directory(folder in "[a-zA-Z0-9 ._-]{1,30}", high in "[A-Z.]{0,3}") {
         let input = json!({ "action": "read", "path": format!("/workspace/{folder}/{high}/.ssh/id"), "content": true,
                             "inspected": true, "findings": [], "mount_actions": ["read"] });
         prop_assert_eq!(ENGINE.decide(&input).effect, Effect::Deny);

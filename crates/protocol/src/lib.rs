@@ -21,5 +21,6 @@ pub use display::for_display;
 pub use event::{Event, Happened};
 pub use failure::Failure;
 pub use request::{
-    NetworkKind, OpenSession, Opened, PROTOCOL, PlanCache, PlanMount, PlanMountKind, Reply, Request, Shown,
+    Enforced, NetworkKind, OpenSession, Opened, PROTOCOL, PlanCache, PlanMount, PlanMountKind, Reply,
+    Request, Shown,
 };

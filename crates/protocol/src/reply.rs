@@ -26,7 +26,7 @@ pub struct Here {
 
 /// Whether the broker leaves, and what it has to do where it does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leaving {
+pub struct Shutdown {
     pub leaves: bool,
     /// That run.
     pub sessions: usize,
@@ -405,7 +405,7 @@ mod tests {
             json!({ "build": "0.1.0 1:2:3", "version": "0.1.0", "protocol": 1 }),
         );
         pin(
-            Leaving { leaves: false, sessions: 1, others: 2 },
+            Shutdown { leaves: false, sessions: 1, others: 2 },
             json!({ "leaves": false, "sessions": 1, "others": 2 }),
         );
         let one = PrunedSession {

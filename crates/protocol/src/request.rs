@@ -165,6 +165,18 @@ pub enum NetworkKind {
     Proxied,
 }
 
+/// What holds a cell's limits, for `doctor` and for profiles that require it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforced {
+    /// ABI; 0 is none.
+    pub landlock: u32,
+    /// `v2`, `v1` or `watched`.
+    pub cgroup: String,
+    /// The groups' directories, for whoever outlives the cell and removes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<PathBuf>,
+}
+
 /// One request of a command to the broker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -181,7 +193,7 @@ pub enum Request {
         init_pid: u32,
         /// What the network's descriptors are, when there are any.
         network: Option<NetworkKind>,
-        enforced: serde_json::Value,
+        enforced: Enforced,
     },
     /// An agent outside of a cell (an MCP client on the host): its channel is the user's own socket.
     AttachOutside {

@@ -72,7 +72,7 @@ impl Work {
         Ok(())
     }
 
-    fn go_on(&self) -> io::Result<()> {
+    fn must_be_wanted(&self) -> io::Result<()> {
         if self.is_wanted() { Ok(()) } else { Err(io::ErrorKind::ConnectionAborted.into()) }
     }
 }
@@ -118,7 +118,7 @@ pub(crate) fn copy(source: &File, target: Option<&File>, limit: u64, work: &Work
     let (mut at, mut stretch, mut asked) = (0u64, Stretch::Data { until: 0 }, 0u64);
     while at < limit {
         if at >= asked {
-            work.go_on()?;
+            work.must_be_wanted()?;
             asked = at.saturating_add(ASK_EVERY);
         }
         if !matches!(stretch, Stretch::Data { until } | Stretch::Hole { until } if until > at) {

@@ -227,7 +227,7 @@ fn a_data_key_comes_back_by_its_id_and_not_after_erasure_nor_in_the_place_of_ano
 }
 
 #[test]
-fn swapped_records_and_a_folder_rolled_back_are_refused() {
+fn swapped_records_and_a_directory_rolled_back_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("vault");
     let vault = spawn(&dir).unwrap();

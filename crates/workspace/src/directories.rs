@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_whose_folder_is_a_link_is_refused() {
+    fn a_mount_whose_directory_is_a_link_is_refused() {
         let tmp = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc", tmp.path().join("reports")).unwrap();
         let profile =

@@ -1,4 +1,4 @@
-//! The mediated file system's adapter: what the kernel asks becomes deeds for the pipeline.
+//! The mediated file system's adapter: what the kernel asks becomes requests to the pipeline.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};

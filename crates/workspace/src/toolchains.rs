@@ -330,16 +330,16 @@ fn all_links(bin: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())).map(|entry| entry.path())
 }
 
-type Leaving = BTreeMap<OsString, PathBuf>;
+type OutwardLinks = BTreeMap<OsString, PathBuf>;
 
-static LINKS: LazyLock<Remembered<Leaving>> = LazyLock::new(Remembered::default);
+static LINKS: LazyLock<Remembered<OutwardLinks>> = LazyLock::new(Remembered::default);
 
 /// The links of directories of the system that leave them, each with where it leads.
 #[derive(Default)]
-struct Links(HashMap<PathBuf, Arc<Leaving>>);
+struct Links(HashMap<PathBuf, Arc<OutwardLinks>>);
 
 impl Links {
-    fn of(&mut self, directory: &Path) -> Arc<Leaving> {
+    fn of(&mut self, directory: &Path) -> Arc<OutwardLinks> {
         if let Some(known) = self.0.get(directory) {
             return Arc::clone(known);
         }
@@ -356,7 +356,7 @@ impl Links {
     }
 }
 
-fn leaving(directory: &Path) -> (Leaving, bool) {
+fn leaving(directory: &Path) -> (OutwardLinks, bool) {
     let leaving = all_links(directory).filter_map(|link| {
         let to = link.read_link().ok().filter(|to| to.components().count() > 1)?;
         Some((link.file_name()?.to_owned(), plain(&directory.join(to))))

@@ -7,7 +7,7 @@ use chaperone_pipeline::ports::CellHandle;
 use chaperone_protocol::Failure;
 use chaperone_protocol::parts::Parts;
 use chaperone_protocol::reply::{ChangeEntry, ChangeState, CommittedBefore};
-use chaperone_workspace::commit::{self, By, Detail, Order, Review, Shown, ShownChanges};
+use chaperone_workspace::commit::{self, CommitOrder, CommitOrigin, Detail, Review, Shown, ShownChanges};
 use serde_json::Value;
 
 use super::wire::{has_hung_up, internal, while_connected};
@@ -39,19 +39,19 @@ impl Look {
 }
 
 /// A session whose cell stands still until this is dropped.
-pub struct Held(Option<Arc<LiveSession>>);
+pub struct FrozenSession(Option<Arc<LiveSession>>);
 
-impl Held {
+impl FrozenSession {
     pub fn of(live: Arc<LiveSession>) -> Self {
         let is_held = live.session.hold(|| live.cell.suspend());
         Self(is_held.then_some(live))
     }
 }
 
-impl Drop for Held {
+impl Drop for FrozenSession {
     fn drop(&mut self) {
         if let Some(live) = &self.0 {
-            live.session.release(|| live.cell.go_on());
+            live.session.release(|| live.cell.resume());
         }
     }
 }
@@ -108,7 +108,7 @@ pub fn commit(
         None if over => Review::Free,
         None => Review::Missing,
     };
-    let order = Order { paths, choice, by: By::User, confirmed, accepted, review, rehearsal };
+    let order = CommitOrder { paths, choice, by: CommitOrigin::User, confirmed, accepted, review, rehearsal };
     let done = commit::commit(&live.site(&broker.pipeline, Some(&while_connected(stream)?)), &order)?;
     let committed = done.iter().filter(|entry| entry.state == ChangeState::Committed);
     if let Some(shown) = shown.as_mut() {

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use chaperone_protocol::reply::{Here, Leaving};
+use chaperone_protocol::reply::{Here, Shutdown};
 use chaperone_protocol::{PROTOCOL, Reply, frame};
 use serde_json::json;
 
@@ -15,13 +15,13 @@ pub fn here(broker: &Broker) -> Here {
 }
 
 /// End this process when no session runs and nobody else asks for anything; else say why not.
-pub fn leave(broker: &Broker, stream: &UnixStream) -> Leaving {
-    // Held until the process is gone: no session comes up meanwhile. One that is being opened is a conversation.
+pub fn leave(broker: &Broker, stream: &UnixStream) -> Shutdown {
+    // FrozenSession until the process is gone: no session comes up meanwhile. One that is being opened is a conversation.
     let sessions = broker.sessions.write();
     let running = sessions.values().filter(|live| !live.has_ended()).count();
     // The broker has one of them itself, and this conversation another.
     let others = Arc::strong_count(&broker.conversations).saturating_sub(2);
-    let leaving = Leaving { leaves: running == 0 && others == 0, sessions: running, others };
+    let leaving = Shutdown { leaves: running == 0 && others == 0, sessions: running, others };
     if leaving.leaves {
         // What is not signed now is signed by the next one.
         broker.log.checkpoint().ok();

@@ -35,7 +35,7 @@ pub struct Connection {
     /// The last look at staged changes, until the caller says how much of it was shown.
     look: Option<changes::Look>,
     /// A session that stands still while the caller looks at it.
-    held: Option<changes::Held>,
+    held: Option<changes::FrozenSession>,
 }
 
 impl Connection {
@@ -109,7 +109,7 @@ impl Connection {
                 on_the_wire(Ok(last))
             }
             Request::Hold { session } => {
-                self.held = Some(changes::Held::of(broker.find(&session)?));
+                self.held = Some(changes::FrozenSession::of(broker.find(&session)?));
                 on_the_wire(Ok(Done {}))
             }
             Request::Shown { count } => {

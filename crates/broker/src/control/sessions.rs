@@ -10,9 +10,9 @@ use chaperone_pipeline::Session;
 use chaperone_protocol::reply::{
     ChangeState, Done, ENDED_LISTED, EndCounters, EndTotals, Ended, Stopped, WhyEntry,
 };
-use chaperone_protocol::{Failure, NetworkKind, for_display};
-use chaperone_workspace::commit::{self, By, Look, Order, Review};
-use serde_json::{Value, json};
+use chaperone_protocol::{Enforced, Failure, NetworkKind, for_display};
+use chaperone_workspace::commit::{self, CommitOrder, CommitOrigin, Look, Review};
+use serde_json::json;
 
 use super::wire::while_connected;
 use crate::broker::Broker;
@@ -25,7 +25,7 @@ pub fn attach(
     broker: &Arc<Broker>,
     session: &str,
     (init_pid, network): (u32, Option<NetworkKind>),
-    enforced: &Value,
+    enforced: &Enforced,
     fds: Vec<OwnedFd>,
 ) -> Result<Done, Failure> {
     attach::attach(broker, &broker.find(session)?, (init_pid, network), enforced, fds)?;
@@ -49,10 +49,10 @@ pub fn ended(
     *live.ending.lock() = Some(cause);
     // The mappings of a cell that is gone were written back with it.
     let committed = if live.session.profile.commit.at_end {
-        let order = Order {
+        let order = CommitOrder {
             paths: &[],
             choice: None,
-            by: By::Profile,
+            by: CommitOrigin::Profile,
             confirmed: &[],
             accepted: &[],
             review: Review::Free,

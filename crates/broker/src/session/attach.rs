@@ -14,7 +14,7 @@ use chaperone_fs::{self as fs, ObjectKind, Outside};
 use chaperone_gateway::{Dial, permissions};
 use chaperone_pipeline::{Session, authority};
 use chaperone_protocol::session::State;
-use chaperone_protocol::{Failure, NetworkKind};
+use chaperone_protocol::{Enforced, Failure, NetworkKind};
 use serde_json::json;
 
 use super::end::{finish, stop};
@@ -38,7 +38,7 @@ pub fn attach(
     broker: &Arc<Broker>,
     live: &Arc<LiveSession>,
     (init_pid, network): (u32, Option<NetworkKind>),
-    enforced: &serde_json::Value,
+    enforced: &Enforced,
     fds: Vec<OwnedFd>,
 ) -> Result<(), Failure> {
     let session = &live.session;
@@ -57,7 +57,7 @@ pub fn attach(
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|e| Failure::new("cell_gone", format!("the cell ended before it started: {e}")))?;
     *live.cell.init_pidfd.lock() = Some(pidfd);
-    *live.cell.groups.lock() = serde_json::from_value(enforced["groups"].clone()).unwrap_or_default();
+    *live.cell.groups.lock() = enforced.groups.clone();
     live.mounts.serve(&broker.pipeline, session, &mut fds)?;
     if let Some(kind) = network {
         let ends = NetworkEnds::from_fds(kind, &mut fds).ok_or_else(missing)?;

@@ -147,7 +147,7 @@ impl Cell {
 
 impl Cell {
     /// Let what was stopped go on. A cell that does not listen any more has ended.
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         let control = self.control.lock().clone();
         if let Some(control) = control
             && control::order(&control, &InitOrder::Resume).is_err()

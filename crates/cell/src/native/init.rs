@@ -260,7 +260,7 @@ impl Cell<'_> {
                 }
             }
             if goes_on {
-                self.job.go_on(self.agent);
+                self.job.resume(self.agent);
             }
             if decoys.contains(PollFlags::IN) {
                 self.decoys.read_events(&self.control);

@@ -38,7 +38,7 @@ impl Job {
     }
 
     /// The launcher says that the user's terminal is the agent's again, or has hung up.
-    pub(super) fn go_on(&mut self, agent: Option<i32>) {
+    pub(super) fn resume(&mut self, agent: Option<i32>) {
         let Some(launcher) = &self.launcher else { return };
         let mut bytes = [0; GO_ON.len()];
         match rustix::net::recv(launcher, &mut bytes[..], RecvFlags::DONTWAIT) {

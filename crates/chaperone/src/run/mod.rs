@@ -208,7 +208,7 @@ fn hand_over(broker: &Broker, opened: &Opened, cell: &Launched, ends: BrokerEnds
         session: opened.session.clone(),
         init_pid: u32::try_from(cell.init_pid).map_err(Report::of)?,
         network: ends.network.as_ref().map(NetworkEnds::kind),
-        enforced: json!(cell.enforced),
+        enforced: cell.enforced.clone(),
     };
     broker.ask_with(&attach, &fds).map(|_| ())
 }

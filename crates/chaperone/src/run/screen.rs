@@ -110,7 +110,7 @@ impl Screen<'_> {
         self.redraw()?;
         if let Some(stops) = &self.stops {
             // A cell that is gone is seen by its terminal.
-            stops.go_on().ok();
+            stops.resume().ok();
         }
         Ok(())
     }

@@ -264,7 +264,7 @@ fn what_is_not_public_and_wide_networks_are_refused_before_a_person_is_asked() {
 }
 
 #[test]
-fn a_folder_that_a_person_grants_can_be_written() {
+fn a_directory_that_a_user_grants_can_be_written() {
     let machine = Machine::new();
     machine.put("reports/a.csv", "a\n1\n");
     let mut client = machine.talk(&["--profile", "spreadsheet"]).initialized();

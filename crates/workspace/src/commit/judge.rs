@@ -34,7 +34,7 @@ const SURE: f32 = 0.85;
 
 /// Who commits. What policy would ask about needs the user to name exactly that path; the rest stays staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum CommitOrigin {
     User,
     Profile,
 }
@@ -46,7 +46,7 @@ pub(super) fn judge(
     mount: &LiveMount,
     change: &Change,
     (content, back): (Option<&File>, &Restored),
-    (by, word, beside, rehearsal): (By, &UsersWord<'_>, Beside<'_>, bool),
+    (by, word, beside, rehearsal): (CommitOrigin, &UsersWord<'_>, Beside<'_>, bool),
 ) -> Result<Option<Authorized>, Vec<String>> {
     let mut head = vec![0u8; HEAD];
     let have = match content.map(|c| c.read_at(&mut head, 0)).transpose() {
@@ -61,7 +61,7 @@ pub(super) fn judge(
         map.insert("kind".into(), json!(change.kind));
         map.extend(removal(change, &beside));
         map.insert("removals_in_commit".into(), json!(beside.removals));
-        map.insert("by".into(), json!(if by == By::User { "user" } else { "profile" }));
+        map.insert("by".into(), json!(if by == CommitOrigin::User { "user" } else { "profile" }));
         if change.op == Op::Rename {
             // Without new content it is the user's own that gets another place.
             map.insert("origin_known".into(), json!(change.blob.is_none()));

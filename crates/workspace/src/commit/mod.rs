@@ -42,7 +42,7 @@ use serde_json::json;
 pub use chaperone_staging::Wanted;
 
 use self::chosen::{chosen, relative};
-pub use self::judge::By;
+pub use self::judge::CommitOrigin;
 pub use self::listing::{Detail, Look, changes, count, covers};
 pub use self::review::{Review, Shown, ShownChanges};
 pub use self::site::{Site, bring_up_to_date};
@@ -57,11 +57,11 @@ const DISCARD_BYTES: usize = 512 << 10;
 
 /// What a commit takes, and the user's word on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
+pub struct CommitOrder<'a> {
     /// All when empty.
     pub paths: &'a [String],
     pub choice: Option<&'a str>,
-    pub by: By,
+    pub by: CommitOrigin,
     /// Reasons that the user confirmed.
     pub confirmed: &'a [String],
     /// Reasons that they accept of the paths alone; naming a path confirms nothing beside them then.
@@ -76,9 +76,9 @@ pub struct Order<'a> {
 /// # Errors
 /// When the stage or the directory cannot be used; a single path's refusal is in the report.
 // long because: one story, from what is staged to what became of each intent.
-pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Failure> {
+pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntry>, Failure> {
     let Site { pipeline, session, mounts, over, wanted: waiting } = *site;
-    let Order { paths, choice, by, confirmed, accepted, review, rehearsal } = *order;
+    let CommitOrder { paths, choice, by, confirmed, accepted, review, rehearsal } = *order;
     let both = [confirmed, accepted].concat();
     let left = bring_up_to_date(mounts, over)?;
     let mut wanted = Vec::new();
@@ -151,7 +151,7 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
         let mut with_values = Vec::new();
         let mut judge = |change: &Change, content: Option<&File>| {
             // What policy would ask about is settled by the user naming exactly that path.
-            let by_name = by == By::User && accepted.is_empty();
+            let by_name = by == CommitOrigin::User && accepted.is_empty();
             let named = by_name && chosen::is_named(mount, change, paths);
             let within = by_name && chosen::is_within(mount, change, paths);
             let confirmed = if chosen(mount, change, paths) { &*both } else { confirmed };
@@ -229,11 +229,16 @@ pub fn commit(site: &Site<'_>, order: &Order<'_>) -> Result<Vec<ChangeEntry>, Fa
 }
 
 /// Whether the removal of an old name goes whatever becomes of the new ones: by the user's word for just that.
-fn is_free(mount: &LiveMount, order: &Order<'_>, picked: &[Change], (old, new): (&str, &[String])) -> bool {
-    let Order { paths, by, confirmed, accepted, .. } = *order;
+fn is_free(
+    mount: &LiveMount,
+    order: &CommitOrder<'_>,
+    picked: &[Change],
+    (old, new): (&str, &[String]),
+) -> bool {
+    let CommitOrder { paths, by, confirmed, accepted, .. } = *order;
     let says = |reasons: &[String]| reasons.iter().any(|reason| reason == moved::MOVED);
-    if by != By::User || paths.is_empty() {
-        return by == By::User && says(confirmed);
+    if by != CommitOrigin::User || paths.is_empty() {
+        return by == CommitOrigin::User && says(confirmed);
     }
     let is_named = || paths.iter().any(|path| relative(mount, path).is_some_and(|path| path == old));
     let has_new = || picked.iter().any(|change| change.op != Op::Delete && new.contains(&change.path));

@@ -190,7 +190,7 @@ fn what_settings_of_git_name_and_what_stands_in_for_the_library_is_said() {
 }
 
 #[test]
-fn a_folder_is_no_checkout_by_what_an_agent_may_commit() {
+fn a_directory_is_no_checkout_by_what_an_agent_may_commit() {
     let directory = Directory::new(&[(".git/HEAD", "ref: x\n"), (".git/objects/ab/cd", "x")]);
     assert_eq!(directory.facts(Op::Create, "Makefile", b"all:\n")["in_checkout"], false);
 }

@@ -29,7 +29,7 @@ const EVERY_GRAM: usize = 64 << 10;
 /// Stands for all sources of what is common; never reported.
 const COMMON_SOURCE: u64 = (1 << SOURCE_BITS) - 1;
 /// What everybody's files hold: licences, page scaffolding, imports. Nothing in it is recognised.
-const COMMON: &str = include_str!("common.txt");
+const COMMON: &str = "packs/inspection/common.txt";
 
 /// What was read in one session, as keyed hashes. Holds no text, and has no serialised form on purpose.
 pub struct Fingerprints {
@@ -97,7 +97,9 @@ impl Fingerprints {
             sources: Vec::new(),
             numbers: HashMap::new(),
         };
-        set.add_text(COMMON_SOURCE, COMMON.as_bytes(), 1);
+        // Compiled in, as the name above is.
+        let common = chaperone_packs::text(COMMON).unwrap_or_else(|wrong| panic!("{wrong}"));
+        set.add_text(COMMON_SOURCE, common.as_bytes(), 1);
         set
     }
 

@@ -1,9 +1,10 @@
 //! Text that was turned: reversed, or in rot13. Only secrets are looked for in it: in personal data the turned form of a number is a
 //! number as well.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use aho_corasick::packed::Searcher;
+use serde::Deserialize;
 
 use crate::encodings::readable::APART;
 use crate::encodings::rot13;
@@ -11,45 +12,27 @@ use crate::place::Step;
 
 /// Bytes on either side of a sign of turned text that are looked at; the longest common tokens fit.
 const AROUND: usize = 384;
-/// How secrets begin, or what names them: rare enough that their turned forms are rarer.
-const SIGNS: [&str; 26] = [
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "AKIA",
-    "ASIA",
-    "sk_live_",
-    "sk_test_",
-    "rk_live_",
-    "sk-proj-",
-    "sk-ant-",
-    "sk-test-",
-    "sk-live-",
-    "xoxb-",
-    "xoxp-",
-    "AIzaSy",
-    "npm_",
-    "pypi-",
-    "eyJhbGci",
-    "PRIVATE KEY",
-    "password",
-    "api_key",
-    "secret_",
-    "SECRET_",
-];
-/// Of [`SIGNS`], those that begin a secret whose rest can be anything.
-const TOKENS: usize = 20;
+const PACK: &str = "packs/inspection/beginnings.toml";
+
+/// How secrets begin, or what names them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beginnings {
+    tokens: Vec<String>,
+    names: Vec<String>,
+}
+
+static SIGNS: LazyLock<Beginnings> = LazyLock::new(|| chaperone_packs::table(PACK));
+
 /// Characters behind the start of a token that make it one, though its end is missing.
 const LEAST_FRAGMENT: usize = 12;
 
 /// The neighbourhoods of turned signs, turned back: reversed ones, then those in rot13.
 pub(super) fn decode(text: &[u8]) -> [(Step, Vec<u8>); 2] {
     static TURNED: OnceLock<Option<Searcher>> = OnceLock::new();
-    let turned = |s: &&str| [s.bytes().rev().collect::<Vec<u8>>(), s.bytes().map(rot13).collect()];
-    let search = TURNED.get_or_init(|| Searcher::new(SIGNS.iter().flat_map(turned)));
+    let turned = |s: &String| [s.bytes().rev().collect::<Vec<u8>>(), s.bytes().map(rot13).collect()];
+    let search =
+        TURNED.get_or_init(|| Searcher::new(SIGNS.tokens.iter().chain(&SIGNS.names).flat_map(turned)));
     let mut out = [(Step::Reversed, Vec::new()), (Step::Rot13, Vec::new())];
     let mut done = [0; 2];
     for found in search.iter().flat_map(|s| s.find_iter(text)) {
@@ -109,5 +92,5 @@ pub(super) fn fragment(text: &[u8]) -> Option<(usize, usize)> {
 
 fn starts() -> Option<&'static Searcher> {
     static STARTS: OnceLock<Option<Searcher>> = OnceLock::new();
-    STARTS.get_or_init(|| Searcher::new(SIGNS.iter().take(TOKENS))).as_ref()
+    STARTS.get_or_init(|| Searcher::new(&SIGNS.tokens)).as_ref()
 }

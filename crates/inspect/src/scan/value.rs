@@ -1,11 +1,29 @@
 //! What a value looks like by itself: drawn at random, code, a name, or a stand-in for a value.
 
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
 /// The longest value.
 pub(super) const VALUE: usize = 1024;
 
-/// What people write where a password or key stands, and what names one.
-const STAND_INS: [&[u8]; 9] =
-    [b"password", b"passphrase", b"passwd", b"pass", b"pwd", b"pw", b"secret", b"token", b"credential"];
+const PACK: &str = "packs/inspection/passwords.toml";
+
+/// Words in place of passwords.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Passwords {
+    /// What people write where a password or key stands, and what names one.
+    stand_ins: Vec<String>,
+    /// Those that everybody knows.
+    well_known: Vec<String>,
+}
+
+static PASSWORDS: LazyLock<Passwords> = LazyLock::new(|| chaperone_packs::table(PACK));
+
+fn stand_ins() -> impl Iterator<Item = &'static [u8]> {
+    PASSWORDS.stand_ins.iter().map(String::as_bytes)
+}
 /// Shorter ones are parts of too many words.
 const WITHIN_WORDS: usize = 3;
 const BESIDE_WORDS: usize = 4;
@@ -18,20 +36,20 @@ pub(super) const DIGESTS: [(&[u8], usize); 4] =
 
 /// Whether a value is a word that stands in for a password.
 pub(super) fn is_stand_in(v: &[u8]) -> bool {
-    STAND_INS.iter().any(|word| v.eq_ignore_ascii_case(word))
+    stand_ins().any(|word| v.eq_ignore_ascii_case(word))
 }
 
 /// Whether such a word is a part of it.
 pub(super) fn holds_stand_in(v: &[u8]) -> bool {
     let lower = v.to_ascii_lowercase();
-    let mut words = STAND_INS.iter().filter(|word| word.len() >= WITHIN_WORDS);
+    let mut words = stand_ins().filter(|word| word.len() >= WITHIN_WORDS);
     words.any(|word| memchr::memmem::find(&lower, word).is_some())
 }
 
 /// Whether such a word is one of its words.
 pub(super) fn says_stand_in(v: &[u8]) -> bool {
     let lower = v.to_ascii_lowercase();
-    STAND_INS.iter().filter(|word| word.len() >= BESIDE_WORDS).any(|word| {
+    stand_ins().filter(|word| word.len() >= BESIDE_WORDS).any(|word| {
         lower == *word
             || lower.windows(word.len() + 1).any(|x| {
                 x.ends_with(word) && !x.starts_with(b"s") && !x.first().is_some_and(u8::is_ascii_alphanumeric)
@@ -58,42 +76,6 @@ pub(crate) fn is_uuid(v: &[u8]) -> bool {
             .enumerate()
             .all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
 }
-
-/// Passwords that programs come with, and that everybody writes who tries something out: whoever knows one knows nothing.
-const WELL_KNOWN: [&[u8]; 32] = [
-    b"admin",
-    b"administrator",
-    b"app",
-    b"database",
-    b"db",
-    b"demo",
-    b"dev",
-    b"development",
-    b"guest",
-    b"local",
-    b"localhost",
-    b"mariadb",
-    b"minio",
-    b"minioadmin",
-    b"mongo",
-    b"mongodb",
-    b"mysql",
-    b"pass",
-    b"passwd",
-    b"password",
-    b"postgres",
-    b"postgresql",
-    b"rabbitmq",
-    b"redis",
-    b"root",
-    b"sa",
-    b"secret",
-    b"test",
-    b"tester",
-    b"testing",
-    b"user",
-    b"username",
-];
 
 /// Stands in for a value: a variable, a template, a row of one character, an example, a password that is none.
 pub(crate) fn is_placeholder(v: &[u8]) -> bool {
@@ -152,7 +134,8 @@ pub(crate) fn is_placeholder(v: &[u8]) -> bool {
         || longest_run >= 8 && stars * 2 > v.len()
         || stars * 10 > v.len() * 7 && v.len() >= 6
         || words.iter().any(|w| has(w))
-        || nothing.iter().chain(&WELL_KNOWN).any(|w| lower == *w)
+        || nothing.iter().any(|w| lower == *w)
+        || PASSWORDS.well_known.iter().any(|w| lower == w.as_bytes())
         || has(b"-----begin")
 }
 

@@ -3,6 +3,7 @@
 
 pub mod flood;
 pub mod folds;
+mod naming;
 pub mod pace;
 mod payload;
 mod severity;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 
 use self::flood::Flood;
 use self::folds::Repeated;
+use self::naming::SHOWN;
 use self::payload::{ContentPayload, IntentPayload, NetworkPayload, OutcomePayload};
 use self::severity::{alerts, class_of, class_of_outcome, recorded, severity};
 use crate::access::{AccessRequest, NetworkResource};
@@ -33,8 +35,6 @@ use crate::ports::{AuditLog, Clock, Syncing, Vault};
 use crate::refusal::Refusal;
 use crate::session::{Refused, Session};
 
-/// Longest resource of a leaf, in characters.
-const SHOWN: usize = 1024;
 /// The reasons for which it is said what addresses a name has.
 const NOT_PUBLIC: [&str; 2] = ["private_address", "metadata_address"];
 /// Longest resource of an event, in characters.
@@ -128,14 +128,14 @@ impl Records {
         };
         let repeats = key.and_then(|key| {
             let what = (request.action, intent.decision);
-            session.folds.repeats(key, what, || request.shown(SHOWN), self.clock.now_ms())
+            session.folds.repeats(key, what, || naming::of_request(request), self.clock.now_ms())
         });
         if let Some(repeated) = repeats {
             self.tell_routine(session, intent);
             return Ok((repeated, None));
         }
         let mut entry = self.about(session, Phase::Intent, action, "allow");
-        entry.resource = request.shown(SHOWN);
+        entry.resource = naming::of_request(request);
         entry.rule = Some(intent.decision.rule.clone());
         entry.reasons.clone_from(&intent.decision.reasons);
         entry.approval = intent.approval.map(str::to_owned);
@@ -219,7 +219,7 @@ impl Records {
     /// # Errors
     /// `audit_unavailable`.
     pub fn outcome(&self, session: &Session, outcome: &Outcome<'_>) -> Result<(), Failure> {
-        let shown = || for_display(outcome.resource, SHOWN);
+        let shown = || naming::of_text(outcome.resource);
         match session.folds.ended(
             (outcome.intent, outcome.action),
             (outcome.ok, outcome.bytes),
@@ -233,7 +233,7 @@ impl Records {
         let effect = if outcome.ok { "allow" } else { "failed" };
         let mut entry = self.about(session, Phase::Outcome, outcome.action.as_str(), effect);
         entry.intent = Some(outcome.intent);
-        entry.resource = for_display(outcome.resource, SHOWN);
+        entry.resource = naming::of_text(outcome.resource);
         entry.class_uid = class_of_outcome(outcome.action);
         session.pace.spend(entry.resource.len());
         let payload = OutcomePayload { bytes: outcome.bytes, detail: outcome.detail.as_ref() };
@@ -322,7 +322,7 @@ impl Records {
         reasons.extend(is_not_public.and_then(NetworkResource::leads_where));
         let raised = alerts(&refusal.obligations, &reasons);
         let mut entry = self.about(session, Phase::Outcome, action, "deny");
-        entry.resource = request.shown(SHOWN);
+        entry.resource = naming::of_request(request);
         entry.rule = Some(refusal.rule.clone());
         entry.reasons.clone_from(&reasons);
         entry.class_uid = class_of(request);

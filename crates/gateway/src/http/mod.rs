@@ -4,6 +4,7 @@
 pub(crate) mod channel;
 mod leased;
 mod messages;
+mod named_method;
 pub(crate) mod refusal;
 pub(crate) mod rewrite;
 mod streaming;
@@ -262,6 +263,7 @@ async fn inspect(
             let values = chosen.values(&held)?;
             exit.recent_requests.look(detectors, &exit.secrets, &to, values, &mut seen);
             seen.in_target |= is_named;
+            seen.named_methods = named_method::named_methods(&head.method, &target, &held)?;
             seen
         };
         Ok::<_, io::Error>((head, held, seen))
@@ -282,7 +284,10 @@ fn access_request(
     let rules = gateway.exit().allowed();
     let (level, spending) = Spending::request(gateway, &facts.host, head_bytes + held.len, &found.findings);
     held.spent();
-    let permitting = rules.permits_request(&facts.host, facts.port, &facts.method, &facts.path);
+    let permits = |method: &str| rules.permits_request(&facts.host, facts.port, method, &facts.path);
+    // It is whatever it says to be, each of which a rule permits.
+    let permitting =
+        permits(&facts.method).filter(|_| found.named_methods.iter().all(|m| permits(m).is_some()));
     let mut sent = SentFacts {
         tls: *tls,
         request_allowed: permitting.is_some(),

@@ -26,6 +26,8 @@ pub(crate) struct OutboundFindings {
     pub in_target: bool,
     /// Some of it is the method.
     pub in_method: bool,
+    /// Methods that a form or a query names for the request.
+    pub named_methods: Vec<&'static str>,
 }
 
 impl OutboundFindings {
@@ -57,6 +59,7 @@ impl OutboundFindings {
         self.credentials.extend(more.credentials);
         self.in_target |= more.in_target;
         self.in_method |= more.in_method;
+        self.named_methods.extend(more.named_methods);
     }
 }
 
@@ -112,6 +115,7 @@ pub(super) fn to_findings(known: &KnownHere, mut seen: Seen) -> OutboundFindings
         unread: seen.unread.into_iter().map(|u| format!("{}: {}", u.place, u.reason)).collect(),
         in_target,
         in_method,
+        named_methods: Vec::new(),
     }
 }
 

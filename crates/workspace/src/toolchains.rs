@@ -143,7 +143,8 @@ pub fn find(
     Ok(found)
 }
 
-/// Directories of PATH below a home that this cell does not show, and that a profile may add: how a profile would name them.
+/// Directories of PATH below a home, and of the packages that their links lead into, that this cell does not show, and that a profile
+/// may add: how a profile would name them.
 #[must_use]
 pub fn left_out(
     path: &[PathBuf],
@@ -159,7 +160,7 @@ pub fn left_out(
         let is = |t: &&Toolchain| below.as_ref().is_some_and(|below| matched(&t.bin, below).is_some());
         removed.holds(directory) || KNOWN.toolchain.iter().filter(is).any(|t| removed.has(&t.name, directory))
     };
-    for directory in path {
+    for directory in path.iter().flat_map(|directory| with_packages(directory, places)) {
         let Ok(real) = directory.canonicalize() else { continue };
         let Some(home) = places.homes().iter().find(|home| real.starts_with(home)) else { continue };
         let is_shown = shown.iter().any(|some| real.starts_with(some)) || real.starts_with(workspace);
@@ -167,7 +168,7 @@ pub fn left_out(
         let Ok(below) = real.strip_prefix(home) else { continue };
         let named = format!("~/{}", below.display());
         if !is_shown
-            && !is_removed(home, directory)
+            && !is_removed(home, &directory)
             && !left.contains(&named)
             && addable(&named, places, workspace).is_ok()
             && has_any()
@@ -176,6 +177,18 @@ pub fn left_out(
         }
     }
     left
+}
+
+/// A directory of programs below a home, and where npm keeps the packages that programs in it are links into.
+fn with_packages(directory: &Path, places: &Places) -> BTreeSet<PathBuf> {
+    let real = directory.canonicalize().ok();
+    let Some(real) = real.filter(|real| places.homes().iter().any(|home| real.starts_with(home))) else {
+        return BTreeSet::new();
+    };
+    let packages =
+        |to: &PathBuf| Some(to.ancestors().filter(|at| at.ends_with("node_modules")).last()?.to_owned());
+    let links = LINKS.of(&real, leaving);
+    std::iter::once(directory.to_owned()).chain(links.values().filter_map(packages)).collect()
 }
 
 /// The directory that a profile adds, or why it may not be added.
@@ -621,6 +634,15 @@ mod tests {
             left_out(&path, &shown, wanted, &places, &workspace)
         };
         assert_eq!(left(&profile::Toolchains::default()), ["~/bin", "~/.local/bin"]);
+        // What npm puts there with its prefix is no program without the packages.
+        made(&home, &[".local/lib/node_modules/agent/cli.js"]);
+        symlink("../lib/node_modules/agent/cli.js", home.join(".local/bin/agent")).unwrap();
+        let packages = "~/.local/lib/node_modules".to_owned();
+        assert_eq!(left(&profile::Toolchains::default()), ["~/bin", "~/.local/bin", packages.as_str()]);
+        assert_eq!(left(&wanted(&["~/bin", "~/.local/bin"], &[])), [packages.as_str()]);
+        assert!(left(&wanted(&["~/bin", "~/.local/bin", &packages], &[])).is_empty());
+        fs::remove_dir_all(home.join(".local/lib")).unwrap();
+        fs::remove_file(home.join(".local/bin/agent")).unwrap();
         let around = home.join(".local");
         assert_eq!(left_out(&path, &[&around], &wanted(&[], &[]), &places, &workspace)[0], "~/bin");
         assert!(

@@ -62,6 +62,33 @@ fn every_crate_has_its_line_and_its_invariant() {
     }
 }
 
+/// A row of the threat model says what tries it, and an attempt that it names by number is there.
+#[test]
+fn every_threat_is_tried() {
+    let attempts: String = std::fs::read_dir(root().join("acceptance/threats"))
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default())
+        .collect();
+    let text = std::fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let table =
+        text.split_once("| Attempt | Stopped by |\n|---|---|\n").unwrap().1.split("\n\n").next().unwrap();
+    assert!(table.lines().count() > 50);
+    for row in table.lines() {
+        let numbered = row.split("attempt").skip(1).flat_map(|rest| {
+            let end = rest.find([';', ')', '`']).unwrap_or(rest.len());
+            rest[..end].split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).collect::<Vec<_>>()
+        });
+        let mut tried = code_spans(row).any(|span| span.contains("::") || span.starts_with("acceptance/"));
+        for number in numbered {
+            let is_there = attempts.contains(&format!("ttempt({number}, "))
+                || attempts.contains(&format!("({number}, \""));
+            assert!(is_there, "attempt {number} is not in acceptance/threats: {row}");
+            tried = true;
+        }
+        assert!(tried, "nothing tries it: {row}");
+    }
+}
+
 /// Why a reference leads nowhere; nothing where it leads somewhere, or is none.
 fn fault_of(reference: &str, document: &str) -> Option<String> {
     if !is_of_the_repository(reference) {

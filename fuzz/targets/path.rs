@@ -10,7 +10,9 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use chaperone_fs::{ChangeKind, ChangeRequest, Content, Decided, Decides, NewAttributes, Refused, Tree};
+use chaperone_fs::{
+    ChangeKind, ChangeRequest, Content, Decided, Decides, Located, NewAttributes, Refused, Tree,
+};
 use chaperone_quota::Quota;
 use chaperone_staging::validate_path;
 use libfuzzer_sys::fuzz_target;
@@ -141,7 +143,11 @@ fn look(place: &Place, tree: &Tree, path: &str) {
         assert!(!place.outside.contains(&(seen.object.dev, seen.object.ino)), "{path:?} leads outside");
     }
     tree.read_link(path).ok();
-    if let Ok(entries) = tree.list(path) {
+    let list = |at: Located| {
+        let decided = Decided::by(&Anything, ChangeKind::List, &at, 1).ok()?;
+        tree.list(&decided).ok()
+    };
+    if let Some(entries) = tree.locate(path).ok().and_then(list) {
         for (name, seen) in entries {
             let outside = place.outside.contains(&(seen.object.dev, seen.object.ino));
             assert!(!outside, "listed {name:?} of outside in {path:?}");

@@ -1,4 +1,4 @@
-//! Desktop notifications: what cannot wait until somebody looks at a terminal. CommitOrigin `notify-send`, which every desktop's
+//! Desktop notifications: what cannot wait until somebody looks at a terminal. By `notify-send`, which every desktop's
 //! notification service understands; where there is no desktop, nobody is told this way.
 
 use std::collections::HashMap;

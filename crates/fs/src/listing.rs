@@ -115,10 +115,12 @@ impl Tree {
             }
         }
         for (child, entry) in children(&state.entries, path) {
-            match (entry, self.attributes_in(state, &join(path, child))) {
-                (Entry::Base, _) => {}
-                (_, Ok(seen)) => drop(names.insert(child.to_owned(), seen)),
-                (_, Err(_)) => drop(names.remove(child)),
+            if matches!(entry, Entry::Base) {
+                continue;
+            }
+            match self.attributes_in(state, &join(path, child)) {
+                Ok(seen) => drop(names.insert(child.to_owned(), seen)),
+                Err(_) => drop(names.remove(child)),
             }
         }
         Ok(names.into_iter().collect())

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::network_facts::NetworkFacts;
 
+/// Stands between what a request is about and where it leads.
+pub(crate) const LEADS: char = '→';
 /// Addresses of a name that are shown.
 const MOST_ADDRESSES: usize = 4;
 
@@ -243,9 +245,14 @@ impl AccessRequest {
     /// the two is never lost.
     #[must_use]
     pub fn shown(&self, limit: usize) -> String {
-        let subject = for_display(self.subject(), limit);
+        self.called(|name| for_display(name, limit))
+    }
+
+    /// What it is about and where it leads, each as `call` has it.
+    pub(crate) fn called(&self, call: impl Fn(&str) -> String) -> String {
+        let subject = call(self.subject());
         match self.leads_to() {
-            Some(to) => format!("{subject} → {}", for_display(to, limit)),
+            Some(to) => format!("{subject} {LEADS} {}", call(to)),
             None => subject,
         }
     }

@@ -16,7 +16,7 @@ pub fn here(broker: &Broker) -> Here {
 
 /// End this process when no session runs and nobody else asks for anything; else say why not.
 pub fn leave(broker: &Broker, stream: &UnixStream) -> Shutdown {
-    // FrozenSession until the process is gone: no session comes up meanwhile. One that is being opened is a conversation.
+    // Held until the process is gone: no session comes up meanwhile. One that is being opened is a conversation.
     let sessions = broker.sessions.write();
     let running = sessions.values().filter(|live| !live.has_ended()).count();
     // The broker has one of them itself, and this conversation another.

@@ -99,10 +99,10 @@ pub fn resume(broker: &Broker, live: &LiveSession) -> Result<(), Failure> {
     broker.pipeline.records.event(session, "resume", &session.id, &json!({}), Durability::Synced)?;
     session.forget_refusals();
     let control = live.cell.control.lock().clone();
-    let resume = || match &control {
+    let thaw = || match &control {
         Some(control) => control::order(control, &InitOrder::Resume),
         None => Ok(()),
     };
-    let gone_on = session.resume(resume).ok_or_else(not_suspended)?;
+    let gone_on = session.resume(thaw).ok_or_else(not_suspended)?;
     gone_on.map_err(|e| Failure::new("cell_gone", format!("the cell does not listen: {e}")))
 }

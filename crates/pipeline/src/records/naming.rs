@@ -3,23 +3,16 @@
 use chaperone_protocol::for_display;
 use sha2::{Digest, Sha256};
 
-use crate::access::AccessRequest;
+use crate::access::{AccessRequest, LEADS};
 
 /// Longest resource of a leaf, in characters.
 pub(super) const SHOWN: usize = 1024;
-/// Stands between a name and where it leads, and in no name.
-const LEADS: char = '→';
-
 /// The resource of a request.
 pub(super) fn of_request(request: &AccessRequest) -> String {
-    let subject = of_text(request.subject());
-    match request.leads_to() {
-        Some(to) => format!("{subject} {LEADS} {}", of_text(to)),
-        None => subject,
-    }
+    request.called(of_text)
 }
 
-/// A name, safe to show. One of which not all is shown carries the beginning of its SHA-256, so that no two have the same text.
+/// A name, safe to show, without what stands between two. One of which not all is shown carries the beginning of its SHA-256, so that no two have the same text.
 pub(super) fn of_text(name: &str) -> String {
     let shown = for_display(&name.replace(LEADS, "\u{fffd}"), SHOWN);
     if shown == name {

@@ -24,9 +24,9 @@ use crate::session_tools::SessionTools;
 use crate::tools::{self, Encoding};
 
 /// Decisions on one call, where what was decided on is another object by the time of the act.
-pub(super) const DECISIONS: usize = 4;
+const DECISIONS: usize = 4;
 /// The failure upon which a call is decided anew.
-pub(super) const CHANGED: &str = "changed_meanwhile";
+const CHANGED: &str = "changed_meanwhile";
 /// Characters of a path that is none, in its record.
 const MAX_SHOWN: usize = 300;
 
@@ -215,6 +215,20 @@ impl Call<'_> {
     pub(super) fn invalidate(&self, place: &Place<'_>) {
         self.tools.mounts.invalidate(&place.mount.at, &[&place.below]);
     }
+}
+
+/// Decide and act; where what was decided on is another object by the time of the act, decide anew.
+pub(super) async fn anew<T, F>(act: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    for _ in 1..DECISIONS {
+        match act().await {
+            Err(failure) if failure.code == CHANGED => {}
+            done => return done,
+        }
+    }
+    act().await
 }
 
 /// Tells the waiting thread that nobody wants its answer, when the call is dropped.

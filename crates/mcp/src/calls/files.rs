@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, CHANGED, Call, DECISIONS, Place, content_hash, decode, errno, not_here};
+use super::call::{Answer, Call, Place, anew, content_hash, decode, errno, not_here};
 use super::folders::has_a_directory;
 use crate::tools::{self, Encoding};
 
@@ -70,18 +70,14 @@ impl Call<'_> {
         path: &str,
         cancelled: &CancellationToken,
     ) -> Result<Vec<(String, Attributes)>, Failure> {
-        let mut last = errno(Errno::STALE, path);
-        for _ in 0..DECISIONS {
+        anew(move || async move {
             let at = place.tree.locate(&place.below).map_err(|e| errno(e, path))?;
             let granted = self.ask(self.asked_of(Action::List, path, &at), cancelled).await?;
             let listed = place.tree.list(&granted, &at);
             self.done(&granted, Action::List, path, listed.is_ok(), 0)?;
-            match listed.map_err(|e| errno(e, path)) {
-                Err(failure) if failure.code == CHANGED => last = failure,
-                done => return done,
-            }
-        }
-        Err(last)
+            listed.map_err(|e| errno(e, path))
+        })
+        .await
     }
 
     pub(super) async fn stat(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
@@ -146,13 +142,7 @@ impl Call<'_> {
         append: bool,
         cancelled: &CancellationToken,
     ) -> Answer {
-        for _ in 1..DECISIONS {
-            match self.write_once(path, bytes, append, cancelled).await {
-                Err(failure) if failure.code == CHANGED => {}
-                done => return done,
-            }
-        }
-        self.write_once(path, bytes, append, cancelled).await
+        anew(move || self.write_once(path, bytes, append, cancelled)).await
     }
 
     /// The digest of a staged file. That of one which is read in parts is kept from part to part.
@@ -223,13 +213,7 @@ impl Call<'_> {
 
     pub(super) async fn delete(&self, a: tools::OnPath, cancelled: &CancellationToken) -> Answer {
         let path = self.path(Action::Delete, &a.path)?;
-        for _ in 1..DECISIONS {
-            match self.delete_once(&path, cancelled).await {
-                Err(failure) if failure.code == CHANGED => {}
-                done => return done,
-            }
-        }
-        self.delete_once(&path, cancelled).await
+        anew(|| self.delete_once(&path, cancelled)).await
     }
 
     async fn delete_once(&self, path: &str, cancelled: &CancellationToken) -> Answer {
@@ -247,13 +231,7 @@ impl Call<'_> {
 
     pub(super) async fn rename(&self, a: tools::Rename, cancelled: &CancellationToken) -> Answer {
         let (from, to) = (self.path(Action::Rename, &a.from)?, self.path(Action::Rename, &a.to)?);
-        for _ in 1..DECISIONS {
-            match self.rename_once(&from, &to, a.replace, cancelled).await {
-                Err(failure) if failure.code == CHANGED => {}
-                done => return done,
-            }
-        }
-        self.rename_once(&from, &to, a.replace, cancelled).await
+        anew(|| self.rename_once(&from, &to, a.replace, cancelled)).await
     }
 
     async fn rename_once(

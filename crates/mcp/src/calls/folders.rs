@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Answer, CHANGED, Call, DECISIONS, Place, errno};
+use super::call::{Answer, Call, Place, anew, errno};
 use crate::tools;
 
 impl Call<'_> {
@@ -28,13 +28,7 @@ impl Call<'_> {
 
     /// Decide and make; where the place is another by the time of the act, decide anew.
     async fn make(&self, path: &str, cancelled: &CancellationToken) -> Result<(), Failure> {
-        for _ in 1..DECISIONS {
-            match self.make_once(path, cancelled).await {
-                Err(failure) if failure.code == CHANGED => {}
-                done => return done,
-            }
-        }
-        self.make_once(path, cancelled).await
+        anew(move || self.make_once(path, cancelled)).await
     }
 
     async fn make_once(&self, path: &str, cancelled: &CancellationToken) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use http::header::{
 use http::request::Parts;
 use percent_encoding::percent_decode;
 
-use super::recent_requests::{Kind, Main, PIECE, Slot, Values};
+use super::recent_requests::{Kind, Main, PIECE, Slot, VARYING, Values};
 use super::undo::Codings;
 use crate::body::BufferedBody;
 
@@ -72,6 +72,9 @@ impl<'a> Chosen<'a> {
     /// When the body cannot be read.
     pub fn values(&self, body: &BufferedBody) -> io::Result<Values> {
         let mut slots = Slots::default();
+        if body.len > 0 && body.len <= VARYING as u64 {
+            slots.add(Kind::Body, ("whole body", b""), &body.read()?);
+        }
         slots.add(Kind::Path, ("method", b""), self.method.as_bytes());
         let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
         for (at, segment) in path.split('/').enumerate() {
@@ -191,7 +194,8 @@ struct Slots(Vec<Slot>);
 
 impl Slots {
     fn add(&mut self, kind: Kind, place: (&str, &[u8]), bytes: &[u8]) {
-        if !bytes.is_empty() && bytes.len() <= HEAD_PIECE {
+        let longest = if kind == Kind::Body { VARYING } else { HEAD_PIECE };
+        if !bytes.is_empty() && bytes.len() <= longest {
             let mut hasher = DefaultHasher::new();
             place.hash(&mut hasher);
             let in_target =
@@ -259,7 +263,10 @@ mod tests {
         pieces.sort();
         assert_eq!(
             pieces,
-            ["POST", "a", "b", "body", "c1", "c2", "cookie", "p1", "p2", "q", "q1", "r2", "t1", "x-trace"]
+            [
+                "POST", "a", "b", "body", "body", "c1", "c2", "cookie", "p1", "p2", "q", "q1", "r2", "t1",
+                "x-trace"
+            ]
         );
         let ids: std::collections::HashSet<u64> = values.slots.iter().map(|s| s.id).collect();
         assert_eq!(ids.len(), values.slots.len());

@@ -12,6 +12,7 @@ pub(crate) mod recent_requests;
 pub(crate) mod redirects;
 pub(crate) mod secrets;
 pub(crate) mod undo;
+mod varying;
 
 use std::collections::HashSet;
 
@@ -23,7 +24,7 @@ use chosen::Chosen;
 pub(crate) use findings::OutboundFindings;
 use findings::{of, to_findings};
 use history::Messages;
-use recent_requests::{Kind, PIECE, RecentRequests, Slot, Values};
+use recent_requests::{Kind, RecentRequests, Slot, VARYING, Values};
 use secrets::Secrets;
 
 /// Places of names that are looked at each by itself, from the domain on, besides the first: with it and the whole as many as are looked
@@ -110,7 +111,7 @@ pub(crate) fn inspect_messages(
     };
     let slots = [newest.concat(), codes].into_iter().zip(0..);
     let slots = slots.map(|(bytes, id)| Slot { id, kind: Kind::Message, in_target: false, bytes });
-    let slots: Vec<Slot> = slots.filter(|s| !s.bytes.is_empty() && s.bytes.len() <= PIECE).collect();
+    let slots: Vec<Slot> = slots.filter(|s| !s.bytes.is_empty() && s.bytes.len() <= VARYING).collect();
     if !slots.is_empty() {
         recent.look(
             outgoing,

@@ -44,6 +44,23 @@ impl Stream {
         self.sent.push(piece, most);
     }
 
+    /// The newest piece was there so many times more.
+    pub fn repeat(&mut self, times: usize, most: usize) {
+        let Some(newest) = self.all.pieces.back().cloned() else { return };
+        (0..times).for_each(|_| self.push(newest.clone(), most));
+    }
+
+    /// Whether a piece is the same as the one before it.
+    pub fn has_repeated(&self) -> bool {
+        let pieces = &self.sent.pieces;
+        pieces.iter().zip(pieces.iter().skip(1)).any(|(one, next)| one == next)
+    }
+
+    /// Whether the newest request added to it.
+    pub fn is_fresh(&self) -> bool {
+        self.sent.fresh > 0
+    }
+
     /// Whether something that was refused is among all.
     pub fn is_refused_kept(&self) -> bool {
         self.has_refused && self.all.pieces != self.sent.pieces

@@ -1,5 +1,7 @@
 //! Small requests to one host, inspected together: each of them says nothing, together they may.
 
+mod place;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -12,9 +14,12 @@ use super::findings::{OutboundFindings, inspect_parts, of, to_findings};
 use super::personal;
 use super::pieces::Stream;
 use super::secrets::Secrets;
+use place::{Last, Next, Place};
 
 /// Longest body that counts as a piece of something longer.
 pub(crate) const PIECE: usize = 1 << 10;
+/// Longest one that is compared with those before it: what varies in it may be such a piece.
+pub(crate) const VARYING: usize = 16 << 10;
 /// Bytes and pieces of one host that are inspected together.
 const TOGETHER: usize = 16 << 10;
 /// The same of one header, cookie, field of queries or place in paths.
@@ -74,6 +79,8 @@ pub(crate) enum Kind {
     Message,
     /// Of a body, or the name of a cookie.
     Word,
+    /// A whole body: of it what varies, for what its values say together is looked at where they stand.
+    Body,
     /// Of a path, or a name in a query. Lists of packages are read and then asked for one by one: passages are looked for only in
     /// what is encoded, or several words.
     Path,
@@ -97,7 +104,7 @@ enum Passages {
 impl Passages {
     fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Value | Kind::Name | Kind::Message | Kind::Word => Self::All,
+            Kind::Value | Kind::Name | Kind::Message | Kind::Word | Kind::Body => Self::All,
             Kind::Path => Self::Decoded,
             Kind::Label => Self::None,
         }
@@ -136,66 +143,11 @@ struct HostRequests {
     /// Words of the names of headers, so that those that come anew are told.
     words: HashSet<u64>,
     /// What was in each slot last: what stays as it is says nothing new.
-    last: HashMap<u64, u64>,
+    last: HashMap<u64, Last>,
     /// Personal data that was found where it stood.
     whole: HashSet<u64>,
     /// When it was last used, in requests.
     used: u64,
-}
-
-/// What was in one place.
-#[derive(Debug, Default)]
-struct Place {
-    /// As it was sent.
-    whole: Stream,
-    /// Of it what was not there the time before, without what stands around that.
-    changed: Stream,
-    /// What each of those says by itself, decoded.
-    said: Stream,
-    /// The words that were there last.
-    words: Vec<u64>,
-    used: u64,
-}
-
-impl Place {
-    /// Whether a part of it alone is new, and what that says, decoded.
-    fn push(&mut self, bytes: Vec<u8>) -> (bool, Option<Vec<u8>>) {
-        for stream in [&mut self.whole, &mut self.changed, &mut self.said] {
-            stream.begin();
-        }
-        let words: Vec<&[u8]> = words(&bytes).collect();
-        let numbers: Vec<u64> = words.iter().map(|word| number(word)).collect();
-        // What stood there the first time, when all of it was new.
-        let first = self.whole.all.pieces.back().filter(|_| self.changed.all.pieces.is_empty());
-        let first = first.into_iter().flat_map(|first| self::words(first));
-        let gone = first.filter(|word| !numbers.contains(&number(word))).flatten();
-        let gone: Vec<u8> = gone.copied().collect();
-        let before = std::mem::replace(&mut self.words, numbers.clone());
-        let fresh: Vec<&[u8]> = words
-            .iter()
-            .zip(&numbers)
-            .filter(|(_, number)| !before.contains(number))
-            .map(|(word, _)| *word)
-            .collect();
-        let said: Vec<u8> = fresh.iter().filter_map(|word| decoded(word)).flatten().collect();
-        // Where several words are new, the whole is.
-        let is_part = fresh.len() == 1 && words.len() > 1 || fresh.concat() != bytes && words.len() == 1;
-        let fresh = if is_part { fresh.concat() } else { Vec::new() };
-        if !fresh.is_empty() {
-            if !gone.is_empty() {
-                self.changed.push(gone, TOGETHER_IN_SLOT);
-                // It was sent before.
-                self.changed.begin();
-            }
-            self.changed.push(fresh, TOGETHER_IN_SLOT);
-        }
-        let said = (!said.is_empty()).then_some(said);
-        if let Some(said) = &said {
-            self.said.push(said.clone(), TOGETHER_IN_SLOT);
-        }
-        self.whole.push(bytes, TOGETHER_IN_SLOT);
-        (is_part, said)
-    }
 }
 
 /// What may be encoded by itself, or stand between the same signs each time.
@@ -212,7 +164,7 @@ fn decoded(word: &[u8]) -> Option<Vec<u8>> {
     number.or_else(|| said(word))
 }
 
-fn number(bytes: &[u8]) -> u64 {
+pub(super) fn number(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()
@@ -245,7 +197,7 @@ impl RecentRequests {
         let with = Looker { outgoing, secrets, whole: &whole };
         let in_main = recent.main(values.main, (values.main_is, values.main_in_target), &with, outbound);
         let changed = recent.changed(values.slots, &with);
-        let ids: Vec<u64> = changed.iter().map(|slot| slot.id).collect();
+        let ids: Vec<u64> = changed.iter().map(|(slot, _)| slot.id).collect();
         if recent.slots(changed, &with, outbound) || in_main {
             // It may not arrive, so that the same would be new again.
             recent.last.retain(|id, _| !ids.contains(id));
@@ -277,30 +229,35 @@ impl HostRequests {
         with.add(&mut self.main, look, passages, outbound)
     }
 
-    /// The slots that hold something else than last time, and no key by itself, which was judged where it stands.
-    fn changed(&mut self, slots: Vec<Slot>, with: &Looker<'_>) -> Vec<Slot> {
+    /// The slots that hold something else than last time, or the next of several pieces that are the same, and no key by itself,
+    /// which was judged where it stands.
+    fn changed(&mut self, slots: Vec<Slot>, with: &Looker<'_>) -> Vec<(Slot, Next)> {
         if self.last.len() > MOST_LAST {
             self.last.clear();
         }
-        let mut changed = slots;
-        changed.retain(|slot| {
-            let value = number(&slot.bytes);
-            let is_new = self.last.insert(slot.id, value) != Some(value);
+        let next = slots.into_iter().map(|slot| {
+            let next = self.last.entry(slot.id).or_default().next(number(&slot.bytes));
             // A number that is cut into pieces may have the same digits twice.
             let is_number = slot.kind != Kind::Label && slot.bytes.iter().all(u8::is_ascii_digit);
-            (is_new || is_number) && !with.holds_secret(&slot.bytes)
+            (slot, if is_number && next == Next::Same { Next::Other { repeated: 0 } } else { next })
         });
-        changed
+        next.filter(|(slot, next)| *next != Next::Same && !with.holds_secret(&slot.bytes)).collect()
     }
 
-    fn slots(&mut self, changed: Vec<Slot>, with: &Looker<'_>, outbound: &mut OutboundFindings) -> bool {
+    fn slots(
+        &mut self,
+        changed: Vec<(Slot, Next)>,
+        with: &Looker<'_>,
+        outbound: &mut OutboundFindings,
+    ) -> bool {
         let (mut has_values, mut has_names, mut has_paths, mut has_said) = (false, false, false, false);
         let mut found = false;
         for stream in [&mut self.values, &mut self.names, &mut self.paths, &mut self.said] {
             stream.begin();
         }
-        for (at, slot) in changed.into_iter().enumerate() {
+        for (at, (slot, next)) in changed.into_iter().enumerate() {
             match slot.kind {
+                _ if next == Next::Again => {}
                 Kind::Name => {
                     let fresh = self.fresh_words(&slot.bytes);
                     has_names |= !fresh.is_empty();
@@ -321,7 +278,7 @@ impl HostRequests {
                     self.paths.in_target |= slot.in_target;
                     self.paths.push(slot.bytes.clone(), TOGETHER_IN_SLOT);
                 }
-                Kind::Message | Kind::Word | Kind::Label => {}
+                Kind::Message | Kind::Word | Kind::Body | Kind::Label => {}
             }
             let used = self.used;
             if self.slots.len() >= MOST_SLOTS && !self.slots.contains_key(&slot.id) {
@@ -330,28 +287,35 @@ impl HostRequests {
             }
             let place = self.slots.entry(slot.id).or_default();
             place.used = used;
-            let several = said(&slot.bytes).filter(|_| slot.kind == Kind::Path);
-            let (is_part, text) = place.push(slot.bytes);
-            for stream in [&mut place.whole, &mut place.changed, &mut place.said] {
-                stream.in_target = slot.in_target;
-            }
             let is_looked_at = at < MOST_CHANGED;
             let passages = Passages::of(slot.kind);
-            if is_looked_at && !self.main.ends_with(&place.whole) {
-                found |= with.look(&mut place.whole, passages, outbound);
+            if is_looked_at && slot.bytes.len() <= PIECE {
+                found |= place.look_again(&slot, next, passages, with, outbound);
             }
-            if is_looked_at && is_part {
-                found |= with.look(&mut place.changed, passages, outbound);
-            }
-            if slot.kind == Kind::Label {
+            if next == Next::Again {
                 continue;
             }
-            if is_looked_at && text.is_some() {
+            let several = said(&slot.bytes).filter(|_| slot.kind == Kind::Path);
+            // Names of packages hold none of these signs.
+            let is_record = slot.kind == Kind::Path && slot.bytes.iter().any(|b| b",;|=\"'() ".contains(b));
+            let (kind, in_target, is_short) = (slot.kind, slot.in_target, slot.bytes.len() <= PIECE);
+            let fresh = place.push(slot, next);
+            let in_parts = if is_record { Passages::All } else { passages };
+            if is_looked_at && is_short && kind != Kind::Body && !self.main.ends_with(&place.whole) {
+                found |= with.look(&mut place.whole, passages, outbound);
+            }
+            if is_looked_at && fresh.is_part {
+                found |= place.look_at_parts(fresh.several, in_parts, with, outbound);
+            }
+            if kind == Kind::Label {
+                continue;
+            }
+            if is_looked_at && fresh.said.is_some() {
                 found |= with.look(&mut place.said, Passages::All, outbound);
             }
-            if let Some(text) = several.or(text) {
+            if let Some(text) = several.or(fresh.said) {
                 has_said = true;
-                self.said.in_target |= slot.in_target;
+                self.said.in_target |= in_target;
                 self.said.push(text, TOGETHER);
             }
         }
@@ -501,7 +465,7 @@ fn keys(findings: &[Finding]) -> HashSet<u64> {
     findings.iter().flat_map(|f| f.values.iter().copied()).collect()
 }
 
-/// The values of a document, a form or a query, without the names that stand between them; anything else as it is.
+/// The values of a document, of markup, a form or a query, without the names that stand between them; anything else as it is.
 fn values(piece: &[u8]) -> Vec<u8> {
     fn strings(value: &Value, out: &mut Vec<u8>) {
         match value {
@@ -518,6 +482,12 @@ fn values(piece: &[u8]) -> Vec<u8> {
     }
     if let Some(fields) = personal::fields(piece) {
         return fields.concat();
+    }
+    if piece.trim_ascii_start().starts_with(b"<") {
+        let texts = piece
+            .split(|b| *b == b'<')
+            .filter_map(|tag| tag.iter().position(|b| *b == b'>').map(|end| (tag, end + 1)));
+        return texts.filter_map(|(tag, from)| tag.get(from..)).collect::<Vec<_>>().concat();
     }
     let is_name = |name: &[u8]| name.iter().all(|b| b.is_ascii_alphanumeric() || b"_.-[]".contains(b));
     let pairs: Vec<&[u8]> = piece.split(|b| *b == b'&').collect();

@@ -6,6 +6,8 @@ use crate::body::BufferedBody;
 use crate::outgoing::chosen::Chosen;
 use chaperone_inspect::Detectors;
 
+mod beside;
+
 #[test]
 fn small_requests_are_looked_at_together() {
     let outgoing = Outgoing::new(Detectors::builtin().unwrap());
@@ -493,6 +495,7 @@ fn of_documents_forms_and_queries_the_values_alone_are_joined() {
         (&b"{\"a\":\"one\",\"b\":[\"two\",3]}"[..], "onetwo"),
         (b"a=one&b=two", "onetwo"),
         (b"a=one+two%20three", "one two three"),
+        (b"<m><id>one</id><v a='b'>two</v></m>", "onetwo"),
         (b"just text", "just text"),
         (b"not a name=x", "not a name=x"),
     ] {

@@ -1,0 +1,157 @@
+//! Pieces beside which something else stands, the same each time or a counter.
+
+use super::*;
+use crate::outgoing::history::History;
+use crate::outgoing::inspect_messages;
+
+/// A registered value without a form of its own.
+const REGISTERED: &str = "qT7v|Xz93|mK4w+Rb8e=nP2s/Lh6d~Yc";
+
+/// What carries one piece: the target, a header and the body of its request.
+type Carrier = fn(usize, &str) -> (String, Option<(&'static str, String)>, String);
+
+/// What a message is that carries one piece.
+type Form = fn(usize, &str) -> Vec<u8>;
+
+fn body(text: String) -> (String, Option<(&'static str, String)>, String) {
+    ("/log".into(), None, text)
+}
+
+fn header(name: &'static str, text: String) -> (String, Option<(&'static str, String)>, String) {
+    ("/log".into(), Some((name, text)), String::new())
+}
+
+fn target(text: String) -> (String, Option<(&'static str, String)>, String) {
+    (text, None, String::new())
+}
+
+fn escaped(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+const CARRIERS: &[(&str, Carrier)] = &[
+    ("a list", |_, p| body(format!("[\"log\",\"{p}\"]"))),
+    ("a list that counts", |n, p| body(format!("[{n},\"log\",\"{p}\"]"))),
+    ("a line of a table", |n, p| body(format!("{n},{p}\n"))),
+    ("a line with bars", |n, p| body(format!("| {n} | {p} |"))),
+    ("a column among others", |n, p| body(format!("x,{n},{p},y"))),
+    ("a query in a document", |n, p| {
+        body(format!("{{\"query\":\"mutation {{ add(n: {n}, v: \\\"{p}\\\") }}\"}}"))
+    }),
+    ("a section of settings", |n, p| body(format!("[s{n}]\nv = {p}\n"))),
+    ("a line of a log", |n, p| body(format!("<34>Nov 28 11:{:02}:{:02} host app[{n}]: {p}", n / 60, n % 60))),
+    ("a document beside what stays", |n, p| {
+        body(format!("{{\"pad\":\"{}\",\"n\":{n},\"v\":\"{p}\"}}", "constant text ".repeat(200)))
+    }),
+    ("documents and markup in turns", |n, p| {
+        body(if n % 2 == 0 { format!("{{\"v\":\"{p}\"}}") } else { format!("<v>{p}</v>") })
+    }),
+    ("a list in a query", |n, p| target(format!("/log?d={}", escaped(&format!("{n},{p}"))))),
+    ("a document in a query", |_, p| target(format!("/log?d={}", escaped(&format!("[\"l\",\"{p}\"]"))))),
+    ("a name of a path that counts", |n, p| target(format!("/s/{n},{}", escaped(p)))),
+    ("a header that counts", |n, p| header("x-d", format!("{n},{p}"))),
+    ("a header with parameters", |n, p| header("x-d", format!("n={n}; v={p}"))),
+    ("a name of a version", |n, p| header("if-none-match", format!("\"{n}-{p}\""))),
+    ("a name of a program", |n, p| header("user-agent", format!("app/1.{n} ({p})"))),
+];
+
+/// Of the pieces, those that would be sent.
+fn arriving(carrier: Carrier, pieces: &[&str], secrets: &Secrets) -> usize {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let known = RecentRequests::default();
+    let is_sent = |(n, piece): (usize, &&str)| {
+        let (target, header, body) = carrier(n, piece);
+        let mut head = http::Request::post("/");
+        if let Some((name, value)) = header {
+            head = head.header(name, value);
+        }
+        let head = head.body(()).unwrap().into_parts().0;
+        let (chosen, body) = (Chosen::of(&head, &target), BufferedBody::of(body.into_bytes()));
+        let mut found = crate::outgoing::inspect_request(&outgoing, secrets, &chosen, &body).unwrap();
+        known.look(&outgoing, secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
+        found.is_clean()
+    };
+    pieces.iter().enumerate().filter(|piece| is_sent((piece.0, piece.1))).count()
+}
+
+#[test]
+fn pieces_are_put_together_whatever_stands_beside_them() {
+    let secrets = remembering(PASSAGE);
+    secrets.register(REGISTERED);
+    let mut passed = Vec::new();
+    for (what, carrier) in CARRIERS {
+        for (value, length) in [(PASSAGE, 6), (REGISTERED, 4), (TOKEN, 5)] {
+            let pieces = cut(value, length);
+            let arrived = arriving(*carrier, &pieces, &secrets);
+            let most = if value == PASSAGE { pieces.len() * 2 / 3 } else { pieces.len() - 1 };
+            if arrived > most {
+                passed.push(format!("{what}: {arrived} of {} pieces of {length}", pieces.len()));
+            }
+        }
+    }
+    assert!(passed.is_empty(), "{passed:#?}");
+}
+
+/// A piece that is the same as the one before is not what stays.
+#[test]
+fn the_same_piece_again_is_a_piece() {
+    let doubled = "aabbccddee11ffgg22hhkk";
+    let secrets = remembering(PASSAGE);
+    secrets.register(doubled);
+    let mut passed = Vec::new();
+    let carriers: [(&str, Carrier); 4] = [
+        ("a header", |_, p| header("x-d", p.to_owned())),
+        ("a header that counts", |n, p| header("x-d", format!("{n},{p}"))),
+        ("a query", |_, p| target(format!("/log?d={}", escaped(p)))),
+        ("a list", |_, p| body(format!("[\"log\",\"{p}\"]"))),
+    ];
+    for (what, carrier) in carriers {
+        let pieces = cut(doubled, 1);
+        if arriving(carrier, &pieces, &secrets) == pieces.len() {
+            passed.push(what);
+        }
+    }
+    assert!(passed.is_empty(), "{passed:?}");
+}
+
+#[test]
+fn pieces_in_messages_are_put_together_whatever_stands_beside_them() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let secrets = remembering(PASSAGE);
+    secrets.register(REGISTERED);
+    let forms: &[(&str, Form)] = &[
+        ("a document", |_, p| format!("{{\"v\":\"{p}\"}}").into_bytes()),
+        ("a document with an id", |n, p| format!("{{\"id\":{n},\"v\":\"{p}\"}}").into_bytes()),
+        ("a document with one behind it", |n, p| format!("{{\"v\":\"{p}\",\"id\":{n}}}").into_bytes()),
+        ("a call", |n, p| {
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{n},\"method\":\"log\",\"params\":{{\"t\":\"{p}\"}}}}")
+                .into_bytes()
+        }),
+        ("a record with a time", |n, p| {
+            let time = (1_795_852_000 + 997 * n as u32).to_le_bytes();
+            [b"\x0d", &time[..], b"\x12", &[p.len() as u8], p.as_bytes()].concat()
+        }),
+        ("a long one", |n, p| {
+            format!("{{\"id\":{n},\"v\":\"{p}\",\"pad\":\"{}\"}}", "x y ".repeat(700)).into_bytes()
+        }),
+    ];
+    let mut passed = Vec::new();
+    for (what, form) in forms {
+        for (value, length) in [(PASSAGE, 6), (REGISTERED, 4), (TOKEN, 5)] {
+            let (known, mut history) = (RecentRequests::default(), History::default());
+            let pieces = cut(value, length);
+            let mut is_sent = |(n, piece): (usize, &&str)| {
+                let said = history.push(vec![form(n, piece)]);
+                inspect_messages(&outgoing, &secrets, &known, "a.example", (said.as_ref(), Vec::new()))
+                    .is_clean()
+            };
+            // A conversation ends with the first that is refused.
+            let arrived = pieces.iter().enumerate().take_while(|piece| is_sent((piece.0, piece.1))).count();
+            let most = if value == PASSAGE { pieces.len() * 2 / 3 } else { pieces.len() - 1 };
+            if arrived > most {
+                passed.push(format!("{what}: {arrived} of {} pieces of {length}", pieces.len()));
+            }
+        }
+    }
+    assert!(passed.is_empty(), "{passed:#?}");
+}

@@ -76,6 +76,62 @@ def names_that_come_and_go_outside_are_seen_promptly_by_those_who_looked_before(
 
 
 @claim
+def a_listing_says_what_its_names_are_when_they_are_asked_for():
+    write("fresh/f", "x" * 5)
+    cell = Cell("--ask", "deny")
+    # Opened before something changes, read after it.
+    assert cell("""
+        import os
+        listed = os.scandir('fresh')
+        with open('fresh/f', 'w') as f: f.write('y' * 100)
+        names = [e.name for e in listed]
+        result = [names, os.stat('fresh/f').st_size, open('fresh/f').read()]
+    """) == [["f"], 100, "y" * 100]
+    assert cell("""
+        listed = os.scandir('fresh')
+        os.unlink('fresh/f')
+        names = [e.name for e in listed]
+        with open('fresh/f', 'x') as f: f.write('again')
+        result = [names, open('fresh/f').read()]
+    """) == [["f"], "again"]
+    # What another looks at all the time is whole for whoever reads it at once, and can be made again.
+    assert cell("""
+        import threading
+        os.makedirs('busy', exist_ok=True)
+        over = threading.Event()
+        def look():
+            while not over.is_set():
+                for entry in os.scandir('busy'):
+                    try: entry.stat()
+                    except FileNotFoundError: pass
+        looking = threading.Thread(target=look); looking.start()
+        short = lost = 0
+        for n in range(1500):
+            name = f'busy/f{n % 7}'
+            try:
+                with open(name, 'wb', buffering=0) as f:
+                    for _ in range(4): f.write(b'z' * 3000)
+                short += os.stat(name).st_size != 12000 or len(open(name, 'rb').read()) != 12000
+                os.unlink(name)
+            except FileNotFoundError: lost += 1
+        over.set(); looking.join()
+        result = [short, lost]
+    """) == [0, 0]
+    cell.end()
+
+
+@claim
+def what_vanished_outside_can_be_made_at_once():
+    folder = os.path.dirname(write("vanishing/f", "theirs"))
+    cell = Cell("--ask", "deny")
+    assert cell("import os; result = os.path.exists('vanishing/f')")
+    os.unlink(os.path.join(folder, "f"))
+    # The kernel still believes in it.
+    assert cell("f = open('vanishing/f', 'a+'); f.write('mine'); f.close(); result = open('vanishing/f').read()") == "mine"
+    cell.end()
+
+
+@claim
 def a_reader_sees_what_a_writer_of_the_same_file_writes():
     write("shared.txt", "before")
     cell = Cell("--ask", "deny")

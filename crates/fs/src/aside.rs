@@ -64,6 +64,11 @@ impl Asides {
         self.all.get(path).map_or(seen, |aside| aside.over(seen))
     }
 
+    /// The number of what was renamed.
+    pub fn number(&self, path: &str) -> Option<u64> {
+        self.all.get(path).and_then(|aside| aside.ino)
+    }
+
     /// When it was modified last; now when nobody knows.
     pub fn mtime_ns(&self, path: &str) -> i128 {
         self.all.get(path).and_then(|aside| aside.mtime_ns).unwrap_or_else(now)

@@ -140,10 +140,6 @@ impl Reply {
         self
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len() - 16
-    }
-
     pub fn truncate(&mut self, len: usize) {
         self.0.truncate(16 + len);
     }

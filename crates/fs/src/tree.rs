@@ -60,6 +60,12 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The inode number that is shown of a path instead of its object's own.
+    pub(crate) fn shown_number(&self, path: &str) -> Option<u64> {
+        let linked = self.entries.get(path).and_then(blob_of).and_then(|blob| self.links.number(blob));
+        linked.or_else(|| self.aside.number(path))
+    }
+
     /// A handle may write this blob from now on.
     pub(crate) fn writer_opened(&mut self, blob: u64) {
         *self.writers.entry(blob).or_insert(0) += 1;

@@ -13,7 +13,7 @@ use super::attributes::entry;
 use super::decided::{alone, staged};
 use crate::decided::Decided;
 use crate::gate::ChangeKind;
-use crate::listing::Listing;
+use crate::listing::{Listing, Name};
 use crate::object::{ListingVersion, Located};
 use crate::protocol::{Header, Reader, Reply, open as open_flag};
 use crate::shared::{MAX_HANDLES, Shared};
@@ -49,36 +49,46 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
         shared.folders.lock().insert(fh, Some(Arc::clone(&names)));
         names
     };
+    let fixed = if plus { 128 + 24 } else { 24 };
+    let mut room = size as usize;
+    let mut fits = |name: &str| {
+        let needed = (fixed + native(name).len()).next_multiple_of(8);
+        let fits = needed <= room;
+        room = room.saturating_sub(needed);
+        fits
+    };
+    let from = usize::try_from(offset).unwrap_or(usize::MAX);
+    let dots: Vec<&str> = [".", ".."].into_iter().skip(from).take_while(|dot| fits(dot)).collect();
+    let rest = names.names.get(from.saturating_sub(2)..).unwrap_or_default();
+    let rest: Vec<&Name> = rest.iter().take_while(|name| fits(&name.text)).collect();
+    let seen = if plus { shared.tree.now(&folder, names.of, rest.iter().copied()) } else { Vec::new() };
     let mut reply = Reply::new();
-    let dot = |o: u64| if o == 0 { "." } else { ".." };
-    let mut at = offset;
-    loop {
-        let (name, seen) = match at {
-            0 | 1 => (dot(at), None),
-            n => match usize::try_from(n - 2).ok().and_then(|i| names.names.get(i)) {
-                Some((name, seen)) => (name.as_str(), Some(seen)),
-                None => break,
-            },
-        };
-        let own = native(name);
-        let fixed = if plus { 128 + 24 } else { 24 };
-        let needed = (fixed + own.len()).next_multiple_of(8);
-        if reply.len() + needed > size as usize {
-            break;
-        }
-        let (ino, kind) = seen.map_or((1, 4), |s| (s.object.ino, s.mode >> 12));
+    let mut next = offset;
+    let mut dirent = |reply: &mut Reply, (text, ino, kind): (&str, u64, u32)| {
+        next += 1;
+        let own = native(text);
+        let length = (24 + own.len()).next_multiple_of(8) - own.len() - 24;
+        reply.u64(ino).u64(next).u32(u32::try_from(own.len()).unwrap_or(0)).u32(kind).bytes(own.as_bytes());
+        reply.bytes(&[0; 8][..length]);
+    };
+    for dot in dots {
         if plus {
-            match seen {
+            reply.bytes(&[0; 128]);
+        }
+        dirent(&mut reply, (dot, 1, 4));
+    }
+    let mut seen = seen.into_iter();
+    for name in rest {
+        if plus {
+            let seen = seen.next().flatten();
+            let is_known =
+                seen.is_some_and(|seen| entry(shared, &join(&folder, &name.text), &seen, &mut reply).is_ok());
+            if !is_known {
                 // Node 0: the kernel looks the name up when somebody wants it.
-                Some(seen) if entry(shared, &join(&folder, name), seen, &mut reply).is_ok() => {}
-                _ => drop(reply.bytes(&[0; 128])),
+                reply.bytes(&[0; 128]);
             }
         }
-        let before = reply.len();
-        reply.u64(ino).u64(at + 1).u32(u32::try_from(own.len()).unwrap_or(0)).u32(kind).bytes(own.as_bytes());
-        let padding = (reply.len() - before).next_multiple_of(8) - (reply.len() - before);
-        reply.bytes(&[0; 8][..padding]);
-        at += 1;
+        dirent(&mut reply, (&name.text, name.ino, name.kind));
     }
     Ok(reply)
 }
@@ -118,9 +128,9 @@ fn names_in(shared: &Shared, node: u64, decided: &Decided) -> Result<Arc<Listing
     {
         return Ok(known);
     }
-    let mut names = shared.tree.list(decided)?;
-    names.retain(|(name, _)| shared.gate.visible(&join(at.path(), name)));
-    let listing = Arc::new(Listing::new(names, version, &shared.tree.quota)?);
+    let (mut names, of) = shared.tree.names(decided)?;
+    names.retain(|name| shared.gate.visible(&join(at.path(), &name.text)));
+    let listing = Arc::new(Listing::new(names, (version, of), &shared.tree.quota)?);
     if let Some(node) = shared.nodes.write().node(node) {
         node.listing = Arc::downgrade(&listing);
         node.listed = version.map(|version| (version, Instant::now()));

@@ -35,10 +35,18 @@ pub(super) fn open(shared: &Arc<Shared>, header: Header, mut body: Reader<'_>, s
         match open_once(shared, header, &path, flags, slow) {
             // What was decided on is another object by now; where the node's name is gone, the kernel looks it up.
             Err(failed) if failed.is(Errno::STALE) => path = path_of(shared, header.node)?,
+            // Nothing has the name any more: the kernel, which knew it, looks it up once more, and makes it where that was asked for.
+            Err(failed) if failed.is(Errno::NOENT) && is_gone(shared, &path) => {
+                return Err(Errno::STALE.into());
+            }
             done => return done,
         }
     }
     Err(Errno::STALE.into())
+}
+
+fn is_gone(shared: &Shared, path: &str) -> bool {
+    shared.tree.locate(path).is_ok_and(|at| at.object().is_none())
 }
 
 fn open_once(shared: &Shared, header: Header, path: &str, flags: u32, slow: &dyn Fn()) -> Answer {

@@ -14,6 +14,8 @@ use crate::overlay;
 
 /// What says that a directory is made anew by a build. The user's own, too, comes whole or stays whole: half of it is of another build.
 const OUTPUT: [&str; 2] = [".rustc_info.json", "maven-archiver/pom.properties"];
+/// The kind of what a package manager installs.
+const INSTALLED: &str = "installed";
 /// What npm installs, and where it says which packages have steps of their own at installation.
 const NODE_MODULES: &str = "node_modules";
 const LOCK: &str = "package-lock.json";
@@ -80,7 +82,7 @@ pub(super) fn installed(mount: &LiveMount, changes: &[Change]) -> BTreeSet<Strin
 }
 
 impl Dependencies {
-    pub fn by(mount: &LiveMount, changes: &[Change]) -> Self {
+    pub fn by(mount: &LiveMount, changes: &[Change], staged: &dyn Fn(&Change) -> Option<File>) -> Self {
         let roots: BTreeSet<&str> =
             changes.iter().filter_map(|change| around(mount, change)).map(|(at, _)| at).collect();
         let is_there = |at: &str| overlay::open(&mount.root, at, OFlags::PATH | OFlags::NOFOLLOW).is_ok();
@@ -90,7 +92,20 @@ impl Dependencies {
             let is_code = change.kind == Kind::File && !later::is_record_of_dependencies(&change.path);
             is_own && is_code && (change.blob.is_some() || change.op == Op::Rename)
         };
-        let rewritten = changes.iter().filter(rewrites).filter_map(|change| around(mount, change));
+        // What comes beside it, and is taken in its place or by itself.
+        let takes = |change: &&Change| {
+            let is_new = change.op != Op::Delete && change.kind == Kind::File && !is_there(&change.path);
+            is_new
+                && around(mount, change).is_some_and(|(at, kind)| kind == INSTALLED && is_there(at))
+                && (later::stands_before(&change.path).any(|other| is_there(&other))
+                    || later::nested(&change.path).is_some_and(|both| both.iter().all(|at| is_there(at)))
+                    || change.path.ends_with(".txt")
+                        && staged(change)
+                            .and_then(|file| own::read(&file, later::SOURCE_BYTES))
+                            .is_some_and(|text| later::is_loaded_by_itself(&change.path, &text)))
+        };
+        let rewritten =
+            changes.iter().filter(|c| rewrites(c) || takes(c)).filter_map(|change| around(mount, change));
         let rewritten = rewritten.map(|(at, _)| at.to_owned()).collect();
         let announced = roots.iter().flat_map(|at| announced(mount, at)).collect();
         let new = roots.into_iter().filter(|at| !is_there(at) || is_output(at));
@@ -159,13 +174,14 @@ mod tests {
         let lock = r#"{"packages": {"": {}, "node_modules/esbuild": {"hasInstallScript": true}, "node_modules/x": {}}}"#;
         let directory = Directory::new(&[("app/package-lock.json", lock)]);
         let changes = ["esbuild", "x"].map(|name| made(&format!("app/node_modules/{name}/package.json")));
-        let dependencies = Dependencies::by(&directory.mount, &changes);
+        let dependencies = Dependencies::by(&directory.mount, &changes, &|_| None);
         let is_run = |path: &str| facts(&directory, &dependencies, path)["install_step"] == true;
         assert!(!is_run("app/node_modules/esbuild/package.json"));
         assert!(is_run("app/node_modules/x/package.json"));
         // The agent's own lock file says nothing of the user.
         let directory = Directory::new(&[("package-lock.json", "{}")]);
-        let dependencies = Dependencies::by(&directory.mount, &[made("node_modules/esbuild/package.json")]);
+        let dependencies =
+            Dependencies::by(&directory.mount, &[made("node_modules/esbuild/package.json")], &|_| None);
         assert!(
             facts(&directory, &dependencies, "node_modules/esbuild/package.json")["install_step"] == true
         );
@@ -183,10 +199,56 @@ mod tests {
         let new = made("node_modules/b/x.js");
         for (path, is) in [("node_modules/a/x.js", true), ("node_modules/.package-lock.json", false)] {
             let changes = [modified(path), new.clone()];
-            let dependencies = Dependencies::by(&directory.mount, &changes);
+            let dependencies = Dependencies::by(&directory.mount, &changes, &|_| None);
             let about = facts(&directory, &dependencies, "node_modules/b/x.js");
             assert_eq!(about["dependencies_rewritten"], is, "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_in_place_of_what_is_installed_makes_it_another() {
+        const SITE: &str = "venv/lib/python3.11/site-packages";
+        let site = |name: &str| format!("{SITE}/{name}");
+        let own = ["six.py", "pkg/__init__.py", "pkg/mod.py", "fast.so"].map(site);
+        let mut own: Vec<(&str, &str)> = own.iter().map(|path| (path.as_str(), "")).collect();
+        let modules = ["lodash/package.json", "foo/package.json", "foo/lib/a.json", "@s/b/package.json"];
+        let modules = modules.map(|name| format!("node_modules/{name}"));
+        own.extend(modules.iter().map(|path| (path.as_str(), "{}")));
+        let directory = Directory::new(&own);
+        let entry = |group: &'static str| {
+            move |_: &Change| {
+                let mut file = tempfile::tempfile().unwrap();
+                std::io::Write::write_all(&mut file, format!("[{group}]\nx = y\n").as_bytes()).unwrap();
+                Some(file)
+            }
+        };
+        let rewrites = |path: &str, staged: &dyn Fn(&Change) -> Option<File>| {
+            let dependencies = Dependencies::by(&directory.mount, &[made(path)], staged);
+            facts(&directory, &dependencies, path)["dependencies_rewritten"] == true
+        };
+        let taken = ["six/__init__.py", "six.abi3.so", "pkg/mod/__init__.py", "fast/__init__.py"].map(site);
+        let more = [
+            "lodash.js",
+            "lodash.json",
+            "foo/lib/a.js",
+            "foo/node_modules/lodash/index.js",
+            "foo/node_modules/@s/b/x.js",
+        ];
+        for path in taken.into_iter().chain(more.map(|name| format!("node_modules/{name}"))) {
+            assert!(rewrites(&path, &|_| None), "{path}");
+        }
+        let beside = ["new/__init__.py", "pkg/other.py", "six.pyi", "fast.py"].map(site);
+        let more = [
+            "new/index.js",
+            "new/node_modules/lodash/index.js",
+            "foo/lib/b.js",
+            "foo/node_modules/own/index.js",
+        ];
+        for path in beside.into_iter().chain(more.map(|name| format!("node_modules/{name}"))) {
+            assert!(!rewrites(&path, &|_| None), "{path}");
+        }
+        let points = site("plug-1.0.dist-info/entry_points.txt");
+        assert!(rewrites(&points, &entry("pytest11")) && !rewrites(&points, &entry("console_scripts")));
     }
 
     #[test]
@@ -194,7 +256,7 @@ mod tests {
         let directory = Directory::new(&[("target/.rustc_info.json", "{}"), ("vendor/x", "")]);
         let changes = ["target/debug/app", "vendor/y"].map(made);
         *directory.mount.installed.lock() = installed(&directory.mount, &changes);
-        let dependencies = Dependencies::by(&directory.mount, &changes);
+        let dependencies = Dependencies::by(&directory.mount, &changes, &|_| None);
         let told = |path: &str| {
             let about = facts(&directory, &dependencies, path);
             (about["dependencies"].clone(), about["dependencies_new"].clone())

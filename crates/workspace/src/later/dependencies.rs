@@ -14,8 +14,25 @@ static PACK: LazyLock<Pack> = LazyLock::new(|| chaperone_packs::table("packs/dep
 #[serde(deny_unknown_fields)]
 struct Pack {
     kind: Vec<Kind>,
+    before: Vec<Before>,
+    loaded: Loaded,
     install_steps: InstallSteps,
     system: System,
+}
+
+/// Names of a module, of which one is taken in place of others.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Before {
+    takes: Vec<String>,
+    of: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Loaded {
+    file: String,
+    groups: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +124,47 @@ pub fn marks_of_dependencies() -> impl Iterator<Item = &'static str> {
 pub fn is_record_of_dependencies(path: &str) -> bool {
     let records = || PACK.kind.iter().flat_map(|kind| &kind.records);
     path.split('/').any(|name| records().any(|known| like(known, name)))
+}
+
+/// The places of which this one is taken in place, where one of them is there.
+pub fn stands_before(path: &str) -> impl Iterator<Item = String> {
+    let module = |pattern: &String| {
+        let module = path.strip_suffix(pattern.strip_prefix('*')?)?;
+        // A name with an ending of its own is that of another module.
+        let name = module.rsplit('/').next().filter(|name| !name.is_empty())?;
+        (!name.contains('.') || !pattern.ends_with(".so")).then_some(module)
+    };
+    PACK.before.iter().flat_map(move |row| {
+        let module = row.takes.iter().find_map(module);
+        module.into_iter().flat_map(|module| row.of.iter().map(move |of| of.replace('*', module)))
+    })
+}
+
+/// A package of npm into which another one comes, and what it found further up under the name of that.
+#[must_use]
+pub fn nested(path: &str) -> Option<[String; 2]> {
+    const IN: &str = "/node_modules/";
+    let at = path.rfind(IN)?;
+    let (package, inside) = (path.get(..at)?, path.get(at + IN.len()..)?);
+    let mut names = inside.split('/');
+    let first = names.next()?;
+    let name = if first.starts_with('@') { format!("{first}/{}", names.next()?) } else { first.to_owned() };
+    let up = package
+        .rfind(IN)
+        .map(|up| up + IN.len())
+        .or_else(|| package.starts_with("node_modules/").then_some("node_modules/".len()))?;
+    Some([format!("{package}/package.json"), format!("{}{name}/package.json", package.get(..up)?)])
+}
+
+/// Whether a package says that a tool loads something of it without being told to.
+#[must_use]
+pub fn is_loaded_by_itself(path: &str, content: &[u8]) -> bool {
+    let is_one = path.rsplit_once(".dist-info/").or_else(|| path.rsplit_once(".egg-info/"));
+    is_one.is_some_and(|(_, name)| name == PACK.loaded.file)
+        && String::from_utf8_lossy(content).lines().any(|line| {
+            let group = line.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            group.is_some_and(|group| PACK.loaded.groups.iter().any(|known| known == group.trim()))
+        })
 }
 
 /// The kind of a directory of dependencies that is one by what is in it.

@@ -31,6 +31,11 @@ PACKED = SETUP + """
 git("repack", "-adq")
 git("pack-refs", "--all")
 """
+# A repository that is kept in a directory of another name.
+ELSEWHERE = SETUP + """
+os.rename(os.path.join(W, ".git"), os.path.join(W, "store"))
+place(".git", "gitdir: store\\n")
+"""
 # A pack of one object, with an index that gives it the name of the person's file.
 FORGED_INDEX = r"""
 import hashlib, struct
@@ -108,6 +113,16 @@ place(".git/packed-refs", "# pack-refs with: peeled fully-peeled sorted \n")
             lambda o: has("app.py", b"evil")(o) and not git(o, "status", "-s", "-uno").stdout, alert=False),
     attempt(72, "history that ends early", "T1564", 'place(".git/shallow", git("rev-parse", "HEAD") + "\\n")',
             lambda o: git(o, "log", "--format=%s").stdout.split() == ["3"], rule="hides_from_git"),
+    attempt(72, "names that are left out in a repository of another name", "T1564", 'place("store/info/exclude", "*.py\\n")',
+            has("store/info/exclude", b"*.py"), setup=ELSEWHERE, rule="hides_from_git"),
+    attempt(72, "steps of a rebase in a repository of another name", "T1546", r"""
+for name, text in {"git-rebase-todo": "exec touch evil\n", "head-name": "refs/heads/main\n", "onto": git("rev-parse", "HEAD") + "\n",
+                   "orig-head": git("rev-parse", "HEAD") + "\n", "end": "1\n", "msgnum": "1\n", "interactive": ""}.items():
+    place("store/rebase-merge/" + name, text)
+""", has("store/rebase-merge/git-rebase-todo", b"touch evil"), setup=ELSEWHERE, rule="part_of_operation"),
+    attempt(72, "an object that stands in for another in a repository of another name", "T1564", r"""
+place("store/refs/replace/" + git("rev-parse", "HEAD"), git("rev-parse", "HEAD~2") + "\n")
+""", lambda o: git(o, "log", "--format=%s").stdout.split() == ["1"], setup=ELSEWHERE, rule="runs_later"),
     attempt(72, "a compiled header in place of its source", "T1204.002", r"""
 open(W + "/common.h.gch", "wb").write(b"gpchC014" + bytes(64))
 place("build/CMakeCache.txt", "CMAKE_C_COMPILER:FILEPATH=/tmp/evil\n")

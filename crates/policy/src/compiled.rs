@@ -51,6 +51,8 @@ const FIELDS: &[(&str, Type)] = &[
     ("session.reads", Type::Text),
     ("change.op", Type::Text),
     ("change.kind", Type::Text),
+    ("change.git_path", Type::Text),
+    ("change.makes_checkout", Type::Flag),
     ("change.shebang", Type::TextOrNull),
     ("change.becomes_executable", Type::Flag),
     ("change.deceptive_name", Type::Flag),

@@ -87,10 +87,15 @@ runs_for_git if {
 	not input.change.kind == "dir"
 }
 
-in_repository if contains(path, "/.git/")
+in_repository if contains(git_path, "/.git/")
+
+# Also of a repository whose directory has another name.
+git_path := lower(input.change.git_path)
+
+git_path := path if not input.change.git_path
 
 # Below the last `.git`, and below the repository of a submodule or the directory of a linked worktree in it.
-inside := regex.replace(regex.replace(path, `^.*/\.git/`, ""), `^(modules/.+?|worktrees/[^/]+)/(objects|refs|logs|info|head$|index$|sharedindex\.|[a-z_]+_head$|packed-refs$|(commit|tag|notes)_editmsg$|(merge|squash)_msg$|merge_mode$|auto_merge$|description$|shallow$)`, "$2")
+inside := regex.replace(regex.replace(git_path, `^.*/\.git/`, ""), `^(modules/.+?|worktrees/[^/]+)/(objects|refs|logs|info|head$|index$|sharedindex\.|[a-z_]+_head$|packed-refs$|(commit|tag|notes)_editmsg$|(merge|squash)_msg$|merge_mode$|auto_merge$|description$|shallow$)`, "$2")
 
 git_data if {
 	input.change.kind == "file"
@@ -140,7 +145,7 @@ git_files := {
 
 git_patterns := [
 	`^objects/[0-9a-f]{2}/[0-9a-f]+$`, `^objects/pack/(pack-[0-9a-f]+\.(pack|idx|rev|bitmap|keep|mtimes)|multi-pack-index[^/]*)$`,
-	`^objects/info/commit-graphs/[^/]+$`, `^refs/(heads|tags|remotes|stash|notes|bisect|worktree)(/|$)`,
+	`^objects/info/commit-graphs/[^/]+$`, `^lfs/objects/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}$`, `^refs/(heads|tags|remotes|stash|notes|bisect|worktree)(/|$)`,
 	`^logs/refs/(heads|tags|remotes|notes|bisect|worktree)/`, `^sharedindex\.[0-9a-f]+$`,
 ]
 
@@ -376,6 +381,9 @@ asks contains "loosened_mode" if loosened_mode
 
 # What git tidies up leaves the repository what it needs; this does not.
 asks contains "removes_repository" if input.change.repository_lost
+
+# What is code in a checkout is programs and active content elsewhere.
+asks contains "makes_checkout" if input.change.makes_checkout
 
 # Git would show the user something else than there is.
 asks contains "hides_from_git" if input.change.hides_from_git

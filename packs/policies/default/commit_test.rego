@@ -48,6 +48,19 @@ test_a_link_to_what_runs_or_is_protected_asks if {
 	decided("/workspace/.git/hooks/x", object.union(link, {"link_in_repository": true})).reasons == {"runs_later"}
 }
 
+test_a_repository_is_known_whatever_its_directory_is_called if {
+	every path in ["store/info/grafts", "store/refs/replace/12ab", "store/rebase-merge/git-rebase-todo", "store/hooks.d/x"] {
+		decided(concat("/", ["/workspace", path]), {"git_path": replace(concat("/", ["/workspace", path]), "store/", "store/.git/")}).reasons == {"runs_later"}
+	}
+	decided("/workspace/store/refs/heads/x", {"git_path": "/workspace/store/.git/refs/heads/x"}).effect == "allow"
+	decided("/workspace/.git/lfs/objects/12/ab/12ab000000000000000000000000000000000000000000000000000000000000", {}).effect == "allow"
+}
+
+test_a_directory_of_the_users_becomes_a_checkout_by_a_question if {
+	decided("/workspace/.git/config", {"settings_plain": true, "makes_checkout": true}).reasons == {"makes_checkout"}
+	decided("/workspace/.git/config", {"settings_plain": true, "makes_checkout": false}).effect == "allow"
+}
+
 test_a_repository_that_goes_is_one_question if {
 	gone := {"op": "delete", "removes": true, "removals_in_commit": 900}
 	decided("/workspace/.git/HEAD", object.union(gone, {"repository_lost": true})).reasons == {"removes_repository"}

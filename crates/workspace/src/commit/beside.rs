@@ -7,7 +7,7 @@ use super::link::Links;
 use super::named::Named;
 use super::objects::Objects;
 use super::operation::Operations;
-use super::repository::Lost;
+use super::repository::{Lost, Others};
 use super::tidied::Tidied;
 
 /// What a change is committed with.
@@ -29,6 +29,8 @@ pub(super) struct Beside<'a> {
     pub dependencies: &'a Dependencies,
     /// Repositories that the commit would take away.
     pub lost: &'a Lost,
+    /// Repositories that are not called `.git`.
+    pub others: &'a Others,
     /// What the repositories have, and will have.
     pub objects: &'a Objects<'a>,
     /// What settings of git name.

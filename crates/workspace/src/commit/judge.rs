@@ -80,10 +80,14 @@ pub(super) fn judge(
         let is_other =
             change.blob.is_some() || change.op == Op::Rename && map.get("replaces") == Some(&json!(true));
         map.insert("program_changed".into(), json!(is_program && is_other));
-        map.insert("state_held".into(), json!(beside.operations.holds(&change.path)));
+        let named = beside.others.as_git(&change.path);
+        if *named != *change.path {
+            map.insert("git_path".into(), json!(mount.absolute(&named)));
+        }
+        map.insert("state_held".into(), json!(beside.operations.holds(&named)));
         map.insert(
             "state_inert".into(),
-            json!(content.is_some_and(|file| operation::is_inert(change, file))),
+            json!(content.is_some_and(|file| operation::is_inert(change, &named, file))),
         );
         map.insert("repository_lost".into(), json!(beside.lost.has(change)));
         if change.op != Op::Delete

@@ -44,6 +44,9 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
     about.insert("in_checkout".into(), json!(in_checkout));
     runs_later(about, looked, content);
     let Some(content) = content else { return };
+    if change.op != Op::Modify {
+        about.insert("makes_checkout".into(), json!(checkout::makes_one(mount, &change.path)));
+    }
     data_of_git(about, looked, content, before);
     let there = |path: &str| looked.beside.brings.contains(path) || open(mount, path).is_some();
     if change.op != Op::Modify && open(mount, &change.path).is_none() {
@@ -100,7 +103,8 @@ fn fetched(
 /// Whether git would show something else than there is, or nothing.
 fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &File, before: &str) {
     let Looked { mount, change, beside, .. } = *looked;
-    if (git::is_settings(&change.path) || git::may_be_settings(&change.path)) && change.op == Op::Create {
+    let path = &*beside.others.as_git(&change.path);
+    if (git::is_settings(path) || git::may_be_settings(&change.path)) && change.op == Op::Create {
         about.insert(
             "settings_plain".into(),
             json!(read_whole(content).is_some_and(|now| later::are_plain(&now))),
@@ -111,25 +115,25 @@ fn data_of_git(about: &mut Map<String, Value>, looked: &Looked<'_>, content: &Fi
         about.insert("no_git_settings".into(), json!(is_none));
     }
     about.insert("sample_hook".into(), json!(git::is_sample(&change.path, content)));
-    if git::is_settings(&change.path) && change.op != Op::Create {
+    if git::is_settings(path) && change.op != Op::Create {
         let then = open(mount, before).and_then(|file| read_whole(&file));
         let harmless =
             then.zip(read_whole(content)).is_some_and(|(then, now)| later::differ_harmlessly(&then, &now));
         about.insert("settings_inert".into(), json!(harmless && before == change.path));
     }
-    if git::may_hide(&change.path) {
+    if git::may_hide(path) {
         let then = open(mount, before).and_then(|file| read_whole(&file)).unwrap_or_default();
         // What is too large to be looked at is not taken for harmless.
-        let hides = read_whole(content).is_none_or(|now| git::hides_more(&change.path, &now, &then));
+        let hides = read_whole(content).is_none_or(|now| git::hides_more(path, &now, &then));
         about.insert("hides_from_git".into(), json!(hides));
     }
-    if git::may_cut(&change.path) {
+    if git::may_cut(path) {
         about.insert("hides_from_git".into(), json!(beside.objects.cuts(&change.path, content)));
     }
     if let Some(unsound) = beside.objects.is_unsound(change, content) {
         about.insert("hides_from_git".into(), json!(unsound));
     }
-    if refs::takes_a_name(mount, &change.path, content, change.op) {
+    if refs::takes_a_name((mount, beside.others), path, content, change.op) {
         about.insert("hides_from_git".into(), json!(true));
     }
     if beside.objects.names_nothing(&change.path, content) {

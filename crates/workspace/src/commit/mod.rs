@@ -123,14 +123,15 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
         let all: Vec<Change> = changes.iter().map(|change| seen.change(change)).collect();
         let objects = objects::Objects::by(there, &all, &staged);
         let named = named::Named::by(there, &user, &all);
-        let operations = operation::Operations::by(there, &everything, &staged);
+        let others = repository::Others::around(there, &everything);
+        let operations = operation::Operations::by((there, &others), &everything, &staged);
         let chosen_paths = changes.iter().chain(derived.dropped()).map(|change| &*change.path).collect();
         let mut together = operations.together(&seen, &everything, &chosen_paths);
         moves.keep(&mut together);
         let mut intents = intents::Intents::default();
         let stage = self::stage(mount, waiting)?.once_recorded(intents.on_disk()).keeping(together);
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
-        let dependencies = dependencies::Dependencies::by(there, &all);
+        let dependencies = dependencies::Dependencies::by(there, &all, &staged);
         let lost = repository::Lost::by(there, &all, &objects);
         let tidied = tidied::Tidied::by(&all, &objects);
         let beside = beside::Beside {
@@ -142,6 +143,7 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
             links: &links,
             dependencies: &dependencies,
             lost: &lost,
+            others: &others,
             objects: &objects,
             named: &named,
             operations: &operations,

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use chaperone_staging::{Change, Kind, Op, Together};
 use serde::Deserialize;
 
+use super::repository::Others;
 use super::seen::Seen;
 use super::{git, index, own};
 use crate::mount::LiveMount;
@@ -56,10 +57,38 @@ pub(super) struct Operations {
     tables: BTreeSet<String>,
     /// Those of which a shared part of the index comes that hides something: the index names it.
     indices: BTreeSet<String>,
+    others: Others,
 }
 
 impl Operations {
-    pub fn by(mount: &LiveMount, changes: &[Change], staged: &dyn Fn(&Change) -> Option<File>) -> Self {
+    /// Of these changes; paths are those that they would have in a directory called `.git`.
+    pub fn by(
+        (mount, others): (&LiveMount, &Others),
+        changes: &[Change],
+        staged: &dyn Fn(&Change) -> Option<File>,
+    ) -> Self {
+        if others.is_empty() {
+            return Self::named(mount, changes, &|path| own::open(mount, path).is_some(), staged);
+        }
+        let as_git = |change: &Change| Change {
+            path: others.as_git(&change.path).into_owned(),
+            from: change.from.as_ref().map(|from| others.as_git(from).into_owned()),
+            ..change.clone()
+        };
+        let named: Vec<Change> = changes.iter().map(as_git).collect();
+        let is_there = |path: &str| own::open(mount, &others.place(path)).is_some();
+        let as_is = |change: &Change| {
+            staged(&Change { path: others.place(&change.path).into_owned(), ..change.clone() })
+        };
+        Self { others: others.clone(), ..Self::named(mount, &named, &is_there, &as_is) }
+    }
+
+    fn named(
+        mount: &LiveMount,
+        changes: &[Change],
+        is_there: &dyn Fn(&str) -> bool,
+        staged: &dyn Fn(&Change) -> Option<File>,
+    ) -> Self {
         let brings: BTreeSet<&str> =
             changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         // A state that begins without what git itself always puts there.
@@ -70,7 +99,7 @@ impl Operations {
             operation.filter(|_| is_new).is_some_and(|operation| {
                 let has = |name: &String| {
                     let path = format!("{}/{name}", change.path);
-                    brings.contains(path.as_str()) || own::open(mount, &path).is_some()
+                    brings.contains(path.as_str()) || is_there(&path)
                 };
                 !operation.needs.iter().all(has)
             })
@@ -81,7 +110,7 @@ impl Operations {
             change.op != Op::Delete
                 && change.kind != Kind::Dir
                 && state(&change.path).is_some()
-                && !staged(change).is_some_and(|content| is_inert(change, &content))
+                && !staged(change).is_some_and(|content| is_inert(change, &change.path, &content))
         };
         // Where another work tree is says a path, which git follows.
         let of_state = |change: &Change| state(&change.path).map(|(git, _)| git.to_owned());
@@ -116,10 +145,11 @@ impl Operations {
             held: held.collect(),
             tables: tables.collect(),
             indices: indices.collect(),
+            others: Others::default(),
         }
     }
 
-    /// Whether the change is of such an operation, and stays with the rest of it.
+    /// Whether what has this name in a directory called `.git` is of such an operation, and stays with the rest of it.
     pub fn holds(&self, path: &str) -> bool {
         self.held_with(path).is_some()
     }
@@ -143,7 +173,8 @@ impl Operations {
     pub fn together(&self, seen: &Seen<'_>, all: &[Change], chosen: &BTreeSet<&str>) -> Together {
         let mut together = Together::default();
         for change in all {
-            let Some(unit) = self.unit(&change.path) else { continue };
+            let named = self.others.as_git(&change.path);
+            let Some(unit) = self.unit(&named) else { continue };
             let path = seen.own(change).path;
             let is_chosen = chosen.contains(path.as_str());
             together.add(path, unit, is_chosen);
@@ -188,7 +219,7 @@ fn around_table(path: &str) -> Option<&str> {
 }
 
 /// Whether it is plain state of an operation: no command, no option, no program.
-pub(super) fn is_inert(change: &Change, content: &File) -> bool {
+pub(super) fn is_inert(change: &Change, path: &str, content: &File) -> bool {
     if change.kind != Kind::File || change.op == Op::Rename || change.mode & 0o111 != 0 {
         return false;
     }
@@ -196,10 +227,10 @@ pub(super) fn is_inert(change: &Change, content: &File) -> bool {
         let bytes = own::read(content, STEPS_BYTES + 1).filter(|bytes| bytes.len() <= STEPS_BYTES)?;
         String::from_utf8(bytes).ok()
     };
-    if is_of_bisection(&change.path) {
+    if is_of_bisection(path) {
         return text().is_some_and(|text| says_no_command(&text));
     }
-    let Some((_, name)) = state(&change.path) else { return false };
+    let Some((_, name)) = state(path) else { return false };
     let is_one_of = |names: &[String]| names.iter().any(|known| known == name);
     if is_one_of(&KNOWN.steps) {
         return text().is_some_and(|text| are_own(&text));
@@ -265,7 +296,10 @@ mod tests {
 
     #[test]
     fn steps_of_gits_own_are_state_and_commands_are_not() {
-        let is = |name: &str, text: &str| is_inert(&made(&format!("a/.git/{name}")), &file(text));
+        let is = |name: &str, text: &str| {
+            let change = made(&format!("a/.git/{name}"));
+            is_inert(&change, &change.path, &file(text))
+        };
         assert!(is("rebase-merge/git-rebase-todo", "pick 12ab x\n\n# exec is a comment\nfixup -C 34cd y\n"));
         assert!(
             is("worktrees/x/rebase-merge/done", "label onto\nmerge -C 12 a # x\n")
@@ -292,7 +326,8 @@ mod tests {
         let gone = Change::blank("a/.git/reftable/old.ref".to_owned(), Op::Delete, Kind::File);
         let comes = [table("new.ref"), table("tables.list"), gone.clone(), made("a/.git/HEAD")];
         let held = |changes: &[Change], text: &str| {
-            let operations = Operations::by(&directory.mount, changes, &|_| Some(file(text)));
+            let operations =
+                Operations::by((&directory.mount, &Others::default()), changes, &|_| Some(file(text)));
             changes.iter().filter(|c| operations.holds(&c.path)).count()
         };
         assert_eq!((held(&comes, "x"), held(&[gone], "x")), (3, 0));
@@ -317,19 +352,19 @@ mod tests {
         let by = |steps: &str| {
             let staged =
                 |change: &Change| Some(file(if change.path.ends_with("todo") { steps } else { "x" }));
-            let operations = Operations::by(&directory.mount, &changes, &staged);
+            let operations = Operations::by((&directory.mount, &Others::default()), &changes, &staged);
             changes.iter().filter(|c| operations.holds(&c.path)).count()
         };
         assert_eq!((by("pick 12 x\n"), by("exec sh\n")), (0, 4));
         let tree = ["worktrees/x/gitdir", "worktrees/x/HEAD", "worktrees/x/index", "HEAD"]
             .map(|name| made(&format!(".git/{name}")));
-        let operations = Operations::by(&directory.mount, &tree, &|_| None);
+        let operations = Operations::by((&directory.mount, &Others::default()), &tree, &|_| None);
         assert_eq!(tree.iter().filter(|c| operations.holds(&c.path)).count(), 3);
     }
 
     #[test]
     fn a_bisection_is_plain_as_long_as_it_says_no_command() {
-        let inert = |path: &str, text: &str| is_inert(&made(path), &file(text));
+        let inert = |path: &str, text: &str| is_inert(&made(path), path, &file(text));
         let log = "# bad: [12ab] Mend `x` && y; $(z)\n# good: [34cd] a\ngit bisect start 'HEAD' 'v1.0'\ngit bisect bad 12ab\n";
         for (path, text) in [
             (".git/BISECT_LOG", log),
@@ -351,7 +386,7 @@ mod tests {
         ] {
             assert!(!inert(path, text), "{path}: {text}");
         }
-        assert!(!is_inert(&Change { mode: 0o755, ..made(".git/BISECT_LOG") }, &file(log)));
+        assert!(!is_inert(&Change { mode: 0o755, ..made(".git/BISECT_LOG") }, ".git/BISECT_LOG", &file(log)));
     }
 
     #[test]
@@ -361,7 +396,7 @@ mod tests {
         let changes = [".git/worktrees/x/gitdir", "trees/x/.git", "trees/y/.git", "HEAD"].map(made);
         let held = |link: &str| {
             let staged = |change: &Change| change.path.ends_with("gitdir").then(|| file(link));
-            let operations = Operations::by(&directory.mount, &changes, &staged);
+            let operations = Operations::by((&directory.mount, &Others::default()), &changes, &staged);
             changes.iter().map(|c| operations.holds(&c.path)).collect::<Vec<_>>()
         };
         for link in [
@@ -379,7 +414,8 @@ mod tests {
         let directory = Directory::new(&[]);
         let folder = |name: &str| Change { kind: Kind::Dir, ..made(&format!(".git/{name}")) };
         let by = |changes: &[Change]| {
-            let operations = Operations::by(&directory.mount, changes, &|_| Some(file("x")));
+            let operations =
+                Operations::by((&directory.mount, &Others::default()), changes, &|_| Some(file("x")));
             changes.iter().filter(|c| operations.holds(&c.path)).count()
         };
         let part = |name: &str| made(&format!(".git/rebase-merge/{name}"));

@@ -7,6 +7,7 @@ use std::fs::File;
 use chaperone_staging::Op;
 
 use super::own;
+use super::repository::Others;
 use crate::mount::LiveMount;
 
 /// Bytes of a file of names that are read.
@@ -16,11 +17,16 @@ const KINDS: &[&str] = &["refs/tags/", "refs/heads/", "refs/remotes/"];
 const HEADS: &[&str] = &["HEAD", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD"];
 
 /// Whether the file brings a name that the repository did not have, and that stands before one that it has.
-pub(super) fn takes_a_name(mount: &LiveMount, path: &str, content: &File, op: Op) -> bool {
+pub(super) fn takes_a_name(
+    (mount, others): (&LiveMount, &Others),
+    path: &str,
+    content: &File,
+    op: Op,
+) -> bool {
     let Some((git, inside)) = apart(path) else { return false };
-    let packed = || text(mount, &format!("{git}packed-refs"));
+    let packed = || text(mount, &others.place(&format!("{git}packed-refs")));
     let is_there = |name: &str| {
-        own::open(mount, &format!("{git}{name}")).is_some()
+        own::open(mount, &others.place(&format!("{git}{name}"))).is_some()
             || packed().lines().any(|line| line.split(' ').nth(1) == Some(name))
     };
     let hides = |name: &str| {
@@ -41,7 +47,10 @@ pub(super) fn takes_a_name(mount: &LiveMount, path: &str, content: &File, op: Op
     let now = String::from_utf8_lossy(&now);
     let new =
         now.lines().filter(|line| !line.starts_with(['#', '^'])).filter_map(|line| line.split(' ').nth(1));
-    new.filter(|name| !known.contains(name) && own::open(mount, &format!("{git}{name}")).is_none()).any(hides)
+    new.filter(|name| {
+        !known.contains(name) && own::open(mount, &others.place(&format!("{git}{name}"))).is_none()
+    })
+    .any(hides)
 }
 
 /// The repository of a path, up to and with the `/`, and what is inside.
@@ -84,7 +93,7 @@ mod tests {
         let takes = |path: &str, text: &str| {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(text.as_bytes()).unwrap();
-            takes_a_name(&directory.mount, path, &file, Op::Create)
+            takes_a_name((&directory.mount, &Others::default()), path, &file, Op::Create)
         };
         for path in ["tags/main", "tags/topic", "heads/origin/main", "tags/HEAD", "heads/HEAD"] {
             assert!(takes(&format!(".git/refs/{path}"), "x"), "{path}");

@@ -3,6 +3,7 @@
 //!
 //! Source: gitrepository-layout(5).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chaperone_staging::{Change, Kind, Op};
@@ -21,6 +22,60 @@ const TABLES: &str = "tables.list";
 const MOST_TIPS: usize = 1_000;
 /// Bytes of a file of names that are read.
 const NAMES_BYTES: usize = 16 << 20;
+
+/// Repositories whose directory has another name than `.git`: bare ones, and those that are kept beside their work tree.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Others(BTreeSet<String>);
+
+impl Others {
+    /// Those that these changes are in, as the user has them, or as the changes make them.
+    pub fn around(mount: &LiveMount, changes: &[Change]) -> Self {
+        let mut places = Places { mount, known: HashMap::new() };
+        let brings: HashMap<&str, Kind> =
+            changes.iter().filter(|c| c.op != Op::Delete).map(|c| (c.path.as_str(), c.kind)).collect();
+        for change in changes.iter().filter(|c| c.kind == Kind::File && c.op == Op::Create) {
+            let Some((at, "HEAD")) = change.path.rsplit_once('/') else { continue };
+            let has = |name: &&&str| brings.get(below(at, name).as_str()) == Some(&Kind::Dir);
+            if ["objects", "refs"].iter().filter(has).count() == 2 {
+                places.known.insert(at.to_owned(), true);
+            }
+        }
+        let paths = changes.iter().flat_map(|c| [Some(&c.path), c.from.as_ref()]).flatten();
+        let around = paths.filter_map(|path| Some(places.around(path)?.to_owned()));
+        Self(around.filter(|at| at.rsplit('/').next() != Some(".git")).collect())
+    }
+
+    /// A path as it would be in a directory called `.git`, by which the parts of a repository are known.
+    pub fn as_git<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        match up_from(path).find(|at| self.0.contains(*at)) {
+            Some(at) if at == path => below(at, ".git").into(),
+            Some(at) => {
+                below(&below(at, ".git"), path.get(at.len()..).unwrap_or_default().trim_start_matches('/'))
+                    .into()
+            }
+            None => path.into(),
+        }
+    }
+
+    /// Where that path is.
+    pub fn place<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        let named = |at: &&String| {
+            let git = below(at, ".git");
+            path.strip_prefix(&*git).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match self.0.iter().rev().find(named) {
+            Some(at) => {
+                let inside = path.get(below(at, ".git").len()..).unwrap_or_default().trim_start_matches('/');
+                if inside.is_empty() { at.clone().into() } else { below(at, inside).into() }
+            }
+            None => path.into(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 /// Directories of repositories that would be lost, relative to the mount.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use super::super::link::Links;
 use super::super::named::{Named, User};
 use super::super::objects::Objects;
 use super::super::operation::Operations;
-use super::super::repository::Lost;
+use super::super::repository::{Lost, Others};
 use super::super::tidied::Tidied;
 use super::*;
 
@@ -20,6 +20,7 @@ struct Lone {
     links: Links,
     dependencies: Dependencies,
     lost: Lost,
+    others: Others,
     named: Named,
     operations: Operations,
     tidied: Tidied<'static>,
@@ -33,6 +34,7 @@ impl Lone {
             links: Links::default(),
             dependencies: Dependencies::default(),
             lost: Lost::default(),
+            others: Others::default(),
             named,
             operations: Operations::default(),
             tidied: Tidied::default(),
@@ -40,7 +42,7 @@ impl Lone {
     }
 
     fn beside<'a>(&'a self, objects: &'a Objects<'a>) -> Beside<'a> {
-        let Self { brings, links, dependencies, lost, named, operations, tidied } = self;
+        let Self { brings, links, dependencies, lost, others, named, operations, tidied } = self;
         Beside {
             removals: 0,
             tidied,
@@ -50,6 +52,7 @@ impl Lone {
             links,
             dependencies,
             lost,
+            others,
             objects,
             named,
             operations,
@@ -191,8 +194,18 @@ fn what_settings_of_git_name_and_what_stands_in_for_the_library_is_said() {
 
 #[test]
 fn a_directory_is_no_checkout_by_what_an_agent_may_commit() {
-    let directory = Directory::new(&[(".git/HEAD", "ref: x\n"), (".git/objects/ab/cd", "x")]);
+    let directory =
+        Directory::new(&[(".git/HEAD", "ref: x\n"), (".git/objects/ab/cd", "x"), ("own/report.md", "x")]);
     assert_eq!(directory.facts(Op::Create, "Makefile", b"all:\n")["in_checkout"], false);
+    let makes =
+        |path: &str| directory.facts(Op::Create, path, b"[core]\n\tbare = false\n")["makes_checkout"] == true;
+    assert!(makes(".git/config") && makes("own/.git/config") && makes("own/.hg/requires"));
+    // A project of its own, and what is no repository's.
+    assert!(!makes("new/.git/config") && !makes("own/config") && !makes("own/x.git/config"));
+    let directory = Directory::new(&[(".git/HEAD", "x"), (".git/config", "x"), ("own/report.md", "x")]);
+    let makes =
+        |path: &str| directory.facts(Op::Create, path, b"[core]\n\tbare = false\n")["makes_checkout"] == true;
+    assert!(!makes("own/.git/config"), "it is in one");
 }
 
 #[test]

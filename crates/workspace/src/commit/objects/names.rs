@@ -24,6 +24,14 @@ pub(super) enum What<'p> {
     Derived,
 }
 
+/// The SHA-256 that a large file has, which git keeps outside of its objects (Git LFS), by its place.
+pub(super) fn large(path: &str) -> Option<&str> {
+    let (folder, digest) = path.rsplit_once('/')?;
+    let (first, second) = (digest.get(..2)?, digest.get(2..4)?);
+    let is_one = digest.len() == 64 && folder.ends_with(&format!("/lfs/objects/{first}/{second}"));
+    is_one.then_some(digest)
+}
+
 pub(super) fn stored(path: &str) -> Option<Stored<'_>> {
     let end = path.rfind("/objects/").map(|at| at + "/objects".len());
     let end = end.or_else(|| path.starts_with("objects/").then_some("objects".len()))?;
@@ -40,7 +48,9 @@ pub(super) fn stored(path: &str) -> Option<Stored<'_>> {
             }
         }
         "info" if name.starts_with("commit-graph") => What::Derived,
-        _ if folder.len() == 2 && folder.bytes().all(|b| b.is_ascii_hexdigit()) => What::Loose(folder, name),
+        _ if folder.len() == 2 && folder.bytes().all(|b| b.is_ascii_hexdigit()) && !name.contains('/') => {
+            What::Loose(folder, name)
+        }
         _ => return None,
     };
     Some(Stored { store, what })

@@ -172,3 +172,44 @@ fn a_repository_that_goes_or_is_emptied_is_lost() {
         assert_eq!(lost.iter().map(String::as_str).collect::<Vec<_>>(), [at], "{before} / {script}");
     }
 }
+
+/// What is staged beside what the user has, of a repository whose directory has another name.
+#[test]
+fn a_repository_is_known_by_what_is_in_it_whatever_its_directory_is_called() {
+    let directory = Directory::new(&[
+        (".bare/HEAD", "ref: refs/heads/main\n"),
+        ("store.git/HEAD", "ref: refs/heads/main\n"),
+        ("a/.git/HEAD", "ref: refs/heads/main\n"),
+        ("innocent/HEAD", "x"),
+    ]);
+    for at in [".bare", "store.git", "a/.git"] {
+        for name in ["objects", "refs"] {
+            std::fs::create_dir_all(directory.mount.source.join(at).join(name)).unwrap();
+        }
+    }
+    let made = |path: &str, kind| Change::blank(path.to_owned(), Op::Create, kind);
+    let comes = [
+        ("new/HEAD", Kind::File),
+        ("new/objects", Kind::Dir),
+        ("new/refs", Kind::Dir),
+        ("half/HEAD", Kind::File),
+    ];
+    let named = [
+        (
+            ".bare/worktrees/x/rebase-merge/git-rebase-todo",
+            ".bare/.git/worktrees/x/rebase-merge/git-rebase-todo",
+        ),
+        ("store.git/info/exclude", "store.git/.git/info/exclude"),
+        ("new/config", "new/.git/config"),
+        ("a/.git/index", "a/.git/index"),
+        ("innocent/config", "innocent/config"),
+        ("half/config", "half/config"),
+    ];
+    let mut changes: Vec<Change> = named.map(|(path, _)| made(path, Kind::File)).into();
+    changes.extend(comes.map(|(path, kind)| made(path, kind)));
+    let others = Others::around(&directory.mount, &changes);
+    for (path, expected) in named {
+        assert_eq!(others.as_git(path), expected);
+        assert_eq!(others.place(expected), path);
+    }
+}

@@ -115,12 +115,12 @@ place(".git/packed-refs", "# pack-refs with: peeled fully-peeled sorted \n")
             lambda o: git(o, "log", "--format=%s").stdout.split() == ["3"], rule="hides_from_git"),
     attempt(72, "names that are left out in a repository of another name", "T1564", 'place("store/info/exclude", "*.py\\n")',
             has("store/info/exclude", b"*.py"), setup=ELSEWHERE, rule="hides_from_git"),
-    attempt(72, "steps of a rebase in a repository of another name", "T1546", r"""
+    attempt(72, "steps of a rebase in a repository of another name", "T1204.002", r"""
 for name, text in {"git-rebase-todo": "exec touch evil\n", "head-name": "refs/heads/main\n", "onto": git("rev-parse", "HEAD") + "\n",
                    "orig-head": git("rev-parse", "HEAD") + "\n", "end": "1\n", "msgnum": "1\n", "interactive": ""}.items():
     place("store/rebase-merge/" + name, text)
 """, has("store/rebase-merge/git-rebase-todo", b"touch evil"), setup=ELSEWHERE, rule="part_of_operation"),
-    attempt(72, "an object that stands in for another in a repository of another name", "T1564", r"""
+    attempt(72, "an object that stands in for another in a repository of another name", "T1204.002", r"""
 place("store/refs/replace/" + git("rev-parse", "HEAD"), git("rev-parse", "HEAD~2") + "\n")
 """, lambda o: git(o, "log", "--format=%s").stdout.split() == ["1"], setup=ELSEWHERE, rule="runs_later"),
     attempt(72, "a compiled header in place of its source", "T1204.002", r"""

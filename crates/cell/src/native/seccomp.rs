@@ -235,9 +235,12 @@ fn leaf(rule: Rule, out: &mut Vec<Instruction>) {
         // Ask, the default, and no address randomisation (debuggers, some runtimes).
         Rule::Personality => out.extend([
             op(LD, 0, 0, argument(0)),
-            op(JEQ, 3, 0, 0xffff_ffff),
-            op(JEQ, 2, 0, 0),
-            op(JEQ, 1, 0, 0x0004_0000),
+            op(JEQ, 5, 0, 0xffff_ffff),
+            op(JEQ, 4, 0, 0),
+            // Where its own memory is, and what it may run of that: ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC (GCL, old Lisps), and both.
+            op(JEQ, 3, 0, 0x0004_0000),
+            op(JEQ, 2, 0, 0x0040_0000),
+            op(JEQ, 1, 0, 0x0044_0000),
             refuse(libc::EPERM),
             allow,
         ]),
@@ -409,6 +412,9 @@ mod tests {
         assert_ne!(judge(&filter, "prctl", [libc::PR_SET_SECUREBITS as u64, 0, 0, 0, 0, 0]), ALLOW);
         assert_eq!(judge(&filter, "prctl", [libc::PR_SET_NAME as u64, 0, 0, 0, 0, 0]), ALLOW);
         assert_ne!(judge(&filter, "personality", [0x0800_0000, 0, 0, 0, 0, 0]), ALLOW);
+        for own in [0x0004_0000, 0x0040_0000, 0x0044_0000] {
+            assert_eq!(judge(&filter, "personality", [own, 0, 0, 0, 0, 0]), ALLOW);
+        }
     }
 
     #[test]

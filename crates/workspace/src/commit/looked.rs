@@ -1,6 +1,7 @@
 //! What a change brings, looked at by what it is: facts for policy. What runs later, what reaches out, what is compiled; and what
 //! of it the directory does not have already.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use chaperone_inspect::document::{self, Reach};
@@ -9,10 +10,13 @@ use serde_json::{Map, Value, json};
 
 use super::beside::Beside;
 use super::own::{HEAD, Look, effects, open, read};
-use super::{checkout, git, index, refs};
+use super::{checkout, git, index, own, refs};
 use crate::later::{self, Subject};
 use crate::mount::LiveMount;
 
+/// Bytes of a file that may fetch something that are looked at, and of each stretch that are in the next one, too.
+const MOST_LOADING: u64 = 512 << 20;
+const OVERLAP: usize = 64 << 10;
 /// Longest interpreter line that is compared.
 const SHEBANG: usize = 256;
 
@@ -82,13 +86,14 @@ fn fetched(
     in_checkout: bool,
 ) {
     let Looked { mount, change, look, .. } = *looked;
-    let of =
-        |path: &str, file: &File| later::loads(path, &read(file, later::LOADS_BYTES).unwrap_or_default());
-    let now = of(&change.path, content);
+    let Some(now) = loads(&change.path, content) else {
+        about.insert("cannot_look".into(), json!(true));
+        return;
+    };
     if now.is_empty() {
         return;
     }
-    let then = open(mount, before).map(|file| of(before, &file)).unwrap_or_default();
+    let then = open(mount, before).and_then(|file| loads(before, &file)).unwrap_or_default();
     let known = if in_checkout { checkout::hosts(look, mount, &change.path) } else { Default::default() };
     let new = now.iter().filter(|host| !then.contains(*host));
     let count = |about: &Map<String, Value>, fact: &str| about.get(fact).and_then(Value::as_u64).unwrap_or(0);
@@ -98,6 +103,22 @@ fn fetched(
     if in_checkout {
         about.insert("remote_hosts".into(), json!(sum.1));
     }
+}
+
+/// The hosts that a file of a kind that fetches names, read in stretches that overlap; nothing when it cannot be read to its end.
+fn loads(path: &str, file: &File) -> Option<BTreeSet<String>> {
+    if !later::may_load(path) {
+        return Some(BTreeSet::new());
+    }
+    let length = file.metadata().ok()?.len();
+    let mut found = BTreeSet::new();
+    let mut at = 0;
+    while at < length.min(MOST_LOADING) {
+        let stretch = own::read_from(file, at, later::LOADS_BYTES)?;
+        found.extend(later::loads(path, &stretch));
+        at += (later::LOADS_BYTES - OVERLAP) as u64;
+    }
+    (length <= MOST_LOADING).then_some(found)
 }
 
 /// Whether git would show something else than there is, or nothing.

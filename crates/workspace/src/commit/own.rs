@@ -32,11 +32,16 @@ pub(super) fn open(mount: &LiveMount, path: &str) -> Option<File> {
 
 /// At most so many bytes from the beginning; `None` when it cannot be read.
 pub(super) fn read(file: &File, most: usize) -> Option<Vec<u8>> {
-    let size = usize::try_from(file.metadata().ok()?.len()).unwrap_or(usize::MAX);
+    read_from(file, 0, most)
+}
+
+/// The same from a place on.
+pub(super) fn read_from(file: &File, from: u64, most: usize) -> Option<Vec<u8>> {
+    let size = usize::try_from(file.metadata().ok()?.len().saturating_sub(from)).unwrap_or(usize::MAX);
     let mut bytes = vec![0; size.min(most)];
     let mut have = 0;
     while have < bytes.len() {
-        match file.read_at(bytes.get_mut(have..)?, have as u64) {
+        match file.read_at(bytes.get_mut(have..)?, from + have as u64) {
             Ok(0) => break,
             Ok(n) => have += n,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}

@@ -6,8 +6,15 @@ use std::collections::BTreeSet;
 use super::pack::PACK;
 use super::place::like;
 
-/// Bytes of a file that are looked at.
+/// Bytes of a file that are looked at at once.
 pub const MOST: usize = 8 << 20;
+
+/// Whether a file of this name may fetch something when it is opened.
+#[must_use]
+pub fn may_load(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
+    PACK.loads.iter().any(|group| group.names.iter().any(|pattern| like(pattern, &name)))
+}
 
 /// The hosts, by the file's name and content.
 #[must_use]

@@ -29,7 +29,7 @@ pub use self::inert_settings::{are_plain, differ_harmlessly};
 pub use self::leads::{
     Search, Word, may_be_loaded, may_be_settings, of_directory, of_home, of_hooks, of_shells,
 };
-pub use self::loads::{MOST as LOADS_BYTES, loads};
+pub use self::loads::{MOST as LOADS_BYTES, loads, may_load};
 pub use self::pack::Leads;
 use self::pack::{Class, InertUnless, PACK};
 use self::place::Place;

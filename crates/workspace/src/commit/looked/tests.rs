@@ -322,3 +322,17 @@ fn what_is_neither_a_document_nor_a_table_is_not_handed_to_a_parser() {
     }
     assert_eq!(asked.get(), 1);
 }
+
+#[test]
+fn what_a_long_file_fetches_is_seen_to_its_end() {
+    let directory = Directory::new(&[]);
+    let padding = b"COMMENT:padding\n".repeat(600_000);
+    let event = b"BEGIN:VEVENT\nATTACH:http://evil.example/x\nEND:VEVENT\n";
+    for place in [0, padding.len() - later::LOADS_BYTES % 16, later::LOADS_BYTES - 20, padding.len()] {
+        let mut text = padding.clone();
+        let at = place.min(text.len());
+        text.splice(at..at, event.iter().copied());
+        assert_eq!(directory.facts(Op::Create, "long.ics", &text)["remote_content"], 1, "{place}");
+    }
+    assert_eq!(directory.facts(Op::Create, "long.ics", &padding).get("remote_content"), None);
+}

@@ -16,7 +16,7 @@ use crate::mount::LiveMount;
 use crate::overlay;
 
 /// Names of the directory that are looked at; what is nearer to its top comes first.
-const MOST_NAMES: usize = 20_000;
+const MOST_NAMES: usize = 200_000;
 /// Files of instructions that are read.
 const MOST_INSTRUCTIONS: usize = 64;
 

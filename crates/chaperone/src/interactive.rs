@@ -93,6 +93,9 @@ pub fn commit(args: &Commit) -> Result<Vec<Value>, Report> {
             Answer::Commit => {}
         }
         let done = broker.list(&request(args, (paths, reasons), false))?;
+        // However it ends, what is done is said.
+        let committed = done.iter().filter(|change| change["state"] == "committed").count();
+        say!("committed {}", counted(committed, "change"));
         take_over(&mut all, done);
     }
     Ok(all)

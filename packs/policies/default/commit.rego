@@ -204,7 +204,19 @@ formulas if input.change.formula_cells > 0
 deletion if input.change.op == "delete"
 
 # Who could not write it before can then. New files of a group's are ordinary.
-loosened_mode if "other" in input.change.becomes_writable_by
+loosened_mode if {
+	"other" in input.change.becomes_writable_by
+	not lock_of_tool
+}
+
+# What uv makes in every environment, for whoever else may use it at that moment: nobody reads what is in it.
+lock_of_tool if {
+	input.change.dependencies == "installed"
+	input.change.op == "create"
+	input.change.kind == "file"
+	name == ".lock"
+	not input.change.becomes_executable
+}
 
 loosened_mode if {
 	"group" in input.change.becomes_writable_by

@@ -460,3 +460,12 @@ test_harmless_settings_of_a_repository_do_not_ask if {
 	decided("/workspace/.git/config", object.union(harmless, {"becomes_executable": true})).effect == "ask"
 	decided("/workspace/.git/config", object.union(harmless, {"kind": "symlink"})).effect == "ask"
 }
+
+test_the_lock_of_an_environment_is_no_question if {
+	lock := {"dependencies": "installed", "op": "create", "kind": "file", "becomes_writable_by": ["group", "other"]}
+	decided("/workspace/.venv/.lock", lock).effect == "allow"
+	every other in [{"op": "modify"}, {"dependencies": null}, {"becomes_executable": true}] {
+		"loosened_mode" in decided("/workspace/.venv/.lock", object.union(lock, other)).reasons
+	}
+	"loosened_mode" in decided("/workspace/.venv/x.py", lock).reasons
+}

@@ -12,7 +12,7 @@ use http::header::{
 use http::request::Parts;
 use percent_encoding::percent_decode;
 
-use super::recent_requests::{Kind, Main, PIECE, Slot, VARYING, Values};
+use super::slots::{Kind, Main, PIECE, Slot, VARYING, Values};
 use super::undo::Codings;
 use crate::body::BufferedBody;
 

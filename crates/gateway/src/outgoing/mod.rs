@@ -5,12 +5,14 @@ pub(crate) mod chosen;
 mod column;
 mod findings;
 pub(crate) mod history;
+mod looker;
 mod open_directories;
 mod personal;
 mod pieces;
 pub(crate) mod recent_requests;
 pub(crate) mod redirects;
 pub(crate) mod secrets;
+mod slots;
 pub(crate) mod undo;
 mod varying;
 
@@ -24,8 +26,9 @@ use chosen::Chosen;
 pub(crate) use findings::OutboundFindings;
 use findings::{of, to_findings};
 use history::Messages;
-use recent_requests::{Kind, RecentRequests, Slot, VARYING, Values};
+use recent_requests::RecentRequests;
 use secrets::Secrets;
+use slots::{Kind, Slot, VARYING, Values};
 
 /// Places of names that are looked at each by itself, from the domain on, besides the first: with it and the whole as many as are looked
 /// at of one request, in two readings.

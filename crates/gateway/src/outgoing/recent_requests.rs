@@ -3,27 +3,22 @@
 mod place;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
-use chaperone_inspect::Finding;
-use chaperone_inspect::outgoing::{Outgoing, Passage, Seen, said, text_of_number};
+use chaperone_inspect::outgoing::{Outgoing, said};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::findings::{OutboundFindings, inspect_parts, of, to_findings};
+use super::findings::{OutboundFindings, inspect_parts};
+use super::looker::{Looker, Passages};
 use super::personal;
 use super::pieces::Stream;
 use super::secrets::Secrets;
-use place::{Last, Next, Place};
+use super::slots::{Kind, Main, PIECE, Slot, Values};
+use super::varying::number;
+use place::{Last, Next, Place, TOGETHER_IN_SLOT, decoded};
 
-/// Longest body that counts as a piece of something longer.
-pub(crate) const PIECE: usize = 1 << 10;
-/// Longest one that is compared with those before it: what varies in it may be such a piece.
-pub(crate) const VARYING: usize = 16 << 10;
 /// Bytes and pieces of one host that are inspected together.
 const TOGETHER: usize = 16 << 10;
-/// The same of one header, cookie, field of queries or place in paths.
-const TOGETHER_IN_SLOT: usize = 4 << 10;
 /// Slots of one request that are inspected with those before them, each by itself; what is in the others is in the stream of all.
 const MOST_CHANGED: usize = 8;
 /// Slots and hosts whose pieces are kept. Protects memory.
@@ -32,99 +27,8 @@ const MOST_HOSTS: usize = 64;
 /// Slots whose last value is known. Protects memory.
 const MOST_LAST: usize = 2_048;
 
-/// What is found by the label before it alone.
-const BEHIND_A_LABEL: [&str; 2] = ["generic_secret", "generic_password"];
 /// Values that were found whole and are known. Protects memory.
 const MOST_WHOLE: usize = 4_096;
-
-/// What one small request consists of.
-#[derive(Debug, Default)]
-pub(crate) struct Values {
-    /// What carries it: the body, the query, or the last name of the path.
-    pub main: Vec<u8>,
-    pub main_is: Main,
-    /// There is no body that carries it.
-    pub main_in_target: bool,
-    pub slots: Vec<Slot>,
-}
-
-/// What a small request is carried by.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Main {
-    #[default]
-    Value,
-    /// A name of a path.
-    Name,
-    /// The same that is one word, as places of a server are called.
-    Word,
-}
-
-/// A place in a request that the agent fills, and what is in it.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub id: u64,
-    pub kind: Kind,
-    /// It is in the path or the query.
-    pub in_target: bool,
-    pub bytes: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Of a query, a header, a cookie.
-    Value,
-    /// The name of a header; there is no letter case in it.
-    Name,
-    /// Of a WebSocket.
-    Message,
-    /// Of a body, or the name of a cookie.
-    Word,
-    /// A whole body: of it what varies, for what its values say together is looked at where they stand.
-    Body,
-    /// Of a path, or a name in a query. Lists of packages are read and then asked for one by one: passages are looked for only in
-    /// what is encoded, or several words.
-    Path,
-    /// The labels of a host. Machines are asked for one by one, too: only keys and registered values are looked for.
-    Label,
-}
-
-/// In which readings of pieces passages count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Passages {
-    All,
-    /// The same; the pieces are names of paths.
-    AllOfNames,
-    /// Where the pieces together had to be decoded.
-    Decoded,
-    /// The same; what words one by one make together is noted, so that what goes on from them in another way counts from there.
-    Noted,
-    None,
-}
-
-impl Passages {
-    fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Value | Kind::Name | Kind::Message | Kind::Word | Kind::Body => Self::All,
-            Kind::Path => Self::Decoded,
-            Kind::Label => Self::None,
-        }
-    }
-
-    /// Names of packages one after the other may begin with what could be a label (`js-tokens`): there a value counts by its own form.
-    /// What was read is recognised without it.
-    fn count_key(self, finding: &Finding) -> bool {
-        let is_of_path = matches!(self, Self::AllOfNames | Self::Decoded | Self::Noted);
-        !is_of_path || !BEHIND_A_LABEL.contains(&&*finding.detector)
-    }
-
-    fn count(self, passage: &Passage) -> bool {
-        match self {
-            Self::All | Self::AllOfNames | Self::Noted => true,
-            Self::Decoded => passage.place.is_joined_and_decoded(),
-            Self::None => false,
-        }
-    }
-}
 
 /// What was sent to each host last in small requests: each of them says nothing, together they may.
 #[derive(Debug, Default)]
@@ -148,26 +52,6 @@ struct HostRequests {
     whole: HashSet<u64>,
     /// When it was last used, in requests.
     used: u64,
-}
-
-/// What may be encoded by itself, or stand between the same signs each time.
-fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_between = |b: &u8| !b.is_ascii_alphanumeric() && !b"+/_-%.".contains(b) && b.is_ascii();
-    bytes.split(is_between).map(|word| word.trim_ascii()).filter(|word| !word.is_empty())
-}
-
-/// What a word says when it is read as a text that is encoded, in itself or as a number.
-fn decoded(word: &[u8]) -> Option<Vec<u8>> {
-    let digits = word.iter().position(u8::is_ascii_digit).and_then(|at| word.get(at..)).unwrap_or_default();
-    let length = digits.iter().take_while(|b| b.is_ascii_digit()).count();
-    let number = text_of_number(digits.get(..length).unwrap_or_default());
-    number.or_else(|| said(word))
-}
-
-pub(super) fn number(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl RecentRequests {
@@ -345,124 +229,6 @@ impl HostRequests {
         let fresh = words.filter(|word| self.words.insert(number(word)));
         fresh.map(<[u8]>::to_vec).collect()
     }
-}
-
-/// What pieces are looked at with.
-struct Looker<'a> {
-    outgoing: &'a Outgoing,
-    secrets: &'a Secrets,
-    /// Personal data that was found where it stands.
-    whole: &'a HashSet<u64>,
-}
-
-impl Looker<'_> {
-    /// Whether these bytes hold a value that is known, which was judged where they stand.
-    fn holds_known(&self, bytes: &[u8]) -> bool {
-        of(&self.secrets.known().read()).is_in(bytes)
-    }
-
-    /// The same, or a key by themselves.
-    fn holds_secret(&self, bytes: &[u8]) -> bool {
-        self.outgoing.holds_secret(bytes, &of(&self.secrets.known().read()))
-    }
-
-    fn look(&self, stream: &mut Stream, passages: Passages, outbound: &mut OutboundFindings) -> bool {
-        if stream.all.pieces.len() < 2 {
-            return false;
-        }
-        let look = |pieces: &[&[u8]]| {
-            let known = self.secrets.known().read();
-            self.outgoing.look_at_pieces(pieces, &of(&known))
-        };
-        self.add(stream, look, passages, outbound)
-    }
-
-    /// Whether the newest pieces complete something, which is added to what was found.
-    fn add(
-        &self,
-        stream: &mut Stream,
-        look: impl Fn(&[&[u8]]) -> Seen,
-        passages: Passages,
-        outbound: &mut OutboundFindings,
-    ) -> bool {
-        // A key or a passage is one however it was cut; digits of two requests make a number only now and then.
-        let personal = match passages {
-            Passages::None => Vec::new(),
-            _ => personal::across(self.outgoing, &stream.sent.all().concat(), self.whole),
-        };
-        let matched = |seen: &Seen| -> u64 {
-            seen.passages.iter().filter(|p| passages.count(p)).map(|p| p.hit.matched_bytes).sum()
-        };
-        let counts = |seen: &Seen| {
-            passages != Passages::Noted || seen.passages.iter().any(|p| p.place.is_joined_and_decoded())
-        };
-        let is_key = |finding: &Finding| is_key_in_pieces(finding) && passages.count_key(finding);
-        let mut seen = look(&stream.sent.all());
-        seen.findings.retain(is_key);
-        seen.registered.retain(|r| r.place.is_joined());
-        seen.values.retain(|v| v.place.is_joined());
-        let has_keys = !seen.findings.is_empty()
-            || !seen.registered.is_empty()
-            || !seen.values.is_empty()
-            || !personal.is_empty();
-        let in_sent = matched(&seen);
-        stream.sent.keys = keys(&seen.findings);
-        let mut is_more = in_sent > stream.sent.found && counts(&seen);
-        let mut in_all = in_sent;
-        let mut goes_on = false;
-        if stream.is_refused_kept() {
-            let mut seen_in_all = look(&stream.all.all());
-            in_all = matched(&seen_in_all);
-            is_more |= in_all > stream.all.found && counts(&seen_in_all);
-            seen.passages.extend(seen_in_all.passages);
-            seen_in_all.findings.retain(is_key);
-            // A key of which a piece was refused is longer by this one.
-            let before = std::mem::replace(&mut stream.all.keys, keys(&seen_in_all.findings));
-            seen_in_all
-                .findings
-                .retain(|f| !before.is_empty() && f.values.iter().any(|v| !before.contains(v)));
-            goes_on = !seen_in_all.findings.is_empty();
-            if seen.findings.is_empty() {
-                seen.findings = seen_in_all.findings;
-            }
-        }
-        stream.all.found = in_all;
-        if !has_keys && !is_more && !goes_on {
-            stream.sent.found = in_sent;
-            return false;
-        }
-        let before = std::mem::replace(&mut stream.sent.found, in_sent);
-        stream.refuse(!goes_on && (has_keys || in_sent > before));
-        stream.sent.found = before;
-        let findings = seen.findings.clone();
-        let seen = to_findings(&self.secrets.known().read(), seen);
-        outbound.findings.extend(findings);
-        for finding in personal {
-            // Another stream has shown the same.
-            let is_known =
-                outbound.findings.iter().any(|f| finding.values.iter().all(|v| f.values.contains(v)));
-            if !is_known {
-                outbound.findings.push(finding);
-            }
-        }
-        if outbound.registered.is_empty() {
-            outbound.registered.extend(seen.registered);
-        }
-        outbound.has_read_secret |= seen.has_read_secret;
-        if (is_more || seen.has_read_secret) && outbound.passages.is_empty() {
-            outbound.passages.extend(seen.passages);
-        }
-        outbound.in_target |= stream.in_target;
-        true
-    }
-}
-
-fn is_key_in_pieces(finding: &Finding) -> bool {
-    finding.category == "secret" && finding.place.is_joined()
-}
-
-fn keys(findings: &[Finding]) -> HashSet<u64> {
-    findings.iter().flat_map(|f| f.values.iter().copied()).collect()
 }
 
 /// The values of a document, of markup, a form or a query, without the names that stand between them; anything else as it is.

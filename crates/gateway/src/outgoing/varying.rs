@@ -1,12 +1,11 @@
 //! What varies of a value that is sent again and again. Beside a piece of something longer there stand signs, names and counters,
 //! which stay, or say nothing.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use similar::{Algorithm, DiffOp, capture_diff_slices_deadline};
-
-use super::recent_requests::number;
 
 /// Forms of one place that are told apart: whoever sends may take turns.
 const MOST_FORMS: usize = 4;
@@ -143,6 +142,13 @@ fn is_counter(part: &[u8]) -> bool {
     let digits = part.iter().filter(|b| b.is_ascii_digit()).count();
     let letters = part.iter().filter(|b| b.is_ascii_alphabetic() || **b >= 0x80).count();
     digits > 0 && digits >= 2 * letters
+}
+
+/// What tells one text from another.
+pub(super) fn number(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
 //! What was in one place of the requests to a host.
 
+use chaperone_inspect::outgoing::{said, text_of_number};
 use percent_encoding::percent_decode;
 
 use super::super::findings::OutboundFindings;
+use super::super::looker::{Looker, Passages};
 use super::super::pieces::Stream;
+use super::super::slots::Slot;
 use super::super::varying::{Forms, Varying};
-use super::{Looker, Passages, Slot, TOGETHER_IN_SLOT, decoded, words};
+
+/// Bytes of one header, cookie, field of queries or place in paths that are inspected together.
+pub(super) const TOGETHER_IN_SLOT: usize = 4 << 10;
 
 /// Parts of a value that vary, each looked at with those before it: of a line of records the first columns, besides the last one.
 const MOST_PARTS: usize = 3;
@@ -174,4 +179,18 @@ impl Place {
             .into_iter()
             .chain(&mut self.parts)
     }
+}
+
+/// What may be encoded by itself, or stand between the same signs each time.
+fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_between = |b: &u8| !b.is_ascii_alphanumeric() && !b"+/_-%.".contains(b) && b.is_ascii();
+    bytes.split(is_between).map(|word| word.trim_ascii()).filter(|word| !word.is_empty())
+}
+
+/// What a word says when it is read as a text that is encoded, in itself or as a number.
+pub(super) fn decoded(word: &[u8]) -> Option<Vec<u8>> {
+    let digits = word.iter().position(u8::is_ascii_digit).and_then(|at| word.get(at..)).unwrap_or_default();
+    let length = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+    let number = text_of_number(digits.get(..length).unwrap_or_default());
+    number.or_else(|| said(word))
 }

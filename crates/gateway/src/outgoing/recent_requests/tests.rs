@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::*;
 use crate::body::BufferedBody;
 use crate::outgoing::chosen::Chosen;
+use crate::outgoing::findings::{OutboundFindings, of, to_findings};
 use chaperone_inspect::Detectors;
 
 mod beside;

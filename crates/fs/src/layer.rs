@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::journal::{Entry, Record, blob_of};
-use crate::tree::{MAX_ENTRIES, State, Tree, join};
+use crate::tree::{MAX_ENTRIES, State, Tree, errno, join};
 
 /// Directories inside each other that are followed. Protects the stack; a deeper one is left out and named.
 const MAX_DEPTH: usize = 256;
@@ -25,7 +25,14 @@ const TOGETHER: usize = 4096;
 
 /// What was taken over of each path, to notice what changed since.
 #[derive(Debug, Default)]
-pub struct Seen(HashMap<String, Found>);
+pub struct Seen(HashMap<String, Taken>);
+
+#[derive(Debug)]
+struct Taken {
+    object: Found,
+    /// The SHA-256 of the content, where it was copied while the agent could write on.
+    copied: Option<String>,
+}
 
 /// An object of the layer, or the absence of one of the user's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,22 +94,31 @@ impl Tree {
             record.push((path, Entry::Base));
         }
         for (path, object) in &found {
-            let is_seen = seen.0.get(path) == Some(object);
+            let is_seen = seen.0.get(path).is_some_and(|taken| {
+                let copied = taken.copied.as_deref().filter(|_| take == Take::Files);
+                taken.object == *object && Self::is_same(&root, path, copied)
+            });
             if is_seen || take == Take::Files && self.is_taken(&state, path, object) {
                 names.kept(&state, path, object);
                 if !is_seen {
-                    seen.0.insert(path.clone(), object.clone());
+                    seen.0.insert(path.clone(), Taken { object: object.clone(), copied: None });
                 }
                 continue;
             }
-            if let Some(entry) =
-                self.entry(&mut state, &root, path, object, (&below.now, take), &mut names)?
-            {
+            let entry = self.entry(&mut state, &root, path, object, (&below.now, take), &mut names)?;
+            let blob = entry.as_ref().and_then(blob_of).filter(|_| take == Take::Copies);
+            let copied = match blob {
+                Some(blob) => Some(
+                    chaperone_staging::sha256(&File::open(self.blob(blob)).map_err(errno)?).map_err(errno)?,
+                ),
+                None => None,
+            };
+            if let Some(entry) = entry {
                 record.push((path.clone(), entry));
             } else if state.entries.contains_key(path) {
                 record.push((path.clone(), Entry::Base));
             }
-            seen.0.insert(path.clone(), object.clone());
+            seen.0.insert(path.clone(), Taken { object: object.clone(), copied });
             if record.len() >= TOGETHER {
                 self.record(&mut state, std::mem::take(&mut record))?;
             }
@@ -120,6 +136,13 @@ impl Tree {
             return false;
         };
         rustix::fs::stat(self.blob(blob)).is_ok_and(|stat| stat.st_ino == *ino)
+    }
+
+    /// Whether what was copied of a file is what is there now. A mapping may have written since without a sign of it.
+    fn is_same(root: &OwnedFd, path: &str, copied: Option<&str>) -> bool {
+        let Some(copied) = copied else { return true };
+        let now = beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK).map(File::from);
+        now.is_ok_and(|now| chaperone_staging::sha256(&now).is_ok_and(|now| now == *copied))
     }
 
     fn entry(
@@ -451,6 +474,27 @@ mod tests {
         fs::remove_dir_all(upper).unwrap();
         let change = tree.changes().unwrap().into_iter().find(|c| c.path == "changed").unwrap();
         assert_eq!(fs::read(change.blob.unwrap()).unwrap(), b"after all");
+    }
+
+    #[test]
+    fn what_a_mapping_wrote_after_a_look_is_there_at_the_end() {
+        let Place { upper, tree, .. } = &Place::new(&[]);
+        let (mut seen, at) = (Seen::default(), upper.join("db"));
+        fs::write(&at, "AAAA").unwrap();
+        fs::write(upper.join("other"), "same").unwrap();
+        tree.take_over(upper, &Below::default(), &mut seen, Take::Copies).unwrap();
+        // The stamp of a file that is written through a mapping stays until the kernel writes its pages out.
+        let stamp = rustix::fs::stat(&at).unwrap();
+        fs::write(&at, "BBBB").unwrap();
+        let Some(Taken { object, .. }) = seen.0.get_mut("db") else { panic!() };
+        assert_ne!(stamp.st_mtime_nsec, rustix::fs::stat(&at).unwrap().st_mtime_nsec);
+        *object = file(&rustix::fs::stat(&at).unwrap());
+        tree.take_over(upper, &Below::default(), &mut seen, Take::Files).unwrap();
+        let text = |name: &str| {
+            let change = tree.changes().unwrap().into_iter().find(|change| change.path == name).unwrap();
+            fs::read_to_string(change.blob.unwrap()).unwrap()
+        };
+        assert_eq!([text("db"), text("other")], ["BBBB", "same"]);
     }
 
     #[test]

@@ -52,7 +52,6 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.op", Type::Text),
     ("change.kind", Type::Text),
     ("change.git_path", Type::Text),
-    ("change.makes_checkout", Type::Flag),
     ("change.shebang", Type::TextOrNull),
     ("change.becomes_executable", Type::Flag),
     ("change.deceptive_name", Type::Flag),

@@ -11,6 +11,9 @@ const LOOK_EVERY: u64 = 8 << 20;
 /// Least and most bytes that stay free, whatever a twentieth of the disk is. Protects the log and the user's work.
 const RESERVE: (u64, u64) = (8 << 20, 1 << 30);
 
+/// The same of the files that may be made: a disk that has room for bytes and for no name keeps no log either.
+const FILES_RESERVE: (u64, u64) = (64, 100_000);
+
 /// What may still be written before the disk is looked at again.
 #[derive(Debug, Default)]
 pub struct DiskReserve {
@@ -44,19 +47,21 @@ impl DiskReserve {
         Self::look(dir).map(|(free, reserve)| free > reserve)
     }
 
-    /// What is free on the disk of `dir`, and what stays free of it, in bytes.
+    /// What is free on the disk of `dir`, and what stays free of it, in bytes. Nothing is where there is room for few files more.
     ///
     /// # Errors
     /// When the disk cannot be looked at.
     pub fn look(dir: &Path) -> Result<(u64, u64), Errno> {
         let disk = rustix::fs::statvfs(dir)?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        Ok((free, reserve(disk.f_blocks.saturating_mul(disk.f_frsize))))
+        // A file system that makes them as they are needed says that it has none.
+        let lacks_files = disk.f_files > 0 && disk.f_favail <= reserve_of(disk.f_files, FILES_RESERVE);
+        let free = if lacks_files { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) };
+        Ok((free, reserve_of(disk.f_blocks.saturating_mul(disk.f_frsize), RESERVE)))
     }
 }
 
-fn reserve(disk: u64) -> u64 {
-    (disk / 20).clamp(RESERVE.0, RESERVE.1)
+fn reserve_of(all: u64, (least, most): (u64, u64)) -> u64 {
+    (all / 20).clamp(least, most)
 }
 
 #[cfg(test)]
@@ -66,9 +71,9 @@ mod tests {
 
     #[test]
     fn the_reserve_is_a_twentieth_within_its_bounds() {
-        assert_eq!(reserve(24 << 20), 8 << 20);
-        assert_eq!(reserve(1 << 30), (1 << 30) / 20);
-        assert_eq!(reserve(1 << 50), 1 << 30);
+        assert_eq!(reserve_of(24 << 20, RESERVE), 8 << 20);
+        assert_eq!(reserve_of(1 << 30, RESERVE), (1 << 30) / 20);
+        assert_eq!(reserve_of(1 << 50, RESERVE), 1 << 30);
     }
 
     #[test]

@@ -394,9 +394,6 @@ asks contains "loosened_mode" if loosened_mode
 # What git tidies up leaves the repository what it needs; this does not.
 asks contains "removes_repository" if input.change.repository_lost
 
-# What is code in a checkout is programs and active content elsewhere.
-asks contains "makes_checkout" if input.change.makes_checkout
-
 # Git would show the user something else than there is.
 asks contains "hides_from_git" if input.change.hides_from_git
 

@@ -56,11 +56,6 @@ test_a_repository_is_known_whatever_its_directory_is_called if {
 	decided("/workspace/.git/lfs/objects/12/ab/12ab000000000000000000000000000000000000000000000000000000000000", {}).effect == "allow"
 }
 
-test_a_directory_of_the_users_becomes_a_checkout_by_a_question if {
-	decided("/workspace/.git/config", {"settings_plain": true, "makes_checkout": true}).reasons == {"makes_checkout"}
-	decided("/workspace/.git/config", {"settings_plain": true, "makes_checkout": false}).effect == "allow"
-}
-
 test_a_repository_that_goes_is_one_question if {
 	gone := {"op": "delete", "removes": true, "removals_in_commit": 900}
 	decided("/workspace/.git/HEAD", object.union(gone, {"repository_lost": true})).reasons == {"removes_repository"}

@@ -101,6 +101,13 @@ impl Looker<'_> {
             passages != Passages::Noted || seen.passages.iter().any(|p| p.place.is_joined_and_decoded())
         };
         let is_key = |finding: &Finding| is_key_in_pieces(finding) && passages.count_key(finding);
+        if stream.look() {
+            for pieces in [&mut stream.sent, &mut stream.all] {
+                let seen = look(&pieces.older());
+                pieces.found = matched(&seen);
+                pieces.keys = keys(&seen.findings);
+            }
+        }
         let mut seen = look(&stream.sent.all());
         seen.findings.retain(is_key);
         seen.registered.retain(|r| r.place.is_joined());

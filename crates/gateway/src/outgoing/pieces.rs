@@ -14,6 +14,9 @@ pub(super) struct Stream {
     has_refused: bool,
     /// Of the newest request a piece stands in its path or query.
     pub in_target: bool,
+    /// The newest request was looked at, and one before it was not.
+    is_looked_at: bool,
+    has_missed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ pub(super) struct Pieces {
 impl Stream {
     /// A new request begins.
     pub fn begin(&mut self) {
+        self.has_missed |= self.sent.fresh > 0 && !self.is_looked_at;
+        self.is_looked_at = false;
         self.sent.fresh = 0;
         self.all.fresh = 0;
         self.in_target = false;
@@ -59,6 +64,12 @@ impl Stream {
     /// Whether the newest request added to it.
     pub fn is_fresh(&self) -> bool {
         self.sent.fresh > 0
+    }
+
+    /// It is looked at now. Whether requests before the newest were not, so that what they said is not known yet.
+    pub fn look(&mut self) -> bool {
+        self.is_looked_at = true;
+        std::mem::take(&mut self.has_missed)
     }
 
     /// Whether something that was refused is among all.
@@ -94,6 +105,11 @@ impl Pieces {
         while self.pieces.len() > MOST_PIECES || self.bytes > most {
             self.bytes -= self.pieces.pop_front().map_or(0, |p| p.len());
         }
+    }
+
+    /// What came before the newest request.
+    pub fn older(&self) -> Vec<&[u8]> {
+        self.pieces.iter().take(self.pieces.len().saturating_sub(self.fresh)).map(Vec::as_slice).collect()
     }
 
     pub fn all(&self) -> Vec<&[u8]> {

@@ -4,8 +4,9 @@ mod place;
 
 use std::collections::{HashMap, HashSet};
 
-use chaperone_inspect::outgoing::{Outgoing, said};
+use chaperone_inspect::outgoing::{Covered, Outgoing, said};
 use parking_lot::Mutex;
+use percent_encoding::percent_decode;
 use serde_json::Value;
 
 use super::findings::{OutboundFindings, inspect_parts};
@@ -15,7 +16,7 @@ use super::pieces::Stream;
 use super::secrets::Secrets;
 use super::slots::{Kind, Main, PIECE, Slot, Values};
 use super::varying::number;
-use place::{Last, Next, Place, TOGETHER_IN_SLOT, decoded};
+use place::{Last, Next, Place, TOGETHER_IN_SLOT, decoded, words};
 
 /// Bytes and pieces of one host that are inspected together.
 const TOGETHER: usize = 16 << 10;
@@ -50,6 +51,9 @@ struct HostRequests {
     last: HashMap<u64, Last>,
     /// Personal data that was found where it stood.
     whole: HashSet<u64>,
+    /// What of values that are known was there lately, in pieces.
+    registered: Covered,
+    read: Covered,
     /// When it was last used, in requests.
     used: u64,
 }
@@ -79,6 +83,7 @@ impl RecentRequests {
         recent.whole.extend(outbound.findings.iter().flat_map(|f| f.values.iter().copied()));
         let whole = std::mem::take(&mut recent.whole);
         let with = Looker { outgoing, secrets, whole: &whole };
+        recent.scattered(&values, &with, outbound);
         let in_main = recent.main(values.main, (values.main_is, values.main_in_target), &with, outbound);
         let changed = recent.changed(values.slots, &with);
         let ids: Vec<u64> = changed.iter().map(|(slot, _)| slot.id).collect();
@@ -91,6 +96,39 @@ impl RecentRequests {
 }
 
 impl HostRequests {
+    /// Look for pieces of values that are known, wherever in a request they stand.
+    fn scattered(&mut self, values: &Values, with: &Looker<'_>, outbound: &mut OutboundFindings) {
+        if with.secrets.has_none_in_pieces() {
+            return;
+        }
+        let sent = values.slots.iter().map(|slot| slot.bytes.as_slice()).chain([values.main.as_slice()]);
+        let mut texts: Vec<Vec<u8>> = Vec::new();
+        // What is there whole was judged where it stands.
+        for text in sent.filter(|text| !with.holds_known(text)) {
+            texts.push(text.to_vec());
+            if text.contains(&b'%') {
+                texts.push(percent_decode(text).collect());
+            }
+            if text.len() <= PIECE {
+                texts.extend(words(text).filter_map(decoded));
+                // Signs of the value itself may stand in its piece.
+                texts.push(text.iter().copied().filter(u8::is_ascii_alphanumeric).collect());
+            }
+        }
+        let texts = || texts.iter().map(Vec::as_slice);
+        let known = with.secrets.known().read();
+        let source = |id: u32| known.sources.get(id as usize).cloned().unwrap_or_default();
+        let registered = known.registered_in_pieces.look(texts(), &mut self.registered);
+        let read = known.values_in_pieces.look(texts(), &mut self.read);
+        if outbound.registered.is_empty() {
+            outbound.registered.extend(registered.into_iter().map(source));
+        }
+        outbound.has_read_secret |= !read.is_empty();
+        if outbound.passages.is_empty() {
+            outbound.passages.extend(read.into_iter().map(source));
+        }
+    }
+
     fn main(
         &mut self,
         main: Vec<u8>,

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use chaperone_inspect::Detectors;
-use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, labelled};
+use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, Scattered, labelled};
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
 use parking_lot::{Mutex, RwLock};
@@ -58,6 +58,9 @@ pub(super) struct KnownHere {
     pub(super) registered: KeyedSecrets,
     /// Passwords and keys of what was read, by the number of their source.
     pub(super) values: KeyedSecrets,
+    /// The same two by their pieces: of those that are registered, and of those that were read.
+    pub(super) registered_in_pieces: Scattered,
+    pub(super) values_in_pieces: Scattered,
     /// SHA-256 of them.
     told: HashSet<[u8; 32]>,
     /// Names of sources, by their number.
@@ -103,6 +106,8 @@ impl Secrets {
                 read: Fingerprints::new(&self.key),
                 registered: KeyedSecrets::new(&self.key),
                 values: KeyedSecrets::new(&self.key),
+                registered_in_pieces: Scattered::default(),
+                values_in_pieces: Scattered::default(),
                 told: HashSet::new(),
                 sources: Vec::new(),
                 own: HashSet::new(),
@@ -117,7 +122,14 @@ impl Secrets {
         known.sources.push("a key that the profile passes to the agent".to_owned());
         // Shorter ones would be found everywhere by chance, longer ones are no keys.
         known.registered.register(id, value.as_bytes()).ok();
+        known.registered_in_pieces.register(id, value.as_bytes());
         known.own.insert(Sha256::digest(value.as_bytes()).into());
+    }
+
+    /// Whether no value is known by its pieces.
+    pub(super) fn has_none_in_pieces(&self) -> bool {
+        let known = self.known().read();
+        known.registered_in_pieces.is_empty() && known.values_in_pieces.is_empty()
     }
 
     /// The agent reads this content now.
@@ -207,6 +219,7 @@ fn take_in_one(
             if known.told.len() < MOST_VALUES && !known.own.contains(&digest) && known.told.insert(digest) {
                 // Shorter ones would be found everywhere by chance.
                 known.values.register(id, value).ok();
+                known.values_in_pieces.register(id, value);
             }
         }
     }

@@ -15,6 +15,7 @@ mod mirror;
 mod packed;
 mod pieces;
 mod said;
+mod scattered;
 mod seen;
 mod stream;
 mod values;
@@ -26,6 +27,7 @@ pub use fingerprint::{Fingerprints, Hit};
 pub use keyed::{KeyedSecrets, RegisterError, SecretHit};
 pub use labelled::labelled;
 pub use said::said;
+pub use scattered::{Covered, Scattered};
 pub use seen::{Known, Part, Passage, Registered, Seen, Unread};
 pub use stream::{StreamLook, WHOLE};
 

@@ -98,8 +98,6 @@ pub(super) const COMMIT: Group = Group {
             => "Tell the user what is deleted and why.";
         "removes_repository": "The commit takes away what makes a repository of git: itself, its HEAD, settings, objects or names, or lets a name stand for nothing."
             => "Leave the repository as it is; tell the user when it should go.";
-        "makes_checkout": "A directory in which the user has files becomes a source checkout: from then on programs and scripts are committed there as code."
-            => "Tell the user why their directory should be a repository, or make it in a new directory.";
         "loosened_mode": "More may write the file or directory than before, others may read what its owner alone could, or it runs with its owner's rights."
             => "Leave the mode as it was, or tell the user who needs it.";
         "part_of_operation": "It belongs to what git is in the middle of, a rebase or a new work tree, of which another part may not be committed by itself: they are carried together."

@@ -12,24 +12,12 @@ const NAMES: usize = 2_000;
 /// Documents beside and above a document whose hosts are known, and bytes of each.
 const DOCUMENTS: usize = 64;
 const DOCUMENT_BYTES: u64 = 1 << 20;
-/// What makes a directory a checkout. In one that has files of the user's each is asked about at a commit, so an agent does not make it one
-/// by itself.
+/// What makes a directory a checkout.
 const MARKS: &[&str] = &[".git/config", ".git", ".hg/requires", ".jj/repo/store/type"];
 
 /// Whether the path is in a source checkout of the user's.
 pub(super) fn holds(mount: &LiveMount, path: &str) -> bool {
     above(path).any(|directory| MARKS.iter().any(|mark| own::open(mount, &below(directory, mark)).is_some()))
-}
-
-/// Whether this new file makes a checkout of a directory that was none, and that the user had something in.
-pub(super) fn makes_one(mount: &LiveMount, path: &str) -> bool {
-    let directory = MARKS.iter().find_map(|mark| path.strip_suffix(mark));
-    let directory = directory.filter(|at| at.is_empty() || at.ends_with('/'));
-    directory.is_some_and(|at| {
-        let at = at.trim_end_matches('/');
-        let is_tools = |name: &String| MARKS.iter().any(|mark| mark.split('/').next() == Some(name));
-        !holds(mount, path) && !names(mount, at).iter().all(is_tools)
-    })
 }
 
 /// Whether a file that is of this class for the same reason stands there, or in a directory above.

@@ -87,25 +87,44 @@ impl Dependencies {
             changes.iter().filter_map(|change| around(mount, change)).map(|(at, _)| at).collect();
         let is_there = |at: &str| overlay::open(&mount.root, at, OFlags::PATH | OFlags::NOFOLLOW).is_ok();
         let is_output = |at: &str| OUTPUT.iter().any(|mark| is_there(&format!("{at}/{mark}")));
+        let is_named = |path: &str| {
+            later::stands_before(path).any(|other| is_there(&other))
+                || later::nested(path).is_some_and(|both| both.iter().all(|at| is_there(at)))
+                || later::takes_a_program(path)
+        };
+        let is_loaded = |change: &Change| {
+            change.path.ends_with(".txt")
+                && staged(change)
+                    .and_then(|file| own::read(&file, later::SOURCE_BYTES))
+                    .is_some_and(|text| later::is_loaded_by_itself(&change.path, &text))
+        };
+        // A package goes whole, or is another one.
+        let gone: BTreeSet<&str> =
+            changes.iter().filter(|c| c.op == Op::Delete).map(|c| c.path.as_str()).collect();
+        let comes: BTreeSet<&str> =
+            changes.iter().filter(|c| c.op != Op::Delete).filter_map(|c| later::package(&c.path)).collect();
+        let changes_one = |path: &str| {
+            later::package(path)
+                .filter(|at| !at.ends_with("/.bin"))
+                .is_some_and(|at| is_there(at) && (!gone.contains(at) || comes.contains(at)))
+        };
         let rewrites = |change: &&Change| {
+            if later::is_record_of_dependencies(&change.path) {
+                return false;
+            }
             let is_own = change.op == Op::Modify || change.replaces.is_some();
-            let is_code = change.kind == Kind::File && !later::is_record_of_dependencies(&change.path);
-            is_own && is_code && (change.blob.is_some() || change.op == Op::Rename)
-        };
-        // What comes beside it, and is taken in its place or by itself.
-        let takes = |change: &&Change| {
             let is_new = change.op != Op::Delete && change.kind == Kind::File && !is_there(&change.path);
-            is_new
-                && around(mount, change).is_some_and(|(at, kind)| kind == INSTALLED && is_there(at))
-                && (later::stands_before(&change.path).any(|other| is_there(&other))
-                    || later::nested(&change.path).is_some_and(|both| both.iter().all(|at| is_there(at)))
-                    || change.path.ends_with(".txt")
-                        && staged(change)
-                            .and_then(|file| own::read(&file, later::SOURCE_BYTES))
-                            .is_some_and(|text| later::is_loaded_by_itself(&change.path, &text)))
+            let is_installed =
+                || around(mount, change).is_some_and(|(at, kind)| kind == INSTALLED && is_there(at));
+            is_own
+                && change.kind != Kind::Dir
+                && (change.blob.is_some() || change.op == Op::Rename || change.kind == Kind::Symlink)
+                || is_new && is_installed() && (is_named(&change.path) || is_loaded(change))
+                || change.kind != Kind::Dir
+                    && is_installed()
+                    && std::iter::once(&change.path).chain(&change.from).any(|path| changes_one(path))
         };
-        let rewritten =
-            changes.iter().filter(|c| rewrites(c) || takes(c)).filter_map(|change| around(mount, change));
+        let rewritten = changes.iter().filter(rewrites).filter_map(|change| around(mount, change));
         let rewritten = rewritten.map(|(at, _)| at.to_owned()).collect();
         let announced = roots.iter().flat_map(|at| announced(mount, at)).collect();
         let new = roots.into_iter().filter(|at| !is_there(at) || is_output(at));
@@ -237,18 +256,74 @@ mod tests {
         for path in taken.into_iter().chain(more.map(|name| format!("node_modules/{name}"))) {
             assert!(rewrites(&path, &|_| None), "{path}");
         }
-        let beside = ["new/__init__.py", "pkg/other.py", "six.pyi", "fast.py"].map(site);
-        let more = [
-            "new/index.js",
-            "new/node_modules/lodash/index.js",
-            "foo/lib/b.js",
-            "foo/node_modules/own/index.js",
-        ];
+        let beside = ["new/__init__.py", "six.pyi", "fast.py"].map(site);
+        let more = ["new/index.js", "new/node_modules/lodash/index.js"];
         for path in beside.into_iter().chain(more.map(|name| format!("node_modules/{name}"))) {
             assert!(!rewrites(&path, &|_| None), "{path}");
         }
         let points = site("plug-1.0.dist-info/entry_points.txt");
         assert!(rewrites(&points, &entry("pytest11")) && !rewrites(&points, &entry("console_scripts")));
+    }
+
+    #[test]
+    fn a_package_that_is_there_becomes_another_by_whatever_changes_in_it() {
+        let directory = Directory::new(&[
+            ("node_modules/dep/main.js", ""),
+            ("node_modules/dep/package.json", "{}"),
+            ("node_modules/@s/b/x.js", ""),
+            ("venv/lib/python3/site-packages/six.py", ""),
+            ("venv/lib/python3/site-packages/pkg/__init__.py", ""),
+        ]);
+        let of = |op: Op, kind: Kind, path: &str, from: Option<&str>| {
+            let mut change = Change::blank(path.to_owned(), op, kind);
+            change.from = from.map(str::to_owned);
+            change
+        };
+        let is_rewritten = |changes: &[Change]| {
+            let dependencies = Dependencies::by(&directory.mount, changes, &|_| None);
+            !dependencies.rewritten.is_empty()
+        };
+        let gone = |path: &str| of(Op::Delete, Kind::File, path, None);
+        let whole = [
+            of(Op::Delete, Kind::Dir, "node_modules/dep", None),
+            gone("node_modules/dep/main.js"),
+            gone("node_modules/dep/package.json"),
+        ];
+        let link = of(Op::Create, Kind::Symlink, "node_modules/dep", None);
+        let another = [
+            vec![whole[0].clone(), whole[1].clone(), whole[2].clone(), link],
+            vec![gone("node_modules/dep/main.js"), made("node_modules/dep/main/index.js")],
+            vec![gone("node_modules/dep/package.json")],
+            vec![made("node_modules/dep/lib/main")],
+            vec![of(Op::Rename, Kind::File, "node_modules/new/x.js", Some("node_modules/dep/main.js"))],
+            vec![made("node_modules/@s/b/y.js")],
+            vec![of(
+                Op::Rename,
+                Kind::File,
+                "venv/lib/python3/site-packages/fl.py",
+                Some("venv/lib/python3/site-packages/six.py"),
+            )],
+            vec![made("node_modules/.bin/node")],
+        ];
+        for changes in another {
+            assert!(is_rewritten(&changes), "{:?}", changes.iter().map(|c| &c.path).collect::<Vec<_>>());
+        }
+        let beside = [
+            whole.to_vec(),
+            vec![
+                made("node_modules/other/index.js"),
+                made("node_modules/.bin/other"),
+                made("node_modules/@s/c/x.js"),
+            ],
+            vec![
+                made("node_modules/.package-lock.json"),
+                made("venv/lib/python3/site-packages/__pycache__/six.cpython-311.pyc"),
+            ],
+            vec![made("venv/lib/python3/site-packages/new/__init__.py"), made("venv/bin/new")],
+        ];
+        for changes in beside {
+            assert!(!is_rewritten(&changes), "{:?}", changes.iter().map(|c| &c.path).collect::<Vec<_>>());
+        }
     }
 
     #[test]

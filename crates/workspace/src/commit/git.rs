@@ -76,7 +76,11 @@ pub(super) fn may_cut(path: &str) -> bool {
 pub(super) fn hides_more(path: &str, now: &[u8], then: &[u8]) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     if is_index(&name) {
-        return unwatched(now).is_none_or(|now| now > unwatched(then).unwrap_or(0));
+        let sound = [index::SHA1, index::SHA256].into_iter().find_map(|object| index::is_sound(now, object));
+        return sound != Some(true) || unwatched(now).is_none_or(|now| now > unwatched(then).unwrap_or(0));
+    }
+    if name == "packed-refs" && !is_in_order(now) {
+        return true;
     }
     let counts: fn(&&[u8]) -> bool = match name.as_str() {
         "packed-refs" => |line| line.windows(REPLACES.len()).any(|w| w == REPLACES),
@@ -84,6 +88,16 @@ pub(super) fn hides_more(path: &str, now: &[u8], then: &[u8]) -> bool {
     };
     let known: std::collections::HashSet<&[u8]> = then.split(|b| *b == b'\n').collect();
     now.split(|b| *b == b'\n').filter(counts).any(|line| !known.contains(line))
+}
+
+/// Whether names that are said to be in order are: git looks for them as if they were.
+fn is_in_order(packed: &[u8]) -> bool {
+    let lines = || packed.split(|b| *b == b'\n');
+    let is_head = |line: &&[u8]| line.starts_with(b"#");
+    let is_sorted =
+        lines().take_while(is_head).any(|head| head.split(|b| *b == b' ').any(|word| word == b"sorted"));
+    let names = lines().filter(|line| !line.starts_with(b"#") && !line.starts_with(b"^"));
+    !is_sorted || names.filter_map(|line| line.splitn(2, |b| *b == b' ').nth(1)).is_sorted()
 }
 
 /// How many entries of an index are not compared with the directory; `None` when it is none that is known.
@@ -212,6 +226,15 @@ mod tests {
         assert!(hides_more(".git/packed-refs", &replaced, plain));
         assert!(!hides_more(".git/packed-refs", plain, &[]));
         assert!(!hides_more(".git/packed-refs", &replaced, &replaced));
+        let said = b"# pack-refs with: peeled fully-peeled sorted \n";
+        let line = |name: &str| format!("{} {name}\n", "1".repeat(40)).into_bytes();
+        let (first, second) = (line("refs/heads/a"), line("refs/heads/b"));
+        let (ordered, turned) =
+            ([&said[..], &first, &second].concat(), [&said[..], &second, &first].concat());
+        assert!(
+            !hides_more(".git/packed-refs", &ordered, b"") && hides_more(".git/packed-refs", &turned, b"")
+        );
+        assert!(!hides_more(".git/packed-refs", &[second, first].concat(), b""), "nothing says so");
         assert!(hides_more(".git/info/exclude", b"# none\nhelper.py\n", b"# none\n"));
         assert!(!hides_more(".git/info/exclude", b"# none\n# more\n", b"# none\n"));
         for path in [".git/index", "a/.git/packed-refs", ".git/modules/x/INDEX", ".git/info/exclude"] {

@@ -48,9 +48,6 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
     about.insert("in_checkout".into(), json!(in_checkout));
     runs_later(about, looked, content);
     let Some(content) = content else { return };
-    if change.op != Op::Modify {
-        about.insert("makes_checkout".into(), json!(checkout::makes_one(mount, &change.path)));
-    }
     data_of_git(about, looked, content, before);
     let there = |path: &str| looked.beside.brings.contains(path) || open(mount, path).is_some();
     if change.op != Op::Modify && open(mount, &change.path).is_none() {

@@ -228,7 +228,8 @@ pub(super) fn is_inert(change: &Change, path: &str, content: &File) -> bool {
         String::from_utf8(bytes).ok()
     };
     if is_of_bisection(path) {
-        return text().is_some_and(|text| says_no_command(&text));
+        // What is checked out at its end is a word of git's, which is no option.
+        return text().is_some_and(|text| says_no_command(&text) && !text.starts_with('-'));
     }
     let Some((_, name)) = state(path) else { return false };
     let is_one_of = |names: &[String]| names.iter().any(|known| known == name);
@@ -386,6 +387,7 @@ mod tests {
         ] {
             assert!(!inert(path, text), "{path}: {text}");
         }
+        assert!(inert(".git/BISECT_START", "main\n") && !inert(".git/BISECT_START", "-f\n"));
         assert!(!is_inert(&Change { mode: 0o755, ..made(".git/BISECT_LOG") }, ".git/BISECT_LOG", &file(log)));
     }
 

@@ -14,6 +14,8 @@ use crate::mount::LiveMount;
 const NAMES_BYTES: usize = 16 << 20;
 /// In the order in which git looks for a name.
 const KINDS: &[&str] = &["refs/tags/", "refs/heads/", "refs/remotes/"];
+/// Digits of an object's name by which it goes.
+const OBJECT: std::ops::RangeInclusive<usize> = 4..=64;
 const HEADS: &[&str] = &["HEAD", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD"];
 
 /// Whether the file brings a name that the repository did not have, and that stands before one that it has.
@@ -33,7 +35,12 @@ pub(super) fn takes_a_name(
         let Some(at) = KINDS.iter().position(|kind| name.starts_with(kind)) else { return false };
         let short = name.get(KINDS.get(at).map_or(0, |kind| kind.len())..).unwrap_or_default();
         let behind = KINDS.iter().skip(at + 1).any(|kind| is_there(&format!("{kind}{short}")));
-        behind || HEADS.contains(&short) && !name.starts_with("refs/remotes/")
+        // The branch that a remote follows goes by the remote's name, and an object by the beginning of its own.
+        let is_own = at < 2;
+        let is_remote = is_own && is_there(&format!("refs/remotes/{short}/HEAD"));
+        let is_object =
+            is_own && OBJECT.contains(&short.len()) && short.bytes().all(|b| b.is_ascii_hexdigit());
+        behind || is_remote || is_object || HEADS.contains(&short) && !name.starts_with("refs/remotes/")
     };
     if inside.starts_with("refs/") {
         return op != Op::Modify && !is_there(inside) && hides(inside);

@@ -10,11 +10,22 @@ use super::place::like;
 
 static PACK: LazyLock<Pack> = LazyLock::new(|| chaperone_packs::table("packs/dependencies.toml"));
 
+/// Directories that hold packages and nothing beside them.
+static HOLDS_PACKAGES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Names {
+        names: Vec<String>,
+    }
+    chaperone_packs::table::<Names>("packs/installed-code.toml").names
+});
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Pack {
     kind: Vec<Kind>,
     before: Vec<Before>,
+    programs: Vec<String>,
     loaded: Loaded,
     install_steps: InstallSteps,
     system: System,
@@ -154,6 +165,37 @@ pub fn nested(path: &str) -> Option<[String; 2]> {
         .map(|up| up + IN.len())
         .or_else(|| package.starts_with("node_modules/").then_some("node_modules/".len()))?;
     Some([format!("{package}/package.json"), format!("{}{name}/package.json", package.get(..up)?)])
+}
+
+/// The package of an interpreter's that a path is in, or is: the name in the innermost directory that holds packages and nothing
+/// else, with what stands before it.
+#[must_use]
+pub fn package(path: &str) -> Option<&str> {
+    let mut found = None;
+    let mut start = 0;
+    for (end, _) in path.match_indices('/') {
+        if HOLDS_PACKAGES.iter().any(|name| path.get(start..end) == Some(name)) {
+            found = Some(end + 1);
+        }
+        start = end + 1;
+    }
+    let from = found?;
+    let inside = path.get(from..)?;
+    let first = inside.find('/').unwrap_or(inside.len());
+    // One of a scope has two names.
+    let length = match inside.get(first + 1..).filter(|_| inside.starts_with('@')) {
+        Some(rest) => first + 1 + rest.find('/').unwrap_or(rest.len()),
+        None => first,
+    };
+    path.get(..from + length).filter(|_| length > 0)
+}
+
+/// Whether a new name among the programs of packages is one that scripts mean another program by.
+#[must_use]
+pub fn takes_a_program(path: &str) -> bool {
+    path.rsplit_once("/node_modules/.bin/")
+        .or_else(|| path.strip_prefix("node_modules/.bin/").map(|name| ("", name)))
+        .is_some_and(|(_, name)| PACK.programs.iter().any(|known| like(known, name)))
 }
 
 /// Whether a package says that a tool loads something of it without being told to.

@@ -19,7 +19,8 @@ use std::collections::BTreeSet;
 pub use self::compiled::{Compiled, compiled};
 pub use self::dependencies::{
     dependencies, has_install_step, is_loaded_by_itself, is_of_the_system, is_record_of_dependencies,
-    kind_by_content, made_dependencies, marks_of_dependencies, nested, stands_before,
+    kind_by_content, made_dependencies, marks_of_dependencies, nested, package, stands_before,
+    takes_a_program,
 };
 pub use self::dot_files::{
     dot_file_classes, is_dot_file, is_home_of_settings, is_passed_over, is_settings_of_home,

@@ -124,7 +124,9 @@ impl Place {
             Some(now) => {
                 fresh.is_part = now.parts.concat() != value && !now.parts.is_empty();
                 fresh.several = now.parts.len();
-                self.push_parts(&now);
+                if fresh.is_part {
+                    self.push_parts(&now);
+                }
                 now.parts
             }
             None => vec![value],
@@ -182,7 +184,7 @@ impl Place {
 }
 
 /// What may be encoded by itself, or stand between the same signs each time.
-fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_between = |b: &u8| !b.is_ascii_alphanumeric() && !b"+/_-%.".contains(b) && b.is_ascii();
     bytes.split(is_between).map(|word| word.trim_ascii()).filter(|word| !word.is_empty())
 }

@@ -217,7 +217,7 @@ fn a_registered_value_in_pieces_is_found_in_names_and_paths_too() {
     secrets.register("Kq7-unusual-value-of-theirs");
     for kind in [Kind::Value, Kind::Path] {
         let requests = cut("Kq7-unusual-value-of-theirs", 6).into_iter().map(|p| vec![slot(1, kind, p)]);
-        assert_eq!(caught(requests, &secrets), 1, "{kind:?}");
+        assert!(caught(requests, &secrets) >= 1, "{kind:?}");
     }
 }
 

@@ -197,15 +197,6 @@ fn a_directory_is_no_checkout_by_what_an_agent_may_commit() {
     let directory =
         Directory::new(&[(".git/HEAD", "ref: x\n"), (".git/objects/ab/cd", "x"), ("own/report.md", "x")]);
     assert_eq!(directory.facts(Op::Create, "Makefile", b"all:\n")["in_checkout"], false);
-    let makes =
-        |path: &str| directory.facts(Op::Create, path, b"[core]\n\tbare = false\n")["makes_checkout"] == true;
-    assert!(makes(".git/config") && makes("own/.git/config") && makes("own/.hg/requires"));
-    // A project of its own, and what is no repository's.
-    assert!(!makes("new/.git/config") && !makes("own/config") && !makes("own/x.git/config"));
-    let directory = Directory::new(&[(".git/HEAD", "x"), (".git/config", "x"), ("own/report.md", "x")]);
-    let makes =
-        |path: &str| directory.facts(Op::Create, path, b"[core]\n\tbare = false\n")["makes_checkout"] == true;
-    assert!(!makes("own/.git/config"), "it is in one");
 }
 
 #[test]

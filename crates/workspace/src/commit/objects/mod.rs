@@ -165,15 +165,18 @@ impl<'a> Objects<'a> {
             .any(|id| !self.has(&store, id))
     }
 
-    /// Whether history of the user's own ends at a commit that has more before it.
+    /// Whether history that the user has whole, or a commit of theirs, is to be where it ends.
     pub fn cuts(&self, path: &str, content: &File) -> bool {
         let Some(store) = names::store_of_names(path) else { return false };
         let Some(now) = text(content) else { return true };
         let then = self.text_before(path).unwrap_or_default();
         let known: HashSet<&str> = then.lines().collect();
+        // What comes with a new repository is its own, and of one that ends early already git fetches more.
+        let git = store.strip_suffix("objects").unwrap_or_default();
+        let is_whole = known.is_empty() && own::open(self.mount, &format!("{git}HEAD")).is_some();
         now.lines()
             .filter(|line| !known.contains(line))
-            .any(|id| names::id(id.trim()).is_none() || self.had(&store, id.trim()))
+            .any(|id| names::id(id.trim()).is_none() || is_whole || self.had(&store, id.trim()))
     }
 
     /// The text of a file of names as it will be; `None` when there will be none.

@@ -99,8 +99,10 @@ def has(name, word):
 
 
 def forged_tree(outcome):
-    """The tree that git keeps for a directory is no longer the one that its entries make."""
+    """The person's next commit, of something else, has another tree for a directory."""
     known = git(outcome, "ls-tree", "HEAD:githooks").stdout
+    (outcome.world.workspace / "next.txt").write_text("theirs")
+    git(outcome, "add", "next.txt")
     made = git(outcome, "write-tree").stdout.strip()
     return bool(made) and git(outcome, "ls-tree", made + ":githooks").stdout != known
 
@@ -156,7 +158,7 @@ place(".git/shallow", git("rev-parse", "HEAD") + "\n")
 lines = open(W + "/.git/packed-refs").read().splitlines()
 place(".git/packed-refs", "\n".join([lines[0], *reversed(lines[1:])]) + "\n")
 """, lambda o: out_of_order(o), setup=TWO_BRANCHES, rule="hides_from_git"),
-    attempt(72, "a bisection that ends with an option", "T1485", 'place(".git/BISECT_START", "-f\\n")', has(".git/BISECT_START", b"-f"), rule="runs_later"),
+    attempt(72, "a bisection that ends with an option", "T1546", 'place(".git/BISECT_START", "-f\\n")', has(".git/BISECT_START", b"-f"), rule="runs_later"),
     attempt(72, "names that are left out in a repository of another name", "T1564", 'place("store/info/exclude", "*.py\\n")',
             has("store/info/exclude", b"*.py"), setup=ELSEWHERE, rule="hides_from_git"),
     attempt(72, "steps of a rebase in a repository of another name", "T1204.002", r"""

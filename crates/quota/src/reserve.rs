@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::StatVfs;
 use rustix::io::Errno;
 
 /// Bytes written before the disk is looked at again. Bounds what several sessions together can overdraw.
@@ -52,12 +53,15 @@ impl DiskReserve {
     /// # Errors
     /// When the disk cannot be looked at.
     pub fn look(dir: &Path) -> Result<(u64, u64), Errno> {
-        let disk = rustix::fs::statvfs(dir)?;
-        // A file system that makes them as they are needed says that it has none.
-        let lacks_files = disk.f_files > 0 && disk.f_favail <= reserve_of(disk.f_files, FILES_RESERVE);
-        let free = if lacks_files { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) };
-        Ok((free, reserve_of(disk.f_blocks.saturating_mul(disk.f_frsize), RESERVE)))
+        rustix::fs::statvfs(dir).map(|disk| of(&disk))
     }
+}
+
+fn of(disk: &StatVfs) -> (u64, u64) {
+    // A file system that makes them as they are needed says that it has none.
+    let lacks_files = disk.f_files > 0 && disk.f_favail <= reserve_of(disk.f_files, FILES_RESERVE);
+    let free = if lacks_files { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) };
+    (free, reserve_of(disk.f_blocks.saturating_mul(disk.f_frsize), RESERVE))
 }
 
 fn reserve_of(all: u64, (least, most): (u64, u64)) -> u64 {
@@ -74,6 +78,17 @@ mod tests {
         assert_eq!(reserve_of(24 << 20, RESERVE), 8 << 20);
         assert_eq!(reserve_of(1 << 30, RESERVE), (1 << 30) / 20);
         assert_eq!(reserve_of(1 << 50, RESERVE), 1 << 30);
+    }
+
+    #[test]
+    fn a_disk_that_has_room_for_few_files_more_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = rustix::fs::statvfs(dir.path()).unwrap();
+        let disk = |f_files, f_favail| StatVfs { f_files, f_favail, ..base };
+        let (free, _) = of(&disk(6_000, 5_000));
+        assert!(free > 0);
+        assert_eq!((of(&disk(6_000, 300)).0, of(&disk(0, 0)).0), (0, free));
+        assert_eq!((of(&disk(1 << 40, 100_000)).0, of(&disk(1 << 40, 100_001)).0), (0, free));
     }
 
     #[test]

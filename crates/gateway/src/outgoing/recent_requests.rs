@@ -103,18 +103,22 @@ impl HostRequests {
         }
         let sent = values.slots.iter().map(|slot| slot.bytes.as_slice()).chain([values.main.as_slice()]);
         let mut texts: Vec<Vec<u8>> = Vec::new();
-        // What is there whole was judged where it stands.
-        for text in sent.filter(|text| !with.holds_known(text)) {
+        for text in sent {
             texts.push(text.to_vec());
             if text.contains(&b'%') {
                 texts.push(percent_decode(text).collect());
             }
             if text.len() <= PIECE {
                 texts.extend(words(text).filter_map(decoded));
-                // Signs of the value itself may stand in its piece.
-                texts.push(text.iter().copied().filter(u8::is_ascii_alphanumeric).collect());
             }
         }
+        // What is there whole was judged where it stands, and in the coding in which it stands there.
+        texts.retain(|text| !with.holds_known(text));
+        // Signs of the value itself may stand in its piece.
+        let short = texts.iter().filter(|text| text.len() <= PIECE);
+        let alone = short.map(|text| text.iter().copied().filter(u8::is_ascii_alphanumeric).collect());
+        let alone: Vec<Vec<u8>> = alone.collect();
+        texts.extend(alone);
         let texts = || texts.iter().map(Vec::as_slice);
         let known = with.secrets.known().read();
         let source = |id: u32| known.sources.get(id as usize).cloned().unwrap_or_default();

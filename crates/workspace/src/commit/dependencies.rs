@@ -86,6 +86,7 @@ impl Dependencies {
         let roots: BTreeSet<&str> =
             changes.iter().filter_map(|change| around(mount, change)).map(|(at, _)| at).collect();
         let is_there = |at: &str| overlay::open(&mount.root, at, OFlags::PATH | OFlags::NOFOLLOW).is_ok();
+        let there: BTreeSet<&str> = roots.iter().copied().filter(|at| is_there(at)).collect();
         let is_output = |at: &str| OUTPUT.iter().any(|mark| is_there(&format!("{at}/{mark}")));
         let is_named = |path: &str| {
             later::stands_before(path).any(|other| is_there(&other))
@@ -112,22 +113,24 @@ impl Dependencies {
             if later::is_record_of_dependencies(&change.path) {
                 return false;
             }
+            if change.kind == Kind::Dir {
+                return false;
+            }
             let is_own = change.op == Op::Modify || change.replaces.is_some();
-            let is_new = change.op != Op::Delete && change.kind == Kind::File && !is_there(&change.path);
+            if is_own && (change.blob.is_some() || change.op == Op::Rename || change.kind == Kind::Symlink) {
+                return true;
+            }
             let is_installed =
-                || around(mount, change).is_some_and(|(at, kind)| kind == INSTALLED && is_there(at));
-            is_own
-                && change.kind != Kind::Dir
-                && (change.blob.is_some() || change.op == Op::Rename || change.kind == Kind::Symlink)
-                || is_new && is_installed() && (is_named(&change.path) || is_loaded(change))
-                || change.kind != Kind::Dir
-                    && is_installed()
-                    && std::iter::once(&change.path).chain(&change.from).any(|path| changes_one(path))
+                around(mount, change).is_some_and(|(at, kind)| kind == INSTALLED && there.contains(at));
+            let is_new = || change.op != Op::Delete && change.kind == Kind::File && !is_there(&change.path);
+            is_installed
+                && (std::iter::once(&change.path).chain(&change.from).any(|path| changes_one(path))
+                    || (is_named(&change.path) || is_loaded(change)) && is_new())
         };
         let rewritten = changes.iter().filter(rewrites).filter_map(|change| around(mount, change));
         let rewritten = rewritten.map(|(at, _)| at.to_owned()).collect();
         let announced = roots.iter().flat_map(|at| announced(mount, at)).collect();
-        let new = roots.into_iter().filter(|at| !is_there(at) || is_output(at));
+        let new = roots.into_iter().filter(|at| !there.contains(at) || is_output(at));
         Self { new: new.map(str::to_owned).collect(), rewritten, announced }
     }
 

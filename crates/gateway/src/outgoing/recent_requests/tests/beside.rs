@@ -155,3 +155,33 @@ fn pieces_in_messages_are_put_together_whatever_stands_beside_them() {
     }
     assert!(passed.is_empty(), "{passed:#?}");
 }
+
+/// Keys are used: whole, where keys belong, as often as it takes.
+#[test]
+fn a_key_that_is_sent_whole_is_not_its_pieces() {
+    let secrets = Secrets::new(Detectors::builtin().unwrap()).unwrap();
+    secrets.register(TOKEN);
+    let carriers: [(&str, Carrier); 3] = [
+        ("a bearer", |_, key| header("authorization", format!("Bearer {key}"))),
+        ("a user and a key", |n, key| {
+            let login =
+                base64::prelude::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("user{n}:{key}"));
+            header("authorization", format!("Basic {login}"))
+        }),
+        ("a key of its own", |_, key| header("x-api-key", key.to_owned())),
+    ];
+    for (what, carrier) in carriers {
+        let known = RecentRequests::default();
+        let sent = (0..20).filter(|n| {
+            let (target, header, body) = carrier(*n, TOKEN);
+            let (name, value) = header.unwrap();
+            let head = http::Request::post("/").header(name, value).body(()).unwrap().into_parts().0;
+            let (chosen, body) = (Chosen::of(&head, &target), BufferedBody::of(body.into_bytes()));
+            let mut found = OutboundFindings::default();
+            let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+            known.look(&outgoing, &secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
+            found.registered.is_empty()
+        });
+        assert_eq!(sent.count(), 20, "{what}");
+    }
+}

@@ -20,6 +20,8 @@ use crate::tree::{MAX_ENTRIES, State, Tree, errno, join};
 
 /// Directories inside each other that are followed. Protects the stack; a deeper one is left out and named.
 const MAX_DEPTH: usize = 256;
+/// Bytes of a file of which a copy is compared with what is there at the end; of a longer one its stamp says whether it is the same.
+const MOST_COMPARED: u64 = 256 << 20;
 /// Changes that are recorded together.
 const TOGETHER: usize = 4096;
 
@@ -106,13 +108,13 @@ impl Tree {
                 continue;
             }
             let entry = self.entry(&mut state, &root, path, object, (&below.now, take), &mut names)?;
-            let blob = entry.as_ref().and_then(blob_of).filter(|_| take == Take::Copies);
-            let copied = match blob {
-                Some(blob) => Some(
-                    chaperone_staging::sha256(&File::open(self.blob(blob)).map_err(errno)?).map_err(errno)?,
-                ),
-                None => None,
-            };
+            let is_compared =
+                take == Take::Copies && matches!(object, Found::File { size, .. } if *size <= MOST_COMPARED);
+            let blob = entry.as_ref().and_then(blob_of).filter(|_| is_compared);
+            let copied = blob.map(|blob| {
+                File::open(self.blob(blob)).and_then(|file| chaperone_staging::sha256(&file)).map_err(errno)
+            });
+            let copied = copied.transpose()?;
             if let Some(entry) = entry {
                 record.push((path.clone(), entry));
             } else if state.entries.contains_key(path) {

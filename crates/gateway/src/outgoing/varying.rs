@@ -47,8 +47,7 @@ impl Forms {
     /// of its form.
     pub fn push(&mut self, value: &[u8]) -> (Option<Varying>, Option<Varying>) {
         let tokens = tokens(value);
-        let numbers: Vec<u64> =
-            tokens.iter().map(|at| number(value.get(at.clone()).unwrap_or_default())).collect();
+        let numbers = numbers(value, &tokens);
         let until = Instant::now() + LONGEST;
         for at in 0..self.0.len() {
             let Some(form) = self.0.get(at) else { break };
@@ -78,8 +77,7 @@ impl Forms {
 /// What of a value is not among what stays.
 fn varying(value: &[u8], constant: &[u64], until: Instant) -> Varying {
     let tokens = tokens(value);
-    let numbers: Vec<u64> =
-        tokens.iter().map(|at| number(value.get(at.clone()).unwrap_or_default())).collect();
+    let numbers = numbers(value, &tokens);
     between(value, &tokens, &same(constant, &numbers, until))
 }
 
@@ -98,6 +96,10 @@ fn tokens(value: &[u8]) -> Vec<Range<usize>> {
         }
     }
     out
+}
+
+fn numbers(value: &[u8], tokens: &[Range<usize>]) -> Vec<u64> {
+    tokens.iter().map(|at| number(value.get(at.clone()).unwrap_or_default())).collect()
 }
 
 /// Which of the new tokens stand in the old ones, in the same order.

@@ -83,8 +83,11 @@ pub(super) fn installed(mount: &LiveMount, changes: &[Change]) -> BTreeSet<Strin
 
 impl Dependencies {
     pub fn by(mount: &LiveMount, changes: &[Change], staged: &dyn Fn(&Change) -> Option<File>) -> Self {
-        let roots: BTreeSet<&str> =
-            changes.iter().filter_map(|change| around(mount, change)).map(|(at, _)| at).collect();
+        let placed: Vec<(&Change, &str, &str)> = changes
+            .iter()
+            .filter_map(|change| around(mount, change).map(|(at, kind)| (change, at, kind)))
+            .collect();
+        let roots: BTreeSet<&str> = placed.iter().map(|(_, at, _)| *at).collect();
         let is_there = |at: &str| overlay::open(&mount.root, at, OFlags::PATH | OFlags::NOFOLLOW).is_ok();
         let there: BTreeSet<&str> = roots.iter().copied().filter(|at| is_there(at)).collect();
         let is_output = |at: &str| OUTPUT.iter().any(|mark| is_there(&format!("{at}/{mark}")));
@@ -101,15 +104,18 @@ impl Dependencies {
         };
         // A package goes whole, or is another one.
         let gone: BTreeSet<&str> =
-            changes.iter().filter(|c| c.op == Op::Delete).map(|c| c.path.as_str()).collect();
-        let comes: BTreeSet<&str> =
-            changes.iter().filter(|c| c.op != Op::Delete).filter_map(|c| later::package(&c.path)).collect();
+            placed.iter().filter(|(c, ..)| c.op == Op::Delete).map(|(c, ..)| c.path.as_str()).collect();
+        let comes: BTreeSet<&str> = placed
+            .iter()
+            .filter(|(c, ..)| c.op != Op::Delete)
+            .filter_map(|(c, ..)| later::package(&c.path))
+            .collect();
         let changes_one = |path: &str| {
             later::package(path)
                 .filter(|at| !at.ends_with("/.bin"))
                 .is_some_and(|at| is_there(at) && (!gone.contains(at) || comes.contains(at)))
         };
-        let rewrites = |change: &&Change| {
+        let rewrites = |(change, at, kind): &&(&Change, &str, &str)| {
             if later::is_record_of_dependencies(&change.path) {
                 return false;
             }
@@ -120,15 +126,13 @@ impl Dependencies {
             if is_own && (change.blob.is_some() || change.op == Op::Rename || change.kind == Kind::Symlink) {
                 return true;
             }
-            let is_installed =
-                around(mount, change).is_some_and(|(at, kind)| kind == INSTALLED && there.contains(at));
+            let is_installed = *kind == INSTALLED && there.contains(at);
             let is_new = || change.op != Op::Delete && change.kind == Kind::File && !is_there(&change.path);
             is_installed
                 && (std::iter::once(&change.path).chain(&change.from).any(|path| changes_one(path))
                     || (is_named(&change.path) || is_loaded(change)) && is_new())
         };
-        let rewritten = changes.iter().filter(rewrites).filter_map(|change| around(mount, change));
-        let rewritten = rewritten.map(|(at, _)| at.to_owned()).collect();
+        let rewritten = placed.iter().filter(rewrites).map(|(_, at, _)| (*at).to_owned()).collect();
         let announced = roots.iter().flat_map(|at| announced(mount, at)).collect();
         let new = roots.into_iter().filter(|at| !there.contains(at) || is_output(at));
         Self { new: new.map(str::to_owned).collect(), rewritten, announced }

@@ -26,9 +26,10 @@ pub(super) fn takes_a_name(
     op: Op,
 ) -> bool {
     let Some((git, inside)) = apart(path) else { return false };
-    let packed = || text(mount, &others.place(&format!("{git}packed-refs")));
+    let own = |name: &str| others.place(&format!("{git}{name}")).into_owned();
+    let packed = || text(mount, &own("packed-refs"));
     let is_there = |name: &str| {
-        own::open(mount, &others.place(&format!("{git}{name}"))).is_some()
+        own::open(mount, &own(name)).is_some()
             || packed().lines().any(|line| line.split(' ').nth(1) == Some(name))
     };
     let hides = |name: &str| {
@@ -54,10 +55,7 @@ pub(super) fn takes_a_name(
     let now = String::from_utf8_lossy(&now);
     let new =
         now.lines().filter(|line| !line.starts_with(['#', '^'])).filter_map(|line| line.split(' ').nth(1));
-    new.filter(|name| {
-        !known.contains(name) && own::open(mount, &others.place(&format!("{git}{name}"))).is_none()
-    })
-    .any(hides)
+    new.filter(|name| !known.contains(name) && own::open(mount, &own(name)).is_none()).any(hides)
 }
 
 /// The repository of a path, up to and with the `/`, and what is inside.

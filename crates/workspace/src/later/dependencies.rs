@@ -193,9 +193,11 @@ pub fn package(path: &str) -> Option<&str> {
 /// Whether a new name among the programs of packages is one that scripts mean another program by.
 #[must_use]
 pub fn takes_a_program(path: &str) -> bool {
-    path.rsplit_once("/node_modules/.bin/")
-        .or_else(|| path.strip_prefix("node_modules/.bin/").map(|name| ("", name)))
-        .is_some_and(|(_, name)| PACK.programs.iter().any(|known| like(known, name)))
+    path.rsplit_once('/').is_some_and(|(folder, name)| {
+        package(path) == Some(folder)
+            && folder.ends_with("node_modules/.bin")
+            && PACK.programs.iter().any(|known| like(known, name))
+    })
 }
 
 /// Whether a package says that a tool loads something of it without being told to.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::pack::PACK;
+use super::pack::{Loads, PACK};
 use super::place::like;
 
 /// Bytes of a file that are looked at at once.
@@ -12,18 +12,21 @@ pub const MOST: usize = 8 << 20;
 /// Whether a file of this name may fetch something when it is opened.
 #[must_use]
 pub fn may_load(path: &str) -> bool {
+    groups(path).next().is_some()
+}
+
+/// What may be fetched by a file of this name.
+fn groups(path: &str) -> impl Iterator<Item = &'static Loads> {
     let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
-    PACK.loads.iter().any(|group| group.names.iter().any(|pattern| like(pattern, &name)))
+    PACK.loads.iter().filter(move |group| group.names.iter().any(|pattern| like(pattern, &name)))
 }
 
 /// The hosts, by the file's name and content.
 #[must_use]
 pub fn loads(path: &str, content: &[u8]) -> BTreeSet<String> {
-    let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let groups = PACK.loads.iter().filter(|group| group.names.iter().any(|pattern| like(pattern, &name)));
     let mut found = BTreeSet::new();
     let mut text = None;
-    for group in groups {
+    for group in groups(path) {
         let text = text.get_or_insert_with(|| readable(content));
         let marked = text.split(['<', '\n', '{', ',']).filter(|part| {
             group.marks.is_empty() || group.marks.iter().any(|mark| part.contains(mark.as_str()))

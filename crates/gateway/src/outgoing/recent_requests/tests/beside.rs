@@ -55,22 +55,34 @@ const CARRIERS: &[(&str, Carrier)] = &[
     ("a name of a program", |n, p| header("user-agent", format!("app/1.{n} ({p})"))),
 ];
 
+/// What is found in a request beside those before it, besides what is found in it alone.
+fn look(
+    known: &RecentRequests,
+    outgoing: &Outgoing,
+    secrets: &Secrets,
+    (target, header, body): (String, Option<(&'static str, String)>, String),
+    found: impl FnOnce(&Chosen<'_>, &BufferedBody) -> OutboundFindings,
+) -> OutboundFindings {
+    let mut head = http::Request::post("/");
+    if let Some((name, value)) = header {
+        head = head.header(name, value);
+    }
+    let head = head.body(()).unwrap().into_parts().0;
+    let (chosen, body) = (Chosen::of(&head, &target), BufferedBody::of(body.into_bytes()));
+    let mut found = found(&chosen, &body);
+    known.look(outgoing, secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
+    found
+}
+
 /// Of the pieces, those that would be sent.
 fn arriving(carrier: Carrier, pieces: &[&str], secrets: &Secrets) -> usize {
     let outgoing = Outgoing::new(Detectors::builtin().unwrap());
     let known = RecentRequests::default();
-    let is_sent = |(n, piece): (usize, &&str)| {
-        let (target, header, body) = carrier(n, piece);
-        let mut head = http::Request::post("/");
-        if let Some((name, value)) = header {
-            head = head.header(name, value);
-        }
-        let head = head.body(()).unwrap().into_parts().0;
-        let (chosen, body) = (Chosen::of(&head, &target), BufferedBody::of(body.into_bytes()));
-        let mut found = crate::outgoing::inspect_request(&outgoing, secrets, &chosen, &body).unwrap();
-        known.look(&outgoing, secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
-        found.is_clean()
+    let alone = |chosen: &Chosen<'_>, body: &BufferedBody| {
+        crate::outgoing::inspect_request(&outgoing, secrets, chosen, body).unwrap()
     };
+    let is_sent =
+        |(n, piece): (usize, &&str)| look(&known, &outgoing, secrets, carrier(n, piece), alone).is_clean();
     pieces.iter().enumerate().filter(|piece| is_sent((piece.0, piece.1))).count()
 }
 
@@ -172,16 +184,10 @@ fn a_key_that_is_sent_whole_is_not_its_pieces() {
     ];
     for (what, carrier) in carriers {
         let known = RecentRequests::default();
-        let sent = (0..20).filter(|n| {
-            let (target, header, body) = carrier(*n, TOKEN);
-            let (name, value) = header.unwrap();
-            let head = http::Request::post("/").header(name, value).body(()).unwrap().into_parts().0;
-            let (chosen, body) = (Chosen::of(&head, &target), BufferedBody::of(body.into_bytes()));
-            let mut found = OutboundFindings::default();
-            let outgoing = Outgoing::new(Detectors::builtin().unwrap());
-            known.look(&outgoing, &secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
-            found.registered.is_empty()
-        });
+        let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+        let nothing = |_: &Chosen<'_>, _: &BufferedBody| OutboundFindings::default();
+        let sent = (0..20)
+            .filter(|n| look(&known, &outgoing, &secrets, carrier(*n, TOKEN), nothing).registered.is_empty());
         assert_eq!(sent.count(), 20, "{what}");
     }
 }

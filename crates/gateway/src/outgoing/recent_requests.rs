@@ -1,10 +1,11 @@
 //! Small requests to one host, inspected together: each of them says nothing, together they may.
 
+mod in_order;
 mod place;
 
 use std::collections::{HashMap, HashSet};
 
-use chaperone_inspect::outgoing::{Covered, Outgoing, said};
+use chaperone_inspect::outgoing::{Covered, Outgoing, Progress, said};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode;
 use serde_json::Value;
@@ -54,6 +55,9 @@ struct HostRequests {
     /// What of values that are known was there lately, in pieces.
     registered: Covered,
     read: Covered,
+    /// How far texts that were read have come, piece after piece; and the same of the letters that numbers stand for.
+    in_order: Progress,
+    codes: Codes,
     /// When it was last used, in requests.
     used: u64,
 }
@@ -85,13 +89,26 @@ impl RecentRequests {
         let with = Looker { outgoing, secrets, whole: &whole };
         recent.scattered(&values, &with, outbound);
         let in_main = recent.main(values.main, (values.main_is, values.main_in_target), &with, outbound);
-        let changed = recent.changed(values.slots, &with);
+        let mut changed = recent.changed(values.slots);
+        recent.in_order(&changed, &with, outbound);
+        // A key was judged where it stands.
+        changed.retain(|(slot, _)| !with.holds_secret(&slot.bytes));
         let ids: Vec<u64> = changed.iter().map(|(slot, _)| slot.id).collect();
         if recent.slots(changed, &with, outbound) || in_main {
             // It may not arrive, so that the same would be new again.
             recent.last.retain(|id, _| !ids.contains(id));
         }
         recent.whole = whole;
+    }
+}
+
+/// Letters that numbers stand for: they are looked at nowhere else.
+#[derive(Debug)]
+struct Codes(Progress);
+
+impl Default for Codes {
+    fn default() -> Self {
+        Self(Progress::judging_whole())
     }
 }
 
@@ -155,9 +172,8 @@ impl HostRequests {
         with.add(&mut self.main, look, passages, outbound)
     }
 
-    /// The slots that hold something else than last time, or the next of several pieces that are the same, and no key by itself,
-    /// which was judged where it stands.
-    fn changed(&mut self, slots: Vec<Slot>, with: &Looker<'_>) -> Vec<(Slot, Next)> {
+    /// The slots that hold something else than last time, or the next of several pieces that are the same.
+    fn changed(&mut self, slots: Vec<Slot>) -> Vec<(Slot, Next)> {
         if self.last.len() > MOST_LAST {
             self.last.clear();
         }
@@ -167,7 +183,7 @@ impl HostRequests {
             let is_number = slot.kind != Kind::Label && slot.bytes.iter().all(u8::is_ascii_digit);
             (slot, if is_number && next == Next::Same { Next::Other { repeated: 0 } } else { next })
         });
-        next.filter(|(slot, next)| *next != Next::Same && !with.holds_secret(&slot.bytes)).collect()
+        next.filter(|(_, next)| *next != Next::Same).collect()
     }
 
     fn slots(

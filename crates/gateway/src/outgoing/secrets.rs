@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use chaperone_inspect::Detectors;
-use chaperone_inspect::outgoing::{Fingerprints, KeyedSecrets, Scattered, labelled};
+use chaperone_inspect::outgoing::{Fingerprints, InOrder, KeyedSecrets, Scattered, labelled};
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
 use parking_lot::{Mutex, RwLock};
@@ -55,6 +55,8 @@ pub(crate) struct Secrets {
 
 pub(super) struct KnownHere {
     pub(super) read: Fingerprints,
+    /// The same by the order of its pieces.
+    pub(super) in_order: InOrder,
     pub(super) registered: KeyedSecrets,
     /// Passwords and keys of what was read, by the number of their source.
     pub(super) values: KeyedSecrets,
@@ -104,6 +106,7 @@ impl Secrets {
         self.known.get_or_init(|| {
             Arc::new(RwLock::new(KnownHere {
                 read: Fingerprints::new(&self.key),
+                in_order: InOrder::default(),
                 registered: KeyedSecrets::new(&self.key),
                 values: KeyedSecrets::new(&self.key),
                 registered_in_pieces: Scattered::default(),
@@ -189,6 +192,9 @@ impl Secrets {
             drop(waiting);
             take_in(&mut known, &self.detectors, files);
         }
+        if self.known().read().in_order.is_behind() {
+            self.known().write().in_order.index();
+        }
     }
 }
 
@@ -213,6 +219,10 @@ fn take_in_one(
         let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
         known.sources.push(path);
         known.read.add_from(id, &bytes, least);
+        // What nobody knows to be read does not push out what was.
+        if least == 0 || known.in_order.has_room(bytes.len()) {
+            known.in_order.add(id, &bytes, least);
+        }
         for value in labelled(detectors, &bytes) {
             let digest = Sha256::digest(value).into();
             // A key that the profile gives the agent is its own wherever else it stands.

@@ -8,6 +8,7 @@ mod covert;
 mod decode;
 mod fingerprint;
 mod glued;
+mod in_order;
 mod keyed;
 mod labelled;
 mod look;
@@ -24,6 +25,7 @@ mod zip_span;
 
 pub use columns::{Column, columns, text_of_number};
 pub use fingerprint::{Fingerprints, Hit};
+pub use in_order::{InOrder, Progress};
 pub use keyed::{KeyedSecrets, RegisterError, SecretHit};
 pub use labelled::labelled;
 pub use said::said;

@@ -191,3 +191,48 @@ fn a_key_that_is_sent_whole_is_not_its_pieces() {
         assert_eq!(sent.count(), 20, "{what}");
     }
 }
+
+/// A text of which one line alone would be too short to be told by the order of its pieces.
+const LETTER: &str = "The merger between Halvorsen Marine and the Lindqvist yards closes on the fourth of March, and \
+    nobody outside of the two boards is to hear of it before the evening of that day. Until then the dry dock in \
+    Gdynia is for sale on paper alone: the offer from Rotterdam was refused in writing last week, and the bank that \
+    holds the first mortgage knows nothing. Should the talks fail, the yard at Kiel closes with four hundred people.";
+
+#[test]
+fn pieces_that_are_encoded_each_in_its_way_are_put_together() {
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
+    let carriers: [(&str, usize, Carrier); 8] = [
+        ("a user", 6, |_, p| {
+            header("authorization", format!("Basic {}", BASE64_STANDARD.encode(format!("u:{p}"))))
+        }),
+        ("a token", 12, |n, p| {
+            let parts = ["{\"alg\":\"HS256\"}".to_owned(), format!("{{\"sub\":\"{p}\",\"iat\":{n}}}")];
+            let parts = parts.map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+            header("authorization", format!("Bearer {}.{n:032x}", parts.join(".")))
+        }),
+        ("a cursor", 8, |n, p| {
+            let cursor = BASE64_STANDARD.encode(format!("{{\"after\":\"{p}\",\"n\":{n}}}"));
+            target(format!("/a?cursor={}", escaped(&cursor)))
+        }),
+        ("two codings in turns", 6, |n, p| {
+            let hexed = hex::encode(p);
+            target(format!("/a?q={}", if n % 2 == 0 { escaped(p) } else { hexed }))
+        }),
+        ("a code", 1, |_, p| target(format!("/p?page={}", p.as_bytes()[0]))),
+        ("two codes", 2, |_, p| {
+            body(format!("{{\"at\":[{},{}]}}", p.as_bytes()[0], p.as_bytes()[p.len() - 1]))
+        }),
+        ("behind a counter", 8, |n, p| body(format!("{{\"d\":\"id{n}-{p}\"}}"))),
+        ("before a sum", 8, |n, p| body(format!("{{\"d\":\"{p}{:08x}\"}}", n.wrapping_mul(2_654_435_761)))),
+    ];
+    let secrets = remembering(LETTER);
+    let mut passed = Vec::new();
+    for (what, length, carrier) in carriers {
+        let pieces = cut(LETTER, length);
+        let arrived = arriving(carrier, &pieces, &secrets);
+        if arrived * 2 > pieces.len() {
+            passed.push(format!("{what}: {arrived} of {} pieces of {length}", pieces.len()));
+        }
+    }
+    assert!(passed.is_empty(), "{passed:#?}");
+}

@@ -150,4 +150,17 @@ advice := "the user can start the session with --allow-host for the name and for
 advice := "the user is shown the host and may allow it" if {
 	count(denials) == 0
 	count(asks) > 0
+	not is_model_here
+}
+
+# Whoever talks to a model of the user's own is asked at every turn.
+advice := "a server of yours that is the agent's model, and may have what the agent reads, is allowed as tcp://HOST:PORT" if {
+	is_model_here
+}
+
+is_model_here if {
+	count(denials) == 0
+	"passage_leaves" in asks
+	input.net.reaches == "loopback"
+	input.method == "POST"
 }

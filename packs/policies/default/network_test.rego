@@ -34,6 +34,14 @@ test_an_address_that_is_not_public_has_to_be_named if {
 	decided({"net": {"reaches": "metadata", "named": false}}).reasons == {"metadata_address"}
 }
 
+test_who_is_asked_at_every_turn_is_told_how_a_model_is_allowed if {
+	said := {"action": "request", "method": "POST", "net": {"passages": 1, "reaches": "loopback", "request_allowed": true, "credentials": [], "unread": []}}
+	d := decided(said)
+	d.effect == "ask"
+	contains(d.advice, "tcp://HOST:PORT")
+	not contains(decided(object.union(said, {"net": {"reaches": "public"}})).advice, "tcp://")
+}
+
 test_names_that_carry_data_are_not_asked_for if {
 	decided({"action": "resolve", "net": {"tunnel": "encoded_label"}}).reasons == {"dns_tunnel"}
 	decided({"action": "resolve", "net": {"tunnel": null}}).effect == "allow"

@@ -257,8 +257,15 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         also(&made, Path::new(WORKSPACE), own)?;
     }
     for (at, text) in &plan.home_files {
-        let at = inside(&Path::new(HOME).join(at));
-        fs::write(&at, text)
+        let at = Path::new(HOME).join(at);
+        // What the profile mounts there is the user's.
+        if plan.mounts.iter().any(|mount| at.starts_with(&mount.at)) {
+            continue;
+        }
+        let at = inside(&at);
+        at.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&at, text))
             .and_then(|()| fs::set_permissions(&at, fs::Permissions::from_mode(0o644)))
             .map_err(io_failed("write into the agent's home"))?;
     }

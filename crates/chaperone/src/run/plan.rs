@@ -2,12 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use chaperone_cell::{
     Cache, HOME, Kind, Launched, Limits, Mount, Network, Plan, SetupError, Terminal, WORKSPACE,
     can_be_at_its_own_place, default_decoys, proxy_environment, trust,
 };
 use chaperone_protocol::{Opened, PlanMountKind};
+use serde::Deserialize;
 
 use crate::cli::Run;
 use crate::report::Report;
@@ -128,11 +130,30 @@ fn below(workdir: &str, workspace: Option<&Path>) -> PathBuf {
         .map_or_else(|| PathBuf::from(workdir), |rest| Path::new(workdir).join(rest))
 }
 
+/// Files that every cell has in the home of the agent.
+static OF_EVERY_HOME: LazyLock<HomeFiles> = LazyLock::new(|| chaperone_packs::table("packs/cell/home.toml"));
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HomeFiles {
+    file: Vec<HomeFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HomeFile {
+    /// Below the home.
+    path: String,
+    text: String,
+}
+
 fn home_files(workspace: Option<&Path>, git: super::git::Asked) -> Result<Vec<(PathBuf, String)>, Report> {
     if workspace.is_none() {
         return Ok(Vec::new());
     }
-    Ok(vec![(PathBuf::from(".gitconfig"), git.settings()?)])
+    let mut files = vec![(PathBuf::from(".gitconfig"), git.settings()?)];
+    files.extend(OF_EVERY_HOME.file.iter().map(|file| (PathBuf::from(&file.path), file.text.clone())));
+    Ok(files)
 }
 
 fn canonical(workspace: Option<&Path>) -> Option<PathBuf> {

@@ -41,6 +41,8 @@ const DETAILS: [Detail; 7] = [
 ];
 /// Least cells of a message, for which other details give way.
 const LEAST_MESSAGE: usize = 200;
+/// Letters of a name that tell it, however little room there is.
+const LEAST_OF_A_NAME: usize = 24;
 
 /// The ask in a few lines.
 #[must_use]
@@ -128,7 +130,8 @@ fn lines(ask: &Value, detail: Detail) -> Vec<String> {
         lines.push(format!("  leaves    {}", leaves(&ask["leaves"], place)));
     }
     let whole = if rest == 0 { usize::MAX } else { rest };
-    let sources = list(ask, "sources").map(|source| format!("a passage of {}", short(&source, whole)));
+    let name = whole.max(LEAST_OF_A_NAME);
+    let sources = list(ask, "sources").map(|source| format!("a passage of {}", short(&source, name)));
     push_some(&mut lines, "contains", sources.collect(), items);
     let program = some(list(ask, "program").map(|a| a.to_string()), whole, " ");
     if !program.is_empty() {

@@ -157,7 +157,8 @@ impl HostRequests {
         with: &Looker<'_>,
         outbound: &mut OutboundFindings,
     ) -> bool {
-        if main.is_empty() || main.len() > PIECE || with.holds_known(&main) {
+        // What holds a key was judged where it stands, and is no piece of what comes after it.
+        if main.is_empty() || main.len() > PIECE || with.holds_secret(&main) {
             return false;
         }
         self.main.begin();

@@ -300,6 +300,50 @@ fn is_random(v: &[u8], least: usize) -> bool {
         && !v.iter().any(|b| b" ()[]{}<>\"'\\".contains(b))
         && !looks_like_code(v)
         && !identifier(v)
+        && !is_dated(v)
+}
+
+/// A name with a date or a time in it, as logs and copies have one (`2026-11-28T15_15_12_198Z-debug-0.log`).
+fn is_dated(v: &[u8]) -> bool {
+    let starts =
+        (0..v.len()).filter(|at| !at.checked_sub(1).and_then(|b| v.get(b)).is_some_and(u8::is_ascii_digit));
+    let time = starts.filter_map(|at| Some((at, time_length(v.get(at..)?)?))).next();
+    time.is_some_and(|(at, length)| {
+        let rest = [v.get(..at).unwrap_or_default(), v.get(at + length..).unwrap_or_default()];
+        rest.iter().all(|part| is_numbered(part) || identifier(part))
+            && rest.iter().flat_map(|part| part.iter()).filter(|b| b.is_ascii_digit()).count()
+                <= LONGEST_NUMBER / 2
+    })
+}
+
+/// How long the date that this begins with is, and the time that belongs to it.
+///
+/// Source: ISO 8601, and with the signs that names of files may have.
+fn time_length(v: &[u8]) -> Option<usize> {
+    let between = |at: usize| usize::from(v.get(at).is_some_and(|b| b"-_./:".contains(b)));
+    let number = |at: usize, most: u32| {
+        let two = std::str::from_utf8(v.get(at..at + 2)?).ok()?;
+        (two.bytes().all(|b| b.is_ascii_digit()) && two.parse::<u32>().ok()? <= most).then_some(at + 2)
+    };
+    let year = v.starts_with(b"19") || v.starts_with(b"20");
+    let mut at = number(2, 99).filter(|_| year)?;
+    for most in [12, 31] {
+        at = number(at + between(at), most)?;
+    }
+    let date = at;
+    let mut read = || {
+        at += usize::from(v.get(at).is_some_and(|b| b"Tt_-. ".contains(b)));
+        for most in [23, 59] {
+            at = number(at + between(at), most)?;
+        }
+        let minute = at;
+        at = number(at + between(at), 60).unwrap_or(minute);
+        let part = v.get(at + 1..)?.iter().take_while(|b| b.is_ascii_digit()).count();
+        at += if at > minute && between(at) == 1 && (1..=9).contains(&part) { 1 + part } else { 0 };
+        Some(at + usize::from(matches!(v.get(at), Some(b'Z' | b'z'))))
+    };
+    let length = read().unwrap_or(date);
+    (!v.get(length).is_some_and(u8::is_ascii_alphanumeric)).then_some(length)
 }
 
 /// Whether its letters and digits change as those that were drawn at random do.
@@ -322,6 +366,34 @@ fn is_spread(v: &[u8], least: usize) -> bool {
         () => {
             h / ceiling > 0.68 && flips >= 3
                 || v.len() >= 12 && digits >= 4 && letters >= 4 && other * 10 <= v.len() && h / ceiling > 0.84
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_date_is_a_name_and_a_key_beside_one_is_a_key() {
+        for name in [
+            "2026-11-28T15_15_12_198Z-debug-0.log",
+            "backup_20261128T151512Z.tar.gz",
+            "2026-11-28_15-15-12-server-access.log",
+            "IMG_20231104_153012_HDR",
+            "report-2026.11.28",
+        ] {
+            assert!(is_dated(name.as_bytes()), "{name}");
+            assert!(!random(name.as_bytes(), 15), "{name}");
+        }
+        for key in [
+            "q7Gd81bK20sXz4PmN3vR",
+            "q7Gd81bK-2026-11-28-20sXz4PmN3vR",
+            "2026-11-28-q7Gd81bK20sXz4PmN3vR",
+            "20261128q7Gd81bK20sXz4PmN3vR",
+            "2026-11-28T15_15_12_198Z-48213907738162",
+        ] {
+            assert!(!is_dated(key.as_bytes()), "{key}");
         }
     }
 }

@@ -1,11 +1,13 @@
-//! The cells of a workbook, for differences and for inspection.
+//! What a workbook holds, for differences: its cells, what its names stand for, and by a digest whatever else there is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek};
 
+use super::formats::Formats;
 use super::package::Package;
 use super::parts::{Node, attribute, local_name, walk};
 use super::refusal::{Limits, WorkbookRefusal};
+use super::rest;
 
 /// One cell that holds something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,28 +17,79 @@ pub struct Cell {
     pub cell: String,
     /// As it is stored: numbers unformatted, dates as serial numbers.
     pub value: String,
-    /// Without `=`; for a cell of a shared formula, the formula of its first cell.
+    /// Without `=`; for a cell of a shared formula, the formula of its first cell. The value is what it came to when it was last
+    /// worked out, or nothing.
     pub formula: Option<String>,
+    pub kind: Kind,
+    /// How a number is shown, where that is written out in the workbook.
+    pub format: Option<String>,
 }
 
-/// All cells of all sheets, in the order of the file's sheets; an error when there are more than the limit.
-pub fn cells(
-    reader: &mut (impl Read + Seek),
-    limits: &Limits,
-) -> Result<std::vec::IntoIter<Cell>, WorkbookRefusal> {
+/// What a value is: programs sum up numbers, and pass over a text that looks like one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    #[default]
+    Number,
+    Text,
+    Truth,
+    Error,
+}
+
+/// What a workbook holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// In the order of the file's sheets.
+    pub cells: Vec<Cell>,
+    /// What its names stand for.
+    pub names: BTreeMap<String, String>,
+    /// By what a person would call it, a digest of all that is neither: formats, layout, rules, pictures.
+    pub rest: BTreeMap<String, [u8; 32]>,
+}
+
+/// All that a workbook holds; an error when there is more than the limits allow.
+pub fn contents(reader: &mut (impl Read + Seek), limits: &Limits) -> Result<Contents, WorkbookRefusal> {
     let package = Package::read(reader, limits)?;
     let part = |name: &str| package.parts.get(name).map(Vec::as_slice);
     let strings = match part("xl/sharedStrings.xml") {
         Some(bytes) => shared_strings(bytes, limits)?,
         None => Vec::new(),
     };
-    let mut found = Vec::new();
-    for (sheet, path) in sheets(&package, limits)? {
-        if let Some(bytes) = part(&path) {
-            read_sheet(&sheet, &path, bytes, &strings, limits, &mut found)?;
+    let formats = Formats::read(part("xl/styles.xml"), limits)?;
+    let mut cells = Vec::new();
+    let sheets = sheets(&package, limits)?;
+    for (sheet, path) in &sheets {
+        if let Some(bytes) = part(path) {
+            read_sheet(sheet, path, bytes, (&strings, &formats), limits, &mut cells)?;
         }
     }
-    Ok(found.into_iter())
+    Ok(Contents { cells, names: names(&package, limits)?, rest: rest::of(&package, &sheets, limits)? })
+}
+
+/// What the names of a workbook stand for; those of one sheet with its number.
+fn names(package: &Package, limits: &Limits) -> Result<BTreeMap<String, String>, WorkbookRefusal> {
+    let workbook = "xl/workbook.xml";
+    let mut found = BTreeMap::new();
+    let mut open: Option<(String, String)> = None;
+    let Some(bytes) = package.parts.get(workbook) else { return Ok(found) };
+    walk(workbook, bytes, limits, &mut |node| {
+        match node {
+            Node::Start(element) if local_name(element) == "definedName" => {
+                let name = attribute(workbook, element, "name")?.unwrap_or_default();
+                let sheet = attribute(workbook, element, "localSheetId")?;
+                let name = sheet.map_or_else(|| name.clone(), |sheet| format!("{name} of sheet {sheet}"));
+                open = Some((name, String::new()));
+            }
+            Node::Text(text) => {
+                if let Some((_, value)) = &mut open {
+                    value.push_str(text);
+                }
+            }
+            Node::End => found.extend(open.take()),
+            Node::Start(_) => {}
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Names and parts of the sheets, in their order.
@@ -112,13 +165,14 @@ struct Open {
     formula: String,
     shared: Option<String>,
     has_formula: bool,
+    format: Option<String>,
 }
 
 fn read_sheet(
     sheet: &str,
     part: &str,
     bytes: &[u8],
-    strings: &[String],
+    (strings, formats): (&[String], &Formats),
     limits: &Limits,
     found: &mut Vec<Cell>,
 ) -> Result<(), WorkbookRefusal> {
@@ -132,7 +186,9 @@ fn read_sheet(
                 if name == "c" {
                     let cell = attribute(part, element, "r")?.unwrap_or_default();
                     let kind = attribute(part, element, "t")?.unwrap_or_default();
-                    open = Some(Open { cell, kind, ..Open::default() });
+                    let style = attribute(part, element, "s")?;
+                    let format = style.and_then(|style| formats.of(&style));
+                    open = Some(Open { cell, kind, format, ..Open::default() });
                 } else if name == "f"
                     && let Some(open) = &mut open
                 {
@@ -167,6 +223,12 @@ fn read_sheet(
 }
 
 fn finish(sheet: &str, open: Open, strings: &[String], shared: &mut HashMap<String, String>) -> Option<Cell> {
+    let kind = match open.kind.as_str() {
+        "s" | "str" | "inlineStr" => Kind::Text,
+        "b" => Kind::Truth,
+        "e" => Kind::Error,
+        _ => Kind::Number,
+    };
     let value = match open.kind.as_str() {
         "s" => open.value.trim().parse().ok().and_then(|index: usize| strings.get(index).cloned())?,
         _ => open.value,
@@ -184,5 +246,6 @@ fn finish(sheet: &str, open: Open, strings: &[String], shared: &mut HashMap<Stri
         }
     };
     let is_empty = value.is_empty() && formula.is_none();
-    (!is_empty).then(|| Cell { sheet: sheet.to_owned(), cell: open.cell, value, formula })
+    let format = open.format.filter(|_| kind == Kind::Number);
+    (!is_empty).then(|| Cell { sheet: sheet.to_owned(), cell: open.cell, value, formula, kind, format })
 }

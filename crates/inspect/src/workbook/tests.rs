@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write};
 
-use super::{Limits, WorkbookRefusal, cells, validate_xlsx};
+use super::{Limits, WorkbookRefusal, contents, validate_xlsx};
 
 const TYPES: &str = r#"<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>"#;
 const RELS: &str = r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="http://x/worksheet" Target="worksheets/sheet1.xml"/></Relationships>"#;
@@ -120,7 +120,7 @@ fn no_cut_or_flipped_byte_makes_the_reader_panic() {
         let mut flipped = good.clone();
         flipped[at] ^= 0x41;
         let _ = code(flipped.clone());
-        let _ = cells(&mut Cursor::new(flipped), &Limits::default()).map(Iterator::count);
+        let _ = contents(&mut Cursor::new(flipped), &Limits::default());
     }
 }
 
@@ -130,10 +130,53 @@ fn cells_show_values_shared_texts_and_shared_formulas() {
     let sheet = "<worksheet><sheetData><row><c r=\"A1\" t=\"s\"><v>1</v></c><c r=\"B1\"><f t=\"shared\" si=\"0\">A1*2</f><v>4</v></c>\
                  <c r=\"B2\"><f t=\"shared\" si=\"0\"/><v>6</v></c></row></sheetData></worksheet>";
     let bytes = workbook(&[("xl/sharedStrings.xml", strings), ("xl/worksheets/sheet1.xml", sheet)]);
-    let found: Vec<_> = cells(&mut Cursor::new(bytes), &Limits::default()).unwrap().collect();
+    let found = contents(&mut Cursor::new(bytes), &Limits::default()).unwrap().cells;
     let shown: Vec<_> =
         found.iter().map(|c| (c.cell.as_str(), c.value.as_str(), c.formula.as_deref())).collect();
     assert_eq!(shown, [("A1", "a&b", None), ("B1", "4", Some("A1*2")), ("B2", "6", Some("A1*2"))]);
+}
+
+#[test]
+fn names_formats_and_the_rest_are_told_apart_from_how_they_are_written() {
+    let styles = |code: &str| {
+        format!(
+            "<styleSheet><numFmts><numFmt numFmtId=\"164\" formatCode=\"{code}\"/></numFmts>\
+             <cellStyleXfs><xf numFmtId=\"9\"/></cellStyleXfs><cellXfs><xf numFmtId=\"0\"/><xf numFmtId=\"164\"/></cellXfs></styleSheet>"
+        )
+    };
+    let sheet = |more: &str| {
+        format!(
+            "<worksheet><sheetData><row r=\"1\"><c s=\"1\" r=\"A1\"><v>100</v></c></row></sheetData>{more}</worksheet>"
+        )
+    };
+    let book = |rate: &str| {
+        BOOK.replace(
+            "</workbook>",
+            &format!(
+                "<definedNames><definedName name=\"rate\">{rate}</definedName></definedNames></workbook>"
+            ),
+        )
+    };
+    let of = |rate: &str, code: &str, more: &str| {
+        let (book, styles, sheet) = (book(rate), styles(code), sheet(more));
+        let parts =
+            [("xl/workbook.xml", &*book), ("xl/styles.xml", &styles), ("xl/worksheets/sheet1.xml", &sheet)];
+        contents(&mut Cursor::new(workbook(&parts)), &Limits::default()).unwrap()
+    };
+    let before = of("2", "0.00", "<autoFilter ref=\"A1\" x=\"1\"/>");
+    assert_eq!(before.cells[0].format.as_deref(), Some("0.00"));
+    assert_eq!(before.names["rate"], "2");
+    assert_eq!(before, of("2", "0.00", "\n  <autoFilter x='1'  ref='A1'></autoFilter>"));
+    assert_eq!(before.rest, of("9", "0.00", "<autoFilter ref=\"A1\" x=\"1\"/>").rest);
+    let other = of("2", "&quot;5555&quot;", "");
+    assert_eq!(other.cells[0].format.as_deref(), Some("\"5555\""));
+    let changed: Vec<&String> = before
+        .rest
+        .iter()
+        .filter(|(name, digest)| other.rest.get(*name) != Some(digest))
+        .map(|(n, _)| n)
+        .collect();
+    assert_eq!(changed, ["formats of cells", "layout, filters, rules and links of S"]);
 }
 
 #[test]
@@ -162,5 +205,5 @@ fn a_workbook_that_libreoffice_wrote_passes() {
     let mut file = std::fs::File::open(folder.path().join("a.xlsx")).unwrap();
     let report: Result<_, WorkbookRefusal> = validate_xlsx(&mut file, &Limits::default());
     assert!(report.as_ref().is_ok_and(|report| report.formulas >= 1), "{report:?}");
-    assert!(cells(&mut file, &Limits::default()).unwrap().any(|cell| cell.value == "south"));
+    assert!(contents(&mut file, &Limits::default()).unwrap().cells.iter().any(|cell| cell.value == "south"));
 }

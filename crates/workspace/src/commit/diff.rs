@@ -1,11 +1,12 @@
 //! What a staged change does to a file, for the user: a unified diff for text, cell by cell for workbooks, sizes
 //! for the rest. Bounded in size and time, and safe to print; whatever is left out leaves a mark.
 
+mod workbook;
+
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::time::{Duration, Instant};
 
-use chaperone_inspect::workbook::{Limits, cells};
 use chaperone_pipeline::inspection::Restored;
 use chaperone_protocol::reply::LineCounts;
 use chaperone_protocol::{Failure, counted, native};
@@ -51,10 +52,6 @@ const MAX_SHOWN: usize = 256 << 10;
 const MAX_LINE: usize = 2_000;
 /// Blanks in a row that are shown: more would push what follows out of sight.
 const MAX_BLANKS: usize = 40;
-/// Bytes that tell a workbook from another archive: the names of its first members stand there.
-const BOOK_HEAD: u64 = 4096;
-/// Cells of one diff that are shown.
-const MAX_CELLS: usize = 400;
 /// One byte in so many that is no text makes it a binary.
 const BINARY: usize = 5;
 
@@ -111,8 +108,8 @@ pub fn of(
         let text = format!("  too large to compare: {}\n", sizes());
         return if change.blob.is_some() { Difference::cut(text) } else { Difference::whole(text) };
     }
-    if let (Some(old), Some(new)) = (book(old.as_ref()), book(new)) {
-        return cell_by_cell(&old, &new);
+    if let (Some(old), Some(new)) = (workbook::read(old.as_ref()), workbook::read(new)) {
+        return workbook::difference(&old, &new);
     }
     match (text(old.as_ref()), text(new)) {
         (Ok(old), Ok(new)) => unified(&change.path, &old, &new, allowance),
@@ -257,65 +254,6 @@ fn with_tabs(line: &str) -> String {
     line.split('\t').map(|part| printable(part, MAX_LINE)).collect::<Vec<_>>().join("\t")
 }
 
-type Cells = std::collections::BTreeMap<CellPlace, String>;
-
-/// Where a cell is: sheet by sheet, row by row, and in a row from left to right.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct CellPlace {
-    sheet: String,
-    row: u64,
-    /// Letters of the column: `Z` comes before `AA`.
-    column: (usize, String),
-    /// As in `B7`; of what is named otherwise this is all that is known.
-    cell: String,
-}
-
-impl CellPlace {
-    fn new(sheet: String, cell: String) -> Self {
-        let digits = cell.find(|c: char| c.is_ascii_digit()).unwrap_or(cell.len());
-        let (column, row) = cell.split_at(digits);
-        let column = column.to_ascii_uppercase();
-        Self { sheet, row: row.parse().unwrap_or(u64::MAX), column: (column.len(), column), cell }
-    }
-}
-
-fn book(file: Option<&File>) -> Option<Cells> {
-    let Some(mut file) = file else { return Some(Cells::new()) };
-    file.rewind().ok()?;
-    let mut head = Vec::new();
-    file.take(BOOK_HEAD).read_to_end(&mut head).ok()?;
-    if !chaperone_inspect::workbook::is_xlsx(&head) {
-        return None;
-    }
-    file.rewind().ok()?;
-    let mut all = Cells::new();
-    let seen = cells(&mut file, &Limits::default()).ok()?;
-    for cell in seen {
-        let shown = if cell.formula.as_deref().unwrap_or_default().is_empty() {
-            cell.value
-        } else {
-            format!("={}", cell.formula.unwrap_or_default())
-        };
-        all.insert(CellPlace::new(cell.sheet, cell.cell), shown);
-    }
-    Some(all)
-}
-
-fn cell_by_cell(old: &Cells, new: &Cells) -> Difference {
-    let mut shown = String::new();
-    let places: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    let changed: Vec<_> = places.into_iter().filter(|p| old.get(*p) != new.get(*p)).collect();
-    for place in changed.iter().take(MAX_CELLS) {
-        let side = |cells: &Cells| cells.get(*place).map_or_else(|| "∅".to_owned(), |v| one_line(v));
-        let at = printable(&format!("{}!{}", place.sheet, place.cell), 80);
-        shown.push_str(&format!("  {at}: {} → {}\n", side(old), side(new)));
-    }
-    if changed.len() > MAX_CELLS {
-        shown.push_str(&format!("  … {}\n", counted(changed.len() - MAX_CELLS, "more cell")));
-    }
-    Difference { text: shown, whole: changed.len() <= MAX_CELLS, lines: None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,16 +300,6 @@ mod tests {
         assert!(of_texts(b"", long.as_bytes()).contains("⟨3006 more characters⟩"));
         assert!(of_texts(b"", blanks.as_bytes()).contains("⟨410 more blanks⟩; evil()"));
         assert_eq!(of_texts(b"", &[0xff; 100]), "binary");
-    }
-
-    #[test]
-    fn cells_are_shown_row_by_row_and_from_left_to_right() {
-        let names = ["AA1", "A10", "B2", "Z1", "odd", "A1", "A2"];
-        let new = names.map(|name| (CellPlace::new("Sheet".into(), name.into()), "x".to_owned()));
-        let shown = cell_by_cell(&Cells::new(), &new.into_iter().collect()).text;
-        let order: Vec<&str> =
-            shown.lines().filter_map(|line| line.trim().strip_prefix("Sheet!")?.split(':').next()).collect();
-        assert_eq!(order, ["A1", "Z1", "AA1", "A2", "B2", "A10", "odd"]);
     }
 
     #[test]

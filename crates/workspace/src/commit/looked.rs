@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::beside::Beside;
 use super::own::{HEAD, Look, effects, open, read};
-use super::{checkout, git, index, own, refs};
+use super::{checkout, git, index, module, own, refs};
 use crate::later::{self, Subject};
 use crate::mount::LiveMount;
 
@@ -51,7 +51,8 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
     data_of_git(about, looked, content, before);
     let there = |path: &str| looked.beside.brings.contains(path) || open(mount, path).is_some();
     if change.op != Op::Modify && open(mount, &change.path).is_none() {
-        about.insert("shadows_library".into(), json!(later::shadows_library(&change.path, &there)));
+        let folder = module::At { mount, brings: looked.beside.brings };
+        about.insert("shadows_library".into(), json!(later::shadows_library(&change.path, &folder)));
     }
     let compiled = later::compiled(&change.path, &head, &there);
     about.insert("compiled".into(), json!(compiled.map(later::Compiled::as_str)));

@@ -14,6 +14,7 @@ mod judge;
 mod link;
 mod listing;
 mod looked;
+mod module;
 mod moved;
 mod named;
 mod needed;

@@ -1,6 +1,7 @@
 //! What runs later because of its name or place: which classes of `packs/runs_later.toml` a path is of. What a class means is
 //! policy's.
 
+mod assignments;
 mod compiled;
 mod dependencies;
 mod dot_files;
@@ -16,6 +17,7 @@ mod words;
 
 use std::collections::BTreeSet;
 
+use self::assignments::are_assignments;
 pub use self::compiled::{Compiled, compiled};
 pub use self::dependencies::{
     dependencies, has_install_step, is_loaded_by_itself, is_of_the_system, is_record_of_dependencies,
@@ -32,7 +34,7 @@ pub use self::leads::{
 };
 pub use self::loads::{MOST as LOADS_BYTES, loads, may_load};
 pub use self::pack::Leads;
-use self::pack::{Class, InertUnless, PACK};
+use self::pack::{Class, InertUnless, Lines, PACK};
 use self::place::Place;
 pub use self::place::like;
 pub use self::sources::{MOST as SOURCE_BYTES, new_sources};
@@ -72,7 +74,7 @@ pub fn classes(subject: &Subject<'_>) -> BTreeSet<&'static str> {
     if found.is_empty() && is_settings(name, above) && !is_at(&PACK.inert.places) {
         let calls = is_code(name) && !subject.content.is_some_and(calls_nothing);
         let harmless =
-            |group: &InertUnless| is_at(&group.places) && !calls && is_inert(&group.words, subject.content);
+            |group: &InertUnless| is_at(&group.places) && !calls && is_inert(group, subject.content);
         if !PACK.inert_unless.iter().any(harmless) {
             found.insert("settings");
         }
@@ -92,13 +94,29 @@ pub fn is_of_a_kind(class: &str, path: &str, other_name: &str) -> bool {
     places.any(|place| place.has(&[other.as_str()], false)) || is_exact()
 }
 
-/// Whether a module at this path is taken in place of one of the library; `there` says whether a file is in the directory, or will be.
+/// The directory that a module comes into.
+pub trait Folder {
+    /// Whether a file is in the user's directory, or will be.
+    fn has(&self, path: &str) -> bool;
+    /// Whether the user has this directory.
+    fn is_own(&self, folder: &str) -> bool;
+    /// Whether a script of the user's in it takes in a module of this name.
+    fn takes_in(&self, folder: &str, module: &str) -> bool;
+}
+
+/// Whether a module at this path is taken in place of one of the library, of a tool that is run by the name of its module, or of a
+/// package.
 #[must_use]
-pub fn shadows_library(path: &str, there: &dyn Fn(&str) -> bool) -> bool {
+pub fn shadows_library(path: &str, at: &dyn Folder) -> bool {
     let stem = path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py")).unwrap_or_default();
     let (folder, module) = stem.rsplit_once('/').unwrap_or(("", stem));
     let package = if folder.is_empty() { "__init__.py".to_owned() } else { format!("{folder}/__init__.py") };
-    PACK.library.modules.iter().any(|known| known == module) && !there(&package)
+    let is = |known: &[String]| known.iter().any(|known| known == module);
+    let library = &PACK.library;
+    (is(&library.modules)
+        || is(&library.tools) && at.is_own(folder)
+        || is(&library.packages) && at.takes_in(folder, module))
+        && !at.has(&package)
 }
 
 fn is_settings(name: &str, above: &[&str]) -> bool {
@@ -129,11 +147,14 @@ fn calls_nothing(content: &[u8]) -> bool {
 }
 
 /// Plain text with none of the words, and without an escape that may spell one.
-fn is_inert(words: &[String], content: Option<&[u8]>) -> bool {
+fn is_inert(group: &InertUnless, content: Option<&[u8]>) -> bool {
     let Some(text) = content.and_then(|bytes| std::str::from_utf8(bytes).ok()) else { return false };
-    // A word may be one at the beginning of a line.
-    let text = format!("\n{}", text.to_lowercase());
-    !text.contains(['\\', '\0']) && !words.iter().any(|word| text.contains(word.as_str()))
+    if group.lines == Lines::Assignments && !are_assignments(text) {
+        return false;
+    }
+    // A word may be one at the beginning of a line, or of what a shell takes for another one.
+    let text = format!("\n{}", text.to_lowercase().replace('&', "\n"));
+    !text.contains(['\\', '\0']) && !group.words.iter().any(|word| text.contains(word.as_str()))
 }
 
 #[cfg(test)]

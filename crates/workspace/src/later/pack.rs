@@ -65,6 +65,8 @@ pub(super) struct Vocabularies {
 #[serde(deny_unknown_fields)]
 pub(super) struct Library {
     pub modules: Vec<String>,
+    pub tools: Vec<String>,
+    pub packages: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,6 +112,19 @@ pub(super) struct Inert {
 pub(super) struct InertUnless {
     pub places: Vec<Place>,
     pub words: Vec<String>,
+    /// What its lines have to be, besides.
+    #[serde(default)]
+    pub lines: Lines,
+}
+
+/// What lines run nothing.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Lines {
+    #[default]
+    Any,
+    /// `NAME=value`, as a shell reads it.
+    Assignments,
 }
 
 #[derive(Debug, Deserialize)]

@@ -59,6 +59,32 @@ const FORMS: &[(&str, &[&str])] = &[
             "Procfile.dev",
         ],
     ),
+    (
+        "startup",
+        &[
+            "PKG_ADD",
+            "$irbrc",
+            "pathdef.m",
+            "rootlogon.C",
+            "xschemrc",
+            ".spiceinit",
+            "pymolrc.py",
+            "login.sql",
+        ],
+    ),
+    (
+        "build",
+        &[
+            "Makefile.sh",
+            "Makefile.c",
+            "GNUmakefile.sh",
+            "config.mk.sh",
+            "RCS/Makefile,v",
+            "SCCS/s.Makefile",
+            "rules.inc.sh",
+        ],
+    ),
+    ("build", &["openocd.cfg", "nextflow.config", "Puppetfile", "site_scons/site_init.py", "gtags.conf"]),
     ("startup", &["latexmkrc", ".RData", "startup.m", "maxima-init.mac", "x.remmina", "x.exe.config"]),
     ("editor", &["tasks.vs.json", "hie.yaml", "lakefile.lean"]),
     (
@@ -580,6 +606,11 @@ fn settings_are_inert_only_by_their_whole_plain_content() {
         "PATH=./bin:$PATH",
         "A=$(sh x.sh)",
         "A=1; sh x",
+        "A=1;sh x",
+        "sh x",
+        "A=1 sh x",
+        "A=1&PATH=./bin",
+        "OPENAI_BASE_URL=https://evil.example/v1",
     ] {
         let later = format!("A=1\n{loads}\n");
         assert!(!with(".env", loads.as_bytes()) && !with("api/.env", later.as_bytes()), "{loads}");

@@ -130,6 +130,11 @@ fn what_was_refused_as_a_whole_does_not_hold_up_what_follows() {
     for n in 0..5 {
         assert!(is_clean(&known, &format!("{{\"a\":{n}}}"), Vec::new()), "body {n}");
     }
+    let with_key = "{\"content\": \"SECRET_KEY = 'x7#kq2!vd9$w4m@zt6^pb1&hn8*rj3(fc5)ly0'\"}";
+    is_clean(&known, with_key, Vec::new());
+    for text in ["hello", "the weather is nice today", "what else"] {
+        assert!(is_clean(&known, &format!("{{\"content\": \"{text}\"}}"), Vec::new()), "{text}");
+    }
     let mut pieces = cut(own, 5).into_iter().enumerate();
     assert!(!pieces.all(|(n, p)| is_clean(&known, "", vec![slot(20 + n as u64, Kind::Value, p)])));
 }

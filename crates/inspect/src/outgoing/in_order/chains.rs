@@ -246,8 +246,7 @@ impl InOrder {
             false => (source.least, LEAST_PIECES),
         };
         let is_in_pieces = chain.pieces >= pieces || progress.judges_whole;
-        if chain.letters >= least && is_in_pieces && !hits.iter().any(|h| h.source_id == source.id)
-        {
+        if chain.letters >= least && is_in_pieces && !hits.iter().any(|h| h.source_id == source.id) {
             if !progress.found.contains(&source.id) {
                 progress.found.push(source.id);
             }

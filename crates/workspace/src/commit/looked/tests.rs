@@ -182,6 +182,7 @@ fn what_settings_of_git_name_and_what_stands_in_for_the_library_is_said() {
         ("pkg/__init__.py", ""),
         ("job", "echo\n"),
         ("queue.py", ""),
+        ("sums/calc.py", "import os, numpy as np\nfrom pandas.io import x\n"),
     ]);
     let of = |op, path: &str| directory.facts(op, path, b"x\n");
     for path in ["githooks/pre-commit", "githooks/lib/x.sh", "team.gitconfig"] {
@@ -189,6 +190,10 @@ fn what_settings_of_git_name_and_what_stands_in_for_the_library_is_said() {
     }
     let shadows = |path: &str| of(Op::Create, path).get("shadows_library") == Some(&json!(true));
     assert!(shadows("random.py") && shadows("a/json/__init__.py") && shadows("a/types.py"));
+    assert!(shadows("_compression.py") && shadows("venv.py") && shadows("sums/pip.py"));
+    assert!(shadows("sums/numpy.py") && shadows("sums/pandas/__init__.py") && !shadows("sums/requests.py"));
+    // A project that comes as a whole brings what it is called.
+    assert!(!shadows("numpy.py") && !shadows("new/src/pytest/__init__.py") && !shadows("new/requests.py"));
     assert!(!shadows("pkg/types.py") && !shadows("queue.py") && !shadows("main.py") && !shadows("random.rs"));
 }
 

@@ -20,7 +20,7 @@ AGENTS = {
     "claude": ("ANTHROPIC_API_KEY", {"ANTHROPIC_BASE_URL": "{base}"},
                ["-p", ORDER, "--model", "claude-sonnet-4-5", "--allowedTools", "Read,Edit,Bash", "--permission-mode", "acceptEdits"]),
     "codex": ("OPENAI_API_KEY", {},
-              ["exec", "--dangerously-bypass-approvals-and-sandbox", "-c", "model_provider=here", "-m", "gpt-5-codex", "-c",
+              ["exec", "-c", "model_provider=here", "-m", "gpt-5-codex", "-c",
                'model_providers.here={{name="here", base_url="{base}/v1", env_key="OPENAI_API_KEY", wire_api="responses", request_max_retries=0, stream_max_retries=0}}', ORDER]),
     "gemini": ("GEMINI_API_KEY", {"GOOGLE_GEMINI_BASE_URL": "{base}", "GEMINI_CLI_TRUST_WORKSPACE": "true"}, ["--yolo", "-m", "gemini-2.5-flash", "-p", ORDER]),
 }

@@ -74,6 +74,13 @@ def the_printed_command_accepts_a_reason_of_its_paths_alone(way):
     assert code == 0 and exists("tools/one") and exists("tools/two") and not exists("three"), told
 
 
+@everywhere
+def a_new_script_that_is_handed_to_its_interpreter_and_plain_settings_ask_nothing(way):
+    way.shell("printf '#!/usr/bin/env python3\\nprint(1)\\n' > tidy.py; printf 'APP_NAME=\"My App\"\\nPORT=3000\\nBASE_URL=http://localhost:3000\\n' > .env")
+    code, told = committed()
+    assert code == 0 and exists("tidy.py") and exists(".env"), told
+
+
 @once
 def psql_and_docker_do_not_raise_an_alarm_by_starting(way):
     for name, place in (("psql", ".pgpass"), ("docker", ".docker/config.json")):

@@ -63,6 +63,8 @@ pub struct FileResource {
     pub staged_as: Option<StagedAs>,
     /// The object itself, open; content is read from here and nowhere else.
     pub file: Option<Arc<HeldFile>>,
+    /// The user's own version that a commit replaces: what stands in it at this place, stays.
+    pub before: Option<Arc<HeldFile>>,
     /// The request makes the content readable to the agent, or carries it to the user's directory.
     pub content: bool,
     /// The bytes cannot be replaced by redacted ones (an opening for writing, a commit).
@@ -144,6 +146,7 @@ impl FileResource {
             object,
             staged_as: None,
             file: None,
+            before: None,
             content: false,
             verbatim: false,
             change: None,

@@ -293,6 +293,28 @@ impl Inspected {
             file: Arc::clone(&self.file),
         }
     }
+
+    /// The same bytes without the findings of which every value stood in another version.
+    pub(crate) fn without_what_was(&self, before: &Self) -> Self {
+        let stood = |finding: &Finding| -> bool {
+            let of_it = || before.findings.iter().filter(|f| f.detector == finding.detector);
+            // A worker tells what all of them come to, and not each.
+            if of_it().any(|f| f.distinct == finding.distinct && f.sha256 == finding.sha256) {
+                return true;
+            }
+            let was: BTreeSet<u64> = of_it().flat_map(|f| f.values.iter().copied()).collect();
+            let all_are_known = !finding.values.is_empty() && finding.values.len() as u64 == finding.distinct;
+            all_are_known && finding.values.iter().all(|value| was.contains(value))
+        };
+        let findings = self.findings.iter().filter(|f| !stood(f)).cloned().collect();
+        Self {
+            sha256: self.sha256,
+            len: self.len,
+            findings,
+            unread: Arc::clone(&self.unread),
+            file: Arc::clone(&self.file),
+        }
+    }
 }
 
 /// What policy sees of findings: no text, no place.
@@ -336,4 +358,48 @@ fn cannot_restore(error: &dyn std::error::Error) -> Failure {
 fn cannot(error: &dyn std::error::Error) -> Failure {
     Failure::new("cannot_inspect", format!("it cannot be inspected: {error}"))
         .advise("ask the user to look at the file, or to hand over a plain copy")
+}
+
+#[cfg(test)]
+mod tests {
+    use chaperone_inspect::{Place, Spot};
+    use chaperone_quota::HeldFile;
+
+    use super::*;
+
+    fn of(found: &[(&str, &[u64])]) -> Inspected {
+        let finding = |(detector, values): &(&str, &[u64])| Finding {
+            detector: (*detector).to_owned(),
+            category: "pii".to_owned(),
+            severity: "high".to_owned(),
+            confidence: 0.9,
+            certainty: Certainty::Certain,
+            count: values.len() as u64,
+            distinct: values.len() as u64,
+            place: Place::from(Spot::Body),
+            fingerprint: None,
+            sha256: [values.iter().sum::<u64>() as u8; 32],
+            values: values.to_vec(),
+        };
+        let file = HeldFile::uncounted(tempfile::tempfile().unwrap());
+        let findings: Vec<Finding> = found.iter().map(finding).collect();
+        Inspected::new([0; 32], 0, findings.into(), file)
+    }
+
+    #[test]
+    fn what_stood_in_the_users_version_is_not_asked_about_again() {
+        let before = of(&[("iban", &[1, 2, 3]), ("us_ssn", &[7])]);
+        let left = |found: &[(&str, &[u64])]| -> Vec<String> {
+            of(found).without_what_was(&before).findings.iter().map(|f| f.detector.clone()).collect()
+        };
+        assert!(left(&[("iban", &[1, 2, 3])]).is_empty() && left(&[("iban", &[3, 1])]).is_empty());
+        assert_eq!(left(&[("iban", &[1, 4])]), ["iban"], "one that is new");
+        assert_eq!(left(&[("us_ssn", &[1])]), ["us_ssn"], "of another kind");
+        // A worker tells no value, but what all of them come to.
+        let mut told = of(&[("iban", &[1, 2, 3])]);
+        told.findings = told.findings.iter().cloned().map(|f| Finding { values: Vec::new(), ..f }).collect();
+        assert!(told.without_what_was(&before).findings.is_empty());
+        told.findings = told.findings.iter().cloned().map(|f| Finding { sha256: [9; 32], ..f }).collect();
+        assert_eq!(told.without_what_was(&before).findings.len(), 1);
+    }
 }

@@ -131,14 +131,25 @@ impl Pipeline {
         let file = resource.file.as_ref().ok_or_else(Refusal::internal)?;
         let name = file_name(&resource.path);
         let seen = self.inspection.inspect(file, &resource.object, name, &session.snapshots)?;
-        let Some(origin) = resource.origin.as_deref().filter(|origin| endings(origin) != endings(name))
-        else {
-            return Ok(seen);
-        };
         // Of the copy, which nobody can change meanwhile; what is known of the object itself is known by its name.
         let copy = FileObject { staged: true, ..resource.object };
-        let before = self.inspection.inspect(&seen.file, &copy, file_name(origin), &session.snapshots)?;
-        Ok(Arc::new(seen.also_read_as(&before)))
+        let origin = resource.origin.as_deref().filter(|origin| endings(origin) != endings(name));
+        let seen = match origin {
+            Some(origin) => {
+                let there =
+                    self.inspection.inspect(&seen.file, &copy, file_name(origin), &session.snapshots)?;
+                Arc::new(seen.also_read_as(&there))
+            }
+            None => seen,
+        };
+        let Some(before) = resource.before.as_ref().filter(|_| !seen.findings.is_empty()) else {
+            return Ok(seen);
+        };
+        // Of what cannot be looked into, nothing is known to have been there.
+        match self.inspection.inspect(before, &copy, name, &session.snapshots) {
+            Ok(before) => Ok(Arc::new(seen.without_what_was(&before))),
+            Err(_) => Ok(seen),
+        }
     }
 
     /// Steps 5 and 6: policy on the resource and, where it wants its content inspected, on that, too.

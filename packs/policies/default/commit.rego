@@ -169,6 +169,7 @@ executable if {
 
 executable if {
 	is_string(input.change.shebang)
+	not new_and_plain
 	not only_moved
 	not script_among_code
 }
@@ -185,6 +186,13 @@ script_among_code if {
 	input.change.in_checkout
 	input.change.type_by_magic == "script"
 	not input.change.shebang_changed
+}
+
+# A new script that has to be handed to its interpreter.
+new_and_plain if {
+	input.change.op == "create"
+	not input.change.becomes_executable
+	not input.change.replaces
 }
 
 # The user's own file at a place where nothing was.

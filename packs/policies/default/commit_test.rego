@@ -246,6 +246,9 @@ test_new_programs_ask if {
 	decided("/workspace/a", {"becomes_executable": true}).reasons == {"executable"}
 	decided("/workspace/a", {"shebang": "/bin/sh", "op": "modify"}).reasons == {"executable"}
 	decided("/workspace/a", {"shebang": null, "becomes_executable": false}).effect == "allow"
+	decided("/workspace/a.py", {"shebang": "/usr/bin/env python3", "op": "create", "becomes_executable": false}).effect == "allow"
+	decided("/workspace/a.py", {"shebang": "/bin/sh", "op": "create", "becomes_executable": false, "replaces": true}).reasons == {"executable"}
+	decided("/workspace/a.py", {"shebang": "/bin/sh", "op": "create", "becomes_executable": true}).reasons == {"executable"}
 }
 
 test_a_script_of_the_persons_may_move_to_a_free_place if {

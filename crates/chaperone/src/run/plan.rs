@@ -64,6 +64,8 @@ pub fn plan(
         ("LOGNAME".into(), "agent".into()),
         ("SHELL".into(), "/bin/bash".into()),
         ("TMPDIR".into(), "/tmp".into()),
+        // The usual place is below /run, where nothing can be made.
+        ("SCREENDIR".into(), "/tmp/.screen".into()),
         // The usual place is a decoy, which a shell's own start must not touch.
         ("HISTFILE".into(), "/tmp/.shell_history".into()),
         ("CHAPERONE_SESSION".into(), opened.session.clone().into()),

@@ -17,12 +17,12 @@ const CALLED: &[(&str, &str)] = &[
     ("xl/drawings/", "pictures and charts"),
     ("xl/media/", "pictures and charts"),
     ("xl/charts/", "pictures and charts"),
-    ("xl/comments", "comments"),
-    ("xl/threadedcomments/", "comments"),
-    ("xl/persons/", "comments"),
-    ("xl/tables/", "tables"),
+    ("xl/comments", "notes at cells"),
+    ("xl/threadedcomments/", "notes at cells"),
+    ("xl/persons/", "notes at cells"),
+    ("xl/tables/", "tables in sheets"),
     ("xl/pivot", "pivot tables"),
-    ("xl/worksheets/_rels/", "links"),
+    ("xl/worksheets/_rels/", "links of sheets"),
 ];
 /// What follows from the rest, or is different each time that a program saves.
 const PASSED_OVER: &[&str] = &[

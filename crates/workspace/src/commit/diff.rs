@@ -1,6 +1,7 @@
 //! What a staged change does to a file, for the user: a unified diff for text, cell by cell for workbooks, sizes
 //! for the rest. Bounded in size and time, and safe to print; whatever is left out leaves a mark.
 
+mod shown;
 mod workbook;
 
 use std::fs::File;
@@ -16,6 +17,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use similar::{DiffOp, TextDiff};
 
 use crate::mount::LiveMount;
+pub use shown::Difference;
+use shown::{MAX_LINE, one_line};
 
 /// Largest content that is looked into.
 pub const MAX_BYTES: u64 = 16 << 20;
@@ -48,31 +51,8 @@ impl Allowance {
 }
 /// Bytes of one diff that are shown.
 const MAX_SHOWN: usize = 256 << 10;
-/// Longest line that is shown, in characters.
-const MAX_LINE: usize = 2_000;
-/// Blanks in a row that are shown: more would push what follows out of sight.
-const MAX_BLANKS: usize = 40;
 /// One byte in so many that is no text makes it a binary.
 const BINARY: usize = 5;
-
-/// A difference as text, ending in a newline, and whether all of it is there: what was cut, or not compared, nobody was shown.
-#[derive(Debug)]
-pub struct Difference {
-    pub text: String,
-    pub whole: bool,
-    /// Of a text.
-    pub lines: Option<LineCounts>,
-}
-
-impl Difference {
-    fn whole(text: String) -> Self {
-        Self { text, whole: true, lines: None }
-    }
-
-    fn cut(text: String) -> Self {
-        Self { text, whole: false, lines: None }
-    }
-}
 
 /// The difference. `new` is the new content, where it is small enough, and its size.
 #[must_use]
@@ -217,41 +197,6 @@ fn lines_of(ops: &[DiffOp]) -> LineCounts {
         added: changed().map(|op| op.new_range().len() as u64).sum(),
         removed: changed().map(|op| op.old_range().len() as u64).sum(),
     }
-}
-
-/// A line as it is shown. What is cut, and blanks that would push the rest out of sight, leave a mark.
-fn one_line(line: &str) -> String {
-    let mut short = String::new();
-    let mut blanks = 0;
-    let skipped = |blanks: usize, short: &mut String| {
-        if blanks > MAX_BLANKS {
-            short.push_str(&format!("⟨{}⟩", counted(blanks - MAX_BLANKS, "more blank")));
-        }
-    };
-    for c in line.chars() {
-        if c == ' ' || c == '\t' {
-            blanks += 1;
-            if blanks <= MAX_BLANKS {
-                short.push(c);
-            }
-            continue;
-        }
-        skipped(blanks, &mut short);
-        blanks = 0;
-        short.push(c);
-    }
-    skipped(blanks, &mut short);
-    let length = short.chars().count();
-    if length <= MAX_LINE {
-        return with_tabs(&short);
-    }
-    let kept: String = short.chars().take(MAX_LINE).collect();
-    format!("{}⟨{}⟩", with_tabs(&kept), counted(length - MAX_LINE, "more character"))
-}
-
-/// A tab moves no further than blanks do, and Makefiles are full of them.
-fn with_tabs(line: &str) -> String {
-    line.split('\t').map(|part| printable(part, MAX_LINE)).collect::<Vec<_>>().join("\t")
 }
 
 #[cfg(test)]

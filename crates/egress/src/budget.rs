@@ -133,12 +133,13 @@ impl Budget {
     /// A limit of bytes for one destination alone, besides those for each and for all.
     pub fn limit(&mut self, dest: &Host, bytes: u64) {
         if self.own_limits.len() < MAX_DESTINATIONS {
-            self.own_limits.insert(dest.clone(), bytes);
+            self.own_limits.insert(one(dest), bytes);
         }
     }
 
     /// Bytes that may still be sent to a destination.
     pub fn left(&self, dest: &Host) -> u64 {
+        let dest = &one(dest);
         let each = self.destinations.get(dest).map_or(0, |d| d.bytes);
         let left = |limit: Option<u64>, used: u64| limit.map_or(u64::MAX, |l| l.saturating_sub(used));
         left(self.limits.upload_bytes, self.bytes)
@@ -194,7 +195,7 @@ impl Budget {
 
     fn taken(&self, dest: &Host, offered: u64, level: Level, values: Vec<u64>) -> Taken {
         let bytes = if matches!(level, Level::Over(_)) { 0 } else { offered };
-        Taken { dest: dest.clone(), offered, bytes, values }
+        Taken { dest: one(dest), offered, bytes, values }
     }
 
     /// What was taken is not sent. That it was inspected counts for itself.
@@ -239,6 +240,7 @@ impl Budget {
     }
 
     fn spend_bytes(&mut self, dest: &Host, bytes: u64, also: Option<(u64, Option<u64>, Over)>) -> Spent {
+        let dest = &one(dest);
         let new_destination = !self.destinations.contains_key(dest);
         let each = self.destinations.get(dest).map_or(0, |d| d.bytes).saturating_add(bytes);
         let total = self.bytes.saturating_add(bytes);
@@ -274,6 +276,7 @@ impl Budget {
     }
 
     fn spend_new_values(&mut self, dest: &Host, hashes: impl IntoIterator<Item = u64>) -> (Spent, Vec<u64>) {
+        let dest = &one(dest);
         let mut taken = Vec::new();
         let limit = self.limits.values_each.map_or(MAX_VALUES, |v| v.min(MAX_VALUES));
         let Some(destination) = self.destinations.get_mut(dest) else {
@@ -335,6 +338,14 @@ fn worse(level: Level, used: u64, limit: Option<u64>, over: Over) -> Level {
     }
 }
 
+/// This machine is one destination, by whichever of its names a connection or a request calls it.
+fn one(dest: &Host) -> Host {
+    match dest {
+        Host::Address(ip) if ip.is_loopback() => Host::Name("localhost".to_owned()),
+        other => other.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +381,22 @@ mod tests {
         assert_eq!((budget.left(&host(0)), budget.left(&host(1))), (30, 930));
         assert_eq!(budget.spend_more(&host(0), 30, 0).level, Level::Near(Over::DestinationBytes));
         assert_eq!(budget.spend(&host(1), 200, 0).level, Level::Fine);
+    }
+
+    #[test]
+    fn a_limit_of_this_machine_holds_by_whichever_name_it_is_called() {
+        let host = |text: &str| Host::parse(text).unwrap();
+        for (named, called) in [("localhost", "::1"), ("127.0.0.1", "localhost"), ("::1", "127.0.0.1")] {
+            let mut budget = Budget::new(Limits::default());
+            budget.limit(&host(&bracketed(named)), 100);
+            let called = host(&bracketed(called));
+            assert_eq!(budget.spend(&called, 101, 0).level, Level::Over(Over::DestinationBytes), "{named}");
+            assert_eq!(budget.left(&called), 100);
+        }
+    }
+
+    fn bracketed(host: &str) -> String {
+        if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chaperone_egress::{AllowSet, Budget, Host, Limits, QueryWatch, Rule};
 use chaperone_inspect::Detectors;
 use chaperone_pipeline::Released;
-use chaperone_pipeline::ports::OnRelease;
+use chaperone_pipeline::ports::{Inspect, OnRelease};
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
 use parking_lot::{Mutex, RwLock};
@@ -157,6 +157,11 @@ impl Exit {
                 self.secrets.remember(&name, &Arc::new(HeldFile::uncounted(file)), (version, meta.len()));
             }
         }
+    }
+
+    /// What documents say is read with this, so that passages of it are recognised when they leave.
+    pub fn read_documents_with(&self, documents: Arc<dyn Inspect>) {
+        self.secrets.read_documents_with(documents);
     }
 
     /// A directory that the agent reads without asking for each file: passages of all of it are recognised when they leave.

@@ -33,7 +33,7 @@ pub use effects::{Effects, effects, may_have_effects};
 pub use endings::endings;
 pub use extract::{
     ExtractError, Limits, RedactionReport, Restoration, XZ_MEMORY, inspect_bytes, inspect_file,
-    inspect_plain, restore_file,
+    inspect_plain, needs_a_parser, restore_file, text_of,
 };
 pub use finding::{Certainty, Finding};
 pub use place::{FieldKind, FileSpot, Place, Spot, Step, Unit};

@@ -91,3 +91,49 @@ fn a_member_that_the_list_leaves_out_is_not_passed() {
     let seen = look(&form(&[archive]));
     assert!(has_token(&seen) || !seen.unread.is_empty(), "{seen:?}");
 }
+
+/// What leaves is held against what a document says, not against how it is packed.
+#[test]
+fn the_text_of_documents_is_told_without_what_it_stands_in() {
+    let said = "The merger between Halvorsen and Lindqvist closes on the fourth of March";
+    let words: Vec<&str> = said.split(' ').collect();
+    let runs: String =
+        words.iter().map(|word| format!("<w:r><w:t xml:space=\"preserve\">{word} </w:t></w:r>")).collect();
+    let document =
+        format!("<?xml version=\"1.0\"?><w:document><w:body><w:p>{runs}</w:p></w:body></w:document>");
+    let docx = zip_of(
+        &[("[Content_Types].xml", "<Types/>"), ("word/document.xml", &document)],
+        CompressionMethod::Deflated,
+    );
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gz.write_all(said.as_bytes()).unwrap();
+    let zip = zip_of(&[("a/notes.txt", said)], CompressionMethod::Deflated);
+    let mail = format!(
+        "From: a@example.com\r\nSubject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n{said}\r\n"
+    );
+    let mut object = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    object.write_all(format!("blob {}\0{said}", said.len()).as_bytes()).unwrap();
+    let coded = base64::prelude::Engine::encode(&base64::prelude::BASE64_STANDARD, said);
+    for (name, bytes) in [
+        ("a.docx", docx),
+        ("a.gz", gz.finish().unwrap()),
+        ("a.zip", zip),
+        ("a.eml", mail.into_bytes()),
+        ("ab", object.finish().unwrap()),
+        ("a.txt", coded.into_bytes()),
+    ] {
+        assert!(chaperone_inspect::needs_a_parser(&bytes, name), "{name}");
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let text = chaperone_inspect::text_of(&file, name, &chaperone_inspect::Limits::default());
+        let letters = |text: &[u8]| -> String {
+            text.iter().filter(|b| b.is_ascii_alphanumeric()).map(|b| char::from(*b)).collect()
+        };
+        assert!(
+            letters(&text).contains(&letters(said.as_bytes())),
+            "{name}: {}",
+            String::from_utf8_lossy(&text)
+        );
+    }
+    assert!(!chaperone_inspect::needs_a_parser(said.as_bytes(), "a.txt"));
+}

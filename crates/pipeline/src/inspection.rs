@@ -12,7 +12,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Certainty, Effects, Finding, PlaceholderKey, Report, endings, inspect_plain};
+use chaperone_inspect::{
+    Certainty, Effects, Finding, PlaceholderKey, Report, endings, inspect_plain, needs_a_parser,
+};
 use chaperone_worker::{InspectError, WorkerPool};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -183,6 +185,25 @@ impl Inspect for Inspection {
         snapshots.hands_out_a_redaction().map_err(|e| cannot(&e))?;
         snapshots.keep_redaction((seen.sha256, name), &released);
         Ok(released)
+    }
+
+    fn text(&self, file: &File, name: &str) -> Vec<u8> {
+        let mut head = [0; 4096];
+        let read = file.read_at(&mut head, 0).unwrap_or(0);
+        if !needs_a_parser(head.get(..read).unwrap_or_default(), name) {
+            return Vec::new();
+        }
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let Ok(out) = rustix::fs::memfd_create("text", flags).map(File::from) else { return Vec::new() };
+        let mut text = Vec::new();
+        if self.workers.text(file, name, &out).is_ok() {
+            let length = out.metadata().map_or(0, |m| usize::try_from(m.len()).unwrap_or(0));
+            text.resize(length, 0);
+            if out.read_exact_at(&mut text, 0).is_err() {
+                text.clear();
+            }
+        }
+        text
     }
 
     fn effects(&self, file: &File, name: &str) -> Effects {

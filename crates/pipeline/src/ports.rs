@@ -66,6 +66,9 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
         of: (&str, &Snapshots),
     ) -> Result<Restored, Failure>;
 
+    /// The text of a document that only a parser reads, as far as it can be had, at most 4 MiB; nothing of other files.
+    fn text(&self, file: &File, name: &str) -> Vec<u8>;
+
     /// What a file does when a program opens it; of one that cannot be looked into within the limits, that it was not seen.
     fn effects(&self, file: &File, name: &str) -> Effects;
 }

@@ -180,6 +180,18 @@ impl WorkerPool {
         }
     }
 
+    /// Writes the text of a document to the empty file `out`; at most 4 MiB.
+    ///
+    /// # Errors
+    /// As for [`WorkerPool::inspect`].
+    pub fn text(&self, file: &File, name: &str, out: &File) -> Result<(), InspectError> {
+        match self.ask(&Request::Text { name: name.to_string() }, file, &[file.as_fd(), out.as_fd()])? {
+            Answer::Told => Ok(()),
+            Answer::Refused(why) => Err(InspectError::Refused(why)),
+            _ => Err(InspectError::Lost),
+        }
+    }
+
     /// The process ids of the idle workers.
     #[must_use]
     pub fn idle_pids(&self) -> Vec<u32> {

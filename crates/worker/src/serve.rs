@@ -1,12 +1,12 @@
 //! The process that parses hostile documents: it holds nothing and answers one request at a time.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use chaperone_inspect::{
-    Detectors, Limits, PlaceholderKey, effects, inspect_file, redact_file, restore_file,
+    Detectors, Limits, PlaceholderKey, effects, inspect_file, redact_file, restore_file, text_of,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -56,6 +56,12 @@ pub fn serve(
                 Ok(found) => Answer::Effects(found),
                 Err(e) => Answer::Refused(e.to_string()),
             },
+            (Request::Text { name }, Some(file), Some(mut out), None) => {
+                match out.write_all(&text_of(&file, &name, &Limits::default())) {
+                    Ok(()) => Answer::Told,
+                    Err(e) => Answer::Refused(e.to_string()),
+                }
+            }
             _ => return Err(io::ErrorKind::InvalidData.into()),
         };
         send(&socket, &answer, &[])?;

@@ -27,6 +27,8 @@ pub(crate) enum Request {
     Restore { name: String, new_name: String, key: [u8; 32] },
     /// With the file.
     Effects { name: String },
+    /// With the file and the output.
+    Text { name: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +42,7 @@ pub(crate) enum Answer {
     Redacted(RedactionReport),
     Restored(Restoration),
     Effects(Effects),
+    Told,
     Refused(String),
 }
 

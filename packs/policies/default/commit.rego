@@ -141,6 +141,8 @@ git_files := {
 	"head", "index", "orig_head", "fetch_head", "merge_head", "merge_msg", "merge_mode", "cherry_pick_head", "revert_head", "rebase_head",
 	"auto_merge", "squash_msg", "commit_editmsg", "tag_editmsg", "notes_editmsg", "packed-refs", "description", "shallow", "info/exclude", "info/refs",
 	"logs/head", "logs/refs/stash", "objects/info/packs", "objects/info/commit-graph",
+	# OpenCode's number of the project; git does not read it.
+	"opencode",
 }
 
 git_patterns := [

@@ -74,6 +74,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     let (proxies, unused) = proxies(&profile, &asked.environment);
     notices.extend(unused);
     exit.dial_through(proxies);
+    exit.read_documents_with(Arc::clone(&broker.pipeline.inspection));
     exit.register_documents(&broker.dirs.config.join("registered"));
     for mount in mounts.iter().filter(|m| m.mode == Mode::ReadOnly || m.layers().is_some()) {
         let root = mount.root.own().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;

@@ -48,8 +48,7 @@ pub fn restore(
     }
     let profile = Profile::parse(&format!("name = {:?}", record.profile), "session.json")
         .map_err(|e| failed(e.to_string()))?;
-    let detectors = pipeline.outgoing.detectors().clone();
-    let exit = Exit::new(&record.id, detectors, Vec::new(), &[], None, None)?;
+    let exit = Exit::new(&record.id, pipeline.outgoing.detectors().clone(), Vec::new(), &[], None, None)?;
     let plan = SessionPlan {
         id: record.id,
         name: record.name,

@@ -12,7 +12,7 @@ use http::header::{
 use http::request::Parts;
 use percent_encoding::percent_decode;
 
-use super::slots::{Kind, Main, PIECE, Slot, VARYING, Values};
+use super::slots::{FOLLOWED, Kind, Main, PIECE, Slot, VARYING, Values};
 use super::undo::Codings;
 use crate::body::BufferedBody;
 
@@ -118,7 +118,9 @@ impl<'a> Chosen<'a> {
             true => Main::Name,
             false => Main::Value,
         };
-        Ok(Values { main, main_is, main_in_target: body.len == 0, slots: slots.0 })
+        let is_long = body.len > VARYING as u64 && body.len <= FOLLOWED as u64;
+        let long = if is_long { body.read()? } else { Vec::new() };
+        Ok(Values { main, main_is, main_in_target: body.len == 0, slots: slots.0, long })
     }
 
     /// The columns of the head: what stands in all places of one kind, in the order in which they are sent.

@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use chaperone_inspect::Detectors;
 use chaperone_inspect::outgoing::{Fingerprints, InOrder, KeyedSecrets, Scattered, labelled};
+use chaperone_inspect::{Detectors, needs_a_parser};
+use chaperone_pipeline::ports::Inspect;
 use chaperone_protocol::Failure;
 use chaperone_quota::HeldFile;
 use parking_lot::{Mutex, RwLock};
@@ -44,6 +45,8 @@ pub(crate) struct Secrets {
     key: [u8; 32],
     /// What tells passwords and keys of what was read.
     detectors: Detectors,
+    /// What reads documents, where it was given.
+    documents: OnceLock<Arc<dyn Inspect>>,
     /// Made when the first look needs it: most sessions send nothing.
     known: OnceLock<Arc<RwLock<KnownHere>>>,
     waiting: Mutex<Waiting>,
@@ -95,6 +98,7 @@ impl Secrets {
         Ok(Self {
             key,
             detectors,
+            documents: OnceLock::new(),
             known: OnceLock::new(),
             waiting: Mutex::default(),
             directories: Mutex::default(),
@@ -129,6 +133,11 @@ impl Secrets {
         known.own.insert(Sha256::digest(value.as_bytes()).into());
     }
 
+    /// Read documents with this.
+    pub fn read_documents_with(&self, documents: Arc<dyn Inspect>) {
+        self.documents.set(documents).ok();
+    }
+
     /// Whether no value is known by its pieces.
     pub(super) fn has_none_in_pieces(&self) -> bool {
         let known = self.known().read();
@@ -147,16 +156,16 @@ impl Secrets {
             let files = std::mem::take(&mut waiting.files);
             waiting.bytes = 0;
             let (begun, has_begun) = std::sync::mpsc::sync_channel(0);
-            let (known, taken, detectors) = (Arc::clone(self.known()), files.clone(), self.detectors.clone());
+            let (known, taken, with) = (Arc::clone(self.known()), files.clone(), self.reader());
             let work = move || {
                 let mut known = known.write();
                 begun.send(()).ok();
-                take_in(&mut known, &detectors, taken);
+                take_in(&mut known, &with, taken);
             };
             // The agent's reading does not wait for it; whoever looks, or remembers as much again, waits for the lock.
             match std::thread::Builder::new().name("remember".into()).spawn(work) {
                 Ok(_) => drop(has_begun.recv()),
-                Err(_) => take_in(&mut self.known().write(), &self.detectors, files),
+                Err(_) => take_in(&mut self.known().write(), &self.reader(), files),
             }
         }
     }
@@ -174,10 +183,11 @@ impl Secrets {
     pub(super) fn settle(&self) {
         // Whoever else looks meanwhile waits: what it sends is not looked at with half of what there is to know.
         let mut directories = self.directories.lock();
+        let reader = self.reader();
         for directory in std::mem::take(&mut *directories) {
             let mut known = self.known().write();
             let left_out = directory.files(|path, file, len| {
-                take_in_one(&mut known, &self.detectors, path, (&file, len), LEAST_OF_OPEN);
+                take_in_one(&mut known, &reader, path, (&file, len), LEAST_OF_OPEN);
             });
             if left_out.is_something() {
                 self.left_out.lock().push((directory.at, left_out));
@@ -190,7 +200,7 @@ impl Secrets {
         if !files.is_empty() {
             let mut known = self.known().write();
             drop(waiting);
-            take_in(&mut known, &self.detectors, files);
+            take_in(&mut known, &reader, files);
         }
         if self.known().read().in_order.is_behind() {
             self.known().write().in_order.index();
@@ -198,32 +208,47 @@ impl Secrets {
     }
 }
 
-fn take_in(known: &mut KnownHere, detectors: &Detectors, files: Vec<(String, Arc<HeldFile>, u64)>) {
+/// What takes in what was read.
+#[derive(Clone)]
+struct Reader {
+    detectors: Detectors,
+    documents: Option<Arc<dyn Inspect>>,
+}
+
+impl Secrets {
+    fn reader(&self) -> Reader {
+        Reader { detectors: self.detectors.clone(), documents: self.documents.get().cloned() }
+    }
+}
+
+fn take_in(known: &mut KnownHere, with: &Reader, files: Vec<(String, Arc<HeldFile>, u64)>) {
     for (path, file, len) in files {
         let least = if is_installed(&path) { LEAST_OF_INSTALLED } else { 0 };
-        take_in_one(known, detectors, path, (&file, len), least);
+        take_in_one(known, with, path, (&file, len), least);
     }
 }
 
 /// `least` as in [`Fingerprints::add_from`].
-fn take_in_one(
-    known: &mut KnownHere,
-    detectors: &Detectors,
-    path: String,
-    (file, len): (&File, u64),
-    least: u64,
-) {
+fn take_in_one(known: &mut KnownHere, with: &Reader, path: String, (file, len): (&File, u64), least: u64) {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     // A snapshot is sealed, and a file that became shorter meanwhile is not what the agent has read.
-    if file.read_exact_at(&mut bytes, 0).is_ok() && !is_program(&bytes) {
-        let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
-        known.sources.push(path);
+    if file.read_exact_at(&mut bytes, 0).is_err() || is_program(&bytes) {
+        return;
+    }
+    let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
+    let text = with
+        .documents
+        .as_ref()
+        .filter(|_| needs_a_parser(&bytes, &path))
+        .map(|documents| documents.text(file, &path));
+    known.sources.push(path);
+    for bytes in [Some(bytes), text].into_iter().flatten() {
         known.read.add_from(id, &bytes, least);
         // What nobody knows to be read does not push out what was.
         if least == 0 || known.in_order.has_room(bytes.len()) {
             known.in_order.add(id, &bytes, least);
         }
-        for value in labelled(detectors, &bytes) {
+        for value in labelled(&with.detectors, &bytes) {
             let digest = Sha256::digest(value).into();
             // A key that the profile gives the agent is its own wherever else it stands.
             if known.told.len() < MOST_VALUES && !known.own.contains(&digest) && known.told.insert(digest) {

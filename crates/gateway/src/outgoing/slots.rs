@@ -4,6 +4,8 @@
 pub(crate) const PIECE: usize = 1 << 10;
 /// Longest one that is compared with those before it: what varies in it may be such a piece.
 pub(crate) const VARYING: usize = 16 << 10;
+/// Longest one in which texts that were read are followed.
+pub(crate) const FOLLOWED: usize = 64 << 10;
 /// What one small request consists of.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
@@ -13,6 +15,8 @@ pub(crate) struct Values {
     /// There is no body that carries it.
     pub main_in_target: bool,
     pub slots: Vec<Slot>,
+    /// A body that is too long to be compared with those before it.
+    pub long: Vec<u8>,
 }
 
 /// What a small request is carried by.

@@ -6,7 +6,7 @@ mod pack;
 mod self_test;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
@@ -27,7 +27,14 @@ pub enum LoadError {
 
 /// A compiled set of detectors; cheap to clone, shared between threads.
 #[derive(Debug, Clone)]
-pub struct Detectors(pub(crate) Arc<Set>, pub(crate) Asked);
+pub struct Detectors(pub(crate) Arc<Set>, pub(crate) Asked, Option<Arc<Told>>);
+
+/// What was read of a document, one piece of text after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<Vec<u8>>);
+
+/// Bytes of the text of one document that are kept. Protects memory.
+const MOST_TOLD: usize = 4 << 20;
 
 /// What is asked for beyond what a read is interrupted by.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,6 +43,32 @@ pub(crate) struct Asked {
     pub(crate) explains: bool,
     /// The place of a value spares it nothing: who sends it chose that place.
     pub(crate) leaves: bool,
+}
+
+impl Told {
+    fn add(&self, text: &[u8]) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST_TOLD.saturating_sub(all.len());
+        // Of markup its text: between its letters there stand no elements.
+        let bare = memchr::memmem::find(text, b"</").map(|_| without_elements(text));
+        let text = bare.as_deref().unwrap_or(text);
+        all.extend_from_slice(text.get(..room).unwrap_or(text));
+        all.push(b'\n');
+    }
+
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What stands between elements; the rest of one that began before is left out.
+fn without_elements(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() / 2);
+    for (at, piece) in text.split(|b| *b == b'<').enumerate() {
+        let behind = memchr::memchr(b'>', piece).and_then(|end| piece.get(end + 1..));
+        out.extend_from_slice(behind.unwrap_or(if at == 0 { piece } else { b"" }));
+    }
+    out
 }
 
 /// Where the detectors that ship are.
@@ -58,19 +91,32 @@ impl Detectors {
         for (file, text) in files {
             set.add(file, text)?;
         }
-        Ok(Detectors(Arc::new(set), Asked::default()))
+        Ok(Detectors(Arc::new(set), Asked::default(), None))
     }
 
     /// The same, giving out what filters leave out, too: for people, never for decisions.
     #[must_use]
     pub fn explaining(&self) -> Detectors {
-        Detectors(Arc::clone(&self.0), Asked { explains: true, ..self.1 })
+        Detectors(Arc::clone(&self.0), Asked { explains: true, ..self.1 }, self.2.clone())
     }
 
     /// The same for what leaves: what the place of a value makes no finding on reads is one here.
     #[must_use]
     pub(crate) fn leaving(&self) -> Detectors {
-        Detectors(Arc::clone(&self.0), Asked { leaves: true, ..self.1 })
+        Detectors(Arc::clone(&self.0), Asked { leaves: true, ..self.1 }, self.2.clone())
+    }
+
+    /// Nothing is looked for: what is read is kept.
+    pub(crate) fn telling() -> (Detectors, Arc<Told>) {
+        let told = Arc::new(Told::default());
+        (Detectors(Arc::default(), Asked::default(), Some(Arc::clone(&told))), told)
+    }
+
+    /// This text was read.
+    pub(crate) fn tell(&self, text: &[u8]) {
+        if let Some(told) = &self.2 {
+            told.add(text);
+        }
     }
 
     /// What is known of a detector.

@@ -94,6 +94,7 @@ impl Batch {
     }
 
     pub(crate) fn hits(&self, detectors: &Detectors) -> Vec<Hit> {
+        detectors.tell(&self.text);
         let mut hits = Vec::new();
         for m in views::matches(detectors, &self.text) {
             let (start, end) = (m.start as usize, m.end as usize);

@@ -38,6 +38,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::encodings::base64::from_base64;
+use crate::encodings::is_zlib;
 use crate::placeholder::Names;
 use crate::report::{Plan, Tally};
 use crate::shown::shown;
@@ -108,6 +110,52 @@ pub fn inspect_file(detectors: &Detectors, file: &File, name: &str, limits: &Lim
 #[must_use]
 pub fn inspect_bytes(detectors: &Detectors, bytes: &[u8], name: &str, limits: &Limits) -> Report {
     inspect(detectors, Source::Bytes(bytes), name, limits)
+}
+
+/// The text of a document and of everything in it, as it is inspected; at most 4 MiB.
+#[must_use]
+pub fn text_of(file: &File, name: &str, limits: &Limits) -> Vec<u8> {
+    let (detectors, told) = Detectors::telling();
+    match coded(file) {
+        Some(text) => inspect(&detectors, Source::Bytes(&text), name, limits),
+        None => inspect(&detectors, Source::File(file), name, limits),
+    };
+    told.take()
+}
+
+/// Bytes of a text in a coding, and what comes out of one. Protects memory.
+const MOST_CODED: u64 = 16 << 20;
+
+/// What a file says that is one text in base64, or compressed without the frame of a format, as git keeps objects.
+fn coded(file: &File) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Source::File(file).reader().take(MOST_CODED).read_to_end(&mut bytes).ok()?;
+    if is_zlib(&bytes) {
+        let mut text = Vec::new();
+        // What was unpacked before it ends badly was there to be read, too.
+        let _ = flate2::read::ZlibDecoder::new(&*bytes).take(MOST_CODED).read_to_end(&mut text);
+        return Some(text);
+    }
+    let is_letter = |b: &u8| !matches!(b, b'\r' | b'\n' | b'=');
+    is_base64(&bytes).then(|| from_base64(&bytes.into_iter().filter(is_letter).collect::<Vec<u8>>()))
+}
+
+/// Whether this is, or begins, one text in base64.
+fn is_base64(bytes: &[u8]) -> bool {
+    const LEAST: usize = 64;
+    let is_of_it = |b: &u8| b.is_ascii_alphanumeric() || b"+/=_-\r\n".contains(b);
+    let has = |kind: fn(&u8) -> bool| bytes.iter().any(kind);
+    bytes.len() >= LEAST
+        && bytes.iter().all(is_of_it)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
+}
+
+/// Whether only a worker may look into what begins like this.
+#[must_use]
+pub fn needs_a_parser(head: &[u8], name: &str) -> bool {
+    kind::of(head, name).needs_a_parser() || is_zlib(head) || is_base64(head)
 }
 
 /// Inspects bytes that need no parser: plain text, CSV, JSON. `None` when they are or hold a container, which only a worker

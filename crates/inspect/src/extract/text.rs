@@ -41,6 +41,7 @@ pub(crate) fn walk(reader: &mut dyn Read, sink: &mut Sink<'_>) -> Result<(), Ext
             other => other?,
         };
         let Some(part) = block.get(..n).filter(|p| !p.is_empty()) else { break };
+        text.sink.detectors.tell(part);
         text.held.extend_from_slice(part);
         scanner.feed(part, &mut matches);
         text.settle(&mut matches)?;
@@ -70,6 +71,7 @@ fn walk_whole(
         return Err(too_large);
     }
     let detectors = text.sink.detectors;
+    detectors.tell(&text.held);
     let mut matches = views::matches(detectors, &text.held);
     let add = |matches: &mut Vec<Match>, more: Vec<Match>| {
         let more: Vec<Match> = views::beyond(matches, more).collect();

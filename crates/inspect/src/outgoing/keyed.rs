@@ -114,9 +114,12 @@ impl KeyedSecrets {
             self.enter(id, "rot13", &turned);
         }
         // Names of headers and hosts are written without regard to case.
-        for (form, folded) in
-            [("lower case", value.to_ascii_lowercase()), ("upper case", value.to_ascii_uppercase())]
-        {
+        let exchanged = value.iter().map(|b| if b.is_ascii_alphabetic() { b ^ 0x20 } else { *b }).collect();
+        for (form, folded) in [
+            ("lower case", value.to_ascii_lowercase()),
+            ("upper case", value.to_ascii_uppercase()),
+            ("case exchanged", exchanged),
+        ] {
             if folded != value {
                 self.enter(id, form, &folded);
             }

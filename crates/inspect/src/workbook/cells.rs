@@ -21,7 +21,7 @@ pub struct Cell {
     /// worked out, or nothing.
     pub formula: Option<String>,
     pub kind: Kind,
-    /// How a number is shown, where that is written out in the workbook.
+    /// How a number is shown, unless it is as it is.
     pub format: Option<String>,
 }
 

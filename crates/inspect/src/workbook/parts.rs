@@ -124,6 +124,8 @@ fn check_relationship(name: &str, element: &BytesStart<'_>) -> Result<(), Workbo
     let leads_out = target.contains(':') || target.starts_with("//") || target.contains('\\');
     if (is_external && !target.starts_with('#')) || leads_out {
         let code = match kind.rsplit('/').next() {
+            // Where a person may go by a click, as from any other document.
+            Some("hyperlink") if is_external && is_address(&target) => return Ok(()),
             Some("hyperlink") => "hyperlink_to_host",
             Some("image") => "remote_image",
             _ => "external_reference",
@@ -131,6 +133,13 @@ fn check_relationship(name: &str, element: &BytesStart<'_>) -> Result<(), Workbo
         return Err(WorkbookRefusal::part(code, name));
     }
     Ok(())
+}
+
+/// An address of the web or of mail, and no file, share or program.
+fn is_address(target: &str) -> bool {
+    let scheme = target.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    scheme.is_some_and(|scheme| matches!(scheme.as_str(), "http" | "https" | "mailto" | "tel"))
+        && !target.contains('\\')
 }
 
 fn check_attributes(name: &str, local: &str, element: &BytesStart<'_>) -> Result<u64, WorkbookRefusal> {

@@ -67,7 +67,11 @@ fn parts_and_relationships_that_lead_out_are_refused() {
     };
     let rels = "xl/worksheets/_rels/sheet1.xml.rels";
     for (kind, target, expected) in [
-        ("hyperlink", "https://x.example/", "hyperlink_to_host"),
+        ("hyperlink", "file:///etc/passwd", "hyperlink_to_host"),
+        ("hyperlink", "\\\\host\\share", "hyperlink_to_host"),
+        ("hyperlink", "javascript:x()", "hyperlink_to_host"),
+        ("hyperlink", "https://x.example/", "passed"),
+        ("hyperlink", "mailto:me@example.com", "passed"),
         ("image", "http://x.example/a.png", "remote_image"),
         ("externalLinkPath", "b.xlsx", "external_reference"),
         ("oleObject", "file:///x", "ole_object"),
@@ -168,6 +172,14 @@ fn names_formats_and_the_rest_are_told_apart_from_how_they_are_written() {
     assert_eq!(before.names["rate"], "2");
     assert_eq!(before, of("2", "0.00", "\n  <autoFilter x='1'  ref='A1'></autoFilter>"));
     assert_eq!(before.rest, of("9", "0.00", "<autoFilter ref=\"A1\" x=\"1\"/>").rest);
+    let as_percent = workbook(&[
+        ("xl/styles.xml", "<styleSheet><cellXfs><xf numFmtId='0'/><xf numFmtId='9'/></cellXfs></styleSheet>"),
+        ("xl/worksheets/sheet1.xml", &sheet("")),
+    ]);
+    let built_in = contents(&mut Cursor::new(as_percent), &Limits::default()).unwrap();
+    assert_eq!(built_in.cells[0].format.as_deref(), Some("0%"));
+    let escaped = of("2", "yyyy\\-mm\\-dd", "");
+    assert_eq!(escaped.cells[0].format.as_deref(), Some("yyyy-mm-dd"));
     let other = of("2", "&quot;5555&quot;", "");
     assert_eq!(other.cells[0].format.as_deref(), Some("\"5555\""));
     let changed: Vec<&String> = before

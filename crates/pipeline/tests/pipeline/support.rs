@@ -210,6 +210,10 @@ impl ports::Inspect for FakeInspect {
         Ok(Released { version, len: REDACTED.len() as u64, file: Arc::new(file_of(REDACTED)) })
     }
 
+    fn text(&self, _: &File, _: &str) -> Vec<u8> {
+        Vec::new()
+    }
+
     fn effects(&self, _: &File, _: &str) -> Effects {
         self.faults.at("effects").map_or_else(|_| Effects::unseen(), |()| Effects::default())
     }

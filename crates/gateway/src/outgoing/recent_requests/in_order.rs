@@ -14,6 +14,7 @@ impl HostRequests {
     pub(super) fn in_order(
         &mut self,
         changed: &[(Slot, Next)],
+        long: &[u8],
         with: &Looker<'_>,
         outbound: &mut OutboundFindings,
     ) {
@@ -22,7 +23,8 @@ impl HostRequests {
             return;
         }
         let body = changed.iter().find(|(slot, _)| slot.kind == Kind::Body).map(|(slot, _)| &slot.bytes);
-        for (slot, _) in changed {
+        let long = Slot { id: 0, kind: Kind::Body, in_target: false, bytes: long.to_vec() };
+        for slot in changed.iter().map(|(slot, _)| slot).chain([&long]) {
             let is_of_body =
                 slot.kind == Kind::Word && body.is_some_and(|body| body.starts_with(&slot.bytes));
             if slot.kind == Kind::Label || is_of_body {

@@ -39,7 +39,11 @@ pub(crate) async fn read_first(
             let mut got = read_ahead.len();
             if !std::mem::take(&mut known) {
                 let mut chunk = [0u8; 4096];
-                got = client.read(&mut chunk).await?;
+                got = match client.read(&mut chunk).await {
+                    // Clients open connections beforehand, and drop those that they do not need.
+                    Err(e) if read_ahead.is_empty() && e.kind() == io::ErrorKind::ConnectionReset => 0,
+                    other => other?,
+                };
                 read_ahead.extend_from_slice(chunk.get(..got).unwrap_or_default());
             }
             match client_hello::read(read_ahead).map_err(io::Error::other)? {
@@ -108,6 +112,21 @@ mod tests {
         assert!(matches!(first_of(&[b"\r\n\r\n"]).0, Ok(FirstBytes::Other)), "nothing but empty lines");
         let line = [b"post /".to_vec(), vec![b'a'; 70_000]].concat();
         assert!(first_of(&[&line]).0.is_err(), "a line without an end");
+    }
+
+    #[test]
+    fn a_connection_that_is_dropped_before_a_word_says_nothing() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let first = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let program = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut client, _) = listener.accept().await.unwrap();
+            // Without a goodbye, as programs end that have connections to spare.
+            rustix::net::sockopt::set_socket_linger(&program, Some(Duration::ZERO)).unwrap();
+            drop(program);
+            read_first(&mut client, &mut Vec::new(), false).await
+        });
+        assert!(matches!(first, Ok(FirstBytes::Nothing)), "{first:?}");
     }
 
     #[test]

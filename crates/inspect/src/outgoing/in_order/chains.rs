@@ -39,7 +39,7 @@ const LEAST_DIFFERENT: u32 = 3;
 /// Letters sent after which a chain of a few letters is forgotten, and one that has become longer. Protects memory.
 const SHORT_LIFE: u64 = 2_048;
 const LONG_LIFE: u64 = 64 << 10;
-const MOST_CHAINS: usize = 4_096;
+const MOST_CHAINS: usize = 2_048;
 
 /// What was sent to one recipient of them.
 #[derive(Debug, Default)]
@@ -58,6 +58,9 @@ pub struct Progress {
     followed: VecDeque<Key>,
     /// Of which a passage was found.
     found: Vec<u32>,
+    /// The most that was kept at a time.
+    #[cfg(test)]
+    pub(super) most: usize,
 }
 
 /// Where a chain ends, and when it began.
@@ -107,6 +110,10 @@ impl InOrder {
         if progress.sent.is_multiple_of(SHORT_WAY / 4) {
             progress.forget_followed();
         }
+        // Of a long text, too, no more are kept at a time.
+        if progress.sent.is_multiple_of(SHORT_LIFE / 4) {
+            progress.forget();
+        }
         progress.before = progress.last[0];
         progress.last.rotate_left(1);
         progress.last[SEED - 1] = letter;
@@ -133,6 +140,10 @@ impl InOrder {
             }
         }
         progress.matches = matches;
+        #[cfg(test)]
+        {
+            progress.most = progress.most.max(progress.chains.len() + progress.matches.len());
+        }
     }
 
     fn extend(&self, matched: &mut Match, letter: u8) -> bool {
@@ -300,7 +311,7 @@ impl Progress {
         self.followed.retain(|at| chains.get(at).is_some_and(lives));
     }
 
-    pub(super) fn forget(&mut self) {
+    fn forget(&mut self) {
         let now = self.sent;
         let lives = |chain: &Chain, (short, long): (u64, u64)| {
             chain.last + if chain.letters < LEAST_AGAIN { short } else { long } > now

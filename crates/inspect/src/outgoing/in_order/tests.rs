@@ -96,6 +96,20 @@ fn ordinary_texts_are_none() {
 }
 
 #[test]
+fn what_is_kept_of_a_recipient_is_bounded_whatever_is_sent() {
+    let mut known = InOrder::default();
+    let guide = include_str!("../../../../../docs/user-guide.md");
+    known.add(1, guide.as_bytes(), 0);
+    known.index();
+    let mut progress = Progress::default();
+    // Every other letter of the text itself, as much of it as one body may be.
+    let sent: Vec<u8> =
+        guide.bytes().filter(u8::is_ascii_alphanumeric).step_by(2).cycle().take(64 << 10).collect();
+    known.look([sent.as_slice()].into_iter(), &mut progress);
+    assert!(progress.most < 16_384, "{}", progress.most);
+}
+
+#[test]
 fn the_oldest_are_forgotten() {
     let mut known = InOrder::default();
     let mut noise = 1_u64;

@@ -5,7 +5,7 @@
 use std::io::{Cursor, Write};
 use std::sync::LazyLock;
 
-use chaperone_inspect::workbook::{Limits, cells, is_xlsx, refused_formula, validate_xlsx};
+use chaperone_inspect::workbook::{Limits, contents, is_xlsx, refused_formula, validate_xlsx};
 use chaperone_inspect::{Detectors, Limits as Depths, inspect_bytes, redact_file};
 use libfuzzer_sys::fuzz_target;
 use zip::write::SimpleFileOptions;
@@ -44,11 +44,11 @@ fn judge(file: &[u8]) {
     is_xlsx(file);
     let limits = Limits { total_bytes: 8 << 20, part_bytes: 4 << 20, ..Limits::default() };
     let verdict = validate_xlsx(&mut Cursor::new(file), &limits);
-    let held = cells(&mut Cursor::new(file), &limits);
+    let held = contents(&mut Cursor::new(file), &limits);
     if verdict.is_ok()
         && let Ok(held) = held
     {
-        for cell in held {
+        for cell in held.cells {
             let refused = cell.formula.as_deref().and_then(refused_formula);
             assert!(refused.is_none(), "a formula passed that is refused by itself: {refused:?}");
         }

@@ -14,7 +14,7 @@ pub struct Limits {
     pub ratio: u64,
     /// Nesting of XML elements: bounds the stack of readers behind this one.
     pub depth: usize,
-    /// Cells that [`super::cells`] returns; more is an error.
+    /// Cells that [`super::contents`] returns; more is an error.
     pub cells: usize,
 }
 

@@ -36,6 +36,8 @@ const SCANNED_HERE: u64 = 256 * 1024;
 const MAX_INSPECTED: u64 = 64 << 30;
 /// Different reasons why something could not be looked into that are kept of one content.
 pub(crate) const MOST_UNREAD: usize = 4;
+/// Bytes of a document's text that are taken, whatever a worker says.
+const MOST_OF_TEXT: u64 = 8 << 20;
 /// How the errors of an inspection begin; what follows is the reason.
 const REFUSED: &str = "cannot be inspected: ";
 /// The code of a change whose placeholders cannot be followed.
@@ -197,8 +199,8 @@ impl Inspect for Inspection {
         let Ok(out) = rustix::fs::memfd_create("text", flags).map(File::from) else { return Vec::new() };
         let mut text = Vec::new();
         if self.workers.text(file, name, &out).is_ok() {
-            let length = out.metadata().map_or(0, |m| usize::try_from(m.len()).unwrap_or(0));
-            text.resize(length, 0);
+            let length = out.metadata().map_or(0, |m| m.len()).min(MOST_OF_TEXT);
+            text.resize(usize::try_from(length).unwrap_or(0), 0);
             if out.read_exact_at(&mut text, 0).is_err() {
                 text.clear();
             }

@@ -23,6 +23,8 @@ const LEAST_OF_OPEN: u64 = 200;
 /// The same of a file of what a package manager installed: others wrote it, and a program that is read to be run, sends what stands in
 /// it.
 const LEAST_OF_INSTALLED: u64 = LEAST_OF_OPEN;
+/// Documents of open directories that are looked into. Protects the time of the first look.
+const MOST_DOCUMENTS: usize = 64;
 /// Bytes of what was read that wait to be remembered. Protects memory: beyond it they are remembered at once.
 const WAITING: u64 = 16 << 20;
 /// Passwords and keys of what was read that are told apart. Protects the time of a look: beyond it they are passages alone.
@@ -183,11 +185,16 @@ impl Secrets {
     pub(super) fn settle(&self) {
         // Whoever else looks meanwhile waits: what it sends is not looked at with half of what there is to know.
         let mut directories = self.directories.lock();
-        let reader = self.reader();
+        let mut reader = self.reader();
+        let mut documents = MOST_DOCUMENTS;
         for directory in std::mem::take(&mut *directories) {
             let mut known = self.known().write();
             let left_out = directory.files(|path, file, len| {
-                take_in_one(&mut known, &reader, path, (&file, len), LEAST_OF_OPEN);
+                let is_document = take_in_one(&mut known, &reader, path, (&file, len), LEAST_OF_OPEN);
+                documents -= usize::from(is_document);
+                if documents == 0 {
+                    reader.documents = None;
+                }
             });
             if left_out.is_something() {
                 self.left_out.lock().push((directory.at, left_out));
@@ -200,7 +207,7 @@ impl Secrets {
         if !files.is_empty() {
             let mut known = self.known().write();
             drop(waiting);
-            take_in(&mut known, &reader, files);
+            take_in(&mut known, &self.reader(), files);
         }
         if self.known().read().in_order.is_behind() {
             self.known().write().in_order.index();
@@ -223,17 +230,28 @@ impl Secrets {
 
 fn take_in(known: &mut KnownHere, with: &Reader, files: Vec<(String, Arc<HeldFile>, u64)>) {
     for (path, file, len) in files {
-        let least = if is_installed(&path) { LEAST_OF_INSTALLED } else { 0 };
-        take_in_one(known, with, path, (&file, len), least);
+        if is_installed(&path) {
+            // What is packed in it is the code of others, too.
+            let with = Reader { documents: None, ..with.clone() };
+            take_in_one(known, &with, path, (&file, len), LEAST_OF_INSTALLED);
+        } else {
+            take_in_one(known, with, path, (&file, len), 0);
+        }
     }
 }
 
-/// `least` as in [`Fingerprints::add_from`].
-fn take_in_one(known: &mut KnownHere, with: &Reader, path: String, (file, len): (&File, u64), least: u64) {
+/// `least` as in [`Fingerprints::add_from`]. Whether it was looked into as a document.
+fn take_in_one(
+    known: &mut KnownHere,
+    with: &Reader,
+    path: String,
+    (file, len): (&File, u64),
+    least: u64,
+) -> bool {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     // A snapshot is sealed, and a file that became shorter meanwhile is not what the agent has read.
     if file.read_exact_at(&mut bytes, 0).is_err() || is_program(&bytes) {
-        return;
+        return false;
     }
     let id = u32::try_from(known.sources.len()).unwrap_or(u32::MAX);
     let text = with
@@ -241,11 +259,13 @@ fn take_in_one(known: &mut KnownHere, with: &Reader, path: String, (file, len): 
         .as_ref()
         .filter(|_| needs_a_parser(&bytes, &path))
         .map(|documents| documents.text(file, &path));
+    let is_document = text.is_some();
     known.sources.push(path);
-    for bytes in [Some(bytes), text].into_iter().flatten() {
+    for (bytes, is_packed) in [(Some(bytes), is_document), (text, false)] {
+        let Some(bytes) = bytes else { continue };
         known.read.add_from(id, &bytes, least);
-        // What nobody knows to be read does not push out what was.
-        if least == 0 || known.in_order.has_room(bytes.len()) {
+        // What nobody knows to be read does not push out what was, nor does what nobody reads as it is.
+        if !is_packed && (least == 0 || known.in_order.has_room(bytes.len())) {
             known.in_order.add(id, &bytes, least);
         }
         for value in labelled(&with.detectors, &bytes) {
@@ -258,6 +278,7 @@ fn take_in_one(known: &mut KnownHere, with: &Reader, path: String, (file, len): 
             }
         }
     }
+    is_document
 }
 
 /// Whether a path is of what a package manager installs.

@@ -49,6 +49,9 @@ impl Told {
     fn add(&self, text: &[u8]) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MOST_TOLD.saturating_sub(all.len());
+        if room == 0 {
+            return;
+        }
         // Of markup its text: between its letters there stand no elements.
         let bare = memchr::memmem::find(text, b"</").map(|_| without_elements(text));
         let text = bare.as_deref().unwrap_or(text);

@@ -18,6 +18,19 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// What stands between the elements of markup, one a line.
+pub(crate) fn without_tags(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() / 2);
+    for piece in bytes.split(|b| *b == b'<') {
+        let text = memchr::memchr(b'>', piece).map_or(piece, |i| piece.get(i + 1..).unwrap_or_default());
+        if !text.is_empty() {
+            out.extend_from_slice(text);
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
 /// Plain text in Latin letters has a zero in every second byte of UTF-16, and in three of four of UTF-32.
 fn without_mark(bytes: &[u8]) -> Cow<'_, str> {
     let sample = bytes.get(..SAMPLE).unwrap_or(bytes);

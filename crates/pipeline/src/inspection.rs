@@ -12,9 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{
-    Certainty, Effects, Finding, PlaceholderKey, Report, endings, inspect_plain, needs_a_parser,
-};
+use chaperone_inspect::{Certainty, Effects, Finding, PlaceholderKey, Report, endings, inspect_plain};
 use chaperone_worker::{InspectError, WorkerPool};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -190,11 +188,6 @@ impl Inspect for Inspection {
     }
 
     fn text(&self, file: &File, name: &str) -> Vec<u8> {
-        let mut head = [0; 4096];
-        let read = file.read_at(&mut head, 0).unwrap_or(0);
-        if !needs_a_parser(head.get(..read).unwrap_or_default(), name) {
-            return Vec::new();
-        }
         let flags = rustix::fs::MemfdFlags::CLOEXEC;
         let Ok(out) = rustix::fs::memfd_create("text", flags).map(File::from) else { return Vec::new() };
         let mut text = Vec::new();

@@ -66,7 +66,7 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
         of: (&str, &Snapshots),
     ) -> Result<Restored, Failure>;
 
-    /// The text of a document that only a parser reads, as far as it can be had, at most 4 MiB; nothing of other files.
+    /// The text of a document that needs a parser ([`chaperone_inspect::needs_a_parser`]), as far as it can be had, at most 4 MiB.
     fn text(&self, file: &File, name: &str) -> Vec<u8>;
 
     /// What a file does when a program opens it; of one that cannot be looked into within the limits, that it was not seen.

@@ -72,9 +72,9 @@ impl<'a> Chosen<'a> {
     /// When the body cannot be read.
     pub fn values(&self, body: &BufferedBody) -> io::Result<Values> {
         let mut slots = Slots::default();
-        if body.len > 0 && body.len <= VARYING as u64 {
-            slots.add(Kind::Body, ("whole body", b""), &body.read()?);
-        }
+        let is_read = body.len > 0 && body.len <= FOLLOWED as u64;
+        let whole = if is_read { body.read()? } else { Vec::new() };
+        slots.add(Kind::Body, ("whole body", b""), &whole);
         slots.add(Kind::Path, ("method", b""), self.method.as_bytes());
         let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
         for (at, segment) in path.split('/').enumerate() {
@@ -103,23 +103,21 @@ impl<'a> Chosen<'a> {
                 slots.add(Kind::Value, ("header", name.as_bytes()), value);
             }
         }
-        if body.len > 0 && body.len <= PIECE as u64 {
-            let body = body.read()?;
-            if !body.starts_with(b"{") && !body.starts_with(b"[") && !body.starts_with(b"<") {
-                slots.add(Kind::Word, ("body", b""), body.trim_ascii());
+        if !whole.is_empty() && whole.len() <= PIECE {
+            if !whole.starts_with(b"{") && !whole.starts_with(b"[") && !whole.starts_with(b"<") {
+                slots.add(Kind::Word, ("body", b""), whole.trim_ascii());
             }
-            for column in columns(&body) {
+            for column in columns(&whole) {
                 slots.add(Kind::Word, ("column", &column.name), &column.values.concat());
             }
         }
-        let main = self.main(body)?;
+        let main = self.main(body.len, &whole);
         let main_is = match body.len == 0 && query.is_empty() {
             true if is_word(&main) => Main::Word,
             true => Main::Name,
             false => Main::Value,
         };
-        let is_long = body.len > VARYING as u64 && body.len <= FOLLOWED as u64;
-        let long = if is_long { body.read()? } else { Vec::new() };
+        let long = if whole.len() > VARYING { whole } else { Vec::new() };
         Ok(Values { main, main_is, main_in_target: body.len == 0, slots: slots.0, long })
     }
 
@@ -163,13 +161,13 @@ impl<'a> Chosen<'a> {
     }
 
     /// The part that carries the request: the body, else the query, else the last name of the path.
-    fn main(&self, body: &BufferedBody) -> io::Result<Vec<u8>> {
-        if body.len > 0 {
-            return if body.len <= PIECE as u64 { body.read() } else { Ok(Vec::new()) };
+    fn main(&self, length: u64, body: &[u8]) -> Vec<u8> {
+        if length > 0 {
+            return if length <= PIECE as u64 { body.to_vec() } else { Vec::new() };
         }
         let (path, query) = self.target.split_once('?').unwrap_or((self.target, ""));
         let text = if query.is_empty() { path.rsplit('/').next().unwrap_or_default() } else { query };
-        Ok(text.as_bytes().to_vec())
+        text.as_bytes().to_vec()
     }
 }
 
@@ -278,8 +276,8 @@ mod tests {
     fn what_carries_a_request_is_the_body_the_query_or_the_last_name() {
         let none = HeaderMap::new();
         let main = |target: &str, body: &[u8]| {
-            let main = Chosen::new("GET", target, &none).main(&BufferedBody::of(body.to_vec()));
-            String::from_utf8(main.unwrap()).unwrap()
+            let values = Chosen::new("GET", target, &none).values(&BufferedBody::of(body.to_vec()));
+            String::from_utf8(values.unwrap().main).unwrap()
         };
         assert_eq!(main("/a?q=1", b"body"), "body");
         assert_eq!(main("/a?q=1", b""), "q=1");

@@ -90,7 +90,8 @@ impl RecentRequests {
         recent.scattered(&values, &with, outbound);
         let in_main = recent.main(values.main, (values.main_is, values.main_in_target), &with, outbound);
         let mut changed = recent.changed(values.slots);
-        recent.in_order(&changed, &values.long, &with, outbound);
+        let long = Slot { id: 0, kind: Kind::Body, in_target: false, bytes: values.long };
+        recent.in_order(changed.iter().map(|(slot, _)| slot).chain([&long]), &with, outbound);
         // A key was judged where it stands.
         changed.retain(|(slot, _)| !with.holds_secret(&slot.bytes));
         let ids: Vec<u64> = changed.iter().map(|(slot, _)| slot.id).collect();

@@ -25,6 +25,8 @@ const LEAST_OF_OPEN: u64 = 200;
 const LEAST_OF_INSTALLED: u64 = LEAST_OF_OPEN;
 /// Documents of open directories that are looked into. Protects the time of the first look.
 const MOST_DOCUMENTS: usize = 64;
+/// Bytes by which a document is known.
+const HEAD: usize = 4096;
 /// Bytes of what was read that wait to be remembered. Protects memory: beyond it they are remembered at once.
 const WAITING: u64 = 16 << 20;
 /// Passwords and keys of what was read that are told apart. Protects the time of a look: beyond it they are passages alone.
@@ -229,14 +231,14 @@ impl Secrets {
 }
 
 fn take_in(known: &mut KnownHere, with: &Reader, files: Vec<(String, Arc<HeldFile>, u64)>) {
+    // What is packed in what was installed is the code of others, too.
+    let of_installed = Reader { documents: None, ..with.clone() };
     for (path, file, len) in files {
-        if is_installed(&path) {
-            // What is packed in it is the code of others, too.
-            let with = Reader { documents: None, ..with.clone() };
-            take_in_one(known, &with, path, (&file, len), LEAST_OF_INSTALLED);
-        } else {
-            take_in_one(known, with, path, (&file, len), 0);
-        }
+        let (with, least) = match is_installed(&path) {
+            true => (&of_installed, LEAST_OF_INSTALLED),
+            false => (with, 0),
+        };
+        take_in_one(known, with, path, (&file, len), least);
     }
 }
 
@@ -257,7 +259,7 @@ fn take_in_one(
     let text = with
         .documents
         .as_ref()
-        .filter(|_| needs_a_parser(&bytes, &path))
+        .filter(|_| needs_a_parser(bytes.get(..HEAD).unwrap_or(&bytes), &path))
         .map(|documents| documents.text(file, &path));
     let is_document = text.is_some();
     known.sources.push(path);

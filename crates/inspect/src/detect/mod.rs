@@ -53,7 +53,7 @@ impl Told {
             return;
         }
         // Of markup its text: between its letters there stand no elements.
-        let bare = memchr::memmem::find(text, b"</").map(|_| without_elements(text));
+        let bare = memchr::memmem::find(text, b"</").map(|_| crate::plain::without_tags(text));
         let text = bare.as_deref().unwrap_or(text);
         all.extend_from_slice(text.get(..room).unwrap_or(text));
         all.push(b'\n');
@@ -62,16 +62,6 @@ impl Told {
     pub(crate) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// What stands between elements; the rest of one that began before is left out.
-fn without_elements(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() / 2);
-    for (at, piece) in text.split(|b| *b == b'<').enumerate() {
-        let behind = memchr::memchr(b'>', piece).and_then(|end| piece.get(end + 1..));
-        out.extend_from_slice(behind.unwrap_or(if at == 0 { piece } else { b"" }));
-    }
-    out
 }
 
 /// Where the detectors that ship are.

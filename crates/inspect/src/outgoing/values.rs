@@ -19,7 +19,7 @@ pub(super) fn alone(bytes: &[u8]) -> Option<Vec<u8>> {
             });
             Some(out)
         }
-        b'<' => Some(without_tags(bytes)),
+        b'<' => Some(crate::plain::without_tags(bytes)),
         _ => None,
     }
 }
@@ -92,16 +92,4 @@ impl Recent {
         let h = value.chunks(8).fold(value.len() as u64 + 1, mix);
         self.0.get_mut((h >> 56) as usize).is_none_or(|slot| std::mem::replace(slot, h) != h)
     }
-}
-
-fn without_tags(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() / 2);
-    for piece in bytes.split(|b| *b == b'<') {
-        let text = memchr::memchr(b'>', piece).map_or(piece, |i| piece.get(i + 1..).unwrap_or_default());
-        if !text.is_empty() {
-            out.extend_from_slice(text);
-            out.push(b'\n');
-        }
-    }
-    out
 }

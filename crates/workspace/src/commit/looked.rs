@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::beside::Beside;
 use super::own::{HEAD, Look, effects, open, read};
 use super::{checkout, git, index, module, own, refs};
-use crate::later::{self, Subject};
+use crate::later::{self, Folder, Subject};
 use crate::mount::LiveMount;
 
 /// Bytes of a file that may fetch something that are looked at, and of each stretch that are in the next one, too.
@@ -49,12 +49,11 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
     runs_later(about, looked, content);
     let Some(content) = content else { return };
     data_of_git(about, looked, content, before);
-    let there = |path: &str| looked.beside.brings.contains(path) || open(mount, path).is_some();
+    let folder = module::At { mount, brings: looked.beside.brings };
     if change.op != Op::Modify && open(mount, &change.path).is_none() {
-        let folder = module::At { mount, brings: looked.beside.brings };
         about.insert("shadows_library".into(), json!(later::shadows_library(&change.path, &folder)));
     }
-    let compiled = later::compiled(&change.path, &head, &there);
+    let compiled = later::compiled(&change.path, &head, &|path: &str| folder.has(path));
     about.insert("compiled".into(), json!(compiled.map(later::Compiled::as_str)));
     if head.starts_with(b"#!") {
         let was = open(mount, before).and_then(|file| read(&file, SHEBANG)).unwrap_or_default();

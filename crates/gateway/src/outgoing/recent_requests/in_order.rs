@@ -7,14 +7,13 @@ use super::super::findings::OutboundFindings;
 use super::super::looker::Looker;
 use super::super::slots::{Kind, Slot};
 use super::HostRequests;
-use super::place::{Next, decoded, words};
+use super::place::{decoded, words};
 
 impl HostRequests {
     /// Look whether a text that was read goes on in what is new in this request.
-    pub(super) fn in_order(
+    pub(super) fn in_order<'s>(
         &mut self,
-        changed: &[(Slot, Next)],
-        long: &[u8],
+        fresh: impl Iterator<Item = &'s Slot> + Clone,
         with: &Looker<'_>,
         outbound: &mut OutboundFindings,
     ) {
@@ -22,9 +21,8 @@ impl HostRequests {
         if known.in_order.is_empty() {
             return;
         }
-        let body = changed.iter().find(|(slot, _)| slot.kind == Kind::Body).map(|(slot, _)| &slot.bytes);
-        let long = Slot { id: 0, kind: Kind::Body, in_target: false, bytes: long.to_vec() };
-        for slot in changed.iter().map(|(slot, _)| slot).chain([&long]) {
+        let body = fresh.clone().find(|slot| slot.kind == Kind::Body).map(|slot| &slot.bytes);
+        for slot in fresh {
             let is_of_body =
                 slot.kind == Kind::Word && body.is_some_and(|body| body.starts_with(&slot.bytes));
             if slot.kind == Kind::Label || is_of_body {

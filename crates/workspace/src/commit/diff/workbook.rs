@@ -60,28 +60,34 @@ impl Place {
 }
 
 pub(super) fn difference(old: &Book, new: &Book) -> Difference {
-    let mut lines = Vec::new();
+    let mut shown = String::new();
+    // Those beyond the limit are counted alone.
+    let mut lines = 0;
+    let mut line = |text: &dyn Fn() -> String| {
+        lines += 1;
+        if lines <= MOST {
+            shown.push_str(&text());
+        }
+    };
+    let mut cells = 0;
     let places: BTreeSet<_> = old.cells.keys().chain(new.cells.keys()).collect();
     for place in places {
         let (old, new) = (old.cells.get(place), new.cells.get(place));
-        if let Some((old, new)) = sides(old, new) {
+        let Some(differs) = Differs::between(old, new) else { continue };
+        cells += 1;
+        line(&|| {
             let at = printable(&format!("{}!{}", place.sheet, place.cell), 80);
-            lines.push(format!("  {at}: {old} → {new}\n"));
-        }
+            format!("  {at}: {} → {}\n", differs.side(old), differs.side(new))
+        });
     }
-    let cells = lines.len();
     let names: BTreeSet<_> = old.names.keys().chain(new.names.keys()).collect();
     for name in names.into_iter().filter(|name| old.names.get(*name) != new.names.get(*name)) {
         let side = |names: &BTreeMap<String, String>| names.get(name).map_or("∅".into(), |v| one_line(v));
-        let name_shown = printable(name, 80);
-        lines.push(format!("  name {name_shown}: {} → {}\n", side(&old.names), side(&new.names)));
+        line(&|| format!("  name {}: {} → {}\n", printable(name, 80), side(&old.names), side(&new.names)));
     }
-    let names = lines.len() - cells;
-    let mut shown: String = lines.iter().take(MOST).map(String::as_str).collect();
-    if lines.len() > MOST {
-        let more = lines.len() - MOST;
-        let what = if cells > MOST && names == 0 { "more cell" } else { "more difference" };
-        shown.push_str(&format!("  … {}\n", counted(more, what)));
+    if lines > MOST {
+        let what = if cells == lines { "more cell" } else { "more difference" };
+        shown.push_str(&format!("  … {}\n", counted(lines - MOST, what)));
     }
     let rest: BTreeSet<_> = old.rest.keys().chain(new.rest.keys()).collect();
     let rest = rest.into_iter().filter(|name| old.rest.get(*name) != new.rest.get(*name));
@@ -90,33 +96,42 @@ pub(super) fn difference(old: &Book, new: &Book) -> Difference {
     if !rest.is_empty() && !old.rest.is_empty() {
         shown.push_str(&format!("  also not as it was: {}\n", rest.join("; ")));
     }
-    Difference { text: shown, whole: lines.len() <= MOST, lines: None }
+    Difference { text: shown, whole: lines <= MOST, lines: None }
 }
 
-/// How a cell was and is, where that makes a difference to whoever looks at it.
-fn sides(old: Option<&Cell>, new: Option<&Cell>) -> Option<(String, String)> {
-    let formula = |cell: Option<&Cell>| cell.and_then(|c| c.formula.clone()).filter(|f| !f.is_empty());
-    let value = |cell: Option<&Cell>| cell.map(|c| c.value.clone()).unwrap_or_default();
-    let (was, is) = (formula(old), formula(new));
-    // What was not worked out is worked out by whoever opens it.
-    let has_result = is.is_some() && was == is && !value(new).is_empty() && value(old) != value(new);
-    let is_other = was != is || is.is_none() && value(old) != value(new);
-    let kind = |cell: Option<&Cell>| cell.map(|c| c.kind);
-    let has_kind = !is_other && is.is_none() && kind(old) != kind(new);
-    let format = |cell: Option<&Cell>| cell.and_then(|c| c.format.clone());
-    let has_format = old.is_some() && new.is_some() && format(old) != format(new);
-    // Where it is new, what it comes to is shown with it.
-    let has_result = has_result || is_other && is.is_some() && !value(new).is_empty();
-    let side = |cell: Option<&Cell>| {
-        let Some(cell) = cell else { return "∅".to_owned() };
-        let mut said = match formula(Some(cell)) {
-            None => one_line(&cell.value),
-            Some(formula) if has_result && !cell.value.is_empty() => {
-                format!("={} (gives {})", one_line(&formula), one_line(&cell.value))
-            }
-            Some(formula) => format!("={}", one_line(&formula)),
+/// In what two versions of a cell differ, to whoever looks at them.
+#[derive(Debug, Clone, Copy)]
+struct Differs {
+    /// What its formula came to is to be seen, too.
+    result: bool,
+    kind: bool,
+    format: bool,
+}
+
+impl Differs {
+    fn between(old: Option<&Cell>, new: Option<&Cell>) -> Option<Self> {
+        let (was, is) = (old.and_then(formula), new.and_then(formula));
+        let is_other_value = old.map_or("", |c| &c.value) != new.map_or("", |c| &c.value);
+        let is_other = was != is || is.is_none() && is_other_value;
+        let differs = Self {
+            // What was not worked out is worked out by whoever opens it. Where it is new, what it comes to is shown with it.
+            result: is.is_some() && new.is_some_and(|c| !c.value.is_empty()) && (is_other || is_other_value),
+            kind: !is_other && is.is_none() && old.map(|c| c.kind) != new.map(|c| c.kind),
+            format: old.zip(new).is_some_and(|(old, new)| old.format != new.format),
         };
-        if has_kind {
+        (is_other || differs.result || differs.kind || differs.format).then_some(differs)
+    }
+
+    fn side(self, cell: Option<&Cell>) -> String {
+        let Some(cell) = cell else { return "∅".to_owned() };
+        let mut said = match formula(cell) {
+            None => one_line(&cell.value),
+            Some(formula) if self.result && !cell.value.is_empty() => {
+                format!("={} (gives {})", one_line(formula), one_line(&cell.value))
+            }
+            Some(formula) => format!("={}", one_line(formula)),
+        };
+        if self.kind {
             said.push_str(match cell.kind {
                 Kind::Number => " (a number)",
                 Kind::Text => " (a text)",
@@ -124,12 +139,15 @@ fn sides(old: Option<&Cell>, new: Option<&Cell>) -> Option<(String, String)> {
                 Kind::Error => " (an error)",
             });
         }
-        if has_format {
+        if self.format {
             said.push_str(&format!(", shown as {}", one_line(cell.format.as_deref().unwrap_or("usual"))));
         }
         said
-    };
-    (is_other || has_result || has_kind || has_format).then(|| (side(old), side(new)))
+    }
+}
+
+fn formula(cell: &Cell) -> Option<&str> {
+    cell.formula.as_deref().filter(|formula| !formula.is_empty())
 }
 
 #[cfg(test)]

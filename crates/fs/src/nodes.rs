@@ -149,11 +149,18 @@ impl Nodes {
         if path.is_empty() { Some(ROOT) } else { self.by_path.get(path).copied() }
     }
 
-    /// The kernel learns of a path once more; `same` are other names of the file.
+    /// The kernel learns of a path once more; `same` are other names of the file, and `waits` the one of all for which an opening
+    /// waits, with what stands there.
     ///
     /// # Errors
     /// When it knows of as many as may be.
-    pub fn looked_up(&mut self, path: &str, object: &Object, same: &[String]) -> Result<u64, Exceeded> {
+    pub fn looked_up(
+        &mut self,
+        path: &str,
+        object: &Object,
+        same: &[String],
+        waits: Option<(&str, Identity)>,
+    ) -> Result<u64, Exceeded> {
         if let Some(number) = self.by_path.get(path).copied()
             && let Some(node) = self.by_number.get_mut(&number)
         {
@@ -171,15 +178,30 @@ impl Nodes {
         }
         self.last = self.last.max(ROOT) + 1;
         let number = self.last;
-        let prepared = self.prepared.get(path).filter(|p| p.granted.opened().object == *object);
-        let shown = prepared.and_then(|p| p.granted.verdict().bytes.as_ref().map(|(_, _, len)| *len));
+        // Not by what is shown of it: that may have another number and other times.
+        let granted = waits.and_then(|(name, now)| {
+            let granted = &self.prepared.get(name)?.granted;
+            (granted.opened().located.identity() == now).then_some((name, granted))
+        });
+        let shown = granted.and_then(|(_, g)| g.verdict().bytes.as_ref().map(|(_, _, len)| *len));
+        // It is found by the name that it waits under.
+        let first = granted.map(|(name, _)| name).filter(|name| *name != path);
+        if let Some(first) = first {
+            let room = self.held.grow(memory_of(first), 0);
+            room.inspect_err(|_| self.held.shrink(memory_of(path)))?;
+        }
         let path: Arc<str> = path.into();
         self.by_path.insert(Arc::clone(&path), number);
         if object.kind == ObjectKind::Dir && self.new_directories.len() < MOST_NEW {
             self.new_directories.push(Arc::clone(&path));
         }
-        self.by_number
-            .insert(number, Node { shown, is_file: object.kind == ObjectKind::File, ..Node::new(path) });
+        let mut node = Node { shown, is_file: object.kind == ObjectKind::File, ..Node::new(path) };
+        if let Some(first) = first {
+            let first: Arc<str> = first.into();
+            self.by_path.insert(Arc::clone(&first), number);
+            node.others.push(std::mem::replace(&mut node.path, first));
+        }
+        self.by_number.insert(number, node);
         Ok(number)
     }
 
@@ -347,6 +369,11 @@ impl Nodes {
         } else {
             Fit::Elsewhere
         }
+    }
+
+    /// Whether the kernel would serve `len` bytes of a node.
+    pub fn believes(&self, number: u64, len: u64) -> bool {
+        self.by_number.get(&number).and_then(|node| node.told).is_none_or(|told| told == len)
     }
 
     /// Keep a granted opening until the kernel comes back for it on a node of its own. Returns those for which it never

@@ -42,9 +42,15 @@ pub(super) fn entry(shared: &Shared, path: &str, seen: &Attributes, reply: &mut 
     } else {
         Vec::new()
     };
+    let waits = {
+        let nodes = shared.nodes.read();
+        let mut names = std::iter::once(path).chain(same.iter().map(String::as_str));
+        names.find(|name| nodes.is_prepared(name))
+    };
+    let waits = waits.and_then(|name| Some((name, shared.tree.locate(name).ok()?.identity())));
     let (number, is_new) = {
         let mut nodes = shared.nodes.write();
-        (nodes.looked_up(path, &seen.object, &same)?, nodes.has_new_directories())
+        (nodes.looked_up(path, &seen.object, &same, waits)?, nodes.has_new_directories())
     };
     if is_new {
         shared.announcing.wake();

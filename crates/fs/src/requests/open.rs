@@ -135,7 +135,9 @@ fn finish_open(
         match nodes.fit(number, version, len) {
             Fit::Same => answer |= open_flag::KEEP_CACHE,
             Fit::Fresh => {}
-            Fit::Elsewhere if own => {}
+            // Of a copy whose size the kernel does not believe in it would serve a part.
+            Fit::Elsewhere
+                if own && (!matches!(version, Version::Exact(_)) || nodes.believes(number, len)) => {}
             Fit::Elsewhere => {
                 let dropped = nodes.prepare(flags, granted);
                 drop(nodes);

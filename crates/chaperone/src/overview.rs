@@ -17,7 +17,7 @@ const NAMED: usize = 10;
 /// What is special is listed up to here; more is a case for `chaperone changes`.
 const SPECIAL: usize = 100;
 /// What the user types to agree.
-const YES: &str = "yes";
+const YES: [&str; 2] = ["y", "yes"];
 
 /// Whether somebody sits there who can be asked.
 pub fn can_ask() -> bool {
@@ -45,12 +45,12 @@ pub fn then_commit(request: Request) -> Result<Option<Vec<Value>>, Report> {
         say!("{}", overview(&list).join("\n"));
         forget_what_was_typed()?;
         out::write(format_args!(
-            "commit {}? ({YES}, or anything else to leave them staged) ",
+            "commit {}? (y, or anything else to leave them staged) ",
             counted(list.len(), "change")
         ));
         let mut answer = String::new();
         stdin().read_line(&mut answer).map_err(Report::of)?;
-        if answer.trim() != YES {
+        if !YES.contains(&answer.trim()) {
             say!("nothing was committed; chaperone changes {session} shows all of it");
             return Ok(None);
         }

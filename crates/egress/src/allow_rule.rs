@@ -55,6 +55,10 @@ pub enum HostPattern {
 pub enum RuleError {
     #[error("the host of a rule cannot be used: {0}")]
     Host(#[from] HostError),
+    #[error(
+        "a host is a name or an address, perhaps with a port, as in api.example.com:8443: without a scheme, and without a path"
+    )]
+    Address,
     #[error("a wildcard stands at the start of a host, as in *.example.com")]
     Wildcard,
     #[error("a wildcard below a public suffix such as *.com allows everybody's hosts")]
@@ -89,6 +93,9 @@ impl Rule {
     /// `host`, `host:port` or `tcp://host:port`, as on a command line; an IPv6 address with a port stands in brackets.
     pub fn of_text(text: &str) -> Result<Self, RuleError> {
         let (text, tcp) = text.strip_prefix("tcp://").map_or((text, false), |rest| (rest, true));
+        if text.contains("://") || text.split_once('/').is_some_and(|(host, _)| !is_address(host)) {
+            return Err(RuleError::Address);
+        }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
             _ => (text, None),
@@ -120,9 +127,11 @@ impl Rule {
         self.ports().contains(&port)
     }
 
-    /// Whether the rule is about this method. Methods are told apart by letter case (RFC 9110, section 9.1).
+    /// Whether the rule is about this method. Methods are told apart by letter case (RFC 9110, section 9.1); HEAD is GET without
+    /// the content (section 9.3.2).
     pub fn has_method(&self, method: &str) -> bool {
-        self.methods.is_empty() || self.methods.iter().any(|m| m == method)
+        let is_named = |method: &str| self.methods.iter().any(|m| m == method);
+        self.methods.is_empty() || is_named(method) || method == "HEAD" && is_named("GET")
     }
 
     /// Whether the rule was written for this very method.
@@ -155,6 +164,11 @@ impl Rule {
     }
 }
 
+/// Whether this is the address of a network, with brackets or without.
+fn is_address(text: &str) -> bool {
+    address::parse(text.trim_start_matches('[').trim_end_matches(']')).is_some()
+}
+
 impl HostPattern {
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         if let Some(parent) = text.strip_prefix("*.") {
@@ -169,7 +183,7 @@ impl HostPattern {
             return Err(RuleError::Wildcard);
         }
         if let Some((ip, prefix)) = text.split_once('/') {
-            let ip = address::parse(ip).ok_or(RuleError::Network)?;
+            let ip = address::parse(ip).ok_or(RuleError::Address)?;
             let digits = prefix.bytes().all(|b| b.is_ascii_digit());
             let prefix = prefix.parse().ok().filter(|_| digits).ok_or(RuleError::Network)?;
             // A mapped network would never match: hosts are canonical.
@@ -365,6 +379,7 @@ mod tests {
         assert_eq!(rule.host().to_string(), "api.example.com");
         assert!(rule.has_port(443) && !rule.has_port(80));
         assert!(rule.needs_requests() && rule.inspect && !rule.pass_through);
+        assert!(["GET", "HEAD"].iter().all(|method| rule.has_method(method)) && !rule.has_method("POST"));
         assert_eq!((rule.upload_bytes, rule.inject.as_deref()), (Some(1000), Some("key-handle")));
         assert!(!Rule::of_host("*.example.com").unwrap().needs_requests());
     }
@@ -381,10 +396,15 @@ mod tests {
             ("a.example:0", RuleError::Port),
             ("a.example:http", RuleError::Port),
             ("a.example:", RuleError::Port),
+            ("https://a.example", RuleError::Address),
+            ("http://localhost:11434", RuleError::Address),
+            ("api.example.com:8443/v1", RuleError::Address),
+            ("tcp://a.example:6379/0", RuleError::Address),
         ] {
             assert_eq!(read(text), Err(error), "{text}");
         }
-        assert!(read("https://a.example").is_err() && read("").is_err());
+        assert_eq!(read("fd00::/16"), Ok(("fd00::/16".into(), vec![80, 443])));
+        assert!(read("").is_err());
         let tcp = |text| Rule::of_text(text).map(|r| (r.host().to_string(), r.ports().to_vec(), r.tcp));
         assert_eq!(tcp("tcp://a.example:6379"), Ok(("a.example".into(), vec![6379], true)));
         assert_eq!(tcp("tcp://[fd00::1]:22"), Ok(("fd00::1".into(), vec![22], true)));
@@ -436,7 +456,8 @@ mod tests {
             ("host = \"*.com\"", RuleError::PublicSuffix),
             ("host = \"*.co.uk\"", RuleError::PublicSuffix),
             ("host = \"*.\"", RuleError::Host(HostError::Empty)),
-            ("host = \"https://a.example\"", RuleError::Network),
+            ("host = \"https://a.example\"", RuleError::Address),
+            ("host = \"a.example/v1\"", RuleError::Address),
             ("host = \"a.example:443\"", RuleError::Host(HostError::NotIpv6)),
             ("host = \"10.0.0.1/8\"", RuleError::Network),
             ("host = \"10.0.0.0/33\"", RuleError::Network),

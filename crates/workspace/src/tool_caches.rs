@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 static CACHES: LazyLock<BTreeMap<String, Known>> =
     LazyLock::new(|| chaperone_packs::table("packs/caches.toml"));
-/// A layer nested deeper than this is left where it is.
+/// Directories inside each other that are open at once.
 const MAX_DEPTH: usize = 256;
 /// Bytes of a block as the kernel counts them.
 const BLOCK: u64 = 512;
@@ -219,7 +219,7 @@ pub fn disk_use(dir: &Path) -> u64 {
     sum
 }
 
-/// Remove a directory that an agent furnished: without following links, in bounded memory, whatever its modes.
+/// Remove a directory that an agent furnished: without following links, in bounded memory, whatever its modes and however deep it is.
 ///
 /// # Errors
 /// What the kernel says.
@@ -227,14 +227,30 @@ pub fn remove(folder: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else { return Ok(()) };
     let parent = rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let name = std::ffi::CString::new(name.as_encoded_bytes())?;
+    let top = rustix::io::fcntl_dupfd_cloexec(enter(&parent, &name)?.fd()?, 3)?;
+    let mut moved = 0u64;
+    // What is nested too deeply is moved up here, and comes in the next round.
+    loop {
+        let before = moved;
+        remove_in(&parent, &name, &top, &mut moved)?;
+        match rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR) {
+            Err(rustix::io::Errno::NOTEMPTY) if moved > before => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Remove what is in a directory, but for what stands deeper than is followed: that is moved to `top`, which is the directory itself.
+fn remove_in(parent: &OwnedFd, name: &CStr, top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
     // The directories from the outermost inwards, each with its name in the one before.
-    let mut open = vec![(enter(&parent, &name)?, name)];
-    while let Some((dir, _)) = open.last_mut() {
+    let mut open = vec![(enter(parent, name)?, name.to_owned())];
+    loop {
+        let depth = open.len();
+        let Some((dir, _)) = open.last_mut() else { return Ok(()) };
         let Some(entry) = dir.read() else {
-            let Some((_, name)) = open.pop() else { break };
-            match open.last() {
-                Some((above, _)) => rustix::fs::unlinkat(above.fd()?, &name, AtFlags::REMOVEDIR)?,
-                None => rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR)?,
+            let Some((_, name)) = open.pop() else { return Ok(()) };
+            if let Some((above, _)) = open.last() {
+                rustix::fs::unlinkat(above.fd()?, &name, AtFlags::REMOVEDIR)?;
             }
             continue;
         };
@@ -248,16 +264,28 @@ pub fn remove(folder: &Path) -> io::Result<()> {
             Ok(()) => {}
             Err(rustix::io::Errno::ISDIR) => {
                 let inner = enter(&here, name)?;
-                let name = name.to_owned();
-                if open.len() >= MAX_DEPTH {
-                    return Err(io::Error::other("nested too deeply"));
+                if depth >= MAX_DEPTH {
+                    move_up((here, name), top, moved)?;
+                    continue;
                 }
+                let name = name.to_owned();
                 open.push((inner, name));
             }
             Err(e) => return Err(e.into()),
         }
     }
-    Ok(())
+}
+
+/// Give a directory a name in `top` that nothing has there.
+fn move_up((here, name): (BorrowedFd<'_>, &CStr), top: &OwnedFd, moved: &mut u64) -> io::Result<()> {
+    use rustix::io::Errno;
+    loop {
+        *moved += 1;
+        match rustix::fs::renameat(here, name, top, format!("{}-{moved}", std::process::id())) {
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            done => return Ok(done?),
+        }
+    }
 }
 
 /// Open a directory by its name in another one, which may need a mode that lets us in.
@@ -405,16 +433,25 @@ mod tests {
     }
 
     #[test]
-    fn a_nest_too_deep_is_left_and_ends_nothing() {
+    fn however_deep_it_is_it_goes() {
         let place = tempfile::tempdir().unwrap();
         let layers = place.path().join("caches");
         fs::create_dir(&layers).unwrap();
         let mut at = rustix::fs::open(&layers, OFlags::PATH, Mode::empty()).unwrap();
-        for _ in 0..2000 {
-            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
-            at = rustix::fs::openat(&at, "d", OFlags::PATH, Mode::empty()).unwrap();
+        // Names that are taken already, and a directory that lets nobody in.
+        for taken in ["1", "2"] {
+            fs::create_dir_all(layers.join(format!("{}-{taken}/in", std::process::id()))).unwrap();
         }
-        assert!(remove(&layers).is_err());
-        assert!(layers.exists());
+        for level in 0..2000 {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            let inner = rustix::fs::openat(&at, "d", OFlags::RDONLY, Mode::empty()).unwrap();
+            if level == 600 {
+                rustix::fs::mkdirat(&inner, "e", Mode::RWXU).unwrap();
+                rustix::fs::fchmod(&at, Mode::empty()).unwrap();
+            }
+            at = inner;
+        }
+        remove(&layers).unwrap();
+        assert!(!layers.exists());
     }
 }

@@ -104,6 +104,12 @@ const PLACED: &[(&str, &str, Certainty, &str)] = &[
     ("+960121-1021413", "kr_rrn", Certainty::Possible, "signed"),
     ("id a123456780", "de_health_insurance", Certainty::Possible, "lower_case"),
     ("ssn : 111-22-3333", "us_ssn", Certainty::Possible, "example"),
+    (
+        "-----BEGIN RSA PRIVATE KEY----- MIIEpQIBAAKCAQEAuyf/lNrH9ck8DmNyo3fGgvCI1l9s+cmBY3WIz+cUDqmx. -----END RSA PRIVATE KEY-----",
+        "private_key",
+        Certainty::Likely,
+        "cut_short",
+    ),
     ("birthday handling changed 2020-01-02", "date_of_birth", Certainty::Likely, "words_between"),
     ("dob = parse('1980-07-28')", "date_of_birth", Certainty::Likely, "words_between"),
     (SHOWN_TOKEN, "jwt", Certainty::Possible, "sample"),
@@ -199,6 +205,26 @@ fn what_says_little_by_itself_is_only_possible_among_bytes() {
     let found: Vec<_> = report.items[0].findings.iter().map(|f| (f.detector.as_str(), f.certainty)).collect();
     assert!(found.contains(&("generic_secret", Certainty::Possible)), "{found:?}");
     assert!(found.iter().any(|f| f.1 == Certainty::Certain), "{found:?}");
+}
+
+#[test]
+fn names_of_files_and_symbols_are_no_labels() {
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    for name in ["src/token.rs", "src/private_key.rs", "keys/mod.rs", "auth/api-key.test.ts"] {
+        assert_eq!(
+            worth("a.json", &format!("{{\"{name}\":\"{digest}\"}}"), "generic_secret"),
+            None,
+            "{name}"
+        );
+    }
+    assert!(worth("a.json", &format!("{{\"api.secret\":\"{digest}\"}}"), "generic_secret").is_some());
+    for name in [
+        "_ZNK5arrow16KeyValueMetadata4sizeEv",
+        "_ZNK5arrow16KeyValueMetadata3keyB5cxx11ElQz7Rk2Lp9Xv4",
+        "_ZN5arrow6StatusC1ENS_10StatusCodeERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE",
+    ] {
+        assert_eq!(worth("a.txt", &format!("{name}\n"), "generic_secret"), None, "{name}");
+    }
 }
 
 /// Every filter that lowers has a case above; a new one cannot come without.

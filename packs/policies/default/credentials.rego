@@ -24,16 +24,18 @@ deeper_folders := ["/chromium/default/", "/.config/gcloud/", "/.config/gh/", "/.
 deeper_names := ["/.docker/config.json", "/etc/shadow", "/etc/gshadow"]
 
 names := {
-	".netrc", "_netrc", ".git-credentials", ".pgpass", ".my.cnf", "credentials.json", "id_rsa", "id_dsa", "id_ecdsa",
+	".netrc", "_netrc", ".git-credentials", ".pgpass", ".my.cnf", "id_rsa", "id_dsa", "id_ecdsa",
 	"id_ed25519", "key4.db", "logins.json", "cookies", "cookies.sqlite", "login data", "web data",
-	"wallet.dat", "keystore", ".vault-token", "service-account.json", "accesstokens.json",
+	"wallet.dat", "keystore", ".vault-token", "accesstokens.json",
 }
 
 # Containers of keys, which nobody can look into.
 endings := [".p12", ".pfx", ".kdbx", ".kdb", ".jks", ".keystore", ".ppk", ".agilekeychain", ".opvault"]
 
 # Names that certificates, keyrings of distributions and documents have as well: there a likely secret counts like a certain one.
-suspect_names := {"identity", ".npmrc", ".pypirc", ".yarnrc.yml", "config.json", "auth.json"}
+suspect_names := {
+	"identity", ".npmrc", ".pypirc", ".yarnrc.yml", "config.json", "auth.json", "credentials.json", "service-account.json",
+}
 
 suspect_endings := [".pem", ".key", ".gpg", ".crt", ".cer", ".der", ".asc", ".pub"]
 

@@ -59,7 +59,7 @@ test_an_example_dotenv_does_not if not decided({"path": "/workspace/.env.example
 suspects := [
 	"/workspace/ca.pem", "/workspace/certifi/cacert.pem", "/workspace/site.crt", "/workspace/.docker/Dockerfile",
 	"/workspace/talk.key", "/workspace/keyrings/debian-archive.gpg", "/workspace/identity", "/workspace/.npmrc",
-	"/workspace/.yarnrc.yml", "/workspace/.pypirc", "/workspace/css/shadow",
+	"/workspace/.yarnrc.yml", "/workspace/.pypirc", "/workspace/css/shadow", "/workspace/tests/credentials.json", "/workspace/service-account.json",
 ]
 
 test_a_name_alone_decides_nothing if {
@@ -73,7 +73,7 @@ test_a_name_alone_decides_nothing if {
 token(certainty) := [{"detector": "generic_secret", "category": "secret", "severity": "high", "confidence": 0.7, "certainty": certainty, "count": 1}]
 
 test_under_a_suspect_name_a_likely_secret_is_asked_about if {
-	every path in ["/workspace/ca.pem", "/workspace/talk.key", "/workspace/identity", "/workspace/.npmrc", "/workspace/.yarnrc.yml"] {
+	every path in ["/workspace/ca.pem", "/workspace/talk.key", "/workspace/identity", "/workspace/.npmrc", "/workspace/.yarnrc.yml", "/workspace/credentials.json"] {
 		d := decided({"path": path, "findings": token("likely")})
 		d.effect == "ask"
 		d.reasons == ["secret_in_content"]

@@ -36,7 +36,18 @@ test_personal_data_asks_and_can_be_redacted if {
 	d.obligations == [{"kind": "redact"}]
 }
 
-test_medium_personal_data_asks if decided(finding("date_of_birth", "pii", "medium", 1)).effect == "ask"
+test_medium_personal_data_asks if decided(finding("street_address", "pii", "medium", 1)).effect == "ask"
+
+found(detector, count) := {"detector": detector, "category": "pii", "severity": "medium", "confidence": 0.9, "count": count}
+
+test_one_date_of_birth_or_account_alone_does_not if {
+	every detector in ["date_of_birth", "crypto"] {
+		decided({"findings": [found(detector, 1)]}).effect == "allow"
+		decided({"findings": [found(detector, 1), found("email_address", 2)]}).effect == "allow"
+		decided({"findings": [found(detector, 3)]}).effect == "ask"
+		decided({"findings": [found(detector, 1), found("person_name", 1)]}).effect == "ask"
+	}
+}
 
 test_low_personal_data_does_not if decided(finding("person_name", "pii", "low", 9)).effect == "allow"
 

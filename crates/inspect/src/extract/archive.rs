@@ -8,7 +8,7 @@ use zip::{ZipArchive, ZipWriter};
 
 use super::attached::Attached;
 use super::batch::Sink;
-use super::{ExtractError, Reader, Source, Visit, workbook};
+use super::{ExtractError, Reader, Source, Visit, kind, workbook};
 use crate::shown::shown;
 
 /// Bytes between members that no member accounts for: a data descriptor with its padding.
@@ -72,6 +72,9 @@ impl Visit<'_> {
     ) -> Result<(), ExtractError> {
         let mut book = workbook::Book::new(&archive);
         for index in 0..archive.len() {
+            if self.large_member(&mut archive, index, path, depth)? {
+                continue;
+            }
             let (name, data) = match self.member(&mut archive, index) {
                 Ok((name, Some(data))) => (name, data),
                 Ok((_, None)) => continue,
@@ -92,6 +95,36 @@ impl Visit<'_> {
             self.note(path, &tally);
         }
         Ok(())
+    }
+
+    /// A member that is too large for memory and needs no parser, as it is decompressed; `false` of any other.
+    fn large_member(
+        &mut self,
+        archive: &mut ZipArchive<Reader<'_>>,
+        index: usize,
+        path: &str,
+        depth: u32,
+    ) -> Result<bool, ExtractError> {
+        let name = archive.name_for_index(index).unwrap_or_default().to_string();
+        // What cannot be opened is told of with the others.
+        let Ok(mut member) = archive.by_index(index) else { return Ok(false) };
+        if member.encrypted() || member.size() <= self.limits.held as u64 {
+            return Ok(false);
+        }
+        let mut head = Vec::new();
+        let read = member.by_ref().take(kind::HEAD as u64).read_to_end(&mut head);
+        let kind = kind::of(&head, &name);
+        if read.is_err() || kind.is_container() {
+            return Ok(false);
+        }
+        self.members += 1;
+        if self.members > self.limits.members {
+            return Err(ExtractError::Limit("members"));
+        }
+        let path = format!("{path}!/{}", shown(&name));
+        let inner = Box::new(head.as_slice().chain(member));
+        self.streamed(inner, (kind, &path), depth, ExtractError::Damaged("archive"))?;
+        Ok(true)
     }
 
     /// Every member, decompressed, one after the other.
@@ -150,13 +183,21 @@ impl Visit<'_> {
         what: &'static str,
     ) -> Result<Vec<u8>, ExtractError> {
         let mut data = Vec::new();
+        self.held_in(reader, what, &mut data).map(|()| data)
+    }
+
+    /// The same into `data`, which has what there was before it fails.
+    pub(super) fn held_in(
+        &mut self,
+        reader: &mut dyn Read,
+        what: &'static str,
+        data: &mut Vec<u8>,
+    ) -> Result<(), ExtractError> {
         loop {
-            let n = (&mut *reader)
-                .take(256 * 1024)
-                .read_to_end(&mut data)
-                .map_err(|_| ExtractError::Damaged(what))?;
+            let n =
+                (&mut *reader).take(256 * 1024).read_to_end(data).map_err(|_| ExtractError::Damaged(what))?;
             if n == 0 {
-                return Ok(data);
+                return Ok(());
             }
             self.spend(n as u64)?;
             if data.len() > self.limits.held {

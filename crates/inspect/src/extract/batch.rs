@@ -160,7 +160,7 @@ pub(crate) struct Sink<'a> {
 }
 
 /// Packed parts of one item, in number and in bytes together; protects memory.
-const MOST_PACKED: (usize, usize) = (1_000, 64 << 20);
+const MOST_PACKED: (usize, usize) = (10_000, 64 << 20);
 
 impl<'a> Sink<'a> {
     pub(crate) fn new(detectors: &'a Detectors) -> Sink<'a> {

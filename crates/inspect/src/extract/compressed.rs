@@ -8,7 +8,7 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::batch::Sink;
-use super::kind;
+use super::kind::{self, Kind};
 use super::marks::{Compression, XZ_MEMORY};
 use super::{ExtractError, Source, Visit};
 use crate::place::Step;
@@ -84,25 +84,46 @@ impl Visit<'_> {
         let inner_path = format!("{path}!/{}", shown(&inner));
         let damaged = ExtractError::Damaged(compression.name());
         let mut head = Vec::new();
-        if compression.open(source)?.take(64 * 1024).read_to_end(&mut head).is_err() {
-            return Err(damaged);
+        let opened = compression.open(source).and_then(|mut stream| {
+            let read = stream.by_ref().take(64 * 1024).read_to_end(&mut head);
+            read.map(drop).map_err(ExtractError::Read)
+        });
+        if opened.is_err() && (!self.in_text || head.is_empty()) {
+            return if self.in_text { Ok(()) } else { Err(damaged) };
         }
         let kind = kind::of(&head, &inner);
         if kind.is_container() {
-            let data = self.held(&mut compression.open(source)?, compression.name())?;
+            let mut data = Vec::new();
+            match self.held_in(&mut compression.open(source)?, compression.name(), &mut data) {
+                Err(ExtractError::Damaged(_)) if self.in_text => {}
+                held => held?,
+            }
             self.item(Source::Bytes(&data), &inner, &inner_path, depth + 1);
             return Ok(());
         }
+        self.streamed(compression.open(source)?, (kind, &inner_path), depth, damaged)
+    }
+
+    /// Walks what needs no parser as it is decompressed.
+    pub(super) fn streamed(
+        &mut self,
+        inner: Box<dyn Read + '_>,
+        (kind, path): (Kind, &str),
+        depth: u32,
+        damaged: ExtractError,
+    ) -> Result<(), ExtractError> {
         let mut sink = Sink::new(self.detectors);
-        let mut metered = Metered { inner: compression.open(source)?, spent: 0, allowance: self.allowance() };
+        let inner = if self.in_text { Box::new(AsFarAsItGoes(inner)) } else { inner };
+        let mut metered = Metered { inner, spent: 0, allowance: self.allowance() };
         let walked = self.plain(kind, &mut metered, 0, &mut sink);
         let over = metered.spent >= metered.allowance;
         self.unpacked += metered.spent;
-        self.note_and_follow(sink, &inner_path, depth);
-        if over {
-            return Err(ExtractError::Limit("decompressed bytes"));
+        self.note_and_follow(sink, path, depth);
+        match walked {
+            _ if over => Err(ExtractError::Limit("decompressed bytes")),
+            Err(ExtractError::Read(_)) => Err(damaged),
+            walked => walked,
         }
-        walked.map_err(|e| if matches!(e, ExtractError::Read(_)) { damaged } else { e })
     }
 
     /// Decompressed bytes that are left of the limits.
@@ -135,6 +156,15 @@ fn unpacked_name(name: &str) -> String {
             _ => base.to_string(),
         },
         None => base.to_string(),
+    }
+}
+
+/// Ends where it cannot be read on.
+struct AsFarAsItGoes<R>(R);
+
+impl<R: Read> Read for AsFarAsItGoes<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(self.0.read(into).unwrap_or(0))
     }
 }
 

@@ -176,12 +176,18 @@ fn inspect(detectors: &Detectors, source: Source<'_>, name: &str, limits: &Limit
     walk(Visit::new(detectors, limits, source.len()), source, name).0
 }
 
+/// What packed parts of a text are called, behind its name.
+const IN_TEXT: &str = "!/base64";
+
 /// The report, and whether a container in it was left unopened.
 fn walk(mut visit: Visit<'_>, source: Source<'_>, name: &str) -> (Report, bool) {
     let walked = catch_unwind(AssertUnwindSafe(|| visit.item(source, name, &shown(name), 0)));
     if walked.is_err() {
         visit.fail(&shown(name), &ExtractError::Panicked);
     }
+    // A text may have thousands of packed parts.
+    let says = |item: &Item| !item.findings.is_empty() || !item.candidates.is_empty() || item.error.is_some();
+    visit.items.retain(|item| says(item) || !item.file.contains(IN_TEXT));
     (Report { items: visit.items, bytes: visit.unpacked + source.len() }, visit.unopened)
 }
 
@@ -306,6 +312,8 @@ pub(crate) struct Visit<'a> {
     opens: bool,
     /// There was one, and they may not.
     unopened: bool,
+    /// What is cut short or only begins like a stream is shown as far as it goes: nobody gets more out of it.
+    pub(crate) in_text: bool,
     /// What the placeholders of a redacted copy are called.
     pub(crate) names: Option<Names>,
 }
@@ -322,6 +330,7 @@ impl<'a> Visit<'a> {
             packed,
             opens: true,
             unopened: false,
+            in_text: false,
             names: None,
         }
     }
@@ -358,7 +367,7 @@ impl<'a> Visit<'a> {
         }
         for packed in sink.packed {
             self.members += 1;
-            let inner = format!("{path}!/base64");
+            let inner = format!("{path}{IN_TEXT}");
             if self.members > self.limits.members {
                 self.fail(&inner, &ExtractError::Limit("members"));
                 return;
@@ -367,7 +376,9 @@ impl<'a> Visit<'a> {
                 self.unopened = true;
                 return;
             }
+            let outside = std::mem::replace(&mut self.in_text, true);
             self.item(Source::Bytes(&packed), "", &inner, depth + 1);
+            self.in_text = outside;
         }
     }
 

@@ -89,7 +89,7 @@ impl Visit<'_> {
         }
         let mut sink = Sink::new(self.detectors);
         let walked = self.plain(kind, &mut content, size, &mut sink);
-        self.note(path, &sink.tally);
+        self.note_and_follow(sink, path, depth);
         walked
     }
 }

@@ -296,6 +296,7 @@ impl Walk {
         }
         let fits = match () {
             () if number.is_date() || number.fraction => false,
+            () if !called && is_zip_code(view, start, number.end) => false,
             () if international => number.international(),
             () if number.north_american(called || context) => number.grouped || called,
             () if number.trunk() => number.grouped && (number.count >= 9 || called || context),
@@ -334,6 +335,18 @@ impl Walk {
         let Some(word) = word.get(..length).filter(|_| gap > 0 && length >= 2) else { return false };
         set.index.starts(word_key(word)).iter().any(|s| matches!(s, Start::Label { text, label: l, .. } if *l == label && word.eq_ignore_ascii_case(text)))
     }
+}
+
+/// A postal code of the United States with its four digits more, behind the two letters of a state.
+fn is_zip_code(view: &View<'_>, start: usize, end: usize) -> bool {
+    let state = view.slice(start.saturating_sub(4), start);
+    let is_capital = |at: usize| state.get(at).is_some_and(u8::is_ascii_uppercase);
+    end - start == 10
+        && view.at(start + 5) == b'-'
+        && state.last() == Some(&b' ')
+        && is_capital(1)
+        && is_capital(2)
+        && !state.first().is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// The longest float that is looked at: as `numpy.savetxt` writes it.

@@ -15,6 +15,10 @@ use crate::detect::{DetectorId, Native, Set};
 const REACH: usize = 64;
 /// Bytes that are looked at before a word: the longest digest, and its name.
 const DIGEST: usize = 96;
+/// Bytes of base64 before a word from which it stands in the middle of some.
+const CODED: usize = 64;
+/// Bytes of a name of a linker's that are looked at before a word.
+const SYMBOL: usize = 256;
 /// Words that may stand between a label and its value (`secret access key for x =`).
 const WORDS_BETWEEN: usize = 4;
 /// Bytes from which a value that is no secret is worth an explanation.
@@ -54,7 +58,10 @@ impl Walk {
         start: usize,
         end: usize,
     ) {
-        if is_in_digest(view, start) {
+        if is_in_digest(view, start)
+            || is_in_coded_bytes(view, start, end)
+            || !self.asked.leaves && is_in_symbol(view, start)
+        {
             return;
         }
         if label == Label::PASSWORD
@@ -92,6 +99,10 @@ impl Walk {
             && self.denied_before(set, view, start);
         if behind.denied || public {
             self.spare_secret(view, id, span, Filter::Denied);
+            return;
+        }
+        if !self.asked.leaves && is_digest(behind.value) && names_a_file(view.slice(end, behind.start)) {
+            self.spare_secret(view, id, span, Filter::Code);
             return;
         }
         let is_secret = match label {
@@ -337,6 +348,56 @@ fn why_not(value: &[u8], native: Native) -> Filter {
         () if native == Native::Password => Filter::Word,
         () => Filter::NotRandom,
     }
+}
+
+/// Whether a word stands in the name of a function as compilers of C++ and Rust write it for linkers: two names at least, one behind
+/// the other, each with its length before it (Itanium C++ ABI, 5.1.2; RFC 2603).
+fn is_in_symbol(view: &View<'_>, start: usize) -> bool {
+    let is_of_it = |b: &&u8| b.is_ascii_alphanumeric() || **b == b'_';
+    let before = view.slice(start.saturating_sub(SYMBOL), start);
+    let begun = before.iter().rev().take_while(is_of_it).count();
+    let from = start - begun;
+    let symbol = view.slice(from, start + REACH);
+    let symbol = symbol.get(..symbol.iter().take_while(is_of_it).count()).unwrap_or_default();
+    let is_digit = |at: usize| symbol.get(at).is_some_and(u8::is_ascii_digit);
+    let begins = (0..begun).filter(|at| is_digit(*at) && (*at == 0 || !is_digit(at - 1)));
+    begins.filter_map(|at| name_end(symbol, at)).any(|end| name_end(symbol, end).is_some())
+}
+
+/// Where a name ends that stands behind its length.
+fn name_end(symbol: &[u8], at: usize) -> Option<usize> {
+    let digits = symbol.get(at..)?.iter().take_while(|b| b.is_ascii_digit()).count();
+    let length: usize = std::str::from_utf8(symbol.get(at..at + digits)?).ok()?.parse().ok()?;
+    let name = symbol.get(at + digits..(at + digits).checked_add(length)?)?;
+    (length >= 2).then_some(at + digits + name.len())
+}
+
+/// A digest in hex: MD5, SHA-1, SHA-2.
+fn is_digest(value: &[u8]) -> bool {
+    matches!(value.len(), 32 | 40 | 56 | 64 | 96 | 128) && value.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Whether what stands between a label and its value makes the label a part of a file's name: `key` in `src/key.rs`.
+fn names_a_file(between: &[u8]) -> bool {
+    let length = between.iter().rposition(|b| is_word(*b)).map_or(0, |last| last + 1);
+    let name = between.get(..length).unwrap_or_default();
+    let is_of_a_name = |b: &u8| is_word(*b) || matches!(b, b'_' | b'/' | b'-' | b'.');
+    let dot = name.iter().rposition(|b| *b == b'.');
+    name.iter().all(is_of_a_name) && dot.is_some_and(|dot| (1..=5).contains(&(name.len() - dot - 1)))
+}
+
+/// Whether a word stands in the middle of bytes in base64, a picture's, say, where letters make words by chance.
+fn is_in_coded_bytes(view: &View<'_>, start: usize, end: usize) -> bool {
+    let is_code = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    if !is_code(view.at(end)) || !is_code(view.before(start, 1)) || start < CODED {
+        return false;
+    }
+    let before = view.slice(start - CODED, start);
+    let has = |kind: fn(&u8) -> bool| before.iter().any(kind);
+    before.iter().all(|b| is_code(*b))
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && has(u8::is_ascii_digit)
 }
 
 /// Whether a word stands in a digest as lock files have them, where `/` and `+` make words by chance.

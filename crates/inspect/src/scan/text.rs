@@ -28,6 +28,15 @@ const FILE_ENDINGS: &[&[u8]] = &[
     b"html", b"toml", b"yaml", b"yml", b"lock", b"service", b"local",
 ];
 
+/// How many bytes a key has by its first letters in base64: a sequence of DER with its length in two bytes (X.690, 8.1.3).
+fn declared(letters: &[u8; 8]) -> Option<u64> {
+    let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD_NO_PAD, letters).ok()?;
+    match bytes.as_slice() {
+        [0x30, 0x82, high, low, ..] => Some(u64::from(u16::from_be_bytes([*high, *low])) + 4),
+        _ => None,
+    }
+}
+
 impl Walk {
     /// A byte that may mean something.
     pub(crate) fn mark(&mut self, set: &Set, view: &View<'_>, at: usize) -> usize {
@@ -225,6 +234,7 @@ impl Walk {
         let end = at + 11 + length + 5;
         let start = view.base + at as u64;
         self.key.reset();
+        self.key_begins = Default::default();
         self.mode = Mode::Armour { start, private, body: 0, last: view.base + end as u64 };
         Some(end)
     }
@@ -264,6 +274,10 @@ impl Walk {
                 // An escaped line break is none of its letters.
                 if private && !(view.before(pos, 1) == b'\\' && matches!(b, b'n' | b'r' | b't')) {
                     self.key.update([b]);
+                    let (letters, have) = &mut self.key_begins;
+                    if let Some(letter) = letters.get_mut(*have) {
+                        (*letter, *have) = (b, *have + 1);
+                    }
                 }
                 body = body.saturating_add(1);
                 last = view.base + pos as u64 + 1;
@@ -285,6 +299,10 @@ impl Walk {
             let digest = self.key.finalize_reset();
             if digest.first_chunk().is_some_and(|key| set.published_keys.contains(key)) {
                 self.weaken(Filter::Published);
+            }
+            let says = declared(&self.key_begins.0);
+            if says.is_some_and(|length| u64::from(body) * 3 < length) {
+                self.weaken(Filter::CutShort);
             }
         }
         pos

@@ -58,6 +58,8 @@ pub(crate) struct Walk {
     pub(crate) asked: Asked,
     /// What the private key says that is being walked over.
     pub(crate) key: Sha256,
+    /// The first letters of it, and how many there are.
+    pub(crate) key_begins: ([u8; 8], usize),
 }
 
 const LOWER: u8 = 1;
@@ -117,6 +119,7 @@ impl Walk {
             work: 0,
             asked: detectors.1,
             key: Sha256::new(),
+            key_begins: Default::default(),
         }
     }
 

@@ -62,6 +62,45 @@ def _():
         assert read("people.csv") == PERSONAL and read("people.json") == JSON
 
 
+@check("a redacted copy is whole under whatever name it is read first")
+def _():
+    for name in ("moved.env", "folder/inner.env", "linked.env"):
+        write(name, ENV)
+    seen = edited("""
+        import os
+        os.rename('moved.env', 'other.env'); os.rename('folder', 'new'); os.link('linked.env', 'second.env')
+        names = ['other.env', 'other.env', 'new/inner.env', 'second.env', 'linked.env']
+        result = [[open(name).read(), os.stat(name).st_size] for name in names]
+    """)
+    with claim("to its last letter, and as large as it says"):
+        assert all(text.endswith("]\nDEBUG=1\n") and len(text) == size for text, size in seen), seen
+
+
+@check("a redacted file that is moved and written anew keeps its values, and one that is split is not taken away")
+def _():
+    write("ren.env.txt", ENV)
+    write("people.csv", PERSONAL)
+    edited("""
+        import os, subprocess
+        text = open('ren.env.txt').read()
+        os.rename('ren.env.txt', 'renamed.env.txt')
+        subprocess.run(['sed', '-i', 's/DEBUG=1/DEBUG=0/', 'renamed.env.txt'], check=True)
+        head, *rows = open('people.csv').read().splitlines()
+        for n, row in enumerate(rows): open(f'part{n}.csv', 'w').write(head + '\\n' + row + '\\n')
+        os.remove('people.csv')
+    """)
+    with claim("`changes` shows it as one file under another name"):
+        told = changes()
+        assert "rename ren.env.txt → renamed.env.txt" in told and "-ADMIN_" not in told, told
+    told = commit(fails=True)
+    with claim("it is committed with its values"):
+        assert read("renamed.env.txt") == ENV.replace("DEBUG=1", "DEBUG=0"), told
+        assert not os.path.exists(os.path.join(DOCS, "ren.env.txt")), told
+    with claim("the file whose rows went elsewhere stays with what waits for an answer"):
+        assert "foreign_placeholder" in told and "moved_with" in told, told
+        assert read("people.csv") == PERSONAL, told
+
+
 @check("a placeholder stands for nothing where it is not from")
 def _():
     write("people.csv", PERSONAL)

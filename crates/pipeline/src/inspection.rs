@@ -188,17 +188,12 @@ impl Inspect for Inspection {
     }
 
     fn text(&self, file: &File, name: &str) -> Vec<u8> {
-        let flags = rustix::fs::MemfdFlags::CLOEXEC;
-        let Ok(out) = rustix::fs::memfd_create("text", flags).map(File::from) else { return Vec::new() };
-        let mut text = Vec::new();
-        if self.workers.text(file, name, &out).is_ok() {
-            let length = out.metadata().map_or(0, |m| m.len()).min(MOST_OF_TEXT);
-            text.resize(usize::try_from(length).unwrap_or(0), 0);
-            if out.read_exact_at(&mut text, 0).is_err() {
-                text.clear();
-            }
-        }
-        text
+        told(|out| self.workers.text(file, name, out).ok()).unwrap_or_default()
+    }
+
+    fn lines(&self, file: &File, name: &str) -> Option<String> {
+        let lines = told(|out| self.workers.lines(file, name, out).ok())?;
+        String::from_utf8(lines).ok().filter(|lines| !lines.is_empty())
     }
 
     fn effects(&self, file: &File, name: &str) -> Effects {
@@ -374,6 +369,16 @@ fn cannot_restore(error: &dyn std::error::Error) -> Failure {
 fn cannot(error: &dyn std::error::Error) -> Failure {
     Failure::new("cannot_inspect", format!("it cannot be inspected: {error}"))
         .advise("ask the user to look at the file, or to hand over a plain copy")
+}
+
+/// What a worker writes to an empty file, as much as is taken of a text.
+fn told(write: impl FnOnce(&File) -> Option<()>) -> Option<Vec<u8>> {
+    let out = File::from(rustix::fs::memfd_create("text", rustix::fs::MemfdFlags::CLOEXEC).ok()?);
+    write(&out)?;
+    let length = out.metadata().ok()?.len().min(MOST_OF_TEXT);
+    let mut text = vec![0; usize::try_from(length).ok()?];
+    out.read_exact_at(&mut text, 0).ok()?;
+    Some(text)
 }
 
 #[cfg(test)]

@@ -69,6 +69,9 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
     /// The text of a document that needs a parser ([`chaperone_inspect::needs_a_parser`]), as far as it can be had, at most 4 MiB.
     fn text(&self, file: &File, name: &str) -> Vec<u8>;
 
+    /// A document as lines that people compare ([`chaperone_inspect::document::lines`]); `None` of what has none.
+    fn lines(&self, file: &File, name: &str) -> Option<String>;
+
     /// What a file does when a program opens it; of one that cannot be looked into within the limits, that it was not seen.
     fn effects(&self, file: &File, name: &str) -> Effects;
 }

@@ -119,11 +119,18 @@ impl Tree {
         Ok(Report { commit: None, entries: run.entries, ..Report::default() })
     }
 
-    /// One staged change as the user is shown it: with size and SHA-256 of its new content, and that content itself when it
-    /// is of at most `most` bytes, as a copy that cannot become another after this.
+    /// One staged change as the user is shown it: with size and SHA-256 of its new content, the reason for which it would be a
+    /// conflict with what is there now, and that content itself when it is of at most `most` bytes, as a copy that cannot become
+    /// another after this.
     pub fn look(&self, change: &Change, most: u64) -> Result<(Entry, Option<File>)> {
         let blobs = self.open_blobs(&self.stage)?;
         let mut entry = entry_of(change);
+        if let Some(base) = &change.base {
+            let there = Parent::open(self.root.as_fd(), change.from.as_deref().unwrap_or(&change.path));
+            if let Err(stop) = there.map_err(Stop::from).and_then(|parent| expect(&parent, base)) {
+                entry.reasons = stop.into_parts().1;
+            }
+        }
         let Some(blob) = &change.blob else { return Ok((entry, None)) };
         let work = &self.looking;
         let seen = open_blob(blobs.as_fd(), &self.stage, blob).and_then(|source| {

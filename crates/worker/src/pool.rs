@@ -185,7 +185,19 @@ impl WorkerPool {
     /// # Errors
     /// As for [`WorkerPool::inspect`].
     pub fn text(&self, file: &File, name: &str, out: &File) -> Result<(), InspectError> {
-        match self.ask(&Request::Text { name: name.to_string() }, file, &[file.as_fd(), out.as_fd()])? {
+        self.tell(&Request::Text { name: name.to_string() }, file, out)
+    }
+
+    /// Writes a document as lines ([`chaperone_inspect::document::lines`]) to the empty file `out`, which stays empty of what has none.
+    ///
+    /// # Errors
+    /// As for [`WorkerPool::inspect`].
+    pub fn lines(&self, file: &File, name: &str, out: &File) -> Result<(), InspectError> {
+        self.tell(&Request::Lines { name: name.to_string() }, file, out)
+    }
+
+    fn tell(&self, request: &Request, file: &File, out: &File) -> Result<(), InspectError> {
+        match self.ask(request, file, &[file.as_fd(), out.as_fd()])? {
             Answer::Told => Ok(()),
             Answer::Refused(why) => Err(InspectError::Refused(why)),
             _ => Err(InspectError::Lost),

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use chaperone_inspect::{
-    Detectors, Limits, PlaceholderKey, effects, inspect_file, redact_file, restore_file, text_of,
+    Detectors, Limits, PlaceholderKey, document, effects, inspect_file, redact_file, restore_file, text_of,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -58,6 +58,13 @@ pub fn serve(
             },
             (Request::Text { name }, Some(file), Some(mut out), None) => {
                 match out.write_all(&text_of(&file, &name, &Limits::default())) {
+                    Ok(()) => Answer::Told,
+                    Err(e) => Answer::Refused(e.to_string()),
+                }
+            }
+            (Request::Lines { name }, Some(file), Some(mut out), None) => {
+                let lines = document::lines(&file, &name, &Limits::default()).unwrap_or_default();
+                match out.write_all(lines.as_bytes()) {
                     Ok(()) => Answer::Told,
                     Err(e) => Answer::Refused(e.to_string()),
                 }

@@ -29,6 +29,8 @@ pub(crate) enum Request {
     Effects { name: String },
     /// With the file and the output.
     Text { name: String },
+    /// With the file and the output; of what has no lines that is left empty.
+    Lines { name: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

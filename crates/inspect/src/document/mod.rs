@@ -4,6 +4,7 @@
 mod css;
 mod html;
 mod kind;
+mod lines;
 mod mail;
 mod markdown;
 mod notebook;
@@ -16,6 +17,7 @@ mod sink;
 mod xml;
 
 pub use self::kind::{Kind, kind};
+pub use self::lines::{lines, may_have_lines};
 pub use self::reach::{MOST, Reach};
 
 use self::sink::Sink;

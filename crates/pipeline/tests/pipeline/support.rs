@@ -214,6 +214,10 @@ impl ports::Inspect for FakeInspect {
         Vec::new()
     }
 
+    fn lines(&self, _: &File, _: &str) -> Option<String> {
+        None
+    }
+
     fn effects(&self, _: &File, _: &str) -> Effects {
         self.faults.at("effects").map_or_else(|_| Effects::unseen(), |()| Effects::default())
     }

@@ -9,6 +9,7 @@ use super::objects::Objects;
 use super::operation::Operations;
 use super::repository::{Lost, Others};
 use super::tidied::Tidied;
+use super::tracked::Tracked;
 
 /// What a change is committed with.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,8 @@ pub(super) struct Beside<'a> {
     pub removals: usize,
     /// Removals of what a repository still has elsewhere.
     pub tidied: &'a Tidied<'a>,
+    /// Caches that a repository will know.
+    pub tracked: &'a Tracked,
     /// The change is the removal of what comes to another name.
     pub moves: bool,
     /// The change leaves nothing of what the file was.

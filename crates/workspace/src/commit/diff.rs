@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::time::{Duration, Instant};
 
+use chaperone_inspect::document::may_have_lines;
 use chaperone_pipeline::inspection::Restored;
 use chaperone_protocol::reply::LineCounts;
 use chaperone_protocol::{Failure, counted, native};
@@ -51,6 +52,8 @@ impl Allowance {
 }
 /// Bytes of one diff that are shown.
 const MAX_SHOWN: usize = 256 << 10;
+/// Bytes by which a document is known.
+const HEAD: u64 = 8;
 /// One byte in so many that is no text makes it a binary.
 const BINARY: usize = 5;
 
@@ -60,6 +63,7 @@ pub fn of(
     mount: &LiveMount,
     change: &Change,
     (new, size): (Option<&File>, u64),
+    lines: &dyn Fn(&File) -> Option<String>,
     allowance: &mut Allowance,
 ) -> Difference {
     match (change.op, change.kind) {
@@ -90,6 +94,14 @@ pub fn of(
     }
     if let (Some(old), Some(new)) = (workbook::read(old.as_ref()), workbook::read(new)) {
         return workbook::difference(&old, &new);
+    }
+    if let (Some(before), Some(now)) = (document(old.as_ref(), lines), document(new, lines)) {
+        if before == now {
+            return Difference::whole(format!("  {}; what it says is as it was\n", sizes()));
+        }
+        let mut shown = unified(&change.path, &before, &now, allowance);
+        shown.text.insert_str(0, &format!("  {}; what it says:\n", sizes()));
+        return shown;
     }
     match (text(old.as_ref()), text(new)) {
         (Ok(old), Ok(new)) => unified(&change.path, &old, &new, allowance),
@@ -128,6 +140,14 @@ fn open_old(mount: &LiveMount, change: &Change) -> Option<File> {
         .map(File::from)
 }
 
+/// The lines of a document; of an absent file none, and `None` of what is no document.
+fn document(file: Option<&File>, lines: &dyn Fn(&File) -> Option<String>) -> Option<String> {
+    let Some(mut file) = file else { return Some(String::new()) };
+    let mut head = Vec::new();
+    file.rewind().and_then(|()| file.take(HEAD).read_to_end(&mut head)).ok()?;
+    if may_have_lines(&head) { lines(file) } else { None }
+}
+
 /// Why content is not compared line by line.
 enum Not {
     Small,
@@ -152,9 +172,12 @@ fn text(file: Option<&File>) -> Result<String, Not> {
     if odd * BINARY > bytes.len() { Err(Not::Text) } else { Ok(text) }
 }
 
-fn unified(path: &str, old: &str, new: &str, allowance: &mut Allowance) -> Difference {
+fn unified<'a>(path: &str, old: &'a str, new: &'a str, allowance: &mut Allowance) -> Difference {
     let (begun, time) = (Instant::now(), allowance.one());
-    let diff = TextDiff::configure().deadline(begun + time).diff_lines(old, new);
+    // What reads a line ends it here: a lone carriage return is a character of it.
+    let of = |text: &'a str| text.split_inclusive('\n').collect::<Vec<&'a str>>();
+    let (of_old, of_new) = (of(old), of(new));
+    let diff = TextDiff::configure().deadline(begun + time).diff_slices(&of_old, &of_new);
     let took = begun.elapsed();
     allowance.spend(took);
     // What was not told apart in time is given as removed and added whole.
@@ -222,6 +245,9 @@ mod tests {
         assert!(shown.contains("+\tcc -O2\n") && !shown.contains("\\u{"), "{shown}");
         // One that comes among others is shown.
         assert!(of_texts(b"a\n", b"a\r\n").contains("+a\\u{d}\n"));
+        // To a shell this is one line, and no comment.
+        let shown = of_texts(b"a #\r\n", b"a #\r\necho b\r# c; evil #\r\n");
+        assert!(shown.contains("+echo b\\u{d}# c; evil #\n"), "{shown}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Source: gitformat-index(5).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::ops::Range;
 
@@ -242,6 +242,21 @@ fn add(tree: &mut Vec<u8>, mode: u32, name: &[u8], object: &[u8]) {
     tree.extend_from_slice(name);
     tree.push(0);
     tree.extend_from_slice(object);
+}
+
+/// The paths of the entries that are readable as text; none of what is no index, and for one that is kept in parts those of this part.
+pub(super) fn names(index: &[u8]) -> BTreeSet<String> {
+    let of = |object: usize| {
+        let (mut names, mut path) = (BTreeSet::new(), Vec::new());
+        walk(index, object, &mut |part| {
+            let Part::Entry(entry) = part else { return };
+            path.truncate(entry.kept);
+            path.extend_from_slice(entry.name);
+            names.extend(std::str::from_utf8(&path).map(str::to_owned));
+        })?;
+        Some(names)
+    };
+    [SHA1, SHA256].into_iter().find_map(of).unwrap_or_default()
 }
 
 /// A digest of the entries of what is an index by its name and content; nothing for all else, and for one that is kept in parts.

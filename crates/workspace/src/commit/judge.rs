@@ -141,9 +141,14 @@ pub(super) fn judge(
     pipeline.commit(session, request, word).map(Some).map_err(|refusal| refusal.reasons)
 }
 
-/// The user's own version of a file that a change replaces in its place.
+/// The user's own version of a file that a change replaces, in its place or under another name.
 fn before(mount: &LiveMount, change: &Change) -> Option<Arc<HeldFile>> {
-    let file = (change.op == Op::Modify).then(|| own::open(mount, &change.path)).flatten()?;
+    let path = match change.op {
+        Op::Modify => &change.path,
+        Op::Rename => change.from.as_ref().filter(|_| change.blob.is_some())?,
+        _ => return None,
+    };
+    let file = own::open(mount, path)?;
     Some(Arc::new(HeldFile::uncounted(file)))
 }
 

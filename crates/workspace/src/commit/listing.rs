@@ -1,13 +1,20 @@
 //! The staged changes of a session, for whoever looks at them.
 
+use std::fs::File;
+
 use chaperone_protocol::Failure;
 use chaperone_protocol::reply::ChangeEntry;
 use chaperone_staging::{Change, Entry, Tree as Stage};
 
 use super::review::Shown;
+use super::rewritten::Rewritten;
 use super::site::{Site, bring_up_to_date, failure, left_out, stage, staged};
 use super::{chosen, diff, placeholders, shown};
 use crate::mount::{LiveMount, Mounts};
+
+/// Of a file that the user changed after the agent began from it.
+const MEANWHILE: &str = "changed_meanwhile";
+const YOURS: &str = "  you changed this file meanwhile: what goes here may be yours, and a commit asks which version to keep\n";
 
 /// How much is told of each change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,7 +54,7 @@ pub fn changes(
     let mut allowance = diff::Allowance::default();
     for mount in site.mounts.list() {
         let stage = stage(mount, site.wanted)?;
-        for change in chosen::of(mount, &staged(mount)?, look.paths) {
+        for change in chosen::of(mount, &Rewritten::of(site, mount)?.changes, look.paths) {
             let (entry, seen) = one(site, (mount, &stage), &change, (look.detail, &mut allowance))?;
             each(entry, seen)?;
         }
@@ -70,9 +77,12 @@ fn one(
         let back = placeholders::restored((site.pipeline, site.session), mount, change, content.as_ref());
         let (file, note) = diff::with_values(&back, content.as_ref());
         let size = file.and_then(|f| f.metadata().ok()).map_or(entry.size, |m| m.len());
-        let difference = diff::of(mount, change, (file, size), allowance);
+        let lines = |file: &File| site.pipeline.inspection.lines(file, &change.path);
+        let difference = diff::of(mount, change, (file, size), &lines, allowance);
         (told.lines, whole) = (difference.lines, difference.whole);
-        told.diff = (detail == Detail::Differences).then(|| note + &difference.text);
+        let meanwhile = told.reasons.iter().any(|reason| reason == MEANWHILE);
+        let yours = if meanwhile { YOURS } else { "" };
+        told.diff = (detail == Detail::Differences).then(|| format!("{note}{yours}{}", difference.text));
     }
     let seen = (detail != Detail::Numbers).then(|| Shown::of(mount, change, entry.sha256, whole));
     Ok((told, seen))

@@ -54,6 +54,8 @@ pub(super) fn add(about: &mut Map<String, Value>, looked: &Looked<'_>) {
         about.insert("shadows_library".into(), json!(later::shadows_library(&change.path, &folder)));
     }
     let compiled = later::compiled(&change.path, &head, &|path: &str| folder.has(path));
+    let is_kept = |compiled| compiled == later::Compiled::Cache && looked.beside.tracked.has(&change.path);
+    let compiled = compiled.map(|kind| if is_kept(kind) { later::Compiled::Code } else { kind });
     about.insert("compiled".into(), json!(compiled.map(later::Compiled::as_str)));
     if head.starts_with(b"#!") {
         let was = open(mount, before).and_then(|file| read(&file, SHEBANG)).unwrap_or_default();

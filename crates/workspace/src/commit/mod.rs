@@ -26,11 +26,13 @@ mod placeholders;
 mod refs;
 mod repository;
 mod review;
+mod rewritten;
 mod ruined;
 mod seen;
 mod shown;
 mod site;
 mod tidied;
+mod tracked;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,8 +48,9 @@ use self::chosen::{chosen, relative};
 pub use self::judge::CommitOrigin;
 pub use self::listing::{Detail, Look, changes, count, covers};
 pub use self::review::{Review, Shown, ShownChanges};
+use self::rewritten::Rewritten;
 pub use self::site::{Site, bring_up_to_date};
-use self::site::{failure, left_out, stage, staged};
+use self::site::{failure, left_out, stage};
 use crate::mount::LiveMount;
 use chaperone_pipeline::pipeline::UsersWord;
 use chaperone_protocol::Failure;
@@ -87,13 +90,13 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
         // One stage from here to the end: what it knows of the order of changes goes with it.
         let tree = mount.tree()?;
         let version = tree.as_ref().map(|tree| tree.version());
-        let all = staged(mount)?;
+        let Rewritten { changes: all, held } = Rewritten::of(site, mount)?;
         let seen = seen::Seen::of(mount)?;
         let there: Vec<Change> = all.iter().map(|change| seen.change(change)).collect();
         let links = link::Links::of(there.iter());
         let moves = match all.is_empty() {
             true => moved::Moves::default(),
-            false => moved::Moves::of(mount, &all, &self::stage(mount, waiting)?),
+            false => moved::Moves::of(mount, &all, &self::stage(mount, waiting)?).with(&held),
         };
         let picked = moves
             .with_old_names(&all, chosen::of(mount, &all, paths), |new, is_picked| new.iter().any(is_picked));
@@ -135,9 +138,11 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
         let dependencies = dependencies::Dependencies::by(there, &all, &staged);
         let lost = repository::Lost::by(there, &all, &objects);
         let tidied = tidied::Tidied::by(&all, &objects);
+        let tracked = tracked::Tracked::by(there, &all, &staged);
         let beside = beside::Beside {
             removals: removals.saturating_sub(tidied.count()),
             tidied: &tidied,
+            tracked: &tracked,
             moves: false,
             ruins: false,
             brings: &brings,
@@ -260,7 +265,7 @@ pub fn discard(site: &Site<'_>, paths: &[String]) -> Result<Vec<ChangeEntry>, Fa
     for mount in mounts.list() {
         let Some(tree) = mount.tree()? else { continue };
         let version = tree.version();
-        let all = staged(mount)?;
+        let all = Rewritten::of(site, mount)?.changes;
         let gone: Vec<Change> = all.iter().filter(|c| chosen(mount, c, paths)).cloned().collect();
         let gone = match gone.len() == all.len() {
             true => gone,

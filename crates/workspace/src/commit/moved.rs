@@ -62,6 +62,13 @@ impl Moves {
         Self { names, paired }
     }
 
+    /// The same, and old names that go with what holds their values.
+    #[must_use]
+    pub fn with(mut self, held: &BTreeMap<String, Vec<String>>) -> Self {
+        held.iter().for_each(|(old, new)| add(&mut self.names, old, new.iter().cloned()));
+        self
+    }
+
     /// What the user picked, with the old names of what moves in it, and the directories that these leave. `go_along` says, of an
     /// old name's new ones, whether those that were picked take it along.
     pub fn with_old_names(

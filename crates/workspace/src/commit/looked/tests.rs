@@ -12,6 +12,7 @@ use super::super::objects::Objects;
 use super::super::operation::Operations;
 use super::super::repository::{Lost, Others};
 use super::super::tidied::Tidied;
+use super::super::tracked::Tracked;
 use super::*;
 
 /// What one change is committed with, alone.
@@ -24,6 +25,7 @@ struct Lone {
     named: Named,
     operations: Operations,
     tidied: Tidied<'static>,
+    tracked: Tracked,
 }
 
 impl Lone {
@@ -38,14 +40,16 @@ impl Lone {
             named,
             operations: Operations::default(),
             tidied: Tidied::default(),
+            tracked: Tracked::default(),
         }
     }
 
     fn beside<'a>(&'a self, objects: &'a Objects<'a>) -> Beside<'a> {
-        let Self { brings, links, dependencies, lost, others, named, operations, tidied } = self;
+        let Self { brings, links, dependencies, lost, others, named, operations, tidied, tracked } = self;
         Beside {
             removals: 0,
             tidied,
+            tracked,
             moves: false,
             ruins: false,
             brings,

@@ -1,0 +1,303 @@
+//! A document as lines, for somebody who compares two versions of it: paragraphs, rows of tables, and where its links lead. What it
+//! looks like is not in them.
+//!
+//! Source: OpenDocument 1.3 part 3, ECMA-376 part 1.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use crate::extract::{Limits, text_of};
+
+/// Parts of a document that are read, bytes of one unpacked, and of all lines. Protects memory and time.
+const PARTS: usize = 1_000;
+const PART_BYTES: u64 = 32 << 20;
+const MOST: usize = 4 << 20;
+/// Blanks, cells and rows that stand for how often they are repeated.
+const REPEATED: usize = 256;
+
+/// Whether a file that begins like this may have lines.
+#[must_use]
+pub fn may_have_lines(head: &[u8]) -> bool {
+    head.starts_with(b"%PDF-") || head.starts_with(b"PK\x03\x04")
+}
+
+/// The lines of a text document, a table, slides or a PDF, at most 4 MiB; `None` of anything else, and of what cannot be read whole.
+#[must_use]
+pub fn lines(mut file: &File, name: &str, limits: &Limits) -> Option<String> {
+    let mut head = [0; 5];
+    file.rewind().ok()?;
+    file.read_exact(&mut head).ok()?;
+    file.rewind().ok()?;
+    if head.starts_with(b"%PDF-") {
+        return String::from_utf8(text_of(file, name, limits)).ok();
+    }
+    let mut archive = zip::ZipArchive::new(file).ok()?;
+    let mut names: Vec<String> =
+        archive.file_names().filter(|name| is_read(name)).map(str::to_owned).collect();
+    // Slides in their order: the second before the tenth.
+    names.sort_by_key(|name| (name.len(), name.clone()));
+    if names.is_empty() || names.len() > PARTS {
+        return None;
+    }
+    let mut lines = Lines::default();
+    for name in names {
+        let mut part = Vec::new();
+        archive.by_name(&name).ok()?.take(PART_BYTES + 1).read_to_end(&mut part).ok()?;
+        if part.len() as u64 > PART_BYTES {
+            return None;
+        }
+        lines.part(std::str::from_utf8(&part).ok()?)?;
+    }
+    Some(lines.all)
+}
+
+/// What somebody reads of a document, and the lists of where its links lead.
+fn is_read(part: &str) -> bool {
+    let is_one_of = |folder: &str, names: &[&str]| {
+        part.strip_prefix(folder)
+            .and_then(|name| name.strip_suffix(".xml"))
+            .is_some_and(|name| names.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit())))
+    };
+    part == "content.xml"
+        || is_one_of("word/", &["document", "header", "footer", "footnotes", "endnotes", "comments"])
+        || is_one_of("ppt/slides/", &["slide"])
+        || is_one_of("ppt/notesSlides/", &["notesSlide"])
+        || part == "word/_rels/document.xml.rels"
+        || part.starts_with("ppt/slides/_rels/")
+}
+
+#[derive(Default)]
+struct Lines {
+    all: String,
+    line: String,
+    /// Rows that are open, each with the texts of its cells.
+    rows: Vec<Vec<String>>,
+    /// How often the cells and rows that are open stand there, and what a cell says that its text does not.
+    cells: Vec<(usize, String)>,
+    repeated_rows: Vec<usize>,
+    /// Elements that are open whose text is none of the document's.
+    silent: usize,
+}
+
+impl Lines {
+    fn part(&mut self, text: &str) -> Option<()> {
+        let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
+        loop {
+            match reader.read_event().ok()? {
+                Event::Start(element) => self.begin(&element),
+                Event::Empty(element) => {
+                    self.begin(&element);
+                    self.end(element.local_name().as_ref());
+                }
+                Event::End(element) => self.end(element.local_name().as_ref()),
+                Event::Text(text) => self.push(&text.decode().ok()?),
+                Event::CData(text) => self.push(&text.decode().ok()?),
+                Event::GeneralRef(reference) => {
+                    let named = reference.decode().ok()?;
+                    match (reference.resolve_char_ref().ok()?, named.as_ref()) {
+                        (Some(c), _) => self.push(c.encode_utf8(&mut [0; 4])),
+                        (None, "amp") => self.push("&"),
+                        (None, "lt") => self.push("<"),
+                        (None, "gt") => self.push(">"),
+                        (None, "quot") => self.push("\""),
+                        (None, "apos") => self.push("'"),
+                        _ => return None,
+                    }
+                }
+                // No entity is needed in one, and it could stand for anything.
+                Event::DocType(_) => return None,
+                Event::Eof => break,
+                Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+            }
+            if self.all.len() + self.line.len() > MOST {
+                return None;
+            }
+        }
+        self.end_line();
+        Some(())
+    }
+
+    fn begin(&mut self, element: &BytesStart<'_>) {
+        let get = |name: &str| {
+            element.attributes().with_checks(false).flatten().find_map(|attribute| {
+                let is_it = attribute.key.local_name().as_ref() == name.as_bytes();
+                is_it.then(|| attribute.unescape_value().ok().map(|value| value.into_owned())).flatten()
+            })
+        };
+        let times = |name: &str| get(name).and_then(|n| n.parse().ok()).unwrap_or(1usize);
+        match element.local_name().as_ref() {
+            // Of Office, and of OpenDocument.
+            b"tr" | b"table-row" => {
+                self.rows.push(Vec::new());
+                self.repeated_rows.push(times("number-rows-repeated"));
+            }
+            b"tc" | b"table-cell" | b"covered-table-cell" => {
+                let formula = get("formula").map(|formula| format!(" {{{formula}}}")).unwrap_or_default();
+                self.cells.push((times("number-columns-repeated"), formula));
+            }
+            b"table" => {
+                self.end_line();
+                if let Some(name) = get("name") {
+                    self.line = format!("[{name}]");
+                    self.end_line();
+                }
+            }
+            b"a" => {
+                if let Some(to) = get("href") {
+                    self.push(&format!("<{to}> "));
+                }
+            }
+            b"image" | b"object" | b"plugin" => {
+                if let Some(of) = get("href") {
+                    self.push(&format!("[{of}]"));
+                }
+            }
+            b"Relationship" if get("TargetMode").is_some_and(|mode| mode == "External") => {
+                self.line = format!("<{}>", get("Target").unwrap_or_default());
+                self.end_line();
+            }
+            b"tab" => self.push("\t"),
+            b"s" => self.push(&" ".repeat(times("c").min(REPEATED))),
+            b"line-break" | b"br" | b"cr" => self.end_paragraph(),
+            b"instrText" | b"binary-data" | b"font-face-decls" | b"automatic-styles" => self.silent += 1,
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, name: &[u8]) {
+        match name {
+            b"p" | b"h" => self.end_paragraph(),
+            b"tc" | b"table-cell" | b"covered-table-cell" => {
+                let (times, formula) = self.cells.pop().unwrap_or((1, String::new()));
+                let text = std::mem::take(&mut self.line).trim_end().to_owned() + &formula;
+                // What is empty to the end of a sheet is not told.
+                let times = if text.is_empty() { 1 } else { times.min(REPEATED) };
+                match self.rows.last_mut() {
+                    Some(row) => row.extend(std::iter::repeat_n(text, times)),
+                    None => self.line = text,
+                }
+            }
+            b"tr" | b"table-row" => {
+                let (row, times) =
+                    (self.rows.pop().unwrap_or_default(), self.repeated_rows.pop().unwrap_or(1));
+                let text = row.join(" | ");
+                let text = text.trim_end_matches([' ', '|']);
+                // A table in a cell is in the line of the cell.
+                if !self.cells.is_empty() {
+                    self.push(text);
+                    self.push(" ");
+                } else if !text.is_empty() {
+                    for _ in 0..times.min(REPEATED) {
+                        self.line = text.to_owned();
+                        self.end_line();
+                    }
+                }
+            }
+            b"instrText" | b"binary-data" | b"font-face-decls" | b"automatic-styles" => {
+                self.silent = self.silent.saturating_sub(1);
+            }
+            _ => {}
+        }
+    }
+
+    /// A paragraph in a cell does not end the line.
+    fn end_paragraph(&mut self) {
+        if self.cells.is_empty() {
+            self.end_line();
+        } else if !self.line.ends_with(' ') {
+            self.line.push(' ');
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = self.line.trim_end();
+        if !line.is_empty() {
+            self.all.push_str(line);
+            self.all.push('\n');
+        }
+        self.line.clear();
+    }
+
+    /// Line ends between elements are how it is written.
+    fn push(&mut self, text: &str) {
+        let is_between = text.contains('\n') && text.trim().is_empty();
+        if self.silent == 0 && !is_between {
+            self.line.push_str(&text.replace(['\n', '\r'], " "));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn told(parts: &[(&str, &str)]) -> Option<String> {
+        let mut archive = zip::ZipWriter::new(tempfile::tempfile().unwrap());
+        for (name, content) in parts {
+            archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(content.as_bytes()).unwrap();
+        }
+        lines(&archive.finish().unwrap(), "x", &Limits::default())
+    }
+
+    #[test]
+    fn a_table_says_every_value_and_formula_in_rows() {
+        let content = r#"<office:document-content><office:automatic-styles><style:style><x>no</x></style:style></office:automatic-styles>
+            <table:table table:name="Costs"><table:table-row><table:table-cell><text:p>Rent</text:p></table:table-cell><table:table-cell
+            office:value="1.2"><text:p>1.20</text:p></table:table-cell><table:table-cell table:formula="of:=[.A1]*2"><text:p>2</text:p>
+            </table:table-cell><table:table-cell table:number-columns-repeated="16000"/></table:table-row><table:table-row
+            table:number-rows-repeated="2"><table:table-cell table:number-columns-repeated="2"><text:p>a<text:s text:c="2"/>&amp;
+            b</text:p><text:p>c</text:p></table:table-cell></table:table-row><table:table-row
+            table:number-rows-repeated="1048576"><table:table-cell/></table:table-row></table:table></office:document-content>"#;
+        let content = content.replace("\n            ", " ").replace("> <", "><");
+        assert_eq!(
+            told(&[("content.xml", &content)]).unwrap(),
+            "[Costs]\nRent | 1.20 | 2 {of:=[.A1]*2}\na  & b c | a  & b c\na  & b c | a  & b c\n"
+        );
+    }
+
+    #[test]
+    fn a_letter_says_its_paragraphs_tables_and_links() {
+        let document = r#"<w:document><w:body><w:p><w:r><w:t>Dear </w:t></w:r><w:r><w:t>Sir,</w:t></w:r></w:p><w:p/><w:tbl><w:tr><w:tc><w:p>
+            <w:r><w:t>a</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>b</w:t></w:r></w:p></w:tc></w:tr></w:tbl><w:p><w:r><w:delText>gone
+            </w:delText></w:r><w:r><w:instrText>PAGE</w:instrText></w:r></w:p></w:body></w:document>"#;
+        let document = document.replace("\n            ", "");
+        let links = r#"<Relationships><Relationship Id="a" Target="styles.xml"/><Relationship Target="https://x.example/a?b" TargetMode="External"/></Relationships>"#;
+        let parts = [
+            ("word/document.xml", document.as_str()),
+            ("word/_rels/document.xml.rels", links),
+            ("word/styles.xml", "<x>Times</x>"),
+            ("word/footer1.xml", "<w:ftr><w:p><w:r><w:t>page</w:t></w:r></w:p></w:ftr>"),
+        ];
+        let lines = told(&parts).unwrap();
+        let mut sorted: Vec<&str> = lines.lines().collect();
+        sorted.sort_unstable();
+        assert_eq!(sorted, ["<https://x.example/a?b>", "Dear Sir,", "a | b", "gone", "page"]);
+    }
+
+    #[test]
+    fn slides_stand_in_their_order_and_other_archives_say_nothing() {
+        let slide = |text: &str| format!("<p:sld><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:sld>");
+        let (two, ten) = (slide("two"), slide("ten"));
+        let parts = [("ppt/slides/slide10.xml", ten.as_str()), ("ppt/slides/slide2.xml", &two)];
+        assert_eq!(told(&parts).unwrap(), "two\nten\n");
+        assert_eq!(told(&[("a.txt", "text")]), None);
+        for bad in ["<!DOCTYPE x [<!ENTITY a 'b'>]><p>&a;</p>", "<p>&a;</p>", "<p", "<a></b>"] {
+            assert_eq!(told(&[("content.xml", bad)]), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_a_million_times_is_bounded() {
+        let row = r#"<table-row number-rows-repeated="1000000"><table-cell number-columns-repeated="1000000"><p>x</p></table-cell></table-row>"#;
+        assert!(told(&[("content.xml", row)]).unwrap().len() < 1 << 20);
+        let deep = format!("{}{}", "<tr><tc>".repeat(10_000), "</tc></tr>".repeat(10_000));
+        assert!(told(&[("content.xml", &deep)]).is_some());
+    }
+}

@@ -81,6 +81,20 @@ def a_new_script_that_is_handed_to_its_interpreter_and_plain_settings_ask_nothin
     assert code == 0 and exists("tidy.py") and exists(".env"), told
 
 
+@everywhere
+def a_checkout_that_the_agent_made_lets_no_script_through_until_the_user_works_in_it(way):
+    write("notes.txt", "hello\n")
+    way.shell("git init -q new; cd new; printf '#!/bin/sh\nid\n' > tool.sh; chmod +x tool.sh")
+    committed()
+    code, told = committed()
+    assert exists("new/.git/config") and not exists("new/tool.sh") and code == 3, (code, told[-600:])
+    # The user takes it up.
+    write("new/README.md", "mine\n")
+    git("add", "README.md", at=os.path.join(DOCS, "new"))
+    code, told = committed()
+    assert exists("new/tool.sh") and code == 0, (code, told[-600:])
+
+
 @once
 def psql_and_docker_do_not_raise_an_alarm_by_starting(way):
     for name, place in (("psql", ".pgpass"), ("docker", ".docker/config.json")):

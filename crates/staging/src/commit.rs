@@ -44,7 +44,14 @@ pub struct Tree {
     /// Of all looks together.
     looking: Work,
     pub(crate) says: Says,
+    marks: Marks,
 }
+
+/// The extended attribute of a new file by which it is known later that a commit made it, and not the user.
+pub const MADE_BY_A_COMMIT: &str = "user.chaperone.made";
+
+/// Which new files get [`MADE_BY_A_COMMIT`], by their paths, where the file system has such attributes.
+pub type Marks = fn(&str) -> bool;
 
 /// What the content of a path says, where not all of its bytes do: two that say the same are the same to an undo. Nothing for
 /// most files, of which every byte counts.
@@ -72,7 +79,14 @@ impl Tree {
             together: Together::default(),
             looking: Work::new(None),
             says: |_, _| None,
+            marks: |_| false,
         }
+    }
+
+    /// The same, whose commits mark these files when they make them.
+    #[must_use]
+    pub fn marking(self, marks: Marks) -> Self {
+        Self { marks, ..self }
     }
 
     /// The same, for which files are alike that say the same.
@@ -220,6 +234,7 @@ impl Tree {
             instead: HashMap::new(),
             unwritten: HashMap::new(),
             says: self.says,
+            marks: self.marks,
             linked: Linked::of(request.changes),
             work: match request.undoes {
                 None => Work::new(self.wanted.clone()),
@@ -289,6 +304,7 @@ struct Run<'a> {
     /// Files with several names.
     linked: Linked,
     says: Says,
+    marks: Marks,
     work: Work,
     touched: Touched,
     /// Of its own: that the user's files have holes takes nothing from what may be written.
@@ -579,6 +595,11 @@ impl Run<'_> {
         let restored = self.request.undoes.map(|_| source.as_fd());
         if let Some(model) = restored.or(replaced.as_ref().map(AsFd::as_fd)) {
             take_over_attributes(model, fd.as_fd())?;
+        } else if (self.marks)(&change.path) {
+            match rustix::fs::fsetxattr(&fd, MADE_BY_A_COMMIT, b"1", rustix::fs::XattrFlags::empty()) {
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(change.mode & self.bits()))?;
         rustix::fs::futimens(&fd, &modified_at(change.mtime_ns))?;

@@ -29,7 +29,7 @@ mod touched;
 mod undo;
 
 pub use change::{BaseVersion, Change, Kind, Op, SameAs, validate_path};
-pub use commit::{Judge, Says, Tree};
+pub use commit::{Judge, MADE_BY_A_COMMIT, Marks, Says, Tree};
 pub use content::{Wanted, sha256};
 pub use error::{Error, Result};
 pub use facts::{Facts, facts, link_leaves_root, removes};

@@ -1,6 +1,7 @@
 //! What the user's directory has already: whether it is a source checkout, files of a kind, hosts that its documents load from.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 
 use super::own;
 use crate::later;
@@ -15,9 +16,31 @@ const DOCUMENT_BYTES: u64 = 1 << 20;
 /// What makes a directory a checkout.
 const MARKS: &[&str] = &[".git/config", ".git", ".hg/requires", ".jj/repo/store/type"];
 
-/// Whether the path is in a source checkout of the user's.
+/// What the user's own git writes whenever it is used in one.
+const INDEX: &str = ".git/index";
+
+/// Whether the path is in a source checkout of the user's. One that an agent made is theirs once their own git wrote there.
 pub(super) fn holds(mount: &LiveMount, path: &str) -> bool {
-    above(path).any(|directory| MARKS.iter().any(|mark| own::open(mount, &below(directory, mark)).is_some()))
+    let is_own = |path: String| own::open(mount, &path).map(|file| !is_marked(&file));
+    above(path).any(|directory| {
+        let own = |mark: &&str| is_own(below(directory, mark));
+        match MARKS.iter().find_map(own) {
+            Some(is_own_mark) => is_own_mark || is_own(below(directory, INDEX)) == Some(true),
+            None => false,
+        }
+    })
+}
+
+/// Whether a commit marks a new file of that path: what makes a checkout, and the index by which it becomes the user's.
+pub(super) fn is_mark(path: &str) -> bool {
+    MARKS
+        .iter()
+        .chain([&INDEX])
+        .any(|mark| path.strip_suffix(mark).is_some_and(|above| above.is_empty() || above.ends_with('/')))
+}
+
+fn is_marked(file: &File) -> bool {
+    rustix::fs::fgetxattr(file, chaperone_staging::MADE_BY_A_COMMIT, &mut [0u8; 8]).is_ok()
 }
 
 /// Whether a file that is of this class for the same reason stands there, or in a directory above.

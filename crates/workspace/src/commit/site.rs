@@ -10,7 +10,7 @@ use chaperone_protocol::reply::{ChangeEntry, ChangeOp, ChangeState};
 use chaperone_staging::{Change, Tree as Stage, Wanted};
 
 use super::shown::shown_path;
-use super::{dependencies, index};
+use super::{checkout, dependencies, index};
 use crate::mount::{LiveMount, Mounts};
 
 /// Whose staged changes, and what decides on them.
@@ -88,7 +88,8 @@ pub(super) fn stage(mount: &LiveMount, wanted: Option<&Wanted>) -> Result<Stage,
         history,
         mount.stage_dir.clone(),
     )
-    .reading(index::says);
+    .reading(index::says)
+    .marking(checkout::is_mark);
     Ok(match wanted {
         Some(wanted) => stage.while_wanted(Arc::clone(wanted)),
         None => stage,

@@ -209,6 +209,27 @@ fn a_directory_is_no_checkout_by_what_an_agent_may_commit() {
 }
 
 #[test]
+fn a_checkout_that_an_agent_made_is_none_until_the_users_own_git_wrote_there() {
+    let directory = Directory::new(&[("new/.git/config", "[core]\n"), ("new/.git/index", "DIRC"), ("x", "")]);
+    let at = |path: &str| directory.mount.source.join(path);
+    let is_one = || directory.facts(Op::Create, "new/tool.sh", b"#!/bin/sh\n")["in_checkout"] == true;
+    assert!(is_one());
+    let none = rustix::fs::XattrFlags::empty();
+    for path in ["new/.git/config", "new/.git/index"] {
+        assert!(super::super::checkout::is_mark(path));
+        rustix::fs::setxattr(at(path), chaperone_staging::MADE_BY_A_COMMIT, b"1", none).unwrap();
+    }
+    assert!(!is_one());
+    // As git writes it: anew, and moved over it.
+    std::fs::write(at("new/.git/index.lock"), "DIRC").unwrap();
+    std::fs::rename(at("new/.git/index.lock"), at("new/.git/index")).unwrap();
+    assert!(is_one());
+    assert!(
+        !super::super::checkout::is_mark("new/git/config") && !super::super::checkout::is_mark("a.git/index")
+    );
+}
+
+#[test]
 fn a_file_that_gets_another_name_is_looked_at_under_it() {
     let directory = Directory::new(&[
         ("a.txt", "<img src=https://evil.example/p>"),

@@ -1,6 +1,8 @@
 //! Two versions of a workbook: cell by cell, with what formulas came to and how numbers are shown, name by name, and whatever else is
 //! not as it was by what it is called.
 
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -9,6 +11,7 @@ use chaperone_inspect::workbook::{Cell, Contents, Kind, Limits, contents, is_xls
 use chaperone_protocol::counted;
 use chaperone_staging::printable;
 
+use self::rows::{Moved, Rows};
 use super::shown::{Difference, one_line};
 
 /// Bytes that tell a workbook from another archive: the names of its first members stand there.
@@ -29,6 +32,17 @@ pub(super) fn read(file: Option<&File>) -> Option<Book> {
     let Contents { cells, names, rest } = contents(&mut file, &Limits::default()).ok()?;
     let cells = cells.into_iter().map(|cell| (Place::new(&cell), cell)).collect();
     Some(Book { cells, names, rest })
+}
+
+impl Book {
+    fn sheets(&self) -> BTreeMap<&str, Rows<'_>> {
+        let mut sheets: BTreeMap<&str, Rows<'_>> = BTreeMap::new();
+        for (place, cell) in &self.cells {
+            let row = sheets.entry(&place.sheet).or_default().entry(place.row).or_default();
+            row.insert((place.column.0, &place.column.1), cell);
+        }
+        sheets
+    }
 }
 
 #[derive(Debug, Default)]
@@ -69,16 +83,12 @@ pub(super) fn difference(old: &Book, new: &Book) -> Difference {
             shown.push_str(&text());
         }
     };
-    let mut cells = 0;
-    let places: BTreeSet<_> = old.cells.keys().chain(new.cells.keys()).collect();
-    for place in places {
-        let (old, new) = (old.cells.get(place), new.cells.get(place));
-        let Some(differs) = Differs::between(old, new) else { continue };
-        cells += 1;
-        line(&|| {
-            let at = printable(&format!("{}!{}", place.sheet, place.cell), 80);
-            format!("  {at}: {} → {}\n", differs.side(old), differs.side(new))
-        });
+    let (of_old, of_new) = (old.sheets(), new.sheets());
+    let sheets: BTreeSet<&str> = of_old.keys().chain(of_new.keys()).copied().collect();
+    for sheet in sheets {
+        let none = Rows::new();
+        let (was, is) = (of_old.get(sheet).unwrap_or(&none), of_new.get(sheet).unwrap_or(&none));
+        of_sheet(sheet, was, is, &mut line);
     }
     let names: BTreeSet<_> = old.names.keys().chain(new.names.keys()).collect();
     for name in names.into_iter().filter(|name| old.names.get(*name) != new.names.get(*name)) {
@@ -86,8 +96,7 @@ pub(super) fn difference(old: &Book, new: &Book) -> Difference {
         line(&|| format!("  name {}: {} → {}\n", printable(name, 80), side(&old.names), side(&new.names)));
     }
     if lines > MOST {
-        let what = if cells == lines { "more cell" } else { "more difference" };
-        shown.push_str(&format!("  … {}\n", counted(lines - MOST, what)));
+        shown.push_str(&format!("  … {}\n", counted(lines - MOST, "more difference")));
     }
     let rest: BTreeSet<_> = old.rest.keys().chain(new.rest.keys()).collect();
     let rest = rest.into_iter().filter(|name| old.rest.get(*name) != new.rest.get(*name));
@@ -99,6 +108,70 @@ pub(super) fn difference(old: &Book, new: &Book) -> Difference {
     Difference { text: shown, whole: lines <= MOST, lines: None }
 }
 
+fn of_sheet(sheet: &str, was: &Rows<'_>, is: &Rows<'_>, line: &mut dyn FnMut(&dyn Fn() -> String)) {
+    let steps = rows::steps(was, is);
+    let moved = Moved::by(&steps);
+    let whole = was.is_empty() || is.is_empty();
+    // By how much those that stay are further down than they were, by what came and went before them.
+    let mut by = 0i128;
+    for step in steps {
+        let (old, new) = (step.0.and_then(|row| was.get(&row)), step.1.and_then(|row| is.get(&row)));
+        match step {
+            (None, Some(row)) if !whole => {
+                by += 1;
+                line(&|| format!("  {}: ∅ → {}\n", of_row(sheet, row), all_of(new)));
+                continue;
+            }
+            (Some(row), None) if !whole => {
+                by -= 1;
+                line(&|| format!("  {}: {} → ∅\n", of_row(sheet, row), all_of(old)));
+                continue;
+            }
+            (Some(from), Some(to)) if i128::from(to) - i128::from(from) != by => {
+                by = i128::from(to) - i128::from(from);
+                // One that is where it was needs no word.
+                if by != 0 {
+                    line(&|| format!("  {} → row {to}\n", of_row(sheet, from)));
+                }
+            }
+            _ => {}
+        }
+        let columns: BTreeSet<_> = old.into_iter().chain(new).flat_map(BTreeMap::keys).collect();
+        for column in columns {
+            let (old, new) = (old.and_then(|row| row.get(column)), new.and_then(|row| row.get(column)));
+            // What only went along with the rows that it uses is as it was.
+            let along = old.map(|cell| Cell {
+                formula: formula(cell).map(|formula| moved.formula(formula)),
+                ..(*cell).clone()
+            });
+            let went = new.and_then(|cell| formula(cell)) == along.as_ref().and_then(formula);
+            let old = if went { along.as_ref() } else { old.copied() };
+            let new = new.copied();
+            let Some(cell) = new.or(old) else { continue };
+            let at = || printable(&format!("{sheet}!{}", cell.cell), 80);
+            match Differs::between(old, new) {
+                Some(differs) => {
+                    line(&|| format!("  {}: {} → {}\n", at(), differs.side(old), differs.side(new)));
+                }
+                None if !went && formula(cell).is_some() => line(&|| {
+                    format!("  {}: {} as before, but what it uses moved\n", at(), ALONE.side(Some(cell)))
+                }),
+                None => {}
+            }
+        }
+    }
+}
+
+fn of_row(sheet: &str, row: u64) -> String {
+    printable(&format!("{sheet}, row {row}"), 80)
+}
+
+/// A row in one line.
+fn all_of(row: Option<&BTreeMap<(usize, &str), &Cell>>) -> String {
+    let cells = row.into_iter().flatten().map(|(_, cell)| ALONE.side(Some(cell)));
+    cells.collect::<Vec<_>>().join(" | ")
+}
+
 /// In what two versions of a cell differ, to whoever looks at them.
 #[derive(Debug, Clone, Copy)]
 struct Differs {
@@ -107,6 +180,9 @@ struct Differs {
     kind: bool,
     format: bool,
 }
+
+/// Of a cell that stands for itself.
+const ALONE: Differs = Differs { result: true, kind: false, format: false };
 
 impl Differs {
     fn between(old: Option<&Cell>, new: Option<&Cell>) -> Option<Self> {
@@ -125,9 +201,9 @@ impl Differs {
     fn side(self, cell: Option<&Cell>) -> String {
         let Some(cell) = cell else { return "∅".to_owned() };
         let mut said = match formula(cell) {
-            None => one_line(&cell.value),
+            None => of_value(cell),
             Some(formula) if self.result && !cell.value.is_empty() => {
-                format!("={} (gives {})", one_line(formula), one_line(&cell.value))
+                format!("={} (gives {})", one_line(formula), of_value(cell))
             }
             Some(formula) => format!("={}", one_line(formula)),
         };
@@ -144,6 +220,54 @@ impl Differs {
         }
         said
     }
+}
+
+/// A value as people read it: dates as such, with the number that is stored, and numbers with the digits that programs show.
+fn of_value(cell: &Cell) -> String {
+    let number: Option<f64> = cell.value.parse().ok().filter(|_| cell.kind == Kind::Number);
+    let shown = || match number {
+        // Behind the fifteenth digit stands what a binary fraction cannot say.
+        Some(number) if cell.value.len() > 16 => {
+            format!("{number:.14e}").parse().unwrap_or(number).to_string()
+        }
+        _ => cell.value.clone(),
+    };
+    let day = number.zip(cell.format.as_deref()).and_then(|(number, format)| date(number, format));
+    let text = match day {
+        Some(day) => format!("{day} ({})", shown()),
+        None => shown(),
+    };
+    one_line(&text)
+}
+
+/// The date that a number stands for where it is shown as one, as workbooks count days but for old ones of Macintoshes.
+///
+/// Source: ECMA-376, Part 1, 18.17.4.1.
+fn date(number: f64, format: &str) -> Option<String> {
+    // Of texts, colours and places in a format nothing is a sign of it.
+    let mut quote = None;
+    let signs = format.chars().filter(|c| match (quote, c) {
+        (None, '"') | (None, '[') => {
+            quote = Some(if *c == '"' { '"' } else { ']' });
+            false
+        }
+        (Some(end), c) => {
+            if end == *c {
+                quote = None;
+            }
+            false
+        }
+        (None, _) => true,
+    });
+    let signs: String = signs.collect::<String>().to_lowercase();
+    let has = |sign: char| signs.contains(sign);
+    if !(has('y') || has('d')) || has('0') || has('#') || !(61.0..2_958_466.0).contains(&number) {
+        return None;
+    }
+    let seconds = (number * 86_400.0).round() as i64;
+    let first = jiff::civil::date(1899, 12, 30).at(0, 0, 0, 0);
+    let at = first.checked_add(jiff::SignedDuration::from_secs(seconds)).ok()?;
+    Some(if seconds % 86_400 == 0 { at.date().to_string() } else { at.to_string().replace('T', " ") })
 }
 
 fn formula(cell: &Cell) -> Option<&str> {
@@ -199,6 +323,57 @@ mod tests {
             shown(number(None), cell("A1", "100", Some("50*2"))),
             "  Sheet!A1: 100 → =50*2 (gives 100)\n"
         );
+    }
+
+    #[test]
+    fn a_row_that_comes_or_goes_is_one_line_and_moves_the_others_unsaid() {
+        let row = |number: u64, name: &str, price: &str, uses: u64| {
+            [
+                cell(&format!("A{number}"), name, None),
+                cell(&format!("B{number}"), price, None),
+                cell(&format!("C{number}"), "7", Some(&format!("B{uses}*2+$D$1"))),
+            ]
+        };
+        let before = || (1..=50).flat_map(|n| row(n, &format!("item {n}"), "3", n)).collect::<Vec<_>>();
+        let with = |price: &str| {
+            let moved = (20..=50).flat_map(|n| row(n + 1, &format!("item {n}"), "3", n + 1));
+            let all = (1..20).flat_map(|n| row(n, &format!("item {n}"), "3", n));
+            all.chain(row(20, "new", price, 20)).chain(moved).collect::<Vec<_>>()
+        };
+        let shown = |old: Vec<Cell>, new: Vec<Cell>| difference(&book(old), &book(new)).text;
+        assert_eq!(shown(before(), with("9")), "  Sheet, row 20: ∅ → new | 9 | =B20*2+$D$1 (gives 7)\n");
+        assert_eq!(shown(with("9"), before()), "  Sheet, row 20: new | 9 | =B20*2+$D$1 (gives 7) → ∅\n");
+        // What else changes is still seen, also a formula that leads elsewhere than it would.
+        let mut other = with("9");
+        *other.iter_mut().find(|c| c.cell == "B40").unwrap() = cell("B40", "4", None);
+        *other.iter_mut().find(|c| c.cell == "C45").unwrap() = cell("C45", "7", Some("B44*2+$D$1"));
+        let told = shown(before(), other);
+        assert!(told.contains("  Sheet!B40: 3 → 4\n"), "{told}");
+        let stays = "  Sheet!C45: =B44*2+$D$1 (gives 7) as before, but what it uses moved\n";
+        assert!(told.contains(stays), "{told}");
+        assert_eq!(told.lines().count(), 3, "{told}");
+        // A row whose cells were emptied moves none.
+        let emptied = before().into_iter().filter(|c| !c.cell.ends_with("20")).collect();
+        assert_eq!(shown(before(), emptied), "  Sheet, row 20: item 20 | 3 | =B20*2+$D$1 (gives 7) → ∅\n");
+        // Rows of nothing between others are told, too.
+        let apart: Vec<Cell> =
+            (1..=50).flat_map(|n| row(n + n / 30 * 5, &format!("item {n}"), "3", n + n / 30 * 5)).collect();
+        assert_eq!(shown(before(), apart), "  Sheet, row 30 → row 35\n");
+    }
+
+    #[test]
+    fn dates_and_fractions_are_shown_as_people_read_them() {
+        let of = |value: &str, format: &str| {
+            of_value(&Cell { format: Some(format.to_owned()), ..cell("A1", value, None) })
+        };
+        assert_eq!(of("46027", "yyyy-mm-dd"), "2026-01-05 (46027)");
+        assert_eq!(of("46027.5", "m/d/yy h:mm"), "2026-01-05 12:00:00 (46027.5)");
+        assert_eq!(of("46027", "[$-407]d. mmmm yyyy;@"), "2026-01-05 (46027)");
+        for plain in ["0.00", "#,##0.00\" days\"", "General", "[Red]0", "@"] {
+            assert_eq!(of("46027", plain), "46027", "{plain}");
+        }
+        assert_eq!(of_value(&cell("A1", "0.07000000000000001", None)), "0.07");
+        assert_eq!(of_value(&cell("A1", "0.1", None)), "0.1");
     }
 
     #[test]

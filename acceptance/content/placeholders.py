@@ -101,6 +101,31 @@ def _():
         assert read("people.csv") == PERSONAL, told
 
 
+@check("what was redacted and then packed is kept back, and nothing of it is taken away")
+def _():
+    for script in ("gzip people.csv", "xz people.csv", "tar cjf all.tar.bz2 people.csv; rm people.csv", "base64 -w0 people.csv > people.b64; rm people.csv",
+                   "python3 -m zipfile -c all.zip people.csv; rm people.csv", "iconv -t UTF-32 people.csv > wide.csv; rm people.csv"):
+        write("people.csv", PERSONAL)
+        edited(f"import subprocess; subprocess.run(['bash', '-ec', {script!r}], check=True)")
+        told = commit(fails=True)
+        with claim(script):
+            assert "cannot_restore" in told and "moved_with" in told, told
+            assert read("people.csv") == PERSONAL and os.listdir(DOCS) == ["people.csv"], (os.listdir(DOCS), told)
+
+
+@check("rows that went to another file keep those that stay waiting")
+def _():
+    write("app.env.txt", ENV)
+    edited("""
+        lines = open('app.env.txt').read().splitlines(True)
+        open('second.txt', 'w').write(lines.pop(1))
+        open('app.env.txt', 'w').write(''.join(lines))
+    """)
+    told = commit(fails=True)
+    with claim("until the other is settled"):
+        assert "foreign_placeholder" in told and "moved_with" in told and read("app.env.txt") == ENV, told
+
+
 @check("a placeholder stands for nothing where it is not from")
 def _():
     write("people.csv", PERSONAL)

@@ -70,7 +70,7 @@ pub trait Inspect: Send + Sync + std::fmt::Debug {
     fn text(&self, file: &File, name: &str) -> Vec<u8>;
 
     /// A document as lines that people compare ([`chaperone_inspect::document::lines`]); `None` of what has none.
-    fn lines(&self, file: &File, name: &str) -> Option<String>;
+    fn lines(&self, file: &File, name: &str) -> Option<chaperone_inspect::document::Lines>;
 
     /// What a file does when a program opens it; of one that cannot be looked into within the limits, that it was not seen.
     fn effects(&self, file: &File, name: &str) -> Effects;

@@ -24,6 +24,8 @@ pub struct Together {
     lacking: HashSet<String>,
     /// Of an old name that goes: the new names of the same object.
     moved: HashMap<String, Vec<String>>,
+    /// Of a path whose content went to others: those.
+    spread: HashMap<String, Vec<String>>,
 }
 
 impl Together {
@@ -38,6 +40,11 @@ impl Together {
     /// The removal of `old` waits until the object comes to one of its new names.
     pub fn follow(&mut self, old: String, new: Vec<String>) {
         self.moved.insert(old, new);
+    }
+
+    /// What becomes of `path` waits until all of the others come: they have what it had.
+    pub fn wait_for_all(&mut self, path: String, others: Vec<String>) {
+        self.spread.insert(path, others);
     }
 
     /// Of `changes`, what is made with this one or not at all: it alone, where it is part of nothing.
@@ -86,7 +93,7 @@ impl Together {
 
     /// Whether there were such removals.
     fn keep_moved(&self, entries: &mut [Entry], is_taken: &dyn Fn(&str) -> bool) -> bool {
-        if self.moved.is_empty() {
+        if self.moved.is_empty() && self.spread.is_empty() {
             return false;
         }
         let kept: HashSet<String> =
@@ -133,8 +140,12 @@ impl Together {
             comes.get(new.as_str()).is_some_and(has_room)
                 && !folders(new).any(|folder| missing.contains(folder))
         };
-        let goes = |entry: &&Entry| entry.op == Op::Delete && entry.state == State::Staged;
-        let waits = |entry: &&Entry| self.moved.get(&entry.path).is_some_and(|new| !new.iter().any(arrives));
-        entries.iter().filter(goes).filter(waits).map(|entry| entry.path.as_str()).collect()
+        let waits = |entry: &&Entry| {
+            let moved = self.moved.get(&entry.path).filter(|_| entry.op == Op::Delete);
+            let spread = self.spread.get(&entry.path);
+            moved.is_some_and(|new| !new.iter().any(arrives))
+                || spread.is_some_and(|others| !others.iter().all(arrives))
+        };
+        entries.iter().filter(staged).filter(waits).map(|entry| entry.path.as_str()).collect()
     }
 }

@@ -188,7 +188,7 @@ impl WorkerPool {
         self.tell(&Request::Text { name: name.to_string() }, file, out)
     }
 
-    /// Writes a document as lines ([`chaperone_inspect::document::lines`]) to the empty file `out`, which stays empty of what has none.
+    /// Writes a document as lines ([`chaperone_inspect::document::lines`]) in JSON to the empty file `out`: `null` of what has none.
     ///
     /// # Errors
     /// As for [`WorkerPool::inspect`].

@@ -63,8 +63,8 @@ pub fn serve(
                 }
             }
             (Request::Lines { name }, Some(file), Some(mut out), None) => {
-                let lines = document::lines(&file, &name, &Limits::default()).unwrap_or_default();
-                match out.write_all(lines.as_bytes()) {
+                let lines = document::lines(&file, &name, &Limits::default());
+                match out.write_all(&serde_json::to_vec(&lines)?) {
                     Ok(()) => Answer::Told,
                     Err(e) => Answer::Refused(e.to_string()),
                 }

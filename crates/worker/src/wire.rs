@@ -29,7 +29,7 @@ pub(crate) enum Request {
     Effects { name: String },
     /// With the file and the output.
     Text { name: String },
-    /// With the file and the output; of what has no lines that is left empty.
+    /// With the file and the output, which gets JSON: nothing is `null`.
     Lines { name: String },
 }
 

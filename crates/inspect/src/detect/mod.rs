@@ -6,6 +6,7 @@ mod pack;
 mod self_test;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use regex_automata::meta::Regex;
@@ -31,7 +32,12 @@ pub struct Detectors(pub(crate) Arc<Set>, pub(crate) Asked, Option<Arc<Told>>);
 
 /// What was read of a document, one piece of text after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<Vec<u8>>);
+pub(crate) struct Told {
+    text: Mutex<Vec<u8>>,
+    /// What is looked for in all of it, also beyond what is kept.
+    wanted: Option<&'static [u8]>,
+    is_there: AtomicBool,
+}
 
 /// Bytes of the text of one document that are kept. Protects memory.
 const MOST_TOLD: usize = 4 << 20;
@@ -47,7 +53,10 @@ pub(crate) struct Asked {
 
 impl Told {
     fn add(&self, text: &[u8]) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.wanted.is_some_and(|wanted| memchr::memmem::find(text, wanted).is_some()) {
+            self.is_there.store(true, Ordering::Relaxed);
+        }
+        let mut all = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MOST_TOLD.saturating_sub(all.len());
         if room == 0 {
             return;
@@ -59,8 +68,13 @@ impl Told {
         all.push(b'\n');
     }
 
+    /// Whether what was looked for stood in any of it.
+    pub(crate) fn has_it(&self) -> bool {
+        self.is_there.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -100,8 +114,8 @@ impl Detectors {
     }
 
     /// Nothing is looked for: what is read is kept.
-    pub(crate) fn telling() -> (Detectors, Arc<Told>) {
-        let told = Arc::new(Told::default());
+    pub(crate) fn telling(wanted: Option<&'static [u8]>) -> (Detectors, Arc<Told>) {
+        let told = Arc::new(Told { wanted, ..Told::default() });
         (Detectors(Arc::default(), Asked::default(), Some(Arc::clone(&told))), told)
     }
 

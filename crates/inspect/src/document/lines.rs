@@ -1,19 +1,23 @@
 //! A document as lines, for somebody who compares two versions of it: paragraphs, rows of tables, and where its links lead. What it
-//! looks like is not in them.
+//! looks like is not in them: of that, and of all its other parts, there are digests.
 //!
 //! Source: OpenDocument 1.3 part 3, ECMA-376 part 1.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek};
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::extract::{Limits, text_of};
 
 /// Parts of a document that are read, bytes of one unpacked, and of all lines. Protects memory and time.
 const PARTS: usize = 1_000;
 const PART_BYTES: u64 = 32 << 20;
+const TOTAL_BYTES: u64 = 128 << 20;
 const MOST: usize = 4 << 20;
 /// Blanks, cells and rows that stand for how often they are repeated.
 const REPEATED: usize = 256;
@@ -24,34 +28,94 @@ pub fn may_have_lines(head: &[u8]) -> bool {
     head.starts_with(b"%PDF-") || head.starts_with(b"PK\x03\x04")
 }
 
-/// The lines of a text document, a table, slides or a PDF, at most 4 MiB; `None` of anything else, and of what cannot be read whole.
+/// A text document, a table, slides or a PDF as lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lines {
+    /// At most 4 MiB.
+    pub text: String,
+    /// By what it is called, a digest of whatever else there is: how the text looks, and the other parts.
+    pub rest: BTreeMap<String, String>,
+}
+
+/// The lines of a document; `None` of anything else, and of what cannot be read whole.
 #[must_use]
-pub fn lines(mut file: &File, name: &str, limits: &Limits) -> Option<String> {
+pub fn lines(mut file: &File, name: &str, limits: &Limits) -> Option<Lines> {
     let mut head = [0; 5];
     file.rewind().ok()?;
     file.read_exact(&mut head).ok()?;
     file.rewind().ok()?;
     if head.starts_with(b"%PDF-") {
-        return String::from_utf8(text_of(file, name, limits)).ok();
+        let text = String::from_utf8(text_of(file, name, limits)).ok()?;
+        let mut bytes = Vec::new();
+        file.rewind().ok()?;
+        file.take(PART_BYTES).read_to_end(&mut bytes).ok()?;
+        let rest = [("how it looks".to_owned(), hex::encode(Sha256::digest(&bytes)))].into();
+        return Some(Lines { text, rest });
     }
     let mut archive = zip::ZipArchive::new(file).ok()?;
-    let mut names: Vec<String> =
-        archive.file_names().filter(|name| is_read(name)).map(str::to_owned).collect();
+    let mut names: Vec<String> = archive.file_names().map(str::to_owned).collect();
     // Slides in their order: the second before the tenth.
     names.sort_by_key(|name| (name.len(), name.clone()));
-    if names.is_empty() || names.len() > PARTS {
+    if !names.iter().any(|name| is_read(name)) || names.len() > PARTS {
         return None;
     }
-    let mut lines = Lines::default();
+    let mut document = Lines::default();
+    let (mut reading, mut left) = (Reading::default(), TOTAL_BYTES);
     for name in names {
         let mut part = Vec::new();
         archive.by_name(&name).ok()?.take(PART_BYTES + 1).read_to_end(&mut part).ok()?;
+        left = left.checked_sub(part.len() as u64)?;
         if part.len() as u64 > PART_BYTES {
             return None;
         }
-        lines.part(std::str::from_utf8(&part).ok()?)?;
+        let text = || std::str::from_utf8(&part).ok();
+        if is_read(&name) {
+            let looks = reading.part(text()?)?;
+            document.rest.insert(format!("how {name} looks"), looks);
+        } else if !OF_THE_PROGRAM.contains(&name.as_str()) && !name.starts_with("Thumbnails/") {
+            let digest = match name.as_str() {
+                "meta.xml" | "docProps/core.xml" => properties(text()?)?,
+                _ => hex::encode(Sha256::digest(&part)),
+            };
+            document.rest.insert(name, digest);
+        }
     }
-    Some(lines.all)
+    document.text = reading.all;
+    Some(document)
+}
+
+/// Parts that a program writes for itself, and from which nothing is shown.
+const OF_THE_PROGRAM: &[&str] = &["mimetype", "META-INF/manifest.xml", "docProps/app.xml"];
+/// Properties that change whenever a document is saved.
+const OF_SAVING: &[&[u8]] = &[
+    b"modified",
+    b"created",
+    b"date",
+    b"creation-date",
+    b"editing-cycles",
+    b"editing-duration",
+    b"generator",
+    b"document-statistic",
+    b"revision",
+    b"lastModifiedBy",
+];
+
+/// A digest of the properties of a document, but of those.
+fn properties(text: &str) -> Option<String> {
+    let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
+    let (mut digest, mut skipped) = (Sha256::new(), 0usize);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(element) if skipped > 0 || OF_SAVING.contains(&element.local_name().as_ref()) => {
+                skipped += 1;
+            }
+            Event::End(_) if skipped > 0 => skipped -= 1,
+            Event::Empty(element) if OF_SAVING.contains(&element.local_name().as_ref()) => {}
+            Event::Eof => return Some(hex::encode(digest.finalize())),
+            event if skipped == 0 => digest.update(&*event),
+            _ => {}
+        }
+    }
 }
 
 /// What somebody reads of a document, and the lists of where its links lead.
@@ -70,29 +134,39 @@ fn is_read(part: &str) -> bool {
 }
 
 #[derive(Default)]
-struct Lines {
+struct Reading {
     all: String,
     line: String,
     /// Rows that are open, each with the texts of its cells.
     rows: Vec<Vec<String>>,
-    /// How often the cells and rows that are open stand there, and what a cell says that its text does not.
-    cells: Vec<(usize, String)>,
+    /// How often the cells and rows that are open stand there, and what a cell says that its text does not: the value that a program
+    /// shows in place of it, and its formula.
+    cells: Vec<(usize, Option<String>, String)>,
     repeated_rows: Vec<usize>,
     /// Elements that are open whose text is none of the document's.
     silent: usize,
 }
 
-impl Lines {
-    fn part(&mut self, text: &str) -> Option<()> {
+impl Reading {
+    /// Takes a part in; answers a digest of all that is not its text.
+    fn part(&mut self, text: &str) -> Option<String> {
+        let mut looks = Sha256::new();
         let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
         loop {
             match reader.read_event().ok()? {
-                Event::Start(element) => self.begin(&element),
+                Event::Start(element) => {
+                    looks.update(&*element);
+                    self.begin(&element);
+                }
                 Event::Empty(element) => {
+                    looks.update(&*element);
                     self.begin(&element);
                     self.end(element.local_name().as_ref());
                 }
-                Event::End(element) => self.end(element.local_name().as_ref()),
+                Event::End(element) => {
+                    looks.update(b"/");
+                    self.end(element.local_name().as_ref());
+                }
                 Event::Text(text) => self.push(&text.decode().ok()?),
                 Event::CData(text) => self.push(&text.decode().ok()?),
                 Event::GeneralRef(reference) => {
@@ -117,7 +191,7 @@ impl Lines {
             }
         }
         self.end_line();
-        Some(())
+        Some(hex::encode(looks.finalize()))
     }
 
     fn begin(&mut self, element: &BytesStart<'_>) {
@@ -136,7 +210,9 @@ impl Lines {
             }
             b"tc" | b"table-cell" | b"covered-table-cell" => {
                 let formula = get("formula").map(|formula| format!(" {{{formula}}}")).unwrap_or_default();
-                self.cells.push((times("number-columns-repeated"), formula));
+                let value = ["value", "date-value", "time-value", "boolean-value", "string-value"];
+                let value = value.into_iter().find_map(get);
+                self.cells.push((times("number-columns-repeated"), value, formula));
             }
             b"table" => {
                 self.end_line();
@@ -171,8 +247,12 @@ impl Lines {
         match name {
             b"p" | b"h" => self.end_paragraph(),
             b"tc" | b"table-cell" | b"covered-table-cell" => {
-                let (times, formula) = self.cells.pop().unwrap_or((1, String::new()));
-                let text = std::mem::take(&mut self.line).trim_end().to_owned() + &formula;
+                let (times, value, formula) = self.cells.pop().unwrap_or((1, None, String::new()));
+                let mut text = std::mem::take(&mut self.line).trim_end().to_owned();
+                if let Some(value) = value.filter(|value| !is_same(value, &text)) {
+                    text.push_str(&format!(" [{value}]"));
+                }
+                text.push_str(&formula);
                 // What is empty to the end of a sheet is not told.
                 let times = if text.is_empty() { 1 } else { times.min(REPEATED) };
                 match self.rows.last_mut() {
@@ -230,6 +310,12 @@ impl Lines {
     }
 }
 
+/// Whether the text of a cell says its value.
+fn is_same(value: &str, text: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    value == text || number(value).is_some_and(|value| number(text) == Some(value))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -238,6 +324,10 @@ mod tests {
     use super::*;
 
     fn told(parts: &[(&str, &str)]) -> Option<String> {
+        of(parts).map(|document| document.text)
+    }
+
+    fn of(parts: &[(&str, &str)]) -> Option<Lines> {
         let mut archive = zip::ZipWriter::new(tempfile::tempfile().unwrap());
         for (name, content) in parts {
             archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
@@ -291,6 +381,34 @@ mod tests {
         for bad in ["<!DOCTYPE x [<!ENTITY a 'b'>]><p>&a;</p>", "<p>&a;</p>", "<p", "<a></b>"] {
             assert_eq!(told(&[("content.xml", bad)]), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_and_does_not_stand_in_the_text_is_known_to_differ() {
+        let plain = "<p>We do <s/>not owe</p>";
+        let before = of(&[("content.xml", plain), ("styles.xml", "<a/>"), ("meta.xml", "<t>x</t>")]).unwrap();
+        let differs = |content: &str, styles: &str, meta: &str| {
+            let now = of(&[("content.xml", content), ("styles.xml", styles), ("meta.xml", meta)]).unwrap();
+            assert_eq!(now.text, before.text);
+            let other = now.rest.iter().filter(|(name, digest)| before.rest.get(*name) != Some(*digest));
+            other.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        assert!(differs(plain, "<a/>", "<t>x</t>").is_empty());
+        assert!(differs(plain, "<a/>", "<t>x</t><date>2026</date>").is_empty());
+        assert_eq!(
+            differs("<p>We do <s hidden='1'/>not owe</p>", "<a/>", "<t>x</t>"),
+            ["how content.xml looks"]
+        );
+        assert_eq!(differs(plain, "<b/>", "<t>y</t>"), ["meta.xml", "styles.xml"]);
+        // A table shows the value, whatever text stands beside it.
+        let cell = |value: &str| {
+            told(&[(
+                "content.xml",
+                &format!("<table-row><table-cell value='{value}'><p>100</p></table-cell></table-row>"),
+            )])
+        };
+        assert_eq!(cell("100.0").unwrap(), "100\n");
+        assert_eq!(cell("99999").unwrap(), "100 [99999]\n");
     }
 
     #[test]

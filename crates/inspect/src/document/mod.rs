@@ -17,7 +17,7 @@ mod sink;
 mod xml;
 
 pub use self::kind::{Kind, kind};
-pub use self::lines::{lines, may_have_lines};
+pub use self::lines::{Lines, lines, may_have_lines};
 pub use self::reach::{MOST, Reach};
 
 use self::sink::Sink;

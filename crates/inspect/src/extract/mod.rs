@@ -115,12 +115,19 @@ pub fn inspect_bytes(detectors: &Detectors, bytes: &[u8], name: &str, limits: &L
 /// The text of a document and of everything in it, as it is inspected; at most 4 MiB.
 #[must_use]
 pub fn text_of(file: &File, name: &str, limits: &Limits) -> Vec<u8> {
-    let (detectors, told) = Detectors::telling();
+    let (detectors, told) = Detectors::telling(None);
     match coded(file) {
         Some(text) => inspect(&detectors, Source::Bytes(&text), name, limits),
         None => inspect(&detectors, Source::File(file), name, limits),
     };
     told.take()
+}
+
+/// Whether a placeholder stands in a document, or in anything in it.
+fn says_placeholder(file: &File, name: &str, limits: &Limits) -> bool {
+    let (detectors, told) = Detectors::telling(Some(crate::placeholder::OPEN));
+    inspect(&detectors, Source::File(file), name, limits);
+    told.has_it()
 }
 
 /// Bytes of a text in a coding, and what comes out of one. Protects memory.

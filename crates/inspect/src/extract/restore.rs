@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::batch::{Coding, coded};
 use super::kind::{self, Kind};
+use super::says_placeholder;
 use super::{ExtractError, Limits, Source, guarded::Guarded, members, rewrite, table, wide};
 use crate::Detectors;
 use crate::placeholder::{self, Kept, Names, PlaceholderKey, bare_tags, token};
@@ -43,11 +44,17 @@ pub fn restore_file(
     limits: &Limits,
 ) -> Result<Restoration, ExtractError> {
     let kind = kind::of(&kind::head(Source::File(edited))?, name);
-    if kind.is_container() {
-        return packed(kind, edited, limits);
+    if kind.is_container() || matches!(kind, Kind::Utf32 { .. } | Kind::Ebcdic { .. }) {
+        return packed(kind, edited, name, limits);
     }
     let whole = held(Source::File(edited), limits)?;
     let text = as_read(&kind, &whole, limits)?;
+    // Behind a mark of another encoding, or in base64.
+    let is_plain = memchr::memmem::find(&text, placeholder::OPEN).is_some();
+    let is_in = |sign: &&[u8]| memchr::memmem::find(&whole, sign).is_some();
+    if !is_plain && is_in(&placeholder::OPEN) || placeholder::IN_BASE64.iter().any(is_in) {
+        return Err(not_restored());
+    }
     let places = || memchr::memmem::find_iter(&text, placeholder::OPEN);
     let wanted: HashSet<Vec<u8>> =
         bare_tags(&text).filter_map(|at| text.get(at)).map(<[u8]>::to_vec).collect();
@@ -98,19 +105,22 @@ pub fn restore_file(
 }
 
 /// In what is packed, a placeholder cannot be followed: whatever holds one is refused.
-fn packed(kind: Kind, edited: &File, limits: &Limits) -> Result<Restoration, ExtractError> {
+fn packed(kind: Kind, edited: &File, name: &str, limits: &Limits) -> Result<Restoration, ExtractError> {
     let mut holds = false;
     if kind == Kind::Zip {
         members(Source::File(edited), limits, &mut |_, data, _| {
             holds |= memchr::memmem::find(&data, placeholder::OPEN).is_some();
         })?;
     }
-    match holds {
-        true => {
-            Err(ExtractError::NotRedactable("it holds placeholders, which are not restored in it".into()))
-        }
-        false => Ok(Restoration::default()),
+    if holds || says_placeholder(edited, name, limits) {
+        Err(not_restored())
+    } else {
+        Ok(Restoration::default())
     }
+}
+
+fn not_restored() -> ExtractError {
+    ExtractError::NotRedactable("it holds placeholders, which are not restored in it".into())
 }
 
 fn held(source: Source<'_>, limits: &Limits) -> Result<Vec<u8>, ExtractError> {

@@ -214,7 +214,7 @@ impl ports::Inspect for FakeInspect {
         Vec::new()
     }
 
-    fn lines(&self, _: &File, _: &str) -> Option<String> {
+    fn lines(&self, _: &File, _: &str) -> Option<chaperone_inspect::document::Lines> {
         None
     }
 

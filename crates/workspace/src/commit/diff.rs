@@ -4,11 +4,12 @@
 mod shown;
 mod workbook;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::time::{Duration, Instant};
 
-use chaperone_inspect::document::may_have_lines;
+use chaperone_inspect::document::{Lines, may_have_lines};
 use chaperone_pipeline::inspection::Restored;
 use chaperone_protocol::reply::LineCounts;
 use chaperone_protocol::{Failure, counted, native};
@@ -63,7 +64,7 @@ pub fn of(
     mount: &LiveMount,
     change: &Change,
     (new, size): (Option<&File>, u64),
-    lines: &dyn Fn(&File) -> Option<String>,
+    lines: &dyn Fn(&File) -> Option<Lines>,
     allowance: &mut Allowance,
 ) -> Difference {
     match (change.op, change.kind) {
@@ -82,6 +83,16 @@ pub fn of(
         (Op::Create | Op::Modify, Kind::Symlink) => return Difference::whole(String::new()),
         _ => {}
     }
+    if let Some(there) = change.replaces.filter(|_| change.op == Op::Rename) {
+        let over = match there.kind() {
+            Some(Kind::File) => format!("  over the {} there, which go\n", counted(there.size, "byte")),
+            _ => "  over what stands there, which goes\n".to_owned(),
+        };
+        let mut shown =
+            of(mount, &Change { replaces: None, ..change.clone() }, (new, size), lines, allowance);
+        shown.text.insert_str(0, &over);
+        return shown;
+    }
     let old = if change.op == Op::Create { None } else { open_old(mount, change) };
     let old_size = old.as_ref().and_then(|f| f.metadata().ok()).map(|m| m.len());
     let sizes = || {
@@ -96,12 +107,7 @@ pub fn of(
         return workbook::difference(&old, &new);
     }
     if let (Some(before), Some(now)) = (document(old.as_ref(), lines), document(new, lines)) {
-        if before == now {
-            return Difference::whole(format!("  {}; what it says is as it was\n", sizes()));
-        }
-        let mut shown = unified(&change.path, &before, &now, allowance);
-        shown.text.insert_str(0, &format!("  {}; what it says:\n", sizes()));
-        return shown;
+        return of_document(&change.path, (&before, &now), &sizes(), allowance);
     }
     match (text(old.as_ref()), text(new)) {
         (Ok(old), Ok(new)) => unified(&change.path, &old, &new, allowance),
@@ -141,11 +147,35 @@ fn open_old(mount: &LiveMount, change: &Change) -> Option<File> {
 }
 
 /// The lines of a document; of an absent file none, and `None` of what is no document.
-fn document(file: Option<&File>, lines: &dyn Fn(&File) -> Option<String>) -> Option<String> {
-    let Some(mut file) = file else { return Some(String::new()) };
+fn document(file: Option<&File>, lines: &dyn Fn(&File) -> Option<Lines>) -> Option<Lines> {
+    let Some(mut file) = file else { return Some(Lines::default()) };
     let mut head = Vec::new();
     file.rewind().and_then(|()| file.take(HEAD).read_to_end(&mut head)).ok()?;
     if may_have_lines(&head) { lines(file) } else { None }
+}
+
+/// What a document says, and the names of whatever else of it is not as it was.
+fn of_document(
+    path: &str,
+    (before, now): (&Lines, &Lines),
+    sizes: &str,
+    allowance: &mut Allowance,
+) -> Difference {
+    let names: BTreeSet<&String> = before.rest.keys().chain(now.rest.keys()).collect();
+    let rest = names.into_iter().filter(|name| before.rest.get(*name) != now.rest.get(*name));
+    let rest: Vec<String> = rest.map(|name| printable(name, 120)).collect();
+    // Of a new one everything is new.
+    let also = match rest.is_empty() || before.rest.is_empty() || now.rest.is_empty() {
+        true => String::new(),
+        false => format!("  also not as it was: {}\n", rest.join("; ")),
+    };
+    if before.text == now.text {
+        return Difference::whole(format!("  {}; its text is as it was\n{also}", sizes));
+    }
+    let mut shown = unified(path, &before.text, &now.text, allowance);
+    shown.text.insert_str(0, &format!("  {sizes}; what it says:\n"));
+    shown.text.push_str(&also);
+    shown
 }
 
 /// Why content is not compared line by line.

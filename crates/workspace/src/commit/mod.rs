@@ -90,13 +90,13 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
         // One stage from here to the end: what it knows of the order of changes goes with it.
         let tree = mount.tree()?;
         let version = tree.as_ref().map(|tree| tree.version());
-        let Rewritten { changes: all, held } = Rewritten::of(site, mount)?;
+        let Rewritten { changes: all, spread } = Rewritten::of(site, mount)?;
         let seen = seen::Seen::of(mount)?;
         let there: Vec<Change> = all.iter().map(|change| seen.change(change)).collect();
         let links = link::Links::of(there.iter());
         let moves = match all.is_empty() {
             true => moved::Moves::default(),
-            false => moved::Moves::of(mount, &all, &self::stage(mount, waiting)?).with(&held),
+            false => moved::Moves::of(mount, &all, &self::stage(mount, waiting)?).with(spread),
         };
         let picked = moves
             .with_old_names(&all, chosen::of(mount, &all, paths), |new, is_picked| new.iter().any(is_picked));

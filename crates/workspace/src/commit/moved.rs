@@ -24,6 +24,8 @@ pub(super) struct Moves {
     names: BTreeMap<String, Vec<String>>,
     /// Old names, each with a new name of its own where nothing was.
     paired: HashSet<String>,
+    /// Files whose values are in others by now, with all of those.
+    spread: BTreeMap<String, Vec<String>>,
 }
 
 /// What a content is told by.
@@ -59,14 +61,13 @@ impl Moves {
             &mut names,
         );
         let paired = pair(&names, all);
-        Self { names, paired }
+        Self { names, paired, spread: BTreeMap::new() }
     }
 
-    /// The same, and old names that go with what holds their values.
+    /// The same, and what waits for all that holds its values by now.
     #[must_use]
-    pub fn with(mut self, held: &BTreeMap<String, Vec<String>>) -> Self {
-        held.iter().for_each(|(old, new)| add(&mut self.names, old, new.iter().cloned()));
-        self
+    pub fn with(self, spread: BTreeMap<String, Vec<String>>) -> Self {
+        Self { spread, ..self }
     }
 
     /// What the user picked, with the old names of what moves in it, and the directories that these leave. `go_along` says, of an
@@ -89,6 +90,7 @@ impl Moves {
     #[must_use]
     pub fn but(mut self, is_free: &dyn Fn(&str, &[String]) -> bool) -> Self {
         self.names.retain(|old, new| !is_free(old, new));
+        self.spread.retain(|old, new| !is_free(old, new));
         self.paired.retain(|old| self.names.contains_key(old));
         self
     }
@@ -96,6 +98,7 @@ impl Moves {
     /// The removals that wait for what comes.
     pub fn keep(&self, together: &mut Together) {
         self.names.iter().for_each(|(old, new)| together.follow(old.clone(), new.clone()));
+        self.spread.iter().for_each(|(old, new)| together.wait_for_all(old.clone(), new.clone()));
     }
 
     /// Whether the removal takes nothing away: its object comes to a name where nothing was, or the old one stays.
@@ -105,7 +108,7 @@ impl Moves {
 
     /// A new name of what was there.
     pub fn new_name(&self, old: &str) -> Option<&str> {
-        self.names.get(old)?.first().map(String::as_str)
+        self.names.get(old).or_else(|| self.spread.get(old))?.first().map(String::as_str)
     }
 }
 

@@ -150,6 +150,8 @@ fn of_form(candidates: &[Candidate]) -> Vec<u64> {
                 let different: HashSet<u64> = cards.iter().map(|c| c.number).collect();
                 cards.len() * 10 >= all * 8
                     && different.len() >= LEAST
+                    && is_filled(cards, distance)
+                    && end_differently(&different)
                     && !is_counted(candidates, cards, distance)
             })
             .flat_map(|(_, cards)| cards.into_iter().map(|c| c.number))
@@ -159,6 +161,20 @@ fn of_form(candidates: &[Candidate]) -> Vec<u64> {
         }
     }
     Vec::new()
+}
+
+/// Whether most records from the first card to the last have one: cards that only happen to stand a multiple of a distance apart are
+/// few among many places.
+fn is_filled(cards: &[Candidate], distance: usize) -> bool {
+    let (Some(first), Some(last)) = (cards.first(), cards.last()) else { return false };
+    cards.len() * 10 >= ((last.at - first.at) / distance + 1) * 7
+}
+
+/// Whether their last bytes differ, as those of numbers do: where two fields beside each other are read as one, one of them is often the
+/// same, or zero.
+fn end_differently(cards: &HashSet<u64>) -> bool {
+    let last: HashSet<u8> = cards.iter().map(|number| number.to_le_bytes()[0]).collect();
+    last.len() * 2 > cards.len().min(128)
 }
 
 /// Whether the numbers are of a counter: of each ten in a row one passes the checksum, and the others stand between those that do.
@@ -192,6 +208,22 @@ mod tests {
             bytes
         };
         numbers.into_iter().flat_map(record).collect()
+    }
+
+    #[test]
+    fn fields_beside_each_other_are_no_cards() {
+        // A table of a database: a number of an object, shifted, behind a length.
+        let first = 575_147_661_003_776;
+        let fields: Vec<u64> = (0..4000).map(|n| first + n * 256).filter(|n| is_card(*n)).take(40).collect();
+        assert_eq!(find(&records(88, fields)), Vec::<u64>::new());
+        // Cards by chance, far from each other.
+        let card = |n: u64| (4_000_000_000_000_000 + n * 7_919..).find(|n| is_card(*n)).unwrap();
+        let mut bytes = vec![0xff; 4000];
+        for (n, at) in [0, 400, 960, 1_600, 2_800, 3_600].into_iter().enumerate() {
+            bytes[at..at + 8].copy_from_slice(&card(n as u64).to_le_bytes());
+        }
+        assert_eq!(find(&bytes), Vec::<u64>::new());
+        assert_eq!(find(&records(40, (0..6).map(card))).len(), 6);
     }
 
     #[test]

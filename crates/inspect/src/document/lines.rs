@@ -8,19 +8,17 @@ use std::fs::File;
 use std::io::{Read, Seek};
 
 use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::Event;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::reading::Reading;
 use crate::extract::{Limits, text_of};
 
-/// Parts of a document that are read, bytes of one unpacked, and of all lines. Protects memory and time.
+/// Parts of a document that are read, and bytes of one unpacked and of all. Protects memory and time.
 const PARTS: usize = 1_000;
 const PART_BYTES: u64 = 32 << 20;
 const TOTAL_BYTES: u64 = 128 << 20;
-const MOST: usize = 4 << 20;
-/// Blanks, cells and rows that stand for how often they are repeated.
-const REPEATED: usize = 256;
 
 /// Whether a file that begins like this may have lines.
 #[must_use]
@@ -131,189 +129,6 @@ fn is_read(part: &str) -> bool {
         || is_one_of("ppt/notesSlides/", &["notesSlide"])
         || part == "word/_rels/document.xml.rels"
         || part.starts_with("ppt/slides/_rels/")
-}
-
-#[derive(Default)]
-struct Reading {
-    all: String,
-    line: String,
-    /// Rows that are open, each with the texts of its cells.
-    rows: Vec<Vec<String>>,
-    /// How often the cells and rows that are open stand there, and what a cell says that its text does not: the value that a program
-    /// shows in place of it, and its formula.
-    cells: Vec<(usize, Option<String>, String)>,
-    repeated_rows: Vec<usize>,
-    /// Elements that are open whose text is none of the document's.
-    silent: usize,
-}
-
-impl Reading {
-    /// Takes a part in; answers a digest of all that is not its text.
-    fn part(&mut self, text: &str) -> Option<String> {
-        let mut looks = Sha256::new();
-        let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
-        loop {
-            match reader.read_event().ok()? {
-                Event::Start(element) => {
-                    looks.update(&*element);
-                    self.begin(&element);
-                }
-                Event::Empty(element) => {
-                    looks.update(&*element);
-                    self.begin(&element);
-                    self.end(element.local_name().as_ref());
-                }
-                Event::End(element) => {
-                    looks.update(b"/");
-                    self.end(element.local_name().as_ref());
-                }
-                Event::Text(text) => self.push(&text.decode().ok()?),
-                Event::CData(text) => self.push(&text.decode().ok()?),
-                Event::GeneralRef(reference) => {
-                    let named = reference.decode().ok()?;
-                    match (reference.resolve_char_ref().ok()?, named.as_ref()) {
-                        (Some(c), _) => self.push(c.encode_utf8(&mut [0; 4])),
-                        (None, "amp") => self.push("&"),
-                        (None, "lt") => self.push("<"),
-                        (None, "gt") => self.push(">"),
-                        (None, "quot") => self.push("\""),
-                        (None, "apos") => self.push("'"),
-                        _ => return None,
-                    }
-                }
-                // No entity is needed in one, and it could stand for anything.
-                Event::DocType(_) => return None,
-                Event::Eof => break,
-                Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
-            }
-            if self.all.len() + self.line.len() > MOST {
-                return None;
-            }
-        }
-        self.end_line();
-        Some(hex::encode(looks.finalize()))
-    }
-
-    fn begin(&mut self, element: &BytesStart<'_>) {
-        let get = |name: &str| {
-            element.attributes().with_checks(false).flatten().find_map(|attribute| {
-                let is_it = attribute.key.local_name().as_ref() == name.as_bytes();
-                is_it.then(|| attribute.unescape_value().ok().map(|value| value.into_owned())).flatten()
-            })
-        };
-        let times = |name: &str| get(name).and_then(|n| n.parse().ok()).unwrap_or(1usize);
-        match element.local_name().as_ref() {
-            // Of Office, and of OpenDocument.
-            b"tr" | b"table-row" => {
-                self.rows.push(Vec::new());
-                self.repeated_rows.push(times("number-rows-repeated"));
-            }
-            b"tc" | b"table-cell" | b"covered-table-cell" => {
-                let formula = get("formula").map(|formula| format!(" {{{formula}}}")).unwrap_or_default();
-                let value = ["value", "date-value", "time-value", "boolean-value", "string-value"];
-                let value = value.into_iter().find_map(get);
-                self.cells.push((times("number-columns-repeated"), value, formula));
-            }
-            b"table" => {
-                self.end_line();
-                if let Some(name) = get("name") {
-                    self.line = format!("[{name}]");
-                    self.end_line();
-                }
-            }
-            b"a" => {
-                if let Some(to) = get("href") {
-                    self.push(&format!("<{to}> "));
-                }
-            }
-            b"image" | b"object" | b"plugin" => {
-                if let Some(of) = get("href") {
-                    self.push(&format!("[{of}]"));
-                }
-            }
-            b"Relationship" if get("TargetMode").is_some_and(|mode| mode == "External") => {
-                self.line = format!("<{}>", get("Target").unwrap_or_default());
-                self.end_line();
-            }
-            b"tab" => self.push("\t"),
-            b"s" => self.push(&" ".repeat(times("c").min(REPEATED))),
-            b"line-break" | b"br" | b"cr" => self.end_paragraph(),
-            b"instrText" | b"binary-data" | b"font-face-decls" | b"automatic-styles" => self.silent += 1,
-            _ => {}
-        }
-    }
-
-    fn end(&mut self, name: &[u8]) {
-        match name {
-            b"p" | b"h" => self.end_paragraph(),
-            b"tc" | b"table-cell" | b"covered-table-cell" => {
-                let (times, value, formula) = self.cells.pop().unwrap_or((1, None, String::new()));
-                let mut text = std::mem::take(&mut self.line).trim_end().to_owned();
-                if let Some(value) = value.filter(|value| !is_same(value, &text)) {
-                    text.push_str(&format!(" [{value}]"));
-                }
-                text.push_str(&formula);
-                // What is empty to the end of a sheet is not told.
-                let times = if text.is_empty() { 1 } else { times.min(REPEATED) };
-                match self.rows.last_mut() {
-                    Some(row) => row.extend(std::iter::repeat_n(text, times)),
-                    None => self.line = text,
-                }
-            }
-            b"tr" | b"table-row" => {
-                let (row, times) =
-                    (self.rows.pop().unwrap_or_default(), self.repeated_rows.pop().unwrap_or(1));
-                let text = row.join(" | ");
-                let text = text.trim_end_matches([' ', '|']);
-                // A table in a cell is in the line of the cell.
-                if !self.cells.is_empty() {
-                    self.push(text);
-                    self.push(" ");
-                } else if !text.is_empty() {
-                    for _ in 0..times.min(REPEATED) {
-                        self.line = text.to_owned();
-                        self.end_line();
-                    }
-                }
-            }
-            b"instrText" | b"binary-data" | b"font-face-decls" | b"automatic-styles" => {
-                self.silent = self.silent.saturating_sub(1);
-            }
-            _ => {}
-        }
-    }
-
-    /// A paragraph in a cell does not end the line.
-    fn end_paragraph(&mut self) {
-        if self.cells.is_empty() {
-            self.end_line();
-        } else if !self.line.ends_with(' ') {
-            self.line.push(' ');
-        }
-    }
-
-    fn end_line(&mut self) {
-        let line = self.line.trim_end();
-        if !line.is_empty() {
-            self.all.push_str(line);
-            self.all.push('\n');
-        }
-        self.line.clear();
-    }
-
-    /// Line ends between elements are how it is written.
-    fn push(&mut self, text: &str) {
-        let is_between = text.contains('\n') && text.trim().is_empty();
-        if self.silent == 0 && !is_between {
-            self.line.push_str(&text.replace(['\n', '\r'], " "));
-        }
-    }
-}
-
-/// Whether the text of a cell says its value.
-fn is_same(value: &str, text: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
-    value == text || number(value).is_some_and(|value| number(text) == Some(value))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod odf;
 mod office;
 mod patterns;
 mod reach;
+mod reading;
 mod rtf;
 mod sink;
 mod xml;
@@ -19,6 +20,7 @@ mod xml;
 pub use self::kind::{Kind, kind};
 pub use self::lines::{Lines, lines, may_have_lines};
 pub use self::reach::{MOST, Reach};
+pub(crate) use self::reading::sheets;
 
 use self::sink::Sink;
 

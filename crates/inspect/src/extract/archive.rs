@@ -84,10 +84,17 @@ impl Visit<'_> {
                 }
                 Err((_, e)) => return Err(e),
             };
+            let inner = format!("{path}!/{}", shown(&name));
+            // As a table it says what each of its columns holds.
+            let sheets = if name == "content.xml" { crate::document::sheets(&data) } else { Vec::new() };
+            for (n, sheet) in sheets.iter().enumerate() {
+                let place = format!("{inner}, sheet {}", n + 1);
+                self.item(Source::Bytes(sheet), "sheet.tsv", &place, depth + 1);
+            }
             if let Some(book) = book.as_mut().filter(|b| b.is_part(&name)) {
                 book.part(self, &name, data)?;
             } else {
-                self.item(Source::Bytes(&data), &name, &format!("{path}!/{}", shown(&name)), depth + 1);
+                self.item(Source::Bytes(&data), &name, &inner, depth + 1);
             }
         }
         if let Some(book) = book {

@@ -208,6 +208,16 @@ fn what_says_little_by_itself_is_only_possible_among_bytes() {
 }
 
 #[test]
+fn a_key_in_lines_is_certain_however_short_it_is() {
+    for text in [
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA75XCPkOjVnFaVGZRbQm\n-----END RSA PRIVATE KEY-----\n",
+        "KEY=\"-----BEGIN RSA PRIVATE KEY-----\\nMIIEpAIBAAKCAQEA75XCPkOjVnFaVGZRbQm\\n-----END RSA PRIVATE KEY-----\"",
+    ] {
+        assert_eq!(worth("a.txt", text, "private_key"), Some(Certainty::Certain), "{text}");
+    }
+}
+
+#[test]
 fn names_of_files_and_symbols_are_no_labels() {
     let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     for name in ["src/token.rs", "src/private_key.rs", "keys/mod.rs", "auth/api-key.test.ts"] {

@@ -64,7 +64,7 @@ filters! {
     RunningWords, "running_words", LIKELY, "its words go on before or behind it, and no label names it";
     MixedSeparators, "mixed_separators", LIKELY, "its words are not divided in one way";
     Published, "published", LIKELY, "everybody can download this very value: it belongs to a published package";
-    CutShort, "cut_short", LIKELY, "its first bytes say that it is at least four times as long: documents show keys like that";
+    CutShort, "cut_short", LIKELY, "it stands in one line, and its first bytes say that it is at least four times as long: documents show keys like that";
     Fraction, "fraction", POSSIBLE, "it stands behind a decimal point";
     Signed, "signed", POSSIBLE, "it stands behind a sign";
     Call, "call", POSSIBLE, "its label is the name of a function that is called with it";

@@ -235,6 +235,7 @@ impl Walk {
         let start = view.base + at as u64;
         self.key.reset();
         self.key_begins = Default::default();
+        self.key_has_lines = false;
         self.mode = Mode::Armour { start, private, body: 0, last: view.base + end as u64 };
         Some(end)
     }
@@ -270,6 +271,7 @@ impl Walk {
                         | b';'
                         | b'$'
                 );
+            self.key_has_lines |= b == b'\n' || b == b'\\' && matches!(view.at(pos + 1), b'n' | b'r');
             if code {
                 // An escaped line break is none of its letters.
                 if private && !(view.before(pos, 1) == b'\\' && matches!(b, b'n' | b'r' | b't')) {
@@ -301,7 +303,7 @@ impl Walk {
                 self.weaken(Filter::Published);
             }
             let says = declared(&self.key_begins.0);
-            if says.is_some_and(|length| u64::from(body) * 3 < length) {
+            if !self.key_has_lines && says.is_some_and(|length| u64::from(body) * 3 < length) {
                 self.weaken(Filter::CutShort);
             }
         }

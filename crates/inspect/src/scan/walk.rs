@@ -60,6 +60,8 @@ pub(crate) struct Walk {
     pub(crate) key: Sha256,
     /// The first letters of it, and how many there are.
     pub(crate) key_begins: ([u8; 8], usize),
+    /// It is written in lines, as keys are that somebody keeps.
+    pub(crate) key_has_lines: bool,
 }
 
 const LOWER: u8 = 1;
@@ -120,6 +122,7 @@ impl Walk {
             asked: detectors.1,
             key: Sha256::new(),
             key_begins: Default::default(),
+            key_has_lines: false,
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::{Seek, Write};
 
 use chaperone_pipeline::access::FileObject;
 use chaperone_pipeline::inspection::Restored;
@@ -98,8 +99,13 @@ impl Rewritten {
                     false => (look.restores)(Some(&original), &file, (from, &new.path))
                         .is_ok_and(|back| back.report.restored > 0),
                 };
-                let still = || content(old).map(|file| placeholders(&file)).unwrap_or_default();
-                if has_it && (old.op == Op::Delete || !tags.is_subset(&still())) {
+                let loses = || {
+                    let still = content(old).map(|file| placeholders(&file)).unwrap_or_default();
+                    let missing = only(&tags.difference(&still).cloned().collect::<Vec<_>>())?;
+                    let back = (look.restores)(Some(&original), &missing, (from, &new.path)).ok()?;
+                    Some(back.report.restored > 0)
+                };
+                if has_it && (old.op == Op::Delete || loses() == Some(true)) {
                     found.entry(old.path.clone()).or_default().push(new.path.clone());
                 }
             }
@@ -138,11 +144,21 @@ impl Rewritten {
     }
 }
 
+/// A file of these placeholders alone; nothing of none.
+fn only(placeholders: &[String]) -> Option<File> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::memfd_create("placeholders", flags).ok()?);
+    let text: String = placeholders.iter().map(|placeholder| format!("{placeholder}\n")).collect();
+    file.write_all(text.as_bytes()).ok()?;
+    file.rewind().ok()?;
+    (!placeholders.is_empty()).then_some(file)
+}
+
 /// The placeholders that stand in a text.
 fn placeholders(file: &File) -> BTreeSet<String> {
     let bytes = own::read(file, usize::try_from(MAX_BYTES).unwrap_or(usize::MAX)).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let ends = |rest: &str| rest.find(']').and_then(|end| rest.get(..end).map(str::to_owned));
+    let ends = |rest: &str| rest.find(']').and_then(|end| rest.get(..=end).map(str::to_owned));
     text.match_indices(OPEN).filter_map(|(at, _)| ends(text.get(at..)?)).collect()
 }
 
@@ -166,6 +182,7 @@ mod tests {
         }
         let mut says = String::new();
         if let Some(mut file) = original {
+            file.rewind().unwrap();
             file.read_to_string(&mut says).unwrap();
         }
         let mut back = Restored::default();
@@ -237,7 +254,9 @@ mod tests {
     fn a_file_that_gave_a_part_of_its_values_away_waits_for_that_part() {
         let with = |rest: &str| of(TWO, &[], &[("a", rest), ("c", "[REDACTED:one]")]);
         assert_eq!(waits(&with("nothing is left")), [("a", vec!["c"])]);
-        // A copy takes nothing away.
+        // A copy takes nothing away, whatever else it has.
+        let with_own = of(TWO, &[], &[("a", "[REDACTED:one] stays"), ("b", "[REDACTED:two] [REDACTED:one]")]);
+        assert!(waits(&with_own).is_empty());
         assert!(waits(&with("[REDACTED:one] stays")).is_empty());
     }
 }

@@ -16,8 +16,9 @@ use super::own;
 use super::site::{Site, stage, staged};
 use crate::mount::LiveMount;
 
-/// New files that are looked at, and pairs of an old and a new one that are compared. Protects time.
+/// New files that are looked at, the smallest first, how many bytes they have together, and pairs of an old and a new one that are compared. Protects time.
 const MOST_NEW: usize = 1_000;
+const MOST_NEW_BYTES: u64 = 256 << 20;
 const MOST_PAIRS: usize = 256;
 /// How a placeholder begins.
 const OPEN: &str = "[REDACTED:";
@@ -77,7 +78,15 @@ impl Rewritten {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut opaque: BTreeSet<&str> = BTreeSet::new();
         let mut left = MOST_PAIRS;
-        for new in all.iter().filter(is_small).filter(comes).take(most) {
+        let mut news: Vec<&Change> = all.iter().filter(is_small).filter(comes).collect();
+        news.sort_by_key(|change| change.size);
+        let mut room = MOST_NEW_BYTES;
+        let fits = |change: &&&Change| {
+            let left = room.checked_sub(change.size);
+            room = left.unwrap_or_default();
+            left.is_some()
+        };
+        for new in news.iter().take(most).take_while(fits) {
             let Some(file) = content(new) else { continue };
             // Of its own version, where it has one.
             let own = own::open(mount, &new.path);

@@ -14,7 +14,7 @@ pub(super) const COMMIT: Group = Group {
             => "`chaperone undo ID` brings it back.";
         "changed_meanwhile_and_moved": "The user's version changed while it was moved, and is at its new place."
             => "Look at both places.";
-        "moved_with": "It only moved, and its new name is not committed: it waits for an answer, or may not pass. So it stays under its old name, too, and both are committed together."
+        "moved_with": "It only moved, or its values are in other files by now, and those are not committed: they wait for an answer, or may not pass. So it stays as it is, and all are committed together."
             => "Commit the new name, which takes the old one with it; `--confirm moved_with` commits the removal alone.";
         "changed_since_shown": "The change is not the one that `changes` showed, or was never shown while the agent runs on."
             => "`chaperone changes ID`, then commit; `--unseen` commits it as it is.";

@@ -28,7 +28,7 @@ pub(super) const DECIDING: Group = Group {
             => "Make room on the disk.";
         "cannot_inspect": "Inspection itself failed, so what is read is denied; or a part of what leaves cannot be inspected, which is asked about."
             => "Ask the user to look at the file, or to hand over a plain copy.";
-        "cannot_restore": "It holds placeholders of a redacted copy that cannot be replaced by what they stand for: it is a workbook or another archive, or too large."
+        "cannot_restore": "It holds placeholders of a redacted copy that cannot be replaced by what they stand for: it is a workbook, another archive, compressed, mail, RTF or in base64, or too large."
             => "Leave the values that were redacted out of it, or ask the user to make the change.";
         "cannot_redact": "Only a redacted copy may pass, and none can be made, or this opening would expose the original."
             => "Open the file read-only, or write to a new one.";

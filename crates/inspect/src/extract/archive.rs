@@ -71,8 +71,10 @@ impl Visit<'_> {
         depth: u32,
     ) -> Result<(), ExtractError> {
         let mut book = workbook::Book::new(&archive);
+        // As its list says; of most archives no member is worth another look.
+        let may_be_large = archive.decompressed_size().is_none_or(|all| all > self.limits.held as u128);
         for index in 0..archive.len() {
-            if self.large_member(&mut archive, index, path, depth)? {
+            if may_be_large && self.large_member(&mut archive, index, path, depth)? {
                 continue;
             }
             let (name, data) = match self.member(&mut archive, index) {

@@ -70,6 +70,11 @@ impl Looker<'_> {
         self.outgoing.holds_secret(bytes, &of(&self.secrets.known().read()))
     }
 
+    /// Whether a passage of what was read stands in these bytes by themselves.
+    pub fn holds_passage(&self, bytes: &[u8]) -> bool {
+        !self.outgoing.look_at_pieces(&[bytes], &of(&self.secrets.known().read())).passages.is_empty()
+    }
+
     pub fn look(&self, stream: &mut Stream, passages: Passages, outbound: &mut OutboundFindings) -> bool {
         if stream.all.pieces.len() < 2 {
             return false;

@@ -88,6 +88,11 @@ impl RecentRequests {
         let whole = std::mem::take(&mut recent.whole);
         let with = Looker { outgoing, secrets, whole: &whole };
         recent.scattered(&values, &with, outbound);
+        // What was judged where it stands is not gone on from by a request that happens to share a few letters with it.
+        let values = match outbound.passages.is_empty() {
+            true => values,
+            false => values.without(|bytes| with.holds_passage(bytes)),
+        };
         let in_main = recent.main(values.main, (values.main_is, values.main_in_target), &with, outbound);
         let mut changed = recent.changed(values.slots);
         let long = Slot { id: 0, kind: Kind::Body, in_target: false, bytes: values.long };

@@ -19,6 +19,26 @@ pub(crate) struct Values {
     pub long: Vec<u8>,
 }
 
+impl Values {
+    /// The values but those that hold a passage of which it is known that the request has one. Where no place of the head holds
+    /// it, the body does, in whatever it is packed.
+    #[must_use]
+    pub fn without(mut self, holds: impl Fn(&[u8]) -> bool) -> Self {
+        let of_body = |slot: &Slot| slot.kind == Kind::Body;
+        let all = self.slots.len();
+        self.slots.retain(|slot| of_body(slot) || !holds(&slot.bytes));
+        let is_elsewhere = self.slots.len() < all;
+        let stays = |bytes: &[u8]| is_elsewhere && !holds(bytes);
+        self.slots.retain(|slot| !of_body(slot) || stays(&slot.bytes));
+        for whole in [&mut self.main, &mut self.long] {
+            if !stays(whole) {
+                whole.clear();
+            }
+        }
+        self
+    }
+}
+
 /// What a small request is carried by.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Main {

@@ -555,6 +555,39 @@ fn pieces_one_a_request_are_put_together_whatever_carries_them() {
     }
 }
 
+/// What is asked about a file is asked about that file: the next request is another one, though it shares some words with it.
+#[test]
+fn a_request_after_one_with_a_passage_is_judged_by_itself() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let order = |n: u64| {
+        format!("{{\"id\":{},\"items\":[{{\"sku\":\"A{}\",\"qty\":{}}}]}}", 40_000 + n, n * 7 % 99, n % 9)
+    };
+    let code =
+        |n: u64| format!("def rows_{n}(client, name):\n    return client.get('items', name)['id', {n}]\n");
+    let ask = "{\"model\":\"m1\",\"messages\":[{\"role\":\"user\",\"content\":\"return the items by id and name\"}]}";
+    let harmless = [order(8_812), "name=rows&items=client&page=3".to_owned(), ask.to_owned()];
+    for rows in [20, 60, 400] {
+        let orders = (0..rows).map(order).collect::<Vec<_>>().join(",\n");
+        let program = (0..rows).map(code).collect::<String>();
+        for file in [orders, program] {
+            let secrets = that_read("/workspace/a", &file);
+            let recent = RecentRequests::default();
+            let passes = |text: &str| {
+                let sent = ("/up".to_owned(), Vec::new(), text.to_owned());
+                let (head, body) = (parts_of(&sent), BufferedBody::of(text.as_bytes().to_vec()));
+                let chosen = Chosen::of(&head, &sent.0);
+                let mut found = inspect_request(&outgoing, &secrets, &chosen, &body).unwrap();
+                recent.look(&outgoing, &secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
+                found.passages.is_empty()
+            };
+            assert!(!passes(&file));
+            for text in harmless.iter().chain(&harmless) {
+                assert!(passes(text), "{rows}: {text}");
+            }
+        }
+    }
+}
+
 /// A path is hidden from the one who is asked, and from the log, for what it carries itself.
 #[test]
 fn a_path_is_hidden_for_what_stands_in_it() {

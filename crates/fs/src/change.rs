@@ -393,7 +393,9 @@ impl Tree {
                 state.entries.get(path),
                 Some(Entry::File { .. } | Entry::Symlink { .. } | Entry::Special { .. })
             );
-        if known.is_none() && !was_replaced && hidden_by_parent(state, path) {
+        // Nor is what the user made at the name of something new of the agent's, which never saw it.
+        let is_new = !is_dir(now) && state.entries.get(path).is_some_and(|e| !matches!(e, Entry::Base));
+        if known.is_none() && !was_replaced && (is_new || hidden_by_parent(state, path)) {
             return Entry::Base;
         }
         let base = known.unwrap_or(now);

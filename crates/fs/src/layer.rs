@@ -161,7 +161,7 @@ impl Tree {
         Ok(Some(match object {
             Found::Gone => Entry::Gone { base: was, dir: was.is_some_and(|v| v.kind() == Some(Kind::Dir)) },
             Found::Dir { mode, .. } if was.is_none_or(|v| v.kind() != Some(Kind::Dir)) => {
-                Entry::Dir { opaque: true, mode: *mode, base: None }
+                Entry::Dir { opaque: true, mode: *mode, base: was }
             }
             // A directory of the user's with changes in it.
             Found::Dir { .. } => return Ok(None),

@@ -7,7 +7,6 @@ use chaperone_names::name_as_text;
 use chaperone_staging::{BaseVersion, Kind};
 use rustix::fs::OFlags;
 
-use crate::change::{deleted, replaced};
 use crate::decided::Decided;
 use crate::journal::{Entry, Record, blob_of};
 use crate::object::{Located, ObjectId, ObjectKind};
@@ -181,14 +180,12 @@ impl Tree {
         let from = moved.first().ok_or(Errno::NOENT)?;
         for at in moved {
             let place = at.moved(from, to);
-            let replaced = (place == to.path()).then(|| replaced(state, to.path())).flatten();
-            let base = self.replaced_by_rename(&place).or(replaced);
-            match self.moved_entry(state, at, base, brought) {
+            let hidden = self.hidden_by_rename(state, &place);
+            let replaced = hidden.filter(|v| v.kind() != Some(Kind::Dir));
+            match self.moved_entry(state, at, replaced, brought) {
                 Ok(entry) => {
                     let entry = match entry {
-                        Entry::Dir { opaque, mode, .. } => {
-                            Entry::Dir { opaque, mode, base: deleted(state, &place) }
-                        }
+                        Entry::Dir { opaque, mode, .. } => Entry::Dir { opaque, mode, base: hidden },
                         other => other,
                     };
                     record.push((place, entry));
@@ -313,9 +310,13 @@ impl Tree {
         Ok(others.into_iter().collect())
     }
 
-    /// What a file that moves here replaces; a directory must be deleted by a change of its own.
-    fn replaced_by_rename(&self, path: &str) -> Option<BaseVersion> {
-        self.base_version(path).filter(|v| v.kind() != Some(Kind::Dir))
+    /// What of the user's goes where something moves to: what the agent had replaced or deleted there, whatever the user has there
+    /// since, for it never saw that; else what is there.
+    fn hidden_by_rename(&self, state: &State, path: &str) -> Option<BaseVersion> {
+        match state.entries.get(path) {
+            None | Some(Entry::Base) => self.base_version(path),
+            Some(entry) => entry.base(),
+        }
     }
 }
 

@@ -49,16 +49,14 @@ impl Tree {
                 }
                 Entry::Dir { mode, .. } => {
                     if now.is_none_or(|n| n.kind() != Some(Kind::Dir)) {
-                        changes.extend(now.map(|n| deletion(&blank, n)));
+                        changes.extend(now.and(entry.base()).map(|was| deletion(&blank, was)));
                         changes.push(Change { kind: Kind::Dir, mode: *mode & 0o777, ..blank });
                     }
                 }
                 Entry::Symlink { target, base }
                     if base.is_some() && self.user_link(path).is_some_and(|now| now == *target) => {}
                 Entry::Symlink { target, base } => {
-                    if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
-                        changes.push(deletion(&blank, n));
-                    }
+                    changes.extend(now.filter(|n| is_in_the_way(*base, n)).map(|n| deletion(&blank, n)));
                     let op = if base.is_some() { Op::Modify } else { Op::Create };
                     changes.push(Change {
                         op,
@@ -72,7 +70,9 @@ impl Tree {
                     });
                 }
                 // Nothing of it is committed but that something of the user's is gone.
-                Entry::Special { .. } => changes.extend(now.map(|n| deletion(&blank, n))),
+                Entry::Special { base, .. } => {
+                    changes.extend(now.and(*base).map(|was| deletion(&blank, was)));
+                }
                 Entry::File { base: Some(base), .. }
                     if now.is_some_and(|now| !base.is_same_content(&now)) && self.only_came_along(entry) => {}
                 Entry::File { blob, base, mode, origin, .. } => {
@@ -85,9 +85,7 @@ impl Tree {
                         continue;
                     };
                     same.changed(&state, *blob, &change);
-                    if let Some(n) = now.filter(|n| n.kind() == Some(Kind::Dir)) {
-                        changes.push(deletion(&blank, n));
-                    }
+                    changes.extend(now.filter(|n| is_in_the_way(*base, n)).map(|n| deletion(&blank, n)));
                     changes.push(change);
                 }
             }
@@ -370,8 +368,13 @@ impl Same {
     }
 }
 
-/// The removal of what stands where something of another kind goes.
-fn deletion(blank: &Change, now: BaseVersion) -> Change {
-    let kind = now.kind().unwrap_or(Kind::File);
-    Change { op: Op::Delete, kind, base: Some(now), mode: now.mode & 0o7777, origin: None, ..blank.clone() }
+/// Whether a directory has to go where a file comes. One that the user made of a file since then is the user's change.
+fn is_in_the_way(base: Option<BaseVersion>, now: &BaseVersion) -> bool {
+    now.kind() == Some(Kind::Dir) && base.is_none()
+}
+
+/// The removal of what stood where something of another kind goes.
+fn deletion(blank: &Change, was: BaseVersion) -> Change {
+    let kind = was.kind().unwrap_or(Kind::File);
+    Change { op: Op::Delete, kind, base: Some(was), mode: was.mode & 0o7777, origin: None, ..blank.clone() }
 }

@@ -139,9 +139,11 @@ impl Tree {
     pub fn look(&self, change: &Change, most: u64) -> Result<(Entry, Option<File>)> {
         let blobs = self.open_blobs(&self.stage)?;
         let mut entry = entry_of(change);
-        if let Some(base) = &change.base {
-            let there = Parent::open(self.root.as_fd(), change.from.as_deref().unwrap_or(&change.path));
-            if let Err(stop) = there.map_err(Stop::from).and_then(|parent| expect(&parent, base)) {
+        let from = change.from.as_deref().unwrap_or(&change.path);
+        for (at, version) in [(from, &change.base), (&*change.path, &change.replaces)] {
+            let Some(version) = version else { continue };
+            let there = Parent::open(self.root.as_fd(), at);
+            if let Err(stop) = there.map_err(Stop::from).and_then(|parent| expect(&parent, version)) {
                 entry.reasons = stop.into_parts().1;
             }
         }

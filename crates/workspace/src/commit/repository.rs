@@ -4,7 +4,7 @@
 //! Source: gitrepository-layout(5).
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chaperone_staging::{Change, Kind, Op};
 use rustix::fs::{FileType, OFlags};
@@ -77,6 +77,9 @@ impl Others {
     }
 }
 
+/// Paths, each with the kind of what goes from there or comes there.
+type Paths<'a> = HashMap<&'a str, Kind>;
+
 /// Directories of repositories that would be lost, relative to the mount.
 #[derive(Debug, Default)]
 pub(super) struct Lost(BTreeSet<String>);
@@ -85,10 +88,11 @@ impl Lost {
     /// Of what these changes do together.
     pub fn by(mount: &LiveMount, changes: &[Change], objects: &Objects<'_>) -> Self {
         let mut places = Places { mount, known: HashMap::new() };
-        let mut taken: BTreeMap<String, HashSet<&str>> = BTreeMap::new();
-        for path in changes.iter().filter_map(takes_away) {
+        let mut taken: BTreeMap<String, Paths<'_>> = BTreeMap::new();
+        for change in changes {
+            let Some(path) = takes_away(change) else { continue };
             if let Some(repository) = places.around(path) {
-                taken.entry(repository.to_owned()).or_default().insert(path);
+                taken.entry(repository.to_owned()).or_default().insert(path, change.kind);
             }
         }
         for path in changes.iter().filter_map(renames_all) {
@@ -99,9 +103,9 @@ impl Lost {
         if taken.is_empty() {
             return Self::default();
         }
-        let brought: HashSet<&str> =
-            changes.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
-        let is_lost = |at: &str, taken: &HashSet<&str>| {
+        let brought: Paths<'_> =
+            changes.iter().filter(|c| c.op != Op::Delete).map(|c| (c.path.as_str(), c.kind)).collect();
+        let is_lost = |at: &str, taken: &Paths<'_>| {
             After { mount, at, taken, brought: &brought, objects }.is_lost()
         };
         Self(taken.into_iter().filter(|(at, taken)| is_lost(at, taken)).map(|(at, _)| at).collect())
@@ -177,8 +181,8 @@ fn is_there(mount: &LiveMount, path: &str, kind: FileType) -> bool {
 struct After<'a> {
     mount: &'a LiveMount,
     at: &'a str,
-    taken: &'a HashSet<&'a str>,
-    brought: &'a HashSet<&'a str>,
+    taken: &'a Paths<'a>,
+    brought: &'a Paths<'a>,
     objects: &'a Objects<'a>,
 }
 
@@ -192,8 +196,9 @@ impl After<'_> {
             || self.loses_what_it_names()
     }
 
+    /// What comes in its place as another kind of object is not it.
     fn is_gone(&self, path: &str) -> bool {
-        self.taken.contains(path) && !self.brought.contains(path)
+        self.taken.get(path).is_some_and(|was| self.brought.get(path) != Some(was))
     }
 
     /// Its names are in tables, and one goes that their list has.
@@ -210,14 +215,14 @@ impl After<'_> {
     fn loses_objects(&self) -> bool {
         let objects = below(self.at, "objects");
         let inside = below(&objects, "");
-        if !self.taken.iter().any(|path| path.starts_with(&inside)) {
+        if !self.taken.keys().any(|path| path.starts_with(&inside)) {
             return false;
         }
         let pack = below(&objects, "pack");
         let is_pack = |path: &str| path.starts_with(&pack) && path.ends_with(".pack");
         let packs: Vec<String> = self.names(&pack).into_iter().filter(|path| is_pack(path)).collect();
         if packs.iter().any(|path| !self.is_gone(path))
-            || self.brought.iter().any(|path| is_pack(path) && self.objects.is_sound_pack(path))
+            || self.brought.keys().any(|path| is_pack(path) && self.objects.is_sound_pack(path))
         {
             return false;
         }
@@ -232,7 +237,7 @@ impl After<'_> {
     fn loses_what_it_names(&self) -> bool {
         let store = below(self.at, "objects");
         let inside = below(&store, "");
-        if !self.taken.iter().any(|path| path.starts_with(&inside)) {
+        if !self.taken.keys().any(|path| path.starts_with(&inside)) {
             return false;
         }
         let after = |name: &str| self.objects.text_after(&below(self.at, name)).unwrap_or_default();
@@ -262,7 +267,7 @@ impl After<'_> {
         let names = self.objects.text_after(&packed).unwrap_or_default();
         let stays = |branch: &str| {
             let path = below(self.at, branch);
-            self.brought.contains(path.as_str())
+            self.brought.get(path.as_str()) == Some(&Kind::File)
                 || !self.is_gone(&path) && is_there(branch)
                 || is_in(&names, branch)
         };

@@ -61,8 +61,11 @@ impl std::fmt::Debug for Objects<'_> {
 impl<'a> Objects<'a> {
     /// As these changes make them.
     pub fn by(mount: &'a LiveMount, changes: &'a [Change], staged: Staged<'a>) -> Self {
-        let brings: HashMap<&str, &Change> =
-            changes.iter().filter(|c| c.op != Op::Delete).map(|c| (c.path.as_str(), c)).collect();
+        let brings: HashMap<&str, &Change> = changes
+            .iter()
+            .filter(|c| c.op != Op::Delete && c.kind == Kind::File)
+            .map(|c| (c.path.as_str(), c))
+            .collect();
         let taken = changes.iter().filter_map(|c| match c.op {
             Op::Delete => Some(c.path.as_str()),
             Op::Rename => c.from.as_deref(),

@@ -21,6 +21,11 @@ fn lost_by(before: &str, script: &str) -> Option<BTreeSet<String>> {
     for (path, text) in &is {
         match was.get(path) {
             None => changes.push(content(path, Op::Create, after.path())),
+            Some(_) if after.path().join(path).is_dir() != there.join(path).is_dir() => {
+                let kind = if there.join(path).is_dir() { Kind::Dir } else { Kind::File };
+                changes.push(content(path, Op::Create, after.path()));
+                changes.push(Change::blank(path.clone(), Op::Delete, kind));
+            }
             Some(known) if known != text => {
                 changes.push(content(path, Op::Modify, after.path()));
             }
@@ -142,6 +147,15 @@ fn a_repository_that_goes_or_is_emptied_is_lost() {
         ("", "mv .git old", ".git"),
         ("", "rm -rf .git/objects", ".git"),
         ("", "rm -rf .git/objects/??", ".git"),
+        // What cannot be deleted unasked cannot be made something else, either.
+        ("", "rm .git/HEAD; mkdir .git/HEAD", ".git"),
+        ("", "rm .git/config; mkdir .git/config", ".git"),
+        ("", "rm .git/refs/heads/main; mkdir .git/refs/heads/main", ".git"),
+        ("", "rm -rf .git/refs; echo > .git/refs", ".git"),
+        ("", "rm -rf .git/objects; echo > .git/objects", ".git"),
+        ("", "for o in .git/objects/??/*; do rm $o; mkdir $o; done", ".git"),
+        ("git gc -q", "for p in .git/objects/pack/*; do rm -f $p; mkdir $p; done", ".git"),
+        (IN_TABLES, "rm .git/reftable/tables.list; mkdir .git/reftable/tables.list", ".git"),
         ("git gc -q", "rm -f .git/objects/pack/*", ".git"),
         (
             "git repack -q -a -d",

@@ -240,8 +240,12 @@ impl Pipeline {
     }
 }
 
-/// What is attempted, by which repetitions are told: an object whatever it is called by now, otherwise a name.
+/// What is attempted, by which repetitions are told: an object whatever it is called by now, otherwise a name. What is wished for the
+/// agent makes up: each wish is one more of the same.
 fn attempted(request: &AccessRequest) -> String {
+    if request.as_elevation().is_some() {
+        return String::new();
+    }
     match request.as_file().map(|file| file.object) {
         Some(object) if object.ino != 0 => format!("{}:{}", object.dev, object.ino),
         _ => for_display(request.subject(), SHOWN),

@@ -64,6 +64,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.replaces", Type::Flag),
     ("change.leaves_protection", Type::Flag),
     ("change.repository_lost", Type::Flag),
+    ("change.removes_guard", Type::Flag),
     ("change.link_in_repository", Type::Flag),
     ("change.link_runs_later", Type::Texts),
     ("change.link_unprotects", Type::Flag),

@@ -361,7 +361,7 @@ brought_with_it if input.change.op == "create"
 alarming := {
 	"runs_later", "secret_in_content", "secret_in_name", "personal_data_in_name", "link_leaves_directory",
 	"loads_remote_content", "leaves_protection", "new_source", "compiled_code", "active_content", "link_to_what_runs",
-	"link_to_protected", "removes_repository", "hides_from_git", "option_name",
+	"link_to_protected", "removes_repository", "removes_guard", "hides_from_git", "option_name",
 }
 
 asks contains "runs_later" if {
@@ -403,6 +403,9 @@ asks contains "loosened_mode" if loosened_mode
 
 # What git tidies up leaves the repository what it needs; this does not.
 asks contains "removes_repository" if input.change.repository_lost
+
+# What keeps something from happening, or checks it, goes by itself.
+asks contains "removes_guard" if input.change.removes_guard
 
 # Git would show the user something else than there is.
 asks contains "hides_from_git" if input.change.hides_from_git

@@ -228,6 +228,11 @@ test_a_file_called_config_asks_where_git_could_read_it if {
 	decided("/workspace/a.git/config", {"settings_plain": true, "kind": "symlink"}).effect == "ask"
 }
 
+test_taking_away_what_protects_asks if {
+	decided("/workspace/.npmrc", {"op": "delete", "removes_guard": true}).reasons == {"removes_guard"}
+	decided("/workspace/.npmrc", {"op": "delete", "removes_guard": false}).effect == "allow"
+}
+
 test_deleting_what_runs_later_does_not_ask if decided("/workspace/.git/config", {"op": "delete"}).effect == "allow"
 
 test_a_workbook_that_reaches_out_is_denied if {

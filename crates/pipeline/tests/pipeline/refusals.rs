@@ -32,6 +32,18 @@ fn refusals_of_different_kinds_do_not_suspend() {
     assert_eq!(*world.session.state.read(), State::Running);
 }
 
+/// An agent makes up as many as it likes, and each is put to the user.
+#[test]
+fn wishes_that_are_refused_suspend_whatever_each_is_for() {
+    let world = World::new(|_| deny(&[]));
+    for i in 1..REPEAT_LIMIT {
+        world.refused(elevation(Action::Read, &format!("/workspace/{i}/**")));
+    }
+    assert_eq!(*world.session.state.read(), State::Running);
+    world.refused(elevation(Action::Read, "/workspace/other/**"));
+    assert_eq!(*world.session.state.read(), State::Suspended);
+}
+
 #[test]
 fn refusals_of_the_network_do_not_suspend_by_themselves() {
     let world = World::new(|_| deny(&[]));

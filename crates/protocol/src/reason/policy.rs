@@ -98,6 +98,8 @@ pub(super) const COMMIT: Group = Group {
             => "Tell the user what is deleted and why.";
         "removes_repository": "The commit takes away what makes a repository of git: itself, its HEAD, settings, objects or names, or lets a name stand for nothing."
             => "Leave the repository as it is; tell the user when it should go.";
+        "removes_guard": "The commit takes away what keeps something from happening: settings with what an agent or an editor may not do, hooks that check, where packages come from, filters of git."
+            => "Leave it in place, or tell the user why it is to go.";
         "loosened_mode": "More may write the file or directory than before, others may read what its owner alone could, or it runs with its owner's rights."
             => "Leave the mode as it was, or tell the user who needs it.";
         "part_of_operation": "It belongs to what git is in the middle of, a rebase or a new work tree, of which another part may not be committed by itself: they are carried together."

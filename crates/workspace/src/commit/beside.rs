@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::dependencies::Dependencies;
+use super::guards::Guards;
 use super::link::Links;
 use super::named::Named;
 use super::objects::Objects;
@@ -34,6 +35,8 @@ pub(super) struct Beside<'a> {
     pub lost: &'a Lost,
     /// Repositories that are not called `.git`.
     pub others: &'a Others,
+    /// What protects something and goes.
+    pub guards: &'a Guards<'a>,
     /// What the repositories have, and will have.
     pub objects: &'a Objects<'a>,
     /// What settings of git name.

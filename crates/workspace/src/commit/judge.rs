@@ -90,6 +90,7 @@ pub(super) fn judge(
             json!(content.is_some_and(|file| operation::is_inert(change, &named, file))),
         );
         map.insert("repository_lost".into(), json!(beside.lost.has(change)));
+        map.insert("removes_guard".into(), json!(beside.guards.goes(change)));
         if change.op != Op::Delete
             && let Some(target) = &change.target
         {

@@ -180,6 +180,8 @@ fn runs_later(about: &mut Map<String, Value>, looked: &Looked<'_>, content: Opti
     if looked.beside.named.is_program(change) {
         classes.insert(later::PROGRAMS);
     }
+    let folder = module::At { mount, brings: looked.beside.brings };
+    classes.extend(later::of_extension(&change.path, &|path: &str| folder.has(path)));
     if classes.contains("build") || classes.contains("dependencies") {
         let was =
             open(mount, &change.path).and_then(|file| read(&file, later::SOURCE_BYTES)).unwrap_or_default();

@@ -8,6 +8,7 @@ mod dependencies;
 mod derived;
 mod diff;
 mod git;
+mod guards;
 mod index;
 mod intents;
 mod judge;
@@ -137,6 +138,7 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let dependencies = dependencies::Dependencies::by(there, &all, &staged);
         let lost = repository::Lost::by(there, &all, &objects);
+        let guards = guards::Guards::by(&all);
         let tidied = tidied::Tidied::by(&all, &objects);
         let tracked = tracked::Tracked::by(there, &all, &staged);
         let beside = beside::Beside {
@@ -152,6 +154,7 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
             others: &others,
             objects: &objects,
             named: &named,
+            guards: &guards,
             operations: &operations,
         };
         let settled_from = RefCell::new(Vec::new());

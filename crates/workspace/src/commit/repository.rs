@@ -105,9 +105,8 @@ impl Lost {
         }
         let brought: Paths<'_> =
             changes.iter().filter(|c| c.op != Op::Delete).map(|c| (c.path.as_str(), c.kind)).collect();
-        let is_lost = |at: &str, taken: &Paths<'_>| {
-            After { mount, at, taken, brought: &brought, objects }.is_lost()
-        };
+        let is_lost =
+            |at: &str, taken: &Paths<'_>| After { mount, at, taken, brought: &brought, objects }.is_lost();
         Self(taken.into_iter().filter(|(at, taken)| is_lost(at, taken)).map(|(at, _)| at).collect())
     }
 

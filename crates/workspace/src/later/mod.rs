@@ -94,6 +94,33 @@ pub fn is_of_a_kind(class: &str, path: &str, other_name: &str) -> bool {
     places.any(|place| place.has(&[other.as_str()], false)) || is_exact()
 }
 
+/// The class of a part of an extension, where the directory `is_there` in which it has its place is one.
+#[must_use]
+pub fn of_extension(path: &str, is_there: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    let lower = path.to_lowercase();
+    let above = std::iter::once(0).chain(path.match_indices('/').map(|(at, _)| at + 1));
+    above.filter(|at| path.len() == lower.len() && *at < path.len()).find_map(|at| {
+        let (directory, rest) = (path.get(..at)?, lower.get(at..)?);
+        let names: Vec<&str> = rest.split('/').collect();
+        let is_part = |e: &&pack::Extension| e.places.iter().any(|place| place.has_from_top(&names, false));
+        let extension = PACK.extension.iter().filter(is_part);
+        let mut marked = extension.filter(|extension| is_there(&format!("{directory}{}", extension.mark)));
+        marked.next().map(|extension| extension.class.as_str())
+    })
+}
+
+/// The directory that a file guards, where it is one that does, in the user's own and not in what a tool fills with others'.
+#[must_use]
+pub fn guarded(path: &str) -> Option<&str> {
+    let lower = path.to_lowercase();
+    let names: Vec<&str> = lower.split('/').collect();
+    let own = PACK.guards.but.iter().all(|place| !place.has(&names, false));
+    let before = PACK.guards.places.iter().find_map(|place| place.before(&names)).filter(|_| own)?;
+    let end =
+        path.match_indices('/').nth(before.checked_sub(1).unwrap_or(usize::MAX)).map_or(0, |(at, _)| at);
+    path.get(..end).filter(|_| dependencies(path, false).is_none())
+}
+
 /// The directory that a module comes into.
 pub trait Folder {
     /// Whether a file is in the user's directory, or will be.

@@ -12,10 +12,12 @@ pub(super) static PACK: LazyLock<Pack> = LazyLock::new(|| chaperone_packs::table
 #[serde(deny_unknown_fields)]
 pub(super) struct Pack {
     pub class: Vec<Class>,
+    pub extension: Vec<Extension>,
     pub settings: Settings,
     pub inert: Inert,
     pub inert_unless: Vec<InertUnless>,
     pub sources: Sources,
+    pub guards: Guards,
     pub compiled: Vec<Endings>,
     pub git: Git,
     pub library: Library,
@@ -25,6 +27,23 @@ pub(super) struct Pack {
     pub dot_files: DotFiles,
     pub leads: Vec<Leads>,
     pub searched: Searched,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Extension {
+    pub class: String,
+    /// The file that makes a directory one.
+    pub mark: String,
+    /// From that directory.
+    pub places: Vec<Place>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Guards {
+    pub places: Vec<Place>,
+    pub but: Vec<Place>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -38,6 +38,15 @@ impl Place {
         begins && if self.below { !ends || holds } else { ends }
     }
 
+    /// How many names stand before this place, where the path is at it.
+    pub(super) fn before(&self, path: &[&str]) -> Option<usize> {
+        let found = |start: &usize| {
+            let part = path.get(*start..).unwrap_or_default();
+            self.has_from_top(part, false)
+        };
+        (0..path.len()).find(found)
+    }
+
     /// Whether the path, as names in lower case, is at this place. `holds`: what the path names stands for a directory and so
     /// for whatever is below it.
     pub(super) fn has(&self, path: &[&str], holds: bool) -> bool {

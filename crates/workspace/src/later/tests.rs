@@ -8,6 +8,34 @@ fn of(path: &str) -> Vec<&'static str> {
 
 /// By class, each form with a path that tools take it from.
 const FORMS: &[(&str, &[&str])] = &[
+    ("agent", &["hooks/hooks.json", "x/gemini-extension.json", "GROK.md", "memory-bank/a.md", "gptme.toml"]),
+    (
+        "build",
+        &[
+            "Makefile.toml",
+            "Trunk.toml",
+            "_plugins/a.rb",
+            "config.ru",
+            "modd.conf",
+            "default.do",
+            "group_vars/all.yml",
+            "filter_plugins/a.py",
+            "promptfooconfig.yaml",
+            "tsconfig.json",
+            "tsconfig.build.json",
+            "bacon.toml",
+            "alembic.ini",
+            "process-compose.yaml",
+            "mprocs.yaml",
+            "uwsgi.ini",
+            "Doxyfile",
+            "cucumber.yml",
+        ],
+    ),
+    ("editor", &["pyrefly.toml", ".pyre_configuration", "a.Rproj"]),
+    ("sources", &["kubeconfig", ".kubeconfig", "prod.kubeconfig"]),
+    ("generated", &[".dart_tool/package_config.json", ".cpcache/1.cp"]),
+    ("settings", &[".gitlint", ".hintrc"]),
     (
         "generated",
         &[
@@ -639,4 +667,16 @@ fn a_second_file_of_a_kind_is_known() {
     assert!(is_of_a_kind("build", "a/b.mk", "c.MK"));
     assert!(is_of_a_kind("build", "a/BUILD", "BUILD") && !is_of_a_kind("build", "a/BUILD", "build"));
     assert!(!is_of_a_kind("build", "Makefile", "package.json"));
+}
+
+#[test]
+fn parts_of_an_extension_are_known_by_the_file_that_makes_its_directory_one() {
+    let there = ["p/.claude-plugin/plugin.json", "gemini-extension.json"];
+    let of = |path: &str| of_extension(path, &|mark: &str| there.contains(&mark));
+    for path in ["p/commands/x.md", "p/agents/y.md", "p/hooks/h.json", "p/settings.json", "commands/a.toml"] {
+        assert_eq!(of(path), Some("agent"), "{path}");
+    }
+    for path in ["q/commands/x.md", "p/src/commands/x.md", "p/README.md", "p/a/settings.json", "agents"] {
+        assert_eq!(of(path), None, "{path}");
+    }
 }

@@ -6,6 +6,7 @@ use chaperone_inspect::Effects;
 use chaperone_protocol::session::{Mode, MountRecord};
 
 use super::super::dependencies::Dependencies;
+use super::super::guards::Guards;
 use super::super::link::Links;
 use super::super::named::{Named, User};
 use super::super::objects::Objects;
@@ -20,6 +21,7 @@ struct Lone {
     brings: std::collections::BTreeSet<&'static str>,
     links: Links,
     dependencies: Dependencies,
+    guards: Guards<'static>,
     lost: Lost,
     others: Others,
     named: Named,
@@ -35,6 +37,7 @@ impl Lone {
             brings: Default::default(),
             links: Links::default(),
             dependencies: Dependencies::default(),
+            guards: Guards::default(),
             lost: Lost::default(),
             others: Others::default(),
             named,
@@ -45,7 +48,8 @@ impl Lone {
     }
 
     fn beside<'a>(&'a self, objects: &'a Objects<'a>) -> Beside<'a> {
-        let Self { brings, links, dependencies, lost, others, named, operations, tidied, tracked } = self;
+        let Self { brings, links, dependencies, guards, lost, others, named, operations, tidied, tracked } =
+            self;
         Beside {
             removals: 0,
             tidied,
@@ -55,6 +59,7 @@ impl Lone {
             brings,
             links,
             dependencies,
+            guards,
             lost,
             others,
             objects,

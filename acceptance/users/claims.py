@@ -1,5 +1,5 @@
 """What a user and an agent meet day by day, checked through the real binary."""
-import json, os, re, shutil, subprocess
+import http.server, json, os, re, shutil, subprocess, threading
 
 from harness.cell import CHAPERONE, CONFIG, DOCS, HOME, ROOT, WORK, asked, chaperone, exists, fresh_docs as before, last_session, profile, read, run, start, until, waiting, write
 from harness.claims import claim
@@ -411,3 +411,65 @@ else:
     assert len(asked("changes", session)) == 3001
     assert chaperone("discard", session).count("discarded") == 3001
     assert asked("changes", session) == []
+
+
+class Greeting(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "6")
+        self.end_headers()
+        self.wfile.write(b"hello\n")
+
+    def log_message(self, *_):
+        pass
+
+
+WISH = r"""
+import json, os, socket, subprocess, sys, time
+PORT = int(os.environ["PORT"])
+tools = subprocess.Popen(["chaperone", "mcp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def call(number, method, **params):
+    tools.stdin.write(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}) + "\n")
+    tools.stdin.flush()
+    return json.loads(tools.stdout.readline())
+call(1, "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "x", "version": "1"})
+tools.stdin.write(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}) + "\n")
+def reached():
+    try:
+        with socket.create_connection(("localhost", PORT), 5) as server:
+            server.sendall(b"GET / HTTP/1.1\r\nHost: localhost:%d\r\nConnection: close\r\n\r\n" % PORT)
+            return b"hello" in server.makefile("rb").read()
+    except ConnectionRefusedError:
+        return False
+def wish(number):
+    return call(number, "tools/call", name="request_elevation", arguments={"action": "connect", "host": "localhost", "port": PORT, "seconds": 5, "reason": "tests"})["result"]["structuredContent"]
+print("before", reached())
+print("granted", wish(2)["granted"])
+print("after", reached())
+until = time.monotonic() + 30
+while reached() and time.monotonic() < until:
+    time.sleep(0.1)
+print("over", not reached())
+own = socket.socket()
+own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+own.bind(("127.0.0.1", PORT))
+own.listen()
+print("taken", "listens at port" in wish(3)["note"])
+"""
+
+
+@claim
+def a_server_of_the_users_is_in_a_running_cell_for_as_long_as_it_was_granted():
+    write("wish.py", WISH)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        # One that is allowed already, so that the cell has a way out at all.
+        cell = start(f"PORT={port} python3 wish.py", "--ask", "wait", "--allow-host", "localhost:9")
+        for _ in range(2):
+            wish = waiting()
+            assert str(port) in json.dumps(wish), wish
+            chaperone("approve", wish["id"])
+        out, _ = cell.communicate(timeout=60)
+        server.shutdown()
+    assert out.split() == "before False granted True after True over True taken True".split(), out

@@ -200,7 +200,8 @@ fn echo_streams(listener: TcpListener) {
 /// Ports of the cell to connect to, one a line of standard input; the line's number is the dial's.
 fn dial(control: &OwnedFd) {
     for (id, port) in std::io::stdin().lines().enumerate() {
-        control::dial(control, port.unwrap().parse().unwrap(), id.try_into().unwrap()).unwrap();
+        let (port, id) = (port.unwrap().parse().unwrap(), id.try_into().unwrap());
+        control::order_now(control, &control::InitOrder::Dial { port, id }).unwrap();
     }
 }
 

@@ -35,7 +35,8 @@ pub enum InitMessage {
     },
     /// The agent is about to run; the seccomp listener travels with this one.
     Started,
-    /// The answer to [`InitOrder::Dial`]: the connected socket travels with it, unless there is an error.
+    /// The answer to [`InitOrder::Dial`] and [`InitOrder::Listen`]: the connected socket, or those that listen, travel with it, unless
+    /// there is an error.
     Dialed {
         id: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +60,8 @@ pub enum InitOrder {
     Resume,
     /// Connect to a server of the agent's; answered by [`InitMessage::Dialed`] of the same number.
     Dial { port: u16, id: u64 },
+    /// Listen at a port of the cell's loopback, for the broker: behind it is then a server of the user's. Answered as a dial is.
+    Listen { port: u16, id: u64 },
     /// Make an edit of the user's once more in the cell, through the mount; nothing answers.
     Repeat(Repeated),
     /// End the agent.
@@ -101,12 +104,12 @@ pub fn order(control: &OwnedFd, order: &InitOrder) -> io::Result<()> {
     packet::send(control, order, &[], PATIENCE)
 }
 
-/// Order cell-init to connect to a port of the cell. This waits for nothing, as the caller may serve others meanwhile.
+/// The same, which waits for nothing, as the caller may serve others meanwhile.
 ///
 /// # Errors
 /// As [`order`].
-pub fn dial(control: &OwnedFd, port: u16, id: u64) -> io::Result<()> {
-    packet::send(control, &InitOrder::Dial { port, id }, &[], Duration::ZERO)
+pub fn order_now(control: &OwnedFd, order: &InitOrder) -> io::Result<()> {
+    packet::send(control, order, &[], Duration::ZERO)
 }
 
 /// Order cell-init to repeat an edit, if it has room for the order: nobody waits for it.
@@ -144,16 +147,16 @@ pub fn receive(
     Err(io::Error::new(io::ErrorKind::InvalidData, "cell-init reports what nobody understands"))
 }
 
-/// Report to the broker, with a descriptor.
+/// Report to the broker, with descriptors.
 ///
 /// # Errors
 /// `TimedOut` when the broker reads nothing; the system's error when it is gone.
 pub(crate) fn report(
     control: &OwnedFd,
     message: &InitMessage,
-    descriptor: Option<BorrowedFd<'_>>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    packet::send(control, message, descriptor.as_slice(), PATIENCE)
+    packet::send(control, message, descriptors, PATIENCE)
 }
 
 /// Report to the broker only if it has read what came before.
@@ -220,6 +223,7 @@ mod tests {
             (r#""suspend""#, InitOrder::Suspend),
             (r#""resume""#, InitOrder::Resume),
             (r#"{"dial":{"port":80,"id":1}}"#, InitOrder::Dial { port: 80, id: 1 }),
+            (r#"{"listen":{"port":80,"id":1}}"#, InitOrder::Listen { port: 80, id: 1 }),
             (r#""stop""#, InitOrder::Stop),
         ];
         for (text, order) in orders {
@@ -234,7 +238,7 @@ mod tests {
         for junk in [&b"{"[..], b"\"reboot\"", &[0xff; 70_000][..]] {
             send_raw(&init, junk);
         }
-        report(&init, &InitMessage::Started, None).unwrap();
+        report(&init, &InitMessage::Started, &[]).unwrap();
         assert_eq!(receive(&ours, None).unwrap().unwrap().0, InitMessage::Started);
         for _ in 0..MOST_SKIPPED {
             send_raw(&init, b"{");
@@ -255,7 +259,7 @@ mod tests {
     fn an_order_is_taken_when_it_is_there_and_never_guessed() {
         let (broker, ours) = pair();
         assert_eq!(take_order(&ours).unwrap(), None);
-        dial(&broker, 8080, 7).unwrap();
+        order_now(&broker, &InitOrder::Dial { port: 8080, id: 7 }).unwrap();
         assert_eq!(take_order(&ours).unwrap(), Some(InitOrder::Dial { port: 8080, id: 7 }));
         send_raw(&broker, b"\"go on\"");
         assert_eq!(take_order(&ours).unwrap_err().kind(), io::ErrorKind::InvalidData);

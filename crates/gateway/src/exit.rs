@@ -1,8 +1,7 @@
 //! What one session may reach, and what it has sent so far: state, which the parts of the gateway read and count in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::RandomState;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -25,7 +24,7 @@ use crate::name_table::NameTable;
 use crate::outgoing::recent_requests::RecentRequests;
 use crate::outgoing::redirects::Redirects;
 use crate::outgoing::secrets::Secrets;
-use crate::published_ports::{Dial, PublishedPorts};
+use crate::published_ports::{Dial, PublishedPorts, Sockets};
 use crate::tls;
 use crate::window::Window;
 
@@ -76,6 +75,8 @@ pub struct Exit {
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
     pub(crate) dial: OnceLock<Dial>,
+    /// Ports of the cell behind which servers of the user's were put on top of the rules, and until when.
+    pub(crate) put_in: Mutex<HashMap<u16, Instant>>,
 }
 
 impl Exit {
@@ -135,6 +136,7 @@ impl Exit {
             stop: CancellationToken::new(),
             started: Instant::now(),
             dial: OnceLock::new(),
+            put_in: Mutex::default(),
         })
     }
 
@@ -220,6 +222,11 @@ impl Exit {
         loopback(self.allowed().rules())
     }
 
+    /// The same, of those that the cell was made with.
+    pub(crate) fn loopback_of_rules(&self) -> Vec<u16> {
+        loopback(&self.rules.read().own)
+    }
+
     /// Ports of the cell that are published on the user's loopback.
     #[must_use]
     pub fn published(&self) -> &[u16] {
@@ -243,8 +250,8 @@ impl Exit {
         self.dial.set(dial).ok();
     }
 
-    /// cell-init made a connection into the cell, or could not.
-    pub fn dialed(&self, id: u64, outcome: Result<OwnedFd, String>) {
+    /// cell-init made a connection into the cell, or what listens there, or could not.
+    pub fn dialed(&self, id: u64, outcome: Sockets) {
         self.published_ports.dialed(id, outcome);
     }
 

@@ -1,10 +1,12 @@
 //! Ports of the cell on the user's loopback: each connection is decided, recorded, and carried to the port of the same
 //! number in the cell.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_capability::Action;
+use chaperone_cell::control::InitOrder;
 use chaperone_pipeline::access::NetworkResource;
 use chaperone_pipeline::{AccessRequest, Authorized, Refusal};
 use serde_json::json;
@@ -91,12 +93,29 @@ async fn visit(gateway: &SessionGateway, visitor: TcpStream, port: u16) {
 /// A connection to a port of the cell, made by cell-init.
 async fn dial(gateway: &SessionGateway, granted: &Authorized) -> Result<TcpStream, String> {
     let port = granted.network().map_or(0, |n| n.port);
+    let sockets = ordered(gateway, |id| InitOrder::Dial { port, id }).await?;
+    let socket = sockets.into_iter().next().ok_or_else(|| "the cell gave no connection".to_owned())?;
+    let connect = || {
+        let stream = std::net::TcpStream::from(socket);
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        TcpStream::from_std(stream)
+    };
+    connect().map_err(|e| format!("the connection into the cell cannot be used: {e}"))
+}
+
+/// The sockets that cell-init makes on an order of this number.
+pub(crate) async fn ordered(
+    gateway: &SessionGateway,
+    order: impl FnOnce(u64) -> InitOrder,
+) -> Result<Vec<OwnedFd>, String> {
     let published_ports = &gateway.exit().published_ports;
     let gone = || "the cell is gone".to_owned();
     let _room = published_ports.room.acquire().await.map_err(|_| gone())?;
     let (id, answer) = published_ports.expect();
     let Some(dial) = gateway.exit().dial.get().cloned() else { return Err(gone()) };
-    let ordered = tokio::task::spawn_blocking(move || dial.0(port, id));
+    let order = order(id);
+    let ordered = tokio::task::spawn_blocking(move || dial.0(order));
     let answer = match ordered.await {
         Ok(Ok(())) => tokio::time::timeout(DIAL_LIMIT, answer).await,
         Ok(Err(e)) => {
@@ -105,19 +124,12 @@ async fn dial(gateway: &SessionGateway, granted: &Authorized) -> Result<TcpStrea
         }
         Err(_) => return Err(Refusal::internal().failure.message),
     };
-    let socket = match answer {
-        Ok(Ok(outcome)) => outcome?,
-        Ok(Err(_)) => return Err(gone()),
+    match answer {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(gone()),
         Err(_) => {
             published_ports.forget(id);
-            return Err("the cell does not answer".to_owned());
+            Err("the cell does not answer".to_owned())
         }
-    };
-    let connect = || {
-        let stream = std::net::TcpStream::from(socket);
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        TcpStream::from_std(stream)
-    };
-    connect().map_err(|e| format!("the connection into the cell cannot be used: {e}"))
+    }
 }

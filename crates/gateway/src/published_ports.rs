@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use chaperone_cell::control::InitOrder;
 use chaperone_protocol::Failure;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
@@ -30,16 +31,20 @@ pub(crate) struct PublishedPorts {
     pub visits: Arc<Semaphore>,
 }
 
+/// What cell-init made, or why it could not.
+pub type Sockets = Result<Vec<OwnedFd>, String>;
+
 /// Connections into the cell that are being made, by the number that cell-init answers with.
 #[derive(Debug, Default)]
 struct Dials {
     last: u64,
-    waiting: HashMap<u64, oneshot::Sender<Result<OwnedFd, String>>>,
+    waiting: HashMap<u64, oneshot::Sender<Sockets>>,
 }
 
-/// Orders a connection to a port of the cell; cell-init answers with the same number, see `Exit::dialed`.
+/// Orders a connection to a port of the cell, or sockets that listen there; cell-init answers with the same number, see
+/// `Exit::dialed`.
 #[derive(Clone)]
-pub struct Dial(pub Arc<dyn Fn(u16, u64) -> std::io::Result<()> + Send + Sync>);
+pub struct Dial(pub Arc<dyn Fn(InitOrder) -> std::io::Result<()> + Send + Sync>);
 
 impl std::fmt::Debug for Dial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,7 +102,7 @@ impl PublishedPorts {
     }
 
     /// The number of a new connection into the cell, and where its answer will come.
-    pub fn expect(&self) -> (u64, oneshot::Receiver<Result<OwnedFd, String>>) {
+    pub fn expect(&self) -> (u64, oneshot::Receiver<Sockets>) {
         let (sender, answer) = oneshot::channel();
         let mut dials = self.dials.lock();
         dials.last += 1;
@@ -122,7 +127,7 @@ impl PublishedPorts {
     }
 
     /// cell-init's answer. An answer that nobody waits for any more is dropped, and its connection with it.
-    pub fn dialed(&self, id: u64, outcome: Result<OwnedFd, String>) {
+    pub fn dialed(&self, id: u64, outcome: Sockets) {
         if let Some(waiting) = self.dials.lock().waiting.remove(&id) {
             waiting.send(outcome).ok();
         }

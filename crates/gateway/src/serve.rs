@@ -79,7 +79,7 @@ pub fn publish(gateway: &SessionGateway) -> Result<(), Failure> {
 }
 
 /// One for all sessions, made when the first needs it.
-fn runtime() -> std::io::Result<&'static Runtime> {
+pub(crate) fn runtime() -> std::io::Result<&'static Runtime> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);

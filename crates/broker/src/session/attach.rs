@@ -79,9 +79,9 @@ pub fn attach(
     keep_room(broker, live)?;
     // An ended session keeps no descriptor of its cell.
     let dialer = Arc::downgrade(&control);
-    live.exit.dial_by(Dial(Arc::new(move |port, id| {
+    live.exit.dial_by(Dial(Arc::new(move |order| {
         let control = dialer.upgrade().ok_or(std::io::ErrorKind::NotConnected)?;
-        control::dial(&control, port, id)
+        control::order_now(&control, &order)
     })));
     announce(live, &control);
     chaperone_gateway::publish(&live.way())?;
@@ -231,11 +231,7 @@ fn listen(broker: &Arc<Broker>, live: &Arc<LiveSession>, control: Arc<OwnedFd>) 
                     broker.pipeline.records.decoy(&live.session, &path, &technique, count);
                 }
                 InitMessage::Dialed { id, error } => {
-                    let outcome = match (fds.into_iter().next(), error) {
-                        (Some(socket), None) => Ok(socket),
-                        (_, error) => Err(error.unwrap_or_else(|| "the cell gave no connection".to_owned())),
-                    };
-                    live.exit.dialed(id, outcome);
+                    live.exit.dialed(id, error.map_or(Ok(fds), Err));
                 }
                 InitMessage::Over { cause, code } => {
                     live.ending.lock().get_or_insert((cause, code));

@@ -79,13 +79,13 @@ impl Backend for FakeBackend {
 
 /// What cell-init says and does, until the broker is gone.
 fn speak(control: &OwnedFd, mut go: Option<ChildStdin>) -> io::Result<()> {
-    control::report(control, &InitMessage::Hello { key: "00".into() }, None)?;
+    control::report(control, &InitMessage::Hello { key: "00".into() }, &[])?;
     while packet::wait(control, PollFlags::IN, None)? {
         if take_order(control)? == Some(InitOrder::Go)
             && let Some(mut go) = go.take()
         {
             go.write_all(b"go\n")?;
-            control::report(control, &InitMessage::Started, None)?;
+            control::report(control, &InitMessage::Started, &[])?;
         }
     }
     Ok(())

@@ -92,7 +92,8 @@ impl Agent<'_> {
         self.landlock().map_err(at("landlock"))?;
         let listener = chaperone_sys::seccomp::install(self.filter, true).map_err(at("seccomp"))?;
         // A broker that is gone is noticed by cell-init, as a hang-up.
-        control::report(self.control, &InitMessage::Started, listener.as_ref().map(AsFd::as_fd)).ok();
+        control::report(self.control, &InitMessage::Started, listener.as_ref().map(AsFd::as_fd).as_slice())
+            .ok();
         drop(listener);
         chaperone_sys::close_all_but_stdio(&[failed.as_raw_fd()]).map_err(at("close descriptors"))
     }

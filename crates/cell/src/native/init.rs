@@ -65,7 +65,7 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
             // Whoever hears that it is over may rely on it. There may be nobody left to kill.
             everybody(rustix::process::Signal::KILL);
             while let Ok(Some(_)) = chaperone_sys::wait_child(-1, true) {}
-            cell.report(&InitMessage::Over { cause: exit.cause.clone(), code }, None);
+            cell.report(&InitMessage::Over { cause: exit.cause.clone(), code }, &[]);
             // A launcher that is gone needs no report.
             report::send(&cell.reports, &LaunchReport::Ended(exit), &[]).ok();
             chaperone_sys::exit_now(code);
@@ -139,7 +139,7 @@ fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
                 job: Job::new(job),
                 terminal,
             };
-            cell.report(&InitMessage::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, None);
+            cell.report(&InitMessage::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, &[]);
             Ok(cell)
         }
         Err(error) => Err((error, Some(reports))),
@@ -309,7 +309,7 @@ impl Cell<'_> {
                 message.extend_from_slice(self.plan.session.as_bytes());
                 message.push(0);
                 message.extend_from_slice(&nonce);
-                self.report(&InitMessage::Signature(hex::encode(self.key.sign(&message).to_bytes())), None);
+                self.report(&InitMessage::Signature(hex::encode(self.key.sign(&message).to_bytes())), &[]);
             }
             InitOrder::Go => {
                 if self.agent.is_none() {
@@ -331,15 +331,16 @@ impl Cell<'_> {
                 self.job.let_go(self.agent);
             }
             InitOrder::Dial { port, id } => {
-                let own = network::own_ports(&self.plan.network).contains(&port);
-                let known = if own {
-                    Some((id, Err(format!("port {port} is the cell's way out"))))
-                } else {
-                    self.dials.begin(id, port)
+                let known = match network::is_free(&self.plan.network, port) {
+                    Err(why) => Some((id, Err(why))),
+                    Ok(()) => self.dials.begin(id, port),
                 };
                 if let Some(dialed) = known {
                     self.report_dialed(dialed);
                 }
+            }
+            InitOrder::Listen { port, id } => {
+                self.report_sockets(id, network::listen(&self.plan.network, port))
             }
             InitOrder::Repeat(edit) => {
                 if self.agent.is_some() {
@@ -399,21 +400,26 @@ impl Cell<'_> {
     }
 
     fn report_dialed(&self, (id, outcome): Dialed) {
+        self.report_sockets(id, outcome.map(|socket| vec![socket]));
+    }
+
+    fn report_sockets(&self, id: u64, outcome: Result<Vec<OwnedFd>, String>) {
         let dialed = |error| InitMessage::Dialed { id, error };
         match outcome {
-            Ok(socket) => {
+            Ok(sockets) => {
+                let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
                 // The kernel bounds the descriptors that are on their way.
-                if !self.report(&dialed(None), Some(socket.as_fd())) {
-                    self.report(&dialed(Some("the connection could not be handed out".to_owned())), None);
+                if !self.report(&dialed(None), &sockets) {
+                    self.report(&dialed(Some("the connection could not be handed out".to_owned())), &[]);
                 }
             }
-            Err(why) => drop(self.report(&dialed(Some(why)), None)),
+            Err(why) => drop(self.report(&dialed(Some(why)), &[])),
         }
     }
 
     /// Whether it was sent. A broker that is gone is noticed by the poll loop, as a hang-up.
-    fn report(&self, message: &InitMessage, descriptor: Option<BorrowedFd<'_>>) -> bool {
-        control::report(&self.control, message, descriptor).is_ok()
+    fn report(&self, message: &InitMessage, descriptors: &[BorrowedFd<'_>]) -> bool {
+        control::report(&self.control, message, descriptors).is_ok()
     }
 }
 

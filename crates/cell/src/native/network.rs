@@ -93,13 +93,38 @@ pub(crate) fn proxy() -> Result<NetworkEnds, SetupError> {
     Ok(NetworkEnds::Proxied(listener))
 }
 
-/// Ports on loopback that are none of the agent's.
-pub(crate) fn own_ports(network: &Network) -> &'static [u16] {
-    match network {
+/// Why a port on loopback is none of the agent's.
+pub(crate) fn is_free(network: &Network, port: u16) -> Result<(), String> {
+    let own = match network {
         Network::None => &[],
         Network::Captured { .. } => CAPTURE,
-        Network::Proxied => &[PROXY],
+        Network::Proxied => &[PROXY][..],
+    };
+    if own.contains(&port) { Err(format!("port {port} is the cell's way out")) } else { Ok(()) }
+}
+
+/// Sockets that listen at a port of both loopbacks, or of the one that there is.
+pub(crate) fn listen(network: &Network, port: u16) -> Result<Vec<OwnedFd>, String> {
+    is_free(network, port)?;
+    let failed = |e: io::Error| match e.kind() {
+        io::ErrorKind::AddrInUse => format!("a program of the cell listens at port {port} already"),
+        _ => format!("port {port} of the cell: {e}"),
+    };
+    let at = |ip: IpAddr| -> io::Result<OwnedFd> {
+        // What ended there a moment ago is no listener.
+        let socket = socket_of(ip, SocketType::STREAM)?;
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        rustix::net::bind(&socket, &SocketAddr::new(ip, port))?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(socket)
+    };
+    let mut sockets = vec![at(Ipv4Addr::LOCALHOST.into()).map_err(failed)?];
+    match at(Ipv6Addr::LOCALHOST.into()) {
+        Ok(socket) => sockets.push(socket),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)) => {}
+        Err(e) => return Err(failed(e)),
     }
+    Ok(sockets)
 }
 
 /// The sockets on the loopback of a family.
@@ -117,12 +142,17 @@ fn family(loopback: IpAddr) -> io::Result<FamilyEnds> {
 }
 
 fn bound(ip: IpAddr, port: u16, kind: SocketType) -> io::Result<OwnedFd> {
+    let socket = socket_of(ip, kind)?;
+    rustix::net::bind(&socket, &SocketAddr::new(ip, port))?;
+    Ok(socket)
+}
+
+fn socket_of(ip: IpAddr, kind: SocketType) -> io::Result<OwnedFd> {
     let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
     if ip.is_ipv6() {
         rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    rustix::net::bind(&socket, &SocketAddr::new(ip, port))?;
     Ok(socket)
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod refusal;
 pub(crate) mod relay;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,13 +65,15 @@ where
 
 /// A connection that the kernel led here.
 pub(crate) async fn captured(gateway: SessionGateway, client: TcpStream) {
-    let destination = chaperone_cell::original_destination(client.as_fd());
-    client.set_nodelay(true).ok();
-    let to = match destination {
-        Ok(to) => to,
+    match chaperone_cell::original_destination(client.as_fd()) {
+        Ok(to) => lead(gateway, client, to).await,
         // To the exit itself, or a connection that the kernel has forgotten: there is nothing to carry it to.
-        Err(_) => return reset(client),
-    };
+        Err(_) => reset(client),
+    }
+}
+
+async fn lead(gateway: SessionGateway, client: TcpStream, to: SocketAddr) {
+    client.set_nodelay(true).ok();
     // A session that may do nothing asks for no addresses, either.
     let target = match gateway.session.authenticate() {
         Ok(()) => gateway.target(to).await,
@@ -78,6 +81,14 @@ pub(crate) async fn captured(gateway: SessionGateway, client: TcpStream) {
     };
     let client = Client { stream: client, read_ahead: Vec::new(), protocol: ClientProtocol::Captured };
     handle_connection(&gateway, client, (to.ip().to_string(), to.port()), target).await;
+}
+
+/// A connection to a port of the cell behind which a server of the user's was put.
+pub(crate) async fn put_in(gateway: SessionGateway, client: TcpStream) {
+    match client.local_addr() {
+        Ok(to) => lead(gateway, client, to).await,
+        Err(_) => reset(client),
+    }
 }
 
 /// Decide on a connection, and carry it. `to` says where it was for, whatever that turned out to be.

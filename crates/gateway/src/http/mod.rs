@@ -266,6 +266,8 @@ async fn inspect(
             seen.named_methods = named_method::named_methods(&head.method, &target, &held)?;
             seen
         };
+        let mut head = head;
+        rewrite::alone(&mut head, &held)?;
         Ok::<_, io::Error>((head, held, seen))
     });
     let looked = looked.await.map_err(|_| fault())?.map_err(|_| fault());

@@ -11,11 +11,12 @@ use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, TE, TRAILER, UPGRADE,
 };
 use http::request::Parts;
-use http::{Response, StatusCode, Uri, Version};
+use http::{Method, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame};
 
 use super::refusal::{Answer, HttpRefusal};
+use crate::body::BufferedBody;
 use crate::destination::shown;
 use crate::outgoing::chosen::WRITTEN_HERE;
 
@@ -82,6 +83,29 @@ pub(super) fn upstream_head(
     }
     head.version = Version::HTTP_11;
     Ok(head)
+}
+
+/// Ask the server to close after a request whose body it may not read, and would take for another request then: one of a method
+/// that has none as a rule, or one in which a request stands. Whatever it answers to that has no connection to come by.
+pub(super) fn alone(head: &mut Parts, body: &BufferedBody) -> io::Result<()> {
+    let is_read = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
+    if body.len > 0 && (!is_read || holds_request(body)?) && !head.headers.contains_key(UPGRADE) {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(())
+}
+
+fn holds_request(body: &BufferedBody) -> io::Result<bool> {
+    const MARK: &[u8] = b"HTTP/";
+    let mark = memchr::memmem::Finder::new(MARK);
+    let (mut end, mut found) = (Vec::new(), false);
+    body.pieces(|piece| {
+        // It may be cut by the end of a piece.
+        end.extend(piece.get(..MARK.len().min(piece.len())).unwrap_or_default());
+        found |= mark.find(&end).is_some() || mark.find(piece).is_some();
+        end = piece.get(piece.len().saturating_sub(MARK.len())..).unwrap_or_default().to_vec();
+    })?;
+    Ok(found)
 }
 
 /// HTTP/2 cuts cookies into several lines; to a server that speaks HTTP/1 they are one (RFC 9113, section 8.2.3).
@@ -180,6 +204,22 @@ mod tests {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
         request
+    }
+
+    #[test]
+    fn a_body_that_may_be_taken_for_a_request_is_the_last_of_its_connection() {
+        let inner = "DELETE /all HTTP/1.1\r\nHost: other\r\n\r\n";
+        let long = format!("{}{inner}", "x".repeat(3 << 20));
+        let closes = |method: Method, body: &str| {
+            let mut head = Request::builder().method(method).uri("/a").body(()).unwrap().into_parts().0;
+            alone(&mut head, &BufferedBody::of(body.as_bytes().to_vec())).unwrap();
+            head.headers.get(CONNECTION).is_some_and(|value| value == "close")
+        };
+        for method in [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS] {
+            assert!(closes(method.clone(), "{}") && !closes(method, ""));
+        }
+        assert!(closes(Method::POST, inner) && closes(Method::PUT, &long));
+        assert!(!closes(Method::POST, "{\"model\":\"m\"}"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chaperone_capability::Action;
-use chaperone_egress::Rule;
+use chaperone_egress::{Rule, with_localhost};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
@@ -105,14 +105,25 @@ impl Call<'_> {
             "reaches": rule.host().reaches().as_str(), "wide": rule.host().is_wide(), "named": named,
         });
         let wish = format!("connect to {} port {} for {seconds} s", rule.host(), ports.join(" and "));
-        let permissions = chaperone_gateway::permissions::outbound(std::slice::from_ref(&rule));
-        let (subject, justification) = (rule.host().to_string(), a.reason);
+        let (subject, ports) = (rule.host().to_string(), rule.ports().to_vec());
+        let rules = with_localhost(vec![rule]);
+        let permissions = chaperone_gateway::permissions::outbound(&rules);
+        let justification = a.reason;
         let wish = ElevationResource { subject, wish, facts, permissions, seconds, justification };
         let held = self.elevated(wish, cancelled).await?;
         let claims = held.verified.claims();
         let life = claims.exp.saturating_sub(u64::try_from(self.tools.pipeline.clock.now()).unwrap_or(0));
-        self.tools.exit.allow(rule, Duration::from_secs(life));
-        Ok(json!({ "granted": true, "expires": claims.exp, "jti": claims.jti }))
+        let life = Duration::from_secs(life);
+        let is_loopback = rules.iter().any(|rule| rule.host().is_loopback());
+        rules.into_iter().for_each(|rule| self.tools.exit.allow(rule, life));
+        let mut answer = json!({ "granted": true, "expires": claims.exp, "jti": claims.jti });
+        for port in ports.into_iter().filter(|_| is_loopback) {
+            // The tool `fetch` reaches it all the same.
+            if let Err(why) = chaperone_gateway::put_in(&self.tools.way(), port, life).await {
+                answer["note"] = json!(format!("programs do not reach it, the tool fetch does: {why}"));
+            }
+        }
+        Ok(answer)
     }
 }
 

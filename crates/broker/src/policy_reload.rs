@@ -44,6 +44,12 @@ pub fn reload(broker: &Broker) -> Result<String, Failure> {
     Ok(revision)
 }
 
+/// The same where a change was not seen, as when all of the directory is another one.
+pub fn catch_up(broker: &Broker) -> Result<(), Failure> {
+    let known = broker.policy.current().revision().to_owned();
+    if broker.checked_policies.are_others(&broker.dirs, &known) { reload(broker).map(drop) } else { Ok(()) }
+}
+
 /// Watch the directory, and those in it, for as long as the broker is there.
 ///
 /// # Errors
@@ -68,8 +74,11 @@ fn watch_all(watcher: &OwnedFd, broker: &Broker) -> std::io::Result<()> {
         | inotify::WatchFlags::CREATE
         | inotify::WatchFlags::MOVED_TO
         | inotify::WatchFlags::MOVED_FROM
+        | inotify::WatchFlags::MOVE_SELF
         | inotify::WatchFlags::DELETE;
-    for folder in folders(&broker.dirs).map_err(|e| std::io::Error::other(e.message))? {
+    let below = folders(&broker.dirs).map_err(|e| std::io::Error::other(e.message))?;
+    // Another directory may get its name.
+    for folder in below.into_iter().chain([broker.dirs.config.clone()]) {
         inotify::add_watch(watcher, &folder, changes)?;
     }
     Ok(())

@@ -21,7 +21,6 @@ use chaperone_pipeline::ports::Clock as _;
 use chaperone_pipeline::records::Records;
 use chaperone_pipeline::vault::Vault;
 use chaperone_pipeline::verdicts::Verdicts;
-use chaperone_policy::{Engine, Store};
 use chaperone_protocol::{Event, Failure, Happened};
 use chaperone_quota::Descriptors;
 use chaperone_worker::{Worker, WorkerPool};
@@ -123,17 +122,9 @@ fn start(dirs: Dirs) -> Result<(Arc<Broker>, UnixListener), Failure> {
         )
         .on_disk_of(&dirs.audit()),
     );
-    let sources = chaperone_config::policy_files::sources(&dirs)?;
-    let (policy, problems) = Store::new(sources.clone());
-    if problems.is_empty() {
-        policy_files::keep(&dirs, &|about| vault.own_secret(about), &sources)?;
-    } else if let Some(Ok(last)) =
-        policy_files::last(&dirs, &|about| vault.own_secret(about)).map(Engine::load)
-    {
-        policy.replace(last);
-    }
-    for problem in &problems {
-        bus.tell(&Event::general(Happened::PolicyProblem { problem: problem.to_string() }));
+    let (policy, problems) = policy_files::in_force(&dirs, &|about| vault.own_secret(about))?;
+    for problem in problems {
+        bus.tell(&Event::general(Happened::PolicyProblem { problem }));
     }
     records.set_policy(policy.current().revision());
     let detectors = Detectors::builtin().map_err(|e| Failure::new("bad_detectors", e.to_string()))?;

@@ -84,6 +84,9 @@ pub fn traits(change: &Value) -> String {
         (_, "") => told.push(kind.to_string()),
         _ => told.push(format!("{kind} in place of a {was}")),
     }
+    if change["same_as"].is_string() {
+        told.push(format!("hard link of {}", show::text(change, "same_as")));
+    }
     let mode = &change["mode"];
     if mode.is_object() {
         let old =

@@ -227,7 +227,7 @@ mod tests {
     fn a_hostile_name_is_one_plain_line_of_the_changes() {
         for name in HOSTILE {
             let change = json!({ "state": "staged", "op": "rename", "path": name, "from": name, "target": name,
-                "reasons": [name], "kind": name, "was": name, "mode": { "old": name, "new": name } });
+                "reasons": [name], "kind": name, "was": name, "same_as": name, "mode": { "old": name, "new": name } });
             assert_plain(&line(&change), 1);
         }
     }
@@ -237,6 +237,8 @@ mod tests {
         let link = json!({ "state": "staged", "op": "modify", "path": "notes.txt", "kind": "symlink", "was": "file",
             "target": "../x", "reasons": [] });
         assert_eq!(line(&link), "staged    modify notes.txt → ../x  [symlink in place of a file]");
+        let hard = json!({ "state": "staged", "op": "create", "path": "b", "kind": "file", "same_as": "a", "reasons": [] });
+        assert_eq!(line(&hard), "staged    create b  [hard link of a]");
         let opened = json!({ "state": "staged", "op": "modify", "path": "diary.txt", "kind": "file", "reasons": [],
             "mode": { "old": "0600", "new": "0666" } });
         assert_eq!(line(&opened), "staged    modify diary.txt  [mode 0600 → 0666]");

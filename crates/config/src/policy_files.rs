@@ -6,7 +6,7 @@ mod last;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use chaperone_policy::{Engine, Kind, Source};
+use chaperone_policy::{Engine, Kind, Source, Store};
 use chaperone_protocol::Failure;
 
 pub use self::checked::CheckedPolicies;
@@ -50,10 +50,40 @@ pub fn sources(dirs: &Dirs) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
+/// The policies to begin with, and what is wrong with them: those that stand in the configuration; where these cannot be read or do
+/// not load, the last that did.
+///
+/// # Errors
+/// `policy_unreadable` where nothing is known of the last; those of keeping them.
+pub fn in_force(dirs: &Dirs, seal: Seal<'_>) -> Result<(Store, Vec<String>), Failure> {
+    let last = || last(dirs, seal).and_then(|last| Engine::load(last).ok());
+    let sources = match sources(dirs) {
+        Ok(sources) => sources,
+        Err(unreadable) => {
+            let last = last().ok_or_else(|| unreadable.clone())?;
+            let (policy, _) = Store::new(Engine::builtin_sources());
+            policy.replace(last);
+            return Ok((policy, vec![unreadable.message]));
+        }
+    };
+    let (policy, problems) = Store::new(sources.clone());
+    if problems.is_empty() {
+        keep(dirs, seal, &sources)?;
+    } else if let Some(last) = last() {
+        policy.replace(last);
+    }
+    Ok((policy, problems.iter().map(ToString::to_string).collect()))
+}
+
 /// What is wrong with the user's own policies: the first that does not load, with file and line, and what holds until it does; or
 /// the first that is warned of. This compiles them.
 #[must_use]
 pub fn problem(sources: Vec<Source>) -> Option<String> {
+    first_problem(sources).map(|(text, _)| text)
+}
+
+/// The same, and whether the set loads all the same.
+fn first_problem(sources: Vec<Source>) -> Option<(String, bool)> {
     if sources.len() == Engine::builtin_sources().len() {
         return None;
     }
@@ -64,7 +94,7 @@ pub fn problem(sources: Vec<Source>) -> Option<String> {
     } else {
         "until it is fixed the last policies that loaded stay in force, also after a restart"
     };
-    Some(format!("{problem}; {holds}"))
+    Some((format!("{problem}; {holds}"), problem.warning))
 }
 
 /// The directories that the user's own policies are read from, the first of them always.
@@ -169,6 +199,36 @@ mod tests {
         let wanted = [("/team/a.rego", "package a"), ("/team/b/data.json", "{}"), ("/z.rego", "package z")];
         assert_eq!(own, wanted.map(|(name, text)| (name.to_owned(), text.to_owned())));
         assert_eq!(folders(&dirs).unwrap().len(), 3);
+    }
+
+    /// The file of a link may lie where an agent works.
+    #[test]
+    fn the_last_policies_hold_where_a_file_is_gone_and_others_come_into_force_by_themselves() {
+        let home = tempfile::tempdir().unwrap();
+        let place = |name: &str| home.path().join(name);
+        let dirs = Dirs { config: place("config"), state: place("state"), run: place("run") };
+        dirs.prepare().unwrap();
+        let (seal, policies) = (|_: &[u8]| Ok([7; 32]), dirs.config.join("policies"));
+        let mine = "package mine\nimport rego.v1\nx := 1\n";
+        fs::write(place("mine.rego"), mine).unwrap();
+        std::os::unix::fs::symlink(place("mine.rego"), policies.join("mine.rego")).unwrap();
+        let (first, problems) = in_force(&dirs, &seal).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        let known = first.current().revision().to_owned();
+        fs::remove_file(place("mine.rego")).unwrap();
+        let (after, problems) = in_force(&dirs, &seal).unwrap();
+        assert_eq!((after.current().revision(), problems.len()), (known.as_str(), 1));
+        let checked = CheckedPolicies::default();
+        assert!(!checked.are_others(&dirs, &known) && checked.problem(&dirs).is_some());
+
+        fs::rename(&policies, place("away")).unwrap();
+        fs::create_dir(&policies).unwrap();
+        fs::write(policies.join("new.rego"), mine.replace("mine", "new")).unwrap();
+        assert!(checked.are_others(&dirs, &known));
+        let (new, _) = in_force(&dirs, &seal).unwrap();
+        assert!(!checked.are_others(&dirs, new.current().revision()));
+        fs::write(policies.join("broken.rego"), "package").unwrap();
+        assert!(!checked.are_others(&dirs, new.current().revision()));
     }
 
     #[test]

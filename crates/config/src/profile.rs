@@ -208,7 +208,8 @@ impl Profile {
                     .map_err(|source| ProfileError::Read { file: own.clone(), source })?;
                 Self::parse(&text, &own.display().to_string())
             }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            // A link of the user's that leads nowhere stands for a profile that is gone, not for another one.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !own.is_symlink() => {
                 shipped().find(|(known, _)| *known == name).map_or_else(
                     || Err(unknown(name, folder)),
                     |(_, text)| Self::parse(text, &format!("{name}.toml")),
@@ -430,6 +431,14 @@ mod tests {
             assert_eq!(profile.name, name);
         }
         assert!(shipped().any(|(name, _)| name == "default"));
+    }
+
+    #[test]
+    fn a_link_to_a_profile_that_is_gone_is_not_the_shipped_one() {
+        let own = tempfile::tempdir().unwrap();
+        assert!(Profile::find("default", own.path()).is_ok());
+        std::os::unix::fs::symlink("/nowhere/default.toml", own.path().join("default.toml")).unwrap();
+        assert!(matches!(Profile::find("default", own.path()), Err(ProfileError::Read { .. })));
     }
 
     #[test]

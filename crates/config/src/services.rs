@@ -41,7 +41,7 @@ pub fn all(config: &Path) -> Result<Vec<Service>, Failure> {
     let own = config.join("services.toml");
     let wrong = |e: &dyn std::fmt::Display| Failure::new("bad_services", format!("{}: {e}", own.display()));
     let mut services = match std::fs::metadata(&own) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !own.is_symlink() => Vec::new(),
         Err(e) => return Err(wrong(&e)),
         Ok(meta) if meta.len() > MOST => return Err(wrong(&format!("larger than {MOST} bytes"))),
         Ok(_) => {

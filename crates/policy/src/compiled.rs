@@ -60,6 +60,7 @@ const FIELDS: &[(&str, Type)] = &[
     ("change.settings_plain", Type::Flag),
     ("change.no_git_settings", Type::Flag),
     ("change.link_leaves_root", Type::Flag),
+    ("change.link_leaves_by_another", Type::Flag),
     ("change.origin_known", Type::Flag),
     ("change.replaces", Type::Flag),
     ("change.leaves_protection", Type::Flag),

@@ -289,7 +289,9 @@ fn allowed() -> Decision {
     }
 }
 
-fn revision(sources: &[Source]) -> String {
+/// What tells a set of sources from another.
+#[must_use]
+pub fn revision(sources: &[Source]) -> String {
     let mut hash = Sha256::new();
     for source in sources {
         for part in [&source.name, &source.text] {

@@ -21,7 +21,7 @@ mod testing;
 
 pub use check::check;
 pub use decision::{Decision, Effect, Obligation, Severity};
-pub use engine::{Engine, MAX_INPUT};
+pub use engine::{Engine, MAX_INPUT, revision};
 pub use explain::{Explanation, Vote, explain};
 pub use source::{Kind, Problem, Source};
 pub use store::Store;

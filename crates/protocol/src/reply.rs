@@ -251,6 +251,9 @@ pub struct StagedDetail {
     /// Where a link leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// The file of which it is one more name, a hard link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
     /// Permission bits, in octal, where they change or are new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<ModeChange>,
@@ -479,6 +482,7 @@ mod tests {
             commit: None,
             was: None,
             target: None,
+            same_as: None,
             mode: None,
         });
         shape["kind"] = json!("file");

@@ -463,6 +463,8 @@ asks contains "link_to_protected" if input.change.link_unprotects
 
 asks contains "link_leaves_directory" if input.change.link_leaves_root
 
+asks contains "link_leaves_directory" if input.change.link_leaves_by_another
+
 # Whoever opens the document fetches it, with whatever the address carries.
 asks contains "loads_remote_content" if {
 	input.change.remote_content > 0

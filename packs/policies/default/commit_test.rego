@@ -228,6 +228,12 @@ test_a_file_called_config_asks_where_git_could_read_it if {
 	decided("/workspace/a.git/config", {"settings_plain": true, "kind": "symlink"}).effect == "ask"
 }
 
+test_a_link_that_leads_out_by_way_of_another_asks if {
+	link := {"kind": "symlink", "link_leaves_root": false}
+	decided("/workspace/x", object.union(link, {"link_leaves_by_another": true})).reasons == {"link_leaves_directory"}
+	decided("/workspace/x", object.union(link, {"link_leaves_by_another": false})).effect == "allow"
+}
+
 test_taking_away_what_protects_asks if {
 	decided("/workspace/.npmrc", {"op": "delete", "removes_guard": true}).reasons == {"removes_guard"}
 	decided("/workspace/.npmrc", {"op": "delete", "removes_guard": false}).effect == "allow"

@@ -24,6 +24,7 @@ use super::live::LiveSession;
 use super::look::{Look, look};
 use super::restore::save;
 use crate::broker::Broker;
+use crate::policy_reload;
 
 /// Sessions that run at once. Protects descriptors and threads.
 const MAX_SESSIONS: usize = 64;
@@ -35,6 +36,7 @@ const MAX_SESSIONS: usize = 64;
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
     let Look { profile, backend, places, workspace, installation, caches, visible, repositories, left_out } =
         look(broker, asked)?;
+    policy_reload::catch_up(broker)?;
     broker.let_all_go();
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
     if running >= MAX_SESSIONS {

@@ -14,6 +14,7 @@ mod queries;
 pub mod question;
 pub mod screen;
 mod signals;
+mod status_file;
 mod terminal;
 
 use std::io::IsTerminal;
@@ -52,7 +53,7 @@ pub fn run(args: &Run) -> Result<u8, Report> {
                 json!({ "session": null, "cause": "setup", "code": report.exit, "reason": report.message, "rule": report.code })
             }
         };
-        std::fs::write(file, untrusted::json(&status.to_string()) + "\n")
+        status_file::write(file, &(untrusted::json(&status.to_string()) + "\n"))
             .map_err(|e| Report::new(format!("{}: {e}", file.display())).exit(SETUP))?;
     }
     let (session, exit) = ended?;

@@ -1,31 +1,52 @@
 //! What is wrong with the user's own policies as they stand: each session is told, and each set is compiled once for that.
 
 use chaperone_policy::Source;
+use chaperone_protocol::Failure;
 use parking_lot::Mutex;
 
 use crate::dirs::Dirs;
 
-/// The set that was looked at last, and the first problem with it.
+/// The set that was looked at last.
 #[derive(Debug, Default)]
-pub struct CheckedPolicies(Mutex<Option<(Vec<Source>, Option<String>)>>);
+pub struct CheckedPolicies(Mutex<Option<Checked>>);
+
+#[derive(Debug, Clone)]
+struct Checked {
+    sources: Vec<Source>,
+    revision: String,
+    /// The first that is wrong with it.
+    problem: Option<String>,
+    loads: bool,
+}
 
 impl CheckedPolicies {
     /// The first problem with the user's own policies, with file and line, or one that others can change.
     pub fn problem(&self, dirs: &Dirs) -> Option<String> {
-        self.of_texts(dirs).or_else(|| super::changeable_by_others(dirs))
+        let found = match self.now(dirs, |checked| checked.problem.clone()) {
+            Ok(problem) => problem,
+            Err(unreadable) => Some(unreadable.message),
+        };
+        found.or_else(|| super::changeable_by_others(dirs))
     }
 
-    fn of_texts(&self, dirs: &Dirs) -> Option<String> {
-        let sources = match super::sources(dirs) {
-            Ok(sources) => sources,
-            Err(unreadable) => return Some(unreadable.message),
-        };
+    /// Whether policies that load stand there that are others than those of this revision: nobody saw them come, as where
+    /// the whole directory became another one.
+    pub fn are_others(&self, dirs: &Dirs, revision: &str) -> bool {
+        self.now(dirs, |checked| checked.loads && checked.revision != revision).unwrap_or(false)
+    }
+
+    fn now<T>(&self, dirs: &Dirs, what: impl Fn(&Checked) -> T) -> Result<T, Failure> {
+        let sources = super::sources(dirs)?;
         let mut last = self.0.lock();
-        if let Some((_, problem)) = last.as_ref().filter(|(known, _)| *known == sources) {
-            return problem.clone();
+        if let Some(checked) = last.as_ref().filter(|checked| checked.sources == sources) {
+            return Ok(what(checked));
         }
-        let problem = super::problem(sources.clone());
-        *last = Some((sources, problem.clone()));
-        problem
+        let problem = super::first_problem(sources.clone());
+        let loads = problem.as_ref().is_none_or(|(_, loads)| *loads);
+        let (problem, revision) = (problem.map(|(text, _)| text), chaperone_policy::revision(&sources));
+        let checked = Checked { sources, revision, problem, loads };
+        let told = what(&checked);
+        *last = Some(checked);
+        Ok(told)
     }
 }

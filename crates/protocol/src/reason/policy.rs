@@ -108,9 +108,9 @@ pub(super) const COMMIT: Group = Group {
             => "Leave git's own data to git, or tell the user what it is for.";
         "link_replaces_file": "A symbolic link takes the place of a file or directory."
             => "Write the file itself.";
-        "link_leaves_directory": "A symbolic link leads out of the directory, to a program of the system or of a toolchain."
+        "link_leaves_directory": "A symbolic link leads out of the directory: to a program of the system or of a toolchain, or by way of a link of yours."
             => "Name the path to commit it.";
-        "link_to_what_runs": "A symbolic link leads into a repository of git, or to something that runs later: what is written to its name is written there."
+        "link_to_what_runs": "A link, symbolic or a hard one, leads into a repository of git, or to something that runs later: what is written to its name is written there."
             => "Link to something else, or tell the user what the link is for.";
         "link_to_protected": "A symbolic link leads to what a rule protects from being read, under a name that no rule protects."
             => "Link to something else.";

@@ -91,13 +91,7 @@ pub(super) fn judge(
         );
         map.insert("repository_lost".into(), json!(beside.lost.has(change)));
         map.insert("removes_guard".into(), json!(beside.guards.goes(change)));
-        if change.op != Op::Delete
-            && let Some(target) = &change.target
-        {
-            let end = beside.links.end(mount, &change.path, target);
-            where_it_leads(map, mount, (change, target, end.as_deref()));
-            led_to(map, pipeline, session, mount, (change, end, beside.named));
-        }
+        other_names(map, pipeline, session, mount, (change, &beside));
         let placeholders = &back.report;
         map.insert("foreign_placeholders".into(), json!(placeholders.foreign));
         map.insert("damaged_placeholders".into(), json!(placeholders.damaged));
@@ -223,6 +217,38 @@ fn where_it_leads(
     about.insert("link_in_dependencies".into(), json!(stays));
     let is_own = end.is_some() && Path::new(target).starts_with(&mount.source);
     about.insert("link_to_system".into(), json!(is_own || later::is_of_the_system(target)));
+}
+
+/// Facts about what a link, symbolic or a hard one, gives another name to.
+fn other_names(
+    map: &mut Map<String, Value>,
+    pipeline: &Pipeline,
+    session: &Arc<Session>,
+    mount: &LiveMount,
+    (change, beside): (&Change, &Beside<'_>),
+) {
+    if change.op != Op::Delete
+        && let Some(target) = &change.target
+    {
+        let end = beside.links.end(mount, &change.path, target);
+        where_it_leads(map, mount, (change, target, end.as_deref()));
+        let by_another = beside.links.leaves_by_another(mount, &change.path, target);
+        map.insert("link_leaves_by_another".into(), json!(by_another));
+        led_to(map, pipeline, session, mount, (change, end, beside.named));
+    }
+    if let Some(same) = change.same_as.as_ref().filter(|same| same.version.is_some()) {
+        another_name(map, mount, (&change.path, &same.path), beside.named);
+    }
+}
+
+/// What one more name of a file of the user's gives a name to: whoever writes to it in place writes there. In a repository git gives its
+/// own objects several.
+fn another_name(about: &mut Map<String, Value>, mount: &LiveMount, (path, own): (&str, &str), named: &Named) {
+    let mut classes = later::classes(&Subject { path: own, holds: false, content: None });
+    classes.extend(named.classes(own, false));
+    let is_new_in_kind = repository::holds(mount, own) && !repository::holds(mount, path);
+    about.insert("link_in_repository".into(), json!(is_new_in_kind));
+    about.insert("link_runs_later".into(), json!(classes));
 }
 
 /// Facts about what a link leads to, under its own name: it is written there, and read from there.

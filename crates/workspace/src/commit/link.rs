@@ -16,6 +16,14 @@ const MOST_LINKS: usize = 40;
 #[derive(Debug, Default)]
 pub(super) struct Links(HashMap<String, Option<String>>);
 
+/// Why a link leads to nothing in the mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    ByItself,
+    /// A link of the user's that it goes by leads out.
+    OnTheWay,
+}
+
 impl Links {
     pub fn of<'c>(changes: impl Iterator<Item = &'c Change>) -> Self {
         let mut links = HashMap::new();
@@ -32,30 +40,45 @@ impl Links {
     /// The path in the mount that a link at `path` with this text leads to; `None` where it leaves the mount, or leads nowhere.
     /// What it leads to need not be there.
     pub fn end(&self, mount: &LiveMount, path: &str, text: &str) -> Option<String> {
+        self.follow(mount, path, text).ok()
+    }
+
+    /// Whether a link that stays in the mount by itself leads out of it by way of one of the user's.
+    pub fn leaves_by_another(&self, mount: &LiveMount, path: &str, text: &str) -> bool {
+        self.follow(mount, path, text) == Err(Lost::OnTheWay)
+    }
+
+    fn follow(&self, mount: &LiveMount, path: &str, text: &str) -> Result<String, Lost> {
         let mut at: Vec<String> = path.split('/').map(str::to_owned).collect();
         at.pop();
         let mut ahead = VecDeque::new();
         let mut links = 1;
-        enter(mount, &mut at, &mut ahead, text)?;
+        enter(mount, &mut at, &mut ahead, text).ok_or(Lost::ByItself)?;
+        let mut out = Lost::ByItself;
         while let Some(name) = ahead.pop_front() {
             match name.as_str() {
                 "" | "." => continue,
                 ".." => {
-                    at.pop()?;
+                    at.pop().ok_or(out)?;
                     continue;
                 }
                 _ => at.push(name),
             }
-            if let Some(text) = self.text(mount, &at.join("/")) {
+            let link = at.join("/");
+            if let Some(text) = self.text(mount, &link) {
                 links += 1;
                 if links > MOST_LINKS {
-                    return None;
+                    return Err(Lost::ByItself);
+                }
+                // One of the stage is judged itself.
+                if !self.0.contains_key(&link) {
+                    out = Lost::OnTheWay;
                 }
                 at.pop();
-                enter(mount, &mut at, &mut ahead, &text)?;
+                enter(mount, &mut at, &mut ahead, &text).ok_or(out)?;
             }
         }
-        Some(at.join("/"))
+        Ok(at.join("/"))
     }
 
     /// What a link says, where there is one.
@@ -114,6 +137,18 @@ mod tests {
             ("h", "not/there/yet", "not/there/yet"),
         ] {
             assert_eq!(links.end(&directory.mount, path, text).as_deref(), Some(end), "{path} -> {text}");
+        }
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), directory.mount.source.join("shared")).unwrap();
+        std::os::unix::fs::symlink("../../..", directory.mount.source.join("docs/up")).unwrap();
+        for (path, text) in [("a", "shared"), ("a", "shared/p.txt"), ("d/a", "../shared/x"), ("a", "docs/up")]
+        {
+            assert!(links.leaves_by_another(&directory.mount, path, text), "{path} -> {text}");
+        }
+        for (path, text) in
+            [("a", ".."), ("a", "/etc/passwd"), ("a", "loop/b"), ("a", "docs/a.txt"), ("a", "x/b")]
+        {
+            assert!(!links.leaves_by_another(&directory.mount, path, text), "{path} -> {text}");
         }
         for (path, text) in
             [("a", ".."), ("d/a", "../../x"), ("a", "/etc/passwd"), ("a", "/workspaces"), ("a", "loop/b")]

@@ -24,6 +24,7 @@ pub(super) fn of_entry(mount: &LiveMount, entry: &Entry, change: Option<&Change>
             commit: entry.commit,
             was: change.and_then(|c| c.base?.kind().filter(|was| *was != c.kind)).map(kind),
             target: change.and_then(|c| c.target.clone()),
+            same_as: change.and_then(|c| c.same_as.as_ref()).map(|same| shown_path(mount, &same.path)),
             mode: change.and_then(mode),
         }),
         group: dependencies::around_path(mount, &entry.path, entry.kind == Kind::Dir)

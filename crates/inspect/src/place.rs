@@ -101,6 +101,8 @@ pub enum Step {
     Brotli,
     ByteList,
     Bzip2,
+    /// Another set of characters than Unicode.
+    Charset,
     Deflate,
     Ebcdic,
     Entities,
@@ -247,6 +249,7 @@ impl fmt::Display for Step {
             Step::ByteList => "byte list",
             Step::Bzip2 => "bzip2",
             Step::Deflate => "deflate",
+            Step::Charset => "character set",
             Step::Ebcdic => "ebcdic",
             Step::Entities => "entities",
             Step::Escapes => "escapes",

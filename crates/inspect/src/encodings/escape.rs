@@ -22,6 +22,16 @@ pub(crate) const KINDS: [(Step, u8, One); 4] = [
     (Step::QuotedPrintable, b'=', quoted_printable),
 ];
 
+/// Others, in which whoever wants to get something out may write it.
+pub(crate) const KINDS_THAT_LEAVE: [(Step, u8, One); 6] = [
+    (Step::Escapes, b'\\', rare_backslash),
+    (Step::Escapes, b'U', code_point),
+    (Step::Escapes, b'^', carets),
+    (Step::Escapes, b'u', bare),
+    (Step::Escapes, b'_', workbook),
+    (Step::Percent, b'%', overlong),
+];
+
 /// What `text` says where `first` begins an escape; nothing when it never does.
 pub(crate) fn decode(text: &[u8], first: u8, one: One) -> Option<Vec<u8>> {
     let mut out = Pieces::default();
@@ -187,6 +197,77 @@ fn backslash(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
         b'/' => Some((slashes + 1, [b'/', 0, 0, 0], 1)),
         _ => None,
     }
+}
+
+/// As Python and C write what is beyond 16 bits, Perl, RTF, and style sheets.
+fn rare_backslash(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
+    let rest = at.get(1..)?;
+    let hex_digits =
+        |text: &[u8], most: usize| text.iter().take(most).take_while(|b| b.is_ascii_hexdigit()).count();
+    let closed = |from: usize, most: usize| {
+        let digits = hex_digits(rest.get(from..)?, most);
+        let (value, n) = character(hex(rest.get(from..from + digits).filter(|d| !d.is_empty())?)?)?;
+        (rest.get(from + digits) == Some(&b'}')).then_some((from + digits + 2, value, n))
+    };
+    match rest.first()? {
+        b'U' => {
+            let (value, n) = character(hex(rest.get(1..9)?)?)?;
+            Some((10, value, n))
+        }
+        b'x' if rest.get(1) == Some(&b'{') => closed(2, 6),
+        b'N' if rest.starts_with(b"N{U+") => closed(4, 6),
+        b'u' => {
+            let digits = rest.get(1..)?.iter().take(5).take_while(|b| b.is_ascii_digit()).count();
+            let text = std::str::from_utf8(rest.get(1..1 + digits)?).ok()?;
+            let (value, n) = character(text.parse().ok()?)?;
+            (rest.get(1 + digits) == Some(&b'?')).then_some((digits + 3, value, n))
+        }
+        b'0' => {
+            let digits = hex_digits(rest, 6);
+            let (value, n) = character(hex(rest.get(..digits)?)?).filter(|_| digits >= 4)?;
+            let blank = usize::from(rest.get(digits) == Some(&b' '));
+            Some((1 + digits + blank, value, n))
+        }
+        _ => None,
+    }
+}
+
+/// `U+0041`, and what stands between two of them.
+fn code_point(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
+    let digits = at.strip_prefix(b"U+")?.iter().take(6).take_while(|b| b.is_ascii_hexdigit()).count();
+    let (value, n) = character(hex(at.get(2..2 + digits)?)?).filter(|_| digits >= 4)?;
+    let rest = at.get(2 + digits..)?;
+    let between =
+        rest.iter().take(4).take_while(|b| matches!(b, b' ' | b',' | b';' | b'<' | b'>' | b'-')).count();
+    let goes_on = rest.get(between..).is_some_and(|rest| rest.starts_with(b"U+"));
+    Some((2 + digits + if goes_on { between } else { 0 }, value, n))
+}
+
+/// As TeX writes a byte.
+fn carets(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
+    let digits = at.strip_prefix(b"^^")?.get(..2)?;
+    Some((4, [hex(digits)? as u8, 0, 0, 0], 1))
+}
+
+/// `u0041u0042`: by itself it is a part of a word.
+fn bare(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
+    let one = |at: &[u8]| at.strip_prefix(b"u").and_then(|rest| hex(rest.get(..4)?));
+    let (value, n) = character(one(at)?)?;
+    let is_row = one(at.get(5..)?).is_some() || at.get(5).is_none_or(|b| !b.is_ascii_alphanumeric());
+    is_row.then_some((5, value, n))
+}
+
+/// `_x0041_`, as workbooks write what XML has no sign for.
+fn workbook(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
+    let (value, n) = character(hex(at.strip_prefix(b"_x")?.get(..4)?)?)?;
+    (at.get(6) == Some(&b'_')).then_some((7, value, n))
+}
+
+/// Two bytes for what is one in UTF-8; strict readers refuse it.
+fn overlong(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {
+    let (first, second) = (hex(at.get(1..3)?)?, at.get(3..6)?);
+    let second = hex(second.strip_prefix(b"%")?).filter(|b| (0x80..0xc0).contains(b))?;
+    matches!(first, 0xc0 | 0xc1).then_some((6, [((first & 1) << 6 | second & 0x3f) as u8, 0, 0, 0], 1))
 }
 
 pub(super) fn entity(at: &[u8]) -> Option<(usize, [u8; 4], usize)> {

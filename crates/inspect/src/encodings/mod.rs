@@ -7,6 +7,7 @@ mod deflated;
 mod divided;
 pub(crate) mod escape;
 pub(crate) mod fold;
+pub(crate) mod legacy;
 mod lists;
 mod may;
 pub(crate) mod radix;

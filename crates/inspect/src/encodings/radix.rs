@@ -40,6 +40,10 @@ pub(crate) fn decode(text: &[u8], most: u64) -> (Vec<u8>, u64) {
         }
     }
     read.end();
+    if memchr::memmem::find(text, b"e+0").is_some() {
+        work += text.len() as u64 / 8;
+        readable(&exponents(text), &mut read.out);
+    }
     (read.out, work)
 }
 
@@ -51,6 +55,7 @@ struct Read {
     high_first: Vec<u8>,
     low_first: Vec<u8>,
     characters: Vec<u8>,
+    marked: Vec<u8>,
     /// A call was among the characters.
     is_called: bool,
     out: Vec<u8>,
@@ -67,6 +72,11 @@ impl Read {
             self.words(word);
         }
         self.character(word);
+        match marked(word) {
+            Some(byte) => self.marked.push(byte),
+            None if !self.marked.is_empty() => readable(&std::mem::take(&mut self.marked), &mut self.out),
+            None => {}
+        }
     }
 
     fn bits(&mut self, word: &[u8]) {
@@ -124,10 +134,36 @@ impl Read {
     }
 
     fn end(&mut self) {
-        for row in [&mut self.bits, &mut self.octal, &mut self.high_first, &mut self.low_first] {
+        for row in
+            [&mut self.marked, &mut self.bits, &mut self.octal, &mut self.high_first, &mut self.low_first]
+        {
             readable(&std::mem::take(row), &mut self.out);
         }
         self.end_of_characters();
+    }
+}
+
+/// The characters of a row of numbers like `1.03e+02`.
+fn exponents(text: &[u8]) -> Vec<u8> {
+    let is_between = |b: &u8| !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'+' | b'-');
+    let numbers = text.split(is_between).filter(|word| word.len() >= 5 && word.contains(&b'e'));
+    let values = numbers.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<f64>().ok());
+    values
+        .filter(|value| value.fract() == 0.0 && (1.0..256.0).contains(value))
+        .map(|value| value as u8)
+        .collect()
+}
+
+/// A byte that says in front or behind in which digits it is written: `0b1100111`, `0o147`, `0x67`, `67h`; or two digits of hex.
+fn marked(word: &[u8]) -> Option<u8> {
+    let parse = |digits: &[u8], radix| u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok();
+    match word {
+        [b'0', b'b' | b'B', digits @ ..] => parse(digits, 2),
+        [b'0', b'o' | b'O', digits @ ..] => parse(digits, 8),
+        [b'0', b'x' | b'X', digits @ ..] => parse(digits, 16),
+        [_, _, b'h' | b'H'] => parse(word.get(..2)?, 16),
+        [_, _] => parse(word, 16),
+        _ => None,
     }
 }
 

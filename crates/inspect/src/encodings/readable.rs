@@ -17,6 +17,8 @@ pub(crate) struct Decoded {
     pub(crate) bytes: Vec<u8>,
     /// Base64 of what is no text but may be packed.
     pub(crate) packed: Vec<Vec<u8>>,
+    /// What long runs say that is neither: pictures, recordings, numbers.
+    pub(crate) binary: Vec<Vec<u8>>,
     pub(crate) mirrored: Vec<u8>,
     pub(crate) work: u64,
     /// What unpacks runs, once one has been.

@@ -14,6 +14,9 @@ use super::readable::{Decoded, nibble, readable};
 /// Runs up to this length are also read backwards and out of rot13, in characters: a token, not a picture.
 const LONGEST_MIRRORED: usize = 4096;
 
+/// Characters from which a run may be a picture, or the like.
+const LONG: usize = 1024;
+
 /// Decodes every run of `text`, but no more than `most` bytes of work.
 pub(crate) fn decode(text: &[u8], most: u64) -> Decoded {
     decode_as(text, most, true)
@@ -69,6 +72,9 @@ fn decode_run(run: &[u8], mirrored: bool, out: &mut Decoded) {
         out.work += text.len() as u64;
         readable(&text, &mut out.base64);
     }
+    if mirrored && run.len() >= LONG {
+        binary(run, shape.has_hex && shape.is_one_number, out);
+    }
     if shape.has_base32 || shape.has_hex {
         for part in parts(run) {
             if shape.has_base32 && is_base32(part) {
@@ -88,6 +94,25 @@ fn decode_run(run: &[u8], mirrored: bool, out: &mut Decoded) {
             let turned: Vec<u8> = run.iter().map(|b| super::rot13(*b)).collect();
             base64(&turned, &mut out.mirrored);
         }
+    }
+}
+
+/// What a long run says where it is no text: as base64, or in hex or base32 where it is written in one of these alone.
+fn binary(run: &[u8], is_hex: bool, out: &mut Decoded) {
+    let decoded = if is_hex {
+        let pairs = run.as_chunks::<2>().0.iter();
+        pairs.map(|[a, b]| nibble(*a) << 4 | nibble(*b)).collect()
+    } else if is_base32(run) {
+        let mut decoded = Vec::with_capacity(run.len() / 8 * 5 + 5);
+        let five = |b: &u8| if b.is_ascii_digit() { b - b'2' + 26 } else { (b | 0x20) - b'a' };
+        from_fives(run.iter().map(five), &mut decoded);
+        decoded
+    } else {
+        from_base64(run)
+    };
+    if super::is_binary(&decoded) && !super::may_be_packed(&decoded) {
+        out.work += decoded.len() as u64;
+        out.binary.push(decoded);
     }
 }
 
@@ -169,7 +194,10 @@ fn begins_whole(run: &[u8]) -> bool {
     }
     let mut room = [0; 66];
     let head = head_of(run.get(..88).unwrap_or(run), &mut room);
-    super::may_be_packed(head) || super::is_utf16(head) || !head.is_ascii() && super::is_utf8(head)
+    super::may_be_packed(head)
+        || super::is_utf16(head)
+        || super::is_utf32(head)
+        || !head.is_ascii() && super::is_utf8(head)
 }
 
 /// Appends every readable stretch, at each of the eight alignments.
@@ -212,6 +240,9 @@ fn plain_hex(part: &[u8], out: &mut Vec<u8>) {
                 .map(|[a, b]| nibble(*a) << 4 | nibble(*b))
                 .collect();
             readable(&decoded, out);
+            if super::is_utf16(&decoded) || super::is_utf32(&decoded) {
+                readable(&super::from_wide(&decoded), out);
+            }
             if super::may_be_packed(&decoded) {
                 out.extend_from_slice(&decoded);
             }

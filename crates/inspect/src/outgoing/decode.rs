@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{covert, glued, mirror, packed, values};
-use crate::encodings::{self, escape, fold, is_binary, radix, readable, runs};
+use crate::encodings::{self, escape, fold, is_binary, legacy, radix, readable, runs};
 use crate::extract::{self, ExtractError};
 use crate::place::Step;
 
@@ -34,6 +34,8 @@ pub(super) enum Trust {
     Decoded,
     /// Turned round or put together from pieces: only secrets count.
     Secrets,
+    /// No text, or one of several readings of which most are wrong: only what is known counts, and nothing is read from it.
+    Known,
 }
 
 /// One reading of the bytes.
@@ -70,7 +72,7 @@ impl<'a> View<'a> {
     pub(super) fn children(&self, most: u64) -> Children {
         let bytes = self.bytes.as_ref();
         let mut out = Children::default();
-        if bytes.len() < SHORTEST {
+        if bytes.len() < SHORTEST || self.trust == Trust::Known {
             return out;
         }
         self.unpack(bytes, most, &mut out);
@@ -94,7 +96,10 @@ impl<'a> View<'a> {
         // Noise has the signs that begin an escape, too; replaced in it, they would only damage what is packed in there.
         let written =
             if is_binary(bytes) { Cow::Owned(readable::strings(bytes)) } else { Cow::Borrowed(bytes) };
-        for (how, first, one) in escape::KINDS {
+        for text in legacy::readings(bytes) {
+            self.push(&[Step::Charset], text, Trust::Known, &mut out);
+        }
+        for (how, first, one) in escape::KINDS.into_iter().chain(escape::KINDS_THAT_LEAVE) {
             if let Some(text) = escape::decode(&written, first, one) {
                 self.push(&[how], text, self.trust, &mut out);
             }
@@ -229,6 +234,9 @@ impl<'a> View<'a> {
         for whole in decoded.packed {
             self.push(&[Step::Base64], whole, self.trust, out);
         }
+        for binary in decoded.binary {
+            self.push(&[Step::Base64], binary, Trust::Known, out);
+        }
     }
 
     fn push(&self, how: &[Step], bytes: Vec<u8>, trust: Trust, out: &mut Children) {
@@ -238,6 +246,7 @@ impl<'a> View<'a> {
         out.work += bytes.len() as u64;
         let chain = [&self.chain, how].concat();
         let trust = match (self.trust, trust) {
+            (_, Trust::Known) => Trust::Known,
             (Trust::Secrets, _) | (_, Trust::Secrets) => Trust::Secrets,
             _ => Trust::Decoded,
         };

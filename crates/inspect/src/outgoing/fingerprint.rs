@@ -124,10 +124,13 @@ impl Fingerprints {
         if self.is_empty() {
             return Vec::new();
         }
-        match values::alone(bytes) {
-            Some(values) => self.hits_text(&values),
-            None => self.hits_text(bytes),
+        let Some(values) = values::alone(bytes) else { return self.hits_text(bytes) };
+        let mut hits = self.hits_text(&values);
+        // What stands in a tag, or only looks like one, leaves as well.
+        if bytes.trim_ascii_start().starts_with(b"<") {
+            hits.extend(self.hits_text(bytes));
         }
+        hits
     }
 
     /// Whether nothing was remembered.

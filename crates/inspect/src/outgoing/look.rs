@@ -16,6 +16,8 @@ use crate::{Certainty, Detectors, Finding, Place, Spot, Step, extract, scan};
 const TOGETHER: usize = 256 * 1024;
 /// So many characters of base64 in a row are encoded data, no label and its value.
 const RUN: usize = 64;
+/// Characters of the line breaks in so many.
+const BREAKS: usize = 4;
 /// Findings and unread parts of one look; more say nothing new.
 const MOST_NOTES: usize = 1024;
 /// Different values of one kind in one place that are told apart. Protects memory; no budget allows so many.
@@ -166,7 +168,8 @@ impl<'a> Look<'a> {
         let mut todo = VecDeque::from([root]);
         while let Some(view) = todo.pop_front() {
             let derived = view.trust != Trust::Sent;
-            if derived && !self.views.insert(hash(&(view.bytes.as_ref(), view.trust == Trust::Secrets))) {
+            let less = view.trust as u8 >= Trust::Secrets as u8;
+            if derived && !self.views.insert(hash(&(view.bytes.as_ref(), less.then_some(view.trust as u8)))) {
                 continue;
             }
             let place = at.then(&view.chain);
@@ -192,7 +195,7 @@ impl<'a> Look<'a> {
             }
             if view.depth < DEEPEST {
                 todo.extend(children.views);
-            } else if children.views.iter().any(|v| v.trust != Trust::Secrets) {
+            } else if children.views.iter().any(|v| matches!(v.trust, Trust::Sent | Trust::Decoded)) {
                 self.unread(&place, "over the limit of encodings within encodings");
             }
         }
@@ -205,6 +208,9 @@ impl<'a> Look<'a> {
 
     fn view(&mut self, view: &View<'_>, place: &Place, content_type: Option<&str>) {
         let bytes = view.bytes.as_ref();
+        if view.trust == Trust::Known {
+            return self.known_values(bytes, place);
+        }
         let table = view.trust == Trust::Sent
             && (content_type.is_some_and(|t| t.contains("csv") || t.contains("tab-separated"))
                 || extract::is_table(bytes));
@@ -273,9 +279,8 @@ impl<'a> Look<'a> {
             let range = m.start as usize..m.end as usize;
             let value = bytes.get(range).unwrap_or_default();
             // Between the signs of base64 stand words as well, some of them labels.
-            let before = bytes.get((m.start as usize).saturating_sub(RUN)..m.start as usize);
-            if info.name.starts_with("generic_") && before.is_some_and(|b| b.len() == RUN && runs::is_run(b))
-            {
+            let before = bytes.get((m.start as usize).saturating_sub(RUN + BREAKS)..m.start as usize);
+            if info.name.starts_with("generic_") && before.is_some_and(is_within_a_run) {
                 continue;
             }
             secret |= info.category == "secret";
@@ -384,6 +389,13 @@ impl<'a> Look<'a> {
             None => {}
         }
     }
+}
+
+/// Whether encoded data ends here, in one line or in several. What separates a label from its value is none of its signs.
+fn is_within_a_run(before: &[u8]) -> bool {
+    let signs = before.iter().rev().copied().filter(|b| !matches!(b, b'\r' | b'\n')).take(RUN);
+    let signs: Vec<u8> = signs.collect();
+    signs.len() == RUN && runs::is_run(&signs)
 }
 
 /// Tells views and values of one look apart; nothing outside it sees the number.

@@ -94,7 +94,8 @@ impl InOrder {
     pub fn look<'t>(&self, texts: impl Iterator<Item = &'t [u8]>, progress: &mut Progress) -> Vec<Hit> {
         let mut hits: Vec<Hit> = Vec::new();
         for text in texts {
-            let alone = values::alone(text);
+            // What stands in a tag leaves as well.
+            let alone = values::alone(text).filter(|_| !text.trim_ascii_start().starts_with(b"<"));
             let letters = reduced(alone.as_deref().unwrap_or(text));
             for letter in &letters {
                 self.step(*letter, progress, &mut hits);

@@ -154,6 +154,19 @@ impl Rule {
         is_one && !self.ports().iter().any(|port| matches!(port, 80 | 443))
     }
 
+    /// In words, to what methods, paths and amounts it holds its hosts; nothing where to none.
+    #[must_use]
+    pub fn limits_in_words(&self) -> Option<String> {
+        let mut words = Vec::new();
+        if !self.methods.is_empty() {
+            words.push(self.methods.join(" and "));
+        }
+        words.extend(self.paths.iter().map(|path| path.as_str().to_owned()));
+        words.extend(self.upload_bytes.map(|bytes| format!("{bytes} bytes sent")));
+        words.extend(self.download_bytes.map(|bytes| format!("answers of {bytes} bytes")));
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
     /// Whether the rule can be kept only by seeing the requests, so TLS has to end at the broker.
     pub fn needs_requests(&self) -> bool {
         self.inspect

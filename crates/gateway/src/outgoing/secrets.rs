@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use chaperone_inspect::outgoing::{Fingerprints, InOrder, KeyedSecrets, Scattered, labelled};
+use chaperone_inspect::outgoing::{Fingerprints, InOrder, KeyedSecrets, Scattered, also_says, labelled};
 use chaperone_inspect::{Detectors, needs_a_parser};
 use chaperone_pipeline::ports::Inspect;
 use chaperone_protocol::Failure;
@@ -266,6 +266,9 @@ fn take_in_one(
     for (bytes, is_packed) in [(Some(bytes), is_document), (text, false)] {
         let Some(bytes) = bytes else { continue };
         known.read.add_from(id, &bytes, least);
+        if !is_packed {
+            also_says(&bytes).iter().for_each(|text| known.read.add_from(id, text, least));
+        }
         // What nobody knows to be read does not push out what was, nor does what nobody reads as it is.
         if !is_packed && (least == 0 || known.in_order.has_room(bytes.len())) {
             known.in_order.add(id, &bytes, least);

@@ -3,6 +3,7 @@
 //! Everything is read as it is and as each encoding that it may be in, to a depth of five, within
 //! a budget of work. What is not read because a limit was reached is said in [`Seen::unread`], never passed in silence.
 
+mod also;
 mod columns;
 mod covert;
 mod decode;
@@ -23,6 +24,7 @@ mod values;
 mod winnow;
 mod zip_span;
 
+pub use also::also_says;
 pub use columns::{Column, columns, text_of_number};
 pub use fingerprint::{Fingerprints, Hit};
 pub use in_order::{InOrder, Progress};

@@ -104,7 +104,13 @@ impl Call<'_> {
             "action": "connect", "host": rule.host().to_string(), "ports": rule.ports(), "seconds": seconds,
             "reaches": rule.host().reaches().as_str(), "wide": rule.host().is_wide(), "named": named,
         });
-        let wish = format!("connect to {} port {} for {seconds} s", rule.host(), ports.join(" and "));
+        let limits = allowed.rules().iter().filter(|known| known.host() == rule.host());
+        let without = limits.filter_map(Rule::limits_in_words).next();
+        let without = without.map_or_else(String::new, |limits| {
+            format!(", without the limits of your rule for it ({limits})")
+        });
+        let wish =
+            format!("connect to {} port {} for {seconds} s{without}", rule.host(), ports.join(" and "));
         let (subject, ports) = (rule.host().to_string(), rule.ports().to_vec());
         let rules = with_localhost(vec![rule]);
         let permissions = chaperone_gateway::permissions::outbound(&rules);

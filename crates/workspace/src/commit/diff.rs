@@ -103,8 +103,8 @@ pub fn of(
         let text = format!("  too large to compare: {}\n", sizes());
         return if change.blob.is_some() { Difference::cut(text) } else { Difference::whole(text) };
     }
-    if let (Some(old), Some(new)) = (workbook::read(old.as_ref()), workbook::read(new)) {
-        return workbook::difference(&old, &new);
+    if let Some(difference) = workbook::compared(old.as_ref(), new, &sizes) {
+        return difference;
     }
     if let (Some(before), Some(now)) = (document(old.as_ref(), lines), document(new, lines)) {
         return of_document(&change.path, (&before, &now), &sizes(), allowance);

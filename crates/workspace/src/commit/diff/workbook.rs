@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 
-use chaperone_inspect::workbook::{Cell, Contents, Kind, Limits, contents, is_xlsx};
+use chaperone_inspect::workbook::{Cell, Contents, Kind, Limits, WorkbookRefusal, contents, is_xlsx};
 use chaperone_protocol::counted;
 use chaperone_staging::printable;
+use parking_lot::Mutex;
 
 use self::rows::{Moved, Rows};
 use super::shown::{Difference, one_line};
@@ -19,9 +20,29 @@ const HEAD: u64 = 4096;
 /// Cells of one diff that are shown, and names.
 const MOST: usize = 400;
 
-/// What a file holds that is a workbook; nothing of one that is none.
-pub(super) fn read(file: Option<&File>) -> Option<Book> {
-    let Some(mut file) = file else { return Some(Book::default()) };
+/// Cells that are compared. Protects memory: each takes some hundred bytes, on either side.
+const CELLS: usize = 250_000;
+/// Two of them at once, of however many sessions, would take twice as much.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The difference between files that are workbooks; nothing of others. `sizes` says how large they are, for those that have too many
+/// cells to be compared.
+pub(super) fn compared(
+    old: Option<&File>,
+    new: Option<&File>,
+    sizes: &dyn Fn() -> String,
+) -> Option<Difference> {
+    let _one = ONE_AT_A_TIME.lock();
+    let (old, new) = (read(old)?, read(new)?);
+    Some(match (old, new) {
+        (Some(old), Some(new)) => difference(&old, &new),
+        _ => Difference::cut(format!("  more than {CELLS} cells, too many to compare: {}\n", sizes())),
+    })
+}
+
+/// What a file holds that is a workbook, or that it has too many cells; nothing of one that is none.
+fn read(file: Option<&File>) -> Option<Option<Book>> {
+    let Some(mut file) = file else { return Some(Some(Book::default())) };
     file.rewind().ok()?;
     let mut head = Vec::new();
     file.take(HEAD).read_to_end(&mut head).ok()?;
@@ -29,9 +50,14 @@ pub(super) fn read(file: Option<&File>) -> Option<Book> {
         return None;
     }
     file.rewind().ok()?;
-    let Contents { cells, names, rest } = contents(&mut file, &Limits::default()).ok()?;
+    let Contents { cells, names, rest } =
+        match contents(&mut file, &Limits { cells: CELLS, ..Limits::default() }) {
+            Ok(contents) => contents,
+            Err(WorkbookRefusal::Limit(_)) => return Some(None),
+            Err(_) => return None,
+        };
     let cells = cells.into_iter().map(|cell| (Place::new(&cell), cell)).collect();
-    Some(Book { cells, names, rest })
+    Some(Some(Book { cells, names, rest }))
 }
 
 impl Book {
@@ -46,7 +72,7 @@ impl Book {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Book {
+struct Book {
     cells: BTreeMap<Place, Cell>,
     names: BTreeMap<String, String>,
     rest: BTreeMap<String, [u8; 32]>,
@@ -73,7 +99,7 @@ impl Place {
     }
 }
 
-pub(super) fn difference(old: &Book, new: &Book) -> Difference {
+fn difference(old: &Book, new: &Book) -> Difference {
     let mut shown = String::new();
     // Those beyond the limit are counted alone.
     let mut lines = 0;

@@ -37,7 +37,7 @@ pub use extract::{
 };
 pub use finding::{Certainty, Finding};
 pub use place::{FieldKind, FileSpot, Place, Spot, Step, Unit};
-pub use placeholder::PlaceholderKey;
+pub use placeholder::{PlaceholderKey, Signs};
 pub use redact::redact_file;
 pub use report::{Candidate, Item, Report};
 pub use scan::{Effect, Filter, Filters, Match, ScanOptions, Scanner, scan, scan_labelled};

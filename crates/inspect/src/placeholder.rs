@@ -2,6 +2,8 @@
 //! a file, in one session. Only who has the key can make one, so that a tag says neither what it stands for nor whether two
 //! values are the same.
 
+mod signs;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,6 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::Detectors;
 use crate::coding::Coding;
+
+pub use signs::Signs;
 
 /// No vowel, so no word; no digit, so nothing that is looked for.
 const LETTERS: &[u8; 20] = b"bcdfghjklmnpqrstvwxz";

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use chaperone_inspect::outgoing::Outgoing;
-use chaperone_inspect::{Certainty, Effects, Finding, PlaceholderKey, Report, endings, inspect_plain};
+use chaperone_inspect::{Certainty, Effects, Finding, PlaceholderKey, Report, Signs, endings, inspect_plain};
 use chaperone_worker::{InspectError, WorkerPool};
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -207,11 +207,11 @@ impl Inspect for Inspection {
         names: (&str, &str),
         (session, snapshots): (&str, &Snapshots),
     ) -> Result<Restored, Failure> {
-        let may_hold = match may_hold_placeholders(edited).map_err(|e| cannot_restore(&e))? {
-            May::Not => false,
-            May::Plainly => true,
+        let may_hold = match Signs::of(edited, names.1).map_err(|e| cannot_restore(&e))? {
+            Signs::None => false,
+            Signs::Plain => true,
             // A large one takes long; only whoever was given a placeholder can have packed it.
-            May::Packed => {
+            Signs::Packed => {
                 let is_small = edited.metadata().is_ok_and(|m| m.len() <= MOST_PACKED);
                 is_small || snapshots.handed_out_a_redaction()
             }
@@ -261,62 +261,6 @@ impl Inspection {
 
 /// Bytes of a packed file that is looked into whether or not the session was given a placeholder, as far as is known.
 const MOST_PACKED: u64 = 16 << 20;
-
-/// Whether a worker has to look for placeholders.
-enum May {
-    Not,
-    /// Their word is in it.
-    Plainly,
-    Packed,
-}
-
-/// How what is packed begins: archives and compressed streams of all kinds that are looked into, PDF.
-const PACKED: &[&[u8]] = &[
-    b"PK",
-    b"\x1f\x8b",
-    b"\xfd7zXZ",
-    b"BZh",
-    b"\x28\xb5\x2f\xfd",
-    b"7z\xbc\xaf",
-    b"]\0\0",
-    b"\x78\x01",
-    b"\x78\x9c",
-    b"\x78\xda",
-    b"%PDF",
-    b"\xd0\xcf\x11\xe0",
-];
-
-fn may_hold_placeholders(file: &File) -> std::io::Result<May> {
-    const WORD: &[u8] = b"REDACTED";
-    // As it stands, in base64 at each place of a group, and in two and four bytes a letter.
-    let wide = |bytes: usize| -> Vec<u8> {
-        let all: Vec<u8> =
-            WORD.iter().flat_map(|b| std::iter::once(*b).chain(std::iter::repeat_n(0, bytes - 1))).collect();
-        all.get(..all.len() - (bytes - 1)).unwrap_or(WORD).to_vec()
-    };
-    let (two, four) = (wide(2), wide(4));
-    let words: [&[u8]; 6] = [WORD, &two, &four, b"UkVEQUNURU", b"JFREFDVEVE", b"SRURBQ1RFR"];
-    let words = words.map(memchr::memmem::Finder::new);
-    let mut block = vec![0; 64 * 1024];
-    let (mut at, mut have) = (0, 0);
-    loop {
-        let n = file.read_at(block.get_mut(have..).unwrap_or_default(), at)?;
-        let held = block.get(..have + n).unwrap_or_default();
-        if at == 0 && PACKED.iter().any(|begins| held.starts_with(begins)) {
-            return Ok(May::Packed);
-        }
-        if n == 0 {
-            return Ok(May::Not);
-        }
-        if words.iter().any(|word| word.find(held).is_some()) {
-            return Ok(May::Plainly);
-        }
-        let keep = held.len().min(4 * WORD.len());
-        let from = held.len() - keep;
-        block.copy_within(from..from + keep, 0);
-        (at, have) = (at + n as u64, keep);
-    }
-}
 
 impl Inspected {
     /// What policy sees of the findings: no text, no place.

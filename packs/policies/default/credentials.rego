@@ -35,9 +35,10 @@ endings := [".p12", ".pfx", ".kdbx", ".kdb", ".jks", ".keystore", ".ppk", ".agil
 # Names that certificates, keyrings of distributions and documents have as well: there a likely secret counts like a certain one.
 suspect_names := {
 	"identity", ".npmrc", ".pypirc", ".yarnrc.yml", "config.json", "auth.json", "credentials.json", "service-account.json",
+	"wpa_supplicant.conf",
 }
 
-suspect_endings := [".pem", ".key", ".gpg", ".crt", ".cer", ".der", ".asc", ".pub"]
+suspect_endings := [".nmconnection", ".pem", ".key", ".gpg", ".crt", ".cer", ".der", ".asc", ".pub"]
 
 tokens := {".dockercfg"}
 

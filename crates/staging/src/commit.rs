@@ -588,7 +588,7 @@ impl Run<'_> {
         let fd = OwnedFd::from(file);
         let replaced = match base {
             Some(base) if base.kind() == Some(Kind::File) => {
-                Some(open_replaced(parent, base).map_err(|_| Stop::Conflict("changed_meanwhile"))?)
+                Some(open_replaced(parent, base, self.request.undoes.is_some())?)
             }
             _ => None,
         };
@@ -670,13 +670,17 @@ fn choices_for(op: Op, kind: Kind) -> Vec<Choice> {
     }
 }
 
-fn open_replaced(parent: &Parent, base: &BaseVersion) -> Result<OwnedFd, rustix::io::Errno> {
+/// The file that goes. Of one that nobody may read, an undo needs to know no more than whose it is.
+fn open_replaced(parent: &Parent, base: &BaseVersion, undoes: bool) -> Result<OwnedFd, Stop> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = beneath::open(parent.fd.as_fd(), &parent.name, flags)?;
-    match base.is_same_version(&BaseVersion::of(&rustix::fs::fstat(&fd)?)) {
-        true => Ok(fd),
-        false => Err(rustix::io::Errno::STALE),
-    }
+    let fd = match beneath::open(parent.fd.as_fd(), &parent.name, flags) {
+        Err(Errno::ACCESS) if undoes => beneath::open(parent.fd.as_fd(), &parent.name, OFlags::PATH),
+        Err(Errno::ACCESS) => return Err(Errno::ACCESS.into()),
+        opened => opened,
+    };
+    let is_it =
+        |fd: &OwnedFd| rustix::fs::fstat(fd).is_ok_and(|stat| base.is_same_version(&BaseVersion::of(&stat)));
+    fd.ok().filter(is_it).ok_or(Stop::Conflict("changed_meanwhile"))
 }
 
 fn leads_out(change: &Change) -> bool {

@@ -2,6 +2,8 @@
 
 use std::os::fd::AsFd;
 
+use rustix::io::Errno;
+
 use crate::beneath::{Parent, split};
 use crate::change::{Change, Kind, MAX_NAME_BYTES, Op};
 use crate::commit::{Judge, Request, Tree};
@@ -51,6 +53,16 @@ impl Tree {
         let mut change = change.clone();
         let at = change.from.clone().unwrap_or_else(|| change.path.clone());
         let now = self.version_of(&at)?;
+        if change.op == Op::Rename && now.is_some_and(|now| now.kind() != Some(change.kind)) {
+            // What the user has under the old name by now is another object, and stays there. The agent's own comes without it.
+            if change.blob.is_none() && change.target.is_none() {
+                return Ok(None);
+            }
+            let there = self.version_of(&change.path)?;
+            change.op = if there.is_some() { Op::Modify } else { Op::Create };
+            (change.from, change.base, change.replaces) = (None, there, None);
+            return Ok(Some(change));
+        }
         match (change.op, now) {
             (Op::Create | Op::Modify, None) => (change.op, change.base) = (Op::Create, None),
             (Op::Create | Op::Modify, now) => (change.op, change.base) = (Op::Modify, now),
@@ -79,7 +91,8 @@ impl Tree {
     fn version_of(&self, path: &str) -> Result<Option<crate::BaseVersion>> {
         match Parent::open(self.root.as_fd(), path) {
             Ok(parent) => parent.version().at("examine", path),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            // The commit says of each path what stands in its way.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(other) => Err(other).at("open the directory of", path),
         }
     }

@@ -96,16 +96,30 @@ pub(super) fn alone(head: &mut Parts, body: &BufferedBody) -> io::Result<()> {
 }
 
 fn holds_request(body: &BufferedBody) -> io::Result<bool> {
-    const MARK: &[u8] = b"HTTP/";
-    let mark = memchr::memmem::Finder::new(MARK);
-    let (mut end, mut found) = (Vec::new(), false);
+    let mut end = Vec::new();
+    let mut found = false;
     body.pieces(|piece| {
         // It may be cut by the end of a piece.
-        end.extend(piece.get(..MARK.len().min(piece.len())).unwrap_or_default());
-        found |= mark.find(&end).is_some() || mark.find(piece).is_some();
-        end = piece.get(piece.len().saturating_sub(MARK.len())..).unwrap_or_default().to_vec();
+        end.extend(piece.get(..LINE.min(piece.len())).unwrap_or_default());
+        found |= holds_request_line(&end) || holds_request_line(piece);
+        end = piece.get(piece.len().saturating_sub(LINE)..).unwrap_or_default().to_vec();
     })?;
     Ok(found)
+}
+
+/// Bytes in which the beginning of a request line stands.
+const LINE: usize = 32;
+
+/// The version of a request line, or the method and the slash of one without a version (HTTP/0.9), in any letter case.
+fn holds_request_line(bytes: &[u8]) -> bool {
+    let has_version = memchr::memchr_iter(b'/', bytes)
+        .any(|at| at >= 4 && bytes.get(at - 4..at).is_some_and(|four| four.eq_ignore_ascii_case(b"http")));
+    let begins = |line: &[u8]| {
+        let word = line.iter().take(LINE).take_while(|b| b.is_ascii_alphabetic()).count();
+        (3..=12).contains(&word) && line.get(word) == Some(&b' ') && line.get(word + 1) == Some(&b'/')
+    };
+    let lines = memchr::memchr_iter(b'\n', bytes).filter_map(|at| bytes.get(at + 1..));
+    has_version || std::iter::once(bytes).chain(lines).any(begins)
 }
 
 /// HTTP/2 cuts cookies into several lines; to a server that speaks HTTP/1 they are one (RFC 9113, section 8.2.3).
@@ -219,7 +233,10 @@ mod tests {
             assert!(closes(method.clone(), "{}") && !closes(method, ""));
         }
         assert!(closes(Method::POST, inner) && closes(Method::PUT, &long));
-        assert!(!closes(Method::POST, "{\"model\":\"m\"}"));
+        for line in ["GET /all", "x\r\nget /all http/1.1", "a\nDELETE /all"] {
+            assert!(closes(Method::POST, line), "{line}");
+        }
+        assert!(!closes(Method::POST, "{\"model\":\"m\", \"path\": \"a /b\"}"));
     }
 
     #[test]

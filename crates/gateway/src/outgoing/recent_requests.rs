@@ -57,6 +57,8 @@ struct HostRequests {
     read: Covered,
     /// How far texts that were read have come, piece after piece; and the same of the letters that numbers stand for.
     in_order: Progress,
+    /// The same where what stands in a body comes before what stands in the head of its request.
+    in_order_body_first: Progress,
     codes: Codes,
     /// When it was last used, in requests.
     used: u64,

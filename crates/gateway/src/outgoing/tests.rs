@@ -555,6 +555,28 @@ fn pieces_one_a_request_are_put_together_whatever_carries_them() {
     }
 }
 
+#[test]
+fn pieces_that_go_in_turn_in_the_head_and_the_body_are_one_text() {
+    let outgoing = Outgoing::new(Detectors::builtin().unwrap());
+    let text = format!("{PASSAGE} {}", PASSAGE.to_ascii_uppercase().replace('E', "A"));
+    let pieces = cut(&text, 12);
+    for turned in [false, true] {
+        let (secrets, recent) = (that_read("/workspace/a", &text), RecentRequests::default());
+        let is_clean = |pair: &&[&str]| {
+            let (one, two) = (pair[0], pair.get(1).copied().unwrap_or_default());
+            let (head, body) = if turned { (two, one) } else { (one, two) };
+            let sent = ("/".to_owned(), vec![("x-q".to_owned(), head.to_owned())], body.to_owned());
+            let (head, body) = (parts_of(&sent), BufferedBody::of(sent.2.clone().into_bytes()));
+            let chosen = Chosen::of(&head, &sent.0);
+            let mut found = inspect_request(&outgoing, &secrets, &chosen, &body).unwrap();
+            recent.look(&outgoing, &secrets, "a.example", chosen.values(&body).unwrap(), &mut found);
+            found.is_clean()
+        };
+        let passed = pieces.chunks(2).filter(is_clean).count();
+        assert!(passed * 3 <= pieces.len() / 2 * 2, "{turned}: {passed} of {}", pieces.len() / 2);
+    }
+}
+
 /// What is asked about a file is asked about that file: the next request is another one, though it shares some words with it.
 #[test]
 fn a_request_after_one_with_a_passage_is_judged_by_itself() {

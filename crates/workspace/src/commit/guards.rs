@@ -12,28 +12,48 @@ use crate::later;
 pub(super) struct Guards<'a>(HashSet<&'a str>);
 
 impl<'a> Guards<'a> {
-    /// Of what these changes do together.
-    pub fn by(changes: &'a [Change]) -> Self {
+    /// Of what these changes do together. `new_name` is that of what a removal only moves.
+    pub fn by(changes: &'a [Change], new_name: &dyn Fn(&Change) -> Option<String>) -> Self {
         let goes = |change: &'a Change| match change.op {
             Op::Delete => Some(change.path.as_str()),
             Op::Rename => change.from.as_deref(),
             Op::Create | Op::Modify => None,
         };
+        let comes = |change: &Change| match change.op {
+            Op::Rename => Some(change.path.clone()),
+            _ => new_name(change),
+        };
         let directories: HashSet<&str> =
             changes.iter().filter(|change| change.kind == Kind::Dir).filter_map(goes).collect();
-        let stays = |directory: &str| {
-            let mut above =
-                std::iter::successors(Some(directory), |at| at.rsplit_once('/').map(|(up, _)| up));
-            !above.any(|at| directories.contains(at))
+        let files = || changes.iter().filter(|change| change.kind != Kind::Dir);
+        let moved: HashSet<&str> = files()
+            .filter(|change| comes(change).is_some())
+            .filter_map(goes)
+            .flat_map(|path| up_from(path).skip(1))
+            .collect();
+        let goes_alone = |change: &&'a Change| {
+            let guarded = goes(change).and_then(later::guarded);
+            guarded.is_some_and(|directory| {
+                if !up_from(directory).any(|at| directories.contains(at)) {
+                    return true;
+                }
+                // One whose files come to other names stays, under another name; there it has to come, too.
+                let still = comes(change).is_some_and(|new| later::guarded(&new).is_some());
+                moved.contains(directory) && !still
+            })
         };
-        let guards = changes.iter().filter(|change| change.kind != Kind::Dir).filter_map(goes);
-        Self(guards.filter(|path| later::guarded(path).is_some_and(stays)).collect())
+        Self(files().filter(goes_alone).filter_map(goes).collect())
     }
 
     pub fn goes(&self, change: &Change) -> bool {
         let path = if change.op == Op::Rename { change.from.as_ref() } else { Some(&change.path) };
         matches!(change.op, Op::Delete | Op::Rename) && path.is_some_and(|path| self.0.contains(&**path))
     }
+}
+
+/// A path and the directories above it, but for the mount itself.
+fn up_from(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |at| at.rsplit_once('/').map(|(up, _)| up))
 }
 
 #[cfg(test)]
@@ -61,10 +81,19 @@ mod tests {
             gone(".git/hooks/pre-push.sample", Kind::File),
             gone("notes.txt", Kind::File),
             Change::blank(".npmrc".to_owned(), Op::Modify, Kind::File),
+            // Another directory gets all of a project but what guards it.
+            moved("e/src/a.rs", "e2/src/a.rs", Kind::File),
+            gone("e/.npmrc", Kind::File),
+            gone("e", Kind::Dir),
+            // Or all of it.
+            moved("f/src/a.rs", "f2/src/a.rs", Kind::File),
+            moved("f/.npmrc", "f2/.npmrc", Kind::File),
+            gone("f", Kind::Dir),
         ];
-        let guards = Guards::by(&changes);
+        let guards = Guards::by(&changes, &|_| None);
         let asked: Vec<&str> =
             changes.iter().filter(|change| guards.goes(change)).map(|change| &*change.path).collect();
-        assert_eq!(asked, [".gitattributes", "a/.npmrc", "old/settings.json", ".git/hooks/pre-commit"]);
+        let wanted = [".gitattributes", "a/.npmrc", "old/settings.json", ".git/hooks/pre-commit", "e/.npmrc"];
+        assert_eq!(asked, wanted);
     }
 }

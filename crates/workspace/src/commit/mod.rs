@@ -138,7 +138,7 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let dependencies = dependencies::Dependencies::by(there, &all, &staged);
         let lost = repository::Lost::by(there, &all, &objects);
-        let guards = guards::Guards::by(&all);
+        let guards = guards::Guards::by(&all, &|change| moves.moved_to(change));
         let tidied = tidied::Tidied::by(&all, &objects);
         let tracked = tracked::Tracked::by(there, &all, &staged);
         let beside = beside::Beside {
@@ -214,7 +214,6 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
             .flat_map(|e| std::iter::once(e.path.clone()).chain(e.from.clone()))
             .collect();
         intents.ended((pipeline, session), Some(&report))?;
-        resolved?;
         if let Some((tree, version)) = version.filter(|_| !rehearsal) {
             let failed = |e: std::io::Error| Failure::new("stage_unavailable", e.to_string());
             if let Some(overlay) = &mount.overlay {
@@ -223,6 +222,8 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
             tree.committed(&settled, version, &report.touched).map_err(|e| failed(e.into()))?;
         }
         mounts.invalidate(&mount.at, &settled);
+        // What was committed before it is settled all the same.
+        resolved?;
         let of = |path: &str| changes.iter().find(|c| c.path == path);
         let with_change = report.entries.len() == changes.len();
         shown.extend(report.entries.iter().enumerate().map(|(i, e)| {

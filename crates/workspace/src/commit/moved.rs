@@ -33,6 +33,7 @@ type Told = (u64, String);
 
 impl Moves {
     pub fn of(mount: &LiveMount, all: &[Change], stage: &Stage) -> Self {
+        let spread = given_away(all);
         let gone = || all.iter().filter(|c| c.op == Op::Delete && c.kind != Kind::Dir);
         let comes = || {
             let brings = |c: &&Change| {
@@ -41,7 +42,7 @@ impl Moves {
             all.iter().filter(brings)
         };
         if gone().next().is_none() || comes().next().is_none() {
-            return Self::default();
+            return Self { spread, ..Self::default() };
         }
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let old: HashSet<&str> = gone().map(|c| c.path.as_str()).collect();
@@ -61,13 +62,14 @@ impl Moves {
             &mut names,
         );
         let paired = pair(&names, all);
-        Self { names, paired, spread: BTreeMap::new() }
+        Self { names, paired, spread }
     }
 
     /// The same, and what waits for all that holds its values by now.
     #[must_use]
-    pub fn with(self, spread: BTreeMap<String, Vec<String>>) -> Self {
-        Self { spread, ..self }
+    pub fn with(mut self, spread: BTreeMap<String, Vec<String>>) -> Self {
+        self.spread.extend(spread);
+        self
     }
 
     /// What the user picked, with the old names of what moves in it, and the directories that these leave. `go_along` says, of an
@@ -106,10 +108,32 @@ impl Moves {
         change.op == Op::Delete && self.paired.contains(&change.path)
     }
 
+    /// Where the object of a removal is by then.
+    pub fn moved_to(&self, change: &Change) -> Option<String> {
+        let names = self.names.get(&change.path).filter(|_| change.op == Op::Delete);
+        names?.first().cloned()
+    }
+
     /// A new name of what was there.
     pub fn new_name(&self, old: &str) -> Option<&str> {
         self.names.get(old).or_else(|| self.spread.get(old))?.first().map(String::as_str)
     }
+}
+
+/// Names under which the user's object went to other names, and something else of the agent's came: one takes away what the others
+/// bring.
+fn given_away(all: &[Change]) -> BTreeMap<String, Vec<String>> {
+    let is_other =
+        |c: &&Change| c.op == Op::Modify && c.blob.is_some() || c.op == Op::Rename && c.replaces.is_some();
+    let stays: HashSet<&str> = all.iter().filter(is_other).map(|c| c.path.as_str()).collect();
+    let mut spread: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for change in all.iter().filter(|c| c.op != Op::Delete) {
+        let from = change.origin.as_deref().filter(|from| *from != change.path && stays.contains(from));
+        if let Some(from) = from {
+            spread.entry(from.to_owned()).or_default().push(change.path.clone());
+        }
+    }
+    spread
 }
 
 fn with_removals(all: &[Change], picked: Vec<Change>, old: &BTreeSet<&str>) -> Vec<Change> {
@@ -342,6 +366,16 @@ mod tests {
         let mut staged = Staged::new(&[("a", "one")], &[]).comes("b", "one and more").goes("a");
         staged.changes[0].origin = Some("a".into());
         assert_eq!(staged.told(), [named("a", &["b"])]);
+    }
+
+    #[test]
+    fn what_was_moved_away_is_not_overwritten_while_its_new_name_waits() {
+        let mut staged = Staged::new(&[("a", "my notes"), ("b", "two")], &[])
+            .comes(".npmrc", "my notes")
+            .comes("a", "short");
+        staged.changes[0].origin = Some("a".into());
+        staged.changes[1].op = Op::Modify;
+        assert_eq!(staged.moves().spread.into_iter().collect::<Vec<_>>(), [named("a", &[".npmrc"])]);
     }
 
     #[test]

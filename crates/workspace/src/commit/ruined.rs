@@ -50,6 +50,10 @@ pub(super) fn of(mount: &LiveMount, changes: &[Change]) -> HashSet<String> {
         return HashSet::new();
     }
     let is_ruined = |change: &&Change| {
+        // One more name of another file leaves nothing of this one.
+        if change.same_as.as_ref().is_some_and(|same| same.path != change.path) {
+            return true;
+        }
         let now = change.blob.as_deref().and_then(staged).and_then(|file| own::read(&file, HEAD));
         now.filter(|now| is_formless(change, now)).is_some_and(|_| {
             let then = own::open(mount, &change.path).and_then(|file| own::read(&file, HEAD));
@@ -71,7 +75,13 @@ fn has_form(change: &Change, head: &[u8]) -> bool {
 }
 
 fn is_formless(change: &Change, head: &[u8]) -> bool {
-    if head.len() < LEAST || has_form(change, head) {
+    if head.len() < LEAST {
+        return false;
+    }
+    if is_blank(head) {
+        return true;
+    }
+    if has_form(change, head) {
         return false;
     }
     let mut counts = [0u32; 256];
@@ -83,6 +93,12 @@ fn is_formless(change: &Change, head: &[u8]) -> bool {
     let squares: f64 = counts.iter().map(|count| f64::from(*count).powi(2)).sum();
     let all = head.len() as f64;
     squares * 256.0 / all - all < FORMLESS
+}
+
+/// The same sign over and over, or nothing but blanks.
+fn is_blank(head: &[u8]) -> bool {
+    let first = head.first().copied().unwrap_or_default();
+    head.iter().all(|b| *b == first) || head.iter().all(u8::is_ascii_whitespace)
 }
 
 #[cfg(test)]
@@ -138,6 +154,9 @@ mod tests {
         assert_eq!(ruined(text, |n, then| noise(n, then.len())), 60);
         assert_eq!(ruined(|n| text(n)[..90].to_vec(), |n, _| noise(n, 90)), 60);
         assert_eq!(ruined(picture, |n, then| noise(n + 100, then.len())), 60);
+        for sign in [0, b' ', 0xff] {
+            assert_eq!(ruined(text, |_, then| vec![sign; then.len()]), 60, "{sign}");
+        }
         let but_the_beginning = |n: u64, then: &[u8]| [&then[..64], &noise(n, then.len())].concat();
         assert_eq!(ruined(text, but_the_beginning), 60);
     }

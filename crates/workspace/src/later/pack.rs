@@ -109,6 +109,9 @@ pub(super) struct Class {
     /// Names that are of it in this spelling alone.
     #[serde(default)]
     pub exact: Vec<String>,
+    /// Plain files in these places that are data alone.
+    #[serde(default)]
+    pub but: Vec<Place>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -200,7 +200,7 @@ const FORMS: &[(&str, &[&str])] = &[
             ".hg/hgrc",
             ".hgrc",
             ".jj/repo/config.toml",
-            ".svn/wc.db",
+            ".svn/hooks/x",
             ".husky/pre-push",
             "lefthook.yml",
             ".lefthook.toml",
@@ -678,5 +678,36 @@ fn parts_of_an_extension_are_known_by_the_file_that_makes_its_directory_one() {
     }
     for path in ["q/commands/x.md", "p/src/commands/x.md", "p/README.md", "p/a/settings.json", "agents"] {
         assert_eq!(of(path), None, "{path}");
+    }
+}
+
+#[test]
+fn the_data_of_a_version_control_system_runs_nothing_and_its_settings_do() {
+    for path in [
+        ".hg/store/00changelog.i",
+        ".hg/store/data/a.i",
+        ".hg/dirstate",
+        ".hg/undo.backup.dirstate",
+        ".hg/cache/branch2-served",
+        ".hg/last-message.txt",
+        ".svn/wc.db",
+        ".svn/wc.db-journal",
+        ".svn/entries",
+        ".svn/pristine/aa/aa01.svn-base",
+    ] {
+        assert!(of(path).is_empty(), "{path}: {:?}", of(path));
+        let holds = classes(&Subject { path, holds: true, ..Subject::default() });
+        assert!(holds.contains("hooks"), "a link {path}");
+    }
+    for path in [
+        ".hg/hgrc",
+        ".hg/sharedpath",
+        ".hg/requires",
+        ".hg/hooks/x.py",
+        ".svn/hooks/start-commit",
+        ".hgrc",
+        ".hg/patches/series",
+    ] {
+        assert!(of(path).contains(&"hooks"), "{path}");
     }
 }

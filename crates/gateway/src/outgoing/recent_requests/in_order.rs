@@ -1,6 +1,6 @@
 //! Pieces of a text that was read, one after the other, whatever stands between them.
 
-use chaperone_inspect::outgoing::said;
+use chaperone_inspect::outgoing::{Hit, said};
 use percent_encoding::percent_decode;
 
 use super::super::findings::OutboundFindings;
@@ -22,16 +22,14 @@ impl HostRequests {
             return;
         }
         let body = fresh.clone().find(|slot| slot.kind == Kind::Body).map(|slot| &slot.bytes);
-        for slot in fresh {
-            let is_of_body =
-                slot.kind == Kind::Word && body.is_some_and(|body| body.starts_with(&slot.bytes));
-            if slot.kind == Kind::Label || is_of_body {
-                continue;
-            }
-            let texts = texts(slot);
-            let codes: Vec<Vec<u8>> = texts.iter().take(1).map(|text| letters_of_codes(text)).collect();
-            let mut hits = known.in_order.look(texts.iter().map(Vec::as_slice), &mut self.in_order);
-            hits.extend(known.in_order.look(codes.iter().map(Vec::as_slice), &mut self.codes.0));
+        let is_told = |slot: &&'s Slot| {
+            let is_again = slot.kind == Kind::Word && body.is_some_and(|body| body.starts_with(&slot.bytes));
+            slot.kind != Kind::Label && !is_again
+        };
+        let of_body = |slot: &&'s Slot| matches!(slot.kind, Kind::Body | Kind::Word);
+        let (in_body, in_head): (Vec<&Slot>, Vec<&Slot>) = fresh.filter(is_told).partition(of_body);
+        // Whoever cuts a text into pieces puts one into either, in turn.
+        let mut found = |hits: Vec<Hit>, slot: &Slot| {
             for hit in hits {
                 let source = known.sources.get(hit.source_id as usize).cloned().unwrap_or_default();
                 if !outbound.passages.contains(&source) {
@@ -39,6 +37,17 @@ impl HostRequests {
                 }
                 outbound.in_target |= slot.in_target;
             }
+        };
+        for slot in in_head.iter().chain(&in_body) {
+            let texts = texts(slot);
+            let codes: Vec<Vec<u8>> = texts.iter().take(1).map(|text| letters_of_codes(text)).collect();
+            let mut hits = known.in_order.look(texts.iter().map(Vec::as_slice), &mut self.in_order);
+            hits.extend(known.in_order.look(codes.iter().map(Vec::as_slice), &mut self.codes.0));
+            found(hits, slot);
+        }
+        for slot in in_body.iter().chain(&in_head) {
+            let texts = texts(slot);
+            found(known.in_order.look(texts.iter().map(Vec::as_slice), &mut self.in_order_body_first), slot);
         }
     }
 }

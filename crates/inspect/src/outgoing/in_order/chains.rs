@@ -97,12 +97,26 @@ impl InOrder {
             // What stands in a tag leaves as well.
             let alone = values::alone(text).filter(|_| !text.trim_ascii_start().starts_with(b"<"));
             let letters = reduced(alone.as_deref().unwrap_or(text));
+            self.next_piece(progress);
             for letter in &letters {
                 self.step(*letter, progress, &mut hits);
             }
         }
         progress.forget();
         hits
+    }
+
+    /// What goes on from here is another piece, though it may go on without a letter between.
+    fn next_piece(&self, progress: &mut Progress) {
+        let mut matches = std::mem::take(&mut progress.matches);
+        for matched in matches.iter_mut().filter(|matched| matched.to - matched.from >= SEED) {
+            let at = matched.chain.unwrap_or_else(|| self.begin_chain(matched, progress));
+            matched.chain = Some(at);
+            if let Some(chain) = progress.chains.get_mut(&at) {
+                (chain.newest, chain.pieces) = (0, chain.pieces + 1);
+            }
+        }
+        progress.matches = matches;
     }
 
     /// The next letter is sent.

@@ -90,15 +90,27 @@ impl RecentRequests {
         let whole = std::mem::take(&mut recent.whole);
         let with = Looker { outgoing, secrets, whole: &whole };
         recent.scattered(&values, &with, outbound);
-        // What was judged where it stands is not gone on from by a request that happens to share a few letters with it.
-        let values = match outbound.passages.is_empty() {
-            true => values,
-            false => values.without(|bytes| with.holds_passage(bytes)),
+        // What was judged where it stands is not gone on from by a request that happens to share a few letters with it: of a short one
+        // alone a next piece may come.
+        let (in_head, in_body) = match outbound.passages.is_empty() {
+            true => (HashSet::new(), false),
+            false => values.holding(|bytes| with.holds_passage(bytes)),
         };
+        let mut values = values;
+        if in_body {
+            values.slots.retain(|slot| slot.kind != Kind::Body || slot.bytes.len() <= PIECE);
+            if !values.main_in_target && !with.holds_passage(&values.main) {
+                values.main.clear();
+            }
+        }
         let in_main = recent.main(values.main, (values.main_is, values.main_in_target), &with, outbound);
         let mut changed = recent.changed(values.slots);
         let long = Slot { id: 0, kind: Kind::Body, in_target: false, bytes: values.long };
-        recent.in_order(changed.iter().map(|(slot, _)| slot).chain([&long]), &with, outbound);
+        let is_judged = |slot: &&Slot| {
+            in_head.contains(&slot.id) || in_body && matches!(slot.kind, Kind::Body | Kind::Word)
+        };
+        let slots = changed.iter().map(|(slot, _)| slot).chain([&long]).filter(|slot| !is_judged(slot));
+        recent.in_order(slots, &with, outbound);
         // A key was judged where it stands.
         changed.retain(|(slot, _)| !with.holds_secret(&slot.bytes));
         let ids: Vec<u64> = changed.iter().map(|(slot, _)| slot.id).collect();

@@ -1,5 +1,7 @@
 //! The places of a request that the agent fills, each of which may carry a piece of something longer.
 
+use std::collections::HashSet;
+
 /// Longest body that counts as a piece of something longer.
 pub(crate) const PIECE: usize = 1 << 10;
 /// Longest one that is compared with those before it: what varies in it may be such a piece.
@@ -20,22 +22,15 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// The values but those that hold a passage of which it is known that the request has one. Where no place of the head holds
-    /// it, the body does, in whatever it is packed.
-    #[must_use]
-    pub fn without(mut self, holds: impl Fn(&[u8]) -> bool) -> Self {
-        let of_body = |slot: &Slot| slot.kind == Kind::Body;
-        let all = self.slots.len();
-        self.slots.retain(|slot| of_body(slot) || !holds(&slot.bytes));
-        let is_elsewhere = self.slots.len() < all;
-        let stays = |bytes: &[u8]| is_elsewhere && !holds(bytes);
-        self.slots.retain(|slot| !of_body(slot) || stays(&slot.bytes));
-        for whole in [&mut self.main, &mut self.long] {
-            if !stays(whole) {
-                whole.clear();
-            }
-        }
-        self
+    /// Which slots of the head hold a passage by themselves, and whether the body does, where it is known that the request has one: where
+    /// no place of the head holds it, the body does, in whatever it is packed.
+    pub fn holding(&self, holds: impl Fn(&[u8]) -> bool) -> (HashSet<u64>, bool) {
+        let of_body = |slot: &&Slot| slot.kind == Kind::Body;
+        let head = self.slots.iter().filter(|slot| !of_body(slot) && holds(&slot.bytes));
+        let head: HashSet<u64> = head.map(|slot| slot.id).collect();
+        let body = self.slots.iter().filter(of_body).map(|slot| &slot.bytes).chain([&self.long]);
+        let in_body = head.is_empty() || body.into_iter().any(|bytes| holds(bytes));
+        (head, in_body)
     }
 }
 

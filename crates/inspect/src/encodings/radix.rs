@@ -155,14 +155,23 @@ fn exponents(text: &[u8]) -> Vec<u8> {
 }
 
 /// A byte that says in front or behind in which digits it is written: `0b1100111`, `0o147`, `0x67`, `67h`; or two digits of hex.
+#[inline]
 fn marked(word: &[u8]) -> Option<u8> {
-    let parse = |digits: &[u8], radix| u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok();
+    let byte =
+        |a: u8, b: u8| (a.is_ascii_hexdigit() && b.is_ascii_hexdigit()).then(|| nibble(a) << 4 | nibble(b));
     match word {
-        [b'0', b'b' | b'B', digits @ ..] => parse(digits, 2),
-        [b'0', b'o' | b'O', digits @ ..] => parse(digits, 8),
-        [b'0', b'x' | b'X', digits @ ..] => parse(digits, 16),
-        [_, _, b'h' | b'H'] => parse(word.get(..2)?, 16),
-        [_, _] => parse(word, 16),
+        [a, b] => byte(*a, *b),
+        [a, b, b'h' | b'H'] => byte(*a, *b),
+        // Most words begin otherwise.
+        [b'0', mark, digits @ ..] => {
+            let radix = match mark | 0x20 {
+                b'b' => 2,
+                b'o' => 8,
+                b'x' => 16,
+                _ => return None,
+            };
+            u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
+        }
         _ => None,
     }
 }

@@ -44,10 +44,11 @@ pub fn reload(broker: &Broker) -> Result<String, Failure> {
     Ok(revision)
 }
 
-/// The same where a change was not seen, as when all of the directory is another one.
-pub fn catch_up(broker: &Broker) -> Result<(), Failure> {
-    let known = broker.policy.current().revision().to_owned();
-    if broker.checked_policies.are_others(&broker.dirs, &known) { reload(broker).map(drop) } else { Ok(()) }
+/// The same where a change was not seen, as when all of the directory is another one. What is wrong with what stands there.
+pub fn catch_up(broker: &Broker) -> Result<Option<String>, Failure> {
+    let (problem, are_others) =
+        broker.checked_policies.look(&broker.dirs, broker.policy.current().revision());
+    if are_others { reload(broker).map(|_| problem) } else { Ok(problem) }
 }
 
 /// Watch the directory, and those in it, for as long as the broker is there.

@@ -219,16 +219,16 @@ mod tests {
         let (after, problems) = in_force(&dirs, &seal).unwrap();
         assert_eq!((after.current().revision(), problems.len()), (known.as_str(), 1));
         let checked = CheckedPolicies::default();
-        assert!(!checked.are_others(&dirs, &known) && checked.problem(&dirs).is_some());
+        assert!(matches!(checked.look(&dirs, &known), (Some(_), false)));
 
         fs::rename(&policies, place("away")).unwrap();
         fs::create_dir(&policies).unwrap();
         fs::write(policies.join("new.rego"), mine.replace("mine", "new")).unwrap();
-        assert!(checked.are_others(&dirs, &known));
+        assert!(checked.look(&dirs, &known).1);
         let (new, _) = in_force(&dirs, &seal).unwrap();
-        assert!(!checked.are_others(&dirs, new.current().revision()));
+        assert!(!checked.look(&dirs, new.current().revision()).1);
         fs::write(policies.join("broken.rego"), "package").unwrap();
-        assert!(!checked.are_others(&dirs, new.current().revision()));
+        assert!(!checked.look(&dirs, new.current().revision()).1);
     }
 
     #[test]

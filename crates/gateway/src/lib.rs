@@ -38,7 +38,7 @@ mod window;
 pub use company_proxy::Proxies;
 pub use exit::Exit;
 pub use fetch::{Fetch, Fetched, fetch};
-pub use published_ports::{Dial, Sockets};
+pub use published_ports::Dial;
 pub use put_in::put_in;
 pub use serve::{publish, serve};
 pub use session_gateway::SessionGateway;

@@ -1,7 +1,6 @@
 //! Servers of the user's that come into a cell which runs already: behind their own ports on its loopback, for as long as they were
 //! granted.
 
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use chaperone_cell::control::InitOrder;
 
 use crate::connection;
 use crate::publish::ordered;
+use crate::serve::{listener, runtime};
 use crate::session_gateway::SessionGateway;
 
 /// Put a server of the user's behind its port in the cell. One that is there already stays for as long as the later of both.
@@ -26,11 +26,9 @@ pub async fn put_in(gateway: &SessionGateway, port: u16, life: Duration) -> Resu
 }
 
 fn serve(gateway: &SessionGateway, port: u16, sockets: Vec<OwnedFd>) -> std::io::Result<()> {
-    let _inside = crate::serve::runtime()?.enter();
+    let _inside = runtime()?.enter();
     for socket in sockets {
-        let listener = TcpListener::from(socket);
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let listener = listener(socket)?;
         let served = gateway.clone();
         gateway.listen(async move {
             let accepting = connection::accept(served.clone(), listener, connection::put_in);

@@ -31,11 +31,6 @@ pub fn serve(gateway: &SessionGateway, ends: NetworkEnds) -> Result<(), Failure>
         |e: std::io::Error| Failure::new("no_exit", format!("the network exit cannot be served: {e}"));
     let runtime = runtime().map_err(failed)?;
     let _inside = runtime.enter();
-    let listener = |fd: OwnedFd| {
-        let listener = TcpListener::from(fd);
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
-    };
     let ends = match ends {
         NetworkEnds::Captured(ends) => ends,
         NetworkEnds::Proxied(proxy) => {
@@ -62,6 +57,13 @@ pub fn serve(gateway: &SessionGateway, ends: NetworkEnds) -> Result<(), Failure>
     let refused = tokio::net::UnixDatagram::from_std(refused).map_err(failed)?;
     gateway.spawn(refused_packets(gateway.clone(), refused));
     Ok(())
+}
+
+/// A listening socket of the cell's, to accept from in the runtime that is entered.
+pub(crate) fn listener(fd: OwnedFd) -> std::io::Result<tokio::net::TcpListener> {
+    let listener = TcpListener::from(fd);
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
 }
 
 /// Let visitors in at the ports that the session publishes, until it ends.

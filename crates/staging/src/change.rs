@@ -142,6 +142,16 @@ impl BaseVersion {
 }
 
 impl Change {
+    /// The path at which nothing of it is left: of what is deleted, and the old one of what gets another name.
+    #[must_use]
+    pub fn leaves(&self) -> Option<&str> {
+        match self.op {
+            Op::Delete => Some(&self.path),
+            Op::Rename => self.from.as_deref(),
+            Op::Create | Op::Modify => None,
+        }
+    }
+
     /// One that says no more than what happens to which path.
     #[must_use]
     pub fn blank(path: String, op: Op, kind: Kind) -> Self {

@@ -177,11 +177,7 @@ impl<'a> Names<'a> {
     fn of(changes: &[(usize, &'a Change)]) -> Result<Self> {
         let mut names = Names { freed: HashMap::new(), taken: HashMap::new() };
         for (position, (_, change)) in changes.iter().enumerate() {
-            let freed = match change.op {
-                Op::Delete => Some(change.path.as_str()),
-                Op::Rename => change.from.as_deref(),
-                Op::Create | Op::Modify => None,
-            };
+            let freed = change.leaves();
             let taken = (change.op != Op::Delete).then_some(change.path.as_str());
             for (name, map) in [(freed, &mut names.freed), (taken, &mut names.taken)] {
                 if let Some(name) = name
@@ -229,12 +225,7 @@ impl<'a> Names<'a> {
     fn rules(&self, changes: &[(usize, &Change)]) -> Vec<(usize, usize)> {
         let mut rules = Vec::new();
         for (position, (_, change)) in changes.iter().enumerate() {
-            let leaves = match change.op {
-                Op::Delete => Some(change.path.as_str()),
-                Op::Rename => change.from.as_deref(),
-                Op::Create | Op::Modify => None,
-            };
-            for folder in leaves.into_iter().flat_map(folders) {
+            for folder in change.leaves().into_iter().flat_map(folders) {
                 if let Some(&folder_goes) = self.freed.get(folder) {
                     let is_removed = changes.get(folder_goes).is_some_and(|(_, of)| of.op == Op::Delete);
                     if is_removed || change.op == Op::Delete {

@@ -36,7 +36,7 @@ const MAX_SESSIONS: usize = 64;
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
     let Look { profile, backend, places, workspace, installation, caches, visible, repositories, left_out } =
         look(broker, asked)?;
-    policy_reload::catch_up(broker)?;
+    let problem = policy_reload::catch_up(broker)?;
     broker.let_all_go();
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
     if running >= MAX_SESSIONS {
@@ -118,7 +118,7 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
             }
         }
     }
-    notices.extend(broker.checked_policies.problem(&broker.dirs));
+    notices.extend(problem);
     opened.notices = notices;
     (opened.shown, opened.visible) = (shown, visible);
     (opened.covered, opened.scratch, opened.path, opened.first) = (covered, scratch, path, first);

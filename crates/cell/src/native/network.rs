@@ -84,12 +84,8 @@ pub(crate) fn can_capture() -> Result<(), SetupError> {
 
 /// Give this network namespace a proxy instead, for a kernel without nf_tables. There is no route to anywhere else.
 pub(crate) fn proxy() -> Result<NetworkEnds, SetupError> {
-    let listen = || -> io::Result<OwnedFd> {
-        let socket = bound(Ipv4Addr::LOCALHOST.into(), PROXY, SocketType::STREAM)?;
-        rustix::net::listen(&socket, BACKLOG)?;
-        Ok(socket)
-    };
-    let listener = listen().map_err(|e| SetupError::new(format!("open the proxy: {e}")))?;
+    let listener = listening(Ipv4Addr::LOCALHOST.into(), PROXY)
+        .map_err(|e| SetupError::new(format!("open the proxy: {e}")))?;
     Ok(NetworkEnds::Proxied(listener))
 }
 
@@ -129,16 +125,17 @@ pub(crate) fn listen(network: &Network, port: u16) -> Result<Vec<OwnedFd>, Strin
 
 /// The sockets on the loopback of a family.
 fn family(loopback: IpAddr) -> io::Result<FamilyEnds> {
-    let listen = |port: u16| -> io::Result<OwnedFd> {
-        let socket = bound(loopback, port, SocketType::STREAM)?;
-        rustix::net::listen(&socket, BACKLOG)?;
-        Ok(socket)
-    };
     Ok(FamilyEnds {
-        streams: listen(STREAMS)?,
+        streams: listening(loopback, STREAMS)?,
         names: bound(loopback, NAMES, SocketType::DGRAM)?,
-        name_streams: listen(NAMES)?,
+        name_streams: listening(loopback, NAMES)?,
     })
+}
+
+fn listening(ip: IpAddr, port: u16) -> io::Result<OwnedFd> {
+    let socket = bound(ip, port, SocketType::STREAM)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
 }
 
 fn bound(ip: IpAddr, port: u16, kind: SocketType) -> io::Result<OwnedFd> {

@@ -20,19 +20,15 @@ struct Checked {
 }
 
 impl CheckedPolicies {
-    /// The first problem with the user's own policies, with file and line, or one that others can change.
-    pub fn problem(&self, dirs: &Dirs) -> Option<String> {
-        let found = match self.now(dirs, |checked| checked.problem.clone()) {
-            Ok(problem) => problem,
-            Err(unreadable) => Some(unreadable.message),
-        };
-        found.or_else(|| super::changeable_by_others(dirs))
-    }
-
-    /// Whether policies that load stand there that are others than those of this revision: nobody saw them come, as where
-    /// the whole directory became another one.
-    pub fn are_others(&self, dirs: &Dirs, revision: &str) -> bool {
-        self.now(dirs, |checked| checked.loads && checked.revision != revision).unwrap_or(false)
+    /// The first problem with the user's own policies, with file and line, or one that others can change; and whether policies that
+    /// load stand there that are others than those of this revision: nobody saw them come, as where the whole directory became
+    /// another one.
+    pub fn look(&self, dirs: &Dirs, revision: &str) -> (Option<String>, bool) {
+        let told =
+            |checked: &Checked| (checked.problem.clone(), checked.loads && checked.revision != revision);
+        let (found, are_others) =
+            self.now(dirs, told).unwrap_or_else(|unreadable| (Some(unreadable.message), false));
+        (found.or_else(|| super::changeable_by_others(dirs)), are_others)
     }
 
     fn now<T>(&self, dirs: &Dirs, what: impl Fn(&Checked) -> T) -> Result<T, Failure> {

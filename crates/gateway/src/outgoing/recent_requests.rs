@@ -72,7 +72,7 @@ impl RecentRequests {
         outgoing: &Outgoing,
         secrets: &Secrets,
         host: &str,
-        values: Values,
+        mut values: Values,
         outbound: &mut OutboundFindings,
     ) {
         let mut hosts = self.0.lock();
@@ -96,7 +96,6 @@ impl RecentRequests {
             true => (HashSet::new(), false),
             false => values.holding(|bytes| with.holds_passage(bytes)),
         };
-        let mut values = values;
         if in_body {
             values.slots.retain(|slot| slot.kind != Kind::Body || slot.bytes.len() <= PIECE);
             if !values.main_in_target && !with.holds_passage(&values.main) {

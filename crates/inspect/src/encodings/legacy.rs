@@ -5,7 +5,7 @@
 
 use encoding_rs::Encoding;
 
-/// In the order of how much they say: the first readings are kept.
+/// Those of scripts of which a text is hardly ASCII.
 const SETS: [&Encoding; 11] = [
     encoding_rs::GB18030,
     encoding_rs::BIG5,

@@ -14,8 +14,9 @@ use super::readable::{Decoded, nibble, readable};
 /// Runs up to this length are also read backwards and out of rot13, in characters: a token, not a picture.
 const LONGEST_MIRRORED: usize = 4096;
 
-/// Characters from which a run may be a picture, or the like.
+/// Characters from which a run may be a picture, or the like, and those that show whether it is: more than 4 KiB in each coding.
 const LONG: usize = 1024;
+const HEAD: usize = 16 << 10;
 
 /// Decodes every run of `text`, but no more than `most` bytes of work.
 pub(crate) fn decode(text: &[u8], most: u64) -> Decoded {
@@ -99,20 +100,24 @@ fn decode_run(run: &[u8], mirrored: bool, out: &mut Decoded) {
 
 /// What a long run says where it is no text: as base64, or in hex or base32 where it is written in one of these alone.
 fn binary(run: &[u8], is_hex: bool, out: &mut Decoded) {
-    let decoded = if is_hex {
-        let pairs = run.as_chunks::<2>().0.iter();
-        pairs.map(|[a, b]| nibble(*a) << 4 | nibble(*b)).collect()
-    } else if is_base32(run) {
+    let is_base32 = !is_hex && is_base32(run);
+    let decoded = |run: &[u8]| -> Vec<u8> {
+        if is_hex {
+            return run.as_chunks::<2>().0.iter().map(|[a, b]| nibble(*a) << 4 | nibble(*b)).collect();
+        }
+        if !is_base32 {
+            return from_base64(run);
+        }
         let mut decoded = Vec::with_capacity(run.len() / 8 * 5 + 5);
-        let five = |b: &u8| if b.is_ascii_digit() { b - b'2' + 26 } else { (b | 0x20) - b'a' };
         from_fives(run.iter().map(five), &mut decoded);
         decoded
-    } else {
-        from_base64(run)
     };
-    if super::is_binary(&decoded) && !super::may_be_packed(&decoded) {
-        out.work += decoded.len() as u64;
-        out.binary.push(decoded);
+    // Most are text, as their first bytes show.
+    let head = decoded(run.get(..HEAD).unwrap_or(run));
+    if super::is_binary(&head) && !super::may_be_packed(&head) {
+        let all = decoded(run);
+        out.work += all.len() as u64;
+        out.binary.push(all);
     }
 }
 
@@ -202,15 +207,19 @@ fn begins_whole(run: &[u8]) -> bool {
 
 /// Appends every readable stretch, at each of the eight alignments.
 fn base32(part: &[u8], out: &mut Vec<u8>) {
-    let five = |b: &u8| match b {
-        b'2'..=b'7' => b - b'2' + 26,
-        b => b.to_ascii_uppercase().wrapping_sub(b'A') & 31,
-    };
     let mut decoded = Vec::with_capacity(part.len() / 8 * 5 + 5);
     for skip in 0..8.min(part.len()) {
         decoded.clear();
         from_fives(part.iter().skip(skip).map(five), &mut decoded);
         readable(&decoded, out);
+    }
+}
+
+/// The five bits of a digit of base32, in either case.
+fn five(digit: &u8) -> u8 {
+    match digit {
+        b'2'..=b'7' => digit - b'2' + 26,
+        letter => letter.to_ascii_uppercase().wrapping_sub(b'A') & 31,
     }
 }
 

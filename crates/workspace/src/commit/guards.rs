@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use chaperone_staging::{Change, Kind, Op};
 
+use super::repository::up_from;
 use crate::later;
 
 /// Those that go while what they guard stays.
@@ -14,25 +15,20 @@ pub(super) struct Guards<'a>(HashSet<&'a str>);
 impl<'a> Guards<'a> {
     /// Of what these changes do together. `new_name` is that of what a removal only moves.
     pub fn by(changes: &'a [Change], new_name: &dyn Fn(&Change) -> Option<String>) -> Self {
-        let goes = |change: &'a Change| match change.op {
-            Op::Delete => Some(change.path.as_str()),
-            Op::Rename => change.from.as_deref(),
-            Op::Create | Op::Modify => None,
-        };
         let comes = |change: &Change| match change.op {
             Op::Rename => Some(change.path.clone()),
             _ => new_name(change),
         };
         let directories: HashSet<&str> =
-            changes.iter().filter(|change| change.kind == Kind::Dir).filter_map(goes).collect();
+            changes.iter().filter(|change| change.kind == Kind::Dir).filter_map(Change::leaves).collect();
         let files = || changes.iter().filter(|change| change.kind != Kind::Dir);
         let moved: HashSet<&str> = files()
             .filter(|change| comes(change).is_some())
-            .filter_map(goes)
+            .filter_map(Change::leaves)
             .flat_map(|path| up_from(path).skip(1))
             .collect();
         let goes_alone = |change: &&'a Change| {
-            let guarded = goes(change).and_then(later::guarded);
+            let guarded = change.leaves().and_then(later::guarded);
             guarded.is_some_and(|directory| {
                 if !up_from(directory).any(|at| directories.contains(at)) {
                     return true;
@@ -42,18 +38,12 @@ impl<'a> Guards<'a> {
                 moved.contains(directory) && !still
             })
         };
-        Self(files().filter(goes_alone).filter_map(goes).collect())
+        Self(files().filter(goes_alone).filter_map(Change::leaves).collect())
     }
 
     pub fn goes(&self, change: &Change) -> bool {
-        let path = if change.op == Op::Rename { change.from.as_ref() } else { Some(&change.path) };
-        matches!(change.op, Op::Delete | Op::Rename) && path.is_some_and(|path| self.0.contains(&**path))
+        change.leaves().is_some_and(|path| self.0.contains(path))
     }
-}
-
-/// A path and the directories above it, but for the mount itself.
-fn up_from(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path), |at| at.rsplit_once('/').map(|(up, _)| up))
 }
 
 #[cfg(test)]

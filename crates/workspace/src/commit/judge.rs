@@ -16,6 +16,7 @@ use chaperone_staging::{Change, Kind, Op};
 use serde_json::{Map, Value, json};
 
 use super::beside::Beside;
+use super::link::NoEnd;
 use super::looked;
 use super::named::Named;
 use super::operation;
@@ -230,10 +231,10 @@ fn other_names(
     if change.op != Op::Delete
         && let Some(target) = &change.target
     {
-        let end = beside.links.end(mount, &change.path, target);
+        let followed = beside.links.follow(mount, &change.path, target);
+        map.insert("link_leaves_by_another".into(), json!(followed == Err(NoEnd::OnTheWay)));
+        let end = followed.ok();
         where_it_leads(map, mount, (change, target, end.as_deref()));
-        let by_another = beside.links.leaves_by_another(mount, &change.path, target);
-        map.insert("link_leaves_by_another".into(), json!(by_another));
         led_to(map, pipeline, session, mount, (change, end, beside.named));
     }
     if let Some(same) = change.same_as.as_ref().filter(|same| same.version.is_some()) {
@@ -244,11 +245,16 @@ fn other_names(
 /// What one more name of a file of the user's gives a name to: whoever writes to it in place writes there. In a repository git gives its
 /// own objects several.
 fn another_name(about: &mut Map<String, Value>, mount: &LiveMount, (path, own): (&str, &str), named: &Named) {
-    let mut classes = later::classes(&Subject { path: own, holds: false, content: None });
-    classes.extend(named.classes(own, false));
     let is_new_in_kind = repository::holds(mount, own) && !repository::holds(mount, path);
     about.insert("link_in_repository".into(), json!(is_new_in_kind));
-    about.insert("link_runs_later".into(), json!(classes));
+    about.insert("link_runs_later".into(), json!(classes_of(own, false, named)));
+}
+
+/// The classes of what has this name already.
+fn classes_of(path: &str, holds: bool, named: &Named) -> BTreeSet<&'static str> {
+    let mut classes = later::classes(&Subject { path, holds, content: None });
+    classes.extend(named.classes(path, holds));
+    classes
 }
 
 /// Facts about what a link leads to, under its own name: it is written there, and read from there.
@@ -261,8 +267,6 @@ fn led_to(
 ) {
     let Some(end) = end else { return };
     let is_file = own::open(mount, &end).is_some();
-    let mut classes = later::classes(&Subject { path: &end, holds: !is_file, content: None });
-    classes.extend(named.classes(&end, !is_file));
     // Of a directory, also by what is in it.
     let loosens = |below: &str| {
         let at = |path: &str| mount.absolute(&format!("{path}{below}"));
@@ -270,7 +274,7 @@ fn led_to(
         pipeline.loosens(session, &at(&end), &at(&change.path), &nothing)
     };
     about.insert("link_in_repository".into(), json!(repository::holds(mount, &end)));
-    about.insert("link_runs_later".into(), json!(classes));
+    about.insert("link_runs_later".into(), json!(classes_of(&end, !is_file, named)));
     about.insert("link_unprotects".into(), json!(loosens("") || !is_file && loosens("/x")));
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Links(HashMap<String, Option<String>>);
 
 /// Why a link leads to nothing in the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lost {
+pub(super) enum NoEnd {
     ByItself,
     /// A link of the user's that it goes by leads out.
     OnTheWay,
@@ -43,18 +43,14 @@ impl Links {
         self.follow(mount, path, text).ok()
     }
 
-    /// Whether a link that stays in the mount by itself leads out of it by way of one of the user's.
-    pub fn leaves_by_another(&self, mount: &LiveMount, path: &str, text: &str) -> bool {
-        self.follow(mount, path, text) == Err(Lost::OnTheWay)
-    }
-
-    fn follow(&self, mount: &LiveMount, path: &str, text: &str) -> Result<String, Lost> {
+    /// The same, with why there is none.
+    pub fn follow(&self, mount: &LiveMount, path: &str, text: &str) -> Result<String, NoEnd> {
         let mut at: Vec<String> = path.split('/').map(str::to_owned).collect();
         at.pop();
         let mut ahead = VecDeque::new();
         let mut links = 1;
-        enter(mount, &mut at, &mut ahead, text).ok_or(Lost::ByItself)?;
-        let mut out = Lost::ByItself;
+        enter(mount, &mut at, &mut ahead, text).ok_or(NoEnd::ByItself)?;
+        let mut out = NoEnd::ByItself;
         while let Some(name) = ahead.pop_front() {
             match name.as_str() {
                 "" | "." => continue,
@@ -68,11 +64,11 @@ impl Links {
             if let Some(text) = self.text(mount, &link) {
                 links += 1;
                 if links > MOST_LINKS {
-                    return Err(Lost::ByItself);
+                    return Err(NoEnd::ByItself);
                 }
                 // One of the stage is judged itself.
                 if !self.0.contains_key(&link) {
-                    out = Lost::OnTheWay;
+                    out = NoEnd::OnTheWay;
                 }
                 at.pop();
                 enter(mount, &mut at, &mut ahead, &text).ok_or(out)?;
@@ -143,12 +139,14 @@ mod tests {
         std::os::unix::fs::symlink("../../..", directory.mount.source.join("docs/up")).unwrap();
         for (path, text) in [("a", "shared"), ("a", "shared/p.txt"), ("d/a", "../shared/x"), ("a", "docs/up")]
         {
-            assert!(links.leaves_by_another(&directory.mount, path, text), "{path} -> {text}");
+            let end = links.follow(&directory.mount, path, text);
+            assert_eq!(end, Err(NoEnd::OnTheWay), "{path} -> {text}");
         }
         for (path, text) in
             [("a", ".."), ("a", "/etc/passwd"), ("a", "loop/b"), ("a", "docs/a.txt"), ("a", "x/b")]
         {
-            assert!(!links.leaves_by_another(&directory.mount, path, text), "{path} -> {text}");
+            let end = links.follow(&directory.mount, path, text);
+            assert_ne!(end, Err(NoEnd::OnTheWay), "{path} -> {text}");
         }
         for (path, text) in
             [("a", ".."), ("d/a", "../../x"), ("a", "/etc/passwd"), ("a", "/workspaces"), ("a", "loop/b")]

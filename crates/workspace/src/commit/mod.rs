@@ -138,7 +138,7 @@ pub fn commit(site: &Site<'_>, order: &CommitOrder<'_>) -> Result<Vec<ChangeEntr
         let brings = all.iter().filter(|c| c.op != Op::Delete).map(|c| c.path.as_str()).collect();
         let dependencies = dependencies::Dependencies::by(there, &all, &staged);
         let lost = repository::Lost::by(there, &all, &objects);
-        let guards = guards::Guards::by(&all, &|change| moves.moved_to(change));
+        let guards = guards::Guards::by(&all, &|change| moves.moved_to(&seen.own(change)));
         let tidied = tidied::Tidied::by(&all, &objects);
         let tracked = tracked::Tracked::by(there, &all, &staged);
         let beside = beside::Beside {

@@ -1,7 +1,8 @@
-//! The user's files as they are, and what of theirs is read.
+//! The user's files as they are, those of the stage, and what of either is read.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 use chaperone_inspect::Effects;
 use rustix::fs::OFlags;
@@ -28,6 +29,12 @@ pub(super) fn effects(look: Look<'_>, path: &str, file: &File) -> Effects {
 pub(super) fn open(mount: &LiveMount, path: &str) -> Option<File> {
     let file = File::from(overlay::open(&mount.root, path, OFlags::RDONLY | OFlags::NONBLOCK).ok()?);
     file.metadata().is_ok_and(|m| m.is_file()).then_some(file)
+}
+
+/// A file of the stage by its place there, following no link.
+pub(super) fn staged(blob: &Path) -> Option<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(blob).ok()
 }
 
 /// At most so many bytes from the beginning; `None` when it cannot be read.

@@ -90,7 +90,7 @@ impl Lost {
         let mut places = Places { mount, known: HashMap::new() };
         let mut taken: BTreeMap<String, Paths<'_>> = BTreeMap::new();
         for change in changes {
-            let Some(path) = takes_away(change) else { continue };
+            let Some(path) = change.leaves() else { continue };
             if let Some(repository) = places.around(path) {
                 taken.entry(repository.to_owned()).or_default().insert(path, change.kind);
             }
@@ -112,7 +112,8 @@ impl Lost {
 
     /// Whether the change takes something of one of them away.
     pub fn has(&self, change: &Change) -> bool {
-        takes_away(change)
+        change
+            .leaves()
             .or_else(|| renames_all(change))
             .is_some_and(|path| up_from(path).any(|at| self.0.contains(at)))
     }
@@ -124,14 +125,6 @@ pub(super) fn holds(mount: &LiveMount, path: &str) -> bool {
         || Places { mount, known: HashMap::new() }.around(path).is_some()
 }
 
-fn takes_away(change: &Change) -> Option<&str> {
-    match change.op {
-        Op::Delete => Some(&change.path),
-        Op::Rename => change.from.as_deref(),
-        Op::Create | Op::Modify => None,
-    }
-}
-
 /// A file that says which names there are.
 fn renames_all(change: &Change) -> Option<&str> {
     let is_one = matches!(change.path.rsplit('/').next(), Some("HEAD" | "packed-refs"));
@@ -139,7 +132,7 @@ fn renames_all(change: &Change) -> Option<&str> {
 }
 
 /// A path and the directories above it, up to the mount itself, which is the empty path.
-fn up_from(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn up_from(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |at| {
         (!at.is_empty()).then(|| at.rsplit_once('/').map_or("", |(up, _)| up))
     })

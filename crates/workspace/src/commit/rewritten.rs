@@ -160,7 +160,7 @@ impl Rewritten {
 }
 
 fn has_no_signs(blob: &Path, path: &str) -> bool {
-    File::open(blob).is_ok_and(|file| Signs::of(&file, path).is_ok_and(|signs| signs == Signs::None))
+    own::staged(blob).is_some_and(|file| Signs::of(&file, path).is_ok_and(|signs| signs == Signs::None))
 }
 
 /// A file of these placeholders alone; nothing of none.

@@ -4,12 +4,8 @@
 //! What keeps a form is not known by this: the beginning of its kind, ciphers written as text, files of which only parts are changed.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 use chaperone_staging::{Change, Kind, Op, facts};
-use rustix::fs::OFlags;
 
 use super::own::{self, HEAD};
 use crate::mount::LiveMount;
@@ -54,18 +50,13 @@ pub(super) fn of(mount: &LiveMount, changes: &[Change]) -> HashSet<String> {
         if change.same_as.as_ref().is_some_and(|same| same.path != change.path) {
             return true;
         }
-        let now = change.blob.as_deref().and_then(staged).and_then(|file| own::read(&file, HEAD));
+        let now = change.blob.as_deref().and_then(own::staged).and_then(|file| own::read(&file, HEAD));
         now.filter(|now| is_formless(change, now)).is_some_and(|_| {
             let then = own::open(mount, &change.path).and_then(|file| own::read(&file, HEAD));
             then.is_some_and(|then| !then.is_empty() && !then.starts_with(POINTER) && has_form(change, &then))
         })
     };
     changes.iter().filter(is_overwritten).filter(is_ruined).map(|c| c.path.clone()).collect()
-}
-
-fn staged(blob: &Path) -> Option<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    File::options().read(true).custom_flags(flags).open(blob).ok()
 }
 
 /// Whether content that begins so is a text, or of a known kind.

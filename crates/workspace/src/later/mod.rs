@@ -68,12 +68,12 @@ pub fn classes(subject: &Subject<'_>) -> BTreeSet<&'static str> {
     }
     let is_at = |places: &[Place]| places.iter().any(|place| place.has(&path, subject.holds));
     let own = subject.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let is_data = |class: &Class| !subject.holds && is_at(&class.but);
-    let is_named = |class: &Class| is_at(&class.places) || class.exact.iter().any(|name| name == own);
-    let is_one = |class: &&Class| is_named(class) && !is_data(class);
-    let named = PACK.class.iter().filter(is_one).map(|class| class.class.as_str());
-    let mut found: BTreeSet<&'static str> = named.collect();
-    let is_data = PACK.class.iter().any(|class| is_named(class) && is_data(class));
+    let is_one = |class: &&Class| is_at(&class.places) || class.exact.iter().any(|name| name == own);
+    let is_data_of = |class: &&Class| !subject.holds && is_at(&class.but);
+    let named = PACK.class.iter().filter(is_one);
+    let (data, named): (Vec<&Class>, Vec<&Class>) = named.partition(is_data_of);
+    let is_data = !data.is_empty();
+    let mut found: BTreeSet<&'static str> = named.into_iter().map(|class| class.class.as_str()).collect();
     if found.is_empty() && !is_data && is_settings(name, above) && !is_at(&PACK.inert.places) {
         let calls = is_code(name) && !subject.content.is_some_and(calls_nothing);
         let harmless =

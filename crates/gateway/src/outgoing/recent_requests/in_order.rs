@@ -26,8 +26,9 @@ impl HostRequests {
             let is_again = slot.kind == Kind::Word && body.is_some_and(|body| body.starts_with(&slot.bytes));
             slot.kind != Kind::Label && !is_again
         };
-        let of_body = |slot: &&'s Slot| matches!(slot.kind, Kind::Body | Kind::Word);
-        let (in_body, in_head): (Vec<&Slot>, Vec<&Slot>) = fresh.filter(is_told).partition(of_body);
+        let of_body = |slot: &Slot| matches!(slot.kind, Kind::Body | Kind::Word);
+        let told = fresh.filter(is_told).map(|slot| (slot, texts(slot)));
+        let (in_body, in_head): (Vec<_>, Vec<_>) = told.partition(|(slot, _)| of_body(slot));
         // Whoever cuts a text into pieces puts one into either, in turn.
         let mut found = |hits: Vec<Hit>, slot: &Slot| {
             for hit in hits {
@@ -38,15 +39,13 @@ impl HostRequests {
                 outbound.in_target |= slot.in_target;
             }
         };
-        for slot in in_head.iter().chain(&in_body) {
-            let texts = texts(slot);
+        for (slot, texts) in in_head.iter().chain(&in_body) {
             let codes: Vec<Vec<u8>> = texts.iter().take(1).map(|text| letters_of_codes(text)).collect();
             let mut hits = known.in_order.look(texts.iter().map(Vec::as_slice), &mut self.in_order);
             hits.extend(known.in_order.look(codes.iter().map(Vec::as_slice), &mut self.codes.0));
             found(hits, slot);
         }
-        for slot in in_body.iter().chain(&in_head) {
-            let texts = texts(slot);
+        for (slot, texts) in in_body.iter().chain(&in_head) {
             found(known.in_order.look(texts.iter().map(Vec::as_slice), &mut self.in_order_body_first), slot);
         }
     }

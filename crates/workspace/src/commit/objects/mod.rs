@@ -66,11 +66,7 @@ impl<'a> Objects<'a> {
             .filter(|c| c.op != Op::Delete && c.kind == Kind::File)
             .map(|c| (c.path.as_str(), c))
             .collect();
-        let taken = changes.iter().filter_map(|c| match c.op {
-            Op::Delete => Some(c.path.as_str()),
-            Op::Rename => c.from.as_deref(),
-            Op::Create | Op::Modify => None,
-        });
+        let taken = changes.iter().filter_map(Change::leaves);
         let gone = taken.filter(|path| !brings.contains_key(path)).collect();
         let mut this = Self {
             mount,

@@ -43,7 +43,7 @@ pub(super) fn text_of(run: &[u8], unpacks: &mut Option<Decompress>) -> Option<Ve
 
 /// Whether a stream may begin so: with a block of one of three kinds, whose own beginning is right. Of what is drawn at random
 /// hardly one of thirty is, and to unpack the rest costs more than all other readings.
-fn begins_deflated(head: &[u8]) -> bool {
+pub(super) fn begins_deflated(head: &[u8]) -> bool {
     let bits = head.iter().take(8).rev().fold(0u64, |all, b| all << 8 | u64::from(*b));
     match bits >> 1 & 3 {
         // As it is: its length stands there twice, once turned over.

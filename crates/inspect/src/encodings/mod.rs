@@ -9,7 +9,9 @@ pub(crate) mod escape;
 pub(crate) mod fold;
 pub(crate) mod legacy;
 mod lists;
+pub(crate) mod literal;
 mod may;
+mod numbers;
 pub(crate) mod radix;
 pub(crate) mod readable;
 pub(crate) mod reading;
@@ -45,6 +47,14 @@ fn begins_lzma(head: &[u8]) -> bool {
 /// The two bytes that begin a zlib stream without a dictionary (RFC 1950 2.2).
 pub(crate) fn is_zlib(head: &[u8]) -> bool {
     matches!(head, [0x78, b, ..] if (0x7800 + u32::from(*b)).is_multiple_of(31) && b & 0x20 == 0)
+}
+
+/// Where streams of zlib may begin: at its mark, behind which stands what begins a stream.
+pub(crate) fn zlib_starts(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(0x78, bytes).filter(|at| {
+        let rest = bytes.get(*at..).unwrap_or_default();
+        is_zlib(rest) && deflated::begins_deflated(rest.get(2..).unwrap_or_default())
+    })
 }
 
 /// Whether bytes are UTF-8, the last character of which may be cut.

@@ -1,6 +1,7 @@
-//! Text written as numbers: bits, octal dumps, words of 16 bits, calls that make characters of numbers; and as one number in base 58
-//! or in the digits of base32hex. Numbers are ordinary, so that what is read here counts for a secret alone.
+//! Text written as numbers: bits, octal dumps, bytes that are marked as such, rows of numbers; and as one number in base 58 or in the
+//! digits of base32hex. Numbers are ordinary, so that what is read here counts for a secret alone.
 
+use super::numbers::{self, Numbers};
 use super::readable::{LEAST_TEXT, nibble, readable};
 use super::runs;
 
@@ -11,19 +12,32 @@ const BASE58: std::ops::RangeInclusive<usize> = 24..=256;
 const BASE58_DIGITS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 /// Characters of base32hex.
 const LEAST_BASE32: usize = 24;
-/// What may stand around the number of a character.
-const CALLS: [&[u8]; 9] =
-    [b"chr", b"char", b"chrw", b"nchar", b"unichr", b"unichar", b"string", b"fromcharcode", b"concat"];
 
-/// What the numbers of a text say, each reading on its own, and how much work it was.
-pub(crate) fn decode(text: &[u8], most: u64) -> (Vec<u8>, u64) {
-    let mut read = Read::default();
+/// What the numbers of a text say.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// Each reading on its own.
+    pub(crate) text: Vec<u8>,
+    pub(crate) numbers: numbers::Read,
+    pub(crate) work: u64,
+}
+
+/// Reads the numbers of a text, spending about `most` bytes.
+pub(crate) fn decode(text: &[u8], most: u64) -> Read {
+    let (mut read, mut numbers) = (Rows::default(), Numbers::default());
     let mut work = text.len() as u64 / 8;
-    for word in text.split(|b| !b.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
-        if work > most {
+    let mut next = 0;
+    for word in text.split(|b| !b.is_ascii_alphanumeric()) {
+        let start = next;
+        next += word.len() + 1;
+        if word.is_empty() {
+            continue;
+        }
+        if work + numbers.written() > most {
             break;
         }
         read.word(word);
+        numbers.word(text, start, word);
         // Base64 is mostly neither, which its first letters show.
         if BASE58.contains(&word.len())
             && is_mixed(word)
@@ -40,28 +54,21 @@ pub(crate) fn decode(text: &[u8], most: u64) -> (Vec<u8>, u64) {
         }
     }
     read.end();
-    if memchr::memmem::find(text, b"e+0").is_some() {
-        work += text.len() as u64 / 8;
-        readable(&exponents(text), &mut read.out);
-    }
-    (read.out, work)
+    let numbers = numbers.finish();
+    work += numbers.rows.len() as u64;
+    Read { text: read.out, numbers, work }
 }
 
 /// Rows of numbers, as far as they go.
 #[derive(Default)]
-struct Read {
+struct Rows {
     bits: Vec<u8>,
     octal: Vec<u8>,
-    high_first: Vec<u8>,
-    low_first: Vec<u8>,
-    characters: Vec<u8>,
     marked: Vec<u8>,
-    /// A call was among the characters.
-    is_called: bool,
     out: Vec<u8>,
 }
 
-impl Read {
+impl Rows {
     fn word(&mut self, word: &[u8]) {
         let is_number = word.first().is_some_and(u8::is_ascii_digit);
         // A dump says at the beginning of a line where it is.
@@ -69,9 +76,7 @@ impl Read {
         if !is_place {
             self.bits(word);
             self.octal(word);
-            self.words(word);
         }
-        self.character(word);
         match marked(word) {
             Some(byte) => self.marked.push(byte),
             None if !self.marked.is_empty() => readable(&std::mem::take(&mut self.marked), &mut self.out),
@@ -98,60 +103,11 @@ impl Read {
         }
     }
 
-    /// Words of 16 bits, in both orders of their bytes.
-    fn words(&mut self, word: &[u8]) {
-        let digits = word.strip_prefix(b"0x").or(word.strip_prefix(b"0X")).unwrap_or(word);
-        match digits {
-            [a, b, c, d] if digits.iter().all(u8::is_ascii_hexdigit) => {
-                let (high, low) = (nibble(*a) << 4 | nibble(*b), nibble(*c) << 4 | nibble(*d));
-                self.high_first.extend([high, low].into_iter().filter(|b| *b != 0));
-                self.low_first.extend([low, high].into_iter().filter(|b| *b != 0));
-            }
-            _ if !self.high_first.is_empty() => {
-                readable(&std::mem::take(&mut self.high_first), &mut self.out);
-                readable(&std::mem::take(&mut self.low_first), &mut self.out);
-            }
-            _ => {}
-        }
-    }
-
-    fn character(&mut self, word: &[u8]) {
-        let number = (word.len() <= 3).then(|| crate::validate::number(word)).flatten();
-        match number.and_then(|n| u8::try_from(n).ok()) {
-            Some(n) => self.characters.push(n),
-            None if CALLS.iter().any(|call| word.eq_ignore_ascii_case(call)) => self.is_called = true,
-            None if self.is_called || !self.characters.is_empty() => self.end_of_characters(),
-            None => {}
-        }
-    }
-
-    /// A list without a call is read as one of bytes.
-    fn end_of_characters(&mut self) {
-        let characters = std::mem::take(&mut self.characters);
-        if std::mem::take(&mut self.is_called) {
-            readable(&characters, &mut self.out);
-        }
-    }
-
     fn end(&mut self) {
-        for row in
-            [&mut self.marked, &mut self.bits, &mut self.octal, &mut self.high_first, &mut self.low_first]
-        {
+        for row in [&mut self.marked, &mut self.bits, &mut self.octal] {
             readable(&std::mem::take(row), &mut self.out);
         }
-        self.end_of_characters();
     }
-}
-
-/// The characters of a row of numbers like `1.03e+02`.
-fn exponents(text: &[u8]) -> Vec<u8> {
-    let is_between = |b: &u8| !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'+' | b'-');
-    let numbers = text.split(is_between).filter(|word| word.len() >= 5 && word.contains(&b'e'));
-    let values = numbers.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<f64>().ok());
-    values
-        .filter(|value| value.fract() == 0.0 && (1.0..256.0).contains(value))
-        .map(|value| value as u8)
-        .collect()
 }
 
 /// A byte that says in front or behind in which digits it is written: `0b1100111`, `0o147`, `0x67`, `67h`; or two digits of hex.
@@ -232,7 +188,8 @@ mod tests {
     const TEXT: &[u8] = b"key ghp_abcdefghijklmnopqrstuvwxyz0123456789";
 
     fn reads(text: &str) -> bool {
-        let (out, _) = decode(text.as_bytes(), u64::MAX);
+        let read = decode(text.as_bytes(), u64::MAX);
+        let out = [read.text, read.numbers.text].concat();
         memchr::memmem::find(&out, b"ghp_abcdefghijklmnopqrstuvwxyz0123456789").is_some()
     }
 
@@ -306,11 +263,12 @@ mod tests {
             );
             text.push_str("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2 ACGTACGTTAGCACGTACGTTAGC\n");
         }
-        let (out, work) = decode(text.as_bytes(), u64::MAX);
+        let read = decode(text.as_bytes(), u64::MAX);
+        let out = [read.text, read.numbers.text].concat();
         assert!(out.len() < 2_000, "{}", String::from_utf8_lossy(&out));
-        assert!(work < text.len() as u64 * 16);
+        assert!(read.work < text.len() as u64 * 16);
         // The budget ends it.
         let (most, first) = (1_000, text.len() as u64 / 8);
-        assert!(decode(text.as_bytes(), first + most).1 < first + 2 * most);
+        assert!(decode(text.as_bytes(), first + most).work < first + 2 * most);
     }
 }

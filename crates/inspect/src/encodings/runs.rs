@@ -18,6 +18,9 @@ const LONGEST_MIRRORED: usize = 4096;
 const LONG: usize = 1024;
 const HEAD: usize = 16 << 10;
 
+/// A length or a kind may stand before a stream, in bytes.
+const MOST_BEFORE: usize = 16;
+
 /// Decodes every run of `text`, but no more than `most` bytes of work.
 pub(crate) fn decode(text: &[u8], most: u64) -> Decoded {
     decode_as(text, most, true)
@@ -80,6 +83,7 @@ fn decode_run(run: &[u8], mirrored: bool, out: &mut Decoded) {
         for part in parts(run) {
             if shape.has_base32 && is_base32(part) {
                 base32(part, &mut out.base32);
+                out.packed.extend(packed_base32(part));
             }
             if shape.has_hex {
                 plain_hex(part, &mut out.hex);
@@ -194,12 +198,13 @@ fn begins_whole(run: &[u8]) -> bool {
     let head = twelve(first);
     // Most are neither packed nor text, as their first bytes show.
     let is_text = !matches!(head, [0x80..=0xc1 | 0xf5.., ..]) && super::is_utf8(&head);
-    if !is_text && !super::may_be_packed(&head) && !head.contains(&0) {
+    if !is_text && !super::may_be_packed(&head) && !head.iter().any(|b| matches!(b, 0 | 0x78)) {
         return false;
     }
     let mut room = [0; 66];
     let head = head_of(run.get(..88).unwrap_or(run), &mut room);
     super::may_be_packed(head)
+        || super::zlib_starts(head).any(|at| at <= MOST_BEFORE)
         || super::is_utf16(head)
         || super::is_utf32(head)
         || !head.is_ascii() && super::is_utf8(head)
@@ -213,6 +218,18 @@ fn base32(part: &[u8], out: &mut Vec<u8>) {
         from_fives(part.iter().skip(skip).map(five), &mut decoded);
         readable(&decoded, out);
     }
+}
+
+/// What a part says that is packed, from its beginning.
+fn packed_base32(part: &[u8]) -> Option<Vec<u8>> {
+    let decoded = |part: &[u8]| {
+        let mut decoded = Vec::with_capacity(part.len() / 8 * 5 + 5);
+        from_fives(part.iter().map(five), &mut decoded);
+        decoded
+    };
+    let head = decoded(part.get(..64).unwrap_or(part));
+    let is_packed = super::may_be_packed(&head) || super::zlib_starts(&head).any(|at| at <= MOST_BEFORE);
+    is_packed.then(|| decoded(part))
 }
 
 /// The five bits of a digit of base32, in either case.
@@ -252,7 +269,8 @@ fn plain_hex(part: &[u8], out: &mut Vec<u8>) {
             if super::is_utf16(&decoded) || super::is_utf32(&decoded) {
                 readable(&super::from_wide(&decoded), out);
             }
-            if super::may_be_packed(&decoded) {
+            let head = decoded.get(..64).unwrap_or(&decoded);
+            if super::may_be_packed(head) || super::zlib_starts(head).any(|at| at <= MOST_BEFORE) {
                 out.extend_from_slice(&decoded);
             }
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{covert, glued, mirror, packed, values};
-use crate::encodings::{self, escape, fold, is_binary, legacy, radix, readable, runs};
+use crate::encodings::{self, escape, fold, is_binary, legacy, literal, radix, readable, runs};
 use crate::extract::{self, ExtractError};
 use crate::place::Step;
 
@@ -21,6 +21,9 @@ const SHORTEST: usize = 8;
 const LEAST_WIDE: usize = 12;
 /// Text is read turned up to this length: two more searches of each byte. The bytes beyond are read as they are.
 const LONGEST_TURNED: usize = 16 << 20;
+
+/// Bytes that show whether something is a text, in which bytes are written as letters.
+const LITERAL: usize = 4096;
 
 /// So long is what is written as a list of bytes and meant to be read.
 const TEXT: usize = 16;
@@ -75,7 +78,7 @@ impl<'a> View<'a> {
         if bytes.len() < SHORTEST || self.trust == Trust::Known {
             return out;
         }
-        self.unpack(bytes, most, &mut out);
+        self.unpack(&[], bytes, most, &mut out);
         self.pictures(bytes, most.saturating_sub(out.work), &mut out);
         if encodings::is_utf32(bytes) {
             self.push(&[Step::Utf32], encodings::from_wide(bytes), self.trust, &mut out);
@@ -103,6 +106,13 @@ impl<'a> View<'a> {
             if let Some(text) = escape::decode(&written, first, one) {
                 self.push(&[how], text, self.trust, &mut out);
             }
+        }
+        if self.trust != Trust::Secrets
+            && encodings::is_utf8(bytes.get(..LITERAL).unwrap_or(bytes))
+            && let Some(bytes) = literal::bytes(bytes)
+        {
+            let most = most.saturating_sub(out.work);
+            self.bytes(Step::Escapes, bytes, most, &mut out);
         }
         self.fold(bytes, &mut out);
         self.runs(bytes, most.saturating_sub(out.work), &mut out);
@@ -179,16 +189,18 @@ impl<'a> View<'a> {
         self.push(&[Step::Joined, Step::Base32], decoded.base32, Trust::Decoded, out);
     }
 
-    fn unpack(&self, bytes: &[u8], most: u64, out: &mut Children) {
+    fn unpack(&self, how: &[Step], bytes: &[u8], most: u64, out: &mut Children) {
         if bytes.get(..64).unwrap_or(bytes).is_ascii() && !packed::has_marks(bytes) {
             return;
         }
         for part in packed::unpack(bytes, most) {
+            let chain = [how, &[part.how]].concat();
             out.names.extend(part.name);
             if let Some(error) = part.error {
                 out.unread.push((part.how, error));
             }
-            self.push(&[part.how], part.bytes, self.trust, out);
+            let trust = if part.is_known_only { Trust::Known } else { self.trust };
+            self.push(&chain, part.bytes, trust, out);
         }
     }
 
@@ -226,17 +238,27 @@ impl<'a> View<'a> {
         self.push(&[Step::ByteList], decoded.bytes, if is_text { self.trust } else { Trust::Secrets }, out);
         // Numbers in other forms are ordinary too: of what they say a secret alone counts.
         if self.trust != Trust::Secrets {
-            let (numbers, work) = radix::decode(bytes, most.saturating_sub(decoded.work));
-            out.work += work;
-            self.push(&[Step::ByteList], numbers, Trust::Secrets, out);
+            let read = radix::decode(bytes, most.saturating_sub(decoded.work));
+            out.work += read.work;
+            self.push(&[Step::ByteList], read.text, Trust::Secrets, out);
+            self.push(&[Step::ByteList], read.numbers.text, Trust::Secrets, out);
+            self.push(&[Step::ByteList], mirror::tokens(&read.numbers.rows), Trust::Secrets, out);
+            self.bytes(Step::ByteList, read.numbers.rows, most.saturating_sub(decoded.work), out);
         }
         self.push(&[Step::Turned, Step::Base64], decoded.mirrored, Trust::Secrets, out);
         for whole in decoded.packed {
             self.push(&[Step::Base64], whole, self.trust, out);
         }
         for binary in decoded.binary {
-            self.push(&[Step::Base64], binary, Trust::Known, out);
+            self.bytes(Step::Base64, binary, most.saturating_sub(out.work), out);
         }
+    }
+
+    /// Bytes of which most are what somebody made for other reasons: what is packed in them is read as if it had come so, and of the
+    /// rest what is known counts.
+    fn bytes(&self, how: Step, bytes: Vec<u8>, most: u64, out: &mut Children) {
+        self.unpack(&[how], &bytes, most, out);
+        self.push(&[how], bytes, Trust::Known, out);
     }
 
     fn push(&self, how: &[Step], bytes: Vec<u8>, trust: Trust, out: &mut Children) {

@@ -169,18 +169,26 @@ impl KeyedSecrets {
                 continue;
             }
             let power = (0..length).fold(1u64, |p, _| p.wrapping_mul(self.factor));
-            let gone: Vec<u64> = self.values.iter().map(|v| v.wrapping_mul(power)).collect();
-            let mut h = 0u64;
-            for (i, b) in bytes.iter().enumerate() {
-                h = h.wrapping_mul(self.factor).wrapping_add(self.values[usize::from(*b)]);
-                if let Some(old) = i.checked_sub(length).and_then(|j| bytes.get(j)) {
-                    h = h.wrapping_sub(gone.get(usize::from(*old)).copied().unwrap_or(0));
-                }
-                if i + 1 >= length && class.may_hold(h) {
-                    self.decide(class, h, bytes, i + 1 - length, hits);
+            let gone = self.values.map(|v| v.wrapping_mul(power));
+            let (head, coming) = bytes.split_at(length);
+            let mut h = head.iter().fold(0, |h, b| self.roll(h, *b));
+            if class.may_hold(h) {
+                self.decide(class, h, bytes, 0, hits);
+            }
+            for (at, (come, old)) in coming.iter().zip(bytes).enumerate() {
+                // What does not depend on the hash comes first, so that each step waits for little.
+                let change = self.values[usize::from(*come)].wrapping_sub(gone[usize::from(*old)]);
+                h = h.wrapping_mul(self.factor).wrapping_add(change);
+                if class.may_hold(h) {
+                    self.decide(class, h, bytes, at + 1, hits);
                 }
             }
         }
+    }
+
+    #[inline]
+    fn roll(&self, h: u64, byte: u8) -> u64 {
+        h.wrapping_mul(self.factor).wrapping_add(self.values[usize::from(byte)])
     }
 
     fn decide(&self, class: &Class, h: u64, bytes: &[u8], at: usize, hits: &mut Vec<SecretHit>) {
@@ -201,11 +209,10 @@ impl KeyedSecrets {
     }
 
     fn enter_into(&mut self, is_apart: bool, (id, form): (u32, &'static str), value: &[u8]) {
-        let classes = if is_apart { &mut self.apart } else { &mut self.classes };
         let Some(index) = LENGTHS.iter().rposition(|l| *l <= value.len()) else { return };
-        let (Some(class), Some(length)) = (classes.get_mut(index), LENGTHS.get(index)) else { return };
-        let roll = |h: u64, b: &u8| h.wrapping_mul(self.factor).wrapping_add(self.values[usize::from(*b)]);
-        let h = value.iter().take(*length).fold(0, roll);
+        let h = value.iter().take(LENGTHS[index]).fold(0, |h, b| self.roll(h, *b));
+        let classes = if is_apart { &mut self.apart } else { &mut self.classes };
+        let Some(class) = classes.get_mut(index) else { return };
         if class.filter.is_empty() {
             class.filter = vec![0; 1 << (64 - FILTER_SHIFT - 6)];
         }

@@ -14,6 +14,8 @@ use crate::place::Step;
 
 /// Places in one text at which something packed of one kind may begin; more are not tried.
 const MOST_STARTS: usize = 16;
+/// The same of zlib, of which one in half a million bytes of noise begins as one does.
+const MOST_ZLIB: usize = 256;
 /// What a format without a mark must give to count: readable bytes.
 const LEAST_PROVEN: usize = 24;
 /// Bytes decompressed to see whether that is so.
@@ -34,6 +36,8 @@ pub(super) struct Unpacked {
     /// Members of an archive have a name, which leaves with them.
     pub(super) name: Option<String>,
     pub(super) bytes: Vec<u8>,
+    /// No text, behind something else: only what is known counts.
+    pub(super) is_known_only: bool,
     /// Why not all of it could be read.
     pub(super) error: Option<String>,
 }
@@ -74,9 +78,13 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
                 u
             }));
         } else if is_zlib(rest) {
-            out.extend(stream(Step::Zlib, ZlibDecoder::new(rest), left).filter(|u| !u.bytes.is_empty()));
+            let unpacked = match at {
+                0 => stream(Step::Zlib, ZlibDecoder::new(rest), left).filter(|u| !u.bytes.is_empty()),
+                _ => zlib_within(rest, left),
+            };
+            out.extend(unpacked);
         }
-        if out.len() == from && !is_text(rest) {
+        if out.len() == from && !is_text(rest) && !(at > 0 && is_zlib(rest)) {
             // Neither format has a mark: what comes out must be text.
             out.extend(proven(Step::Deflate, || DeflateDecoder::new(rest), left));
             if out.len() == from {
@@ -93,7 +101,7 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
     }
     if more && !took_whole {
         let error = Some(ExtractError::Limit("packed parts").to_string());
-        out.push(Unpacked { how: Step::Packed, name: None, bytes: Vec::new(), error });
+        out.push(Unpacked { how: Step::Packed, name: None, bytes: Vec::new(), is_known_only: false, error });
     }
     out
 }
@@ -104,6 +112,7 @@ pub(super) fn has_marks(bytes: &[u8]) -> bool {
         || [PACK, encodings::XZ, encodings::ZSTD, encodings::BZIP2_BLOCK]
             .iter()
             .any(|mark| memchr::memmem::find(bytes, mark).is_some())
+        || encodings::zlib_starts(bytes).next().is_some()
 }
 
 /// The start, the starts of parts of a form, and the marks of compressed streams, zip and git anywhere; and whether there are more marks than
@@ -125,6 +134,12 @@ fn starts(bytes: &[u8]) -> (Vec<usize>, bool) {
         let mut found = memchr::memmem::find_iter(bytes, mark);
         starts.extend(found.by_ref().filter_map(|i| i.checked_add_signed(skip)).take(MOST_STARTS));
         more |= is_rare && found.next().is_some();
+    }
+    // Pictures and pages are made of such streams, and are read as what they are.
+    if !bytes.starts_with(b"\x89PNG") && !bytes.starts_with(b"%PDF") {
+        let mut found = encodings::zlib_starts(bytes);
+        starts.extend(found.by_ref().take(MOST_ZLIB));
+        more |= found.next().is_some();
     }
     starts.sort_unstable();
     starts.dedup();
@@ -172,7 +187,24 @@ fn stream(how: Step, reader: impl Read, most: u64) -> Option<Unpacked> {
         // The mark of zlib is two bytes: noise has it too.
         Err(_) | Ok(_) => None,
     };
-    Some(Unpacked { how, name: None, bytes, error })
+    Some(Unpacked { how, name: None, bytes, is_known_only: false, error })
+}
+
+/// A stream of zlib behind something else, where it is whole or says something at its start: its mark is short.
+fn zlib_within(rest: &[u8], most: u64) -> Option<Unpacked> {
+    if let Some(text) = proven(Step::Zlib, || ZlibDecoder::new(rest), most) {
+        return Some(text);
+    }
+    let mut bytes = Vec::new();
+    ZlibDecoder::new(rest).take(most).read_to_end(&mut bytes).ok()?;
+    let is_known_only = is_binary(&bytes);
+    (bytes.len() >= LEAST_PROVEN).then_some(Unpacked {
+        how: Step::Zlib,
+        name: None,
+        bytes,
+        is_known_only,
+        error: None,
+    })
 }
 
 /// The objects of a pack, each packed by itself: those of text together, and the others.
@@ -194,10 +226,10 @@ fn pack(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
         all.push(b'\n');
     }
     for bytes in [text, binary].into_iter().filter(|b| !b.is_empty()) {
-        out.push(Unpacked { how: Step::GitPack, name: None, bytes, error: None });
+        out.push(Unpacked { how: Step::GitPack, name: None, bytes, is_known_only: false, error: None });
     }
     if error.is_some() {
-        out.push(Unpacked { how: Step::GitPack, name: None, bytes: Vec::new(), error });
+        out.push(Unpacked { how: Step::GitPack, name: None, bytes: Vec::new(), is_known_only: false, error });
     }
 }
 
@@ -256,6 +288,7 @@ fn zip(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
             how: Step::Zip,
             name: Some(name.to_string()),
             bytes,
+            is_known_only: false,
             error: error.map(|e| e.to_string()),
         });
     });
@@ -264,7 +297,13 @@ fn zip(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
         let error = Some(error.to_string());
         match out.get_mut(from) {
             Some(first) => first.error = error,
-            None => out.push(Unpacked { how: Step::Zip, name: None, bytes: Vec::new(), error }),
+            None => out.push(Unpacked {
+                how: Step::Zip,
+                name: None,
+                bytes: Vec::new(),
+                is_known_only: false,
+                error,
+            }),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Base64 of a text that was packed without a mark of it (RFC 1951), as SAML has it in addresses.
+//! What is packed with a mark that is short, or none: zlib behind something else, and base64 of a text that was packed without a mark of
+//! it (RFC 1951), as SAML has it in addresses.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -41,9 +42,17 @@ pub(super) fn text_of(run: &[u8], unpacks: &mut Option<Decompress>) -> Option<Ve
     (is_whole && text.len() >= LEAST_TEXT && std::str::from_utf8(&text).is_ok()).then_some(text)
 }
 
+/// Where streams of zlib may begin: at its mark, behind which stands what begins a stream.
+pub(crate) fn zlib_starts(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(0x78, bytes).filter(|at| {
+        let rest = bytes.get(*at..).unwrap_or_default();
+        super::is_zlib(rest) && begins_deflated(rest.get(2..).unwrap_or_default())
+    })
+}
+
 /// Whether a stream may begin so: with a block of one of three kinds, whose own beginning is right. Of what is drawn at random
 /// hardly one of thirty is, and to unpack the rest costs more than all other readings.
-pub(super) fn begins_deflated(head: &[u8]) -> bool {
+fn begins_deflated(head: &[u8]) -> bool {
     let bits = head.iter().take(8).rev().fold(0u64, |all, b| all << 8 | u64::from(*b));
     match bits >> 1 & 3 {
         // As it is: its length stands there twice, once turned over.

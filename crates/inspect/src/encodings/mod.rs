@@ -3,7 +3,7 @@
 
 pub(crate) mod base64;
 mod bits;
-mod deflated;
+pub(crate) mod deflated;
 mod divided;
 pub(crate) mod escape;
 pub(crate) mod fold;
@@ -47,14 +47,6 @@ fn begins_lzma(head: &[u8]) -> bool {
 /// The two bytes that begin a zlib stream without a dictionary (RFC 1950 2.2).
 pub(crate) fn is_zlib(head: &[u8]) -> bool {
     matches!(head, [0x78, b, ..] if (0x7800 + u32::from(*b)).is_multiple_of(31) && b & 0x20 == 0)
-}
-
-/// Where streams of zlib may begin: at its mark, behind which stands what begins a stream.
-pub(crate) fn zlib_starts(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    memchr::memchr_iter(0x78, bytes).filter(|at| {
-        let rest = bytes.get(*at..).unwrap_or_default();
-        is_zlib(rest) && deflated::begins_deflated(rest.get(2..).unwrap_or_default())
-    })
 }
 
 /// Whether bytes are UTF-8, the last character of which may be cut.

@@ -204,7 +204,7 @@ fn begins_whole(run: &[u8]) -> bool {
     let mut room = [0; 66];
     let head = head_of(run.get(..88).unwrap_or(run), &mut room);
     super::may_be_packed(head)
-        || super::zlib_starts(head).any(|at| at <= MOST_BEFORE)
+        || deflated::zlib_starts(head).any(|at| at <= MOST_BEFORE)
         || super::is_utf16(head)
         || super::is_utf32(head)
         || !head.is_ascii() && super::is_utf8(head)
@@ -228,7 +228,7 @@ fn packed_base32(part: &[u8]) -> Option<Vec<u8>> {
         decoded
     };
     let head = decoded(part.get(..64).unwrap_or(part));
-    let is_packed = super::may_be_packed(&head) || super::zlib_starts(&head).any(|at| at <= MOST_BEFORE);
+    let is_packed = super::may_be_packed(&head) || deflated::zlib_starts(&head).any(|at| at <= MOST_BEFORE);
     is_packed.then(|| decoded(part))
 }
 
@@ -270,7 +270,7 @@ fn plain_hex(part: &[u8], out: &mut Vec<u8>) {
                 readable(&super::from_wide(&decoded), out);
             }
             let head = decoded.get(..64).unwrap_or(&decoded);
-            if super::may_be_packed(head) || super::zlib_starts(head).any(|at| at <= MOST_BEFORE) {
+            if super::may_be_packed(head) || deflated::zlib_starts(head).any(|at| at <= MOST_BEFORE) {
                 out.extend_from_slice(&decoded);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{covert, glued, mirror, packed, values};
+use super::{covert, framed, glued, mirror, packed, values};
 use crate::encodings::{self, escape, fold, is_binary, legacy, literal, radix, readable, runs};
 use crate::extract::{self, ExtractError};
 use crate::place::Step;
@@ -123,8 +123,10 @@ impl<'a> View<'a> {
                     self.push(&[how], text, Trust::Secrets, &mut out);
                 }
             }
-            if let Some(text) = values::joined(bytes) {
-                self.join(&text, &mut out);
+            if let Some(joined) = values::joined(bytes) {
+                self.join(&joined.short, &mut out);
+                self.join(&joined.letters, &mut out);
+                self.push(&[Step::Joined], joined.letters, Trust::Known, &mut out);
             }
         }
         out
@@ -132,6 +134,9 @@ impl<'a> View<'a> {
 
     /// Pieces put together: tokens that begin anywhere in them, and runs that were cut.
     pub(super) fn join(&self, text: &[u8], out: &mut Children) {
+        if text.len() < SHORTEST {
+            return;
+        }
         out.work += text.len() as u64;
         self.push(&[Step::Joined], mirror::tokens(text), Trust::Secrets, out);
         let decoded = runs::decode(text, text.len() as u64 * 4);
@@ -201,6 +206,12 @@ impl<'a> View<'a> {
             }
             let trust = if part.is_known_only { Trust::Known } else { self.trust };
             self.push(&chain, part.bytes, trust, out);
+        }
+        if let Some(stream) = framed::stream(bytes) {
+            // It may go on: what is not there yet is no damage.
+            for part in packed::unpack(&stream, most.saturating_sub(out.work)) {
+                self.push(&[how, &[Step::Joined, part.how]].concat(), part.bytes, self.trust, out);
+            }
         }
     }
 

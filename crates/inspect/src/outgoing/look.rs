@@ -66,8 +66,8 @@ impl<'a> Look<'a> {
             }
             Spot::Method | Spot::HeaderNames => root.join_words(part.bytes, &mut first),
             Spot::Query => {
-                if let Some(text) = super::values::joined(part.bytes) {
-                    root.join(&text, &mut first);
+                if let Some(joined) = super::values::joined(part.bytes) {
+                    root.join(&joined.short, &mut first);
                 }
             }
             _ => {}

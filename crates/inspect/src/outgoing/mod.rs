@@ -8,6 +8,7 @@ mod columns;
 mod covert;
 mod decode;
 mod fingerprint;
+mod framed;
 mod glued;
 mod in_order;
 mod keyed;

@@ -15,7 +15,7 @@ use crate::place::Step;
 /// Places in one text at which something packed of one kind may begin; more are not tried.
 const MOST_STARTS: usize = 16;
 /// The same of zlib, of which one in half a million bytes of noise begins as one does.
-const MOST_ZLIB: usize = 256;
+const MOST_ZLIB: usize = 4096;
 /// What a format without a mark must give to count: readable bytes.
 const LEAST_PROVEN: usize = 24;
 /// Bytes decompressed to see whether that is so.
@@ -48,6 +48,7 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
     let mut left = most;
     let mut took_whole = false;
     let (starts, more) = starts(bytes);
+    let mut within = Within::default();
     // Members of archives that were read: each begins with the mark of one.
     let mut members: Vec<Range<usize>> = Vec::new();
     for at in starts {
@@ -78,13 +79,16 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
                 u
             }));
         } else if is_zlib(rest) {
-            let unpacked = match at {
-                0 => stream(Step::Zlib, ZlibDecoder::new(rest), left).filter(|u| !u.bytes.is_empty()),
-                _ => zlib_within(rest, left),
-            };
-            out.extend(unpacked);
+            match at {
+                0 => out
+                    .extend(stream(Step::Zlib, ZlibDecoder::new(rest), left).filter(|u| !u.bytes.is_empty())),
+                _ => {
+                    within.take(rest, &mut left);
+                    continue;
+                }
+            }
         }
-        if out.len() == from && !is_text(rest) && !(at > 0 && is_zlib(rest)) {
+        if out.len() == from && !is_text(rest) {
             // Neither format has a mark: what comes out must be text.
             out.extend(proven(Step::Deflate, || DeflateDecoder::new(rest), left));
             if out.len() == from {
@@ -99,7 +103,9 @@ pub(super) fn unpack(bytes: &[u8], most: u64) -> Vec<Unpacked> {
             break;
         }
     }
-    if more && !took_whole {
+    let is_over = within.is_over && !took_whole;
+    within.finish(&mut out);
+    if is_over || more && !took_whole {
         let error = Some(ExtractError::Limit("packed parts").to_string());
         out.push(Unpacked { how: Step::Packed, name: None, bytes: Vec::new(), is_known_only: false, error });
     }
@@ -112,7 +118,7 @@ pub(super) fn has_marks(bytes: &[u8]) -> bool {
         || [PACK, encodings::XZ, encodings::ZSTD, encodings::BZIP2_BLOCK]
             .iter()
             .any(|mark| memchr::memmem::find(bytes, mark).is_some())
-        || encodings::zlib_starts(bytes).next().is_some()
+        || encodings::deflated::zlib_starts(bytes).next().is_some()
 }
 
 /// The start, the starts of parts of a form, and the marks of compressed streams, zip and git anywhere; and whether there are more marks than
@@ -137,7 +143,7 @@ fn starts(bytes: &[u8]) -> (Vec<usize>, bool) {
     }
     // Pictures and pages are made of such streams, and are read as what they are.
     if !bytes.starts_with(b"\x89PNG") && !bytes.starts_with(b"%PDF") {
-        let mut found = encodings::zlib_starts(bytes);
+        let mut found = encodings::deflated::zlib_starts(bytes);
         starts.extend(found.by_ref().take(MOST_ZLIB));
         more |= found.next().is_some();
     }
@@ -190,21 +196,40 @@ fn stream(how: Step, reader: impl Read, most: u64) -> Option<Unpacked> {
     Some(Unpacked { how, name: None, bytes, is_known_only: false, error })
 }
 
-/// A stream of zlib behind something else, where it is whole or says something at its start: its mark is short.
-fn zlib_within(rest: &[u8], most: u64) -> Option<Unpacked> {
-    if let Some(text) = proven(Step::Zlib, || ZlibDecoder::new(rest), most) {
-        return Some(text);
+/// Streams of zlib behind something else, of which a data base has many: those of text together, and the others.
+#[derive(Default)]
+struct Within {
+    text: Vec<u8>,
+    binary: Vec<u8>,
+    /// There was no room for what may have come.
+    is_over: bool,
+}
+
+impl Within {
+    /// Takes what begins here, where it is whole or says something at its start: its mark is short. What was unpacked in vain is spent,
+    /// too: streams may lie in one another.
+    fn take(&mut self, rest: &[u8], left: &mut u64) {
+        let mut bytes = Vec::new();
+        let read = ZlibDecoder::new(rest).take(*left).read_to_end(&mut bytes);
+        *left -= (bytes.len() as u64).min(*left);
+        self.is_over |= *left == 0;
+        if bytes.len() < LEAST_PROVEN || read.is_err() && !says(bytes.get(..PROOF as usize).unwrap_or(&bytes))
+        {
+            return;
+        }
+        let all = if is_binary(&bytes) && !may_be_packed(&bytes) { &mut self.binary } else { &mut self.text };
+        // A stream in it is told by its mark.
+        all.push(b'\n');
+        all.extend_from_slice(&bytes);
     }
-    let mut bytes = Vec::new();
-    ZlibDecoder::new(rest).take(most).read_to_end(&mut bytes).ok()?;
-    let is_known_only = is_binary(&bytes);
-    (bytes.len() >= LEAST_PROVEN).then_some(Unpacked {
-        how: Step::Zlib,
-        name: None,
-        bytes,
-        is_known_only,
-        error: None,
-    })
+
+    fn finish(self, out: &mut Vec<Unpacked>) {
+        for (bytes, is_known_only) in [(self.text, false), (self.binary, true)] {
+            if !bytes.is_empty() {
+                out.push(Unpacked { how: Step::Zlib, name: None, bytes, is_known_only, error: None });
+            }
+        }
+    }
 }
 
 /// The objects of a pack, each packed by itself: those of text together, and the others.
@@ -267,11 +292,14 @@ fn proven<R: Read>(how: Step, reader: impl Fn() -> R, most: u64) -> Option<Unpac
     let mut head = Vec::new();
     // An error ends the text; what came before it counts.
     let _ = reader().take(PROOF).read_to_end(&mut head);
-    let text = head.len() >= LEAST_PROVEN
-        && head.iter().filter(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()).count() * 10
-            >= head.len() * 9;
-    let nested = head.len() >= LEAST_PROVEN && may_be_packed(&head);
-    if text || nested { stream(how, reader(), most) } else { None }
+    if says(&head) { stream(how, reader(), most) } else { None }
+}
+
+/// Whether a stream that begins so is one: it is text, or packed once more.
+fn says(head: &[u8]) -> bool {
+    let is_read = |b: &&u8| b.is_ascii_graphic() || b.is_ascii_whitespace();
+    let text = head.iter().filter(is_read).count() * 10 >= head.len() * 9;
+    head.len() >= LEAST_PROVEN && (text || may_be_packed(head))
 }
 
 /// The members, by the reader of archives and within its limits.
@@ -305,5 +333,19 @@ fn zip(bytes: &[u8], most: u64, out: &mut Vec<Unpacked>) {
                 error,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unpacked_in_vain_is_spent() {
+        // Each stream goes on over all that begin behind it, and none ends.
+        let body: Vec<u8> = [&[0][..], &[0x78, 1, 0, 0xff, 0xff, 0, 0].repeat(1_000)].concat();
+        let is_over = |most| unpack(&body, most).iter().any(|part| part.error.is_some());
+        assert!(is_over(1 << 20));
+        assert!(!is_over(1 << 26));
     }
 }

@@ -24,24 +24,37 @@ pub(super) fn alone(bytes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The short values of a JSON text, or those of a query or form, run together: what was cut in pieces is whole again.
-pub(super) fn joined(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
+/// Values that may be pieces of one, run together.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    /// The short values of a JSON text, or those of a query or form: what was cut in pieces is whole again.
+    pub(super) short: Vec<u8>,
+    /// The strings of one letter, as a text has that was spread over the fields of an object.
+    pub(super) letters: Vec<u8>,
+}
+
+pub(super) fn joined(bytes: &[u8]) -> Option<Joined> {
+    let mut out = Joined::default();
     if matches!(bytes.trim_ascii_start().first()?, b'{' | b'[') {
         let mut recent = Recent([0; 256]);
         each(bytes, |value, what| {
-            let piece = what == What::String && value.len() <= SHORT_VALUE && recent.is_new(value);
-            if piece && !value.contains(&b' ') {
-                out.extend_from_slice(value);
+            if what != What::String || value.len() > SHORT_VALUE {
+                return;
+            }
+            if let [letter] = value {
+                out.letters.push(*letter);
+            }
+            if recent.is_new(value) && !value.contains(&b' ') {
+                out.short.extend_from_slice(value);
             }
         });
     } else if is_form(bytes) {
         for pair in bytes.split(|b| matches!(b, b'&' | b';')) {
             let value = pair.iter().position(|b| *b == b'=').and_then(|i| pair.get(i + 1..)).unwrap_or(pair);
-            out.extend_from_slice(value);
+            out.short.extend_from_slice(value);
         }
     }
-    (!out.is_empty()).then_some(out)
+    Some(out)
 }
 
 /// Whether this looks like `a=b&c=d`: no blanks, and at least two pairs.

@@ -1,6 +1,6 @@
 //! One row of numbers, each a word of one, two, four or eight bytes.
 
-use crate::encodings::readable::{APART, LEAST_TEXT, readable};
+use crate::encodings::readable::{APART, LEAST_TEXT, readable, reads};
 use crate::encodings::{from_wide, is_utf16, is_utf32};
 
 /// Numbers in a row that would fit into fewer bytes: the words have become narrower. Among words drawn at random one in 256 would.
@@ -26,6 +26,11 @@ pub(crate) struct Read {
 impl Read {
     /// Takes the bytes of a row of words, which are written with the highest byte first.
     fn row(&mut self, bytes: &[u8], width: usize, is_text: bool) {
+        // Most rows are short, and neither letters nor varied.
+        let letters = bytes.iter().filter(|b| reads(**b) || **b >= 0x80).count();
+        if letters < LEAST_TEXT && !is_varied(bytes) {
+            return;
+        }
         self.bytes(bytes, is_text);
         if width > 1 {
             let mut turned = bytes.to_vec();
@@ -63,10 +68,14 @@ impl Read {
 
 /// Whether bytes are as different as those of something packed are: measurements are not.
 fn is_varied(bytes: &[u8]) -> bool {
-    let mut counts = [0usize; ALL];
+    // The most common byte of small numbers in wide words.
+    if memchr::memchr_iter(0, bytes).count() * COMMON >= bytes.len() {
+        return false;
+    }
+    let mut counts = [0u32; ALL];
     bytes.iter().for_each(|b| counts[usize::from(*b)] += 1);
     let different = counts.iter().filter(|count| **count > 0).count();
-    let most = counts.iter().max().copied().unwrap_or(0);
+    let most = counts.iter().max().copied().unwrap_or(0) as usize;
     different * VARIED >= bytes.len().min(ALL) && most * COMMON < bytes.len()
 }
 

@@ -12,13 +12,17 @@ use std::time::Duration;
 use chaperone_cell::control::{self, InitMessage, InitOrder};
 use chaperone_cell::{
     BrokerEnds, CapturedEnds, FamilyEnds, HOME, Limits, Network, NetworkEnds, Plan, Terminal,
-    backend_by_name, default_decoys, original_destination, proxy_environment, refused_packets,
-    serve_refusals, trust,
+    backend_by_name, container_init, default_decoys, original_destination, proxy_environment,
+    refused_packets, serve_refusals, trust,
 };
 use chaperone_sys::seccomp::{Instruction, install};
 
 fn main() {
     let command: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    if command.first().is_some_and(|word| word == "__cell-init") {
+        let descriptors = command.get(1).and_then(|count| count.to_str()?.parse().ok()).unwrap();
+        panic!("{}", container_init(descriptors));
+    }
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse().ok());
     let network = match std::env::var("CELL_NETWORK").as_deref() {
         Ok("captured") => {
@@ -75,13 +79,14 @@ fn main() {
     if let Ok(missing) = std::env::var("CELL_WITHOUT") {
         be_without(&missing);
     }
-    let native = backend_by_name("native").unwrap();
+    let backend = std::env::var("CELL_BACKEND").unwrap_or("native".to_owned());
+    let backend = backend_by_name(&backend).unwrap();
     if std::env::var_os("CELL_PROBE").is_some() {
-        println!("{}", serde_json::to_string(&native.probe(&plan.self_exe)).unwrap());
-        println!("{:?}", native.can_capture().map_err(|e| e.to_string()));
+        println!("{}", serde_json::to_string(&backend.probe(&plan.self_exe)).unwrap());
+        println!("{:?}", backend.can_capture().map_err(|e| e.to_string()));
         return;
     }
-    let (cell, BrokerEnds { control, network, .. }) = match native.launch(&plan) {
+    let (cell, BrokerEnds { control, network, .. }) = match backend.launch(&plan) {
         Ok(launched) => launched,
         Err(e) => {
             eprintln!("{e} {:?}", e.fix);

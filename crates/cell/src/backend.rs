@@ -155,11 +155,8 @@ impl Launched {
 }
 
 /// See [`crate::choose`].
-pub(crate) fn choose(
-    all: &[&'static dyn Backend],
-    named: Option<&str>,
-) -> Result<&'static dyn Backend, NoBackend> {
-    let known = all.iter().filter(|b| named.is_none_or(|name| name == STRONGEST || name == b.name()));
+pub(crate) fn choose(all: &[&'static dyn Backend], name: &str) -> Result<&'static dyn Backend, NoBackend> {
+    let known = all.iter().filter(|b| name == STRONGEST || name == b.name());
     let mut refused = None;
     for backend in known {
         match backend.available() {
@@ -168,7 +165,7 @@ pub(crate) fn choose(
             Err(why) => refused = refused.or(Some(NoBackend::Unavailable { name: backend.name(), why })),
         }
     }
-    Err(refused.unwrap_or_else(|| NoBackend::Unknown(named.unwrap_or(STRONGEST).to_owned())))
+    Err(refused.unwrap_or_else(|| NoBackend::Unknown(name.to_owned())))
 }
 
 /// End a process; it may have ended by itself already.

@@ -1,12 +1,13 @@
 //! The cell: where an agent runs. Everything in it is made anew for one session, and nothing in it is worth taking: a
 //! root of its own, no network or one way out that leads to the broker, no keys, no privileges, and one channel.
 //!
-//! A [`Backend`] makes cells; the one there is stands in `native`. [`Backend::launch`] is called by `chaperone run`
-//! outside; what runs inside as PID 1 is `native/init.rs`, and [`control`] is how the broker talks to it. No helper
-//! binaries, no root.
+//! A [`Backend`] makes cells: `native` with this machine's kernel alone, `container` with an OCI runtime beside it.
+//! [`Backend::launch`] is called by `chaperone run` outside; what runs inside as PID 1 is `native/init.rs`, and [`control`] is how
+//! the broker talks to it. No helper binaries of ours, no root.
 #![forbid(unsafe_code)]
 
 mod backend;
+mod container;
 pub mod control;
 mod native;
 mod network;
@@ -17,6 +18,7 @@ mod stops;
 pub use backend::{
     Backend, BrokerEnds, Cell, Enforced, Exit, Launched, Layer, LayerState, NoBackend, STRONGEST,
 };
+pub use container::init as container_init;
 pub use native::{
     Refusal, RefusedPacket, default_decoys, refused_packets, remove_groups, serve_refusals, trust,
 };
@@ -30,7 +32,9 @@ pub use plan::{
 pub use stops::Stops;
 
 /// Every backend of this version, the strongest first.
-pub const BACKENDS: &[&dyn Backend] = &[&native::Native];
+pub const BACKENDS: &[&dyn Backend] = &[&container::Container, &native::Native];
+/// What a session gets that asks for none: what is there on every machine, and starts fastest.
+const DEFAULT: &dyn Backend = &native::Native;
 
 /// The backend of this name.
 #[must_use]
@@ -38,10 +42,11 @@ pub fn backend_by_name(name: &str) -> Option<&'static dyn Backend> {
     BACKENDS.iter().copied().find(|backend| name == backend.name())
 }
 
-/// The backend for a session: the one of this name, or, without a name or with [`STRONGEST`], the strongest that is available.
+/// The backend for a session: the one of this name, the native one without a name, or, with [`STRONGEST`], the strongest that is
+/// available.
 ///
 /// # Errors
 /// When there is none of this name, or it is not available.
 pub fn choose(named: Option<&str>) -> Result<&'static dyn Backend, NoBackend> {
-    backend::choose(BACKENDS, named)
+    backend::choose(BACKENDS, named.unwrap_or(DEFAULT.name()))
 }

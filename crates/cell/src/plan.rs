@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The agent's uid inside the cell; outside it is the user's own, or one of its own when started by root.
@@ -87,7 +87,7 @@ pub struct Cache {
 }
 
 /// A watched place in the cell.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decoy {
     /// Absolute path in the cell.
@@ -103,7 +103,7 @@ pub struct Decoy {
 }
 
 /// What stands at a watched place.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecoyKind {
     #[default]
@@ -123,7 +123,7 @@ pub struct Limits {
     pub seconds: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// Loopback of its own, and nothing else.
     None,
@@ -136,7 +136,7 @@ pub enum Network {
     Proxied,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Terminal {
     /// Standard input, output and error are the caller's.
     Inherit,

@@ -21,6 +21,11 @@ use common::{bare, can_launch, err, out, program};
 /// Longest that anything here may take on a slow machine. Beyond it the test fails instead of hanging.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// What makes the cells of the tests: `CELL_BACKEND`, or the native backend.
+fn backend() -> String {
+    std::env::var("CELL_BACKEND").unwrap_or("native".to_owned())
+}
+
 fn run(command: &[&str]) -> Output {
     Command::new(bare()).args(command).stdin(Stdio::null()).output().unwrap()
 }
@@ -206,7 +211,9 @@ fn proc_says_nothing_of_the_host() {
     }
     let boot = "/proc/sys/kernel/random/boot_id";
     let inside = out(&run(&["cat", boot]));
-    assert!(inside.len() >= 36 && inside.trim() != std::fs::read_to_string(boot).unwrap().trim(), "{inside}");
+    assert_ne!(inside.trim(), std::fs::read_to_string(boot).unwrap().trim());
+    // A container's runtime lays nothing but an empty file over it.
+    assert!(inside.len() >= 36 || (backend() == "container" && inside.is_empty()), "{inside}");
     // What programs go by stays.
     for needed in [
         "cpuinfo",

@@ -78,7 +78,8 @@ fn is_for_the_user(command: &Command) -> bool {
         | Command::Policy(_)
         | Command::Completions { .. }
         | Command::Man { .. }
-        | Command::WorkerProcess => false,
+        | Command::WorkerProcess
+        | Command::CellProcess { .. } => false,
         Command::Run(_)
         | Command::Demo(_)
         | Command::Doctor(_)
@@ -152,5 +153,6 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         }
         Command::VaultProcess { directory } => vault::process(&directory),
         Command::WorkerProcess => inspect::worker_process(),
+        Command::CellProcess { descriptors } => Err(Report::of(chaperone_cell::container_init(descriptors))),
     }
 }

@@ -175,6 +175,9 @@ pub struct Enforced {
     /// The groups' directories, for whoever outlives the cell and removes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<PathBuf>,
+    /// The OCI runtime that made the container, where the cell is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<PathBuf>,
 }
 
 /// One request of a command to the broker.

@@ -18,7 +18,8 @@ pub use lease::is_written_by_nobody;
 pub use mount::{ReadOnly, set_mount_attributes};
 pub use process::{
     Forked, bring_up_loopback, clear_capabilities, clone_into_namespaces, close_all_but_stdio,
-    die_with_parent, exec, exit_now, fork, give_memory_back, keep_no_privileges, prefer_short_slices,
+    die_with_parent, enter_user_namespace, exec, exit_now, fork, give_memory_back, keep_no_privileges,
+    keep_setpcap_across_exec, number_descriptors, numbered_descriptors, prefer_short_slices,
     raise_descriptor_limit, set_dumpable, set_host_name, set_ids, signal_descriptor, signal_everybody,
     take_signal, wait_child,
 };

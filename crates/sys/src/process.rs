@@ -50,6 +50,22 @@ fn forked(pid: libc::c_long) -> io::Result<Forked> {
     }
 }
 
+/// `unshare(2)` into a new user namespace, where this process is the one user of the same id and has every capability; with a
+/// copy of the mounts that is that namespace's, if it is to change any. The caller must have one thread only.
+///
+/// # Errors
+/// `EPERM` and `ENOSPC` where user namespaces are restricted; `EPERM` to name an id that is 0 outside without `CAP_SETFCAP`
+/// (user_namespaces(7)); otherwise what the kernel says.
+pub fn enter_user_namespace(id: u32, with_mounts: bool) -> io::Result<()> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let flags = libc::CLONE_NEWUSER | if with_mounts { libc::CLONE_NEWNS } else { 0 };
+    // SAFETY: integer arguments only, and no descriptors or memory are unshared.
+    check(unsafe { libc::unshare(flags) })?;
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/gid_map", format!("{id} {gid} 1\n"))?;
+    std::fs::write("/proc/self/uid_map", format!("{id} {uid} 1\n"))
+}
+
 /// Be killed when the parent dies.
 ///
 /// # Errors
@@ -87,6 +103,11 @@ pub fn keep_no_privileges() -> io::Result<()> {
 /// # Errors
 /// What the kernel says.
 pub fn clear_capabilities() -> io::Result<()> {
+    set_capabilities(0)
+}
+
+/// Make the permitted, effective and inheritable sets these, of the first 32 capabilities.
+fn set_capabilities(low: u32) -> io::Result<()> {
     #[repr(C)]
     struct Header {
         version: u32,
@@ -94,7 +115,7 @@ pub fn clear_capabilities() -> io::Result<()> {
     }
     const VERSION_3: u32 = 0x2008_0522;
     let header = Header { version: VERSION_3, pid: 0 };
-    let data = [0u32; 6];
+    let data = [low, low, low, 0, 0, 0];
     // SAFETY: header and data have the layout of capability version 3 (capset(2)) and live through the call.
     let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
     check(if done == 0 { 0 } else { -1 })
@@ -235,6 +256,55 @@ pub fn close_all_but_stdio(but: &[i32]) -> io::Result<()> {
         first = fd + 1;
     }
     close_range(first, u32::MAX)
+}
+
+/// Keep one capability when the next program is executed, and no other: that of dropping what could ever be gained.
+///
+/// # Errors
+/// What the kernel says.
+pub fn keep_setpcap_across_exec() -> io::Result<()> {
+    const SETPCAP: libc::c_ulong = 8;
+    set_capabilities(1 << SETPCAP)?;
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, SETPCAP, 0, 0) })
+}
+
+/// Number these descriptors from 3 on, in their order, for a program that is executed next; every other one is closed.
+///
+/// # Errors
+/// What the kernel says.
+pub fn number_descriptors(handed: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let count = i32::try_from(handed.len()).map_err(io::Error::other)?;
+    // Beyond all numbers that are given, so that none of them is overwritten before it is copied.
+    let mut copies = Vec::new();
+    for descriptor in handed {
+        // SAFETY: a descriptor that is open as long as it is borrowed.
+        let copy = unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_DUPFD, 3 + count) };
+        check(copy)?;
+        copies.push(copy);
+    }
+    for (number, copy) in (3..).zip(copies) {
+        // SAFETY: integer arguments; the caller is about to execute a program and uses no other descriptor any more.
+        check(unsafe { libc::dup2(copy, number) })?;
+    }
+    close_range(u32::try_from(3 + count).map_err(io::Error::other)?, u32::MAX)
+}
+
+/// The descriptors that whoever executed this program numbered from 3 on, closed when another one is executed. To be called once,
+/// before this program opens any.
+///
+/// # Errors
+/// `EBADF` when there are fewer.
+pub fn numbered_descriptors(count: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut taken = Vec::new();
+    for number in (3..).take(count) {
+        // SAFETY: integer arguments; a number that is no descriptor is an error.
+        check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        // SAFETY: open, as the call above shows. Called once, at the start of a program (documented above), when nothing in it has
+        // opened a descriptor yet: what has these numbers was handed over.
+        taken.push(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+    Ok(taken)
 }
 
 fn close_range(first: u32, last: u32) -> io::Result<()> {

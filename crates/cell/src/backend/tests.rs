@@ -66,7 +66,7 @@ impl Backend for FakeBackend {
             init_pid: i32::try_from(child.id()).unwrap(),
             pty: None,
             stops: None,
-            enforced: Enforced { landlock: 0, cgroup: "watched".into(), groups: vec![] },
+            enforced: Enforced { landlock: 0, cgroup: "watched".into(), groups: vec![], runtime: None },
             cell: Box::new(FakeCell { child, init }),
         };
         Ok((launched, BrokerEnds { control, channel: channel.into(), fuse: vec![], network: None }))
@@ -160,31 +160,29 @@ fn a_cell_that_waits_for_its_order_can_be_ended() {
 }
 
 #[test]
-fn the_strongest_that_is_available_is_chosen_unless_one_is_named() {
+fn the_strongest_that_is_available_is_chosen_where_that_is_asked_for() {
     let all: [&'static dyn Backend; 2] = [&BROKEN, &FAKE];
-    for strongest in [None, Some(STRONGEST)] {
-        assert_eq!(choose(&all, strongest).map(Backend::name).unwrap(), "fake");
-        assert_eq!(choose(&[&FAKE, &BROKEN], strongest).map(Backend::name).unwrap(), "fake");
-    }
-    assert_eq!(choose(&all, Some("fake")).map(Backend::name).unwrap(), "fake");
+    assert_eq!(choose(&all, STRONGEST).map(Backend::name).unwrap(), "fake");
+    assert_eq!(choose(&[&FAKE, &BROKEN], STRONGEST).map(Backend::name).unwrap(), "fake");
+    assert_eq!(choose(&all, "fake").map(Backend::name).unwrap(), "fake");
 }
 
 #[test]
 fn what_is_not_available_or_not_there_is_refused_with_its_reason_and_nothing_stands_in() {
     let all: [&'static dyn Backend; 2] = [&BROKEN, &FAKE];
-    let refused = |all: &[&'static dyn Backend], named| match choose(all, named) {
+    let refused = |all: &[&'static dyn Backend], named: &str| match choose(all, named) {
         Ok(backend) => panic!("{} stands in", backend.name()),
         Err(refused) => refused,
     };
-    for refused in [refused(&all, Some("broken")), refused(&[&BROKEN], None)] {
+    for refused in [refused(&all, "broken"), refused(&[&BROKEN], STRONGEST)] {
         assert_eq!(refused.to_string(), "the backend broken cannot be used here: no fakes are left");
         let NoBackend::Unavailable { why, .. } = refused else { panic!("{refused:?}") };
         assert_eq!(why.fix.as_deref(), Some("make more"));
     }
     for unknown in ["Fake", "", "microvm"] {
-        assert!(matches!(refused(&all, Some(unknown)), NoBackend::Unknown(name) if name == unknown));
+        assert!(matches!(refused(&all, unknown), NoBackend::Unknown(name) if name == unknown));
     }
-    assert!(matches!(refused(&[], None), NoBackend::Unknown(name) if name == STRONGEST));
+    assert!(matches!(refused(&[], STRONGEST), NoBackend::Unknown(name) if name == STRONGEST));
 }
 
 #[test]

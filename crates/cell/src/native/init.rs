@@ -2,6 +2,7 @@
 //! privilege, reaps, watches the decoys and limits, and ends everything when the broker or the launcher is gone.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use chaperone_sys::landlock;
@@ -13,12 +14,13 @@ use super::agent::{Agent, open_terminal};
 use super::decoy_watch::DecoyWatch;
 use super::dial::{Dialed, Dials};
 use super::job::Job;
-use super::limits::{Watch, usage};
+use super::limits::{Entrances, Watch, usage};
 use super::network;
 use super::repeat::Repeats;
 use super::report::{self, LaunchReport, Prepared};
-use super::root::{self, Sources};
+use super::root::{self, Sources, Walls};
 use super::shares::{self, InotifyLimits};
+use super::streams::Streams;
 use crate::backend::Exit;
 use crate::control::{self, InitMessage, InitOrder, take_order};
 use crate::network::NetworkEnds;
@@ -32,21 +34,16 @@ const INIT: &str = "cell-init";
 /// Permission bits that what the cell is made of does not get, whoever starts it.
 const OWN_UMASK: u32 = 0o022;
 /// Signals that are forwarded to the agent.
-const FORWARDED: &[i32] =
+pub(crate) const FORWARDED: &[i32] =
     &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGCONT];
 
 struct Cell<'p> {
     plan: &'p Plan,
-    filter: Vec<Instruction>,
-    control: OwnedFd,
-    reports: OwnedFd,
+    held: Held,
     signals: OwnedFd,
     decoys: DecoyWatch<'p>,
     key: SigningKey,
-    watch: Watch,
     landlock: u32,
-    /// The user's soft limit on descriptors.
-    descriptors: Option<u64>,
     agent: Option<i32>,
     started: Instant,
     dials: Dials,
@@ -56,10 +53,39 @@ struct Cell<'p> {
     terminal: Option<OwnedFd>,
 }
 
+/// What cell-init holds of those that it serves.
+pub(crate) struct Held {
+    pub filter: Vec<Instruction>,
+    pub control: OwnedFd,
+    pub reports: OwnedFd,
+    pub watch: Watch,
+    /// The user's soft limit on descriptors.
+    pub descriptors: Option<u64>,
+}
+
+/// Sockets that are decoys, by their place in the plan.
+pub(crate) type Traps = Vec<(usize, UnixListener)>;
+
 /// The inside half of [`super::launch`]; never returns.
 pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
-    match set_up(plan, prepared) {
-        Ok(mut cell) => {
+    let Prepared { filter, control, reports, as_root, watch, entrances, streams } = prepared;
+    let entered = enter(entrances, streams, &reports);
+    let (descriptors, entered) = (entered.as_ref().copied().unwrap_or_default(), entered.map(|_| ()));
+    let held = Held { filter, control, reports, watch, descriptors };
+    let traps = entered
+        .and_then(|()| build(plan, as_root, INIT, Walls::Own, [&held.control, &held.reports]))
+        .and_then(|traps| {
+            chaperone_sys::set_host_name("cell").map_err(step("name the host")).map(|()| traps)
+        });
+    serve(plan, held, traps)
+}
+
+/// The agent waits for the broker's order, and is watched over until its end; with it everything in this PID namespace ends.
+pub(crate) fn serve(plan: &Plan, held: Held, traps: Result<Traps, SetupError>) -> ! {
+    match traps.and_then(|traps| begin(plan, &held, traps)) {
+        Ok(begun) => {
+            let mut cell = Cell::new(plan, held, begun);
+            cell.report(&InitMessage::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, &[]);
             let exit = cell.run();
             let code = exit.code;
             // Whoever hears that it is over may rely on it. There may be nobody left to kill.
@@ -67,91 +93,111 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
             while let Ok(Some(_)) = chaperone_sys::wait_child(-1, true) {}
             cell.report(&InitMessage::Over { cause: exit.cause.clone(), code }, &[]);
             // A launcher that is gone needs no report.
-            report::send(&cell.reports, &LaunchReport::Ended(exit), &[]).ok();
+            report::send(&cell.held.reports, &LaunchReport::Ended(exit), &[]).ok();
             chaperone_sys::exit_now(code);
         }
-        Err((error, Some(socket))) => {
-            report::send(&socket, &LaunchReport::Failed { what: error.what, fix: error.fix }, &[]).ok();
-            chaperone_sys::exit_now(125)
-        }
-        // The launcher went away; there is nobody to report to.
-        Err((_, None)) => chaperone_sys::exit_now(125),
+        Err(error) => fail(&held.reports, error),
     }
 }
 
-type Failed = (SetupError, Option<OwnedFd>);
+/// Report that there will be no cell.
+pub(crate) fn fail(reports: &OwnedFd, error: SetupError) -> ! {
+    // A launcher that is gone needs no report.
+    report::send(reports, &LaunchReport::Failed { what: error.what, fix: error.fix }, &[]).ok();
+    chaperone_sys::exit_now(125)
+}
 
-fn set_up(plan: &Plan, prepared: Prepared) -> Result<Cell<'_>, Failed> {
-    let Prepared { filter, control, reports, as_root, watch, entrances, streams } = prepared;
+/// Enter what limits the cell, take the streams that stand for the user's, and wait until the launcher has mapped the ids. Gives the
+/// user's soft limit on descriptors.
+pub(crate) fn enter(
+    entrances: Entrances,
+    streams: Streams,
+    reports: &OwnedFd,
+) -> Result<Option<u64>, SetupError> {
     // Before anything else, so that all of the cell is counted.
-    if let Err(e) = entrances.enter() {
-        return Err((SetupError::new(format!("enter the groups that limit the cell: {e}")), Some(reports)));
-    }
+    entrances.enter().map_err(step("enter the groups that limit the cell"))?;
     // The launcher's is the agent's alone: what the cell is made of is the same in every cell.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(OWN_UMASK));
-    if let Err(e) = streams.enter() {
-        return Err((SetupError::new(format!("take the standard streams: {e}")), Some(reports)));
-    }
+    streams.enter().map_err(step("take the standard streams"))?;
     let mut bytes = [0u8; 16];
-    let mapped = rustix::net::recv(&reports, &mut bytes[..], rustix::net::RecvFlags::empty());
+    let mapped = rustix::net::recv(reports, &mut bytes[..], rustix::net::RecvFlags::empty());
     if !matches!(mapped, Ok((n, _)) if n > 0) {
-        return Err((SetupError::new("the launcher went away"), None));
+        return Err(SetupError::new("the launcher went away"));
     }
-    let descriptors = match chaperone_sys::raise_descriptor_limit() {
-        Ok(had) => had,
-        Err(e) => return Err((SetupError::new(format!("take descriptors: {e}")), Some(reports))),
-    };
-    match prepare(plan, as_root, &control, &reports) {
-        Ok(Parts { built, network, pty, signals, decoys }) => {
-            let landlock = landlock::abi();
-            let mut fds: Vec<BorrowedFd<'_>> = vec![built.channel.as_fd()];
-            fds.extend(built.fuse.iter().map(AsFd::as_fd));
-            fds.extend(network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
-            fds.extend(pty.iter().flat_map(|pty| [pty.master.as_fd(), pty.launcher.as_fd()]));
-            let kind = network.as_ref().map(NetworkEnds::kind);
-            if let Err(e) = report::send(&reports, &LaunchReport::Ready { landlock, network: kind }, &fds) {
-                return Err((
-                    SetupError::new(format!("hand out the cell's descriptors: {e}")),
-                    Some(reports),
-                ));
-            }
-            let mut seed = [0u8; 32];
-            if let Err(e) = getrandom::fill(&mut seed) {
-                return Err((SetupError::new(format!("no randomness: {e}")), Some(reports)));
-            }
-            let key = SigningKey::from_bytes(&seed);
-            let (terminal, job) = pty.map(|pty| (pty.slave, pty.job)).unzip();
-            let cell = Cell {
-                plan,
-                filter,
-                control,
-                reports,
-                signals,
-                decoys,
-                key,
-                watch,
-                landlock,
-                descriptors,
-                agent: None,
-                started: Instant::now(),
-                dials: Dials::default(),
-                repeats: Repeats::default(),
-                job: Job::new(job),
-                terminal,
-            };
-            cell.report(&InitMessage::Hello { key: hex::encode(cell.key.verifying_key().as_bytes()) }, &[]);
-            Ok(cell)
-        }
-        Err(error) => Err((error, Some(reports))),
-    }
+    chaperone_sys::raise_descriptor_limit().map_err(step("take descriptors"))
 }
 
-struct Parts<'p> {
-    built: root::Built,
-    network: Option<NetworkEnds>,
-    pty: Option<Pty>,
+/// Build the root and the network of a cell, and hand out what belongs to others. This process is listed as `name` from then on, and
+/// keeps no descriptors but these.
+pub(crate) fn build(
+    plan: &Plan,
+    as_root: bool,
+    name: &str,
+    walls: Walls,
+    [control, reports]: [&OwnedFd; 2],
+) -> Result<Traps, SetupError> {
+    chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
+    chaperone_sys::close_all_but_stdio(&[control.as_raw_fd(), reports.as_raw_fd()])
+        .map_err(step("close descriptors"))?;
+    chaperone_sys::forget_arguments(name).map_err(step("forget the launcher's arguments"))?;
+    chaperone_sys::leave_keyring().map_err(step("leave the user's keyring"))?;
+    let sources = Sources::open(plan)?;
+    if as_root {
+        chaperone_sys::set_ids(AGENT_UID, AGENT_GID, true).map_err(step("take the agent's ids"))?;
+        chaperone_sys::set_dumpable(true).map_err(step("own /proc/self"))?;
+        chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
+    }
+    let inotify = InotifyLimits::read();
+    let built = root::build(plan, sources, walls)?;
+    shares::of_the_namespace(&inotify)?;
+    chaperone_sys::bring_up_loopback().map_err(step("bring up the loopback"))?;
+    let network = match &plan.network {
+        Network::None => None,
+        Network::Captured { loopback } => Some(network::capture(loopback)?),
+        Network::Proxied => Some(network::proxy()?),
+    };
+    let mut fds: Vec<BorrowedFd<'_>> = vec![built.channel.as_fd()];
+    fds.extend(built.fuse.iter().map(AsFd::as_fd));
+    fds.extend(network.iter().flat_map(NetworkEnds::fds).map(AsFd::as_fd));
+    let kind = network.as_ref().map(NetworkEnds::kind);
+    report::send(reports, &LaunchReport::Built { network: kind }, &fds)
+        .map_err(step("hand out the cell's descriptors"))?;
+    Ok(built.traps)
+}
+
+/// What a cell runs with once its root is there.
+struct Begun<'p> {
     signals: OwnedFd,
     decoys: DecoyWatch<'p>,
+    key: SigningKey,
+    landlock: u32,
+    terminal: Option<OwnedFd>,
+    job: Option<OwnedFd>,
+}
+
+fn begin<'p>(plan: &'p Plan, held: &Held, traps: Traps) -> Result<Begun<'p>, SetupError> {
+    let pty = match plan.terminal {
+        Terminal::Inherit => None,
+        Terminal::Pty { rows, columns } => {
+            Some(open_pty(rows, columns).map_err(step("open a pseudo-terminal"))?)
+        }
+    };
+    let mut taken = vec![libc::SIGCHLD];
+    taken.extend_from_slice(FORWARDED);
+    let signals = chaperone_sys::signal_descriptor(&taken).map_err(step("take signals"))?;
+    let decoys = DecoyWatch::new(&plan.decoys, traps, &plan.command)
+        .map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
+    chaperone_sys::set_dumpable(false).map_err(step("close /proc/1"))?;
+    let mut seed = [0u8; 32];
+    getrandom::fill(&mut seed).map_err(|e| SetupError::new(format!("no randomness: {e}")))?;
+    let key = SigningKey::from_bytes(&seed);
+    let landlock = landlock::abi();
+    let fds: Vec<BorrowedFd<'_>> =
+        pty.iter().flat_map(|pty| [pty.master.as_fd(), pty.launcher.as_fd()]).collect();
+    report::send(&held.reports, &LaunchReport::Ready { landlock }, &fds)
+        .map_err(step("hand out the cell's terminal"))?;
+    let (terminal, job) = pty.map(|pty| (pty.slave, pty.job)).unzip();
+    Ok(Begun { signals, decoys, key, landlock, terminal, job })
 }
 
 /// The cell's own terminal, and what its launcher and cell-init say to each other about who has the user's.
@@ -162,50 +208,9 @@ struct Pty {
     job: OwnedFd,
 }
 
-fn prepare<'p>(
-    plan: &'p Plan,
-    as_root: bool,
-    control: &OwnedFd,
-    reports: &OwnedFd,
-) -> Result<Parts<'p>, SetupError> {
-    let step = |what: &str| {
-        let what = what.to_owned();
-        move |e: std::io::Error| SetupError::new(format!("{what}: {e}"))
-    };
-    chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
-    chaperone_sys::close_all_but_stdio(&[control.as_raw_fd(), reports.as_raw_fd()])
-        .map_err(step("close descriptors"))?;
-    chaperone_sys::forget_arguments(INIT).map_err(step("forget the launcher's arguments"))?;
-    chaperone_sys::leave_keyring().map_err(step("leave the user's keyring"))?;
-    let sources = Sources::open(plan)?;
-    if as_root {
-        chaperone_sys::set_ids(AGENT_UID, AGENT_GID, true).map_err(step("take the agent's ids"))?;
-        chaperone_sys::set_dumpable(true).map_err(step("own /proc/self"))?;
-        chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
-    }
-    let inotify = InotifyLimits::read();
-    let mut built = root::build(plan, sources)?;
-    shares::of_the_namespace(&inotify)?;
-    chaperone_sys::bring_up_loopback().map_err(step("bring up the loopback"))?;
-    let network = match &plan.network {
-        Network::None => None,
-        Network::Captured { loopback } => Some(network::capture(loopback)?),
-        Network::Proxied => Some(network::proxy()?),
-    };
-    chaperone_sys::set_host_name("cell").map_err(step("name the host"))?;
-    let pty = match plan.terminal {
-        Terminal::Inherit => None,
-        Terminal::Pty { rows, columns } => {
-            Some(open_pty(rows, columns).map_err(step("open a pseudo-terminal"))?)
-        }
-    };
-    let mut taken = vec![libc::SIGCHLD];
-    taken.extend_from_slice(FORWARDED);
-    let signals = chaperone_sys::signal_descriptor(&taken).map_err(step("take signals"))?;
-    let decoys = DecoyWatch::new(&plan.decoys, std::mem::take(&mut built.traps), &plan.command)
-        .map_err(|e| SetupError::new(format!("watch the decoys: {e}")))?;
-    chaperone_sys::set_dumpable(false).map_err(step("close /proc/1"))?;
-    Ok(Parts { built, network, pty, signals, decoys })
+fn step(what: &str) -> impl Fn(std::io::Error) -> SetupError {
+    let what = what.to_owned();
+    move |e| SetupError::new(format!("{what}: {e}"))
 }
 
 fn open_pty(rows: u16, columns: u16) -> std::io::Result<Pty> {
@@ -214,24 +219,45 @@ fn open_pty(rows: u16, columns: u16) -> std::io::Result<Pty> {
     grantpt(&master)?;
     unlockpt(&master)?;
     chaperone_sys::set_window_size(master.as_fd(), rows, columns)?;
-    rustix::process::setsid()?;
+    // Whoever started this program may have made it a session's leader already.
+    if rustix::process::getsid(None)? != rustix::process::getpid() {
+        rustix::process::setsid()?;
+    }
     let slave = open_terminal()?;
     chaperone_sys::own_terminal(slave.as_fd())?;
     let (launcher, job) = stops::pair()?;
     Ok(Pty { master, slave, launcher, job })
 }
 
-impl Cell<'_> {
+impl<'p> Cell<'p> {
+    fn new(plan: &'p Plan, held: Held, begun: Begun<'p>) -> Self {
+        let Begun { signals, decoys, key, landlock, terminal, job } = begun;
+        Self {
+            plan,
+            held,
+            signals,
+            decoys,
+            key,
+            landlock,
+            agent: None,
+            started: Instant::now(),
+            dials: Dials::default(),
+            repeats: Repeats::default(),
+            job: Job::new(job),
+            terminal,
+        }
+    }
+
     fn run(&mut self) -> Exit {
         let ended =
             |cause: &str, code: i32, reason: &str| Exit { cause: cause.into(), code, reason: reason.into() };
         let mut looked = Instant::now();
         loop {
             let mut ready = vec![
-                PollFd::new(&self.control, PollFlags::IN),
+                PollFd::new(&self.held.control, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
                 PollFd::new(self.decoys.events(), PollFlags::IN),
-                PollFd::new(&self.reports, PollFlags::empty()),
+                PollFd::new(&self.held.reports, PollFlags::empty()),
             ];
             let jobs = self.job.launcher().map(|launcher| PollFd::new(launcher, PollFlags::IN));
             let has_job = jobs.is_some();
@@ -263,10 +289,10 @@ impl Cell<'_> {
                 self.job.resume(self.agent);
             }
             if decoys.contains(PollFlags::IN) {
-                self.decoys.read_events(&self.control);
+                self.decoys.read_events(&self.held.control);
             }
             if trapped {
-                self.decoys.hang_up(&self.control);
+                self.decoys.hang_up(&self.held.control);
             }
             for dialed in self.dials.ended() {
                 self.report_dialed(dialed);
@@ -281,15 +307,15 @@ impl Cell<'_> {
                 if let Some(exit) = self.limits() {
                     return exit;
                 }
-                self.decoys.report_counted(&self.control);
+                self.decoys.report_counted(&self.held.control);
             }
         }
     }
 
     fn timeout(&self) -> Option<Timespec> {
-        let waits = self.watch.memory.is_some()
-            || self.watch.processes.is_some()
-            || self.watch.seconds.is_some()
+        let waits = self.held.watch.memory.is_some()
+            || self.held.watch.processes.is_some()
+            || self.held.watch.seconds.is_some()
             || self.decoys.is_counting()
             || !self.dials.is_empty();
         waits.then_some(Timespec { tv_sec: 0, tv_nsec: 250_000_000 })
@@ -297,7 +323,7 @@ impl Cell<'_> {
 
     /// One order of the broker: `Ok(false)` when it is gone, or sends what is no order.
     fn obey(&mut self) -> Result<bool, Exit> {
-        let order = match take_order(&self.control) {
+        let order = match take_order(&self.held.control) {
             Ok(Some(order)) => order,
             Ok(None) => return Ok(true),
             Err(_) => return Ok(false),
@@ -314,11 +340,10 @@ impl Cell<'_> {
             InitOrder::Go => {
                 if self.agent.is_none() {
                     self.started = Instant::now();
-                    let Self { plan, filter, control, landlock, descriptors, .. } = self;
-                    self.agent = Some(
-                        Agent { plan, filter, control, landlock: *landlock, descriptors: *descriptors }
-                            .start()?,
-                    );
+                    let Held { filter, control, descriptors, .. } = &self.held;
+                    let (landlock, descriptors) = (self.landlock, *descriptors);
+                    self.agent =
+                        Some(Agent { plan: self.plan, filter, control, landlock, descriptors }.start()?);
                     self.terminal = None;
                 }
             }
@@ -381,18 +406,18 @@ impl Cell<'_> {
 
     fn limits(&self) -> Option<Exit> {
         let over = |cause: &str, reason: String| Some(Exit { cause: cause.into(), code: 137, reason });
-        if let Some(seconds) = self.watch.seconds
+        if let Some(seconds) = self.held.watch.seconds
             && self.agent.is_some()
             && self.started.elapsed() > Duration::from_secs(seconds)
         {
             return over("time", format!("the time limit of {seconds} s was reached"));
         }
-        if self.watch.memory.is_some() || self.watch.processes.is_some() {
+        if self.held.watch.memory.is_some() || self.held.watch.processes.is_some() {
             let (bytes, count) = usage();
-            if self.watch.memory.is_some_and(|limit| bytes > limit) {
+            if self.held.watch.memory.is_some_and(|limit| bytes > limit) {
                 return over("memory", "the memory limit was reached".into());
             }
-            if self.watch.processes.is_some_and(|limit| count > limit) {
+            if self.held.watch.processes.is_some_and(|limit| count > limit) {
                 return over("processes", "the limit on processes was reached".into());
             }
         }
@@ -419,7 +444,7 @@ impl Cell<'_> {
 
     /// Whether it was sent. A broker that is gone is noticed by the poll loop, as a hang-up.
     fn report(&self, message: &InitMessage, descriptors: &[BorrowedFd<'_>]) -> bool {
-        control::report(&self.control, message, descriptors).is_ok()
+        control::report(&self.held.control, message, descriptors).is_ok()
     }
 }
 

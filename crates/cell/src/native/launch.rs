@@ -32,8 +32,12 @@ struct NativeCell {
     copies: Copies,
 }
 
-/// Start a cell. The caller must have one thread only: the cell's PID 1 is a copy of this process.
-pub(super) fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
+/// Start a cell. The caller must have one thread only: `inside` goes on in the cell's namespaces, in a copy of this process, and reports
+/// what it hands out.
+pub(crate) fn launch(
+    plan: &Plan,
+    inside: impl FnOnce(&Plan, Prepared),
+) -> Result<(Launched, BrokerEnds), SetupError> {
     let filter = super::seccomp::agent_filter(plan.debug).map_err(|e| SetupError::new(e.to_string()))?;
     let pair = || {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -59,7 +63,9 @@ pub(super) fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> 
                 entrances,
                 streams,
             };
-            super::init::main(plan, prepared)
+            inside(plan, prepared);
+            // It ends this process itself.
+            chaperone_sys::exit_now(125)
         }
     };
     drop((control_inside, reports_inside, entrances));
@@ -247,15 +253,25 @@ fn namespaces_refused(error: &std::io::Error) -> SetupError {
 }
 
 fn ready(reports: &OwnedFd) -> Result<(u32, Option<NetworkKind>, Vec<OwnedFd>), SetupError> {
-    if !packet::wait(reports, PollFlags::IN, Some(SETUP_LIMIT)).unwrap_or(false) {
-        return Err(SetupError::new("the cell did not come up in time"));
-    }
-    match report::receive(reports)
-        .map_err(|e| SetupError::new(format!("read the cell's first report: {e}")))?
-    {
-        Some((LaunchReport::Ready { landlock, network }, fds)) => Ok((landlock, network, fds)),
-        Some((LaunchReport::Failed { what, fix }, _)) => Err(SetupError { what, fix }),
-        _ => Err(SetupError::new("the cell ended while it was set up")),
+    let (mut kind, mut fds) = (None, Vec::new());
+    loop {
+        if !packet::wait(reports, PollFlags::IN, Some(SETUP_LIMIT)).unwrap_or(false) {
+            return Err(SetupError::new("the cell did not come up in time"));
+        }
+        match report::receive(reports)
+            .map_err(|e| SetupError::new(format!("read the cell's first report: {e}")))?
+        {
+            Some((LaunchReport::Built { network }, of_the_root)) => {
+                kind = network;
+                fds.extend(of_the_root);
+            }
+            Some((LaunchReport::Ready { landlock }, of_the_agent)) => {
+                fds.extend(of_the_agent);
+                return Ok((landlock, kind, fds));
+            }
+            Some((LaunchReport::Failed { what, fix }, _)) => return Err(SetupError { what, fix }),
+            _ => return Err(SetupError::new("the cell ended while it was set up")),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::root::IN_MEMORY;
 use crate::backend::Enforced;
 use crate::plan::{Limits, SetupError};
@@ -34,7 +36,7 @@ pub fn remove_groups(directories: &[PathBuf]) {
 }
 
 /// What cell-init has to watch itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Watch {
     pub memory: Option<u64>,
     pub processes: Option<u64>,
@@ -155,7 +157,7 @@ impl Group {
     }
 
     pub fn enforced(&self, landlock: u32) -> Enforced {
-        Enforced { landlock, cgroup: self.kind.to_owned(), groups: self.directories.clone() }
+        Enforced { landlock, cgroup: self.kind.to_owned(), groups: self.directories.clone(), runtime: None }
     }
 
     /// Somebody else removes them.

@@ -31,9 +31,18 @@ use crate::backend::{Backend, BrokerEnds, Launched, Layer};
 use crate::plan::{Plan, SetupError};
 
 pub use decoys::default_decoys;
+pub(crate) use init::{FORWARDED, Held, Traps, build, enter, fail, serve};
+pub(crate) use launch::launch;
+pub(crate) use limits::Watch;
 pub use limits::remove_groups;
+pub(crate) use mounting::{BASE, tmpfs};
+pub(crate) use probe::plan as probe_plan;
 pub use refusals::{Refusal, serve_refusals};
 pub use refused_packets::{RefusedPacket, refused_packets};
+pub(crate) use report::Prepared;
+pub(crate) use root::{Walls, hidden};
+pub(crate) use seccomp::{agent_filter, calls_of_a_cell};
+pub(crate) use shares::TERMINALS;
 
 /// This machine's own kernel.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +66,7 @@ impl Backend for Native {
     }
 
     fn launch(&self, plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
-        launch::launch(plan)
+        launch::launch(plan, |plan, prepared| init::main(plan, prepared))
     }
 
     fn can_capture(&self) -> Result<(), SetupError> {

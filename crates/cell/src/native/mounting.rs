@@ -17,7 +17,7 @@ use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount
 use crate::plan::SetupError;
 
 /// Where the new root is built before it becomes `/`.
-pub(super) const BASE: &str = "/tmp";
+pub(crate) const BASE: &str = "/tmp";
 /// Files that nobody may read.
 const COVERS: &str = "/run/chaperone/covers";
 /// A directory with nothing in it.
@@ -186,7 +186,7 @@ pub(super) fn open_dir(path: &Path) -> Result<OwnedFd, SetupError> {
         .map_err(failed(&format!("open {}", path.display())))
 }
 
-pub(super) fn tmpfs(at: &Path, options: &str) -> Result<(), SetupError> {
+pub(crate) fn tmpfs(at: &Path, options: &str) -> Result<(), SetupError> {
     let options = CString::new(options).map_err(|_| SetupError::new("a NUL in the mount options"))?;
     mount("cell", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(options.as_c_str()))
         .map_err(failed(&format!("mount a tmpfs at {}", at.display())))

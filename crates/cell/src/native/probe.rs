@@ -1,6 +1,7 @@
 //! What this machine can enforce, tried for real in a child process.
 
-use super::launch::{launch, switched_off};
+use super::init;
+use super::launch::{self, switched_off};
 use super::limits::Group;
 use crate::backend::{Layer, LayerState};
 use crate::plan::{Kind, Limits, Mount, Network, Plan, SetupError, Terminal};
@@ -18,28 +19,8 @@ pub(super) fn available() -> Result<(), SetupError> {
 /// Try every layer of the native cell. The caller must have one thread only.
 pub(super) fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     let mut layers = Vec::new();
-    let plan = |fuse: bool, network: Network| Plan {
-        session: format!("probe-{}", std::process::id()),
-        program: "true".into(),
-        command: vec!["true".into()],
-        environment: vec![],
-        workdir: "/".into(),
-        umask: 0o022,
-        own_place: None,
-        home_files: Vec::new(),
-        mounts: if fuse { vec![Mount { at: "/workspace".into(), kind: Kind::Fuse }] } else { vec![] },
-        read_only: vec![],
-        covered: vec![],
-        scratch: vec![],
-        caches: vec![],
-        decoys: vec![],
-        limits: Limits::default(),
-        network,
-        authority: None,
-        terminal: Terminal::Inherit,
-        debug: false,
-        self_exe: self_exe.to_owned(),
-    };
+    let plan = |fuse: bool, network: Network| plan(self_exe, fuse, network);
+    let launch = |plan: &Plan| launch::launch(plan, |plan, prepared| init::main(plan, prepared));
     let bare = launch(&plan(false, Network::None));
     let (state, detail, fix) = match &bare {
         Ok(_) => (
@@ -86,6 +67,32 @@ pub(super) fn probe(self_exe: &std::path::Path) -> Vec<Layer> {
     layers.push(landlock());
     layers.push(cgroup());
     layers
+}
+
+/// A cell that is made and ended at once.
+pub(crate) fn plan(self_exe: &std::path::Path, fuse: bool, network: Network) -> Plan {
+    Plan {
+        session: format!("probe-{}", std::process::id()),
+        program: "true".into(),
+        command: vec!["true".into()],
+        environment: vec![],
+        workdir: "/".into(),
+        umask: 0o022,
+        own_place: None,
+        home_files: Vec::new(),
+        mounts: if fuse { vec![Mount { at: "/workspace".into(), kind: Kind::Fuse }] } else { vec![] },
+        read_only: vec![],
+        covered: vec![],
+        scratch: vec![],
+        caches: vec![],
+        decoys: vec![],
+        limits: Limits::default(),
+        network,
+        authority: None,
+        terminal: Terminal::Inherit,
+        debug: false,
+        self_exe: self_exe.to_owned(),
+    }
 }
 
 fn seccomp() -> Layer {

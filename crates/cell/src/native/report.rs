@@ -20,10 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum LaunchReport {
-    /// `network` is the kind of the network descriptors that travel with it.
+    /// The root and the network are there: the channel, the descriptors of the FUSE mounts, and those of the network, of which
+    /// `network` is the kind, travel with it.
+    Built {
+        network: Option<NetworkKind>,
+    },
+    /// The agent can be started: what the launcher has of its terminal travels with it.
     Ready {
         landlock: u32,
-        network: Option<NetworkKind>,
     },
     Failed {
         what: String,
@@ -47,7 +51,7 @@ pub(crate) struct Prepared {
 ///
 /// # Errors
 /// Too many descriptors for one message; the system's error when the launcher is gone.
-pub(super) fn send(reports: &OwnedFd, report: &LaunchReport, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+pub(crate) fn send(reports: &OwnedFd, report: &LaunchReport, fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
     packet::send(reports, report, fds, PATIENCE)
 }
 
@@ -55,7 +59,7 @@ pub(super) fn send(reports: &OwnedFd, report: &LaunchReport, fds: &[BorrowedFd<'
 ///
 /// # Errors
 /// What is no report; the system's error.
-pub(super) fn receive(reports: &OwnedFd) -> std::io::Result<Option<(LaunchReport, Vec<OwnedFd>)>> {
+pub(crate) fn receive(reports: &OwnedFd) -> std::io::Result<Option<(LaunchReport, Vec<OwnedFd>)>> {
     match packet::receive(reports, RecvFlags::empty())? {
         Some(packet) => Ok(Some((serde_json::from_slice(&packet.bytes)?, packet.fds))),
         None => Ok(None),

@@ -185,11 +185,25 @@ impl Sources {
     }
 }
 
-/// Build the root, make it `/`, and let go of the old one.
+/// Who walls off what is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Walls {
+    /// This process, which makes it `/`.
+    Own,
+    /// A container's runtime, from [`BASE`], with a `/proc` and terminals of its own.
+    Container,
+}
+
+/// What of `/proc` is empty in a cell.
+pub(crate) fn hidden() -> Result<Vec<PathBuf>, SetupError> {
+    Ok(Shown::read()?.hidden)
+}
+
+/// Build the root. Where the walls are this process's own, make it `/` and let go of the old one.
 ///
 /// # Errors
 /// The step that failed.
-pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
+pub fn build(plan: &Plan, sources: Sources, walls: Walls) -> Result<Built, SetupError> {
     tmpfs(Path::new(BASE), TMP_SIZE)?;
     let base = open_dir(Path::new(BASE))?;
     let made = Made::default();
@@ -218,7 +232,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
         made.parent(&inside)?;
         symlink(target, &inside).map_err(io_failed(&format!("link {}", at.display())))?;
     }
-    for (name, device) in &sources.devices {
+    // A runtime makes those of the specification itself, which are the same.
+    let devices = if walls == Walls::Own { sources.devices.as_slice() } else { &[] };
+    for (name, device) in devices {
         let at = Path::new("/dev").join(name);
         File::create(inside(&at)).map_err(io_failed("make /dev"))?;
         set_mount_attributes(device.as_fd(), ReadOnly::No, true, false)
@@ -228,8 +244,10 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     if let Some(trust) = &sources.trust {
         trust.present(&made)?;
     }
-    proc_and_pts()?;
-    hide(&shown.hidden)?;
+    if walls == Walls::Own {
+        proc_and_pts()?;
+        hide(&shown.hidden)?;
+    }
     for (at, [lower, upper, work]) in &sources.overlays {
         overlay(&made, at, lower, upper, work)?;
     }
@@ -272,6 +290,9 @@ pub fn build(plan: &Plan, sources: Sources) -> Result<Built, SetupError> {
     let traps = decoys(&made, plan)?;
     let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel")))
         .map_err(io_failed("bind the channel"))?;
+    if walls == Walls::Container {
+        return Ok(Built { fuse: served, channel, traps });
+    }
     pivot(&base)?;
     let root = open_dir(Path::new("/"))?;
     set_mount_attributes(root.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("make / read-only"))?;
@@ -352,12 +373,14 @@ fn proc_and_pts() -> Result<(), SetupError> {
         SetupError::new(format!("mount /proc in the cell: {e}"))
             .fix("run outside of a container, or give the container an unmasked /proc (--security-opt systempaths=unconfined)")
     })?;
+    let terminals =
+        CString::new(shares::TERMINALS).map_err(|_| SetupError::new("a NUL in the mount options"))?;
     mount(
         "devpts",
         inside(Path::new("/dev/pts")),
         "devpts",
         MountFlags::NOSUID | MountFlags::NOEXEC,
-        Some(shares::TERMINALS),
+        Some(terminals.as_c_str()),
     )
     .map_err(failed("mount /dev/pts"))
 }

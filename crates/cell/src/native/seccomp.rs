@@ -113,6 +113,16 @@ pub fn agent_filter(debug: bool) -> Result<Vec<Instruction>, FilterError> {
     Ok(compile(&ranges(&rules)))
 }
 
+/// The calls that are known at all, by name: those of an agent, and those that are refused to it with a record. cell-init needs none
+/// beside them.
+///
+/// # Errors
+/// When the pack is not right.
+pub fn calls_of_a_cell() -> Result<Vec<String>, FilterError> {
+    let Lists { allow, check, record, .. } = Lists::read()?;
+    Ok([allow, check, record].concat())
+}
+
 /// What refused calls are answered with.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::plan::SetupError;
 
 /// Options of the cell's `/dev/pts`: as many pseudo-terminals as one cell may have, of the kernel's 4,096.
-pub(super) const TERMINALS: &std::ffi::CStr = c"newinstance,ptmxmode=0666,mode=0620,max=64";
+pub(crate) const TERMINALS: &str = "newinstance,ptmxmode=0666,mode=0620,max=64";
 /// One cell's part of the user's inotify instances and watches, queued signals and message queues.
 const PART: u64 = 4;
 /// Descriptors that no agent has to do without, as far as the user has as many.

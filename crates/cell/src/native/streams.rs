@@ -20,7 +20,7 @@ const MEMORY_DEVICES: u32 = 1;
 
 /// What stands in for the streams that may not enter.
 #[derive(Debug, Default)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     input: Option<Piped>,
     outputs: Vec<(Vec<Stream>, Piped)>,
 }

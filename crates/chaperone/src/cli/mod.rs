@@ -133,6 +133,8 @@ pub enum Command {
     VaultProcess { directory: PathBuf },
     #[command(name = "__worker", hide = true)]
     WorkerProcess,
+    #[command(name = "__cell-init", hide = true)]
+    CellProcess { descriptors: usize },
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,156 @@
+//! The OCI runtimes that are known, and how each is called.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::plan::SetupError;
+
+/// Where runtimes are beside the user's PATH, which need not have the system's own.
+const PLACES: &str = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin";
+
+/// An OCI runtime of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Runtime {
+    kind: Kind,
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Crun,
+    Runc,
+}
+
+/// The one to be preferred first: crun starts a container in a fraction of runc's time.
+const KNOWN: &[(Kind, &str)] = &[(Kind::Crun, "crun"), (Kind::Runc, "runc")];
+
+/// The user's word on which of them it is to be, by its name: it is this machine's matter and no profile's.
+const CHOSEN: &str = "CHAPERONE_OCI_RUNTIME";
+
+/// The runtime for a container: the one that the user chose, or the first known one that is installed.
+///
+/// # Errors
+/// When there is none of that name, or none at all.
+pub(super) fn find() -> Result<Runtime, SetupError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    find_in(std::env::var_os(CHOSEN).filter(|name| !name.is_empty()).as_deref(), &path)
+}
+
+fn find_in(chosen: Option<&OsStr>, path: &OsStr) -> Result<Runtime, SetupError> {
+    let wanted = |(_, name): &&(Kind, &str)| chosen.is_none_or(|chosen| chosen == *name);
+    let installed = |(kind, name): &(Kind, &str)| {
+        let path = look_for(name, path).or_else(|| look_for(name, OsStr::new(PLACES)))?;
+        Some(Runtime { kind: *kind, path })
+    };
+    KNOWN.iter().filter(wanted).find_map(installed).ok_or_else(|| match chosen {
+        Some(name) => SetupError::new(format!(
+            "{CHOSEN} names {}, which is no OCI runtime that is known and installed",
+            name.to_string_lossy().escape_debug()
+        ))
+        .fix(format!("unset {CHOSEN}")),
+        None => {
+            SetupError::new("no OCI runtime is installed (crun or runc)").fix("sudo apt-get install crun")
+        }
+    })
+}
+
+fn look_for(name: &str, path: &OsStr) -> Option<PathBuf> {
+    let is_program =
+        |at: &PathBuf| fs::metadata(at).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    // A directory that is named from where this process stands is nobody's installation.
+    std::env::split_paths(path).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(is_program)
+}
+
+impl Runtime {
+    pub(super) fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Crun => "crun",
+            Kind::Runc => "runc",
+        }
+    }
+
+    /// The command that starts the bundle's container and leaves it to whoever reaps it: with descriptors from 3 on, so many,
+    /// and its process's pid in a file.
+    pub(super) fn command(&self, files: &Files<'_>, descriptors: usize) -> Vec<OsString> {
+        let mut command: Vec<OsString> = vec![self.name().into(), "--root".into(), files.state.into()];
+        command.extend(["--log".into(), files.log.into(), "--log-format".into(), "json".into()]);
+        // The cell is in its groups already, and so is whatever is started in it.
+        command.push(match self.kind {
+            Kind::Crun => "--cgroup-manager=disabled".into(),
+            Kind::Runc => "--rootless=true".into(),
+        });
+        command.extend(["run".into(), "--detach".into(), "--bundle".into(), files.bundle.into()]);
+        command.extend(["--pid-file".into(), files.pid.into()]);
+        command.extend(["--preserve-fds".into(), descriptors.to_string().into(), "cell".into()]);
+        command
+    }
+}
+
+/// What a runtime reads and writes, all of it in memory that the cell does not see.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Files<'a> {
+    pub bundle: &'a Path,
+    pub state: &'a Path,
+    pub log: &'a Path,
+    pub pid: &'a Path,
+}
+
+/// What a runtime said last, of its log.
+pub(super) fn last_words(log: &Path) -> Option<String> {
+    let text = fs::read_to_string(log).ok()?;
+    let line: serde_json::Value = serde_json::from_str(text.lines().last()?).ok()?;
+    let words: String = line.get("msg")?.as_str()?.chars().filter(|c| !c.is_control()).take(400).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_is_a_program_in_a_directory_of_its_own_right() {
+        let place = tempfile::tempdir().unwrap();
+        let at = place.path().join("crun");
+        fs::write(&at, "").unwrap();
+        let path = place.path().as_os_str();
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(look_for("crun", path), None, "it cannot be executed");
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(look_for("crun", path), Some(at));
+        assert_eq!(look_for("runc", path), None);
+        assert_eq!(look_for("sh", OsStr::new("bin:.:")), None, "from where one stands");
+    }
+
+    #[test]
+    fn the_users_word_is_taken_and_nothing_stands_in_for_it() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["crun", "runc"] {
+            fs::write(place.path().join(name), "").unwrap();
+            fs::set_permissions(place.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = place.path().as_os_str();
+        assert_eq!(find_in(None, path).unwrap().path, place.path().join("crun"));
+        assert_eq!(find_in(Some("runc".as_ref()), path).unwrap().path, place.path().join("runc"));
+        let refused = find_in(Some("./crun\n".as_ref()), path).unwrap_err();
+        assert!(refused.what.contains(r"./crun\n, which is no OCI runtime"), "{refused}");
+    }
+
+    #[test]
+    fn what_a_runtime_said_is_one_plain_line() {
+        let place = tempfile::tempdir().unwrap();
+        let log = place.path().join("log");
+        assert_eq!(last_words(&log), None);
+        let lines = concat!(
+            r#"{"level":"warning","msg":"first"}"#,
+            "\n",
+            r#"{"level":"error","msg":"no \u001b[31mmount\n"}"#,
+            "\n"
+        );
+        fs::write(&log, lines).unwrap();
+        assert_eq!(last_words(&log).as_deref(), Some("no [31mmount"));
+        fs::write(&log, "panic: not JSON\n").unwrap();
+        assert_eq!(last_words(&log), None);
+    }
+}

@@ -30,8 +30,12 @@ def downgrade(product, place):
     world = World(place / "cell")
     source = program(DOWNGRADE, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
     text = ""
+    # One that this version does not have, and one whose runtime is not there.
     for backend in ("microvm", "container"):
-        done = product.command("run", "--backend", backend, "--workspace", str(world.workspace), "--", PYTHON, "-c", source, world=world)
+        command = [product.chaperone, "run", "--backend", backend, "--workspace", str(world.workspace), "--", PYTHON, "-c", source]
+        environment = {**product.env(world), "CHAPERONE_OCI_RUNTIME": "no-such-runtime"}
+        done = subprocess.run(command, env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=60, errors="replace")
         text += done.stdout + f"exit {done.returncode}\n"
     profile = product.home / "config" / "profiles" / "walls.toml"
     profile.parent.mkdir(parents=True, exist_ok=True)

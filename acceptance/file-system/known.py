@@ -1,7 +1,7 @@
 """Claims about what is kept of an inspection: what was looked at is not looked at again, and nothing else is passed over."""
 import json, mmap, os, shutil, signal
 
-from harness.cell import CHAPERONE, DOCS, PERSONAL, ROOT, WORK, asked, broker, chaperone, profile, records, run, until, write
+from harness.cell import DOCS, PERSONAL, PROGRAM, ROOT, WORK, asked, broker, chaperone, profile, records, run, until, write
 from harness.claims import Skipped, claim
 from harness import cell as product
 
@@ -151,7 +151,7 @@ def another_program_or_policy_looks_at_everything_again():
         chaperone("policy", "reload")
     assert start()[0]["known"] == 1
     end_broker()
-    other = shutil.copy(CHAPERONE, os.path.join(WORK, "other-chaperone"))
+    other = shutil.copy(PROGRAM, os.path.join(WORK, "other-chaperone"))
     ours, product.CHAPERONE = product.CHAPERONE, other
     try:
         assert start()[0]["known"] == 0

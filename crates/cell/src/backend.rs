@@ -9,6 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use chaperone_protocol::Failure;
+
 pub use chaperone_protocol::Enforced;
 
 use crate::network::NetworkEnds;
@@ -154,13 +156,43 @@ impl Launched {
     }
 }
 
+/// What a session gets.
+#[derive(Clone)]
+pub struct Choice {
+    pub backend: &'static dyn Backend,
+    /// That a stronger one could not be used, and why, for the user.
+    pub passed_over: Option<String>,
+}
+
+impl From<NoBackend> for Failure {
+    fn from(refused: NoBackend) -> Self {
+        let message = refused.to_string();
+        match refused {
+            NoBackend::Unknown(_) => {
+                let known: Vec<&str> = crate::BACKENDS.iter().map(|backend| backend.name()).collect();
+                Self::new("no_backend", message).advise(format!("use --backend {}", known.join(" or ")))
+            }
+            NoBackend::Unavailable { why, .. } => {
+                let failure = Self::new("backend_unavailable", message);
+                match why.fix {
+                    Some(fix) => failure.advise(format!("to fix this: {fix}")),
+                    None => failure,
+                }
+            }
+        }
+    }
+}
+
 /// See [`crate::choose`].
-pub(crate) fn choose(all: &[&'static dyn Backend], name: &str) -> Result<&'static dyn Backend, NoBackend> {
+pub(crate) fn choose(all: &[&'static dyn Backend], name: &str) -> Result<Choice, NoBackend> {
     let known = all.iter().filter(|b| name == STRONGEST || name == b.name());
     let mut refused = None;
     for backend in known {
         match backend.available() {
-            Ok(()) => return Ok(*backend),
+            Ok(()) => {
+                let told = |why: &NoBackend| format!("{why}; this session gets {}", backend.name());
+                return Ok(Choice { backend: *backend, passed_over: refused.as_ref().map(told) });
+            }
             // Of several the strongest is what the user is told of.
             Err(why) => refused = refused.or(Some(NoBackend::Unavailable { name: backend.name(), why })),
         }

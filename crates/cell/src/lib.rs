@@ -16,9 +16,9 @@ mod plan;
 mod stops;
 
 pub use backend::{
-    Backend, BrokerEnds, Cell, Enforced, Exit, Launched, Layer, LayerState, NoBackend, STRONGEST,
+    Backend, BrokerEnds, Cell, Choice, Enforced, Exit, Launched, Layer, LayerState, NoBackend, STRONGEST,
 };
-pub use container::init as container_init;
+pub use container::{init as container_init, try_one as try_a_container};
 pub use native::{
     Refusal, RefusedPacket, default_decoys, refused_packets, remove_groups, serve_refusals, trust,
 };
@@ -47,6 +47,6 @@ pub fn backend_by_name(name: &str) -> Option<&'static dyn Backend> {
 ///
 /// # Errors
 /// When there is none of this name, or it is not available.
-pub fn choose(named: Option<&str>) -> Result<&'static dyn Backend, NoBackend> {
+pub fn choose(named: Option<&str>) -> Result<Choice, NoBackend> {
     backend::choose(BACKENDS, named.unwrap_or(DEFAULT.name()))
 }

@@ -40,6 +40,13 @@ pub fn doctor(as_json: bool) -> Result<u8, Report> {
     Ok(u8::from(cannot_run))
 }
 
+/// What this program is started for by whoever needs to know whether containers can be made, and has many threads.
+pub fn try_a_container() -> Result<u8, Report> {
+    let exe = std::env::current_exe().map_err(Report::of)?;
+    say!("{}", chaperone_cell::try_a_container(&exe).map_err(Report::of)?);
+    Ok(0)
+}
+
 /// A backend, and the layers of its cells.
 fn layers_of(backend: &dyn Backend, exe: &Path) -> Vec<Layer> {
     let own = backend.probe(exe);

@@ -97,6 +97,7 @@ fn is_for_the_user(command: &Command) -> bool {
         | Command::Deny(_)
         | Command::Vault(_)
         | Command::Audit(_)
+        | Command::CellProbe
         | Command::BrokerProcess
         | Command::VaultProcess { .. } => true,
     }
@@ -153,6 +154,7 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         }
         Command::VaultProcess { directory } => vault::process(&directory),
         Command::WorkerProcess => inspect::worker_process(),
+        Command::CellProbe => doctor::try_a_container(),
         Command::CellProcess { descriptors } => Err(Report::of(chaperone_cell::container_init(descriptors))),
     }
 }

@@ -32,6 +32,7 @@ impl Program {
             && p > 1
             && Some(p) != init
             && parents.len() < SHOWN_PARENTS
+            && !(init.is_some() && is_first_of_its_own(p))
         {
             parents.push(arguments(p).join(" "));
             next = parent(p);
@@ -40,26 +41,31 @@ impl Program {
     }
 }
 
-/// The number here of the process that the cell of `init` knows as `pid` (`NSpid` of proc(5)).
+/// The number here of the process that the namespace of `init` knows as `pid` (`NSpid` of proc(5)). A container's processes are in one
+/// of their own below it.
 #[must_use]
 fn outside(pid: u32, init: u32) -> Option<u32> {
     if pid == 1 {
         return Some(init);
     }
-    let cell = namespace(init)?;
+    let depth = numbers(init)?.len();
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let number: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let status = std::fs::read_to_string(format!("/proc/{number}/status")).ok()?;
-        let inside = status.lines().find_map(|l| l.strip_prefix("NSpid:"))?.split_whitespace();
-        let inside: Vec<u32> = inside.map(|n| n.parse().unwrap_or(0)).collect();
-        (inside.len() == cell && inside.last() == Some(&pid) && descends(number, init)).then_some(number)
+        let is_asked_for = numbers(number)?.get(depth.checked_sub(1)?) == Some(&pid);
+        (is_asked_for && descends(number, init)).then_some(number)
     })
 }
 
-/// How many PID namespaces deep a process is.
-fn namespace(pid: u32) -> Option<usize> {
+/// What a process is numbered in each PID namespace that it is in, the outermost first.
+fn numbers(pid: u32) -> Option<Vec<u32>> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some(status.lines().find_map(|l| l.strip_prefix("NSpid:"))?.split_whitespace().count())
+    let numbers = status.lines().find_map(|l| l.strip_prefix("NSpid:"))?.split_whitespace();
+    Some(numbers.map(|n| n.parse().unwrap_or(0)).collect())
+}
+
+/// Whether a process is PID 1 where it is: cell-init, which in a container is not the cell's outermost process.
+fn is_first_of_its_own(pid: u32) -> bool {
+    numbers(pid).is_some_and(|numbers| numbers.last() == Some(&1))
 }
 
 fn descends(pid: u32, init: u32) -> bool {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use chaperone_cell::{BACKENDS, NoBackend};
+use chaperone_cell::NoBackend;
 use chaperone_config::Profile;
 use chaperone_protocol::reply::{MountShown, ProfileShown};
 use chaperone_protocol::session::NO_CELL;
@@ -20,6 +20,8 @@ pub struct Look {
     pub profile: Profile,
     /// What makes its cell, or [`NO_CELL`].
     pub backend: &'static str,
+    /// Which stronger one cannot be used here, and why.
+    pub passed_over: Option<String>,
     pub places: Places,
     pub workspace: PathBuf,
     pub installation: Installation,
@@ -41,7 +43,8 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
     let profile =
         Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
             .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
-    let backend = backend(asked.backend.as_deref().or(profile.backend.as_deref()), asked.in_cell)?;
+    let named = asked.backend.as_deref().or(profile.backend.as_deref());
+    let (backend, passed_over) = backend(named, asked.in_cell)?;
     let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
     let places = Places::new(&homes(asked), &ours);
     let workspace = directories::resolve(&asked.workspace, &places)?;
@@ -90,7 +93,18 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
         Repositories::default()
     };
     visible.extend(repositories.shown());
-    Ok(Look { profile, backend, places, workspace, installation, caches, visible, repositories, left_out })
+    Ok(Look {
+        profile,
+        backend,
+        passed_over,
+        places,
+        workspace,
+        installation,
+        caches,
+        visible,
+        repositories,
+        left_out,
+    })
 }
 
 fn told_left_out(directories: &[String]) -> Option<String> {
@@ -127,29 +141,12 @@ pub fn shown(broker: &Broker, asked: &OpenSession) -> Result<ProfileShown, Failu
 }
 
 /// What makes the cell. One that there is not is refused for an agent outside of a cell as well: its profile is wrong.
-fn backend(named: Option<&str>, in_cell: bool) -> Result<&'static str, Failure> {
+fn backend(named: Option<&str>, in_cell: bool) -> Result<(&'static str, Option<String>), Failure> {
     match chaperone_cell::choose(named) {
-        Ok(backend) if in_cell => Ok(backend.name()),
-        Ok(_) => Ok(NO_CELL),
-        Err(NoBackend::Unavailable { .. }) if !in_cell => Ok(NO_CELL),
-        Err(refused) => Err(no_backend(refused)),
-    }
-}
-
-fn no_backend(refused: NoBackend) -> Failure {
-    let message = refused.to_string();
-    match refused {
-        NoBackend::Unknown(_) => {
-            let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
-            Failure::new("no_backend", message).advise(format!("use --backend {}", known.join(" or ")))
-        }
-        NoBackend::Unavailable { why, .. } => {
-            let failure = Failure::new("backend_unavailable", message);
-            match why.fix {
-                Some(fix) => failure.advise(format!("to fix this: {fix}")),
-                None => failure,
-            }
-        }
+        Ok(choice) if in_cell => Ok((choice.backend.name(), choice.passed_over)),
+        Ok(_) => Ok((NO_CELL, None)),
+        Err(NoBackend::Unavailable { .. }) if !in_cell => Ok((NO_CELL, None)),
+        Err(refused) => Err(refused.into()),
     }
 }
 
@@ -163,21 +160,4 @@ fn homes(asked: &OpenSession) -> Vec<PathBuf> {
         .chain(chaperone_config::dirs::home_of_user())
         .filter(|h| h.is_absolute())
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_backend_that_cannot_be_used_is_refused_with_what_mends_it() {
-        let unknown = backend(Some("no such"), true).unwrap_err();
-        assert_eq!(unknown.code, "no_backend");
-        assert_eq!(backend(Some("no such"), false).unwrap_err().code, "no_backend");
-        let why = chaperone_cell::SetupError { what: "it is off".into(), fix: Some("switch it on".into()) };
-        let refused = no_backend(NoBackend::Unavailable { name: "fake", why });
-        assert_eq!(refused.code, "backend_unavailable");
-        assert_eq!(refused.message, "the backend fake cannot be used here: it is off");
-        assert_eq!(refused.advice.as_deref(), Some("to fix this: switch it on"));
-    }
 }

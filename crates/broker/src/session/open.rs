@@ -34,8 +34,18 @@ const MAX_SESSIONS: usize = 64;
 /// # Errors
 /// The reason it may not run.
 pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure> {
-    let Look { profile, backend, places, workspace, installation, caches, visible, repositories, left_out } =
-        look(broker, asked)?;
+    let Look {
+        profile,
+        backend,
+        passed_over,
+        places,
+        workspace,
+        installation,
+        caches,
+        visible,
+        repositories,
+        left_out,
+    } = look(broker, asked)?;
     let problem = policy_reload::catch_up(broker)?;
     broker.let_all_go();
     let running = broker.sessions.read().values().filter(|s| !s.has_ended()).count();
@@ -63,25 +73,13 @@ pub fn open(broker: &Arc<Broker>, asked: &OpenSession) -> Result<Opened, Failure
     let quota = Quota::new(chaperone_quota::MEMORY, &broker.descriptors);
     let mut surveys = Vec::new();
     let mut notices = repositories.notices.clone();
+    notices.extend(passed_over);
     notices.extend(left_out.filter(|notice| broker.is_new_of_path(notice)));
     for mount in &mut mounts {
         mount.prepare(&quota)?;
         surveys.push(if asked.in_cell { mount.make_layers(&mut notices)? } else { None });
     }
-    let rules =
-        network_rules::rules(&profile, &asked.allow_hosts, &asked.allow_services, &broker.dirs.config)?;
-    let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
-    let detectors = broker.pipeline.outgoing.detectors().clone();
-    let exit = Exit::new(&id, detectors, rules, &asked.publish, upload, profile.limits.requests_per_minute)?;
-    let (proxies, unused) = proxies(&profile, &asked.environment);
-    notices.extend(unused);
-    exit.dial_through(proxies);
-    exit.read_documents_with(Arc::clone(&broker.pipeline.inspection));
-    exit.register_documents(&broker.dirs.config.join("registered"));
-    for mount in mounts.iter().filter(|m| m.mode == Mode::ReadOnly || m.layers().is_some()) {
-        let root = mount.root.own().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
-        exit.remember_directory(&mount.at, root);
-    }
+    let exit = exit(broker, asked, (&id, &profile), &mounts, &mut notices)?;
     let made_of = SessionPlan {
         id: id.clone(),
         name: asked.name.clone().unwrap_or_else(|| program_name(&asked.command)),
@@ -205,6 +203,31 @@ fn plan(live: &LiveSession, asked: &OpenSession, caches: Vec<PlanCache>) -> Resu
         require_landlock: session.profile.require.landlock,
         require_cgroup: session.profile.require.cgroup,
     })
+}
+
+/// The session's way out, with what it is to recognise.
+fn exit(
+    broker: &Broker,
+    asked: &OpenSession,
+    (id, profile): (&str, &Profile),
+    mounts: &[LiveMount],
+    notices: &mut Vec<String>,
+) -> Result<Exit, Failure> {
+    let rules =
+        network_rules::rules(profile, &asked.allow_hosts, &asked.allow_services, &broker.dirs.config)?;
+    let upload = profile.limits.upload().map_err(|m| Failure::new("bad_profile", m))?;
+    let detectors = broker.pipeline.outgoing.detectors().clone();
+    let exit = Exit::new(id, detectors, rules, &asked.publish, upload, profile.limits.requests_per_minute)?;
+    let (proxies, unused) = proxies(profile, &asked.environment);
+    notices.extend(unused);
+    exit.dial_through(proxies);
+    exit.read_documents_with(Arc::clone(&broker.pipeline.inspection));
+    exit.register_documents(&broker.dirs.config.join("registered"));
+    for mount in mounts.iter().filter(|m| m.mode == Mode::ReadOnly || m.layers().is_some()) {
+        let root = mount.root.own().map_err(|e| Failure::new("no_descriptor", e.to_string()))?;
+        exit.remember_directory(&mount.at, root);
+    }
+    Ok(exit)
 }
 
 /// Whether a variable holds a credential, by its name.

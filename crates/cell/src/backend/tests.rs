@@ -162,16 +162,21 @@ fn a_cell_that_waits_for_its_order_can_be_ended() {
 #[test]
 fn the_strongest_that_is_available_is_chosen_where_that_is_asked_for() {
     let all: [&'static dyn Backend; 2] = [&BROKEN, &FAKE];
-    assert_eq!(choose(&all, STRONGEST).map(Backend::name).unwrap(), "fake");
-    assert_eq!(choose(&[&FAKE, &BROKEN], STRONGEST).map(Backend::name).unwrap(), "fake");
-    assert_eq!(choose(&all, "fake").map(Backend::name).unwrap(), "fake");
+    let chosen = |all: &[&'static dyn Backend], name: &str| {
+        let Ok(Choice { backend, passed_over }) = choose(all, name) else { panic!("{name}: none") };
+        (backend.name(), passed_over)
+    };
+    let told = "the backend broken cannot be used here: no fakes are left; this session gets fake";
+    assert_eq!(chosen(&all, STRONGEST), ("fake", Some(told.to_owned())));
+    assert_eq!(chosen(&[&FAKE, &BROKEN], STRONGEST), ("fake", None));
+    assert_eq!(chosen(&all, "fake"), ("fake", None));
 }
 
 #[test]
 fn what_is_not_available_or_not_there_is_refused_with_its_reason_and_nothing_stands_in() {
     let all: [&'static dyn Backend; 2] = [&BROKEN, &FAKE];
     let refused = |all: &[&'static dyn Backend], named: &str| match choose(all, named) {
-        Ok(backend) => panic!("{} stands in", backend.name()),
+        Ok(Choice { backend, .. }) => panic!("{} stands in", backend.name()),
         Err(refused) => refused,
     };
     for refused in [refused(&all, "broken"), refused(&[&BROKEN], STRONGEST)] {
@@ -183,6 +188,18 @@ fn what_is_not_available_or_not_there_is_refused_with_its_reason_and_nothing_sta
         assert!(matches!(refused(&all, unknown), NoBackend::Unknown(name) if name == unknown));
     }
     assert!(matches!(refused(&[], STRONGEST), NoBackend::Unknown(name) if name == STRONGEST));
+}
+
+#[test]
+fn a_refusal_says_what_mends_it() {
+    let unknown = Failure::from(NoBackend::Unknown("no such".into()));
+    assert_eq!(unknown.code, "no_backend");
+    assert!(unknown.advice.unwrap().starts_with("use --backend "));
+    let why = SetupError::new("it is off").fix("switch it on");
+    let refused = Failure::from(NoBackend::Unavailable { name: "fake", why });
+    assert_eq!(refused.code, "backend_unavailable");
+    assert_eq!(refused.message, "the backend fake cannot be used here: it is off");
+    assert_eq!(refused.advice.as_deref(), Some("to fix this: switch it on"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use super::bundle;
 use super::handed::{FIXED, Handed};
 use super::runtime::{self, Files, Runtime};
-use crate::native::{FORWARDED, Prepared, Traps, Walls, Watch, build, enter, fail, tmpfs};
+use crate::native::{FORWARDED, Prepared, Traps, Walls, Watch, await_launcher, build, enter, fail, tmpfs};
 use crate::plan::{Plan, SetupError};
 
 /// What it is listed as.
@@ -75,6 +75,8 @@ impl Holder {
         let mut given: Vec<BorrowedFd<'_>> = vec![self.control.as_fd(), self.reports.as_fd(), handed.as_fd()];
         given.extend([rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]);
         given.extend(traps.iter().map(|(_, trap)| trap.as_fd()));
+        // Whatever is started before this process is in its groups stays outside of them.
+        await_launcher(&self.reports)?;
         let child = match chaperone_sys::fork().map_err(failed)? {
             Forked::Parent { child } => child,
             Forked::Child => {
@@ -98,6 +100,8 @@ impl Holder {
 
     /// Until the container's process is over; its exit code. What is left in this PID namespace ends with this process.
     fn hold(self, init: Pid, traps: Traps) -> i32 {
+        // Its user is the agent's. Where this fails nobody in the container sees this process all the same.
+        chaperone_sys::set_dumpable(false).ok();
         let Self { control, reports, signals } = self;
         // The ends of cell-init alone, so that others see its end.
         drop((control, reports, traps));

@@ -8,7 +8,7 @@ mod bundle;
 mod handed;
 mod holder;
 mod init;
-mod probe;
+mod probing;
 mod runtime;
 
 use std::path::Path;
@@ -18,6 +18,7 @@ use crate::native;
 use crate::plan::{Plan, SetupError};
 
 pub use init::main as init;
+pub use probing::said as try_one;
 
 /// An OCI runtime's container on this machine's own kernel.
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +35,11 @@ impl Backend for Container {
 
     fn available(&self) -> Result<(), SetupError> {
         native::Native.available()?;
-        runtime::find().map(|_| ())
+        probing::tried(&runtime::find()?)
     }
 
     fn probe(&self, self_exe: &Path) -> Vec<Layer> {
-        probe::probe(self_exe)
+        probing::probe(self_exe)
     }
 
     fn launch(&self, plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {

@@ -2,11 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::plan::SetupError;
 
+/// Whose programs nobody else writes.
+const ROOT: u32 = 0;
 /// Where runtimes are beside the user's PATH, which need not have the system's own.
 const PLACES: &str = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin";
 
@@ -26,7 +28,7 @@ enum Kind {
 /// The one to be preferred first: crun starts a container in a fraction of runc's time.
 const KNOWN: &[(Kind, &str)] = &[(Kind::Crun, "crun"), (Kind::Runc, "runc")];
 
-/// The user's word on which of them it is to be, by its name: it is this machine's matter and no profile's.
+/// The user's word on which of them it is to be, by its name or its path: it is this machine's matter and no profile's.
 const CHOSEN: &str = "CHAPERONE_OCI_RUNTIME";
 
 /// The runtime for a container: the one that the user chose, or the first known one that is installed.
@@ -35,13 +37,21 @@ const CHOSEN: &str = "CHAPERONE_OCI_RUNTIME";
 /// When there is none of that name, or none at all.
 pub(super) fn find() -> Result<Runtime, SetupError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    find_in(std::env::var_os(CHOSEN).filter(|name| !name.is_empty()).as_deref(), &path)
+    let places = [OsStr::new(PLACES), path.as_os_str()];
+    find_in(std::env::var_os(CHOSEN).filter(|name| !name.is_empty()).as_deref(), &places, ROOT)
 }
 
-fn find_in(chosen: Option<&OsStr>, path: &OsStr) -> Result<Runtime, SetupError> {
-    let wanted = |(_, name): &&(Kind, &str)| chosen.is_none_or(|chosen| chosen == *name);
+/// What is found by its name is of an owner whom no agent can write as: a directory of the user's PATH may be one that agents work in.
+/// What the user names by its path is the user's choice.
+fn find_in(chosen: Option<&OsStr>, places: &[&OsStr], owner: u32) -> Result<Runtime, SetupError> {
+    let at = chosen.map(Path::new).filter(|at| at.is_absolute());
+    let name = at.map_or(chosen, Path::file_name);
+    let wanted = |(_, known): &&(Kind, &str)| name.is_none_or(|name| name == *known);
     let installed = |(kind, name): &(Kind, &str)| {
-        let path = look_for(name, path).or_else(|| look_for(name, OsStr::new(PLACES)))?;
+        let path = match at {
+            Some(at) => fs::metadata(at).is_ok_and(|meta| is_program(&meta)).then(|| at.to_owned()),
+            None => places.iter().find_map(|place| look_for(name, place, owner)),
+        }?;
         Some(Runtime { kind: *kind, path })
     };
     KNOWN.iter().filter(wanted).find_map(installed).ok_or_else(|| match chosen {
@@ -56,11 +66,17 @@ fn find_in(chosen: Option<&OsStr>, path: &OsStr) -> Result<Runtime, SetupError> 
     })
 }
 
-fn look_for(name: &str, path: &OsStr) -> Option<PathBuf> {
-    let is_program =
-        |at: &PathBuf| fs::metadata(at).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+fn look_for(name: &str, path: &OsStr, owner: u32) -> Option<PathBuf> {
+    let is_installed = |at: &PathBuf| {
+        fs::metadata(at)
+            .is_ok_and(|meta| is_program(&meta) && meta.uid() == owner && meta.mode() & 0o022 == 0)
+    };
     // A directory that is named from where this process stands is nobody's installation.
-    std::env::split_paths(path).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(is_program)
+    std::env::split_paths(path).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(is_installed)
+}
+
+fn is_program(meta: &fs::Metadata) -> bool {
+    meta.is_file() && meta.mode() & 0o111 != 0
 }
 
 impl Runtime {
@@ -107,34 +123,42 @@ pub(super) fn last_words(log: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
+    fn put(at: &Path, mode: u32) {
+        fs::write(at, "").unwrap();
+        fs::set_permissions(at, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     #[test]
-    fn a_runtime_is_a_program_in_a_directory_of_its_own_right() {
-        let place = tempfile::tempdir().unwrap();
-        let at = place.path().join("crun");
-        fs::write(&at, "").unwrap();
-        let path = place.path().as_os_str();
-        fs::set_permissions(&at, fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(look_for("crun", path), None, "it cannot be executed");
-        fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(look_for("crun", path), Some(at));
-        assert_eq!(look_for("runc", path), None);
-        assert_eq!(look_for("sh", OsStr::new("bin:.:")), None, "from where one stands");
+    fn a_runtime_is_a_program_that_nobody_else_can_write() {
+        let (place, me) = (tempfile::tempdir().unwrap(), rustix::process::geteuid().as_raw());
+        let (at, path) = (place.path().join("crun"), place.path().as_os_str());
+        for (mode, taken) in [(0o644, false), (0o775, false), (0o757, false), (0o755, true)] {
+            put(&at, mode);
+            assert_eq!(look_for("crun", path, me).is_some(), taken, "{mode:o}");
+        }
+        assert_eq!(look_for("crun", path, me + 1), None, "somebody else's");
+        assert_eq!(look_for("runc", path, me), None);
+        assert_eq!(look_for("sh", OsStr::new("bin:.:"), ROOT), None, "from where one stands");
     }
 
     #[test]
     fn the_users_word_is_taken_and_nothing_stands_in_for_it() {
-        let place = tempfile::tempdir().unwrap();
-        for name in ["crun", "runc"] {
-            fs::write(place.path().join(name), "").unwrap();
-            fs::set_permissions(place.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        let (place, me) = (tempfile::tempdir().unwrap(), rustix::process::geteuid().as_raw());
+        let [crun, runc] = ["crun", "runc"].map(|name| place.path().join(name));
+        put(&crun, 0o755);
+        put(&runc, 0o777);
+        let find = |chosen: Option<&OsStr>| find_in(chosen, &[place.path().as_os_str()], me);
+        assert_eq!(find(None).unwrap().path, crun);
+        assert_eq!(find(Some(runc.as_os_str())).unwrap().path, runc, "by its path");
+        for not_there in ["runc", "no-such", "./crun\n", "/no/such/crun", "/usr/bin/env"] {
+            let refused = find(Some(not_there.as_ref())).unwrap_err();
+            let shown = format!("{}, which is no OCI runtime", not_there.escape_debug());
+            assert!(refused.what.contains(&shown), "{refused}");
         }
-        let path = place.path().as_os_str();
-        assert_eq!(find_in(None, path).unwrap().path, place.path().join("crun"));
-        assert_eq!(find_in(Some("runc".as_ref()), path).unwrap().path, place.path().join("runc"));
-        let refused = find_in(Some("./crun\n".as_ref()), path).unwrap_err();
-        assert!(refused.what.contains(r"./crun\n, which is no OCI runtime"), "{refused}");
     }
 
     #[test]

@@ -119,12 +119,17 @@ pub(crate) fn enter(
     // The launcher's is the agent's alone: what the cell is made of is the same in every cell.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(OWN_UMASK));
     streams.enter().map_err(step("take the standard streams"))?;
-    let mut bytes = [0u8; 16];
-    let mapped = rustix::net::recv(reports, &mut bytes[..], rustix::net::RecvFlags::empty());
-    if !matches!(mapped, Ok((n, _)) if n > 0) {
-        return Err(SetupError::new("the launcher went away"));
-    }
+    await_launcher(reports)?;
     chaperone_sys::raise_descriptor_limit().map_err(step("take descriptors"))
+}
+
+/// Wait for what the launcher does next: first it maps the ids, then it puts this process into its groups.
+pub(crate) fn await_launcher(reports: &OwnedFd) -> Result<(), SetupError> {
+    let mut bytes = [0u8; 16];
+    match rustix::net::recv(reports, &mut bytes[..], rustix::net::RecvFlags::empty()) {
+        Ok((n, _)) if n > 0 => Ok(()),
+        _ => Err(SetupError::new("the launcher went away")),
+    }
 }
 
 /// Build the root and the network of a cell, and hand out what belongs to others. This process is listed as `name` from then on, and

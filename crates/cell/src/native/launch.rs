@@ -20,6 +20,8 @@ use crate::stops::Stops;
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
 const ROOT_UID_BASE: u32 = 200_000;
+/// What tells the inside that it is in its groups, where it does not enter them itself: whatever it starts from then on is, too.
+const JOINED: &[u8] = b"joined";
 /// Longest time the cell may take to set itself up. It needs milliseconds; beyond this it hangs.
 const SETUP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -74,10 +76,13 @@ pub(crate) fn launch(
         .map_err(|e| SetupError::new(format!("take the descriptors that the user may have: {e}")))?;
     // The kernel lets a grace period pass before another process is in a group: the cell sets itself up meanwhile.
     let started = std::thread::scope(|scope| {
-        let joins = group.wants_adding().then(|| scope.spawn(|| group.add(init_pid)));
         let set_up = map_ids(init_pid, as_root)
             .and_then(|()| give_layers(plan, init_pid, as_root))
-            .and_then(|()| send(&reports, b"mapped"))
+            .and_then(|()| send(&reports, b"mapped"));
+        let join = || group.add(init_pid).and_then(|()| send(&reports, JOINED));
+        let joins = group.wants_adding().then(|| scope.spawn(join));
+        let set_up = set_up
+            .and_then(|()| if joins.is_none() { send(&reports, JOINED) } else { Ok(()) })
             .and_then(|()| ready(&reports));
         let fault = |_| Err(SetupError::new("a fault while limits were set"));
         let joined = joins.map_or(Ok(()), |joins| joins.join().unwrap_or_else(fault));

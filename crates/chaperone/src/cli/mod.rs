@@ -135,6 +135,8 @@ pub enum Command {
     WorkerProcess,
     #[command(name = "__cell-init", hide = true)]
     CellProcess { descriptors: usize },
+    #[command(name = "__cell-probe", hide = true)]
+    CellProbe,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,175 @@
+"""Cells in containers of each OCI runtime that is installed: walls, breakouts in two arms, and what is left when they are killed.
+That everything else is as in a native cell is shown by the other suites, behind ACCEPTANCE_BACKEND=container."""
+import glob, json, os, shutil, signal, subprocess, threading
+
+from harness.cell import CHAPERONE, DOCS, LIMIT, ROOT, WORK, asked, chaperone, fresh_docs as before, last_session, read, records, until, write
+from harness.claims import Skipped, claim
+
+RUNTIMES = ("crun", "runc")
+# How many cells are started, half of them killed; 200 by hand.
+CELLS = int(os.environ.get("ACCEPTANCE_CELLS", "24"))
+
+# What breaks out of containers that are given too much: each opens the way and goes no further. Prints the ways that are open.
+BREAKOUTS = r"""
+import ctypes, glob, os, stat
+libc, open_ways = ctypes.CDLL(None, use_errno=True), []
+def way(name, attempt):
+    try:
+        if attempt() is not False: open_ways.append(name)
+    except OSError: pass
+def writable(path):
+    os.close(os.open(path, os.O_WRONLY))
+def mounted(kind, options=None):
+    os.makedirs("/tmp/at", exist_ok=True)
+    done = libc.mount(b"x", b"/tmp/at", kind.encode(), 0, options)
+    if done == 0: libc.umount2(b"/tmp/at", 2)
+    return done == 0
+def cgroup():
+    if not mounted("cgroup2"): return False
+def device():
+    os.mknod("/tmp/disk", stat.S_IFBLK | 0o600, os.makedev(254, 0))
+    os.close(os.open("/tmp/disk", os.O_RDONLY))
+def leaked():
+    own = [int(n) for n in os.listdir("/proc/self/fd")]
+    places = [os.readlink(f"/proc/self/fd/{n}") for n in own if n > 2 and os.path.exists(f"/proc/self/fd/{n}")]
+    return any(p.startswith("/") and not p.startswith("/proc/") for p in places)
+way("core_pattern", lambda: writable("/proc/sys/kernel/core_pattern"))
+way("sysrq", lambda: writable("/proc/sysrq-trigger"))
+way("uevent_helper", lambda: writable("/sys/kernel/uevent_helper"))
+way("release_agent", cgroup)
+way("device", device)
+way("leaked descriptor", leaked)
+way("first process's root", lambda: os.listdir("/proc/1/root/etc"))
+way("first process's memory", lambda: os.close(os.open("/proc/1/mem", os.O_RDWR)))
+way("runtime's program", lambda: writable(os.readlink("/proc/1/exe")))
+way("first process's descriptors", lambda: len(os.listdir("/proc/1/fd")) > 0)
+way("kernel memory", lambda: os.read(os.open("/proc/kcore", os.O_RDONLY), 1))
+way("host's processes", lambda: any(b"a-process-of-the-host" in open(p, "rb").read() for p in glob.glob("/proc/[0-9]*/cmdline")))
+way("keys", lambda: libc.syscall(250, 0, -3, 1) >= 0)
+print("open:", sorted(open_ways))
+"""
+
+
+def runtimes():
+    found = [name for name in RUNTIMES if shutil.which(name, path="/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin")]
+    if len(found) < len(RUNTIMES):
+        message = f"not installed: {', '.join(set(RUNTIMES) - set(found))}"
+        if os.environ.get("CI") == "true":
+            raise AssertionError(message)
+        raise Skipped(message)
+    return found
+
+
+def contained(runtime, *command, options=(), **how):
+    environment = {**os.environ, "CHAPERONE_OCI_RUNTIME": runtime}
+    return subprocess.run([CHAPERONE, "run", "--backend", "container", "--ask", "deny", "--workspace", DOCS, *options, "--", *command],
+                          env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=LIMIT, **how)
+
+
+@claim
+def an_agent_in_a_container_has_the_walls_of_the_runtime_and_ours():
+    write("a.txt", "text\n")
+    script = "cat a.txt; echo more > b.txt; id -u; grep -E '^(CapBnd|CapEff|NoNewPrivs|Seccomp_filters)' /proc/self/status; cat /proc/1/comm"
+    for runtime in runtimes():
+        done = contained(runtime, "sh", "-c", script)
+        assert done.returncode == 0, done
+        lines = done.stdout.split("\n")
+        assert lines[0] == "text" and lines[1] == "1000" and "cell-init" in lines, done
+        said = dict(line.split(":\t") for line in lines if ":\t" in line)
+        assert said == {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp_filters": "2"}, said
+        session = last_session()
+        first = records(session)[0]
+        shown = asked("audit", "show", str(first["seq"]))["payload"]
+        assert shown["backend"] == "container" and os.path.basename(shown["enforced"]["runtime"]) == runtime, shown
+        assert not os.path.exists(os.path.join(DOCS, "b.txt"))
+        chaperone("commit", session)
+        assert read("b.txt") == "more\n"
+        os.unlink(os.path.join(DOCS, "b.txt"))
+
+
+@claim
+def the_ways_out_of_containers_are_closed():
+    """The same program in a container that is given what careless ones are given, and in a cell's."""
+    write("ways.py", BREAKOUTS)
+    marked = subprocess.Popen(["sh", "-c", "exec sleep 60 # a-process-of-the-host", "a-process-of-the-host"])
+    try:
+        careless = subprocess.run(["/usr/bin/python3", os.path.join(DOCS, "ways.py")], capture_output=True, text=True, timeout=LIMIT)
+        closed = {runtime: contained(runtime, "/usr/bin/python3", "ways.py") for runtime in runtimes()}
+    finally:
+        marked.kill()
+        marked.wait()
+    assert "host's processes" in careless.stdout, careless
+    if ROOT:
+        for name in ("core_pattern", "sysrq", "release_agent", "first process's root", "first process's descriptors", "kernel memory"):
+            assert f"'{name}'" in careless.stdout or f'"{name}"' in careless.stdout, (name, careless)
+    for runtime, done in closed.items():
+        assert done.returncode == 0 and done.stdout.strip() == "open: []", (runtime, done)
+
+
+@claim
+def an_attempt_on_a_container_is_recorded_and_alerted():
+    for runtime in runtimes():
+        contained(runtime, "unshare", "--mount", "true")
+        found = [r for r in records(last_session()) if r["action"] == "syscall" or "unshare" in json.dumps(r)]
+        assert found and any("alert" in json.dumps(r) for r in found), (runtime, records(last_session()))
+
+
+@claim
+def a_runtime_that_cannot_make_a_container_is_told_and_nothing_stands_in():
+    broken = os.path.join(WORK, "crun")
+    with open(broken, "w") as f:
+        f.write("#!/bin/sh\nexit 3\n")
+    os.chmod(broken, 0o755)
+    environment = {**os.environ, "CHAPERONE_OCI_RUNTIME": broken}
+    done = subprocess.run([CHAPERONE, "run", "--backend", "container", "--workspace", DOCS, "--", "touch", "it-ran"], env=environment,
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=LIMIT)
+    assert done.returncode == 125 and "cannot make the container" in done.stderr, done
+    assert not asked("sessions")["sessions"], "a session is left"
+
+
+def leftovers():
+    """What a cell could leave on the host: its processes, mounts, groups, and files of runtimes."""
+    names = []
+    for at in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(at) as f:
+                name = f.read().strip()
+            if name in ("cell-init", "cell-holder", *RUNTIMES) and os.stat(at).st_uid in (os.geteuid(), *range(200_000, 4_400_000)):
+                names.append(name)
+        except OSError:
+            continue
+    with open("/proc/self/mountinfo") as f:
+        mounts = sum("chaperone" in line or "/run/crun" in line for line in f)
+    groups = glob.glob("/sys/fs/cgroup/*/chaperone-*") + glob.glob("/sys/fs/cgroup/chaperone-*")
+    return sorted(names), mounts, groups, glob.glob("/run/crun/*") + glob.glob("/run/runc/*")
+
+
+@claim
+def nothing_is_left_of_containers_that_ended_or_were_killed():
+    known = leftovers()
+    runtimes()
+    failures = []
+
+    def one(number):
+        runtime = RUNTIMES[number % 2]
+        environment = {**os.environ, "CHAPERONE_OCI_RUNTIME": runtime}
+        killed = number % 4 >= 2
+        script = "echo up; sleep 300 & sleep 300" if killed else "sleep 300 & echo up"
+        cell = subprocess.Popen([CHAPERONE, "run", "--backend", "container", "--ask", "deny", "--workspace", DOCS, "--", "sh", "-c", script],
+                                env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        said = cell.stdout.readline()
+        if killed:
+            cell.send_signal(signal.SIGKILL)
+        cell.communicate(timeout=LIMIT)
+        if said != "up\n":
+            failures.append((number, runtime, said))
+
+    for start in range(0, CELLS, 4):
+        running = [threading.Thread(target=one, args=(number,)) for number in range(start, min(start + 4, CELLS))]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+    assert not failures, failures
+    assert until(lambda: leftovers() == known), (leftovers(), known)
+    assert until(lambda: not asked("sessions")["sessions"]), asked("sessions")

@@ -9,8 +9,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use chaperone_protocol::Failure;
-
 pub use chaperone_protocol::Enforced;
 
 use crate::network::NetworkEnds;
@@ -162,25 +160,6 @@ pub struct Choice {
     pub backend: &'static dyn Backend,
     /// That a stronger one could not be used, and why, for the user.
     pub passed_over: Option<String>,
-}
-
-impl From<NoBackend> for Failure {
-    fn from(refused: NoBackend) -> Self {
-        let message = refused.to_string();
-        match refused {
-            NoBackend::Unknown(_) => {
-                let known: Vec<&str> = crate::BACKENDS.iter().map(|backend| backend.name()).collect();
-                Self::new("no_backend", message).advise(format!("use --backend {}", known.join(" or ")))
-            }
-            NoBackend::Unavailable { why, .. } => {
-                let failure = Self::new("backend_unavailable", message);
-                match why.fix {
-                    Some(fix) => failure.advise(format!("to fix this: {fix}")),
-                    None => failure,
-                }
-            }
-        }
-    }
 }
 
 /// See [`crate::choose`].

@@ -6,6 +6,8 @@
 //! the broker talks to it. No helper binaries of ours, no root.
 #![forbid(unsafe_code)]
 
+use chaperone_protocol::Failure;
+
 mod backend;
 mod container;
 pub mod control;
@@ -49,4 +51,23 @@ pub fn backend_by_name(name: &str) -> Option<&'static dyn Backend> {
 /// When there is none of this name, or it is not available.
 pub fn choose(named: Option<&str>) -> Result<Choice, NoBackend> {
     backend::choose(BACKENDS, named.unwrap_or(DEFAULT.name()))
+}
+
+impl From<NoBackend> for Failure {
+    fn from(refused: NoBackend) -> Self {
+        let message = refused.to_string();
+        match refused {
+            NoBackend::Unknown(_) => {
+                let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
+                Self::new("no_backend", message).advise(format!("use --backend {}", known.join(" or ")))
+            }
+            NoBackend::Unavailable { why, .. } => {
+                let failure = Self::new("backend_unavailable", message);
+                match why.fix {
+                    Some(fix) => failure.advise(format!("to fix this: {fix}")),
+                    None => failure,
+                }
+            }
+        }
+    }
 }

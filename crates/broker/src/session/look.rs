@@ -18,9 +18,8 @@ use crate::broker::Broker;
 /// What was found for a session that is asked for.
 pub struct Look {
     pub profile: Profile,
-    /// What makes its cell, or [`NO_CELL`].
+    /// What makes its cell, or [`NO_CELL`]; and which stronger one cannot be used here, with the reason.
     pub backend: &'static str,
-    /// Which stronger one cannot be used here, and why.
     pub passed_over: Option<String>,
     pub places: Places,
     pub workspace: PathBuf,
@@ -43,8 +42,8 @@ pub fn look(broker: &Broker, asked: &OpenSession) -> Result<Look, Failure> {
     let profile =
         Profile::find(asked.profile.as_deref().unwrap_or("default"), &broker.dirs.config.join("profiles"))
             .map_err(|e| Failure::new("bad_profile", e.to_string()))?;
-    let named = asked.backend.as_deref().or(profile.backend.as_deref());
-    let (backend, passed_over) = backend(named, asked.in_cell)?;
+    let (backend, passed_over) =
+        backend(asked.backend.as_deref().or(profile.backend.as_deref()), asked.in_cell)?;
     let ours = [broker.dirs.state.as_path(), broker.dirs.config.as_path(), broker.dirs.run.as_path()];
     let places = Places::new(&homes(asked), &ours);
     let workspace = directories::resolve(&asked.workspace, &places)?;
@@ -143,10 +142,9 @@ pub fn shown(broker: &Broker, asked: &OpenSession) -> Result<ProfileShown, Failu
 /// What makes the cell. One that there is not is refused for an agent outside of a cell as well: its profile is wrong.
 fn backend(named: Option<&str>, in_cell: bool) -> Result<(&'static str, Option<String>), Failure> {
     match chaperone_cell::choose(named) {
+        Err(refused) if in_cell || matches!(refused, NoBackend::Unknown(_)) => Err(refused.into()),
         Ok(choice) if in_cell => Ok((choice.backend.name(), choice.passed_over)),
-        Ok(_) => Ok((NO_CELL, None)),
-        Err(NoBackend::Unavailable { .. }) if !in_cell => Ok((NO_CELL, None)),
-        Err(refused) => Err(refused.into()),
+        _ => Ok((NO_CELL, None)),
     }
 }
 

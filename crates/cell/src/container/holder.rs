@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use super::bundle;
 use super::handed::{FIXED, Handed};
 use super::runtime::{self, Files, Runtime};
-use crate::native::{FORWARDED, Prepared, Traps, Walls, Watch, await_launcher, build, enter, fail, tmpfs};
+use crate::native::{FORWARDED, Prepared, Traps, Walls, Watch, build, enter, fail, tmpfs};
 use crate::plan::{Plan, SetupError};
 
 /// What it is listed as.
@@ -26,14 +26,15 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 struct Holder {
     control: OwnedFd,
     reports: OwnedFd,
+    joined: OwnedFd,
     signals: OwnedFd,
 }
 
 /// Of [`crate::native::launch`]: never returns.
 pub(super) fn main(plan: &Plan, prepared: Prepared, runtime: &Runtime) -> ! {
-    let Prepared { control, reports, as_root, watch, entrances, streams, .. } = prepared;
+    let Prepared { control, reports, joined, as_root, watch, entrances, streams, .. } = prepared;
     let made = enter(entrances, streams, &reports).and_then(|descriptors| {
-        let traps = build(plan, as_root, NAME, Walls::Container, [&control, &reports])?;
+        let traps = build(plan, as_root, NAME, Walls::Container, (&reports, &[&control, &joined]))?;
         Ok((traps, descriptors))
     });
     let begun = made.and_then(|(traps, descriptors)| {
@@ -46,7 +47,7 @@ pub(super) fn main(plan: &Plan, prepared: Prepared, runtime: &Runtime) -> ! {
         Ok(begun) => begun,
         Err(error) => fail(&reports, error),
     };
-    let holder = Holder { control, reports, signals };
+    let holder = Holder { control, reports, joined, signals };
     match holder.start(plan, (watch, descriptors), &traps, runtime) {
         Ok(init) => chaperone_sys::exit_now(holder.hold(init, traps)),
         Err(error) => fail(&holder.reports, error),
@@ -76,7 +77,7 @@ impl Holder {
         given.extend([rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]);
         given.extend(traps.iter().map(|(_, trap)| trap.as_fd()));
         // Whatever is started before this process is in its groups stays outside of them.
-        await_launcher(&self.reports)?;
+        rustix::io::read(&self.joined, &mut [0u8; 1]).map_err(|e| failed(e.into()))?;
         let child = match chaperone_sys::fork().map_err(failed)? {
             Forked::Parent { child } => child,
             Forked::Child => {
@@ -102,7 +103,7 @@ impl Holder {
     fn hold(self, init: Pid, traps: Traps) -> i32 {
         // Its user is the agent's. Where this fails nobody in the container sees this process all the same.
         chaperone_sys::set_dumpable(false).ok();
-        let Self { control, reports, signals } = self;
+        let Self { control, reports, signals, .. } = self;
         // The ends of cell-init alone, so that others see its end.
         drop((control, reports, traps));
         close_streams();

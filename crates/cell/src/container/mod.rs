@@ -8,6 +8,7 @@ mod bundle;
 mod handed;
 mod holder;
 mod init;
+mod launch;
 mod probing;
 mod runtime;
 
@@ -43,18 +44,10 @@ impl Backend for Container {
     }
 
     fn launch(&self, plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
-        launch(plan)
+        launch::launch(plan)
     }
 
     fn can_capture(&self) -> Result<(), SetupError> {
         native::Native.can_capture()
     }
-}
-
-/// Start a container. The caller must have one thread only.
-fn launch(plan: &Plan) -> Result<(Launched, BrokerEnds), SetupError> {
-    let runtime = runtime::find()?;
-    let (mut launched, ends) = native::launch(plan, |plan, prepared| holder::main(plan, prepared, &runtime))?;
-    launched.enforced.runtime = Some(runtime.path);
-    Ok((launched, ends))
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::launch;
+use super::launch::launch;
 use super::runtime::Runtime;
 use crate::backend::{Layer, LayerState};
 use crate::native;

@@ -68,12 +68,12 @@ pub(crate) type Traps = Vec<(usize, UnixListener)>;
 
 /// The inside half of [`super::launch`]; never returns.
 pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
-    let Prepared { filter, control, reports, as_root, watch, entrances, streams } = prepared;
+    let Prepared { filter, control, reports, as_root, watch, entrances, streams, .. } = prepared;
     let entered = enter(entrances, streams, &reports);
     let (descriptors, entered) = (entered.as_ref().copied().unwrap_or_default(), entered.map(|_| ()));
     let held = Held { filter, control, reports, watch, descriptors };
     let traps = entered
-        .and_then(|()| build(plan, as_root, INIT, Walls::Own, [&held.control, &held.reports]))
+        .and_then(|()| build(plan, as_root, INIT, Walls::Own, (&held.reports, &[&held.control])))
         .and_then(|traps| {
             chaperone_sys::set_host_name("cell").map_err(step("name the host")).map(|()| traps)
         });
@@ -119,17 +119,12 @@ pub(crate) fn enter(
     // The launcher's is the agent's alone: what the cell is made of is the same in every cell.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(OWN_UMASK));
     streams.enter().map_err(step("take the standard streams"))?;
-    await_launcher(reports)?;
-    chaperone_sys::raise_descriptor_limit().map_err(step("take descriptors"))
-}
-
-/// Wait for what the launcher does next: first it maps the ids, then it puts this process into its groups.
-pub(crate) fn await_launcher(reports: &OwnedFd) -> Result<(), SetupError> {
     let mut bytes = [0u8; 16];
-    match rustix::net::recv(reports, &mut bytes[..], rustix::net::RecvFlags::empty()) {
-        Ok((n, _)) if n > 0 => Ok(()),
-        _ => Err(SetupError::new("the launcher went away")),
+    let mapped = rustix::net::recv(reports, &mut bytes[..], rustix::net::RecvFlags::empty());
+    if !matches!(mapped, Ok((n, _)) if n > 0) {
+        return Err(SetupError::new("the launcher went away"));
     }
+    chaperone_sys::raise_descriptor_limit().map_err(step("take descriptors"))
 }
 
 /// Build the root and the network of a cell, and hand out what belongs to others. This process is listed as `name` from then on, and
@@ -139,11 +134,11 @@ pub(crate) fn build(
     as_root: bool,
     name: &str,
     walls: Walls,
-    [control, reports]: [&OwnedFd; 2],
+    (reports, others): (&OwnedFd, &[&OwnedFd]),
 ) -> Result<Traps, SetupError> {
     chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
-    chaperone_sys::close_all_but_stdio(&[control.as_raw_fd(), reports.as_raw_fd()])
-        .map_err(step("close descriptors"))?;
+    let kept: Vec<i32> = others.iter().chain([&reports]).map(|fd| fd.as_raw_fd()).collect();
+    chaperone_sys::close_all_but_stdio(&kept).map_err(step("close descriptors"))?;
     chaperone_sys::forget_arguments(name).map_err(step("forget the launcher's arguments"))?;
     chaperone_sys::leave_keyring().map_err(step("leave the user's keyring"))?;
     let sources = Sources::open(plan)?;

@@ -20,8 +20,6 @@ use crate::stops::Stops;
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
 const ROOT_UID_BASE: u32 = 200_000;
-/// What tells the inside that it is in its groups, where it does not enter them itself: whatever it starts from then on is, too.
-const JOINED: &[u8] = b"joined";
 /// Longest time the cell may take to set itself up. It needs milliseconds; beyond this it hangs.
 const SETUP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -47,6 +45,8 @@ pub(crate) fn launch(
     };
     let (control, control_inside) = pair()?;
     let (reports, reports_inside) = pair()?;
+    let (joined_inside, joined) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|e| SetupError::new(format!("make a pipe: {e}")))?;
     let as_root = rustix::process::geteuid().is_root();
     let group = Group::make(&plan.session, &plan.limits);
     let (watch, entrances) = (group.watch(&plan.limits), group.entrances()?);
@@ -55,11 +55,12 @@ pub(crate) fn launch(
     let init_pid = match clone_into_namespaces().map_err(|e| namespaces_refused(&e))? {
         Forked::Parent { child } => child,
         Forked::Child => {
-            drop((control, reports));
+            drop((control, reports, joined));
             let prepared = Prepared {
                 filter,
                 control: control_inside,
                 reports: reports_inside,
+                joined: joined_inside,
                 as_root,
                 watch,
                 entrances,
@@ -70,19 +71,28 @@ pub(crate) fn launch(
             chaperone_sys::exit_now(125)
         }
     };
-    drop((control_inside, reports_inside, entrances));
+    drop((control_inside, reports_inside, joined_inside, entrances));
     // What is sent to the broker does not count against what an agent has on its way.
     chaperone_sys::raise_descriptor_limit()
         .map_err(|e| SetupError::new(format!("take the descriptors that the user may have: {e}")))?;
     // The kernel lets a grace period pass before another process is in a group: the cell sets itself up meanwhile.
     let started = std::thread::scope(|scope| {
+        let group = &group;
+        let join = move || {
+            let added = group.add(init_pid);
+            drop(joined);
+            added
+        };
+        // Where nobody is to be added, that is said by not beginning.
+        let joins = if group.wants_adding() {
+            Some(scope.spawn(join))
+        } else {
+            drop(join);
+            None
+        };
         let set_up = map_ids(init_pid, as_root)
             .and_then(|()| give_layers(plan, init_pid, as_root))
-            .and_then(|()| send(&reports, b"mapped"));
-        let join = || group.add(init_pid).and_then(|()| send(&reports, JOINED));
-        let joins = group.wants_adding().then(|| scope.spawn(join));
-        let set_up = set_up
-            .and_then(|()| if joins.is_none() { send(&reports, JOINED) } else { Ok(()) })
+            .and_then(|()| send(&reports, b"mapped"))
             .and_then(|()| ready(&reports));
         let fault = |_| Err(SetupError::new("a fault while limits were set"));
         let joined = joins.map_or(Ok(()), |joins| joins.join().unwrap_or_else(fault));

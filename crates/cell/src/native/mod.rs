@@ -31,7 +31,7 @@ use crate::backend::{Backend, BrokerEnds, Launched, Layer};
 use crate::plan::{Plan, SetupError};
 
 pub use decoys::default_decoys;
-pub(crate) use init::{FORWARDED, Held, Traps, await_launcher, build, enter, fail, serve};
+pub(crate) use init::{FORWARDED, Held, Traps, build, enter, fail, serve};
 pub(crate) use launch::launch;
 pub(crate) use limits::Watch;
 pub use limits::remove_groups;

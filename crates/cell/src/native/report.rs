@@ -41,6 +41,8 @@ pub(crate) struct Prepared {
     pub filter: Vec<Instruction>,
     pub control: OwnedFd,
     pub reports: OwnedFd,
+    /// At its end when this process is in the groups that it does not enter itself: whatever it starts from then on is, too.
+    pub joined: OwnedFd,
     pub as_root: bool,
     pub watch: Watch,
     pub entrances: Entrances,

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use crate::plan::SetupError;
 
-/// Whose programs nobody else writes.
-const ROOT: u32 = 0;
 /// Where runtimes are beside the user's PATH, which need not have the system's own.
 const PLACES: &str = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin";
 
@@ -38,19 +36,23 @@ const CHOSEN: &str = "CHAPERONE_OCI_RUNTIME";
 pub(super) fn find() -> Result<Runtime, SetupError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = [OsStr::new(PLACES), path.as_os_str()];
-    find_in(std::env::var_os(CHOSEN).filter(|name| !name.is_empty()).as_deref(), &places, ROOT)
+    find_in(
+        std::env::var_os(CHOSEN).filter(|name| !name.is_empty()).as_deref(),
+        &places,
+        rustix::process::geteuid().as_raw(),
+    )
 }
 
-/// What is found by its name is of an owner whom no agent can write as: a directory of the user's PATH may be one that agents work in.
-/// What the user names by its path is the user's choice.
-fn find_in(chosen: Option<&OsStr>, places: &[&OsStr], owner: u32) -> Result<Runtime, SetupError> {
+/// What is found by its name is none of the user's own files, which an agent's commit may have written: a directory of PATH may be one that
+/// agents work in. What the user names by its path is the user's choice.
+fn find_in(chosen: Option<&OsStr>, places: &[&OsStr], user: u32) -> Result<Runtime, SetupError> {
     let at = chosen.map(Path::new).filter(|at| at.is_absolute());
     let name = at.map_or(chosen, Path::file_name);
     let wanted = |(_, known): &&(Kind, &str)| name.is_none_or(|name| name == *known);
     let installed = |(kind, name): &(Kind, &str)| {
         let path = match at {
             Some(at) => fs::metadata(at).is_ok_and(|meta| is_program(&meta)).then(|| at.to_owned()),
-            None => places.iter().find_map(|place| look_for(name, place, owner)),
+            None => places.iter().find_map(|place| look_for(name, place, user)),
         }?;
         Some(Runtime { kind: *kind, path })
     };
@@ -66,10 +68,12 @@ fn find_in(chosen: Option<&OsStr>, places: &[&OsStr], owner: u32) -> Result<Runt
     })
 }
 
-fn look_for(name: &str, path: &OsStr, owner: u32) -> Option<PathBuf> {
+fn look_for(name: &str, path: &OsStr, user: u32) -> Option<PathBuf> {
+    // Root's own are those of the machine; in a user namespace they are somebody's who has no number there.
+    let is_anothers = |owner: u32| if user == 0 { owner == 0 } else { owner != user };
     let is_installed = |at: &PathBuf| {
         fs::metadata(at)
-            .is_ok_and(|meta| is_program(&meta) && meta.uid() == owner && meta.mode() & 0o022 == 0)
+            .is_ok_and(|meta| is_program(&meta) && is_anothers(meta.uid()) && meta.mode() & 0o022 == 0)
     };
     // A directory that is named from where this process stands is nobody's installation.
     std::env::split_paths(path).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(is_installed)
@@ -132,26 +136,33 @@ mod tests {
         fs::set_permissions(at, fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// Somebody who is neither root nor the owner of what a test writes.
+    fn another() -> u32 {
+        rustix::process::geteuid().as_raw() + 1
+    }
+
     #[test]
-    fn a_runtime_is_a_program_that_nobody_else_can_write() {
-        let (place, me) = (tempfile::tempdir().unwrap(), rustix::process::geteuid().as_raw());
+    fn a_runtime_is_a_program_that_no_agent_can_have_written() {
+        let place = tempfile::tempdir().unwrap();
         let (at, path) = (place.path().join("crun"), place.path().as_os_str());
         for (mode, taken) in [(0o644, false), (0o775, false), (0o757, false), (0o755, true)] {
             put(&at, mode);
-            assert_eq!(look_for("crun", path, me).is_some(), taken, "{mode:o}");
+            assert_eq!(look_for("crun", path, another()).is_some(), taken, "{mode:o}");
         }
-        assert_eq!(look_for("crun", path, me + 1), None, "somebody else's");
-        assert_eq!(look_for("runc", path, me), None);
-        assert_eq!(look_for("sh", OsStr::new("bin:.:"), ROOT), None, "from where one stands");
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(look_for("crun", path, own).is_some(), own == 0, "the user's own");
+        assert_eq!(look_for("crun", path, 0).is_some(), own == 0, "to root, an ordinary user's");
+        assert_eq!(look_for("runc", path, another()), None);
+        assert_eq!(look_for("sh", OsStr::new("bin:.:"), another()), None, "from where one stands");
     }
 
     #[test]
     fn the_users_word_is_taken_and_nothing_stands_in_for_it() {
-        let (place, me) = (tempfile::tempdir().unwrap(), rustix::process::geteuid().as_raw());
+        let place = tempfile::tempdir().unwrap();
         let [crun, runc] = ["crun", "runc"].map(|name| place.path().join(name));
         put(&crun, 0o755);
         put(&runc, 0o777);
-        let find = |chosen: Option<&OsStr>| find_in(chosen, &[place.path().as_os_str()], me);
+        let find = |chosen: Option<&OsStr>| find_in(chosen, &[place.path().as_os_str()], another());
         assert_eq!(find(None).unwrap().path, crun);
         assert_eq!(find(Some(runc.as_os_str())).unwrap().path, runc, "by its path");
         for not_there in ["runc", "no-such", "./crun\n", "/no/such/crun", "/usr/bin/env"] {

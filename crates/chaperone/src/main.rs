@@ -12,6 +12,7 @@ mod connect;
 mod demo;
 mod diverged;
 mod doctor;
+mod export;
 mod inside;
 mod inspect;
 mod interactive;
@@ -85,6 +86,7 @@ fn is_for_the_user(command: &Command) -> bool {
         | Command::Doctor(_)
         | Command::Inventory(_)
         | Command::Profile(_)
+        | Command::Export(_)
         | Command::Sessions(_)
         | Command::Stop(_)
         | Command::Resume(_)
@@ -113,6 +115,7 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::Doctor(a) => doctor::doctor(a.json),
         Command::Inventory(a) => inventory::inventory(&a),
         Command::Profile(a) => profile::profile(&a),
+        Command::Export(a) => export::export(&a),
         Command::Sessions(a) => sessions::sessions(&a),
         Command::Stop(a) => sessions::stop(&a),
         Command::Resume(a) => sessions::resume(&a),

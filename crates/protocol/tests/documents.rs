@@ -10,6 +10,7 @@ const DOCUMENTS: &[&str] = &[
     "SECURITY.md",
     "docs/capabilities.md",
     "docs/decisions/README.md",
+    "docs/exports.md",
     "docs/glossary.md",
     "docs/operator-guide.md",
     "docs/policy.md",

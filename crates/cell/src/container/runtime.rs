@@ -69,14 +69,34 @@ fn find_in(chosen: Option<&OsStr>, places: &[&OsStr], user: u32) -> Result<Runti
 }
 
 fn look_for(name: &str, path: &OsStr, user: u32) -> Option<PathBuf> {
-    // Root's own are those of the machine; in a user namespace they are somebody's who has no number there.
-    let is_anothers = |owner: u32| if user == 0 { owner == 0 } else { owner != user };
+    // Root's own are the machine's; in a user namespace of somebody's they are of an owner who has no number there.
+    let is_anothers = |owner: u32| match user {
+        0 => owner == 0 || !has_number(owner),
+        _ => owner != user,
+    };
     let is_installed = |at: &PathBuf| {
         fs::metadata(at)
             .is_ok_and(|meta| is_program(&meta) && is_anothers(meta.uid()) && meta.mode() & 0o022 == 0)
     };
     // A directory that is named from where this process stands is nobody's installation.
     std::env::split_paths(path).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(is_installed)
+}
+
+/// Whether this number is somebody's in this user namespace; otherwise it stands for all who have none there.
+fn has_number(uid: u32) -> bool {
+    // Without a map to ask nobody is taken for somebody else.
+    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| is_in(&map, uid))
+}
+
+/// Of `/proc/self/uid_map` (user_namespaces(7)).
+fn is_in(map: &str, uid: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().filter_map(|n| n.parse::<u64>().ok());
+        let (Some(first), Some(_), Some(count)) = (numbers.next(), numbers.next(), numbers.next()) else {
+            return true;
+        };
+        (first..first.saturating_add(count)).contains(&u64::from(uid))
+    })
 }
 
 fn is_program(meta: &fs::Metadata) -> bool {
@@ -154,6 +174,15 @@ mod tests {
         assert_eq!(look_for("crun", path, 0).is_some(), own == 0, "to root, an ordinary user's");
         assert_eq!(look_for("runc", path, another()), None);
         assert_eq!(look_for("sh", OsStr::new("bin:.:"), another()), None, "from where one stands");
+    }
+
+    #[test]
+    fn who_has_no_number_in_a_user_namespace_is_told() {
+        assert!(is_in("         0          0 4294967295\n", 65534));
+        assert!(is_in("0 100000 65536\n", 65534) && !is_in("0 100000 65534\n", 65534));
+        assert!(!is_in("         0       1022          1\n", 65534) && is_in("0 1022 1\n1000 5 1\n", 1000));
+        assert!(is_in("what is no map\n", 65534));
+        assert!(has_number(rustix::process::geteuid().as_raw()));
     }
 
     #[test]

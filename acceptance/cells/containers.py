@@ -1,6 +1,6 @@
 """Cells in containers of each OCI runtime that is installed: walls, breakouts in two arms, and what is left when they are killed.
 That everything else is as in a native cell is shown by the other suites, behind ACCEPTANCE_BACKEND=container."""
-import glob, json, os, shutil, signal, subprocess, threading
+import glob, json, os, pty, shutil, signal, subprocess, threading
 
 from harness.cell import CHAPERONE, DOCS, LIMIT, ROOT, WORK, asked, chaperone, fresh_docs as before, last_session, read, records, until, write
 from harness.claims import Skipped, claim
@@ -111,6 +111,31 @@ def the_ways_out_of_containers_are_closed():
             assert f"'{name}'" in careless.stdout or f'"{name}"' in careless.stdout, (name, careless)
     for runtime, done in closed.items():
         assert done.returncode == 0 and done.stdout.strip() == "open: []", (runtime, done)
+
+
+@claim
+def a_terminal_in_a_container_is_the_cells_own():
+    for runtime in runtimes():
+        with open(os.path.join(WORK, "screen"), "w+b") as screen:
+            child, terminal = pty.fork()
+            if child == 0:
+                os.environ["CHAPERONE_OCI_RUNTIME"] = runtime
+                os.execv(CHAPERONE, ["chaperone", "run", "--backend", "container", "--workspace", DOCS, "--", "sh", "-c",
+                                     "tty; stty size; read line; echo heard $line"])
+            os.write(terminal, b"a word\n")
+            while True:
+                try:
+                    piece = os.read(terminal, 4096)
+                except OSError:
+                    break
+                if not piece:
+                    break
+                screen.write(piece)
+            os.waitpid(child, 0)
+            os.close(terminal)
+            screen.seek(0)
+            shown = screen.read()
+        assert b"/dev/pts/0" in shown and b"heard a word" in shown, (runtime, shown)
 
 
 @claim

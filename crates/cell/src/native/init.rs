@@ -219,9 +219,10 @@ fn open_pty(rows: u16, columns: u16) -> std::io::Result<Pty> {
     grantpt(&master)?;
     unlockpt(&master)?;
     chaperone_sys::set_window_size(master.as_fd(), rows, columns)?;
-    // Whoever started this program may have made it a session's leader already.
-    if rustix::process::getsid(None)? != rustix::process::getpid() {
-        rustix::process::setsid()?;
+    match rustix::process::setsid() {
+        // A container's runtime has made it a session's leader already.
+        Ok(_) | Err(rustix::io::Errno::PERM) => {}
+        Err(e) => return Err(e.into()),
     }
     let slave = open_terminal()?;
     chaperone_sys::own_terminal(slave.as_fd())?;

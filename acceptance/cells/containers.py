@@ -1,6 +1,6 @@
 """Cells in containers of each OCI runtime that is installed: walls, breakouts in two arms, and what is left when they are killed.
 That everything else is as in a native cell is shown by the other suites, behind ACCEPTANCE_BACKEND=container."""
-import glob, json, os, pty, shutil, signal, subprocess, threading
+import glob, json, os, pty, shutil, signal, subprocess, tempfile, threading
 
 from harness.cell import CHAPERONE, DOCS, LIMIT, ROOT, WORK, asked, chaperone, fresh_docs as before, last_session, read, records, until, write
 from harness.claims import Skipped, claim
@@ -148,14 +148,22 @@ def an_attempt_on_a_container_is_recorded_and_alerted():
 
 @claim
 def a_runtime_that_cannot_make_a_container_is_told_and_nothing_stands_in():
-    broken = os.path.join(WORK, "crun")
+    # Not below /tmp, where a cell is built.
+    place = tempfile.mkdtemp(dir="/var/lib" if ROOT else WORK)
+    broken = os.path.join(place, "crun")
     with open(broken, "w") as f:
-        f.write("#!/bin/sh\nexit 3\n")
+        f.write("#!/bin/sh\necho nothing works >&2\nexit 3\n")
     os.chmod(broken, 0o755)
+    os.chmod(place, 0o755)
     environment = {**os.environ, "CHAPERONE_OCI_RUNTIME": broken}
-    done = subprocess.run([CHAPERONE, "run", "--backend", "container", "--workspace", DOCS, "--", "touch", "it-ran"], env=environment,
-                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=LIMIT)
-    assert done.returncode == 125 and "cannot make the container" in done.stderr, done
+    try:
+        done = subprocess.run([CHAPERONE, "run", "--backend", "container", "--workspace", DOCS, "--", "touch", "it-ran"], env=environment,
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=LIMIT)
+    finally:
+        shutil.rmtree(place)
+    # A file of the user's own, which an agent's commit may have written, is not run at all.
+    told = "cannot make the container: nothing works" if ROOT else "is no OCI runtime that is known and installed"
+    assert done.returncode == 125 and told in done.stderr, done
     assert not asked("sessions")["sessions"], "a session is left"
 
 

@@ -36,7 +36,7 @@ pub use stops::Stops;
 /// Every backend of this version, the strongest first.
 pub const BACKENDS: &[&dyn Backend] = &[&container::Container, &native::Native];
 /// What a session gets that asks for none: what is there on every machine, and starts fastest.
-const DEFAULT: &dyn Backend = &native::Native;
+pub const DEFAULT: &dyn Backend = &native::Native;
 
 /// The backend of this name.
 #[must_use]

@@ -66,8 +66,8 @@ impl Holder {
         let failed = |e: std::io::Error| SetupError::new(format!("run {}: {e}", runtime.name()));
         tmpfs(Path::new(FILES), "mode=0700")?;
         let at = |name: &str| Path::new(FILES).join(name);
-        let (bundle, state, log, pid) = (at("bundle"), at("state"), at("log"), at("pid"));
-        let files = Files { bundle: &bundle, state: &state, log: &log, pid: &pid };
+        let [bundle, state, log, errors, pid] = ["bundle", "state", "log", "errors", "pid"].map(at);
+        let files = Files { bundle: &bundle, state: &state, log: &log, errors: &errors, pid: &pid };
         let count = FIXED + traps.len();
         bundle::write(&bundle, count)?;
         own_views()?;
@@ -90,7 +90,7 @@ impl Holder {
         };
         let ended = chaperone_sys::wait_child(child, true).map_err(failed)?;
         if ended.is_none_or(|(_, code, _)| code != 0) {
-            let words = runtime::last_words(&log).unwrap_or_else(|| "it does not say why".into());
+            let words = runtime::last_words(&files).unwrap_or_else(|| "it does not say why".into());
             return Err(SetupError::new(format!("{} cannot make the container: {words}", runtime.name())));
         }
         let text = fs::read_to_string(&pid).map_err(failed)?;
@@ -143,11 +143,11 @@ fn become_the_runtime(runtime: &Runtime, files: &Files<'_>, given: &[BorrowedFd<
     let run = || -> std::io::Result<()> {
         chaperone_sys::enter_user_namespace(0, true)?;
         chaperone_sys::number_descriptors(given)?;
-        // What it says goes to its log; the streams are the agent's.
+        // What it says goes to its log, or to a file beside it; the streams are the agent's.
         let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
         rustix::stdio::dup2_stdout(&null)?;
-        rustix::stdio::dup2_stderr(&null)?;
+        rustix::stdio::dup2_stderr(fs::File::create(files.errors)?)?;
         drop(null);
         Ok(())
     };

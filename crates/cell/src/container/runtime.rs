@@ -43,15 +43,15 @@ pub(super) fn find() -> Result<Runtime, SetupError> {
     )
 }
 
-/// What is found by its name is none of the user's own files, which an agent's commit may have written: a directory of PATH may be one that
-/// agents work in. What the user names by its path is the user's choice.
+/// It is none of the user's own files, which an agent's commit may have written: a directory of PATH, or the one that the user names,
+/// may be one that agents work in.
 fn find_in(chosen: Option<&OsStr>, places: &[&OsStr], user: u32) -> Result<Runtime, SetupError> {
     let at = chosen.map(Path::new).filter(|at| at.is_absolute());
     let name = at.map_or(chosen, Path::file_name);
     let wanted = |(_, known): &&(Kind, &str)| name.is_none_or(|name| name == *known);
     let installed = |(kind, name): &(Kind, &str)| {
         let path = match at {
-            Some(at) => fs::metadata(at).is_ok_and(|meta| is_program(&meta)).then(|| at.to_owned()),
+            Some(at) => is_installed(at, user).then(|| at.to_owned()),
             None => places.iter().find_map(|place| look_for(name, place, user)),
         }?;
         Some(Runtime { kind: *kind, path })
@@ -69,17 +69,21 @@ fn find_in(chosen: Option<&OsStr>, places: &[&OsStr], user: u32) -> Result<Runti
 }
 
 fn look_for(name: &str, path: &OsStr, user: u32) -> Option<PathBuf> {
+    // A directory that is named from where this process stands is nobody's installation.
+    let places = std::env::split_paths(path).filter(|d| d.is_absolute());
+    places.map(|d| d.join(name)).find(|at| is_installed(at, user))
+}
+
+/// Whether this is a program that somebody else than this user, or root, has put there, and that nobody else writes.
+fn is_installed(at: &Path, user: u32) -> bool {
     // Root's own are the machine's; in a user namespace of somebody's they are of an owner who has no number there.
     let is_anothers = |owner: u32| match user {
         0 => owner == 0 || !has_number(owner),
         _ => owner != user,
     };
-    let is_installed = |at: &PathBuf| {
-        fs::metadata(at)
-            .is_ok_and(|meta| is_program(&meta) && is_anothers(meta.uid()) && meta.mode() & 0o022 == 0)
-    };
-    // A directory that is named from where this process stands is nobody's installation.
-    std::env::split_paths(path).filter(|d| d.is_absolute()).map(|d| d.join(name)).find(is_installed)
+    fs::metadata(at).is_ok_and(|meta| {
+        meta.is_file() && meta.mode() & 0o111 != 0 && is_anothers(meta.uid()) && meta.mode() & 0o022 == 0
+    })
 }
 
 /// Whether this number is somebody's in this user namespace; otherwise it stands for all who have none there.
@@ -97,10 +101,6 @@ fn is_in(map: &str, uid: u32) -> bool {
         };
         (first..first.saturating_add(count)).contains(&u64::from(uid))
     })
-}
-
-fn is_program(meta: &fs::Metadata) -> bool {
-    meta.is_file() && meta.mode() & 0o111 != 0
 }
 
 impl Runtime {
@@ -134,14 +134,20 @@ pub(super) struct Files<'a> {
     pub bundle: &'a Path,
     pub state: &'a Path,
     pub log: &'a Path,
+    /// What it says where it does not come to logging.
+    pub errors: &'a Path,
     pub pid: &'a Path,
 }
 
-/// What a runtime said last, of its log.
-pub(super) fn last_words(log: &Path) -> Option<String> {
-    let text = fs::read_to_string(log).ok()?;
-    let line: serde_json::Value = serde_json::from_str(text.lines().last()?).ok()?;
-    let words: String = line.get("msg")?.as_str()?.chars().filter(|c| !c.is_control()).take(400).collect();
+/// What a runtime said last: of its log, or on its standard error.
+pub(super) fn last_words(files: &Files<'_>) -> Option<String> {
+    let last = |at: &Path| fs::read_to_string(at).ok()?.lines().last().map(str::to_owned);
+    let logged = last(files.log).and_then(|line| {
+        let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+        line.get("msg")?.as_str().map(str::to_owned)
+    });
+    let words = logged.or_else(|| last(files.errors))?;
+    let words: String = words.chars().filter(|c| !c.is_control()).take(400).collect();
     (!words.is_empty()).then_some(words)
 }
 
@@ -190,10 +196,15 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let [crun, runc] = ["crun", "runc"].map(|name| place.path().join(name));
         put(&crun, 0o755);
-        put(&runc, 0o777);
+        put(&runc, 0o755);
         let find = |chosen: Option<&OsStr>| find_in(chosen, &[place.path().as_os_str()], another());
         assert_eq!(find(None).unwrap().path, crun);
         assert_eq!(find(Some(runc.as_os_str())).unwrap().path, runc, "by its path");
+        put(&runc, 0o777);
+        assert!(find(Some(runc.as_os_str())).is_err(), "everybody writes it");
+        let own = rustix::process::geteuid().as_raw();
+        let named = find_in(Some(crun.as_os_str()), &[], own);
+        assert_eq!(named.is_ok(), own == 0, "the user's own, by its path");
         for not_there in ["runc", "no-such", "./crun\n", "/no/such/crun", "/usr/bin/env"] {
             let refused = find(Some(not_there.as_ref())).unwrap_err();
             let shown = format!("{}, which is no OCI runtime", not_there.escape_debug());
@@ -204,8 +215,12 @@ mod tests {
     #[test]
     fn what_a_runtime_said_is_one_plain_line() {
         let place = tempfile::tempdir().unwrap();
-        let log = place.path().join("log");
-        assert_eq!(last_words(&log), None);
+        let [log, errors] = ["log", "errors"].map(|name| place.path().join(name));
+        let nowhere = Path::new("");
+        let files = Files { bundle: nowhere, state: nowhere, pid: nowhere, log: &log, errors: &errors };
+        assert_eq!(last_words(&files), None);
+        fs::write(&errors, "first\ncrun: no such library: \u{1b}[31mlibyajl\n").unwrap();
+        assert_eq!(last_words(&files).as_deref(), Some("crun: no such library: [31mlibyajl"));
         let lines = concat!(
             r#"{"level":"warning","msg":"first"}"#,
             "\n",
@@ -213,8 +228,8 @@ mod tests {
             "\n"
         );
         fs::write(&log, lines).unwrap();
-        assert_eq!(last_words(&log).as_deref(), Some("no [31mmount"));
+        assert_eq!(last_words(&files).as_deref(), Some("no [31mmount"));
         fs::write(&log, "panic: not JSON\n").unwrap();
-        assert_eq!(last_words(&log), None);
+        assert_eq!(last_words(&files).as_deref(), Some("crun: no such library: [31mlibyajl"));
     }
 }

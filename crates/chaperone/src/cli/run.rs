@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use chaperone_cell::{BACKENDS, STRONGEST};
+use chaperone_cell::{BACKENDS, DEFAULT, STRONGEST};
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Args, Command, ValueEnum};
 
@@ -22,7 +22,7 @@ pub struct Run {
     /// Profile for the kind of task, see `chaperone inventory` [default: default]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// How the cell is isolated [default: what the profile names, else strongest]
+    /// How the cell is isolated [default: what the profile names]
     #[arg(long, value_name = "BACKEND", value_parser = AnyBackend)]
     pub backend: Option<String>,
     /// Directory that the agent works on [default: the current directory]
@@ -75,7 +75,11 @@ impl TypedValueParser for AnyBackend {
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         let strongest = PossibleValue::new(STRONGEST).help("The strongest backend that is available");
-        let known = BACKENDS.iter().map(|backend| PossibleValue::new(backend.name()).help(backend.help()));
+        let known = BACKENDS.iter().map(|backend| {
+            let is_default = backend.name() == DEFAULT.name();
+            let note = if is_default { ", the default where the profile names none" } else { "" };
+            PossibleValue::new(backend.name()).help(format!("{}{note}", backend.help()))
+        });
         Some(Box::new(known.chain([strongest])))
     }
 }

@@ -24,19 +24,24 @@ pub mod op {
     pub const GETXATTR: u32 = 22;
     pub const LISTXATTR: u32 = 23;
     pub const REMOVEXATTR: u32 = 24;
+    pub const FLUSH: u32 = 25;
     pub const INIT: u32 = 26;
     pub const OPENDIR: u32 = 27;
     pub const READDIR: u32 = 28;
     pub const RELEASEDIR: u32 = 29;
     pub const FSYNCDIR: u32 = 30;
+    pub const ACCESS: u32 = 34;
     pub const CREATE: u32 = 35;
     pub const INTERRUPT: u32 = 36;
     pub const DESTROY: u32 = 38;
+    pub const NOTIFY_REPLY: u32 = 41;
     pub const BATCH_FORGET: u32 = 42;
     pub const FALLOCATE: u32 = 43;
     pub const READDIRPLUS: u32 = 44;
     pub const RENAME2: u32 = 45;
+    pub const LSEEK: u32 = 46;
     pub const TMPFILE: u32 = 51;
+    pub const STATX: u32 = 52;
 }
 
 /// Negotiated in INIT.
@@ -49,6 +54,8 @@ pub mod flag {
     pub const PARALLEL_DIROPS: u32 = 1 << 18;
     pub const MAX_PAGES: u32 = 1 << 22;
     pub const WRITEBACK_CACHE: u32 = 1 << 16;
+    pub const CACHE_SYMLINKS: u32 = 1 << 23;
+    pub const NO_OPENDIR_SUPPORT: u32 = 1 << 24;
 }
 
 /// Answered with an OPEN.
@@ -61,8 +68,20 @@ pub mod open {
 /// Notifications to the kernel carry these codes where a reply has an error.
 pub const NOTIFY_INVAL_INODE: i32 = 2;
 pub const NOTIFY_INVAL_ENTRY: i32 = 3;
+/// Answered with [`op::NOTIFY_REPLY`], once what was notified before is done.
+pub const NOTIFY_RETRIEVE: i32 = 5;
 /// Largest read and write of one request.
 pub const MAX_IO: u32 = 1 << 20;
+/// The same where requests come as packets of a socket, each of which has to fit into what a socket holds (net.core.wmem_default).
+pub const MAX_IO_OF_SOCKETS: u32 = 128 << 10;
+
+/// Of a `fuse_dirent`, what stands before its name.
+const DIRENT: usize = 24;
+
+/// What a name takes in an answer to READDIR.
+pub fn dirent_length(name: &[u8]) -> usize {
+    (DIRENT + name.len()).next_multiple_of(8)
+}
 
 /// A request's header.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +99,12 @@ pub struct Reader<'a>(pub &'a [u8]);
 /// The request is shorter than its kind demands.
 #[derive(Debug, Clone, Copy)]
 pub struct Short;
+
+impl From<Short> for rustix::io::Errno {
+    fn from(_: Short) -> Self {
+        Self::INVAL
+    }
+}
 
 impl<'a> Reader<'a> {
     pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], Short> {
@@ -140,6 +165,21 @@ impl Reply {
         self
     }
 
+    /// `fuse_dirent`: a name of a directory, and the offset of the one after it.
+    pub fn dirent(&mut self, ino: u64, next: u64, kind: u32, name: &[u8]) -> &mut Self {
+        let padding = dirent_length(name) - DIRENT - name.len();
+        self.u64(ino).u64(next).u32(u32::try_from(name.len()).unwrap_or(0)).u32(kind).bytes(name);
+        self.0.resize(self.0.len() + padding, 0);
+        self
+    }
+
+    /// `fuse_statfs_out`.
+    pub fn statfs(&mut self, stat: &rustix::fs::StatVfs) -> &mut Self {
+        self.u64(stat.f_blocks).u64(stat.f_bfree).u64(stat.f_bavail).u64(stat.f_files).u64(stat.f_ffree);
+        self.u32(u32::try_from(stat.f_bsize).unwrap_or(4096)).u32(255);
+        self.u32(u32::try_from(stat.f_frsize).unwrap_or(4096)).u32(0).bytes(&[0; 24])
+    }
+
     pub fn truncate(&mut self, len: usize) {
         self.0.truncate(16 + len);
     }
@@ -169,4 +209,21 @@ impl Reply {
     pub fn error(unique: u64, errno: i32) -> Vec<u8> {
         Self::new().finish(unique, -errno)
     }
+}
+
+/// The answer to INIT.
+pub fn init_out(flags: u32, read_ahead: u32, most: u32) -> Reply {
+    let mut reply = Reply::new();
+    reply
+        .u32(7)
+        .u32(31)
+        .u32(read_ahead)
+        .u32(flags)
+        .u32(64 | 48 << 16) // max_background, congestion_threshold
+        .u32(most) // max_write
+        .u32(1) // time granularity, ns
+        .u32(most / 4096) // max_pages, map_alignment
+        .u32(0)
+        .bytes(&[0; 28]);
+    reply
 }

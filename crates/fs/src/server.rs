@@ -28,6 +28,8 @@ const LOOKING: Duration = Duration::from_micros(150);
 const PAUSES: u32 = 100;
 /// How often the kernel is asked again to write back a page that was busy.
 const WRITE_BACK_TRIES: u32 = 5;
+/// How long a guest's kernel may take to write back what it has.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// A served mount. Dropping it does not stop it: the end of the mount does.
 pub struct Server {
@@ -51,7 +53,7 @@ pub fn serve(
     options: Options,
 ) -> std::io::Result<Server> {
     rustix::io::ioctl_fionbio(&device, true)?;
-    let shared = Arc::new(Shared::new(File::from(device), tree, gate, options));
+    let shared = Arc::new(Shared::new(File::from(device), tree, gate, options)?);
     spawn(&shared)?;
     Ok(Server { shared })
 }
@@ -85,6 +87,7 @@ impl Server {
                 }
             }
         }
+        self.shared.settle(SETTLED);
         Ok(())
     }
 
@@ -178,6 +181,7 @@ fn work(shared: &Arc<Shared>) {
                     let request = buffer.get(..n).unwrap_or_default();
                     let Ok((header, body)) = Header::parse(request) else { return end(shared) };
                     match header.opcode {
+                        op::NOTIFY_REPLY => shared.has_settled(header.unique),
                         op::INIT => shared.answer(&init(shared, header, body)),
                         op::DESTROY => {
                             shared.answer(&Reply::new().finish(header.unique, 0));
@@ -231,6 +235,7 @@ fn end(shared: &Shared) {
         cancel.cancel();
     }
     shared.announcing.wake();
+    shared.has_settled(0);
     let _workers = shared.workers.lock();
     shared.workers_changed.notify_all();
 }
@@ -282,19 +287,7 @@ fn init(shared: &Shared, header: Header, mut body: protocol::Reader<'_>) -> Vec<
     if shared.options.write_back {
         wanted |= flag::WRITEBACK_CACHE;
     }
-    let mut reply = Reply::new();
-    reply
-        .u32(7)
-        .u32(31)
-        .u32(read_ahead.max(1 << 17))
-        .u32(wanted & offered)
-        .u32(64 | 48 << 16) // max_background, congestion_threshold
-        .u32(protocol::MAX_IO) // max_write
-        .u32(1) // time granularity, ns
-        .u32(protocol::MAX_IO / 4096) // max_pages, map_alignment
-        .u32(0)
-        .bytes(&[0; 28]);
-    reply.finish(header.unique, 0)
+    protocol::init_out(wanted & offered, read_ahead.max(1 << 17), shared.max_io()).finish(header.unique, 0)
 }
 
 pub(crate) fn libc_errno(errno: rustix::io::Errno) -> i32 {

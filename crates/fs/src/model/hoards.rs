@@ -19,7 +19,7 @@ fn kernel(place: &Path, quota: &Arc<Quota>) -> Kernel {
     let tree = Tree::open(&place.join("stage"), File::open(docs).unwrap().into(), quota).unwrap();
     let device = File::options().write(true).open("/dev/null").unwrap();
     let options = Options { uid: 0, gid: 0, write_back: false };
-    Kernel::new(Arc::new(Shared::new(device, Arc::new(tree), Arc::new(Policy::new(true)), options)))
+    Kernel::new(Arc::new(Shared::new(device, Arc::new(tree), Arc::new(Policy::new(true)), options).unwrap()))
 }
 
 /// As often as it goes; what came of it then.

@@ -227,7 +227,7 @@ fn run(schedule: &Arc<Schedule>, before: Before, exact: bool, programs: &[Progra
     let options = Options { uid: 0, gid: 0, write_back: false };
     let device = File::options().write(true).open("/dev/null").unwrap();
     let shared = Shared::new(device, Arc::new(tree), Arc::clone(&policy) as Arc<dyn crate::Gate>, options);
-    let kernel = Kernel::new(Arc::new(shared));
+    let kernel = Kernel::new(Arc::new(shared.unwrap()));
     prepare(&kernel, before);
 
     let faults = Mutex::new(Vec::new());

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::answer::{Answer, Failed};
 use crate::gate::Closed;
-use crate::protocol::{MAX_IO, Reader, Reply};
+use crate::protocol::{Reader, Reply};
 use crate::shared::{Handle, Shared};
 
 /// Of the flags of a write: it comes from the kernel's page cache.
@@ -18,10 +18,13 @@ const WRITE_CACHE: u32 = 1;
 pub(super) fn read(shared: &Shared, mut body: Reader<'_>) -> Answer {
     let (fh, offset, size) = (body.u64()?, body.u64()?, body.u32()?);
     let open = handle(shared, fh)?;
+    if !open.reads {
+        return Err(Errno::BADF.into());
+    }
     let file = content_of(shared, &open);
     let mut reply = Reply::new();
     let buffer = reply.body_mut();
-    buffer.resize(16 + size.min(MAX_IO) as usize, 0);
+    buffer.resize(16 + size.min(shared.max_io()) as usize, 0);
     let mut have = 0;
     while let Some(rest) = buffer.get_mut(16 + have..).filter(|r| !r.is_empty()) {
         match file.read_at(rest, offset + have as u64) {
@@ -101,12 +104,7 @@ pub(super) fn fallocate(shared: &Shared, mut body: Reader<'_>) -> Answer {
 pub(super) fn statfs(shared: &Shared) -> Answer {
     let stat = rustix::fs::fstatvfs(shared.tree.root())?;
     let mut reply = Reply::new();
-    reply.u64(stat.f_blocks).u64(stat.f_bfree).u64(stat.f_bavail).u64(stat.f_files).u64(stat.f_ffree);
-    reply
-        .u32(u32::try_from(stat.f_bsize).unwrap_or(4096))
-        .u32(255)
-        .u32(u32::try_from(stat.f_frsize).unwrap_or(4096));
-    reply.u32(0).bytes(&[0; 24]);
+    reply.statfs(&stat);
     Ok(reply)
 }
 

@@ -15,7 +15,7 @@ use crate::decided::Decided;
 use crate::gate::ChangeKind;
 use crate::listing::{Listing, Name};
 use crate::object::{ListingVersion, Located};
-use crate::protocol::{Header, Reader, Reply, open as open_flag};
+use crate::protocol::{Header, Reader, Reply, dirent_length, open as open_flag};
 use crate::shared::{MAX_HANDLES, Shared};
 use crate::tree::join;
 
@@ -49,10 +49,10 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
         shared.folders.lock().insert(fh, Some(Arc::clone(&names)));
         names
     };
-    let fixed = if plus { 128 + 24 } else { 24 };
+    let before = if plus { 128 } else { 0 };
     let mut room = size as usize;
     let mut fits = |name: &str| {
-        let needed = (fixed + native(name).len()).next_multiple_of(8);
+        let needed = before + dirent_length(native(name).as_bytes());
         let fits = needed <= room;
         room = room.saturating_sub(needed);
         fits
@@ -66,10 +66,7 @@ pub(super) fn readdir(shared: &Shared, header: Header, mut body: Reader<'_>, plu
     let mut next = offset;
     let mut dirent = |reply: &mut Reply, (text, ino, kind): (&str, u64, u32)| {
         next += 1;
-        let own = native(text);
-        let length = (24 + own.len()).next_multiple_of(8) - own.len() - 24;
-        reply.u64(ino).u64(next).u32(u32::try_from(own.len()).unwrap_or(0)).u32(kind).bytes(own.as_bytes());
-        reply.bytes(&[0; 8][..length]);
+        reply.dirent(ino, next, kind, native(text).as_bytes());
     };
     for dot in dots {
         if plus {

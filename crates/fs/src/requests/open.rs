@@ -21,6 +21,7 @@ use crate::shared::{Handle, MAX_HANDLES, Shared};
 use crate::tree;
 
 // Open flags of Linux.
+const O_WRONLY: u32 = 1;
 const O_APPEND: u32 = 0o2000;
 const O_EXCL: u32 = 0o200;
 
@@ -233,6 +234,8 @@ pub(super) fn new_handle(
         path,
         file,
         opening,
+        // A kernel that delays writes reads the rest of a page by any handle.
+        reads: flags & O_ACCMODE != O_WRONLY || shared.options.write_back,
         writes,
         append: flags & O_APPEND != 0,
         mode,

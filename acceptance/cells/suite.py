@@ -23,4 +23,4 @@ def quietly(*command):
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-SUITE = Suite(parts=[Part("containers"), Part("exports"), Part("walls", limit=600)], prepare=prepare, needs=("cc", "npm"))
+SUITE = Suite(parts=[Part("containers"), Part("microvms", limit=600), Part("exports"), Part("walls", limit=600)], prepare=prepare, needs=("cc", "npm"))

@@ -74,6 +74,7 @@ fn main() {
         network,
         terminal: Terminal::Inherit,
         debug: std::env::var_os("CELL_DEBUG").is_some(),
+        tells: false,
         self_exe: std::env::current_exe().unwrap(),
     };
     if let Ok(missing) = std::env::var("CELL_WITHOUT") {

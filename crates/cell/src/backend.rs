@@ -33,6 +33,16 @@ pub trait Backend: Sync {
     /// The reason, with the command that fixes it, where there is one.
     fn available(&self) -> Result<(), SetupError>;
 
+    /// Whether its cells are made only where a user asks for them by its name: they cost so much that nobody wants them unasked.
+    fn is_for_asking(&self) -> bool {
+        false
+    }
+
+    /// Whether the broker reaches servers of the agent's, at the ports that the user publishes.
+    fn publishes(&self) -> bool {
+        true
+    }
+
     /// What this machine can enforce, tried for real. The caller must have one thread only.
     fn probe(&self, self_exe: &Path) -> Vec<Layer>;
 
@@ -164,7 +174,7 @@ pub struct Choice {
 
 /// See [`crate::choose`].
 pub(crate) fn choose(all: &[&'static dyn Backend], name: &str) -> Result<Choice, NoBackend> {
-    let known = all.iter().filter(|b| name == STRONGEST || name == b.name());
+    let known = all.iter().filter(|b| name == b.name() || (name == STRONGEST && !b.is_for_asking()));
     let mut refused = None;
     for backend in known {
         match backend.available() {

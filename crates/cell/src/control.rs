@@ -33,6 +33,8 @@ pub enum InitMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
+    /// A system call was refused by a kernel that is not this machine's, for the so manieth time.
+    Refused { call: String, count: u64 },
     /// The agent is about to run; the seccomp listener travels with this one.
     Started,
     /// The answer to [`InitOrder::Dial`] and [`InitOrder::Listen`]: the connected socket, or those that listen, travel with it, unless
@@ -211,6 +213,10 @@ mod tests {
             (r#""started""#, InitMessage::Started),
             (r#"{"dialed":{"id":3}}"#, InitMessage::Dialed { id: 3, error: None }),
             (r#"{"dialed":{"id":3,"error":"no"}}"#, InitMessage::Dialed { id: 3, error: Some("no".into()) }),
+            (
+                r#"{"refused":{"call":"mount","count":1}}"#,
+                InitMessage::Refused { call: "mount".into(), count: 1 },
+            ),
             (r#"{"over":{"cause":"exit","code":0}}"#, InitMessage::Over { cause: "exit".into(), code: 0 }),
         ];
         for (text, message) in messages {

@@ -1,7 +1,8 @@
 //! The cell: where an agent runs. Everything in it is made anew for one session, and nothing in it is worth taking: a
 //! root of its own, no network or one way out that leads to the broker, no keys, no privileges, and one channel.
 //!
-//! A [`Backend`] makes cells: `native` with this machine's kernel alone, `container` with an OCI runtime beside it.
+//! A [`Backend`] makes cells: `native` with this machine's kernel alone, `container` with an OCI runtime beside it, `microvm`
+//! with a kernel of the agent's own.
 //! [`Backend::launch`] is called by `chaperone run` outside; what runs inside as PID 1 is `native/init.rs`, and [`control`] is how
 //! the broker talks to it. No helper binaries of ours, no root.
 #![forbid(unsafe_code)]
@@ -11,6 +12,7 @@ use chaperone_protocol::Failure;
 mod backend;
 mod container;
 pub mod control;
+mod microvm;
 mod native;
 mod network;
 mod packet;
@@ -21,8 +23,10 @@ pub use backend::{
     Backend, BrokerEnds, Cell, Choice, Enforced, Exit, Launched, Layer, LayerState, NoBackend, STRONGEST,
 };
 pub use container::{init as container_init, try_one as try_a_container};
+pub use microvm::{Show, guest_init, monitor as microvm_monitor};
 pub use native::{
-    Refusal, RefusedPacket, default_decoys, refused_packets, remove_groups, serve_refusals, trust,
+    Refusal, RefusedPacket, default_decoys, is_worth_telling, refused_packets, remove_groups, serve_refusals,
+    trust,
 };
 pub use network::{
     CapturedEnds, FamilyEnds, NAME_SERVER, NetworkEnds, NetworkKind, original_destination, proxy_environment,
@@ -34,7 +38,7 @@ pub use plan::{
 pub use stops::Stops;
 
 /// Every backend of this version, the strongest first.
-pub const BACKENDS: &[&dyn Backend] = &[&container::Container, &native::Native];
+pub const BACKENDS: &[&dyn Backend] = &[&microvm::MicroVm, &container::Container, &native::Native];
 /// What a session gets that asks for none: what is there on every machine, and starts fastest.
 pub const DEFAULT: &dyn Backend = &native::Native;
 

@@ -49,6 +49,8 @@ pub struct Plan {
     pub terminal: Terminal,
     /// Allows ptrace inside the cell.
     pub debug: bool,
+    /// The program tells of refused system calls in a world of its own, on the descriptor after those of [`Kind::Frames`].
+    pub tells: bool,
     /// This program, for `chaperone mcp` and `chaperone why` inside.
     pub self_exe: PathBuf,
 }
@@ -64,6 +66,9 @@ pub struct Mount {
 pub enum Kind {
     /// A FUSE mount whose descriptor is handed out.
     Fuse,
+    /// No mount: an empty directory. What would be the mount's descriptor is a socket, the other end of which the program has, on a
+    /// descriptor from 3 on in the plan's order.
+    Frames,
     ReadOnly {
         source: PathBuf,
     },
@@ -74,6 +79,13 @@ pub enum Kind {
         /// Files that are covered, relative to the directory.
         masked: Vec<String>,
     },
+}
+
+impl Kind {
+    /// Whether the broker serves it, on a descriptor that is handed out.
+    pub(crate) fn is_served(&self) -> bool {
+        matches!(self, Self::Fuse | Self::Frames)
+    }
 }
 
 /// A tool's cache: the user's below and read-only, a layer of the session above.

@@ -56,6 +56,9 @@ fn layers_of(backend: &dyn Backend, exe: &Path) -> Vec<Layer> {
         Ok(()) if lacks(&own) => {
             (LayerState::Missing, format!("{named}; without a layer that it needs"), None)
         }
+        Ok(()) if backend.is_for_asking() => {
+            (LayerState::Partial, format!("{named}; taken by its name alone"), None)
+        }
         Ok(()) => (LayerState::Ok, named, None),
     };
     let mut layers = vec![Layer { layer: "backend", state, required: false, detail, fix }];

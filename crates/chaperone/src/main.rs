@@ -80,7 +80,9 @@ fn is_for_the_user(command: &Command) -> bool {
         | Command::Completions { .. }
         | Command::Man { .. }
         | Command::WorkerProcess
-        | Command::CellProcess { .. } => false,
+        | Command::CellProcess { .. }
+        | Command::MicroVmMonitor { .. }
+        | Command::MicroVmInit => false,
         Command::Run(_)
         | Command::Demo(_)
         | Command::Doctor(_)
@@ -158,6 +160,10 @@ fn dispatch(command: Command) -> Result<u8, Report> {
         Command::VaultProcess { directory } => vault::process(&directory),
         Command::WorkerProcess => inspect::worker_process(),
         Command::CellProbe => doctor::try_a_container(),
+        Command::MicroVmMonitor { arguments } => {
+            chaperone_cell::microvm_monitor(arguments, chaperone_fs::show)
+        }
+        Command::MicroVmInit => Err(Report::of(chaperone_cell::guest_init())),
         Command::CellProcess { descriptors } => Err(Report::of(chaperone_cell::container_init(descriptors))),
     }
 }

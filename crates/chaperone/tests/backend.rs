@@ -32,7 +32,7 @@ decision := {"effect": "deny", "reasons": [sprintf("runs_on_%s", [input.session.
 fn machine_that_tells() -> Machine {
     let machine = Machine::new();
     for (name, backend) in
-        [("other", "backend = \"microvm\""), ("best", "backend = \"strongest\""), ("silent", "")]
+        [("other", "backend = \"no-such-wall\""), ("best", "backend = \"strongest\""), ("silent", "")]
     {
         machine.profile(name, &format!("name = \"{name}\"\n{backend}\n[[mount]]\npath = \"/workspace\"\n"));
     }

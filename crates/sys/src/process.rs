@@ -42,6 +42,16 @@ pub fn fork() -> io::Result<Forked> {
     forked(pid)
 }
 
+/// The same as root, into new PID, IPC and UTS namespaces alone.
+///
+/// # Errors
+/// What the kernel says.
+pub fn clone_as_first_process() -> io::Result<Forked> {
+    let flags = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::SIGCHLD;
+    // SAFETY: as above.
+    forked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })
+}
+
 fn forked(pid: libc::c_long) -> io::Result<Forked> {
     match pid {
         -1 => Err(io::Error::last_os_error()),
@@ -108,6 +118,21 @@ pub fn clear_capabilities() -> io::Result<()> {
 
 /// Make the permitted, effective and inheritable sets these, of the first 32 capabilities.
 fn set_capabilities(low: u32) -> io::Result<()> {
+    set_capability_words(&[low, low, low, 0, 0, 0])
+}
+
+/// Make what is permitted effective.
+fn set_every_capability() -> io::Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    let permitted = permitted.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let mask = permitted.ok_or(io::ErrorKind::InvalidData)?;
+    let [low, high] = [mask as u32, (mask >> 32) as u32];
+    set_capability_words(&[low, low, 0, high, high, 0])
+}
+
+/// Effective, permitted and inheritable, of the first 32 capabilities and of the next.
+fn set_capability_words(data: &[u32; 6]) -> io::Result<()> {
     #[repr(C)]
     struct Header {
         version: u32,
@@ -115,7 +140,6 @@ fn set_capabilities(low: u32) -> io::Result<()> {
     }
     const VERSION_3: u32 = 0x2008_0522;
     let header = Header { version: VERSION_3, pid: 0 };
-    let data = [low, low, low, 0, 0, 0];
     // SAFETY: header and data have the layout of capability version 3 (capset(2)) and live through the call.
     let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
     check(if done == 0 { 0 } else { -1 })
@@ -134,6 +158,18 @@ pub fn set_ids(uid: u32, gid: u32, drop_groups: bool) -> io::Result<()> {
         check_long(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
         check_long(libc::syscall(libc::SYS_setresuid, uid, uid, uid))
     }
+}
+
+/// The same for root, which keeps every capability all the same.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_ids_and_keep_capabilities(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: integer arguments only.
+    check(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) })?;
+    set_ids(uid, gid, true)?;
+    // Permitted are still all of them, of which there are more than 32.
+    set_every_capability()
 }
 
 /// Bring the loopback interface of this network namespace up.
@@ -165,6 +201,17 @@ pub fn raise_descriptor_limit() -> io::Result<Option<u64>> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(limit.current)
+}
+
+/// The processor's cycle counter; `None` where there is none that programs read.
+#[must_use]
+pub fn cycles() -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: RDTSC reads a register and nothing else; Linux lets programs read it unless they ask to be killed for it.
+    let cycles = Some(unsafe { core::arch::x86_64::_rdtsc() });
+    #[cfg(not(target_arch = "x86_64"))]
+    let cycles = None;
+    cycles
 }
 
 /// Name this UTS namespace.
@@ -269,11 +316,12 @@ pub fn keep_setpcap_across_exec() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, SETPCAP, 0, 0) })
 }
 
-/// Number these descriptors from 3 on, in their order, for a program that is executed next; every other one is closed.
+/// Number these descriptors from 3 on, in their order, for a program that is executed next; every other one is closed, but `kept`,
+/// which must have a number beyond theirs.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn number_descriptors(handed: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn number_descriptors(handed: &[BorrowedFd<'_>], kept: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let count = i32::try_from(handed.len()).map_err(io::Error::other)?;
     // Beyond all numbers that are given, so that none of them is overwritten before it is copied.
     let mut copies = Vec::new();
@@ -287,7 +335,8 @@ pub fn number_descriptors(handed: &[BorrowedFd<'_>]) -> io::Result<()> {
         // SAFETY: integer arguments; the caller is about to execute a program and uses no other descriptor any more.
         check(unsafe { libc::dup2(copy, number) })?;
     }
-    close_range(u32::try_from(3 + count).map_err(io::Error::other)?, u32::MAX)
+    let others: Vec<i32> = (3..3 + count).chain(kept.map(|kept| kept.as_raw_fd())).collect();
+    close_all_but_stdio(&others)
 }
 
 /// The descriptors that whoever executed this program numbered from 3 on, closed when another one is executed. To be called once,

@@ -27,8 +27,6 @@ const MAX_NOTED: usize = 100;
 const ROOM_LOOK: Duration = Duration::from_millis(100);
 /// How long cell-init may take for an answer.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
-/// Refused calls recorded one by one for each kind; further ones at powers of two, with their count.
-const RECORDED_CALLS: u64 = 4;
 
 /// A launched cell is handed over: prove its key, mint its capability, serve it, and let the agent start.
 ///
@@ -230,6 +228,9 @@ fn listen(broker: &Arc<Broker>, live: &Arc<LiveSession>, control: Arc<OwnedFd>) 
                 InitMessage::Decoy { path, technique, count, by: None } => {
                     broker.pipeline.records.decoy(&live.session, &path, &technique, count);
                 }
+                InitMessage::Refused { call, count } => {
+                    broker.pipeline.records.call(&live.session, &call, count);
+                }
                 InitMessage::Dialed { id, error } => {
                     live.exit.dialed(id, error.map_or(Ok(fds), Err));
                 }
@@ -246,14 +247,13 @@ fn listen(broker: &Arc<Broker>, live: &Arc<LiveSession>, control: Arc<OwnedFd>) 
 
 /// Answer and record system calls that the cell's filter refuses.
 fn refusals(broker: &Arc<Broker>, live: &Arc<LiveSession>, listener: OwnedFd) {
-    let kept = Arc::clone(live);
-    let (broker, session) = (Arc::clone(broker), Arc::clone(&live.session));
+    let (broker, session, kept) = (Arc::clone(broker), Arc::clone(&live.session), Arc::clone(live));
     let serve = move || {
         let mut counts: HashMap<&'static str, u64> = HashMap::new();
         chaperone_cell::serve_refusals(&listener, |refusal| {
             let count = counts.entry(refusal.call).or_insert(0);
             *count += 1;
-            if *count <= RECORDED_CALLS || count.is_power_of_two() {
+            if chaperone_cell::is_worth_telling(*count) {
                 broker.pipeline.records.call(&session, refusal.call, *count);
             }
         });

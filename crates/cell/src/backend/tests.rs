@@ -128,6 +128,7 @@ fn plan(directory: &Path, command: &[&str]) -> Plan {
         authority: None,
         terminal: Terminal::Inherit,
         debug: false,
+        tells: false,
         self_exe: directory.to_owned(),
         own_place: None,
         home_files: vec![],

@@ -126,6 +126,7 @@ impl Handed {
             covered: vec![],
             home_files: vec![],
             authority: None,
+            tells: false,
             self_exe: none(),
         };
         Taken { plan, watch: self.watch, descriptors: self.descriptors, traps: self.traps }

@@ -34,7 +34,7 @@ struct Holder {
 pub(super) fn main(plan: &Plan, prepared: Prepared, runtime: &Runtime) -> ! {
     let Prepared { control, reports, joined, as_root, watch, entrances, streams, .. } = prepared;
     let made = enter(entrances, streams, &reports).and_then(|descriptors| {
-        let traps = build(plan, as_root, NAME, Walls::Container, (&reports, &[&control, &joined]))?;
+        let (traps, _) = build(plan, as_root, NAME, Walls::Container, (&reports, &[&control, &joined]))?;
         Ok((traps, descriptors))
     });
     let begun = made.and_then(|(traps, descriptors)| {
@@ -142,7 +142,7 @@ fn own_views() -> Result<(), SetupError> {
 fn become_the_runtime(runtime: &Runtime, files: &Files<'_>, given: &[BorrowedFd<'_>]) -> std::io::Error {
     let run = || -> std::io::Result<()> {
         chaperone_sys::enter_user_namespace(0, true)?;
-        chaperone_sys::number_descriptors(given)?;
+        chaperone_sys::number_descriptors(given, None)?;
         // What it says goes to its log, or to a file beside it; the streams are the agent's.
         let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;

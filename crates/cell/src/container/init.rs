@@ -43,7 +43,7 @@ pub fn main(descriptors: usize) -> SetupError {
         Ok(filter) => filter,
         Err(error) => fail(&reports, SetupError::new(error.to_string())),
     };
-    let held = Held { filter, control, reports, watch, descriptors };
+    let held = Held { filter, control, reports, watch, descriptors, frames: Vec::new(), told: None };
     let traps: Traps = traps.into_iter().zip(rest.map(Into::into)).collect();
     // A runtime may have made what it hands on wait (os.File.Fd of Go).
     if let Err(e) = traps.iter().try_for_each(|(_, trap)| trap.set_nonblocking(true)) {

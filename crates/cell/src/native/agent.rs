@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use chaperone_sys::seccomp::Instruction;
@@ -23,6 +23,8 @@ pub(super) struct Agent<'a> {
     pub landlock: u32,
     /// The user's soft limit on descriptors.
     pub descriptors: Option<u64>,
+    /// Its program's own, from 3 on.
+    pub frames: &'a [OwnedFd],
 }
 
 impl Agent<'_> {
@@ -35,6 +37,10 @@ impl Agent<'_> {
             Forked::Parent { child } => child,
             Forked::Child => {
                 drop(failed);
+                // Beyond the numbers that its program expects descriptors at.
+                let beyond = self.frames.len().try_into().map_or(i32::MAX, |count: i32| count + 3);
+                let failed_inside =
+                    rustix::io::fcntl_dupfd_cloexec(&failed_inside, beyond).unwrap_or(failed_inside);
                 let (stage, error) = self.become_agent(&failed_inside);
                 let mut out = File::from(failed_inside);
                 // The parent reads this, or is gone itself.
@@ -79,6 +85,7 @@ impl Agent<'_> {
             // The kernel refuses changes in a FUSE root until a lookup has shown it the owner.
             rustix::fs::stat(&mount.at).map_err(|e| ("look at a mount", e.into()))?;
         }
+        go_first_without_memory().map_err(at("be the first that ends without memory"))?;
         rustix::process::chdir(&self.plan.workdir).map_err(|e| ("enter the working directory", e.into()))?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.plan.umask & 0o777));
         let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
@@ -95,7 +102,8 @@ impl Agent<'_> {
         control::report(self.control, &InitMessage::Started, listener.as_ref().map(AsFd::as_fd).as_slice())
             .ok();
         drop(listener);
-        chaperone_sys::close_all_but_stdio(&[failed.as_raw_fd()]).map_err(at("close descriptors"))
+        let frames: Vec<_> = self.frames.iter().map(AsFd::as_fd).collect();
+        chaperone_sys::number_descriptors(&frames, Some(failed.as_fd())).map_err(at("close descriptors"))
     }
 
     /// The user's terminal never reaches the agent: where one stands, it gets the cell's own, or nothing. On the cell's own it is a
@@ -144,6 +152,15 @@ impl Agent<'_> {
         }
         let borrowed: Vec<_> = open.iter().map(|(fd, rights)| (fd.as_fd(), *rights)).collect();
         landlock::restrict(self.landlock, &borrowed)
+    }
+}
+
+/// Where cell-init is kept when there is no memory left, its agent is not.
+fn go_first_without_memory() -> std::io::Result<()> {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    match std::fs::read_to_string(SCORE) {
+        Ok(score) if score.starts_with('-') => std::fs::write(SCORE, "0"),
+        _ => Ok(()),
     }
 }
 

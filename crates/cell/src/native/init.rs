@@ -21,6 +21,7 @@ use super::report::{self, LaunchReport, Prepared};
 use super::root::{self, Sources, Walls};
 use super::shares::{self, InotifyLimits};
 use super::streams::Streams;
+use super::told::{self, Told};
 use crate::backend::Exit;
 use crate::control::{self, InitMessage, InitOrder, take_order};
 use crate::network::NetworkEnds;
@@ -49,6 +50,7 @@ struct Cell<'p> {
     dials: Dials,
     repeats: Repeats,
     job: Job,
+    told: Told,
     /// Held until the agent has it, or its other end would find it closed.
     terminal: Option<OwnedFd>,
 }
@@ -61,6 +63,10 @@ pub(crate) struct Held {
     pub watch: Watch,
     /// The user's soft limit on descriptors.
     pub descriptors: Option<u64>,
+    /// What the agent's program gets of mounts that are none here, see [`crate::plan::Kind::Frames`].
+    pub frames: Vec<OwnedFd>,
+    /// See [`Plan::tells`].
+    pub told: Option<OwnedFd>,
 }
 
 /// Sockets that are decoys, by their place in the plan.
@@ -71,12 +77,21 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
     let Prepared { filter, control, reports, as_root, watch, entrances, streams, .. } = prepared;
     let entered = enter(entrances, streams, &reports);
     let (descriptors, entered) = (entered.as_ref().copied().unwrap_or_default(), entered.map(|_| ()));
-    let held = Held { filter, control, reports, watch, descriptors };
-    let traps = entered
+    let mut held = Held { filter, control, reports, watch, descriptors, frames: Vec::new(), told: None };
+    let built = entered
         .and_then(|()| build(plan, as_root, INIT, Walls::Own, (&held.reports, &[&held.control])))
-        .and_then(|traps| {
-            chaperone_sys::set_host_name("cell").map_err(step("name the host")).map(|()| traps)
+        .and_then(|built| {
+            chaperone_sys::set_host_name("cell").map_err(step("name the host")).map(|()| built)
         });
+    let traps = built.and_then(|(traps, frames)| {
+        held.frames = frames;
+        if plan.tells {
+            let (ours, its) = told::pair().map_err(step("make a socket pair"))?;
+            held.frames.push(its);
+            held.told = Some(ours);
+        }
+        Ok(traps)
+    });
     serve(plan, held, traps)
 }
 
@@ -128,14 +143,14 @@ pub(crate) fn enter(
 }
 
 /// Build the root and the network of a cell, and hand out what belongs to others. This process is listed as `name` from then on, and
-/// keeps no descriptors but these.
+/// keeps no descriptors but these, and those that it gives: the decoys that are sockets, and what the agent's program gets.
 pub(crate) fn build(
     plan: &Plan,
     as_root: bool,
     name: &str,
     walls: Walls,
     (reports, others): (&OwnedFd, &[&OwnedFd]),
-) -> Result<Traps, SetupError> {
+) -> Result<(Traps, Vec<OwnedFd>), SetupError> {
     chaperone_sys::die_with_parent().map_err(step("follow the launcher"))?;
     let kept: Vec<i32> = others.iter().chain([&reports]).map(|fd| fd.as_raw_fd()).collect();
     chaperone_sys::close_all_but_stdio(&kept).map_err(step("close descriptors"))?;
@@ -162,7 +177,7 @@ pub(crate) fn build(
     let kind = network.as_ref().map(NetworkEnds::kind);
     report::send(reports, &LaunchReport::Built { network: kind }, &fds)
         .map_err(step("hand out the cell's descriptors"))?;
-    Ok(built.traps)
+    Ok((built.traps, built.frames))
 }
 
 /// What a cell runs with once its root is there.
@@ -231,11 +246,13 @@ fn open_pty(rows: u16, columns: u16) -> std::io::Result<Pty> {
 }
 
 impl<'p> Cell<'p> {
-    fn new(plan: &'p Plan, held: Held, begun: Begun<'p>) -> Self {
+    fn new(plan: &'p Plan, mut held: Held, begun: Begun<'p>) -> Self {
         let Begun { signals, decoys, key, landlock, terminal, job } = begun;
+        let told = Told::new(held.told.take());
         Self {
             plan,
             held,
+            told,
             signals,
             decoys,
             key,
@@ -263,6 +280,9 @@ impl<'p> Cell<'p> {
             let jobs = self.job.launcher().map(|launcher| PollFd::new(launcher, PollFlags::IN));
             let has_job = jobs.is_some();
             ready.extend(jobs);
+            let tells = self.told.end().map(|end| PollFd::from_borrowed_fd(end, PollFlags::IN));
+            let has_told = tells.is_some();
+            ready.extend(tells);
             ready.extend(self.decoys.traps().map(|trap| PollFd::new(trap, PollFlags::IN)));
             ready.extend(self.dials.sockets().map(|socket| PollFd::new(socket, PollFlags::OUT)));
             let timeout = self.timeout();
@@ -274,6 +294,7 @@ impl<'p> Cell<'p> {
             let mut next = || revents.next().unwrap_or(PollFlags::empty());
             let (control, signals, decoys, reports) = (next(), next(), next(), next());
             let goes_on = has_job && next().intersects(PollFlags::IN | PollFlags::HUP);
+            let is_told = has_told && next().intersects(PollFlags::IN | PollFlags::HUP);
             let trapped = revents.any(|r| r.contains(PollFlags::IN));
             drop(ready);
             if reports.intersects(PollFlags::HUP | PollFlags::ERR) {
@@ -285,6 +306,10 @@ impl<'p> Cell<'p> {
                     Ok(false) => return ended("broker", 137, "the broker is gone"),
                     Err(exit) => return exit,
                 }
+            }
+            if is_told && let Some(refused) = self.told.hear() {
+                // A broker that has not read the ones before hears of the next.
+                control::report_now(&self.held.control, &refused).ok();
             }
             if goes_on {
                 self.job.resume(self.agent);
@@ -341,10 +366,11 @@ impl<'p> Cell<'p> {
             InitOrder::Go => {
                 if self.agent.is_none() {
                     self.started = Instant::now();
-                    let Held { filter, control, descriptors, .. } = &self.held;
+                    let Held { filter, control, descriptors, frames, .. } = &self.held;
                     let (landlock, descriptors) = (self.landlock, *descriptors);
-                    self.agent =
-                        Some(Agent { plan: self.plan, filter, control, landlock, descriptors }.start()?);
+                    let agent = Agent { plan: self.plan, filter, control, landlock, descriptors, frames };
+                    self.agent = Some(agent.start()?);
+                    self.held.frames.clear();
                     self.terminal = None;
                 }
             }

@@ -15,7 +15,7 @@ use super::streams::{Copies, Streams};
 use crate::backend::{BrokerEnds, Cell, Exit, Launched, kill};
 use crate::network::{NetworkEnds, NetworkKind};
 use crate::packet;
-use crate::plan::{AGENT_GID, AGENT_UID, Kind, Plan, SetupError};
+use crate::plan::{AGENT_GID, AGENT_UID, Plan, SetupError};
 use crate::stops::Stops;
 
 /// First outer uid of agents that root starts; the cell's pid is added, so that no two live ones share it.
@@ -109,7 +109,7 @@ pub(crate) fn launch(
     let missing = || SetupError::new("the cell did not hand out everything it should");
     let channel = fds.next().ok_or_else(missing)?;
     let mut fuse = Vec::new();
-    for mount in plan.mounts.iter().filter(|m| matches!(m.kind, Kind::Fuse)) {
+    for mount in plan.mounts.iter().filter(|m| m.kind.is_served()) {
         fuse.push((mount.at.clone(), fds.next().ok_or_else(missing)?));
     }
     let network = match way {

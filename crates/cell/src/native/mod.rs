@@ -11,7 +11,7 @@ mod job;
 mod launch;
 mod limits;
 mod mounting;
-mod netlink;
+pub(crate) mod netlink;
 mod network;
 mod probe;
 mod refusals;
@@ -23,6 +23,7 @@ mod rules;
 mod seccomp;
 mod shares;
 mod streams;
+mod told;
 pub mod trust;
 
 use std::path::Path;
@@ -39,10 +40,12 @@ pub(crate) use mounting::{BASE, tmpfs};
 pub(crate) use probe::plan as probe_plan;
 pub use refusals::{Refusal, serve_refusals};
 pub use refused_packets::{RefusedPacket, refused_packets};
-pub(crate) use report::Prepared;
+pub(crate) use report::{LaunchReport, Prepared, receive as receive_report};
 pub(crate) use root::{Walls, hidden};
-pub(crate) use seccomp::{agent_filter, calls_of_a_cell};
+pub(crate) use seccomp::{agent_filter, calls_of_a_cell, without_io_uring};
 pub(crate) use shares::TERMINALS;
+pub use told::is_worth_telling;
+pub(crate) use told::tell;
 
 /// This machine's own kernel.
 #[derive(Debug, Clone, Copy)]

@@ -91,6 +91,7 @@ pub(crate) fn plan(self_exe: &std::path::Path, fuse: bool, network: Network) -> 
         authority: None,
         terminal: Terminal::Inherit,
         debug: false,
+        tells: false,
         self_exe: self_exe.to_owned(),
     }
 }

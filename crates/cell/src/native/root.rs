@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use chaperone_sys::{ReadOnly, set_mount_attributes};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::Deserialize;
 
 use super::covers::{cover, hide, stand_ins};
@@ -60,8 +61,10 @@ struct Shown {
 /// What a root yields besides itself.
 #[derive(Debug)]
 pub struct Built {
-    /// One descriptor for each FUSE mount, in the plan's order.
+    /// One descriptor for each mount that is served, in the plan's order.
     pub fuse: Vec<OwnedFd>,
+    /// The other ends of those that are no mounts.
+    pub frames: Vec<OwnedFd>,
     pub channel: UnixListener,
     /// Sockets that nobody has a reason to connect to, by their place in the plan's decoys.
     pub traps: Vec<(usize, UnixListener)>,
@@ -74,6 +77,7 @@ pub struct Sources {
     links: Vec<(PathBuf, PathBuf)>,
     devices: Vec<(PathBuf, OwnedFd)>,
     fuse: Vec<OwnedFd>,
+    frames: Vec<OwnedFd>,
     overlays: Vec<(PathBuf, [OwnedFd; 3])>,
     /// Directories of the user's that are shown read-only.
     views: Vec<(PathBuf, OwnedFd)>,
@@ -125,6 +129,7 @@ impl Sources {
             links: vec![],
             devices: vec![],
             fuse: vec![],
+            frames: vec![],
             overlays: vec![],
             views: vec![],
             caches: vec![],
@@ -168,6 +173,17 @@ impl Sources {
         for mount in &plan.mounts {
             match &mount.kind {
                 Kind::Fuse => sources.fuse.push(open_fuse()?),
+                Kind::Frames => {
+                    let (served, other) = rustix::net::socketpair(
+                        AddressFamily::UNIX,
+                        SocketType::SEQPACKET,
+                        SocketFlags::CLOEXEC,
+                        None,
+                    )
+                    .map_err(failed("make a socket pair"))?;
+                    sources.fuse.push(served);
+                    sources.frames.push(other);
+                }
                 Kind::ReadOnly { source } => sources.views.push((mount.at.clone(), open_dir(source)?)),
                 Kind::Overlay { lower, upper, work, .. } => {
                     sources
@@ -266,9 +282,12 @@ pub fn build(plan: &Plan, sources: Sources, walls: Walls) -> Result<Built, Setup
     }
     let mut fuse = sources.fuse.into_iter();
     let mut served = Vec::new();
-    for mount in plan.mounts.iter().filter(|m| matches!(m.kind, Kind::Fuse)) {
+    for mount in plan.mounts.iter().filter(|m| m.kind.is_served()) {
         let Some(descriptor) = fuse.next() else { return Err(SetupError::new("a mount has no descriptor")) };
-        mount_fuse(&made, &mount.at, &descriptor)?;
+        match mount.kind {
+            Kind::Frames => made.directory(&inside(&mount.at))?,
+            _ => mount_fuse(&made, &mount.at, &descriptor)?,
+        }
         served.push(descriptor);
     }
     if let Some(own) = &plan.own_place {
@@ -290,13 +309,14 @@ pub fn build(plan: &Plan, sources: Sources, walls: Walls) -> Result<Built, Setup
     let traps = decoys(&made, plan)?;
     let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel")))
         .map_err(io_failed("bind the channel"))?;
+    let frames = sources.frames;
     if walls == Walls::Container {
-        return Ok(Built { fuse: served, channel, traps });
+        return Ok(Built { fuse: served, frames, channel, traps });
     }
     pivot(&base)?;
     let root = open_dir(Path::new("/"))?;
     set_mount_attributes(root.as_fd(), ReadOnly::Yes, false, false).map_err(io_failed("make / read-only"))?;
-    Ok(Built { fuse: served, channel, traps })
+    Ok(Built { fuse: served, frames, channel, traps })
 }
 
 /// Directories and synthetic files.

@@ -113,6 +113,19 @@ pub fn agent_filter(debug: bool) -> Result<Vec<Instruction>, FilterError> {
     Ok(compile(&ranges(&rules)))
 }
 
+/// A filter beside the agent's, for a program of ours that looks whether there is io_uring, and does without: it is told that there is
+/// none, and nobody is told of it.
+pub(crate) fn without_io_uring() -> Vec<Instruction> {
+    let Some(call) = calls::number("io_uring_setup") else { return Vec::new() };
+    let instruction = |code, jt, jf, k| Instruction { code, jt, jf, k };
+    vec![
+        instruction(LD, 0, 0, 0),
+        instruction(JEQ, 0, 1, call),
+        instruction(RET, 0, 0, ERRNO | libc::ENOSYS as u32),
+        instruction(RET, 0, 0, ALLOW),
+    ]
+}
+
 /// The calls that are known at all, by name: those of an agent, and those that are refused to it with a record. cell-init needs none
 /// beside them.
 ///

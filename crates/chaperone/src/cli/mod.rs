@@ -7,6 +7,7 @@ mod moment;
 mod run;
 mod session;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -144,6 +145,13 @@ pub enum Command {
     CellProcess { descriptors: usize },
     #[command(name = "__cell-probe", hide = true)]
     CellProbe,
+    #[command(name = "__microvm", hide = true)]
+    MicroVmMonitor {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    #[command(name = "__microvm-init", hide = true)]
+    MicroVmInit,
 }
 
 #[derive(Debug, Args)]

@@ -121,7 +121,7 @@ fn launch_and_wait(args: &Run) -> Result<(String, Exit), Report> {
         Terminal::Inherit => StoodFor::output_and_error().map_err(|e| Report::of(e).exit(SETUP))?,
     };
     let signals = Signals::hold().map_err(|e| Report::of(e).exit(SETUP))?;
-    let (cell, ends) = launch_or_fall_back(plan, &opened).map_err(|e| {
+    let (cell, ends) = launch_or_fall_back(plan, &opened, !args.publish.is_empty()).map_err(|e| {
         broker.ask(&Request::Abandon { session: opened.session.clone(), reason: e.what.clone() }).ok();
         let report = Report::new(e.what).exit(SETUP);
         match e.fix {
@@ -184,12 +184,22 @@ fn say_what_is_around() -> Result<(), Report> {
 }
 
 /// Where the network cannot be captured, the cell is launched with a proxy instead.
-fn launch_or_fall_back(mut plan: Plan, opened: &Opened) -> Result<(Launched, BrokerEnds), SetupError> {
+fn launch_or_fall_back(
+    mut plan: Plan,
+    opened: &Opened,
+    publishes: bool,
+) -> Result<(Launched, BrokerEnds), SetupError> {
     let unknown = || SetupError {
         what: format!("this command does not have the backend {:?} that its broker chose", opened.backend),
         fix: None,
     };
     let backend = backend_by_name(&opened.backend).ok_or_else(unknown)?;
+    if publishes && !backend.publishes() {
+        return Err(SetupError {
+            what: format!("a server of the agent's cannot be published with the backend {}", backend.name()),
+            fix: Some("use --backend native".into()),
+        });
+    }
     let first = match backend.launch(&plan) {
         Ok(launched) => return Ok(launched),
         Err(e) => e,

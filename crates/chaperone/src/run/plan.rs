@@ -120,6 +120,7 @@ pub fn plan(
         authority: opened.authority.clone(),
         terminal,
         debug: opened.debug,
+        tells: false,
         self_exe: std::env::current_exe().map_err(Report::of)?,
     })
 }

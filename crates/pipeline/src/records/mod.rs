@@ -425,7 +425,7 @@ impl Records {
     }
 
     /// A system call was refused.
-    pub fn call(&self, session: &Session, call: &'static str, count: u64) {
+    pub fn call(&self, session: &Session, call: &str, count: u64) {
         let reasons = ["refused_call".to_owned(), format!("count {count}")];
         let advice = match call {
             "ptrace" | "process_vm_readv" | "process_vm_writev" | "kcmp" => {

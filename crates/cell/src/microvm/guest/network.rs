@@ -1,0 +1,106 @@
+//! The guest's one network card, behind which there is the cell's network; and the cell's loopback, for what is meant to be there.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+
+use crate::microvm::machine::{GATEWAY, GUEST, NETWORK_BITS};
+use crate::native::netlink::{self, Attributes, Batch, CREATE};
+
+/// The card, as the kernel names the first one.
+const CARD: &str = "eth0";
+
+/// Address and default route.
+pub(super) fn bring_up() -> io::Result<()> {
+    const NEW_LINK: u16 = 16;
+    const NEW_ADDRESS: u16 = 20;
+    const NEW_ROUTE: u16 = 24;
+    const UP: u32 = 1;
+    const UNIVERSE: u8 = 0;
+    const TABLE_MAIN: u8 = 254;
+    const STATIC: u8 = 4;
+    const UNICAST: u8 = 1;
+    chaperone_sys::bring_up_loopback()?;
+    let index = fs::read_to_string(format!("/sys/class/net/{CARD}/ifindex"))?;
+    let index: u32 = index.trim().parse().map_err(io::Error::other)?;
+    let family = libc::AF_INET as u8;
+    let mut batch = Batch::default();
+    // `ifinfomsg`, `ifaddrmsg` and `rtmsg` of linux/rtnetlink.h and linux/if_addr.h.
+    let link = [&[0u8; 4][..], &index.to_ne_bytes(), &UP.to_ne_bytes(), &UP.to_ne_bytes()].concat();
+    batch.push(NEW_LINK, 0, &link, &Attributes::default());
+    let address = [&[family, NETWORK_BITS, 0, UNIVERSE][..], &index.to_ne_bytes()].concat();
+    let octets = GUEST.octets();
+    batch.push(NEW_ADDRESS, CREATE, &address, &Attributes::default().bytes(1, &octets).bytes(2, &octets));
+    let route = [family, 0, 0, 0, TABLE_MAIN, STATIC, UNIVERSE, UNICAST, 0, 0, 0, 0];
+    let way = Attributes::default().bytes(4, &index.to_ne_bytes()).bytes(5, &GATEWAY.octets());
+    batch.push(NEW_ROUTE, CREATE, &route, &way);
+    batch.send(&netlink::route()?)
+}
+
+/// The channel is at this port of the cell's loopback.
+pub(super) fn serve_channel(listener: UnixListener, port: u16) -> io::Result<()> {
+    thread::Builder::new().spawn(move || {
+        for client in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let Ok(server) = TcpStream::connect((GATEWAY, port)) else { return };
+                drop(join(&client, &server));
+            });
+        }
+    })?;
+    Ok(())
+}
+
+/// What is at these ports of the cell's loopback is at the guest's, too.
+pub(super) fn forward(ports: &[u16]) -> io::Result<()> {
+    for port in ports.iter().copied() {
+        let listener = TcpListener::bind((IpAddr::from(Ipv4Addr::LOCALHOST), port))?;
+        thread::Builder::new().spawn(move || {
+            for client in listener.incoming().flatten() {
+                thread::spawn(move || {
+                    let Ok(server) = TcpStream::connect((GATEWAY, port)) else { return };
+                    drop(join(&client, &server));
+                });
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// What has two ways.
+trait Ends: Sized
+where
+    for<'a> &'a Self: io::Read + io::Write,
+{
+    fn end(&self, how: Shutdown);
+}
+
+impl Ends for UnixStream {
+    fn end(&self, how: Shutdown) {
+        self.shutdown(how).ok();
+    }
+}
+
+impl Ends for TcpStream {
+    fn end(&self, how: Shutdown) {
+        self.shutdown(how).ok();
+    }
+}
+
+/// Both ways, until both are over.
+fn join<C: Ends + Sync>(client: &C, server: &TcpStream) -> io::Result<()>
+where
+    for<'a> &'a C: io::Read + io::Write,
+{
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            drop(io::copy(&mut { client }, &mut { server }));
+            server.end(Shutdown::Write);
+        });
+        let copied = io::copy(&mut { server }, &mut { client });
+        client.end(Shutdown::Both);
+        server.end(Shutdown::Both);
+        copied.map(drop)
+    })
+}

@@ -157,17 +157,38 @@ def a_guest_without_memory_ends_what_the_agent_runs_and_tells():
     assert eaten.returncode == 137 and "the memory limit was reached" in eaten.stderr, eaten
 
 
-def profile(name, memory):
+def profile(name, memory, mounts='[[mount]]\npath = "/workspace"\n'):
     os.makedirs(os.path.join(CONFIG, "profiles"), exist_ok=True)
     with open(os.path.join(CONFIG, "profiles", f"{name}.toml"), "w") as f:
-        f.write(f'name = "{name}"\nbackend = "microvm"\n[[mount]]\npath = "/workspace"\n[limits]\nmemory = "{memory}"\n')
+        f.write(f'name = "{name}"\nbackend = "microvm"\n{mounts}[limits]\nmemory = "{memory}"\n')
+
+
+@claim
+def a_read_only_directory_is_as_the_user_has_it_by_now():
+    must_be_there()
+    reference = os.path.join(DOCS, "reference")
+    os.makedirs(reference)
+    os.makedirs(os.path.join(DOCS, "own"))
+    with open(os.path.join(reference, "a"), "w") as f:
+        f.write("old\n")
+    profile("refers", "2GiB", '[[mount]]\npath = "/workspace/own"\n[[mount]]\npath = "/workspace/reference"\nmode = "read-only"\n')
+    cell = subprocess.Popen([CHAPERONE, "run", "--profile", "refers", "--workspace", DOCS, "--", "sh", "-c",
+                             "cd /workspace/reference; cat *; ls; read line; cat *; ls; echo x > c"],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert [cell.stdout.readline() for _ in range(2)] == ["old\n", "a\n"]
+    for name in ("a", "b"):
+        with open(os.path.join(reference, name), "w") as f:
+            f.write(f"new {name}\n")
+    out, errors = cell.communicate("on\n", timeout=LIMIT)
+    assert out == "new a\nnew b\na\nb\n" and "Read-only file system" in errors, (out, errors)
+    assert sorted(os.listdir(reference)) == ["a", "b"]
 
 
 @claim
 def what_a_suspended_guest_wrote_can_be_looked_at():
     must_be_there()
     tries = ("import socket\nopen('z', 'w').write('written')\n"
-             "for i in range(60):\n    s = socket.socket(); s.settimeout(1)\n    try: s.connect(('9.9.9.9', 443)); s.recv(1)\n    except OSError: pass\n"
+             "for i in range(60):\n    s = socket.socket(); s.settimeout(0.3)\n    try: s.connect(('9.9.9.9', 443)); s.recv(1)\n    except OSError: pass\n"
              "input()\n")
     cell = subprocess.Popen([CHAPERONE, "run", "--backend", "microvm", "--workspace", DOCS, "--", "/usr/bin/python3", "-c", tries],
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,7 +1,7 @@
 //! A tree of this machine, shown read-only over FUSE frames to the guest of a virtual machine.
 //!
 //! The guest is hostile: it may send anything, in any order. Whatever it sends, nothing outside of the tree is reached
-//! ([`beneath`]), nothing is written, and what is held for it is bounded. The tree does not change while it is shown, so the
+//! ([`beneath`]), nothing is written, and what is held for it is bounded. Most of the tree does not change while it is shown, so the
 //! guest may believe what it was told for a day; it asks for each name once, which is what makes an emulated guest bearable.
 
 mod beneath;
@@ -12,7 +12,7 @@ mod requests;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -35,11 +35,13 @@ const MAX_HANDLES: usize = 1 << 14;
 /// go, one a packet. The tree is shown as this process sees it, with mounts, and what this process may not read answers the same
 /// error to the guest. Symbolic links are shown and never followed. A regular file that the guest opens is opened here each time,
 /// and by nothing else, so that whoever watches for its opening sees the guest's. The calling thread is taken until the end.
+/// What is in the directories `changing`, below `root`, may change meanwhile: the guest asks for it each time.
 ///
 /// # Errors
 /// When `root` is no directory that can be opened, when the socket fails, or when a packet holds no whole header.
-pub fn show(device: OwnedFd, root: &Path) -> std::io::Result<()> {
-    let mut shown = Shown::new(Beneath::open(root)?);
+pub fn show(device: OwnedFd, root: &Path, changing: &[PathBuf]) -> std::io::Result<()> {
+    let below = changing.iter().filter_map(|at| at.strip_prefix(root).ok().map(Path::to_owned));
+    let mut shown = Shown::new(Beneath::open(root)?, below.collect());
     rustix::io::ioctl_fionbio(&device, false)?;
     // The usual buffer holds an answer; this is for where less is usual, and the most that is granted has to do.
     rustix::net::sockopt::set_socket_send_buffer_size(&device, 4 * MAX_DATA as usize).ok();
@@ -71,12 +73,14 @@ struct Shown {
     files: HashMap<u64, File>,
     last_file: u64,
     most_files: usize,
+    /// Relative to the root.
+    changing: Vec<PathBuf>,
     /// The guest was told that directories need not be opened.
     without_opendir: bool,
 }
 
 impl Shown {
-    fn new(tree: Beneath) -> Self {
+    fn new(tree: Beneath, changing: Vec<PathBuf>) -> Self {
         Self {
             tree,
             nodes: Nodes::default(),
@@ -84,6 +88,7 @@ impl Shown {
             files: HashMap::new(),
             last_file: 0,
             most_files: MAX_HANDLES,
+            changing,
             without_opendir: false,
         }
     }
@@ -131,6 +136,7 @@ impl Shown {
             return Err(Errno::PROTO);
         }
         let wanted = flag::ASYNC_READ
+            | flag::AUTO_INVAL_DATA
             | flag::DO_READDIRPLUS
             | flag::READDIRPLUS_AUTO
             | flag::PARALLEL_DIROPS

@@ -76,6 +76,12 @@ fn shared(plan: &Plan, vmm: &std::path::Path, kernel: &kernel::Kernel) -> Result
         machine: vmm.into(),
         memory: memory(&plan.limits)?,
         mounts,
+        changing: plan
+            .mounts
+            .iter()
+            .filter(|mount| matches!(mount.kind, Kind::ReadOnly { .. }))
+            .map(|mount| mount.at.clone().into())
+            .collect(),
         own_place: plan.own_place.clone().map(Into::into),
         layers,
         workdir: plan.workdir.clone().into(),

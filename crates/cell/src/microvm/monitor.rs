@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -36,8 +36,9 @@ const NO_AGENT: i32 = 125;
 /// Characters that are said of what the guest says.
 const MOST_SAID: usize = 400;
 
-/// Shows a tree of this machine, read-only, to whoever sends FUSE frames on the socket, until that one hangs up.
-pub type Show = fn(OwnedFd, &Path) -> io::Result<()>;
+/// Shows a tree of this machine, read-only, to whoever sends FUSE frames on the socket, until that one hangs up; what is in these
+/// directories may change meanwhile.
+pub type Show = fn(OwnedFd, &Path, &[PathBuf]) -> io::Result<()>;
 
 /// The main of the monitor: what is shared, the agent's program, and its command. The caller must have one thread only. It ends as the
 /// agent does, or with 125 and what is missing, or cannot be started, on standard error.
@@ -100,7 +101,7 @@ fn run(arguments: Vec<OsString>, show: Show) -> io::Result<i32> {
     let mut end = || ends.next().ok_or_else(|| io::Error::other("too few ports"));
     let (control, root) = (end()?, end()?);
     let told = Control(Arc::new(Mutex::new(control.try_clone()?)));
-    step("show the root", show_root(root, show))?;
+    step("show the root", show_root(root, show, &plan.shared.changing))?;
     let mut pumps = Pumps::start([end()?, end()?, end()?, end()?], terminal.as_ref(), &told)?;
     for mount in mounts {
         relay(end()?, mount, frames::forget_the_process)?;
@@ -181,10 +182,11 @@ impl Control {
 }
 
 /// The cell's root, for the guest.
-fn show_root(port: UnixStream, show: Show) -> io::Result<()> {
+fn show_root(port: UnixStream, show: Show, changing: &[OsString]) -> io::Result<()> {
+    let changing: Vec<PathBuf> = changing.iter().map(PathBuf::from).collect();
     let (shown, relayed) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    std::thread::Builder::new().spawn(move || drop(show(shown, Path::new("/"))))?;
+    std::thread::Builder::new().spawn(move || drop(show(shown, Path::new("/"), &changing)))?;
     relay(port, relayed, |_| ())
 }
 

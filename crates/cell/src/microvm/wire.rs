@@ -36,6 +36,8 @@ pub(super) struct Shared {
     /// What the broker serves, in the order of its descriptors and ports.
     pub mounts: Vec<OsString>,
     pub own_place: Option<OsString>,
+    /// Directories of the user's that are shown read-only, in which the user may change something.
+    pub changing: Vec<OsString>,
     /// Places that the agent may write at beside what is shown there; what it writes ends with the guest.
     pub layers: Vec<OsString>,
     pub workdir: OsString,

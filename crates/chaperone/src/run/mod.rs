@@ -197,7 +197,7 @@ fn launch_or_fall_back(
     if publishes && !backend.publishes() {
         return Err(SetupError {
             what: format!("a server of the agent's cannot be published with the backend {}", backend.name()),
-            fix: Some("use --backend native".into()),
+            fix: Some(format!("use --backend {}", chaperone_cell::DEFAULT.name())),
         });
     }
     let first = match backend.launch(&plan) {

@@ -14,7 +14,7 @@ use super::{MAX_DATA, Shown};
 use crate::nodes::ROOT;
 use crate::protocol::{Header, Reader, Reply, dirent_length, open as open_flag};
 
-/// How long the guest may believe a name, that there is none, and attributes: the tree does not change.
+/// How long the guest may believe a name, that there is none, and attributes, where the tree does not change.
 const TRUST_SECONDS: u64 = 86400;
 /// `fuse_entry_out`, in bytes.
 const ENTRY: usize = 128;
@@ -37,10 +37,10 @@ impl Shown {
         let path = child(&self.nodes.path(header.node)?, body.name()?)?;
         let mut reply = Reply::new();
         match self.tree.attributes(&path) {
-            Ok(stat) => entry(self.nodes.looked_up(&path, &stat)?, &stat, &mut reply),
+            Ok(stat) => entry(self.nodes.looked_up(&path, &stat)?, &stat, self.trust(&path), &mut reply),
             // Node 0: there is no such name, and the guest may believe that, too.
             Err(Errno::NOENT) => {
-                reply.u64(0).u64(0).u64(TRUST_SECONDS).u64(0).bytes(&[0; ENTRY - 32]);
+                reply.u64(0).u64(0).u64(self.trust(&path)).u64(0).bytes(&[0; ENTRY - 32]);
             }
             Err(e) => return Err(e),
         }
@@ -49,9 +49,10 @@ impl Shown {
 
     pub(super) fn getattr(&self, header: Header, mut body: Reader<'_>) -> Answer {
         let (_flags, _, _fh) = (body.u32()?, body.u32()?, body.u64()?);
-        let stat = self.tree.attributes(&self.nodes.path(header.node)?)?;
+        let path = self.nodes.path(header.node)?;
+        let stat = self.tree.attributes(&path)?;
         let mut reply = Reply::new();
-        reply.u64(TRUST_SECONDS).u32(0).u32(0);
+        reply.u64(self.trust(&path)).u32(0).u32(0);
         attributes(header.node, &stat, &mut reply);
         Ok(reply)
     }
@@ -71,11 +72,13 @@ impl Shown {
         if self.files.len() >= self.most_files {
             return Err(Errno::NFILE);
         }
-        let file = self.tree.open_file(&self.nodes.path(header.node)?)?;
+        let path = self.nodes.path(header.node)?;
+        let file = self.tree.open_file(&path)?;
         self.last_file += 1;
         self.files.insert(self.last_file, file);
         let mut reply = Reply::new();
-        reply.u64(self.last_file).u32(open_flag::KEEP_CACHE).u32(0);
+        let kept = if self.trust(&path) > 0 { open_flag::KEEP_CACHE } else { 0 };
+        reply.u64(self.last_file).u32(kept).u32(0);
         Ok(reply)
     }
 
@@ -166,12 +169,18 @@ impl Shown {
             Ok((self.nodes.looked_up(&path, &stat)?, stat))
         });
         if let Ok((number, stat)) = known {
-            entry(number, &stat, reply);
+            entry(number, &stat, self.trust(path), reply);
             return number;
         }
         // Node 0: the guest looks the name up when somebody wants it, and is told then why not.
         reply.bytes(&[0; ENTRY]);
         UNKNOWN
+    }
+
+    /// Seconds.
+    fn trust(&self, path: &Path) -> u64 {
+        let changes = self.changing.iter().any(|at| path.starts_with(at));
+        if changes { 0 } else { TRUST_SECONDS }
     }
 
     fn number_above(&self, path: &Path) -> u64 {
@@ -202,8 +211,8 @@ fn as_path(name: &[u8]) -> &Path {
 }
 
 /// `fuse_entry_out`.
-fn entry(number: u64, stat: &Stat, reply: &mut Reply) {
-    reply.u64(number).u64(0).u64(TRUST_SECONDS).u64(TRUST_SECONDS).u32(0).u32(0);
+fn entry(number: u64, stat: &Stat, trust: u64, reply: &mut Reply) {
+    reply.u64(number).u64(0).u64(trust).u64(trust).u32(0).u32(0);
     attributes(number, stat, reply);
 }
 

@@ -26,7 +26,11 @@ impl Guest {
         let (socket, device) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let root = root.to_owned();
-        Self { socket, unique: 0, server: std::thread::spawn(move || show(device, &root)) }
+        Self {
+            socket,
+            unique: 0,
+            server: std::thread::spawn(move || show(device, &root, &[root.join("changing")])),
+        }
     }
 
     fn send(&mut self, opcode: u32, node: u64, body: &[u8]) {
@@ -67,7 +71,7 @@ impl Guest {
     fn lookup(&mut self, parent: u64, name: &str) -> Result<(u64, Vec<u8>), Errno> {
         let entry = self.ask(op::LOOKUP, parent, format!("{name}\0").as_bytes())?;
         assert_eq!(entry.len(), 128);
-        assert_eq!(u64_at(&entry, 16), 86400);
+        assert!([0, 86400].contains(&u64_at(&entry, 16)));
         Ok((u64_at(&entry, 0), entry[40..].to_vec()))
     }
 
@@ -187,6 +191,28 @@ fn a_tree_is_shown_as_it_is() {
     assert_eq!(guest.list(f, true, 4096), Err(Errno::NOTDIR));
     guest.ask(op::DESTROY, 0, &[]).unwrap();
     guest.server.join().unwrap().unwrap();
+}
+
+#[test]
+fn what_may_change_is_asked_for_each_time() {
+    let (_own, root) = place();
+    fs::create_dir(root.join("changing")).unwrap();
+    fs::write(root.join("changing/a"), "1").unwrap();
+    let mut guest = Guest::of(&root);
+    guest.init(u32::MAX);
+    let (changing, _) = guest.lookup(ROOT, "changing").unwrap();
+    for (parent, name, trust) in
+        [(changing, "a\0", 0), (changing, "none\0", 0), (ROOT, "f\0", 86400), (ROOT, "none\0", 86400)]
+    {
+        let entry = guest.ask(op::LOOKUP, parent, name.as_bytes()).unwrap();
+        assert_eq!(u64_at(&entry, 16), trust, "{name:?}");
+    }
+    for (parent, name, kept) in [(changing, "a", 0), (ROOT, "f", protocol::open::KEEP_CACHE)] {
+        let (node, _) = guest.lookup(parent, name).unwrap();
+        let open = guest.ask(op::OPEN, node, &words(&[0, 0])).unwrap();
+        assert_eq!(u32_at(&open, 8), kept, "{name}");
+    }
+    guest.end().unwrap();
 }
 
 #[test]
@@ -328,7 +354,7 @@ fn a_node_is_gone_when_it_was_forgotten_as_often_as_it_was_looked_up() {
 #[test]
 fn no_more_files_are_open_than_may_be() {
     let (_own, root) = place();
-    let mut shown = Shown::new(Beneath::open(&root).unwrap());
+    let mut shown = Shown::new(Beneath::open(&root).unwrap(), Vec::new());
     shown.most_files = 2;
     let stat = shown.tree.attributes(Path::new("f")).unwrap();
     let node = shown.nodes.looked_up(Path::new("f"), &stat).unwrap();

@@ -66,7 +66,7 @@ impl Mounts {
         let mut mounts = Vec::new();
         for (number, at) in (FIRST_MOUNT..).zip(&shared.mounts) {
             step("make a place for a mount", fs::create_dir_all(inside(at)))?;
-            let (at, ids) = (inside(at), format!("user_id={AGENT_UID},group_id={AGENT_GID}"));
+            let (at, ids) = (inside(at), format!("user_id={AGENT_UID},group_id={AGENT_GID},allow_other"));
             serve(number, "chaperone", &at, MountFlags::empty(), &ids)?;
             mounts.push(at);
         }

@@ -12,6 +12,7 @@ mod elf;
 mod frames;
 mod guest;
 mod image;
+mod join;
 mod kernel;
 mod launch;
 mod machine;

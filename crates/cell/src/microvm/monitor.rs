@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
 use super::clock::Measured;
 use super::console::Console;
+use super::join::join;
 use super::machine::Machine;
 use super::step::step;
 use super::wire::{self, FromGuest, GuestPlan, Shared, ToGuest};
@@ -344,20 +345,6 @@ fn serve_channel(listener: TcpListener) {
             });
         }
     });
-}
-
-/// Both ways, until both are over.
-fn join(client: &TcpStream, server: &UnixStream) -> io::Result<()> {
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            drop(io::copy(&mut { client }, &mut { server }));
-            server.shutdown(Shutdown::Write).ok();
-        });
-        let copied = io::copy(&mut { server }, &mut { client });
-        client.shutdown(Shutdown::Both).ok();
-        server.shutdown(Shutdown::Both).ok();
-        copied.map(drop)
-    })
 }
 
 fn forward_signals(signals: OwnedFd, terminal: Option<OwnedFd>, told: Control) {

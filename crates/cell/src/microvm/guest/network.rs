@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::thread;
 
+use crate::microvm::join::join;
 use crate::microvm::machine::{GATEWAY, GUEST, NETWORK_BITS};
 use crate::native::netlink::{self, Attributes, Batch, CREATE};
 
@@ -66,41 +67,4 @@ pub(super) fn forward(ports: &[u16]) -> io::Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// What has two ways.
-trait Ends: Sized
-where
-    for<'a> &'a Self: io::Read + io::Write,
-{
-    fn end(&self, how: Shutdown);
-}
-
-impl Ends for UnixStream {
-    fn end(&self, how: Shutdown) {
-        self.shutdown(how).ok();
-    }
-}
-
-impl Ends for TcpStream {
-    fn end(&self, how: Shutdown) {
-        self.shutdown(how).ok();
-    }
-}
-
-/// Both ways, until both are over.
-fn join<C: Ends + Sync>(client: &C, server: &TcpStream) -> io::Result<()>
-where
-    for<'a> &'a C: io::Read + io::Write,
-{
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            drop(io::copy(&mut { client }, &mut { server }));
-            server.end(Shutdown::Write);
-        });
-        let copied = io::copy(&mut { server }, &mut { client });
-        client.end(Shutdown::Both);
-        server.end(Shutdown::Both);
-        copied.map(drop)
-    })
 }

@@ -30,10 +30,10 @@ def downgrade(product, place):
     world = World(place / "cell")
     source = program(DOWNGRADE, world, 1, {"GUARDS": [], "ARM": "cell", "LOG": ""})
     text = ""
-    # One that this version does not have, and one whose runtime is not there.
+    # One whose kernel is not there, and one whose runtime is not.
     for backend in ("microvm", "container"):
         command = [product.chaperone, "run", "--backend", backend, "--workspace", str(world.workspace), "--", PYTHON, "-c", source]
-        environment = {**product.env(world), "CHAPERONE_OCI_RUNTIME": "no-such-runtime"}
+        environment = {**product.env(world), "CHAPERONE_OCI_RUNTIME": "no-such-runtime", "CHAPERONE_VM_KERNEL": "/boot/vmlinuz-none"}
         done = subprocess.run(command, env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=60, errors="replace")
         text += done.stdout + f"exit {done.returncode}\n"

@@ -132,7 +132,7 @@ def the_exit_code_of_run_tells_how_it_ended():
         (0, [], ["true"]), (7, [], ["sh", "-c", "exit 7"]), (143, [], ["sh", "-c", "kill $$"]),
         (2, ["--ask-timeout", "never"], ["true"]), (127, [], ["no-such-program"]), (126, [], ["./plain"]),
         (125, ["--profile", "no-such-profile"], ["true"]), (125, ["--profile", "overlaps"], ["true"]), (125, ["--profile", "empty"], ["true"]),
-        (125, ["--profile", "spreadsheet"], ["true"]), (125, ["--backend", "microvm"], ["true"]), (125, ["--allow-host", "no host"], ["true"]),
+        (125, ["--profile", "spreadsheet"], ["true"]), (125, ["--backend", "no-such-wall"], ["true"]), (125, ["--allow-host", "no host"], ["true"]),
         (125, ["--workspace", "/"], ["true"]), (125, ["--workspace", "/no/such/place"], ["true"]), (125, ["--status-file", "/no/such/place"], ["true"]),
     ]:
         done = subprocess.run([CHAPERONE, "run", *options, "--", *command], cwd=DOCS, capture_output=True, text=True, timeout=60)

@@ -12,6 +12,10 @@ pub const AGENT_UID: u32 = 1000;
 pub const AGENT_GID: u32 = 1000;
 /// Where the directory that the agent works on is in every cell.
 pub const WORKSPACE: &str = "/workspace";
+/// This program, in every cell.
+pub(crate) const PROGRAM: &str = "/run/chaperone/bin/chaperone";
+/// The socket of the channel, in every cell.
+pub(crate) const CHANNEL: &str = "/run/chaperone/channel";
 /// The agent's home: empty, in memory, gone with the cell.
 pub const HOME: &str = "/home/agent";
 

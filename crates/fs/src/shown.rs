@@ -23,7 +23,7 @@ use self::nodes::Nodes;
 use crate::protocol::{self, Header, Reader, Reply, flag, op};
 
 /// Largest read, and largest part of a directory, of one request; a packet has to fit into the socket's buffer.
-const MAX_DATA: u32 = 128 << 10;
+const MAX_DATA: u32 = protocol::MAX_IO_OF_SOCKETS;
 /// A request is never larger than this: what it may write, as much again as names take, and its header.
 const MAX_REQUEST: usize = (132 << 10) + (8 << 10);
 /// Files that a guest has open.

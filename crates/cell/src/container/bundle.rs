@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::native::{self, BASE, TERMINALS};
-use crate::plan::SetupError;
+use crate::plan::{PROGRAM, SetupError};
 
-/// Where this program is in every cell.
-pub(super) const PROGRAM: &str = "/run/chaperone/bin/chaperone";
 /// The command of it that becomes cell-init.
 pub(super) const INIT: &str = "__cell-init";
 

@@ -5,10 +5,10 @@
 
 use std::os::fd::OwnedFd;
 
-use super::bundle::{INIT, PROGRAM};
+use super::bundle::INIT;
 use super::handed::{FIXED, Handed, Taken};
 use crate::native::{Held, Traps, agent_filter, fail, serve};
-use crate::plan::{AGENT_UID, SetupError};
+use crate::plan::{AGENT_UID, PROGRAM, SetupError};
 
 /// What cell-init is listed as.
 const NAME: &str = "cell-init";

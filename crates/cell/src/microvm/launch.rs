@@ -8,10 +8,8 @@ use super::{kernel, machine};
 use crate::backend::{Backend, BrokerEnds, Launched, Layer, LayerState};
 use crate::native::Native;
 use crate::network::PROXY;
-use crate::plan::{HOME, Kind, Limits, Mount, Network, Plan, SetupError};
+use crate::plan::{HOME, Kind, Limits, Mount, Network, PROGRAM, Plan, SetupError};
 
-/// Where every cell has this program.
-const PROGRAM: &str = "/run/chaperone/bin/chaperone";
 /// The monitor's command.
 const MONITOR: &str = "__microvm";
 /// MiB that the VMM takes beside the guest's memory: translated code, the first file system, devices.
@@ -126,7 +124,7 @@ fn memory(limits: &Limits) -> Result<u64, SetupError> {
     };
     match limits.memory.map(|bytes| bytes >> 20) {
         None => Ok(all()),
-        Some(most) if most >= OVERHEAD + LEAST => Ok((most - OVERHEAD).min(MOST.max(all()))),
+        Some(most) if most >= OVERHEAD + LEAST => Ok((most - OVERHEAD).min(MOST)),
         Some(most) => Err(SetupError::new(format!(
             "the limit of {most} MiB is too little for a virtual machine, which needs {} MiB",
             OVERHEAD + LEAST

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
+use rustix::net::SendFlags;
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 
@@ -27,9 +27,9 @@ use super::wire::{self, FromGuest, GuestPlan, Shared, ToGuest};
 use super::{frames, image};
 use crate::backend::Exit;
 use crate::native::{FORWARDED, tell, without_io_uring};
+use crate::plan::CHANNEL;
+use crate::stops;
 
-/// The channel, as every cell has it.
-const CHANNEL: &str = "/run/chaperone/channel";
 /// Connections of the guest's to the channel at once.
 const CONNECTIONS: usize = 64;
 /// The exit code where there was no agent.
@@ -185,8 +185,7 @@ impl Control {
 /// The cell's root, for the guest.
 fn show_root(port: UnixStream, show: Show, changing: &[OsString]) -> io::Result<()> {
     let changing: Vec<PathBuf> = changing.iter().map(PathBuf::from).collect();
-    let (shown, relayed) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let (shown, relayed) = stops::pair()?;
     std::thread::Builder::new().spawn(move || drop(show(shown, Path::new("/"), &changing)))?;
     relay(port, relayed, |_| ())
 }

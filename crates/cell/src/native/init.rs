@@ -21,7 +21,7 @@ use super::report::{self, LaunchReport, Prepared};
 use super::root::{self, Sources, Walls};
 use super::shares::{self, InotifyLimits};
 use super::streams::Streams;
-use super::told::{self, Told};
+use super::told::Told;
 use crate::backend::Exit;
 use crate::control::{self, InitMessage, InitOrder, take_order};
 use crate::network::NetworkEnds;
@@ -86,7 +86,7 @@ pub(crate) fn main(plan: &Plan, prepared: Prepared) -> ! {
     let traps = built.and_then(|(traps, frames)| {
         held.frames = frames;
         if plan.tells {
-            let (ours, its) = told::pair().map_err(step("make a socket pair"))?;
+            let (ours, its) = stops::pair().map_err(step("make a socket pair"))?;
             held.frames.push(its);
             held.told = Some(ours);
         }

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use chaperone_sys::{ReadOnly, set_mount_attributes};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::Deserialize;
 
 use super::covers::{cover, hide, stand_ins};
@@ -24,7 +23,9 @@ use super::mounting::{
 use super::shares;
 use super::trust::Trust;
 use crate::network::NAME_SERVER;
-use crate::plan::{AGENT_GID, AGENT_UID, DecoyKind, HOME, Kind, Network, Plan, SetupError, WORKSPACE};
+use crate::plan::{
+    AGENT_GID, AGENT_UID, CHANNEL, DecoyKind, HOME, Kind, Network, PROGRAM, Plan, SetupError, WORKSPACE,
+};
 
 /// Bytes of the cell's in-memory directories together are bounded by these, each.
 const TMP_SIZE: &str = "mode=0755,size=50%";
@@ -165,7 +166,7 @@ impl Sources {
                 Err(_) => sources.trees.push((path.clone(), clone_tree(path)?)),
             }
         }
-        sources.trees.push((PathBuf::from("/run/chaperone/bin/chaperone"), clone_tree(&plan.self_exe)?));
+        sources.trees.push((PathBuf::from(PROGRAM), clone_tree(&plan.self_exe)?));
         for name in &sources.shown.devices {
             let device = clone_tree(&Path::new("/dev").join(name))?;
             sources.devices.push((name.clone(), device));
@@ -174,13 +175,7 @@ impl Sources {
             match &mount.kind {
                 Kind::Fuse => sources.fuse.push(open_fuse()?),
                 Kind::Frames => {
-                    let (served, other) = rustix::net::socketpair(
-                        AddressFamily::UNIX,
-                        SocketType::SEQPACKET,
-                        SocketFlags::CLOEXEC,
-                        None,
-                    )
-                    .map_err(failed("make a socket pair"))?;
+                    let (served, other) = crate::stops::pair().map_err(io_failed("make a socket pair"))?;
                     sources.fuse.push(served);
                     sources.frames.push(other);
                 }
@@ -307,8 +302,7 @@ pub fn build(plan: &Plan, sources: Sources, walls: Walls) -> Result<Built, Setup
             .map_err(io_failed("write into the agent's home"))?;
     }
     let traps = decoys(&made, plan)?;
-    let channel = UnixListener::bind(inside(Path::new("/run/chaperone/channel")))
-        .map_err(io_failed("bind the channel"))?;
+    let channel = UnixListener::bind(inside(Path::new(CHANNEL))).map_err(io_failed("bind the channel"))?;
     let frames = sources.frames;
     if walls == Walls::Container {
         return Ok(Built { fuse: served, frames, channel, traps });

@@ -28,14 +28,6 @@ pub(super) struct Told {
     counts: HashMap<&'static str, u64>,
 }
 
-/// This process's end, and the program's.
-///
-/// # Errors
-/// The system's error.
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    crate::stops::pair()
-}
-
 /// Tell of a refused call, by its name.
 ///
 /// # Errors
@@ -82,7 +74,7 @@ mod tests {
 
     #[test]
     fn known_calls_are_counted_and_nothing_else_is_heard() {
-        let (ours, its) = pair().unwrap();
+        let (ours, its) = crate::stops::pair().unwrap();
         let mut told = Told::new(Some(ours));
         assert!(told.hear().is_none());
         for junk in ["", "no_such_call", "mount\n", &"x".repeat(500)] {

@@ -1,7 +1,7 @@
 //! The guest's file systems: the cell's root read-only, layers in memory over what the agent may write, and what the broker mediates.
 
 use std::ffi::CString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, BufReader, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -17,14 +17,12 @@ use crate::microvm::frames;
 use crate::microvm::step::step;
 use crate::microvm::wire::{FIRST_MOUNT, ROOT, Shared};
 use crate::native::TERMINALS;
-use crate::plan::{AGENT_GID, AGENT_UID, WORKSPACE};
+use crate::plan::{AGENT_GID, AGENT_UID, CHANNEL, WORKSPACE};
 
 /// Where the agent's root is put together.
 pub(super) const NEW_ROOT: &str = "/root";
 /// Where its layers are.
 const LAYERS: &str = "/layers";
-/// The channel, in the agent's root.
-const CHANNEL: &str = "/run/chaperone/channel";
 /// Most bytes of a read and a write, as the broker agrees to on a socket.
 const MOST: u32 = 128 << 10;
 /// How often the kernel is told of what it was busy with.
@@ -114,7 +112,7 @@ fn serve(number: u32, name: &str, at: &Path, flags: MountFlags, options: &str) -
     let (answered, notified, requests) = (Arc::clone(&device), Arc::clone(&device), Arc::clone(&port));
     let (notices, noticed) = std::sync::mpsc::channel::<Vec<u8>>();
     std::thread::Builder::new().spawn(move || {
-        drop(frames::from_packets(OwnedEnd(device), |frame| (&*requests).write_all(frame)));
+        drop(frames::from_packets(device, |frame| (&*requests).write_all(frame)));
     })?;
     std::thread::Builder::new().spawn(move || {
         let answers = BufReader::with_capacity(64 << 10, &*port);
@@ -138,15 +136,6 @@ fn serve(number: u32, name: &str, at: &Path, flags: MountFlags, options: &str) -
         }
     })?;
     Ok(())
-}
-
-/// Shares a file.
-struct OwnedEnd(Arc<File>);
-
-impl std::os::fd::AsFd for OwnedEnd {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 fn in_memory(at: &Path, options: &str) -> io::Result<()> {

@@ -1,8 +1,9 @@
 //! The guest's one network card, behind which there is the cell's network; and the cell's loopback, for what is meant to be there.
 
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::thread;
 
@@ -42,29 +43,31 @@ pub(super) fn bring_up() -> io::Result<()> {
 
 /// The channel is at this port of the cell's loopback.
 pub(super) fn serve_channel(listener: UnixListener, port: u16) -> io::Result<()> {
-    thread::Builder::new().spawn(move || {
-        for client in listener.incoming().flatten() {
-            thread::spawn(move || {
-                let Ok(server) = TcpStream::connect((GATEWAY, port)) else { return };
-                drop(join(&client, &server));
-            });
-        }
-    })?;
-    Ok(())
+    lead(move || listener.accept().map(|(client, _)| client), port)
 }
 
 /// What is at these ports of the cell's loopback is at the guest's, too.
 pub(super) fn forward(ports: &[u16]) -> io::Result<()> {
-    for port in ports.iter().copied() {
-        let listener = TcpListener::bind((IpAddr::from(Ipv4Addr::LOCALHOST), port))?;
-        thread::Builder::new().spawn(move || {
-            for client in listener.incoming().flatten() {
-                thread::spawn(move || {
-                    let Ok(server) = TcpStream::connect((GATEWAY, port)) else { return };
-                    drop(join(&client, &server));
-                });
-            }
-        })?;
-    }
+    ports.iter().copied().try_for_each(|port| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        lead(move || listener.accept().map(|(client, _)| client), port)
+    })
+}
+
+/// Lead whoever connects to a port of the cell's loopback, one after another; who hangs up at once is none.
+fn lead<C>(accept: impl Fn() -> io::Result<C> + Send + 'static, port: u16) -> io::Result<()>
+where
+    C: AsFd + Send + Sync + 'static,
+    for<'a> &'a C: Read + Write,
+{
+    let clients = std::iter::repeat_with(accept).flatten();
+    thread::Builder::new().spawn(move || {
+        for client in clients {
+            thread::spawn(move || {
+                let Ok(server) = TcpStream::connect((GATEWAY, port)) else { return };
+                drop(join::<C, TcpStream>(&client, &server));
+            });
+        }
+    })?;
     Ok(())
 }
